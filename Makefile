@@ -1,0 +1,36 @@
+# RoILab. Everything runs in .venv, which the first command makes; PYTHON chooses what it is made with.
+PYTHON ?= python3
+RUN := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make demo                sample set, training, AP table and pictures (installs what is missing)"
+	@echo "make test [ARGS=...]     run the tests; ARGS goes to pytest"
+	@echo "make lint                ruff check, ruff format, mypy"
+	@echo "make bench [ONLY=name]   every benchmark against its reference, into outputs/bench.json"
+	@echo "make setup               only make .venv"
+	@echo "make clean               remove caches; .venv, datasets and outputs stay"
+	@echo "PYTHON=python3.12 after any of them chooses the interpreter for a new .venv"
+
+setup:
+	@$(PYTHON) scripts/setup_env.py
+
+demo: setup
+	@$(RUN) scripts/run_demo.py
+
+test: setup
+	@$(RUN) -m pytest -q --durations=10 --durations-min=1 $(ARGS)
+
+lint: setup
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+bench: setup
+	@$(RUN) scripts/bench.py $(if $(ONLY),--only $(ONLY))
+
+clean:
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find project scripts configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,328 @@
+"""The dataset node of a lazy config: annotation files and images -> Detectron2 dicts, registered."""
+
+import copy
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import load_coco_json
+
+from roilab import images as image_files
+from roilab import skeleton as skeletons
+from roilab import via
+from roilab.data.dicts import annotation, coco_json
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton
+
+log = logging.getLogger(__name__)
+SHOWN = 5  # how many of many like problems a message spells out
+
+
+@dataclass(frozen=True)
+class DetectionDataset:
+    """Images and instances ready for Detectron2, with what gives them meaning.
+
+    Attributes:
+        name: under which `DatasetCatalog` and `MetadataCatalog` know it; follows from the content.
+        records: Detectron2 dicts. Indexing hands them out as they are: mappers copy before they write.
+        classes: names in the order of `category_id`.
+        skeleton: of the classes that have keypoints, or None.
+        dropped: how many images without usable annotations were left out.
+    """
+
+    name: str
+    records: tuple[dict[str, Any], ...]
+    classes: tuple[str, ...]
+    skeleton: Skeleton | None
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.records[index]
+
+    @property
+    def area_source(self) -> str:
+        """Which area OKS will use: that of the masks, or of the boxes where masks are missing."""
+        annos = [anno for record in self.records for anno in record["annotations"]]
+        return "mask" if all("area" in a or a.get("segmentation") for a in annos) else "box"
+
+    def coco_json(self) -> dict[str, Any]:
+        """The same images and instances as COCO json data."""
+        return coco_json(self.records, self.classes, self.skeleton)
+
+    def summary(self) -> str:
+        """One line for the log: images, instances by class, and what was left out."""
+        counts = [0] * len(self.classes)
+        for record in self.records:
+            for anno in record["annotations"]:
+                counts[anno["category_id"]] += 1
+        shown = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
+        more = f", ... ({len(shown)} classes)" if len(shown) > 2 * SHOWN else ""
+        left_out = f"; {self.dropped} images without annotations left out" if self.dropped else ""
+        return (
+            f"{len(self)} images, {sum(counts)} instances: "
+            f"{', '.join(shown[: 2 * SHOWN])}{more}{left_out}"
+        )
+
+
+def load(
+    files: str | Sequence[str],
+    images: str | Sequence[str] | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    class_attribute: str | None = None,
+    class_map: Mapping[str, str | None] | None = None,
+    default_class: str | None = None,
+    keypoint_attribute: str | None = None,
+    instance_attribute: str | None = None,
+    visibility_attribute: str | None = None,
+    skeleton: str | None = None,
+    drop_empty: bool = False,
+    min_keypoints: int = 0,
+) -> DetectionDataset:
+    """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
+
+    Args:
+        files: one annotation file or several.
+        images: the folder of the images: one for all files, or one a file; None: the folder of each
+            annotation file.
+        classes: class names in the order of the model's outputs; None: those of the files, by name
+            (VIA) or by category id (COCO).
+        class_attribute, class_map, default_class, keypoint_attribute, instance_attribute,
+            visibility_attribute: how VIA attributes are read, see `roilab.via.LabelRules`.
+        skeleton: `coco_person` or a JSON file; None: no keypoints.
+        drop_empty: leave out images without instances, as Detectron2 does for training.
+        min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for training
+            keypoint models.
+
+    Raises:
+        UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
+    """
+    paths = [Path(file) for file in ([files] if isinstance(files, str) else list(files or ()))]
+    if not paths:
+        raise UserError("no annotation file given", key="files", expected="one file or a list")
+    for path in paths:
+        if not path.is_file():
+            raise UserError("the annotation file does not exist", key="files", file=path)
+    roots = _roots(images, paths)
+    bones = None if skeleton is None else skeletons.load(skeleton)
+    rules = via.LabelRules(
+        class_attribute=class_attribute,
+        class_map=dict(class_map or {}),
+        default_class=default_class,
+        keypoint_attribute=keypoint_attribute,
+        instance_attribute=instance_attribute,
+        visibility_attribute=visibility_attribute,
+    )
+    coco = [_is_coco(path) for path in paths]
+    if any(coco) and not (all(coco) and len(paths) == 1):
+        raise UserError(
+            "a COCO file stands alone: COCO and VIA files, or two COCO files, are not joined",
+            key="files",
+            found=[str(path) for path in paths],
+        )
+    if coco[0]:
+        found_classes, records = _from_coco(paths[0], roots[0], classes, bones)
+    else:
+        found_classes, records = _from_via(paths, roots, rules, classes, bones)
+    _check_skeleton(bones, found_classes, paths)
+    kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
+    if not kept:
+        raise UserError(
+            "no image is left after filtering",
+            file=", ".join(map(str, paths)),
+            found=f"{len(records)} images, none with "
+            + (f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"),
+            remedy="look at the file with: python scripts/data.py check FILE --images DIR",
+        )
+    digest = hashlib.sha256(
+        json.dumps(
+            [kept, found_classes, bones and asdict(bones)], sort_keys=True, default=str
+        ).encode()
+    ).hexdigest()
+    dataset = DetectionDataset(
+        name=f"{paths[0].parent.name}_{paths[0].stem}_{digest[:8]}",
+        records=kept,
+        classes=found_classes,
+        skeleton=bones,
+        dropped=len(records) - len(kept),
+    )
+    register(dataset)
+    return dataset
+
+
+def register(dataset: DetectionDataset) -> None:
+    """Make the dataset known to Detectron2's catalogs. Registering the same one twice is harmless."""
+    if dataset.name not in DatasetCatalog:
+        # A fresh copy a call: Detectron2's COCO export shifts keypoints in place.
+        DatasetCatalog.register(dataset.name, lambda: copy.deepcopy(list(dataset.records)))
+    metadata = MetadataCatalog.get(dataset.name)
+    metadata.thing_classes = list(dataset.classes)
+    if dataset.skeleton is not None:
+        metadata.keypoint_names = list(dataset.skeleton.keypoints)
+        metadata.keypoint_flip_map = [tuple(pair) for pair in dataset.skeleton.swaps]
+        metadata.keypoint_connection_rules = [
+            (a, b, (255, 160, 0)) for a, b in dataset.skeleton.links
+        ]
+
+
+def _roots(images: str | Sequence[str] | None, paths: Sequence[Path]) -> list[Path]:
+    if images is None:
+        roots = [path.parent for path in paths]
+    elif isinstance(images, str):
+        roots = [Path(images)] * len(paths)
+    else:
+        roots = [Path(root) for root in images]
+    if len(roots) != len(paths):
+        raise UserError(
+            "as many image folders as annotation files are needed, or one for all",
+            key="images",
+            found=len(roots),
+            expected=len(paths),
+        )
+    for root in roots:
+        if not root.is_dir():
+            raise UserError("the image folder does not exist", key="images", file=root)
+    return roots
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether the file's first key is one of COCO's; VIA's first key names an image or a setting.
+
+    Only the beginning is read: a COCO file can be half a gigabyte.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        head = file.read(4096)
+    return bool(re.match(r'\s*\{\s*"(info|licenses|images|annotations|categories|type)"\s*:', head))
+
+
+def _from_via(
+    paths: Sequence[Path],
+    roots: Sequence[Path],
+    rules: via.LabelRules,
+    classes: Sequence[str] | None,
+    skeleton: Skeleton | None,
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    sets = [via.label(via.read(path), rules, skeleton) for path in paths]
+    _log_problems([problem for labelled in sets for problem in labelled.problems])
+    found = sorted({name for labelled in sets for name in labelled.classes})
+    names = tuple(classes) if classes is not None else tuple(found)
+    unknown = sorted(set(found) - set(names))
+    if unknown:
+        raise UserError(
+            f"the annotations hold classes that the model does not know: {', '.join(unknown)}",
+            file=", ".join(map(str, paths)),
+            key="data.classes",
+            found=found,
+            expected=list(names),
+            remedy="rename, merge or drop classes with data.class_map={old: new, unwanted: null}",
+        )
+    records: list[dict[str, Any]] = []
+    missing: list[str] = []
+    for labelled, root in zip(sets, roots, strict=True):
+        for image in labelled.images:
+            path = image_files.find(root, image.record.filename, image.record.size)
+            if path is None:
+                missing.append(f"{image.record.filename} in {root}")
+                continue
+            image_files.check_readable(path)
+            width, height = image_files.header_size(path)
+            records.append(
+                {
+                    "file_name": str(path),
+                    "image_id": len(records) + 1,
+                    "width": width,
+                    "height": height,
+                    "annotations": [
+                        annotation(instance, names, skeleton, width, height)
+                        for instance in image.instances
+                    ],
+                }
+            )
+    _refuse_missing(missing, len(missing) + len(records), paths)
+    return names, records
+
+
+def _from_coco(
+    path: Path, root: Path, classes: Sequence[str] | None, skeleton: Skeleton | None
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    # The name only serves to make Detectron2 map category ids to 0..C-1; the metadata it writes
+    # under it is read back at once.
+    scratch = f"_coco_{path.resolve()}_{path.stat().st_mtime_ns}"
+    try:
+        records = load_coco_json(str(path), str(root), scratch, extra_annotation_keys=["area"])
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise UserError("not a sound COCO file", file=path, found=repr(error)) from error
+    names = tuple(MetadataCatalog.get(scratch).thing_classes)
+    MetadataCatalog.remove(scratch)
+    if classes is not None and tuple(classes) != names:
+        raise UserError(
+            "the categories of the file are not those of the model",
+            file=path,
+            key="data.classes",
+            found=list(names),
+            expected=list(classes),
+        )
+    missing = [r["file_name"] for r in records if not Path(r["file_name"]).is_file()]
+    _refuse_missing(missing, len(records), [path])
+    if skeleton is not None:
+        for record in records:
+            for anno in record["annotations"]:
+                anno.setdefault("keypoints", [0.0] * (3 * len(skeleton.keypoints)))
+                if len(anno["keypoints"]) != 3 * len(skeleton.keypoints):
+                    raise UserError(
+                        "an annotation's keypoints do not fit the skeleton",
+                        file=path,
+                        key=f"image {record['image_id']}, keypoints",
+                        found=f"{len(anno['keypoints']) // 3} keypoints",
+                        expected=f"{len(skeleton.keypoints)} ({skeleton.name})",
+                    )
+    return names, records
+
+
+def _check_skeleton(
+    skeleton: Skeleton | None, classes: Sequence[str], paths: Sequence[Path]
+) -> None:
+    if skeleton is not None and not set(skeleton.classes) & set(classes):
+        raise UserError(
+            f"no class of the data set has the keypoints of skeleton '{skeleton.name}'",
+            file=", ".join(map(str, paths)),
+            key="classes of the skeleton",
+            found=list(classes),
+            expected=f"one of {list(skeleton.classes)}",
+            remedy="rename a class with data.class_map, or name yours in the skeleton file",
+        )
+
+
+def _wanted(record: Mapping[str, Any], drop_empty: bool, min_keypoints: int) -> bool:
+    annos = [anno for anno in record["annotations"] if not anno.get("iscrowd", 0)]
+    if drop_empty and not annos:
+        return False
+    labelled = sum(v > 0 for anno in annos for v in anno.get("keypoints", ())[2::3])
+    return labelled >= min_keypoints
+
+
+def _refuse_missing(missing: Sequence[str], total: int, paths: Sequence[Path]) -> None:
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {total} annotated images are not there",
+            file=", ".join(map(str, paths)),
+            key="images",
+            found="; ".join(missing[:SHOWN]) + ("; ..." if len(missing) > SHOWN else ""),
+            remedy="point data.train.images (data.val.images) at the folder that holds them",
+        )
+
+
+def _log_problems(problems: Sequence[via.Problem]) -> None:
+    for problem in problems[:SHOWN]:
+        log.warning("%s", problem)
+    if len(problems) > SHOWN:
+        log.warning("%d more problems: see scripts/data.py check", len(problems) - SHOWN)

@@ -1,0 +1,148 @@
+"""Labelled VIA images -> Detectron2 dicts, and Detectron2 dicts -> COCO json.
+
+The half pixel lives here and nowhere else. A clicked point (VIA, COCO json) is a pixel index; Detectron2
+works in continuous coordinates, in which the centre of pixel (0, 0) is (0.5, 0.5). Outlines and boxes
+are continuous already and are never shifted (detectron2.data.datasets.coco, `load_coco_json`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.structures import BoxMode
+from pycocotools import mask as mask_utils
+
+from roilab.skeleton import Skeleton
+from roilab.via import Instance
+
+HALF_PIXEL = 0.5
+# Room around the keypoints of an object that has no outline, as a share of their extent: joints lie
+# inside the body, so their own bounding box would cut it.
+KEYPOINT_BOX_MARGIN = 0.1
+
+
+def to_continuous(keypoints: Sequence[Sequence[float]]) -> list[float]:
+    """K triples (x, y, v) in pixel indices -> 3K numbers in Detectron2's continuous frame.
+
+    Unlabelled keypoints (v = 0) stay (0, 0, 0).
+    """
+    return [
+        number
+        for x, y, v in keypoints
+        for number in ((x + HALF_PIXEL, y + HALF_PIXEL, int(v)) if v else (0.0, 0.0, 0))
+    ]
+
+
+def to_pixel_index(keypoints: Sequence[float] | np.ndarray) -> list[float]:
+    """3K numbers in the continuous frame -> 3K numbers in pixel indices, as COCO json holds them.
+
+    The third of each triple, a visibility or a score, is kept. Ground truth with v = 0 stays zero.
+    """
+    triples = np.array(keypoints, dtype=float).reshape(-1, 3)
+    triples[triples[:, 2] != 0, :2] -= HALF_PIXEL
+    return [float(value) for value in triples.ravel()]
+
+
+def box_of(instance: Instance, width: int, height: int) -> list[float]:
+    """Box (x0, y0, x1, y1) of an instance within its image, continuous coordinates.
+
+    It bounds the polygons; without any, the labelled keypoints with a margin.
+    """
+    if instance.polygons:
+        points = np.concatenate([np.asarray(ring, dtype=float) for ring in instance.polygons])
+        low, high = points.min(axis=0), points.max(axis=0)
+    else:
+        points = np.array([(x, y) for x, y, v in instance.keypoints or () if v])
+        low, high = points.min(axis=0), points.max(axis=0) + 2 * HALF_PIXEL
+        margin = KEYPOINT_BOX_MARGIN * (high - low).max()
+        low, high = low - margin, high + margin
+    corners = np.concatenate([low, high]).clip(0, [width, height, width, height])
+    return [float(value) for value in corners]
+
+
+def annotation(
+    instance: Instance, classes: Sequence[str], skeleton: Skeleton | None, width: int, height: int
+) -> dict[str, Any]:
+    """One instance as a Detectron2 annotation.
+
+    With a skeleton every annotation carries K x 3 keypoints, zeros where there are none: Detectron2
+    decides by the first annotation of an image whether the image has keypoints at all.
+    """
+    result: dict[str, Any] = {
+        "bbox": box_of(instance, width, height),
+        "bbox_mode": BoxMode.XYXY_ABS,
+        "category_id": classes.index(instance.label),
+        "iscrowd": 0,
+    }
+    if instance.polygons:
+        result["segmentation"] = [
+            [float(value) for point in ring for value in point] for ring in instance.polygons
+        ]
+    if skeleton is not None:
+        unlabelled = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
+        result["keypoints"] = to_continuous(instance.keypoints or unlabelled)
+    return result
+
+
+def polygon_area(ring: Sequence[float]) -> float:
+    """Area in square pixels of a ring given as x0, y0, x1, y1, ..."""
+    x, y = np.asarray(ring, dtype=float).reshape(-1, 2).T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+def coco_json(
+    records: Sequence[Mapping[str, Any]], classes: Sequence[str], skeleton: Skeleton | None
+) -> dict[str, Any]:
+    """Detectron2 dicts as COCO json data; the dicts are not touched.
+
+    Category ids are class index + 1. `area` is the annotation's own where it has one, else that of
+    its mask, else that of its box (which inflates OKS: see `area_source` in the evaluation).
+    """
+    annotations = []
+    for record in records:
+        for anno in record.get("annotations", ()):
+            x0, y0, x1, y1 = BoxMode.convert(
+                list(anno["bbox"]), anno["bbox_mode"], BoxMode.XYXY_ABS
+            )
+            row = {
+                "id": len(annotations) + 1,
+                "image_id": record["image_id"],
+                "category_id": anno["category_id"] + 1,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": anno.get("area", (x1 - x0) * (y1 - y0)),
+                "iscrowd": anno.get("iscrowd", 0),
+            }
+            segmentation = anno.get("segmentation")
+            if segmentation:
+                row["segmentation"] = segmentation
+                if "area" not in anno:
+                    row["area"] = (
+                        float(mask_utils.area(segmentation))
+                        if isinstance(segmentation, Mapping)
+                        else sum(map(polygon_area, segmentation))
+                    )
+            if skeleton is not None and classes[anno["category_id"]] in skeleton.classes:
+                row["keypoints"] = to_pixel_index(anno["keypoints"])
+                row["num_keypoints"] = sum(v > 0 for v in row["keypoints"][2::3])
+            annotations.append(row)
+    categories: list[dict[str, Any]] = []
+    for index, name in enumerate(classes):
+        category: dict[str, Any] = {"id": index + 1, "name": name, "supercategory": ""}
+        if skeleton is not None and name in skeleton.classes:
+            category["keypoints"] = list(skeleton.keypoints)
+            category["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.link_indices]
+        categories.append(category)
+    return {
+        "info": {"description": "written by RoILab"},
+        "images": [
+            {
+                "id": record["image_id"],
+                "file_name": record["file_name"],
+                "width": record["width"],
+                "height": record["height"],
+            }
+            for record in records
+        ],
+        "annotations": annotations,
+        "categories": categories,
+    }

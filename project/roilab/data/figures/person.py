@@ -1,0 +1,314 @@
+"""An articulated person: posed in three dimensions, drawn in two, with the joints where they are.
+
+Frames: the body has x to the person's left, y down, z forward, and its origin between the hips; one
+unit is the height of the person standing. The picture has x to the right, y down, in image pixels,
+continuous (pixel i covers i to i + 1).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from roilab.data.figures.canvas import Ball, Colour, Layer, random_colour, shade
+from roilab.data.figures.pose import HEAD, SIDES, Joints, Vector, random_pose
+
+
+class Part(IntEnum):
+    """What is on top at a sub-pixel."""
+
+    HAIR = 1
+    FACE = 2
+    NOSE = 3
+    NECK = 4
+    TORSO = 5
+    LEFT_EYE = 10
+    LEFT_EAR = 11
+    LEFT_UPPER_ARM = 12
+    LEFT_FOREARM = 13
+    LEFT_THIGH = 14
+    LEFT_SHIN = 15
+    LEFT_FOOT = 16
+    RIGHT_EYE = 20
+    RIGHT_EAR = 21
+    RIGHT_UPPER_ARM = 22
+    RIGHT_FOREARM = 23
+    RIGHT_THIGH = 24
+    RIGHT_SHIN = 25
+    RIGHT_FOOT = 26
+
+
+# A joint is visible where one of these parts, {} being its own side, is on top of it.
+_SHOWN_BY = {
+    "eye": ("{}_EYE",),
+    "ear": ("{}_EAR",),
+    "shoulder": ("{}_UPPER_ARM", "TORSO"),
+    "elbow": ("{}_UPPER_ARM", "{}_FOREARM"),
+    "wrist": ("{}_FOREARM",),
+    "hip": ("{}_THIGH", "TORSO"),
+    "knee": ("{}_THIGH", "{}_SHIN"),
+    "ankle": ("{}_SHIN", "{}_FOOT"),
+}
+
+
+def parts_showing(keypoint: str) -> frozenset[Part]:
+    """The parts of which one is on top of a keypoint (COCO's names) that can be seen."""
+    if keypoint == "nose":
+        return frozenset({Part.NOSE})
+    side, joint = keypoint.split("_")
+    return frozenset(Part[name.format(side.upper())] for name in _SHOWN_BY[joint])
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A posed person, not yet placed.
+
+    Attributes:
+        height: of the person standing, in pixels.
+        front: whether the face is turned to us; then the person's left is on the picture's right.
+        yaw: turn about the vertical axis in radians, 0 towards us.
+        roll: lean in the plane of the picture in radians.
+        build: factor on the widths of body and limbs.
+        head: factor on the size of the head.
+        joints: body frame, (3,) each: COCO's names, `head`, and `*_hand` and `*_toe` of both sides.
+        colours: BGR of what is worn and of skin and hair.
+        backpack: carried; only seen from behind.
+    """
+
+    height: float
+    front: bool
+    yaw: float
+    roll: float
+    build: float
+    head: float
+    joints: Joints
+    colours: dict[str, Colour]
+    backpack: bool
+
+    def project(self, point: Vector) -> Vector:
+        """Body frame (3,) -> (x, y, nearness): pixels relative to the hips; larger is nearer."""
+        x, y, z = point
+        across = x * np.cos(self.yaw) + z * np.sin(self.yaw)
+        near = z * np.cos(self.yaw) - x * np.sin(self.yaw)
+        # We look down a little: what is nearer is lower in the picture.
+        down = y + 0.14 * near
+        turned_x = across * np.cos(self.roll) - down * np.sin(self.roll)
+        turned_y = across * np.sin(self.roll) + down * np.cos(self.roll)
+        return np.array([turned_x * self.height, turned_y * self.height, near])
+
+    def box(self) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) of the figure relative to the hips, in pixels, about right."""
+        points = np.array([self.project(joint)[:2] for joint in self.joints.values()])
+        margin = 0.05 * self.height
+        x0, y0 = points.min(axis=0) - margin
+        x1, y1 = points.max(axis=0) + margin
+        return float(x0), float(y0), float(x1), float(y1)
+
+
+def random_person(rng: np.random.Generator, height: float) -> Person:
+    """A person in a random pose, dress and view, `height` pixels tall when standing."""
+    front = bool(rng.random() < 0.62)
+    turn = rng.uniform(-0.95, 0.95) if rng.random() < 0.3 else rng.uniform(-0.4, 0.4)
+    head = rng.uniform(0.95, 1.15)
+    return Person(
+        height=height,
+        front=front,
+        yaw=float(turn if front else np.pi + turn),
+        roll=float(np.clip(rng.normal(0.0, 0.1), -0.35, 0.35)),
+        build=float(rng.uniform(0.92, 1.14)),
+        head=float(head),
+        joints=random_pose(rng, head),
+        colours=_dress(rng),
+        backpack=bool(not front and rng.random() < 0.6),
+    )
+
+
+def draw_person(layer: Layer, person: Person, x: float, y: float) -> Joints:
+    """Draw the person with the hips at (x, y) and return where the joints are, (2,) pixels each."""
+    places = {
+        name: person.project(joint) + np.array([x, y, 0.0]) for name, joint in person.joints.items()
+    }
+    strokes = _torso(person, places) + _head(person, places)
+    for side, _ in SIDES:
+        strokes += _arm(person, places, side) + _leg(person, places, side)
+    # Sorting keeps the order of equals: details follow what they lie on.
+    for stroke in sorted(strokes, key=lambda stroke: stroke.near):
+        layer.hull(stroke.balls, stroke.colour, stroke.part, stroke.flat)
+    return {name: place[:2] for name, place in places.items()}
+
+
+_SKINS = ((190, 214, 245), (150, 186, 230), (118, 158, 212), (84, 120, 176), (58, 82, 128))
+_HAIRS = (
+    (28, 28, 34),
+    (30, 48, 78),
+    (38, 74, 122),
+    (90, 180, 225),
+    (40, 60, 160),
+    (165, 165, 170),
+    (205, 215, 220),
+)
+
+
+def _dress(rng: np.random.Generator) -> dict[str, Colour]:
+    """Colours (BGR)."""
+    skin = shade(_SKINS[rng.integers(len(_SKINS))], rng.uniform(0.92, 1.05))
+    # The back of a head must not look like a face.
+    hairs = [hair for hair in _HAIRS if np.abs(np.subtract(hair, skin)).sum() > 150]
+    hair = shade(hairs[rng.integers(len(hairs))], rng.uniform(0.85, 1.1))
+    shirt = random_colour(rng, saturation=(0.35, 0.95), value=(0.45, 0.95))
+    trousers = random_colour(rng, saturation=(0.1, 0.7), value=(0.2, 0.75))
+    return {
+        "skin": skin,
+        "hair": hair,
+        "shirt": shirt,
+        "sleeve": skin if rng.random() < 0.4 else shirt,
+        "trousers": trousers,
+        "shin": skin if rng.random() < 0.25 else trousers,
+        "shoes": random_colour(rng, saturation=(0.0, 0.8), value=(0.1, 0.9)),
+        "accent": random_colour(rng, saturation=(0.0, 0.3), value=(0.85, 1.0)),
+        "pack": random_colour(rng, saturation=(0.3, 0.9), value=(0.2, 0.6)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Stroke:
+    """One call of `Layer.hull`, and how near it is in body units."""
+
+    near: float
+    balls: list[Ball]
+    colour: Colour
+    part: Part | None = None
+    flat: bool = False
+
+
+def _between(a: Vector, b: Vector, share: float) -> Vector:
+    return a + share * (b - a)
+
+
+def _ball(person: Person, place: Vector, radius: float) -> Ball:
+    """A circle of `radius` body units at a projected place."""
+    return float(place[0]), float(place[1]), radius * person.height
+
+
+def _tube(
+    person: Person, start: Vector, end: Vector, radii: tuple[float, float], bias: float
+) -> tuple[float, list[Ball]]:
+    """How near a tapered tube is, and its balls; radii and bias (towards us) in body units."""
+    balls = [
+        _ball(person, place, radius * person.build)
+        for place, radius in zip((start, end), radii, strict=True)
+    ]
+    return float(start[2] + end[2]) / 2 + bias, balls
+
+
+def _arm(person: Person, places: Joints, side: str) -> list[_Stroke]:
+    shoulder, elbow, wrist, hand = (
+        places[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist", "hand")
+    )
+    upper, fore = Part[f"{side.upper()}_UPPER_ARM"], Part[f"{side.upper()}_FOREARM"]
+    palm = _between(wrist, hand, 0.3)
+    colours = person.colours
+    return [
+        _Stroke(
+            *_tube(person, shoulder, elbow, (0.054, 0.047), 0.035), colours["shirt"], part=upper
+        ),
+        _Stroke(*_tube(person, elbow, wrist, (0.046, 0.040), 0.065), colours["sleeve"], part=fore),
+        _Stroke(*_tube(person, palm, hand, (0.040, 0.036), 0.070), colours["skin"], part=fore),
+    ]
+
+
+def _leg(person: Person, places: Joints, side: str) -> list[_Stroke]:
+    hip, knee, ankle, toe = (places[f"{side}_{name}"] for name in ("hip", "knee", "ankle", "toe"))
+    thigh, shin, foot = (Part[f"{side.upper()}_{name}"] for name in ("THIGH", "SHIN", "FOOT"))
+    colours = person.colours
+    return [
+        _Stroke(*_tube(person, hip, knee, (0.066, 0.056), -0.030), colours["trousers"], part=thigh),
+        _Stroke(*_tube(person, knee, ankle, (0.054, 0.044), -0.035), colours["shin"], part=shin),
+        _Stroke(*_tube(person, ankle, toe, (0.044, 0.036), -0.020), colours["shoes"], part=foot),
+    ]
+
+
+def _torso(person: Person, places: Joints) -> list[_Stroke]:
+    """Neck and torso, with what tells the front (an open collar) from the back (a backpack)."""
+    colours, unit = person.colours, person.height
+    shoulders = [places["left_shoulder"], places["right_shoulder"]]
+    hips = [places["left_hip"], places["right_hip"]]
+    top = _between(shoulders[0], shoulders[1], 0.5)
+    bottom = _between(hips[0], hips[1], 0.5)
+    near = float(top[2] + bottom[2]) / 2
+    trunk = [_ball(person, place, 0.050 * person.build) for place in shoulders]
+    trunk += [_ball(person, place, 0.056 * person.build) for place in hips]
+    belt = [_ball(person, hip + np.array([0, 0.028 * unit, 0]), 0.026) for hip in hips]
+    throat = _tube(person, top, _between(top, places["head"], 0.55), (0.036, 0.036), -0.01)
+    strokes = [
+        _Stroke(*throat, shade(colours["skin"], 0.9), Part.NECK),
+        _Stroke(near, trunk, colours["shirt"], Part.TORSO),
+        _Stroke(near, belt, shade(colours["trousers"], 0.8), flat=True),
+    ]
+    # What lies on the surface moves to the side as the body turns.
+    turn = np.array([0.05 * np.sin(person.yaw) * unit, 0, 0])
+    top, bottom = top + turn, bottom + turn
+    if person.front:
+        half = 0.05 * unit * np.cos(person.yaw)
+        collar = [_ball(person, top + np.array([x, -0.03 * unit, 0]), 0.006) for x in (-half, half)]
+        tip, end = _between(top, bottom, 0.34), _between(top, bottom, 0.9)
+        lining = [_ball(person, place, 0.012) for place in (tip, end)]
+        collar.append(_ball(person, tip, 0.006))
+        strokes.append(_Stroke(near, collar, colours["skin"], flat=True))
+        strokes.append(_Stroke(near, lining, colours["accent"], flat=True))
+    elif person.backpack:
+        pack = [
+            _ball(person, _between(_between(top, shoulder, 0.45), bottom, share), 0.045)
+            for shoulder in shoulders
+            for share in (0.22, 0.72)
+        ]
+        pocket = [
+            _ball(person, _between(_between(top, shoulder, 0.35), bottom, 0.66), 0.03)
+            for shoulder in shoulders
+        ]
+        strokes.append(_Stroke(near, pack, colours["pack"]))
+        strokes.append(_Stroke(near, pocket, shade(colours["pack"], 1.35)))
+    return strokes
+
+
+def _head(person: Person, places: Joints) -> list[_Stroke]:
+    """Hair, face and ears: the face is a smaller ball in front of the hair."""
+    radius, skin, bias = HEAD * person.head, person.colours["skin"], 0.05
+    look = person.joints["nose"] - person.joints["head"]
+    ahead = np.array([look[0], 0.0, look[2]]) / np.hypot(look[0], look[2])
+    aside, below = np.array([ahead[2], 0.0, -ahead[0]]), np.array([0.0, 1.0, 0.0])
+
+    def place(shift: Vector) -> Vector:
+        return places["head"] + person.project(radius * shift)
+
+    hair, face = place(-0.14 * ahead - 0.2 * below), place(0.2 * ahead + 0.12 * below)
+    near = float(face[2]) + bias
+    strokes = [
+        _Stroke(
+            float(hair[2]) + bias,
+            [_ball(person, hair, 1.06 * radius)],
+            person.colours["hair"],
+            Part.HAIR,
+        ),
+        _Stroke(near, [_ball(person, face, 0.88 * radius)], skin, Part.FACE),
+    ]
+    for side, _ in SIDES:
+        ear, part = places[f"{side}_ear"], Part[f"{side.upper()}_EAR"]
+        ball = [_ball(person, ear, 0.26 * radius)]
+        strokes.append(_Stroke(float(ear[2]) + bias, ball, shade(skin, 0.88), part))
+    ours = places["head"][2] + 0.15 * radius
+    for name in ("left_eye", "right_eye"):
+        eye = places[name]
+        if eye[2] > ours:
+            white, pupil = ([_ball(person, eye, share * radius)] for share in (0.22, 0.14))
+            strokes.append(_Stroke(near, white, (245, 245, 245), Part[name.upper()], flat=True))
+            strokes.append(_Stroke(near, pupil, (35, 25, 20), flat=True))
+    if places["nose"][2] > ours:
+        tip = [_ball(person, places["nose"], 0.17 * radius)]
+        mouth = [
+            _ball(person, place(0.88 * ahead + x * aside + y * below), 0.06 * radius)
+            for x, y in ((-0.26, 0.5), (0.26, 0.5), (0.0, 0.66))
+        ]
+        strokes.append(_Stroke(near, mouth, shade((80, 80, 190), 0.8), flat=True))
+        strokes.append(_Stroke(near, tip, shade(skin, 0.72), Part.NOSE, flat=True))
+    return strokes

@@ -1,0 +1,188 @@
+"""The sample set on disk: images and one VIA 2 project a split, whole or not at all."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from roilab.data.figures.scene import Figure, Scene, draw_scene
+from roilab.errors import UserError
+from roilab.skeleton import COCO_PERSON
+from roilab.via.records import Attribute, ImageRecord, Region, Value
+from roilab.via.shapes import Point, Polygon, Shape
+from roilab.via.write import write_project
+
+CLASSES = ("person", "car")
+# Counted up when the same arguments give other bytes: an older set is not taken for a new one.
+_DRAWING = 1
+_ARGUMENTS = "figures.json"
+_QUALITY = 95
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresPaths:
+    """Where a sample set is; the images of a split lie beside its project.
+
+    Attributes:
+        train, val: the VIA 2 projects.
+        skeleton: the skeleton declaration, for `roilab.skeleton.load`.
+        reused: it was already there.
+    """
+
+    train: Path
+    val: Path
+    skeleton: Path
+    reused: bool
+
+
+def write_figures(
+    out: str | Path,
+    train: int = 800,
+    val: int = 64,
+    size: int = 256,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> FiguresPaths:
+    """Draw a sample set into the folder `out`, whole or not at all, or reuse the one that is there.
+
+    The same `size` and `seed` give the same image i of a split, whatever the number of images.
+
+    Args:
+        train, val: number of images of each split.
+        size: width and height in pixels, at least 64.
+        progress: called with the number of images done so far, after each.
+
+    Raises:
+        UserError: a number is out of range, `out` holds anything else than this very set, or it
+            cannot be written.
+    """
+    for key, value, least in (
+        ("train", train, 1),
+        ("val", val, 1),
+        ("size", size, 64),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise UserError(
+                "the sample set cannot be drawn so",
+                key=key,
+                found=value,
+                expected=f"at least {least}",
+            )
+    out = Path(out)
+    arguments = {"drawing": _DRAWING, "train": train, "val": val, "size": size, "seed": seed}
+    if _is_there(out, arguments):
+        return _paths(out, reused=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            _write_all(work, arguments, progress)
+            work.chmod(0o755)
+            work.replace(out)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            "cannot write the sample set",
+            file=error.filename or out,
+            found=error.strerror,
+            remedy="free space on the disk, or use another folder",
+        ) from error
+    return _paths(out, reused=False)
+
+
+def scene(split: str, index: int, size: int, seed: int) -> Scene:
+    """Image `index` of a split ("train" or "val") of the sample set."""
+    return draw_scene(np.random.default_rng([seed, ("train", "val").index(split), index]), size)
+
+
+def region_attributes() -> dict[str, Attribute]:
+    """The region attributes of the projects, as VIA declares them."""
+    return {
+        "class": Attribute("class", "dropdown", "what it is", {name: name for name in CLASSES}),
+        "instance": Attribute(
+            "instance", "text", "the same for all outlines and points of one object"
+        ),
+        "keypoint": Attribute(
+            "keypoint", "dropdown", "which joint", {name: name for name in COCO_PERSON.keypoints}
+        ),
+        "visibility": Attribute(
+            "visibility", "radio", "of the joint", {"visible": "visible", "occluded": "occluded"}
+        ),
+    }
+
+
+def regions(figures: tuple[Figure, ...]) -> tuple[Region, ...]:
+    """The regions a person would draw: each object's outlines, then its joints."""
+    drawn: list[tuple[Shape, dict[str, Value]]] = []
+    for number, figure in enumerate(figures, start=1):
+        instance = str(number)
+        for ring in figure.polygons:
+            shape = Polygon(tuple((float(x), float(y)) for x, y in ring))
+            drawn.append((shape, {"class": figure.label, "instance": instance}))
+        for name, (x, y, visible) in figure.keypoints.items():
+            seen = "visible" if visible else "occluded"
+            point = {"instance": instance, "keypoint": name, "visibility": seen}
+            drawn.append((Point(x, y), dict(point)))
+    return tuple(Region(index, *one) for index, one in enumerate(drawn))
+
+
+def _write_all(
+    folder: Path, arguments: dict[str, int], progress: Callable[[int], None] | None
+) -> None:
+    """Write both splits, the skeleton and, last, the arguments."""
+    done = 0
+    for split in ("train", "val"):
+        (folder / split).mkdir()
+        records = []
+        for index in range(arguments[split]):
+            drawn = scene(split, index, arguments["size"], arguments["seed"])
+            records.append(_write_image(folder / split / f"{index:06d}.jpg", drawn))
+            done += 1
+            if progress is not None:
+                progress(done)
+        write_project(folder / split / "via_project.json", records, region_attributes())
+    _write_json(folder / "skeleton.json", COCO_PERSON.to_dict())
+    _write_json(folder / _ARGUMENTS, arguments)
+
+
+def _write_image(path: Path, drawn: Scene) -> ImageRecord:
+    ok, data = cv2.imencode(".jpg", drawn.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not ok:
+        raise OSError(f"cv2 cannot encode {path.name}")
+    path.write_bytes(data.tobytes())
+    return ImageRecord(f"{path.name}{data.size}", path.name, data.size, regions(drawn.figures))
+
+
+def _write_json(path: Path, data: object) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _is_there(out: Path, arguments: dict[str, int]) -> bool:
+    """Whether `out` already is the set of these arguments; False if it is empty or missing."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    try:
+        found = json.loads((out / _ARGUMENTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = "something that is not a sample set"
+    if found != arguments:
+        raise UserError(
+            "the folder already holds something else",
+            file=out,
+            found=found,
+            expected=arguments,
+            remedy="delete the folder or give another one",
+        )
+    return True
+
+
+def _paths(out: Path, reused: bool) -> FiguresPaths:
+    name = "via_project.json"
+    return FiguresPaths(out / "train" / name, out / "val" / name, out / "skeleton.json", reused)

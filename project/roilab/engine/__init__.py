@@ -1,0 +1,1 @@
+"""Configs, training, checkpoints and the run folder."""

@@ -1,0 +1,105 @@
+"""Checkpoints: written whole or not at all, read without running what is in them."""
+
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import PathManager
+
+from roilab.errors import UserError
+
+# All that the numpy arrays of the model zoo's .pkl files are made of.
+_PICKLED_NAMES = {
+    ("_codecs", "encode"),
+    ("collections", "OrderedDict"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+}
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads pickles of numpy arrays in dicts and lists; refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PICKLED_NAMES:
+            raise pickle.UnpicklingError(f"it wants to call {module}.{name}")
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        return super().find_class(module, name)
+
+
+class Checkpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer, with its name matching, made atomic and safe."""
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write `name`.pth with the model, the checkpointables and `kwargs`, then tag it the last."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": self.model.state_dict(), **kwargs}
+        data |= {key: item.state_dict() for key, item in self.checkpointables.items()}
+        save_atomically(data, Path(self.save_dir) / f"{name}.pth")
+        self.tag_last_checkpoint(f"{name}.pth")
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        if not filename.endswith((".pkl", ".pyth")):
+            return super()._load_file(filename)
+        # Detectron2 sorts out the kinds of .pkl itself but reads them with a plain pickle.load.
+        with PathManager.open(filename, "rb") as file:
+            try:
+                data = ArrayUnpickler(file, encoding="latin1").load()
+            except pickle.UnpicklingError as error:
+                raise UserError(
+                    "the weights file is not one of arrays only and will not be opened",
+                    file=filename,
+                    found=error,
+                    expected="a .pkl of numpy arrays, or a .pth of tensors",
+                ) from error
+        if "model" in data and "__author__" in data:
+            return data
+        arrays = data.get("blobs", data)  # Caffe2: detection models have "blobs", ImageNet's do not
+        return {
+            "model": {k: v for k, v in arrays.items() if not k.endswith("_momentum")},
+            "__author__": "Caffe2",
+            "matching_heuristics": True,
+        }
+
+    def _torch_load(self, f: str) -> dict[str, Any]:
+        return read(f)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A .pth file's content on the CPU; tensors and plain data only.
+
+    Raises:
+        UserError: the file is cut short, or holds more than tensors and plain data.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
+        raise UserError(
+            "the weights file cannot be read",
+            file=path,
+            found=str(error).splitlines()[0],
+            expected="a complete .pth of tensors",
+        ) from error
+
+
+def save_atomically(data: dict[str, Any], path: Path) -> None:
+    """Write `data` so that `path` is either the old file or the whole new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(data, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

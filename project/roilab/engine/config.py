@@ -1,0 +1,194 @@
+"""Strict lazy configs: load, override, save.
+
+A config file is code: loading one runs it, and a saved one names the callables to build. Only open
+config files and run folders that you trust.
+"""
+
+import builtins
+import difflib
+import importlib.resources
+import inspect
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import LazyConfig, instantiate
+from detectron2.utils.registry import locate
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
+from omegaconf.errors import OmegaConfBaseException
+
+from roilab.errors import UserError
+
+# Dictionaries whose keys are the user's own words.
+OPEN_KEYS = ("data.class_map", "weights")
+
+
+def upstream(path: str) -> DictConfig:
+    """A lazy config that comes with the installed Detectron2, e.g. `common/models/mask_rcnn_fpn.py`."""
+    configs = importlib.resources.files("detectron2") / "model_zoo/configs"
+    return LazyConfig.load(str(configs / path))
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """A config file (.py, or .yaml as `save` writes it) with `key=value` overrides applied.
+
+    Raises:
+        UserError: no such file, the file fails, or an override names a key that does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise UserError(
+            "the config file does not exist",
+            file=path,
+            expected=f"one of {', '.join(near)}" if near else "a .py or .yaml file",
+        )
+    if path.suffix == ".py":
+        # Detectron2 patches __import__ while it loads and leaves it patched when the file raises.
+        original = builtins.__import__
+        try:
+            cfg = LazyConfig.load(str(path))
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                "the config file fails to load", file=path, found=f"{type(error).__name__}: {error}"
+            ) from error
+        finally:
+            builtins.__import__ = original
+    else:
+        try:
+            cfg = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise UserError("not a saved config", file=path, found=error) from error
+    if not isinstance(cfg, DictConfig) or "model" not in cfg:
+        raise UserError("not a training config", file=path, expected="a top-level key 'model'")
+    return override(cfg, overrides)
+
+
+def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Apply `key=value` strings (Hydra's grammar) in place, and return the config.
+
+    A key must exist, or be an argument that its node's target accepts.
+
+    Raises:
+        UserError: an override cannot be parsed, or its key is unknown; names the nearest key.
+    """
+    for text in overrides:
+        try:
+            parsed = OverridesParser.create().parse_override(text)
+            key, value = parsed.key_or_group, parsed.value()
+        except HydraException as error:
+            raise UserError(
+                "an override cannot be read", key=text, expected="key=value", found=error
+            ) from error
+        if not _is_known(cfg, key):
+            raise UserError(
+                "unknown key",
+                key=key,
+                expected=_nearest(cfg, key),
+                remedy="see the config file, or config.yaml in a run folder, for all keys",
+            )
+        try:
+            OmegaConf.update(cfg, key, value, merge=True, force_add=True)
+        except OmegaConfBaseException as error:
+            raise UserError(
+                "a value does not fit its key", key=key, found=value, expected=error
+            ) from error
+    return cfg
+
+
+def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+    """All dotted keys of a config, inner nodes included."""
+    items = cfg.items_ex(resolve=False) if isinstance(cfg, DictConfig) else enumerate(
+        cfg._get_node(i) for i in range(len(cfg))
+    )
+    for name, value in items:
+        yield f"{prefix}{name}"
+        if isinstance(value, DictConfig | ListConfig) and not value._is_interpolation():
+            yield from keys(value, f"{prefix}{name}.")
+
+
+def _is_known(cfg: DictConfig, key: str) -> bool:
+    if any(key.startswith(f"{name}.") for name in OPEN_KEYS):
+        return True
+    if key in set(keys(cfg)):
+        return True
+    parent_key, _, leaf = key.rpartition(".")
+    parent = OmegaConf.select(cfg, parent_key) if parent_key else None
+    if not isinstance(parent, DictConfig) or "_target_" not in parent:
+        return False
+    target = parent["_target_"]
+    target = locate(target) if isinstance(target, str) else target
+    parameter = inspect.signature(target).parameters.get(leaf)
+    return parameter is not None and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+
+
+def _nearest(cfg: DictConfig, key: str) -> str:
+    known = list(keys(cfg))
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    if not near:
+        leaf = key.rpartition(".")[2]
+        leaves = {name.rpartition(".")[2]: name for name in known}
+        near = [leaves[n] for n in difflib.get_close_matches(leaf, leaves, n=3, cutoff=0.6)]
+    return f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(map(str, cfg))}"
+
+
+def save(cfg: DictConfig, path: Path) -> None:
+    """Write the config with every interpolation resolved, as plain YAML; atomic.
+
+    Raises:
+        UserError: a value is neither text, number, list, dict, nor a callable with a name.
+    """
+    data = OmegaConf.to_container(
+        cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE
+    )
+    write_text(path, yaml.safe_dump(_plain(data, ""), sort_keys=False, allow_unicode=True))
+
+
+def _plain(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item, f"{key}.{name}".strip(".")) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{key}.{index}") for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+    if callable(value) and "<" not in name and locate(name) is value:
+        return name
+    if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec
+        target = type(value)
+        return {"_target_": f"{target.__module__}.{target.__qualname__}", **asdict(value)}
+    raise UserError(
+        "a config value cannot be saved", key=key, found=value, expected="plain data or a function"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is either the old one or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def build(node: Any, key: str, **arguments: Any) -> Any:
+    """Instantiate a node, with arguments that a config cannot hold (a data set, a model).
+
+    Raises:
+        UserError: an argument is unknown or missing; names the node.
+    """
+    if isinstance(node, DictConfig):
+        node = {**node, **arguments}
+    try:
+        return instantiate(node)
+    except (TypeError, ImportError, AssertionError, OmegaConfBaseException) as error:
+        raise UserError("a node of the config cannot be built", key=key, found=error) from error

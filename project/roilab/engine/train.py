@@ -1,0 +1,254 @@
+"""From a config to a trained and evaluated run folder."""
+
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from detectron2.engine import create_ddp_model, hooks
+from detectron2.solver import LRMultiplier
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
+from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
+from torch import nn
+
+from roilab.data.dataset import DetectionDataset
+from roilab.engine import config
+from roilab.engine.checkpoint import Checkpointer
+from roilab.engine.run import Run
+from roilab.engine.trainer import ProgressBar, Trainer, device_of, dtype_of
+from roilab.errors import UserError
+from roilab.evaluation import evaluate
+from roilab.evaluation.ap import Results
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A config that agrees with its data. `train` is None where only evaluation is wanted."""
+
+    cfg: DictConfig
+    train: DetectionDataset | None
+    val: DetectionDataset
+
+
+def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
+    """Load the data, fit the config to it, and build the model without memory: all in seconds.
+
+    The class names, the number of classes and of keypoints are taken from the data where the config
+    leaves them open (None), and checked where it does not. The config is changed in place.
+
+    Raises:
+        UserError: data, skeleton, config and model do not fit together.
+    """
+    train_set = None
+    if training or cfg.data.classes is None:
+        train_set = config.build(cfg.data.train, "data.train")
+        cfg.data.classes = list(train_set.classes)
+    val_set = config.build(cfg.data.val, "data.val")
+    _fit_model(cfg, val_set)
+    with torch.device("meta"):
+        config.build(cfg.model, "model")
+    return Setup(cfg, train_set if training else None, val_set)
+
+
+def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
+    names = {
+        "num_classes": len(dataset.classes),
+        "num_keypoints": None if dataset.skeleton is None else len(dataset.skeleton.keypoints),
+    }
+    for key, value in names.items():
+        if cfg.data[key] is None:
+            cfg.data[key] = value
+    heads = cfg.model.roi_heads
+    if "keypoint_head" in heads and dataset.skeleton is None:
+        raise UserError(
+            "the model has a keypoint head but the data has no skeleton",
+            key="data.skeleton",
+            found=None,
+            expected="coco_person, or a JSON file that declares yours",
+        )
+    checks = [("model.roi_heads.num_classes", heads.num_classes, names["num_classes"])]
+    if "keypoint_head" in heads:
+        checks.append(
+            (
+                "model.roi_heads.keypoint_head.num_keypoints",
+                heads.keypoint_head.num_keypoints,
+                names["num_keypoints"],
+            )
+        )
+    for key, found, expected in checks:
+        if found != expected:
+            what = f"classes {list(dataset.classes)}" if "classes" in key else "skeleton"
+            raise UserError(
+                f"the model does not fit the data's {what}",
+                key=key,
+                found=found,
+                expected=expected,
+                remedy="leave it to the data: drop the override",
+            )
+
+
+def build_model(cfg: DictConfig) -> nn.Module:
+    """The model of a config on its device, freshly initialised."""
+    return config.build(cfg.model, "model").to(device_of(cfg.train.device))
+
+
+def weights_of(cfg: DictConfig) -> str:
+    """Where the initial weights come from: `train.init_checkpoint` is a name in `weights` or a path."""
+    wanted = cfg.train.init_checkpoint or ""
+    return cfg.weights.get(wanted, wanted) if "weights" in cfg else wanted
+
+
+def load_weights(model: nn.Module, source: str) -> None:
+    """Load a checkpoint; what does not fit in shape or name is left as it is and logged.
+
+    Raises:
+        UserError: the file cannot be had.
+    """
+    try:
+        Checkpointer(model).load(source, checkpointables=[])
+    except (OSError, AssertionError, ValueError) as error:
+        raise UserError(
+            "the initial weights cannot be loaded",
+            key="train.init_checkpoint",
+            found=f"{source} ({error})",
+            remedy="check the path or the network, or train from scratch: train.init_checkpoint=''",
+        ) from error
+
+
+def start_logging(run: Run) -> None:
+    """Log to the terminal and to log.txt of the run folder."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    for name in ("detectron2", "fvcore", "roilab"):
+        setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
+
+
+def evaluate_model(cfg: DictConfig, model: nn.Module, dataset: DetectionDataset) -> Results:
+    """AP of the model on the config's validation set."""
+    batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
+    return evaluate(model, batches, dataset)
+
+
+def train(setup: Setup, *, resume: bool = False) -> Results:
+    """Train, evaluate and leave a complete run folder at `train.output_dir`; returns the AP.
+
+    Raises:
+        UserError: there is nothing to resume, the folder holds another run, or a loss diverges.
+    """
+    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    _check_folder(run, resume)
+    start_logging(run)
+    log.info("train: %s", setup.train and setup.train.summary())
+    log.info("val: %s", setup.val.summary())
+    if comm.is_main_process():
+        run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
+    seed_all_rng(cfg.train.seed + comm.get_rank())
+    model = build_model(cfg)
+    if not resume:
+        source = weights_of(cfg)
+        if source:
+            load_weights(model, source)
+    trainer = _trainer(cfg, model, setup, run, resume)
+    try:
+        trainer.train(trainer.start_iter, cfg.train.max_iter)
+    except FloatingPointError as error:
+        raise UserError(
+            f"the loss is not finite at iteration {trainer.iter}",
+            file=run.folder,
+            found=str(error).splitlines()[-1],
+            remedy="lower optimizer.lr, lengthen the warm-up, or set train.clip_norm=1",
+        ) from error
+    return getattr(trainer, "_last_eval_results", {})
+
+
+def _check_folder(run: Run, resume: bool) -> None:
+    started = (run.folder / "last_checkpoint").is_file()
+    if resume and not started:
+        raise UserError(
+            "there is nothing to resume",
+            file=run.folder,
+            expected="a run folder with a checkpoint",
+            remedy="leave out --resume, or correct train.output_dir",
+        )
+    if started and not resume:
+        raise UserError(
+            "the run folder already holds a run",
+            key="train.output_dir",
+            file=run.folder,
+            remedy="continue it with --resume, choose another folder, or delete this one",
+        )
+
+
+def _trainer(
+    cfg: DictConfig, model: nn.Module, setup: Setup, run: Run, resume: bool
+) -> Trainer:
+    optimizer_node = cfg.optimizer
+    parameters = config.build(optimizer_node.params, "optimizer.params", model=model)
+    optimizer = config.build(optimizer_node, "optimizer", params=parameters)
+    device = device_of(cfg.train.device)
+    dtype = dtype_of(cfg.train.precision, device)
+    log.info("device %s, %s, %d threads", device, dtype, torch.get_num_threads())
+    trainer = Trainer(
+        create_ddp_model(model, broadcast_buffers=False),
+        (),
+        optimizer,
+        dtype=dtype,
+        clip_norm=cfg.train.clip_norm,
+        log_period=cfg.train.log_period,
+    )
+    checkpointer = Checkpointer(model, str(run.folder), trainer=trainer)
+    trainer.start_iter = 0
+    terminal = sys.stderr.isatty()
+
+    def test() -> Results:
+        results = evaluate_model(cfg, model, setup.val)
+        if comm.is_main_process():
+            run.write_results(results)
+        trainer._last_eval_results = results
+        return {
+            f"{task}/{name}": value
+            for task, metrics in results.items()
+            for name, value in metrics.items()
+            if value is not None
+        }
+
+    writers = [JSONWriter(str(run.folder / "metrics.json")), TensorboardXWriter(str(run.folder))]
+    if not terminal:
+        writers.insert(0, CommonMetricPrinter(cfg.train.max_iter))
+    main = comm.is_main_process()
+    every = [
+        hooks.IterationTimer(),
+        hooks.LRScheduler(
+            scheduler=LRMultiplier(
+                optimizer, config.build(cfg.lr_multiplier, "lr_multiplier"), cfg.train.max_iter
+            )
+        ),
+        hooks.PeriodicCheckpointer(
+            checkpointer,
+            cfg.train.checkpoint_period,
+            cfg.train.max_iter,
+            max_to_keep=cfg.train.checkpoints_kept,
+        )
+        if main
+        else None,
+        hooks.EvalHook(cfg.train.eval_period, test),
+        hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,
+        ProgressBar() if main and terminal else None,
+    ]
+    trainer.register_hooks(every)
+    if resume:
+        checkpointer.resume_or_load("", resume=True)
+        trainer.start_iter = trainer.iter + 1
+    # A resumed run goes on with images in another order than it began with, not the same again.
+    trainer.data_loader = config.build(
+        cfg.dataloader.train,
+        "dataloader.train",
+        dataset=setup.train,
+        seed=cfg.train.seed + trainer.start_iter,
+    )
+    return trainer

@@ -1,0 +1,37 @@
+"""The one exception for a user's mistake: it names the file, the key, what was found and expected."""
+
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A mistake the user can mend. Scripts print it without a traceback and exit with status 2.
+
+    Args:
+        message: what is wrong, in one sentence without a full stop.
+        file: the file in which it is wrong.
+        key: the key, attribute or option in that file (or on the command line).
+        found, expected: the two things that disagree.
+        remedy: what to do about it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        key: str | None = None,
+        found: object = None,
+        expected: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        lines = [message]
+        for name, value in (
+            ("file", file),
+            ("key", key),
+            ("found", found),
+            ("expected", expected),
+            ("remedy", remedy),
+        ):
+            if value is not None:
+                lines.append(f"  {name + ':':<10}{value}")
+        super().__init__("\n".join(lines))

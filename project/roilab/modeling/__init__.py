@@ -1,0 +1,1 @@
+"""Parts of a model that look inside regions of interest."""

@@ -1,0 +1,176 @@
+"""A skeleton: keypoint names, left-right swaps, links and OKS sigmas, declared once, checked once."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from roilab.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """Keypoints of an object class. Everything else about keypoints derives from this declaration.
+
+    Attributes:
+        name: what the skeleton is called in messages.
+        classes: names of the object classes that have these keypoints.
+        keypoints: names, in the order of the model's K outputs.
+        swaps: pairs of names that trade places when the image is flipped.
+        links: pairs of names joined by a line in pictures.
+        sigmas: per-keypoint standard deviation of OKS (COCO keypoint evaluation), one a keypoint.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    keypoints: tuple[str, ...]
+    swaps: tuple[tuple[str, str], ...]
+    links: tuple[tuple[str, str], ...]
+    sigmas: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        known = set(self.keypoints)
+        if not self.keypoints or len(known) != len(self.keypoints):
+            raise self._error("keypoints", self.keypoints, "at least one name, each name once")
+        if not self.classes:
+            raise self._error("classes", self.classes, "at least one class name")
+        for key, pairs in (("swaps", self.swaps), ("links", self.links)):
+            for pair in pairs:
+                if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= known:
+                    raise self._error(key, pair, f"two different names of {sorted(known)}")
+        swapped = [name for pair in self.swaps for name in pair]
+        if len(set(swapped)) != len(swapped):
+            raise self._error("swaps", swapped, "each name in at most one pair")
+        if len(self.sigmas) != len(self.keypoints) or min(self.sigmas) <= 0:
+            raise self._error(
+                "sigmas",
+                f"{len(self.sigmas)} values",
+                f"{len(self.keypoints)} positive values, one a keypoint",
+            )
+
+    def _error(self, key: str, found: object, expected: str) -> UserError:
+        return UserError(
+            f"skeleton '{self.name}' is inconsistent", key=key, found=found, expected=expected
+        )
+
+    @property
+    def flip_indices(self) -> tuple[int, ...]:
+        """For each keypoint, the index of the keypoint it becomes in the mirrored image."""
+        partner = dict(self.swaps) | {right: left for left, right in self.swaps}
+        return tuple(self.keypoints.index(partner.get(name, name)) for name in self.keypoints)
+
+    @property
+    def link_indices(self) -> tuple[tuple[int, int], ...]:
+        """The links as pairs of keypoint indices."""
+        return tuple((self.keypoints.index(a), self.keypoints.index(b)) for a, b in self.links)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The declaration as plain JSON data; `from_dict` is its inverse."""
+        return asdict(self)
+
+
+def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skeleton:
+    """Build a skeleton from JSON data.
+
+    Raises:
+        UserError: a key is missing, unknown or of the wrong form.
+    """
+    expected = {field.name for field in fields(Skeleton)}
+    if not isinstance(data, Mapping) or set(data) != expected:
+        found = sorted(data) if isinstance(data, Mapping) else type(data).__name__
+        raise UserError(
+            "not a skeleton declaration", file=file, found=found, expected=sorted(expected)
+        )
+    try:
+        return Skeleton(
+            name=str(data["name"]),
+            classes=tuple(map(str, data["classes"])),
+            keypoints=tuple(map(str, data["keypoints"])),
+            swaps=tuple(tuple(map(str, pair)) for pair in data["swaps"]),  # type: ignore[misc]
+            links=tuple(tuple(map(str, pair)) for pair in data["links"]),  # type: ignore[misc]
+            sigmas=tuple(map(float, data["sigmas"])),
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            "a value of the skeleton has the wrong form",
+            file=file,
+            found=error,
+            expected="lists of names, pairs of names, and numbers",
+        ) from error
+
+
+def load(source: str | Path) -> Skeleton:
+    """A skeleton by name (`coco_person`) or from a JSON file with the keys of `Skeleton`.
+
+    Raises:
+        UserError: no such file, or not a skeleton.
+    """
+    if str(source) == COCO_PERSON.name:
+        return COCO_PERSON
+    try:
+        text = Path(source).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            "cannot read the skeleton file",
+            file=source,
+            found=error.strerror,
+            expected=f"a JSON file, or the name {COCO_PERSON.name}",
+        ) from error
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError("the skeleton file is not JSON", file=source, found=error) from error
+    return from_dict(data, file=source)
+
+
+# Names, order and sigmas of the COCO person keypoints (pycocotools.cocoeval.Params.setKpParams).
+COCO_PERSON = Skeleton(
+    name="coco_person",
+    classes=("person",),
+    keypoints=(
+        "nose",
+        "left_eye",
+        "right_eye",
+        "left_ear",
+        "right_ear",
+        "left_shoulder",
+        "right_shoulder",
+        "left_elbow",
+        "right_elbow",
+        "left_wrist",
+        "right_wrist",
+        "left_hip",
+        "right_hip",
+        "left_knee",
+        "right_knee",
+        "left_ankle",
+        "right_ankle",
+    ),
+    swaps=tuple(
+        (f"left_{part}", f"right_{part}")
+        for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    ),
+    links=(
+        ("nose", "left_eye"),
+        ("nose", "right_eye"),
+        ("left_eye", "left_ear"),
+        ("right_eye", "right_ear"),
+        ("left_shoulder", "right_shoulder"),
+        ("left_shoulder", "left_elbow"),
+        ("left_elbow", "left_wrist"),
+        ("right_shoulder", "right_elbow"),
+        ("right_elbow", "right_wrist"),
+        ("left_shoulder", "left_hip"),
+        ("right_shoulder", "right_hip"),
+        ("left_hip", "right_hip"),
+        ("left_hip", "left_knee"),
+        ("left_knee", "left_ankle"),
+        ("right_hip", "right_knee"),
+        ("right_knee", "right_ankle"),
+    ),
+    sigmas=(
+        0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072,
+        0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+    ),  # fmt: skip
+)

@@ -1,0 +1,139 @@
+"""Image entries, regions and attributes as every VIA JSON writes them -> records."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from roilab.via.geometry import Refused, read_shape
+from roilab.via.records import Attribute, ImageRecord, Problem, Region, Value
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a file something stands; problems found there are added to `problems`."""
+
+    problems: list[Problem]
+    file: str
+    image: str | None = None
+    region: int | None = None
+
+    def error(self, message: str, remedy: str, attribute: str | None = None) -> None:
+        self.problems.append(
+            Problem("error", message, remedy, self.file, self.image, self.region, attribute)
+        )
+
+
+def read_images(file: str, entries: object, problems: list[Problem]) -> tuple[ImageRecord, ...]:
+    """Read VIA's image entries, in their order.
+
+    Args:
+        file: the path for messages.
+        entries: JSON data, `{key: {"filename", "size", "regions", "file_attributes"}}`.
+        problems: what is left out is reported here.
+    """
+    images = []
+    if isinstance(entries, Mapping):
+        for key, entry in entries.items():
+            image = _read_image(str(key), entry, _Place(problems, file, str(key)))
+            if image is not None:
+                images.append(image)
+    return tuple(images)
+
+
+def read_attributes(
+    file: str, declared: object, kind: str, problems: list[Problem]
+) -> dict[str, Attribute]:
+    """Read the declarations of a kind ("region" or "file") from a project's `_via_attributes`."""
+    place = _Place(problems, file)
+    attributes: dict[str, Attribute] = {}
+    group = declared.get(kind) if isinstance(declared, Mapping) else None
+    for name, data in group.items() if isinstance(group, Mapping) else ():
+        if not isinstance(data, Mapping):
+            message = f"the declaration of a {kind} attribute is not an object"
+            place.error(message, "declare the attribute again in VIA", attribute=str(name))
+        elif name:
+            options = data.get("options")
+            attributes[name] = Attribute(
+                name=name,
+                type=_text(data.get("type")) or "text",
+                description=_text(data.get("description")),
+                options={_text(key): _text(value) for key, value in options.items()}
+                if isinstance(options, Mapping)
+                else {},
+            )
+    return attributes
+
+
+def _read_image(key: str, entry: object, place: _Place) -> ImageRecord | None:
+    filename = entry.get("filename") if isinstance(entry, Mapping) else None
+    if not isinstance(entry, Mapping) or not isinstance(filename, str) or not filename.strip():
+        place.error("the image entry has no file name", "give it a filename, or remove the entry")
+        return None
+    place = _Place(place.problems, place.file, filename.strip())
+    return ImageRecord(
+        key=key,
+        filename=filename.strip(),
+        size=_size(entry.get("size")),
+        regions=tuple(_read_regions(entry.get("regions"), place)),
+        attributes=_read_values(entry.get("file_attributes"), place),
+    )
+
+
+def _size(value: object) -> int | None:
+    """VIA writes a number, after a CSV import a string, and -1 where it does not know."""
+    try:
+        size = int(value) if isinstance(value, int | float | str) else -1
+    except (ValueError, OverflowError):
+        return None
+    return size if size >= 0 else None
+
+
+def _read_regions(regions: object, place: _Place) -> Iterator[Region]:
+    for index, data in _numbered(regions, place):
+        here = _Place(place.problems, place.file, place.image, index)
+        if not isinstance(data, Mapping):
+            here.error("the region is not an object", "draw it again in VIA")
+            continue
+        try:
+            shape = read_shape(data.get("shape_attributes"))
+        except Refused as reason:
+            here.error(str(reason), "draw the region again in VIA, or delete it")
+            continue
+        yield Region(index, shape, _read_values(data.get("region_attributes"), here))
+
+
+def _numbered(regions: object, place: _Place) -> list[tuple[int, object]]:
+    """The regions of an image with their index: the place in a list, the key in an object."""
+    if isinstance(regions, list):
+        return list(enumerate(regions))
+    if isinstance(regions, Mapping):
+        if all(str(key).isdecimal() and str(int(key)) == key for key in regions):
+            return [(int(key), data) for key, data in regions.items()]
+        return list(enumerate(regions.values()))
+    place.error("the image entry has no list of regions", "write [] where nothing is annotated")
+    return []
+
+
+def _read_values(data: object, place: _Place) -> dict[str, Value]:
+    """Attribute values. The empty name is skipped, as VIA does."""
+    values: dict[str, Value] = {}
+    for name, raw in data.items() if isinstance(data, Mapping) else ():
+        if not name:
+            continue
+        if isinstance(raw, Mapping):
+            values[name] = tuple(_text(key) for key, ticked in raw.items() if _is_true(ticked))
+        elif isinstance(raw, list):
+            place.error("the value is a list", "give one value, or use a checkbox", str(name))
+        else:
+            values[name] = _text(raw)
+    return values
+
+
+def _is_true(value: object) -> bool:
+    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+
+def _text(value: object) -> str:
+    """A value as text, without the white space around it; numbers and truth values as in JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,81 @@
+"""Frozen records of what a VIA file says, the same for every version and container of VIA."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from roilab.via.shapes import Shape
+
+# A text, dropdown, radio or image attribute holds one string; a checkbox the ids that are ticked.
+Value = str | tuple[str, ...]
+
+
+class Container(StrEnum):
+    """The kinds of file VIA writes, told apart by content, never by name."""
+
+    VIA1_JSON = "VIA 1 JSON"
+    VIA2_JSON = "VIA 2 JSON"
+    VIA2_PROJECT = "VIA 2 project"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a file, and where. An error leaves something out; a warning does not."""
+
+    severity: Literal["error", "warning"]
+    message: str
+    remedy: str
+    file: str
+    image: str | None = None
+    region: int | None = None
+    attribute: str | None = None
+
+    def __str__(self) -> str:
+        place = [self.file, self.image, self.attribute and f"attribute '{self.attribute}'"]
+        if self.region is not None:
+            place.insert(2, f"region {self.region}")
+        return f"{self.severity}: {', '.join(filter(None, place))}: {self.message} ({self.remedy})"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A declared attribute: its type in VIA's words and, for a choice, option id -> description."""
+
+    name: str
+    type: str = "text"
+    description: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One drawn shape. `index` is its place in the image's list in the file (VIA 1: its key)."""
+
+    index: int
+    shape: Shape
+    attributes: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image entry. `size` is the file's length in bytes, None where VIA did not know it."""
+
+    key: str
+    filename: str
+    size: int | None
+    regions: tuple[Region, ...]
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """All that was read from one file, and every problem found on the way."""
+
+    file: str
+    container: Container
+    images: tuple[ImageRecord, ...]
+    region_attributes: Mapping[str, Attribute]
+    file_attributes: Mapping[str, Attribute]
+    default_path: str = ""
+    problems: tuple[Problem, ...] = ()

@@ -1,0 +1,204 @@
+"""Which attribute plays which part: class, keypoint name, instance, visibility.
+
+An attribute that is not named is found only where a single answer is possible; its name is never
+taken as a hint, and several possible answers are an error that lists them.
+"""
+
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass
+
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton
+from roilab.via.keypoints import keypoint_index, visibility_of_word
+from roilab.via.records import Annotations
+from roilab.via.values import all_regions, attributes_in_use, single, with_samples
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Names of attributes; None where the file has no such attribute, or none was named."""
+
+    label: str | None = None
+    keypoint: str | None = None
+    instance: str | None = None
+    visibility: str | None = None
+
+
+def find_roles(
+    annotations: Annotations, named: Roles, default_class: str | None, skeleton: Skeleton | None
+) -> Roles:
+    """Check the attributes that were named and find the others.
+
+    Raises:
+        UserError: a named attribute does not occur, or an attribute has to be named.
+    """
+    keypoint, visibility, instance = named.keypoint, named.visibility, named.instance
+    points = attributes_in_use(all_regions(annotations, points=True))
+    if skeleton is not None and any(all_regions(annotations, points=True)):
+        taken = {named.label, instance, visibility}
+        keypoint = _keypoint_attribute(annotations, points, keypoint, skeleton, taken)
+        taken = {named.label, instance, keypoint}
+        visibility = _visibility_attribute(annotations, points, visibility, taken)
+        if instance is None:
+            taken = {named.label, keypoint, visibility}
+            instance = _find_instance_attribute(annotations, keypoint, taken, skeleton)
+    if named.instance is not None:
+        everywhere = points | attributes_in_use(all_regions(annotations, points=False))
+        _must_occur(annotations, "instance_attribute", named.instance, everywhere)
+    label = _class_attribute(annotations, named, {keypoint, visibility, instance}, default_class)
+    return Roles(label, keypoint, instance, visibility)
+
+
+def _must_occur(annotations: Annotations, key: str, name: str, found: dict[str, list[str]]) -> None:
+    # A file in which nothing is annotated cannot show whether the name is right.
+    anything = any(image.regions for image in annotations.images)
+    if name not in found and name not in annotations.region_attributes and anything:
+        raise UserError(
+            f"no region has the attribute '{name}'",
+            file=annotations.file,
+            key=key,
+            found=with_samples(found),
+            expected=f"one of these instead of '{name}'" if found else "a region attribute",
+        )
+
+
+def _keypoint_attribute(
+    annotations: Annotations,
+    points: dict[str, list[str]],
+    named: str | None,
+    skeleton: Skeleton,
+    taken: Set[str | None],
+) -> str:
+    if named is not None:
+        _must_occur(annotations, "keypoint_attribute", named, points)
+        return named
+    fitting = {
+        name: values
+        for name, values in points.items()
+        if name not in taken
+        and any(
+            keypoint_index(value, annotations.region_attributes.get(name), skeleton) is not None
+            for value in values
+        )
+    }
+    if len(fitting) != 1:
+        raise UserError(
+            "cannot tell which attribute names the keypoints",
+            file=annotations.file,
+            key="keypoint_attribute",
+            found=with_samples(fitting or points),
+            expected=f"point regions named as in skeleton '{skeleton.name}': "
+            + ", ".join(skeleton.keypoints),
+            remedy="give keypoint_attribute" if fitting else "name the points, or the skeleton's",
+        )
+    return next(iter(fitting))
+
+
+def _visibility_attribute(
+    annotations: Annotations,
+    points: dict[str, list[str]],
+    named: str | None,
+    taken: Set[str | None],
+) -> str | None:
+    if named is not None:
+        _must_occur(annotations, "visibility_attribute", named, points)
+        return named
+    fitting = {
+        name: values
+        for name, values in points.items()
+        if name not in taken
+        and all(
+            visibility_of_word(value, annotations.region_attributes.get(name)) is not None
+            for value in values
+        )
+    }
+    if len(fitting) > 1:
+        raise UserError(
+            "several attributes could be the visibility of the points",
+            file=annotations.file,
+            key="visibility_attribute",
+            found=with_samples(fitting),
+            expected="one of these",
+            remedy="give visibility_attribute",
+        )
+    return next(iter(fitting), None)
+
+
+def _find_instance_attribute(
+    annotations: Annotations, keypoint: str | None, taken: Set[str | None], skeleton: Skeleton
+) -> str | None:
+    """The attribute by which points and outlines of an image share values.
+
+    A class name can be shared as well; but within one object a keypoint occurs once, so where a
+    shared value has two noses it is not an object's.
+    """
+    shared: dict[str, list[str]] = {}
+    others: dict[tuple[str, str], set[str]] = {}
+    for image, region in all_regions(annotations, points=False):
+        for name in region.attributes:
+            others.setdefault((image.key, name), set()).add(single(region, name))
+    twice: set[str] = set()
+    seen: Counter[tuple[str, str, str, int]] = Counter()
+    for image, region in all_regions(annotations, points=True):
+        index = keypoint_index(
+            single(region, keypoint), annotations.region_attributes.get(keypoint or ""), skeleton
+        )
+        for name in set(region.attributes) - taken:
+            value = single(region, name)
+            if not value:
+                continue
+            if value in others.get((image.key, name), ()) and value not in shared.get(name, ()):
+                shared.setdefault(name, []).append(value)
+            if index is not None:
+                seen[image.key, name, value, index] += 1
+                if seen[image.key, name, value, index] > 1:
+                    twice.add(name)
+    possible = [name for name in shared if name not in twice]
+    if len(possible) == 1:
+        return possible[0]
+    if not shared:
+        return None
+    raise UserError(
+        "cannot tell which attribute ties points to their object",
+        file=annotations.file,
+        key="instance_attribute",
+        found=with_samples(dict(sorted(shared.items()))),
+        expected="one attribute with a value of its own for every object of an image",
+        remedy="give instance_attribute, or, where points belong to the outline around them, "
+        "name the attribute found as what it is (class_attribute, visibility_attribute)",
+    )
+
+
+def _class_attribute(
+    annotations: Annotations, named: Roles, taken: Set[str | None], default_class: str | None
+) -> str | None:
+    found = attributes_in_use(all_regions(annotations, points=False))
+    if named.label is not None:
+        # Sets are mixed from files with and without the attribute; a default then covers the rest.
+        if found or default_class is None:
+            _must_occur(annotations, "class_attribute", named.label, found)
+        return named.label
+    possible = {name: values for name, values in found.items() if name not in taken}
+    if len(possible) == 1:
+        return next(iter(possible))
+    labelled_by_default = default_class is not None
+    if not possible and (labelled_by_default or not any(all_regions(annotations, points=False))):
+        return None
+    if possible:
+        raise UserError(
+            "several attributes could be the class",
+            file=annotations.file,
+            key="class_attribute",
+            found=with_samples(possible),
+            expected="one of these",
+            remedy="give class_attribute",
+        )
+    raise UserError(
+        "no attribute of the regions can be the class",
+        file=annotations.file,
+        key="class_attribute",
+        found=with_samples(found) if found else "regions without attributes",
+        expected="an attribute that names the class",
+        remedy="give default_class, the class of all regions, or class_attribute",
+    )

@@ -1,0 +1,54 @@
+"""What the attributes of a file hold: which occur, where, and with what values."""
+
+from collections.abc import Iterable, Iterator
+
+from roilab.via.records import Annotations, Attribute, ImageRecord, Region, Value
+from roilab.via.shapes import Point
+
+_SAMPLES = 4
+
+
+def is_point(region: Region) -> bool:
+    """Whether a region is one of VIA's points."""
+    return isinstance(region.shape, Point)
+
+
+def all_regions(annotations: Annotations, *, points: bool) -> Iterator[tuple[ImageRecord, Region]]:
+    """The point regions of a file with their images, or all the others."""
+    for image in annotations.images:
+        for region in image.regions:
+            if is_point(region) == points:
+                yield image, region
+
+
+def described(value: str, attribute: Attribute | None) -> str:
+    """A value as a person reads it: the option's description where there is one, else the value."""
+    return (attribute.options.get(value) if attribute is not None else None) or value
+
+
+def single(region: Region, name: str | None) -> str:
+    """The one value that a region has for an attribute; "" for none or for several ticks."""
+    value: Value = region.attributes.get(name, "") if name is not None else ""
+    if isinstance(value, str):
+        return value
+    return value[0] if len(value) == 1 else ""
+
+
+def attributes_in_use(regions: Iterable[tuple[ImageRecord, Region]]) -> dict[str, list[str]]:
+    """Attribute name -> the different values that occur; always empty attributes are left out."""
+    found: dict[str, dict[str, None]] = {}
+    for _, region in regions:
+        for name, value in region.attributes.items():
+            for each in (value,) if isinstance(value, str) else value:
+                if each:
+                    found.setdefault(name, {})[each] = None
+    return {name: list(values) for name, values in found.items()}
+
+
+def with_samples(found: dict[str, list[str]]) -> str:
+    """Attributes and some of their values, for a message."""
+    listed = []
+    for name, values in found.items():
+        more = ", ..." if len(values) > _SAMPLES else ""
+        listed.append(f"{name} ({', '.join(map(repr, values[:_SAMPLES]))}{more})")
+    return "; ".join(listed) or "none"

@@ -1,0 +1,19 @@
+"""Run a script's main: a user's mistake is one message and exit status 2, never a traceback."""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from roilab.errors import UserError
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Call `main` and exit with its status; 2 after a UserError, 130 after Ctrl-C."""
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,93 @@
+"""Run the benchmarks, each against its reference, and write outputs/bench.json.
+
+    python scripts/bench.py [--only NAME]
+
+Ours and the reference are timed in turns, so that what else the machine does falls on both, and medians are
+compared: a ratio holds on a noisy machine where seconds do not. One is added by a file in scripts/benchmarks.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import benchmarks
+from benchmarks import Benchmark
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "outputs" / "bench.json"
+
+
+def main() -> int:
+    """Run, print one table, write the file; return the exit status."""
+    parser = argparse.ArgumentParser(description="Run the benchmarks of the project.")
+    parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(benchmarks.names())}")
+    only = parser.parse_args().only
+    if only is not None and only not in benchmarks.names():
+        known = ", ".join(benchmarks.names())
+        print(f"error: no benchmark is called {only!r}; there are: {known}", file=sys.stderr)
+        return 2
+    chosen = benchmarks.names() if only is None else [only]
+
+    print(f"{'benchmark':<20}{'ours':>12}{'reference':>12}  ours/reference (below 1: ours is faster)")
+    results = {}
+    for name in chosen:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            results[name] = measure(benchmarks.load(name, Path(folder)))
+        print(row(name, results[name]), flush=True)
+    write_json(OUTPUT, results)
+    print(f"written to {OUTPUT.relative_to(ROOT)}")
+    return 0
+
+
+def measure(benchmark: Benchmark) -> dict[str, float | str]:
+    """Median seconds of ours and of the reference, taken in turns, and ours / reference.
+
+    Each runs once before anything is timed, and the one that goes first changes from round to round.
+    """
+    benchmark.ours()
+    benchmark.reference()
+    ours, reference = [], []
+    for index in range(benchmark.rounds):
+        pair = [(ours, benchmark.ours), (reference, benchmark.reference)]
+        for times, work in pair if index % 2 == 0 else reversed(pair):
+            times.append(seconds(work))
+    a, b = statistics.median(ours), statistics.median(reference)
+    return {
+        "ours": a,
+        "reference": b,
+        "ratio": a / b,
+        "reference_name": benchmark.reference_name,
+    }
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def row(name: str, result: dict[str, float | str]) -> str:
+    """One line of the table, times in milliseconds."""
+    ours, reference = (1000 * float(result[key]) for key in ("ours", "reference"))
+    return (
+        f"{name:<20}{ours:>9.2f} ms{reference:>9.2f} ms"
+        f"  {result['ratio']:.3f} of {result['reference_name']}"
+    )
+
+
+def write_json(path: Path, results: dict[str, dict[str, float | str]]) -> None:
+    """Write the results in one step: a reader finds the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

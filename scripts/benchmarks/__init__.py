@@ -1,0 +1,45 @@
+"""Benchmarks, one a module: what it is called is its file's name.
+
+To add one, write `scripts/benchmarks/NAME.py` with a function
+
+    def benchmark(folder: Path) -> Benchmark
+
+that makes its input in `folder` (empty, removed afterwards) and returns what is to be timed. Modules are imported
+only when their benchmark runs.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Two ways to do the same work.
+
+    Args:
+        reference_name: what `reference` is, in a few words for the table.
+        ours: does the work once in the way that is judged.
+        reference: does the same work, or a lower bound of it, in the other way.
+        rounds: how often each is timed; the median counts.
+    """
+
+    reference_name: str
+    ours: Callable[[], object]
+    reference: Callable[[], object]
+    rounds: int = 15
+
+
+def names() -> list[str]:
+    """The name of every benchmark, in order."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str, folder: Path) -> Benchmark:
+    """The benchmark of that name, its input made in `folder`."""
+    made = importlib.import_module(f"{__name__}.{name}").benchmark(folder)
+    if not isinstance(made, Benchmark):
+        raise TypeError(f"benchmarks.{name}.benchmark returned {type(made).__name__}, not Benchmark")
+    return made

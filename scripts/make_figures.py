@@ -1,0 +1,49 @@
+"""Draw the sample set: scenes with people and cars, annotated in one VIA 2 project a split.
+
+    python scripts/make_figures.py --out datasets/figures
+
+A second call with the same arguments finds the set and draws nothing.
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.progress import Progress
+
+from _main import run
+from roilab.data.figures import write_figures
+
+
+def main() -> int:
+    """Draw it and say where it is."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--train", type=int, default=800, metavar="N", help="training images")
+    parser.add_argument("--val", type=int, default=64, metavar="N", help="validation images")
+    parser.add_argument("--size", type=int, default=256, metavar="S", help="pixels a side")
+    parser.add_argument("--seed", type=int, default=0, metavar="K", help="same seed, same bytes")
+    options = parser.parse_args()
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("drawing", total=options.train + options.val)
+        paths = write_figures(
+            options.out,
+            train=options.train,
+            val=options.val,
+            size=options.size,
+            seed=options.seed,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    if paths.reused:
+        print(f"Already drawn; delete {options.out} to start over.")
+    for path in (paths.train, paths.val, paths.skeleton):
+        print(path)
+    print(
+        f"Next: python scripts/data.py draw {paths.val} --images {paths.val.parent} "
+        f"--skeleton {paths.skeleton}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,63 @@
+"""Train a model from a lazy config and evaluate it.
+
+python scripts/train.py --config-file configs/figures_mask_keypoint.py train.output_dir=outputs/mine
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from _main import run
+from detectron2.engine import launch
+
+from roilab.engine import config
+from roilab.engine.run import Run
+from roilab.engine.train import (
+    build_model,
+    evaluate_model,
+    load_weights,
+    prepare,
+    start_logging,
+    train,
+    weights_of,
+)
+from roilab.evaluation import table
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="a file of configs/, or your own")
+    parser.add_argument("--num-gpus", type=int, default=1, help="processes, one a GPU")
+    parser.add_argument("--resume", action="store_true", help="continue train.output_dir")
+    parser.add_argument(
+        "--eval-only", action="store_true", help="evaluate train.init_checkpoint on the val set"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
+    return parser.parse_args(arguments)
+
+
+def work(args: argparse.Namespace) -> None:
+    """One process of the training."""
+    cfg = config.load(args.config_file, args.overrides)
+    setup = prepare(cfg, training=not args.eval_only)
+    if args.eval_only:
+        start_logging(Run(Path(cfg.train.output_dir)))
+        model = build_model(cfg)
+        load_weights(model, weights_of(cfg))
+        results = evaluate_model(cfg, model, setup.val)
+    else:
+        results = train(setup, resume=args.resume)
+    if results:
+        print(table(results))
+        print(f"\nrun folder: {cfg.train.output_dir}")
+
+
+def main() -> None:
+    args = parse(sys.argv[1:])
+    launch(work, args.num_gpus, dist_url="auto", args=(args,))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,368 @@
+"""Setup, demo runner, doctor, benchmarks and CI: what they decide, without installing anything."""
+
+import ast
+import importlib.util
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "scripts"
+
+
+def load_script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def requirements(text: str) -> list[Requirement]:
+    lines = (line.split("--hash")[0].strip() for line in text.splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+class TestPins:
+    LOCK = requirements((ROOT / "requirements/lock.txt").read_text(encoding="utf-8"))
+    PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def test_every_line_pins_one_version(self) -> None:
+        for pin in self.LOCK:
+            (specifier,) = pin.specifier
+            assert specifier.operator == "==", pin
+        names = [canonicalize_name(pin.name) for pin in self.LOCK]
+        assert len(names) == len(set(names))
+
+    def test_every_range_holds_its_pin(self) -> None:
+        pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in self.LOCK}
+        ranges = self.PROJECT["dependencies"] + self.PROJECT["optional-dependencies"]["dev"]
+        for wanted in map(Requirement, ranges):
+            version = pins[canonicalize_name(wanted.name)]
+            assert wanted.specifier.contains(version), wanted
+
+    def test_detectron2_has_a_hash(self) -> None:
+        text = (ROOT / "requirements/detectron2.txt").read_text(encoding="utf-8")
+        (pin,) = requirements(text)
+        assert next(iter(pin.specifier)).operator == "=="
+        assert len(text.rpartition("--hash=sha256:")[2].strip()) == 64
+
+
+class TestSetup:
+    @pytest.fixture
+    def checkout(self, tmp_path: Path) -> Path:
+        """What setup needs, with a .venv whose Python is this one."""
+        (tmp_path / "scripts").mkdir()
+        shutil.copy(SCRIPTS / "setup_env.py", tmp_path / "scripts")
+        shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+        bin_folder = tmp_path / ".venv" / "bin"
+        bin_folder.mkdir(parents=True)
+        (bin_folder / "python").symlink_to(sys.executable)
+        return tmp_path
+
+    def setup_of(self, checkout: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location("setup_env", checkout / "scripts/setup_env.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    def stamp(self, checkout: Path) -> ModuleType:
+        setup = self.setup_of(checkout)
+        Path(setup.STAMP).write_text(setup.fingerprint(str(sys.version_info[:2])))
+        return setup
+
+    def test_second_run_does_nothing(self, checkout: Path) -> None:
+        self.stamp(checkout)
+        before = sorted(checkout.rglob("*"))
+        done = subprocess.run(
+            [sys.executable, "-B", checkout / "scripts/setup_env.py"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+        assert (done.stdout, done.stderr) == ("", "")
+        assert sorted(checkout.rglob("*")) == before
+
+    def test_not_installed_without_a_stamp(self, checkout: Path) -> None:
+        assert not self.setup_of(checkout).is_installed()
+
+    @pytest.mark.parametrize("name", ["lock.txt", "detectron2.txt"])
+    def test_other_pins_are_installed_again(self, checkout: Path, name: str) -> None:
+        setup = self.stamp(checkout)
+        assert setup.is_installed()
+        with (checkout / "requirements" / name).open("a") as pins:
+            pins.write("more==1\n")
+        assert not setup.is_installed()
+
+    def test_other_python_is_installed_again(self, checkout: Path) -> None:
+        setup = self.setup_of(checkout)
+        Path(setup.STAMP).write_text(setup.fingerprint("(3, 99)"))
+        assert not setup.is_installed()
+
+    def test_broken_interpreter_is_not_installed(self, checkout: Path) -> None:
+        setup = self.stamp(checkout)
+        (checkout / ".venv/bin/python").unlink()
+        assert not setup.is_installed()
+
+    @pytest.mark.parametrize(
+        ("output", "said"),
+        [
+            (
+                "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError'\n"
+                "ERROR: Could not find a version that satisfies the requirement torch==2.14.1",
+                "the package registry cannot be reached",
+            ),
+            (
+                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+                "the disk is full",
+            ),
+            (
+                "Looking in indexes\nERROR: No matching distribution found for torch==2.14.1\nhint",
+                "pip failed: No matching distribution found for torch==2.14.1",
+            ),
+            ("", "pip failed: no reason given"),
+        ],
+    )
+    def test_one_line_of_pip(self, checkout: Path, output: str, said: str) -> None:
+        message = self.setup_of(checkout).explain_pip(output)
+        assert message.startswith(said)
+        assert "\n" not in message
+
+    def test_disk_too_small(
+        self, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.rmtree(checkout / ".venv")
+        setup = self.setup_of(checkout)
+        monkeypatch.setattr(setup, "SPACE_NEEDED", 1 << 70)
+        assert setup.main() == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: the disk is full")
+        assert error.count("\n") == 1
+        assert not (checkout / ".venv").exists()
+
+    def test_a_folder_that_is_no_venv_is_not_installed_into(
+        self, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Without pyvenv.cfg, .venv/bin/python -m pip would install into the interpreter it links to.
+        setup = self.setup_of(checkout)
+        base = Path(os.path.realpath(sys.executable))
+        (checkout / ".venv/bin/python").unlink()
+        (checkout / ".venv/bin/python").symlink_to(base)
+        monkeypatch.setattr(setup, "SPACE_NEEDED", 1 << 70)  # stops right before a new one is made
+        with pytest.raises(setup.SetupError, match="the disk is full"):
+            setup.make_venv()
+
+    def test_old_python_can_parse_it(self) -> None:
+        source = (SCRIPTS / "setup_env.py").read_text(encoding="utf-8")
+        ast.parse(source, feature_version=(3, 6))
+
+    @pytest.mark.parametrize("script", ["setup_env.py", "doctor.py"])
+    def test_old_python_is_named(
+        self,
+        script: str,
+        checkout: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        shutil.copy(SCRIPTS / "doctor.py", checkout / "scripts")
+        monkeypatch.setattr(sys, "version_info", (3, 9, 18, "final", 0))
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(checkout / "scripts" / script), run_name="__main__")
+        said = f"{capsys.readouterr().out}{stopped.value}"
+        assert stopped.value.code not in (0, None)
+        assert "3.11 or newer" in said
+        assert "3.9" in said
+
+
+STUB = """
+import pathlib, sys
+root = pathlib.Path.cwd()
+with open(root / "calls", "a") as calls:
+    print(pathlib.Path(sys.argv[0]).name, *sys.argv[1:], file=calls)
+{work}
+"""
+WORK = {
+    "make_figures": "out = root / sys.argv[2]; (out / 'val').mkdir(parents=True)",
+    "train": "out = root / 'outputs/demo'; out.mkdir(parents=True, exist_ok=True);"
+    "(out / 'results.json').write_text('{}')",
+    "evaluate": "",
+    "demo": "",
+}
+
+
+class TestDemo:
+    @pytest.fixture
+    def checkout(self, tmp_path: Path) -> Path:
+        """The runner among commands that only note how they were called."""
+        (tmp_path / "scripts").mkdir()
+        shutil.copy(SCRIPTS / "run_demo.py", tmp_path / "scripts")
+        for name, work in WORK.items():
+            (tmp_path / f"scripts/{name}.py").write_text(STUB.format(work=work))
+        return tmp_path
+
+    def run(self, checkout: Path) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        (checkout / "calls").unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, checkout / "scripts/run_demo.py"], capture_output=True, text=True
+        )
+        return done, (checkout / "calls").read_text().splitlines()
+
+    TRAIN = "train.py --config-file configs/figures_mask_keypoint.py"
+    LAST = (
+        "evaluate.py --run outputs/demo",
+        "demo.py --run outputs/demo --input datasets/figures/val --output outputs/demo/pictures",
+    )
+
+    def test_whole_way_then_reuse(self, checkout: Path) -> None:
+        done, calls = self.run(checkout)
+        assert done.returncode == 0
+        assert calls[0].startswith("make_figures.py --out datasets/figures")
+        assert calls[1:] == [f"{self.TRAIN} train.output_dir=outputs/demo", *self.LAST]
+        assert [path.name for path in (checkout / "datasets").iterdir()] == ["figures"]
+
+        done, calls = self.run(checkout)
+        assert done.returncode == 0
+        assert calls == list(self.LAST)
+        assert "rm -r outputs/demo" in done.stdout
+        assert "outputs/demo/pictures" in done.stdout
+
+    def test_interrupted_training_goes_on(self, checkout: Path) -> None:
+        (checkout / "outputs/demo").mkdir(parents=True)
+        (checkout / "outputs/demo/last_checkpoint").write_text("model_0000099.pth")
+        _, calls = self.run(checkout)
+        assert calls[1] == f"{self.TRAIN} --resume train.output_dir=outputs/demo"
+
+    def test_interrupted_sample_set_is_made_again(self, checkout: Path) -> None:
+        (checkout / "datasets/figures.partial/val").mkdir(parents=True)
+        done, _ = self.run(checkout)
+        assert done.returncode == 0
+        assert not (checkout / "datasets/figures.partial").exists()
+
+    def test_failure_ends_it(self, checkout: Path) -> None:
+        (checkout / "scripts/train.py").write_text("import sys; sys.exit(2)")
+        done, calls = self.run(checkout)
+        assert done.returncode == 2
+        assert [call.split()[0] for call in calls] == ["make_figures.py"]
+        assert "Traceback" not in done.stderr
+
+
+class TestDoctor:
+    def test_nothing_installed(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", SCRIPTS / "doctor.py"], capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        for name in ("torch", "detectron2", "numpy"):
+            assert f"{name:<18}missing" in done.stdout
+        assert done.stdout.count("remedy: ") >= 10
+
+    def test_everything_installed(self) -> None:
+        done = subprocess.run(
+            [sys.executable, SCRIPTS / "doctor.py"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "project")},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        assert "poolers and lazy configs work" in done.stdout
+
+    def test_wrong_ops_have_a_remedy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import torch
+        import torchvision
+
+        doctor = load_script("doctor", monkeypatch)
+        monkeypatch.setattr(torchvision.ops, "nms", lambda *_: torch.tensor([0, 1]))
+        assert "torch 2" in doctor.torchvision_ops().remedy
+
+
+class TestBench:
+    def test_ours_and_reference_take_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = load_script("bench", monkeypatch)
+        calls: list[str] = []
+        result = bench.measure(
+            bench.Benchmark("r", lambda: calls.append("o"), lambda: calls.append("r"), rounds=4)
+        )
+        assert "".join(calls) == "or" + "orro" * 2
+        assert set(result) == {"ours", "reference", "ratio", "reference_name"}
+
+    def test_median_and_ratio(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = load_script("bench", monkeypatch)
+        took = {"ours": iter([1.0, 9.0, 2.0]), "reference": iter([4.0, 4.0, 100.0])}
+        monkeypatch.setattr(bench, "seconds", lambda work: next(took[work()]))
+        result = bench.measure(bench.Benchmark("r", lambda: "ours", lambda: "reference", rounds=3))
+        assert result == {"ours": 2.0, "reference": 4.0, "ratio": 0.5, "reference_name": "r"}
+
+    def test_unknown_name(self) -> None:
+        done = subprocess.run(
+            [sys.executable, SCRIPTS / "bench.py", "--only", "nothing"],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert "'nothing'" in done.stderr
+        assert "via_read" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_writes_what_it_measured(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        bench = load_script("bench", monkeypatch)
+        monkeypatch.setattr(bench, "ROOT", tmp_path)
+        monkeypatch.setattr(bench, "OUTPUT", tmp_path / "outputs/bench.json")
+        monkeypatch.setattr(sys, "argv", ["bench.py", "--only", "via_read"])
+        assert bench.main() == 0
+        written = json.loads((tmp_path / "outputs/bench.json").read_text())
+        assert list(written) == ["via_read"]
+        assert written["via_read"]["reference_name"] == "json.loads"
+        assert "via_read" in capsys.readouterr().out
+
+
+class TestContinuousIntegration:
+    def run(self, folder: Path, test_recipe: str, lint_recipe: str = "true") -> int:
+        """The status of .ci/run in a checkout whose make commands are these."""
+        (folder / ".ci").mkdir()
+        shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
+        (folder / "Makefile").write_text(f"lint:\n\t@{lint_recipe}\ntest:\n\t@{test_recipe}\n")
+        elsewhere = folder / "elsewhere"
+        elsewhere.mkdir()
+        command = ["bash", str(folder / ".ci/run")]
+        environment = {key: os.environ[key] for key in os.environ if not key.startswith("MAKE")}
+        return subprocess.run(
+            command, cwd=elsewhere, capture_output=True, stdin=subprocess.DEVNULL, env=environment
+        ).returncode
+
+    def test_green(self, tmp_path: Path) -> None:
+        assert self.run(tmp_path, "echo 10 passed, 2 skipped in 1.00s") == 0
+
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            "echo no tests ran in 0.01s; exit 5",
+            "echo no tests ran in 0.01s",
+            "echo 3 skipped in 0.01s",
+            "echo 1 failed, 9 passed in 1.00s; exit 1",
+        ],
+    )
+    def test_red(self, tmp_path: Path, recipe: str) -> None:
+        assert self.run(tmp_path, recipe) != 0
+
+    def test_lint_counts(self, tmp_path: Path) -> None:
+        assert self.run(tmp_path, "echo 1 passed in 1.00s", lint_recipe="false") != 0

@@ -2,8 +2,9 @@
 
     python scripts/bench.py [--only NAME]
 
-Ours and the reference are timed in turns, so that what else the machine does falls on both, and medians are
-compared: a ratio holds on a noisy machine where seconds do not. One is added by a file in scripts/benchmarks.
+Ours and the reference are timed in turns, so that what else the machine does falls on both, and
+medians are compared: a ratio holds on a noisy machine where seconds do not. A benchmark is added
+by a file in scripts/benchmarks.
 """
 
 import argparse
@@ -33,7 +34,8 @@ def main() -> int:
         return 2
     chosen = benchmarks.names() if only is None else [only]
 
-    print(f"{'benchmark':<20}{'ours':>12}{'reference':>12}  ours/reference (below 1: ours is faster)")
+    header = f"{'benchmark':<20}{'ours':>12}{'reference':>12}"
+    print(f"{header}  ours/reference (below 1: ours is faster)", flush=True)
     results = {}
     for name in chosen:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -47,11 +49,12 @@ def main() -> int:
 def measure(benchmark: Benchmark) -> dict[str, float | str]:
     """Median seconds of ours and of the reference, taken in turns, and ours / reference.
 
-    Each runs once before anything is timed, and the one that goes first changes from round to round.
+    Each runs once before anything is timed, and they go first in turns.
     """
     benchmark.ours()
     benchmark.reference()
-    ours, reference = [], []
+    ours: list[float] = []
+    reference: list[float] = []
     for index in range(benchmark.rounds):
         pair = [(ours, benchmark.ours), (reference, benchmark.reference)]
         for times, work in pair if index % 2 == 0 else reversed(pair):

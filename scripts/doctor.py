@@ -1,8 +1,8 @@
-"""Print versions and the device, try what RoILab stands on, and say what to do about what does not work.
+"""Print versions and the device, try what RoILab stands on, name a remedy for what fails.
 
     python scripts/doctor.py
 
-Exit status 1 if something is broken. It needs nothing installed: what is missing is what it reports.
+Exit status 1 if something is broken. It needs nothing installed: what is missing it reports.
 """
 
 import sys
@@ -10,8 +10,8 @@ import sys
 REINSTALL = "run `make setup`, then `.venv/bin/python scripts/doctor.py`"
 
 if sys.version_info < (3, 11):
-    print("{:<14}{}.{}.{} at {}".format("Python", *sys.version_info[:3], sys.executable))
-    print("{:<14}3.11 or newer is needed: `make PYTHON=python3.12 setup` with one that is".format("  remedy"))
+    print("Python            {}.{}.{} at {}".format(*sys.version_info[:3], sys.executable))
+    print("                  remedy: 3.11 or newer is needed, as in `make PYTHON=python3.12 setup`")
     sys.exit(1)
 
 import importlib
@@ -24,6 +24,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +52,7 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at, what was seen, and a remedy if it does not work."""
+    """One line of the report: what was looked at and seen, and a remedy if it does not work."""
 
     name: str
     seen: str
@@ -63,7 +64,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     checks: list[tuple[str, Callable[[], Finding]]] = [("Python", python)]
-    checks += [(name, lambda name=name: package(name)) for name in PACKAGES]
+    checks += [(name, partial(package, name)) for name in PACKAGES]
     checks += [
         ("detectron2", detectron2),
         ("device", device),
@@ -102,7 +103,7 @@ def package(module: str) -> Finding:
         if error.name == name:
             return Finding(name, "missing", REINSTALL)
         return Finding(name, "does not import: " + one_line(error), REINSTALL)
-    version = installed_version(distribution) or getattr(loaded, "__version__", "version unknown")
+    version = installed_version(distribution) or str(getattr(loaded, "__version__", "no version"))
     tested = pins().get(distribution)
     note = "" if tested in (None, version) else f" (tested: {tested})"
     if module == "omegaconf" and not version.startswith(("2.1.", "2.2.", "2.3.")):
@@ -178,7 +179,7 @@ def cpu() -> Finding:
 
 
 def torchvision_ops() -> Finding:
-    """RoIAlign, RoIPool and NMS of torchvision on a small tensor, on the GPU too if there is one."""
+    """RoIAlign, RoIPool and NMS of torchvision on a small tensor, on a GPU too if there is one."""
     import torch
     from torchvision.ops import nms, roi_align, roi_pool
 

@@ -8,6 +8,7 @@ A second call with the same arguments finds the set and draws nothing.
 import argparse
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import Progress
 
 from _main import run
@@ -24,7 +25,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="same seed, same bytes")
     options = parser.parse_args()
 
-    with Progress(transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing", total=options.train + options.val)
         paths = write_figures(
             options.out,

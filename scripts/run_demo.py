@@ -1,7 +1,7 @@
 """What `make demo` does once .venv is there: sample set, training, AP table, pictures.
 
-Every step is one of the project's own commands, printed before it runs. A finished training is reused, an
-interrupted one is continued.
+Every step is one of the project's own commands, printed before it runs. A finished training is
+reused, an interrupted one is continued.
 """
 
 import shlex
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def make_data() -> None:
-    """The sample set, unless it is there. It gets its name when it is whole, so an interruption leaves none."""
+    """The sample set, unless it is there. It gets its name when it is whole."""
     if (ROOT / DATA).is_dir():
         print(f"{DATA} is there and is used again; to make it anew: rm -r {DATA}", flush=True)
         return

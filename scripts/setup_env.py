@@ -1,8 +1,8 @@
 """Make .venv and install what requirements/ pins, the package itself and a Detectron2.
 
-Run by `make setup` and by every other make command. A second run finds the stamp and does nothing; an interrupted
-run is continued by the next. Standard library only, in a syntax that Python 3.6 parses: an old Python gets as far
-as the line that says so.
+Run by `make setup` and by every other make command. A second run finds the stamp and does nothing;
+an interrupted run is continued by the next. Standard library only, in a syntax that Python 3.6
+parses: an old Python gets as far as the line that says so.
 """
 
 import os
@@ -19,9 +19,8 @@ if sys.version_info < OLDEST:
     if os.path.exists(STAMP) and os.path.exists(VENV_PYTHON):
         os.execv(VENV_PYTHON, [VENV_PYTHON, os.path.abspath(__file__)])
     sys.exit(
-        "error: Python 3.11 or newer is needed, found {}.{}; choose one with `make PYTHON=python3.12 ...`".format(
-            *sys.version_info[:2]
-        )
+        "error: Python 3.11 or newer is needed, found {}.{};"
+        " choose one with `make PYTHON=python3.12 ...`".format(*sys.version_info[:2])
     )
 
 import errno
@@ -86,7 +85,7 @@ def is_installed() -> bool:
 
 
 def fingerprint(version: str) -> str:
-    """What the stamp holds: a hash of the pins, the interpreter's version and the place of the checkout.
+    """What the stamp holds: a hash of the pins, the interpreter's version and the checkout's place.
 
     The place counts because the editable install and the venv's scripts name it.
     """
@@ -122,7 +121,7 @@ def install() -> None:
 
 def make_venv() -> None:
     """A .venv with pip: the one that is there, mended if it can be, or a new one."""
-    # Without its pyvenv.cfg the interpreter in .venv is the one it links to, which is not ours to change.
+    # Without its pyvenv.cfg the Python in .venv is the one it links to, and not ours to change.
     if run_in_venv("import sys; sys.exit(sys.prefix == sys.base_prefix)") is not None and (
         run_in_venv("import pip") is not None or run_in_venv(None, "-m", "ensurepip") is not None
     ):
@@ -152,7 +151,7 @@ def make_venv() -> None:
 
 
 def install_detectron2() -> None:
-    """The pinned Detectron2 wheel, moved into place in one rename so that a half-made one is never importable.
+    """The pinned Detectron2 wheel, moved into place whole, so that no half of it is importable.
 
     The options make pip take a wheel tagged for another CPython; see requirements/detectron2.txt.
     """
@@ -171,7 +170,7 @@ def install_detectron2() -> None:
 
 
 def check_imports() -> None:
-    """Import what was installed, in one process, so that a broken install does not get its stamp."""
+    """Import what was installed, so that a broken install does not get its stamp."""
     code = "import torch, torchvision, cv2, pycocotools.mask, detectron2.structures, roilab"
     found = subprocess.run(
         [VENV_PYTHON, "-W", "ignore", "-c", code],
@@ -214,7 +213,7 @@ def pip(what: str, *arguments: str) -> None:
     """
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
     started = time.monotonic()
-    with open(LOG, "a+", encoding="utf-8", errors="replace") as log:
+    with LOG.open("a+", encoding="utf-8", errors="replace") as log:
         begin = log.seek(0, os.SEEK_END)
         log.write("\n$ pip {}\n".format(" ".join(arguments)))
         log.flush()

@@ -3,6 +3,7 @@
 Coordinates are continuous: the pixel of column c and row r covers [c, c + 1) x [r, r + 1).
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, TypeAlias
@@ -306,8 +307,13 @@ def _titled(picture: Picture, title: str, size: int) -> Picture:
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """One line of the text, cut so that it is no wider than `width` pixels."""
-    line = " ".join(text.split())
+    """One line of the text, cut so that it is no wider than `width` pixels.
+
+    Pillow's own font has ASCII only: accents are dropped, any other letter becomes a question mark.
+    """
+    letters = unicodedata.normalize("NFKD", " ".join(text.split()))
+    base = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    line = base.encode("ascii", "replace").decode("ascii")
     if font.getlength(line) <= width:
         return line
     while line and font.getlength(line + "...") > width:

@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake: it names the file, the key, what was found and expected."""
+"""The one exception for a user's mistake: it names file, key, what was found and expected."""
 
 from pathlib import Path
 
@@ -35,3 +35,8 @@ class UserError(Exception):
             if value is not None:
                 lines.append(f"  {name + ':':<10}{value}")
         super().__init__("\n".join(lines))
+        self.message = message
+        self.key = key
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy

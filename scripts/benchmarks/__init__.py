@@ -4,8 +4,8 @@ To add one, write `scripts/benchmarks/NAME.py` with a function
 
     def benchmark(folder: Path) -> Benchmark
 
-that makes its input in `folder` (empty, removed afterwards) and returns what is to be timed. Modules are imported
-only when their benchmark runs.
+that makes its input in `folder` (empty, removed afterwards) and returns what is to be timed.
+Modules are imported only when their benchmark runs.
 """
 
 import importlib
@@ -41,5 +41,5 @@ def load(name: str, folder: Path) -> Benchmark:
     """The benchmark of that name, its input made in `folder`."""
     made = importlib.import_module(f"{__name__}.{name}").benchmark(folder)
     if not isinstance(made, Benchmark):
-        raise TypeError(f"benchmarks.{name}.benchmark returned {type(made).__name__}, not Benchmark")
+        raise TypeError(f"{name}.benchmark returned a {type(made).__name__}, not a Benchmark")
     return made

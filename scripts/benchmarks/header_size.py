@@ -4,9 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from roilab.images import header_size
 
 from benchmarks import Benchmark
+from roilab.images import header_size
 
 IMAGES = 20
 

@@ -1,4 +1,4 @@
-"""Reading and labelling a VIA 2 project, against parsing its JSON, below which no reader can get."""
+"""Reading and labelling a VIA 2 project, against parsing its JSON: the least it can take."""
 
 import json
 from pathlib import Path

@@ -188,6 +188,11 @@ def _of_points(
         for region, _ in marks:
             scene.error(region, "the class of the point's object is unknown", remedy, None)
         return None
+    if not any(mark.visibility for _, mark in marks):
+        for region, _ in marks:
+            message = "none of the object's points is labelled, and it has no outline"
+            scene.error(region, message, "outline the object, or delete its points", None)
+        return None
     draft = Draft(str(labels[0]), tie)
     for region, mark in marks:
         _attach(scene, skeleton, draft, region, mark)

@@ -28,11 +28,6 @@ class Car:
     hub: Colour
     tilt: float
 
-    @property
-    def height(self) -> float:
-        """Pixels from the ground to the roof."""
-        return self.width * (_CABINS[self.kind][1][1] + 0.02)
-
 
 def random_car(rng: np.random.Generator, width: float) -> Car:
     """A car of random kind, colour and heading, `width` pixels long."""

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def write_figures(
         raise UserError(
             "cannot write the sample set",
             file=error.filename or out,
-            found=error.strerror,
+            found=error.strerror or error,
             remedy="free space on the disk, or use another folder",
         ) from error
     return _paths(out, reused=False)
@@ -120,7 +120,7 @@ def region_attributes() -> dict[str, Attribute]:
 
 def regions(figures: tuple[Figure, ...]) -> tuple[Region, ...]:
     """The regions a person would draw: each object's outlines, then its joints."""
-    drawn: list[tuple[Shape, dict[str, Value]]] = []
+    drawn: list[tuple[Shape, Mapping[str, Value]]] = []
     for number, figure in enumerate(figures, start=1):
         instance = str(number)
         for ring in figure.polygons:
@@ -128,8 +128,8 @@ def regions(figures: tuple[Figure, ...]) -> tuple[Region, ...]:
             drawn.append((shape, {"class": figure.label, "instance": instance}))
         for name, (x, y, visible) in figure.keypoints.items():
             seen = "visible" if visible else "occluded"
-            point = {"instance": instance, "keypoint": name, "visibility": seen}
-            drawn.append((Point(x, y), dict(point)))
+            values = {"instance": instance, "keypoint": name, "visibility": seen}
+            drawn.append((Point(x, y), values))
     return tuple(Region(index, *one) for index, one in enumerate(drawn))
 
 

@@ -49,6 +49,8 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
+    """An object on a layer of its own, standing at y = ground; lengths and joints in pixels."""
+
     label: str
     ground: float
     middle: float
@@ -78,7 +80,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
 
 
 def _cast(rng: np.random.Generator) -> list[str]:
-    """Which objects to place: none, or one to four."""
+    """Which objects to place: none, or one to four, in random order."""
     if rng.random() < _EMPTY:
         return []
     people = int(rng.choice(4, p=(0.12, 0.38, 0.34, 0.16)))

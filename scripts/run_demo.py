@@ -1,11 +1,10 @@
 """What `make demo` does once .venv is there: sample set, training, AP table, pictures.
 
-Every step is one of the project's own commands, printed before it runs. A finished training is
-reused, an interrupted one is continued.
+Every step is one of the project's own commands, printed before it runs. A sample set that is there
+and a finished training are used again, an interrupted training is continued.
 """
 
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ CONFIG = "configs/figures_mask_keypoint.py"
 def main() -> int:
     """Run the steps that are not done yet; return the exit status of the first that fails."""
     try:
-        make_data()
+        run("scripts/make_figures.py", "--out", DATA)
         train()
         run("scripts/evaluate.py", "--run", RUN)
         run("scripts/demo.py", "--run", RUN, "--input", DATA / "val", "--output", RUN / "pictures")
@@ -36,23 +35,17 @@ def main() -> int:
     return 0
 
 
-def make_data() -> None:
-    """The sample set, unless it is there. It gets its name when it is whole."""
-    if (ROOT / DATA).is_dir():
-        print(f"{DATA} is there and is used again; to make it anew: rm -r {DATA}", flush=True)
-        return
-    partial = DATA.with_name(DATA.name + ".partial")
-    shutil.rmtree(ROOT / partial, ignore_errors=True)
-    run("scripts/make_figures.py", "--out", partial)
-    (ROOT / partial).rename(ROOT / DATA)
-
-
 def train() -> None:
-    """The model, unless its run folder holds results; from its last checkpoint if it holds one."""
-    if (ROOT / RUN / "results.json").is_file():
-        print(f"{RUN} is trained and is used again; to start over: rm -r {RUN}", flush=True)
+    """The model: used again if its training came to the end, else from its last checkpoint if any.
+
+    The checkpoint tells, not results.json, which an evaluation of a half-trained model writes too.
+    """
+    tag = ROOT / RUN / "last_checkpoint"
+    last = tag.read_text(encoding="utf-8").strip() if tag.is_file() else None
+    if last == "model_final.pth":
+        print(f"\n{RUN} is trained and is used again; to start over: rm -r {RUN}", flush=True)
         return
-    resume = ["--resume"] if (ROOT / RUN / "last_checkpoint").is_file() else []
+    resume = [] if last is None else ["--resume"]
     run("scripts/train.py", "--config-file", CONFIG, *resume, f"train.output_dir={RUN}")
 
 

@@ -160,7 +160,10 @@ def _plain(value: Any, key: str) -> Any:
         return value
     name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
     if callable(value) and "<" not in name and locate(name) is value:
-        return name
+        # As a target, a name will do; as an argument, it takes a node that finds the object again.
+        if key.endswith("_target_"):
+            return name
+        return {"_target_": "detectron2.utils.registry.locate", "name": name}
     if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec
         target = type(value)
         return {"_target_": f"{target.__module__}.{target.__qualname__}", **asdict(value)}

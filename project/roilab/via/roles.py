@@ -51,9 +51,11 @@ def find_roles(
 
 
 def _must_occur(annotations: Annotations, key: str, name: str, found: dict[str, list[str]]) -> None:
-    # A file in which nothing is annotated cannot show whether the name is right.
-    anything = any(image.regions for image in annotations.images)
-    if name not in found and name not in annotations.region_attributes and anything:
+    # An attribute that is always empty occurs: nothing may be occluded, for one. A file in which
+    # nothing is annotated cannot show whether the name is right.
+    regions = [region for image in annotations.images for region in image.regions]
+    occurs = any(name in region.attributes for region in regions)
+    if regions and not occurs and name not in annotations.region_attributes:
         raise UserError(
             f"no region has the attribute '{name}'",
             file=annotations.file,

@@ -1,0 +1,63 @@
+"""Mask R-CNN on the balloon set (VIA 1, no attributes), from scratch, on two CPU cores.
+
+python scripts/train.py --config-file configs/balloon_mask.py
+The set (61 and 13 images) belongs in datasets/balloon/{train,val}, or wherever you say with
+data.train.files, data.train.images, data.val.files and data.val.images.
+"""
+
+import detectron2.data.transforms as T
+import torch
+from detectron2.config import LazyCall as L
+from detectron2.solver.build import get_default_optimizer_params
+
+from roilab.engine.schedule import warmup_cosine
+
+from .common.data import data, dataloader
+from .common.small import pooler
+from .common.small import small_mask_rcnn as model
+from .common.train import train
+
+data.default_class = "balloon"
+data.train.files = "datasets/balloon/train/via_region_data.json"
+data.train.images = "datasets/balloon/train"
+data.val.files = "datasets/balloon/val/via_region_data.json"
+data.val.images = "datasets/balloon/val"
+
+# Few images: large changes of scale and light make them go further (large-scale jitter, "Simple
+# Copy-Paste", arXiv 2012.07177).
+dataloader.train.update(
+    augmentations=[
+        L(T.ResizeScale)(min_scale=0.5, max_scale=1.6, target_height=512, target_width=512),
+        L(T.FixedSizeCrop)(crop_size=[320, 320]),
+        L(T.RandomFlip)(horizontal=True),
+        L(T.RandomBrightness)(intensity_min=0.7, intensity_max=1.3),
+        L(T.RandomContrast)(intensity_min=0.7, intensity_max=1.3),
+        L(T.RandomSaturation)(intensity_min=0.7, intensity_max=1.3),
+    ],
+    total_batch_size=4,
+    masks=True,
+    recompute_boxes=True,
+    num_workers=1,
+)
+dataloader.test.update(
+    augmentations=[L(T.ResizeShortestEdge)(short_edge_length=512, max_size=512)], num_workers=1
+)
+
+optimizer = L(torch.optim.AdamW)(
+    params=L(get_default_optimizer_params)(base_lr="${..lr}", weight_decay_norm=0.0),
+    lr=1e-3,
+    weight_decay=0.05,
+)
+lr_multiplier = L(warmup_cosine)(max_iter="${train.max_iter}", warmup_iters=100)
+
+model.proposal_generator.anchor_generator.sizes = [[24], [48], [96], [192]]
+
+train.update(
+    output_dir="outputs/balloon_mask",
+    init_checkpoint="",
+    max_iter=1500,
+    precision="auto",
+    clip_norm=1.0,
+    eval_period=0,
+    checkpoint_period=500,
+)

@@ -1,0 +1,22 @@
+"""Keypoint R-CNN, R101-FPN, 1x: 90,000 iterations of 16 images of COCO.
+
+python scripts/train.py --config-file configs/keypoint_rcnn_R_101_FPN_1x.py --num-gpus 8
+Not run here; the model zoo has R101 for 3x only.
+"""
+
+from .keypoint_rcnn_R_50_FPN_1x import (
+    data,
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    pooler,
+    train,
+    weights,
+)
+
+model.backbone.bottom_up.stages.depth = 101
+weights.coco = (
+    "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331/model_final_997cc7.pkl"
+)
+train.output_dir = "outputs/keypoint_rcnn_R_101_FPN_1x"

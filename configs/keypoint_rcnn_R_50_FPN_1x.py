@@ -1,0 +1,23 @@
+"""Keypoint R-CNN, R50-FPN, 1x: 90,000 iterations of 16 images of COCO.
+
+python scripts/train.py --config-file configs/keypoint_rcnn_R_50_FPN_1x.py --num-gpus 8
+Not run here. Detectron2's model zoo has box AP 53.6, keypoint AP 64.0 (8 V100).
+"""
+
+from .common.data import data, dataloader
+from .common.models import keypoint_rcnn as model
+from .common.models import pooler
+from .common.schedule import lr_1x as lr_multiplier
+from .common.schedule import optimizer
+from .common.train import train, weights
+
+data.skeleton = "coco_person"
+data.train.update(
+    files="datasets/coco/annotations/person_keypoints_train2017.json", min_keypoints=1
+)
+data.val.files = "datasets/coco/annotations/person_keypoints_val2017.json"
+dataloader.train.keypoints = True
+weights.coco = (
+    "detectron2://COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x/137849621/model_final_a6e10b.pkl"
+)
+train.output_dir = "outputs/keypoint_rcnn_R_50_FPN_1x"

@@ -1,0 +1,22 @@
+"""Mask and Keypoint R-CNN, R101-FPN, 1x: 90,000 iterations of 16 images of COCO.
+
+python scripts/train.py --config-file configs/mask_keypoint_rcnn_R_101_FPN_1x.py --num-gpus 8
+Not run here, and without a published figure.
+"""
+
+from .mask_keypoint_rcnn_R_50_FPN_1x import (
+    data,
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    pooler,
+    train,
+    weights,
+)
+
+model.backbone.bottom_up.stages.depth = 101
+weights.coco = (
+    "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331/model_final_997cc7.pkl"
+)
+train.output_dir = "outputs/mask_keypoint_rcnn_R_101_FPN_1x"

@@ -1,0 +1,22 @@
+"""Mask R-CNN, R101-FPN, 1x: 90,000 iterations of 16 images of COCO.
+
+python scripts/train.py --config-file configs/mask_rcnn_R_101_FPN_1x.py --num-gpus 8
+Not run here; the model zoo has R101 for 3x only.
+"""
+
+from .mask_rcnn_R_50_FPN_1x import (
+    data,
+    dataloader,
+    lr_multiplier,
+    model,
+    optimizer,
+    pooler,
+    train,
+    weights,
+)
+
+model.backbone.bottom_up.stages.depth = 101
+weights.coco = (
+    "detectron2://COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x/138205316/model_final_a3ec72.pkl"
+)
+train.output_dir = "outputs/mask_rcnn_R_101_FPN_1x"

@@ -1,0 +1,18 @@
+"""Mask R-CNN, R50-FPN, 1x: 90,000 iterations of 16 images of COCO.
+
+python scripts/train.py --config-file configs/mask_rcnn_R_50_FPN_1x.py --num-gpus 8
+Not run here. Detectron2's model zoo has box AP 38.6, mask AP 35.2 (8 V100).
+"""
+
+from .common.data import data, dataloader
+from .common.models import mask_rcnn as model
+from .common.models import pooler
+from .common.schedule import lr_1x as lr_multiplier
+from .common.schedule import optimizer
+from .common.train import train, weights
+
+dataloader.train.masks = True
+weights.coco = (
+    "detectron2://COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl"
+)
+train.output_dir = "outputs/mask_rcnn_R_50_FPN_1x"

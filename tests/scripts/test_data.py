@@ -1,0 +1,215 @@
+"""scripts/data.py as a user runs it: findings, exit status, pictures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roilab.via import Attribute, ImageRecord, Point, Polygon, Rect, Region, write_project
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+KEYS = {"severity", "file", "image", "region", "attribute", "message", "remedy"}
+
+
+def data(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "project"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, ROOT / "scripts" / "data.py", *arguments]
+    return subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def check(tmp_path: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
+    out = tmp_path / "out" / "findings.json"
+    done = data("check", tmp_path / "via.json", "--json", out, *arguments)
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(out.read_text(encoding="utf-8")), done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Three images: a person with two keypoints and a car, an empty one, one with two persons."""
+    sizes = []
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (64, 48), (90, 120, 90)).save(path)
+        sizes.append(path.stat().st_size)
+    ring = Polygon(((5.0, 5.0), (30.0, 5.0), (30.0, 40.0)))
+    regions = (
+        Region(0, ring, {"kind": "person", "id": "1"}),
+        Region(1, Rect(40, 10, 24, 20), {"kind": "car", "id": "2"}),
+        Region(2, Point(20, 10), {"part": "nose", "id": "1", "seen": "visible"}),
+        Region(3, Point(25, 15), {"part": "left_eye", "id": "1", "seen": "occluded"}),
+    )
+    two = (Region(0, ring, {"kind": "person"}), Region(1, Rect(1, 1, 9, 9), {"kind": "person"}))
+    images = [
+        ImageRecord(str(number), f"{number}.png", size, each)
+        for number, (size, each) in enumerate(zip(sizes, (regions, (), two), strict=True))
+    ]
+    names = ("kind", "id", "part", "seen")
+    write_project(tmp_path / "via.json", images, {name: Attribute(name) for name in names})
+    return tmp_path
+
+
+def edit(project: Path, change: Any) -> None:
+    path = project / "via.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(list(content["_via_img_metadata"].values()))
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+class TestCheck:
+    def test_counts(self, project: Path) -> None:
+        status, findings, printed = check(project, "--images", project, "--skeleton", "coco_person")
+        assert findings == {
+            "images": 3,
+            "empty_images": 1,
+            "regions": 6,
+            "instances": 4,
+            "keypoints": 2,
+            "classes": {"car": 1, "person": 3},
+            "shapes": {"point": 2, "polygon": 2, "rect": 2},
+            "problems": [],
+        }
+        assert status == 0
+        assert "car 1, person 3" in printed
+
+    def test_warnings_alone_are_no_failure(self, project: Path) -> None:
+        options = ("--class-attribute", "kind", "--class-map", "car=", "--class-map", "person=man")
+        status, findings, printed = check(project, *options)
+        assert findings["classes"] == {"man": 3}
+        assert findings["keypoints"] == 0
+        assert [each["severity"] for each in findings["problems"]] == ["warning"]
+        assert status == 0
+        assert "0 errors, 1 warnings" in printed
+
+    def test_class_attribute_has_to_be_named(self, project: Path) -> None:
+        status, findings, _ = check(project)
+        assert (findings["images"], findings["regions"]) == (3, 6)
+        assert (findings["instances"], findings["classes"]) == (0, {})
+        (problem,) = findings["problems"]
+        assert set(problem) == KEYS
+        assert problem["severity"] == "error"
+        assert "kind" in problem["message"]
+        assert problem["remedy"] == "give class_attribute"
+        assert status == 1
+
+    def test_refused_regions_are_counted_and_located(self, project: Path) -> None:
+        def spoil(entries: list[dict[str, Any]]) -> None:
+            entries[1]["regions"] = [
+                {"shape_attributes": {"name": "rect", "x": 1, "y": 1, "width": 0, "height": 5}}
+            ]
+
+        edit(project, spoil)
+        status, findings, printed = check(project, "--class-attribute", "kind")
+        assert (findings["regions"], findings["empty_images"]) == (7, 0)
+        problem = next(each for each in findings["problems"] if each["severity"] == "error")
+        assert (problem["image"], problem["region"]) == ("1.png", 0)
+        assert problem["file"] == str(project / "via.json")
+        assert status == 1
+        assert "error: 1.png, region 0" in printed
+        assert problem["remedy"] in printed
+
+    def test_images(self, project: Path) -> None:
+        (project / "0.png").unlink()
+        (project / "1.png").write_bytes((project / "1.png").read_bytes()[:60])
+        Image.new("RGB", (20, 60)).save(project / "2.png")
+        status, findings, _ = check(project, "--class-attribute", "kind")
+        found = [
+            (each["severity"], each["image"], each["region"])
+            for each in findings["problems"]
+            if each["image"] is not None
+        ]
+        assert found == [
+            ("error", "0.png", None),
+            ("error", "1.png", None),
+            ("warning", "2.png", None),  # another size in bytes
+            ("warning", "2.png", 0),  # reaches out of 20 pixels
+        ]
+        assert status == 1
+
+    @pytest.mark.parametrize(("x", "outside"), [(64, True), (63, False), (0, False), (-1, True)])
+    def test_last_pixel_of_a_row_is_inside(self, project: Path, x: int, outside: bool) -> None:
+        def move(entries: list[dict[str, Any]]) -> None:
+            entries[0]["regions"][2]["shape_attributes"]["cx"] = x
+
+        edit(project, move)
+        _, findings, _ = check(project, "--skeleton", "coco_person")
+        assert bool(findings["problems"]) is outside
+
+    def test_long_lists_are_cut(self, project: Path) -> None:
+        def repeat(entries: list[dict[str, Any]]) -> None:
+            entries[2]["regions"] = [{"region_attributes": {}} for _ in range(30)]
+
+        edit(project, repeat)
+        _, findings, printed = check(project, "--class-attribute", "kind")
+        assert len(findings["problems"]) == 31
+        assert "... and 10 more errors" in printed
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("none.json",), "No such file"),
+            (("via.json", "--images", "nowhere"), "no such folder"),
+            (("via.json", "--skeleton", "none.json"), "skeleton"),
+            (("via.json", "--class-map", "person"), "OLD=NEW"),
+            (("0.png",), "not UTF-8"),
+        ],
+    )
+    def test_mistakes_end_with_2_and_no_traceback(
+        self, project: Path, arguments: tuple[str, ...], message: str
+    ) -> None:
+        paths = [
+            project / each if each.endswith((".json", ".png", "nowhere")) else each
+            for each in arguments
+        ]
+        done = data("check", *paths)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestDraw:
+    def test_pictures(self, project: Path) -> None:
+        output = project / "pictures"
+        options = ("--skeleton", "coco_person", "--output", output, "--limit", 2)
+        done = data("draw", project / "via.json", *options)
+        assert done.returncode == 0, done.stderr
+        pictures = sorted(output.iterdir())
+        assert [each.name for each in pictures] == ["0000_0.jpg", "0001_1.jpg"]
+        assert str(output) in done.stdout
+        first, empty = (np.array(Image.open(each)).astype(int) for each in pictures)
+        assert max(first.shape) >= 512
+        assert np.abs(first - [90, 120, 90]).max() > 60
+        assert np.abs(empty - [90, 120, 90]).max() < 10
+
+    def test_no_image(self, project: Path) -> None:
+        for path in project.glob("*.png"):
+            path.unlink()
+        done = data("draw", project / "via.json", "--class-attribute", "kind")
+        assert done.returncode == 2
+        assert "no image to draw" in done.stderr
+
+    def test_cannot_be_labelled(self, project: Path) -> None:
+        done = data("draw", project / "via.json")
+        assert done.returncode == 2
+        assert "several attributes could be the class" in done.stderr
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
+def test_balloons(tmp_path: Path) -> None:
+    out = tmp_path / "findings.json"
+    file = DATA / "balloon" / "val" / "via_region_data.json"
+    done = data("check", file, "--default-class", "balloon", "--json", out)
+    assert done.returncode == 0, done.stdout
+    findings = json.loads(out.read_text(encoding="utf-8"))
+    assert (findings["images"], findings["instances"]) == (13, 50)
+    assert findings["problems"] == []

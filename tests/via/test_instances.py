@@ -1,0 +1,430 @@
+"""Attributes -> classes, groups and keypoints; what is ambiguous is refused, never guessed."""
+
+import copy
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    Instance,
+    LabelledSet,
+    LabelRules,
+    Point,
+    Polyline,
+    Rect,
+    Region,
+    Value,
+    label,
+    outline,
+    read,
+)
+from roilab.via.shapes import Shape
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+BONES = Skeleton(
+    name="bones",
+    classes=("person",),
+    keypoints=("head", "left", "right"),
+    swaps=(("left", "right"),),
+    links=(("head", "left"),),
+    sigmas=(0.1, 0.1, 0.1),
+)
+Drawn = tuple[Shape, Mapping[str, Value]]
+
+
+def box(x: float = 0, size: float = 10, **attributes: Value) -> Drawn:
+    return Rect(x, 0, size, size), attributes
+
+
+def dot(x: float = 1, y: float = 1, **attributes: Value) -> Drawn:
+    return Point(x, y), attributes
+
+
+def file_of(*images: list[Drawn], **declared: Attribute) -> Annotations:
+    records = tuple(
+        ImageRecord(
+            key=f"{number}.jpg-1",
+            filename=f"{number}.jpg",
+            size=None,
+            regions=tuple(Region(index, *drawn) for index, drawn in enumerate(regions)),
+        )
+        for number, regions in enumerate(images)
+    )
+    return Annotations("via.json", Container.VIA2_PROJECT, records, declared, {})
+
+
+def labels(result: LabelledSet) -> list[str]:
+    return [each.label for image in result.images for each in image.instances]
+
+
+def problems(result: LabelledSet) -> list[tuple[str, int | None, str | None]]:
+    return [(each.severity, each.region, each.attribute) for each in result.problems]
+
+
+class TestClassAttribute:
+    def test_the_only_one_is_found_whatever_its_name(self) -> None:
+        result = label(file_of([box(xyzzy="cat"), box(xyzzy="dog", empty="")]))
+        assert labels(result) == ["cat", "dog"]
+        assert result.classes == ("cat", "dog")
+
+    def test_several_are_listed_with_samples_and_no_name_is_a_hint(self) -> None:
+        with pytest.raises(UserError, match=r"class \('cat'\); color \('red', 'blue'\)"):
+            label(file_of([box(**{"class": "cat", "color": "red"}), box(color="blue")]))
+
+    def test_none_asks_for_a_default(self) -> None:
+        with pytest.raises(UserError, match="give default_class"):
+            label(file_of([box()]))
+        assert labels(label(file_of([box()]), LabelRules(default_class="it"))) == ["it"]
+
+    def test_nothing_annotated_needs_no_class(self) -> None:
+        assert label(file_of([], [])).classes == ()
+
+    def test_named(self) -> None:
+        annotations = file_of([box(kind="cat", color="red")])
+        assert labels(label(annotations, LabelRules(class_attribute="color"))) == ["red"]
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(UserError, match="'sort'") as error:
+            label(file_of([box(kind="cat")]), LabelRules(class_attribute="sort"))
+        assert "via.json" in str(error.value)
+        assert "kind ('cat')" in str(error.value)
+
+    def test_unknown_name_is_no_mistake_where_a_default_labels_all(self) -> None:
+        rules = LabelRules(class_attribute="insect", default_class="kudzu")
+        assert labels(label(file_of([box(), box()]), rules)) == ["kudzu", "kudzu"]
+        with pytest.raises(UserError, match="'insect'"):
+            label(file_of([box(inseto="kudzu")]), rules)
+
+    def test_declared_but_unused_name_is_known(self) -> None:
+        rules = LabelRules(class_attribute="kind", default_class="it")
+        annotations = file_of([box(other="x")], kind=Attribute("kind"))
+        assert labels(label(annotations, rules)) == ["it"]
+
+
+class TestClassValue:
+    def test_option_shows_its_description_where_it_has_one(self) -> None:
+        kind = Attribute("kind", "radio", "", {"1": "car", "2": ""})
+        assert labels(label(file_of([box(kind="1"), box(kind="2")], kind=kind))) == ["car", "2"]
+
+    def test_checkbox(self) -> None:
+        annotations = file_of([box(kind=("cat",)), box(kind=()), box(kind=("cat", "dog"))])
+        result = label(annotations)
+        assert labels(result) == ["cat"]
+        assert problems(result) == [("error", 1, "kind"), ("error", 2, "kind")]
+        assert "cat, dog" in result.problems[1].message
+        filled = label(annotations, LabelRules(default_class="it"))
+        assert labels(filled) == ["cat", "it"]
+
+    def test_unlabelled_region_is_left_out_with_its_place(self) -> None:
+        result = label(file_of([box(kind="cat")], [box(), box(kind="")]))
+        assert labels(result) == ["cat"]
+        assert [each.image for each in result.problems] == ["1.jpg", "1.jpg"]
+        assert problems(result) == [("error", 0, "kind"), ("error", 1, "kind")]
+
+    @pytest.mark.parametrize("dropped", [None, ""])
+    def test_map_renames_merges_and_drops(self, dropped: str | None) -> None:
+        annotations = file_of([box(kind=kind) for kind in ("truck", "bus", "tree", "cat")])
+        rules = LabelRules(class_map={"truck": "vehicle", "bus": "vehicle", "tree": dropped})
+        result = label(annotations, rules)
+        assert labels(result) == ["vehicle", "vehicle", "cat"]
+        assert result.classes == ("cat", "vehicle")
+        assert result.problems == ()
+
+    def test_map_of_a_class_that_does_not_occur(self) -> None:
+        with pytest.raises(UserError, match=r"'trucks'(.|\n)*bus, truck"):
+            label(
+                file_of([box(kind="truck"), box(kind="bus")]), LabelRules(class_map={"trucks": "x"})
+            )
+
+    def test_map_of_an_option_that_is_not_used(self) -> None:
+        kind = Attribute("kind", "dropdown", "", {"a": "truck", "b": "bus"})
+        rules = LabelRules(class_map={"bus": "vehicle"})
+        assert labels(label(file_of([box(kind="a")], kind=kind), rules)) == ["truck"]
+
+
+class TestOutlines:
+    def test_regions_of_one_object(self) -> None:
+        annotations = file_of(
+            [box(0, kind="a", id="1"), box(50, kind="a", id="2"), box(20, kind="a", id="1")],
+            [box(0, kind="a", id="1")],
+        )
+        rules = LabelRules(class_attribute="kind", instance_attribute="id")
+        first, second = label(annotations, rules).images[0].instances
+        assert first.regions == (0, 2)
+        assert first.polygons == (outline(Rect(0, 0, 10, 10)), outline(Rect(20, 0, 10, 10)))
+        assert first.keypoints is None
+        assert second.regions == (1,)
+
+    def test_one_object_of_two_classes(self) -> None:
+        annotations = file_of([box(kind="a", id="1"), box(kind="b", id="1")])
+        result = label(annotations, LabelRules(class_attribute="kind", instance_attribute="id"))
+        assert labels(result) == ["a"]
+        assert problems(result) == [("error", 1, "id")]
+
+    def test_line_that_outlines_nothing(self) -> None:
+        result = label(file_of([(Polyline(((0, 0), (5, 5))), {"kind": "a"})]))
+        assert labels(result) == []
+        assert problems(result) == [("error", 0, None)]
+
+    def test_points_without_a_skeleton_are_one_warning(self) -> None:
+        result = label(file_of([box(kind="a"), dot(part="head"), dot()], [dot()]))
+        assert labels(result) == ["a"]
+        assert problems(result) == [("warning", None, None)]
+        assert "3 point" in result.problems[0].message
+
+    def test_unknown_instance_attribute(self) -> None:
+        with pytest.raises(UserError, match="instance_attribute"):
+            label(file_of([box(kind="a")]), LabelRules(instance_attribute="id"))
+
+
+def people() -> list[Drawn]:
+    """Two persons that overlap and a car, as the sample set has them."""
+    return [
+        box(0, kind="person", id="a"),
+        box(2, kind="person", id="b"),
+        box(30, kind="car", id="c"),
+        dot(3, 4, part="head", id="b", seen="visible"),
+        dot(5, 6, part="left", id="a", seen="occluded"),
+        dot(7, 8, part="right", id="a", seen=""),
+    ]
+
+
+class TestTiedKeypoints:
+    def test_all_attributes_are_found(self) -> None:
+        result = label(file_of(people()), skeleton=BONES)
+        first, second, car = result.images[0].instances
+        assert first.keypoints == ((0, 0, 0), (5, 6, 1), (7, 8, 2))
+        assert first.regions == (0, 4, 5)
+        assert second.keypoints == ((3, 4, 2), (0, 0, 0), (0, 0, 0))
+        assert car == Instance("car", (outline(Rect(30, 0, 10, 10)),), None, (2,))
+        assert result.problems == ()
+
+    def test_input_is_not_touched(self) -> None:
+        annotations = file_of(people())
+        before = copy.deepcopy(annotations)
+        label(annotations, LabelRules(class_map={"car": None}), BONES)
+        assert annotations == before
+
+    def test_class_on_points_is_not_taken_for_the_instance(self) -> None:
+        regions = people()
+        marked = [
+            (shape, {"kind": "person", **attributes}) if isinstance(shape, Point) else each
+            for each in regions
+            for shape, attributes in [each]
+        ]
+        marked.append(dot(8, 8, kind="person", part="left", id="b", seen=""))
+        result = label(file_of(marked), skeleton=BONES)
+        assert labels(result) == ["person", "person", "car"]
+        assert result.problems == ()
+
+    def test_two_possible_instance_attributes(self) -> None:
+        one = [box(kind="person", id="a"), dot(part="head", kind="person", id="a")]
+        with pytest.raises(UserError, match=r"id \('a'\); kind \('person'\)"):
+            label(file_of(one), skeleton=BONES)
+        result = label(file_of(one), LabelRules(class_attribute="kind"), BONES)
+        assert result.images[0].instances[0].keypoints == ((1, 1, 2), (0, 0, 0), (0, 0, 0))
+
+    def test_names_by_the_description_of_an_option(self) -> None:
+        part = Attribute("part", "radio", "", {"0": "head", "1": "left", "left": "right"})
+        points = [dot(2, 2, part="0"), dot(3, 3, part="left")]
+        result = label(file_of([box(kind="person"), *points], part=part), skeleton=BONES)
+        # A value that is a name is that keypoint, whatever its description says.
+        assert result.images[0].instances[0].keypoints == ((2, 2, 2), (3, 3, 2), (0, 0, 0))
+
+    @pytest.mark.parametrize(
+        ("extra", "attribute"),
+        [
+            (dot(part="tail", id="a"), "part"),
+            (dot(id="a"), "part"),
+            (dot(part="left", id="a"), "part"),
+            (dot(part="head"), "id"),
+            (dot(part="head", id="c"), "id"),
+            (dot(part="head", id="a", seen="sometimes"), "seen"),
+        ],
+        ids=["unknown", "unnamed", "twice", "untied", "of a car", "visibility"],
+    )
+    def test_bad_point_is_left_out_with_its_place(self, extra: Drawn, attribute: str) -> None:
+        rules = LabelRules(
+            class_attribute="kind", instance_attribute="id", visibility_attribute="seen"
+        )
+        good = label(file_of(people()), rules, BONES)
+        result = label(file_of([*people(), extra]), rules, BONES)
+        assert result.images[0].instances == good.images[0].instances
+        assert problems(result) == [("error", 6, attribute)]
+
+    def test_points_of_an_unlabelled_object(self) -> None:
+        points = [dot(part="head", id="b"), dot(2, part="head", id="a")]
+        annotations = file_of([box(kind="person", id="a"), box(kind="", id="b"), *points])
+        result = label(annotations, skeleton=BONES)
+        assert labels(result) == ["person"]
+        assert problems(result) == [("error", 1, "kind"), ("error", 2, "id")]
+
+    def test_points_of_a_dropped_object_go_with_it(self) -> None:
+        points = [dot(part="head", id="b"), dot(2, part="head", id="a")]
+        annotations = file_of([box(kind="person", id="a"), box(kind="crowd", id="b"), *points])
+        result = label(annotations, LabelRules(class_map={"crowd": None}), BONES)
+        assert labels(result) == ["person"]
+        assert result.problems == ()
+
+    def test_object_of_points_only(self) -> None:
+        annotations = file_of([*people(), dot(9, 9, part="head", id="z")])
+        result = label(annotations, skeleton=BONES)
+        added = result.images[0].instances[-1]
+        assert added == Instance("person", (), ((9, 9, 2), (0, 0, 0), (0, 0, 0)), (6,))
+        assert problems(result) == [("warning", 6, None)]
+
+    def test_points_of_which_none_is_labelled_are_no_object(self) -> None:
+        rules = LabelRules(default_class="person", visibility_attribute="v")
+        result = label(file_of([dot(part="head", v="0")]), rules, BONES)
+        assert labels(result) == []
+        assert problems(result) == [("error", 0, None)]
+
+    def test_class_of_points_only_must_be_known(self) -> None:
+        pets = Skeleton("pets", ("cat", "dog"), ("head",), (), (), (0.1,))
+        annotations = file_of([box(kind="cat", id="1"), dot(part="head", id="1")], [])
+        both = file_of(
+            [box(kind="cat", id="1"), dot(part="head", id="1"), dot(part="head", id="2")]
+        )
+        assert labels(label(annotations, skeleton=pets)) == ["cat"]
+        result = label(both, skeleton=pets)
+        assert labels(result) == ["cat"]
+        assert problems(result) == [("error", 2, None)]
+        with_default = label(both, LabelRules(default_class="dog"), pets)
+        assert labels(with_default) == ["cat", "dog"]
+
+
+class TestPlacedKeypoints:
+    def test_smallest_outline_around_it(self) -> None:
+        regions = [
+            box(0, 100, kind="person"),
+            box(0, 20, kind="person"),
+            box(0, 5, kind="car"),
+            dot(3, 3, part="head"),
+            dot(50, 50, part="head"),
+        ]
+        large, small, _ = label(file_of(regions), skeleton=BONES).images[0].instances
+        assert small.keypoints is not None
+        assert large.keypoints is not None
+        assert small.keypoints[0] == (3, 3, 2)
+        assert large.keypoints[0] == (50, 50, 2)
+
+    def test_outside_every_outline(self) -> None:
+        result = label(file_of([box(kind="person"), dot(70, 70, part="head")]), skeleton=BONES)
+        assert problems(result) == [("error", 1, None)]
+        assert result.images[0].instances[0].keypoints == ((0, 0, 0),) * 3
+
+    def test_without_outlines_one_object_an_image(self) -> None:
+        lone = [dot(part="head"), dot(5, 5, part="left")]
+        crowd = [dot(part="head"), dot(5, 5, part="head")]
+        rules = LabelRules(default_class="person")
+        result = label(file_of(lone, crowd, []), rules, BONES)
+        assert [len(image.instances) for image in result.images] == [1, 0, 0]
+        assert problems(result) == [
+            ("warning", 0, None), ("error", 0, None), ("error", 1, None),
+        ]  # fmt: skip
+
+    def test_keypoint_default_on_outlines_is_not_the_class(self) -> None:
+        regions = [box(part="head"), dot(part="head")]
+        with pytest.raises(UserError, match="default_class"):
+            label(file_of(regions), LabelRules(class_attribute=None), BONES)
+        rules = LabelRules(default_class="person", keypoint_attribute="part")
+        assert labels(label(file_of(regions), rules, BONES)) == ["person"]
+
+
+class TestSkeleton:
+    def test_person_without_points_has_zeros(self) -> None:
+        result = label(file_of([box(kind="person"), box(kind="car")]), skeleton=BONES)
+        person, car = result.images[0].instances
+        assert person.keypoints == ((0, 0, 0),) * 3
+        assert car.keypoints is None
+
+    def test_no_class_of_the_file_has_it(self) -> None:
+        with pytest.raises(UserError, match=r"car(.|\n)*person"):
+            label(file_of([box(kind="car")]), skeleton=BONES)
+
+    def test_no_point_is_named_as_in_it(self) -> None:
+        with pytest.raises(UserError, match=r"part \('nose'\)(.|\n)*head, left, right"):
+            label(file_of([box(kind="person"), dot(part="nose")]), skeleton=BONES)
+
+    def test_two_attributes_name_its_keypoints(self) -> None:
+        regions = [box(kind="person"), dot(part="head", place="left")]
+        with pytest.raises(UserError, match="give keypoint_attribute"):
+            label(file_of(regions), skeleton=BONES)
+        result = label(file_of(regions), LabelRules(keypoint_attribute="place"), BONES)
+        assert result.images[0].instances[0].keypoints == ((0, 0, 0), (1, 1, 2), (0, 0, 0))
+
+    def test_attribute_of_points_that_plays_no_part_is_a_warning(self) -> None:
+        annotations = file_of([box(kind="person"), dot(part="head", visible="0")])
+        assert problems(label(annotations, skeleton=BONES)) == [("warning", None, "visible")]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", 0), ("1", 1), ("2", 2), ("", 2), ("Visible", 2), ("occluded", 1), ("hidden", 1),
+        ("unlabelled", 0), ("true", 2), ("no", 1), (("Occluded",), 1), ((), 2), (("visible",), 2),
+    ],
+)  # fmt: skip
+def test_visibility(value: Value, expected: int) -> None:
+    rules = LabelRules(visibility_attribute="v")
+    result = label(file_of([box(kind="person"), dot(part="head", v=value)]), rules, BONES)
+    keypoints = result.images[0].instances[0].keypoints
+    assert keypoints is not None
+    assert keypoints[0] == ((1, 1, expected) if expected else (0, 0, 0))
+    assert result.problems == ()
+
+
+@pytest.mark.parametrize(("value", "expected"), [("yes", 1), ("false", 2), ("", 2)])
+def test_visibility_that_asks_for_occlusion(value: str, expected: int) -> None:
+    rules = LabelRules(visibility_attribute="Occluded")
+    result = label(file_of([box(kind="person"), dot(part="head", Occluded=value)]), rules, BONES)
+    keypoints = result.images[0].instances[0].keypoints
+    assert keypoints is not None
+    assert keypoints[0][2] == expected
+
+
+def test_visibility_box_that_is_ticked_for_visible() -> None:
+    v = Attribute("v", "checkbox", "", {"y": "visible"})
+    points = [dot(part="head", v=()), dot(part="left", v=("y",))]
+    rules = LabelRules(visibility_attribute="v")
+    result = label(file_of([box(kind="person"), *points], v=v), rules, BONES)
+    assert result.images[0].instances[0].keypoints == ((1, 1, 1), (1, 1, 2), (0, 0, 0))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
+class TestRealFiles:
+    @pytest.mark.parametrize(("split", "images", "count"), [("train", 61, 255), ("val", 13, 50)])
+    def test_balloon(self, split: str, images: int, count: int) -> None:
+        annotations = read(DATA / f"balloon/{split}/via_region_data.json")
+        result = label(annotations, LabelRules(default_class="balloon"))
+        assert len(result.images) == images
+        assert labels(result) == ["balloon"] * count
+        assert result.problems == ()
+
+    def test_vehicles(self) -> None:
+        result = label(read(DATA / "vehicles-truck-car-bus/train/via_region_data.json"))
+        assert result.classes == ("bus", "car", "truck")
+        assert len(labels(result)) == 23
+
+    def test_polylines_of_dogs_and_cats(self) -> None:
+        result = label(read(DATA / "dog-cat/val/via_region_data.json"))
+        assert result.classes == ("cat", "dog")
+        assert len(labels(result)) == 97
+        assert result.problems == ()
+
+    def test_insects_have_two_attributes(self) -> None:
+        annotations = read(DATA / "kudzu-insects/train/via_region_data.json")
+        with pytest.raises(UserError, match=r"inseto \('kudzu'\); insect \('kudzu'\)"):
+            label(annotations)
+        rules = LabelRules(class_attribute="insect", default_class="kudzu")
+        assert Counter(labels(label(annotations, rules))) == {"kudzu": 520}
+        without = read(DATA / "kudzu-insects/val/via_region_data.json")
+        assert Counter(labels(label(without, rules))) == {"kudzu": 349}

@@ -1,0 +1,242 @@
+"""Containers by content, values as they occur in the wild, and located problems."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roilab.errors import UserError
+from roilab.via import Annotations, Container, Polygon, Problem, Rect, read
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+RECT = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}
+
+
+def region(shape: object = None, **attributes: object) -> dict[str, Any]:
+    return {"shape_attributes": shape or RECT, "region_attributes": attributes}
+
+
+def entry(*regions: object, **more: object) -> dict[str, Any]:
+    base = {"filename": "a.jpg", "size": 10, "regions": list(regions), "file_attributes": {}}
+    return base | more
+
+
+def polygon(xs: object, ys: object) -> dict[str, Any]:
+    return region({"name": "polygon", "all_points_x": xs, "all_points_y": ys})
+
+
+def load(tmp_path: Path, data: object, encoding: str = "utf-8") -> Annotations:
+    path = tmp_path / "via.json"
+    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding=encoding)
+    return read(path)
+
+
+def only_problem(annotations: Annotations) -> Problem:
+    (problem,) = annotations.problems
+    assert problem.file == annotations.file
+    assert problem.remedy
+    return problem
+
+
+class TestContainers:
+    def test_via1(self, tmp_path: Path) -> None:
+        data = entry(fileref="", base64_img_data="", regions={"0": region(), "2": region()})
+        annotations = load(tmp_path, {"a.jpg10": data})
+        assert annotations.container is Container.VIA1_JSON
+        assert [each.index for each in annotations.images[0].regions] == [0, 2]
+
+    def test_via2(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"a.jpg10": entry(region())})
+        assert annotations.container is Container.VIA2_JSON
+        assert annotations.images[0].regions[0].shape == Rect(1, 2, 3, 4)
+
+    def test_object_of_regions_outside_via1(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"k": entry(regions={"x": region(), "y": region()})})
+        assert annotations.container is Container.VIA2_JSON
+        assert [each.index for each in annotations.images[0].regions] == [0, 1]
+
+    def test_project(self, tmp_path: Path) -> None:
+        options = {" 1 ": " a car ", "2": ""}
+        project = {
+            "_via_settings": {"core": {"default_filepath": "pics/"}},
+            "_via_img_metadata": {"a": entry(), "b": entry(filename="b.jpg")},
+            "_via_attributes": {
+                "region": {"kind": {"type": "radio", "description": "d", "options": options}},
+                "file": {"note": {"type": "text"}},
+            },
+            "_via_image_id_list": ["b", "gone"],
+        }
+        annotations = load(tmp_path, project)
+        assert annotations.container is Container.VIA2_PROJECT
+        assert [image.filename for image in annotations.images] == ["b.jpg", "a.jpg"]
+        assert annotations.default_path == "pics/"
+        assert annotations.region_attributes["kind"].options == {"1": "a car", "2": ""}
+        assert annotations.file_attributes["note"].type == "text"
+        problem = only_problem(annotations)
+        assert (problem.severity, problem.image) == ("warning", "gone")
+
+    def test_old_project_without_order_and_attributes(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"_via_img_metadata": {"a": entry(region())}})
+        assert len(annotations.images) == 1
+        assert annotations.problems == ()
+
+    def test_byte_order_mark(self, tmp_path: Path) -> None:
+        assert load(tmp_path, {"a": entry()}, "utf-8-sig").images[0].filename == "a.jpg"
+
+    @pytest.mark.parametrize(
+        ("content", "named"),
+        [
+            ({"region": {"name": {"type": "text"}}, "file": {}}, "attributes file"),
+            ({"images": [], "annotations": [], "categories": []}, "a COCO file"),
+            ({"info": {"description": "VIA project"}, "images": [], "annotations": []}, "by VIA"),
+            ({"project": {}, "config": {}, "file": {}, "metadata": {}}, "VIA 3 project"),
+            ("#filename,file_size,file_attributes\n", "VIA 1 CSV"),
+            ("filename,file_size,file_attributes\n", "VIA 2 CSV"),
+            ("# Exported using VGG Image Annotator\n", "VIA 3 CSV"),
+            ("a,b,c\n1,2,3\n", "a CSV"),
+            ("hello", "not JSON"),
+            ("", "empty file"),
+            ([1], "list"),
+            ({}, "empty JSON object"),
+            ({"some": 1, "other": 2}, "'some', 'other'"),
+        ],
+    )
+    def test_other_files_are_named(self, tmp_path: Path, content: object, named: str) -> None:
+        with pytest.raises(UserError, match="not a VIA file") as error:
+            load(tmp_path, content)
+        assert named in str(error.value)
+        assert "via.json" in str(error.value)
+        assert "VIA 2 project" in str(error.value)
+
+    def test_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="No such file"):
+            read(tmp_path / "none.json")
+
+    def test_broken_json_has_a_position(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="line 2, column 3"):
+            load(tmp_path, '{"a":\n  oops}')
+
+    def test_other_encoding(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="0xe9 at position 2"):
+            load(tmp_path, '{"é": 1}', "latin-1")
+
+
+class TestValues:
+    def test_every_form_of_value(self, tmp_path: Path) -> None:
+        boxes = {" a ": True, "b": "true", "c": False, "d": ""}
+        values = {"t": " Right\n", "n": 320, "f": 1.5, "e": None, "ok": True, "box": boxes, "": "x"}
+        attributes = load(tmp_path, {"a": entry(region(**values))}).images[0].regions[0].attributes
+        assert attributes == {
+            "t": "Right", "n": "320", "f": "1.5", "e": "", "ok": "true", "box": ("a", "b"),
+        }  # fmt: skip
+
+    def test_list_as_value_is_a_problem_of_the_attribute(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"a": entry(region(kind=["x"], other="y"))})
+        assert annotations.images[0].regions[0].attributes == {"other": "y"}
+        problem = only_problem(annotations)
+        assert (problem.image, problem.region, problem.attribute) == ("a.jpg", 0, "kind")
+
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [(10, 10), ("63930", 63930), (-1, None), ("-1", None), (None, None), ("big", None), (0, 0)],
+    )
+    def test_size(self, tmp_path: Path, size: object, expected: int | None) -> None:
+        assert load(tmp_path, {"a": entry(size=size)}).images[0].size == expected
+
+    def test_file_attributes_and_stray_white_space_in_names(self, tmp_path: Path) -> None:
+        data = entry(filename=" a b.jpg\n", file_attributes={"caption": " x "})
+        image = load(tmp_path, {"key": data}).images[0]
+        assert (image.key, image.filename, image.attributes) == ("key", "a b.jpg", {"caption": "x"})
+
+
+class TestShapes:
+    def test_closing_vertex_is_dropped(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"a": entry(polygon([0, 9, 9, 0, 0], [0, 0, 9, 0, 0]))})
+        assert annotations.images[0].regions[0].shape == Polygon(((0, 0), (9, 0), (9, 9)))
+
+    def test_all_six(self, tmp_path: Path) -> None:
+        line = {"name": "polyline", "all_points_x": [0, 5], "all_points_y": [0, 5.5]}
+        shapes = [
+            RECT,
+            {"name": "circle", "cx": 1, "cy": 2, "r": 3.5},
+            {"name": "ellipse", "cx": 1, "cy": 2, "rx": 3, "ry": 4},
+            {"name": "ellipse", "cx": 1, "cy": 2, "rx": 3, "ry": 4, "theta": 0.5},
+            line,
+            {"name": "point", "cx": -1, "cy": 2},
+        ]
+        annotations = load(tmp_path, {"a": entry(*map(region, shapes))})
+        assert annotations.problems == ()
+        names = [type(each.shape).__name__ for each in annotations.images[0].regions]
+        assert names == ["Rect", "Circle", "Ellipse", "Ellipse", "Polyline", "Point"]
+
+    @pytest.mark.parametrize(
+        ("bad", "message"),
+        [
+            (region(RECT | {"width": 0}), "without extent"),
+            (region(RECT | {"height": -3}), "without extent"),
+            (region({"name": "circle", "cx": 1, "cy": 1, "r": 0}), "without extent"),
+            (region({"name": "ellipse", "cx": 1, "cy": 1, "rx": 2, "ry": 0}), "without extent"),
+            (polygon([0, 1, 0], [0, 1, 0]), "2 distinct vertices"),
+            (polygon([], []), "0 distinct vertices"),
+            (polygon([0, 1, 2], [0, 1, 2]), "on one line"),
+            (polygon([0, 1, 2], [0, 1]), "3 values in all_points_x and 2"),
+            (polygon([0, 1, float("nan")], [0, 1, 0]), "not finite"),
+            (polygon([0, 1, 10**400], [0, 1, 0]), "not finite"),
+            (polygon([0, 1, "2"], [0, 1, 0]), "expected a number"),
+            (polygon(None, [0, 1, 0]), "no list 'all_points_x'"),
+            (region({"name": "rect", "x": 1, "y": 2, "width": 3}), "no 'height'"),
+            (region(RECT | {"x": float("inf")}), "not finite"),
+            (region(RECT | {"x": True}), "expected a number"),
+            (region({"name": "blob"}), "unknown shape 'blob'"),
+            (region({"x": 1}), "unknown shape 'unknown'"),
+            ({"region_attributes": {}}, "no shape_attributes"),
+            (None, "not an object"),
+        ],
+    )
+    def test_refused_with_its_place(self, tmp_path: Path, bad: object, message: str) -> None:
+        annotations = load(tmp_path, {"a": entry(region(), bad, region())})
+        assert [each.index for each in annotations.images[0].regions] == [0, 2]
+        problem = only_problem(annotations)
+        assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
+        assert message in problem.message
+
+    def test_entry_without_file_name(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"a": entry(), "b": entry(filename="")})
+        assert len(annotations.images) == 1
+        assert only_problem(annotations).image == "b"
+
+    def test_regions_that_are_no_list(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"a": entry(regions="none")})
+        assert annotations.images[0].regions == ()
+        assert only_problem(annotations).image == "a.jpg"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
+@pytest.mark.parametrize(
+    ("file", "container", "images", "regions"),
+    [
+        ("balloon/train/via_region_data.json", Container.VIA1_JSON, 61, 255),
+        ("balloon/val/via_region_data.json", Container.VIA1_JSON, 13, 50),
+        ("vehicles-truck-car-bus/train/via_region_data.json", Container.VIA2_JSON, 23, 23),
+        ("kudzu-insects/train/via_region_data.json", Container.VIA2_JSON, 24, 520),
+        ("dog-cat/val/via_region_data.json", Container.VIA1_JSON, 30, 97),
+        ("heads-polyline/train/via_region_data.json", Container.VIA2_JSON, 31, 31),
+        ("multiformat-2label/via/via_region_data.json", Container.VIA2_JSON, 4, 42),
+        ("via-upstream/via1-tests/unit_test_annotation2.json", Container.VIA1_JSON, 3, 12),
+        (
+            "via-upstream/via2-data/face_track_annotation/sherlock_ep01_tracks_FRCNN.json",
+            Container.VIA2_JSON,
+            266,
+            427,
+        ),
+        ("oddities/bad-attr-csv/dent_val.json", Container.VIA2_JSON, 8, 12),
+        ("oddities/unicode-postcards/via_project.json", Container.VIA2_PROJECT, 309, 937),
+    ],
+)
+def test_real_files(file: str, container: Container, images: int, regions: int) -> None:
+    annotations = read(DATA / file)
+    assert annotations.container is container
+    assert len(annotations.images) == images
+    assert sum(len(image.regions) for image in annotations.images) == regions
+    assert annotations.problems == ()

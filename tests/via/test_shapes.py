@@ -1,0 +1,107 @@
+"""Outlines against the true curves, bounds, and what lies inside."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roilab.via.shapes import (
+    Circle,
+    Ellipse,
+    Point,
+    Polygon,
+    Polyline,
+    Rect,
+    area,
+    bounds,
+    contains,
+    encloses_area,
+    open_ring,
+    outline,
+)
+
+SQUARE = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
+
+
+def test_rect_outline_and_bounds() -> None:
+    rect = Rect(2, 3, 10, 5)
+    assert outline(rect) == ((2, 3), (12, 3), (12, 8), (2, 8))
+    assert bounds(rect) == (2, 3, 12, 8)
+
+
+@given(rx=st.floats(0.5, 2000), ry=st.floats(0.5, 2000), theta=st.floats(-7, 7, allow_nan=False))
+def test_ellipse_outline_stays_within_half_a_pixel(rx: float, ry: float, theta: float) -> None:
+    ellipse = Ellipse(100, 50, rx, ry, theta)
+    ring = outline(ellipse)
+    cos, sin = math.cos(theta), math.sin(theta)
+    for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True):
+        for x, y in ((x0, y0), ((x0 + x1) / 2, (y0 + y1) / 2)):
+            u, v = x - 100, y - 50
+            u, v = u * cos + v * sin, -u * sin + v * cos
+            radius = math.hypot(u / rx, v / ry)
+            # The nearest point of the curve is no farther than the one in the same direction.
+            assert math.hypot(u, v) * abs(1 / radius - 1) <= 0.5 + 1e-6
+
+
+def test_theta_turns_clockwise_on_the_screen() -> None:
+    x, y = max(outline(Ellipse(0, 0, 10, 1, math.radians(30))), key=lambda p: p[0])
+    assert (x, y) == pytest.approx((10 * math.cos(math.pi / 6), 5), abs=0.3)
+
+
+@given(rx=st.floats(1, 500), ry=st.floats(1, 500), theta=st.floats(-7, 7))
+def test_bounds_of_an_ellipse_hold_its_outline(rx: float, ry: float, theta: float) -> None:
+    ellipse = Ellipse(3, 4, rx, ry, theta)
+    x0, y0, x1, y1 = bounds(ellipse)
+    ring = outline(ellipse, tolerance=0.01)
+    assert x0 == pytest.approx(min(x for x, _ in ring), abs=0.02)
+    assert y0 == pytest.approx(min(y for _, y in ring), abs=0.02)
+    assert x1 == pytest.approx(max(x for x, _ in ring), abs=0.02)
+    assert y1 == pytest.approx(max(y for _, y in ring), abs=0.02)
+
+
+def test_circle_is_an_ellipse() -> None:
+    assert outline(Circle(5, 6, 20)) == outline(Ellipse(5, 6, 20, 20))
+    assert bounds(Circle(5, 6, 20)) == pytest.approx((-15, -14, 25, 26))
+
+
+def test_polyline_is_taken_as_the_ring_it_outlines() -> None:
+    assert outline(Polyline((*SQUARE, SQUARE[0]))) == SQUARE
+    assert outline(Polyline(SQUARE[:2])) == ()
+    assert outline(Polyline(((0, 0), (1, 1), (5, 5)))) == ()
+
+
+def test_bounds_of_the_others() -> None:
+    assert bounds(Polygon(SQUARE)) == (0, 0, 4, 4)
+    assert bounds(Point(7, 8)) == (7, 8, 7, 8)
+
+
+@pytest.mark.parametrize("repeats", [0, 1, 2])
+def test_open_ring(repeats: int) -> None:
+    assert open_ring((*SQUARE, *[SQUARE[0]] * repeats)) == SQUARE
+
+
+def test_encloses_area() -> None:
+    assert encloses_area(SQUARE)
+    assert not encloses_area([(0, 0), (2, 2), (1, 1)])
+    assert not encloses_area([(3, 3), (3, 3)])
+    assert not encloses_area([])
+
+
+def test_area() -> None:
+    assert area(SQUARE) == area(SQUARE[::-1]) == 16
+
+
+@pytest.mark.parametrize(
+    ("point", "inside"),
+    [((2, 2), True), ((0, 2), True), ((4, 4), True), ((5, 2), False), ((-1, 0), False)],
+)
+def test_contains(point: tuple[float, float], inside: bool) -> None:
+    assert contains(SQUARE, point) is inside
+    assert contains(SQUARE[::-1], point) is inside
+
+
+def test_contains_knows_a_notch() -> None:
+    notched = ((0, 0), (10, 0), (10, 10), (5, 3), (0, 10))
+    assert not contains(notched, (5, 8))
+    assert contains(notched, (1, 5))

@@ -192,7 +192,7 @@ def _ground_truth(
         none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
         keypoints = np.array(
             [to_continuous(each.keypoints or none) for each in image.instances]
-        ).reshape(len(image.instances), -1, 3)
+        ).reshape(-1, len(skeleton.keypoints), 3)
     return draw(
         pixels,
         boxes=[box_of(each, width, height) for each in image.instances],

@@ -12,7 +12,7 @@ import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
 from roilab.data.dataset import load
-from roilab.data.loaders import test_loader, train_loader
+from roilab.data.loaders import eval_loader, train_loader
 
 # What both splits share; each takes it from the `data` node.
 _shared = {
@@ -71,7 +71,7 @@ dataloader = dict(
         keypoints=False,
         num_workers=4,
     ),
-    test=L(test_loader)(
+    test=L(eval_loader)(
         augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
         num_workers=4,
     ),

@@ -1,4 +1,4 @@
-"""Detectron2's optimizer and its 1x and 3x schedules (12 and 36 COCO epochs of 16 images a step)."""
+"""Detectron2's optimizer, and its 1x and 3x schedules (12 and 36 epochs of COCO)."""
 
 from detectron2.config import LazyCall as L
 

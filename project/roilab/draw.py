@@ -82,9 +82,10 @@ def draw(
     given = [items for items in (corners, masks, joints, labels) if items is not None]
     if len({len(items) for items in given}) > 1:
         raise ValueError(f"different numbers of instances: {[len(items) for items in given]}")
-    if joints is not None and skeleton and joints.shape[1] != len(skeleton.keypoints):
+    count = 0 if joints is None or not len(joints) else joints.shape[1]
+    if count and skeleton is not None and count != len(skeleton.keypoints):
         expected = f"the {len(skeleton.keypoints)} of skeleton '{skeleton.name}'"
-        raise ValueError(f"keypoints: found {joints.shape[1]}, expected {expected}")
+        raise ValueError(f"keypoints: found {count}, expected {expected}")
 
     picture = _enlarged(image, scale)
     line = max(1, round(max(picture.shape[:2]) / 360))
@@ -197,8 +198,9 @@ def _draw_mask(picture: Picture, area: npt.NDArray[np.uint8], colour: Colour, li
 def _draw_box(
     picture: Picture, box: npt.NDArray[np.float64], colour: Colour, line: int, scale: int
 ) -> None:
-    (left, top), (right, bottom) = _subpixel(box.reshape(2, 2), scale).tolist()
-    cv2.rectangle(picture, (left, top), (right, bottom), colour, line, cv2.LINE_AA, _SUBPIXEL_BITS)
+    # Whole pixels keep an upright line sharp; the last pixel inside is one less than the edge.
+    left, top, right, bottom = np.rint(np.clip(box * scale, -(2**20), 2**20)).astype(int).tolist()
+    cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, line)
 
 
 def _draw_keypoints(

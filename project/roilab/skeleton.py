@@ -1,4 +1,4 @@
-"""A skeleton: keypoint names, left-right swaps, links and OKS sigmas, declared once, checked once."""
+"""A skeleton: keypoint names, left-right swaps, links and OKS sigmas, declared and checked once."""
 
 import json
 from collections.abc import Mapping
@@ -170,7 +170,8 @@ COCO_PERSON = Skeleton(
         ("right_knee", "right_ankle"),
     ),
     sigmas=(
-        0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072,
-        0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
-    ),  # fmt: skip
+        *(0.026, 0.025, 0.025, 0.035, 0.035),  # head
+        *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062),  # arms
+        *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),  # legs
+    ),
 )

@@ -1,4 +1,4 @@
-"""The dataset node of a lazy config: annotation files and images -> Detectron2 dicts, registered."""
+"""The dataset node of a lazy config: annotation files and images -> registered dicts."""
 
 import copy
 import hashlib
@@ -30,7 +30,7 @@ class DetectionDataset:
 
     Attributes:
         name: under which `DatasetCatalog` and `MetadataCatalog` know it; follows from the content.
-        records: Detectron2 dicts. Indexing hands them out as they are: mappers copy before they write.
+        records: Detectron2 dicts. Indexing hands them out uncopied: mappers copy before they write.
         classes: names in the order of `category_id`.
         skeleton: of the classes that have keypoints, or None.
         dropped: how many images without usable annotations were left out.
@@ -100,8 +100,8 @@ def load(
             visibility_attribute: how VIA attributes are read, see `roilab.via.LabelRules`.
         skeleton: `coco_person` or a JSON file; None: no keypoints.
         drop_empty: leave out images without instances, as Detectron2 does for training.
-        min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for training
-            keypoint models.
+        min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for the
+            training of keypoint models.
 
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
@@ -160,7 +160,7 @@ def load(
 
 
 def register(dataset: DetectionDataset) -> None:
-    """Make the dataset known to Detectron2's catalogs. Registering the same one twice is harmless."""
+    """Make the dataset known to Detectron2's catalogs; doing so twice is harmless."""
     if dataset.name not in DatasetCatalog:
         # A fresh copy a call: Detectron2's COCO export shifts keypoints in place.
         DatasetCatalog.register(dataset.name, lambda: copy.deepcopy(list(dataset.records)))

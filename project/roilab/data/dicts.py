@@ -1,8 +1,9 @@
 """Labelled VIA images -> Detectron2 dicts, and Detectron2 dicts -> COCO json.
 
-The half pixel lives here and nowhere else. A clicked point (VIA, COCO json) is a pixel index; Detectron2
-works in continuous coordinates, in which the centre of pixel (0, 0) is (0.5, 0.5). Outlines and boxes
-are continuous already and are never shifted (detectron2.data.datasets.coco, `load_coco_json`).
+The half pixel lives here and nowhere else. A clicked point (VIA, COCO json) is a pixel index;
+Detectron2 works in continuous coordinates, in which the centre of pixel (0, 0) is (0.5, 0.5).
+Outlines and boxes are continuous already and are never shifted (detectron2.data.datasets.coco,
+`load_coco_json`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,7 +99,7 @@ def coco_json(
     Category ids are class index + 1. `area` is the annotation's own where it has one, else that of
     its mask, else that of its box (which inflates OKS: see `area_source` in the evaluation).
     """
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for record in records:
         for anno in record.get("annotations", ()):
             x0, y0, x1, y1 = BoxMode.convert(

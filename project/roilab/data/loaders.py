@@ -1,4 +1,4 @@
-"""Loaders: a dataset, augmentations and a batch size -> batches as Detectron2's models take them."""
+"""Loaders: a dataset, augmentations, a batch size -> batches as Detectron2's models take them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -78,7 +78,7 @@ def train_loader(
     )
 
 
-def test_loader(
+def eval_loader(
     dataset: DetectionDataset,
     *,
     augmentations: Sequence[Any],

@@ -40,7 +40,7 @@ class Checkpointer(DetectionCheckpointer):
     """Detectron2's checkpointer, with its name matching, made atomic and safe."""
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write `name`.pth with the model, the checkpointables and `kwargs`, then tag it the last."""
+        """Write `name`.pth: model, checkpointables and `kwargs`; then tag it the last."""
         if not self.save_dir or not self.save_to_disk:
             return
         data = {"model": self.model.state_dict(), **kwargs}

@@ -9,7 +9,7 @@ import difflib
 import importlib.resources
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ OPEN_KEYS = ("data.class_map", "weights")
 
 
 def upstream(path: str) -> DictConfig:
-    """A lazy config that comes with the installed Detectron2, e.g. `common/models/mask_rcnn_fpn.py`."""
+    """A lazy config of the installed Detectron2, e.g. `common/models/mask_rcnn_fpn.py`."""
     configs = importlib.resources.files("detectron2") / "model_zoo/configs"
     return LazyConfig.load(str(configs / path))
 
@@ -105,10 +105,12 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
     """All dotted keys of a config, inner nodes included."""
-    items = cfg.items_ex(resolve=False) if isinstance(cfg, DictConfig) else enumerate(
-        cfg._get_node(i) for i in range(len(cfg))
+    nodes: Iterable[tuple[Any, Any]] = (
+        ((name, cfg._get_node(name)) for name in cfg)
+        if isinstance(cfg, DictConfig)
+        else ((index, cfg._get_node(index)) for index in range(len(cfg)))
     )
-    for name, value in items:
+    for name, value in nodes:
         yield f"{prefix}{name}"
         if isinstance(value, DictConfig | ListConfig) and not value._is_interpolation():
             yield from keys(value, f"{prefix}{name}.")
@@ -145,9 +147,7 @@ def save(cfg: DictConfig, path: Path) -> None:
     Raises:
         UserError: a value is neither text, number, list, dict, nor a callable with a name.
     """
-    data = OmegaConf.to_container(
-        cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE
-    )
+    data = OmegaConf.to_container(cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
     write_text(path, yaml.safe_dump(_plain(data, ""), sort_keys=False, allow_unicode=True))
 
 

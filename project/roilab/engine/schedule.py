@@ -15,7 +15,7 @@ from fvcore.common.param_scheduler import (
 
 
 def warmup_steps(max_iter: int, warmup_iters: int, drops: Sequence[float]) -> ParamScheduler:
-    """Linear warm-up, then a tenth of the learning rate after each of `drops` (shares of the run)."""
+    """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run)."""
     steps = MultiStepParamScheduler(
         values=[0.1**index for index in range(len(drops) + 1)],
         milestones=[round(share * max_iter) for share in drops],

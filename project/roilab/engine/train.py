@@ -99,7 +99,7 @@ def build_model(cfg: DictConfig) -> nn.Module:
 
 
 def weights_of(cfg: DictConfig) -> str:
-    """Where the initial weights come from: `train.init_checkpoint` is a name in `weights` or a path."""
+    """Where the initial weights are: `train.init_checkpoint`, or what it names in `weights`."""
     wanted = cfg.train.init_checkpoint or ""
     return cfg.weights.get(wanted, wanted) if "weights" in cfg else wanted
 
@@ -184,9 +184,7 @@ def _check_folder(run: Run, resume: bool) -> None:
         )
 
 
-def _trainer(
-    cfg: DictConfig, model: nn.Module, setup: Setup, run: Run, resume: bool
-) -> Trainer:
+def _trainer(cfg: DictConfig, model: nn.Module, setup: Setup, run: Run, resume: bool) -> Trainer:
     optimizer_node = cfg.optimizer
     parameters = config.build(optimizer_node.params, "optimizer.params", model=model)
     optimizer = config.build(optimizer_node, "optimizer", params=parameters)
@@ -205,7 +203,7 @@ def _trainer(
     trainer.start_iter = 0
     terminal = sys.stderr.isatty()
 
-    def test() -> Results:
+    def test() -> dict[str, float]:
         results = evaluate_model(cfg, model, setup.val)
         if comm.is_main_process():
             run.write_results(results)

@@ -84,7 +84,7 @@ def _one_task(
     precision = evaluator.eval["precision"][..., -1]
     thresholds = [float(value) for value in evaluator.params.iouThrs]
     at50, at75 = (int(np.argmin(np.abs(np.subtract(thresholds, t)))) for t in (0.5, 0.75))
-    metrics = {
+    metrics: dict[str, float | None] = {
         "AP": _mean(precision[:, :, :, 0]),
         "AP50": _mean(precision[at50, :, :, 0]),
         "AP75": _mean(precision[at75, :, :, 0]),
@@ -101,7 +101,7 @@ def _no_detections(
 ) -> dict[str, float | None]:
     """What COCO would give for a model that finds nothing (its loadRes fails on an empty list)."""
     overall = 0.0 if any(category["id"] in has for category in categories) else None
-    metrics = dict.fromkeys(["AP", "AP50", "AP75", *_AREAS[task]], overall)
+    metrics: dict[str, float | None] = dict.fromkeys(["AP", "AP50", "AP75", *_AREAS[task]], overall)
     for category in categories:
         value = 0.0 if category["id"] in has else None
         metrics |= {f"AP-{category['name']}": value, f"AP50-{category['name']}": value}

@@ -6,14 +6,10 @@ data.train.files, data.train.images, data.val.files and data.val.images.
 """
 
 import detectron2.data.transforms as T
-import torch
 from detectron2.config import LazyCall as L
-from detectron2.solver.build import get_default_optimizer_params
-
-from roilab.engine.schedule import warmup_cosine
 
 from .common.data import data, dataloader
-from .common.small import pooler
+from .common.small import lr_multiplier, optimizer, pooler
 from .common.small import small_mask_rcnn as model
 from .common.train import train
 
@@ -42,13 +38,6 @@ dataloader.train.update(
 dataloader.test.update(
     augmentations=[L(T.ResizeShortestEdge)(short_edge_length=512, max_size=512)], num_workers=1
 )
-
-optimizer = L(torch.optim.AdamW)(
-    params=L(get_default_optimizer_params)(base_lr="${..lr}", weight_decay_norm=0.0),
-    lr=1e-3,
-    weight_decay=0.05,
-)
-lr_multiplier = L(warmup_cosine)(max_iter="${train.max_iter}", warmup_iters=100)
 
 model.proposal_generator.anchor_generator.sizes = [[24], [48], [96], [192]]
 

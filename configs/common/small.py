@@ -4,9 +4,13 @@ GroupNorm everywhere, since batches are small and no pretrained statistics exist
 ImageNet Pre-training", arXiv 1811.08883).
 """
 
+import torch
 from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone import BasicStem, ResNet
 from detectron2.modeling.backbone.resnet import BasicBlock
+from detectron2.solver.build import get_default_optimizer_params
+
+from roilab.engine.schedule import warmup_cosine
 
 from .models import keypoint_rcnn, mask_keypoint_rcnn, mask_rcnn, pooler
 
@@ -59,3 +63,10 @@ def _small(model):
 small_mask_rcnn = _small(mask_rcnn)
 small_keypoint_rcnn = _small(keypoint_rcnn)
 small_mask_keypoint_rcnn = _small(mask_keypoint_rcnn)
+
+optimizer = L(torch.optim.AdamW)(
+    params=L(get_default_optimizer_params)(base_lr="${..lr}", weight_decay_norm=0.0),
+    lr=1e-3,
+    weight_decay=0.05,
+)
+lr_multiplier = L(warmup_cosine)(max_iter="${train.max_iter}", warmup_iters=100)

@@ -361,6 +361,11 @@ class TestSkeleton:
         result = label(file_of(regions), LabelRules(keypoint_attribute="place"), BONES)
         assert result.images[0].instances[0].keypoints == ((0, 0, 0), (1, 1, 2), (0, 0, 0))
 
+    def test_named_class_is_not_taken_for_the_keypoint(self) -> None:
+        regions = [box(kind="person"), dot(kind="head", part="left")]
+        result = label(file_of(regions), LabelRules(class_attribute="kind"), BONES)
+        assert result.images[0].instances[0].keypoints == ((0, 0, 0), (1, 1, 2), (0, 0, 0))
+
     def test_attribute_of_points_that_plays_no_part_is_a_warning(self) -> None:
         annotations = file_of([box(kind="person"), dot(part="head", visible="0")])
         assert problems(label(annotations, skeleton=BONES)) == [("warning", None, "visible")]

@@ -1,0 +1,81 @@
+"""Checkpoints are whole or absent, and loading one runs nothing."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from roilab.engine import checkpoint
+from roilab.engine.checkpoint import Checkpointer
+from roilab.errors import UserError
+
+
+class Trap:
+    """Unpickling it would make a folder."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_what_is_saved_is_loaded(tmp_path) -> None:
+    first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+    Checkpointer(first, str(tmp_path)).save("model_1", iteration=7)
+    extra = Checkpointer(second, str(tmp_path)).load(str(tmp_path / "model_1.pth"))
+    assert torch.equal(first.weight, second.weight)
+    assert extra["iteration"] == 7
+    assert (tmp_path / "last_checkpoint").read_text() == "model_1.pth"
+
+
+def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "model.pth"
+    checkpoint.save_atomically({"a": torch.ones(1)}, path)
+
+    def fail(data, file) -> None:
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save_atomically({"a": torch.zeros(1)}, path)
+    assert torch.equal(checkpoint.read(path)["a"], torch.ones(1))
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pth"]
+
+
+def test_a_pth_with_code_is_refused(tmp_path) -> None:
+    trap, path = tmp_path / "sprung", tmp_path / "bad.pth"
+    torch.save({"model": Trap(str(trap))}, path)
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.read(path)
+    assert not trap.exists()
+
+
+def test_a_pkl_with_code_is_refused(tmp_path) -> None:
+    trap, path = tmp_path / "sprung", tmp_path / "bad.pkl"
+    path.write_bytes(pickle.dumps({"model": Trap(str(trap)), "__author__": "x"}))
+    with pytest.raises(UserError, match="arrays only"):
+        Checkpointer(nn.Linear(1, 1)).load(str(path))
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_model_zoo_pkl_loads(tmp_path, protocol: int) -> None:
+    model = nn.Linear(3, 2)
+    arrays = {name: np.full(p.shape, 2.0, "float32") for name, p in model.named_parameters()}
+    path = tmp_path / "zoo.pkl"
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "zoo"}, protocol=protocol))
+    Checkpointer(model).load(str(path))
+    assert torch.equal(model.weight, torch.full((2, 3), 2.0))
+
+
+def test_a_truncated_pth_is_named(tmp_path) -> None:
+    path = tmp_path / "cut.pth"
+    checkpoint.save_atomically({"a": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"cut\.pth"):
+        checkpoint.read(path)

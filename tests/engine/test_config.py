@@ -1,0 +1,117 @@
+"""Strict configs: what exists can be overridden, saved and loaded; everything else is an error."""
+
+import builtins
+
+import pytest
+from omegaconf import OmegaConf
+
+from roilab.engine import config
+from roilab.errors import UserError
+
+LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
+
+
+def test_override_of_a_known_key() -> None:
+    cfg = config.load(LEAF, ["train.max_iter=7", "optimizer.lr=0.5"])
+    assert cfg.train.max_iter == 7
+    assert cfg.optimizer.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("train.max_iters=10", "train.max_iter"),  # a typo in a leaf
+        ("trian.max_iter=10", "train.max_iter"),  # a typo in a node
+        ("pooler.ob=RoIPool", "pooler.op"),
+        ("model.roi_heads.num_clases=3", "model.roi_heads.num_classes"),
+        ("nothing=1", "train"),  # nothing near: the top-level keys
+    ],
+)
+def test_unknown_key_names_the_nearest(text: str, named: str) -> None:
+    with pytest.raises(UserError, match="unknown key") as error:
+        config.load(LEAF, [text])
+    assert named in str(error.value)
+
+
+def test_an_argument_the_target_accepts_is_known() -> None:
+    cfg = config.load(LEAF, ["model.roi_heads.mask_head.conv_norm=GN"])
+    assert cfg.model.roi_heads.mask_head.conv_norm == "GN"
+
+
+@pytest.mark.parametrize("text", ["train.max_iter", "=3", "train.max_iter=[1,"])
+def test_an_override_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(UserError):
+        config.load(LEAF, [text])
+
+
+def test_users_own_words_are_open_keys() -> None:
+    cfg = config.load(LEAF, ["data.class_map={persson: person, tree: null}"])
+    assert dict(cfg.data.class_map) == {"persson": "person", "tree": None}
+    assert dict(cfg.data.train.class_map) == {"persson": "person", "tree": None}
+
+
+def test_one_knob_drives_every_pooler_and_each_can_be_set_alone() -> None:
+    leaf = "configs/mask_keypoint_rcnn_R_50_FPN_1x.py"
+    heads = config.load(leaf, ["pooler.op=RoIPool"]).model.roi_heads
+    poolers = ("box_pooler", "mask_pooler", "keypoint_pooler")
+    assert [heads[name].op for name in poolers] == ["RoIPool"] * 3
+    heads = config.load(leaf, ["model.roi_heads.mask_pooler.op=RoIPool"]).model.roi_heads
+    assert [heads[name].op for name in poolers] == ["RoIAlignV2", "RoIPool", "RoIAlignV2"]
+
+
+def test_imagenet_weights_follow_the_depth() -> None:
+    cfg = config.load(LEAF, ["model.backbone.bottom_up.stages.depth=101"])
+    assert cfg.weights.imagenet.endswith("R-101.pkl")
+
+
+def test_missing_config_file() -> None:
+    with pytest.raises(UserError, match="does not exist") as error:
+        config.load("configs/mask_rcnn_R_50_FPN_9x.py")
+    assert "mask_rcnn_R_50_FPN_1x.py" in str(error.value)
+
+
+def test_a_config_that_raises_names_its_file_and_leaves_import_alone(tmp_path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text("model = {}\nraise KeyError('lost')\n")
+    before = builtins.__import__
+    with pytest.raises(UserError, match="fails to load") as error:
+        config.load(path)
+    assert "bad.py" in str(error.value)
+    assert "lost" in str(error.value)
+    assert builtins.__import__ is before
+
+
+def test_not_a_training_config(tmp_path) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text("train: {}\n")
+    with pytest.raises(UserError, match="not a training config"):
+        config.load(path)
+
+
+def test_a_saved_config_is_plain_resolved_yaml(tmp_path) -> None:
+    cfg = config.load(LEAF, ["data.num_classes=3", "pooler.op=RoIPool"])
+    config.save(cfg, tmp_path / "config.yaml")
+    text = (tmp_path / "config.yaml").read_text()
+    assert "!!python" not in text
+    assert "${" not in text
+    saved = config.load(tmp_path / "config.yaml")
+    assert saved.model.roi_heads.num_classes == 3
+    assert saved.model.roi_heads.mask_pooler.op == "RoIPool"
+    # Saving what was loaded changes nothing more.
+    config.save(saved, tmp_path / "again.yaml")
+    assert (tmp_path / "again.yaml").read_text() == text
+
+
+def test_a_saved_config_runs_no_yaml_tags(tmp_path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("model: !!python/object/apply:os.system ['exit 1']\n")
+    with pytest.raises(UserError, match="not a saved config"):
+        config.load(path)
+
+
+def test_what_cannot_be_saved_is_named(tmp_path) -> None:
+    cfg = OmegaConf.create({"model": {"f": None}}, flags={"allow_objects": True})
+    cfg.model.f = lambda: 0
+    with pytest.raises(UserError, match="model.f"):
+        config.save(cfg, tmp_path / "config.yaml")
+    assert not list(tmp_path.iterdir())

@@ -1,10 +1,17 @@
 """Run a script's main: a user's mistake is one message and exit status 2, never a traceback."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
 from roilab.errors import UserError
+
+# Importing Detectron2 on a current torch warns of what is Detectron2's to mend. Every script
+# imports this module before Detectron2, so that this is the one place for it.
+warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*")
+logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

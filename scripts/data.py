@@ -13,10 +13,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from _main import run
+
 import numpy as np
 from PIL import Image, ImageOps
 
-from _main import run
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.check import Findings, examine

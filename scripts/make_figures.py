@@ -8,10 +8,11 @@ A second call with the same arguments finds the set and draws nothing.
 import argparse
 from pathlib import Path
 
+from _main import run
+
 from rich.console import Console
 from rich.progress import Progress
 
-from _main import run
 from roilab.data.figures import write_figures
 
 

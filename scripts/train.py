@@ -7,9 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from _main import run
+
 from detectron2.engine import launch
 
-from _main import run
 from roilab.engine import config
 from roilab.engine.run import Run
 from roilab.engine.train import (

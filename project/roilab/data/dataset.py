@@ -228,8 +228,9 @@ def _from_via(
     records: list[dict[str, Any]] = []
     missing: list[str] = []
     for labelled, root in zip(sets, roots, strict=True):
+        folder = image_files.ImageFolder(root)
         for image in labelled.images:
-            path = image_files.find(root, image.record.filename, image.record.size)
+            path = folder.find(image.record.filename, image.record.size)
             if path is None:
                 missing.append(f"{image.record.filename} in {root}")
                 continue

@@ -1,0 +1,149 @@
+"""The whole way with the project's own commands: data, training, resuming, evaluation, pictures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# A smaller model than the configs', so that the whole way takes seconds.
+TINY = (
+    "model.roi_heads.batch_size_per_image=8",
+    "model.roi_heads.keypoint_head.conv_dims=[32]",
+    "model.roi_heads.mask_head.conv_dims=[32,32]",
+    "model.proposal_generator.post_nms_topk=[40,20]",
+    "dataloader.train.total_batch_size=2",
+    "dataloader.train.num_workers=0",
+    "dataloader.test.num_workers=0",
+    "train.log_period=1",
+    "train.precision=float32",
+)
+
+
+def script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, f"scripts/{name}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def passed(name: str, *arguments: str | Path) -> str:
+    done = script(name, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole_way") / "figures"
+    passed("make_figures", "--out", folder, "--train", 8, "--val", 3, "--size", 128)
+    return folder
+
+
+def of(data: Path, run: Path) -> list[str]:
+    """Overrides that point a config at the data and the run folder, as a user gives them."""
+    splits = [
+        override
+        for split in ("train", "val")
+        for override in (
+            f"data.{split}.files={data}/{split}/via_project.json",
+            f"data.{split}.images={data}/{split}",
+        )
+    ]
+    return [*splits, f"train.output_dir={run}", *TINY]
+
+
+def test_whole_way(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    overrides = of(data, run)
+    config = ("--config-file", "configs/figures_mask_keypoint.py")
+
+    passed("train", *config, "train.max_iter=2", *overrides)
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.yaml",
+        "classes.json",
+        "skeleton.json",
+        "model_final.pth",
+        "metrics.json",
+        "results.json",
+        "log.txt",
+    }
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert json.loads((run / "classes.json").read_text()) == ["car", "person"]
+    trained = json.loads((run / "results.json").read_text())
+    assert set(trained) == {"bbox", "segm", "keypoints"}
+    assert {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-person", "AP50-car"} <= set(
+        trained["bbox"]
+    )
+    steps = [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]
+    assert [step["iteration"] for step in steps if "total_loss" in step] == [0, 1]
+
+    # Without --resume, a run is never overwritten; with it, it goes on where it stopped.
+    again = script("train", *config, "train.max_iter=3", *overrides)
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+    passed("train", *config, "--resume", "train.max_iter=3", *overrides)
+    steps = [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]
+    assert [step["iteration"] for step in steps if "total_loss" in step] == [0, 1, 2]
+
+    # Evaluating the run folder alone gives what the training gave.
+    trained = json.loads((run / "results.json").read_text())
+    table = passed("evaluate", "--run", run)
+    assert "keypoint" in table
+    assert json.loads((run / "results.json").read_text()) == trained
+
+    pictures = tmp_path / "pictures"
+    passed("demo", "--run", run, "--input", data / "val", "--output", pictures, "--threshold", 0)
+    assert len(list(pictures.glob("00*.*"))) == 3
+    assert list(pictures.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["data.train.files=missing.json"], "missing.json"),
+        (["data.class_attribute=colour"], "colour"),
+        (["data.val.images=nowhere"], "nowhere"),
+        (["model.roi_heads.num_classes=7"], "model.roi_heads.num_classes"),
+        (["model.roi_heads.keypoint_head.num_keypoints=5"], "num_keypoints"),
+        (["data.skeleton=null"], "data.skeleton"),
+        (["data.skeleton=missing.json"], "missing.json"),
+        (["data.class_map={person: null, car: null}"], "coco_person"),
+        (["pooler.op=ROIAlign"], "RoIAlignV2"),
+        (["train.device=cuda:9"], "cuda:9"),
+        (["train.max_iters=3"], "train.max_iter"),
+    ],
+)
+def test_mistakes_are_named_before_training(
+    data: Path, tmp_path: Path, overrides: list[str], named: str
+) -> None:
+    """In this process, since starting one a mistake would take minutes."""
+    from roilab.engine import config
+    from roilab.engine.train import prepare, train
+    from roilab.errors import UserError
+
+    with pytest.raises(UserError) as error:
+        cfg = config.load(
+            "configs/figures_mask_keypoint.py", [*of(data, tmp_path / "run"), *overrides]
+        )
+        train(prepare(cfg))
+    assert named in str(error.value)
+
+
+def test_nothing_to_resume(data: Path, tmp_path: Path) -> None:
+    done = script(
+        "train",
+        "--config-file",
+        "configs/figures_mask.py",
+        "--resume",
+        *[o for o in of(data, tmp_path / "run") if "keypoint" not in o],
+    )
+    assert done.returncode == 2
+    assert "nothing to resume" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.engine import create_ddp_model, hooks
@@ -128,10 +130,15 @@ def start_logging(run: Run) -> None:
         setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
 
 
-def evaluate_model(cfg: DictConfig, model: nn.Module, dataset: DetectionDataset) -> Results:
-    """AP of the model on the config's validation set."""
+def evaluate_model(
+    cfg: DictConfig,
+    model: nn.Module,
+    dataset: DetectionDataset,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Results:
+    """AP of the model on a data set, loaded as the config says; `progress` wraps the batches."""
     batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
-    return evaluate(model, batches, dataset)
+    return evaluate(model, progress(batches), dataset)
 
 
 def train(setup: Setup, *, resume: bool = False) -> Results:

@@ -1,0 +1,7 @@
+"""A trained run on new images: where they come from, what is predicted, where it goes."""
+
+from roilab.inference.predictor import Prediction, Predictor
+from roilab.inference.sinks import draw_prediction, to_json
+from roilab.inference.sources import image_files
+
+__all__ = ["Prediction", "Predictor", "draw_prediction", "image_files", "to_json"]

@@ -7,13 +7,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from _main import run
 
 from PIL import Image
 from tqdm import tqdm
 
-from roilab.draw import grid
+from roilab.draw import Picture, grid
 from roilab.engine.config import write_text
 from roilab.engine.run import open_run
 from roilab.errors import UserError
@@ -47,7 +48,9 @@ def main() -> int:
     folder = open_run(args.run)
     predictor = Predictor.from_run(folder, args.overrides)
     args.output.mkdir(parents=True, exist_ok=True)
-    records, pictures, broken = [], [], []
+    records: list[dict[str, Any]] = []
+    pictures: list[Picture] = []
+    broken: list[UserError] = []
     for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
         try:
             image = predictor.read(file)
@@ -78,8 +81,8 @@ def main() -> int:
     print(f"{count} instances with a score of at least {args.threshold} in {len(records)} images")
     print(f"pictures: {args.output}, the first of them together: {args.output / 'overview.jpg'}")
     print(f"instances: {args.output / 'predictions.json'}")
-    for error in broken:
-        print(f"left out: {error}", file=sys.stderr)
+    for problem in broken:
+        print(f"left out: {problem}", file=sys.stderr)
     return 1 if broken else 0
 
 

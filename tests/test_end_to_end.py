@@ -128,11 +128,12 @@ def test_mistakes_are_named_before_training(
     from roilab.engine.train import prepare, train
     from roilab.errors import UserError
 
+    def start() -> None:
+        everything = [*of(data, tmp_path / "run"), *overrides]
+        train(prepare(config.load("configs/figures_mask_keypoint.py", everything)))
+
     with pytest.raises(UserError) as error:
-        cfg = config.load(
-            "configs/figures_mask_keypoint.py", [*of(data, tmp_path / "run"), *overrides]
-        )
-        train(prepare(cfg))
+        start()
     assert named in str(error.value)
 
 

@@ -39,6 +39,8 @@ dataloader.test.update(
     augmentations=[L(T.ResizeShortestEdge)(short_edge_length=512, max_size=512)], num_workers=1
 )
 
+# Up to dozens of balloons in a picture, and small ones.
+model.roi_heads.batch_size_per_image = 64
 model.proposal_generator.anchor_generator.sizes = [[24], [48], [96], [192]]
 
 train.update(

@@ -45,6 +45,7 @@ def main() -> int:
             expected="a number from 0 to 1",
         )
     files = image_files(args.input)
+    stems = [file.stem for file in files]
     folder = open_run(args.run)
     predictor = Predictor.from_run(folder, args.overrides)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -63,8 +64,9 @@ def main() -> int:
         records.append(to_json(file.name, found))
         rgb = image[:, :, ::-1] if predictor.image_format == "BGR" else image
         picture = draw_prediction(rgb.copy(), found, predictor.skeleton)
-        # The name keeps its own suffix, so that a.png and a.jpg do not become one picture.
-        Image.fromarray(picture).save(args.output / f"{file.name}.jpg", quality=92)
+        # a.png and a.jpg must not become one picture.
+        name = file.stem if stems.count(file.stem) == 1 else file.name
+        Image.fromarray(picture).save(args.output / f"{name}.jpg", quality=92)
         if len(pictures) < OVERVIEW:
             pictures.append(picture)
     skeleton = predictor.skeleton

@@ -23,7 +23,7 @@ dataloader.test.update(augmentations=[], num_workers=1)
 
 train.update(
     init_checkpoint="",
-    max_iter=1200,
+    max_iter=700,
     precision="auto",
     clip_norm=1.0,
     eval_period=0,

@@ -49,7 +49,7 @@ def _small(model):
     rpn.anchor_generator.update(sizes=[[32], [64], [128], [256]], strides=[8, 16, 32, 64])
     rpn.update(batch_size_per_image=128, pre_nms_topk=(400, 400), post_nms_topk=(200, 100))
     heads = model.roi_heads
-    heads.batch_size_per_image = 64
+    heads.batch_size_per_image = 32
     heads.box_head.input_shape.channels = CHANNELS
     heads.box_head.fc_dims = [512]
     heads.box_predictor.input_shape.channels = 512

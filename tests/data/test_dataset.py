@@ -1,0 +1,193 @@
+"""The dataset node: VIA and COCO files, their mistakes, and Detectron2's catalogs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.coco import convert_to_coco_dict
+
+from roilab.data.dataset import load
+from roilab.data.figures import FiguresPaths
+from roilab.data.loaders import eval_loader, train_loader
+from roilab.errors import UserError
+from roilab.skeleton import COCO_PERSON
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+
+
+def load_figures(figures: FiguresPaths, **options):
+    return load(str(figures.train), str(figures.train.parent), skeleton="coco_person", **options)
+
+
+def test_via_project(figures: FiguresPaths) -> None:
+    dataset = load_figures(figures)
+    assert dataset.classes == ("car", "person")
+    assert dataset.skeleton == COCO_PERSON
+    assert len(dataset) == 6
+    for record in dataset.records:
+        assert Path(record["file_name"]).is_file()
+        assert (record["width"], record["height"]) == (96, 96)
+        for anno in record["annotations"]:
+            x0, y0, x1, y1 = anno["bbox"]
+            assert 0 <= x0 < x1 <= 96
+            assert 0 <= y0 < y1 <= 96
+            assert len(anno["keypoints"]) == 17 * 3
+    assert dataset.area_source == "mask"
+
+
+def test_registering_twice_is_harmless_and_the_catalog_hands_out_copies(
+    figures: FiguresPaths,
+) -> None:
+    """Detectron2's own COCO export shifts keypoints in place: a shared list would drift."""
+    dataset = load_figures(figures)
+    assert load_figures(figures).name == dataset.name
+    metadata = MetadataCatalog.get(dataset.name)
+    assert metadata.thing_classes == ["car", "person"]
+    assert metadata.keypoint_names == list(COCO_PERSON.keypoints)
+    first = convert_to_coco_dict(dataset.name)["annotations"]
+    second = convert_to_coco_dict(dataset.name)["annotations"]
+    assert first == second
+    DatasetCatalog.get(dataset.name)[0]["annotations"].clear()
+    assert len(DatasetCatalog.get(dataset.name)[0]["annotations"]) == len(
+        dataset.records[0]["annotations"]
+    )
+
+
+def test_our_coco_json_agrees_with_detectron2s(figures: FiguresPaths) -> None:
+    dataset = load_figures(figures)
+    ours = dataset.coco_json()["annotations"]
+    theirs = convert_to_coco_dict(dataset.name)["annotations"]
+    assert len(ours) == len(theirs) > 0
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["bbox"] == pytest.approx(other["bbox"], abs=1e-3)
+        assert mine["area"] == pytest.approx(other["area"], abs=1e-3)
+        if "keypoints" in mine:
+            assert mine["keypoints"] == pytest.approx(other["keypoints"])
+            assert mine["num_keypoints"] == other["num_keypoints"]
+
+
+def test_a_coco_file_of_the_same_records_loads_to_the_same(
+    figures: FiguresPaths, tmp_path: Path
+) -> None:
+    dataset = load_figures(figures)
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(dataset.coco_json()))
+    again = load(str(path), str(figures.train.parent), skeleton="coco_person")
+    assert again.classes == dataset.classes
+    for mine, other in zip(dataset.records, again.records, strict=True):
+        assert Path(mine["file_name"]).name == Path(other["file_name"]).name
+        for a, b in zip(mine["annotations"], other["annotations"], strict=True):
+            assert a["category_id"] == b["category_id"]
+            assert a["segmentation"] == b["segmentation"]
+            assert a["keypoints"] == pytest.approx(b["keypoints"])
+
+
+def test_drop_empty_and_min_keypoints(figures: FiguresPaths) -> None:
+    everything = load_figures(figures)
+    kept = load_figures(figures, drop_empty=True)
+    empty = sum(not record["annotations"] for record in everything.records)
+    assert (len(kept), kept.dropped) == (len(everything) - empty, empty)
+    with pytest.raises(UserError, match="no image is left"):
+        load_figures(figures, min_keypoints=1000)
+
+
+def test_a_missing_image_is_named(figures: FiguresPaths, tmp_path: Path) -> None:
+    shutil.copytree(figures.train.parent, tmp_path / "copy")
+    lost = sorted((tmp_path / "copy").glob("*.jpg"))[2]
+    lost.unlink()
+    with pytest.raises(UserError, match="1 of 6 annotated images") as error:
+        load(str(tmp_path / "copy" / figures.train.name), class_attribute="class")
+    assert lost.name in str(error.value)
+
+
+def test_a_broken_image_is_named(figures: FiguresPaths, tmp_path: Path) -> None:
+    shutil.copytree(figures.train.parent, tmp_path / "copy")
+    broken = sorted((tmp_path / "copy").glob("*.jpg"))[1]
+    broken.write_bytes(broken.read_bytes()[:600])
+    with pytest.raises(UserError) as error:
+        load(str(tmp_path / "copy" / figures.train.name), class_attribute="class")
+    assert broken.name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"class_attribute": "colour"}, "colour"),
+        ({"classes": ["person"]}, "car"),
+        ({"class_map": {"person": None}}, "coco_person"),
+        ({"images": "nowhere"}, "nowhere"),
+        ({"images": []}, "image folders"),
+        ({"files": []}, "files"),
+    ],
+)
+def test_mistakes_are_named(figures: FiguresPaths, options: dict, named: str) -> None:
+    arguments = {
+        "files": str(figures.train),
+        "images": str(figures.train.parent),
+        "skeleton": "coco_person",
+    }
+    with pytest.raises(UserError) as error:
+        load(**(arguments | options))
+    assert named in str(error.value)
+
+
+def test_class_map_renames_and_drops(figures: FiguresPaths) -> None:
+    files, images = str(figures.train), str(figures.train.parent)
+    dataset = load(
+        files, images, class_attribute="class", class_map={"car": None, "person": "human"}
+    )
+    assert dataset.classes == ("human",)
+
+
+def test_classes_keep_their_order_where_a_file_lacks_one(figures: FiguresPaths) -> None:
+    files, images = str(figures.train), str(figures.train.parent)
+    dataset = load(files, images, class_attribute="class", classes=["tree", "person", "car"])
+    ids = {a["category_id"] for record in dataset.records for a in record["annotations"]}
+    assert ids <= {1, 2}
+
+
+def test_two_files_with_a_folder_each(figures: FiguresPaths) -> None:
+    files = [figures.train, figures.val]
+    dataset = load([str(f) for f in files], [str(f.parent) for f in files], class_attribute="class")
+    assert len(dataset) == 10
+    assert len({record["image_id"] for record in dataset.records}) == 10
+
+
+def test_loaders_give_what_the_model_takes(figures: FiguresPaths) -> None:
+    dataset = load_figures(figures, drop_empty=True)
+    batch = next(
+        iter(
+            train_loader(
+                dataset,
+                augmentations=[],
+                total_batch_size=2,
+                masks=True,
+                keypoints=True,
+                num_workers=0,
+            )
+        )
+    )
+    assert len(batch) == 2
+    for sample in batch:
+        assert sample["instances"].gt_keypoints.tensor.shape[1:] == (17, 3)
+        assert len(sample["instances"].gt_masks) == len(sample["instances"])
+    images = list(eval_loader(dataset, augmentations=[], num_workers=0))
+    assert [sample["image_id"] for (sample,) in images] == [r["image_id"] for r in dataset.records]
+
+
+def test_a_mask_model_needs_outlines(figures: FiguresPaths) -> None:
+    dataset = load_figures(figures, drop_empty=True)
+    del dataset.records[0]["annotations"][0]["segmentation"]
+    with pytest.raises(UserError, match="no outline"):
+        train_loader(dataset, augmentations=[], total_batch_size=1, masks=True, keypoints=False)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real data is not here")
+@pytest.mark.parametrize(("split", "images", "polygons"), [("train", 61, 255), ("val", 13, 50)])
+def test_balloon(split: str, images: int, polygons: int) -> None:
+    folder = REAL / "balloon" / split
+    dataset = load(str(folder / "via_region_data.json"), default_class="balloon")
+    assert len(dataset) == images
+    assert sum(len(record["annotations"]) for record in dataset.records) == polygons

@@ -1,0 +1,197 @@
+"""AP against Detectron2's evaluator, and against what AP means."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.evaluation import COCOEvaluator
+from detectron2.structures import Boxes, Instances
+
+from roilab.data.dataset import DetectionDataset, load
+from roilab.data.figures import FiguresPaths
+from roilab.evaluation import average_precision, table
+from roilab.evaluation.predictions import rows
+from roilab.skeleton import COCO_PERSON, Skeleton
+
+TASKS = ("bbox", "segm", "keypoints")
+
+
+@pytest.fixture
+def dataset(figures: FiguresPaths) -> DetectionDataset:
+    return load(str(figures.train), str(figures.train.parent), skeleton="coco_person")
+
+
+def perfect(dataset: DetectionDataset) -> list[dict]:
+    """The ground truth as detections."""
+    from pycocotools import mask as mask_utils
+
+    sizes = {record["image_id"]: record for record in dataset.records}
+    detections = []
+    for anno in dataset.coco_json()["annotations"]:
+        size = sizes[anno["image_id"]]
+        parts = mask_utils.frPyObjects(anno["segmentation"], size["height"], size["width"])
+        rle = mask_utils.merge(parts)
+        row = {
+            "image_id": anno["image_id"],
+            "category_id": anno["category_id"],
+            "score": 0.9,
+            "bbox": anno["bbox"],
+            "segmentation": rle | {"counts": rle["counts"].decode()},
+        }
+        if "keypoints" in anno:
+            row["keypoints"] = anno["keypoints"]
+        detections.append(row)
+    return detections
+
+
+def test_the_ground_truth_is_perfect(dataset: DetectionDataset) -> None:
+    found = perfect(dataset)
+    before = copy.deepcopy(found)
+    results = average_precision(dataset.coco_json(), found, TASKS, dataset.skeleton)
+    assert found == before
+    for task in TASKS:
+        assert results[task]["AP"] == pytest.approx(100)
+        assert results[task]["AP-person"] == pytest.approx(100)
+    assert results["bbox"]["AP-car"] == pytest.approx(100)
+    assert "AP-car" not in results["keypoints"]
+
+
+def test_moved_keypoints_lower_only_the_keypoint_ap(dataset: DetectionDataset) -> None:
+    found = perfect(dataset)
+    for row in found:
+        if "keypoints" in row:
+            row["keypoints"] = [v + 4 if i % 3 < 2 else v for i, v in enumerate(row["keypoints"])]
+    results = average_precision(dataset.coco_json(), found, TASKS, dataset.skeleton)
+    assert results["keypoints"]["AP"] < 90
+    assert results["bbox"]["AP"] == pytest.approx(100)
+
+
+def test_wider_sigmas_forgive_more(dataset: DetectionDataset) -> None:
+    found = perfect(dataset)
+    for row in found:
+        if "keypoints" in row:
+            row["keypoints"] = [v + 4 if i % 3 < 2 else v for i, v in enumerate(row["keypoints"])]
+    wide = Skeleton(
+        **(COCO_PERSON.to_dict() | {"sigmas": tuple(3 * s for s in COCO_PERSON.sigmas)})
+    )
+    strict, lax = (
+        average_precision(dataset.coco_json(), found, ["keypoints"], s) for s in (COCO_PERSON, wide)
+    )
+    assert lax["keypoints"]["AP"] > strict["keypoints"]["AP"]
+
+
+def test_a_skeleton_of_two_points() -> None:
+    pair = Skeleton("pair", ("p",), ("a", "b"), (("a", "b"),), (), (0.1, 0.1))
+    truth = {
+        "images": [{"id": 1, "width": 50, "height": 50}],
+        "categories": [{"id": 1, "name": "p"}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": [5, 5, 30, 30],
+                "area": 900,
+                "iscrowd": 0,
+                "keypoints": [10, 10, 2, 30, 30, 1],
+                "num_keypoints": 2,
+            }
+        ],
+    }
+    found = [
+        {
+            "image_id": 1,
+            "category_id": 1,
+            "score": 1.0,
+            "bbox": [5, 5, 30, 30],
+            "keypoints": [10, 10, 1, 30, 30, 1],
+        }
+    ]
+    results = average_precision(truth, found, ["keypoints"], pair)
+    assert results["keypoints"]["AP"] == pytest.approx(100)
+
+
+def test_nothing_found_is_zero_and_nothing_there_is_none(dataset: DetectionDataset) -> None:
+    truth = dataset.coco_json()
+    truth["categories"].append({"id": 3, "name": "tree", "supercategory": ""})
+    for found in ([], perfect(dataset)):
+        results = average_precision(truth, found, ["bbox"], dataset.skeleton)["bbox"]
+        assert results["AP-car"] == (0 if not found else pytest.approx(100))
+        assert results["AP-tree"] is None
+        assert results["AP"] == (0 if not found else pytest.approx(100))
+    json.dumps(results, allow_nan=False)
+
+
+def noisy_instances(dataset: DetectionDataset) -> dict[int, Instances]:
+    """Jittered copies of the ground truth with random scores and some nonsense, as a model's."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for record in dataset.records:
+        boxes, classes, masks, keypoints = [], [], [], []
+        for anno in [*record["annotations"]] * 2:
+            box = np.array(anno["bbox"]) + rng.normal(0, 3, 4)
+            box = np.array([*np.minimum(box[:2], box[2:] - 1), *box[2:]]).clip(0, 96)
+            boxes.append(box)
+            classes.append(anno["category_id"] if rng.random() < 0.9 else rng.integers(2))
+            mask = np.zeros((96, 96), bool)
+            x0, y0, x1, y1 = box.astype(int)
+            mask[y0 : y1 + 1, x0 : x1 + 1] = True
+            masks.append(mask)
+            points = np.array(anno["keypoints"], float).reshape(-1, 3)
+            points[:, :2] += rng.normal(0, 1.5, (17, 2))
+            keypoints.append(points)
+        instances = Instances((96, 96))
+        count = len(boxes)
+        instances.pred_boxes = Boxes(torch.tensor(np.array(boxes).reshape(-1, 4)).float())
+        instances.scores = torch.tensor(rng.random(count))
+        instances.pred_classes = torch.tensor(np.array(classes, dtype=int))
+        instances.pred_masks = torch.tensor(np.array(masks).reshape(-1, 96, 96))
+        instances.pred_keypoints = torch.tensor(np.array(keypoints).reshape(-1, 17, 3)).float()
+        found[record["image_id"]] = instances
+    return found
+
+
+def test_equal_to_detectron2s_evaluator(dataset: DetectionDataset, tmp_path: Path) -> None:
+    found = noisy_instances(dataset)
+    detections = [
+        row
+        for image_id, instances in found.items()
+        for row in rows(image_id, instances, dataset.classes, dataset.skeleton)
+    ]
+    ours = average_precision(dataset.coco_json(), detections, TASKS, dataset.skeleton)
+    evaluator = COCOEvaluator(
+        dataset.name, TASKS, distributed=False, output_dir=str(tmp_path), kpt_oks_sigmas=()
+    )
+    evaluator.reset()
+    for image_id, instances in found.items():
+        # Detectron2 moves the keypoints of what it is given.
+        evaluator.process([{"image_id": image_id}], [{"instances": copy.deepcopy(instances)}])
+    theirs = evaluator.evaluate()
+    for task in TASKS:
+        for name in ("AP", "AP50", "AP75", "APm", "APl"):
+            expected = theirs[task][name]
+            if ours[task][name] is None:
+                assert not np.isfinite(expected) or expected < 0
+            else:
+                assert ours[task][name] == pytest.approx(expected, abs=1e-3), (task, name)
+    assert 5 < ours["bbox"]["AP"] < 95
+    assert 5 < ours["keypoints"]["AP"] < 99
+
+
+def test_rows_do_not_touch_the_instances(dataset: DetectionDataset) -> None:
+    image_id, instances = next(
+        (image_id, found) for image_id, found in noisy_instances(dataset).items() if len(found)
+    )
+    before = instances.pred_keypoints.clone()
+    first = rows(image_id, instances, dataset.classes, dataset.skeleton)
+    assert first == rows(image_id, instances, dataset.classes, dataset.skeleton)
+    assert torch.equal(before, instances.pred_keypoints)
+
+
+def test_table_shows_every_task_and_class(dataset: DetectionDataset) -> None:
+    text = table(average_precision(dataset.coco_json(), perfect(dataset), TASKS, dataset.skeleton))
+    for word in ("box", "mask", "keypoint", "person", "car", "100.0"):
+        assert word in text

@@ -8,9 +8,9 @@ from typing import NoReturn
 
 from roilab.errors import UserError
 
-# Importing Detectron2 on a current torch warns of what is Detectron2's to mend. Every script
+# Detectron2 on a current torch warns of what is Detectron2's to mend. Every script
 # imports this module before Detectron2, so that this is the one place for it.
-warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*")
+warnings.filterwarnings("ignore", message=r".*torch\.(jit\.script|meshgrid).*")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 

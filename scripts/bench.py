@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from _main import run
+
 import benchmarks
 from benchmarks import Benchmark
 
@@ -93,4 +95,4 @@ def write_json(path: Path, results: dict[str, dict[str, float | str]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -1,6 +1,9 @@
 """Find instances in an image or a folder of images, and draw them.
 
-python scripts/demo.py --run outputs/demo --input datasets/figures/val --output outputs/pictures
+    python scripts/demo.py --run outputs/demo --input datasets/figures/val --output outputs/pictures
+
+The output folder gets a picture of each image, overview.jpg with the first of them, and
+predictions.json. The exit status is 1 where images of the folder could not be read.
 """
 
 import argparse
@@ -14,13 +17,23 @@ from _main import run
 from PIL import Image
 from tqdm import tqdm
 
-from roilab.draw import Picture, grid
+from roilab.draw import Picture
 from roilab.engine.config import write_text
 from roilab.engine.run import open_run
 from roilab.errors import UserError
-from roilab.inference import Predictor, draw_prediction, image_files, to_json
+from roilab.inference import (
+    Predictor,
+    draw_prediction,
+    image_files,
+    overview,
+    picture_names,
+    read_rgb,
+    to_json,
+)
+from roilab.inference.sinks import OVERVIEW
 
-OVERVIEW = 12  # pictures in overview.jpg
+OVERVIEW_PICTURES = 12
+SHOWN = 5  # how many unreadable images are named
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -28,47 +41,45 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
-    parser.add_argument("--input", required=True, help="an image, or a folder of images")
+    parser.add_argument("--input", required=True, type=Path, help="an image, or a folder of images")
     parser.add_argument("--output", required=True, type=Path, help="folder for the pictures")
-    parser.add_argument("--threshold", type=float, default=0.5, help="the least score drawn")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="the least score of an instance (default: 0.5)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     return parser.parse_args(arguments)
 
 
 def main() -> int:
     args = parse(sys.argv[1:])
-    if not 0 <= args.threshold <= 1:
+    _check(args)
+    files = image_files(args.input)[: args.limit]
+    predictor = Predictor.from_run(open_run(args.run), args.overrides)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise UserError(
-            "the threshold is a score",
-            key="--threshold",
-            found=args.threshold,
-            expected="a number from 0 to 1",
-        )
-    files = image_files(args.input)
-    stems = [file.stem for file in files]
-    folder = open_run(args.run)
-    predictor = Predictor.from_run(folder, args.overrides)
-    args.output.mkdir(parents=True, exist_ok=True)
+            "cannot make the folder", key="--output", file=args.output, found=error.strerror
+        ) from error
     records: list[dict[str, Any]] = []
     pictures: list[Picture] = []
     broken: list[UserError] = []
-    for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
+    bar = tqdm(files, unit="image", disable=not sys.stderr.isatty(), leave=False)
+    for file, name in zip(bar, picture_names(files), strict=True):
         try:
-            image = predictor.read(file)
+            image = read_rgb(file)
         except UserError as error:
-            if len(files) == 1:
-                raise
             broken.append(error)
             continue
         found = predictor(image).above(args.threshold)
         records.append(to_json(file.name, found))
-        rgb = image[:, :, ::-1] if predictor.image_format == "BGR" else image
-        picture = draw_prediction(rgb.copy(), found, predictor.skeleton)
-        # a.png and a.jpg must not become one picture.
-        name = file.stem if stems.count(file.stem) == 1 else file.name
-        Image.fromarray(picture).save(args.output / f"{name}.jpg", quality=92)
-        if len(pictures) < OVERVIEW:
+        picture = draw_prediction(image, found, predictor.skeleton)
+        Image.fromarray(picture).save(args.output / name, quality=92)
+        if len(pictures) < OVERVIEW_PICTURES:
             pictures.append(picture)
+    if not records:
+        raise broken[0]
     skeleton = predictor.skeleton
     data = {
         "classes": list(predictor.classes),
@@ -77,15 +88,46 @@ def main() -> int:
         "images": records,
     }
     write_text(args.output / "predictions.json", json.dumps(data) + "\n")
-    if pictures:
-        Image.fromarray(grid(pictures, 4)).save(args.output / "overview.jpg", quality=92)
+    Image.fromarray(overview(pictures)).save(args.output / OVERVIEW, quality=92)
+    _report(args, records, broken)
+    return 1 if broken else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not 0 <= args.threshold <= 1:
+        raise UserError(
+            "the threshold is a score",
+            key="--threshold",
+            found=args.threshold,
+            expected="a number from 0 to 1",
+        )
+    if args.limit is not None and args.limit < 1:
+        raise UserError("no image is left", key="--limit", found=args.limit, expected="1 or more")
+    images = args.input if args.input.is_dir() else args.input.parent
+    if args.output.resolve() == images.resolve():
+        # The pictures would replace the images, or be taken for images the next time.
+        raise UserError(
+            "the pictures would lie among the images",
+            key="--output",
+            found=args.output,
+            expected="another folder than that of --input",
+        )
+
+
+def _report(
+    args: argparse.Namespace, records: list[dict[str, Any]], broken: list[UserError]
+) -> None:
     count = sum(len(record["instances"]) for record in records)
     print(f"{count} instances with a score of at least {args.threshold} in {len(records)} images")
-    print(f"pictures: {args.output}, the first of them together: {args.output / 'overview.jpg'}")
     print(f"instances: {args.output / 'predictions.json'}")
-    for problem in broken:
-        print(f"left out: {problem}", file=sys.stderr)
-    return 1 if broken else 0
+    print(f"pictures:  {args.output}")
+    print(f"the first {min(len(records), OVERVIEW_PICTURES)} together: {args.output / OVERVIEW}")
+    if broken:
+        print(f"{len(broken)} images left out:", file=sys.stderr)
+        for problem in broken[:SHOWN]:
+            print(problem, file=sys.stderr)
+        if len(broken) > SHOWN:
+            print(f"... and {len(broken) - SHOWN} more", file=sys.stderr)
 
 
 if __name__ == "__main__":

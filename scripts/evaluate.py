@@ -1,18 +1,25 @@
 """Evaluate a run folder: box, mask and keypoint AP.
 
-python scripts/evaluate.py --run outputs/demo
-python scripts/evaluate.py --run outputs/demo data.val.files=other.json data.val.images=photos
+    python scripts/evaluate.py --run outputs/demo
+    python scripts/evaluate.py --run outputs/demo --output other.json \\
+        data.val.files=other_via.json data.val.images=photos
+
+Without overrides, the result is the run's own and is written to its results.json. With any, it may
+be of other data or settings: results.json is left as it is, and --output takes the result.
 """
 
 import argparse
+import json
 import sys
 from functools import partial
+from pathlib import Path
 
 from _main import run
 
 from tqdm import tqdm
 
-from roilab.engine.predict import load_run
+from roilab.engine.config import write_text
+from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.run import open_run
 from roilab.engine.train import evaluate_model, prepare
 from roilab.evaluation import table
@@ -23,6 +30,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the result there as JSON"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     return parser.parse_args(arguments)
 
@@ -32,20 +42,24 @@ def main() -> None:
     folder = open_run(args.run)
     cfg, model = load_run(folder, args.overrides)
     dataset = prepare(cfg, training=False).val
+    check_meaning(folder, dataset)
     print(f"{folder.weights} on {dataset.summary()}")
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
     results = evaluate_model(cfg, model, dataset, progress=bar)
     print(table(results))
     if "keypoints" in results and dataset.skeleton is not None:
         print(
-            f"OKS with the {dataset.skeleton.name} sigmas and the area of the {dataset.area_source}"
+            f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
+            f"{dataset.area_source}"
         )
-    if args.overrides:
-        # results.json is the run's own result, on the data and with the settings of its training.
-        print("results.json is left as it is, because of the overrides")
-    else:
+    if not args.overrides:
         folder.write_results(results)
         print(f"written to {folder.results_file}")
+    elif args.output is None:
+        print("not written, because of the overrides: --output FILE would take it")
+    if args.output is not None:
+        write_text(args.output, json.dumps(results, indent=2) + "\n")
+        print(f"written to {args.output}")
 
 
 if __name__ == "__main__":

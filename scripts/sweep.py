@@ -1,25 +1,37 @@
 """Train every arm with every seed and compare them: one process and one run folder each.
 
 python scripts/sweep.py --base configs/figures_mask_keypoint.py \\
-    --arm RoIPool:pooler.op=RoIPool --arm RoIAlign:pooler.op=RoIAlign \\
+    --arm RoIPool:pooler.op=RoIPool --arm RoIAlign:pooler.op=RoIAlignV2 \\
     --seeds 0,1 --output outputs/sweep_pooler
 
 Calling it again skips what is done, continues what was cut and tries again what failed.
 """
 
 import argparse
+import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from _main import run
 
 import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from roilab.engine import config
-from roilab.sweep import parse_arm, parse_seeds, plan, prepare_cell, report, run_cell, state_of
+from roilab.sweep import Cell, State, parse_arm, parse_seeds, plan, report, run_cell, state_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,29 +58,102 @@ def main() -> int:
     args = parse(sys.argv[1:])
     arms = [parse_arm(text) for text in args.arm]
     cells = plan(args.base, arms, parse_seeds(args.seeds), args.overrides, args.output)
-    for arm in arms:
-        # A typo should cost no training.
-        config.load(args.base, [*args.overrides, *arm.overrides])
+    # A typo should cost no training.
+    lengths = {cell: length(cell) for cell in cells}
     states = {cell: state_of(cell) for cell in cells}
     command = shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]])
+    told = circumstances()
     path = args.output / "report.md"
-    for number, cell in enumerate(cells, 1):
-        place = f"[{number}/{len(cells)}] {cell.arm.name}, seed {cell.seed}"
-        if states[cell].kind == "done":
-            print(f"{place}: done already")
-            continue
-        print(f"{place}: training, log in {cell.folder / 'stdout.txt'}", flush=True)
-        prepare_cell(cell)
-        states[cell] = run_cell(cell, [sys.executable, str(ROOT / "scripts/train.py")])
-        config.write_text(path, report(command, circumstances(), states))
-        print(f"{place}: {states[cell].error or states[cell].kind}")
-    config.write_text(path, report(command, circumstances(), states))
+
+    def write() -> None:
+        config.write_text(path, report(command, told, states))
+
+    # What ends this process, such as a batch system, is to end the training too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    train = [sys.executable, str(ROOT / "scripts/train.py")]
+    with Display(lengths, states) as display:
+        for cell in cells:
+            if states[cell].kind == "done":
+                continue
+            write()
+            try:
+                states[cell] = run_cell(cell, train, display.start(cell))
+            except KeyboardInterrupt:
+                states[cell] = state_of(cell)
+                write()
+                raise
+            display.end(cell, states[cell])
+    write()
     print(f"\n{path.read_text(encoding='utf-8')}\nreport: {path}")
     return 0 if all(state.kind == "done" for state in states.values()) else 1
 
 
+def length(cell: Cell) -> int | None:
+    """How many iterations a cell has to train."""
+    return config.load(cell.base, cell.overrides).train.get("max_iter")
+
+
+class Display:
+    """The cells and how far they are: live bars on a terminal, plain lines elsewhere."""
+
+    def __init__(self, lengths: dict[Cell, int | None], states: dict[Cell, State]) -> None:
+        console = Console(stderr=True)
+        self.live = console.is_terminal
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=console,
+            disable=not self.live,
+        )
+        self.tasks: dict[Cell, TaskID] = {}
+        self.places = {cell: f"[{place}/{len(states)}]" for place, cell in enumerate(states, 1)}
+        for cell, state in states.items():
+            self.tasks[cell] = self.bars.add_task(
+                f"{cell.arm.name}, seed {cell.seed}",
+                start=False,
+                total=lengths[cell],
+                completed=state.iterations,
+                state=shown(state),
+            )
+            if state.kind == "done":
+                self.say(cell, "done already")
+
+    def __enter__(self) -> "Display":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def start(self, cell: Cell) -> Callable[[int], None]:
+        """Show that a cell trains; the result takes its number of iterations."""
+        self.say(cell, f"training, log in {cell.folder / 'stdout.txt'}")
+        self.bars.start_task(self.tasks[cell])
+        self.bars.update(self.tasks[cell], state="training")
+        return lambda done: self.bars.update(self.tasks[cell], completed=done)
+
+    def end(self, cell: Cell, state: State) -> None:
+        """Show what became of a cell."""
+        self.bars.update(self.tasks[cell], completed=state.iterations, state=shown(state))
+        self.bars.stop_task(self.tasks[cell])
+        self.say(cell, shown(state))
+
+    def say(self, cell: Cell, text: str) -> None:
+        """A line, where there are no bars."""
+        if not self.live:
+            print(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)
+
+
+def shown(state: State) -> str:
+    """A state in few words."""
+    return f"failed: {state.error}" if state.kind == "failed" else state.kind
+
+
 def circumstances() -> str:
-    """The commit and the hardware, in a line."""
+    """The commit, torch and the hardware, in a sentence."""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=ROOT,
@@ -76,12 +161,19 @@ def circumstances() -> str:
         text=True,
         check=False,
     )
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
-    )
-    return f"Commit {found.stdout.strip() or 'unknown'}, torch {torch.__version__}, {device}."
+    commit = found.stdout.strip() or "unknown"
+    return f"Commit {commit}, torch {torch.__version__}, {hardware()}."
+
+
+def hardware() -> str:
+    """The GPU, or the CPU and its cores."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} CPU cores"
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from roilab.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -308,11 +311,44 @@ class TestBench:
         result = bench.measure(bench.Benchmark("r", lambda: "ours", lambda: "reference", rounds=3))
         assert result == {"ours": 2.0, "reference": 4.0, "ratio": 0.5, "reference_name": "r"}
 
+    # For each benchmark, what makes it small.
+    SMALL: ClassVar[dict[str, dict[str, int]]] = {
+        "evaluate": {"IMAGES": 4},
+        "header_size": {"IMAGES": 2},
+        "load_dataset": {"IMAGES": 2},
+        "train_step": {"BATCH": 1, "SIZE": 96},
+        "via_read": {"IMAGES": 2},
+    }
+
+    def test_all_are_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert sorted(self.SMALL) == load_script("bench", monkeypatch).benchmarks.names()
+
+    @pytest.mark.parametrize("name", SMALL)
+    def test_both_ways_run(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench = load_script("bench", monkeypatch)
+        module = importlib.import_module(f"benchmarks.{name}")
+        for constant, value in self.SMALL[name].items():
+            monkeypatch.setattr(module, constant, value)
+        made = bench.benchmarks.load(name, tmp_path)
+        made.ours()
+        made.reference()
+
+    def test_unlike_work_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = load_script("bench", monkeypatch)
+        module = importlib.import_module("benchmarks.load_dataset")
+        monkeypatch.setattr(module, "IMAGES", 2)
+        monkeypatch.setattr(module, "CLASSES", ["b", "a"])
+        with pytest.raises(UserError, match="differ in category_id"):
+            bench.benchmarks.load("load_dataset", tmp_path)
+
     def test_unknown_name(self) -> None:
         done = subprocess.run(
             [sys.executable, SCRIPTS / "bench.py", "--only", "nothing"],
             capture_output=True,
             text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "project")},
         )
         assert done.returncode == 2
         assert "'nothing'" in done.stderr
@@ -326,6 +362,7 @@ class TestBench:
         monkeypatch.setattr(bench, "ROOT", tmp_path)
         monkeypatch.setattr(bench, "OUTPUT", tmp_path / "outputs/bench.json")
         monkeypatch.setattr(sys, "argv", ["bench.py", "--only", "via_read"])
+        monkeypatch.setattr(importlib.import_module("benchmarks.via_read"), "IMAGES", 2)
         assert bench.main() == 0
         written = json.loads((tmp_path / "outputs/bench.json").read_text())
         assert list(written) == ["via_read"]

@@ -23,9 +23,9 @@ dataloader.test.update(augmentations=[], num_workers=1)
 
 train.update(
     init_checkpoint="",
-    max_iter=700,
+    max_iter=500,
     precision="auto",
     clip_norm=1.0,
     eval_period=0,
-    checkpoint_period=200,
+    checkpoint_period=100,
 )

@@ -1,5 +1,6 @@
 """Width and height of images from their headers, against decoding them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,14 +13,9 @@ IMAGES = 20
 
 
 def benchmark(folder: Path) -> Benchmark:
-    """JPEG and PNG files of 640 x 480 pixels with smooth content, half of each."""
-    random = np.random.default_rng(0)
-    paths = []
-    for index in range(IMAGES):
-        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        image = cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC)
-        paths.append(folder / f"{index}{('.jpg', '.png')[index % 2]}")
-        cv2.imwrite(str(paths[-1]), image)
+    """JPEG and PNG files, half of each."""
+    paths = [folder / f"{index}{('.jpg', '.png')[index % 2]}" for index in range(IMAGES)]
+    write_images(paths)
 
     def decode() -> None:
         for path in paths:
@@ -32,3 +28,11 @@ def benchmark(folder: Path) -> Benchmark:
         ours=lambda: [header_size(path) for path in paths],
         reference=decode,
     )
+
+
+def write_images(paths: Sequence[Path]) -> None:
+    """Write images of 640 x 480 pixels with smooth content, each another."""
+    random = np.random.default_rng(0)
+    for path in paths:
+        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC))

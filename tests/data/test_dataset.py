@@ -84,6 +84,40 @@ def test_a_coco_file_of_the_same_records_loads_to_the_same(
             assert a["keypoints"] == pytest.approx(b["keypoints"])
 
 
+def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path) -> None:
+    path, images = tmp_path / "coco.json", str(figures.train.parent)
+    truth = load_figures(figures).coco_json()
+    path.write_text(json.dumps(truth))
+    pair = COCO_PERSON.to_dict() | {
+        "keypoints": ["left_eye", "right_eye"],
+        "swaps": [["left_eye", "right_eye"]],
+        "links": [],
+        "sigmas": [0.1, 0.1],
+    }
+    (tmp_path / "pair.json").write_text(json.dumps(pair))
+    (tmp_path / "dog.json").write_text(json.dumps(COCO_PERSON.to_dict() | {"classes": ["dog"]}))
+    for options, found, expected in [
+        ({"skeleton": str(tmp_path / "pair.json")}, "17 keypoints", "2 ("),
+        ({"skeleton": str(tmp_path / "dog.json")}, "['car', 'person']", "['dog']"),
+        ({"classes": ["person", "car"]}, "['car', 'person']", "['person', 'car']"),
+        ({"files": [str(path), str(figures.val)]}, "coco.json", "stands alone"),
+        ({"files": [str(path), str(path)]}, "coco.json", "stands alone"),
+    ]:
+        with pytest.raises(UserError) as error:
+            load(**({"files": str(path), "images": images} | options))
+        assert found in str(error.value)
+        assert expected in str(error.value)
+
+    truth["images"][3]["file_name"] = "lost.jpg"
+    path.write_text(json.dumps(truth))
+    with pytest.raises(UserError, match=r"1 of 6.*\n.*\n.*\n.*lost\.jpg"):
+        load(str(path), images)
+    truth["annotations"][0]["category_id"] = 9
+    path.write_text(json.dumps(truth))
+    with pytest.raises(UserError, match="not a sound COCO file"):
+        load(str(path), images)
+
+
 def test_drop_empty_and_min_keypoints(figures: FiguresPaths) -> None:
     everything = load_figures(figures)
     kept = load_figures(figures, drop_empty=True)
@@ -102,10 +136,12 @@ def test_a_missing_image_is_named(figures: FiguresPaths, tmp_path: Path) -> None
     assert lost.name in str(error.value)
 
 
-def test_a_broken_image_is_named(figures: FiguresPaths, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_a_broken_image_is_named(figures: FiguresPaths, tmp_path: Path, share: float) -> None:
     shutil.copytree(figures.train.parent, tmp_path / "copy")
     broken = sorted((tmp_path / "copy").glob("*.jpg"))[1]
-    broken.write_bytes(broken.read_bytes()[:600])
+    content = broken.read_bytes()
+    broken.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError) as error:
         load(str(tmp_path / "copy" / figures.train.name), class_attribute="class")
     assert broken.name in str(error.value)

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,12 @@ def test_half_a_pixel_there_and_back(keypoints: list[tuple[float, float, int]]) 
 
 def test_a_clicked_pixel_becomes_its_centre_and_an_unlabelled_point_stays() -> None:
     assert to_continuous([(3, 4, 2), (0, 0, 0)]) == [3.5, 4.5, 2, 0.0, 0.0, 0]
+
+
+def test_an_array_of_keypoints_is_not_touched() -> None:
+    keypoints = np.array([[3.5, 4.5, 2.0], [0.0, 0.0, 0.0]])
+    assert to_pixel_index(keypoints) == [3, 4, 2, 0, 0, 0]
+    assert keypoints.tolist() == [[3.5, 4.5, 2], [0, 0, 0]]
 
 
 def test_box_of_polygons_is_not_shifted_and_is_cut_at_the_image() -> None:

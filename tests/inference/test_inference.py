@@ -1,8 +1,10 @@
 """Sources, sinks, and a predictor that gives what the evaluation gives."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import detectron2.data.transforms as T
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,16 @@ from PIL import Image
 from torch import nn
 
 from roilab.errors import UserError
-from roilab.inference import Prediction, Predictor, draw_prediction, image_files, to_json
+from roilab.inference import (
+    Prediction,
+    Predictor,
+    draw_prediction,
+    image_files,
+    overview,
+    picture_names,
+    read_rgb,
+    to_json,
+)
 from roilab.skeleton import COCO_PERSON
 
 
@@ -47,6 +58,7 @@ def test_threshold(prediction: Prediction) -> None:
     assert len(prediction.above(0.0)) == 2
     kept = prediction.above(0.5)
     assert (len(kept), kept.labels, len(kept.boxes)) == (1, ("person",), 1)
+    assert len(prediction.above(float(prediction.scores[0]))) == 1
     assert len(prediction.above(1.0)) == 0
 
 
@@ -69,11 +81,13 @@ def test_picture_is_new_and_enlarged(prediction: Prediction) -> None:
     assert (draw_prediction(image, prediction, COCO_PERSON) != 128).any()
 
 
-def test_a_folder_gives_its_images_by_name(tmp_path: Path) -> None:
-    for name in ("b.png", "a.JPG", "._a.jpg", "notes.txt"):
+def test_a_folder_gives_its_images_in_natural_order(tmp_path: Path) -> None:
+    names = ["2.png", "10.JPG", "a1b2.jpg", "a1b10.jpg", "b.tif"]
+    for name in (*names[::-1], "._a.jpg", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in image_files(tmp_path)] == ["a.JPG", "b.png"]
-    assert image_files(tmp_path / "b.png") == [tmp_path / "b.png"]
+    (tmp_path / "folder.jpg").mkdir()
+    assert [path.name for path in image_files(tmp_path)] == names
+    assert image_files(str(tmp_path / "b.tif")) == [tmp_path / "b.tif"]
 
 
 def test_no_images(tmp_path: Path) -> None:
@@ -83,15 +97,92 @@ def test_no_images(tmp_path: Path) -> None:
         image_files(tmp_path / "lost")
 
 
-def test_exif_and_channels_are_honoured_and_a_broken_file_is_named(tmp_path: Path) -> None:
+def test_an_image_is_read_as_its_exif_says(tmp_path: Path) -> None:
     picture = Image.new("RGB", (40, 20), (255, 0, 0))
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(tmp_path / "turned.jpg", exif=exif)
-    (tmp_path / "broken.jpg").write_bytes(b"no image")
-    predictor = Predictor(Fixed(), [], "BGR", ("car", "person"), COCO_PERSON)
-    image = predictor.read(tmp_path / "turned.jpg")
+    image = read_rgb(tmp_path / "turned.jpg")
     assert image.shape == (40, 20, 3)
-    assert image[5, 5, 2] > 200 > image[5, 5, 0]
-    with pytest.raises(UserError, match=r"broken\.jpg"):
-        predictor.read(tmp_path / "broken.jpg")
+    assert image[5, 5, 0] > 200 > image[5, 5, 2]
+
+
+@pytest.mark.parametrize("kind", ["no image", "cut short", "too large", "not there"])
+def test_an_unreadable_image_is_named(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "broken.png"
+    if kind != "not there":
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(path)
+    if kind == "no image":
+        path.write_bytes(b"no image")
+    elif kind == "cut short":
+        path.write_bytes(path.read_bytes()[:600])
+    elif kind == "too large":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
+    with pytest.raises(UserError, match=r"broken\.png"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize(("image_format", "red"), [("RGB", 0), ("BGR", 2)])
+def test_the_model_gets_its_own_order_of_channels(image_format: str, red: int) -> None:
+    seen = []
+
+    class Looks(Fixed):
+        def forward(self, inputs: list[dict]) -> list[dict]:
+            seen.append(inputs[0]["image"])
+            return super().forward(inputs)
+
+    image = np.zeros((30, 50, 3), np.uint8)
+    image[..., 0] = 255
+    Predictor(Looks(), [], image_format, ("car", "person"), COCO_PERSON)(image)
+    assert seen[0].shape == (3, 30, 50)
+    assert [channel.unique().tolist() for channel in seen[0]] == [
+        [255 if place == red else 0] for place in range(3)
+    ]
+
+
+def test_an_augmentation_cannot_touch_the_image() -> None:
+    class Blackens(T.Augmentation):
+        def get_transform(self, image: np.ndarray) -> T.Transform:
+            image[:] = 0
+            return T.NoOpTransform()
+
+    image = np.full((30, 50, 3), 7, np.uint8)
+    for image_format in ("RGB", "BGR"):
+        Predictor(Fixed(), [Blackens()], image_format, ("car", "person"), None)(image)
+    assert (image == 7).all()
+
+
+def test_an_array_of_another_form_is_refused() -> None:
+    predictor = Predictor(Fixed(), [], "RGB", ("car", "person"), COCO_PERSON)
+    for image in (np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)):
+        with pytest.raises(ValueError, match="H x W x 3 uint8"):
+            predictor(image)
+    with pytest.raises(UserError, match="image_format"):
+        Predictor(Fixed(), [], "YUV-BT.601", ("car", "person"), COCO_PERSON)
+
+
+def test_no_two_pictures_have_one_name() -> None:
+    files = ["a.jpg", "a.png", "A.bmp", "a.png.jpg", "overview.png", "B.tif", "b.tif"]
+    names = picture_names([Path(name) for name in files])
+    assert (names[0], names[-2]) == ("a.jpg", "B.jpg")
+    assert len({name.lower() for name in [*names, "overview.jpg"]}) == len(files) + 1
+    assert all(name.endswith(".jpg") for name in names)
+
+
+def test_weak_keypoints_are_not_drawn(prediction: Prediction) -> None:
+    assert prediction.keypoints is not None
+    image = np.full((48, 64, 3), 128, np.uint8)
+    weak = prediction.keypoints * [1, 1, 0.001]
+    drawn = draw_prediction(image, replace(prediction, keypoints=weak), COCO_PERSON)
+    without = draw_prediction(image, replace(prediction, keypoints=None), COCO_PERSON)
+    assert (drawn == without).all()
+    assert (draw_prediction(image, prediction, COCO_PERSON) != without).any()
+
+
+def test_the_overview_makes_large_pictures_smaller() -> None:
+    sheet = overview([np.zeros((1500, 3000, 3), np.uint8), np.zeros((300, 200, 3), np.uint8)])
+    assert 2 * 768 <= sheet.shape[1] < 2 * 768 + 60
+    assert 384 <= sheet.shape[0] < 384 + 60

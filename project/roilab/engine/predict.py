@@ -1,15 +1,18 @@
 """A trained model from its run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig
 from torch import nn
 
+from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.checkpoint import read
 from roilab.engine.run import Run
 from roilab.engine.train import build_model
 from roilab.errors import UserError
+
+_SHOWN = 5
 
 
 def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Module]:
@@ -20,13 +23,53 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
     """
     cfg = config.load(run.config_file, overrides)
     model = build_model(cfg)
-    try:
-        model.load_state_dict(read(run.weights)["model"], strict=True)
-    except (KeyError, RuntimeError) as error:
+    weights = read(run.weights).get("model", {})
+    own = model.state_dict()
+    differences = {
+        "missing": own.keys() - weights.keys(),
+        "unexpected": weights.keys() - own.keys(),
+        "of another shape": {
+            name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
+        },
+    }
+    if any(differences.values()):
         raise UserError(
             "the weights do not fit the model of the run's config",
             file=run.weights,
-            found="; ".join(line.strip() for line in str(error).splitlines()[1:4]),
+            found="; ".join(
+                f"{what}: {_few(names)}" for what, names in differences.items() if names
+            ),
             remedy="do not override the model when you load a run",
-        ) from error
+        )
+    model.load_state_dict(weights, strict=True)
     return cfg, model.eval()
+
+
+def check_meaning(run: Run, dataset: DetectionDataset) -> None:
+    """Make sure that a data set means by its numbers what the run's model was trained to mean.
+
+    Raises:
+        UserError: other classes or keypoints, or the same in another order.
+    """
+    skeleton = run.skeleton()
+    meanings = [("classes", run.classes(), dataset.classes)]
+    if skeleton is not None and dataset.skeleton is not None:
+        meanings.append(("skeleton", skeleton.keypoints, dataset.skeleton.keypoints))
+    for key, trained, given in meanings:
+        if given != trained:
+            raise UserError(
+                f"the {key} of the data are not those that the model was trained for",
+                file=run.folder,
+                key=f"data.val.{key}",
+                found=", ".join(given),
+                expected=", ".join(trained),
+                remedy="rename and drop classes with data.val.class_map={old: new, unwanted: null}"
+                if key == "classes"
+                else "evaluate with the run's own skeleton.json",
+            )
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    more = f", ... ({len(listed)} in all)" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more

@@ -100,6 +100,12 @@ def build_model(cfg: DictConfig) -> nn.Module:
     return config.build(cfg.model, "model").to(device_of(cfg.train.device))
 
 
+def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a config over the parameters of a model."""
+    parameters = config.build(cfg.optimizer.params, "optimizer.params", model=model)
+    return config.build(cfg.optimizer, "optimizer", params=parameters)
+
+
 def weights_of(cfg: DictConfig) -> str:
     """Where the initial weights are: `train.init_checkpoint`, or what it names in `weights`."""
     wanted = cfg.train.init_checkpoint or ""
@@ -192,9 +198,7 @@ def _check_folder(run: Run, resume: bool) -> None:
 
 
 def _trainer(cfg: DictConfig, model: nn.Module, setup: Setup, run: Run, resume: bool) -> Trainer:
-    optimizer_node = cfg.optimizer
-    parameters = config.build(optimizer_node.params, "optimizer.params", model=model)
-    optimizer = config.build(optimizer_node, "optimizer", params=parameters)
+    optimizer = build_optimizer(cfg, model)
     device = device_of(cfg.train.device)
     dtype = dtype_of(cfg.train.precision, device)
     log.info("device %s, %s, %d threads", device, dtype, torch.get_num_threads())

@@ -1,7 +1,16 @@
 """A trained run on new images: where they come from, what is predicted, where it goes."""
 
 from roilab.inference.predictor import Prediction, Predictor
-from roilab.inference.sinks import draw_prediction, to_json
-from roilab.inference.sources import image_files
+from roilab.inference.sinks import draw_prediction, overview, picture_names, to_json
+from roilab.inference.sources import image_files, read_rgb
 
-__all__ = ["Prediction", "Predictor", "draw_prediction", "image_files", "to_json"]
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "draw_prediction",
+    "image_files",
+    "overview",
+    "picture_names",
+    "read_rgb",
+    "to_json",
+]

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import detectron2.data.transforms as T
 import numpy as np
 import numpy.typing as npt
 import torch
-from detectron2.data.detection_utils import read_image
 from torch import nn
 
 from roilab.engine import config
@@ -21,7 +19,7 @@ from roilab.skeleton import Skeleton
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """Instances of one image, best first, as numpy arrays in the image's own size.
 
@@ -31,8 +29,9 @@ class Prediction:
         scores: (N,), in [0, 1].
         labels: N class names.
         masks: (N, H, W) bool, or None where the model has no mask head.
-        keypoints: (N, K, 3), x y in continuous coordinates and Detectron2's raw score; NaN for
-            instances of classes without a skeleton; None where the model has no keypoint head.
+        keypoints: (N, K, 3), x y in continuous coordinates and Detectron2's score, which is
+            positive and may exceed 1; NaN for instances of classes that the skeleton is not of;
+            None where the model has no keypoint head.
     """
 
     width: int
@@ -61,7 +60,15 @@ class Prediction:
 
 
 class Predictor:
-    """Finds instances as the run's own evaluation does: same resizing, colours and weights."""
+    """Finds instances as the run's own evaluation does: same resizing, colours and weights.
+
+    Args:
+        model: a Detectron2 model with its weights; put into evaluation mode.
+        augmentations: of the evaluation, such as resizing.
+        image_format: the model's order of channels, "BGR" or "RGB".
+        classes: names in the order of the model's outputs.
+        skeleton: of the keypoints and the classes that have them.
+    """
 
     def __init__(
         self,
@@ -71,6 +78,13 @@ class Predictor:
         classes: Sequence[str],
         skeleton: Skeleton | None,
     ) -> None:
+        if image_format not in ("BGR", "RGB"):
+            raise UserError(
+                "images are not predicted in this format",
+                key="dataloader.test.image_format",
+                found=image_format,
+                expected="BGR or RGB",
+            )
         self.model = model.eval()
         self.augmentations = T.AugmentationList(list(augmentations))
         self.image_format = image_format
@@ -94,22 +108,18 @@ class Predictor:
             run.skeleton(),
         )
 
-    def read(self, path: Path) -> Array:
-        """An image file as H x W x 3 in the model's channel order, turned as its EXIF says.
-
-        Raises:
-            UserError: the file is not an image that can be read.
-        """
-        try:
-            return read_image(str(path), format=self.image_format)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError("the image cannot be read", file=path, found=error) from error
-
     @torch.inference_mode()
     def __call__(self, image: Array) -> Prediction:
-        """Instances of an H x W x 3 uint8 image in the model's channel order (`image_format`)."""
+        """Instances of an H x W x 3 uint8 RGB image, which is not touched.
+
+        Raises:
+            ValueError: an array of another form.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"image: found {image.shape} {image.dtype}, expected H x W x 3 uint8")
         height, width = image.shape[:2]
-        augmented = T.AugInput(image)
+        channels = image[:, :, ::-1] if self.image_format == "BGR" else image
+        augmented = T.AugInput(np.array(channels, order="C"))
         self.augmentations(augmented)
         pixels = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         inputs = [{"image": pixels, "height": height, "width": width}]

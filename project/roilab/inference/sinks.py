@@ -1,39 +1,71 @@
-"""Where predictions go: a picture, or JSON data."""
+"""Where predictions go: pictures, and JSON data."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from roilab.data.dicts import to_pixel_index
-from roilab.draw import draw
+from roilab.draw import Picture, draw, grid
 from roilab.evaluation.predictions import encode_mask
-from roilab.inference.predictor import Array, Prediction
+from roilab.inference.predictor import Prediction
 from roilab.skeleton import Skeleton
 
+OVERVIEW = "overview.jpg"
 # A picture is enlarged up to this length of its longer side, so that lines and labels are thin
-# against the objects of small images.
+# against the objects of small images; in the overview it is also made no larger.
 _LEGIBLE_SIDE = 768
+_OVERVIEW_COLUMNS = 4
+# As in Detectron2's own pictures: below, the heat map has no peak, and a joint may be anywhere.
+_KEYPOINT_THRESHOLD = 0.05
 
 
-def draw_prediction(image: Array, prediction: Prediction, skeleton: Skeleton | None) -> Array:
-    """A new RGB picture of the H x W x 3 RGB image with boxes, masks, skeletons and labels."""
+def draw_prediction(image: Picture, prediction: Prediction, skeleton: Skeleton | None) -> Picture:
+    """A new picture of the H x W x 3 RGB image with boxes, masks, skeletons and labels."""
     keypoints = prediction.keypoints
-    if keypoints is not None:
-        # Detectron2's raw keypoint score has no scale: all are drawn, those of no skeleton are not.
-        keypoints = np.concatenate([keypoints[..., :2], np.ones_like(keypoints[..., :1])], axis=-1)
-        keypoints[np.isnan(keypoints).any(axis=(1, 2))] = 0
     return draw(
         image,
         boxes=prediction.boxes,
         masks=None if prediction.masks is None else list(prediction.masks),
-        keypoints=keypoints,
+        keypoints=None if keypoints is None else np.nan_to_num(keypoints),
         labels=[
             f"{label} {score:.0%}"
             for label, score in zip(prediction.labels, prediction.scores, strict=True)
         ],
         skeleton=skeleton,
-        scale=max(1, min(3, _LEGIBLE_SIDE // max(image.shape[:2]))),
+        keypoint_threshold=_KEYPOINT_THRESHOLD,
+        scale=legible_scale(image),
     )
+
+
+def legible_scale(image: Picture) -> int:
+    """How many times larger a picture of the image should be: 1, 2 or 3."""
+    return max(1, min(3, _LEGIBLE_SIDE // max(image.shape[:2])))
+
+
+def overview(pictures: Sequence[Picture]) -> Picture:
+    """One sheet of several pictures, the large ones made smaller."""
+    cells = []
+    for picture in pictures:
+        cell = Image.fromarray(picture)
+        cell.thumbnail((_LEGIBLE_SIDE, _LEGIBLE_SIDE))
+        cells.append(np.array(cell))
+    return grid(cells, _OVERVIEW_COLUMNS)
+
+
+def picture_names(files: Sequence[Path]) -> list[str]:
+    """A .jpg name for the picture of each image: no two alike, whatever their suffixes and case."""
+    taken = {OVERVIEW}
+    names = []
+    for file in files:
+        name = f"{file.stem}.jpg"
+        while name.lower() in taken:
+            name = f"{file.name}.jpg" if name == f"{file.stem}.jpg" else f"_{name}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
 
 
 def to_json(file_name: str, prediction: Prediction) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from roilab.sweep.plan import Arm, Cell, parse_arm, parse_seeds, plan
 from roilab.sweep.report import report
-from roilab.sweep.run import State, prepare_cell, run_cell, state_of
+from roilab.sweep.run import State, run_cell, state_of
 
 __all__ = [
     "Arm",
@@ -11,7 +11,6 @@ __all__ = [
     "parse_arm",
     "parse_seeds",
     "plan",
-    "prepare_cell",
     "report",
     "run_cell",
     "state_of",

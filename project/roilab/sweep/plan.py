@@ -24,14 +24,16 @@ class Cell:
 
     arm: Arm
     seed: int
-    config: str
+    base: str
     shared: tuple[str, ...]
     folder: Path
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """All that the training is told, the arm's own last."""
-        own = (f"train.seed={self.seed}", f"train.output_dir={self.folder}")
+        """All that the training is told: of all arms, of this arm, of this cell."""
+        # Quoted, or brackets and commas in the path would be read as lists.
+        quoted = str(self.folder).replace("'", "\\'")
+        own = (f"train.seed={self.seed}", f"train.output_dir='{quoted}'")
         return (*self.shared, *self.arm.overrides, *own)
 
 
@@ -91,7 +93,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def plan(
-    config: str, arms: Sequence[Arm], seeds: Sequence[int], shared: Sequence[str], output: Path
+    base: str, arms: Sequence[Arm], seeds: Sequence[int], shared: Sequence[str], output: Path
 ) -> list[Cell]:
     """A cell for each seed and arm, seed by seed, so that early results compare all arms.
 
@@ -103,7 +105,7 @@ def plan(
         if names.count(name) > 1:
             raise UserError("two arms have the same name", key="--arm", found=name)
     return [
-        Cell(arm, seed, config, tuple(shared), output / arm.name / f"seed_{seed}")
+        Cell(arm, seed, base, tuple(shared), output / arm.name / f"seed_{seed}")
         for seed in seeds
         for arm in arms
     ]

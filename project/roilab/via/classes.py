@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from roilab.errors import UserError
 from roilab.via.records import Annotations, Attribute, Problem, Region
 from roilab.via.values import all_regions, described
 
@@ -24,10 +23,8 @@ def name_classes(
         class_map: new names; None or "" drops a class.
 
     Returns:
-        The classes, without the regions that have none, and an error for each of these.
-
-    Raises:
-        UserError: the map renames a class that neither occurs nor is an option of the attribute.
+        The classes, without the regions that have none, an error for each of these, and a warning
+        where the map renames a class that neither occurs nor is an option of the attribute.
     """
     declared = annotations.region_attributes.get(attribute or "")
     classes: dict[tuple[str, int], str | None] = {}
@@ -41,8 +38,8 @@ def name_classes(
         name = names[0] if names else str(default)
         occurring.add(name)
         classes[image.key, region.index] = (class_map.get(name, name)) or None
-    _check_map(annotations.file, class_map, occurring, declared)
-    return classes, problems
+    unused = _unused_names(annotations.file, class_map, occurring, declared)
+    return classes, problems + unused
 
 
 def class_value(region: Region, attribute: str | None, declared: Attribute | None) -> str | None:
@@ -69,21 +66,20 @@ def _unclear(
     return Problem("error", message, remedy, file, image, region.index, attribute)
 
 
-def _check_map(
+def _unused_names(
     file: str,
     class_map: Mapping[str, str | None],
     occurring: set[str],
     declared: Attribute | None,
-) -> None:
+) -> list[Problem]:
+    """A slip of the pen, or a class that only another split has: a warning, since only the user
+    can tell.
+    """
     options = declared.options.items() if declared is not None else ()
-    # An option that no region of this file uses is no slip: another split may use it.
     known = occurring | {description or option for option, description in options}
     unknown = sorted(set(class_map) - known)
-    if unknown:
-        raise UserError(
-            f"class_map renames {', '.join(map(repr, unknown))}, which does not occur",
-            file=file,
-            key="class_map",
-            found=", ".join(sorted(known)) or "no class at all",
-            expected="classes that occur in the file",
-        )
+    if not unknown:
+        return []
+    message = f"class_map renames {', '.join(map(repr, unknown))}, which does not occur"
+    remedy = f"the file has {', '.join(sorted(known)) or 'no class at all'}"
+    return [Problem("warning", message, remedy, file)]

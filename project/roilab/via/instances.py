@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.classes import name_classes
 from roilab.via.grouping import Draft, Scene, group
@@ -91,8 +90,7 @@ def label(
         skeleton: the keypoints; without it point regions are ignored, which is a warning.
 
     Raises:
-        UserError: an attribute has to be named or does not occur, the class map names a class that
-            does not occur, or no class of the file has the skeleton.
+        UserError: an attribute has to be named or does not occur.
     """
     named = Roles(
         rules.class_attribute,
@@ -118,13 +116,15 @@ def label(
         images.append(LabelledImage(record, tuple(_instance(each, skeleton) for each in drafts)))
     found = tuple(sorted({each.label for image in images for each in image.instances}))
     if skeleton is not None and found and not set(found) & set(skeleton.classes):
-        raise UserError(
-            f"no class of the file has skeleton '{skeleton.name}'",
-            file=annotations.file,
-            key="classes",
-            found=", ".join(found),
-            expected=" or ".join(skeleton.classes),
-            remedy="map a class to it with class_map, or name the class in the skeleton's file",
+        # A mistake if it is the only file, normal for a small one of several: the caller knows.
+        problems.append(
+            Problem(
+                "warning",
+                f"no class of the file ({', '.join(found)}) has skeleton '{skeleton.name}'",
+                f"map a class to {' or '.join(skeleton.classes)} with class_map, or name the class "
+                "in the skeleton's file",
+                annotations.file,
+            )
         )
     return LabelledSet(tuple(images), found, tuple(problems))
 

@@ -1,0 +1,125 @@
+"""scripts/demo.py and scripts/evaluate.py as a user calls them, on an untrained model."""
+
+import json
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roilab.data.figures import FiguresPaths
+from roilab.engine.run import Run
+from roilab.inference import Predictor, read_rgb
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Run a script in this process, where torch is imported already."""
+
+    def call(name: str, *arguments: object) -> Done:
+        path = SCRIPTS / f"{name}.py"
+        monkeypatch.syspath_prepend(SCRIPTS)
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(path), run_name="__main__")
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return Done(code or 0, *capsys.readouterr())
+
+    return call
+
+
+def test_pictures_and_json_of_a_folder_with_a_broken_image(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "new" / "pictures"
+    shutil.copytree(figures.val.parent, images)
+    (images / "000000.jpg").write_bytes(b"no image")
+    arguments = ("--run", tiny_run.folder, "--input", images, "--output", out, "--limit", 3)
+    sample = Predictor.from_run(tiny_run)(read_rgb(images / "000001.jpg"))
+    threshold = float(np.median(sample.scores))
+    done = script("demo", *arguments, "--threshold", threshold)
+    assert done.returncode == 1
+    assert "1 images left out" in done.stderr
+    assert "000000.jpg" in done.stderr
+    assert {path.name for path in out.iterdir()} == {
+        "000001.jpg",
+        "000002.jpg",
+        "overview.jpg",
+        "predictions.json",
+    }
+    with Image.open(out / "000001.jpg") as picture:
+        assert picture.size == (3 * 96, 3 * 96)
+    data = json.loads((out / "predictions.json").read_text())
+    assert data["classes"] == ["car", "person"]
+    assert data["keypoints"][0] == "nose"
+    assert [image["file_name"] for image in data["images"]] == ["000001.jpg", "000002.jpg"]
+    instances = [instance for image in data["images"] for instance in image["instances"]]
+    assert len(data["images"][0]["instances"]) == len(sample.above(threshold)) < len(sample)
+    assert all(instance["score"] >= threshold for instance in instances)
+    assert f"{len(instances)} instances" in done.stdout
+    assert str(out / "overview.jpg") in done.stdout
+
+
+def test_demo_refuses_what_cannot_work(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    images, picture = figures.val.parent, figures.val.parent / "000001.jpg"
+    before = picture.read_bytes()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    out = tmp_path / "out"
+    for run, source, output, more, named in [
+        (tiny_run.folder, images, images, (), "--output"),
+        (tiny_run.folder, picture, images, (), "--output"),
+        (tiny_run.folder, images, tmp_path / "file", (), "--output"),
+        (tiny_run.folder, tmp_path / "broken.jpg", out, (), "broken.jpg"),
+        (tiny_run.folder, tmp_path / "lost", out, (), "lost"),
+        (tiny_run.folder, images, out, ("--threshold", 7), "--threshold"),
+        (tiny_run.folder, images, out, ("--limit", 0), "--limit"),
+        (tmp_path / "no_run", images, out, (), "no_run"),
+    ]:
+        done = script("demo", "--run", run, "--input", source, "--output", output, *more)
+        assert done.returncode == 2, (named, done.stderr)
+        assert done.stderr.startswith("error: "), done.stderr
+        assert named in done.stderr
+    assert picture.read_bytes() == before
+
+
+def test_only_an_evaluation_without_overrides_is_the_runs_own(
+    script: Callable[..., Done], tiny_run: Run, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(tiny_run.folder, run.folder)
+    out = tmp_path / "new" / "results.json"
+    smaller = "model.roi_heads.box_predictor.test_topk_per_image=7"
+    done = script("evaluate", "--run", run.folder, "--output", out, smaller)
+    assert done.returncode == 0, done.stderr
+    assert not run.results_file.exists()
+    assert set(json.loads(out.read_text())) == {"bbox", "segm", "keypoints"}
+    assert "4 images" in done.stdout
+    assert "coco_person" in done.stdout
+    assert "area of the mask" in done.stdout
+
+    done = script("evaluate", "--run", run.folder)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(run.results_file.read_text())) == {"bbox", "segm", "keypoints"}
+
+    done = script("evaluate", "--run", run.folder, "data.val.images=nowhere")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr

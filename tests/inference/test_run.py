@@ -1,0 +1,154 @@
+"""A run folder on images: the evaluation's own numbers, and weights that fit to the last name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as mask_utils
+
+from roilab import skeleton as skeletons
+from roilab.data.dataset import load
+from roilab.data.figures import FiguresPaths
+from roilab.engine import config
+from roilab.engine.checkpoint import read, save_atomically
+from roilab.engine.predict import check_meaning, load_run
+from roilab.engine.run import Run, open_run
+from roilab.errors import UserError
+from roilab.evaluation import predict
+from roilab.inference import Predictor, read_rgb, to_json
+from roilab.skeleton import COCO_PERSON
+
+# pycocotools.mask.decode with numpy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+RESIZE = "{_target_: detectron2.data.transforms.ResizeShortestEdge, short_edge_length: 128}"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("dataloader.test.image_format=RGB",),
+        (f"dataloader.test.augmentations=[{RESIZE}]",),
+    ],
+    ids=["as trained", "rgb", "resized"],
+)
+def test_the_predictor_finds_what_the_evaluation_finds(
+    tiny_run: Run, figures: FiguresPaths, overrides: tuple[str, ...]
+) -> None:
+    predictor = Predictor.from_run(tiny_run, overrides)
+    cfg, model = load_run(tiny_run, overrides)
+    dataset = load(str(figures.val), str(figures.val.parent), skeleton="coco_person")
+    batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
+    found = 0
+    for inputs, expected in predict(model, batches):
+        got = predictor(read_rgb(Path(inputs["file_name"])))
+        assert got.labels == tuple(dataset.classes[i] for i in expected.pred_classes)
+        np.testing.assert_array_equal(got.scores, expected.scores)
+        np.testing.assert_array_equal(got.boxes, expected.pred_boxes.tensor)
+        np.testing.assert_array_equal(got.masks, expected.pred_masks)
+        people = [label == "person" for label in got.labels]
+        np.testing.assert_array_equal(got.keypoints[people], expected.pred_keypoints[people])
+        assert np.isnan(got.keypoints[~np.array(people)]).all()
+        assert (np.diff(got.scores) <= 0).all(), "best first"
+        found += len(got)
+    assert found > 10
+
+
+def test_json_gives_back_what_was_predicted(tiny_run: Run, figures: FiguresPaths) -> None:
+    file = min(figures.val.parent.glob("*.jpg"))
+    prediction = Predictor.from_run(tiny_run)(read_rgb(file))
+    data = json.loads(json.dumps(to_json(file.name, prediction), allow_nan=False))
+    assert (data["file_name"], data["width"], data["height"]) == (file.name, 96, 96)
+    assert len(data["instances"]) == len(prediction) > 1
+    for index, instance in enumerate(data["instances"]):
+        assert instance["class"] == prediction.labels[index]
+        assert instance["score"] == prediction.scores[index]
+        x, y, width, height = instance["bbox"]
+        np.testing.assert_allclose(
+            [x, y, x + width, y + height], prediction.boxes[index], rtol=0, atol=1e-4
+        )
+        np.testing.assert_array_equal(
+            mask_utils.decode(instance["segmentation"]).astype(bool), prediction.masks[index]
+        )
+        has_keypoints = prediction.labels[index] in COCO_PERSON.classes
+        assert ("keypoints" in instance) == has_keypoints
+        if has_keypoints:
+            back = np.add(instance["keypoints"], [0.5, 0.5, 0])
+            np.testing.assert_allclose(back, prediction.keypoints[index], rtol=0, atol=1e-4)
+
+
+def renamed(weights: dict[str, torch.Tensor]) -> None:
+    weights["backbone.surplus"] = weights.pop("backbone.fpn_lateral2.weight")
+
+
+def emptied(weights: dict[str, torch.Tensor]) -> None:
+    for name in list(weights):
+        del weights[name]
+
+
+def resized(weights: dict[str, torch.Tensor]) -> None:
+    weights["backbone.fpn_lateral2.weight"] = torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (renamed, ["missing: backbone.fpn_lateral2.weight", "unexpected: backbone.surplus"]),
+        (resized, ["of another shape: backbone.fpn_lateral2.weight"]),
+        (emptied, ["missing: ", " in all)"]),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(
+    tiny_run: Run,
+    tmp_path: Path,
+    spoil: Callable[[dict[str, torch.Tensor]], None],
+    named: list[str],
+) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(tiny_run.folder, run.folder)
+    weights = read(run.weights)
+    spoil(weights["model"])
+    save_atomically(weights, run.weights)
+    with pytest.raises(UserError) as error:
+        load_run(run)
+    for text in (*named, run.weights.name):
+        assert text in str(error.value)
+
+
+def test_weights_cut_short_and_a_folder_without_any(tiny_run: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(tiny_run.folder, run.folder)
+    run.weights.write_bytes(run.weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be read"):
+        load_run(run)
+    run.weights.unlink()
+    with pytest.raises(UserError, match=r"no model_final\.pth"):
+        open_run(run.folder)
+
+
+def test_data_must_mean_what_the_model_means(
+    tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    def data(**options):
+        return load(str(figures.val), str(figures.val.parent), **options)
+
+    check_meaning(tiny_run, data(skeleton="coco_person"))
+    check_meaning(tiny_run, data(class_attribute="class"))  # without keypoints
+    with pytest.raises(UserError, match=r"person, car\n.*car, person"):
+        check_meaning(tiny_run, data(classes=["person", "car"], class_attribute="class"))
+
+    declaration = COCO_PERSON.to_dict()
+    declaration["sigmas"] = [0.1] * 17
+    path = tmp_path / "skeleton.json"
+    path.write_text(json.dumps(declaration))
+    check_meaning(tiny_run, data(skeleton=str(path)))  # sigmas are the evaluation's own business
+    declaration["keypoints"] = declaration["keypoints"][::-1]
+    path.write_text(json.dumps(declaration))
+    assert skeletons.load(path).keypoints[0] == "right_ankle"
+    with pytest.raises(UserError, match=r"data\.val\.skeleton"):
+        check_meaning(tiny_run, data(skeleton=str(path)))

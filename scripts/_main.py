@@ -15,11 +15,16 @@ logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Call `main` and exit with its status; 2 after a UserError, 130 after Ctrl-C."""
+    """Call `main` and exit with its status; 2 after a UserError or a failing file, 130 after Ctrl-C."""
     try:
         sys.exit(main() or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        # A full disk, a folder that may not be written.
+        place = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error}{place}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -3,6 +3,7 @@
     python scripts/evaluate.py --run outputs/demo
     python scripts/evaluate.py --run outputs/demo --output other.json \\
         data.val.files=other_via.json data.val.images=photos
+    python scripts/evaluate.py --run outputs/demo --pictures outputs/demo/compared
 
 Without overrides, the result is the run's own and is written to its results.json. With any, it may
 be of other data or settings: results.json is left as it is, and --output takes the result.
@@ -16,13 +17,23 @@ from pathlib import Path
 
 from _main import run
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from roilab.data.dataset import DetectionDataset
 from roilab.engine.config import write_text
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.run import open_run
 from roilab.engine.train import evaluate_model, prepare
 from roilab.evaluation import table
+from roilab.inference import Predictor, overview, picture_names, read_rgb
+from roilab.inference.compare import comparison
+from roilab.inference.sinks import OVERVIEW
+
+OVERVIEW_PICTURES = 12
+LEAST_SCORE = 0.5  # of what is drawn; AP counts every detection
+CANVAS_GREY = 110
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -32,6 +43,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the result there as JSON"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="draw each image, annotated beside predicted"
+    )
+    parser.add_argument(
+        "--blank", action="store_true", help="draw without the photographs, to publish the pictures"
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     return parser.parse_args(arguments)
@@ -60,6 +77,29 @@ def main() -> None:
     if args.output is not None:
         write_text(args.output, json.dumps(results, indent=2) + "\n")
         print(f"written to {args.output}")
+    if args.pictures is not None:
+        predictor = Predictor.from_run(folder, args.overrides)
+        draw_pictures(predictor, dataset, args.pictures, blank=args.blank)
+
+
+def draw_pictures(
+    predictor: Predictor, dataset: DetectionDataset, folder: Path, *, blank: bool
+) -> None:
+    """Write a picture of each image of the data set, and the first of them on one sheet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [Path(record["file_name"]) for record in dataset.records]
+    pictures = []
+    bar = tqdm(dataset.records, unit="image", disable=not sys.stderr.isatty(), leave=False)
+    for record, file, name in zip(bar, files, picture_names(files), strict=True):
+        image = read_rgb(file)
+        found = predictor(image).above(LEAST_SCORE)
+        canvas = np.full_like(image, CANVAS_GREY) if blank else image
+        picture = comparison(canvas, record, found, dataset)
+        Image.fromarray(picture).save(folder / name, quality=92)
+        if len(pictures) < OVERVIEW_PICTURES:
+            pictures.append(picture)
+    Image.fromarray(overview(pictures)).save(folder / OVERVIEW, quality=92)
+    print(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
 
     # Evaluating the run folder alone gives what the training gave.
     trained = json.loads((run / "results.json").read_text())
-    table = passed("evaluate", "--run", run)
+    compared = tmp_path / "compared"
+    table = passed("evaluate", "--run", run, "--pictures", compared, "--blank")
+    assert len(list(compared.glob("00*.jpg"))) == 3
     assert "keypoint" in table
     assert json.loads((run / "results.json").read_text()) == trained
 

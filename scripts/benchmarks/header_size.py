@@ -13,9 +13,9 @@ IMAGES = 20
 
 
 def benchmark(folder: Path) -> Benchmark:
-    """JPEG and PNG files, half of each."""
+    """JPEG and PNG files of 640 x 480 pixels, half of each."""
     paths = [folder / f"{index}{('.jpg', '.png')[index % 2]}" for index in range(IMAGES)]
-    write_images(paths)
+    write_images(paths, (640, 480))
 
     def decode() -> None:
         for path in paths:
@@ -30,9 +30,9 @@ def benchmark(folder: Path) -> Benchmark:
     )
 
 
-def write_images(paths: Sequence[Path]) -> None:
-    """Write images of 640 x 480 pixels with smooth content, each another."""
+def write_images(paths: Sequence[Path], size: tuple[int, int]) -> None:
+    """Write images of `size` (width, height) with smooth content, each another."""
     random = np.random.default_rng(0)
     for path in paths:
         coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        cv2.imwrite(str(path), cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC))
+        cv2.imwrite(str(path), cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC))

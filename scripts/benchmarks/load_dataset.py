@@ -17,17 +17,17 @@ from benchmarks.via_read import project
 from roilab.data.dataset import load
 from roilab.errors import UserError
 
-IMAGES = 60
+IMAGES, SIZE, REGIONS = 60, (1024, 768), 4
 CLASSES = ["a", "b"]
 
 
 def benchmark(folder: Path) -> Benchmark:
-    """Photos of 640 x 480 pixels, each with twenty polygons in two classes."""
+    """About what the well-known balloon set holds: photos and polygons as many and as large."""
     paths = [folder / f"image_{index:04}.jpg" for index in range(IMAGES)]
-    write_images(paths)
+    write_images(paths, SIZE)
     sizes = {path.name: path.stat().st_size for path in paths}
     file = folder / "project.json"
-    file.write_text(json.dumps(project(sizes)), encoding="utf-8")
+    file.write_text(json.dumps(project(sizes, REGIONS)), encoding="utf-8")
 
     def ours() -> list[dict[str, Any]]:
         return list(load(str(file), class_attribute="class").records)

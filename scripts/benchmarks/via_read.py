@@ -17,7 +17,7 @@ def benchmark(folder: Path) -> Benchmark:
     """A project of polygons, written the way VIA writes one."""
     path = folder / "project.json"
     sizes = {f"image_{index:04}.jpg": 1000 for index in range(IMAGES)}
-    path.write_text(json.dumps(project(sizes)), encoding="utf-8")
+    path.write_text(json.dumps(project(sizes, REGIONS)), encoding="utf-8")
     rules = LabelRules(class_attribute="class")
 
     def parse() -> object:
@@ -36,17 +36,18 @@ def benchmark(folder: Path) -> Benchmark:
     )
 
 
-def project(sizes: Mapping[str, int]) -> dict[str, object]:
-    """A VIA 2 project with `REGIONS` polygons in two classes in each image.
+def project(sizes: Mapping[str, int], regions: int) -> dict[str, object]:
+    """A VIA 2 project of polygons in two classes.
 
     Args:
         sizes: file name -> bytes of each image.
+        regions: how many polygons each image has.
     """
     images = {
         f"{name}{size}": {
             "filename": name,
             "size": size,
-            "regions": [region(index) for index in range(REGIONS)],
+            "regions": [region(index) for index in range(regions)],
             "file_attributes": {},
         }
         for name, size in sizes.items()

@@ -50,8 +50,14 @@ class DetectionDataset:
 
     @property
     def area_source(self) -> str:
-        """Which area OKS will use: that of the masks, or of the boxes where masks are missing."""
-        annos = [anno for record in self.records for anno in record["annotations"]]
+        """Which area OKS uses: that of the masks, or of the boxes where an outline is missing."""
+        classes = self.skeleton.classes if self.skeleton is not None else ()
+        annos = [
+            anno
+            for record in self.records
+            for anno in record["annotations"]
+            if self.classes[anno["category_id"]] in classes
+        ]
         return "mask" if all("area" in a or a.get("segmentation") for a in annos) else "box"
 
     def coco_json(self) -> dict[str, Any]:
@@ -277,7 +283,11 @@ def _from_coco(
     if skeleton is not None:
         for record in records:
             for anno in record["annotations"]:
-                anno.setdefault("keypoints", [0.0] * (3 * len(skeleton.keypoints)))
+                points = anno.get("keypoints") or [0.0] * (3 * len(skeleton.keypoints))
+                # Detectron2 moves the unlabelled ones by half a pixel as well: back to zeros.
+                anno["keypoints"] = [
+                    value if points[at - at % 3 + 2] else 0.0 for at, value in enumerate(points)
+                ]
                 if len(anno["keypoints"]) != 3 * len(skeleton.keypoints):
                     raise UserError(
                         "an annotation's keypoints do not fit the skeleton",

@@ -19,8 +19,18 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
     """The config of a run and its model with the trained weights, in evaluation mode.
 
     Raises:
-        UserError: the weights are not those of the model, down to the last name and shape.
+        UserError: the weights are not those of the model, down to the last name and shape, or an
+            override would have no effect.
     """
+    for text in overrides:
+        key = text.partition("=")[0]
+        if key.startswith("data.") and not key.startswith(("data.train.", "data.val.")):
+            # A saved config is resolved: what the splits shared stands in each of them by now.
+            raise UserError(
+                "a run's data settings stand in its splits",
+                key=key,
+                expected=key.replace("data.", "data.val.", 1),
+            )
     cfg = config.load(run.config_file, overrides)
     model = build_model(cfg)
     weights = read(run.weights).get("model", {})

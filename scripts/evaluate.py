@@ -22,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from roilab.data.dataset import DetectionDataset
+from roilab.draw import Picture
 from roilab.engine.config import write_text
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.run import open_run
@@ -88,7 +89,7 @@ def draw_pictures(
     """Write a picture of each image of the data set, and the first of them on one sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [Path(record["file_name"]) for record in dataset.records]
-    pictures = []
+    pictures: list[Picture] = []
     bar = tqdm(dataset.records, unit="image", disable=not sys.stderr.isatty(), leave=False)
     for record, file, name in zip(bar, files, picture_names(files), strict=True):
         image = read_rgb(file)

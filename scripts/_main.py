@@ -15,7 +15,7 @@ logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Call `main`, exit with its status; 2 after a UserError or a failing file, 130 after Ctrl-C."""
+    """Call `main`, exit with its status: 2 after a mistake or a failing file, 130 after Ctrl-C."""
     try:
         sys.exit(main() or 0)
     except UserError as error:

@@ -46,7 +46,7 @@ model.proposal_generator.anchor_generator.sizes = [[24], [48], [96], [192]]
 train.update(
     output_dir="outputs/balloon_mask",
     init_checkpoint="",
-    max_iter=1200,
+    max_iter=1100,
     precision="auto",
     clip_norm=1.0,
     eval_period=0,

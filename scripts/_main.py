@@ -11,6 +11,7 @@ from roilab.errors import UserError
 # Detectron2 on a current torch warns of what is Detectron2's to mend. Every script
 # imports this module before Detectron2, so that this is the one place for it.
 warnings.filterwarnings("ignore", message=r".*torch\.(jit\.script|meshgrid).*")
+warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 

@@ -343,6 +343,20 @@ class TestBench:
         with pytest.raises(UserError, match="differ in category_id"):
             bench.benchmarks.load("load_dataset", tmp_path)
 
+    def test_unlike_ap_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = load_script("bench", monkeypatch)
+        module = importlib.import_module("benchmarks.evaluate")
+        monkeypatch.setattr(module, "IMAGES", 4)
+        right = module.evaluate
+
+        def wrong(*arguments: object) -> dict[str, dict[str, float]]:
+            results = right(*arguments)
+            return {"bbox": {**results["bbox"], "AP50": 99.0}}
+
+        monkeypatch.setattr(module, "evaluate", wrong)
+        with pytest.raises(UserError, match="differ in AP50"):
+            bench.benchmarks.load("evaluate", tmp_path)
+
     def test_unknown_name(self) -> None:
         done = subprocess.run(
             [sys.executable, SCRIPTS / "bench.py", "--only", "nothing"],

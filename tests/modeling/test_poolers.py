@@ -36,6 +36,21 @@ def test_aligned_average_of_a_ramp_is_the_centre_of_each_cell() -> None:
     assert torch.allclose(pool("RoIAlignV2", ramp, box)[0, 0, 0], centres)
 
 
+@pytest.mark.parametrize("op", ["RoIPool", "RoIAlign", "RoIAlignV2"])
+def test_bfloat16_features_are_pooled_and_learn(op: str) -> None:
+    """Under autocast features are bfloat16 and boxes float32; every op must take both."""
+    features = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    features.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = pool(op, features)
+    assert pooled.dtype == torch.bfloat16
+    exact = pool(op, features.detach().float())
+    assert torch.allclose(pooled.float(), exact, atol=1e-2)
+    pooled.sum().backward()
+    assert features.grad is not None
+    assert features.grad.abs().sum() > 0
+
+
 def test_no_boxes_give_an_empty_result() -> None:
     for op in ("RoIPool", "RoIAlign", "RoIAlignV2"):
         assert pool(op, torch.rand(1, 3, 16, 16), torch.zeros(0, 4)).shape == (0, 3, 4, 4)

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ if options["train.seed"] == "1":
     print("much\\nerror: the disk is full\\n  key: x")
     sys.exit(2)
 with (folder / "metrics.json").open("a") as log:
-    print(json.dumps({"iteration": 9}), file=log)
+    print(json.dumps({"iteration": 9, "total_loss": 1.0}), file=log)
+    print(json.dumps({"iteration": 10, "bbox/AP": 1.0}), file=log)
 (folder / "config.yaml").write_text("")
 (folder / "model_final.pth").write_text("")
 (folder / "last_checkpoint").write_text("model_final.pth")
@@ -134,7 +136,7 @@ def cut(cell: Cell, tag: str) -> None:
     """Leave what a cell leaves that was cut after the checkpoint `tag`."""
     cell.folder.mkdir(parents=True)
     (cell.folder / "cell.json").write_text(json.dumps({**definition(cell), "seconds": 100.0}))
-    (cell.folder / "metrics.json").write_text('{"iteration": 199}\n')
+    (cell.folder / "metrics.json").write_text('{"iteration": 199, "total_loss": 1.0}\n')
     (cell.folder / "results.json").write_text("{}")  # a periodic evaluation's
     os.utime(cell.folder / "results.json", (1, 1))
     (cell.folder / tag).write_text("")
@@ -161,7 +163,7 @@ def test_a_cell_without_checkpoint_starts_again(tmp_path: Path, train: list[str]
     state = run_cell(cell, train)
     assert state.iterations == 10
     assert 0 < state.seconds < 100
-    assert len((cell.folder / "metrics.json").read_text().splitlines()) == 1
+    assert len((cell.folder / "metrics.json").read_text().splitlines()) == 2
 
 
 def test_an_interrupt_ends_the_training(tmp_path: Path) -> None:
@@ -173,8 +175,10 @@ def test_an_interrupt_ends_the_training(tmp_path: Path) -> None:
         if (cell.folder / "stdout.txt").read_text():
             raise KeyboardInterrupt
 
+    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_cell(cell, [sys.executable, str(script)], interrupt)
+    assert time.monotonic() - started < 30  # ended, not waited for
     with pytest.raises(ProcessLookupError):
         os.kill(int((cell.folder / "stdout.txt").read_text()), 0)
     assert state_of(cell).kind == "open"

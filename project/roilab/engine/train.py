@@ -21,7 +21,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
 from roilab.engine.run import Run
-from roilab.engine.trainer import ProgressBar, Trainer, device_of, dtype_of
+from roilab.engine.trainer import ProgressBar, Trainer, device_of, dtype_of, share_cores
 from roilab.errors import UserError
 from roilab.evaluation import evaluate
 from roilab.evaluation.ap import Results
@@ -201,6 +201,8 @@ def _trainer(cfg: DictConfig, model: nn.Module, setup: Setup, run: Run, resume: 
     optimizer = build_optimizer(cfg, model)
     device = device_of(cfg.train.device)
     dtype = dtype_of(cfg.train.precision, device)
+    if device.type == "cpu":
+        share_cores(cfg.dataloader.train.num_workers)
     log.info("device %s, %s, %d threads", device, dtype, torch.get_num_threads())
     trainer = Trainer(
         create_ddp_model(model, broadcast_buffers=False),

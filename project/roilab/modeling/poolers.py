@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
 from detectron2.modeling.poolers import ROIPooler
+from torch import nn
+from torchvision.ops import RoIPool
 
 from roilab.errors import UserError
 
@@ -29,9 +32,25 @@ def roi_pooler(
         raise UserError(
             "unknown pooler", key="pooler", found=op, expected=", ".join(_DETECTRON2_NAMES)
         )
-    return ROIPooler(
+    pooler = ROIPooler(
         output_size=output_size,
         scales=tuple(scales),
         sampling_ratio=sampling_ratio,
         pooler_type=_DETECTRON2_NAMES[op],
     )
+    if op == "RoIPool":
+        pooler.level_poolers = nn.ModuleList(
+            AnyPrecisionRoIPool(output_size, scale) for scale in scales
+        )
+    return pooler
+
+
+class AnyPrecisionRoIPool(RoIPool):
+    """torchvision's RoIPool also for bfloat16 features, for which its CPU kernel has no code.
+
+    Features N x C x H x W of any dtype and rois R x 5 -> R x C x S x S in the same dtype,
+    computed in float32, as torchvision's RoIAlign does under autocast.
+    """
+
+    def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+        return super().forward(input.float(), rois.float()).to(input.dtype)

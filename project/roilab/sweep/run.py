@@ -92,7 +92,9 @@ def iterations_of(cell: Cell) -> int:
     """How many iterations the log of a cell's training holds."""
     try:
         lines = (cell.folder / METRICS).read_text(encoding="utf-8").splitlines()
-        return int(json.loads(lines[-1])["iteration"]) + 1
+        last = json.loads(lines[-1])
+        # Counted from 0; the last evaluation logs under the number that follows the training's.
+        return int(last["iteration"]) + ("total_loss" in last)
     except (OSError, IndexError, ValueError, KeyError):  # not there yet, or half written
         return 0
 

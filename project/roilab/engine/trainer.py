@@ -65,7 +65,9 @@ def share_cores(workers: int) -> None:
     A number that the user set (OMP_NUM_THREADS) is left alone.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - workers))
+        allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+        cores = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores - workers))
 
 
 class Trainer(SimpleTrainer):

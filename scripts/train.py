@@ -9,6 +9,7 @@ from pathlib import Path
 
 from _main import run
 
+import torch
 from detectron2.engine import launch
 
 from roilab.engine import config
@@ -22,6 +23,7 @@ from roilab.engine.train import (
     train,
     weights_of,
 )
+from roilab.errors import UserError
 from roilab.evaluation import table
 
 
@@ -57,6 +59,14 @@ def work(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse(sys.argv[1:])
+    available = max(1, torch.cuda.device_count())
+    if not 1 <= args.num_gpus <= available:
+        raise UserError(
+            "so many GPUs are not here",
+            key="--num-gpus",
+            found=args.num_gpus,
+            expected=f"1 to {available}" + ("" if torch.cuda.is_available() else " (1 is the CPU)"),
+        )
     launch(work, args.num_gpus, dist_url="auto", args=(args,))
 
 

@@ -6,7 +6,12 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from roilab.errors import UserError
+try:
+    from roilab.errors import UserError
+except ModuleNotFoundError:
+    sys.exit(
+        "error: RoILab is not installed in this Python: run `make setup`, use .venv/bin/python"
+    )
 
 # Detectron2 on a current torch warns of what is Detectron2's to mend. Every script
 # imports this module before Detectron2, so that this is the one place for it.

@@ -20,8 +20,9 @@ setup:
 demo: setup
 	@$(RUN) scripts/run_demo.py
 
+# One thread: the tests' tensors are tiny, and threads wait for each other where cores are shared.
 test: setup
-	@$(RUN) -m pytest -q --durations=10 --durations-min=1 $(ARGS)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q --durations=10 --durations-min=1 $(ARGS)
 
 lint: setup
 	@$(RUN) -m ruff check .

@@ -143,6 +143,8 @@ def evaluate_model(
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Results:
     """AP of the model on a data set, loaded as the config says; `progress` wraps the batches."""
+    if device_of(cfg.train.device).type == "cpu":
+        share_cores(cfg.dataloader.test.num_workers)
     batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
     return evaluate(model, progress(batches), dataset)
 

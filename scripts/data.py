@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.check import Findings, examine
+from roilab.data.check import Findings, examine, skeleton_of
 from roilab.draw import draw
 from roilab.errors import UserError
 from roilab.images import ImageFolder
@@ -41,7 +41,10 @@ def main() -> int:
         instance_attribute=arguments.instance_attribute,
         visibility_attribute=arguments.visibility_attribute,
     )
-    skeleton = skeletons.load(arguments.skeleton) if arguments.skeleton else None
+    named = arguments.skeleton
+    skeleton = skeletons.load(named) if named else skeleton_of(arguments.file, rules)
+    if skeleton is not None and not named:
+        print(f"skeleton: {skeleton.name}, whose names the points carry")
     images = arguments.images or arguments.file.parent
     if arguments.command == "check":
         findings = examine(arguments.file, images, rules, skeleton)
@@ -72,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OLD=NEW",
         help="rename or merge a class; OLD= drops it; may be repeated",
     )
-    shared.add_argument("--skeleton", metavar="S", help="coco_person, or a skeleton's JSON file")
+    shared.add_argument(
+        "--skeleton", metavar="S", help="coco_person (taken where it fits), or a file"
+    )
     shared.add_argument("--keypoint-attribute", metavar="A", help="attribute that names a point")
     shared.add_argument("--instance-attribute", metavar="A", help="attribute that ties points")
     shared.add_argument("--visibility-attribute", metavar="A", help="attribute of occlusion")
@@ -85,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number

@@ -5,7 +5,6 @@ python scripts/train.py --config-file configs/figures_mask_keypoint.py train.out
 
 import argparse
 import sys
-from pathlib import Path
 
 from _main import run
 
@@ -13,15 +12,10 @@ import torch
 from detectron2.engine import launch
 
 from roilab.engine import config
-from roilab.engine.run import Run
 from roilab.engine.train import (
-    build_model,
-    evaluate_model,
-    load_weights,
+    evaluate_weights,
     prepare,
-    start_logging,
     train,
-    weights_of,
 )
 from roilab.errors import UserError
 from roilab.evaluation import table
@@ -45,13 +39,7 @@ def work(args: argparse.Namespace) -> None:
     """One process of the training."""
     cfg = config.load(args.config_file, args.overrides)
     setup = prepare(cfg, training=not args.eval_only)
-    if args.eval_only:
-        start_logging(Run(Path(cfg.train.output_dir)))
-        model = build_model(cfg)
-        load_weights(model, weights_of(cfg))
-        results = evaluate_model(cfg, model, setup.val)
-    else:
-        results = train(setup, resume=args.resume)
+    results = evaluate_weights(setup) if args.eval_only else train(setup, resume=args.resume)
     if results:
         print(table(results))
         print(f"\nrun folder: {cfg.train.output_dir}")

@@ -109,7 +109,7 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["data.train.files=missing.json"], "missing.json"),
+        (["data.train.files=missing.json"], "data.train.files"),
         (["data.class_attribute=colour"], "colour"),
         (["data.val.images=nowhere"], "nowhere"),
         (["model.roi_heads.num_classes=7"], "model.roi_heads.num_classes"),
@@ -120,6 +120,14 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
         (["pooler.op=ROIAlign"], "RoIAlignV2"),
         (["train.device=cuda:9"], "cuda:9"),
         (["train.max_iters=3"], "train.max_iter"),
+        (["train={max_iters: 3}"], "train.max_iters"),
+        (["train=3"], "max_iter"),
+        (["~train.max_iter"], "deleted"),
+        (["train.max_iter=0"], "train.max_iter"),
+        (["train.device=foo"], "foo"),
+        (["optimizer.lr=abc"], "optimizer.lr"),
+        (["dataloader.train.total_batch_size=0"], "total_batch_size"),
+        (["model.roi_heads.box_head.fc_dims=x"], "model"),
     ],
 )
 def test_mistakes_are_named_before_training(

@@ -36,7 +36,19 @@ class UserError(Exception):
                 lines.append(f"  {name + ':':<10}{value}")
         super().__init__("\n".join(lines))
         self.message = message
+        self.file = file
         self.key = key
         self.found = found
         self.expected = expected
         self.remedy = remedy
+
+    def under(self, node: str) -> "UserError":
+        """The same mistake, its key named from the root of the config."""
+        return UserError(
+            self.message,
+            file=self.file,
+            key=f"{node}.{self.key}",
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy,
+        )

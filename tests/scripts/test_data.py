@@ -65,6 +65,14 @@ def edit(project: Path, change: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def rename_points(entries: list[dict[str, Any]]) -> None:
+    """Points of a skeleton that nobody knows."""
+    for entry in entries:
+        for region in entry["regions"]:
+            if region["shape_attributes"]["name"] == "point":
+                region["region_attributes"]["part"] = "antenna"
+
+
 class TestCheck:
     def test_counts(self, project: Path) -> None:
         status, findings, printed = check(project, "--images", project, "--skeleton", "coco_person")
@@ -90,7 +98,15 @@ class TestCheck:
         assert status == 0
         assert "0 errors, 1 warnings" in printed
 
+    def test_cocos_skeleton_is_taken_where_it_fits(self, project: Path) -> None:
+        _, named, _ = check(project, "--skeleton", "coco_person")
+        status, found, printed = check(project)
+        assert found == named
+        assert "skeleton: coco_person" in printed
+        assert status == 0
+
     def test_class_attribute_has_to_be_named(self, project: Path) -> None:
+        edit(project, rename_points)
         status, findings, _ = check(project)
         assert (findings["images"], findings["regions"]) == (3, 6)
         assert (findings["instances"], findings["classes"]) == (0, {})
@@ -150,7 +166,7 @@ class TestCheck:
 
         edit(project, repeat)
         _, findings, printed = check(project, "--class-attribute", "kind")
-        assert len(findings["problems"]) == 31
+        assert len(findings["problems"]) == 30
         assert "... and 10 more errors" in printed
 
     @pytest.mark.parametrize(
@@ -199,6 +215,7 @@ class TestDraw:
         assert "no image to draw" in done.stderr
 
     def test_cannot_be_labelled(self, project: Path) -> None:
+        edit(project, rename_points)
         done = data("draw", project / "via.json")
         assert done.returncode == 2
         assert "several attributes could be the class" in done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 from roilab import via
 from roilab.errors import UserError
 from roilab.images import ImageFolder, check_readable, header_size
-from roilab.skeleton import Skeleton
+from roilab.skeleton import COCO_PERSON, Skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,30 @@ class Findings:
             {key: getattr(problem, key) for key in order} for problem in self.problems
         ]
         return data
+
+
+def skeleton_of(path: str | Path, rules: via.LabelRules) -> Skeleton | None:
+    """COCO's person skeleton where the file has persons and points named by it, else None.
+
+    Raises:
+        UserError: the file cannot be read or is no VIA file.
+    """
+    annotations = via.read(path)
+    values: dict[str, set[str]] = {}
+    for image in annotations.images:
+        for region in image.regions:
+            if isinstance(region.shape, via.Point):
+                for name, value in region.attributes.items():
+                    if isinstance(value, str) and value:
+                        values.setdefault(name, set()).add(value)
+    known = set(COCO_PERSON.keypoints)
+    if not any(found <= known for found in values.values()):
+        return None
+    try:
+        classes = via.label(annotations, rules, COCO_PERSON).classes
+    except UserError:
+        return None
+    return COCO_PERSON if set(classes) & set(COCO_PERSON.classes) else None
 
 
 def examine(

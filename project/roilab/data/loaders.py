@@ -40,29 +40,17 @@ def train_loader(
             cropped, since a cropped box is not the box of the cropped outline.
 
     Raises:
-        UserError: the model needs masks or keypoints that the data set does not have.
+        UserError: the model needs masks that the data set does not have.
     """
-    if keypoints and dataset.skeleton is None:
-        raise UserError(
-            "the model has a keypoint head but the data has no skeleton",
-            key="data.skeleton",
-            found=None,
-            expected="coco_person, or a JSON file that declares yours",
-        )
     if masks:
-        for record in dataset.records:
-            if any(not anno.get("segmentation") for anno in record["annotations"]):
-                raise UserError(
-                    "the model has a mask head but an instance has no outline",
-                    file=record["file_name"],
-                    remedy="draw its outline in VIA, or train a keypoint config",
-                )
+        require_outlines(dataset)
     skeleton = dataset.skeleton if keypoints else None
     mapper = DatasetMapper(
         is_train=True,
         augmentations=list(augmentations),
         image_format=image_format,
         use_instance_mask=masks,
+        instance_mask_format="bitmask" if _has_rle(dataset) else "polygon",
         use_keypoint=keypoints,
         keypoint_hflip_indices=None if skeleton is None else np.array(skeleton.flip_indices),
         recompute_boxes=recompute_boxes,
@@ -75,6 +63,30 @@ def train_loader(
         num_workers=num_workers,
         aspect_ratio_grouping=aspect_ratio_grouping,
         seed=seed,
+    )
+
+
+def require_outlines(dataset: DetectionDataset) -> None:
+    """Make sure that a mask model can use the data set.
+
+    Raises:
+        UserError: an instance has no outline.
+    """
+    for record in dataset.records:
+        if any(not anno.get("segmentation") for anno in record["annotations"]):
+            raise UserError(
+                "the model has a mask head but an instance has no outline",
+                file=record["file_name"],
+                remedy="draw its outline in VIA, or train a keypoint config",
+            )
+
+
+def _has_rle(dataset: DetectionDataset) -> bool:
+    """Whether an outline is a COCO RLE, which Detectron2 takes only as a bit mask."""
+    return any(
+        isinstance(anno.get("segmentation"), dict) and not anno.get("iscrowd", 0)
+        for record in dataset.records
+        for anno in record["annotations"]
     )
 
 

@@ -9,7 +9,7 @@ import difflib
 import importlib.resources
 import inspect
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from roilab.errors import UserError
 
+# What wrong arguments make a model, loader or optimizer raise.
+_UNBUILDABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OmegaConfBaseException,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 # Dictionaries whose keys are the user's own words.
 OPEN_KEYS = ("data.class_map", "weights")
 
@@ -87,12 +99,23 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             raise UserError(
                 "an override cannot be read", key=text, expected="key=value", found=error
             ) from error
-        if not _is_known(cfg, key):
+        if parsed.is_delete():
+            raise UserError("a key cannot be deleted", key=text, expected="key=value")
+        for name in _leaves(key, value):
+            if not _is_known(cfg, name):
+                raise UserError(
+                    "unknown key",
+                    key=name,
+                    expected=_nearest(cfg, name),
+                    remedy="see the config file, or config.yaml in a run folder, for all keys",
+                )
+        node = OmegaConf.select(cfg, key, throw_on_missing=False)
+        if isinstance(node, DictConfig) and node and not isinstance(value, dict | None):
             raise UserError(
-                "unknown key",
+                "a value does not fit its key",
                 key=key,
-                expected=_nearest(cfg, key),
-                remedy="see the config file, or config.yaml in a run folder, for all keys",
+                found=value,
+                expected=f"one of the keys below it: {', '.join(map(str, node))}",
             )
         try:
             OmegaConf.update(cfg, key, value, merge=True, force_add=True)
@@ -114,6 +137,13 @@ def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{name}"
         if isinstance(value, DictConfig | ListConfig) and not value._is_interpolation():
             yield from keys(value, f"{prefix}{name}.")
+
+
+def _leaves(key: str, value: Any) -> list[str]:
+    """The dotted keys that an override sets; a dict sets those of its own keys."""
+    if not isinstance(value, dict) or not value or key in OPEN_KEYS or "_target_" in value:
+        return [key]
+    return [leaf for name, item in value.items() for leaf in _leaves(f"{key}.{name}", item)]
 
 
 def _is_known(cfg: DictConfig, key: str) -> bool:
@@ -193,5 +223,11 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         node = {**node, **arguments}
     try:
         return instantiate(node)
-    except (TypeError, ImportError, AssertionError, OmegaConfBaseException) as error:
-        raise UserError("a node of the config cannot be built", key=key, found=error) from error
+    except UserError as error:
+        # The node's argument, under the name that it has in the config.
+        if isinstance(node, Mapping) and error.key in node:
+            raise error.under(key) from error
+        raise
+    except _UNBUILDABLE as error:
+        found = f"{type(error).__name__}: {error}"
+        raise UserError("a node of the config cannot be built", key=key, found=found) from error

@@ -32,6 +32,14 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
                 expected=key.replace("data.", "data.val.", 1),
             )
     cfg = config.load(run.config_file, overrides)
+    count, names = cfg.model.roi_heads.num_classes, run.classes()
+    if count != len(names):
+        raise UserError(
+            "the class names of the run do not fit its model",
+            file=run.folder / "classes.json",
+            found=f"{len(names)} names",
+            expected=f"{count}, model.roi_heads.num_classes",
+        )
     model = build_model(cfg)
     weights = read(run.weights).get("model", {})
     own = model.state_dict()

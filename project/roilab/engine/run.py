@@ -56,7 +56,14 @@ class Run:
         config.write_text(self.folder / name, json.dumps(data, indent=2) + "\n")
 
     def classes(self) -> tuple[str, ...]:
-        return tuple(json.loads((self.folder / "classes.json").read_text()))
+        path = self.folder / "classes.json"
+        try:
+            names = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError("not a list of class names", file=path, found=error) from error
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError("not a list of class names", file=path, found=names)
+        return tuple(names)
 
     def skeleton(self) -> Skeleton | None:
         path = self.folder / "skeleton.json"

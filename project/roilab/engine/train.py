@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from roilab.data.dataset import DetectionDataset
+from roilab.data.loaders import require_outlines
 from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
 from roilab.engine.run import Run
@@ -47,15 +48,44 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     Raises:
         UserError: data, skeleton, config and model do not fit together.
     """
+    _check_numbers(cfg)
+    device_of(cfg.train.device)
     train_set = None
     if training or cfg.data.classes is None:
         train_set = config.build(cfg.data.train, "data.train")
         cfg.data.classes = list(train_set.classes)
     val_set = config.build(cfg.data.val, "data.val")
     _fit_model(cfg, val_set)
+    if "mask_head" in cfg.model.roi_heads:
+        require_outlines(val_set)
     with torch.device("meta"):
         config.build(cfg.model, "model")
     return Setup(cfg, train_set if training else None, val_set)
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """Raise UserError where a number of `train` is none, or one that makes no sense."""
+    for name in ("max_iter", "log_period", "checkpoint_period", "checkpoints_kept"):
+        value = cfg.train[name]
+        if not isinstance(value, int) or value < 1:
+            raise UserError(
+                "not a number of iterations or files",
+                key=f"train.{name}",
+                found=value,
+                expected="a whole number from 1",
+            )
+    size, rate = cfg.dataloader.train.total_batch_size, cfg.optimizer.lr
+    if not isinstance(size, int) or size < 1:
+        raise UserError(
+            "not a batch size",
+            key="dataloader.train.total_batch_size",
+            found=size,
+            expected="a whole number from 1",
+        )
+    if not isinstance(rate, int | float) or rate <= 0:
+        raise UserError(
+            "not a learning rate", key="optimizer.lr", found=rate, expected="a number above 0"
+        )
 
 
 def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
@@ -125,6 +155,7 @@ def load_weights(model: nn.Module, source: str) -> None:
             "the initial weights cannot be loaded",
             key="train.init_checkpoint",
             found=f"{source} ({error})",
+            expected="imagenet, coco (where the config has them in `weights`), a path or a URL",
             remedy="check the path or the network, or train from scratch: train.init_checkpoint=''",
         ) from error
 
@@ -149,6 +180,33 @@ def evaluate_model(
     return evaluate(model, progress(batches), dataset)
 
 
+def evaluate_weights(setup: Setup) -> Results:
+    """AP of `train.init_checkpoint`; leaves results.json and their meaning at `train.output_dir`.
+
+    Raises:
+        UserError: no weights are named, they cannot be had, or the folder holds a training.
+    """
+    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    source = weights_of(cfg)
+    if not source:
+        raise UserError(
+            "there are no weights to evaluate",
+            key="train.init_checkpoint",
+            found="''",
+            expected="a path, a URL, or a name in `weights`",
+            remedy="to evaluate a run folder: python scripts/evaluate.py --run RUN",
+        )
+    _check_folder(run, resume=False)
+    start_logging(run)
+    model = build_model(cfg)
+    load_weights(model, source)
+    results = evaluate_model(cfg, model, setup.val)
+    if comm.is_main_process():
+        run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
+        run.write_results(results)
+    return results
+
+
 def train(setup: Setup, *, resume: bool = False) -> Results:
     """Train, evaluate and leave a complete run folder at `train.output_dir`; returns the AP.
 
@@ -157,6 +215,9 @@ def train(setup: Setup, *, resume: bool = False) -> Results:
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
     _check_folder(run, resume)
+    if not resume and comm.is_main_process():
+        # What a training left that was cut before its first checkpoint.
+        (run.folder / "metrics.json").unlink(missing_ok=True)
     start_logging(run)
     log.info("train: %s", setup.train and setup.train.summary())
     log.info("val: %s", setup.val.summary())

@@ -30,7 +30,12 @@ def device_of(name: str) -> torch.device:
         raise UserError(
             "no CUDA device is available", key="train.device", found=name, expected="auto or cpu"
         )
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UserError(
+            "no such device", key="train.device", found=name, expected="auto, cpu, cuda or cuda:N"
+        ) from error
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:

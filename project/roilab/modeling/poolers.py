@@ -30,7 +30,7 @@ def roi_pooler(
     """
     if op not in _DETECTRON2_NAMES:
         raise UserError(
-            "unknown pooler", key="pooler", found=op, expected=", ".join(_DETECTRON2_NAMES)
+            "unknown pooler", key="pooler.op", found=op, expected=", ".join(_DETECTRON2_NAMES)
         )
     pooler = ROIPooler(
         output_size=output_size,

@@ -1,6 +1,7 @@
 """Keypoints on the sample set, from scratch, on two CPU cores.
 
 python scripts/train.py --config-file configs/figures_keypoint.py
+Not run at full length; figures_mask_keypoint.py is what `make demo` runs.
 """
 
 from .common.figures import data, dataloader, lr_multiplier, optimizer, train

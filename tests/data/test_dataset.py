@@ -118,6 +118,30 @@ def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path
         load(str(path), images)
 
 
+def test_a_wrong_size_in_a_coco_file_is_named(figures: FiguresPaths, tmp_path: Path) -> None:
+    data = load_figures(figures).coco_json()
+    data["images"][3]["width"] = 97
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match="size") as error:
+        load(str(path), str(figures.train.parent))
+    assert Path(data["images"][3]["file_name"]).name in str(error.value)
+
+
+def test_unlabelled_keypoints_of_a_coco_file_stay_zero(
+    figures: FiguresPaths, tmp_path: Path
+) -> None:
+    data = load_figures(figures).coco_json()
+    person = next(anno for anno in data["annotations"] if "keypoints" in anno)
+    person["keypoints"][:3] = [0.0, 0.0, 0.0]
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data))
+    dataset = load(str(path), str(figures.train.parent), skeleton="coco_person")
+    found = [a["keypoints"] for record in dataset.records for a in record["annotations"]]
+    for x, y, v in (triple for points in found for triple in zip(*[iter(points)] * 3, strict=True)):
+        assert v or (x, y) == (0, 0)
+
+
 def test_drop_empty_and_min_keypoints(figures: FiguresPaths) -> None:
     everything = load_figures(figures)
     kept = load_figures(figures, drop_empty=True)

@@ -280,6 +280,18 @@ def _from_coco(
         )
     missing = [r["file_name"] for r in records if not Path(r["file_name"]).is_file()]
     _refuse_missing(missing, len(records), [path])
+    for record in records:
+        image = Path(record["file_name"])
+        image_files.check_readable(image)
+        size, stated = image_files.header_size(image), (record["width"], record["height"])
+        if size != stated:
+            raise UserError(
+                f"the size of {image.name} is not what the file says",
+                file=path,
+                key=f"image {record['image_id']}, width and height",
+                found=stated,
+                expected=size,
+            )
     if skeleton is not None:
         for record in records:
             for anno in record["annotations"]:

@@ -112,12 +112,7 @@ def load(
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
-    paths = [Path(file) for file in ([files] if isinstance(files, str) else list(files or ()))]
-    if not paths:
-        raise UserError("no annotation file given", key="files", expected="one file or a list")
-    for path in paths:
-        if not path.is_file():
-            raise UserError("the annotation file does not exist", key="files", file=path)
+    paths = _paths(files)
     roots = _roots(images, paths)
     bones = None if skeleton is None else skeletons.load(skeleton)
     rules = via.LabelRules(
@@ -149,11 +144,8 @@ def load(
             + (f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"),
             remedy="look at the file with: python scripts/data.py check FILE --images DIR",
         )
-    digest = hashlib.sha256(
-        json.dumps(
-            [kept, found_classes, bones and asdict(bones)], sort_keys=True, default=str
-        ).encode()
-    ).hexdigest()
+    content = json.dumps([kept, found_classes, bones and asdict(bones)], default=str)
+    digest = hashlib.sha256(content.encode()).hexdigest()
     dataset = DetectionDataset(
         name=f"{paths[0].parent.name}_{paths[0].stem}_{digest[:8]}",
         records=kept,
@@ -178,6 +170,16 @@ def register(dataset: DetectionDataset) -> None:
         metadata.keypoint_connection_rules = [
             (a, b, (255, 160, 0)) for a, b in dataset.skeleton.links
         ]
+
+
+def _paths(files: str | Sequence[str]) -> list[Path]:
+    paths = [Path(file) for file in ([files] if isinstance(files, str) else list(files or ()))]
+    if not paths:
+        raise UserError("no annotation file given", key="files", expected="one file or a list")
+    for path in paths:
+        if not path.is_file():
+            raise UserError("the annotation file does not exist", key="files", file=path)
+    return paths
 
 
 def _roots(images: str | Sequence[str] | None, paths: Sequence[Path]) -> list[Path]:

@@ -3,6 +3,7 @@
 python scripts/train.py --config-file configs/balloon_mask.py
 The set (61 and 13 images) belongs in datasets/balloon/{train,val}, or wherever you say with
 data.train.files, data.train.images, data.val.files and data.val.images.
+About 11 minutes on two cores with AMX; box AP 26.3, mask AP 28.7 (docs/results/balloon.md).
 """
 
 import detectron2.data.transforms as T

@@ -65,8 +65,8 @@ def share_cores(workers: int) -> None:
     """Let a training on the CPU use all cores but those of its data loader's workers.
 
     With a compute thread on every core, each loader worker stops one of them now and then, and all
-    others wait for it, a thousand times a step: two threads and one worker on two cores took
-    between 0.45 and 8 seconds for a step of the figures model, one thread always 0.72.
+    others wait for it at the next barrier. Measured on two shared cores: two threads and a worker
+    took between 0.45 and 8 seconds for a step of the figures model, one thread always 0.72.
     A number that the user set (OMP_NUM_THREADS) is left alone.
     """
     if "OMP_NUM_THREADS" not in os.environ:

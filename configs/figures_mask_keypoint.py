@@ -1,7 +1,7 @@
 """Masks and keypoints on the sample set, from scratch, on two CPU cores.
 
 python scripts/train.py --config-file configs/figures_mask_keypoint.py
-About 6 minutes on two cores with AMX; for persons box AP50 95.2, mask AP50 90.9, keypoint AP50
+Under 7 minutes on two cores with AMX; for persons box AP50 95.2, mask AP50 90.9, keypoint AP50
 94.3 (seed 0).
 """
 

@@ -173,7 +173,7 @@ class TestSetup:
 
     def test_old_python_can_parse_it(self) -> None:
         source = (SCRIPTS / "setup_env.py").read_text(encoding="utf-8")
-        ast.parse(source, feature_version=(3, 6))
+        assert ast.parse(source, feature_version=(3, 6)).body
 
     @pytest.mark.parametrize("script", ["setup_env.py", "doctor.py"])
     def test_old_python_is_named(

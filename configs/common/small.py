@@ -19,7 +19,7 @@ WIDTHS = (64, 96, 160, 256)  # of the stages at strides 4, 8, 16, 32
 CHANNELS = 96  # of the pyramid and the heads
 
 # One sample a cell: small objects have about one feature a cell, and RoIAlign's backward, which
-# runs on one core, costs as much as its samples (30% of a step with the adaptive number, 9% so).
+# runs on one core, costs as much as its samples (30% of a step with the adaptive number, 13% so).
 pooler.sampling_ratio = 1
 
 

@@ -23,6 +23,13 @@ def test_a_short_run_keeps_its_warm_up() -> None:
     assert schedule(3000 / 4000) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("iterations", [1, 2, 5])
+def test_a_trial_of_a_few_iterations_has_a_schedule(iterations: int) -> None:
+    cfg = load("configs/mask_rcnn_R_50_FPN_1x.py", [f"train.max_iter={iterations}"])
+    schedule = instantiate(cfg.lr_multiplier)
+    assert all(0 <= schedule(step / iterations) <= 1 for step in range(iterations))
+
+
 def test_cosine_ends_low() -> None:
     schedule = warmup_cosine(max_iter=100, warmup_iters=10)
     assert schedule(0.0) < 0.01

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
@@ -137,13 +137,7 @@ def load(
     _check_skeleton(bones, found_classes, paths)
     kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
-        raise UserError(
-            "no image is left after filtering",
-            file=", ".join(map(str, paths)),
-            found=f"{len(records)} images, none with "
-            + (f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"),
-            remedy="look at the file with: python scripts/data.py check FILE --images DIR",
-        )
+        _refuse_nothing(len(records), min_keypoints, paths)
     content = json.dumps([kept, found_classes, bones and asdict(bones)], default=str)
     digest = hashlib.sha256(content.encode()).hexdigest()
     dataset = DetectionDataset(
@@ -344,6 +338,17 @@ def _refuse_missing(missing: Sequence[str], total: int, paths: Sequence[Path]) -
             found="; ".join(missing[:SHOWN]) + ("; ..." if len(missing) > SHOWN else ""),
             remedy="point data.train.images (data.val.images) at the folder that holds them",
         )
+
+
+def _refuse_nothing(total: int, min_keypoints: int, paths: Sequence[Path]) -> NoReturn:
+    wanted = f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"
+    raise UserError(
+        "no image is left after filtering",
+        file=", ".join(map(str, paths)),
+        found=f"{total} images, none with {wanted}",
+        expected=f"an image with {wanted}",
+        remedy="look at the file with: python scripts/data.py check FILE --images DIR",
+    )
 
 
 def _log_problems(problems: Sequence[via.Problem]) -> None:

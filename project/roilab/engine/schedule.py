@@ -14,12 +14,17 @@ from fvcore.common.param_scheduler import (
 )
 
 
+# fvcore's schedule counts in steps but is scale-invariant; a run of two iterations, tried to see
+# whether all is well, has fewer than it needs for its drops.
+_STEPS = 270_000
+
+
 def warmup_steps(max_iter: int, warmup_iters: int, drops: Sequence[float]) -> ParamScheduler:
     """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run)."""
     steps = MultiStepParamScheduler(
         values=[0.1**index for index in range(len(drops) + 1)],
-        milestones=[round(share * max_iter) for share in drops],
-        num_updates=max_iter,
+        milestones=[round(share * _STEPS) for share in drops],
+        num_updates=_STEPS,
     )
     return _warm_up(steps, max_iter, warmup_iters)
 

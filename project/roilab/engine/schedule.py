@@ -13,7 +13,6 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
-
 # fvcore's schedule counts in steps but is scale-invariant; a run of two iterations, tried to see
 # whether all is well, has fewer than it needs for its drops.
 _STEPS = 270_000

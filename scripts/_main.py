@@ -1,5 +1,6 @@
 """Run a script's main: a user's mistake is one message and exit status 2, never a traceback."""
 
+import io
 import logging
 import sys
 import warnings
@@ -22,6 +23,10 @@ logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Call `main`, exit with its status: 2 after a mistake or a failing file, 130 after Ctrl-C."""
+    # A name from a file may hold what is no character, such as half of an emoji.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main() or 0)
     except UserError as error:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from roilab.errors import UserError
-from roilab.images import ImageFolder, check_readable, find, header_size
+from roilab.images import ImageFolder, check_readable, header_size
 
 
 def photo(path: Path, size: tuple[int, int] = (40, 30), **options: object) -> Path:
@@ -31,13 +31,13 @@ class TestFind:
     )
     def test_names(self, tmp_path: Path, filename: str) -> None:
         path = photo(tmp_path / "a b.jpg")
-        assert find(tmp_path, filename, None) == path
-        assert find(tmp_path, filename, path.stat().st_size) == path
+        assert ImageFolder(tmp_path).find(filename, None) == path
+        assert ImageFolder(tmp_path).find(filename, path.stat().st_size) == path
 
     def test_path_below_the_root(self, tmp_path: Path) -> None:
         photo(tmp_path / "a.jpg")
         below = photo(tmp_path / "sub" / "a.jpg")
-        assert find(tmp_path, "sub/a.jpg", None) == below
+        assert ImageFolder(tmp_path).find("sub/a.jpg", None) == below
 
     def test_size_tells_files_of_one_name_apart(self, tmp_path: Path) -> None:
         near = photo(tmp_path / "a.jpg")
@@ -50,20 +50,57 @@ class TestFind:
 
     def test_in_a_folder_below(self, tmp_path: Path) -> None:
         only = photo(tmp_path / "sub" / "a.jpg")
-        assert find(tmp_path, "a.jpg", None) == only
+        assert ImageFolder(tmp_path).find("a.jpg", None) == only
         photo(tmp_path / "other" / "a.jpg", (80, 80))
-        assert find(tmp_path, "a.jpg", None) is None
-        assert find(tmp_path, "a.jpg", only.stat().st_size) == only
+        assert ImageFolder(tmp_path).find("a.jpg", None) is None
+        assert ImageFolder(tmp_path).find("a.jpg", only.stat().st_size) == only
+
+    def test_several_roots(self, tmp_path: Path) -> None:
+        one, two = photo(tmp_path / "1" / "a.jpg"), photo(tmp_path / "2" / "a.jpg", (80, 80))
+        other = photo(tmp_path / "2" / "deep" / "b.jpg")
+        folder = ImageFolder(tmp_path / "1", tmp_path / "2")
+        assert folder.find("a.jpg", one.stat().st_size) == one
+        assert folder.find("a.jpg", two.stat().st_size) == two
+        assert folder.find("b.jpg", None) == other
+        # Which of the two is meant is not guessed.
+        assert folder.find("a.jpg", None) is None
+        assert folder.find("a.jpg", 1) is None
+        message, _ = folder.why_not("a.jpg", None)
+        assert message.startswith("2 files have this name")
+        assert str(two) in message
+        assert "no such image" in folder.why_not("c.jpg", None)[0]
+
+    def test_one_root_given_twice(self, tmp_path: Path) -> None:
+        path = photo(tmp_path / "a.jpg")
+        assert ImageFolder(tmp_path, tmp_path / ".").find("a.jpg", None) == path
+
+    @pytest.mark.parametrize("default_path", ["pics/", "pics/set_"])
+    def test_default_path_is_put_before_the_name(self, tmp_path: Path, default_path: str) -> None:
+        path = photo(tmp_path / f"{default_path}a.jpg")
+        folder = ImageFolder(tmp_path, default_path=default_path)
+        assert folder.find("a.jpg", None) == path
+
+    def test_absolute_paths(self, tmp_path: Path) -> None:
+        path = photo(tmp_path / "far" / "a.jpg")
+        (tmp_path / "empty").mkdir()
+        empty = tmp_path / "empty"
+        assert ImageFolder(empty).find(str(path), None) == path
+        assert ImageFolder(empty, default_path=f"{path.parent}/").find("a.jpg", None) == path
+        assert ImageFolder(empty, default_path="http://example.org/").find("a.jpg", None) is None
+
+    @pytest.mark.parametrize("filename", ["x" * 5000, "nul\0byte", "data:image/png;base64,AAAA"])
+    def test_names_that_no_file_has(self, tmp_path: Path, filename: str) -> None:
+        assert ImageFolder(tmp_path).find(filename, None) is None
 
     @pytest.mark.parametrize("filename", ["b.jpg", "", ".", "..", "https://example.org/"])
     def test_none(self, tmp_path: Path, filename: str) -> None:
         photo(tmp_path / "a.jpg")
         photo(tmp_path / "._b.jpg")
-        assert find(tmp_path, filename, None) is None
+        assert ImageFolder(tmp_path).find(filename, None) is None
 
     def test_no_folder(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no such folder"):
-            find(tmp_path / "none", "a.jpg", None)
+            ImageFolder(tmp_path / "none")
 
 
 class TestHeaderSize:

@@ -5,7 +5,10 @@ Your own data, on the command line:
     data.class_attribute=name                      # where the file has several attributes
     data.default_class=balloon                     # where it has none
     'data.class_map={persson: person, tree: null}' # rename, merge, drop
+    data.unlabelled=skip                           # leave out regions without a class
     data.skeleton=coco_person                      # or a JSON file that declares yours
+    data.strict=True                               # stop at an error in a file
+    data.missing_images=skip                       # leave out images that are not there
 """
 
 import detectron2.data.transforms as T
@@ -25,7 +28,11 @@ _shared = {
         "keypoint_attribute",
         "instance_attribute",
         "visibility_attribute",
+        "unlabelled",
+        "keypoint_vertices",
         "skeleton",
+        "strict",
+        "missing_images",
     )
 }
 
@@ -41,7 +48,11 @@ data = dict(
     keypoint_attribute=None,
     instance_attribute=None,
     visibility_attribute=None,
+    unlabelled="error",
+    keypoint_vertices=None,
     skeleton=None,
+    strict=False,
+    missing_images="error",
     train=L(load)(
         files="datasets/coco/annotations/instances_train2017.json",
         images="datasets/coco/train2017",

@@ -109,7 +109,7 @@ def side_by_side(pictures: Sequence[Picture], titles: Sequence[str]) -> Picture:
     if not pictures or len(pictures) != len(titles):
         raise ValueError(f"{len(pictures)} pictures and {len(titles)} titles")
     size = max(11, round(max(picture.shape[0] for picture in pictures) / 32))
-    return grid([_titled(*pair, size) for pair in zip(pictures, titles, strict=True)], len(titles))
+    return grid([titled(*pair, size) for pair in zip(pictures, titles, strict=True)], len(titles))
 
 
 def grid(pictures: Sequence[Picture], columns: int) -> Picture:
@@ -300,7 +300,8 @@ def _overlap(a: _Span, b: _Span) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _titled(picture: Picture, title: str, size: int) -> Picture:
+def titled(picture: Picture, title: str, size: int) -> Picture:
+    """The picture under a bar with a title, whose letters are `size` pixels high."""
     font = ImageFont.load_default(size)
     bar = Image.new("RGB", (picture.shape[1], size * 2), _DARK)
     text = _fitting(title, font, bar.width - size)

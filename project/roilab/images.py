@@ -1,5 +1,6 @@
 """Image files: finding those that a VIA file names, their size, whether they are whole."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,64 +13,103 @@ from roilab.errors import UserError
 
 _EXIF_ORIENTATION = 0x0112
 _TAIL = 64 * 1024
+_SHOWN = 5  # how many of many files a message names
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
-def find(root: str | Path, filename: str, size: int | None) -> Path | None:
-    """The image of a VIA entry: ImageFolder(root).find. For many images, keep the folder."""
-    return ImageFolder(root).find(filename, size)
-
-
 class ImageFolder:
-    """A folder of images. It is searched through once, and only when an image is not where it
+    """Folders of images. They are searched through once, and only when an image is not where it
     should be.
+
+    Args:
+        roots: the folders.
+        default_path: what VIA puts before every file name of a project to find the image.
 
     Raises:
         UserError: there is no such folder.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise UserError(
-                "no such folder of images", file=root, expected="the folder that holds the images"
-            )
+    def __init__(self, *roots: str | Path, default_path: str = "") -> None:
+        self.roots = tuple(map(Path, roots))
+        self.default_path = default_path
+        for root in self.roots:
+            if not root.is_dir():
+                raise UserError(
+                    "no such folder of images", file=root, expected="the folder of the images"
+                )
         self._by_name: dict[str, list[Path]] | None = None
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.roots))
 
     def find(self, filename: str, size: int | None) -> Path | None:
         """The file that a VIA entry means.
 
         Args:
-            filename: a name, a path below the root, an absolute path or a URL, as VIA holds it.
+            filename: a name, a path below a root, an absolute path or a URL, as VIA holds it.
             size: bytes of the file; None where unknown. It tells files of one name apart.
 
         Returns:
             A file in its place if its size is right or unknown, else one of the same name and the
-            right size below the root, else the one in its place, else the only one of that name.
-            None where there is none, or several of which none has the size.
+            right size below a root, else the one in its place, else the only one of that name.
+            In its place is below each root, and where the project's default path or the file name
+            itself, if absolute, say. None where there is none, or several of which none is right.
         """
-        names = _possible_names(filename)
-        here = [path for path in (self.root / name for name in names) if path.is_file()]
-        if here and size is None:
+        places = self._in_place(filename)
+        here = next(iter(places), [])
+        if len(here) == 1 and size is None:
             return here[0]
-        for path in here:
+        for path in (path for place in places for path in place):
             if path.stat().st_size == size:
                 return path
-        others = [path for name in names for path in self._named(name)]
+        others = self._elsewhere(filename)
         for path in others:
             if size is not None and path.stat().st_size == size:
                 return path
-        if here:
-            return here[0]
-        return others[0] if len(set(others)) == 1 else None
+        possible = here or others
+        return possible[0] if len(possible) == 1 else None
 
-    def _named(self, name: str) -> list[Path]:
+    def why_not(self, filename: str, size: int | None) -> tuple[str, str]:
+        """For an image that is not found: what is wrong, and what to do."""
+        found = next(iter(self._in_place(filename)), self._elsewhere(filename))
+        if not found:
+            return f"no such image in {self}", "put it there, or give the folder that holds it"
+        stated = "whose size is not stated" if size is None else f"of {size} bytes"
+        message = f"{len(found)} files have this name, and the one {stated} cannot be told: "
+        message += ", ".join(map(str, found[:_SHOWN])) + (", ..." if len(found) > _SHOWN else "")
+        return message, "give only the folder of the annotated ones, or rename the others"
+
+    def _in_place(self, filename: str) -> list[list[Path]]:
+        """The files at each of the places where it should be, the likeliest place first."""
+        inside = _possible_names(filename)
+        outside = [filename] if _is_absolute(filename) else []
+        if self.default_path:
+            # VIA joins the two without a slash between them.
+            full = self.default_path + filename
+            (outside if _is_absolute(full) else inside).append(full)
+        places = [[root / name for root in self.roots] for name in inside]
+        places += [[Path(name)] for name in outside]
+        return [found for found in map(_existing, places) if found]
+
+    def _elsewhere(self, filename: str) -> list[Path]:
         if self._by_name is None:
             self._by_name = {}
-            for path in sorted(self.root.rglob("*")):
-                self._by_name.setdefault(path.name, []).append(path)
-        return [path for path in self._by_name.get(name, []) if path.is_file()]
+            for root in self.roots:
+                for path in sorted(root.rglob("*")):
+                    self._by_name.setdefault(path.name, []).append(path)
+        names = _possible_names(filename)
+        return _existing([path for name in names for path in self._by_name.get(name, [])])
+
+
+def _existing(paths: list[Path]) -> list[Path]:
+    """Those that are files, each file once."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        # Unlike Path.is_file, it answers for a name that no file system would take.
+        if os.path.isfile(path):  # noqa: PTH113 - see above
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
 
 
 def _possible_names(filename: str) -> list[str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from roilab.data.dicts import annotation, box_of, coco_json, to_continuous, to_pixel_index
 from roilab.skeleton import COCO_PERSON, Skeleton
-from roilab.via import Instance
+from roilab.via import Instance, Polygon
 
 PAIR = Skeleton(
     name="pair",
@@ -19,7 +19,7 @@ PAIR = Skeleton(
     links=(("left", "right"),),
     sigmas=(0.1, 0.1),
 )
-SQUARE = ((10.0, 20.0), (30.0, 20.0), (30.0, 40.0), (10.0, 40.0))
+SQUARE = Polygon((10.0, 30.0, 30.0, 10.0), (20.0, 20.0, 40.0, 40.0))
 coordinates = st.integers(0, 5000).map(float)
 triples = st.tuples(coordinates, coordinates, st.sampled_from([1, 2])) | st.just((0.0, 0.0, 0))
 
@@ -41,7 +41,9 @@ def test_an_array_of_keypoints_is_not_touched() -> None:
 
 
 def test_box_of_polygons_is_not_shifted_and_is_cut_at_the_image() -> None:
-    instance = Instance("car", (SQUARE, ((50.0, 50.0), (120.0, 50.0), (60.0, 70.0))), None, (0,))
+    instance = Instance(
+        "car", (SQUARE, Polygon((50.0, 120.0, 60.0), (50.0, 50.0, 70.0))), None, (0,)
+    )
     assert box_of(instance, 100, 60) == [10.0, 20.0, 100.0, 60.0]
 
 

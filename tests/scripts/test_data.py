@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.via import Attribute, ImageRecord, Point, Polygon, Rect, Region, write_project
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    Point,
+    Polygon,
+    Rect,
+    Region,
+    write_project,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -30,7 +40,8 @@ def check(tmp_path: Path, *arguments: object) -> tuple[int, dict[str, Any], str]
     out = tmp_path / "out" / "findings.json"
     done = data("check", tmp_path / "via.json", "--json", out, *arguments)
     assert "Traceback" not in done.stderr
-    return done.returncode, json.loads(out.read_text(encoding="utf-8")), done.stdout
+    (findings,) = json.loads(out.read_text(encoding="utf-8"))["files"]
+    return done.returncode, findings, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -41,7 +52,7 @@ def project(tmp_path: Path) -> Path:
         path = tmp_path / f"{number}.png"
         Image.new("RGB", (64, 48), (90, 120, 90)).save(path)
         sizes.append(path.stat().st_size)
-    ring = Polygon(((5.0, 5.0), (30.0, 5.0), (30.0, 40.0)))
+    ring = Polygon((5, 30, 30), (5, 5, 40))
     regions = (
         Region(0, ring, {"kind": "person", "id": "1"}),
         Region(1, Rect(40, 10, 24, 20), {"kind": "car", "id": "2"}),
@@ -54,7 +65,9 @@ def project(tmp_path: Path) -> Path:
         for number, (size, each) in enumerate(zip(sizes, (regions, (), two), strict=True))
     ]
     names = ("kind", "id", "part", "seen")
-    write_project(tmp_path / "via.json", images, {name: Attribute(name) for name in names})
+    declared = {name: Attribute(name) for name in names}
+    project = Annotations("", Container.VIA2_PROJECT, tuple(images), declared, {})
+    write_project(tmp_path / "via.json", project)
     return tmp_path
 
 
@@ -77,6 +90,8 @@ class TestCheck:
     def test_counts(self, project: Path) -> None:
         status, findings, printed = check(project, "--images", project, "--skeleton", "coco_person")
         assert findings == {
+            "file": str(project / "via.json"),
+            "container": "VIA 2 project",
             "images": 3,
             "empty_images": 1,
             "regions": 6,
@@ -94,9 +109,9 @@ class TestCheck:
         status, findings, printed = check(project, *options)
         assert findings["classes"] == {"man": 3}
         assert findings["keypoints"] == 0
-        assert [each["severity"] for each in findings["problems"]] == ["warning"]
+        assert [each["severity"] for each in findings["problems"]] == ["warning", "note"]
         assert status == 0
-        assert "0 errors, 1 warnings" in printed
+        assert "0 errors, 1 warnings, 1 notes" in printed
 
     def test_cocos_skeleton_is_taken_where_it_fits(self, project: Path) -> None:
         _, named, _ = check(project, "--skeleton", "coco_person")
@@ -172,11 +187,9 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("none.json",), "No such file"),
-            (("via.json", "--images", "nowhere"), "no such folder"),
+            (("via.json", "--images", "nowhere", "--skeleton", "coco_person"), "no such folder"),
             (("via.json", "--skeleton", "none.json"), "skeleton"),
             (("via.json", "--class-map", "person"), "OLD=NEW"),
-            (("0.png",), "not UTF-8"),
         ],
     )
     def test_mistakes_end_with_2_and_no_traceback(
@@ -192,20 +205,49 @@ class TestCheck:
         assert message in done.stderr
         assert "Traceback" not in done.stderr
 
+    def test_a_file_that_cannot_be_read_is_an_error_beside_the_others(self, project: Path) -> None:
+        done = data("check", project / "0.png", project / "none.json", project / "via.json")
+        assert done.returncode == 1
+        assert "error: 0.png" in done.stdout
+        assert "not UTF-8" in done.stdout
+        assert "No such file" in done.stdout
+        assert "car 1, person 3" in done.stdout
+        assert "Traceback" not in done.stderr
+
+    def test_the_most_severe_first(self, project: Path) -> None:
+        (project / "1.png").unlink()
+        Image.new("RGB", (20, 60)).save(project / "0.png")
+        _, findings, printed = check(project, "--class-map", "car=")
+        severities = [each["severity"] for each in findings["problems"]]
+        assert severities == sorted(severities, key=("error", "warning", "note").index)
+        assert set(severities) == {"error", "warning", "note"}
+        assert printed.index("error: ") < printed.index("warning: ") < printed.index("note: ")
+
 
 class TestDraw:
-    def test_pictures(self, project: Path) -> None:
+    def test_sheets(self, project: Path) -> None:
         output = project / "pictures"
         options = ("--skeleton", "coco_person", "--output", output, "--limit", 2)
-        done = data("draw", project / "via.json", *options)
+        done = data("draw", project / "via.json", *options, "--per-sheet", 1)
         assert done.returncode == 0, done.stderr
-        pictures = sorted(output.iterdir())
-        assert [each.name for each in pictures] == ["0000_0.jpg", "0001_1.jpg"]
+        sheets = sorted(output.iterdir())
+        assert [each.name for each in sheets] == ["sheet_001.jpg", "sheet_002.jpg"]
         assert str(output) in done.stdout
-        first, empty = (np.array(Image.open(each)).astype(int) for each in pictures)
+        first, empty = (np.array(Image.open(each)).astype(int) for each in sheets)
         assert max(first.shape) >= 512
-        assert np.abs(first - [90, 120, 90]).max() > 60
-        assert np.abs(empty - [90, 120, 90]).max() < 10
+        # Below the title and within the gap around it.
+        assert np.abs(first[80:-20, 20:-20] - [90, 120, 90]).max() > 60
+        assert np.abs(empty[80:-20, 20:-20] - [90, 120, 90]).max() < 10
+
+    def test_one_sheet_of_all(self, project: Path) -> None:
+        big = project / "0.png"
+        Image.new("RGB", (3000, 2000), (90, 120, 90)).save(big)
+        output = project / "pictures"
+        done = data("draw", project / "via.json", "--output", output)
+        assert done.returncode == 0, done.stderr
+        (sheet,) = output.iterdir()
+        with Image.open(sheet) as picture:
+            assert 3 * 640 < picture.width < 3 * 680
 
     def test_no_image(self, project: Path) -> None:
         for path in project.glob("*.png"):
@@ -227,6 +269,6 @@ def test_balloons(tmp_path: Path) -> None:
     file = DATA / "balloon" / "val" / "via_region_data.json"
     done = data("check", file, "--default-class", "balloon", "--json", out)
     assert done.returncode == 0, done.stdout
-    findings = json.loads(out.read_text(encoding="utf-8"))
+    (findings,) = json.loads(out.read_text(encoding="utf-8"))["files"]
     assert (findings["images"], findings["instances"]) == (13, 50)
     assert findings["problems"] == []

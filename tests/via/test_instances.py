@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from roilab.via import (
     LabelledSet,
     LabelRules,
     Point,
+    Polygon,
     Polyline,
     Rect,
     Region,
@@ -136,7 +138,8 @@ class TestClassValue:
         result = label(annotations, rules)
         assert labels(result) == ["vehicle", "vehicle", "cat"]
         assert result.classes == ("cat", "vehicle")
-        assert result.problems == ()
+        assert problems(result) == [("note", None, "kind")]
+        assert "1 regions of class 'tree'" in result.problems[0].message
 
     def test_map_of_a_class_that_does_not_occur(self) -> None:
         """A slip of the pen, or a class that only another split of the data has."""
@@ -152,6 +155,158 @@ class TestClassValue:
         kind = Attribute("kind", "dropdown", "", {"a": "truck", "b": "bus"})
         rules = LabelRules(class_map={"bus": "vehicle"})
         assert labels(label(file_of([box(kind="a")], kind=kind), rules)) == ["truck"]
+
+    def test_unlabelled_regions_are_skipped_where_asked(self) -> None:
+        annotations = file_of([box(kind="cat"), box()], [box(kind="")])
+        result = label(annotations, LabelRules(unlabelled="skip"))
+        assert labels(result) == ["cat"]
+        assert problems(result) == [("note", None, "kind")]
+        assert "2 regions" in result.problems[0].message
+
+    @pytest.mark.parametrize(
+        ("class_map", "warned"),
+        [({"a": "b"}, True), ({"a": "b", "b": "b"}, False), ({"a": "c", "b": "c"}, False)],
+    )
+    def test_names_that_collide_after_mapping(
+        self, class_map: dict[str, str | None], warned: bool
+    ) -> None:
+        rules = LabelRules(class_map=class_map)
+        result = label(file_of([box(kind="a"), box(kind="b")]), rules)
+        assert len(result.classes) == 1
+        assert problems(result) == [("warning", None, "kind")] * warned
+
+    @pytest.mark.parametrize(("one", "other"), [("Cat", "cat"), ("sea cat", "sea  cat")])
+    def test_names_that_look_alike(self, one: str, other: str) -> None:
+        annotations = file_of([box(kind=one), box(kind=other), box(kind="dog")])
+        result = label(annotations)
+        assert len(result.classes) == 3
+        assert problems(result) == [("warning", None, "kind")]
+        assert label(annotations, LabelRules(class_map={one: other})).problems == ()
+
+    def test_two_options_of_one_description(self) -> None:
+        kind = Attribute("kind", "radio", "", {"1": "cat", "2": "cat", "3": "dog"})
+        result = label(file_of([box(kind="1"), box(kind="2")], kind=kind))
+        assert labels(result) == ["cat", "cat"]
+        assert "'1', '2'" in result.problems[0].message
+
+    def test_an_image_attribute_is_named_by_its_option(self) -> None:
+        kind = Attribute("kind", "image", "", {"cat": "data:image/png;base64,AAAA"})
+        assert labels(label(file_of([box(kind="cat")], kind=kind))) == ["cat"]
+
+
+def tagged(role: str) -> Attribute:
+    return Attribute("any", "text", f"some words [roilab:{role}]")
+
+
+class TestTags:
+    def test_tagged_attributes_play_their_roles(self) -> None:
+        drawn = [
+            box(what="person", kind="x", id="1", score="0.9"),
+            dot(2, 3, part="left", id="1", state="occluded", kind="x"),
+        ]
+        roles = {"what": "class", "id": "instance", "part": "keypoint", "state": "visibility"}
+        declared = {name: tagged(role) for name, role in roles.items()} | {"score": tagged("score")}
+        result = label(file_of(drawn, **declared), skeleton=BONES)
+        (person,) = result.images[0].instances
+        assert person == Instance(
+            "person", (Rect(0, 0, 10, 10),), ((0, 0, 0), (2, 3, 1), (0, 0, 0)), (0, 1)
+        )
+
+    def test_a_score_is_no_class(self) -> None:
+        annotations = file_of([box(kind="cat", s="0.5"), box(kind="dog", s="0.6")])
+        with pytest.raises(UserError, match="several attributes could be the class"):
+            label(annotations)
+        annotations = replace(annotations, region_attributes={"s": tagged("score")})
+        assert labels(label(annotations)) == ["cat", "dog"]
+
+    def test_a_named_attribute_goes_before_a_tagged_one(self) -> None:
+        annotations = file_of([box(kind="cat", other="x")], other=tagged("class"))
+        assert labels(label(annotations)) == ["x"]
+        assert labels(label(annotations, LabelRules(class_attribute="kind"))) == ["cat"]
+
+
+def path(*points: tuple[float, float], **attributes: Value) -> Drawn:
+    return Polyline.through(points), attributes
+
+
+class TestVertices:
+    """A path whose vertices are the keypoints of an object."""
+
+    RULES = LabelRules(keypoint_vertices="polyline", class_attribute="kind")
+    BONES_OF_ONE = ((1, 1, 2), (2, 5, 2), (7, 5, 2))
+
+    def test_in_the_smallest_outline_around_all_of_it(self) -> None:
+        drawn = [
+            box(size=100, kind="person"),
+            box(size=10, kind="person"),
+            box(size=4, kind="person"),  # around the first vertex only
+            path((1, 1), (2, 5), (7, 5)),
+        ]
+        result = label(file_of(drawn), self.RULES, BONES)
+        found = [each.keypoints for each in result.images[0].instances]
+        assert found == [((0, 0, 0),) * 3, self.BONES_OF_ONE, ((0, 0, 0),) * 3]
+        assert result.images[0].instances[1].regions == (1, 3)
+        assert result.problems == ()
+
+    def test_tied(self) -> None:
+        drawn = [
+            box(0, kind="person", id="1"),
+            box(50, kind="person", id="2"),
+            path((1, 1), (2, 5), (7, 5), id="2"),
+        ]
+        result = label(file_of(drawn), self.RULES, BONES)
+        assert result.images[0].instances[1].keypoints == self.BONES_OF_ONE
+        assert result.problems == ()
+
+    def test_alone(self) -> None:
+        drawn = [path((1, 1), (2, 5), (7, 5)), path((11, 1), (12, 5), (17, 5))]
+        result = label(file_of(drawn), LabelRules(keypoint_vertices="polyline"), BONES)
+        assert labels(result) == ["person", "person"]
+        assert result.images[0].instances[0].keypoints == self.BONES_OF_ONE
+        assert problems(result) == [("warning", 0, None), ("warning", 1, None)]
+
+    def test_a_polygon(self) -> None:
+        ring: Drawn = (Polygon.through([(1, 1), (2, 5), (7, 5)]), {})
+        rules = LabelRules(keypoint_vertices="polygon")
+        result = label(file_of([box(kind="person"), ring]), rules, BONES)
+        assert result.images[0].instances[0].keypoints == self.BONES_OF_ONE
+
+    def test_visibility_of_all(self) -> None:
+        drawn = [box(kind="person"), path((1, 1), (2, 5), (7, 5), v="occluded")]
+        rules = replace(self.RULES, visibility_attribute="v")
+        result = label(file_of(drawn), rules, BONES)
+        assert result.images[0].instances[0].keypoints == ((1, 1, 1), (2, 5, 1), (7, 5, 1))
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            path((1, 1), (2, 5)),
+            path((1, 1), (2, 5), (7, 5), (8, 8)),
+            path((1, 1), (2, 5), (70, 5)),
+        ],
+        ids=["too few", "too many", "outside"],
+    )
+    def test_bad_path_is_left_out_with_its_place(self, bad: Drawn) -> None:
+        result = label(file_of([box(kind="person"), bad]), self.RULES, BONES)
+        assert result.images[0].instances[0].keypoints == ((0, 0, 0),) * 3
+        assert problems(result) == [("error", 1, None)]
+
+    def test_second_path_of_one_object_is_left_out_whole(self) -> None:
+        drawn = [box(kind="person"), *[path((1, 1), (2, 5), (7, 5))] * 2]
+        result = label(file_of(drawn), self.RULES, BONES)
+        assert result.images[0].instances[0].regions == (0, 1)
+        assert problems(result) == [("error", 2, None)]
+
+    def test_without_a_skeleton_they_are_ignored(self) -> None:
+        result = label(file_of([box(kind="a"), path((1, 1), (2, 5))]), self.RULES)
+        assert labels(result) == ["a"]
+        assert problems(result) == [("warning", None, None)]
+
+
+def test_skeleton_without_any_keypoint_is_a_warning() -> None:
+    result = label(file_of([box(kind="person")]), skeleton=BONES)
+    assert problems(result) == [("warning", None, None)]
+    assert "no keypoint of skeleton" in result.problems[0].message
 
 
 class TestOutlines:
@@ -174,7 +329,7 @@ class TestOutlines:
         assert problems(result) == [("error", 1, "id")]
 
     def test_line_that_outlines_nothing(self) -> None:
-        result = label(file_of([(Polyline(((0, 0), (5, 5))), {"kind": "a"})]))
+        result = label(file_of([(Polyline((0, 5), (0, 5)), {"kind": "a"})]))
         assert labels(result) == []
         assert problems(result) == [("error", 0, None)]
 
@@ -182,7 +337,7 @@ class TestOutlines:
         result = label(file_of([box(kind="a"), dot(part="head"), dot()], [dot()]))
         assert labels(result) == ["a"]
         assert problems(result) == [("warning", None, None)]
-        assert "3 point" in result.problems[0].message
+        assert "3 regions" in result.problems[0].message
 
     def test_unknown_instance_attribute(self) -> None:
         with pytest.raises(UserError, match="instance_attribute"):
@@ -208,7 +363,7 @@ class TestTiedKeypoints:
         assert first.keypoints == ((0, 0, 0), (5, 6, 1), (7, 8, 2))
         assert first.regions == (0, 4, 5)
         assert second.keypoints == ((3, 4, 2), (0, 0, 0), (0, 0, 0))
-        assert car == Instance("car", (outline(Rect(30, 0, 10, 10)),), None, (2,))
+        assert car == Instance("car", (Rect(30, 0, 10, 10),), None, (2,))
         assert result.problems == ()
 
     def test_input_is_not_touched(self) -> None:
@@ -276,7 +431,7 @@ class TestTiedKeypoints:
         annotations = file_of([box(kind="person", id="a"), box(kind="crowd", id="b"), *points])
         result = label(annotations, LabelRules(class_map={"crowd": None}), BONES)
         assert labels(result) == ["person"]
-        assert result.problems == ()
+        assert problems(result) == [("note", None, "kind"), ("note", 2, "id")]
 
     def test_object_of_points_only(self) -> None:
         annotations = file_of([*people(), dot(9, 9, part="head", id="z")])

@@ -1,5 +1,6 @@
 """Containers by content, values as they occur in the wild, and located problems."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -87,13 +88,6 @@ class TestContainers:
     @pytest.mark.parametrize(
         ("content", "named"),
         [
-            ({"region": {"name": {"type": "text"}}, "file": {}}, "attributes file"),
-            ({"images": [], "annotations": [], "categories": []}, "a COCO file"),
-            ({"info": {"description": "VIA project"}, "images": [], "annotations": []}, "by VIA"),
-            ({"project": {}, "config": {}, "file": {}, "metadata": {}}, "VIA 3 project"),
-            ("#filename,file_size,file_attributes\n", "VIA 1 CSV"),
-            ("filename,file_size,file_attributes\n", "VIA 2 CSV"),
-            ("# Exported using VGG Image Annotator\n", "VIA 3 CSV"),
             ("a,b,c\n1,2,3\n", "a CSV"),
             ("hello", "not JSON"),
             ("", "empty file"),
@@ -103,11 +97,53 @@ class TestContainers:
         ],
     )
     def test_other_files_are_named(self, tmp_path: Path, content: object, named: str) -> None:
-        with pytest.raises(UserError, match="not a VIA file") as error:
+        with pytest.raises(UserError, match="not a file of a kind") as error:
             load(tmp_path, content)
         assert named in str(error.value)
         assert "via.json" in str(error.value)
         assert "VIA 2 project" in str(error.value)
+
+    @pytest.mark.parametrize("kind", ["region", "file"])
+    def test_attributes_file_is_refused_as_what_it_is(self, tmp_path: Path, kind: str) -> None:
+        with pytest.raises(UserError, match="attributes file") as error:
+            load(tmp_path, {kind: {"name": {"type": "text"}}})
+        assert "via.json" in str(error.value)
+
+    def test_key_that_occurs_twice(self, tmp_path: Path) -> None:
+        one = json.dumps(entry(region()))
+        annotations = load(tmp_path, f'{{"a": {one}, "b": {one}, "a": {one}}}')
+        assert len(annotations.images) == 2
+        problem = annotations.problems[0]
+        assert (problem.severity, "'a'" in problem.message) == ("error", True)
+
+    def test_two_entries_of_one_image(self, tmp_path: Path) -> None:
+        problem = only_problem(load(tmp_path, {"a": entry(region()), "b": entry()}))
+        assert (problem.severity, problem.image) == ("warning", "a.jpg")
+        assert "2 entries" in problem.message
+
+    @pytest.mark.parametrize("end", ["\r\n", "\r"])
+    def test_any_line_ending(self, tmp_path: Path, end: str) -> None:
+        text = json.dumps({"a": entry(region())}, indent=1).replace("\n", end)
+        assert len(load(tmp_path, text).images[0].regions) == 1
+
+    def test_strict_raises_what_would_be_left_out(self, tmp_path: Path) -> None:
+        path = tmp_path / "via.json"
+        path.write_text(json.dumps({"a": entry(region(), {})}), encoding="utf-8")
+        assert len(read(path).images[0].regions) == 1
+        with pytest.raises(UserError, match=r"1 error(.|\n)*region 1"):
+            read(path, strict=True)
+
+    def test_strict_passes_what_is_sound(self, tmp_path: Path) -> None:
+        path = tmp_path / "via.json"
+        path.write_text(json.dumps({"a": entry(region())}), encoding="utf-8")
+        assert read(path, strict=True) == read(path)
+
+    def test_the_collector_is_left_as_it_was(self, tmp_path: Path) -> None:
+        assert gc.isenabled()
+        load(tmp_path, {"a": entry()})
+        with pytest.raises(UserError):
+            load(tmp_path, "{")
+        assert gc.isenabled()
 
     def test_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="No such file"):
@@ -153,7 +189,7 @@ class TestValues:
 class TestShapes:
     def test_closing_vertex_is_dropped(self, tmp_path: Path) -> None:
         annotations = load(tmp_path, {"a": entry(polygon([0, 9, 9, 0, 0], [0, 0, 9, 0, 0]))})
-        assert annotations.images[0].regions[0].shape == Polygon(((0, 0), (9, 0), (9, 9)))
+        assert annotations.images[0].regions[0].shape == Polygon((0, 9, 9), (0, 0, 9))
 
     def test_all_six(self, tmp_path: Path) -> None:
         line = {"name": "polyline", "all_points_x": [0, 5], "all_points_y": [0, 5.5]}
@@ -182,7 +218,7 @@ class TestShapes:
             (polygon([0, 1, 2], [0, 1, 2]), "on one line"),
             (polygon([0, 1, 2], [0, 1]), "3 values in all_points_x and 2"),
             (polygon([0, 1, float("nan")], [0, 1, 0]), "not finite"),
-            (polygon([0, 1, 10**400], [0, 1, 0]), "not finite"),
+            (polygon([0, 1, 10**400], [0, 1, 0]), "wider than any image"),
             (polygon([0, 1, "2"], [0, 1, 0]), "expected a number"),
             (polygon(None, [0, 1, 0]), "no list 'all_points_x'"),
             (region({"name": "rect", "x": 1, "y": 2, "width": 3}), "no 'height'"),

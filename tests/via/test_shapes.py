@@ -66,26 +66,39 @@ def test_circle_is_an_ellipse() -> None:
 
 
 def test_polyline_is_taken_as_the_ring_it_outlines() -> None:
-    assert outline(Polyline((*SQUARE, SQUARE[0]))) == SQUARE
-    assert outline(Polyline(SQUARE[:2])) == ()
-    assert outline(Polyline(((0, 0), (1, 1), (5, 5)))) == ()
+    assert outline(Polyline.through((*SQUARE, SQUARE[0]))) == SQUARE
+    assert outline(Polyline.through(SQUARE[:2])) == ()
+    assert outline(Polyline.through(((0, 0), (1, 1), (5, 5)))) == ()
 
 
 def test_bounds_of_the_others() -> None:
-    assert bounds(Polygon(SQUARE)) == (0, 0, 4, 4)
+    assert bounds(Polygon.through(SQUARE)) == (0, 0, 4, 4)
     assert bounds(Point(7, 8)) == (7, 8, 7, 8)
 
 
 @pytest.mark.parametrize("repeats", [0, 1, 2])
 def test_open_ring(repeats: int) -> None:
-    assert open_ring((*SQUARE, *[SQUARE[0]] * repeats)) == SQUARE
+    xs, ys = zip(*SQUARE, strict=True)
+    closed = (*xs, *[xs[0]] * repeats), (*ys, *[ys[0]] * repeats)
+    assert open_ring(*closed) == (xs, ys)
 
 
 def test_encloses_area() -> None:
-    assert encloses_area(SQUARE)
-    assert not encloses_area([(0, 0), (2, 2), (1, 1)])
-    assert not encloses_area([(3, 3), (3, 3)])
-    assert not encloses_area([])
+    assert encloses_area(*zip(*SQUARE, strict=True))
+    assert not encloses_area([0, 2, 1], [0, 2, 1])
+    assert not encloses_area([0, 0.1, 0.3], [0, 0.1, 0.3])
+    assert not encloses_area([3, 3], [3, 3])
+    assert not encloses_area([], [])
+
+
+def test_a_thin_sliver_encloses_area() -> None:
+    assert encloses_area([0, 1000, 500], [0, 0, 0.001])
+
+
+def test_kinds_of_path_differ() -> None:
+    assert Polygon.through(SQUARE) == Polygon.through(SQUARE)
+    assert Polygon.through(SQUARE) != Polyline.through(SQUARE)
+    assert repr(Polyline((0, 1), (2, 3))) == "Polyline(xs=(0, 1), ys=(2, 3))"
 
 
 def test_area() -> None:

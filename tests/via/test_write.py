@@ -1,10 +1,12 @@
-"""A project that was written is read back as it was, and has what VIA needs to open it."""
+"""What was written is read back as it was, and has what VIA needs to open it."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from roilab.errors import UserError
@@ -18,13 +20,19 @@ from roilab.via import (
     Point,
     Polygon,
     Polyline,
+    Problem,
     Rect,
     Region,
     read,
+    with_declarations,
+    write_csv,
+    write_json,
     write_project,
 )
-from roilab.via.shapes import encloses_area, open_ring
-from roilab.via.write import image_key
+from roilab.via.layout import image_key
+from roilab.via.shapes import encloses_area
+
+Write = Callable[[str | Path, Annotations], tuple[Problem, ...]]
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8).map(str.strip)
 names = texts.filter(bool)
@@ -35,8 +43,10 @@ shapes = st.one_of(
     st.builds(Rect, coordinates, coordinates, extents, extents),
     st.builds(Circle, coordinates, coordinates, extents),
     st.builds(Ellipse, coordinates, coordinates, extents, extents, st.floats(-7, 7)),
-    vertices.map(open_ring).filter(lambda r: len(set(r)) > 2 and encloses_area(r)).map(Polygon),
-    vertices.filter(lambda line: len(set(line)) > 1).map(tuple).map(Polyline),
+    vertices.filter(lambda ring: ring[0] != ring[-1])
+    .map(Polygon.through)
+    .filter(lambda polygon: encloses_area(polygon.xs, polygon.ys)),
+    vertices.filter(lambda line: len(set(line)) > 1).map(Polyline.through),
     st.builds(Point, coordinates, coordinates),
 )
 values = st.one_of(texts, st.lists(texts, max_size=3, unique=True).map(tuple))
@@ -58,28 +68,55 @@ def records(draw: st.DrawFn) -> ImageRecord:
     return ImageRecord(image_key(filename, size), filename, size, regions, draw(attribute_values))
 
 
-@given(
-    images=st.lists(records(), max_size=3, unique_by=lambda image: image.key),
+def annotations_of(
+    images: tuple[ImageRecord, ...] = (), declared: dict[str, Attribute] | None = None
+) -> Annotations:
+    return Annotations("source.json", Container.VIA2_PROJECT, images, declared or {}, {})
+
+
+everything = st.builds(
+    Annotations,
+    file=st.just("source.json"),
+    container=st.just(Container.VIA2_PROJECT),
+    images=st.lists(records(), max_size=3, unique_by=lambda image: image.key).map(tuple),
     region_attributes=declarations,
     file_attributes=declarations,
     default_path=texts,
 )
-def test_read_is_the_inverse_of_write(
-    tmp_path_factory: pytest.TempPathFactory,
-    images: list[ImageRecord],
-    region_attributes: dict[str, Attribute],
-    file_attributes: dict[str, Attribute],
-    default_path: str,
+
+
+@given(written=everything)
+def test_a_project_holds_everything(
+    tmp_path_factory: pytest.TempPathFactory, written: Annotations
 ) -> None:
     path = tmp_path_factory.mktemp("project") / "via.json"
-    write_project(path, images, region_attributes, file_attributes, default_path=default_path)
-    assert read(path) == Annotations(
-        file=str(path),
-        container=Container.VIA2_PROJECT,
-        images=tuple(images),
-        region_attributes=region_attributes,
-        file_attributes=file_attributes,
-        default_path=default_path,
+    assert write_project(path, written) == ()
+    assert read(path) == replace(written, file=str(path))
+
+
+@given(written=everything)
+def test_json_holds_all_but_declarations(
+    tmp_path_factory: pytest.TempPathFactory, written: Annotations
+) -> None:
+    assume(written.images)
+    path = tmp_path_factory.mktemp("json") / "via.json"
+    problems = write_json(path, written)
+    assert read(path) == replace(
+        annotations_of(written.images), file=str(path), container=Container.VIA2_JSON
+    )
+    assert len(problems) == 1 + bool(written.default_path)
+    assert all(problem.severity == "warning" for problem in problems)
+
+
+@given(written=everything)
+def test_csv_holds_all_but_declarations(
+    tmp_path_factory: pytest.TempPathFactory, written: Annotations
+) -> None:
+    assume(all(len(image.filename.splitlines()) == 1 for image in written.images))
+    path = tmp_path_factory.mktemp("csv") / "via.csv"
+    write_csv(path, written)
+    assert read(path) == replace(
+        annotations_of(written.images), file=str(path), container=Container.VIA2_CSV
     )
 
 
@@ -92,7 +129,8 @@ def test_what_via_needs_to_open_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "via.json"
     kind = Attribute("kind", "dropdown", "what it is", {"car": "car"})
     image = ImageRecord("k", "a.jpg", None, (Region(0, Rect(1, 2, 3, 4), {"box": ("x",)}),))
-    write_project(path, [image], {"kind": kind, "id": Attribute("id")}, name="mine")
+    declared = {"kind": kind, "id": Attribute("id")}
+    write_project(path, annotations_of((image,), declared), name="mine")
     data = json.loads(path.read_text(encoding="utf-8"))
     assert list(data) == [
         "_via_settings",
@@ -126,25 +164,79 @@ def test_what_via_needs_to_open_it(tmp_path: Path) -> None:
 
 
 def test_coordinates_are_integers_or_have_three_decimals(tmp_path: Path) -> None:
-    write_project(tmp_path / "via.json", [record("a", 1, Point(3.0, 1.23456))], {})
+    points = (Point(3.0, 1.23456), Point(3.0, 1.5))
+    (note,) = write_project(tmp_path / "via.json", annotations_of((record("a", 1, *points),)))
     assert '"cx":3,"cy":1.235' in (tmp_path / "via.json").read_text(encoding="ascii")
+    assert (note.severity, note.message[:10]) == ("note", "1 regions ")
 
 
-def test_same_arguments_same_bytes(tmp_path: Path) -> None:
+def test_a_gap_in_the_numbers_is_noted(tmp_path: Path) -> None:
+    image = ImageRecord("k", "a.jpg", 1, (Region(2, Point(1, 1), {}),))
+    (note,) = write_project(tmp_path / "via.json", annotations_of((image,)))
+    assert note.severity == "note"
+    assert "numbered anew" in note.message
+    assert read(tmp_path / "via.json").images[0].regions[0].index == 0
+
+
+def test_what_an_export_loses_is_said(tmp_path: Path) -> None:
+    kind = Attribute("kind", "dropdown", options={"1": "car", "2": "bus"})
+    (problem,) = write_json(tmp_path / "via.json", annotations_of((record(),), {"kind": kind}))
+    assert "'kind'" in problem.message
+    assert "descriptions are lost" in problem.message
+
+
+def test_file_names_that_a_csv_cannot_hold(tmp_path: Path) -> None:
+    names = ("a.jpg", "b,c.jpg", "two\nlines.jpg")
+    written = annotations_of(tuple(record(name, 1, Point(1, 1)) for name in names))
+    comma, line = write_csv(tmp_path / "via.csv", written)
+    assert (comma.severity, comma.image) == ("warning", "b,c.jpg")
+    assert (line.severity, line.image) == ("error", "two\nlines.jpg")
+    assert [image.filename for image in read(tmp_path / "via.csv").images] == ["a.jpg", "b,c.jpg"]
+
+
+def test_csv_is_what_via_writes(tmp_path: Path) -> None:
+    write_csv(tmp_path / "via.csv", annotations_of((record("a.jpg", 9, Point(1, 2)), record())))
+    header, *rows = (tmp_path / "via.csv").read_text(encoding="ascii").splitlines()
+    assert header.startswith("filename,file_size,")
+    assert rows == [
+        'a.jpg,9,"{}",1,0,"{""name"":""point"",""cx"":1,""cy"":2}","{}"',
+        'a.jpg,10,"{}",0,0,"{}","{}"',
+    ]
+
+
+def test_undeclared_attributes_are_declared() -> None:
+    regions = (
+        Region(0, Point(1, 1), {"a": "x", "ticks": ("p",), "known": "k"}),
+        Region(1, Point(1, 1), {"ticks": ("q",)}),
+    )
+    image = ImageRecord("k", "a.jpg", 1, regions, {"caption": "c"})
+    known = Attribute("known", "radio", options={"k": "k"})
+    declared = with_declarations(annotations_of((image,), {"known": known}))
+    assert declared.region_attributes == {
+        "known": known,
+        "a": Attribute("a"),
+        "ticks": Attribute("ticks", "checkbox", options={"p": "p", "q": "q"}),
+    }
+    assert declared.file_attributes == {"caption": Attribute("caption")}
+
+
+@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+def test_same_records_same_bytes(tmp_path: Path, write: Write) -> None:
     for name in ("one.json", "two.json"):
-        write_project(tmp_path / name, [record()], {"kind": Attribute("kind")})
+        write(tmp_path / name, annotations_of((record(),), {"kind": Attribute("kind")}))
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
-def test_two_images_of_one_name_and_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+def test_two_images_of_one_name_and_size(tmp_path: Path, write: Write) -> None:
     with pytest.raises(UserError, match=r"same name and size(.|\n)*a\.jpg"):
-        write_project(tmp_path / "via.json", [record(), record()], {})
+        write(tmp_path / "via.json", annotations_of((record(), record())))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "via.json"
-    write_project(path, [record()], {})
+    write_project(path, annotations_of((record(),)))
     before = path.read_bytes()
 
     def full(_: int) -> None:
@@ -152,6 +244,6 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UserError, match="No space left"):
-        write_project(path, [record("b.jpg")], {})
+        write_project(path, annotations_of((record("b.jpg"),)))
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["via.json"]

@@ -1,7 +1,7 @@
 """What is in an annotation file, and what is wrong with it and with its images."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from roilab.errors import UserError
 from roilab.images import ImageFolder, check_readable, header_size
 from roilab.skeleton import COCO_PERSON, Skeleton
 
+SEVERITIES: tuple[via.Severity, ...] = ("error", "warning", "note")
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Counts and problems of one VIA file.
+    """Counts and problems of one annotation file.
 
     Attributes:
+        file: its path.
         container: the kind of file, in VIA's words.
         images: image entries that could be read.
         empty_images: those of them for which the file holds no region.
@@ -24,8 +27,10 @@ class Findings:
         instances, classes: what the regions became; none where the file could not be labelled.
         keypoints: labelled keypoints (v > 0) that reached an instance.
         shapes: the regions that could be read, by VIA's names of the shapes.
+        problems: the most severe first, else in the order in which they were found.
     """
 
+    file: str
     container: str
     images: int
     empty_images: int
@@ -42,9 +47,8 @@ class Findings:
         return sum(problem.severity == "error" for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """The findings as JSON data, without the container."""
+        """The findings as JSON data."""
         data = asdict(self)
-        del data["container"]
         order = ("severity", "file", "image", "region", "attribute", "message", "remedy")
         data["problems"] = [
             {key: getattr(problem, key) for key in order} for problem in self.problems
@@ -52,13 +56,14 @@ class Findings:
         return data
 
 
-def skeleton_of(path: str | Path, rules: via.LabelRules) -> Skeleton | None:
-    """COCO's person skeleton where the file has persons and points named by it, else None.
+def refused(path: str | Path, error: UserError) -> Findings:
+    """The findings of a file that cannot be used at all."""
+    problem = _as_problem(error, str(path))
+    return Findings(str(path), "unknown", 0, 0, 0, 0, 0, {}, {}, (problem,))
 
-    Raises:
-        UserError: the file cannot be read or is no VIA file.
-    """
-    annotations = via.read(path)
+
+def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
+    """COCO's person skeleton where the file has persons and points named by it, else None."""
     values: dict[str, set[str]] = {}
     for image in annotations.images:
         for region in image.regions:
@@ -77,23 +82,20 @@ def skeleton_of(path: str | Path, rules: via.LabelRules) -> Skeleton | None:
 
 
 def examine(
-    path: str | Path,
-    images: str | Path,
+    annotations: via.Annotations,
+    folder: ImageFolder,
     rules: via.LabelRules,
     skeleton: Skeleton | None = None,
+    progress: Callable[[Sequence[via.ImageRecord]], Iterable[via.ImageRecord]] = iter,
 ) -> Findings:
-    """Read, label and count a VIA file, and look at the images it names.
+    """Label and count what a file holds, and look at the images it names.
 
     Args:
-        images: the folder of the images.
+        folder: where the images are.
         rules, skeleton: as for `via.label`. Where they do not suffice to label the file, that is an
             error among the problems, and the rest is reported all the same.
-
-    Raises:
-        UserError: the file cannot be read or is no VIA file, or there is no such folder.
+        progress: wraps the images while their files are looked at, to show how far it is.
     """
-    annotations = via.read(path)
-    folder = ImageFolder(images)
     problems = list(annotations.problems)
     labelled: tuple[via.LabelledImage, ...] = ()
     try:
@@ -102,7 +104,7 @@ def examine(
         problems.append(_as_problem(error, annotations.file))
     else:
         labelled, problems = result.images, list(result.problems)
-    for image in annotations.images:
+    for image in progress(annotations.images):
         problems += _image_problems(annotations.file, image, folder)
     refused = {
         (problem.image, problem.region)
@@ -113,6 +115,7 @@ def examine(
     regions = [region for image in annotations.images for region in image.regions]
     with_refused = {image for image, _ in refused}
     return Findings(
+        file=annotations.file,
         container=annotations.container,
         images=len(annotations.images),
         empty_images=sum(
@@ -123,7 +126,7 @@ def examine(
         keypoints=sum(v > 0 for each in instances for _, _, v in each.keypoints or ()),
         classes=dict(sorted(Counter(each.label for each in instances).items())),
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
-        problems=tuple(problems),
+        problems=tuple(sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))),
     )
 
 
@@ -147,9 +150,9 @@ def _image_problems(
 ) -> Iterator[via.Problem]:
     path = folder.find(image.filename, image.size)
     if path is None:
-        message = f"no such image in {folder.root}"
-        remedy = "put it there, or give the folder that holds it"
-        yield via.Problem("error", message, remedy, file, image.filename)
+        yield via.Problem(
+            "error", *folder.why_not(image.filename, image.size), file, image.filename
+        )
         return
     try:
         size = header_size(path)

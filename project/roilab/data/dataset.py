@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
@@ -17,6 +17,7 @@ from roilab import images as image_files
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.dicts import annotation, coco_json
+from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
@@ -81,7 +82,7 @@ class DetectionDataset:
 
 def load(
     files: str | Sequence[str],
-    images: str | Sequence[str] | None = None,
+    images: str | Sequence[str | Sequence[str]] | None = None,
     *,
     classes: Sequence[str] | None = None,
     class_attribute: str | None = None,
@@ -90,28 +91,40 @@ def load(
     keypoint_attribute: str | None = None,
     instance_attribute: str | None = None,
     visibility_attribute: str | None = None,
+    unlabelled: Literal["error", "skip"] = "error",
+    keypoint_vertices: Literal["polygon", "polyline"] | None = None,
     skeleton: str | None = None,
     drop_empty: bool = False,
     min_keypoints: int = 0,
+    strict: bool = False,
+    missing_images: Literal["error", "skip"] = "error",
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
 
     Args:
         files: one annotation file or several.
-        images: the folder of the images: one for all files, or one a file; None: the folder of each
-            annotation file.
+        images: the folder of the images. For one file, several folders may be given; for several
+            files, one entry a file, a folder or several. None: the folder of each annotation file.
         classes: class names in the order of the model's outputs; None: those of the files, by name
             (VIA) or by category id (COCO).
         class_attribute, class_map, default_class, keypoint_attribute, instance_attribute,
-            visibility_attribute: how VIA attributes are read, see `roilab.via.LabelRules`.
+            visibility_attribute, unlabelled, keypoint_vertices: how VIA attributes are read, see
+            `roilab.via.LabelRules`.
         skeleton: `coco_person` or a JSON file; None: no keypoints.
         drop_empty: leave out images without instances, as Detectron2 does for training.
         min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for the
             training of keypoint models.
+        strict: an error in a VIA file is raised; otherwise its sound part is taken.
+        missing_images: whether an image that is not there is an error, or is left out and counted
+            in the log (VIA files).
 
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
+    if missing_images not in ("error", "skip"):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
     paths = _paths(files)
     roots = _roots(images, paths)
     bones = None if skeleton is None else skeletons.load(skeleton)
@@ -122,6 +135,8 @@ def load(
         keypoint_attribute=keypoint_attribute,
         instance_attribute=instance_attribute,
         visibility_attribute=visibility_attribute,
+        unlabelled=unlabelled,
+        keypoint_vertices=keypoint_vertices,
     )
     coco = [_is_coco(path) for path in paths]
     if any(coco) and not (all(coco) and len(paths) == 1):
@@ -133,7 +148,8 @@ def load(
     if coco[0]:
         found_classes, records = _from_coco(paths[0], roots[0], classes, bones)
     else:
-        found_classes, records = _from_via(paths, roots, rules, classes, bones)
+        sets = [_labelled(path, rules, bones, strict) for path in paths]
+        found_classes, records = _from_via(sets, roots, classes, bones, missing_images)
     _check_skeleton(bones, found_classes, paths)
     kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
@@ -176,46 +192,77 @@ def _paths(files: str | Sequence[str]) -> list[Path]:
     return paths
 
 
-def _roots(images: str | Sequence[str] | None, paths: Sequence[Path]) -> list[Path]:
+def _roots(
+    images: str | Sequence[str | Sequence[str]] | None, paths: Sequence[Path]
+) -> list[tuple[Path, ...]]:
+    """The folders of each file's images."""
+    roots: list[tuple[Path, ...]]
     if images is None:
-        roots = [path.parent for path in paths]
+        roots = [(path.parent,) for path in paths]
     elif isinstance(images, str):
-        roots = [Path(images)] * len(paths)
+        roots = [(Path(images),)] * len(paths)
+    elif len(paths) == 1:
+        roots = [tuple(Path(root) for entry in images for root in _listed(entry))]
     else:
-        roots = [Path(root) for root in images]
-    if len(roots) != len(paths):
+        roots = [tuple(map(Path, _listed(entry))) for entry in images]
+    if len(roots) != len(paths) or not all(roots):
         raise UserError(
             "as many image folders as annotation files are needed, or one for all",
             key="images",
             found=len(roots),
             expected=len(paths),
         )
-    for root in roots:
+    for root in (root for each in roots for root in each):
         if not root.is_dir():
             raise UserError("the image folder does not exist", key="images", file=root)
     return roots
 
 
+def _listed(entry: str | Sequence[str]) -> Sequence[str]:
+    return [entry] if isinstance(entry, str) else entry
+
+
 def _is_coco(path: Path) -> bool:
     """Whether the file's first key is one of COCO's; VIA's first key names an image or a setting.
 
-    Only the beginning is read: a COCO file can be half a gigabyte.
+    Only the beginning is read: a COCO file can be half a gigabyte. One that VIA exported is not
+    sound COCO, and is left to the reader that mends it.
     """
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         head = file.read(4096)
+    if re.search(r'"description"\s*:\s*"VIA project exported', head):
+        return False
     return bool(re.match(r'\s*\{\s*"(info|licenses|images|annotations|categories|type)"\s*:', head))
 
 
+@dataclass(frozen=True)
+class _Labelled:
+    """What was read from a VIA file."""
+
+    annotations: via.Annotations
+    labelled: via.LabelledSet
+
+
+def _labelled(
+    path: Path, rules: via.LabelRules, skeleton: Skeleton | None, strict: bool
+) -> _Labelled:
+    annotations = read(path)
+    labelled = via.label(annotations, rules, skeleton)
+    if strict:
+        via.refuse_errors(labelled.problems)
+    return _Labelled(annotations, labelled)
+
+
 def _from_via(
-    paths: Sequence[Path],
-    roots: Sequence[Path],
-    rules: via.LabelRules,
+    sets: Sequence[_Labelled],
+    roots: Sequence[Sequence[Path]],
     classes: Sequence[str] | None,
     skeleton: Skeleton | None,
+    missing_images: Literal["error", "skip"],
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    sets = [via.label(via.read(path), rules, skeleton) for path in paths]
-    _log_problems([problem for labelled in sets for problem in labelled.problems])
-    found = sorted({name for labelled in sets for name in labelled.classes})
+    paths = [Path(each.annotations.file) for each in sets]
+    _log_problems([problem for each in sets for problem in each.labelled.problems])
+    found = sorted({name for each in sets for name in each.labelled.classes})
     names = tuple(classes) if classes is not None else tuple(found)
     unknown = sorted(set(found) - set(names))
     if unknown:
@@ -229,12 +276,13 @@ def _from_via(
         )
     records: list[dict[str, Any]] = []
     missing: list[str] = []
-    for labelled, root in zip(sets, roots, strict=True):
-        folder = image_files.ImageFolder(root)
-        for image in labelled.images:
-            path = folder.find(image.record.filename, image.record.size)
+    for each, below in zip(sets, roots, strict=True):
+        folder = image_files.ImageFolder(*below, default_path=each.annotations.default_path)
+        for image in each.labelled.images:
+            wanted = image.record.filename, image.record.size
+            path = folder.find(*wanted)
             if path is None:
-                missing.append(f"{image.record.filename} in {root}")
+                missing.append(f"{wanted[0]} ({folder.why_not(*wanted)[0]})")
                 continue
             image_files.check_readable(path)
             width, height = image_files.header_size(path)
@@ -250,13 +298,24 @@ def _from_via(
                     ],
                 }
             )
-    _refuse_missing(missing, len(missing) + len(records), paths)
+    if missing_images == "error":
+        _refuse_missing(missing, len(missing) + len(records), paths)
+    elif missing:
+        log.warning("%d images left out: %s", len(missing), _shortened(missing))
     return names, records
 
 
 def _from_coco(
-    path: Path, root: Path, classes: Sequence[str] | None, skeleton: Skeleton | None
+    path: Path, roots: Sequence[Path], classes: Sequence[str] | None, skeleton: Skeleton | None
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    if len(roots) != 1:
+        raise UserError(
+            "a COCO file has its images below one folder",
+            file=path,
+            key="images",
+            found=list(map(str, roots)),
+        )
+    root = roots[0]
     # The name only serves to make Detectron2 map category ids to 0..C-1; the metadata it writes
     # under it is read back at once.
     scratch = f"_coco_{path.resolve()}_{path.stat().st_mtime_ns}"
@@ -335,9 +394,14 @@ def _refuse_missing(missing: Sequence[str], total: int, paths: Sequence[Path]) -
             f"{len(missing)} of {total} annotated images are not there",
             file=", ".join(map(str, paths)),
             key="images",
-            found="; ".join(missing[:SHOWN]) + ("; ..." if len(missing) > SHOWN else ""),
-            remedy="point data.train.images (data.val.images) at the folder that holds them",
+            found=_shortened(missing),
+            remedy="point data.train.images (data.val.images) at the folder that holds them, or "
+            "leave them out with data.train.missing_images=skip",
         )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return "; ".join(names[:SHOWN]) + ("; ..." if len(names) > SHOWN else "")
 
 
 def _refuse_nothing(total: int, min_keypoints: int, paths: Sequence[Path]) -> NoReturn:
@@ -353,6 +417,6 @@ def _refuse_nothing(total: int, min_keypoints: int, paths: Sequence[Path]) -> No
 
 def _log_problems(problems: Sequence[via.Problem]) -> None:
     for problem in problems[:SHOWN]:
-        log.warning("%s", problem)
+        log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
     if len(problems) > SHOWN:
         log.warning("%d more problems: see scripts/data.py check", len(problems) - SHOWN)

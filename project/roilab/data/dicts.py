@@ -49,7 +49,7 @@ def box_of(instance: Instance, width: int, height: int) -> list[float]:
 
     It bounds the polygons; without any, the labelled keypoints with a margin.
     """
-    if instance.polygons:
+    if instance.outlines:
         points = np.concatenate([np.asarray(ring, dtype=float) for ring in instance.polygons])
         low, high = points.min(axis=0), points.max(axis=0)
     else:
@@ -75,7 +75,7 @@ def annotation(
         "category_id": classes.index(instance.label),
         "iscrowd": 0,
     }
-    if instance.polygons:
+    if instance.outlines:
         result["segmentation"] = [
             [float(value) for point in ring for value in point] for ring in instance.polygons
         ]

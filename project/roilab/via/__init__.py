@@ -1,6 +1,8 @@
 """VIA files <-> frozen records, and records -> labelled instances. The standard library only."""
 
 from roilab.via.instances import Instance, LabelledImage, LabelledSet, LabelRules, label
+from roilab.via.layout import with_declarations
+from roilab.via.problems import refuse_errors
 from roilab.via.read import read
 from roilab.via.records import (
     Annotations,
@@ -9,6 +11,7 @@ from roilab.via.records import (
     ImageRecord,
     Problem,
     Region,
+    Severity,
     Value,
 )
 from roilab.via.shapes import (
@@ -23,9 +26,10 @@ from roilab.via.shapes import (
     bounds,
     outline,
 )
-from roilab.via.write import write_project
+from roilab.via.write import WRITERS, write_csv, write_json, write_project, write_whole
 
 __all__ = [
+    "WRITERS",
     "XY",
     "Annotations",
     "Attribute",
@@ -43,11 +47,17 @@ __all__ = [
     "Problem",
     "Rect",
     "Region",
+    "Severity",
     "Shape",
     "Value",
     "bounds",
     "label",
     "outline",
     "read",
+    "refuse_errors",
+    "with_declarations",
+    "write_csv",
+    "write_json",
     "write_project",
+    "write_whole",
 ]

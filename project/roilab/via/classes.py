@@ -1,45 +1,62 @@
 """The class of every outline: its attribute's value, else the default, then the map."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
-from roilab.via.records import Annotations, Attribute, Problem, Region
-from roilab.via.values import all_regions, described
+from roilab.via.records import Annotations, Attribute, Problem, Region, Severity
+from roilab.via.values import Kinds, described, outline_regions
 
-# (image key, region index) -> class name; None where the class is dropped by the map.
+# (image key, region index) -> class name; None where the class is dropped as asked.
 Classes = Mapping[tuple[str, int], str | None]
+Unlabelled = Literal["error", "skip"]
 
 
 def name_classes(
     annotations: Annotations,
+    kinds: Kinds,
     attribute: str | None,
     default: str | None,
     class_map: Mapping[str, str | None],
+    unlabelled: Unlabelled,
 ) -> tuple[Classes, list[Problem]]:
-    """Name the class of every region that is not a point.
+    """Name the class of every region that is an outline.
 
     Args:
+        kinds: the shapes that are keypoints instead.
         attribute: the attribute that holds the class; None where every region takes the default.
         default: the class of regions without one, before the map.
         class_map: new names; None or "" drops a class.
+        unlabelled: what becomes of a region without a class where there is no default.
 
     Returns:
-        The classes, without the regions that have none, an error for each of these, and a warning
-        where the map renames a class that neither occurs nor is an option of the attribute.
+        The classes, without the regions that cannot have one, an error for each of these, a note
+        with the number of those dropped as asked, and a warning about names that may be slips.
     """
     declared = annotations.region_attributes.get(attribute or "")
     classes: dict[tuple[str, int], str | None] = {}
-    problems = []
-    occurring = {default} if default is not None else set()
-    for image, region in all_regions(annotations, points=False):
+    problems: list[Problem] = []
+    occurring: Counter[str] = Counter()
+    skipped = 0
+    for image, region in outline_regions(annotations, kinds):
         names = _ticked(region, attribute, declared)
-        if len(names) > 1 or not (names or default):
+        if len(names) > 1 or not (names or default or unlabelled == "skip"):
             problems.append(_unclear(annotations.file, image.filename, region, attribute, names))
             continue
-        name = names[0] if names else str(default)
-        occurring.add(name)
-        classes[image.key, region.index] = (class_map.get(name, name)) or None
-    unused = _unused_names(annotations.file, class_map, occurring, declared)
-    return classes, problems + unused
+        name = names[0] if names else default
+        if name is None:
+            skipped += 1
+            classes[image.key, region.index] = None
+        else:
+            occurring[name] += 1
+            classes[image.key, region.index] = class_map.get(name, name) or None
+    about = _About(annotations.file, attribute)
+    if default is not None:
+        occurring[default] += 0
+    problems += about.dropped(skipped, occurring, class_map)
+    problems += about.unused_names(occurring, class_map, declared)
+    problems += about.collisions(occurring, class_map, declared)
+    return classes, problems
 
 
 def class_value(region: Region, attribute: str | None, declared: Attribute | None) -> str | None:
@@ -62,24 +79,81 @@ def _unclear(
         remedy = "tick one"
     else:
         message = "the region has no class"
-        remedy = "label it in VIA, or give default_class"
+        remedy = "label it in VIA, or give default_class, or unlabelled=skip"
     return Problem("error", message, remedy, file, image, region.index, attribute)
 
 
-def _unused_names(
-    file: str,
-    class_map: Mapping[str, str | None],
-    occurring: set[str],
-    declared: Attribute | None,
-) -> list[Problem]:
-    """A slip of the pen, or a class that only another split has: a warning, since only the user
-    can tell.
-    """
-    options = declared.options.items() if declared is not None else ()
-    known = occurring | {description or option for option, description in options}
-    unknown = sorted(set(class_map) - known)
-    if not unknown:
-        return []
-    message = f"class_map renames {', '.join(map(repr, unknown))}, which does not occur"
-    remedy = f"the file has {', '.join(sorted(known)) or 'no class at all'}"
-    return [Problem("warning", message, remedy, file)]
+class _About:
+    """Problems that concern the class names of a file as a whole."""
+
+    def __init__(self, file: str, attribute: str | None) -> None:
+        self.file, self.attribute = file, attribute
+
+    def _problem(self, severity: Severity, message: str, remedy: str) -> Problem:
+        return Problem(severity, message, remedy, self.file, attribute=self.attribute)
+
+    def dropped(
+        self, skipped: int, occurring: Mapping[str, int], class_map: Mapping[str, str | None]
+    ) -> Iterable[Problem]:
+        """What is left out because the user said so."""
+        if skipped:
+            message = f"{skipped} regions without a class are skipped"
+            yield self._problem("note", message, "label them in VIA if they shall count")
+        for name in sorted(occurring):
+            if name in class_map and not class_map[name]:
+                message = f"{occurring[name]} regions of class '{name}' are dropped by class_map"
+                yield self._problem("note", message, "take it out of class_map to keep them")
+
+    def unused_names(
+        self,
+        occurring: Mapping[str, int],
+        class_map: Mapping[str, str | None],
+        declared: Attribute | None,
+    ) -> Iterable[Problem]:
+        """A slip of the pen, or a class that only another split has: only the user can tell."""
+        options = declared.options if declared is not None else {}
+        known = {*occurring, *(described(option, declared) for option in options)}
+        unknown = sorted(set(class_map) - known)
+        if unknown:
+            message = f"class_map renames {_listed(unknown)}, which does not occur"
+            remedy = f"the file has {', '.join(sorted(known)) or 'no class at all'}"
+            yield self._problem("warning", message, remedy)
+
+    def collisions(
+        self,
+        occurring: Mapping[str, int],
+        class_map: Mapping[str, str | None],
+        declared: Attribute | None,
+    ) -> Iterable[Problem]:
+        """Names that become one, or that look like one."""
+        for old, new in sorted(class_map.items()):
+            both_occur = old in occurring and new in occurring.keys() - class_map
+            if new and both_occur and _folded(old) != _folded(new):
+                message = f"class_map makes '{old}' one class with '{new}', which occurs as well"
+                remedy = f"map '{new}' to '{new}' if that is meant, else choose another name"
+                yield self._problem("warning", message, remedy)
+        names: dict[str, list[str]] = {}
+        for option in declared.options if declared is not None else ():
+            names.setdefault(described(option, declared), []).append(option)
+        for name, ids in sorted(names.items()):
+            if len(ids) > 1 and name in occurring:
+                message = f"the options {_listed(ids)} are one class: all are described as '{name}'"
+                remedy = "describe them differently in VIA, or remove all but one"
+                yield self._problem("warning", message, remedy)
+        alike: dict[str, set[str]] = {}
+        for name in occurring:
+            kept = class_map.get(name, name)
+            if kept:
+                alike.setdefault(_folded(kept), set()).add(kept)
+        for found in alike.values():
+            if len(found) > 1:
+                message = f"the classes {_listed(sorted(found))} differ only by case or white space"
+                yield self._problem("warning", message, "make them one with class_map")
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

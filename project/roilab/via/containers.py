@@ -6,28 +6,10 @@ A container of another kind is one more `Format` in `FORMATS`; nothing else has 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from roilab.via import coco, csv_files, via3
+from roilab.via.document import Document
 from roilab.via.entries import read_attributes, read_images
 from roilab.via.records import Annotations, Container, ImageRecord, Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A file that was read but not yet understood.
-
-    Attributes:
-        file: its path, for messages.
-        text: all of it.
-        data: the JSON value that the text holds; None where it is not JSON.
-    """
-
-    file: str
-    text: str
-    data: object
-
-    @property
-    def top(self) -> Mapping[str, object]:
-        """The JSON object at the top level; an empty one where there is none."""
-        return self.data if isinstance(self.data, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +109,15 @@ def _default_path(settings: object) -> str:
     return path if isinstance(path, str) else ""
 
 
+# The order decides where two would accept a file: what says most about itself comes first.
 FORMATS: Sequence[Format] = (
     Format(Container.VIA2_PROJECT, _is_project, _parse_project),
+    Format(Container.VIA3_PROJECT, via3.is_project, via3.parse_project),
+    Format(Container.VIA_COCO, coco.is_via_coco, coco.parse_via_coco),
+    Format(Container.COCO, coco.is_coco, coco.parse_coco),
     Format(Container.VIA1_JSON, _is_via1, _parse_via1),
     Format(Container.VIA2_JSON, _is_annotations, _parse_via2),
+    Format(Container.VIA3_CSV, via3.is_csv, via3.parse_csv),
+    Format(Container.VIA1_CSV, csv_files.is_csv1, csv_files.parse_csv1),
+    Format(Container.VIA2_CSV, csv_files.is_csv2, csv_files.parse_csv2),
 )

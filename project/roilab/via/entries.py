@@ -1,7 +1,9 @@
 """Image entries, regions and attributes as every VIA JSON writes them -> records."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from sys import intern
 
 from roilab.via.geometry import Refused, read_shape
 from roilab.via.records import Attribute, ImageRecord, Problem, Region, Value
@@ -14,11 +16,12 @@ class _Place:
     problems: list[Problem]
     file: str
     image: str | None = None
-    region: int | None = None
 
-    def error(self, message: str, remedy: str, attribute: str | None = None) -> None:
+    def error(
+        self, message: str, remedy: str, region: int | None = None, attribute: str | None = None
+    ) -> None:
         self.problems.append(
-            Problem("error", message, remedy, self.file, self.image, self.region, attribute)
+            Problem("error", message, remedy, self.file, self.image, region, attribute)
         )
 
 
@@ -27,16 +30,27 @@ def read_images(file: str, entries: object, problems: list[Problem]) -> tuple[Im
 
     Args:
         file: the path for messages.
-        entries: JSON data, `{key: {"filename", "size", "regions", "file_attributes"}}`.
+        entries: JSON data, `{key: {"filename", "size", "regions", "file_attributes"}}`. It is used
+            up: each entry is removed when it was read, so that a large file is not held twice.
         problems: what is left out is reported here.
     """
     images = []
-    if isinstance(entries, Mapping):
-        for key, entry in entries.items():
-            image = _read_image(str(key), entry, _Place(problems, file, str(key)))
+    if isinstance(entries, dict):
+        for key in list(entries):
+            image = _read_image(str(key), entries.pop(key), _Place(problems, file, str(key)))
             if image is not None:
                 images.append(image)
+    _warn_of_double(file, images, problems)
     return tuple(images)
+
+
+def _warn_of_double(file: str, images: Sequence[ImageRecord], problems: list[Problem]) -> None:
+    for (filename, size), count in Counter((each.filename, each.size) for each in images).items():
+        if count > 1:
+            known = "" if size is None else f" and {size} bytes"
+            message = f"{count} entries have this file name{known}; they are read as {count} images"
+            remedy = "make them one: what only one of them holds is background in the others"
+            problems.append(Problem("warning", message, remedy, file, filename))
 
 
 def read_attributes(
@@ -73,8 +87,8 @@ def _read_image(key: str, entry: object, place: _Place) -> ImageRecord | None:
         key=key,
         filename=filename.strip(),
         size=_size(entry.get("size")),
-        regions=tuple(_read_regions(entry.get("regions"), place)),
-        attributes=_read_values(entry.get("file_attributes"), place),
+        regions=_read_regions(entry.get("regions"), place),
+        attributes=_read_values(entry.get("file_attributes"), place, None),
     )
 
 
@@ -87,18 +101,20 @@ def _size(value: object) -> int | None:
     return size if size >= 0 else None
 
 
-def _read_regions(regions: object, place: _Place) -> Iterator[Region]:
+def _read_regions(regions: object, place: _Place) -> tuple[Region, ...]:
+    found = []
     for index, data in _numbered(regions, place):
-        here = _Place(place.problems, place.file, place.image, index)
         if not isinstance(data, Mapping):
-            here.error("the region is not an object", "draw it again in VIA")
+            place.error("the region is not an object", "draw it again in VIA", index)
             continue
         try:
             shape = read_shape(data.get("shape_attributes"))
         except Refused as reason:
-            here.error(str(reason), "draw the region again in VIA, or delete it")
+            place.error(str(reason), "draw the region again in VIA, or delete it", index)
             continue
-        yield Region(index, shape, _read_values(data.get("region_attributes"), here))
+        values = _read_values(data.get("region_attributes"), place, index)
+        found.append(Region(index, shape, values))
+    return tuple(found)
 
 
 def _numbered(regions: object, place: _Place) -> list[tuple[int, object]]:
@@ -113,16 +129,20 @@ def _numbered(regions: object, place: _Place) -> list[tuple[int, object]]:
     return []
 
 
-def _read_values(data: object, place: _Place) -> dict[str, Value]:
+def _read_values(data: object, place: _Place, region: int | None) -> dict[str, Value]:
     """Attribute values. The empty name is skipped, as VIA does."""
     values: dict[str, Value] = {}
     for name, raw in data.items() if isinstance(data, Mapping) else ():
         if not name:
             continue
-        if isinstance(raw, Mapping):
+        if isinstance(raw, str):
+            # A class name occurs in thousands of regions: one copy of it is kept.
+            values[name] = intern(raw.strip())
+        elif isinstance(raw, Mapping):
             values[name] = tuple(_text(key) for key, ticked in raw.items() if _is_true(ticked))
         elif isinstance(raw, list):
-            place.error("the value is a list", "give one value, or use a checkbox", str(name))
+            remedy = "give one value, or use a checkbox"
+            place.error("the value is a list", remedy, region, name)
         else:
             values[name] = _text(raw)
     return values

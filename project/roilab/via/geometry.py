@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from roilab.via.shapes import (
-    XY,
     Circle,
     Ellipse,
     Point,
@@ -19,6 +18,9 @@ from roilab.via.shapes import (
 
 Data = Mapping[str, object]
 S = TypeVar("S", Rect, Circle, Ellipse)
+
+_NUMBERS = frozenset({int, float})
+_LIMIT = 10_000_000  # no image is as wide; from about 10^16 on, half a pixel would be lost
 
 
 class Refused(Exception):
@@ -63,19 +65,21 @@ def _ellipse(data: Data) -> Ellipse:
 
 
 def _polygon(data: Data) -> Polygon:
-    ring = open_ring(_vertices(data))
-    if len(set(ring)) < 3:
-        raise Refused(f"a polygon of {len(set(ring))} distinct vertices, expected at least 3")
-    if not encloses_area(ring):
+    xs, ys = open_ring(*_vertices(data))
+    if not encloses_area(xs, ys):
+        distinct = len(set(zip(xs, ys, strict=True)))
+        if distinct < 3:
+            raise Refused(f"a polygon of {distinct} distinct vertices, expected at least 3")
         raise Refused("all vertices of the polygon lie on one line")
-    return Polygon(ring)
+    return Polygon(tuple(xs), tuple(ys))
 
 
 def _polyline(data: Data) -> Polyline:
-    points = _vertices(data)
-    if len(set(points)) < 2:
-        raise Refused(f"a polyline of {len(set(points))} distinct vertices, expected at least 2")
-    return Polyline(points)
+    xs, ys = _vertices(data)
+    distinct = len(set(zip(xs, ys, strict=True)))
+    if distinct < 2:
+        raise Refused(f"a polyline of {distinct} distinct vertices, expected at least 2")
+    return Polyline(xs, ys)
 
 
 def _point(data: Data) -> Point:
@@ -100,31 +104,47 @@ def _extended(shape: S, name: str, *extents: float) -> S:
 
 
 def _number(data: Data, key: str) -> float:
-    if data.get(key) is None:
+    value = data.get(key)
+    if value is None:
         raise Refused(f"the {shape_name(data)} has no '{key}'")
-    return _finite(data[key], key)
+    if not _is_sound(value):
+        raise _bad_number(value, key)
+    return value
 
 
-def _vertices(data: Data) -> tuple[XY, ...]:
-    columns = []
-    for key in ("all_points_x", "all_points_y"):
-        values = data.get(key)
-        if not isinstance(values, list):
-            raise Refused(f"the {shape_name(data)} has no list '{key}'")
-        columns.append([_finite(value, key) for value in values])
-    xs, ys = columns
+def _vertices(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    xs, ys = (_coordinates(data, key) for key in ("all_points_x", "all_points_y"))
     if len(xs) != len(ys):
         raise Refused(f"{len(xs)} values in all_points_x and {len(ys)} in all_points_y")
-    return tuple(zip(xs, ys, strict=True))
+    return xs, ys
 
 
-def _finite(value: object, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(f"'{key}' holds {value!r}, expected a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise Refused(f"'{key}' holds a number that is not finite")
-    return number
+def _coordinates(data: Data, key: str) -> tuple[float, ...]:
+    values = data.get(key)
+    if not isinstance(values, list):
+        raise Refused(f"the {shape_name(data)} has no list '{key}'")
+    # A file has millions of them: the usual case is settled without a loop in Python. min and max
+    # may step over a NaN; a sum does not.
+    if values and not (
+        _NUMBERS.issuperset(map(type, values))
+        and min(values) >= -_LIMIT
+        and max(values) <= _LIMIT
+        and math.isfinite(sum(values))
+    ):
+        raise next(_bad_number(value, key) for value in values if not _is_sound(value))
+    return tuple(values)
+
+
+def _is_sound(value: object) -> TypeGuard[float]:
+    # A truth value is an int to isinstance; NaN is no greater and no less than anything.
+    return type(value) in _NUMBERS and -_LIMIT <= value <= _LIMIT  # type: ignore[operator]
+
+
+def _bad_number(value: object, key: str) -> Refused:
+    if type(value) not in _NUMBERS:
+        kinds: Mapping[type, str] = {list: "a list", dict: "an object", str: "text"}
+        kind = kinds.get(type(value), repr(value))
+        return Refused(f"'{key}' holds {kind}, expected a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        return Refused(f"'{key}' holds a number that is not finite")
+    return Refused(f"'{key}' holds a number beyond {_LIMIT} pixels, wider than any image")

@@ -1,16 +1,19 @@
 """Regions of one image -> objects: the outlines that belong together, and their points."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.skeleton import Skeleton
 from roilab.via.classes import Classes, class_value
-from roilab.via.keypoints import Mark, Unclear, read_mark
+from roilab.via.keypoints import Mark, Unclear, read_marks
 from roilab.via.records import Attribute, ImageRecord, Problem, Region
 from roilab.via.roles import Roles
-from roilab.via.shapes import XY, Point, area, contains, outline
-from roilab.via.values import is_point, single
+from roilab.via.shapes import Area, Point, area, contains, encloses, outline
+from roilab.via.values import single
+
+# A region that holds keypoints, and these.
+Marked = tuple[Region, tuple[Mark, ...]]
 
 
 @dataclass(slots=True)
@@ -19,7 +22,7 @@ class Draft:
 
     label: str
     tie: str
-    rings: list[tuple[XY, ...]] = field(default_factory=list)
+    outlines: list[Area] = field(default_factory=list)
     regions: list[int] = field(default_factory=list)
     marks: dict[int, Mark] = field(default_factory=dict)
 
@@ -41,27 +44,32 @@ class Scene:
         place = (self.file, self.image.filename, region.index, attribute)
         self.problems.append(Problem("error", message, remedy, *place))
 
+    def note(self, region: Region, message: str, remedy: str, attribute: str | None) -> None:
+        """Report a region that is left out as asked."""
+        place = (self.file, self.image.filename, region.index, attribute)
+        self.problems.append(Problem("note", message, remedy, *place))
+
 
 def group(scene: Scene, skeleton: Skeleton | None) -> list[Draft]:
     """The objects of an image, in the order of their first region."""
     drafts, left_out = _outlined(scene)
     if skeleton is not None:
-        marks = _marks(scene, skeleton)
+        marked = _marked(scene, skeleton)
         if scene.roles.instance is not None:
-            drafts += _attach_by_tie(scene, skeleton, drafts, left_out, marks)
+            drafts += _attach_by_tie(scene, skeleton, drafts, left_out, marked)
         else:
-            drafts += _attach_by_place(scene, skeleton, drafts, marks)
+            drafts += _attach_by_place(scene, skeleton, drafts, marked)
     return sorted(drafts, key=lambda draft: min(draft.regions))
 
 
 def _outlined(scene: Scene) -> tuple[list[Draft], dict[str, bool]]:
-    """Objects made of outlines; and the ties of those left out: True where the map dropped them."""
+    """Objects made of outlines; and the ties of those left out: True where that was asked for."""
     drafts: list[Draft] = []
     tied: dict[str, Draft] = {}
     left_out: dict[str, bool] = {}
     for region in scene.image.regions:
         shape = region.shape
-        if isinstance(shape, Point):
+        if isinstance(shape, Point) or isinstance(shape, scene.roles.kinds):  # noqa: SIM101 - for mypy
             continue
         tie = single(region, scene.roles.instance)
         key = (scene.image.key, region.index)
@@ -69,8 +77,7 @@ def _outlined(scene: Scene) -> tuple[list[Draft], dict[str, bool]]:
         if label is None:
             left_out[tie] = key in scene.classes
             continue
-        ring = outline(shape)
-        if not ring:
+        if not encloses(shape):
             scene.error(region, "the polyline encloses no area", "draw a polygon", None)
             left_out[tie] = False
             continue
@@ -84,22 +91,24 @@ def _outlined(scene: Scene) -> tuple[list[Draft], dict[str, bool]]:
             remedy = "give both one class, or the objects different values"
             scene.error(region, f"{message} {draft.label}", remedy, scene.roles.instance)
             continue
-        draft.rings.append(ring)
+        draft.outlines.append(shape)
         draft.regions.append(region.index)
     return drafts, left_out
 
 
-def _marks(scene: Scene, skeleton: Skeleton) -> list[tuple[Region, Mark]]:
-    marks = []
+def _marked(scene: Scene, skeleton: Skeleton) -> list[Marked]:
+    marked = []
     roles = scene.roles
-    for region in filter(is_point, scene.image.regions):
+    for region in scene.image.regions:
+        if not isinstance(region.shape, roles.kinds):
+            continue
         try:
-            mark = read_mark(region, skeleton, roles.keypoint, roles.visibility, scene.declared)
+            marks = read_marks(region, skeleton, roles.keypoint, roles.visibility, scene.declared)
         except Unclear as reason:
             scene.error(region, reason.message, reason.remedy, reason.attribute)
         else:
-            marks.append((region, mark))
-    return marks
+            marked.append((region, marks))
+    return marked
 
 
 def _attach_by_tie(
@@ -107,26 +116,29 @@ def _attach_by_tie(
     skeleton: Skeleton,
     drafts: list[Draft],
     left_out: Mapping[str, bool],
-    marks: Iterable[tuple[Region, Mark]],
+    marked: Iterable[Marked],
 ) -> list[Draft]:
     """Give each point to the object of the same tie; returns objects that have points only."""
     attribute = scene.roles.instance
     by_tie = {draft.tie: draft for draft in drafts if draft.tie}
-    without_outline: dict[str, list[tuple[Region, Mark]]] = {}
-    for region, mark in marks:
+    without_outline: dict[str, list[Marked]] = {}
+    for region, marks in marked:
         tie = single(region, attribute)
         draft = by_tie.get(tie)
         if not tie:
             scene.error(region, "the point belongs to no object", f"set '{attribute}'", attribute)
         elif draft is not None and draft.label in skeleton.classes:
-            _attach(scene, skeleton, draft, region, mark)
+            _attach(scene, skeleton, draft, region, marks)
         elif draft is not None:
             message = f"the point belongs to object '{tie}', a {draft.label}, without keypoints"
             remedy = f"only {', '.join(skeleton.classes)} has skeleton '{skeleton.name}'"
             scene.error(region, message, remedy, attribute)
         elif tie not in left_out:
-            without_outline.setdefault(tie, []).append((region, mark))
-        elif not left_out[tie]:
+            without_outline.setdefault(tie, []).append((region, marks))
+        elif left_out[tie]:
+            message = f"the point belongs to object '{tie}', which is dropped as asked"
+            scene.note(region, message, "keep the object's class to keep it", attribute)
+        else:
             message = f"the point belongs to object '{tie}', which is left out"
             scene.error(region, message, "mend the object's outline first", attribute)
     made = (_of_points(scene, skeleton, tie, group) for tie, group in without_outline.items())
@@ -134,68 +146,86 @@ def _attach_by_tie(
 
 
 def _attach_by_place(
-    scene: Scene, skeleton: Skeleton, drafts: list[Draft], marks: list[tuple[Region, Mark]]
+    scene: Scene, skeleton: Skeleton, drafts: list[Draft], marked: list[Marked]
 ) -> list[Draft]:
-    """Give each point to the smallest outline around it; without outlines, all to one object."""
+    """Give each point, and each path as a whole, to the smallest outline around it.
+
+    Without outlines every path is an object, and the points together are one.
+    """
     outlined = [draft for draft in drafts if draft.label in skeleton.classes]
     if outlined:
-        for region, mark in marks:
+        rings = [
+            (area(ring), number, ring)
+            for number, draft in enumerate(outlined)
+            for ring in map(outline, draft.outlines)
+        ]
+        for region, marks in marked:
             around = [
-                (area(ring), number)
-                for number, draft in enumerate(outlined)
-                for ring in draft.rings
-                if contains(ring, (mark.x, mark.y))
+                (size, number)
+                for size, number, ring in rings
+                if all(contains(ring, (mark.x, mark.y)) for mark in marks)
             ]
             if around:
-                _attach(scene, skeleton, outlined[min(around)[1]], region, mark)
+                _attach(scene, skeleton, outlined[min(around)[1]], region, marks)
             else:
-                message = f"the point lies in no {' or '.join(skeleton.classes)}"
+                message = f"the {_kind(region)} lies in no {' or '.join(skeleton.classes)}"
                 remedy = "draw the object's outline around it, or give instance_attribute"
                 scene.error(region, message, remedy, None)
         return []
-    counts = Counter(mark.keypoint for _, mark in marks)
-    if not counts or counts.most_common(1)[0][1] == 1:
-        draft = _of_points(scene, skeleton, "", marks) if marks else None
-        return [draft] if draft is not None else []
-    for region, _ in marks:
-        message = "the point belongs to one of several objects, none of them outlined"
-        remedy = "outline the objects, or give instance_attribute"
-        scene.error(region, message, remedy, None)
-    return []
+    points = [each for each in marked if isinstance(each[0].shape, Point)]
+    objects = [[each] for each in marked if not isinstance(each[0].shape, Point)]
+    counts = Counter(mark.keypoint for _, marks in points for mark in marks)
+    if points and (objects or max(counts.values()) > 1):
+        for region, _ in points:
+            message = "the point belongs to one of several objects, none of them outlined"
+            remedy = "outline the objects, or give instance_attribute"
+            scene.error(region, message, remedy, None)
+    elif points:
+        objects = [points]
+    made = (_of_points(scene, skeleton, "", each) for each in objects)
+    return [draft for draft in made if draft is not None]
 
 
-def _attach(scene: Scene, skeleton: Skeleton, draft: Draft, region: Region, mark: Mark) -> None:
-    if mark.keypoint in draft.marks:
-        message = f"a second {skeleton.keypoints[mark.keypoint]} of one {draft.label}"
-        remedy = "delete one of the two, or name it as what it is"
-        scene.error(region, message, remedy, scene.roles.keypoint)
-        return
-    draft.marks[mark.keypoint] = mark
+def _kind(region: Region) -> str:
+    # VIA's names are those of our classes in lower case.
+    return type(region.shape).__name__.lower()
+
+
+def _attach(
+    scene: Scene, skeleton: Skeleton, draft: Draft, region: Region, marks: Iterable[Mark]
+) -> None:
+    """Give the marks of a region to an object, all or, where it has one of them already, none."""
+    for mark in marks:
+        if mark.keypoint in draft.marks:
+            message = f"a second {skeleton.keypoints[mark.keypoint]} of one {draft.label}"
+            remedy = "delete one of the two, or name it as what it is"
+            scene.error(region, message, remedy, scene.roles.keypoint)
+            return
+    draft.marks |= {mark.keypoint: mark for mark in marks}
     draft.regions.append(region.index)
 
 
 def _of_points(
-    scene: Scene, skeleton: Skeleton, tie: str, marks: Iterable[tuple[Region, Mark]]
+    scene: Scene, skeleton: Skeleton, tie: str, marked: Sequence[Marked]
 ) -> Draft | None:
     """An object without an outline; its class is the points' own, else the only one possible."""
-    marks = list(marks)
     declared = scene.declared.get(scene.roles.label or "")
-    own = {class_value(region, scene.roles.label, declared) for region, _ in marks} - {None}
+    own = {class_value(region, scene.roles.label, declared) for region, _ in marked} - {None}
     possible = own or {scene.default_class} & set(skeleton.classes) or set(skeleton.classes)
     labels = sorted(possible & set(skeleton.classes), key=str)
     if len(labels) != 1:
         remedy = f"outline the object; {', '.join(skeleton.classes)} have these keypoints"
-        for region, _ in marks:
+        for region, _ in marked:
             scene.error(region, "the class of the point's object is unknown", remedy, None)
         return None
-    if not any(mark.visibility for _, mark in marks):
-        for region, _ in marks:
+    if not any(mark.visibility for _, marks in marked for mark in marks):
+        for region, _ in marked:
             message = "none of the object's points is labelled, and it has no outline"
             scene.error(region, message, "outline the object, or delete its points", None)
         return None
     draft = Draft(str(labels[0]), tie)
-    for region, mark in marks:
-        _attach(scene, skeleton, draft, region, mark)
+    for region, marks in marked:
+        _attach(scene, skeleton, draft, region, marks)
     scene.problems.append(
         Problem(
             severity="warning",

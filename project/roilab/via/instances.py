@@ -1,15 +1,17 @@
 """Regions -> labelled instances: which object a region is, of which class, with which keypoints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
+from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via.classes import name_classes
+from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.grouping import Draft, Scene, group
 from roilab.via.records import Annotations, ImageRecord, Problem
-from roilab.via.roles import Roles, find_roles
-from roilab.via.shapes import XY
-from roilab.via.values import all_regions, attributes_in_use, with_samples
+from roilab.via.roles import Roles, find_roles, tagged
+from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
+from roilab.via.values import Kinds, attributes_in_use, keypoint_regions, with_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class LabelRules:
         keypoint_attribute: the attribute of `point` regions that names the keypoint.
         instance_attribute: the attribute that ties points (and further polygons) to their object.
         visibility_attribute: marks a point as occluded; without it every point is visible.
+        unlabelled: what becomes of a region that carries no class where there is no default_class.
+        keypoint_vertices: the regions of this shape are no outlines: each holds all keypoints of an
+            object, a vertex for each, in the skeleton's order.
     """
 
     class_attribute: str | None = None
@@ -31,6 +36,25 @@ class LabelRules:
     keypoint_attribute: str | None = None
     instance_attribute: str | None = None
     visibility_attribute: str | None = None
+    unlabelled: Unlabelled = "error"
+    keypoint_vertices: Literal["polygon", "polyline"] | None = None
+
+    def __post_init__(self) -> None:
+        for key, possible in (
+            ("unlabelled", ("error", "skip")),
+            ("keypoint_vertices", ("polygon", "polyline", None)),
+        ):
+            if getattr(self, key) not in possible:
+                expected = " or ".join(map(str, possible))
+                raise UserError(
+                    "no such choice", key=key, found=getattr(self, key), expected=expected
+                )
+
+    @property
+    def kinds(self) -> Kinds:
+        """The shapes that hold keypoints."""
+        paths = {"polygon": (Polygon,), "polyline": (Polyline,), None: ()}
+        return (Point, *paths[self.keypoint_vertices])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +63,7 @@ class Instance:
 
     Attributes:
         label: class name.
-        polygons: rings in continuous image coordinates (VIA's outline, unshifted); empty where only
+        outlines: shapes in continuous image coordinates (VIA's, unshifted); empty where only
             keypoints are known.
         keypoints: K triples (x, y, v) in the skeleton's order; x, y are pixel indices as clicked in
             VIA, v is COCO's visibility (0 unlabelled, 1 occluded, 2 visible); None where the class
@@ -48,9 +72,14 @@ class Instance:
     """
 
     label: str
-    polygons: tuple[tuple[XY, ...], ...]
+    outlines: tuple[Area, ...]
     keypoints: tuple[tuple[float, float, int], ...] | None
     regions: tuple[int, ...]
+
+    @property
+    def polygons(self) -> tuple[tuple[XY, ...], ...]:
+        """The outlines as rings of vertices, within half a pixel of curves; made at each call."""
+        return tuple(map(outline, self.outlines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +94,7 @@ class LabelledImage:
 class LabelledSet:
     """The labelled images of one file, its `classes` in order of name, and every problem."""
 
+    file: str
     images: tuple[LabelledImage, ...]
     classes: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -82,8 +112,9 @@ def label(
     instance attribute are one. With a skeleton, point regions become keypoints of the instance
     with the same value of the instance attribute or, where no attribute ties them, of the smallest
     outline of a skeleton class around them; in an image without such an outline they form one.
-    What cannot be used is left out and reported in the result's `problems`, after those of
-    `annotations`.
+    With `keypoint_vertices` a path holds a whole object's keypoints, and belongs to an outline as a
+    point does; without an outline it is an object. What cannot be used is left out and reported in
+    the result's `problems`, after those of `annotations`.
 
     Args:
         rules: how attributes become classes and keypoints.
@@ -97,9 +128,17 @@ def label(
         rules.keypoint_attribute,
         rules.instance_attribute,
         rules.visibility_attribute,
+        rules.kinds,
     )
     roles = find_roles(annotations, named, rules.default_class, skeleton)
-    classes, problems = name_classes(annotations, roles.label, rules.default_class, rules.class_map)
+    classes, problems = name_classes(
+        annotations,
+        roles.kinds,
+        roles.label,
+        rules.default_class,
+        rules.class_map,
+        rules.unlabelled,
+    )
     problems = [*annotations.problems, *problems, *_unused_points(annotations, roles, skeleton)]
     images = []
     for record in annotations.images:
@@ -115,18 +154,9 @@ def label(
         drafts = group(scene, skeleton)
         images.append(LabelledImage(record, tuple(_instance(each, skeleton) for each in drafts)))
     found = tuple(sorted({each.label for image in images for each in image.instances}))
-    if skeleton is not None and found and not set(found) & set(skeleton.classes):
-        # A mistake if it is the only file, normal for a small one of several: the caller knows.
-        problems.append(
-            Problem(
-                "warning",
-                f"no class of the file ({', '.join(found)}) has skeleton '{skeleton.name}'",
-                f"map a class to {' or '.join(skeleton.classes)} with class_map, or name the class "
-                "in the skeleton's file",
-                annotations.file,
-            )
-        )
-    return LabelledSet(tuple(images), found, tuple(problems))
+    if skeleton is not None and found:
+        problems += _unused_skeleton(annotations, roles, skeleton, found)
+    return LabelledSet(annotations.file, tuple(images), found, tuple(problems))
 
 
 def _instance(draft: Draft, skeleton: Skeleton | None) -> Instance:
@@ -138,21 +168,44 @@ def _instance(draft: Draft, skeleton: Skeleton | None) -> Instance:
             if mark.visibility > 0:
                 triples[mark.keypoint] = (mark.x, mark.y, mark.visibility)
         keypoints = tuple(triples)
-    return Instance(draft.label, tuple(draft.rings), keypoints, tuple(sorted(draft.regions)))
+    return Instance(draft.label, tuple(draft.outlines), keypoints, tuple(sorted(draft.regions)))
+
+
+def _unused_skeleton(
+    annotations: Annotations, roles: Roles, skeleton: Skeleton, found: Sequence[str]
+) -> list[Problem]:
+    """A warning where a skeleton has no use: a mistake if it is the only file, normal for a small
+    one of several. The caller knows.
+    """
+    if not set(found) & set(skeleton.classes):
+        message = f"no class of the file ({', '.join(found)}) has skeleton '{skeleton.name}'"
+        classes = " or ".join(skeleton.classes)
+        remedy = (
+            f"map a class to {classes} with class_map, or name the class in the skeleton's file"
+        )
+    elif not any(keypoint_regions(annotations, roles.kinds)):
+        message = f"the file has no keypoint of skeleton '{skeleton.name}'"
+        remedy = (
+            "mark them as points, or, where a path has them as vertices, give keypoint_vertices"
+        )
+    else:
+        return []
+    return [Problem("warning", message, remedy, annotations.file)]
 
 
 def _unused_points(
     annotations: Annotations, roles: Roles, skeleton: Skeleton | None
 ) -> list[Problem]:
-    """Warnings about points that nobody reads, and about attributes of points that play no part."""
-    count = sum(1 for _ in all_regions(annotations, points=True))
+    """Warnings about keypoints that nobody reads, and attributes of theirs that play no part."""
+    count = sum(1 for _ in keypoint_regions(annotations, roles.kinds))
     if not count:
         return []
     if skeleton is None:
-        message = f"{count} point regions are ignored"
+        message = f"{count} regions that hold keypoints are ignored"
         return [Problem("warning", message, "give a skeleton to read them", annotations.file)]
     used = {roles.label, roles.keypoint, roles.instance, roles.visibility}
-    found = attributes_in_use(all_regions(annotations, points=True))
+    used |= set(tagged(annotations.region_attributes).values())
+    found = attributes_in_use(keypoint_regions(annotations, roles.kinds))
     return [
         Problem(
             severity="warning",

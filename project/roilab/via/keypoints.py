@@ -1,11 +1,11 @@
-"""One point region -> which keypoint it is, and how visible."""
+"""One region -> which keypoints it is, and how visible."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roilab.skeleton import Skeleton
 from roilab.via.records import Attribute, Region
-from roilab.via.shapes import Point
+from roilab.via.shapes import Point, Polygon, Polyline
 from roilab.via.values import described, single
 
 # COCO's values: 2 labelled and visible, 1 labelled and occluded, 0 not labelled.
@@ -56,32 +56,42 @@ def visibility_of_word(value: str, declared: Attribute | None) -> int | None:
     return _WORDS.get(described(value, declared).lower())
 
 
-def read_mark(
+def read_marks(
     region: Region,
     skeleton: Skeleton,
     keypoint: str | None,
     visibility: str | None,
     declared: Mapping[str, Attribute],
-) -> Mark:
-    """Read a point region.
+) -> tuple[Mark, ...]:
+    """Read a point, or a path that has a vertex for each keypoint of the skeleton, in its order.
 
     Args:
-        keypoint, visibility: names of the attributes that say which keypoint it is and how visible.
+        keypoint, visibility: names of the attributes that say which keypoint a point is, and how
+            visible a point, or all of a path, is.
         declared: the declarations of the region attributes.
 
     Raises:
         Unclear: it names no keypoint of the skeleton, or its visibility has no known meaning.
     """
+    shape = region.shape
+    if isinstance(shape, Polygon | Polyline):
+        if len(shape.xs) != len(skeleton.keypoints):
+            raise Unclear(
+                f"{len(shape.xs)} vertices for the {len(skeleton.keypoints)} keypoints",
+                None,
+                f"draw a vertex for each of {', '.join(skeleton.keypoints)}, in this order",
+            )
+        seen = _visibility(region, visibility, declared)
+        return tuple(Mark(k, x, y, seen) for k, (x, y) in enumerate(shape.points))
+    if not isinstance(shape, Point):
+        raise TypeError(f"region {region.index} holds no keypoints")
     value = single(region, keypoint)
     index = keypoint_index(value, declared.get(keypoint or ""), skeleton)
     if index is None:
         message = f"'{value}' is no keypoint" if value else "the point names no keypoint"
         remedy = f"use a name of skeleton '{skeleton.name}': {', '.join(skeleton.keypoints)}"
         raise Unclear(message, keypoint, remedy)
-    shape = region.shape
-    if not isinstance(shape, Point):
-        raise TypeError(f"region {region.index} is no point")
-    return Mark(index, shape.cx, shape.cy, _visibility(region, visibility, declared))
+    return (Mark(index, shape.cx, shape.cy, _visibility(region, visibility, declared)),)
 
 
 def _visibility(region: Region, name: str | None, declared: Mapping[str, Attribute]) -> int:

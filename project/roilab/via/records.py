@@ -10,20 +10,31 @@ from roilab.via.shapes import Shape
 # A text, dropdown, radio or image attribute holds one string; a checkbox the ids that are ticked.
 Value = str | tuple[str, ...]
 
+Severity = Literal["error", "warning", "note"]
+
 
 class Container(StrEnum):
-    """The kinds of file VIA writes, told apart by content, never by name."""
+    """The kinds of file that are read, told apart by content, never by name."""
 
     VIA1_JSON = "VIA 1 JSON"
     VIA2_JSON = "VIA 2 JSON"
     VIA2_PROJECT = "VIA 2 project"
+    VIA3_PROJECT = "VIA 3 project"
+    VIA1_CSV = "VIA 1 CSV"
+    VIA2_CSV = "VIA 2 CSV"
+    VIA3_CSV = "VIA 3 CSV"
+    VIA_COCO = "COCO exported by VIA"
+    COCO = "COCO"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a file, and where. An error leaves something out; a warning does not."""
+    """Something wrong in a file, and where.
 
-    severity: Literal["error", "warning"]
+    An error leaves something out; a warning does not; a note counts what is left out as asked.
+    """
+
+    severity: Severity
     message: str
     remedy: str
     file: str

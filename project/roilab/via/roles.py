@@ -1,28 +1,58 @@
-"""Which attribute plays which part: class, keypoint name, instance, visibility.
+"""Which attribute plays which part: class, keypoint name, instance, visibility, score.
 
-An attribute that is not named is found only where a single answer is possible; its name is never
-taken as a hint, and several possible answers are an error that lists them.
+An attribute that is not named is taken for what its description's tag says (RoILab writes such
+tags), else found where a single answer is possible; its name is never taken as a hint, and several
+possible answers are an error that lists them.
 """
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.keypoints import keypoint_index, visibility_of_word
-from roilab.via.records import Annotations
-from roilab.via.values import all_regions, attributes_in_use, single, with_samples
+from roilab.via.records import Annotations, Attribute
+from roilab.via.shapes import Point
+from roilab.via.values import (
+    Kinds,
+    attributes_in_use,
+    keypoint_regions,
+    outline_regions,
+    single,
+    with_samples,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Names of attributes; None where the file has no such attribute, or none was named."""
+    """Names of attributes; None where the file has no such attribute, or none was named.
+
+    Attributes:
+        kinds: the shapes that hold keypoints; all others are outlines.
+    """
 
     label: str | None = None
     keypoint: str | None = None
     instance: str | None = None
     visibility: str | None = None
+    kinds: Kinds = (Point,)
+
+
+# Role -> what the description of an attribute ends in that plays it.
+TAGS: Mapping[str, str] = {
+    role: f"[roilab:{role}]" for role in ("class", "keypoint", "instance", "visibility", "score")
+}
+
+
+def tagged(declared: Mapping[str, Attribute]) -> dict[str, str]:
+    """Role -> the name of the attribute whose description has the role's tag."""
+    return {
+        role: name
+        for role, tag in TAGS.items()
+        for name, attribute in declared.items()
+        if attribute.description.endswith(tag)
+    }
 
 
 def find_roles(
@@ -33,21 +63,29 @@ def find_roles(
     Raises:
         UserError: a named attribute does not occur, or an attribute has to be named.
     """
-    keypoint, visibility, instance = named.keypoint, named.visibility, named.instance
-    points = attributes_in_use(all_regions(annotations, points=True))
-    if skeleton is not None and any(all_regions(annotations, points=True)):
-        taken = {named.label, instance, visibility}
+    kinds = named.kinds
+    tags = tagged(annotations.region_attributes)
+    label = named.label or tags.get("class")
+    keypoint = named.keypoint or tags.get("keypoint")
+    instance = named.instance or tags.get("instance")
+    visibility = named.visibility or tags.get("visibility")
+    score = tags.get("score")
+    points = attributes_in_use(keypoint_regions(annotations, (Point,)))
+    if skeleton is not None and any(keypoint_regions(annotations, (Point,))):
+        taken = {label, instance, visibility, score}
         keypoint = _keypoint_attribute(annotations, points, keypoint, skeleton, taken)
-        taken = {named.label, instance, keypoint}
+        taken = {label, instance, keypoint, score}
         visibility = _visibility_attribute(annotations, points, visibility, taken)
-        if instance is None:
-            taken = {named.label, keypoint, visibility}
-            instance = _find_instance_attribute(annotations, keypoint, taken, skeleton)
-    if named.instance is not None:
-        everywhere = points | attributes_in_use(all_regions(annotations, points=False))
-        _must_occur(annotations, "instance_attribute", named.instance, everywhere)
-    label = _class_attribute(annotations, named, {keypoint, visibility, instance}, default_class)
-    return Roles(label, keypoint, instance, visibility)
+    if instance is not None:
+        everywhere = attributes_in_use(keypoint_regions(annotations, kinds))
+        everywhere |= attributes_in_use(outline_regions(annotations, kinds))
+        _must_occur(annotations, "instance_attribute", instance, everywhere)
+    elif skeleton is not None and any(keypoint_regions(annotations, kinds)):
+        taken = {label, keypoint, visibility, score}
+        instance = _find_instance_attribute(annotations, kinds, keypoint, taken, skeleton)
+    taken = {keypoint, visibility, instance, score}
+    label = _class_attribute(annotations, kinds, label, taken, default_class)
+    return Roles(label, keypoint, instance, visibility, kinds)
 
 
 def _must_occur(annotations: Annotations, key: str, name: str, found: dict[str, list[str]]) -> None:
@@ -128,7 +166,11 @@ def _visibility_attribute(
 
 
 def _find_instance_attribute(
-    annotations: Annotations, keypoint: str | None, taken: Set[str | None], skeleton: Skeleton
+    annotations: Annotations,
+    kinds: Kinds,
+    keypoint: str | None,
+    taken: Set[str | None],
+    skeleton: Skeleton,
 ) -> str | None:
     """The attribute by which points and outlines of an image share values.
 
@@ -137,15 +179,16 @@ def _find_instance_attribute(
     """
     shared: dict[str, list[str]] = {}
     others: dict[tuple[str, str], set[str]] = {}
-    for image, region in all_regions(annotations, points=False):
+    for image, region in outline_regions(annotations, kinds):
         for name in region.attributes:
             others.setdefault((image.key, name), set()).add(single(region, name))
     twice: set[str] = set()
     seen: Counter[tuple[str, str, str, int]] = Counter()
-    for image, region in all_regions(annotations, points=True):
-        index = keypoint_index(
-            single(region, keypoint), annotations.region_attributes.get(keypoint or ""), skeleton
-        )
+    declared = annotations.region_attributes.get(keypoint or "")
+    for image, region in keypoint_regions(annotations, kinds):
+        # A path holds the whole skeleton: that it has the first keypoint is enough to count.
+        is_path = not isinstance(region.shape, Point)
+        index = 0 if is_path else keypoint_index(single(region, keypoint), declared, skeleton)
         for name in set(region.attributes) - taken:
             value = single(region, name)
             if not value:
@@ -173,19 +216,22 @@ def _find_instance_attribute(
 
 
 def _class_attribute(
-    annotations: Annotations, named: Roles, taken: Set[str | None], default_class: str | None
+    annotations: Annotations,
+    kinds: Kinds,
+    named: str | None,
+    taken: Set[str | None],
+    default_class: str | None,
 ) -> str | None:
-    found = attributes_in_use(all_regions(annotations, points=False))
-    if named.label is not None:
+    found = attributes_in_use(outline_regions(annotations, kinds))
+    if named is not None:
         # Sets are mixed from files with and without the attribute; a default then covers the rest.
         if found or default_class is None:
-            _must_occur(annotations, "class_attribute", named.label, found)
-        return named.label
+            _must_occur(annotations, "class_attribute", named, found)
+        return named
     possible = {name: values for name, values in found.items() if name not in taken}
     if len(possible) == 1:
         return next(iter(possible))
-    labelled_by_default = default_class is not None
-    if not possible and (labelled_by_default or not any(all_regions(annotations, points=False))):
+    if not possible and (default_class is not None or not any(outline_regions(annotations, kinds))):
         return None
     if possible:
         raise UserError(

@@ -1,8 +1,9 @@
 """The shapes VIA draws, in image pixels: x to the right, y down, origin at the top left corner."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 XY = tuple[float, float]
 
@@ -38,17 +39,37 @@ class Ellipse:
 
 
 @dataclass(frozen=True, slots=True)
-class Polygon:
-    """Vertices of a ring; the first is not repeated at the end."""
+class _Path:
+    """The x and the y of vertices in two tuples, as VIA holds them.
 
-    points: tuple[XY, ...]
+    Two tuples of the numbers that were read take a sixth of the memory of a tuple of pairs.
+    """
+
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+
+    @classmethod
+    def through(cls, points: Iterable[XY]) -> Self:
+        """The path through the given vertices."""
+        xs, ys = zip(*points, strict=True)
+        return cls(xs, ys)
+
+    @property
+    def points(self) -> tuple[XY, ...]:
+        """The vertices as pairs."""
+        return tuple(zip(self.xs, self.ys, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Polyline:
-    """Vertices of an open line."""
+class Polygon(_Path):
+    """A ring; its first vertex is not repeated at the end."""
 
-    points: tuple[XY, ...]
+    __slots__ = ()
+
+
+class Polyline(_Path):
+    """An open line."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +83,8 @@ class Point:
 Area = Rect | Circle | Ellipse | Polygon | Polyline
 Shape = Area | Point
 
+# VIA keeps three decimals: the cross product of two differences is a multiple of this doubled.
+_LEAST_CROSS = 5e-7
 # Fewer vertices than this make a small circle look like a diamond, whatever the tolerance says.
 _MIN_CURVE_VERTICES = 12
 
@@ -83,8 +106,13 @@ def outline(shape: Area, tolerance: float = 0.5) -> tuple[XY, ...]:
         return _curve(Ellipse(shape.cx, shape.cy, shape.r, shape.r), tolerance)
     if isinstance(shape, Ellipse):
         return _curve(shape, tolerance)
-    ring = open_ring(shape.points)
-    return ring if encloses_area(ring) else ()
+    xs, ys = open_ring(shape.xs, shape.ys)
+    return tuple(zip(xs, ys, strict=True)) if encloses_area(xs, ys) else ()
+
+
+def encloses(shape: Area) -> bool:
+    """Whether a shape has an inside: all do but a polyline along one line."""
+    return not isinstance(shape, Polyline) or encloses_area(shape.xs, shape.ys)
 
 
 def bounds(shape: Shape) -> tuple[float, float, float, float]:
@@ -103,27 +131,33 @@ def bounds(shape: Shape) -> tuple[float, float, float, float]:
             shape.cx + half_width,
             shape.cy + half_height,
         )
-    points = outline(shape) if isinstance(shape, Rect) else shape.points
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    return (min(xs), min(ys), max(xs), max(ys))
+    if isinstance(shape, Rect):
+        return (shape.x, shape.y, shape.x + shape.width, shape.y + shape.height)
+    return (min(shape.xs), min(shape.ys), max(shape.xs), max(shape.ys))
 
 
-def open_ring(points: Sequence[XY]) -> tuple[XY, ...]:
+def open_ring(xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
     """The vertices without the repetitions of the first one at the end (VIA 1 closes polygons)."""
-    end = len(points)
-    while end > 1 and points[end - 1] == points[0]:
+    end = len(xs)
+    while end > 1 and xs[end - 1] == xs[0] and ys[end - 1] == ys[0]:
         end -= 1
-    return tuple(points[:end])
+    return (xs, ys) if end == len(xs) else (xs[:end], ys[:end])
 
 
-def encloses_area(ring: Sequence[XY]) -> bool:
-    """Whether the vertices do not all lie on one line."""
-    if not ring:
+def encloses_area(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Whether the vertices do not all lie on one line, up to the rounding of coordinates."""
+    if not xs:
         return False
-    x0, y0 = ring[0]
-    # Seen from the first vertex, the farthest one gives the line best conditioned.
-    x1, y1 = max(ring, key=lambda p: math.hypot(p[0] - x0, p[1] - y0))
-    return any((x1 - x0) * (y - y0) != (y1 - y0) * (x - x0) for x, y in ring)
+    x0, y0 = xs[0], ys[0]
+    for x1, y1 in zip(xs, ys, strict=True):
+        if x1 != x0 or y1 != y0:
+            dx, dy = x1 - x0, y1 - y0
+            break
+    else:
+        return False
+    return any(
+        abs(dx * (y - y0) - dy * (x - x0)) > _LEAST_CROSS for x, y in zip(xs, ys, strict=True)
+    )
 
 
 def area(ring: Sequence[XY]) -> float:

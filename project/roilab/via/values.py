@@ -3,27 +3,40 @@
 from collections.abc import Iterable, Iterator
 
 from roilab.via.records import Annotations, Attribute, ImageRecord, Region, Value
-from roilab.via.shapes import Point
+from roilab.via.shapes import Shape
+
+# The kinds of shape that hold keypoints: points always, one kind of path where the user says so.
+Kinds = tuple[type[Shape], ...]
 
 _SAMPLES = 4
 
 
-def is_point(region: Region) -> bool:
-    """Whether a region is one of VIA's points."""
-    return isinstance(region.shape, Point)
-
-
-def all_regions(annotations: Annotations, *, points: bool) -> Iterator[tuple[ImageRecord, Region]]:
-    """The point regions of a file with their images, or all the others."""
+def keypoint_regions(
+    annotations: Annotations, kinds: Kinds
+) -> Iterator[tuple[ImageRecord, Region]]:
+    """The regions that hold keypoints, with their images."""
     for image in annotations.images:
         for region in image.regions:
-            if is_point(region) == points:
+            if isinstance(region.shape, kinds):
+                yield image, region
+
+
+def outline_regions(annotations: Annotations, kinds: Kinds) -> Iterator[tuple[ImageRecord, Region]]:
+    """The regions that outline objects, which are all the others, with their images."""
+    for image in annotations.images:
+        for region in image.regions:
+            if not isinstance(region.shape, kinds):
                 yield image, region
 
 
 def described(value: str, attribute: Attribute | None) -> str:
-    """A value as a person reads it: the option's description where there is one, else the value."""
-    return (attribute.options.get(value) if attribute is not None else None) or value
+    """A value as a person reads it: the option's description where there is one, else the value.
+
+    The "description" of an image attribute's option is a picture, which nobody reads.
+    """
+    if attribute is None or attribute.type == "image":
+        return value
+    return attribute.options.get(value) or value
 
 
 def single(region: Region, name: str | None) -> str:

@@ -1,70 +1,180 @@
-"""Records -> a VIA 2 project that VIA 2.0.x opens."""
+"""Records -> files that VIA 2.0.x opens or imports.
+
+Each writer returns a problem for what its kind of file cannot hold: a note where that changes
+nothing of the annotations, a warning where something is not written. The same records give the same
+bytes, and a file appears whole or not at all. Images are filed under VIA's own key (name and size),
+not under their record's, and regions by their place. Coordinates keep three decimals, as in VIA.
+"""
 
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from roilab.errors import UserError
-from roilab.via.records import Attribute, ImageRecord, Region, Value
-from roilab.via.shapes import XY, Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape
+from roilab.via.layout import Entry, declarations_of, entries_of
+from roilab.via.records import Annotations, Problem
 
 # VIA saves this literal whatever its own version is, and never reads it.
 _DATA_FORMAT_VERSION = "2.0.10"
-_CHOICES = ("radio", "dropdown", "checkbox", "image")
+_CSV_HEADER = (
+    "filename,file_size,file_attributes,region_count,region_id,"
+    "region_shape_attributes,region_attributes"
+)
 
 
 def write_project(
-    path: str | Path,
-    images: Sequence[ImageRecord],
-    region_attributes: Mapping[str, Attribute],
-    file_attributes: Mapping[str, Attribute] | None = None,
-    name: str = "via_project",
-    default_path: str = "",
-) -> None:
-    """Write a VIA 2 project; the same arguments give the same bytes.
-
-    The file appears whole or not at all. Images are filed under VIA's own key (name and size), not
-    under their record's, and regions by their place. Coordinates keep three decimals, as in VIA.
+    path: str | Path, annotations: Annotations, name: str = "via_project"
+) -> tuple[Problem, ...]:
+    """Write a VIA 2 project ("Open project"). It holds all that records hold.
 
     Args:
-        images: in the order in which VIA shall show them.
-        region_attributes, file_attributes: declarations; VIA takes others that occur for text.
         name: the project's name in VIA.
-        default_path: what VIA puts before every file name to find the image, ending in a slash.
 
     Raises:
         UserError: two images have the same name and size, or the file cannot be written.
     """
-    entries: dict[str, object] = {}
-    for image in images:
-        key = image_key(image.filename, image.size)
-        if key in entries:
-            raise UserError(
-                "two images of a VIA project have the same name and size",
-                file=path,
-                found=image.filename,
-                expected="every image once, or files with different names",
-            )
-        entries[key] = _entry(image)
+    entries, problems = entries_of(annotations)
     project = {
-        "_via_settings": _settings(name, default_path),
+        "_via_settings": _settings(name, annotations.default_path),
         "_via_img_metadata": entries,
         "_via_attributes": {
-            "region": {key: _declaration(each) for key, each in region_attributes.items()},
-            "file": {key: _declaration(each) for key, each in (file_attributes or {}).items()},
+            "region": declarations_of(annotations.region_attributes),
+            "file": declarations_of(annotations.file_attributes),
         },
         "_via_data_format_version": _DATA_FORMAT_VERSION,
         "_via_image_id_list": list(entries),
     }
-    text = json.dumps(project, allow_nan=False, separators=(",", ":"))
-    _write_whole(Path(path), text.encode("ascii"))
+    write_whole(path, _json(project))
+    return tuple(problems)
 
 
-def image_key(filename: str, size: int | None) -> str:
-    """The key under which VIA files an image; -1 stands for an unknown size."""
-    return f"{filename}{-1 if size is None else size}"
+def write_json(path: str | Path, annotations: Annotations) -> tuple[Problem, ...]:
+    """Write a VIA 2 JSON ("Import annotations").
+
+    It does not hold the declarations of attributes (types, descriptions, options) and not the
+    project's default path.
+
+    Raises:
+        UserError: two images have the same name and size, or the file cannot be written.
+    """
+    entries, problems = entries_of(annotations)
+    write_whole(path, _json(entries))
+    return (*problems, *_without_declarations(annotations))
+
+
+def write_csv(path: str | Path, annotations: Annotations) -> tuple[Problem, ...]:
+    """Write a VIA 2 CSV ("Import annotations").
+
+    It does not hold the declarations of attributes, not the project's default path, and no image
+    whose name has a line break or is no Unicode. VIA itself passes over the rows of a name with a
+    comma or a quotation mark.
+
+    Raises:
+        UserError: two images have the same name and size, or the file cannot be written.
+    """
+    entries, problems = entries_of(annotations)
+    lines = [_CSV_HEADER]
+    for entry in entries.values():
+        filename = entry["filename"]
+        if set("\r\n") & set(filename) or not _is_unicode(filename):
+            message = "not written: the name of the image has a line break, or is no Unicode"
+            problems.append(
+                Problem("error", message, "rename the image", annotations.file, filename)
+            )
+            continue
+        if "," in filename or '"' in filename:
+            message = "VIA cannot import the rows of a name with a comma or a quotation mark"
+            remedy = "rename the image, or write a project"
+            problems.append(Problem("warning", message, remedy, annotations.file, filename))
+        lines += _rows(entry)
+    write_whole(path, "\n".join(lines) + "\n")
+    return (*problems, *_without_declarations(annotations))
+
+
+WRITERS: Mapping[str, Callable[[str | Path, Annotations], tuple[Problem, ...]]] = {
+    "via": write_project,
+    "via-json": write_json,
+    "via-csv": write_csv,
+}
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a text file so that it appears whole or not at all, with the folders it needs.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            stream.write(text.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise UserError("cannot write the file", file=path, found=error.strerror) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _json(data: object) -> str:
+    # ASCII only: half of an emoji, which JavaScript may save, is no UTF-8.
+    return json.dumps(data, allow_nan=False, separators=(",", ":"))
+
+
+def _rows(entry: Entry) -> list[str]:
+    """The CSV rows of an image: one a region, or one with empty objects."""
+    regions = entry["regions"]
+    name = entry["filename"]
+    if set(',"') & set(name):
+        name = '"' + name.replace('"', '""') + '"'
+    start = f"{name},{entry['size']},{_quoted(entry['file_attributes'])}"
+    start += f",{len(regions)}"
+    if not regions:
+        return [f"{start},0,{_quoted({})},{_quoted({})}"]
+    return [
+        f"{start},{number},{_quoted(region['shape_attributes'])},"
+        f"{_quoted(region['region_attributes'])}"
+        for number, region in enumerate(regions)
+    ]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _quoted(data: object) -> str:
+    return '"' + _json(data).replace('"', '""') + '"'
+
+
+def _without_declarations(annotations: Annotations) -> list[Problem]:
+    problems = []
+    declared = [*annotations.region_attributes.values(), *annotations.file_attributes.values()]
+    if declared:
+        names = ", ".join(repr(attribute.name) for attribute in declared)
+        message = f"the declarations of {len(declared)} attributes are not written: {names}"
+        described = any(
+            text not in ("", option) for each in declared for option, text in each.options.items()
+        )
+        remedy = "write a project, which holds them"
+        if described:
+            message += "; values are option ids, whose descriptions are lost"
+        problems.append(Problem("warning", message, remedy, annotations.file))
+    if annotations.default_path:
+        message = f"the default path is not written: {annotations.default_path}"
+        remedy = "write a project, which holds it"
+        problems.append(Problem("warning", message, remedy, annotations.file))
+    return problems
 
 
 def _settings(name: str, default_path: str) -> dict[str, object]:
@@ -93,89 +203,3 @@ def _settings(name: str, default_path: str) -> dict[str, object]:
         "core": {"buffer_size": 18, "filepath": {}, "default_filepath": default_path},
         "project": {"name": name},
     }
-
-
-def _declaration(attribute: Attribute) -> dict[str, object]:
-    declaration: dict[str, object] = {
-        "type": attribute.type,
-        "description": attribute.description,
-    }
-    if attribute.type in _CHOICES:
-        declaration["options"] = dict(attribute.options)
-        declaration["default_options"] = {}
-    else:
-        declaration["default_value"] = ""
-    return declaration
-
-
-def _entry(image: ImageRecord) -> dict[str, object]:
-    return {
-        "filename": image.filename,
-        "size": -1 if image.size is None else image.size,
-        "regions": [_region(region) for region in image.regions],
-        "file_attributes": _values(image.attributes),
-    }
-
-
-def _region(region: Region) -> dict[str, object]:
-    return {
-        "shape_attributes": _shape(region.shape),
-        "region_attributes": _values(region.attributes),
-    }
-
-
-def _values(values: Mapping[str, Value]) -> dict[str, object]:
-    return {
-        name: value if isinstance(value, str) else dict.fromkeys(value, True)
-        for name, value in values.items()
-    }
-
-
-def _shape(shape: Shape) -> dict[str, object]:
-    match shape:
-        case Rect(x, y, width, height):
-            return _named("rect", x=x, y=y, width=width, height=height)
-        case Circle(cx, cy, r):
-            return _named("circle", cx=cx, cy=cy, r=r)
-        case Ellipse(cx, cy, rx, ry, theta):
-            # Three decimals of a radian would move the tip of a long ellipse by a pixel.
-            return _named("ellipse", cx=cx, cy=cy, rx=rx, ry=ry) | {"theta": theta}
-        case Polygon(points):
-            return _with_vertices("polygon", points)
-        case Polyline(points):
-            return _with_vertices("polyline", points)
-        case Point(cx, cy):
-            return _named("point", cx=cx, cy=cy)
-
-
-def _named(name: str, **coordinates: float) -> dict[str, object]:
-    return {"name": name, **{key: _number(value) for key, value in coordinates.items()}}
-
-
-def _with_vertices(name: str, points: Sequence[XY]) -> dict[str, object]:
-    return {
-        "name": name,
-        "all_points_x": [_number(x) for x, _ in points],
-        "all_points_y": [_number(y) for _, y in points],
-    }
-
-
-def _number(value: float) -> float:
-    rounded = round(float(value), 3)
-    return int(rounded) if rounded.is_integer() else rounded
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise UserError("cannot write the file", file=path, found=error.strerror) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)

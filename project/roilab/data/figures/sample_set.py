@@ -13,7 +13,7 @@ import numpy as np
 from roilab.data.figures.scene import Figure, Scene, draw_scene
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
-from roilab.via.records import Attribute, ImageRecord, Region, Value
+from roilab.via.records import Annotations, Attribute, Container, ImageRecord, Region, Value
 from roilab.via.shapes import Point, Polygon, Shape
 from roilab.via.write import write_project
 
@@ -124,7 +124,7 @@ def regions(figures: tuple[Figure, ...]) -> tuple[Region, ...]:
     for number, figure in enumerate(figures, start=1):
         instance = str(number)
         for ring in figure.polygons:
-            shape = Polygon(tuple((float(x), float(y)) for x, y in ring))
+            shape = Polygon.through((float(x), float(y)) for x, y in ring)
             drawn.append((shape, {"class": figure.label, "instance": instance}))
         for name, (x, y, visible) in figure.keypoints.items():
             seen = "visible" if visible else "occluded"
@@ -147,7 +147,11 @@ def _write_all(
             done += 1
             if progress is not None:
                 progress(done)
-        write_project(folder / split / "via_project.json", records, region_attributes())
+        path = folder / split / "via_project.json"
+        container = Container.VIA2_PROJECT
+        write_project(
+            path, Annotations(str(path), container, tuple(records), region_attributes(), {})
+        )
     _write_json(folder / "skeleton.json", COCO_PERSON.to_dict())
     _write_json(folder / _ARGUMENTS, arguments)
 

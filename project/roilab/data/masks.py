@@ -1,0 +1,138 @@
+"""Masks -> rings, in continuous coordinates: the outline of a pixel is its border."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as mask_utils
+
+Ring = list[float]
+# Directions of a border, clockwise on the screen, the mask to the right: x and y steps.
+_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+
+
+def rings_of(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> tuple[list[Ring], int]:
+    """The outer borders of a mask along the edges of its pixels.
+
+    Pixels that touch at a corner only are apart.
+
+    Args:
+        mask: H x W.
+        tolerance: how far a ring may leave the border, in pixels, to have fewer vertices.
+
+    Returns:
+        Rings x0, y0, x1, y1, ..., the largest first, and how many pixels the holes in them have.
+    """
+    loops = [np.array(loop, dtype=np.float64) for loop in _borders(mask)]
+    areas = [_signed_area(loop) for loop in loops]
+    outer = sorted(
+        ((area, loop) for area, loop in zip(areas, loops, strict=True) if area > 0),
+        key=lambda each: -each[0],
+    )
+    rings = [_simplified(loop, tolerance).ravel().tolist() for _, loop in outer]
+    return rings, -round(sum(area for area in areas if area < 0))
+
+
+def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
+    """The rings of a mask in COCO's run-length encoding, compressed or not; see `rings_of`.
+
+    Raises:
+        ValueError: it is no such encoding.
+    """
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(each) is int and 0 < each <= _MOST_SIDE for each in size)
+        and size[0] * size[1] <= _MOST_PIXELS
+    ):
+        raise ValueError(f"its size is {size!r:.40}, expected [height, width]")
+    height, width = size
+    if isinstance(counts, list):
+        if not all(type(each) is int and each >= 0 for each in counts):
+            raise ValueError("its counts are no lengths")
+        if sum(counts) != height * width:
+            raise ValueError(f"its counts cover {sum(counts)} of {height * width} pixels")
+        values = np.arange(len(counts)) % 2 == 1
+        return rings_of(np.repeat(values, counts).reshape(width, height).T)
+    if not isinstance(counts, str) or not _covers(counts, height * width):
+        raise ValueError("its counts do not cover the mask")
+    encoded = {"size": size, "counts": counts.encode("ascii")}
+    return rings_of(mask_utils.decode(encoded).astype(bool))
+
+
+_MOST_SIDE = 1 << 20
+_MOST_PIXELS = 1 << 28
+
+
+def _covers(counts: str, pixels: int) -> bool:
+    """Whether a compressed string is whole: pycocotools reads beyond the end of one that is not.
+
+    Each count is a signed number in groups of five bits, the lowest first; from the third on it is
+    the difference to the one before the last (maskApi.c, rleFrString).
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    more = False
+    for letter in counts:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            return False
+        value |= (bits & 31) << shift
+        shift += 5
+        more = bool(bits & 32)
+        if not more:
+            if bits & 16:
+                value -= 1 << shift
+            if len(lengths) > 2:
+                value += lengths[-2]
+            if value < 0:
+                return False
+            lengths.append(value)
+            value = shift = 0
+    return not more and sum(lengths) == pixels
+
+
+def _borders(mask: npt.NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
+    """Closed loops of corners along the border, clockwise around the mask, else around holes."""
+    padded = np.pad(mask.astype(bool), 1)
+    inside = padded[1:-1, 1:-1]
+    # Direction -> where a border starts: the pixel above, right of, below or left of is outside.
+    outside = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
+    corners = ((0, 0), (1, 0), (1, 1), (0, 1))
+    leaving: dict[tuple[int, int], list[int]] = {}
+    for direction, (beyond, (dx, dy)) in enumerate(zip(outside, corners, strict=True)):
+        ys, xs = np.nonzero(inside & ~beyond)
+        for corner in zip((xs + dx).tolist(), (ys + dy).tolist(), strict=True):
+            leaving.setdefault(corner, []).append(direction)
+    left = {(corner, direction) for corner, found in leaving.items() for direction in found}
+    loops = []
+    while left:
+        edge = next(iter(left))
+        loop = []
+        while edge in left:
+            left.remove(edge)
+            (x, y), direction = edge
+            corner = (x + _STEPS[direction][0], y + _STEPS[direction][1])
+            # Where two pixels touch at a corner, the border turns right and stays at its own.
+            right = (direction + 1) % 4
+            following = right if right in leaving[corner] else leaving[corner][0]
+            if following != direction:
+                loop.append(corner)
+            edge = (corner, following)
+        loops.append(loop)
+    return loops
+
+
+def _signed_area(loop: npt.NDArray[np.float64]) -> float:
+    """Positive for loops that run clockwise on the screen."""
+    x, y = loop.T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
+def _simplified(loop: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.float64]:
+    if tolerance <= 0:
+        return loop
+    fewer = cv2.approxPolyDP(loop.astype(np.float32), tolerance, closed=True).reshape(-1, 2)
+    return fewer.astype(np.float64) if len(fewer) > 2 else loop

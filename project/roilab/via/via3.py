@@ -1,0 +1,277 @@
+"""The projects and CSV files of VIA 3, translated to the image entries of a VIA 2 project.
+
+Both hold views, attributes by number, and metadata: shapes and values of a view. What belongs to
+time (video frames, temporal segments) has no place here and is counted.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from roilab.via.csv_files import lines_of, long_cells, rows_of
+from roilab.via.document import Document
+from roilab.via.entries import read_attributes, read_images
+from roilab.via.records import Annotations, Attribute, Container, Problem, Severity
+
+_TITLE = "# Exported using VGG Image Annotator"
+_CSV_COLUMNS = (
+    "metadata_id",
+    "file_list",
+    "flags",
+    "temporal_coordinates",
+    "spatial_coordinates",
+    "metadata",
+)
+# VIA 3 numbers the types of files, attributes and shapes (src/js of VIA 3.0.10).
+_IMAGE, _INLINE = 2, 4
+_TYPES = {1: "text", 2: "checkbox", 3: "radio", 4: "dropdown", 5: "image"}
+_SHAPES: Mapping[int, tuple[str, tuple[str, ...]]] = {
+    1: ("point", ("cx", "cy")),
+    2: ("rect", ("x", "y", "width", "height")),
+    3: ("circle", ("cx", "cy", "r")),
+    4: ("ellipse", ("cx", "cy", "rx", "ry")),
+}
+_LIMIT = 1e9
+_LINE, _POLYLINE, _POLYGON, _EXTREME_RECTANGLE, _EXTREME_CIRCLE = 5, 6, 7, 8, 9
+
+
+def is_project(document: Document) -> bool:
+    """Whether this is a VIA 3 project."""
+    return all(
+        isinstance(document.top.get(key), Mapping) for key in ("project", "metadata", "view")
+    )
+
+
+def is_csv(document: Document) -> bool:
+    """Whether this is a CSV of VIA 3."""
+    return document.text.lstrip().startswith(_TITLE)
+
+
+def parse_project(document: Document) -> Annotations:
+    """Read the images of a VIA 3 project."""
+    top = document.top
+    files, views = _mapping(top.get("file")), _mapping(top.get("view"))
+    config = _mapping(_mapping(top.get("config")).get("file"))
+    prefixes = _mapping(config.get("loc_prefix"))
+    project = _Project(document.file)
+    project.declare(_mapping(top.get("attribute")))
+    order = _mapping(top["project"]).get("vid_list", top.get("vid_list"))
+    ids = [str(vid) for vid in order] if isinstance(order, list) else []
+    by_id = {str(vid): view for vid, view in views.items()}
+    by_fid = {str(fid): file for fid, file in files.items()}
+    for vid in dict.fromkeys([*ids, *by_id]):
+        fids = _mapping(by_id.get(vid)).get("fid_list")
+        found = [by_fid.get(str(fid)) for fid in fids] if isinstance(fids, list) else []
+        project.add_view(vid, [_mapping(file) for file in found], prefixes)
+    for mid, data in _mapping(top["metadata"]).items():
+        project.add_metadata(str(mid), _mapping(data))
+    # Old projects have one path for all local files.
+    path = prefixes.get("1", config.get("path"))
+    return project.annotations(Container.VIA3_PROJECT, path if isinstance(path, str) else "")
+
+
+def parse_csv(document: Document) -> Annotations:
+    """Read the images of a CSV of VIA 3."""
+    project = _Project(document.file)
+    lines = lines_of(document.text)
+    for line in lines:
+        name, _, value = line.lstrip("# ").partition("=")
+        if line.startswith("#") and name.strip() in ("ATTRIBUTE", "ATTRIBUTES"):
+            declared = _mapping(_json(value))
+            # Older files give the names only.
+            project.declare(
+                {aid: {"aname": a} if isinstance(a, str) else a for aid, a in declared.items()}
+            )
+    # A comment is kept as an empty line, so that the numbers of the lines stay right.
+    data = ["" if line.startswith("#") else line for line in lines]
+    with long_cells():
+        for number, cells in rows_of(data, ","):
+            if len(cells) != len(_CSV_COLUMNS):
+                message = f"line {number} has {len(cells)} cells, expected {len(_CSV_COLUMNS)}"
+                project.problem("error", message, "mend the line, or export it again from VIA")
+                continue
+            mid, files, _, times, shape, values = cells
+            names = _json(files)
+            names = [str(name) for name in names] if isinstance(names, list) else [files]
+            vid = "\n".join(names)
+            if vid not in project.images and vid not in project.left_out:
+                project.add_view(vid, [{"fname": name, "type": _IMAGE} for name in names], {})
+            row = {"vid": vid, "z": _json(times), "xy": _json(shape), "av": _json(values)}
+            project.add_metadata(mid, row)
+    return project.annotations(Container.VIA3_CSV, "")
+
+
+@dataclass(slots=True)
+class _Project:
+    """Gathers image entries in VIA 2's layout, and what cannot be one."""
+
+    file: str
+    images: dict[str, dict[str, object]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, dict[str, Attribute]] = field(
+        default_factory=lambda: {"region": {}, "file": {}}
+    )
+    problems: list[Problem] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    ticked: set[str] = field(default_factory=set)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def problem(
+        self, severity: Severity, message: str, remedy: str, image: str | None = None
+    ) -> None:
+        """Report what concerns the file or an image of it."""
+        self.problems.append(Problem(severity, message, remedy, self.file, image))
+
+    def declare(self, declared: Mapping[str, object]) -> None:
+        """Translate attributes: VIA 3 calls them by number, VIA 2 by name."""
+        layout: dict[str, dict[str, object]] = {"region": {}, "file": {}}
+        for aid, data in declared.items():
+            attribute = _mapping(data)
+            name = str(attribute.get("aname", "")).strip() or aid
+            if name in self.names.values():
+                message = f"two attributes are called '{name}'"
+                name = f"{name} ({aid})"
+                self.problem("warning", f"{message}, one is read as '{name}'", "rename it in VIA")
+            self.names[aid] = name
+            number = attribute.get("type")
+            kind = _TYPES.get(number, "text") if isinstance(number, int) else "text"
+            if kind == "checkbox":
+                self.ticked.add(aid)
+            group = "region" if str(attribute.get("anchor_id", "XY1")).endswith("XY1") else "file"
+            layout[group][name] = {
+                "type": kind,
+                "description": attribute.get("desc"),
+                "options": attribute.get("options"),
+            }
+        for group, of_group in self.attributes.items():
+            of_group.update(read_attributes(self.file, layout, group, self.problems))
+
+    def add_view(
+        self, vid: str, files: Sequence[Mapping[str, object]], prefixes: Mapping[str, object]
+    ) -> None:
+        """Make an entry of a view, if it shows one image."""
+        named = [_filename(file, prefixes) for file in files]
+        if len(files) != 1:
+            self._leave_out(vid, f"the view shows {len(files)} files", named)
+        elif files[0].get("type") not in (_IMAGE, str(_IMAGE)):
+            self._leave_out(vid, "the view shows no image but a video or a sound", named)
+        else:
+            self.images[vid] = {"filename": named[0], "regions": [], "file_attributes": {}}
+
+    def _leave_out(self, vid: str, why: str, names: Sequence[str]) -> None:
+        image = ", ".join(names) or f"view {vid}"
+        self.left_out[vid] = image
+        self.problem("error", why, "make a view of each image in VIA 3", image)
+
+    def add_metadata(self, mid: str, data: Mapping[str, object]) -> None:
+        """Make a region or the attributes of an image, or count what is neither."""
+        vid = str(data.get("vid"))
+        image = self.images.get(vid)
+        if image is None:
+            where = self.left_out.get(vid)
+            self._count(where or "", "belong to what is left out" if where else "have no view")
+            return
+        if data.get("z") not in ([], None):
+            self._count(str(image["filename"]), "belong to a time, not to an image")
+            return
+        held = data.get("av", {})
+        if not isinstance(held, Mapping):
+            message = f"the values of annotation '{mid}' are no object: {held!r:.60}"
+            self.problem("error", message, "annotate it again in VIA", str(image["filename"]))
+            return
+        values = {self.names.get(aid, aid): self._value(aid, value) for aid, value in held.items()}
+        shape = data.get("xy")
+        regions = image["regions"]
+        if shape == [] or shape is None:
+            image["file_attributes"] = dict(_mapping(image["file_attributes"])) | values
+        elif isinstance(regions, list):
+            regions.append({"shape_attributes": _shape(shape), "region_attributes": values})
+
+    def _value(self, aid: str, value: object) -> object:
+        if aid in self.ticked and isinstance(value, str):
+            return {option.strip(): True for option in value.split(",") if option.strip()}
+        return value
+
+    def _count(self, image: str, why: str) -> None:
+        self.dropped[f"{image}\n{why}"] = self.dropped.get(f"{image}\n{why}", 0) + 1
+
+    def annotations(self, container: Container, default_path: str) -> Annotations:
+        """The entries read, with every problem."""
+        for place, count in self.dropped.items():
+            image, _, why = place.rpartition("\n")
+            message = f"{count} annotations {why}"
+            self.problem("error", message, "annotate them as regions of images", image or None)
+        images = read_images(self.file, self.images, self.problems)
+        return Annotations(
+            self.file,
+            container,
+            images,
+            self.attributes["region"],
+            self.attributes["file"],
+            default_path,
+            tuple(self.problems),
+        )
+
+
+def _filename(file: Mapping[str, object], prefixes: Mapping[str, object]) -> str:
+    """The name, path or URL of a file. A local one has its folder in the prefix, or nowhere."""
+    source, location = file.get("src"), file.get("loc")
+    if isinstance(source, str) and source.strip() and str(location) != str(_INLINE):
+        prefix = prefixes.get(str(location)) if str(location) != "1" else ""
+        return (prefix if isinstance(prefix, str) else "") + source
+    return str(file.get("fname") or "")
+
+
+def _shape(data: object) -> dict[str, object]:
+    """VIA 3's list [number, coordinate, ...] as VIA 2's `shape_attributes`.
+
+    What cannot be one is handed on as it is: the reader of shapes refuses it with its place.
+    """
+    if not isinstance(data, list) or not data:
+        return {"name": f"{data!r:.40}"}
+    number, coordinates = data[0], data[1:]
+    if not isinstance(number, int):
+        return {"name": f"{number!r:.40}"}
+    if number in _SHAPES:
+        name, keys = _SHAPES[number]
+        return {"name": name, **dict(zip(keys, coordinates, strict=False))}
+    xs, ys = coordinates[0::2], coordinates[1::2]
+    if number in (_LINE, _POLYLINE, _POLYGON):
+        name = "polygon" if number == _POLYGON else "polyline"
+        return {"name": name, "all_points_x": xs, "all_points_y": ys}
+    # Neither text nor NaN, and small enough to calculate with.
+    sound = len(xs) == len(ys) and all(
+        type(each) in (int, float) and abs(each) < _LIMIT for each in coordinates
+    )
+    if number == _EXTREME_RECTANGLE:
+        if not sound or len(xs) < 2:
+            return {"name": "rect"}
+        x, y = min(xs), min(ys)
+        return {"name": "rect", "x": x, "y": y, "width": max(xs) - x, "height": max(ys) - y}
+    if number == _EXTREME_CIRCLE:
+        return {"name": "circle", **(_circle(xs, ys) if sound and len(xs) == 3 else {})}
+    return {"name": f"shape {number}"}
+
+
+def _circle(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float]:
+    """The circle through three points; one without extent where they lie on one line."""
+    bx, by = xs[1] - xs[0], ys[1] - ys[0]
+    cx, cy = xs[2] - xs[0], ys[2] - ys[0]
+    cross = 2 * (bx * cy - by * cx)
+    if not cross:
+        return {"cx": xs[0], "cy": ys[0], "r": 0}
+    b, c = bx * bx + by * by, cx * cx + cy * cy
+    ux, uy = (cy * b - by * c) / cross, (bx * c - cx * b) / cross
+    return {"cx": xs[0] + ux, "cy": ys[0] + uy, "r": (ux * ux + uy * uy) ** 0.5}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _json(cell: str) -> object:
+    """The JSON value of a cell; the cell itself where it is none, for the readers to refuse."""
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell

@@ -1,0 +1,83 @@
+"""List what is wrong in annotation files and with their images, the most severe first.
+
+An error leaves something out, a warning may be a mistake, a note counts what is left out as asked.
+The exit status is 0 where there is no error and 1 where there is.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_commands.common import (
+    add_images,
+    add_labels,
+    count_of,
+    folder_of,
+    print_problems,
+    progress,
+    rules_of,
+    skeleton_of,
+)
+from roilab import via
+from roilab.data.check import Findings, examine, refused
+from roilab.data.read import read
+from roilab.errors import UserError
+
+_SHOWN = 20  # how many of many classes are listed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `check` takes."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
+    add_images(parser)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the findings there as well")
+    add_labels(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Examine the files, print the problems and a summary of each."""
+    rules = rules_of(args)
+    sources: dict[Path, via.Annotations | UserError] = {}
+    for file in args.files:
+        try:
+            sources[file] = read(file)
+        except UserError as error:
+            sources[file] = error
+    readable = [each for each in sources.values() if isinstance(each, via.Annotations)]
+    skeleton = skeleton_of(args, readable)
+    findings = [
+        refused(file, source)
+        if isinstance(source, UserError)
+        else examine(source, folder_of(args, source), rules, skeleton, progress)
+        for file, source in sources.items()
+    ]
+    if args.json is not None:
+        data = {"files": [each.to_dict() for each in findings]}
+        via.write_whole(args.json, json.dumps(data, indent=2) + "\n")
+    print_problems(problem for each in findings for problem in each.problems)
+    for each in findings:
+        _print_summary(each)
+    return int(any(each.errors for each in findings))
+
+
+def _print_summary(findings: Findings) -> None:
+    rows = {
+        "file": f"{findings.file} ({findings.container})",
+        "images": f"{findings.images}, {findings.empty_images} of them empty",
+        "regions": findings.regions,
+        "instances": findings.instances,
+        "keypoints": findings.keypoints,
+        "classes": _counts(findings.classes),
+        "shapes": _counts(findings.shapes),
+        "problems": count_of(findings.problems),
+    }
+    print()
+    for name, value in rows.items():
+        print(f"{name:<11}{value}")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    items = list(counts.items())
+    more = f", ... ({len(items)} in all)" if len(items) > _SHOWN else ""
+    return ", ".join(f"{name} {count}" for name, count in items[:_SHOWN]) + more or "none"

@@ -1,0 +1,153 @@
+"""Arguments that the commands share, and how problems are printed."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from roilab import skeleton as skeletons
+from roilab import via
+from roilab.data.check import SEVERITIES, fitting_skeleton
+from roilab.errors import UserError
+from roilab.images import ImageFolder
+from roilab.skeleton import Skeleton
+
+SHOWN = 20  # how many of many problems of a severity are printed
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """How attributes become classes and keypoints, see `roilab.via.LabelRules`."""
+    group = parser.add_argument_group("how attributes are read (found where only one can be meant)")
+    group.add_argument("--class-attribute", metavar="A", help="attribute that holds the class")
+    group.add_argument(
+        "--class-map",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="rename or merge a class; OLD= drops it; may be repeated",
+    )
+    group.add_argument("--default-class", metavar="C", help="class of regions without one")
+    group.add_argument(
+        "--unlabelled",
+        choices=("error", "skip"),
+        default="error",
+        help="regions without a class where there is no default (default: error)",
+    )
+    group.add_argument(
+        "--skeleton", metavar="S", help="coco_person (taken where it fits), or a file"
+    )
+    group.add_argument("--keypoint-attribute", metavar="A", help="attribute that names a point")
+    group.add_argument("--instance-attribute", metavar="A", help="attribute that ties points")
+    group.add_argument("--visibility-attribute", metavar="A", help="attribute of occlusion")
+    group.add_argument(
+        "--keypoint-vertices",
+        choices=("polygon", "polyline"),
+        help="regions of this shape hold a skeleton, a vertex for each keypoint",
+    )
+
+
+def rules_of(args: argparse.Namespace) -> via.LabelRules:
+    """What `add_labels` took, but for the skeleton."""
+    return via.LabelRules(
+        class_attribute=args.class_attribute,
+        class_map=_class_map(args.class_map),
+        default_class=args.default_class,
+        keypoint_attribute=args.keypoint_attribute,
+        instance_attribute=args.instance_attribute,
+        visibility_attribute=args.visibility_attribute,
+        unlabelled=args.unlabelled,
+        keypoint_vertices=args.keypoint_vertices,
+    )
+
+
+def skeleton_of(
+    args: argparse.Namespace, annotations: Iterable[via.Annotations]
+) -> Skeleton | None:
+    """The skeleton that was named, else COCO's where the points of a file carry its names."""
+    if args.skeleton is not None:
+        return skeletons.load(args.skeleton)
+    rules = rules_of(args)
+    found = next(filter(None, (fitting_skeleton(each, rules) for each in annotations)), None)
+    if found is not None:
+        print(f"skeleton: {found.name}, whose names the points carry", file=sys.stderr)
+    return found
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Where the images are."""
+    parser.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of the images (default: the folder of each file)",
+    )
+
+
+def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFolder:
+    """The images of a file: in the folders given, else beside it."""
+    roots = args.images or [Path(annotations.file).parent]
+    return ImageFolder(*roots, default_path=annotations.default_path)
+
+
+def progress(records: Sequence[via.ImageRecord]) -> Iterable[via.ImageRecord]:
+    """A bar on a terminal, nothing elsewhere."""
+    return tqdm(records, unit="image", disable=not sys.stderr.isatty(), leave=False)
+
+
+def print_problems(problems: Iterable[via.Problem]) -> None:
+    """The problems, the most severe first, long lists cut."""
+    problems = list(problems)
+    for severity in SEVERITIES:
+        listed = [problem for problem in problems if problem.severity == severity]
+        for problem in listed[:SHOWN]:
+            place = [
+                problem.image or Path(problem.file).name,
+                None if problem.region is None else f"region {problem.region}",
+                problem.attribute and f"attribute {problem.attribute}",
+            ]
+            print(f"{severity}: {', '.join(filter(None, place))}")
+            print(f"  {problem.message}\n  remedy: {problem.remedy}")
+        if len(listed) > SHOWN:
+            print(f"... and {len(listed) - SHOWN} more {severity}s")
+
+
+def count_of(problems: Iterable[via.Problem]) -> str:
+    """How many problems of each severity."""
+    counts = Counter(problem.severity for problem in problems)
+    return ", ".join(f"{counts[severity]} {severity}s" for severity in SEVERITIES)
+
+
+def status_of(problems: Iterable[via.Problem]) -> int:
+    """The exit status: 1 where something is left out."""
+    return int(any(problem.severity == "error" for problem in problems))
+
+
+def refuse_to_overwrite(path: Path, sources: Iterable[Path]) -> None:
+    """Keep what is there: a source, or a file that somebody may have mended by hand.
+
+    Raises:
+        UserError: there is a file already.
+    """
+    if path.exists():
+        is_source = any(source.exists() and path.samefile(source) for source in sources)
+        raise UserError(
+            "the file would be written over",
+            file=path,
+            found="a file that is read" if is_source else "a file",
+            remedy="give another name" if is_source else "give another name, or remove it first",
+        )
+
+
+def _class_map(pairs: Iterable[str]) -> dict[str, str | None]:
+    result: dict[str, str | None] = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not old or not equals:
+            raise UserError("not a renaming", key="--class-map", found=pair, expected="OLD=NEW")
+        result[old] = new or None
+    return result

@@ -1,0 +1,149 @@
+"""Draw contact sheets of the ground truth: masks, boxes, class names, and the skeleton.
+
+The first thing to look at: swapped joints, shifted outlines and wrong classes are seen at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from data_commands.common import (
+    add_images,
+    add_labels,
+    count_of,
+    folder_of,
+    rules_of,
+    skeleton_of,
+)
+from roilab import via
+from roilab.data.dicts import box_of, to_continuous
+from roilab.data.read import read
+from roilab.draw import Picture, draw, grid, titled
+from roilab.errors import UserError
+from roilab.images import ImageFolder
+from roilab.skeleton import Skeleton
+
+# The longer side of an image on a sheet, in pixels: smaller ones are enlarged by a whole number,
+# larger ones made smaller, so that lines and names look alike on all.
+_SIDE = 640
+_COLUMNS = 4
+_LETTERS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `draw` takes."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
+    add_images(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("outputs/pictures"),
+        metavar="DIR",
+        help="folder for the sheets (default: outputs/pictures)",
+    )
+    parser.add_argument(
+        "--limit", type=_positive, default=48, metavar="N", help="images of a file (default: 48)"
+    )
+    parser.add_argument(
+        "--per-sheet", type=_positive, default=12, metavar="N", help="images a sheet (default: 12)"
+    )
+    add_labels(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Draw the sheets of every file."""
+    rules = rules_of(args)
+    annotations = [read(file) for file in args.files]
+    skeleton = skeleton_of(args, annotations)
+    written = 0
+    for each in annotations:
+        labelled = via.label(each, rules, skeleton)
+        folder = folder_of(args, each)
+        pictures = _pictures(labelled, folder, skeleton, args.limit)
+        drawn = 0
+        while sheet := list(islice(pictures, args.per_sheet)):
+            drawn += len(sheet)
+            written += 1
+            _save(args.output, written, sheet)
+        if not drawn:
+            raise UserError(
+                "no image to draw", file=each.file, found=f"no image in {folder}", key="--images"
+            )
+        print(f"{each.file}: {drawn} of {len(labelled.images)} images drawn")
+        if labelled.problems:
+            print(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
+    print(f"{written} sheets: {args.output}")
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _pictures(
+    labelled: via.LabelledSet, folder: ImageFolder, skeleton: Skeleton | None, limit: int
+) -> Iterator[Picture]:
+    """The first `limit` images that can be read, drawn; the others are named."""
+    total = min(limit, len(labelled.images))
+    drawn = 0
+    with tqdm(total=total, unit="image", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for image in labelled.images:
+            if drawn == limit:
+                return
+            wanted = image.record.filename, image.record.size
+            path = folder.find(*wanted)
+            if path is None:
+                print(f"skipped: {wanted[0]}: {folder.why_not(*wanted)[0]}", file=sys.stderr)
+                continue
+            try:
+                with Image.open(path) as opened:
+                    pixels = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                print(f"skipped: {path}: {error}", file=sys.stderr)
+                continue
+            yield titled(_ground_truth(pixels, image, skeleton), path.name, _LETTERS)
+            drawn += 1
+            bar.update()
+
+
+def _ground_truth(pixels: Picture, image: via.LabelledImage, skeleton: Skeleton | None) -> Picture:
+    height, width = pixels.shape[:2]
+    shrink = min(1.0, _SIDE / max(height, width))
+    if shrink < 1:
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        pixels = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    keypoints = None
+    if skeleton is not None:
+        none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
+        keypoints = np.array(
+            [to_continuous(each.keypoints or none) for each in image.instances], dtype=float
+        ).reshape(-1, len(skeleton.keypoints), 3)
+        keypoints[..., :2] *= shrink
+    boxes = np.array([box_of(each, width, height) for each in image.instances], dtype=float)
+    return draw(
+        pixels,
+        boxes=boxes.reshape(-1, 4) * shrink,
+        masks=[[np.array(ring) * shrink for ring in each.polygons] for each in image.instances],
+        keypoints=keypoints,
+        labels=[each.label for each in image.instances],
+        skeleton=skeleton,
+        scale=max(1, _SIDE // max(pixels.shape[:2])),
+    )
+
+
+def _save(folder: Path, number: int, pictures: list[Picture]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"sheet_{number:03d}.jpg"
+        Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
+    except OSError as error:
+        raise UserError("cannot write the sheet", file=folder, found=error.strerror) from error

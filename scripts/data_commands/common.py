@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -15,6 +16,7 @@ from roilab.errors import UserError
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
 
+T = TypeVar("T")
 SHOWN = 20  # how many of many problems of a severity are printed
 
 
@@ -94,9 +96,9 @@ def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFo
     return ImageFolder(*roots, default_path=annotations.default_path)
 
 
-def progress(records: Sequence[via.ImageRecord]) -> Iterable[via.ImageRecord]:
+def progress(images: Sequence[T]) -> Iterable[T]:
     """A bar on a terminal, nothing elsewhere."""
-    return tqdm(records, unit="image", disable=not sys.stderr.isatty(), leave=False)
+    return tqdm(images, unit="image", disable=not sys.stderr.isatty(), leave=False)
 
 
 def print_problems(problems: Iterable[via.Problem]) -> None:

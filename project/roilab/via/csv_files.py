@@ -93,6 +93,7 @@ class _Image:
     attributes: object
     stated: str
     rows: int = 0
+    renumbered: int = 0
     regions: dict[str, object] = field(default_factory=dict)
 
 
@@ -105,6 +106,10 @@ def _parse(document: Document, container: Container) -> Annotations:
         if image.stated.isdecimal() and int(image.stated) != image.rows:
             message = f"{image.stated} regions are stated, and the file has {image.rows}"
             remedy = "see that no row was lost, export the file again from VIA"
+            problems.append(Problem("warning", message, remedy, file, image.filename))
+        if image.renumbered:
+            message = f"{image.renumbered} regions have no number of their own: they got the next"
+            remedy = "number the regions of an image from 0"
             problems.append(Problem("warning", message, remedy, file, image.filename))
     entries = {
         key: {
@@ -172,24 +177,24 @@ def _add_region(image: _Image, stated: str, region: str, shape: str, values: str
     if stated.strip() in ("0", "") and shape_data == {}:
         return []
     image.rows += 1
-    key = region.strip()
-    number = int(key) if key.isdecimal() and key.isascii() and len(key) < 10 else None
-    problems: list[Problem] = []
-    if number is None or str(number) in image.regions:
-        message = "the region has no number" if number is None else "the number occurs twice"
-        number = max(map(int, image.regions), default=-1) + 1
-        remedy = "number the regions of an image from 0"
-        message += f", it is taken for region {number}"
-        problems.append(Problem("warning", message, remedy, "", region=number))
+    number = region.strip()
+    if not _is_number(number) or number in image.regions:
+        image.renumbered += 1
+        number = str(max(map(int, image.regions), default=-1) + 1)
+    problems = []
     for data in (shape_data, value_data):
         if isinstance(data, Problem):
-            problems.append(_at(data, "", image.filename, number, None))
+            problems.append(_at(data, "", image.filename, int(number), None))
     if not isinstance(shape_data, Problem) and not isinstance(value_data, Problem):
-        image.regions[str(number)] = {
+        image.regions[number] = {
             "shape_attributes": shape_data,
             "region_attributes": value_data,
         }
     return problems
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and str(int(text)) == text and len(text) < 10
 
 
 def _json(cell: str, column: str) -> object:

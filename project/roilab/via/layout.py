@@ -60,7 +60,11 @@ def declarations_of(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, 
 
 
 def with_declarations(annotations: Annotations) -> Annotations:
-    """Declare what occurs undeclared, so that VIA shows it: ticks as a checkbox, others as text."""
+    """Declare what occurs undeclared, so that VIA shows it.
+
+    An attribute becomes a checkbox where its values are ticks, else text; a value that is no option
+    of a declared choice becomes one.
+    """
     regions = [region.attributes for image in annotations.images for region in image.regions]
     files = [image.attributes for image in annotations.images]
     return replace(
@@ -73,18 +77,22 @@ def with_declarations(annotations: Annotations) -> Annotations:
 def _completed(
     declared: Mapping[str, Attribute], occurring: Sequence[Mapping[str, Value]]
 ) -> dict[str, Attribute]:
-    ticked: dict[str, dict[str, str] | None] = {}
+    completed = dict(declared)
+    found: dict[str, dict[str, None]] = {}
     for values in occurring:
         for name, value in values.items():
-            if name not in declared and isinstance(value, tuple):
-                ticked[name] = (ticked.get(name) or {}) | {each: each for each in value}
-            elif name not in declared:
-                ticked.setdefault(name, None)
-    added = {
-        name: Attribute(name) if options is None else Attribute(name, "checkbox", options=options)
-        for name, options in ticked.items()
-    }
-    return {**declared, **added}
+            if name not in completed:
+                kind = "text" if isinstance(value, str) else "checkbox"
+                completed[name] = Attribute(name, kind)
+            each = (value,) if isinstance(value, str) else value
+            found.setdefault(name, {}).update(dict.fromkeys(each))
+    for name, occurs in found.items():
+        attribute = completed[name]
+        new = [value for value in occurs if value and value not in attribute.options]
+        if new and attribute.type in _CHOICES:
+            options = {**attribute.options, **{value: value for value in new}}
+            completed[name] = replace(attribute, options=options)
+    return completed
 
 
 def _declaration(attribute: Attribute) -> dict[str, object]:

@@ -1,0 +1,136 @@
+"""Divide images into two parts, so that each class is in both and no picture is in both.
+
+Iterative stratification of multi-label data: Sechidis, Tsoumakas, Vlahavas, "On the Stratification
+of Multi-label Data", ECML PKDD 2011, algorithm 1, for two parts.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from roilab import via
+from roilab.errors import UserError
+
+
+def fingerprint(record: via.ImageRecord, path: Path | None) -> str:
+    """What two copies of one picture share: a hash of the file, else of its name and size.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if path is None:
+        return hashlib.sha256(
+            f"{record.filename}\0{record.size}".encode(errors="replace")
+        ).hexdigest()
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError("cannot read the image", file=path, found=error.strerror) from error
+
+
+def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -> set[str]:
+    """Choose the groups of the first part. The order of the groups has no influence.
+
+    Args:
+        groups: the fingerprint of each picture -> its labels; without any it is stratified as a
+            class of its own.
+        share: of the first part, in (0, 1).
+        seed: another one gives another division.
+
+    Returns:
+        The fingerprints of the first part. Both parts have a picture, and of each label the first
+        part's share is as near to the given one as the others allow.
+
+    Raises:
+        UserError: the share is out of range, or there are fewer than two pictures.
+    """
+    if not 0 < share < 1:
+        raise UserError(
+            "a part needs a share", key="--train", found=share, expected="more than 0, less than 1"
+        )
+    if len(groups) < 2:
+        raise UserError(
+            "there is nothing to divide",
+            found=f"{len(groups)} different pictures",
+            expected="at least 2",
+        )
+    luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
+    labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}
+    wanted = _wanted(labels, share)
+    left: dict[Hashable, list[str]] = defaultdict(list)
+    for key, found in labels.items():
+        for label in found:
+            left[label].append(key)
+    parts: tuple[set[str], set[str]] = (set(), set())
+    total = [share * len(groups), (1 - share) * len(groups)]
+    open_keys = set(groups)
+    while open_keys:
+        # The rarest label first: it has the least room for a mistake.
+        label = min(
+            (each for each in left if left[each]),
+            key=lambda each: (len(left[each]), luck[left[each][0]], repr(each)),
+        )
+        for key in list(left[label]):
+            needs = [(wanted[part][label], total[part]) for part in (0, 1)]
+            part = 0 if needs[0] >= needs[1] else 1
+            parts[part].add(key)
+            open_keys.discard(key)
+            total[part] -= 1
+            for each in labels[key]:
+                wanted[part][each] -= 1
+                left[each].remove(key)
+    _fill_empty_part(parts, luck)
+    return parts[0]
+
+
+def _wanted(
+    labels: Mapping[str, Collection[Hashable]], share: float
+) -> tuple[dict[Hashable, float], dict[Hashable, float]]:
+    """How many pictures of each label the parts still want."""
+    counts = Counter(label for found in labels.values() for label in found)
+    first = {label: share * count for label, count in counts.items()}
+    return first, {label: (1 - share) * count for label, count in counts.items()}
+
+
+def _fill_empty_part(parts: tuple[set[str], set[str]], luck: Mapping[str, str]) -> None:
+    for empty, full in (parts, parts[::-1]):
+        if not empty:
+            key = min(full, key=luck.__getitem__)
+            full.remove(key)
+            empty.add(key)
+
+
+def divide(
+    labelled: via.LabelledSet,
+    find: Callable[[via.ImageRecord], Path | None],
+    share: float,
+    seed: int,
+    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
+) -> tuple[set[str], int, int]:
+    """Divide the images of a file by their content.
+
+    Args:
+        find: the file of an image, None where it is not there.
+        progress: wraps the images while their files are read.
+
+    Returns:
+        The keys of the records of the first part; how many images are copies of others; and how
+        many files were not there, which are told apart by name and size instead.
+
+    Raises:
+        UserError: see `split` and `fingerprint`.
+    """
+    members: dict[str, list[str]] = defaultdict(list)
+    labels: dict[str, set[Hashable]] = defaultdict(set)
+    missing = 0
+    for image in progress(labelled.images):
+        path = find(image.record)
+        missing += path is None
+        key = fingerprint(image.record, path)
+        members[key].append(image.record.key)
+        labels[key].update(each.label for each in image.instances)
+    chosen = split({key: labels[key] for key in members}, share, seed)
+    copies = len(labelled.images) - len(members)
+    return {name for key in chosen for name in members[key]}, copies, missing

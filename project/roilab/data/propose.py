@@ -1,0 +1,244 @@
+"""From points that somebody drew to a skeleton; its sigmas from repeated annotation."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from roilab import via
+from roilab.errors import UserError
+from roilab.skeleton import COCO_PERSON, Skeleton
+from roilab.via.keypoints import visibility_of_word
+from roilab.via.roles import tagged
+from roilab.via.shapes import area
+from roilab.via.values import (
+    attributes_in_use,
+    described,
+    outline_regions,
+    single,
+    with_samples,
+)
+
+# What is taken where nothing was measured: the mean of COCO's 17.
+DEFAULT_SIGMA = round(fmean(COCO_PERSON.sigmas), 3)
+_SIDES = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("l", "r"), ("L", "R"))
+_BREAKS = "_- ."
+_MATCHING_IOU = 0.5
+
+
+def propose(
+    files: Sequence[via.Annotations],
+    name: str,
+    keypoint_attribute: str | None = None,
+    classes: Sequence[str] = (),
+) -> Skeleton:
+    """A skeleton of the points in files: the most frequent name first, no links.
+
+    Names that differ only in left and right (or l and r set apart) are swapped by a flip. Sigmas
+    are COCO's where the name is COCO's, else `DEFAULT_SIGMA`.
+
+    Args:
+        name: what the skeleton is called.
+        keypoint_attribute: names the points; None: the only attribute that the points have.
+        classes: that have the keypoints; none: `object`, for the person to replace.
+
+    Raises:
+        UserError: the files have no named points, or the attribute has to be named.
+    """
+    counts: Counter[str] = Counter()
+    for file in files:
+        attribute = _keypoint_attribute(file, keypoint_attribute)
+        declared = file.region_attributes.get(attribute or "")
+        for _, region in _points(file):
+            value = single(region, attribute)
+            if value:
+                counts[described(value, declared)] += 1
+    if not counts:
+        raise UserError(
+            "the files have no points with names",
+            file=", ".join(file.file for file in files),
+            expected="point regions with an attribute that names the keypoint",
+        )
+    names = tuple(each for each, _ in counts.most_common())
+    coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
+    return Skeleton(
+        name=name,
+        classes=tuple(classes) or ("object",),
+        keypoints=names,
+        swaps=tuple(_swaps(names)),
+        links=(),
+        sigmas=tuple(coco.get(each, DEFAULT_SIGMA) for each in names),
+    )
+
+
+def _points(file: via.Annotations) -> Iterator[tuple[via.ImageRecord, via.Region]]:
+    for image in file.images:
+        for region in image.regions:
+            if isinstance(region.shape, via.Point):
+                yield image, region
+
+
+def _keypoint_attribute(file: via.Annotations, named: str | None) -> str | None:
+    """The attribute of the points; None where the file has none that is named."""
+    if named is not None:
+        return named
+    tags = tagged(file.region_attributes)
+    if "keypoint" in tags:
+        return tags["keypoint"]
+    # What outlines have as well is a class or ties points to them.
+    shared = set(attributes_in_use(outline_regions(file, (via.Point,))))
+    found = {
+        name: values
+        for name, values in attributes_in_use(_points(file)).items()
+        if name not in shared
+        and any(
+            visibility_of_word(value, file.region_attributes.get(name)) is None for value in values
+        )
+    }
+    if len(found) > 1:
+        raise UserError(
+            "several attributes could name the points",
+            file=file.file,
+            key="--keypoint-attribute",
+            found=with_samples(found),
+            expected="one of these",
+            remedy="give --keypoint-attribute",
+        )
+    return next(iter(found), None)
+
+
+def _swaps(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    taken: set[str] = set()
+    for name in names:
+        for left, right in _SIDES:
+            for other in _mirrored(name, left, right):
+                if other in names and not {name, other} & taken:
+                    taken |= {name, other}
+                    yield name, other
+
+
+def _mirrored(name: str, left: str, right: str) -> Iterator[str]:
+    """The name with its side exchanged, where it begins or ends with the left one."""
+    if name.startswith(left) and _is_apart(name[len(left) :], left, at_start=True):
+        yield right + name[len(left) :]
+    if name.endswith(left) and _is_apart(name[: -len(left)], left, at_start=False):
+        yield name[: -len(left)] + right
+
+
+def _is_apart(rest: str, side: str, *, at_start: bool) -> bool:
+    """Whether the side is a word of its own: one letter only if a break sets it apart."""
+    if not rest:
+        return False
+    neighbour = rest[0] if at_start else rest[-1]
+    return neighbour in _BREAKS or (len(side) > 1 and (neighbour.isupper() or not at_start))
+
+
+@dataclass(frozen=True, slots=True)
+class Sigma:
+    """An estimate. `objects`: how many objects had the keypoint annotated twice or more."""
+
+    value: float
+    objects: int
+
+
+def estimate_sigmas(sets: Sequence[via.LabelledSet], skeleton: Skeleton) -> dict[str, Sigma]:
+    """The OKS sigmas of a skeleton, from several annotations of the same images.
+
+    COCO's definition (cocodataset.org, "Keypoint Evaluation"): sigma^2 = E[d^2 / s^2], d the
+    distance of an annotator's point from the truth and s^2 the object's area. The truth is unknown:
+    with n annotators, sum |p - mean|^2 / (n - 1) is the unbiased estimate of E[d^2].
+
+    Args:
+        sets: one a person; images are matched by file name, objects by class and the overlap of
+            their boxes. Objects without an outline have no area and are passed over.
+
+    Returns:
+        Keypoint name -> estimate; names that nobody annotated twice are absent.
+
+    Raises:
+        UserError: no keypoint was annotated twice.
+    """
+    samples: dict[str, list[float]] = defaultdict(list)
+    for group in _same_objects(sets, skeleton):
+        size = fmean(_area(each) for each in group)
+        for index, name in enumerate(skeleton.keypoints):
+            points = [each.keypoints[index] for each in group if each.keypoints]
+            points = [point for point in points if point[2] > 0]
+            if len(points) > 1 and size > 0:
+                x, y = fmean(p[0] for p in points), fmean(p[1] for p in points)
+                squares = sum((p[0] - x) ** 2 + (p[1] - y) ** 2 for p in points)
+                samples[name].append(squares / (len(points) - 1) / size)
+    if not samples:
+        raise UserError(
+            "no keypoint of any object is annotated twice",
+            expected="files of several people about the same images, with outlined objects",
+            remedy="give the file of each person",
+        )
+    return {
+        name: Sigma(math.sqrt(fmean(samples[name])), len(samples[name]))
+        for name in skeleton.keypoints
+        if name in samples
+    }
+
+
+def with_sigmas(skeleton: Skeleton, sigmas: Mapping[str, Sigma]) -> Skeleton:
+    """The skeleton with the estimates, where there are any and they are not zero."""
+    values = [
+        round(sigmas[name].value, 4) if name in sigmas and sigmas[name].value >= 5e-5 else before
+        for name, before in zip(skeleton.keypoints, skeleton.sigmas, strict=True)
+    ]
+    return replace(skeleton, sigmas=tuple(values))
+
+
+def _same_objects(
+    sets: Sequence[via.LabelledSet], skeleton: Skeleton
+) -> Iterator[list[via.Instance]]:
+    """Groups of instances, at most one of each set, that are the same object of the same image."""
+    images: dict[str, list[list[via.Instance]]] = defaultdict(list)
+    for labelled in sets:
+        for image in labelled.images:
+            objects = [
+                each
+                for each in image.instances
+                if each.label in skeleton.classes and each.outlines and each.keypoints
+            ]
+            images[image.record.filename].append(objects)
+    for found in images.values():
+        groups = [[each] for each in found[0]]
+        for others in found[1:]:
+            pairs = sorted(
+                (
+                    (_iou(group[0], each), at, number)
+                    for at, group in enumerate(groups)
+                    for number, each in enumerate(others)
+                    if group[0].label == each.label
+                ),
+                reverse=True,
+            )
+            used: tuple[set[int], set[int]] = (set(), set())
+            for overlap, at, number in pairs:
+                if overlap >= _MATCHING_IOU and at not in used[0] and number not in used[1]:
+                    used[0].add(at)
+                    used[1].add(number)
+                    groups[at].append(others[number])
+            groups += [[each] for number, each in enumerate(others) if number not in used[1]]
+        yield from groups
+
+
+def _box(instance: via.Instance) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = zip(*map(via.bounds, instance.outlines), strict=True)
+    return min(x0), min(y0), max(x1), max(y1)
+
+
+def _iou(one: via.Instance, other: via.Instance) -> float:
+    a, b = _box(one), _box(other)
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, width) * max(0.0, height)
+    both = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b))
+    return shared / (both - shared)
+
+
+def _area(instance: via.Instance) -> float:
+    return sum(map(area, instance.polygons))

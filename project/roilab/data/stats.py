@@ -1,0 +1,140 @@
+"""What annotation files hold, in numbers."""
+
+import math
+import statistics as stdlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations_with_replacement
+from typing import Any
+
+from roilab import via
+from roilab.skeleton import Skeleton
+from roilab.via.shapes import area
+
+# COCO's bounds of small, medium and large: areas of squares of 32 and 96 pixels.
+_MEDIUM, _LARGE = 32**2, 96**2
+SIZES = ("small", "medium", "large")
+
+
+@dataclass(frozen=True, slots=True)
+class OfClass:
+    """A class in numbers.
+
+    Attributes:
+        instances, images: how many, and in how many images.
+        area: of all its outlines, in square pixels.
+        median_area: of an instance with an outline; 0 where none has one.
+        sizes: instances with a small, medium and large box, by COCO's bounds of the area.
+    """
+
+    instances: int
+    images: int
+    area: float
+    median_area: float
+    sizes: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Annotation files in numbers.
+
+    Attributes:
+        files: their paths.
+        images, empty_images: how many, and how many without an instance.
+        shapes: regions by VIA's name of the shape.
+        classes: by name.
+        per_image: number of instances -> images that have as many.
+        box_sides: k -> instances whose box is as large as a square of 2^k to 2^(k+1) pixels a side.
+        keypoints: name -> how many are visible, occluded, and not labelled.
+        together: pairs of classes, in order of name -> images that hold both; a class with itself:
+            images that hold it.
+    """
+
+    files: tuple[str, ...]
+    images: int
+    empty_images: int
+    shapes: Mapping[str, int]
+    classes: Mapping[str, OfClass]
+    per_image: Mapping[int, int]
+    box_sides: Mapping[int, int]
+    keypoints: Mapping[str, tuple[int, int, int]]
+    together: Mapping[tuple[str, str], int]
+
+    @property
+    def instances(self) -> int:
+        """Of all classes."""
+        return sum(each.instances for each in self.classes.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as JSON data; the pairs as a list of [class, class, images]."""
+        data = asdict(self)
+        data["together"] = [[*pair, count] for pair, count in self.together.items()]
+        return data
+
+
+def statistics(
+    files: Sequence[tuple[via.Annotations, via.LabelledSet]], skeleton: Skeleton | None
+) -> Stats:
+    """Count files, each with what `via.label` made of it; several are counted together."""
+    records = [image for annotations, _ in files for image in annotations.images]
+    labelled = [image for _, found in files for image in found.images]
+    shapes = Counter(type(each.shape).__name__.lower() for r in records for each in r.regions)
+    together: Counter[tuple[str, str]] = Counter()
+    found: dict[str, list[via.Instance]] = {}
+    for image in labelled:
+        names = sorted({each.label for each in image.instances})
+        together.update(combinations_with_replacement(names, 2))
+        for each in image.instances:
+            found.setdefault(each.label, []).append(each)
+    sides = Counter(
+        # A box of less than a pixel is counted with those of one.
+        max(0, math.floor(math.log2(max(1.0, _box_area(each))) / 2))
+        for instances in found.values()
+        for each in instances
+    )
+    counts = Counter(len(image.instances) for image in labelled)
+    return Stats(
+        files=tuple(annotations.file for annotations, _ in files),
+        images=len(records),
+        empty_images=counts[0],
+        shapes=dict(sorted(shapes.items())),
+        classes={name: _of_class(found[name], together[name, name]) for name in sorted(found)},
+        per_image=dict(sorted(counts.items())),
+        box_sides=dict(sorted(sides.items())),
+        keypoints=_keypoints(found, skeleton),
+        together=dict(sorted(together.items())),
+    )
+
+
+def _of_class(instances: Sequence[via.Instance], images: int) -> OfClass:
+    areas = [sum(map(area, each.polygons)) for each in instances if each.outlines]
+    sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box in map(_box_area, instances))
+    return OfClass(
+        instances=len(instances),
+        images=images,
+        area=sum(areas),
+        median_area=stdlib.median(areas) if areas else 0.0,
+        sizes=(sizes[0], sizes[1], sizes[2]),
+    )
+
+
+def _box_area(instance: via.Instance) -> float:
+    """Of the box around the outlines, else around the labelled keypoints."""
+    boxes = [via.bounds(shape) for shape in instance.outlines]
+    boxes += [(x, y, x, y) for x, y, v in instance.keypoints or () if v and not boxes]
+    x0, y0, x1, y1 = zip(*boxes, strict=True)
+    return (max(x1) - min(x0)) * (max(y1) - min(y0))
+
+
+def _keypoints(
+    found: Mapping[str, Iterable[via.Instance]], skeleton: Skeleton | None
+) -> dict[str, tuple[int, int, int]]:
+    if skeleton is None:
+        return {}
+    poses = [each.keypoints for name in found for each in found[name] if each.keypoints]
+    counts = [Counter(pose[index][2] for pose in poses) for index in range(len(skeleton.keypoints))]
+    return {
+        name: (count[2], count[1], count[0])
+        for name, count in zip(skeleton.keypoints, counts, strict=True)
+    }

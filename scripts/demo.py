@@ -2,12 +2,14 @@
 
     python scripts/demo.py --run outputs/demo --input datasets/figures/val --output outputs/pictures
 
-The output folder gets a picture of each image, overview.jpg with the first of them, and
-predictions.json. The exit status is 1 where images of the folder could not be read.
+The output folder gets what --save names, by default a picture of each image, overview.jpg with the
+first of them, and predictions.json. `via` is a VIA 2 project, with the least certain images first:
+correct it in VIA and train with it. The exit status is 1 where images could not be read.
 """
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,22 +19,28 @@ from _main import run
 from PIL import Image
 from tqdm import tqdm
 
+from roilab import via
 from roilab.draw import Picture
 from roilab.engine.config import write_text
 from roilab.engine.run import open_run
 from roilab.errors import UserError
 from roilab.inference import (
     Predictor,
+    coco_json,
     draw_prediction,
     image_files,
     overview,
     picture_names,
     read_rgb,
     to_json,
+    via_annotations,
+    via_record,
 )
 from roilab.inference.sinks import OVERVIEW
 
 OVERVIEW_PICTURES = 12
+VIA_FILES = {"via": "via_project.json", "via-json": "via.json", "via-csv": "via.csv"}
+FORMATS = ("picture", "json", *VIA_FILES, "coco")
 SHOWN = 5  # how many unreadable images are named
 
 
@@ -46,9 +54,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="the least score of an instance (default: 0.5)"
     )
+    parser.add_argument(
+        "--save",
+        type=_formats,
+        default=("picture", "json"),
+        metavar="KINDS",
+        help=f"any of {','.join(FORMATS)} (default: picture,json)",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     return parser.parse_args(arguments)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    kinds = tuple(text.split(","))
+    unknown = [kind for kind in kinds if kind not in FORMATS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}")
+    return kinds
 
 
 def main() -> int:
@@ -63,6 +86,8 @@ def main() -> int:
             "cannot make the folder", key="--output", file=args.output, found=error.strerror
         ) from error
     records: list[dict[str, Any]] = []
+    via_records: list[via.ImageRecord] = []
+    skeleton = predictor.skeleton
     pictures: list[Picture] = []
     broken: list[UserError] = []
     bar = tqdm(files, unit="image", disable=not sys.stderr.isatty(), leave=False)
@@ -74,23 +99,54 @@ def main() -> int:
             continue
         found = predictor(image).above(args.threshold)
         records.append(to_json(file.name, found))
-        picture = draw_prediction(image, found, predictor.skeleton)
-        Image.fromarray(picture).save(args.output / name, quality=92)
-        if len(pictures) < OVERVIEW_PICTURES:
-            pictures.append(picture)
+        if VIA_FILES.keys() & set(args.save):
+            via_records.append(via_record(file.name, file.stat().st_size, found, skeleton))
+        if "picture" in args.save:
+            picture = draw_prediction(image, found, skeleton)
+            Image.fromarray(picture).save(args.output / name, quality=92)
+            if len(pictures) < OVERVIEW_PICTURES:
+                pictures.append(picture)
     if not records:
         raise broken[0]
-    skeleton = predictor.skeleton
-    data = {
-        "classes": list(predictor.classes),
-        "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
-        "threshold": args.threshold,
-        "images": records,
-    }
-    write_text(args.output / "predictions.json", json.dumps(data) + "\n")
-    Image.fromarray(overview(pictures)).save(args.output / OVERVIEW, quality=92)
-    _report(args, records, broken)
+    if pictures:
+        Image.fromarray(overview(pictures)).save(args.output / OVERVIEW, quality=92)
+    folder = args.input if args.input.is_dir() else args.input.parent
+    annotations = via_annotations(
+        via_records, predictor.classes, skeleton, f"{folder.resolve()}{os.sep}"
+    )
+    written = _write_data(args, records, annotations, predictor)
+    _report(args, records, written, broken)
     return 1 if broken else 0
+
+
+def _write_data(
+    args: argparse.Namespace,
+    records: list[dict[str, Any]],
+    annotations: via.Annotations,
+    predictor: Predictor,
+) -> list[Path]:
+    """Write the files of data that --save names, and say what they cannot hold."""
+    skeleton = predictor.skeleton
+    written = []
+    if "json" in args.save:
+        data = {
+            "classes": list(predictor.classes),
+            "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
+            "threshold": args.threshold,
+            "images": records,
+        }
+        written.append(args.output / "predictions.json")
+        write_text(written[-1], json.dumps(data) + "\n")
+    if "coco" in args.save:
+        written.append(args.output / "coco.json")
+        write_text(written[-1], json.dumps(coco_json(records, predictor.classes, skeleton)) + "\n")
+    for kind, name in VIA_FILES.items():
+        if kind in args.save:
+            written.append(args.output / name)
+            for problem in via.WRITERS[kind](written[-1], annotations):
+                if problem.severity != "note":
+                    print(problem, file=sys.stderr)
+    return written
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -115,13 +171,19 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _report(
-    args: argparse.Namespace, records: list[dict[str, Any]], broken: list[UserError]
+    args: argparse.Namespace,
+    records: list[dict[str, Any]],
+    written: list[Path],
+    broken: list[UserError],
 ) -> None:
     count = sum(len(record["instances"]) for record in records)
     print(f"{count} instances with a score of at least {args.threshold} in {len(records)} images")
-    print(f"instances: {args.output / 'predictions.json'}")
-    print(f"pictures:  {args.output}")
-    print(f"the first {min(len(records), OVERVIEW_PICTURES)} together: {args.output / OVERVIEW}")
+    for path in written:
+        print(f"instances: {path}")
+    if "picture" in args.save:
+        print(f"pictures:  {args.output}")
+        first = min(len(records), OVERVIEW_PICTURES)
+        print(f"the first {first} together: {args.output / OVERVIEW}")
     if broken:
         print(f"{len(broken)} images left out:", file=sys.stderr)
         for problem in broken[:SHOWN]:

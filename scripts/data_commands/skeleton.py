@@ -84,7 +84,7 @@ def _with_found_classes(
 ) -> Skeleton:
     """The skeleton with the classes that own labelled keypoints when every class may have them."""
     rules = rules_of(args)
-    every = {name for file in files for name in via.label(file, rules).classes}
+    every = {name for file in files for name in via.label(file, rules, proposed).classes}
     if not every:
         return proposed
     candidate = replace(proposed, classes=tuple(sorted(every)))

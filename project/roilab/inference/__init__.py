@@ -1,5 +1,6 @@
 """A trained run on new images: where they come from, what is predicted, where it goes."""
 
+from roilab.inference.export import coco_json, via_annotations, via_record
 from roilab.inference.predictor import Prediction, Predictor
 from roilab.inference.sinks import draw_prediction, overview, picture_names, to_json
 from roilab.inference.sources import image_files, read_rgb
@@ -7,10 +8,13 @@ from roilab.inference.sources import image_files, read_rgb
 __all__ = [
     "Prediction",
     "Predictor",
+    "coco_json",
     "draw_prediction",
     "image_files",
     "overview",
     "picture_names",
     "read_rgb",
     "to_json",
+    "via_annotations",
+    "via_record",
 ]

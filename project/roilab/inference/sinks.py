@@ -10,6 +10,7 @@ from PIL import Image
 from roilab.data.dicts import to_pixel_index
 from roilab.draw import Picture, draw, grid
 from roilab.evaluation.predictions import encode_mask
+from roilab.inference.export import KEYPOINT_THRESHOLD
 from roilab.inference.predictor import Prediction
 from roilab.skeleton import Skeleton
 
@@ -18,8 +19,6 @@ OVERVIEW = "overview.jpg"
 # against the objects of small images; in the overview it is also made no larger.
 _LEGIBLE_SIDE = 768
 _OVERVIEW_COLUMNS = 4
-# As in Detectron2's own pictures: below, the heat map has no peak, and a joint may be anywhere.
-_KEYPOINT_THRESHOLD = 0.05
 
 
 def draw_prediction(image: Picture, prediction: Prediction, skeleton: Skeleton | None) -> Picture:
@@ -35,7 +34,7 @@ def draw_prediction(image: Picture, prediction: Prediction, skeleton: Skeleton |
             for label, score in zip(prediction.labels, prediction.scores, strict=True)
         ],
         skeleton=skeleton,
-        keypoint_threshold=_KEYPOINT_THRESHOLD,
+        keypoint_threshold=KEYPOINT_THRESHOLD,
         scale=legible_scale(image),
     )
 

@@ -3,11 +3,12 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test fuzz lint bench clean
 
 help:
 	@echo "make demo                sample set, training, AP table and pictures (installs what is missing)"
 	@echo "make test [ARGS=...]     run the tests; ARGS goes to pytest"
+	@echo "make fuzz [N=... SEED=...]  spoilt annotation files, a million unless told otherwise"
 	@echo "make lint                ruff check, ruff format, mypy"
 	@echo "make bench [ONLY=name]   every benchmark against its reference, into outputs/bench.json"
 	@echo "make setup               only make .venv"
@@ -23,6 +24,10 @@ demo: setup
 # One thread: the tests' tensors are tiny, and threads wait for each other where cores are shared.
 test: setup
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q --durations=10 --durations-min=1 $(ARGS)
+
+fuzz: setup
+	@ROILAB_FUZZ_INPUTS=$(or $(N),1000000) ROILAB_FUZZ_SEED=$(or $(SEED),1) \
+		$(RUN) -m pytest -q -s tests/via/test_fuzz.py
 
 lint: setup
 	@$(RUN) -m ruff check .

@@ -36,7 +36,7 @@ def main() -> int:
         return 2
     chosen = benchmarks.names() if only is None else [only]
 
-    header = f"{'benchmark':<20}{'ours':>12}{'reference':>12}"
+    header = f"{'benchmark':<20}{'ours':>14}{'reference':>14}"
     print(f"{header}  ours/reference (below 1: ours is faster)", flush=True)
     results = {}
     for name in chosen:
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def measure(benchmark: Benchmark) -> dict[str, float | str]:
-    """Median seconds of ours and of the reference, taken in turns, and ours / reference.
+    """Median of ours and of the reference, taken in turns, ours / reference, and its inverse.
 
     Each runs once before anything is timed, and they go first in turns.
     """
@@ -60,14 +60,24 @@ def measure(benchmark: Benchmark) -> dict[str, float | str]:
     for index in range(benchmark.rounds):
         pair = [(ours, benchmark.ours), (reference, benchmark.reference)]
         for times, work in pair if index % 2 == 0 else reversed(pair):
-            times.append(seconds(work))
-    a, b = statistics.median(ours), statistics.median(reference)
-    return {
+            times.append((benchmark.gauge or seconds)(work))
+    a, b = (
+        statistics.median(times) / amount
+        for times, amount in zip((ours, reference), benchmark.work, strict=True)
+    )
+    result: dict[str, float | str] = {
         "ours": a,
         "reference": b,
+        "unit": benchmark.unit,
         "ratio": a / b,
+        "speed_up": b / a,
         "reference_name": benchmark.reference_name,
     }
+    if benchmark.bar is not None:
+        low, high = benchmark.bar
+        result["bar"] = f"{low:g} to {high:g}"
+        result["bar_met"] = str(low <= a / b <= high).lower()
+    return result
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -78,12 +88,20 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def row(name: str, result: dict[str, float | str]) -> str:
-    """One line of the table, times in milliseconds."""
-    ours, reference = (1000 * float(result[key]) for key in ("ours", "reference"))
-    return (
-        f"{name:<20}{ours:>9.2f} ms{reference:>9.2f} ms"
-        f"  {result['ratio']:.3f} of {result['reference_name']}"
-    )
+    """One line of the table."""
+    ours, reference = (amount(float(result[key]), result["unit"]) for key in ("ours", "reference"))
+    line = f"{name:<20}{ours:>14}{reference:>14}  {result['ratio']:.3f} of"
+    line += f" {result['reference_name']}"
+    if "bar" in result:
+        line += f" ({'within' if result['bar_met'] == 'true' else 'NOT within'} {result['bar']})"
+    return line
+
+
+def amount(value: float, unit: float | str) -> str:
+    """A measure with a legible unit."""
+    if unit != "s":
+        return f"{value / 1e6:.1f} MB"
+    return f"{1000 * value:.2f} ms" if value >= 1e-4 else f"{1e6 * value:.2f} us"
 
 
 def write_json(path: Path, results: dict[str, dict[str, float | str]]) -> None:

@@ -309,14 +309,23 @@ class TestBench:
         took = {"ours": iter([1.0, 9.0, 2.0]), "reference": iter([4.0, 4.0, 100.0])}
         monkeypatch.setattr(bench, "seconds", lambda work: next(took[work()]))
         result = bench.measure(bench.Benchmark("r", lambda: "ours", lambda: "reference", rounds=3))
-        assert result == {"ours": 2.0, "reference": 4.0, "ratio": 0.5, "reference_name": "r"}
+        assert result == {
+            "ours": 2.0,
+            "reference": 4.0,
+            "unit": "s",
+            "ratio": 0.5,
+            "speed_up": 2.0,
+            "reference_name": "r",
+        }
 
     # For each benchmark, what makes it small.
     SMALL: ClassVar[dict[str, dict[str, int]]] = {
         "evaluate": {"IMAGES": 4},
-        "header_size": {"IMAGES": 2},
         "load_dataset": {"IMAGES": 2},
         "train_step": {"BATCH": 1, "SIZE": 96},
+        "via_image_size": {"IMAGES": 2},
+        "via_linearity": {"LARGE": 4, "SMALL": 2},
+        "via_memory": {"IMAGES": 2},
         "via_read": {"IMAGES": 2},
     }
 

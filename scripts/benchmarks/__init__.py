@@ -24,12 +24,19 @@ class Benchmark:
         ours: does the work once in the way that is judged.
         reference: does the same work, or a lower bound of it, in the other way.
         rounds: how often each is timed; the median counts.
+        work: how much one call of each does; what is compared is the measure of one unit of it.
+        gauge: what a call is measured by, in `unit`; None: its time.
+        bar: the ratio that the project wants is between these two.
     """
 
     reference_name: str
     ours: Callable[[], object]
     reference: Callable[[], object]
     rounds: int = 15
+    work: tuple[float, float] = (1, 1)
+    gauge: Callable[[Callable[[], object]], float] | None = None
+    unit: str = "s"
+    bar: tuple[float, float] | None = None
 
 
 def names() -> list[str]:

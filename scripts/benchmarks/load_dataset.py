@@ -12,8 +12,8 @@ import cv2
 from detectron2.structures import BoxMode
 
 from benchmarks import Benchmark
-from benchmarks.header_size import write_images
-from benchmarks.via_read import project
+from benchmarks.via_image_size import write_images
+from benchmarks.via_read import write_polygons
 from roilab.data.dataset import load
 from roilab.errors import UserError
 
@@ -27,7 +27,7 @@ def benchmark(folder: Path) -> Benchmark:
     write_images(paths, SIZE)
     sizes = {path.name: path.stat().st_size for path in paths}
     file = folder / "project.json"
-    file.write_text(json.dumps(project(sizes, REGIONS)), encoding="utf-8")
+    write_polygons(file, sizes, REGIONS)
 
     def ours() -> list[dict[str, Any]]:
         return list(load(str(file), class_attribute="class").records)

@@ -8,6 +8,7 @@ from roilab import via
 from roilab.data.dicts import annotation, coco_json
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.via.entries import is_index
 
 # Width and height of an image; None where it is not to be had. May raise UserError.
 SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
@@ -70,5 +71,5 @@ def to_coco(
 
 def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:
     sizes = [record.attributes.get(key, "") for key in ("width", "height")]
-    width, height = (int(s) if isinstance(s, str) and s.isdecimal() else 0 for s in sizes)
+    width, height = (int(s) if isinstance(s, str) and is_index(s) else 0 for s in sizes)
     return (width, height) if width > 0 and height > 0 else None

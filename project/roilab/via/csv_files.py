@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from roilab.errors import UserError
 from roilab.via.document import Document
-from roilab.via.entries import read_images
+from roilab.via.entries import is_index, read_images
 from roilab.via.records import Annotations, Container, Problem
 
 _COLUMNS = (
@@ -103,7 +103,7 @@ def _parse(document: Document, container: Container) -> Annotations:
     with long_cells():
         images = _images(document, problems)
     for image in images.values():
-        if image.stated.isdecimal() and int(image.stated) != image.rows:
+        if is_index(image.stated) and int(image.stated) != image.rows:
             message = f"{image.stated} regions are stated, and the file has {image.rows}"
             remedy = "see that no row was lost, export the file again from VIA"
             problems.append(Problem("warning", message, remedy, file, image.filename))
@@ -178,7 +178,7 @@ def _add_region(image: _Image, stated: str, region: str, shape: str, values: str
         return []
     image.rows += 1
     number = region.strip()
-    if not _is_number(number) or number in image.regions:
+    if not is_index(number) or number in image.regions:
         image.renumbered += 1
         number = str(max(map(int, image.regions), default=-1) + 1)
     problems = []
@@ -191,10 +191,6 @@ def _add_region(image: _Image, stated: str, region: str, shape: str, values: str
             "region_attributes": value_data,
         }
     return problems
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and str(int(text)) == text and len(text) < 10
 
 
 def _json(cell: str, column: str) -> object:

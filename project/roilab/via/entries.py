@@ -92,6 +92,12 @@ def _read_image(key: str, entry: object, place: _Place) -> ImageRecord | None:
     )
 
 
+def is_index(text: str) -> bool:
+    """Whether a text is a number as a list counts: no sign, no leading zero, not too long."""
+    plain = text.isascii() and text.isdecimal() and len(text) < 10
+    return plain and (text == "0" or not text.startswith("0"))
+
+
 def _size(value: object) -> int | None:
     """VIA writes a number, after a CSV import a string, and -1 where it does not know."""
     try:
@@ -122,7 +128,7 @@ def _numbered(regions: object, place: _Place) -> list[tuple[int, object]]:
     if isinstance(regions, list):
         return list(enumerate(regions))
     if isinstance(regions, Mapping):
-        if all(str(key).isdecimal() and str(int(key)) == key for key in regions):
+        if all(map(is_index, regions)):
             return [(int(key), data) for key, data in regions.items()]
         return list(enumerate(regions.values()))
     place.error("the image entry has no list of regions", "write [] where nothing is annotated")

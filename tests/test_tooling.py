@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
@@ -302,7 +303,18 @@ class TestBench:
             bench.Benchmark("r", lambda: calls.append("o"), lambda: calls.append("r"), rounds=4)
         )
         assert "".join(calls) == "or" + "orro" * 2
-        assert set(result) == {"ours", "reference", "ratio", "reference_name"}
+        assert {"ours", "reference", "ratio", "reference_name"} <= set(result)
+
+    def test_work_gauge_and_bar(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = load_script("bench", monkeypatch)
+        made = bench.Benchmark(
+            "r", lambda: 30.0, lambda: 8.0, work=(10, 2), gauge=lambda work: work(), bar=(0.5, 0.8)
+        )
+        result = bench.measure(made)
+        assert (result["ours"], result["reference"], result["ratio"]) == (3.0, 4.0, 0.75)
+        assert result["bar_met"] == "true"
+        assert bench.measure(replace(made, bar=(0, 0.5)))["bar_met"] == "false"
+        assert "NOT within" in bench.row("x", bench.measure(replace(made, bar=(0, 0.5))))
 
     def test_median_and_ratio(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = load_script("bench", monkeypatch)

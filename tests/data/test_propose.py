@@ -1,0 +1,134 @@
+"""A skeleton from points, and sigmas from repeated annotation."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton, from_dict
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    LabelledSet,
+    Point,
+    Rect,
+    Region,
+    Shape,
+    Value,
+    label,
+)
+
+
+def file_of(*images: list[tuple[Shape, dict[str, Value]]], **declared: Attribute) -> Annotations:
+    records = tuple(
+        ImageRecord(f"{n}", f"{n}.jpg", None, tuple(Region(at, *each) for at, each in enumerate(r)))
+        for n, r in enumerate(images)
+    )
+    return Annotations("via.json", Container.VIA2_PROJECT, records, declared, {})
+
+
+def points(*names: str) -> list[tuple[Shape, dict[str, Value]]]:
+    return [(Point(1, 1), {"part": name, "id": "1", "seen": "visible"}) for name in names]
+
+
+def box() -> tuple[Shape, dict[str, Value]]:
+    return Rect(0, 0, 9, 9), {"kind": "cat", "id": "1"}
+
+
+def test_names_by_frequency_and_swaps() -> None:
+    found = propose(
+        [file_of([box(), *points("tail", "left_ear", "tail", "right_ear", "nose")])], "s"
+    )
+    assert found.keypoints == ("tail", "left_ear", "right_ear", "nose")
+    assert found.swaps == (("left_ear", "right_ear"),)
+    assert found.links == ()
+    assert found.sigmas == (DEFAULT_SIGMA, 0.035, 0.035, 0.026)
+    assert from_dict(found.to_dict()) == found
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "swapped"),
+    [
+        ("left_ear", "right_ear", True),
+        ("LeftEar", "RightEar", True),
+        ("Left ear", "Right ear", True),
+        ("ear_left", "ear_right", True),
+        ("l_ear", "r_ear", True),
+        ("ear-L", "ear-R", True),
+        ("leg", "reg", False),
+        ("pearl", "pearr", False),
+        ("leftover", "rightover", False),
+    ],
+)
+def test_sides(left: str, right: str, swapped: bool) -> None:
+    found = propose([file_of([box(), *points(right, left, "nose")])], "s")
+    assert found.swaps == (((left, right),) if swapped else ())
+
+
+def test_option_ids_are_shown_by_description() -> None:
+    part = Attribute("part", "dropdown", "", {"0": "nose"})
+    assert propose([file_of([box(), *points("0")], part=part)], "s").keypoints == ("nose",)
+
+
+def test_which_attribute_has_to_be_plain() -> None:
+    drawn: list[tuple[Shape, dict[str, Value]]] = [(Point(1, 1), {"part": "nose", "who": "me"})]
+    with pytest.raises(UserError, match=r"part \('nose'\); who \('me'\)"):
+        propose([file_of(drawn)], "s")
+    assert propose([file_of(drawn)], "s", "part").keypoints == ("nose",)
+
+
+def test_no_points() -> None:
+    with pytest.raises(UserError, match="no points"):
+        propose([file_of([box()])], "s")
+
+
+BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.5, 0.5))
+TRUE = {"nose": 0.03, "tail": 0.1}
+
+
+def annotator(seed: int, objects: int, names: tuple[str, ...] = ("nose", "tail")) -> LabelledSet:
+    """Somebody who draws 40 x 90 boxes right and points with the error of TRUE."""
+    chance = random.Random(seed)
+    images = []
+    for _ in range(objects):
+        drawn: list[tuple[Shape, dict[str, Value]]] = [
+            (Rect(0, 0, 40, 90), {"kind": "cat", "id": "1"})
+        ]
+        for name in names:
+            # sigma^2 = E[d^2] / s^2, and d^2 is the sum over x and y.
+            spread = TRUE[name] * (40 * 90) ** 0.5 / 2**0.5
+            x, y = 20 + chance.gauss(0, spread), 45 + chance.gauss(0, spread)
+            drawn.append((Point(x, y), {"part": name, "id": "1"}))
+        images.append(drawn)
+    return label(file_of(*images), skeleton=BONES)
+
+
+@pytest.mark.parametrize("people", [2, 4])
+def test_known_sigmas_are_found(people: int) -> None:
+    found = estimate_sigmas([annotator(seed, 600) for seed in range(people)], BONES)
+    for name, sigma in TRUE.items():
+        # The standard error of a root of a mean of 600 squares is below 3 %.
+        assert found[name].value == pytest.approx(sigma, rel=0.1)
+        assert found[name].objects == 600
+
+
+def test_what_is_not_repeated_keeps_its_sigma() -> None:
+    found = estimate_sigmas([annotator(0, 50), annotator(1, 50, ("nose",))], BONES)
+    assert set(found) == {"nose"}
+    assert with_sigmas(BONES, found).sigmas[1] == 0.5
+    assert with_sigmas(BONES, found).sigmas[0] != 0.5
+
+
+def test_one_annotator_is_not_enough() -> None:
+    with pytest.raises(UserError, match="annotated twice"):
+        estimate_sigmas([annotator(0, 5)], BONES)
+
+
+def test_identical_points_leave_the_sigma() -> None:
+    one = annotator(0, 5)
+    found = estimate_sigmas([one, replace(one)], BONES)
+    assert with_sigmas(BONES, found) == BONES

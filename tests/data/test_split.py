@@ -1,0 +1,86 @@
+"""Dividing images: by content, by class, and never a picture in both parts."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roilab.data.split import divide, split
+from roilab.errors import UserError
+from roilab.via import Annotations, Container, ImageRecord, Rect, Region, label
+
+labels = st.sets(st.sampled_from("abc"), max_size=3)
+groups = st.dictionaries(st.text(max_size=4), labels, min_size=2, max_size=40)
+shares = st.floats(0.05, 0.95)
+
+
+@given(groups, shares, st.integers(0, 5))
+def test_both_parts_have_pictures(found: dict[str, set[str]], share: float, seed: int) -> None:
+    first = split(found, share, seed)
+    assert first < set(found)
+    assert first
+
+
+@given(groups, shares, st.integers(0, 5), st.randoms())
+def test_order_has_no_influence(found, share, seed, random) -> None:  # type: ignore[no-untyped-def]
+    shuffled = list(found.items())
+    random.shuffle(shuffled)
+    assert split(dict(shuffled), share, seed) == split(found, share, seed)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=10, max_size=60), shares)
+def test_each_class_has_its_share(names: list[str], share: float) -> None:
+    found = {str(number): {name} for number, name in enumerate(names)}
+    first = split(found, share, 0)
+    for name in set(names):
+        of_class = [key for key, each in found.items() if name in each]
+        part = len(first & set(of_class))
+        assert abs(part - share * len(of_class)) <= 1.5
+
+
+def test_shares_of_many_labels_at_once() -> None:
+    found = {
+        str(n): {name for name, every in (("a", 2), ("b", 3), ("rare", 25)) if n % every == 0}
+        for n in range(200)
+    }
+    first = split(found, 0.8, 0)
+    assert len(first) == pytest.approx(160, abs=2)
+    for name in ("a", "b", "rare"):
+        of_class = {key for key, each in found.items() if name in each}
+        assert len(first & of_class) == pytest.approx(0.8 * len(of_class), abs=1)
+
+
+def test_another_seed_divides_otherwise() -> None:
+    found: dict[str, set[str]] = {str(number): set() for number in range(40)}
+    assert split(found, 0.5, 0) == split(found, 0.5, 0)
+    assert split(found, 0.5, 0) != split(found, 0.5, 1)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 80, float("nan")])
+def test_shares_that_are_none(share: float) -> None:
+    with pytest.raises(UserError, match="--train"):
+        split({"a": [], "b": []}, share, 0)
+
+
+def test_one_picture_cannot_be_divided() -> None:
+    with pytest.raises(UserError, match="1 different pictures"):
+        split({"a": []}, 0.5, 0)
+
+
+def test_copies_stay_together(tmp_path: Path) -> None:
+    records = []
+    for number in range(20):
+        (tmp_path / f"{number}.jpg").write_bytes(bytes([number % 10]) * 9)
+        region = Region(0, Rect(0, 0, 5, 5), {"kind": "ab"[number % 2]})
+        records.append(ImageRecord(f"{number}", f"{number}.jpg", 9, (region,)))
+    source = Annotations("via.json", Container.VIA2_JSON, tuple(records), {}, {})
+    keys, copies, missing = divide(label(source), lambda record: tmp_path / record.filename, 0.5, 0)
+    assert (copies, missing) == (10, 0)
+    assert all((str(n) in keys) == (str(n + 10) in keys) for n in range(10))
+    # The name says nothing: the same pictures under other names are divided alike.
+    for number in range(20):
+        (tmp_path / f"{number}.jpg").rename(tmp_path / f"x{number}.png")
+    renamed, _, _ = divide(label(source), lambda record: tmp_path / f"x{record.key}.png", 0.5, 0)
+    assert renamed == keys
+    assert divide(label(source), lambda _: None, 0.5, 0)[1:] == (0, 20)

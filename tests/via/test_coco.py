@@ -1,0 +1,172 @@
+"""COCO json, sound and as VIA exports it, as VIA records."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roilab.skeleton import Skeleton
+from roilab.via import Annotations, Container, Instance, Point, Polygon, Rect, label, read
+
+BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
+RING = [1, 1, 9, 1, 9, 9]
+
+
+def coco(*annotations: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    rows = [
+        {"id": number, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8], "iscrowd": 0} | each
+        for number, each in enumerate(annotations, start=1)
+    ]
+    return {
+        "info": {},
+        "images": [
+            {"id": 1, "file_name": "a.jpg", "width": 50, "height": 40},
+            {"id": 2, "file_name": "b.jpg"},
+        ],
+        "annotations": rows,
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": ["head", "hand"]},
+            {"id": 2, "name": "car"},
+        ],
+    } | changes
+
+
+def load(tmp_path: Path, data: object) -> Annotations:
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return read(path)
+
+
+def test_outlines_and_boxes(tmp_path: Path) -> None:
+    found = load(tmp_path, coco({"segmentation": [RING]}, {"category_id": 2, "segmentation": []}))
+    assert found.container is Container.COCO
+    a, b = found.images
+    assert (a.filename, b.filename, b.regions) == ("a.jpg", "b.jpg", ())
+    assert a.attributes == {"width": "50", "height": "40"}
+    assert [each.shape for each in a.regions] == [Polygon((1, 9, 9), (1, 1, 9)), Rect(1, 1, 8, 8)]
+    assert [each.attributes for each in a.regions] == [{"class": "person"}, {"class": "car"}]
+    assert found.problems == ()
+    assert label(found).classes == ("car", "person")
+
+
+def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
+    other = [21, 1, 29, 1, 29, 9]
+    rows = (
+        {"segmentation": [RING, other], "keypoints": [3, 4, 1, 0, 0, 0]},
+        {"segmentation": [RING], "keypoints": [5, 5, 2, 6, 6, 2]},
+        {"segmentation": [], "bbox": [], "keypoints": [7, 7, 2, 0, 0, 0]},
+    )
+    found = load(tmp_path, coco(*rows))
+    assert found.problems == ()
+    one, two, three = label(found, skeleton=BONES).images[0].instances
+    ring = Polygon((1, 9, 9), (1, 1, 9))
+    parts = (ring, Polygon((21, 29, 29), (1, 1, 9)))
+    assert one == Instance("person", parts, ((3, 4, 1), (0, 0, 0)), (0, 1, 2))
+    assert two == Instance("person", (ring,), ((5, 5, 2), (6, 6, 2)), (3, 4, 5))
+    assert three == Instance("person", (), ((7, 7, 2), (0, 0, 0)), (6,))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"category_id": 9}, "unknown category 9"),
+        ({"image_id": 9}, "image 9, which the file has not"),
+        ({"bbox": [], "segmentation": []}, "no outline"),
+        ({"keypoints": [1, 2, 2]}, "3 numbers for keypoints"),
+        ({"keypoints": [1, 2, 7, 0, 0, 0]}, "visibility of 'head' is 7"),
+        ({"segmentation": [[1, 1, 2]]}, "all_points"),
+        ({"segmentation": {"size": [4, 4], "counts": "x"}}, "run-length"),
+        ({"segmentation": [["a", 1, 2, 3, 4, 5]]}, "holds text"),
+    ],
+)
+def test_what_is_left_out_is_an_error(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    found = load(tmp_path, coco({"segmentation": [RING]}, row))
+    (problem,) = found.problems
+    assert problem.severity == "error"
+    assert message in problem.message
+    assert found.images[0].regions[0].shape == Polygon((1, 9, 9), (1, 1, 9))
+
+
+def test_repairs(tmp_path: Path) -> None:
+    """A flat list, ids as text."""
+    data = coco({"segmentation": RING, "image_id": "1", "category_id": "1"})
+    assert load(tmp_path, data).images[0].regions[0].shape == Polygon((1, 9, 9), (1, 1, 9))
+
+
+def test_crowds_are_counted(tmp_path: Path) -> None:
+    found = load(tmp_path, coco({"segmentation": [RING]}, {"iscrowd": 1}, {"iscrowd": 1}))
+    assert [(each.severity, each.message) for each in found.problems] == [
+        ("warning", "2 crowds are left out")
+    ]
+
+
+def test_images_of_one_id(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    found = load(tmp_path, coco({"segmentation": [RING]}, images=images))
+    assert found.images == ()
+    assert [(each.severity, each.image) for each in found.problems] == [
+        ("error", "a.jpg"),
+        ("error", "b.jpg"),
+    ]
+
+
+def test_a_score_is_kept(tmp_path: Path) -> None:
+    found = load(tmp_path, coco({"segmentation": [RING], "score": 0.5}))
+    assert found.images[0].regions[0].attributes["score"] == "0.5"
+    assert label(found).classes == ("person",)
+
+
+VIA = {"description": "VIA project exported to COCO format using VGG Image Annotator"}
+
+
+def by_via(*annotations: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    categories = [
+        {"supercategory": "kind", "id": 1, "name": "cat"},
+        {"supercategory": "kind", "id": 2, "name": "dog"},
+    ]
+    data = {"info": VIA, "categories": categories, "images": [{"id": 0, "file_name": "a.jpg"}]}
+    return data | {"annotations": [{"image_id": "0"} | each for each in annotations]} | changes
+
+
+class TestViaCoco:
+    def test_rows_that_repeat_a_region(self, tmp_path: Path) -> None:
+        row = {"id": 0, "category_id": 2, "segmentation": RING, "bbox": [1, 1, 8, 8], "area": 64}
+        found = load(tmp_path, by_via(row, row, row))
+        assert found.container is Container.VIA_COCO
+        (region,) = found.images[0].regions
+        assert (region.shape, region.attributes) == (Polygon((1, 9, 9), (1, 1, 9)), {"kind": "dog"})
+        (problem,) = found.problems
+        assert (problem.severity, problem.message[:6]) == ("warning", "2 rows")
+
+    def test_empty_names(self, tmp_path: Path) -> None:
+        categories = [{"supercategory": "kind", "id": n, "name": ""} for n in (1, 2)] * 2
+        row = {"id": 0, "category_id": 2, "segmentation": [RING]}
+        found = load(tmp_path, by_via(row, categories=categories))
+        assert found.images[0].regions[0].attributes["kind"] != ""
+        assert [each.severity for each in found.problems] == ["warning"]
+
+    def test_a_point(self, tmp_path: Path) -> None:
+        row = {"id": 0, "category_id": 1, "segmentation": [[]], "area": [], "bbox": []}
+        found = load(tmp_path, by_via(row | {"keypoints": [3, 4, 2], "num_keypoints": 1}))
+        assert found.images[0].regions[0].shape == Point(3, 4)
+        assert found.problems == ()
+
+    @pytest.mark.parametrize(("names", "lost"), [(("cat",), False), (("cat", "dog"), True)])
+    def test_categories_without_ids(
+        self, tmp_path: Path, names: tuple[str, ...], lost: bool
+    ) -> None:
+        """What VIA writes where every file name begins with a digit."""
+        categories = [{"supercategory": "kind", "id": None, "name": name} for name in names]
+        row = {"id": 0, "category_id": None, "segmentation": [RING]}
+        found = load(tmp_path, by_via(row, categories=categories))
+        assert found.images[0].regions[0].attributes == ({} if lost else {"kind": "cat"})
+        assert [each.severity for each in found.problems] == ["error"] * lost
+
+    def test_images_that_cannot_be_told_apart(self, tmp_path: Path) -> None:
+        images = [{"id": 1, "file_name": "1a.jpg"}, {"id": 1, "file_name": "1b.jpg"}]
+        row = {"id": 0, "image_id": 1, "category_id": 1, "segmentation": [RING]}
+        found = load(tmp_path, by_via(row, images=images))
+        assert found.images == ()
+        assert all("save the project" in each.remedy for each in found.problems)
+        assert len(found.problems) == 2

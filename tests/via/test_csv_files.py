@@ -1,0 +1,133 @@
+"""The CSV files of VIA 1 and 2: what VIA and spreadsheets write, and what is broken in the wild."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from roilab.errors import UserError
+from roilab.via import Annotations, Container, Point, Polygon, Rect, read
+
+COLUMNS = (
+    "filename,file_size,file_attributes,region_count,region_id,"
+    "region_shape_attributes,region_attributes"
+)
+RECT = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}
+
+
+def row(
+    name: str = "a.jpg",
+    size: object = 10,
+    count: object = 1,
+    number: object = 0,
+    shape: object = RECT,
+    values: object = None,
+    separator: str = ",",
+) -> str:
+    cells = [name, str(size), quoted({}), str(count), str(number), quoted(shape)]
+    return separator.join([*cells, quoted({} if values is None else values)])
+
+
+def quoted(data: object) -> str:
+    return '"' + json.dumps(data).replace('"', '""') + '"'
+
+
+def load(tmp_path: Path, *lines: str, header: str = COLUMNS, end: str = "\n") -> Annotations:
+    path = tmp_path / "via.csv"
+    path.write_bytes((end.join([header, *lines]) + end).encode())
+    return read(path)
+
+
+def test_regions_of_one_image_are_rows(tmp_path: Path) -> None:
+    point = {"name": "point", "cx": 5, "cy": 6}
+    found = load(
+        tmp_path,
+        row(count=2, values={"kind": "cat", "boxes": {"x": True, "y": False}}),
+        row(count=2, number=1, shape=point),
+        row("b.jpg", -1, 0, shape={}),
+    )
+    assert found.container is Container.VIA2_CSV
+    assert found.problems == ()
+    a, b = found.images
+    assert (a.filename, a.size, b.filename, b.size) == ("a.jpg", 10, "b.jpg", None)
+    assert [each.shape for each in a.regions] == [Rect(1, 2, 3, 4), Point(5, 6)]
+    assert a.regions[0].attributes == {"kind": "cat", "boxes": ("x",)}
+    assert b.regions == ()
+
+
+def test_via_1_has_a_sign_before_its_header(tmp_path: Path) -> None:
+    closed = {"name": "polygon", "all_points_x": [0, 9, 9, 0], "all_points_y": [0, 0, 9, 0]}
+    found = load(tmp_path, row(shape=closed), header="#" + COLUMNS)
+    assert found.container is Container.VIA1_CSV
+    assert found.images[0].regions[0].shape == Polygon((0, 9, 9), (0, 0, 9))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_any_line_ending_and_byte_order_mark(tmp_path: Path, end: str, mark: str) -> None:
+    found = load(tmp_path, row(), row("b.jpg"), header=mark + COLUMNS, end=end)
+    assert [image.filename for image in found.images] == ["a.jpg", "b.jpg"]
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize("name", ["a,b.jpg", "a,1,2.jpg", '"a,b.jpg"', 'so "to say".jpg'])
+def test_commas_and_marks_in_names(tmp_path: Path, name: str) -> None:
+    found = load(tmp_path, row(name), row(name, number=1, count=1))
+    (image,) = found.images
+    assert image.filename == name.strip('"')
+    assert len(image.regions) == 2
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_the_separators_of_spreadsheets(tmp_path: Path, separator: str) -> None:
+    line = row("a,b.jpg", separator=separator)
+    found = load(tmp_path, line, header=COLUMNS.replace(",", separator))
+    assert found.images[0].filename == "a,b.jpg"
+    assert found.images[0].regions[0].shape == Rect(1, 2, 3, 4)
+
+
+def test_a_cell_longer_than_the_csv_module_takes(tmp_path: Path) -> None:
+    xs = [index % 1000 for index in range(60_000)]
+    shape = {"name": "polygon", "all_points_x": xs, "all_points_y": [x * x % 999 for x in xs]}
+    assert len(load(tmp_path, row(shape=shape)).images[0].regions) == 1
+
+
+def test_cells_that_are_no_json(tmp_path: Path) -> None:
+    line = row().replace('"{}"', '"{""type"":undefined}"')
+    found = load(tmp_path, row(), line.replace("a.jpg", "b.jpg"), row("c.jpg"))
+    problems = {(each.severity, each.image, each.region) for each in found.problems}
+    assert ("error", "b.jpg", 0) in problems
+    assert all("line 3" in each.message for each in found.problems if each.severity == "error")
+    assert [len(image.regions) for image in found.images] == [1, 0, 1]
+
+
+def test_rows_with_too_few_cells(tmp_path: Path) -> None:
+    found = load(tmp_path, row(), "b.jpg,10", row("c.jpg"))
+    (problem,) = found.problems
+    assert (problem.severity, "line 3 has 2 cells" in problem.message) == ("error", True)
+    assert len(found.images) == 2
+
+
+def test_a_quote_that_never_ends_loses_one_row(tmp_path: Path) -> None:
+    found = load(tmp_path, row(), '"b.jpg,1', *(row(f"{n}.jpg") for n in range(200)))
+    assert len(found.images) == 201
+    assert [each.severity for each in found.problems] == ["error"]
+
+
+def test_numbers_that_are_missing_or_double(tmp_path: Path) -> None:
+    lines = [row(count=4, number=number) for number in (0, 0, "", 7)]
+    found = load(tmp_path, *lines)
+    assert [each.index for each in found.images[0].regions] == [0, 1, 2, 7]
+    (problem,) = found.problems
+    assert "2 regions have no number" in problem.message
+
+
+def test_counts_that_disagree(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, row(count=3)).problems
+    assert (problem.severity, problem.image) == ("warning", "a.jpg")
+    assert "3 regions are stated" in problem.message
+
+
+def test_other_columns_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not those of VIA"):
+        load(tmp_path, row(), header=COLUMNS.replace("region_id", "id"))

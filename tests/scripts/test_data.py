@@ -50,7 +50,9 @@ def project(tmp_path: Path) -> Path:
     sizes = []
     for number in range(3):
         path = tmp_path / f"{number}.png"
-        Image.new("RGB", (64, 48), (90, 120, 90)).save(path)
+        picture = Image.new("RGB", (64, 48), (90, 120, 90))
+        picture.putpixel((0, 0), (number, 0, 0))  # none is a copy of another
+        picture.save(path)
         sizes.append(path.stat().st_size)
     ring = Polygon((5, 30, 30), (5, 5, 40))
     regions = (

@@ -1,0 +1,92 @@
+"""Predictions as annotations: what a person corrects and trains with is what was predicted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as mask_utils
+
+from roilab.data.read import read
+from roilab.inference import Prediction, coco_json, to_json, via_annotations, via_record
+from roilab.skeleton import Skeleton
+from roilab.via import WRITERS, LabelRules, Rect, label
+
+BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
+CLASSES = ("car", "person")
+
+
+def prediction(*scores: float, masks: bool = True) -> Prediction:
+    """Persons on the even places, cars on the odd ones."""
+    count = len(scores)
+    drawn = np.zeros((count, 40, 60), dtype=bool)
+    keypoints = np.full((count, 2, 3), np.nan)
+    for index in range(count):
+        drawn[index, 5:25, 3 + index : 23 + index] = True
+        drawn[index, 30:36, 40:50] = True
+        if index % 2 == 0:
+            keypoints[index] = [[10.5, 12.5, 0.9], [20.5, 22.5, 0.01]]
+    return Prediction(
+        width=60,
+        height=40,
+        boxes=np.array([[3.0 + i, 5, 50, 36] for i in range(count)]).reshape(-1, 4),
+        scores=np.array(scores),
+        labels=tuple(CLASSES[(index + 1) % 2] for index in range(count)),
+        masks=drawn if masks else None,
+        keypoints=keypoints,
+    )
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> None:
+    found = prediction(0.9, 0.6)
+    record = via_record("a.jpg", 123, found, BONES)
+    path = tmp_path / "via"
+    WRITERS[kind](path, via_annotations([record], CLASSES, BONES, ""))
+    # A JSON or a CSV has no declarations, and with them no tags.
+    rules = (
+        LabelRules()
+        if kind == "via"
+        else LabelRules(
+            class_attribute="class", instance_attribute="instance", keypoint_attribute="keypoint"
+        )
+    )
+    labelled = label(read(path, strict=True), rules, BONES)
+    person, car = labelled.images[0].instances
+    assert (person.label, car.label) == ("person", "car")
+    # The keypoint without a peak in its heat map is not labelled; frames are VIA's.
+    assert person.keypoints == ((10, 12, 2), (0, 0, 0))
+    for index, instance in enumerate((person, car)):
+        rings = [[v for point in ring for v in point] for ring in instance.polygons]
+        mask = mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(rings, 40, 60)))
+        assert found.masks is not None
+        assert (mask.astype(bool) == found.masks[index]).all()
+
+
+def test_without_masks_there_are_boxes() -> None:
+    record = via_record("a.jpg", 1, prediction(0.9, masks=False), None)
+    (region,) = record.regions
+    assert region.shape == Rect(3, 5, 47, 31)
+    assert region.attributes == {"class": "person", "instance": "1", "score": "0.900"}
+
+
+def test_the_least_certain_image_comes_first() -> None:
+    scores = {"sure": (0.9, 0.8), "empty": (), "unsure": (0.99, 0.31), "middle": (0.5,)}
+    records = [via_record(name, 1, prediction(*each), BONES) for name, each in scores.items()]
+    found = via_annotations(records, CLASSES, BONES, "")
+    assert [image.filename for image in found.images] == ["unsure", "middle", "sure", "empty"]
+
+
+def test_coco(tmp_path: Path) -> None:
+    found = prediction(0.9, 0.6)
+    data = coco_json([to_json("a.jpg", found), to_json("b.jpg", prediction())], CLASSES, BONES)
+    assert [row["score"] for row in data["annotations"]] == pytest.approx([0.9, 0.6])
+    assert data["annotations"][0]["area"] == 20 * 20 + 6 * 10
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    labelled = label(read(path, strict=True), skeleton=BONES)
+    assert [len(image.instances) for image in labelled.images] == [2, 0]
+    person, car = labelled.images[0].instances
+    assert person.keypoints == ((10, 12, 2), (0, 0, 0))
+    assert car.keypoints is None
+    assert len(person.polygons) == 2

@@ -180,6 +180,9 @@ def test_a_broken_image_is_named(figures: FiguresPaths, tmp_path: Path, share: f
         ({"images": "nowhere"}, "nowhere"),
         ({"images": []}, "image folders"),
         ({"files": []}, "files"),
+        ({"missing_images": "ignore"}, "missing_images"),
+        ({"unlabelled": "drop"}, "unlabelled"),
+        ({"keypoint_vertices": "line"}, "keypoint_vertices"),
     ],
 )
 def test_mistakes_are_named(figures: FiguresPaths, options: dict, named: str) -> None:
@@ -213,6 +216,79 @@ def test_two_files_with_a_folder_each(figures: FiguresPaths) -> None:
     dataset = load([str(f) for f in files], [str(f.parent) for f in files], class_attribute="class")
     assert len(dataset) == 10
     assert len({record["image_id"] for record in dataset.records}) == 10
+
+
+def test_images_under_several_folders(figures: FiguresPaths, tmp_path: Path) -> None:
+    names = sorted(figures.train.parent.glob("*.jpg"))
+    for number, path in enumerate(names):
+        folder = tmp_path / str(number % 2)
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder)
+    folders = [str(tmp_path / name) for name in "01"]
+    dataset = load(str(figures.train), folders, class_attribute="class")
+    assert len(dataset) == len(names)
+    files, val = [str(figures.train), str(figures.val)], str(figures.val.parent)
+    assert len(load(files, [folders, val], class_attribute="class")) == len(names) + 4
+
+
+def test_missing_images_are_left_out_where_asked(
+    figures: FiguresPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(figures.train.parent / "000001.jpg", tmp_path)
+    with pytest.raises(UserError, match="5 of 6"):
+        load(str(figures.train), str(tmp_path), class_attribute="class")
+    dataset = load(
+        str(figures.train), str(tmp_path), class_attribute="class", missing_images="skip"
+    )
+    assert len(dataset) == 1
+    assert "5 images left out" in caplog.text
+
+
+def spoilt(figures: FiguresPaths, tmp_path: Path, **shape: object) -> str:
+    """The training file with one region more in its second image."""
+    data = json.loads(figures.train.read_text(encoding="utf-8"))
+    entry = list(data["_via_img_metadata"].values())[1]
+    entry["regions"].append({"shape_attributes": shape, "region_attributes": {"class": "car"}})
+    path = tmp_path / "via.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"name": "rect", "x": 5, "y": 5, "width": 0, "height": 5},
+        {"name": "rect", "x": 500, "y": 5, "width": 9, "height": 5},
+    ],
+    ids=["no extent", "outside"],
+)
+def test_strict_raises_what_else_is_left_out(
+    figures: FiguresPaths,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    shape: dict[str, object],
+) -> None:
+    file, images = spoilt(figures, tmp_path, **shape), str(figures.train.parent)
+    dataset = load(file, images, skeleton="coco_person")
+    assert [len(record["annotations"]) for record in dataset.records] == [
+        len(record["annotations"]) for record in load_figures(figures).records
+    ]
+    assert "000001.jpg, region" in caplog.text
+    with pytest.raises(UserError, match=r"1 error in(.|\n)*000001\.jpg, region"):
+        load(file, images, skeleton="coco_person", strict=True)
+
+
+def test_what_via_exports_as_coco_is_mended(figures: FiguresPaths, tmp_path: Path) -> None:
+    row = {"id": 0, "image_id": "0", "category_id": 1, "segmentation": [1, 1, 9, 1, 9, 9]}
+    data = {
+        "info": {"description": "VIA project exported to COCO format"},
+        "images": [{"id": 0, "file_name": "000000.jpg"}],
+        "categories": [{"id": 1, "name": "car", "supercategory": "kind"}],
+        "annotations": [row, row],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(data), encoding="utf-8")
+    dataset = load(str(tmp_path / "coco.json"), str(figures.train.parent))
+    assert [len(record["annotations"]) for record in dataset.records] == [1]
 
 
 def test_loaders_give_what_the_model_takes(figures: FiguresPaths) -> None:

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
+from roilab.data.read import read
 from roilab.engine.run import Run
 from roilab.inference import Predictor, read_rgb
+from roilab.via import ImageRecord
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -74,6 +77,40 @@ def test_pictures_and_json_of_a_folder_with_a_broken_image(
     assert all(instance["score"] >= threshold for instance in instances)
     assert f"{len(instances)} instances" in done.stdout
     assert str(out / "overview.jpg") in done.stdout
+
+
+def test_predictions_can_be_corrected_and_trained_with(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    images, out = figures.val.parent, tmp_path / "out"
+    arguments = ("--run", tiny_run.folder, "--input", images, "--output", out, "--limit", 3)
+    sample = Predictor.from_run(tiny_run)(read_rgb(images / "000001.jpg"))
+    threshold = float(np.median(sample.scores))
+    kinds = "via,via-json,via-csv,coco"
+    done = script("demo", *arguments, "--save", kinds, "--threshold", threshold)
+    assert done.returncode == 0, done.stderr
+    names = {"via_project.json", "via.json", "via.csv", "coco.json"}
+    assert {path.name for path in out.iterdir()} == names
+    # The project says where its images are.
+    loaded = load(str(out / "via_project.json"), classes=["car", "person"], skeleton="coco_person")
+    assert len(loaded) == 3
+    least = [min(scores(image), default=2) for image in read(out / "via_project.json").images]
+    assert least == sorted(least)
+    found = sum(len(record["annotations"]) for record in loaded.records)
+    assert found == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
+
+
+def scores(image: ImageRecord) -> list[float]:
+    return [float(str(region.attributes["score"])) for region in image.regions]
+
+
+def test_kinds_that_are_none(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    arguments = ("--run", tiny_run.folder, "--input", figures.val.parent, "--output", tmp_path)
+    done = script("demo", *arguments, "--save", "picture,excel")
+    assert done.returncode == 2
+    assert "'excel' is none of picture, json, via" in done.stderr
 
 
 def test_demo_refuses_what_cannot_work(

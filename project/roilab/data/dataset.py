@@ -148,8 +148,8 @@ def load(
     if coco[0]:
         found_classes, records = _from_coco(paths[0], roots[0], classes, bones)
     else:
-        sets = [_labelled(path, rules, bones, strict) for path in paths]
-        found_classes, records = _from_via(sets, roots, classes, bones, missing_images)
+        sets = [_labelled(path, rules, bones) for path in paths]
+        found_classes, records = _from_via(sets, roots, classes, bones, strict, missing_images)
     _check_skeleton(bones, found_classes, paths)
     kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
@@ -243,14 +243,22 @@ class _Labelled:
     labelled: via.LabelledSet
 
 
-def _labelled(
-    path: Path, rules: via.LabelRules, skeleton: Skeleton | None, strict: bool
-) -> _Labelled:
+def _labelled(path: Path, rules: via.LabelRules, skeleton: Skeleton | None) -> _Labelled:
     annotations = read(path)
-    labelled = via.label(annotations, rules, skeleton)
-    if strict:
-        via.refuse_errors(labelled.problems)
-    return _Labelled(annotations, labelled)
+    return _Labelled(annotations, via.label(annotations, rules, skeleton))
+
+
+def _outside(
+    file: str, image: via.LabelledImage, instance: via.Instance, width: int, height: int
+) -> via.Problem:
+    return via.Problem(
+        "error",
+        f"left out: the {instance.label} lies outside the image of {width} x {height} pixels",
+        "delete the region, or see that the image is the annotated one",
+        file,
+        image.record.filename,
+        instance.regions[0],
+    )
 
 
 def _from_via(
@@ -258,10 +266,10 @@ def _from_via(
     roots: Sequence[Sequence[Path]],
     classes: Sequence[str] | None,
     skeleton: Skeleton | None,
+    strict: bool,
     missing_images: Literal["error", "skip"],
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     paths = [Path(each.annotations.file) for each in sets]
-    _log_problems([problem for each in sets for problem in each.labelled.problems])
     found = sorted({name for each in sets for name in each.labelled.classes})
     names = tuple(classes) if classes is not None else tuple(found)
     unknown = sorted(set(found) - set(names))
@@ -276,6 +284,7 @@ def _from_via(
         )
     records: list[dict[str, Any]] = []
     missing: list[str] = []
+    problems = [problem for each in sets for problem in each.labelled.problems]
     for each, below in zip(sets, roots, strict=True):
         folder = image_files.ImageFolder(*below, default_path=each.annotations.default_path)
         for image in each.labelled.images:
@@ -286,18 +295,26 @@ def _from_via(
                 continue
             image_files.check_readable(path)
             width, height = image_files.header_size(path)
+            annotations = []
+            for instance in image.instances:
+                made = annotation(instance, names, skeleton, width, height)
+                x0, y0, x1, y1 = made["bbox"]
+                if x0 < x1 and y0 < y1:
+                    annotations.append(made)
+                else:
+                    problems.append(_outside(each.annotations.file, image, instance, width, height))
             records.append(
                 {
                     "file_name": str(path),
                     "image_id": len(records) + 1,
                     "width": width,
                     "height": height,
-                    "annotations": [
-                        annotation(instance, names, skeleton, width, height)
-                        for instance in image.instances
-                    ],
+                    "annotations": annotations,
                 }
             )
+    _log_problems(problems)
+    if strict:
+        via.refuse_errors(problems)
     if missing_images == "error":
         _refuse_missing(missing, len(missing) + len(records), paths)
     elif missing:

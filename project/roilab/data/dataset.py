@@ -4,25 +4,24 @@ import copy
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import load_coco_json
 
 from roilab import images as image_files
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.dicts import annotation, coco_json
+from roilab.data.from_coco import from_coco, is_coco
+from roilab.data.missing import SHOWN, refuse_missing, shortened
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
 log = logging.getLogger(__name__)
-SHOWN = 5  # how many of many like problems a message spells out
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def load(
         unlabelled=unlabelled,
         keypoint_vertices=keypoint_vertices,
     )
-    coco = [_is_coco(path) for path in paths]
+    coco = [is_coco(path) for path in paths]
     if any(coco) and not (all(coco) and len(paths) == 1):
         raise UserError(
             "a COCO file stands alone: COCO and VIA files, or two COCO files, are not joined",
@@ -146,7 +145,7 @@ def load(
             found=[str(path) for path in paths],
         )
     if coco[0]:
-        found_classes, records = _from_coco(paths[0], roots[0], classes, bones)
+        found_classes, records = from_coco(paths[0], roots[0], classes, bones)
     else:
         sets = [_labelled(path, rules, bones) for path in paths]
         found_classes, records = _from_via(sets, roots, classes, bones, strict, missing_images)
@@ -220,19 +219,6 @@ def _roots(
 
 def _listed(entry: str | Sequence[str]) -> Sequence[str]:
     return [entry] if isinstance(entry, str) else entry
-
-
-def _is_coco(path: Path) -> bool:
-    """Whether the file's first key is one of COCO's; VIA's first key names an image or a setting.
-
-    Only the beginning is read: a COCO file can be half a gigabyte. One that VIA exported is not
-    sound COCO, and is left to the reader that mends it.
-    """
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        head = file.read(4096)
-    if re.search(r'"description"\s*:\s*"VIA project exported', head):
-        return False
-    return bool(re.match(r'\s*\{\s*"(info|licenses|images|annotations|categories|type)"\s*:', head))
 
 
 @dataclass(frozen=True)
@@ -316,70 +302,9 @@ def _from_via(
     if strict:
         via.refuse_errors(problems)
     if missing_images == "error":
-        _refuse_missing(missing, len(missing) + len(records), paths)
+        refuse_missing(missing, len(missing) + len(records), paths)
     elif missing:
-        log.warning("%d images left out: %s", len(missing), _shortened(missing))
-    return names, records
-
-
-def _from_coco(
-    path: Path, roots: Sequence[Path], classes: Sequence[str] | None, skeleton: Skeleton | None
-) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    if len(roots) != 1:
-        raise UserError(
-            "a COCO file has its images below one folder",
-            file=path,
-            key="images",
-            found=list(map(str, roots)),
-        )
-    root = roots[0]
-    # The name only serves to make Detectron2 map category ids to 0..C-1; the metadata it writes
-    # under it is read back at once.
-    scratch = f"_coco_{path.resolve()}_{path.stat().st_mtime_ns}"
-    try:
-        records = load_coco_json(str(path), str(root), scratch, extra_annotation_keys=["area"])
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise UserError("not a sound COCO file", file=path, found=repr(error)) from error
-    names = tuple(MetadataCatalog.get(scratch).thing_classes)
-    MetadataCatalog.remove(scratch)
-    if classes is not None and tuple(classes) != names:
-        raise UserError(
-            "the categories of the file are not those of the model",
-            file=path,
-            key="data.classes",
-            found=list(names),
-            expected=list(classes),
-        )
-    missing = [r["file_name"] for r in records if not Path(r["file_name"]).is_file()]
-    _refuse_missing(missing, len(records), [path])
-    for record in records:
-        image = Path(record["file_name"])
-        image_files.check_readable(image)
-        size, stated = image_files.header_size(image), (record["width"], record["height"])
-        if size != stated:
-            raise UserError(
-                f"the size of {image.name} is not what the file says",
-                file=path,
-                key=f"image {record['image_id']}, width and height",
-                found=stated,
-                expected=size,
-            )
-    if skeleton is not None:
-        for record in records:
-            for anno in record["annotations"]:
-                points = anno.get("keypoints") or [0.0] * (3 * len(skeleton.keypoints))
-                # Detectron2 moves the unlabelled ones by half a pixel as well: back to zeros.
-                anno["keypoints"] = [
-                    value if points[at - at % 3 + 2] else 0.0 for at, value in enumerate(points)
-                ]
-                if len(anno["keypoints"]) != 3 * len(skeleton.keypoints):
-                    raise UserError(
-                        "an annotation's keypoints do not fit the skeleton",
-                        file=path,
-                        key=f"image {record['image_id']}, keypoints",
-                        found=f"{len(anno['keypoints']) // 3} keypoints",
-                        expected=f"{len(skeleton.keypoints)} ({skeleton.name})",
-                    )
+        log.warning("%d images left out: %s", len(missing), shortened(missing))
     return names, records
 
 
@@ -403,22 +328,6 @@ def _wanted(record: Mapping[str, Any], drop_empty: bool, min_keypoints: int) -> 
         return False
     labelled = sum(v > 0 for anno in annos for v in anno.get("keypoints", ())[2::3])
     return labelled >= min_keypoints
-
-
-def _refuse_missing(missing: Sequence[str], total: int, paths: Sequence[Path]) -> None:
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {total} annotated images are not there",
-            file=", ".join(map(str, paths)),
-            key="images",
-            found=_shortened(missing),
-            remedy="point data.train.images (data.val.images) at the folder that holds them, or "
-            "leave them out with data.train.missing_images=skip",
-        )
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return "; ".join(names[:SHOWN]) + ("; ..." if len(names) > SHOWN else "")
 
 
 def _refuse_nothing(total: int, min_keypoints: int, paths: Sequence[Path]) -> NoReturn:

@@ -115,7 +115,11 @@ def test_a_quote_that_never_ends_loses_one_row(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_missing_or_double(tmp_path: Path) -> None:
-    lines = [row(count=4, number=number) for number in (0, 0, "", 7)]
+    shapes = [RECT | {"x": x} for x in range(4)]
+    lines = [
+        row(count=4, number=number, shape=shape)
+        for number, shape in zip((0, 0, "", 7), shapes, strict=True)
+    ]
     found = load(tmp_path, *lines)
     assert [each.index for each in found.images[0].regions] == [0, 1, 2, 7]
     (problem,) = found.problems

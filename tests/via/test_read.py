@@ -116,6 +116,14 @@ class TestContainers:
         problem = annotations.problems[0]
         assert (problem.severity, "'a'" in problem.message) == ("error", True)
 
+    def test_regions_that_are_twice_in_an_image(self, tmp_path: Path) -> None:
+        other = region(RECT | {"x": 77})
+        annotations = load(tmp_path, {"a": entry(region(), other, region(), other)})
+        assert len(annotations.images[0].regions) == 4
+        problem = only_problem(annotations)
+        assert (problem.severity, problem.region) == ("warning", 2)
+        assert "the same as region 0, and 1 more" in problem.message
+
     def test_two_entries_of_one_image(self, tmp_path: Path) -> None:
         problem = only_problem(load(tmp_path, {"a": entry(region()), "b": entry()}))
         assert (problem.severity, problem.image) == ("warning", "a.jpg")
@@ -231,7 +239,7 @@ class TestShapes:
         ],
     )
     def test_refused_with_its_place(self, tmp_path: Path, bad: object, message: str) -> None:
-        annotations = load(tmp_path, {"a": entry(region(), bad, region())})
+        annotations = load(tmp_path, {"a": entry(region(), bad, region(RECT | {"x": 77}))})
         assert [each.index for each in annotations.images[0].regions] == [0, 2]
         problem = only_problem(annotations)
         assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
@@ -246,33 +254,3 @@ class TestShapes:
         annotations = load(tmp_path, {"a": entry(regions="none")})
         assert annotations.images[0].regions == ()
         assert only_problem(annotations).image == "a.jpg"
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
-@pytest.mark.parametrize(
-    ("file", "container", "images", "regions"),
-    [
-        ("balloon/train/via_region_data.json", Container.VIA1_JSON, 61, 255),
-        ("balloon/val/via_region_data.json", Container.VIA1_JSON, 13, 50),
-        ("vehicles-truck-car-bus/train/via_region_data.json", Container.VIA2_JSON, 23, 23),
-        ("kudzu-insects/train/via_region_data.json", Container.VIA2_JSON, 24, 520),
-        ("dog-cat/val/via_region_data.json", Container.VIA1_JSON, 30, 97),
-        ("heads-polyline/train/via_region_data.json", Container.VIA2_JSON, 31, 31),
-        ("multiformat-2label/via/via_region_data.json", Container.VIA2_JSON, 4, 42),
-        ("via-upstream/via1-tests/unit_test_annotation2.json", Container.VIA1_JSON, 3, 12),
-        (
-            "via-upstream/via2-data/face_track_annotation/sherlock_ep01_tracks_FRCNN.json",
-            Container.VIA2_JSON,
-            266,
-            427,
-        ),
-        ("oddities/bad-attr-csv/dent_val.json", Container.VIA2_JSON, 8, 12),
-        ("oddities/unicode-postcards/via_project.json", Container.VIA2_PROJECT, 309, 937),
-    ],
-)
-def test_real_files(file: str, container: Container, images: int, regions: int) -> None:
-    annotations = read(DATA / file)
-    assert annotations.container is container
-    assert len(annotations.images) == images
-    assert sum(len(image.regions) for image in annotations.images) == regions
-    assert annotations.problems == ()

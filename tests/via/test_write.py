@@ -74,6 +74,13 @@ def annotations_of(
     return Annotations("source.json", Container.VIA2_PROJECT, images, declared or {}, {})
 
 
+def again(path: Path) -> Annotations:
+    """What is read, without warnings of regions that are alike."""
+    found = read(path)
+    assert all("the same as region" in problem.message for problem in found.problems)
+    return replace(found, problems=())
+
+
 everything = st.builds(
     Annotations,
     file=st.just("source.json"),
@@ -91,7 +98,7 @@ def test_a_project_holds_everything(
 ) -> None:
     path = tmp_path_factory.mktemp("project") / "via.json"
     assert write_project(path, written) == ()
-    assert read(path) == replace(written, file=str(path))
+    assert again(path) == replace(written, file=str(path))
 
 
 @given(written=everything)
@@ -101,7 +108,7 @@ def test_json_holds_all_but_declarations(
     assume(written.images)
     path = tmp_path_factory.mktemp("json") / "via.json"
     problems = write_json(path, written)
-    assert read(path) == replace(
+    assert again(path) == replace(
         annotations_of(written.images), file=str(path), container=Container.VIA2_JSON
     )
     assert len(problems) == 1 + bool(written.default_path)
@@ -115,7 +122,7 @@ def test_csv_holds_all_but_declarations(
     assume(all(len(image.filename.splitlines()) == 1 for image in written.images))
     path = tmp_path_factory.mktemp("csv") / "via.csv"
     write_csv(path, written)
-    assert read(path) == replace(
+    assert again(path) == replace(
         annotations_of(written.images), file=str(path), container=Container.VIA2_CSV
     )
 

@@ -7,6 +7,7 @@ from sys import intern
 
 from roilab.via.geometry import Refused, read_shape
 from roilab.via.records import Attribute, ImageRecord, Problem, Region, Value
+from roilab.via.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,9 @@ class _Place:
         self.problems.append(
             Problem("error", message, remedy, self.file, self.image, region, attribute)
         )
+
+    def warning(self, message: str, remedy: str, region: int) -> None:
+        self.problems.append(Problem("warning", message, remedy, self.file, self.image, region))
 
 
 def read_images(file: str, entries: object, problems: list[Problem]) -> tuple[ImageRecord, ...]:
@@ -120,7 +124,26 @@ def _read_regions(regions: object, place: _Place) -> tuple[Region, ...]:
             continue
         values = _read_values(data.get("region_attributes"), place, index)
         found.append(Region(index, shape, values))
+    _warn_of_copies(found, place)
     return tuple(found)
+
+
+def _warn_of_copies(regions: Sequence[Region], place: _Place) -> None:
+    """VIA appends what it imports: a file that was imported twice has every region twice."""
+    first: dict[Shape, Region] = {}
+    copies = [
+        region
+        for region in regions
+        if first.setdefault(region.shape, region) is not region
+        and first[region.shape].attributes == region.attributes
+    ]
+    if copies:
+        original = first[copies[0].shape].index
+        message = f"the same as region {original}"
+        if len(copies) > 1:
+            message += f", and {len(copies) - 1} more are the same as others"
+        remedy = "delete one of the two in VIA: both are taken for objects"
+        place.warning(message, remedy, copies[0].index)
 
 
 def _numbered(regions: object, place: _Place) -> list[tuple[int, object]]:

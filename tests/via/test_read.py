@@ -10,7 +10,6 @@ import pytest
 from roilab.errors import UserError
 from roilab.via import Annotations, Container, Polygon, Problem, Rect, read
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 RECT = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}
 
 

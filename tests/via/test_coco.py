@@ -139,6 +139,20 @@ class TestViaCoco:
         (problem,) = found.problems
         assert (problem.severity, problem.message[:6]) == ("warning", "2 rows")
 
+    @pytest.mark.parametrize("ids", [{}, {"id": 1}])
+    def test_rows_of_one_id_are_regions_where_they_differ(
+        self, tmp_path: Path, ids: dict[str, Any]
+    ) -> None:
+        rows = [
+            {"category_id": 1, "segmentation": [RING], "bbox": [1, 1, 8, 8]},
+            {"category_id": 1, "segmentation": [[20, 1, 29, 1, 29, 9]], "bbox": [20, 1, 9, 8]},
+            {"category_id": 1, "segmentation": [], "bbox": [30, 1, 9, 8]},
+        ]
+        found = load(tmp_path, by_via(*(row | ids for row in rows), rows[0] | ids))
+        assert len(found.images[0].regions) == 3
+        (problem,) = found.problems
+        assert problem.message[:6] == "1 rows"
+
     def test_empty_names(self, tmp_path: Path) -> None:
         categories = [{"supercategory": "kind", "id": n, "name": ""} for n in (1, 2)] * 2
         row = {"id": 0, "category_id": 2, "segmentation": [RING]}
@@ -166,7 +180,9 @@ class TestViaCoco:
     def test_images_that_cannot_be_told_apart(self, tmp_path: Path) -> None:
         images = [{"id": 1, "file_name": "1a.jpg"}, {"id": 1, "file_name": "1b.jpg"}]
         row = {"id": 0, "image_id": 1, "category_id": 1, "segmentation": [RING]}
-        found = load(tmp_path, by_via(row, images=images))
+        found = load(tmp_path, by_via(row, row, row | {"id": 1}, images=images))
         assert found.images == ()
-        assert all("save the project" in each.remedy for each in found.problems)
-        assert len(found.problems) == 2
+        errors = [each for each in found.problems if each.severity == "error"]
+        assert all("save the project" in each.remedy for each in errors)
+        assert all("the 2 annotations" in each.message for each in errors)
+        assert [each.image for each in errors] == ["1a.jpg", "1b.jpg"]

@@ -135,3 +135,70 @@ def test_counts_that_disagree(tmp_path: Path) -> None:
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not those of VIA"):
         load(tmp_path, row(), header=COLUMNS.replace("region_id", "id"))
+
+
+@pytest.mark.parametrize("odd", ['5".jpg', '5",x.jpg', '"5.jpg'])
+def test_an_odd_quote_in_a_name_takes_no_other_row_with_it(tmp_path: Path, odd: str) -> None:
+    others = [row(f"{n}.jpg") for n in range(52)]
+    found = load(tmp_path, row(odd), *others, row(odd, number=1), row("z.jpg"))
+    names = [image.filename for image in found.images]
+    assert names[-53:] == [*(f"{n}.jpg" for n in range(52)), "z.jpg"]
+    if odd.startswith('"'):  # then the name cannot be told from a quoted cell
+        assert [each.severity for each in found.problems] == ["error", "error"]
+    else:
+        assert names[0] == odd
+        assert len(found.images[0].regions) == 2
+
+
+def test_a_cell_over_several_lines(tmp_path: Path) -> None:
+    line = row(values={"note": "x"}).replace('{""note"": ', '{\n""note"":\n')
+    found = load(tmp_path, line, row("b.jpg"))
+    assert found.images[0].regions[0].attributes == {"note": "x"}
+    assert len(found.images) == 2
+    assert found.problems == ()
+
+
+def test_a_row_that_is_cut_off_in_a_cell_takes_no_other_with_it(tmp_path: Path) -> None:
+    found = load(tmp_path, row()[:-30], row("b.jpg"), row()[:-30], row("c.jpg"))
+    assert [image.filename for image in found.images] == ["b.jpg", "c.jpg"]
+    assert [each.severity for each in found.problems] == ["error", "error"]
+
+
+def test_name_and_size_are_not_run_together(tmp_path: Path) -> None:
+    found = load(tmp_path, row("frame1", 23), row("frame", 123))
+    assert [(each.filename, each.size) for each in found.images] == [("frame1", 23), ("frame", 123)]
+    assert len({image.key for image in found.images}) == 2
+    assert found.problems == ()
+
+
+def test_file_attributes_that_differ_between_rows(tmp_path: Path) -> None:
+    lines = [
+        row(count=4, number=number).replace("{}", quoted(values)[1:-1], 1)
+        for number, values in enumerate(({"a": "x"}, {"a": "x"}, {"a": "y"}, {}))
+    ]
+    lines[1] = lines[1].replace("{", "{ ", 1)  # the same, written differently
+    found = load(tmp_path, *lines, header=COLUMNS)
+    assert found.images[0].attributes == {"a": "x"}
+    problem = next(each for each in found.problems if "file_attributes" in each.message)
+    assert (problem.severity, problem.image) == ("warning", "a.jpg")
+    assert "1 rows" in problem.message
+    assert "line 4" in problem.message
+
+
+@pytest.mark.parametrize("cell", ["[1]", "5", '""x""'])
+def test_values_that_are_no_object(tmp_path: Path, cell: str) -> None:
+    line = row()[: -len('"{}"')] + f'"{cell}"'
+    (problem,) = load(tmp_path, line).problems
+    assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 0)
+    assert problem.attribute == "region_attributes"
+
+
+def test_a_key_that_a_cell_repeats(tmp_path: Path) -> None:
+    line = row()[: -len('"{}"')] + '"{""c"":""x"",""c"":""y""}"'
+    found = load(tmp_path, row("b.jpg"), line)
+    assert found.images[1].regions[0].attributes == {"c": "y"}
+    (problem,) = found.problems
+    assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 0)
+    assert problem.attribute == "c"
+    assert "2 times" in problem.message
+    assert "line 3" in problem.message

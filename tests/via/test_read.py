@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from roilab.errors import UserError
-from roilab.via import Annotations, Container, Polygon, Problem, Rect, read
+from roilab.via import Annotations, Attribute, Container, Polygon, Problem, Rect, read
 
 RECT = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}
+OTHER = RECT | {"x": 50}
 
 
 def region(shape: object = None, **attributes: object) -> dict[str, Any]:
@@ -62,8 +63,15 @@ class TestContainers:
             "_via_settings": {"core": {"default_filepath": "pics/"}},
             "_via_img_metadata": {"a": entry(), "b": entry(filename="b.jpg")},
             "_via_attributes": {
-                "region": {"kind": {"type": "radio", "description": "d", "options": options}},
-                "file": {"note": {"type": "text"}},
+                "region": {
+                    "kind": {
+                        "type": "radio",
+                        "description": "d",
+                        "options": options,
+                        "default_options": {"2": True, "1": False},
+                    }
+                },
+                "file": {"note": {"type": "text", "default_value": "none"}},
             },
             "_via_image_id_list": ["b", "gone"],
         }
@@ -72,7 +80,8 @@ class TestContainers:
         assert [image.filename for image in annotations.images] == ["b.jpg", "a.jpg"]
         assert annotations.default_path == "pics/"
         assert annotations.region_attributes["kind"].options == {"1": "a car", "2": ""}
-        assert annotations.file_attributes["note"].type == "text"
+        assert annotations.region_attributes["kind"].default_options == ("2",)
+        assert annotations.file_attributes["note"] == Attribute("note", default_value="none")
         problem = only_problem(annotations)
         assert (problem.severity, problem.image) == ("warning", "gone")
 
@@ -114,6 +123,25 @@ class TestContainers:
         assert len(annotations.images) == 2
         problem = annotations.problems[0]
         assert (problem.severity, "'a'" in problem.message) == ("error", True)
+        assert (problem.image, "2 times" in problem.message) == ("a.jpg", True)
+
+    @pytest.mark.parametrize("wrap", ["{}", '{{"_via_img_metadata": {}}}'])
+    def test_key_that_occurs_twice_in_a_region(self, tmp_path: Path, wrap: str) -> None:
+        text = json.dumps({"k": entry(region(), region(RECT | {"x": 7}, kind="z"))})
+        text = text.replace('"kind"', '"kind": "x", "kind": "y", "kind"')
+        annotations = load(tmp_path, wrap.format(text))
+        assert annotations.images[0].regions[1].attributes == {"kind": "z"}
+        problem = only_problem(annotations)
+        assert (problem.image, problem.region, problem.attribute) == ("a.jpg", 1, "kind")
+        assert "3 times" in problem.message
+        assert "k > regions > 1 > region_attributes" in problem.message
+
+    def test_keys_that_occur_twice_in_many_places(self, tmp_path: Path) -> None:
+        text = json.dumps({"k": entry(region(kind="z"), region(RECT | {"x": 7}, kind="z"))})
+        text = text.replace('"x": 7', '"x": 5, "x": 7').replace('"kind"', '"kind": "x", "kind"')
+        problems = load(tmp_path, text).problems
+        found = [(each.region, each.attribute) for each in problems]
+        assert found == [(0, "kind"), (1, None), (1, "kind")]
 
     def test_regions_that_are_twice_in_an_image(self, tmp_path: Path) -> None:
         other = region(RECT | {"x": 77})
@@ -166,6 +194,35 @@ class TestContainers:
 
 
 class TestValues:
+    @pytest.mark.parametrize("values", ["text", ["x"], 5, True])
+    def test_attributes_that_are_no_object(self, tmp_path: Path, values: object) -> None:
+        bad = region() | {"region_attributes": values}
+        annotations = load(tmp_path, {"a": entry(region(), bad | {"shape_attributes": OTHER})})
+        assert annotations.images[0].regions[1].attributes == {}
+        problem = only_problem(annotations)
+        assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
+        assert problem.attribute == "region_attributes"
+        problem = only_problem(load(tmp_path, {"a": entry(file_attributes=values)}))
+        assert (problem.image, problem.attribute) == ("a.jpg", "file_attributes")
+
+    def test_attributes_that_are_missing(self, tmp_path: Path) -> None:
+        empty = region() | {"region_attributes": None}
+        assert load(tmp_path, {"a": entry(empty, file_attributes=None)}).problems == ()
+
+    @pytest.mark.parametrize("state", ["yes", 2, {"x": 1}, [True]])
+    def test_a_tick_that_is_none(self, tmp_path: Path, state: object) -> None:
+        annotations = load(tmp_path, {"a": entry(region(box={"car": state, "bus": True}))})
+        assert annotations.images[0].regions[0].attributes == {"box": ("bus",)}
+        problem = only_problem(annotations)
+        assert (problem.severity, problem.region, problem.attribute) == ("error", 0, "box")
+        assert "'car'" in problem.message
+
+    def test_ticks_of_other_programs(self, tmp_path: Path) -> None:
+        boxes = {"a": 1, "b": "True", "c": "1", "d": 0, "e": "0", "f": None}
+        annotations = load(tmp_path, {"a": entry(region(box=boxes))})
+        assert annotations.images[0].regions[0].attributes == {"box": ("a", "b", "c")}
+        assert annotations.problems == ()
+
     def test_every_form_of_value(self, tmp_path: Path) -> None:
         boxes = {" a ": True, "b": "true", "c": False, "d": ""}
         values = {"t": " Right\n", "n": 320, "f": 1.5, "e": None, "ok": True, "box": boxes, "": "x"}
@@ -223,6 +280,7 @@ class TestShapes:
             (polygon([0, 1, 0], [0, 1, 0]), "2 distinct vertices"),
             (polygon([], []), "0 distinct vertices"),
             (polygon([0, 1, 2], [0, 1, 2]), "on one line"),
+            (polygon([0, 10, 10, 10], [0, 0, 10, 0]), "all its way back: it has no area"),
             (polygon([0, 1, 2], [0, 1]), "3 values in all_points_x and 2"),
             (polygon([0, 1, float("nan")], [0, 1, 0]), "not finite"),
             (polygon([0, 1, 10**400], [0, 1, 0]), "wider than any image"),
@@ -243,6 +301,21 @@ class TestShapes:
         problem = only_problem(annotations)
         assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
         assert message in problem.message
+
+    @pytest.mark.parametrize("digits", ["9" * 5000, "-" + "9" * 5000])
+    def test_an_integer_that_python_does_not_convert(self, tmp_path: Path, digits: str) -> None:
+        data = {"a": entry(region(RECT | {"x": 77}), region(RECT | {"x": 78}, id=79))}
+        text = json.dumps(data)
+        annotations = load(tmp_path, text.replace("77", digits).replace("79", digits))
+        (kept,) = annotations.images[0].regions
+        assert (kept.index, kept.attributes) == (1, {"id": digits})
+        problem = only_problem(annotations)
+        assert (problem.image, problem.region) == ("a.jpg", 0)
+        assert f"{len(digits)} digits" in problem.message
+
+    def test_a_figure_of_eight_has_an_area(self, tmp_path: Path) -> None:
+        annotations = load(tmp_path, {"a": entry(polygon([0, 10, 0, 10], [0, 10, 10, 0]))})
+        assert len(annotations.images[0].regions) == 1
 
     def test_entry_without_file_name(self, tmp_path: Path) -> None:
         annotations = load(tmp_path, {"a": entry(), "b": entry(filename="")})

@@ -118,3 +118,40 @@ def test_contains_knows_a_notch() -> None:
     notched = ((0, 0), (10, 0), (10, 10), (5, 3), (0, 10))
     assert not contains(notched, (5, 8))
     assert contains(notched, (1, 5))
+
+
+@pytest.mark.parametrize(
+    ("ring", "has_inside"),
+    [
+        ([(0, 0), (10, 0), (10, 10), (10, 0)], False),
+        ([(0, 0), (0.1, 0.2), (7, 0.3), (0.1, 0.2)], False),
+        # A T, its bar passed in one stroke on the way and in two on the way back.
+        ([(0, 0), (10, 0), (5, 0), (5, 7), (5, 0)], False),
+        ([(0, 0), (9, 0), (9, 9), (0, 0), (9, 9), (9, 0)], False),  # around and back around
+        ([(0, 0), (10, 10), (0, 10), (10, 0)], True),  # a figure of eight: its signed area is 0
+        ([(5, 5), (0, 0), (0, 10), (5, 5), (10, 10), (10, 0)], True),  # the same, with a vertex
+        ([(0, 0), (10, 0), (10, 10), (10, 0), (5, 0.001)], True),
+        ([(0, 0), (9, 0), (9, 9), (0, 0), (9, 0), (9, 9)], True),  # around twice
+        ([(0, 0), (4, 0), (4, 4), (4, 4), (0, 4)], True),  # a vertex clicked twice
+    ],
+)
+def test_a_ring_that_goes_back_has_no_inside(
+    ring: list[tuple[float, float]], has_inside: bool
+) -> None:
+    for start in range(len(ring)):
+        xs, ys = zip(*ring[start:], *ring[:start], strict=True)
+        assert encloses_area(xs, ys) is has_inside
+        assert encloses_area(xs[::-1], ys[::-1]) is has_inside
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), min_size=1, max_size=9),
+    st.data(),
+)
+def test_any_way_out_and_back_has_no_inside(
+    way: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    ring = [(x / 1000, y / 1000) for x, y in [*way, *way[-2:0:-1]]]
+    start = data.draw(st.integers(0, len(ring) - 1))
+    xs, ys = zip(*ring[start:], *ring[:start], strict=True)
+    assert not encloses_area(xs, ys)

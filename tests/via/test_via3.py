@@ -113,7 +113,8 @@ def test_shapes(tmp_path: Path, xy: list[float], expected: Shape) -> None:
     "xy",
     [[2, 1, 2, 3], [9, 0, 0, 1, 1, 2, 2], [9, 0, 0, 1, 1], [8, 1], [77, 1, 2], ["2", 1, 2, 3, 4],
      [8, 1, "x", 3, 4], [7, 0, 0, 1, 1], "rect", {"x": 1}, [1, 10**400, 1],
-     [9, 0, 10**400, 1, 1, 2, 0]],
+     [9, 0, 10**400, 1, 1, 2, 0], [2, 1, 2, 3, 4, 5], [1, 1, 2, 3], [3, 9, 8, 7, 6],
+     [8, 1, 5, 9, 6, 4, 2, 5, 8, 1, 1], [9, 0, 5, 5, 0, 10, 5, 1, 1]],
 )  # fmt: skip
 def test_shapes_that_are_none_have_a_place(tmp_path: Path, xy: object) -> None:
     data = project(metadata={"m": region([1, 5, 5]), "n": region(xy)})
@@ -121,6 +122,56 @@ def test_shapes_that_are_none_have_a_place(tmp_path: Path, xy: object) -> None:
     assert len(found.images[0].regions) == 1
     (problem,) = found.problems
     assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
+    assert "metadata 'n'" in problem.message
+
+
+def test_values_of_a_region_name_its_metadata(tmp_path: Path) -> None:
+    data = project()
+    data["metadata"]["1_x"]["av"] = {"1": ["0"]}
+    (problem,) = load(tmp_path, data).problems
+    assert (problem.region, problem.attribute) == (0, "kind")
+    assert "metadata '1_x'" in problem.message
+
+
+@pytest.mark.parametrize("times", ["[1.5", {"t": 1}, 5, ["x"]])
+def test_times_that_are_none(tmp_path: Path, times: object) -> None:
+    data = project()
+    data["metadata"]["t"] = region([1, 5, 5]) | {"z": times}
+    found = load(tmp_path, data)
+    assert len(found.images[0].regions) == 1
+    (problem,) = found.problems
+    assert (problem.severity, problem.image) == ("error", "a.jpg")
+    assert "annotation 't'" in problem.message
+    assert "belong to a time" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (None, "file 7, which the project does not have"),
+        ({"fname": "b.mp4", "type": 4}, "a video"),
+        ({"fname": "b.wav", "type": 8}, "a sound"),
+        ({"fname": "b"}, "unknown type None"),
+    ],
+)
+def test_a_view_without_an_image_is_called_what_it_is(
+    tmp_path: Path, file: dict[str, Any] | None, message: str
+) -> None:
+    data = project()
+    data["view"]["2"] = {"fid_list": ["7"]}
+    data["file"] |= {"7": file} if file is not None else {}
+    found = load(tmp_path, data)
+    assert len(found.images) == 1
+    (problem,) = found.problems
+    assert problem.severity == "error"
+    assert message in problem.message
+    assert "video or a sound" not in problem.message
+
+
+def test_a_default_option(tmp_path: Path) -> None:
+    data = project()
+    data["attribute"]["1"]["default_option_id"] = "1"
+    assert load(tmp_path, data).region_attributes["kind"].default_options == ("1",)
 
 
 def test_what_belongs_to_time_is_counted(tmp_path: Path) -> None:
@@ -224,9 +275,19 @@ def test_csv(tmp_path: Path, declared: str, end: str) -> None:
         '"x","[""a.jpg""]",0,"[]","[1,2,3]","no"',
         '"x","[""a.jpg""]",0,"[1.5]","[1,2,3]","{}"',
         '"x","[""a.jpg"",""b.jpg""]",0,"[]","[1,2,3]","{}"',
+        '"x","[""a.jpg""]",0,"[","[1,2,3]","{}"',
     ],
 )
 def test_bad_rows_of_a_csv(tmp_path: Path, line: str) -> None:
     found = load(tmp_path, CSV.replace("ATTRIBUTES\n", "") + line + "\n")
     assert sum(len(image.regions) for image in found.images) == 2
     assert "error" in {each.severity for each in found.problems}
+
+
+def test_a_key_that_a_cell_of_a_csv_repeats(tmp_path: Path) -> None:
+    line = '"x","[""a.jpg""]",0,"[]","[1,2,3]","{""1"":""0"",""1"":""1""}"'
+    found = load(tmp_path, CSV.replace("ATTRIBUTES\n", "") + line + "\n")
+    (problem,) = found.problems
+    assert (problem.severity, problem.image) == ("error", "a.jpg")
+    assert "annotation 'x'" in problem.message
+    assert "2 times" in problem.message

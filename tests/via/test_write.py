@@ -23,6 +23,8 @@ from roilab.via import (
     Problem,
     Rect,
     Region,
+    Shape,
+    bounds,
     read,
     with_declarations,
     write_csv,
@@ -30,14 +32,16 @@ from roilab.via import (
     write_project,
 )
 from roilab.via.layout import image_key
-from roilab.via.shapes import encloses_area
+from roilab.via.shapes import encloses_area, open_ring
 
 Write = Callable[[str | Path, Annotations], tuple[Problem, ...]]
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8).map(str.strip)
 names = texts.filter(bool)
 coordinates = st.integers(-(10**7), 10**7).map(lambda thousandth: thousandth / 1000)
-extents = st.integers(1, 10**7).map(lambda thousandth: thousandth / 1000)
+# Less than three decimals hold: what has such an extent is written with all of them.
+tiny = st.integers(1, 499).map(lambda millionth: millionth / 1_000_000)
+extents = st.integers(1, 10**7).map(lambda thousandth: thousandth / 1000) | tiny
 vertices = st.lists(st.tuples(coordinates, coordinates), min_size=2, max_size=8)
 shapes = st.one_of(
     st.builds(Rect, coordinates, coordinates, extents, extents),
@@ -54,9 +58,11 @@ attribute_values = st.dictionaries(names, values, max_size=3)
 declarations = st.builds(
     Attribute,
     name=names,
-    type=st.sampled_from(["radio", "dropdown", "checkbox", "image"]),
+    type=st.sampled_from(["text", "radio", "dropdown", "checkbox", "image"]),
     description=texts,
     options=st.dictionaries(texts, texts, max_size=3),
+    default_value=texts,
+    default_options=st.lists(texts, max_size=2, unique=True).map(tuple),
 ).map(lambda attribute: {attribute.name: attribute})
 
 
@@ -127,6 +133,36 @@ def test_csv_holds_all_but_declarations(
     )
 
 
+floats = st.floats(-1000, 1000) | st.floats(-0.002, 0.002)
+fine = st.lists(st.tuples(floats, floats), min_size=3, max_size=6)
+
+
+@given(
+    shape=st.one_of(
+        st.builds(Rect, floats, floats, floats, floats),
+        st.builds(Circle, floats, floats, floats),
+        st.builds(Ellipse, floats, floats, floats, floats, floats),
+        fine.map(Polygon.through),
+        fine.map(Polyline.through),
+    )
+)
+def test_rounding_loses_no_region(tmp_path_factory: pytest.TempPathFactory, shape: Shape) -> None:
+    """Whatever can be read is read again, a vertex for a vertex, as far as it is rounded."""
+    path = tmp_path_factory.mktemp("fine") / "via.json"
+    image = ImageRecord("k", "a.jpg", 1, (Region(0, shape, {}),))
+    problems = write_project(path, annotations_of((image,)))
+    regions = read(path).images[0].regions
+    if not regions:
+        (problem,) = problems
+        assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 0)
+        return
+    found = regions[0].shape
+    assert all(problem.severity == "note" for problem in problems)
+    if isinstance(shape, Polygon) and isinstance(found, Polygon):
+        assert len(found.xs) == len(open_ring(shape.xs, shape.ys)[0])
+    assert bounds(found) == pytest.approx(bounds(shape), abs=0.0021)
+
+
 def record(filename: str = "a.jpg", size: int | None = 10, *shapes: Point | Rect) -> ImageRecord:
     regions = tuple(Region(index, shape, {}) for index, shape in enumerate(shapes))
     return ImageRecord("any", filename, size, regions)
@@ -134,9 +170,9 @@ def record(filename: str = "a.jpg", size: int | None = 10, *shapes: Point | Rect
 
 def test_what_via_needs_to_open_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "via.json"
-    kind = Attribute("kind", "dropdown", "what it is", {"car": "car"})
+    kind = Attribute("kind", "dropdown", "what it is", {"car": "car"}, default_options=("car",))
     image = ImageRecord("k", "a.jpg", None, (Region(0, Rect(1, 2, 3, 4), {"box": ("x",)}),))
-    declared = {"kind": kind, "id": Attribute("id")}
+    declared = {"kind": kind, "id": Attribute("id", default_value="0")}
     write_project(path, annotations_of((image,), declared), name="mine")
     data = json.loads(path.read_text(encoding="utf-8"))
     assert list(data) == [
@@ -162,9 +198,9 @@ def test_what_via_needs_to_open_it(tmp_path: Path) -> None:
                 "type": "dropdown",
                 "description": "what it is",
                 "options": {"car": "car"},
-                "default_options": {},
+                "default_options": {"car": True},
             },
-            "id": {"type": "text", "description": "", "default_value": ""},
+            "id": {"type": "text", "description": "", "default_value": "0"},
         },
         "file": {},
     }
@@ -175,6 +211,49 @@ def test_coordinates_are_integers_or_have_three_decimals(tmp_path: Path) -> None
     (note,) = write_project(tmp_path / "via.json", annotations_of((record("a", 1, *points),)))
     assert '"cx":3,"cy":1.235' in (tmp_path / "via.json").read_text(encoding="ascii")
     assert (note.severity, note.message[:10]) == ("note", "1 regions ")
+
+
+@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_coordinate_that_is_not_finite(tmp_path: Path, write: Write, number: float) -> None:
+    images = (record("a.jpg", 1), record("b.jpg", 1, Point(1, 1), Point(2, number)))
+    with pytest.raises(UserError, match=r"b\.jpg, region 1"):
+        write(tmp_path / "via.json", annotations_of(images))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_extent_that_would_be_rounded_away_is_kept(tmp_path: Path) -> None:
+    rect = Rect(1.23456, 2, 0.0004, 3)
+    assert write_project(tmp_path / "via.json", annotations_of((record("a", 1, rect),))) == ()
+    assert read(tmp_path / "via.json").images[0].regions[0].shape == rect
+
+
+def test_a_region_that_cannot_be_read_again_is_an_error(tmp_path: Path) -> None:
+    written = annotations_of((record("a.jpg", 1, Point(1, 1), Rect(1, 1, 0, 1)),))
+    (problem,) = write_project(tmp_path / "via.json", written)
+    assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
+    assert "without extent" in problem.message
+
+
+@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("path", ["", "/", ".", "a\0b"])
+def test_a_path_that_names_no_file(write: Write, path: str) -> None:
+    with pytest.raises(UserError, match="cannot write"):
+        write(Path(path), annotations_of((record(),)))
+
+
+@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+def test_keys_of_two_images_that_are_alike(tmp_path: Path, write: Write) -> None:
+    images = (record("a.jpg", 12), record("a.jpg1", 2), record("b.jpg", 3))
+    assert write(tmp_path / "via", annotations_of(images)) == ()
+    found = read(tmp_path / "via").images
+    assert [(each.filename, each.size) for each in found] == [
+        ("a.jpg", 12),
+        ("a.jpg1", 2),
+        ("b.jpg", 3),
+    ]
+    assert [each.key for each in found][::2] == ["a.jpg12", "b.jpg3"]
+    assert found[1].key not in ("a.jpg12", "b.jpg3")
 
 
 def test_a_gap_in_the_numbers_is_noted(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def parse_coco(document: Document) -> Annotations:
     """Read COCO instances or person keypoints. Crowds have no place in VIA and are counted."""
     coco = _Coco(document)
     coco.read_categories(_dicts(document.top.get("categories")))
-    coco.read_images(_dicts(document.top["images"]))
     annotations = _dicts(document.top["annotations"])
+    coco.read_images(_dicts(document.top["images"]), annotations)
     # An attribute that ties regions is made only where some need it.
     coco.ties = any(_needs_tie(each) for each in annotations)
     for data in annotations:
@@ -52,9 +52,10 @@ def parse_via_coco(document: Document) -> Annotations:
     """
     coco = _ViaCoco(document)
     coco.read_categories(_dicts(document.top.get("categories")))
-    coco.read_images(_dicts(document.top["images"]))
     rows = _dicts(document.top["annotations"])
-    once = {repr((row.get("image_id"), row.get("id"))): row for row in rows}
+    # Ids alone do not tell: another program may have left them out, or written the same for all.
+    once = {repr([row.get(key) for key in _SAME_REGION]): row for row in rows}
+    coco.read_images(_dicts(document.top["images"]), list(once.values()))
     if len(once) < len(rows):
         message = f"{len(rows) - len(once)} rows repeat a region, one for each of its attributes"
         coco.count("warning", message + "; only the last attribute is known", _SAVE_PROJECT)
@@ -63,6 +64,7 @@ def parse_via_coco(document: Document) -> Annotations:
     return coco.annotations(Container.VIA_COCO, coco.declared())
 
 
+_SAME_REGION = ("image_id", "id", "segmentation", "bbox", "keypoints")
 _SAVE_PROJECT = "in VIA, save the project, which holds everything, and read that"
 
 
@@ -82,7 +84,7 @@ class _Coco:
     document: Document
     categories: dict[str, _Category] = field(default_factory=dict)
     images: dict[str, dict[str, object]] = field(default_factory=dict)
-    lost_images: Counter[str] = field(default_factory=Counter)
+    lost_images: set[str] = field(default_factory=set)
     regions: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     instances: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
@@ -110,14 +112,22 @@ class _Coco:
                 self.count("warning", message, "name it in the file")
             self.categories[_text(data.get("id"))] = _Category("class", name, keypoints)
 
-    def read_images(self, images: Sequence[Data]) -> None:
-        """Make an entry of each image, with its size among the attributes, as VIA does itself."""
+    def read_images(self, images: Sequence[Data], annotations: Sequence[Data]) -> None:
+        """Make an entry of each image, with its size among the attributes, as VIA does itself.
+
+        Args:
+            annotations: all of the file, to count those of images that cannot be told apart.
+        """
         ids = Counter(_text(data.get("id")) for data in images)
+        held = Counter(_text(data.get("image_id")) for data in annotations)
         for data in images:
             key, name = _text(data.get("id")), _text(data.get("file_name"))
             if ids[key] > 1:
-                self.lost_images[key] += 1
-                message = f"{ids[key]} images have the id {key}; their annotations are left out"
+                self.lost_images.add(key)
+                message = (
+                    f"{ids[key]} images have the id {key}; it cannot be told which of the "
+                    f"{held[key]} annotations of this id is whose: all are left out"
+                )
                 self.count("error", message, self.remedy_of_ids(), name or None)
                 continue
             sizes = {k: str(data[k]) for k in ("width", "height") if _is_size(data.get(k))}

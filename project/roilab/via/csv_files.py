@@ -5,11 +5,13 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roilab.errors import UserError
 from roilab.via.document import Document
 from roilab.via.entries import is_index, read_images
+from roilab.via.json_text import REMEDY_OF_REPEATED, load_json
+from roilab.via.layout import free_key
 from roilab.via.records import Annotations, Container, Problem
 
 _COLUMNS = (
@@ -60,23 +62,44 @@ def long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def rows_of(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, each with the number of its first line, from 1."""
+def rows_of(lines: list[str], separator: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of its first line, from 1.
+
+    A cell may run over lines; but VIA does not quote file names, and where a line with an odd
+    number of quotes is a row by itself (`5".jpg`), or is none with those that follow, it is taken
+    alone.
+
+    Args:
+        columns: how many cells a row has at least.
+    """
     at = 0
     while at < len(lines):
         end = at + 1
         row = lines[at]
-        while row.count('"') % 2 and end < min(len(lines), at + _MOST_LINES):
-            row += "\n" + lines[end]
-            end += 1
-        if row.count('"') % 2:
-            end, row = at + 1, lines[at]
-        if row.strip():
-            try:
-                yield at + 1, next(csv.reader([row], delimiter=separator), [])
-            except csv.Error:
-                yield at + 1, [row]
+        cells = _cells(row, separator, strict=False)
+        if row.count('"') % 2 and not _is_row(row, separator, columns):
+            while row.count('"') % 2 and end < min(len(lines), at + _MOST_LINES):
+                row += "\n" + lines[end]
+                end += 1
+            if _is_row(row, separator, columns):
+                cells = _cells(row, separator, strict=True)
+            else:
+                end = at + 1
+        if lines[at].strip():
+            yield at + 1, cells
         at = end
+
+
+def _is_row(text: str, separator: str, columns: int) -> bool:
+    return len(_cells(text, separator, strict=True)) >= columns
+
+
+def _cells(text: str, separator: str, *, strict: bool) -> list[str]:
+    """The cells of a text; where the csv module finds none, the text as the only one."""
+    try:
+        return next(csv.reader([text], delimiter=separator, strict=strict), [])
+    except csv.Error:
+        return [text]
 
 
 def lines_of(text: str) -> list[str]:
@@ -86,12 +109,20 @@ def lines_of(text: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Image:
-    """What the rows of an image hold."""
+    """What the rows of an image hold.
+
+    Attributes:
+        cell, attributes: the file attributes of its first row, as text and as data.
+        others: the lines that have other ones.
+        stated: how many regions the first row states.
+    """
 
     filename: str
     size: str
+    cell: str
     attributes: object
     stated: str
+    others: list[int] = field(default_factory=list)
     rows: int = 0
     renumbered: int = 0
     regions: dict[str, object] = field(default_factory=dict)
@@ -111,25 +142,31 @@ def _parse(document: Document, container: Container) -> Annotations:
             message = f"{image.renumbered} regions have no number of their own: they got the next"
             remedy = "number the regions of an image from 0"
             problems.append(Problem("warning", message, remedy, file, image.filename))
-    entries = {
-        key: {
+        if image.others:
+            message = (
+                f"{len(image.others)} rows have other file_attributes than the image's first row, "
+                f"the first of them in line {image.others[0]}: they are not read"
+            )
+            remedy = "give all rows of an image the same file_attributes"
+            problems.append(Problem("warning", message, remedy, file, image.filename))
+    entries: dict[str, object] = {}
+    for image in images.values():
+        entries[free_key(image.filename, image.size, entries)] = {
             "filename": image.filename,
             "size": image.size,
             "file_attributes": image.attributes,
             "regions": image.regions,
         }
-        for key, image in images.items()
-    }
     records = read_images(file, entries, problems)
     return Annotations(file, container, records, {}, {}, problems=tuple(problems))
 
 
-def _images(document: Document, problems: list[Problem]) -> dict[str, _Image]:
+def _images(document: Document, problems: list[Problem]) -> dict[tuple[str, str], _Image]:
     lines = lines_of(document.text)
     start = next(at for at, line in enumerate(lines) if line.strip())
     separator = _separator(document.file, lines[start])
-    images: dict[str, _Image] = {}
-    for number, cells in rows_of(lines[start + 1 :], separator):
+    images: dict[tuple[str, str], _Image] = {}
+    for number, cells in rows_of(lines[start + 1 :], separator, len(_COLUMNS)):
         line = start + 1 + number
         if len(cells) < len(_COLUMNS):
             message = f"line {line} has {len(cells)} cells, expected {len(_COLUMNS)}"
@@ -139,18 +176,20 @@ def _images(document: Document, problems: list[Problem]) -> dict[str, _Image]:
         # VIA does not quote the name, so that its commas make more cells.
         *name, size, attributes, stated, region, shape, values = cells
         filename, size = separator.join(name).strip(), size.strip()
-        image = images.get(filename + size)
-        if image is None:
-            data = _json(attributes, "file_attributes")
-            image = images[filename + size] = _Image(filename, size, {}, stated.strip())
-            if isinstance(data, Problem):
-                problems.append(_at(data, document.file, filename, None, line))
-            else:
-                image.attributes = data
-        image_problems = _add_region(image, stated, region, shape, values)
-        problems += [
-            _at(each, document.file, filename, each.region, line) for each in image_problems
-        ]
+        found: list[Problem] = []
+        image = images.get((filename, size))
+        # The rows of an image repeat its attributes: the same text is parsed once.
+        if image is None or attributes != image.cell:
+            data = _json(attributes, _COLUMNS[2], found)
+            if image is None:
+                image = _Image(filename, size, attributes, data, stated.strip())
+                images[filename, size] = image
+            elif data not in (None, {}, image.attributes):
+                image.others.append(line)
+        _add_region(image, stated, region, shape, values, found)
+        for each in found:
+            message = f"{each.message} (line {line})"
+            problems.append(replace(each, message=message, file=document.file, image=filename))
     return images
 
 
@@ -169,42 +208,47 @@ def _separator(file: str, header: str) -> str:
     )
 
 
-def _add_region(image: _Image, stated: str, region: str, shape: str, values: str) -> list[Problem]:
+def _add_region(
+    image: _Image, stated: str, region: str, shape: str, values: str, problems: list[Problem]
+) -> None:
     """Add the region of a row to its image; a row of an image without regions adds none."""
+    found: list[Problem] = []
     shape_data, value_data = (
-        _json(cell, column) for cell, column in ((shape, _COLUMNS[5]), (values, _COLUMNS[6]))
+        _json(cell, column, found) for cell, column in ((shape, _COLUMNS[5]), (values, _COLUMNS[6]))
     )
     if stated.strip() in ("0", "") and shape_data == {}:
-        return []
+        problems += found
+        return
     image.rows += 1
     number = region.strip()
     if not is_index(number) or number in image.regions:
         image.renumbered += 1
         number = str(max(map(int, image.regions), default=-1) + 1)
-    problems = []
-    for data in (shape_data, value_data):
-        if isinstance(data, Problem):
-            problems.append(_at(data, "", image.filename, int(number), None))
-    if not isinstance(shape_data, Problem) and not isinstance(value_data, Problem):
+    problems += [replace(each, region=int(number)) for each in found]
+    if shape_data is not None and value_data is not None:
         image.regions[number] = {
             "shape_attributes": shape_data,
             "region_attributes": value_data,
         }
-    return problems
 
 
-def _json(cell: str, column: str) -> object:
-    """The JSON value of a cell; an empty object for an empty one; a problem for anything else."""
+def _json(cell: str, column: str, problems: list[Problem]) -> object:
+    """The JSON value of a cell; an empty object for an empty one; None, and a problem, for none.
+
+    The problem has no place yet.
+    """
     if not cell.strip():
         return {}
     try:
-        return json.loads(cell)
+        data, repeated = load_json(cell)
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         message = f"{column} is not JSON ({reason}): {cell[:60]}"
-        return Problem("error", message, "mend the cell, or read VIA's JSON of the same set", "")
-
-
-def _at(problem: Problem, file: str, image: str, region: int | None, line: int | None) -> Problem:
-    message = problem.message if line is None else f"{problem.message} (line {line})"
-    return Problem(problem.severity, message, problem.remedy, file, image, region)
+        remedy = "mend the cell, or read VIA's JSON of the same set"
+        problems.append(Problem("error", message, remedy, ""))
+        return None
+    for each in repeated:
+        message = f"{replace(each, path=(column, *each.path))}; only the last is read"
+        attribute = str((*each.path, each.key)[0]) if column != _COLUMNS[5] else None
+        problems.append(Problem("error", message, REMEDY_OF_REPEATED, "", attribute=attribute))
+    return {} if data is None else data

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from roilab.via.json_text import Repeated
+
 # COCO's run-length encoding of a mask -> its rings (x0, y0, x1, y1, ...) and how many pixels the
 # holes in them have, which rings cannot leave out. Raises ValueError where it is no such encoding.
 RingsOfRle = Callable[[Mapping[str, object]], tuple[Sequence[Sequence[float]], int]]
@@ -16,14 +18,14 @@ class Document:
         file: its path, for messages.
         text: all of it; "" where it is JSON, which is in `data`.
         data: the JSON value that the text holds; None where it is not JSON.
-        repeated: keys that occur twice in one JSON object, of which the last one is in `data`.
+        repeated: keys that occur more than once in one JSON object; `data` has the last.
         rings_of_rle: the reader of run-length encoded masks, where it is at hand.
     """
 
     file: str
     text: str
     data: object
-    repeated: tuple[str, ...] = ()
+    repeated: tuple[Repeated, ...] = ()
     rings_of_rle: RingsOfRle | None = None
 
     @property

@@ -2,25 +2,33 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sys import intern
 
 from roilab.via.geometry import Refused, read_shape
 from roilab.via.records import Attribute, ImageRecord, Problem, Region, Value
 from roilab.via.shapes import Shape
 
+# The key under which a reader of another layout says what its file calls a region.
+KNOWN_AS = "roilab:known as"
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in a file something stands; problems found there are added to `problems`."""
+    """Where in a file something stands; problems found there are added to `problems`.
+
+    `known_as` is what the file calls a region, where that is not its index.
+    """
 
     problems: list[Problem]
     file: str
     image: str | None = None
+    known_as: str = ""
 
     def error(
         self, message: str, remedy: str, region: int | None = None, attribute: str | None = None
     ) -> None:
+        message += f" ({self.known_as})" if self.known_as else ""
         self.problems.append(
             Problem("error", message, remedy, self.file, self.image, region, attribute)
         )
@@ -69,7 +77,7 @@ def read_attributes(
             message = f"the declaration of a {kind} attribute is not an object"
             place.error(message, "declare the attribute again in VIA", attribute=str(name))
         elif name:
-            options = data.get("options")
+            options, defaults = data.get("options"), data.get("default_options")
             attributes[name] = Attribute(
                 name=name,
                 type=_text(data.get("type")) or "text",
@@ -77,6 +85,10 @@ def read_attributes(
                 options={_text(key): _text(value) for key, value in options.items()}
                 if isinstance(options, Mapping)
                 else {},
+                default_value=_text(data.get("default_value")),
+                default_options=_ticked(defaults, name, place, None)
+                if isinstance(defaults, Mapping)
+                else (),
             )
     return attributes
 
@@ -92,7 +104,7 @@ def _read_image(key: str, entry: object, place: _Place) -> ImageRecord | None:
         filename=filename.strip(),
         size=_size(entry.get("size")),
         regions=_read_regions(entry.get("regions"), place),
-        attributes=_read_values(entry.get("file_attributes"), place, None),
+        attributes=_read_values(entry, "file_attributes", place, None),
     )
 
 
@@ -117,12 +129,13 @@ def _read_regions(regions: object, place: _Place) -> tuple[Region, ...]:
         if not isinstance(data, Mapping):
             place.error("the region is not an object", "draw it again in VIA", index)
             continue
+        where = replace(place, known_as=str(data[KNOWN_AS])) if KNOWN_AS in data else place
         try:
             shape = read_shape(data.get("shape_attributes"))
         except Refused as reason:
-            place.error(str(reason), "draw the region again in VIA, or delete it", index)
+            where.error(str(reason), "draw the region again in VIA, or delete it", index)
             continue
-        values = _read_values(data.get("region_attributes"), place, index)
+        values = _read_values(data, "region_attributes", where, index)
         found.append(Region(index, shape, values))
     _warn_of_copies(found, place)
     return tuple(found)
@@ -158,17 +171,25 @@ def _numbered(regions: object, place: _Place) -> list[tuple[int, object]]:
     return []
 
 
-def _read_values(data: object, place: _Place, region: int | None) -> dict[str, Value]:
+def _read_values(
+    holder: Mapping[str, object], key: str, place: _Place, region: int | None
+) -> dict[str, Value]:
     """Attribute values. The empty name is skipped, as VIA does."""
     values: dict[str, Value] = {}
-    for name, raw in data.items() if isinstance(data, Mapping) else ():
+    data = holder.get(key)
+    if not isinstance(data, Mapping):
+        if data is not None:
+            message = f"the attributes are no object but {data!r:.40}"
+            place.error(message, "set the attributes again in VIA", region, key)
+        return values
+    for name, raw in data.items():
         if not name:
             continue
         if isinstance(raw, str):
             # A class name occurs in thousands of regions: one copy of it is kept.
             values[name] = intern(raw.strip())
         elif isinstance(raw, Mapping):
-            values[name] = tuple(_text(key) for key, ticked in raw.items() if _is_true(ticked))
+            values[name] = _ticked(raw, name, place, region)
         elif isinstance(raw, list):
             remedy = "give one value, or use a checkbox"
             place.error("the value is a list", remedy, region, name)
@@ -177,8 +198,19 @@ def _read_values(data: object, place: _Place, region: int | None) -> dict[str, V
     return values
 
 
-def _is_true(value: object) -> bool:
-    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+def _ticked(
+    raw: Mapping[str, object], name: str, place: _Place, region: int | None
+) -> tuple[str, ...]:
+    """The options of a checkbox that are ticked: VIA holds true, other programs 1 or "true"."""
+    ticked = []
+    for option, state in raw.items():
+        word = _text(state).lower()
+        if word in ("true", "1"):
+            ticked.append(_text(option))
+        elif word not in ("false", "0", ""):
+            message = f"the option '{_text(option)}' is neither ticked nor not: {state!r:.40}"
+            place.error(message, "tick it again in VIA, or write true or false", region, name)
+    return tuple(ticked)
 
 
 def _text(value: object) -> str:

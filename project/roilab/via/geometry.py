@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeGuard, TypeVar
 
+from roilab.via.json_text import LongInteger
 from roilab.via.shapes import (
     Circle,
     Ellipse,
@@ -13,6 +14,7 @@ from roilab.via.shapes import (
     Rect,
     Shape,
     encloses_area,
+    on_one_line,
     open_ring,
 )
 
@@ -36,9 +38,14 @@ def shape_name(data: object) -> str:
 def read_shape(data: object) -> Shape:
     """Build a shape from a region's `shape_attributes`.
 
+    Args:
+        data: JSON data; or the reason why a reader of another layout could make none.
+
     Raises:
         Refused: no known shape, a coordinate is missing or not finite, or the shape has no extent.
     """
+    if isinstance(data, Refused):
+        raise data
     if not isinstance(data, Mapping):
         raise Refused("the region has no shape_attributes")
     name = shape_name(data)
@@ -70,7 +77,9 @@ def _polygon(data: Data) -> Polygon:
         distinct = len(set(zip(xs, ys, strict=True)))
         if distinct < 3:
             raise Refused(f"a polygon of {distinct} distinct vertices, expected at least 3")
-        raise Refused("all vertices of the polygon lie on one line")
+        if on_one_line(xs, ys):
+            raise Refused("all vertices of the polygon lie on one line: it has no area")
+        raise Refused("the polygon goes all its way back: it has no area")
     return Polygon(tuple(xs), tuple(ys))
 
 
@@ -142,6 +151,8 @@ def _is_sound(value: object) -> TypeGuard[float]:
 
 def _bad_number(value: object, key: str) -> Refused:
     if type(value) not in _NUMBERS:
+        if isinstance(value, LongInteger):
+            return Refused(f"'{key}' holds a number of {len(value)} digits, wider than any image")
         kinds: Mapping[type, str] = {list: "a list", dict: "an object", str: "text"}
         kind = kinds.get(type(value), repr(value))
         return Refused(f"'{key}' holds {kind}, expected a number")

@@ -44,6 +44,11 @@ class Scene:
         place = (self.file, self.image.filename, region.index, attribute)
         self.problems.append(Problem("error", message, remedy, *place))
 
+    def warning(self, region: Region, message: str, remedy: str, attribute: str | None) -> None:
+        """Report a region that is used, but not as it may have been meant."""
+        place = (self.file, self.image.filename, region.index, attribute)
+        self.problems.append(Problem("warning", message, remedy, *place))
+
     def note(self, region: Region, message: str, remedy: str, attribute: str | None) -> None:
         """Report a region that is left out as asked."""
         place = (self.file, self.image.filename, region.index, attribute)
@@ -82,6 +87,10 @@ def _outlined(scene: Scene) -> tuple[list[Draft], dict[str, bool]]:
             left_out[tie] = False
             continue
         draft = tied.get(tie) if tie else None
+        several = _several_ties(scene, region)
+        if several:
+            message = f"taken for an object of its own, since several are ticked: {several}"
+            scene.warning(region, message, "tick one object", scene.roles.instance)
         if draft is None:
             draft = Draft(label, tie)
             drafts.append(draft)
@@ -125,7 +134,11 @@ def _attach_by_tie(
     for region, marks in marked:
         tie = single(region, attribute)
         draft = by_tie.get(tie)
-        if not tie:
+        several = _several_ties(scene, region)
+        if several:
+            message = f"the point belongs to several objects: {several}"
+            scene.error(region, message, "tick one object", attribute)
+        elif not tie:
             scene.error(region, "the point belongs to no object", f"set '{attribute}'", attribute)
         elif draft is not None and draft.label in skeleton.classes:
             _attach(scene, skeleton, draft, region, marks)
@@ -160,13 +173,19 @@ def _attach_by_place(
             for ring in map(outline, draft.outlines)
         ]
         for region, marks in marked:
-            around = [
+            around = sorted(
                 (size, number)
                 for size, number, ring in rings
                 if all(contains(ring, (mark.x, mark.y)) for mark in marks)
-            ]
-            if around:
-                _attach(scene, skeleton, outlined[min(around)[1]], region, marks)
+            )
+            smallest = sorted({number for size, number in around if size == around[0][0]})
+            if len(smallest) > 1:
+                places = " and ".join(str(outlined[number].regions[0]) for number in smallest)
+                message = f"the {_kind(region)} lies in several outlines of the same area: regions "
+                remedy = "delete one where it is double, or give instance_attribute"
+                scene.error(region, message + places, remedy, None)
+            elif smallest:
+                _attach(scene, skeleton, outlined[smallest[0]], region, marks)
             else:
                 message = f"the {_kind(region)} lies in no {' or '.join(skeleton.classes)}"
                 remedy = "draw the object's outline around it, or give instance_attribute"
@@ -184,6 +203,12 @@ def _attach_by_place(
         objects = [points]
     made = (_of_points(scene, skeleton, "", each) for each in objects)
     return [draft for draft in made if draft is not None]
+
+
+def _several_ties(scene: Scene, region: Region) -> str:
+    """The ticks of the instance attribute where there is more than one, as text; else ""."""
+    value = region.attributes.get(scene.roles.instance or "", "")
+    return ", ".join(value) if isinstance(value, tuple) and len(value) > 1 else ""
 
 
 def _kind(region: Region) -> str:

@@ -130,7 +130,7 @@ def label(
         rules.visibility_attribute,
         rules.kinds,
     )
-    roles = find_roles(annotations, named, rules.default_class, skeleton)
+    roles = find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
     classes, problems = name_classes(
         annotations,
         roles.kinds,

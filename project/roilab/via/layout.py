@@ -1,10 +1,12 @@
 """Records -> the JSON data of VIA 2, and a count of what it cannot hold."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from roilab.errors import UserError
+from roilab.via.geometry import Refused, read_shape
 from roilab.via.records import Annotations, Attribute, ImageRecord, Problem, Region, Value
 from roilab.via.shapes import Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape
 
@@ -28,30 +30,42 @@ class Entry(TypedDict):
 _CHOICES = ("radio", "dropdown", "checkbox", "image")
 
 
-def image_key(filename: str, size: int | None) -> str:
+def image_key(filename: str, size: int | str | None) -> str:
     """The key under which VIA files an image; -1 stands for an unknown size."""
     return f"{filename}{-1 if size is None else size}"
 
 
+def free_key(filename: str, size: int | str | None, taken: Container[str]) -> str:
+    """`image_key`, or where another image has it ("a1", 2 and "a", 12), one that looks like it.
+
+    VIA does not take its keys apart.
+    """
+    key = image_key(filename, size)
+    while key in taken:
+        key += "_"
+    return key
+
+
 def entries_of(annotations: Annotations) -> tuple[dict[str, Entry], list[Problem]]:
-    """The image entries (`_via_img_metadata`) under VIA's own keys, and notes of what is changed.
+    """The image entries (`_via_img_metadata`) under VIA's own keys, and what they do not hold.
 
     Raises:
-        UserError: two images have the same name and size.
+        UserError: two images have the same name and size, or a coordinate is not finite.
     """
     entries: dict[str, Entry] = {}
-    writer = _Writer()
+    writer = _Writer(annotations.file)
+    known: set[tuple[str, int | None]] = set()
     for image in annotations.images:
-        key = image_key(image.filename, image.size)
-        if key in entries:
+        if (image.filename, image.size) in known:
             raise UserError(
                 "two images have the same name and size: VIA cannot tell them apart",
                 file=annotations.file,
                 found=image.filename,
                 expected="every image once, or files with different names",
             )
-        entries[key] = writer.entry(image)
-    return entries, writer.notes(annotations.file)
+        known.add((image.filename, image.size))
+        entries[free_key(image.filename, image.size, entries)] = writer.entry(image)
+    return entries, [*writer.problems, *writer.notes()]
 
 
 def declarations_of(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, object]]:
@@ -100,11 +114,12 @@ def _declaration(attribute: Attribute) -> dict[str, object]:
         "type": attribute.type,
         "description": attribute.description,
     }
-    if attribute.type in _CHOICES or attribute.options:
+    is_choice = attribute.type in _CHOICES or attribute.options or attribute.default_options
+    if is_choice:
         declaration["options"] = dict(attribute.options)
-        declaration["default_options"] = {}
-    else:
-        declaration["default_value"] = ""
+        declaration["default_options"] = dict.fromkeys(attribute.default_options, True)
+    if attribute.default_value or not is_choice:
+        declaration["default_value"] = attribute.default_value
     return declaration
 
 
@@ -112,66 +127,104 @@ def _declaration(attribute: Attribute) -> dict[str, object]:
 class _Writer:
     """Makes entries and counts what they do not hold."""
 
+    file: str
     rounded: int = 0
     renumbered: int = 0
-    _is_rounded: bool = field(default=False)
+    problems: list[Problem] = field(default_factory=list)
 
     def entry(self, image: ImageRecord) -> Entry:
         self.renumbered += any(at != region.index for at, region in enumerate(image.regions))
         return {
             "filename": image.filename,
             "size": -1 if image.size is None else image.size,
-            "regions": [self._region(region) for region in image.regions],
+            "regions": [self._region(region, image.filename) for region in image.regions],
             "file_attributes": _values(image.attributes),
         }
 
-    def notes(self, file: str) -> list[Problem]:
+    def notes(self) -> list[Problem]:
         notes = []
         if self.rounded:
             message = f"{self.rounded} regions have coordinates that were rounded to 3 decimals"
-            notes.append(Problem("note", message, "VIA keeps no more", file))
+            notes.append(Problem("note", message, "VIA keeps no more", self.file))
         if self.renumbered:
             message = f"the regions of {self.renumbered} images are numbered anew"
             remedy = "VIA numbers regions by their place, those left out have none"
-            notes.append(Problem("note", message, remedy, file))
+            notes.append(Problem("note", message, remedy, self.file))
         return notes
 
-    def _region(self, region: Region) -> RegionData:
-        self._is_rounded = False
-        shape = self._shape(region.shape)
-        self.rounded += self._is_rounded
+    def _region(self, region: Region, image: str) -> RegionData:
+        exact = {key: _plain(value) for key, value in _shape(region.shape).items()}
+        if not all(map(_is_finite, exact.values())):
+            raise UserError(
+                "a region has a coordinate that is not finite: JSON has no such number",
+                file=self.file,
+                key=f"{image}, region {region.index}",
+                found=f"{region.shape!r:.80}",
+            )
+        shape = {key: _rounded(key, value) for key, value in exact.items()}
+        found = _reads(exact)
+        if shape != exact:
+            # A shape so small that it would have no area, or a vertex less, keeps what it has.
+            if isinstance(found, int) and _reads(shape) == found:
+                self.rounded += 1
+            else:
+                shape = exact
+        if isinstance(found, str):
+            message = f"the region cannot be read again: {found}"
+            remedy = "leave it out, or mend it"
+            self.problems.append(Problem("error", message, remedy, self.file, image, region.index))
         return {"shape_attributes": shape, "region_attributes": _values(region.attributes)}
 
-    def _shape(self, shape: Shape) -> dict[str, object]:
-        match shape:
-            case Rect(x, y, width, height):
-                return self._named("rect", x=x, y=y, width=width, height=height)
-            case Circle(cx, cy, r):
-                return self._named("circle", cx=cx, cy=cy, r=r)
-            case Ellipse(cx, cy, rx, ry, theta):
-                # Three decimals of a radian would move the tip of a long ellipse by a pixel.
-                return self._named("ellipse", cx=cx, cy=cy, rx=rx, ry=ry) | {"theta": theta}
-            case Polygon(xs, ys):
-                return self._path("polygon", xs, ys)
-            case Polyline(xs, ys):
-                return self._path("polyline", xs, ys)
-            case Point(cx, cy):
-                return self._named("point", cx=cx, cy=cy)
 
-    def _named(self, name: str, **coordinates: float) -> dict[str, object]:
-        return {"name": name, **{key: self._number(value) for key, value in coordinates.items()}}
+def _shape(shape: Shape) -> dict[str, object]:
+    """A shape in VIA's words, with all its decimals."""
+    match shape:
+        case Rect(x, y, width, height):
+            return {"name": "rect", "x": x, "y": y, "width": width, "height": height}
+        case Circle(cx, cy, r):
+            return {"name": "circle", "cx": cx, "cy": cy, "r": r}
+        case Ellipse(cx, cy, rx, ry, theta):
+            return {"name": "ellipse", "cx": cx, "cy": cy, "rx": rx, "ry": ry, "theta": theta}
+        case Polygon(xs, ys):
+            return {"name": "polygon", "all_points_x": list(xs), "all_points_y": list(ys)}
+        case Polyline(xs, ys):
+            return {"name": "polyline", "all_points_x": list(xs), "all_points_y": list(ys)}
+        case Point(cx, cy):
+            return {"name": "point", "cx": cx, "cy": cy}
 
-    def _path(self, name: str, xs: Sequence[float], ys: Sequence[float]) -> dict[str, object]:
-        return {
-            "name": name,
-            "all_points_x": list(map(self._number, xs)),
-            "all_points_y": list(map(self._number, ys)),
-        }
 
-    def _number(self, value: float) -> float:
-        rounded = round(float(value), 3)
-        self._is_rounded |= rounded != value
-        return int(rounded) if rounded.is_integer() else rounded
+def _plain(value: object) -> object:
+    """A value of `shape_attributes` as JSON takes it: a record may hold numpy's numbers."""
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return value if isinstance(value, str | int) else float(value)  # type: ignore[arg-type]
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    # An integer may be too large for a float; it is finite none the less.
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _rounded(key: str, value: object) -> object:
+    """A value of `shape_attributes` with three decimals at most, and without where it has none."""
+    if isinstance(value, list):
+        return [_rounded(key, each) for each in value]
+    # Three decimals of a radian would move the tip of a long ellipse by a pixel.
+    if not isinstance(value, float) or key == "theta":
+        return value
+    short = round(value, 3)
+    return int(short) if short.is_integer() else short
+
+
+def _reads(shape: Mapping[str, object]) -> int | str:
+    """How many vertices a shape is read with (0 where it is no path), or why it is refused."""
+    try:
+        read = read_shape(shape)
+    except Refused as reason:
+        return str(reason)
+    return len(read.xs) if isinstance(read, Polygon | Polyline) else 0
 
 
 def _values(values: Mapping[str, Value]) -> dict[str, object]:

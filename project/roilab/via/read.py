@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from roilab.errors import UserError
 from roilab.via.containers import FORMATS, find_format
 from roilab.via.document import Document, RingsOfRle
+from roilab.via.json_text import REMEDY_OF_REPEATED, Repeated, load_json
 from roilab.via.problems import refuse_errors
 from roilab.via.records import Annotations, Problem
 
@@ -34,11 +35,11 @@ def read(
     """
     with _collector_paused():
         document = _load(Path(path), rings_of_rle)
+        repeated = [_at(document.file, document.data, each) for each in document.repeated]
         format = find_format(document)
         if format is None:
             raise _unknown(document)
         annotations = format.parse(document)
-    repeated = tuple(_repeated(document.file, key) for key in document.repeated)
     annotations = replace(annotations, problems=(*repeated, *annotations.problems))
     if strict:
         refuse_errors(annotations.problems)
@@ -75,20 +76,8 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
         ) from error
     if not text.lstrip().startswith(("{", "[")):
         return Document(str(path), text, None)
-    repeated: dict[str, None] = {}
-
-    def object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            seen: set[str] = set()
-            for key, _ in pairs:
-                if key in seen:
-                    repeated[key] = None
-                seen.add(key)
-        return made
-
     try:
-        data = json.loads(text, object_pairs_hook=object_of)
+        data, repeated = load_json(text)
     except json.JSONDecodeError as error:
         raise UserError(
             "the annotation file is not valid JSON",
@@ -98,15 +87,33 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
         ) from error
     except (RecursionError, ValueError) as error:
         raise UserError("the annotation file is not usable JSON", file=path, found=error) from error
-    return Document(str(path), "", data, tuple(repeated), rings_of_rle)
+    return Document(str(path), "", data, repeated, rings_of_rle)
 
 
-def _repeated(file: str, key: str) -> Problem:
+def _at(file: str, data: object, repeated: Repeated) -> Problem:
+    """The problem of a repeated key, with the image, region and attribute where it is in one."""
+    image: str | None = None
+    region: int | None = None
+    attribute: str | None = None
+    value = data
+    before: str | int = ""
+    for step in (*repeated.path, repeated.key):
+        if before == "regions" and isinstance(step, int):
+            region = step
+        elif before in ("region_attributes", "file_attributes"):
+            attribute = str(step)
+        value = value[step]  # type: ignore[index]
+        name = value.get("filename") if isinstance(value, Mapping) else None
+        image = name.strip() if isinstance(name, str) else image
+        before = step
     return Problem(
         severity="error",
-        message=f"the key {key!r} occurs more than once in one object; only the last is read",
-        remedy="rename all but one of them in the file, or remove what is double",
+        message=f"{repeated}; only the last is read",
+        remedy=REMEDY_OF_REPEATED,
         file=file,
+        image=image,
+        region=region,
+        attribute=attribute,
     )
 
 

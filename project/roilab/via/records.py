@@ -51,12 +51,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A declared attribute: its type in VIA's words and, for a choice, option id -> description."""
+    """A declared attribute: its type in VIA's words and, for a choice, option id -> description.
+
+    What VIA gives to a new region: `default_value` for a text, `default_options` for a choice.
+    """
 
     name: str
     type: str = "text"
     description: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    default_value: str = ""
+    default_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.via.classes import Unlabelled
 from roilab.via.keypoints import keypoint_index, visibility_of_word
 from roilab.via.records import Annotations, Attribute
 from roilab.via.shapes import Point
@@ -56,9 +57,16 @@ def tagged(declared: Mapping[str, Attribute]) -> dict[str, str]:
 
 
 def find_roles(
-    annotations: Annotations, named: Roles, default_class: str | None, skeleton: Skeleton | None
+    annotations: Annotations,
+    named: Roles,
+    default_class: str | None,
+    skeleton: Skeleton | None,
+    unlabelled: Unlabelled = "error",
 ) -> Roles:
     """Check the attributes that were named and find the others.
+
+    A class attribute is needed unless every region has the default class or, without a class, is
+    skipped as asked.
 
     Raises:
         UserError: a named attribute does not occur, or an attribute has to be named.
@@ -82,9 +90,14 @@ def find_roles(
         _must_occur(annotations, "instance_attribute", instance, everywhere)
     elif skeleton is not None and any(keypoint_regions(annotations, kinds)):
         taken = {label, keypoint, visibility, score}
-        instance = _find_instance_attribute(annotations, kinds, keypoint, taken, skeleton)
+        # What is the only possible class cannot tie as well.
+        needs_class = label is None and default_class is None and unlabelled == "error"
+        instance = _find_instance_attribute(
+            annotations, kinds, keypoint, taken, skeleton, needs_class
+        )
     taken = {keypoint, visibility, instance, score}
-    label = _class_attribute(annotations, kinds, label, taken, default_class)
+    may_lack = default_class is not None or unlabelled == "skip"
+    label = _class_attribute(annotations, kinds, label, taken, may_lack)
     return Roles(label, keypoint, instance, visibility, kinds)
 
 
@@ -171,18 +184,25 @@ def _find_instance_attribute(
     keypoint: str | None,
     taken: Set[str | None],
     skeleton: Skeleton,
+    needs_class: bool,
 ) -> str | None:
     """The attribute by which points and outlines of an image share values.
 
-    A class name can be shared as well; but within one object a keypoint occurs once, so where a
-    shared value has two noses it is not an object's.
+    A class name can be shared as well; but within one object a keypoint occurs once, so of several
+    shared attributes one in which a value has two noses is not the object's. The only one is it
+    with two noses, too, of which one is a slip; unless it has to be the class.
+
+    Args:
+        needs_class: an attribute of the outlines has to be the class, and is not known yet.
     """
     shared: dict[str, list[str]] = {}
     others: dict[tuple[str, str], set[str]] = {}
+    of_outlines: set[str] = set()
     for image, region in outline_regions(annotations, kinds):
         for name in region.attributes:
             others.setdefault((image.key, name), set()).add(single(region, name))
-    twice: set[str] = set()
+            of_outlines |= {name} - taken if single(region, name) else set()
+    twice: dict[str, str] = {}
     seen: Counter[tuple[str, str, str, int]] = Counter()
     declared = annotations.region_attributes.get(keypoint or "")
     for image, region in keypoint_regions(annotations, kinds):
@@ -197,9 +217,14 @@ def _find_instance_attribute(
                 shared.setdefault(name, []).append(value)
             if index is not None:
                 seen[image.key, name, value, index] += 1
-                if seen[image.key, name, value, index] > 1:
-                    twice.add(name)
+                if seen[image.key, name, value, index] > 1 and name not in twice:
+                    twice[name] = (
+                        f"region {region.index} of {image.filename} is a second "
+                        f"{skeleton.keypoints[index]} of '{value}'"
+                    )
     possible = [name for name in shared if name not in twice]
+    if len(shared) == 1 and (not needs_class or len(of_outlines) > 1):
+        possible = list(shared)
     if len(possible) == 1:
         return possible[0]
     if not shared:
@@ -208,7 +233,11 @@ def _find_instance_attribute(
         "cannot tell which attribute ties points to their object",
         file=annotations.file,
         key="instance_attribute",
-        found=with_samples(dict(sorted(shared.items()))),
+        found="; ".join(
+            f"{with_samples({name: shared[name]})}"
+            + (f", but {twice[name]}" if name in twice else "")
+            for name in sorted(shared)
+        ),
         expected="one attribute with a value of its own for every object of an image",
         remedy="give instance_attribute, or, where points belong to the outline around them, "
         "name the attribute found as what it is (class_attribute, visibility_attribute)",
@@ -220,18 +249,19 @@ def _class_attribute(
     kinds: Kinds,
     named: str | None,
     taken: Set[str | None],
-    default_class: str | None,
+    may_lack: bool,
 ) -> str | None:
+    # may_lack: a region without a class is no mistake.
     found = attributes_in_use(outline_regions(annotations, kinds))
     if named is not None:
-        # Sets are mixed from files with and without the attribute; a default then covers the rest.
-        if found or default_class is None:
+        # Sets are mixed from files with and without the attribute; what has none is then covered.
+        if found or not may_lack:
             _must_occur(annotations, "class_attribute", named, found)
         return named
     possible = {name: values for name, values in found.items() if name not in taken}
     if len(possible) == 1:
         return next(iter(possible))
-    if not possible and (default_class is not None or not any(outline_regions(annotations, kinds))):
+    if not possible and (may_lack or not any(outline_regions(annotations, kinds))):
         return None
     if possible:
         raise UserError(
@@ -248,5 +278,6 @@ def _class_attribute(
         key="class_attribute",
         found=with_samples(found) if found else "regions without attributes",
         expected="an attribute that names the class",
-        remedy="give default_class, the class of all regions, or class_attribute",
+        remedy="give default_class, the class of all regions, or class_attribute, or "
+        "unlabelled=skip",
     )

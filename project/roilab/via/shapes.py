@@ -1,6 +1,7 @@
 """The shapes VIA draws, in image pixels: x to the right, y down, origin at the top left corner."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -85,6 +86,8 @@ Shape = Area | Point
 
 # VIA keeps three decimals: the cross product of two differences is a multiple of this doubled.
 _LEAST_CROSS = 5e-7
+# Parts of a pixel in which edges are compared exactly, as integers.
+_UNITS = 1_000_000
 # Fewer vertices than this make a small circle look like a diamond, whatever the tolerance says.
 _MIN_CURVE_VERTICES = 12
 
@@ -111,7 +114,8 @@ def outline(shape: Area, tolerance: float = 0.5) -> tuple[XY, ...]:
 
 
 def encloses(shape: Area) -> bool:
-    """Whether a shape has an inside: all do but a polyline along one line."""
+    """Whether a shape has an inside: all do but a polyline that runs along
+    one line or all its way back."""
     return not isinstance(shape, Polyline) or encloses_area(shape.xs, shape.ys)
 
 
@@ -145,19 +149,48 @@ def open_ring(xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float]
 
 
 def encloses_area(xs: Sequence[float], ys: Sequence[float]) -> bool:
-    """Whether the vertices do not all lie on one line, up to the rounding of coordinates."""
-    if not xs:
+    """Whether a ring has an inside: a figure of eight has one, a way out and back has none."""
+    if on_one_line(xs, ys):
         return False
+    # Only a ring that passes a corner twice can go all its way back.
+    return len(set(zip(xs, ys, strict=True))) == len(xs) or not _goes_back(xs, ys)
+
+
+def on_one_line(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Whether all vertices lie on one line, up to the rounding of coordinates."""
+    if not xs:
+        return True
     x0, y0 = xs[0], ys[0]
     for x1, y1 in zip(xs, ys, strict=True):
         if x1 != x0 or y1 != y0:
             dx, dy = x1 - x0, y1 - y0
             break
     else:
-        return False
-    return any(
-        abs(dx * (y - y0) - dy * (x - x0)) > _LEAST_CROSS for x, y in zip(xs, ys, strict=True)
+        return True
+    return all(
+        abs(dx * (y - y0) - dy * (x - x0)) <= _LEAST_CROSS for x, y in zip(xs, ys, strict=True)
     )
+
+
+def _goes_back(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Whether every piece of a ring is passed as often in one direction as in the other.
+
+    On the line that holds an edge, the edge adds a step up where it begins and one down where it
+    ends, whatever its direction is. All is undone where the steps cancel at every place.
+    """
+    ring = [(round(x * _UNITS), round(y * _UNITS)) for x, y in zip(xs, ys, strict=True)]
+    steps: Counter[tuple[int, int, int, XY]] = Counter()
+    for start, end in zip(ring, (*ring[1:], ring[0]), strict=True):
+        dx, dy = end[0] - start[0], end[1] - start[1]
+        length = math.gcd(dx, dy)
+        if length:
+            # One direction for both ways along a line.
+            length = -length if (dx, dy) < (0, 0) else length
+            dx, dy = dx // length, dy // length
+            offset = dx * start[1] - dy * start[0]
+            steps[dx, dy, offset, start] += 1
+            steps[dx, dy, offset, end] -= 1
+    return not any(steps.values())
 
 
 def area(ring: Sequence[XY]) -> float:

@@ -4,13 +4,14 @@ Both hold views, attributes by number, and metadata: shapes and values of a view
 time (video frames, temporal segments) has no place here and is counted.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.via.csv_files import lines_of, long_cells, rows_of
 from roilab.via.document import Document
-from roilab.via.entries import read_attributes, read_images
+from roilab.via.entries import KNOWN_AS, read_attributes, read_images
+from roilab.via.geometry import Refused
+from roilab.via.json_text import REMEDY_OF_REPEATED, load_json
 from roilab.via.records import Annotations, Attribute, Container, Problem, Severity
 
 _TITLE = "# Exported using VGG Image Annotator"
@@ -24,6 +25,7 @@ _CSV_COLUMNS = (
 )
 # VIA 3 numbers the types of files, attributes and shapes (src/js of VIA 3.0.10).
 _IMAGE, _INLINE = 2, 4
+_NO_IMAGES = {"4": "a video", "8": "a sound"}
 _TYPES = {1: "text", 2: "checkbox", 3: "radio", 4: "dropdown", 5: "image"}
 _SHAPES: Mapping[int, tuple[str, tuple[str, ...]]] = {
     1: ("point", ("cx", "cy")),
@@ -61,8 +63,10 @@ def parse_project(document: Document) -> Annotations:
     by_fid = {str(fid): file for fid, file in files.items()}
     for vid in dict.fromkeys([*ids, *by_id]):
         fids = _mapping(by_id.get(vid)).get("fid_list")
-        found = [by_fid.get(str(fid)) for fid in fids] if isinstance(fids, list) else []
-        project.add_view(vid, [_mapping(file) for file in found], prefixes)
+        fids = list(map(str, fids)) if isinstance(fids, list) else []
+        unknown = [fid for fid in fids if fid not in by_fid]
+        found = [_mapping(by_fid.get(fid)) for fid in fids]
+        project.add_view(vid, found, prefixes, unknown)
     for mid, data in _mapping(top["metadata"]).items():
         project.add_metadata(str(mid), _mapping(data))
     # Old projects have one path for all local files.
@@ -85,7 +89,7 @@ def parse_csv(document: Document) -> Annotations:
     # A comment is kept as an empty line, so that the numbers of the lines stay right.
     data = ["" if line.startswith("#") else line for line in lines]
     with long_cells():
-        for number, cells in rows_of(data, ","):
+        for number, cells in rows_of(data, ",", len(_CSV_COLUMNS)):
             if len(cells) != len(_CSV_COLUMNS):
                 message = f"line {number} has {len(cells)} cells, expected {len(_CSV_COLUMNS)}"
                 project.problem("error", message, "mend the line, or export it again from VIA")
@@ -96,8 +100,8 @@ def parse_csv(document: Document) -> Annotations:
             vid = "\n".join(names)
             if vid not in project.images and vid not in project.left_out:
                 project.add_view(vid, [{"fname": name, "type": _IMAGE} for name in names], {})
-            row = {"vid": vid, "z": _json(times), "xy": _json(shape), "av": _json(values)}
-            project.add_metadata(mid, row)
+            row = {"vid": vid, "z": _json(times), "xy": _json(shape)}
+            project.add_metadata(mid, row | {"av": project.values_of(values, mid, names)})
     return project.annotations(Container.VIA3_CSV, "")
 
 
@@ -137,31 +141,64 @@ class _Project:
             kind = _TYPES.get(number, "text") if isinstance(number, int) else "text"
             if kind == "checkbox":
                 self.ticked.add(aid)
+            default = attribute.get("default_option_id")
             group = "region" if str(attribute.get("anchor_id", "XY1")).endswith("XY1") else "file"
             layout[group][name] = {
                 "type": kind,
                 "description": attribute.get("desc"),
                 "options": attribute.get("options"),
+                "default_options": {str(default): True} if default not in (None, "") else {},
             }
         for group, of_group in self.attributes.items():
             of_group.update(read_attributes(self.file, layout, group, self.problems))
 
     def add_view(
-        self, vid: str, files: Sequence[Mapping[str, object]], prefixes: Mapping[str, object]
+        self,
+        vid: str,
+        files: Sequence[Mapping[str, object]],
+        prefixes: Mapping[str, object],
+        unknown: Sequence[str] = (),
     ) -> None:
-        """Make an entry of a view, if it shows one image."""
+        """Make an entry of a view, if it shows one image.
+
+        Args:
+            unknown: ids among those of the view's files that the project does not have.
+        """
         named = [_filename(file, prefixes) for file in files]
-        if len(files) != 1:
+        kind = files[0].get("type") if files else None
+        if unknown:
+            why = f"view {vid} shows file {', '.join(unknown)}, which the project does not have"
+            self._leave_out(vid, why, [name for name in named if name], "add the file in VIA 3")
+        elif len(files) != 1:
             self._leave_out(vid, f"the view shows {len(files)} files", named)
-        elif files[0].get("type") not in (_IMAGE, str(_IMAGE)):
-            self._leave_out(vid, "the view shows no image but a video or a sound", named)
+        elif str(kind) in _NO_IMAGES:
+            self._leave_out(vid, f"the view shows no image but {_NO_IMAGES[str(kind)]}", named)
+        elif kind not in (_IMAGE, str(_IMAGE)):
+            self._leave_out(vid, f"the view shows a file of unknown type {kind!r:.40}", named)
         else:
             self.images[vid] = {"filename": named[0], "regions": [], "file_attributes": {}}
 
-    def _leave_out(self, vid: str, why: str, names: Sequence[str]) -> None:
+    def _leave_out(
+        self,
+        vid: str,
+        why: str,
+        names: Sequence[str],
+        remedy: str = "make a view of each image in VIA 3",
+    ) -> None:
         image = ", ".join(names) or f"view {vid}"
         self.left_out[vid] = image
-        self.problem("error", why, "make a view of each image in VIA 3", image)
+        self.problem("error", why, remedy, image)
+
+    def values_of(self, cell: str, mid: str, names: Sequence[str]) -> object:
+        """The values in a cell of a CSV; a key that it repeats is reported."""
+        try:
+            values, repeated = load_json(cell)
+        except (ValueError, RecursionError):
+            return cell
+        for each in repeated:
+            message = f"annotation '{mid}': {each}; only the last is read"
+            self.problem("error", message, REMEDY_OF_REPEATED, ", ".join(names))
+        return values
 
     def add_metadata(self, mid: str, data: Mapping[str, object]) -> None:
         """Make a region or the attributes of an image, or count what is neither."""
@@ -171,7 +208,13 @@ class _Project:
             where = self.left_out.get(vid)
             self._count(where or "", "belong to what is left out" if where else "have no view")
             return
-        if data.get("z") not in ([], None):
+        times = data.get("z")
+        if not isinstance(times, list) or not all(type(each) in (int, float) for each in times):
+            if times is not None:
+                message = f"the times of annotation '{mid}' are no list of numbers: {times!r:.60}"
+                self.problem("error", message, "annotate it again in VIA", str(image["filename"]))
+                return
+        elif times:
             self._count(str(image["filename"]), "belong to a time, not to an image")
             return
         held = data.get("av", {})
@@ -185,7 +228,13 @@ class _Project:
         if shape == [] or shape is None:
             image["file_attributes"] = dict(_mapping(image["file_attributes"])) | values
         elif isinstance(regions, list):
-            regions.append({"shape_attributes": _shape(shape), "region_attributes": values})
+            regions.append(
+                {
+                    "shape_attributes": _shape(shape),
+                    "region_attributes": values,
+                    KNOWN_AS: f"metadata '{mid}'",
+                }
+            )
 
     def _value(self, aid: str, value: object) -> object:
         if aid in self.ticked and isinstance(value, str):
@@ -222,10 +271,11 @@ def _filename(file: Mapping[str, object], prefixes: Mapping[str, object]) -> str
     return str(file.get("fname") or "")
 
 
-def _shape(data: object) -> dict[str, object]:
+def _shape(data: object) -> dict[str, object] | Refused:
     """VIA 3's list [number, coordinate, ...] as VIA 2's `shape_attributes`.
 
-    What cannot be one is handed on as it is: the reader of shapes refuses it with its place.
+    What cannot be one is handed on as it is, or as the reason: the reader of shapes refuses it with
+    its place.
     """
     if not isinstance(data, list) or not data:
         return {"name": f"{data!r:.40}"}
@@ -234,6 +284,8 @@ def _shape(data: object) -> dict[str, object]:
         return {"name": f"{number!r:.40}"}
     if number in _SHAPES:
         name, keys = _SHAPES[number]
+        if len(coordinates) > len(keys):
+            return Refused(f"a {name} of {len(coordinates)} coordinates, expected {len(keys)}")
         return {"name": name, **dict(zip(keys, coordinates, strict=False))}
     xs, ys = coordinates[0::2], coordinates[1::2]
     if number in (_LINE, _POLYLINE, _POLYGON):
@@ -244,12 +296,14 @@ def _shape(data: object) -> dict[str, object]:
         type(each) in (int, float) and abs(each) < _LIMIT for each in coordinates
     )
     if number == _EXTREME_RECTANGLE:
-        if not sound or len(xs) < 2:
-            return {"name": "rect"}
+        if not sound or not 2 <= len(xs) <= 4:
+            return Refused(f"a rect of {len(coordinates)} extreme coordinates, expected 4 points")
         x, y = min(xs), min(ys)
         return {"name": "rect", "x": x, "y": y, "width": max(xs) - x, "height": max(ys) - y}
     if number == _EXTREME_CIRCLE:
-        return {"name": "circle", **(_circle(xs, ys) if sound and len(xs) == 3 else {})}
+        if not sound or len(xs) != 3:
+            return Refused(f"a circle of {len(coordinates)} extreme coordinates, expected 3 points")
+        return {"name": "circle", **_circle(xs, ys)}
     return {"name": f"shape {number}"}
 
 
@@ -272,6 +326,6 @@ def _mapping(value: object) -> Mapping[str, object]:
 def _json(cell: str) -> object:
     """The JSON value of a cell; the cell itself where it is none, for the readers to refuse."""
     try:
-        return json.loads(cell)
+        return load_json(cell)[0]
     except (ValueError, RecursionError):
         return cell

@@ -2,8 +2,12 @@
 
 Each writer returns a problem for what its kind of file cannot hold: a note where that changes
 nothing of the annotations, a warning where something is not written. The same records give the same
-bytes, and a file appears whole or not at all. Images are filed under VIA's own key (name and size),
-not under their record's, and regions by their place. Coordinates keep three decimals, as in VIA.
+bytes, and a file appears whole or not at all.
+
+What no kind of file holds: the records' own keys (images are filed under VIA's, name and size, with
+a mark behind where two would have the same), gaps in the numbers of regions, and more than three
+decimals of a coordinate, unless the region would be none without them. A region that the reader
+would refuse is written and is an error among the problems.
 """
 
 import contextlib
@@ -27,13 +31,15 @@ _CSV_HEADER = (
 def write_project(
     path: str | Path, annotations: Annotations, name: str = "via_project"
 ) -> tuple[Problem, ...]:
-    """Write a VIA 2 project ("Open project"). It holds all that records hold.
+    """Write a VIA 2 project ("Open project"). It holds all that every kind of file holds, and the
+    declarations of attributes with their defaults and the default path.
 
     Args:
         name: the project's name in VIA.
 
     Raises:
-        UserError: two images have the same name and size, or the file cannot be written.
+        UserError: two images have the same name and size, a coordinate is not finite, or the file
+            cannot be written.
     """
     entries, problems = entries_of(annotations)
     project = {
@@ -53,11 +59,12 @@ def write_project(
 def write_json(path: str | Path, annotations: Annotations) -> tuple[Problem, ...]:
     """Write a VIA 2 JSON ("Import annotations").
 
-    It does not hold the declarations of attributes (types, descriptions, options) and not the
-    project's default path.
+    It does not hold the declarations of attributes (types, descriptions, options, defaults) and not
+    the project's default path.
 
     Raises:
-        UserError: two images have the same name and size, or the file cannot be written.
+        UserError: two images have the same name and size, a coordinate is not finite, or the file
+            cannot be written.
     """
     entries, problems = entries_of(annotations)
     write_whole(path, _json(entries))
@@ -72,7 +79,8 @@ def write_csv(path: str | Path, annotations: Annotations) -> tuple[Problem, ...]
     comma or a quotation mark.
 
     Raises:
-        UserError: two images have the same name and size, or the file cannot be written.
+        UserError: two images have the same name and size, a coordinate is not finite, or the file
+            cannot be written.
     """
     entries, problems = entries_of(annotations)
     lines = [_CSV_HEADER]
@@ -107,6 +115,8 @@ def write_whole(path: str | Path, text: str) -> None:
         UserError: it cannot be written.
     """
     path = Path(path)
+    if not path.name:
+        raise UserError("cannot write the file", file=path, found="no file name", key="path")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,10 +125,12 @@ def write_whole(path: str | Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
-    except OSError as error:
-        raise UserError("cannot write the file", file=path, found=error.strerror) from error
+    except (OSError, ValueError) as error:
+        # A path with a null character is a ValueError.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError("cannot write the file", file=path, found=reason) from error
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
 
 

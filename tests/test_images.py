@@ -1,8 +1,11 @@
 """Finding image files, their size from the header, and whether they are whole."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
+from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 from roilab.errors import UserError
@@ -88,6 +91,48 @@ class TestFind:
         assert ImageFolder(empty, default_path=f"{path.parent}/").find("a.jpg", None) == path
         assert ImageFolder(empty, default_path="http://example.org/").find("a.jpg", None) is None
 
+    @pytest.mark.parametrize(
+        ("filename", "place", "keeps"),
+        [
+            ("y/a.jpg", "y/a.jpg", True),
+            ("./y/a.jpg", "y/a.jpg", True),
+            (r"y\a.jpg", "y/a.jpg", True),
+            ("y/a.jpg", "deep/y/a.jpg", True),
+            ("a.jpg", "y/a.jpg", True),
+            ("/home/me/x/a.jpg", "y/a.jpg", True),
+            ("https://example.org/x/a.jpg", "a.jpg", True),
+            ("root/a.jpg", "a.jpg", True),  # the root is that folder itself
+            ("../root/a.jpg", "a.jpg", True),
+            ("x/a.jpg", "y/a.jpg", False),
+            (r"x\a.jpg", "y/a.jpg", False),
+            ("x/a.jpg", "a.jpg", False),
+            ("x/a.jpg", "max/a.jpg", False),
+        ],
+    )
+    def test_whether_the_stated_folder_is_kept(
+        self, tmp_path: Path, filename: str, place: str, keeps: bool
+    ) -> None:
+        path = photo(tmp_path / "root" / place)
+        folder = ImageFolder(tmp_path / "root")
+        found = folder.find(filename, None)
+        assert found is not None
+        assert found.samefile(path)
+        assert folder.keeps_folder(filename, found) is keeps
+
+    def test_path_of_windows_below_the_root(self, tmp_path: Path) -> None:
+        below = photo(tmp_path / "y" / "a.jpg")
+        photo(tmp_path / "x" / "a.jpg", (80, 80))
+        assert ImageFolder(tmp_path).find(r"y\a.jpg", None) == below
+
+    @pytest.mark.parametrize("name", [" a.jpg", "a.jpg ", "sub/ a.jpg"])
+    def test_white_space_around_the_name_of_a_file(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        photo(tmp_path / "b.jpg").rename(path)
+        assert ImageFolder(tmp_path).find("a.jpg", None) == path
+        exact = photo(tmp_path / "deep" / "a.jpg")
+        assert ImageFolder(tmp_path).find("a.jpg", None) == exact
+
     @pytest.mark.parametrize("filename", ["x" * 5000, "nul\0byte", "data:image/png;base64,AAAA"])
     def test_names_that_no_file_has(self, tmp_path: Path, filename: str) -> None:
         assert ImageFolder(tmp_path).find(filename, None) is None
@@ -103,7 +148,83 @@ class TestFind:
             ImageFolder(tmp_path / "none")
 
 
+def png(path: Path, before: bytes = b"", behind: bytes = b"") -> Path:
+    """A PNG of 40 x 30 pixels with chunks before and behind the pixels."""
+    content = photo(path).read_bytes()
+    start, end = content.index(b"IDAT") - 4, content.index(b"IEND") - 4
+    path.write_bytes(content[:start] + before + content[start:end] + behind + content[end:])
+    return path
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif.tobytes()
+
+
+EXIF = chunk(b"eXIf", turned()[6:])
+_XMP = b'<rdf:Description tiff:Orientation="6"/>'
+XMP = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _XMP)
+PACKED_XMP = chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(_XMP))
+_PROFILE = f"\nexif\n{len(turned()):8}\n{turned().hex()}\n".encode()
+PROFILE = chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(_PROFILE))
+TEXT_PROFILE = chunk(b"tEXt", b"Raw profile type exif\0" + _PROFILE)
+BAD_PROFILE = chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nno hex")
+DATE = chunk(b"tEXt", b"date:create\x002024-01-01")
+
+
 class TestHeaderSize:
+    @pytest.mark.parametrize("place", ["before", "behind"])
+    @pytest.mark.parametrize(
+        ("found", "turns"),
+        [
+            (EXIF, True),
+            (XMP, True),
+            (PACKED_XMP, True),
+            (PROFILE, True),
+            (TEXT_PROFILE, True),
+            (DATE + PROFILE, True),
+            (BAD_PROFILE, False),
+            (DATE, False),
+        ],
+        ids=["exif", "xmp", "packed xmp", "profile", "text profile", "last", "bad", "date"],
+    )
+    def test_png_is_as_the_training_loader_shows_it(
+        self, tmp_path: Path, place: str, found: bytes, turns: bool
+    ) -> None:
+        path = png(tmp_path / "a.png", **{place: found})
+        height, width = read_image(str(path), "BGR").shape[:2]
+        assert header_size(path) == (width, height) == ((30, 40) if turns else (40, 30))
+
+    @pytest.mark.parametrize("orientation", range(10))
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+    def test_is_what_the_training_loader_sees(
+        self, tmp_path: Path, orientation: int, suffix: str
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = photo(tmp_path / f"a.{suffix}", exif=exif)
+        assert header_size(path) == read_image(str(path), "BGR").shape[1::-1]
+
+    @pytest.mark.parametrize(
+        "before", [b"", XMP, PROFILE, EXIF], ids=["none", "xmp", "profile", "exif"]
+    )
+    def test_pixels_of_a_png_are_not_decoded(
+        self, tmp_path: Path, before: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = png(tmp_path / "a.png", before, behind=DATE)
+
+        def load(image: Image.Image) -> None:
+            raise AssertionError("decoded")
+
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+        assert header_size(path) == ((30, 40) if before else (40, 30))
+
     @pytest.mark.parametrize("orientation", range(1, 9))
     @pytest.mark.parametrize("suffix", ["jpg", "png"])
     def test_orientation(self, tmp_path: Path, orientation: int, suffix: str) -> None:
@@ -129,7 +250,18 @@ class TestHeaderSize:
         assert header_size(path) == (40, 30)
         check_readable(path)
 
-    @pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"not an image",
+            b"\xff\xd8",
+            b"\x89PNG\r\n\x1a\n",
+            # A DDS with flags of no pixel format: Pillow raises NotImplementedError.
+            b"DDS " + struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0) + bytes(44 + 52),
+        ],
+        ids=["empty", "text", "jpeg", "png", "dds"],
+    )
     def test_broken(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "a.jpg"
         path.write_bytes(content)

@@ -1,5 +1,6 @@
 """Image files: finding those that a VIA file names, their size, whether they are whole."""
 
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from roilab.errors import UserError
 
 _EXIF_ORIENTATION = 0x0112
+# Where Pillow looks for the orientation of a PNG, beside the chunk eXIf: keywords of texts.
+_ORIENTING_TEXTS = (b"XML:com.adobe.xmp", b"xmp", b"exif", b"Raw profile type exif")
 _TAIL = 64 * 1024
 _SHOWN = 5  # how many of many files a message names
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
@@ -39,6 +42,7 @@ class ImageFolder:
                     "no such folder of images", file=root, expected="the folder of the images"
                 )
         self._by_name: dict[str, list[Path]] | None = None
+        self._by_stripped_name: dict[str, list[Path]] = {}
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.roots))
@@ -70,6 +74,22 @@ class ImageFolder:
         possible = here or others
         return possible[0] if len(possible) == 1 else None
 
+    def keeps_folder(self, filename: str, path: Path) -> bool:
+        """Whether what `find` found lies in the folder that a relative file name states.
+
+        True for names that state none: an absolute path or a URL holds on another machine only by
+        its last part.
+        """
+        stated = re.sub(r"^(\.\./)+", "", os.path.normpath(_forward(filename)))
+        folder = stated.rpartition("/")[0]
+        if not folder or _is_absolute(filename):
+            return True
+        names = (filename, self.default_path + filename)
+        if any(path == root / _forward(name) for root in self.roots for name in names):
+            return True
+        # The root may be that folder itself, or the folder may be further below.
+        return path.parent.absolute().as_posix().endswith(f"/{folder}")
+
     def why_not(self, filename: str, size: int | None) -> tuple[str, str]:
         """For an image that is not found: what is wrong, and what to do."""
         found = next(iter(self._in_place(filename)), self._elsewhere(filename))
@@ -98,8 +118,14 @@ class ImageFolder:
             for root in self.roots:
                 for path in sorted(root.rglob("*")):
                     self._by_name.setdefault(path.name, []).append(path)
+                    if path.name != path.name.strip():
+                        self._by_stripped_name.setdefault(path.name.strip(), []).append(path)
         names = _possible_names(filename)
-        return _existing([path for name in names for path in self._by_name.get(name, [])])
+        exact = _existing([path for name in names for path in self._by_name.get(name, [])])
+        # Names are read without the white space around them, which a file's own may have.
+        return exact or _existing(
+            [path for name in names for path in self._by_stripped_name.get(name, [])]
+        )
 
 
 def _existing(paths: list[Path]) -> list[Path]:
@@ -116,7 +142,7 @@ def _possible_names(filename: str) -> list[str]:
     """What the file of an entry may be called below the root, the likeliest first."""
     names = []
     if not _is_absolute(filename):
-        names.append(filename)
+        names += [filename, _forward(filename)]
     names.append(_base_name(filename))
     if "://" in filename:
         base = _base_name(urlsplit(filename).path)
@@ -128,15 +154,20 @@ def _is_absolute(filename: str) -> bool:
     return "://" in filename or re.match(r"[/\\]|[A-Za-z]:[/\\]", filename) is not None
 
 
-def _base_name(filename: str) -> str:
+def _forward(filename: str) -> str:
     # Annotated on Windows, trained on Unix: both kinds of slash separate folders.
-    return re.split(r"[/\\]", filename)[-1]
+    return filename.replace("\\", "/")
+
+
+def _base_name(filename: str) -> str:
+    return _forward(filename).rpartition("/")[-1]
 
 
 def header_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) of an image as it is shown, from its header; the pixels are not decoded.
+    """(width, height) of an image as it is shown, from its header.
 
-    The EXIF orientation is honoured, as VIA and Detectron2's reader do.
+    The EXIF orientation is honoured, as VIA and Detectron2's reader do. The pixels are not decoded,
+    unless it is a PNG whose orientation may stand behind them.
 
     Raises:
         UserError: no such file, or no image.
@@ -145,16 +176,42 @@ def header_size(path: str | Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             orientation = _orientation(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers raise what they like on bad content
         raise _unreadable(path, error) from error
     return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
 def _orientation(image: Image.Image) -> object:
-    # Pillow looks for a PNG's EXIF behind the pixels, and decodes them, unless it came before.
-    if image.format == "PNG" and "exif" not in image.info:
+    """The EXIF orientation, None where there is none."""
+    try:
+        if image.format == "PNG" and not _orients_behind_pixels(image):
+            # A PNG's own method decodes the pixels, to see what stands behind them.
+            exif = Image.Image.getexif(image)
+        else:
+            exif = image.getexif()
+    except Exception:  # Detectron2's reader shows it as it is stored, too
         return None
-    return image.getexif().get(_EXIF_ORIENTATION)
+    return exif.get(_EXIF_ORIENTATION)
+
+
+def _orients_behind_pixels(image: Image.Image) -> bool:
+    """Whether Pillow may find the orientation of a PNG only when it has read the pixels."""
+    if "exif" in image.info:
+        return False
+    position = image.tile[0].offset - 8  # type: ignore[attr-defined] # where the pixels begin
+    file = image.fp.fileno()  # type: ignore[attr-defined] # of an image that was just opened
+    # Pixels come in many small pieces: steps in memory are faster than seeking each of them.
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
+        while len(head := content[position : position + 8]) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind == b"eXIf":
+                return True
+            if kind in (b"tEXt", b"zTXt", b"iTXt"):
+                keyword = content[position + 8 : position + 88].partition(b"\0")[0]
+                if keyword in _ORIENTING_TEXTS:
+                    return True
+            position += 12 + length
+    return False
 
 
 def check_readable(path: str | Path) -> None:
@@ -171,7 +228,7 @@ def check_readable(path: str | Path) -> None:
                 return
         with Image.open(path) as image:
             image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # see `header_size`
         raise _unreadable(path, error) from error
 
 
@@ -213,5 +270,5 @@ def _unreadable(path: str | Path, error: Exception) -> UserError:
     elif isinstance(error, OSError) and error.strerror:
         found = error.strerror
     else:
-        found = str(error)
+        found = str(error) or type(error).__name__
     return UserError("cannot read the image", file=path, found=found, expected="a whole image file")

@@ -1,6 +1,7 @@
 """A skeleton: keypoint names, left-right swaps, links and OKS sigmas, declared and checked once."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -42,11 +43,12 @@ class Skeleton:
         swapped = [name for pair in self.swaps for name in pair]
         if len(set(swapped)) != len(swapped):
             raise self._error("swaps", swapped, "each name in at most one pair")
-        if len(self.sigmas) != len(self.keypoints) or min(self.sigmas) <= 0:
+        wrong = [each for each in self.sigmas if not (math.isfinite(each) and each > 0)]
+        if len(self.sigmas) != len(self.keypoints) or wrong:
             raise self._error(
                 "sigmas",
-                f"{len(self.sigmas)} values",
-                f"{len(self.keypoints)} positive values, one a keypoint",
+                f"{len(self.sigmas)} values" + (f", of them {wrong}" if wrong else ""),
+                f"{len(self.keypoints)} positive finite values, one a keypoint",
             )
 
     def _error(self, key: str, found: object, expected: str) -> UserError:
@@ -91,7 +93,11 @@ def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skelet
             links=tuple(tuple(map(str, pair)) for pair in data["links"]),  # type: ignore[misc]
             sigmas=tuple(map(float, data["sigmas"])),
         )
-    except (TypeError, ValueError) as error:
+    except UserError as error:
+        raise UserError(
+            error.message, file=file, key=error.key, found=error.found, expected=error.expected
+        ) from error
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             "a value of the skeleton has the wrong form",
             file=file,
@@ -109,7 +115,7 @@ def load(source: str | Path) -> Skeleton:
     if str(source) == COCO_PERSON.name:
         return COCO_PERSON
     try:
-        text = Path(source).read_text(encoding="utf-8")
+        text = Path(source).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(
             "cannot read the skeleton file",
@@ -117,10 +123,22 @@ def load(source: str | Path) -> Skeleton:
             found=error.strerror,
             expected=f"a JSON file, or the name {COCO_PERSON.name}",
         ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            "the skeleton file is not UTF-8 text",
+            file=source,
+            found=f"the byte 0x{error.object[error.start]:02x} at position {error.start}",
+            expected=f"a JSON file, or the name {COCO_PERSON.name}",
+        ) from error
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError("the skeleton file is not JSON", file=source, found=error) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            "the skeleton file is not JSON",
+            file=source,
+            found=error,
+            expected=f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}",
+        ) from error
     return from_dict(data, file=source)
 
 

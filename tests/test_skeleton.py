@@ -1,0 +1,62 @@
+"""Skeleton files: their mistakes are named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from roilab import skeleton
+from roilab.errors import UserError
+
+PAIR = skeleton.Skeleton("pair", ("cat",), ("left", "right"), (("left", "right"),), (), (0.1, 0.2))
+
+
+def test_round_trip_and_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "pair.json"
+    text = json.dumps(PAIR.to_dict()).encode()
+    for content in (text, b"\xef\xbb\xbf" + text):
+        path.write_bytes(content)
+        assert skeleton.load(path) == PAIR
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "0x89"),
+        (b"[" * 100_000, "not JSON"),
+        (b"{", "not JSON"),
+        (b"", "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        (b"[]", "not a skeleton"),
+    ],
+    ids=["binary", "deep", "cut", "empty", "long number", "list"],
+)
+def test_no_skeleton(tmp_path: Path, content: bytes, found: str) -> None:
+    path = tmp_path / "pair.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        skeleton.load(path)
+    assert str(path) in str(error.value)
+    assert found in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "sigmas",
+    [
+        [0.1, float("nan")],
+        [float("nan"), 0.1],
+        [0.1, float("inf")],
+        [0.1, 0],
+        [0.1, -1],
+        [0.1, 10**400],
+        [0.1],
+        [],
+        ["a", "b"],
+    ],
+)
+def test_sigmas(tmp_path: Path, sigmas: list[float]) -> None:
+    path = tmp_path / "pair.json"
+    path.write_text(json.dumps(PAIR.to_dict() | {"sigmas": sigmas}))
+    with pytest.raises(UserError) as error:
+        skeleton.load(path)
+    assert str(path) in str(error.value)

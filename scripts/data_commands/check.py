@@ -21,6 +21,7 @@ from data_commands.common import (
 )
 from roilab import via
 from roilab.data.check import Findings, examine, refused
+from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.errors import UserError
 
@@ -46,10 +47,14 @@ def main(args: argparse.Namespace) -> int:
             sources[file] = error
     readable = [each for each in sources.values() if isinstance(each, via.Annotations)]
     skeleton = skeleton_of(args, readable)
+    folders = {each.file: folder_of(args, each) for each in readable}
+    # Files that are checked together are used together: two of them may hold one image.
+    found = locate([(each, folders[each.file]) for each in readable])
+    located = {each.file: images for each, images in zip(readable, found, strict=True)}
     findings = [
         refused(file, source)
         if isinstance(source, UserError)
-        else examine(source, folder_of(args, source), rules, skeleton, progress)
+        else examine(source, folders[source.file], rules, skeleton, progress, located[source.file])
         for file, source in sources.items()
     ]
     if args.json is not None:

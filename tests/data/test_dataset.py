@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,116 @@ def test_a_missing_image_is_named(figures: FiguresPaths, tmp_path: Path) -> None
     assert lost.name in str(error.value)
 
 
+def test_all_images_that_cannot_be_used_are_listed(
+    figures: FiguresPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(figures.train.parent, folder)
+    lost, cut, dds, *sound = sorted(folder.glob("*.jpg"))
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:50])
+    dds.write_bytes(b"DDS " + struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0) + bytes(96))
+    file = folder / figures.train.name
+    coco = tmp_path / "coco.json"
+    coco.write_text(json.dumps(load_figures(figures).coco_json()))
+    data = json.loads(coco.read_text())
+    for image in data["images"]:
+        image["file_name"] = Path(image["file_name"]).name
+    coco.write_text(json.dumps(data))
+    for arguments in (
+        {"files": str(file), "class_attribute": "class"},
+        {"files": str(coco), "images": str(folder)},
+    ):
+        with pytest.raises(UserError, match="3 of 6") as error:
+            load(**arguments)
+        assert all(each.name in str(error.value) for each in (lost, cut, dds))
+        caplog.clear()
+        dataset = load(**arguments, missing_images="skip")
+        assert [Path(each["file_name"]) for each in dataset.records] == sound
+        assert dataset.missing == 3
+        assert "3 missing or broken images left out" in dataset.summary()
+        assert "3 images left out" in caplog.text
+    for image in sound:
+        image.unlink()
+    with pytest.raises(UserError, match=r"no image is left(.|\n)*6 left out"):
+        load(str(file), class_attribute="class", missing_images="skip")
+
+
+def via_json(path: Path, entries: list[tuple[str, int]], label: str = "car") -> str:
+    """A VIA 2 JSON with a rectangle in each image."""
+    shape = {"name": "rect", "x": 5, "y": 5, "width": 9, "height": 9}
+    regions = [{"shape_attributes": shape, "region_attributes": {"class": label}}]
+    data = {
+        f"{name}{size}": {
+            "filename": name, "size": size, "regions": regions, "file_attributes": {}
+        }
+        for name, size in entries
+    }  # fmt: skip
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[("y/a.jpg", -1), ("./y/a.jpg", -1)], [("y/a.jpg", -1), ("y/a.jpg", 0)]],
+    ids=["spelling", "size"],
+)
+def test_two_entries_of_one_image_are_told(
+    figures: FiguresPaths,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    entries: list[tuple[str, int]],
+) -> None:
+    (tmp_path / "y").mkdir()
+    image = shutil.copy(figures.train.parent / "000000.jpg", tmp_path / "y" / "a.jpg")
+    size = image.stat().st_size
+    entries = [(name, stated or size) for name, stated in entries]
+    assert len(load(via_json(tmp_path / "via.json", entries))) == 2
+    assert f"{entries[1][0]}: its file {image} is that of the entry 'y/a.jpg'" in caplog.text
+
+
+def test_an_image_of_another_entry_does_not_replace_one_that_is_not_there(
+    figures: FiguresPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "y").mkdir()
+    image = shutil.copy(figures.train.parent / "000000.jpg", tmp_path / "y" / "a.jpg")
+    alone = via_json(tmp_path / "alone.json", [("x/a.jpg", -1)])
+    assert len(load(alone)) == 1
+    assert f"x/a.jpg: not in the folder that its name states: {image}" in caplog.text
+    both = via_json(tmp_path / "both.json", [("x/a.jpg", -1), ("y/a.jpg", -1)])
+    with pytest.raises(UserError, match=r"1 of 2(.|\n)*x/a\.jpg(.|\n)*entry 'y/a\.jpg'"):
+        load(both)
+    assert len(load(both, missing_images="skip")) == 1
+
+
+def test_one_image_in_two_files_and_one_file_twice(
+    figures: FiguresPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(figures.train.parent / "000000.jpg", tmp_path / "a.jpg")
+    one, two = (via_json(tmp_path / name, [("a.jpg", -1)]) for name in ("1.json", "2.json"))
+    assert len(load([one, two])) == 2
+    assert f"is that of the entry 'a.jpg' of {one} as well" in caplog.text
+    with pytest.raises(UserError, match="given twice"):
+        load([one, str(tmp_path / "." / "1.json")])
+
+
+def test_classes_of_two_files_that_look_alike(
+    figures: FiguresPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["000000.jpg", "000001.jpg"]
+    files = [
+        via_json(tmp_path / f"{label}.json", [(name, -1)], label)
+        for name, label in zip(names, ("Car", "car"), strict=True)
+    ]
+    dataset = load(files, str(figures.train.parent))
+    assert dataset.classes == ("Car", "car")
+    assert "differ only by case or white space" in caplog.text
+    assert all(file in caplog.text for file in files)
+    caplog.clear()
+    load(files, str(figures.train.parent), class_map={"Car": "car"})
+    assert "differ only" not in caplog.text
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
 def test_a_broken_image_is_named(figures: FiguresPaths, tmp_path: Path, share: float) -> None:
     shutil.copytree(figures.train.parent, tmp_path / "copy")
@@ -274,6 +385,9 @@ def test_strict_raises_what_else_is_left_out(
         len(record["annotations"]) for record in load_figures(figures).records
     ]
     assert "000001.jpg, region" in caplog.text
+    outside = shape["x"] == 500
+    assert dataset.outside == outside
+    assert ("1 instances outside their image left out" in dataset.summary()) == outside
     with pytest.raises(UserError, match=r"1 error in(.|\n)*000001\.jpg, region"):
         load(file, images, skeleton="coco_person", strict=True)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,78 @@ class TestCheck:
         edit(project, move)
         _, findings, _ = check(project, "--skeleton", "coco_person")
         assert bool(findings["problems"]) is outside
+
+    def test_an_object_outside_is_left_out_as_in_training(self, project: Path) -> None:
+        def move(entries: list[dict[str, Any]]) -> None:
+            entries[0]["regions"][1]["shape_attributes"]["x"] = 500
+            entries[2]["regions"][1]["shape_attributes"]["x"] = 60
+
+        edit(project, move)
+        status, findings, _ = check(project, "--skeleton", "coco_person")
+        assert [
+            (each["severity"], each["image"], each["region"]) for each in findings["problems"]
+        ] == [("error", "0.png", 1), ("warning", "2.png", 1)]
+        assert "left out" in findings["problems"][0]["message"]
+        assert (findings["instances"], findings["classes"]) == (3, {"person": 3})
+        assert status == 1
+
+    def test_refused_regions_of_two_entries_of_one_name(self, project: Path) -> None:
+        def spoil(entries: list[dict[str, Any]]) -> None:
+            for entry in entries[:2]:
+                entry["filename"] = "0.png"
+                entry["regions"] = [{"shape_attributes": {"name": "rect", "x": 1, "y": 1}}]
+
+        edit(project, spoil)
+        _, findings, _ = check(project, "--class-attribute", "kind")
+        assert findings["regions"] == 4
+
+    def test_two_entries_of_one_image(self, project: Path) -> None:
+        content = json.loads((project / "via.json").read_text(encoding="utf-8"))
+        images = content["_via_img_metadata"]
+        lost, moved, here = images.values()
+        lost |= {"filename": "x/2.png", "size": -1}
+        moved |= {"filename": "x/1.png", "size": -1}
+        images["more"] = here | {"filename": "./2.png"}
+        (project / "via.json").write_text(json.dumps(content), encoding="utf-8")
+        status, findings, _ = check(project, "--class-attribute", "kind")
+        found = {
+            (each["severity"], each["image"], each["message"].partition(":")[0])
+            for each in findings["problems"]
+            if each["image"]
+        }
+        assert found == {
+            ("error", "x/2.png", "no such image"),
+            ("warning", "x/1.png", "not in the folder that its name states"),
+            (
+                "warning",
+                "./2.png",
+                f"its file {project / '2.png'} is that of the entry '2.png' as well",
+            ),
+        }
+        assert status == 1
+
+    def test_an_image_in_two_files(self, project: Path) -> None:
+        other = project / "other.json"
+        other.write_bytes((project / "via.json").read_bytes())
+        done = data("check", project / "via.json", other, "--skeleton", "coco_person")
+        assert done.returncode == 0
+        assert f"is that of the entry '0.png' of {project / 'via.json'} as well" in done.stdout
+
+    def test_an_image_that_pillow_stumbles_over(self, project: Path) -> None:
+        header = struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0)
+        (project / "1.png").write_bytes(b"DDS " + header + bytes(96))
+        status, findings, _ = check(project, "--skeleton", "coco_person")
+        assert [each["image"] for each in findings["problems"]] == ["1.png"]
+        assert status == 1
+
+    @pytest.mark.parametrize(("name", "remedy"), [("", "folder"), ("none.json", "no such file")])
+    def test_what_to_do_about_a_file_that_is_none(
+        self, project: Path, name: str, remedy: str
+    ) -> None:
+        done = data("check", project / name)
+        assert done.returncode == 1
+        assert "give another value" not in done.stdout
+        assert remedy in done.stdout.partition("remedy:")[2]
 
     def test_long_lists_are_cut(self, project: Path) -> None:
         def repeat(entries: list[dict[str, Any]]) -> None:

@@ -1,12 +1,14 @@
 """What is in an annotation file, and what is wrong with it and with its images."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from roilab import via
+from roilab.data.locate import Located, locate
+from roilab.data.outside import outside
 from roilab.errors import UserError
 from roilab.images import ImageFolder, check_readable, header_size
 from roilab.skeleton import COCO_PERSON, Skeleton
@@ -58,7 +60,12 @@ class Findings:
 
 def refused(path: str | Path, error: UserError) -> Findings:
     """The findings of a file that cannot be used at all."""
-    problem = _as_problem(error, str(path))
+    remedy = None
+    if Path(path).is_dir():
+        remedy = "it is a folder: give an annotation file, perhaps one in it"
+    elif not Path(path).exists():
+        remedy = "there is no such file: see that the path is right"
+    problem = _as_problem(error, str(path), remedy)
     return Findings(str(path), "unknown", 0, 0, 0, 0, 0, {}, {}, (problem,))
 
 
@@ -87,6 +94,7 @@ def examine(
     rules: via.LabelRules,
     skeleton: Skeleton | None = None,
     progress: Callable[[Sequence[via.ImageRecord]], Iterable[via.ImageRecord]] = iter,
+    located: Located | None = None,
 ) -> Findings:
     """Label and count what a file holds, and look at the images it names.
 
@@ -95,25 +103,34 @@ def examine(
         rules, skeleton: as for `via.label`. Where they do not suffice to label the file, that is an
             error among the problems, and the rest is reported all the same.
         progress: wraps the images while their files are looked at, to show how far it is.
+        located: what `locate` found, where the file is used together with others.
     """
     problems = list(annotations.problems)
-    labelled: tuple[via.LabelledImage, ...] = ()
+    instances: Sequence[tuple[via.Instance, ...]] = [()] * len(annotations.images)
     try:
         result = via.label(annotations, rules, skeleton)
     except UserError as error:
         problems.append(_as_problem(error, annotations.file))
     else:
-        labelled, problems = result.images, list(result.problems)
-    for image in progress(annotations.images):
-        problems += _image_problems(annotations.file, image, folder)
-    refused = {
-        (problem.image, problem.region)
+        instances = [image.instances for image in result.images]
+        problems = list(result.problems)
+    if located is None:
+        (located,) = locate([(annotations, folder)])
+    problems += located.warnings
+    kept: list[via.Instance] = []
+    for image, place, found in zip(
+        progress(annotations.images), located.places, instances, strict=True
+    ):
+        left, of_image = _look_at(annotations.file, image, place, found)
+        kept += left
+        problems += of_image
+    refused = [
+        problem.image
         for problem in annotations.problems
         if problem.severity == "error" and problem.region is not None and problem.attribute is None
-    }
-    instances = [each for image in labelled for each in image.instances]
+    ]
     regions = [region for image in annotations.images for region in image.regions]
-    with_refused = {image for image, _ in refused}
+    with_refused = set(refused)
     return Findings(
         file=annotations.file,
         container=annotations.container,
@@ -122,9 +139,9 @@ def examine(
             not image.regions and image.filename not in with_refused for image in annotations.images
         ),
         regions=len(regions) + len(refused),
-        instances=len(instances),
-        keypoints=sum(v > 0 for each in instances for _, _, v in each.keypoints or ()),
-        classes=dict(sorted(Counter(each.label for each in instances).items())),
+        instances=len(kept),
+        keypoints=sum(v > 0 for each in kept for _, _, v in each.keypoints or ()),
+        classes=dict(sorted(Counter(each.label for each in kept).items())),
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
         problems=tuple(sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))),
     )
@@ -135,42 +152,57 @@ def _shape_name(region: via.Region) -> str:
     return type(region.shape).__name__.lower()
 
 
-def _as_problem(error: UserError, file: str) -> via.Problem:
+def _as_problem(error: UserError, file: str, remedy: str | None = None) -> via.Problem:
     parts = [error.message]
     if error.found is not None:
         parts.append(f"found {error.found}")
     if error.expected is not None:
         parts.append(f"expected {error.expected}")
-    remedy = error.remedy or f"give another {error.key or 'value'}"
+    remedy = remedy or error.remedy
+    if remedy is None:
+        remedy = f"give another {error.key}" if error.key else "save it again, or give another file"
     return via.Problem("error", "; ".join(parts), remedy, file)
 
 
-def _image_problems(
-    file: str, image: via.ImageRecord, folder: ImageFolder
-) -> Iterator[via.Problem]:
-    path = folder.find(image.filename, image.size)
-    if path is None:
-        yield via.Problem(
-            "error", *folder.why_not(image.filename, image.size), file, image.filename
-        )
-        return
+def _look_at(
+    file: str, image: via.ImageRecord, place: Path | via.Problem, instances: Sequence[via.Instance]
+) -> tuple[Sequence[via.Instance], list[via.Problem]]:
+    """The instances of an image that are not outside it, and its problems."""
+    if isinstance(place, via.Problem):
+        return instances, [place]
     try:
-        size = header_size(path)
-        check_readable(path)
+        size = header_size(place)
+        check_readable(place)
     except UserError as error:
         message = f"{error.message}: {error.found}"
-        yield via.Problem("error", message, "replace the image file", file, image.filename)
-        return
-    bytes_found = path.stat().st_size
+        problem = via.Problem("error", message, "replace the image file", file, image.filename)
+        return instances, [problem]
+    problems = []
+    bytes_found = place.stat().st_size
     if image.size is not None and bytes_found != image.size:
         message = f"the image has {bytes_found} bytes, the annotated one had {image.size}"
         remedy = "make sure that it is the same picture"
-        yield via.Problem("warning", message, remedy, file, image.filename)
-    for region in image.regions:
-        message = _outside(region, *size)
-        if message:
-            remedy = "what is outside is cut off; see that the image has the annotated size"
-            yield via.Problem("warning", message, remedy, file, image.filename, region.index)
+        problems.append(via.Problem("warning", message, remedy, file, image.filename))
+    messages = {region.index: _outside(region, *size) for region in image.regions}
+    suspects = [each for each in instances if any(messages[index] for index in each.regions)]
+    lost = [each for each in suspects if _is_outside(each, *size)]
+    problems += [outside(file, image, each, *size) for each in lost]
+    told = {index for each in lost for index in each.regions}
+    remedy = "what is outside is cut off; see that the image has the annotated size"
+    problems += [
+        via.Problem("warning", message, remedy, file, image.filename, index)
+        for index, message in messages.items()
+        if message and index not in told
+    ]
+    return [each for each in instances if all(each is not one for one in lost)], problems
+
+
+def _is_outside(instance: via.Instance, width: int, height: int) -> bool:
+    """Whether nothing is left of an instance that is cut to its image, as in `load`."""
+    from roilab.data.dicts import box_of  # of Detectron2's room, which takes seconds to import
+
+    x0, y0, x1, y1 = box_of(instance, width, height)
+    return x0 >= x1 or y0 >= y1
 
 
 def _outside(region: via.Region, width: int, height: int) -> str:

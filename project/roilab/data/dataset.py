@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +10,14 @@ from typing import Any, Literal, NoReturn
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from roilab import images as image_files
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.dicts import annotation, coco_json
+from roilab.data.dicts import coco_json
 from roilab.data.from_coco import from_coco, is_coco
-from roilab.data.missing import SHOWN, refuse_missing, shortened
-from roilab.data.read import read
+from roilab.data.from_via import from_via
+from roilab.data.missing import SHOWN
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,8 @@ class DetectionDataset:
         classes: names in the order of `category_id`.
         skeleton: of the classes that have keypoints, or None.
         dropped: how many images without usable annotations were left out.
+        missing: how many images were left out, as asked, that are not there or cannot be read.
+        outside: how many instances were left out that lie outside their image.
     """
 
     name: str
@@ -41,6 +39,8 @@ class DetectionDataset:
     classes: tuple[str, ...]
     skeleton: Skeleton | None
     dropped: int = 0
+    missing: int = 0
+    outside: int = 0
 
     def __len__(self) -> int:
         return len(self.records)
@@ -72,7 +72,15 @@ class DetectionDataset:
                 counts[anno["category_id"]] += 1
         shown = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
         more = f", ... ({len(shown)} classes)" if len(shown) > 2 * SHOWN else ""
-        left_out = f"; {self.dropped} images without annotations left out" if self.dropped else ""
+        left_out = "".join(
+            f"; {count} {what} left out"
+            for count, what in (
+                (self.dropped, "images without annotations"),
+                (self.missing, "missing or broken images"),
+                (self.outside, "instances outside their image"),
+            )
+            if count
+        )
         return (
             f"{len(self)} images, {sum(counts)} instances: "
             f"{', '.join(shown[: 2 * SHOWN])}{more}{left_out}"
@@ -114,8 +122,8 @@ def load(
         min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for the
             training of keypoint models.
         strict: an error in a VIA file is raised; otherwise its sound part is taken.
-        missing_images: whether an image that is not there is an error, or is left out and counted
-            in the log (VIA files).
+        missing_images: whether an image that is not there or cannot be read is an error, or is left
+            out and counted.
 
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
@@ -145,14 +153,15 @@ def load(
             found=[str(path) for path in paths],
         )
     if coco[0]:
-        found_classes, records = from_coco(paths[0], roots[0], classes, bones)
+        found = from_coco(paths[0], roots[0], classes, bones, missing_images)
     else:
-        sets = [_labelled(path, rules, bones) for path in paths]
-        found_classes, records = _from_via(sets, roots, classes, bones, strict, missing_images)
+        _refuse_repeated(paths, roots)
+        found = from_via(paths, roots, rules, classes, bones, strict, missing_images)
+    found_classes, records = found.classes, found.records
     _check_skeleton(bones, found_classes, paths)
     kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
-        _refuse_nothing(len(records), min_keypoints, paths)
+        _refuse_nothing(len(records), found.missing, min_keypoints, paths)
     content = json.dumps([kept, found_classes, bones and asdict(bones)], default=str)
     digest = hashlib.sha256(content.encode()).hexdigest()
     dataset = DetectionDataset(
@@ -161,6 +170,8 @@ def load(
         classes=found_classes,
         skeleton=bones,
         dropped=len(records) - len(kept),
+        missing=found.missing,
+        outside=found.outside,
     )
     register(dataset)
     return dataset
@@ -217,95 +228,24 @@ def _roots(
     return roots
 
 
+def _refuse_repeated(paths: Sequence[Path], roots: Sequence[Sequence[Path]]) -> None:
+    known: set[object] = set()
+    for path, below in zip(paths, roots, strict=True):
+        # The same annotations may hold for other pictures in other folders.
+        each = path.resolve(), tuple(root.resolve() for root in below)
+        if each in known:
+            raise UserError(
+                "the annotation file is given twice",
+                key="files",
+                file=path,
+                expected="each file once, since every image of it would be in the data set twice",
+                remedy="remove it from the list",
+            )
+        known.add(each)
+
+
 def _listed(entry: str | Sequence[str]) -> Sequence[str]:
     return [entry] if isinstance(entry, str) else entry
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """What was read from a VIA file."""
-
-    annotations: via.Annotations
-    labelled: via.LabelledSet
-
-
-def _labelled(path: Path, rules: via.LabelRules, skeleton: Skeleton | None) -> _Labelled:
-    annotations = read(path)
-    return _Labelled(annotations, via.label(annotations, rules, skeleton))
-
-
-def _outside(
-    file: str, image: via.LabelledImage, instance: via.Instance, width: int, height: int
-) -> via.Problem:
-    return via.Problem(
-        "error",
-        f"left out: the {instance.label} lies outside the image of {width} x {height} pixels",
-        "delete the region, or see that the image is the annotated one",
-        file,
-        image.record.filename,
-        instance.regions[0],
-    )
-
-
-def _from_via(
-    sets: Sequence[_Labelled],
-    roots: Sequence[Sequence[Path]],
-    classes: Sequence[str] | None,
-    skeleton: Skeleton | None,
-    strict: bool,
-    missing_images: Literal["error", "skip"],
-) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    paths = [Path(each.annotations.file) for each in sets]
-    found = sorted({name for each in sets for name in each.labelled.classes})
-    names = tuple(classes) if classes is not None else tuple(found)
-    unknown = sorted(set(found) - set(names))
-    if unknown:
-        raise UserError(
-            f"the annotations hold classes that the model does not know: {', '.join(unknown)}",
-            file=", ".join(map(str, paths)),
-            key="data.classes",
-            found=found,
-            expected=list(names),
-            remedy="rename, merge or drop classes with data.class_map={old: new, unwanted: null}",
-        )
-    records: list[dict[str, Any]] = []
-    missing: list[str] = []
-    problems = [problem for each in sets for problem in each.labelled.problems]
-    for each, below in zip(sets, roots, strict=True):
-        folder = image_files.ImageFolder(*below, default_path=each.annotations.default_path)
-        for image in each.labelled.images:
-            wanted = image.record.filename, image.record.size
-            path = folder.find(*wanted)
-            if path is None:
-                missing.append(f"{wanted[0]} ({folder.why_not(*wanted)[0]})")
-                continue
-            image_files.check_readable(path)
-            width, height = image_files.header_size(path)
-            annotations = []
-            for instance in image.instances:
-                made = annotation(instance, names, skeleton, width, height)
-                x0, y0, x1, y1 = made["bbox"]
-                if x0 < x1 and y0 < y1:
-                    annotations.append(made)
-                else:
-                    problems.append(_outside(each.annotations.file, image, instance, width, height))
-            records.append(
-                {
-                    "file_name": str(path),
-                    "image_id": len(records) + 1,
-                    "width": width,
-                    "height": height,
-                    "annotations": annotations,
-                }
-            )
-    _log_problems(problems)
-    if strict:
-        via.refuse_errors(problems)
-    if missing_images == "error":
-        refuse_missing(missing, len(missing) + len(records), paths)
-    elif missing:
-        log.warning("%d images left out: %s", len(missing), shortened(missing))
-    return names, records
 
 
 def _check_skeleton(
@@ -330,19 +270,15 @@ def _wanted(record: Mapping[str, Any], drop_empty: bool, min_keypoints: int) -> 
     return labelled >= min_keypoints
 
 
-def _refuse_nothing(total: int, min_keypoints: int, paths: Sequence[Path]) -> NoReturn:
+def _refuse_nothing(
+    total: int, missing: int, min_keypoints: int, paths: Sequence[Path]
+) -> NoReturn:
+    left_out = f", and {missing} left out that are missing or broken" if missing else ""
     wanted = f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"
     raise UserError(
         "no image is left after filtering",
         file=", ".join(map(str, paths)),
-        found=f"{total} images, none with {wanted}",
+        found=f"{total} images, none with {wanted}{left_out}",
         expected=f"an image with {wanted}",
         remedy="look at the file with: python scripts/data.py check FILE --images DIR",
     )
-
-
-def _log_problems(problems: Sequence[via.Problem]) -> None:
-    for problem in problems[:SHOWN]:
-        log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
-    if len(problems) > SHOWN:
-        log.warning("%d more problems: see scripts/data.py check", len(problems) - SHOWN)

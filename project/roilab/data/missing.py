@@ -1,30 +1,77 @@
-"""The message about images that are not there."""
+"""Images that are not there or cannot be read: gathered, then refused or left out."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from roilab import via
 from roilab.errors import UserError
+from roilab.images import check_readable, header_size
 
 SHOWN = 5  # how many of many like problems a message spells out
+_LISTED = 200  # the same for images, each of which somebody has to look for
+
+log = logging.getLogger(__name__)
 
 
-def refuse_missing(missing: Sequence[str], total: int, paths: Sequence[Path]) -> None:
-    """Raise where images are missing.
+@dataclass(slots=True)
+class Unusable:
+    """Gathers an error for each image that cannot be used."""
 
-    Raises:
-        UserError: there are some; the message names the first.
-    """
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {total} annotated images are not there",
-            file=", ".join(map(str, paths)),
-            key="images",
-            found=shortened(missing),
-            remedy="point data.train.images (data.val.images) at the folder that holds them, or "
-            "leave them out with data.train.missing_images=skip",
-        )
+    missing: list[via.Problem] = field(default_factory=list)
+    broken: list[via.Problem] = field(default_factory=list)
+
+    def size_of(
+        self, place: Path | via.Problem, file: str | Path, name: str
+    ) -> tuple[int, int] | None:
+        """(width, height) of an image; None where it cannot be used, which is noted.
+
+        Args:
+            place: the image file, or the error that says why there is none.
+            file, name: the annotation file, and the image as it names it.
+        """
+        if isinstance(place, via.Problem):
+            self.missing.append(place)
+            return None
+        try:
+            check_readable(place)
+            return header_size(place)
+        except UserError as error:
+            message = f"{error.message} {place}: {error.found}"
+            remedy = "replace the image file"
+            self.broken.append(via.Problem("error", message, remedy, str(file), name))
+            return None
+
+    def settle(self, choice: Literal["error", "skip"], total: int, paths: Sequence[Path]) -> int:
+        """How many images are left out, which is logged.
+
+        Args:
+            choice: whether they are refused or left out.
+            total: how many images are annotated.
+            paths: the annotation files.
+
+        Raises:
+            UserError: there are some, and they are refused; the message lists them.
+        """
+        found = [f"{each.image} ({each.message})" for each in (*self.missing, *self.broken)]
+        if found and choice == "error":
+            more = [f"... and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
+            raise UserError(
+                f"{len(found)} of {total} annotated images cannot be used "
+                f"({len(self.missing)} not there, {len(self.broken)} not readable)",
+                file=", ".join(map(str, paths)),
+                key="images",
+                found="\n            ".join(found[:_LISTED] + more),
+                remedy="point data.train.images (data.val.images) at the folder that holds them, "
+                "or leave them out with data.train.missing_images=skip",
+            )
+        if found:
+            log.warning("%d images left out: %s", len(found), shortened(found))
+        return len(found)
 
 
-def shortened(names: Sequence[str]) -> str:
-    """The first of many names."""
-    return "; ".join(names[:SHOWN]) + ("; ..." if len(names) > SHOWN else "")
+def shortened(texts: Sequence[str]) -> str:
+    """The first of many."""
+    return "; ".join(texts[:SHOWN]) + ("; ..." if len(texts) > SHOWN else "")

@@ -1,7 +1,26 @@
 """Several files as one: nothing is lost, nothing is twice, and what clashes is said."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from roilab.data.merge import merge
-from roilab.via import Annotations, Attribute, Container, ImageRecord, Rect, Region, Value, label
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    LabelRules,
+    Point,
+    Rect,
+    Region,
+    Value,
+    label,
+)
+
+BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.1, 0.1))
 
 
 def image(name: str, *values: dict[str, Value], size: int | None = 1) -> ImageRecord:
@@ -52,8 +71,103 @@ def test_another_size_is_another_image() -> None:
     assert len(found.images) == 2
 
 
+@pytest.mark.parametrize("known_first", [True, False])
+def test_an_image_without_a_size_is_the_one_of_its_name(known_first: bool) -> None:
+    one, other = image("1", {"k": "x"}, size=7), image("1", {"k": "x"}, size=None)
+    pair = (one, other) if known_first else (other, one)
+    found = merge([source("a", pair[0]), source("b", pair[1])], "o")
+    assert [each.size for each in found.images] == [7]
+    assert severities(found) == ["note"]
+
+
+def test_an_image_without_a_size_and_two_of_its_name() -> None:
+    found = merge(
+        [source("a", image("1", size=1), image("1", size=2)), source("b", image("1", size=None))],
+        "o",
+    )
+    assert len(found.images) == 3
+    (problem,) = found.problems
+    assert (problem.severity, problem.file, problem.image) == ("warning", "b", "1")
+
+
+TAGGED = {
+    "class": Attribute("class", "dropdown", "what it is [roilab:class]", {"cat": "cat"}),
+    "instance": Attribute("instance", "text", "[roilab:instance]"),
+    "keypoint": Attribute("keypoint", "dropdown", "[roilab:keypoint]", {"nose": "nose"}),
+    "score": Attribute("score", "text", "[roilab:score]"),
+}
+
+
+def predicted() -> Annotations:
+    values: dict[str, Value] = {"class": "cat", "instance": "1", "score": "0.9"}
+    regions = (
+        Region(0, Rect(0, 0, 9, 9), values),
+        Region(1, Rect(20, 0, 9, 9), values | {"instance": "2"}),
+        Region(2, Point(3, 3), values | {"keypoint": "nose"}),
+    )
+    return source("new", ImageRecord("p", "p", 1, regions), **TAGGED)
+
+
+def test_the_class_has_one_name() -> None:
+    name = Attribute("name", "radio", "what", {"cat": "cat", "dog": "dog"})
+    old = source("old", image("1", {"name": "cat"}, {"name": "dog"}), name=name)
+    found = merge([old, predicted()], "o")
+    assert "class" not in found.region_attributes
+    assert severities(found) == []
+    assert [len(each.instances) for each in label(found).images] == [2, 2]
+    # The other way round, the name is the other one.
+    assert "name" not in merge([predicted(), old], "o").region_attributes
+
+
+def test_points_tied_by_place_and_by_an_attribute() -> None:
+    regions = (
+        Region(0, Rect(0, 0, 5, 5), {"name": "cat"}),
+        Region(1, Rect(10, 0, 5, 5), {"name": "cat"}),
+        Region(2, Point(12, 2), {"name": "", "part": "tail"}),
+    )
+    old = source("old", ImageRecord("1", "1", 1, regions))
+    found = label(merge([old, predicted()], "o", skeleton=BONES), skeleton=BONES)
+    assert [each.severity for each in found.problems] == []
+    before, after = ([each.keypoints for each in image.instances] for image in found.images)
+    assert before == [((0, 0, 0),) * 2, ((0, 0, 0), (12, 2, 2))]
+    assert after == [((3, 3, 2), (0, 0, 0)), ((0, 0, 0),) * 2]
+    with pytest.raises(UserError, match="which attribute is the keypoint"):
+        merge([old, predicted()], "o")
+
+
+def test_a_class_that_cannot_be_told() -> None:
+    old = source("old", image("1", {"name": "cat", "colour": "red"}))
+    with pytest.raises(UserError, match=r"which attribute is the class[^$]*give class_attribute"):
+        merge([old, predicted()], "o")
+    found = merge([old, predicted()], "o", LabelRules(class_attribute="name"))
+    labelled = label(found)
+    assert [len(each.instances) for each in labelled.images] == [1, 2]
+    # Where the files agree there is no need to know.
+    merge([old, source("b", image("2", {"name": "cat", "colour": "red"}))], "o")
+
+
+def test_a_name_that_is_taken() -> None:
+    old = source("old", image("1", {"score": "cat"}))
+    with pytest.raises(UserError, match="'class' would be 'score'"):
+        merge([old, predicted()], "o")
+
+
+def test_other_ids_of_the_same_options() -> None:
+    kind = Attribute("kind", "dropdown", "", {"1": "cat"})
+    other = Attribute("kind", "dropdown", "", {"cat": "cat"})
+    found = merge(
+        [
+            source("a", image("1", {"kind": "1"}), kind=kind),
+            source("b", image("2", {"kind": "cat"}), kind=other),
+        ],
+        "o",
+    )
+    assert found.region_attributes["kind"].options == {"cat": "cat"}
+    assert label(found).classes == ("cat",)
+
+
 def test_option_ids_of_two_meanings_are_named_by_them() -> None:
-    one = Attribute("kind", "radio", "", {"1": "cat", "2": "dog"})
+    one = Attribute("kind", "radio", "", {"1": "cat", "2": "dog"}, default_options=("2",))
     other = Attribute("kind", "radio", "", {"1": "dog", "2": "cow"})
     found = merge(
         [
@@ -66,6 +180,7 @@ def test_option_ids_of_two_meanings_are_named_by_them() -> None:
     names = [[e.label for e in each.instances] for each in label(found).images]
     assert names == [["cat", "dog"], ["dog", "cow"]]
     assert list(found.region_attributes["kind"].options) == ["dog", "cow", "cat"]
+    assert found.region_attributes["kind"].default_options == ("dog",)
 
 
 def test_a_file_without_declarations_takes_those_of_the_other() -> None:
@@ -86,3 +201,14 @@ def test_default_paths_that_differ_are_left_out() -> None:
     found = merge([source("a", default_path="p/"), source("b", default_path="q/")], "out")
     assert found.default_path == ""
     assert severities(found) == ["warning"]
+
+
+def test_progress_sees_the_images_of_each_file() -> None:
+    seen: list[int] = []
+
+    def progress(images: Sequence[ImageRecord]) -> Sequence[ImageRecord]:
+        seen.append(len(images))
+        return images
+
+    merge([source("a", image("1"), image("2")), source("b", image("3"))], "o", progress=progress)
+    assert seen == [2, 1]

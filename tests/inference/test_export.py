@@ -7,10 +7,25 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
+from roilab.data.merge import merge
 from roilab.data.read import read
+from roilab.engine.run import Run
 from roilab.inference import Prediction, coco_json, to_json, via_annotations, via_record
+from roilab.inference.export import attribute_names
 from roilab.skeleton import Skeleton
-from roilab.via import WRITERS, LabelRules, Rect, label
+from roilab.via import (
+    WRITERS,
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    LabelRules,
+    Polygon,
+    Rect,
+    Region,
+    label,
+    write_project,
+)
 
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 CLASSES = ("car", "person")
@@ -90,3 +105,69 @@ def test_coco(tmp_path: Path) -> None:
     assert person.keypoints == ((10, 12, 2), (0, 0, 0))
     assert car.keypoints is None
     assert len(person.polygons) == 2
+
+
+def test_filled_holes_are_counted() -> None:
+    found = prediction(0.9, 0.6)
+    assert found.masks is not None
+    found.masks[0, 10:12, 10:13] = False
+    record = via_record("a.jpg", 1, found, None)
+    assert record.filled == (6,)
+    (problem,) = via_annotations([record], CLASSES, None, "").problems
+    assert problem.severity == "warning"
+    assert problem.message == "the holes of 1 masks are filled (6 pixels)"
+    whole = via_record("a.jpg", 1, prediction(0.9), None)
+    assert via_annotations([whole], CLASSES, None, "").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ("model: {}", {}),
+        ("data: {train: {class_attribute: null, files: a}}", {}),
+        (
+            "data: {train: {class_attribute: name, instance_attribute: id}}",
+            {"class": "name", "instance": "id"},
+        ),
+        (
+            "data: {train: {class_attribute: instance}}",
+            {"class": "instance", "instance": "predicted instance"},
+        ),
+    ],
+)
+def test_attributes_are_called_as_in_the_training_data(
+    tmp_path: Path, config: str, names: dict[str, str]
+) -> None:
+    run = Run(tmp_path)
+    run.config_file.write_text(config, encoding="utf-8")
+    roles = ("class", "keypoint", "instance", "visibility", "score")
+    assert attribute_names(run) == {role: role for role in roles} | names
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_corrected_predictions_join_what_was_trained_with(tmp_path: Path, named: bool) -> None:
+    """The class of the training data is called `name`, and the config says so or it was found."""
+    name = Attribute("name", "dropdown", "who", {"1": "person", "2": "car"})
+    regions = (
+        Region(0, Polygon((5, 30, 30), (5, 5, 40)), {"name": "1"}),
+        Region(1, Rect(40, 10, 24, 20), {"name": "2"}),
+    )
+    image = ImageRecord("old.jpg9", "old.jpg", 9, regions)
+    trained = Annotations("", Container.VIA2_PROJECT, (image,), {"name": name}, {})
+    write_project(tmp_path / "train.json", trained)
+    run = Run(tmp_path)
+    run.config_file.write_text(
+        f"data: {{train: {{class_attribute: {'name' if named else 'null'}}}}}", encoding="utf-8"
+    )
+    names = attribute_names(run)
+    record = via_record("new.jpg", 1, prediction(0.9, 0.6), BONES, names)
+    assert ("name" in record.regions[0].attributes) is named
+    predicted = via_annotations([record], CLASSES, BONES, "", names)
+    write_project(tmp_path / "new.json", predicted)
+    merged = merge([read(tmp_path / each) for each in ("train.json", "new.json")], "")
+    write_project(tmp_path / "more.json", merged)
+    labelled = label(read(tmp_path / "more.json", strict=True), skeleton=BONES)
+    assert [problem for problem in labelled.problems if problem.severity == "error"] == []
+    found = [[each.label for each in image.instances] for image in labelled.images]
+    assert found == [["person", "car"], ["person", "car"]]
+    assert labelled.images[1].instances[0].keypoints == ((10, 12, 2), (0, 0, 0))

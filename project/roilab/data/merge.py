@@ -1,33 +1,57 @@
 """Several annotation files -> one."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from roilab import via
+from roilab.data.unify import unify
+from roilab.skeleton import Skeleton
 from roilab.via import Annotations, Attribute, ImageRecord, Problem
+from roilab.via.layout import image_key
+
+_AS_READ = via.LabelRules()
+_ONE_OF_SEVERAL = {"dropdown", "radio"}
+# An image's name and its size in bytes; None where that is unknown.
+_Key = tuple[str, int | None]
 
 
-def merge(sources: Sequence[Annotations], file: str) -> Annotations:
+def merge(
+    sources: Sequence[Annotations],
+    file: str,
+    rules: via.LabelRules = _AS_READ,
+    skeleton: Skeleton | None = None,
+    progress: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]] = iter,
+) -> Annotations:
     """Join files into one. The result's problems are those of the sources and of joining them.
 
-    Images are united; one that is in two files with the same regions is kept once. Attributes are
-    united with their options. Where an option id is described differently in two files, the values
-    of all files become the descriptions, which are what a person reads.
+    The attributes that are class, keypoint, instance and visibility get the names that they have in
+    the first file (see `unify`). Images are united; one that is in two files with the same regions
+    is kept once, and one without a size is the one of the same name. Attributes are united with
+    their options. Where option ids of two files do not mean the same, the values of all files
+    become the descriptions, which are what a person reads.
 
     Args:
         file: the path of the result.
+        rules: what the attributes are where that cannot be told; see `unify`.
+        skeleton: of the keypoints, to know their attributes.
+        progress: wraps the images of each file.
+
+    Raises:
+        UserError: see `unify`.
     """
     problems = [problem for source in sources for problem in source.problems]
-    declared = [via.with_declarations(source) for source in sources]
+    declared = unify([via.with_declarations(source) for source in sources], rules, skeleton)
     clashing = _clashing([each.region_attributes for each in declared])
     for name in clashing:
         message = f"the options of '{name}' have different meanings: they are named by these"
         remedy = "see that the names are the same in all files"
         problems.append(Problem("warning", message, remedy, file, attribute=name))
     declared = [_by_description(each, clashing) for each in declared]
-    images: dict[tuple[str, int | None], tuple[ImageRecord, str]] = {}
+    sizes = _sizes(declared)
+    images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
-        problems += _add_images(images, source)
+        problems += _add_images(images, source, sizes, progress)
     paths = {source.default_path for source in sources}
     if len(paths) > 1:
         message = f"the default paths differ and are left out: {', '.join(sorted(paths))}"
@@ -46,12 +70,36 @@ def merge(sources: Sequence[Annotations], file: str) -> Annotations:
     return via.with_declarations(united)
 
 
+def _sizes(sources: Sequence[Annotations]) -> dict[str, set[int]]:
+    """File name -> the sizes that are stated anywhere."""
+    sizes: dict[str, set[int]] = defaultdict(set)
+    for source in sources:
+        for image in source.images:
+            if image.size is not None:
+                sizes[image.filename].add(image.size)
+    return sizes
+
+
 def _add_images(
-    images: dict[tuple[str, int | None], tuple[ImageRecord, str]], source: Annotations
+    images: dict[_Key, tuple[ImageRecord, str]],
+    source: Annotations,
+    sizes: Mapping[str, set[int]],
+    progress: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]],
 ) -> list[Problem]:
     problems = []
     same = 0
-    for image in source.images:
+    for found in progress(source.images):
+        image = found
+        stated = sizes.get(image.filename, set())
+        if image.size is None and len(stated) == 1:
+            size = next(iter(stated))
+            image = replace(image, size=size, key=image_key(image.filename, size))
+        elif image.size is None and stated:
+            message = (
+                f"its size is not stated, and {len(stated)} images of other sizes have its name"
+            )
+            remedy = "remove it if it is one of them"
+            problems.append(Problem("warning", message, remedy, source.file, image.filename))
         key = (image.filename, image.size)
         if key not in images:
             images[key] = image, source.file
@@ -73,14 +121,21 @@ def _add_images(
 
 
 def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:
-    """Attributes of which an option id has two meanings."""
+    """Attributes of which an option id has two meanings, or a meaning other ids in another file."""
     meanings: dict[tuple[str, str], set[str]] = {}
+    ids: dict[tuple[str, str], set[frozenset[str]]] = {}
     for attributes in groups:
         for name, attribute in attributes.items():
-            if attribute.type != "image":
-                for option, description in attribute.options.items():
-                    meanings.setdefault((name, option), set()).add(description or option)
-    return sorted({name for (name, _), found in meanings.items() if len(found) > 1})
+            if attribute.type == "image":
+                continue
+            of_meaning: dict[str, set[str]] = {}
+            for option, description in attribute.options.items():
+                meanings.setdefault((name, option), set()).add(description or option)
+                of_meaning.setdefault(description or option, set()).add(option)
+            for meaning, options in of_meaning.items():
+                ids.setdefault((name, meaning), set()).add(frozenset(options))
+    names = {name for (name, _), found in meanings.items() if len(found) > 1}
+    return sorted(names | {name for (name, _), found in ids.items() if len(found) > 1})
 
 
 def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
@@ -112,8 +167,10 @@ def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
     )
     attributes = dict(source.region_attributes)
     for name, attribute in found.items():
-        words = [description or option for option, description in attribute.options.items()]
-        attributes[name] = replace(attribute, options={word: word for word in words})
+        words = {option: text or option for option, text in attribute.options.items()}
+        defaults = tuple(words.get(option, option) for option in attribute.default_options)
+        options = {word: word for word in words.values()}
+        attributes[name] = replace(attribute, options=options, default_options=defaults)
     return replace(source, images=images, region_attributes=attributes)
 
 
@@ -129,7 +186,7 @@ def _united(
                 continue
             # A JSON or a CSV says nothing of types: there the declaration of a project counts.
             kind = attribute.type if known.type == "text" else known.type
-            if attribute.type not in ("text", kind):
+            if attribute.type not in ("text", kind) and {attribute.type, kind} != _ONE_OF_SEVERAL:
                 message = f"'{name}' is a {kind} in one file and a {attribute.type} in another"
                 remedy = "declare it alike in VIA; it is taken for the first"
                 problems.append(Problem("warning", message, remedy, file, attribute=name))

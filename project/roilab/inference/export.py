@@ -1,13 +1,16 @@
 """Predictions -> annotations that a person corrects: VIA records and COCO json."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 from pycocotools import mask as mask_utils
 
 from roilab.data.dicts import to_pixel_index
 from roilab.data.masks import rings_of
+from roilab.engine.run import Run
 from roilab.inference.predictor import Prediction
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -17,6 +20,7 @@ from roilab.via import (
     ImageRecord,
     Point,
     Polygon,
+    Problem,
     Rect,
     Region,
     Shape,
@@ -28,33 +32,72 @@ from roilab.via.roles import TAGS
 KEYPOINT_THRESHOLD = 0.05
 # How far, in pixels, an outline may leave a mask's edge, so that a person can drag its vertices.
 _TOLERANCE = 0.75
+# Role -> the attribute that has it, where the training data names none.
+NAMES: Mapping[str, str] = {role: role for role in TAGS}
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedImage(ImageRecord):
+    """An image with predicted regions; `filled`: how many pixels the holes of each mask had."""
+
+    filled: tuple[int, ...] = ()
+
+
+def attribute_names(run: Run) -> dict[str, str]:
+    """Role -> the attribute of the run's training data that has it, so that predictions fit them.
+
+    Where the config names none, because it was found in the file, it is called as the role;
+    `roilab.data.merge` then brings the two under one name.
+    """
+    train = OmegaConf.select(OmegaConf.load(run.config_file), "data.train") or {}
+    named = {role: train.get(f"{role}_attribute") for role in TAGS}
+    taken = set(filter(None, named.values()))
+    return {
+        role: name or (role if role not in taken else f"predicted {role}")
+        for role, name in named.items()
+    }
 
 
 def via_record(
-    filename: str, size: int, found: Prediction, skeleton: Skeleton | None
-) -> ImageRecord:
+    filename: str,
+    size: int,
+    found: Prediction,
+    skeleton: Skeleton | None,
+    names: Mapping[str, str] = NAMES,
+) -> PredictedImage:
     """The instances of an image as VIA regions.
 
     An instance is a polygon for each part of its mask, or a rectangle where there is no mask, and a
     point for each keypoint whose score exceeds `KEYPOINT_THRESHOLD`; all carry the same `instance`
-    and the instance's `score`. Holes of masks are filled.
+    and the instance's `score`. Holes of masks are filled, and counted in the record.
 
     Args:
         size: of the file in bytes, by which VIA knows the image.
+        names: of the attributes, see `attribute_names`.
     """
     drawn: list[tuple[Shape, dict[str, str]]] = []
+    filled = []
     for index in range(len(found)):
         values = {
-            "class": found.labels[index],
-            "instance": str(index + 1),
-            "score": f"{found.scores[index]:.3f}",
+            names["class"]: found.labels[index],
+            names["instance"]: str(index + 1),
+            names["score"]: f"{found.scores[index]:.3f}",
         }
-        drawn += [(shape, values) for shape in _outlines(found, index)]
+        outlines, holes = _outlines(found, index)
+        if holes:
+            filled.append(holes)
+        drawn += [(shape, values) for shape in outlines]
         drawn += [
-            (point, {**values, "keypoint": name}) for name, point in _points(found, index, skeleton)
+            (point, {**values, names["keypoint"]: name})
+            for name, point in _points(found, index, skeleton)
         ]
-    regions = tuple(Region(number, *each) for number, each in enumerate(drawn))
-    return ImageRecord(image_key(filename, size), filename, size, regions)
+    return PredictedImage(
+        key=image_key(filename, size),
+        filename=filename,
+        size=size,
+        regions=tuple(Region(number, *each) for number, each in enumerate(drawn)),
+        filled=tuple(filled),
+    )
 
 
 def via_annotations(
@@ -62,28 +105,44 @@ def via_annotations(
     classes: Sequence[str],
     skeleton: Skeleton | None,
     default_path: str,
+    names: Mapping[str, str] = NAMES,
 ) -> Annotations:
     """The records of images as one file, those with the least certain instance first.
 
     Images without an instance come last. The attributes carry the tags by which `via.label` knows
-    their roles.
+    their roles. Filled holes are a warning among the result's problems.
+
+    Args:
+        names: those that the records were made with.
     """
     declared = [
-        _choice("class", "what it is", classes),
-        Attribute("instance", "text", f"the same for all of one object {TAGS['instance']}"),
-        Attribute("score", "text", f"of the prediction {TAGS['score']}"),
+        _choice(names, "class", "what it is", classes),
+        Attribute(names["instance"], "text", f"the same for all of one object {TAGS['instance']}"),
+        Attribute(names["score"], "text", f"of the prediction {TAGS['score']}"),
     ]
     if skeleton is not None:
-        declared.append(_choice("keypoint", "which keypoint", skeleton.keypoints))
+        declared.append(_choice(names, "keypoint", "which keypoint", skeleton.keypoints))
         # The model does not say it; a person may.
-        declared.append(_choice("visibility", "of the keypoint", ("visible", "occluded")))
+        declared.append(_choice(names, "visibility", "of the keypoint", ("visible", "occluded")))
+    filled = [
+        pixels
+        for record in records
+        if isinstance(record, PredictedImage)
+        for pixels in record.filled
+    ]
+    problems = []
+    if filled:
+        message = f"the holes of {len(filled)} masks are filled ({sum(filled)} pixels)"
+        remedy = "VIA has no holes; the picture and COCO json keep them"
+        problems.append(Problem("warning", message, remedy, "predictions"))
     return Annotations(
         file="predictions",
         container=Container.VIA2_PROJECT,
-        images=tuple(sorted(records, key=_certainty)),
+        images=tuple(sorted(records, key=lambda image: _certainty(image, names["score"]))),
         region_attributes={attribute.name: attribute for attribute in declared},
         file_attributes={},
         default_path=default_path,
+        problems=tuple(problems),
     )
 
 
@@ -134,13 +193,15 @@ def coco_json(
     }
 
 
-def _outlines(found: Prediction, index: int) -> list[Shape]:
-    rings = [] if found.masks is None else rings_of(found.masks[index], _TOLERANCE)[0]
-    if rings:
-        return [Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in rings]
+def _outlines(found: Prediction, index: int) -> tuple[list[Shape], int]:
+    """The outlines of an instance, and how many pixels of holes they enclose."""
+    if found.masks is not None:
+        rings, holes = rings_of(found.masks[index], _TOLERANCE)
+        if rings:
+            return [Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in rings], holes
     x0, y0, x1, y1 = (float(value) for value in found.boxes[index])
     # A box of no extent is no rectangle in VIA.
-    return [Rect(x0, y0, max(x1 - x0, 0.001), max(y1 - y0, 0.001))]
+    return [Rect(x0, y0, max(x1 - x0, 0.001), max(y1 - y0, 0.001))], 0
 
 
 def _points(found: Prediction, index: int, skeleton: Skeleton | None) -> list[tuple[str, Point]]:
@@ -156,10 +217,10 @@ def _points(found: Prediction, index: int, skeleton: Skeleton | None) -> list[tu
     ]
 
 
-def _certainty(image: ImageRecord) -> float:
-    return min((float(str(region.attributes["score"])) for region in image.regions), default=2.0)
+def _certainty(image: ImageRecord, score: str) -> float:
+    return min((float(str(region.attributes[score])) for region in image.regions), default=2.0)
 
 
-def _choice(role: str, text: str, values: Sequence[str]) -> Attribute:
+def _choice(names: Mapping[str, str], role: str, text: str, values: Sequence[str]) -> Attribute:
     options = {value: value for value in values}
-    return Attribute(role, "dropdown", f"{text} {TAGS[role]}", options)
+    return Attribute(names[role], "dropdown", f"{text} {TAGS[role]}", options)

@@ -1,0 +1,65 @@
+"""The attributes of a file by the roles that they play, and the class as a choice of VIA's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from roilab import via
+from roilab.skeleton import Skeleton
+from roilab.via.roles import Roles, find_roles
+from roilab.via.values import described
+
+
+def roles_of(
+    annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
+) -> Roles:
+    """The roles by which `via.label` reads the file.
+
+    Raises:
+        UserError: an attribute has to be named or does not occur.
+    """
+    named = Roles(
+        rules.class_attribute,
+        rules.keypoint_attribute,
+        rules.instance_attribute,
+        rules.visibility_attribute,
+        rules.kinds,
+    )
+    return find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
+
+
+def declared_classes(
+    annotations: via.Annotations, attribute: str | None, class_map: Mapping[str, str | None]
+) -> list[str]:
+    """The classes that the file declares as options, in their order, after the map."""
+    declared = annotations.region_attributes.get(attribute or "")
+    options = declared.options if declared is not None else ()
+    names = [described(option, declared) for option in options]
+    return list(dict.fromkeys(new for name in names if (new := class_map.get(name, name))))
+
+
+def with_class_choice(annotations: via.Annotations, attribute: str) -> via.Annotations:
+    """The file with a class that is text as a dropdown: VIA exports no other to COCO.
+
+    Options without a description are described by their id, which is what VIA writes to COCO.
+    """
+    declared = annotations.region_attributes.get(attribute, via.Attribute(attribute))
+    if declared.type == "image":
+        return annotations
+    values = {
+        value
+        for image in annotations.images
+        for region in image.regions
+        if (value := region.attributes.get(attribute))
+    }
+    options = {option: text or option for option, text in declared.options.items()}
+    chosen = replace(declared, options=options)
+    words = {value for value in values if isinstance(value, str)}
+    if declared.type == "text" and words == values:
+        default = declared.default_value
+        words |= {default} - {""}
+        options |= {word: word for word in sorted(words) if word not in options}
+        defaults = declared.default_options or ((default,) if default else ())
+        chosen = replace(chosen, type="dropdown", default_value="", default_options=defaults)
+    return replace(
+        annotations, region_attributes={**annotations.region_attributes, attribute: chosen}
+    )

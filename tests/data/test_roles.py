@@ -1,0 +1,46 @@
+"""The class of a file, as COCO and as VIA want it."""
+
+from roilab.data.roles import declared_classes, with_class_choice
+from roilab.via import Annotations, Attribute, Container, ImageRecord, Rect, Region, Value
+
+
+def source(kind: Attribute | None, *values: Value) -> Annotations:
+    regions = tuple(Region(n, Rect(n, 0, 5, 5), {"kind": v}) for n, v in enumerate(values))
+    image = ImageRecord("a.jpg1", "a.jpg", 1, regions)
+    declared = {"kind": kind} if kind is not None else {}
+    return Annotations("via.json", Container.VIA2_PROJECT, (image,), declared, {})
+
+
+def test_text_becomes_a_dropdown() -> None:
+    for kind in (None, Attribute("kind")):
+        found = with_class_choice(source(kind, "dog", "", "cat"), "kind")
+        assert found.region_attributes == {
+            "kind": Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
+        }
+
+
+def test_the_default_of_a_text_is_that_of_the_dropdown() -> None:
+    found = with_class_choice(source(Attribute("kind", default_value="cat"), "dog"), "kind")
+    options = {"cat": "cat", "dog": "dog"}
+    expected = Attribute("kind", "dropdown", options=options, default_options=("cat",))
+    assert found.region_attributes["kind"] == expected
+
+
+def test_a_choice_keeps_its_type_and_gets_descriptions() -> None:
+    found = with_class_choice(source(Attribute("kind", "radio", "", {"a": "", "b": "bee"})), "kind")
+    assert found.region_attributes["kind"] == Attribute("kind", "radio", "", {"a": "a", "b": "bee"})
+    picture = Attribute("kind", "image", "", {"a": ""})
+    assert with_class_choice(source(picture), "kind").region_attributes == {"kind": picture}
+
+
+def test_several_ticks_are_no_dropdown() -> None:
+    found = with_class_choice(source(Attribute("kind"), ("a", "b"), "c"), "kind")
+    assert found.region_attributes["kind"].type == "text"
+
+
+def test_declared_classes_in_their_order() -> None:
+    kind = Attribute("kind", "dropdown", "", {"2": "dog", "1": "cat", "3": "tree"})
+    names = declared_classes(source(kind), "kind", {"tree": None, "dog": "cat"})
+    assert names == ["cat"]
+    assert declared_classes(source(kind), "kind", {}) == ["dog", "cat", "tree"]
+    assert declared_classes(source(None), None, {}) == []

@@ -3,7 +3,8 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,9 @@ from tqdm import tqdm
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.check import SEVERITIES, fitting_skeleton
+from roilab.data.read import read
+from roilab.data.roles import roles_of
+from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.errors import UserError
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
@@ -20,10 +24,22 @@ T = TypeVar("T")
 SHOWN = 20  # how many of many problems of a severity are printed
 
 
+def output_file(text: str) -> Path:
+    """The type of an argument that names a file to write.
+
+    Raises:
+        argparse.ArgumentTypeError: it names none.
+    """
+    path = Path(text)
+    if not path.name or path.is_dir():
+        what = "a folder" if text else "empty"
+        raise argparse.ArgumentTypeError(f"{text!r} is {what}, give the name of a file")
+    return path
+
+
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """How attributes become classes and keypoints, see `roilab.via.LabelRules`."""
-    group = parser.add_argument_group("how attributes are read (found where only one can be meant)")
-    group.add_argument("--class-attribute", metavar="A", help="attribute that holds the class")
+    group = add_roles(parser)
     group.add_argument(
         "--class-map",
         action="append",
@@ -38,6 +54,13 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="regions without a class where there is no default (default: error)",
     )
+
+
+def add_roles(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Which attributes are class and keypoint: the part of `add_labels` that drops nothing."""
+    parser.set_defaults(class_map=[], default_class=None, unlabelled="error")
+    group = parser.add_argument_group("how attributes are read (found where only one can be meant)")
+    group.add_argument("--class-attribute", metavar="A", help="attribute that holds the class")
     group.add_argument(
         "--skeleton", metavar="S", help="coco_person (taken where it fits), or a file"
     )
@@ -49,6 +72,7 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         choices=("polygon", "polyline"),
         help="regions of this shape hold a skeleton, a vertex for each keypoint",
     )
+    return group
 
 
 def rules_of(args: argparse.Namespace) -> via.LabelRules:
@@ -96,9 +120,50 @@ def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFo
     return ImageFolder(*roots, default_path=annotations.default_path)
 
 
-def progress(images: Sequence[T]) -> Iterable[T]:
+def progress(items: Sequence[T], unit: str = "image") -> Iterable[T]:
     """A bar on a terminal, nothing elsewhere."""
-    return tqdm(images, unit="image", disable=not sys.stderr.isatty(), leave=False)
+    return tqdm(items, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A line on a terminal while something takes its time, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{text} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def read_all(files: Iterable[Path]) -> list[via.Annotations]:
+    """The files, read one after the other."""
+    found = []
+    for file in files:
+        with working(f"reading {file}"):
+            found.append(read(file))
+    return found
+
+
+def with_class_choice(
+    annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
+) -> tuple[via.Annotations, list[via.Problem]]:
+    """The file with all attributes declared, and its class as a choice; a note where it has none.
+
+    VIA exports only choices to COCO.
+    """
+    declared = via.with_declarations(annotations)
+    if not declared.region_attributes:
+        return declared, []
+    try:
+        attribute = roles_of(annotations, rules, skeleton).label
+    except UserError as error:
+        message = f"the class is not made a choice of VIA's: {error.message}"
+        remedy = "give --class-attribute, or make it a dropdown in VIA to export COCO there"
+        return declared, [via.Problem("note", message, remedy, annotations.file)]
+    return (class_as_choice(declared, attribute) if attribute else declared), []
 
 
 def print_problems(problems: Iterable[via.Problem]) -> None:
@@ -133,8 +198,12 @@ def refuse_to_overwrite(path: Path, sources: Iterable[Path]) -> None:
     """Keep what is there: a source, or a file that somebody may have mended by hand.
 
     Raises:
-        UserError: there is a file already.
+        UserError: there is a file already, or a folder.
     """
+    if path.is_dir():
+        raise UserError(
+            "the file to write is a folder", file=path, remedy="give the name of a file in it"
+        )
     if path.exists():
         is_source = any(source.exists() and path.samefile(source) for source in sources)
         raise UserError(

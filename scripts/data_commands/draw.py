@@ -4,6 +4,7 @@ The first thing to look at: swapped joints, shifted outlines and wrong classes a
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -18,12 +19,12 @@ from data_commands.common import (
     add_labels,
     count_of,
     folder_of,
+    read_all,
     rules_of,
     skeleton_of,
 )
 from roilab import via
 from roilab.data.dicts import box_of, to_continuous
-from roilab.data.read import read
 from roilab.draw import Picture, draw, grid, titled
 from roilab.errors import UserError
 from roilab.images import ImageFolder
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Draw the sheets of every file."""
     rules = rules_of(args)
-    annotations = [read(file) for file in args.files]
+    annotations = read_all(args.files)
     skeleton = skeleton_of(args, annotations)
     written = 0
     for each in annotations:
@@ -78,7 +79,10 @@ def main(args: argparse.Namespace) -> int:
         print(f"{each.file}: {drawn} of {len(labelled.images)} images drawn")
         if labelled.problems:
             print(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
-    print(f"{written} sheets: {args.output}")
+    stale = _remove_stale(args.output, written)
+    print(
+        f"{written} sheets: {args.output}" + (f" ({stale} earlier ones removed)" if stale else "")
+    )
     return 0
 
 
@@ -147,3 +151,15 @@ def _save(folder: Path, number: int, pictures: list[Picture]) -> None:
         Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
     except OSError as error:
         raise UserError("cannot write the sheet", file=folder, found=error.strerror) from error
+
+
+def _remove_stale(folder: Path, written: int) -> int:
+    """Remove the sheets of an earlier, larger drawing, and say how many: they show other data."""
+    stale = [
+        path
+        for path in folder.glob("sheet_*.jpg")
+        if (found := re.fullmatch(r"sheet_(\d{3,})", path.stem)) and int(found[1]) > written
+    ]
+    for path in stale:
+        path.unlink()
+    return len(stale)

@@ -12,11 +12,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_commands.common import add_labels, refuse_to_overwrite, rules_of
+from data_commands.common import (
+    add_labels,
+    output_file,
+    read_all,
+    refuse_to_overwrite,
+    rules_of,
+    working,
+)
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
-from roilab.data.read import read
 from roilab.skeleton import Skeleton
 
 
@@ -40,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="classes that have these keypoints (default: found)",
     )
-    parser.add_argument("--output", type=Path, metavar="S.json", help="default: the terminal")
+    parser.add_argument(
+        "--output", type=output_file, metavar="S.json", help="default: the terminal"
+    )
     add_labels(parser)
 
 
@@ -48,17 +56,19 @@ def main(args: argparse.Namespace) -> int:
     """Propose, estimate, write, and say what is left to do."""
     if args.output is not None:
         refuse_to_overwrite(args.output, args.files)
-    files = [read(file) for file in args.files]
+    files = read_all(args.files)
     if args.skeleton is not None:
         proposed = skeletons.load(args.skeleton)
     else:
         name = args.output.stem if args.output is not None else "skeleton"
-        proposed = propose(files, name, args.keypoint_attribute, args.classes)
-        if not args.classes:
-            proposed = _with_found_classes(args, files, proposed)
+        with working("counting points"):
+            proposed = propose(files, name, args.keypoint_attribute, args.classes)
+            if not args.classes:
+                proposed = _with_found_classes(args, files, proposed)
     if args.sigmas:
-        labelled = [via.label(each, rules_of(args), proposed) for each in files]
-        sigmas = estimate_sigmas(labelled, proposed)
+        with working("comparing points"):
+            labelled = [via.label(each, rules_of(args), proposed) for each in files]
+            sigmas = estimate_sigmas(labelled, proposed)
         proposed = with_sigmas(proposed, sigmas)
         for keypoint in proposed.keypoints:
             found = sigmas.get(keypoint)

@@ -1,8 +1,9 @@
 """Divide an annotation file into train and val, two VIA 2 projects.
 
 Which part an image is in follows from its content and the seed, whatever its name and its place in
-the file; copies of one picture stay together, and each class is divided by the same share. Images
-that are not there are told apart by name and size.
+the file; copies of one picture stay together, and each class is divided by the same share, in both
+parts where it can be. Images that are not there are told apart by name and size. A class that is
+text becomes a dropdown.
 """
 
 import argparse
@@ -16,13 +17,15 @@ from data_commands.common import (
     folder_of,
     print_problems,
     progress,
+    read_all,
     refuse_to_overwrite,
     rules_of,
     skeleton_of,
     status_of,
+    with_class_choice,
+    working,
 )
 from roilab import via
-from roilab.data.read import read
 from roilab.data.split import divide
 
 
@@ -49,8 +52,10 @@ def main(args: argparse.Namespace) -> int:
     targets = [output / "train.json", output / "val.json"]
     for target in targets:
         refuse_to_overwrite(target, [args.file])
-    annotations = read(args.file)
-    labelled = via.label(annotations, rules_of(args), skeleton_of(args, [annotations]))
+    (annotations,) = read_all([args.file])
+    with working("labelling"):
+        rules, skeleton = rules_of(args), skeleton_of(args, [annotations])
+        labelled = via.label(annotations, rules, skeleton)
     folder = folder_of(args, annotations)
     chosen, copies, missing = divide(
         labelled,
@@ -65,15 +70,37 @@ def main(args: argparse.Namespace) -> int:
         problems.append(
             via.Problem("warning", message, "give the folder that holds them", annotations.file)
         )
-    declared = via.with_declarations(annotations)
+    problems += _in_one_part(labelled, chosen)
+    declared, more = with_class_choice(annotations, rules, skeleton)
+    problems += more
     for target, is_train in zip(targets, (True, False), strict=True):
         images = tuple(each for each in declared.images if (each.key in chosen) is is_train)
-        problems += via.write_project(target, replace(declared, images=images), target.stem)
+        with working(f"writing {target}"):
+            problems += via.write_project(target, replace(declared, images=images), target.stem)
     print_problems(problems)
     _print_table(labelled, chosen)
     print(f"{copies} images are copies of others and lie in the same part as those")
     print(*targets, sep="\n")
     return status_of(problems)
+
+
+def _in_one_part(labelled: via.LabelledSet, chosen: set[str]) -> list[via.Problem]:
+    """Warnings of classes that one part lacks: nothing is learnt of them, or nothing measured."""
+    images: dict[str, list[bool]] = {name: [] for name in labelled.classes}
+    for image in labelled.images:
+        for name in {each.label for each in image.instances}:
+            images[name].append(image.record.key in chosen)
+    return [
+        via.Problem(
+            severity="warning",
+            message=f"the class '{name}' is in {'train' if parts[0] else 'val'} only, "
+            f"{len(parts)} images have it",
+            remedy="annotate more images of it, or drop it with --class-map",
+            file=labelled.file,
+        )
+        for name, parts in images.items()
+        if len(set(parts)) == 1
+    ]
 
 
 def _print_table(labelled: via.LabelledSet, chosen: set[str]) -> None:

@@ -8,9 +8,17 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data_commands.common import add_labels, count_of, rules_of, skeleton_of
+from data_commands.common import (
+    add_labels,
+    count_of,
+    output_file,
+    progress,
+    read_all,
+    rules_of,
+    skeleton_of,
+    working,
+)
 from roilab import via
-from roilab.data.read import read
 from roilab.data.stats import SIZES, Stats, statistics
 from roilab.data.stats_page import page
 
@@ -20,17 +28,18 @@ _SHOWN = 30  # how many of many rows of a table are printed
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `stats` takes."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
-    parser.add_argument("--html", type=Path, metavar="OUT", help="write a page with plots")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the numbers")
+    parser.add_argument("--html", type=output_file, metavar="OUT", help="write a page with plots")
+    parser.add_argument("--json", type=output_file, metavar="OUT", help="write the numbers")
     add_labels(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Count and print."""
-    files = [read(file) for file in args.files]
-    skeleton = skeleton_of(args, files)
-    labelled = [via.label(each, rules_of(args), skeleton) for each in files]
-    stats = statistics(list(zip(files, labelled, strict=True)), skeleton)
+    files = read_all(args.files)
+    with working("labelling"):
+        skeleton = skeleton_of(args, files)
+        labelled = [via.label(each, rules_of(args), skeleton) for each in files]
+    stats = statistics(list(zip(files, labelled, strict=True)), skeleton, progress)
     _print(stats)
     problems = [problem for each in labelled for problem in each.problems]
     if problems:

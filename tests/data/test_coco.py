@@ -10,20 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
-from roilab.data.coco import to_coco
+from roilab.data.coco import lost_links, to_coco
 from roilab.data.read import read
+from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import (
     Annotations,
+    Attribute,
     Circle,
     Container,
+    Ellipse,
     ImageRecord,
-    Instance,
-    LabelledImage,
-    LabelledSet,
+    LabelRules,
+    Point,
     Polygon,
+    Polyline,
+    Problem,
     Rect,
     Region,
+    Shape,
     label,
 )
 
@@ -31,55 +36,94 @@ DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 
 coordinates = st.integers(0, 1000).map(lambda tenth: tenth / 10)
-boxes = st.tuples(coordinates, coordinates, st.integers(1, 50), st.integers(1, 50))
+sides = st.integers(1, 50)
+boxes = st.tuples(coordinates, coordinates, sides, sides)
 polygons = boxes.map(lambda b: Polygon((b[0], b[0] + b[2], b[0] + b[2]), (b[1], b[1], b[1] + b[3])))
-points = st.tuples(coordinates, coordinates, st.sampled_from([1, 2])) | st.just((0, 0, 0))
+shapes = (
+    polygons
+    | polygons.map(lambda each: Polyline(each.xs, each.ys))
+    | boxes.map(lambda box: Rect(*box))
+    | st.builds(Circle, coordinates, coordinates, sides)
+    | st.builds(Ellipse, coordinates, coordinates, sides, sides, coordinates)
+)
+points = st.tuples(coordinates, coordinates, st.sampled_from(["visible", "occluded"]))
 
 
 @st.composite
-def instances(draw: st.DrawFn) -> Instance:
+def objects(draw: st.DrawFn, tie: str) -> list[tuple[Shape, dict[str, str]]]:
+    """The regions of an object: a car with outlines, or a person with outlines, points or both."""
     name = draw(st.sampled_from(["person", "car"]))
-    outlines = tuple(draw(st.lists(polygons, min_size=1, max_size=3)))
-    keypoints = tuple(draw(st.tuples(points, points))) if name == "person" else None
-    return Instance(name, outlines, keypoints, ())
+    values = {"class": name, "instance": tie}
+    found = draw(st.lists(points, max_size=2)) if name == "person" else []
+    drawn = draw(st.lists(shapes, min_size=not found, max_size=3))
+    joints = zip(BONES.keypoints, found, strict=False)
+    return [(shape, values) for shape in drawn] + [
+        (Point(x, y), {**values, "keypoint": joint, "visibility": seen})
+        for joint, (x, y, seen) in joints
+    ]
 
 
-@given(st.lists(st.lists(instances(), max_size=4), min_size=1, max_size=3))
+@st.composite
+def images(draw: st.DrawFn) -> list[tuple[Shape, dict[str, str]]]:
+    count = draw(st.integers(0, 3))
+    return [region for number in range(count) for region in draw(objects(str(number)))]
+
+
+DECLARED = {
+    "class": Attribute("class", "dropdown", "[roilab:class]", {"3": "truck", "1": "car"}),
+    "instance": Attribute("instance", "text", "[roilab:instance]"),
+    "keypoint": Attribute("keypoint", "text", "[roilab:keypoint]"),
+    "visibility": Attribute("visibility", "text", "[roilab:visibility]"),
+}
+
+
+@given(st.lists(images(), min_size=1, max_size=3))
 def test_instances_come_back(
-    tmp_path_factory: pytest.TempPathFactory, images: list[list[Instance]]
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[list[tuple[Shape, dict[str, str]]]]
 ) -> None:
-    labelled = LabelledSet(
-        "via.json",
-        tuple(
-            LabelledImage(ImageRecord(f"{n}", f"{n}.jpg", None, ()), tuple(found))
-            for n, found in enumerate(images)
-        ),
-        tuple(sorted({each.label for found in images for each in found})),
-        (),
+    records = tuple(
+        ImageRecord(f"{n}", f"{n}.jpg", None, tuple(Region(at, *e) for at, e in enumerate(found)))
+        for n, found in enumerate(drawn)
     )
-    data, problems = to_coco(labelled, BONES, lambda _: (200, 200))
-    assert problems == ()
+    source = Annotations("via.json", Container.VIA2_PROJECT, records, DECLARED, {})
+    before = label(source, skeleton=BONES)
+    data, problems = to_coco(source, LabelRules(), BONES, lambda _: (400, 300))
+    names = [each["name"] for each in data["categories"]]
+    assert names == ["truck", "car", *(["person"] if "person" in before.classes else [])]
+    notes = [each.message for each in problems if each.severity == "note"]
+    outlines = [s for found in drawn for s, _ in found if not isinstance(s, Point | Polygon)]
+    alone = [e for image in before.images for e in image.instances if not e.outlines]
+    counted = [int(each.split()[0]) for each in notes if "became" in each or "made up" in each]
+    assert sum(counted) == len(outlines) + len(alone)
+    assert "values" not in "".join(notes)
     path = tmp_path_factory.mktemp("coco") / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
     again = label(read(path, strict=True), skeleton=BONES)
-    found = [
-        [(each.label, each.outlines, each.keypoints) for each in image.instances]
-        for image in again.images
+    assert [len(image.instances) for image in again.images] == [
+        len(image.instances) for image in before.images
     ]
-    assert found == [[(e.label, e.outlines, e.keypoints) for e in each] for each in images]
+    for one, other in zip(before.images, again.images, strict=True):
+        for was, now in zip(one.instances, other.instances, strict=True):
+            assert (now.label, now.keypoints) == (was.label, was.keypoints)
+            # An object of points only got a box, which is read as its outline.
+            assert now.polygons == was.polygons or not was.outlines
 
 
-def labelled_set(**attributes: str) -> LabelledSet:
+def labelled_set(**attributes: str) -> Annotations:
     regions = (Region(0, Rect(1, 2, 30, 40), {"kind": "a"}), Region(1, Circle(20, 20, 9), {}))
     image = ImageRecord("k", "a.jpg", None, regions, attributes)
-    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
-    from roilab.via import LabelRules
+    return Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
 
-    return label(source, LabelRules(default_class="b"))
+
+RULES = LabelRules(default_class="b")
+
+
+def messages(problems: tuple[Problem, ...]) -> str:
+    return "\n".join(each.message for each in problems)
 
 
 def test_libraries_read_it(tmp_path: Path) -> None:
-    data, problems = to_coco(labelled_set(), None, lambda _: (100, 80))
+    data, problems = to_coco(labelled_set(), RULES, None, lambda _: (100, 80))
     assert [each.severity for each in problems] == ["note", "note"]
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
@@ -94,12 +138,62 @@ def test_sizes(tmp_path: Path) -> None:
     def unknown(_: Any) -> None:
         return None
 
-    data, problems = to_coco(labelled_set(), None, unknown)
+    data, problems = to_coco(labelled_set(), RULES, None, unknown)
     assert data["images"] == []
     assert [(each.severity, each.image) for each in problems] == [("error", "a.jpg")]
     # A file that was COCO before knows them.
-    data, _ = to_coco(labelled_set(width="70", height="60"), None, unknown)
+    data, _ = to_coco(labelled_set(width="70", height="60"), RULES, None, unknown)
     assert (data["images"][0]["width"], data["images"][0]["height"]) == (70, 60)
+
+
+def test_why_a_size_is_unknown() -> None:
+    def broken(_: Any) -> None:
+        raise UserError("cannot read the image", found="not an image")
+
+    def lost(_: Any) -> None:
+        raise UserError("two files have this name", remedy="rename one")
+
+    remedies = []
+    for size_of in (broken, lost, lambda _: None):
+        (problem,) = to_coco(labelled_set(), RULES, None, size_of)[1]
+        remedies.append(problem.remedy)
+    assert remedies[0].startswith("mend the image file")
+    assert remedies[1:] == ["rename one", "give the folder that holds it"]
+
+
+def test_categories_are_what_is_declared() -> None:
+    kind = Attribute("kind", "dropdown", "", {"0": "bus", "1": "a", "2": "van"})
+    image = ImageRecord("k", "a.jpg", 1, (Region(0, Rect(0, 0, 5, 5), {"kind": "1"}),))
+    source = Annotations("via.json", Container.VIA2_PROJECT, (image,), {"kind": kind}, {})
+    data, problems = to_coco(source, LabelRules(), None, lambda _: (9, 9))
+    assert [(each["id"], each["name"]) for each in data["categories"]] == [
+        (1, "bus"),
+        (2, "a"),
+        (3, "van"),
+    ]
+    assert data["annotations"][0]["category_id"] == 2
+    assert "2 categories have no object: bus, van" in messages(problems)
+    rules = LabelRules(class_map={"van": "bus", "a": "car", "bus": "bus"})
+    data, _ = to_coco(source, rules, None, lambda _: (9, 9))
+    assert [each["name"] for each in data["categories"]] == ["bus", "car"]
+
+
+def test_values_that_coco_has_no_place_for() -> None:
+    values = {"kind": "a", "colour": "red", "note": ""}
+    region = Region(0, Rect(0, 0, 5, 5), values)
+    image = ImageRecord("k", "a.jpg", 1, (region,), {"camera": "left"})
+    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
+    _, problems = to_coco(source, LabelRules(class_attribute="kind"), None, lambda _: (9, 9))
+    assert "2 attribute values are not kept" in messages(problems)
+
+
+def test_links_that_the_skeleton_has_not() -> None:
+    names = ["head", "hand", "foot"]
+    category = {"name": "person", "keypoints": names, "skeleton": [[1, 2], [3, 1], [2, 1]]}
+    bones = Skeleton("b", ("person",), tuple(names), (), (("hand", "head"),), (0.1,) * 3)
+    assert lost_links({"categories": [category]}, bones) == 1
+    assert lost_links({"categories": [category, {"name": "car"}]}, None) == 3
+    assert lost_links({}, bones) == 0
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
@@ -107,9 +201,12 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
     from roilab.skeleton import COCO_PERSON
 
     source = DATA / "coco-keypoints" / "test_coco.json"
-    before = label(read(source), skeleton=COCO_PERSON)
+    annotations = read(source)
+    before = label(annotations, skeleton=COCO_PERSON)
     assert sum(len(image.instances) for image in before.images) == 14
-    data, _ = to_coco(before, COCO_PERSON, lambda _: None)
+    data, problems = to_coco(annotations, LabelRules(), COCO_PERSON, lambda _: None)
+    assert "images have another id than before" in messages(problems)
+    assert "values" not in messages(problems)
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
     original = json.loads(source.read_text(encoding="utf-8"))["annotations"]

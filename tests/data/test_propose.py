@@ -61,7 +61,15 @@ def test_names_by_frequency_and_swaps() -> None:
         ("ear-L", "ear-R", True),
         ("leg", "reg", False),
         ("pearl", "pearr", False),
-        ("leftover", "rightover", False),
+        ("lefteye2", "righteye2", True),
+        ("left", "right", True),
+        ("front_left_paw", "front_right_paw", True),
+        ("eyeL", "eyeR", True),
+        ("eyeLInner", "eyeRInner", True),
+        ("LEye", "REye", True),
+        ("LEG", "REG", False),
+        ("frontal", "frontar", False),
+        ("hipXL", "hipXR", False),
     ],
 )
 def test_sides(left: str, right: str, swapped: bool) -> None:
@@ -79,6 +87,8 @@ def test_which_attribute_has_to_be_plain() -> None:
     with pytest.raises(UserError, match=r"part \('nose'\); who \('me'\)"):
         propose([file_of(drawn)], "s")
     assert propose([file_of(drawn)], "s", "part").keypoints == ("nose",)
+    with pytest.raises(UserError, match="no point has the attribute 'nope'"):
+        propose([file_of(drawn)], "s", "nope")
 
 
 def test_no_points() -> None:

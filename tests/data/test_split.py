@@ -51,6 +51,31 @@ def test_shares_of_many_labels_at_once() -> None:
         assert len(first & of_class) == pytest.approx(0.8 * len(of_class), abs=1)
 
 
+@given(st.integers(0, 9), st.floats(0.5, 0.95), st.sets(st.sampled_from("xyz")))
+def test_a_rare_class_is_in_both_parts(seed: int, share: float, others: set[str]) -> None:
+    found: dict[str, set[str]] = {str(number): {"a"} for number in range(10)}
+    found |= {"10": {"rare", *others}, "11": {"rare"}, "12": {"alone"}}
+    first = split(found, share, seed)
+    assert len(first & {"10", "11"}) == 1
+    assert 0 < len(first & set("0123456789")) < 10
+
+
+@given(groups, shares, st.integers(0, 5))
+def test_what_is_in_one_part_cannot_be_in_both(
+    found: dict[str, set[str]], share: float, seed: int
+) -> None:
+    first = split(found, share, seed)
+    for name in {name for each in found.values() for name in each}:
+        having = {key for key in found if name in found[key]}
+        if having <= first or not having & first:
+            # Every picture of it is the only one in its part of this or another label.
+            part = first if having <= first else set(found) - first
+            assert all(
+                any(sum(other in found[k] for k in part) == 1 for other in found[key])
+                for key in having
+            )
+
+
 def test_another_seed_divides_otherwise() -> None:
     found: dict[str, set[str]] = {str(number): set() for number in range(40)}
     assert split(found, 0.5, 0) == split(found, 0.5, 0)

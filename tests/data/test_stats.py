@@ -1,12 +1,24 @@
 """Counts, and the page they are shown on."""
 
 import json
+from collections.abc import Sequence
 from html.parser import HTMLParser
 
 from roilab.data.stats import OfClass, Stats, statistics
 from roilab.data.stats_page import page
 from roilab.skeleton import Skeleton
-from roilab.via import Annotations, Container, ImageRecord, Point, Rect, Region, Shape, Value, label
+from roilab.via import (
+    Annotations,
+    Container,
+    ImageRecord,
+    LabelledImage,
+    Point,
+    Rect,
+    Region,
+    Shape,
+    Value,
+    label,
+)
 
 BONES = Skeleton("bones", ("<b>",), ("head", "hand"), (), (), (0.1, 0.1))
 
@@ -79,3 +91,15 @@ def test_nothing_annotated() -> None:
     found = statistics([(source, label(source))], None)
     assert (found.images, found.instances, found.classes) == (0, 0, {})
     assert "empty.json" in page(found)
+
+
+def test_progress_sees_every_image() -> None:
+    images = (ImageRecord("0", "0.jpg", None, ()), ImageRecord("1", "1.jpg", None, ()))
+    source = Annotations("a.json", Container.VIA2_JSON, images, {}, {})
+    seen: list[LabelledImage] = []
+
+    def progress(images: Sequence[LabelledImage]) -> Sequence[LabelledImage]:
+        seen.extend(images)
+        return images
+
+    assert statistics([(source, label(source))], None, progress).empty_images == len(seen) == 2

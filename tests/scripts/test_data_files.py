@@ -8,11 +8,13 @@ import pytest
 
 from roilab.data.read import read
 from roilab.skeleton import COCO_PERSON, load
-from roilab.via import label
+from roilab.via import Attribute, label
 
 from .test_data import data, edit, project
 
 __all__ = ["project"]  # the fixture
+
+CLASS = Attribute("kind", "dropdown", "", {"car": "car", "person": "person"})
 
 
 class TestConvert:
@@ -50,6 +52,62 @@ class TestConvert:
         assert done.returncode == 1
         assert "0.png" in done.stdout
 
+    def test_the_images_written_are_counted_and_why_others_are_not(self, project: Path) -> None:
+        (project / "0.png").unlink()
+        (project / "1.png").write_bytes(b"no image")
+        done = data("convert", project / "via.json", project / "c.json", "--to", "coco")
+        assert done.returncode == 1
+        assert "c.json: 1 images, 2 errors" in done.stdout
+        remedies = [line for line in done.stdout.splitlines() if "remedy" in line]
+        assert "put it there, or give the folder that holds it" in remedies[0]
+        assert "mend the image file" in remedies[1]
+
+    def test_images_that_a_csv_cannot_hold_are_not_counted(self, project: Path) -> None:
+        def rename(entries: list[dict[str, Any]]) -> None:
+            entries[0]["filename"] = "a\nb.png"
+
+        edit(project, rename)
+        done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv")
+        assert "c.csv: 2 images, 1 errors" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("kind", "option"),
+        [
+            ("via", ("--class-map", "person=man")),
+            ("via", ("--skeleton", "coco_person")),
+            ("via-json", ("--class-attribute", "kind")),
+            ("via-csv", ("--unlabelled", "skip")),
+        ],
+    )
+    def test_options_without_effect(
+        self, project: Path, kind: str, option: tuple[str, str]
+    ) -> None:
+        target = project / "target"
+        done = data("convert", project / "via.json", target, "--to", kind, *option)
+        assert done.returncode == 2
+        assert f"{option[0]}\n" in done.stderr
+        assert not target.exists()
+
+    def test_a_class_that_is_text_becomes_a_dropdown(self, project: Path) -> None:
+        data("convert", project / "via.json", project / "v.json", "--to", "via-json")
+        done = data("convert", project / "v.json", project / "w.json", "--to", "via")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert read(project / "w.json").region_attributes["kind"] == CLASS
+        done = data("merge", project / "v.json", "--output", project / "m.json")
+        assert read(project / "m.json").region_attributes["kind"] == CLASS
+
+    def test_sizes_of_files_are_filled_in(self, project: Path) -> None:
+        data("convert", project / "via.json", project / "c.json", "--to", "coco")
+        (project / "2.png").unlink()
+        target = project / "v.json"
+        done = data("convert", project / "c.json", target, "--to", "via", "--images", project)
+        assert [each.size for each in read(target).images] == [
+            (project / "0.png").stat().st_size,
+            (project / "1.png").stat().st_size,
+            None,
+        ]
+        assert "the sizes of 1 images stay unknown" in done.stdout
+
     @pytest.mark.parametrize("target", ["via.json", "0.png"])
     def test_nothing_is_written_over(self, project: Path, target: str) -> None:
         before = (project / target).read_bytes()
@@ -60,16 +118,27 @@ class TestConvert:
 
 
 class TestSplitAndMerge:
+    def test_a_folder_is_no_file(self, project: Path) -> None:
+        (project / "train.json").mkdir()
+        done = data("convert", project / "via.json", project / "train.json", "--to", "via")
+        assert done.returncode == 2
+        assert "is a folder, give the name of a file" in done.stderr
+        done = data("split", project / "via.json")
+        assert done.returncode == 2
+        assert "the file to write is a folder" in done.stderr
+
     def test_there_and_back(self, project: Path) -> None:
         done = data("split", project / "via.json", "--train", 0.6, "--output", project / "parts")
         assert done.returncode == 0, done.stdout + done.stderr
+        split = done.stdout
         parts = [project / "parts" / name for name in ("train.json", "val.json")]
         assert [len(read(part).images) for part in parts] == [2, 1]
         done = data("merge", *parts, "--output", project / "whole.json")
         assert done.returncode == 0, done.stdout + done.stderr
         before, after = read(project / "via.json"), read(project / "whole.json")
         assert sorted(after.images, key=str) == sorted(before.images, key=str)
-        assert after.region_attributes == before.region_attributes
+        assert after.region_attributes == {**before.region_attributes, "kind": CLASS}
+        assert "the class 'car' is in train only, 1 images have it" in split
 
     def test_a_second_split_does_not_write_over_the_first(self, project: Path) -> None:
         assert data("split", project / "via.json").returncode == 0
@@ -95,8 +164,79 @@ class TestSplitAndMerge:
         assert done.returncode == 1
         assert "annotated differently" in done.stdout
 
+    def test_predictions_join_what_was_trained_with(self, project: Path) -> None:
+        data("split", project / "via.json", "--output", project / "parts")
+        new = project / "new.json"
+        entries = {"p.png1": {"filename": "p.png", "size": 1, "file_attributes": {}}}
+        values = {"class": "person", "instance": "1", "score": "0.9"}
+        box = {"name": "rect", "x": 1, "y": 1, "width": 9, "height": 9}
+        nose = {"name": "point", "cx": 3, "cy": 3}
+        entries["p.png1"]["regions"] = [
+            {"shape_attributes": box, "region_attributes": values},
+            {"shape_attributes": nose, "region_attributes": {**values, "keypoint": "nose"}},
+        ]
+        declared = {
+            role: {"type": "text", "description": f"[roilab:{role}]"}
+            for role in ("class", "instance", "score", "keypoint", "visibility")
+        }
+        attributes = {"region": declared, "file": {}}
+        content = {"_via_img_metadata": entries, "_via_attributes": attributes}
+        new.write_text(json.dumps({"_via_settings": {}, **content}), encoding="utf-8")
+        parts = [project / "parts" / name for name in ("train.json", "val.json")]
+        done = data("merge", *parts, new, "--output", project / "more.json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        labelled = label(read(project / "more.json"), skeleton=COCO_PERSON)
+        assert labelled.problems == ()
+        assert sum(len(image.instances) for image in labelled.images) == 4 + 1
+        poses = [e.keypoints for image in labelled.images for e in image.instances if e.keypoints]
+        assert sum(point[2] > 0 for pose in poses for point in pose) == 2 + 1
+
+    def test_a_class_that_has_to_be_named(self, project: Path) -> None:
+        def add(entries: list[dict[str, Any]]) -> None:
+            for entry in entries:
+                for region in entry["regions"]:
+                    region["region_attributes"]["colour"] = "red"
+
+        other = project / "other.json"
+        other.write_bytes((project / "via.json").read_bytes().replace(b'"kind"', b'"class"'))
+        edit(project, add)
+        arguments = ("merge", other, project / "via.json", "--output", project / "whole.json")
+        done = data(*arguments)
+        assert done.returncode == 2
+        assert "cannot tell which attribute is the class" in done.stderr
+        assert not (project / "whole.json").exists()
+        done = data(*arguments, "--class-attribute", "kind")
+        assert "Traceback" not in done.stderr
+        assert "class" in read(project / "whole.json").region_attributes
+
+
+class TestDraw:
+    def test_sheets_of_an_earlier_drawing_are_removed(self, project: Path) -> None:
+        output = project / "pictures"
+        data("draw", project / "via.json", "--output", output, "--per-sheet", 1)
+        assert len(list(output.iterdir())) == 3
+        (output / "sheet_mine.jpg").write_bytes(b"")
+        done = data("draw", project / "via.json", "--output", output)
+        assert "1 sheets" in done.stdout
+        assert "2 earlier ones removed" in done.stdout
+        names = {each.name for each in output.iterdir()}
+        assert names == {"sheet_001.jpg", "sheet_mine.jpg"}
+
 
 class TestStatsAndSkeleton:
+    @pytest.mark.parametrize("name", ["", "/"])
+    @pytest.mark.parametrize("option", ["--json", "--html"])
+    def test_no_name_of_a_file(self, project: Path, option: str, name: str) -> None:
+        done = data("stats", project / "via.json", option, name)
+        assert done.returncode == 2
+        assert "give the name of a file" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_an_attribute_that_does_not_occur(self, project: Path) -> None:
+        done = data("skeleton", "--from", project / "via.json", "--keypoint-attribute", "nope")
+        assert done.returncode == 2
+        assert "no point has the attribute 'nope'" in done.stderr
+
     def test_stats(self, project: Path) -> None:
         out, page = project / "stats.json", project / "page.html"
         done = data("stats", project / "via.json", "--json", out, "--html", page)

@@ -1,11 +1,12 @@
 """Labelled VIA images -> COCO json: instances, and person keypoints where there is a skeleton."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from roilab import via
 from roilab.data.dicts import annotation, coco_json
+from roilab.data.roles import declared_classes, roles_of
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.entries import is_index
@@ -13,60 +14,123 @@ from roilab.via.entries import is_index
 # Width and height of an image; None where it is not to be had. May raise UserError.
 SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
 
+_POINTS = "keypoints without an outline"
+_COUNTED = {
+    via.Rect: ("rectangles became polygons", "they are the same outlines"),
+    via.Circle: ("circles became polygons", "they are within half a pixel"),
+    via.Ellipse: ("ellipses became polygons", "they are within half a pixel"),
+    via.Polyline: ("polylines became polygons", "they are closed"),
+    _POINTS: (
+        "objects of keypoints only have a box made up around these",
+        "outline them if they shall count for boxes",
+    ),
+}
+
 
 def to_coco(
-    labelled: via.LabelledSet, skeleton: Skeleton | None, size_of: SizeOf
+    annotations: via.Annotations,
+    rules: via.LabelRules,
+    skeleton: Skeleton | None,
+    size_of: SizeOf,
+    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
 ) -> tuple[dict[str, Any], tuple[via.Problem, ...]]:
-    """COCO json data, and what it does not hold.
+    """COCO json data; and the problems of the file, of labelling it, and what COCO does not hold.
 
     COCO has one class and one list of outlines an object. It does not hold other attributes of
-    regions and images, declarations, or shapes: a rectangle becomes a polygon, a curve a polygon
-    within half a pixel, and an object of keypoints only gets the box around them. An image whose
-    size is unknown is left out. `file_name` is the record's file name.
+    regions and images, scores, declarations, or shapes: a rectangle or polyline becomes a polygon,
+    a curve a polygon within half a pixel, and an object of keypoints only gets the box around them.
+    An image whose size is unknown is left out. `file_name` is the record's file name.
+
+    The categories are the options of the class attribute, in their order, used or not, so that the
+    parts of one file agree; then other classes that occur. Images, annotations and categories are
+    numbered from 1, whatever ids a COCO file gave them; its info, licenses, supercategories and
+    crowds are lost, and the links of a category are those of the skeleton (see `lost_links`).
 
     Args:
-        labelled: of one file.
-        skeleton: as it was labelled with.
+        rules: what the attributes are.
+        skeleton: of the keypoints.
         size_of: sizes of images; asked first is the file itself, which names sizes where it was
             COCO before.
+        progress: wraps the images.
+
+    Raises:
+        UserError: an attribute has to be named or does not occur.
     """
+    labelled = via.label(annotations, rules, skeleton)
+    roles = roles_of(annotations, rules, skeleton)
+    declared = declared_classes(annotations, roles.label, rules.class_map)
+    classes = tuple(dict.fromkeys((*declared, *labelled.classes)))
     records: list[dict[str, Any]] = []
-    problems: list[via.Problem] = []
-    curves = values = 0
+    problems = list(labelled.problems)
+    changed: Counter[object] = Counter()
+    held = set(filter(None, (roles.label, roles.keypoint, roles.instance, roles.visibility)))
+    values = renumbered = 0
     file = labelled.file
-    for image in labelled.images:
+    for image in progress(labelled.images):
         record = image.record
+        stated = _stated_size(record)
         try:
-            size = _stated_size(record) or size_of(record)
-            reason = "its file is not there"
+            size = stated or size_of(record)
+            reason, remedy = "its file is not there", "give the folder that holds it"
         except UserError as error:
-            size, reason = None, f"{error.message}: {error.found}"
+            found = f": {error.found}" if error.found else ""
+            size, reason = None, f"{error.message}{found}"
+            remedy = error.remedy or "mend the image file, or remove the image from the annotations"
         if size is None:
             message = f"left out, since COCO needs its size: {reason}"
-            remedy = "give the folder that holds it"
             problems.append(via.Problem("error", message, remedy, file, record.filename))
             continue
-        shapes = Counter(type(each) for obj in image.instances for each in obj.outlines)
-        curves += shapes[via.Circle] + shapes[via.Ellipse]
-        values += len(record.attributes) + sum(len(each.attributes) for each in record.regions)
+        changed.update(type(each) for obj in image.instances for each in obj.outlines)
+        changed[_POINTS] += sum(not each.outlines for each in image.instances)
+        values += _count(record.attributes, {"width", "height"} if stated else set())
+        values += sum(_count(each.attributes, held) for each in record.regions)
+        number = len(records) + 1
+        renumbered += record.key != str(number)
         records.append(
             {
                 "file_name": record.filename,
-                "image_id": len(records) + 1,
+                "image_id": number,
                 "width": size[0],
                 "height": size[1],
                 "annotations": [
-                    annotation(each, labelled.classes, skeleton, *size) for each in image.instances
+                    annotation(each, classes, skeleton, *size) for each in image.instances
                 ],
             }
         )
-    if curves:
-        message = f"{curves} circles and ellipses became polygons"
-        problems.append(via.Problem("note", message, "they are within half a pixel", file))
-    if values:
-        message = f"{values} attribute values are kept only as far as they are class or keypoint"
-        problems.append(via.Problem("note", message, "keep the VIA file as well", file))
-    return coco_json(records, labelled.classes, skeleton), tuple(problems)
+
+    def note(count: int, message: str, remedy: str) -> None:
+        if count:
+            problems.append(via.Problem("note", f"{count} {message}", remedy, file))
+
+    for kind, texts in _COUNTED.items():
+        note(changed[kind], *texts)
+    note(values, "attribute values are not kept, COCO has none", "keep the VIA file as well")
+    unused = [name for name in classes if name not in labelled.classes]
+    note(len(unused), f"categories have no object: {', '.join(unused)}", "the file declares them")
+    if annotations.container is via.Container.COCO:
+        note(renumbered, "images have another id than before", "file names tell them apart")
+    return coco_json(records, classes, skeleton), tuple(problems)
+
+
+def lost_links(data: Mapping[str, Any], skeleton: Skeleton | None) -> int:
+    """How many links between keypoints the categories of COCO json data have beyond a skeleton's.
+
+    Args:
+        data: sound enough to have been read.
+    """
+    kept = {frozenset(link) for link in skeleton.links} if skeleton is not None else set()
+    lost = set()
+    for category in data.get("categories") or ():
+        names = category.get("keypoints") or ()
+        for link in category.get("skeleton") or ():
+            ends = [names[at - 1] if 0 < at <= len(names) else at for at in link]
+            if frozenset(ends) not in kept:
+                lost.add((category.get("name"), *ends))
+    return len(lost)
+
+
+def _count(attributes: Mapping[str, via.Value], held: set[str]) -> int:
+    return sum(bool(value) for name, value in attributes.items() if name not in held)
 
 
 def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """From points that somebody drew to a skeleton; its sigmas from repeated annotation."""
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +23,15 @@ from roilab.via.values import (
 
 # What is taken where nothing was measured: the mean of COCO's 17.
 DEFAULT_SIGMA = round(fmean(COCO_PERSON.sigmas), 3)
-_SIDES = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("l", "r"), ("L", "R"))
-_BREAKS = "_- ."
+# What says left, and right instead. One letter counts only where it is set apart: by a break, or as
+# a capital between others than capitals (eyeL, LEye).
+_SIDES = (
+    (re.compile("left"), "right"),
+    (re.compile("Left"), "Right"),
+    (re.compile("LEFT"), "RIGHT"),
+    (re.compile(r"(?<![^_\-. ])l(?![^_\-. ])"), "r"),
+    (re.compile(r"(?<![^_\-. ])L(?![^_\-. ])|(?<=[a-z\d])L(?![a-z])|^L(?=[A-Z][a-z])"), "R"),
+)
 _MATCHING_IOU = 0.5
 
 
@@ -44,8 +52,11 @@ def propose(
         classes: that have the keypoints; none: `object`, for the person to replace.
 
     Raises:
-        UserError: the files have no named points, or the attribute has to be named.
+        UserError: the files have no named points, or the attribute has to be named or does not
+            occur.
     """
+    if keypoint_attribute is not None:
+        _must_occur(files, keypoint_attribute)
     counts: Counter[str] = Counter()
     for file in files:
         attribute = _keypoint_attribute(file, keypoint_attribute)
@@ -70,6 +81,18 @@ def propose(
         links=(),
         sigmas=tuple(coco.get(each, DEFAULT_SIGMA) for each in names),
     )
+
+
+def _must_occur(files: Sequence[via.Annotations], name: str) -> None:
+    found = attributes_in_use(point for file in files for point in _points(file))
+    if found and name not in found:
+        raise UserError(
+            f"no point has the attribute '{name}'",
+            file=", ".join(file.file for file in files),
+            key="--keypoint-attribute",
+            found=with_samples(found),
+            expected=f"one of these instead of '{name}'",
+        )
 
 
 def _points(file: via.Annotations) -> Iterator[tuple[via.ImageRecord, via.Region]]:
@@ -109,29 +132,15 @@ def _keypoint_attribute(file: via.Annotations, named: str | None) -> str | None:
 
 
 def _swaps(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of names that are the same but for their side."""
     taken: set[str] = set()
     for name in names:
         for left, right in _SIDES:
-            for other in _mirrored(name, left, right):
+            for found in left.finditer(name):
+                other = name[: found.start()] + right + name[found.end() :]
                 if other in names and not {name, other} & taken:
                     taken |= {name, other}
                     yield name, other
-
-
-def _mirrored(name: str, left: str, right: str) -> Iterator[str]:
-    """The name with its side exchanged, where it begins or ends with the left one."""
-    if name.startswith(left) and _is_apart(name[len(left) :], left, at_start=True):
-        yield right + name[len(left) :]
-    if name.endswith(left) and _is_apart(name[: -len(left)], left, at_start=False):
-        yield name[: -len(left)] + right
-
-
-def _is_apart(rest: str, side: str, *, at_start: bool) -> bool:
-    """Whether the side is a word of its own: one letter only if a break sets it apart."""
-    if not rest:
-        return False
-    neighbour = rest[0] if at_start else rest[-1]
-    return neighbour in _BREAKS or (len(side) > 1 and (neighbour.isupper() or not at_start))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Divide images into two parts, so that each class is in both and no picture is in both.
+"""Divide images into two parts, so that no picture is in both, and each class is where it can be.
 
 Iterative stratification of multi-label data: Sechidis, Tsoumakas, Vlahavas, "On the Stratification
 of Multi-label Data", ECML PKDD 2011, algorithm 1, for two parts.
@@ -40,8 +40,9 @@ def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -
         seed: another one gives another division.
 
     Returns:
-        The fingerprints of the first part. Both parts have a picture, and of each label the first
-        part's share is as near to the given one as the others allow.
+        The fingerprints of the first part. Both parts have a picture, and of each label that two
+        pictures have, as long as no other label needs them elsewhere; the first part's share of a
+        label is as near to the given one as the others allow.
 
     Raises:
         UserError: the share is out of range, or there are fewer than two pictures.
@@ -82,6 +83,7 @@ def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -
                 wanted[part][each] -= 1
                 left[each].remove(key)
     _fill_empty_part(parts, luck)
+    _bring_labels_into_both(parts, labels, luck)
     return parts[0]
 
 
@@ -100,6 +102,32 @@ def _fill_empty_part(parts: tuple[set[str], set[str]], luck: Mapping[str, str]) 
             key = min(full, key=luck.__getitem__)
             full.remove(key)
             empty.add(key)
+
+
+def _bring_labels_into_both(
+    parts: tuple[set[str], set[str]],
+    labels: Mapping[str, Collection[Hashable]],
+    luck: Mapping[str, str],
+) -> None:
+    """Move a picture of each label that a part lacks, if the other part then lacks none itself."""
+    counts = [Counter(label for key in part for label in labels[key]) for part in parts]
+    total = counts[0] + counts[1]
+    for label in sorted(total, key=lambda each: (total[each], repr(each))):
+        for lacking, having in ((0, 1), (1, 0)):
+            if counts[lacking][label]:
+                continue
+            movable = [
+                key
+                for key in parts[having]
+                if label in labels[key] and all(counts[having][each] > 1 for each in labels[key])
+            ]
+            if movable:
+                # The one that changes the fewest shares.
+                key = min(movable, key=lambda each: (len(labels[each]), luck[each]))
+                parts[having].remove(key)
+                parts[lacking].add(key)
+                counts[having].subtract(labels[key])
+                counts[lacking].update(labels[key])
 
 
 def divide(

@@ -3,7 +3,7 @@
 import math
 import statistics as stdlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
 from typing import Any
@@ -15,6 +15,8 @@ from roilab.via.shapes import area
 # COCO's bounds of small, medium and large: areas of squares of 32 and 96 pixels.
 _MEDIUM, _LARGE = 32**2, 96**2
 SIZES = ("small", "medium", "large")
+# Of an instance, in square pixels: its box, and its outlines, None where it has none.
+_Areas = tuple[float, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +76,31 @@ class Stats:
 
 
 def statistics(
-    files: Sequence[tuple[via.Annotations, via.LabelledSet]], skeleton: Skeleton | None
+    files: Sequence[tuple[via.Annotations, via.LabelledSet]],
+    skeleton: Skeleton | None,
+    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
 ) -> Stats:
-    """Count files, each with what `via.label` made of it; several are counted together."""
+    """Count files, each with what `via.label` made of it; several are counted together.
+
+    Args:
+        progress: wraps the images.
+    """
     records = [image for annotations, _ in files for image in annotations.images]
     labelled = [image for _, found in files for image in found.images]
     shapes = Counter(type(each.shape).__name__.lower() for r in records for each in r.regions)
     together: Counter[tuple[str, str]] = Counter()
-    found: dict[str, list[via.Instance]] = {}
-    for image in labelled:
+    found: dict[str, list[_Areas]] = {}
+    for image in progress(labelled):
         names = sorted({each.label for each in image.instances})
         together.update(combinations_with_replacement(names, 2))
         for each in image.instances:
-            found.setdefault(each.label, []).append(each)
+            outlined = sum(map(area, each.polygons)) if each.outlines else None
+            found.setdefault(each.label, []).append((_box_area(each), outlined))
     sides = Counter(
         # A box of less than a pixel is counted with those of one.
-        max(0, math.floor(math.log2(max(1.0, _box_area(each))) / 2))
+        max(0, math.floor(math.log2(max(1.0, box)) / 2))
         for instances in found.values()
-        for each in instances
+        for box, _ in instances
     )
     counts = Counter(len(image.instances) for image in labelled)
     return Stats(
@@ -102,14 +111,14 @@ def statistics(
         classes={name: _of_class(found[name], together[name, name]) for name in sorted(found)},
         per_image=dict(sorted(counts.items())),
         box_sides=dict(sorted(sides.items())),
-        keypoints=_keypoints(found, skeleton),
+        keypoints=_keypoints(labelled, skeleton),
         together=dict(sorted(together.items())),
     )
 
 
-def _of_class(instances: Sequence[via.Instance], images: int) -> OfClass:
-    areas = [sum(map(area, each.polygons)) for each in instances if each.outlines]
-    sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box in map(_box_area, instances))
+def _of_class(instances: Sequence[_Areas], images: int) -> OfClass:
+    areas = [outlined for _, outlined in instances if outlined is not None]
+    sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
     return OfClass(
         instances=len(instances),
         images=images,
@@ -128,11 +137,11 @@ def _box_area(instance: via.Instance) -> float:
 
 
 def _keypoints(
-    found: Mapping[str, Iterable[via.Instance]], skeleton: Skeleton | None
+    images: Iterable[via.LabelledImage], skeleton: Skeleton | None
 ) -> dict[str, tuple[int, int, int]]:
     if skeleton is None:
         return {}
-    poses = [each.keypoints for name in found for each in found[name] if each.keypoints]
+    poses = [each.keypoints for image in images for each in image.instances if each.keypoints]
     counts = [Counter(pose[index][2] for pose in poses) for index in range(len(skeleton.keypoints))]
     return {
         name: (count[2], count[1], count[0])

@@ -119,6 +119,18 @@ def test_the_class_has_one_name() -> None:
     assert "name" not in merge([predicted(), old], "o").region_attributes
 
 
+def test_a_class_that_is_ticked() -> None:
+    kind = Attribute("kind", "checkbox", "", {"cat": "cat", "dog": "dog"})
+    old = source("old", image("1", {"kind": ("dog",)}, {"kind": ()}), kind=kind)
+    found = merge([old, predicted()], "o")
+    values = [[r.attributes["kind"] for r in each.regions] for each in found.images]
+    assert values == [[("dog",), ()], [("cat",)] * 3]
+    found = merge([predicted(), old], "o")
+    values = [[r.attributes["class"] for r in each.regions] for each in found.images]
+    assert values == [["cat"] * 3, ["dog", ""]]
+    assert severities(found) == ["warning"]  # of the types
+
+
 def test_points_tied_by_place_and_by_an_attribute() -> None:
     regions = (
         Region(0, Rect(0, 0, 5, 5), {"name": "cat"}),

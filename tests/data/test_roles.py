@@ -38,6 +38,14 @@ def test_several_ticks_are_no_dropdown() -> None:
     assert found.region_attributes["kind"].type == "text"
 
 
+def test_free_text_is_no_choice() -> None:
+    text = [f"line {number}" for number in range(60)]
+    found = with_class_choice(source(Attribute("kind"), *text), "kind")
+    assert found.region_attributes["kind"].type == "text"
+    found = with_class_choice(source(Attribute("kind"), *text * 2), "kind")
+    assert found.region_attributes["kind"].type == "dropdown"
+
+
 def test_declared_classes_in_their_order() -> None:
     kind = Attribute("kind", "dropdown", "", {"2": "dog", "1": "cat", "3": "tree"})
     names = declared_classes(source(kind), "kind", {"tree": None, "dog": "cat"})

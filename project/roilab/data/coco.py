@@ -68,21 +68,13 @@ def to_coco(
     file = labelled.file
     for image in progress(labelled.images):
         record = image.record
-        stated = _stated_size(record)
-        try:
-            size = stated or size_of(record)
-            reason, remedy = "its file is not there", "give the folder that holds it"
-        except UserError as error:
-            found = f": {error.found}" if error.found else ""
-            size, reason = None, f"{error.message}{found}"
-            remedy = error.remedy or "mend the image file, or remove the image from the annotations"
-        if size is None:
-            message = f"left out, since COCO needs its size: {reason}"
-            problems.append(via.Problem("error", message, remedy, file, record.filename))
+        size = _size(record, size_of, file)
+        if isinstance(size, via.Problem):
+            problems.append(size)
             continue
         changed.update(type(each) for obj in image.instances for each in obj.outlines)
         changed[_POINTS] += sum(not each.outlines for each in image.instances)
-        values += _count(record.attributes, {"width", "height"} if stated else set())
+        values += _count(record.attributes, {"width", "height"} if _stated_size(record) else set())
         values += sum(_count(each.attributes, held) for each in record.regions)
         number = len(records) + 1
         renumbered += record.key != str(number)
@@ -98,17 +90,14 @@ def to_coco(
             }
         )
 
-    def note(count: int, message: str, remedy: str) -> None:
-        if count:
-            problems.append(via.Problem("note", f"{count} {message}", remedy, file))
-
-    for kind, texts in _COUNTED.items():
-        note(changed[kind], *texts)
-    note(values, "attribute values are not kept, COCO has none", "keep the VIA file as well")
+    notes = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
+    notes.append((values, "attribute values are not kept", "COCO has none, keep the VIA file"))
     unused = [name for name in classes if name not in labelled.classes]
-    note(len(unused), f"categories have no object: {', '.join(unused)}", "the file declares them")
+    message = f"categories have no object: {', '.join(unused)}"
+    notes.append((len(unused), message, "the file declares them"))
     if annotations.container is via.Container.COCO:
-        note(renumbered, "images have another id than before", "file names tell them apart")
+        notes.append((renumbered, "images have another id", "file names tell them apart"))
+    problems += [via.Problem("note", f"{n} {text}", more, file) for n, text, more in notes if n]
     return coco_json(records, classes, skeleton), tuple(problems)
 
 
@@ -131,6 +120,19 @@ def lost_links(data: Mapping[str, Any], skeleton: Skeleton | None) -> int:
 
 def _count(attributes: Mapping[str, via.Value], held: set[str]) -> int:
     return sum(bool(value) for name, value in attributes.items() if name not in held)
+
+
+def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int] | via.Problem:
+    """The size of an image, or why it is unknown."""
+    reason, remedy = "its file is not there", "give the folder that holds it"
+    try:
+        if size := _stated_size(record) or size_of(record):
+            return size
+    except UserError as error:
+        reason = error.message + (f": {error.found}" if error.found else "")
+        remedy = error.remedy or "mend the image file, or remove the image from the annotations"
+    message = f"left out, since COCO needs its size: {reason}"
+    return via.Problem("error", message, remedy, file, record.filename)
 
 
 def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:

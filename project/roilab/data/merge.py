@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from roilab import via
+from roilab.data.roles import with_values
 from roilab.data.unify import unify
 from roilab.skeleton import Skeleton
 from roilab.via import Annotations, Attribute, ImageRecord, Problem
@@ -48,6 +49,8 @@ def merge(
         remedy = "see that the names are the same in all files"
         problems.append(Problem("warning", message, remedy, file, attribute=name))
     declared = [_by_description(each, clashing) for each in declared]
+    attributes = _united(file, [each.region_attributes for each in declared], problems)
+    declared = [_of_type(each, attributes) for each in declared]
     sizes = _sizes(declared)
     images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
@@ -61,7 +64,7 @@ def merge(
         file=file,
         container=via.Container.VIA2_PROJECT,
         images=tuple(image for image, _ in images.values()),
-        region_attributes=_united(file, [each.region_attributes for each in declared], problems),
+        region_attributes=attributes,
         file_attributes=_united(file, [each.file_attributes for each in declared], problems),
         default_path=paths.pop() if len(paths) == 1 else "",
         problems=tuple(problems),
@@ -152,26 +155,42 @@ def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
             return options.get(value) or value
         return tuple(dict.fromkeys(options.get(each) or each for each in value))
 
-    images = tuple(
-        replace(
-            image,
-            regions=tuple(
-                replace(
-                    region,
-                    attributes={name: named(name, v) for name, v in region.attributes.items()},
-                )
-                for region in image.regions
-            ),
-        )
-        for image in source.images
-    )
     attributes = dict(source.region_attributes)
     for name, attribute in found.items():
         words = {option: text or option for option, text in attribute.options.items()}
         defaults = tuple(words.get(option, option) for option in attribute.default_options)
         options = {word: word for word in words.values()}
         attributes[name] = replace(attribute, options=options, default_options=defaults)
-    return replace(source, images=images, region_attributes=attributes)
+    return with_values(
+        source,
+        attributes,
+        lambda values: {name: named(name, value) for name, value in values.items()},
+    )
+
+
+def _of_type(source: Annotations, united: Mapping[str, Attribute]) -> Annotations:
+    """The file with ticks where an attribute became a checkbox, and one value where it is none."""
+    others = {
+        name: united[name].type == "checkbox"
+        for name, attribute in source.region_attributes.items()
+        if (attribute.type == "checkbox") is not (united[name].type == "checkbox")
+    }
+    if not others:
+        return source
+
+    def typed(name: str, value: via.Value) -> via.Value:
+        if name not in others:
+            return value
+        if isinstance(value, str):
+            return ((value,) if value else ()) if others[name] else value
+        # Several ticks are more than one value can hold: they stay, and are a problem when read.
+        return value if others[name] or len(value) > 1 else "".join(value)
+
+    return with_values(
+        source,
+        source.region_attributes,
+        lambda values: {name: typed(name, value) for name, value in values.items()},
+    )
 
 
 def _united(

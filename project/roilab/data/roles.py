@@ -1,12 +1,35 @@
 """The attributes of a file by the roles that they play, and the class as a choice of VIA's."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from roilab import via
 from roilab.skeleton import Skeleton
 from roilab.via.roles import Roles, find_roles
 from roilab.via.values import described
+
+Values = Mapping[str, via.Value]
+# More different texts than this are no classes if they are more than half of all.
+_MANY = 50
+
+
+def with_values(
+    annotations: via.Annotations,
+    declared: Mapping[str, via.Attribute],
+    change: Callable[[Values], Values],
+) -> via.Annotations:
+    """The file with changed values of every region, and the attributes that declare them."""
+    images = tuple(
+        replace(
+            image,
+            regions=tuple(
+                replace(region, attributes=change(region.attributes)) for region in image.regions
+            ),
+        )
+        for image in annotations.images
+    )
+    return replace(annotations, images=images, region_attributes=declared)
 
 
 def roles_of(
@@ -40,21 +63,23 @@ def declared_classes(
 def with_class_choice(annotations: via.Annotations, attribute: str) -> via.Annotations:
     """The file with a class that is text as a dropdown: VIA exports no other to COCO.
 
-    Options without a description are described by their id, which is what VIA writes to COCO.
+    Options without a description are described by their id, which is what VIA writes to COCO. Text
+    of many different values, such as a transcript, stays what it is.
     """
     declared = annotations.region_attributes.get(attribute, via.Attribute(attribute))
     if declared.type == "image":
         return annotations
-    values = {
+    values = Counter(
         value
         for image in annotations.images
         for region in image.regions
         if (value := region.attributes.get(attribute))
-    }
+    )
     options = {option: text or option for option, text in declared.options.items()}
     chosen = replace(declared, options=options)
     words = {value for value in values if isinstance(value, str)}
-    if declared.type == "text" and words == values:
+    is_free = len(values) > _MANY and 2 * len(values) > values.total()
+    if declared.type == "text" and words == values.keys() and not is_free:
         default = declared.default_value
         words |= {default} - {""}
         options |= {word: word for word in sorted(words) if word not in options}

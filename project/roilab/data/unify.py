@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from roilab import via
-from roilab.data.roles import roles_of
+from roilab.data.roles import roles_of, with_values
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.roles import TAGS, Roles, tagged
@@ -177,17 +177,8 @@ def _renamed(file: _Source, wanted: Mapping[str, str], tags: set[str]) -> via.An
             attributes[wanted[role]] = replace(declared, description=text)
     if attributes == file.declared:
         return file.annotations
-    images = tuple(
-        replace(
-            image,
-            regions=tuple(
-                replace(
-                    region,
-                    attributes={new.get(old, old): v for old, v in region.attributes.items()},
-                )
-                for region in image.regions
-            ),
-        )
-        for image in file.annotations.images
+    return with_values(
+        file.annotations,
+        attributes,
+        lambda values: {new.get(old, old): value for old, value in values.items()},
     )
-    return replace(file.annotations, images=images, region_attributes=attributes)

@@ -36,6 +36,7 @@ from roilab.inference import (
     via_annotations,
     via_record,
 )
+from roilab.inference.export import attribute_names
 from roilab.inference.sinks import OVERVIEW
 
 OVERVIEW_PICTURES = 12
@@ -78,7 +79,9 @@ def main() -> int:
     args = parse(sys.argv[1:])
     _check(args)
     files = image_files(args.input)[: args.limit]
-    predictor = Predictor.from_run(open_run(args.run), args.overrides)
+    run_folder = open_run(args.run)
+    predictor = Predictor.from_run(run_folder, args.overrides)
+    names = attribute_names(run_folder)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,7 +103,8 @@ def main() -> int:
         found = predictor(image).above(args.threshold)
         records.append(to_json(file.name, found))
         if VIA_FILES.keys() & set(args.save):
-            via_records.append(via_record(file.name, file.stat().st_size, found, skeleton))
+            size = file.stat().st_size
+            via_records.append(via_record(file.name, size, found, skeleton, names))
         if "picture" in args.save:
             picture = draw_prediction(image, found, skeleton)
             Image.fromarray(picture).save(args.output / name, quality=92)
@@ -112,8 +116,10 @@ def main() -> int:
         Image.fromarray(overview(pictures)).save(args.output / OVERVIEW, quality=92)
     folder = args.input if args.input.is_dir() else args.input.parent
     annotations = via_annotations(
-        via_records, predictor.classes, skeleton, f"{folder.resolve()}{os.sep}"
+        via_records, predictor.classes, skeleton, f"{folder.resolve()}{os.sep}", names
     )
+    for problem in annotations.problems:
+        print(problem, file=sys.stderr)
     written = _write_data(args, records, annotations, predictor)
     _report(args, records, written, broken)
     return 1 if broken else 0

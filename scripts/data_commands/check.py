@@ -14,6 +14,7 @@ from data_commands.common import (
     add_labels,
     count_of,
     folder_of,
+    output_file,
     print_problems,
     progress,
     rules_of,
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `check` takes."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
     add_images(parser)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the findings there as well")
+    parser.add_argument(
+        "--json", type=output_file, metavar="OUT", help="write the findings there as well"
+    )
     add_labels(parser)
 
 

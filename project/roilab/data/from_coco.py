@@ -17,7 +17,7 @@ from detectron2.data.datasets import load_coco_json
 
 from roilab import via
 from roilab.data.from_via import Found
-from roilab.data.masks import _covers
+from roilab.data.masks import covers
 from roilab.data.missing import Unusable, shortened
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
@@ -271,4 +271,4 @@ def _fills(counts: object, pixels: int) -> bool:
         return all(type(each) is int and each >= 0 for each in counts) and sum(counts) == pixels
     if isinstance(counts, bytes):  # what Detectron2 made of a list
         counts = counts.decode("ascii")
-    return isinstance(counts, str) and _covers(counts, pixels)
+    return isinstance(counts, str) and covers(counts, pixels)

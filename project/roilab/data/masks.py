@@ -56,7 +56,7 @@ def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
             raise ValueError(f"its counts cover {sum(counts)} of {height * width} pixels")
         values = np.arange(len(counts)) % 2 == 1
         return rings_of(np.repeat(values, counts).reshape(width, height).T)
-    if not isinstance(counts, str) or not _covers(counts, height * width):
+    if not isinstance(counts, str) or not covers(counts, height * width):
         raise ValueError("its counts do not cover the mask")
     encoded = {"size": size, "counts": counts.encode("ascii")}
     return rings_of(mask_utils.decode(encoded).astype(bool))
@@ -66,7 +66,7 @@ _MOST_SIDE = 1 << 20
 _MOST_PIXELS = 1 << 28
 
 
-def _covers(counts: str, pixels: int) -> bool:
+def covers(counts: str, pixels: int) -> bool:
     """Whether a compressed string is whole: pycocotools reads beyond the end of one that is not.
 
     Each count is a signed number in groups of five bits, the lowest first; from the third on it is

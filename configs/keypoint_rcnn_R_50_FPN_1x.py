@@ -9,7 +9,7 @@ from .common.models import keypoint_rcnn as model
 from .common.models import pooler
 from .common.schedule import lr_1x as lr_multiplier
 from .common.schedule import optimizer
-from .common.train import train, weights
+from .common.train import train, weights, zoo
 
 data.skeleton = "coco_person"
 data.train.update(
@@ -17,7 +17,5 @@ data.train.update(
 )
 data.val.files = "datasets/coco/annotations/person_keypoints_val2017.json"
 dataloader.train.keypoints = True
-weights.coco = (
-    "detectron2://COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x/137849621/model_final_a6e10b.pkl"
-)
+weights.coco = zoo("COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x/137849621/model_final_a6e10b.pkl")
 train.output_dir = "outputs/keypoint_rcnn_R_50_FPN_1x"

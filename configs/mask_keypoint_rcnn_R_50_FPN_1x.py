@@ -16,4 +16,5 @@ from .keypoint_rcnn_R_50_FPN_1x import (
 )
 
 dataloader.train.masks = True
+weights.coco.may_differ.append("roi_heads.mask_head.*")  # the zoo has no model with both
 train.output_dir = "outputs/mask_keypoint_rcnn_R_50_FPN_1x"

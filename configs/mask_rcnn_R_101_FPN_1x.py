@@ -16,7 +16,7 @@ from .mask_rcnn_R_50_FPN_1x import (
 )
 
 model.backbone.bottom_up.stages.depth = 101
-weights.coco = (
+weights.coco.file = (
     "detectron2://COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x/138205316/model_final_a3ec72.pkl"
 )
 train.output_dir = "outputs/mask_rcnn_R_101_FPN_1x"

@@ -9,10 +9,10 @@ from .common.models import mask_rcnn as model
 from .common.models import pooler
 from .common.schedule import lr_1x as lr_multiplier
 from .common.schedule import optimizer
-from .common.train import train, weights
+from .common.train import train, weights, zoo
 
 dataloader.train.masks = True
-weights.coco = (
-    "detectron2://COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl"
+weights.coco = zoo(
+    "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl"
 )
 train.output_dir = "outputs/mask_rcnn_R_50_FPN_1x"

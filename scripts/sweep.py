@@ -1,7 +1,7 @@
 """Train every arm with every seed and compare them: one process and one run folder each.
 
 python scripts/sweep.py --base configs/figures_mask_keypoint.py \\
-    --arm RoIPool:pooler.op=RoIPool --arm RoIAlign:pooler.op=RoIAlign \\
+    --arm RoIPool:pooler.op=roi_pool --arm RoIAlign:pooler.op=roi_align \\
     --seeds 0,1 --output outputs/sweep_pooler
 
 Calling it again skips what is done, continues what was cut and tries again what failed.

@@ -117,7 +117,7 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
         (["data.skeleton=null"], "data.skeleton"),
         (["data.skeleton=missing.json"], "missing.json"),
         (["data.class_map={person: null, car: null}"], "coco_person"),
-        (["pooler.op=ROIAlign"], "RoIAlignV2"),
+        (["pooler.op=ROIAlign"], "roi_align"),
         (["train.device=cuda:9"], "cuda:9"),
         (["train.max_iters=3"], "train.max_iter"),
         (["train={max_iters: 3}"], "train.max_iters"),

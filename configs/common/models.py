@@ -1,33 +1,48 @@
-"""Detectron2's own Mask R-CNN and Keypoint R-CNN, R50-FPN, with one knob for every RoI pooler."""
+"""Mask R-CNN and Keypoint R-CNN, R50-FPN, of Detectron2, with parts that can be exchanged.
+
+As they stand they are Detectron2's own: the same weights, losses and detections. docs/heads.md has
+all parts; each is one edit away, here or on the command line:
+    pooler.op=roi_pool                                                # every RoI pooler
+    model.roi_heads.mask_pooler.op=roi_pool                           # one of them
+    model.roi_heads.mask_head._target_=roilab.modeling.MLPMaskHead    # another mask head
+    model.roi_heads.keypoint_head._target_=roilab.modeling.SimCCKeypointHead
+    model.roi_heads.keypoint_head.decoder=dark                        # another reading of heat maps
+"""
 
 from detectron2.config import LazyCall as L
 
 from roilab.engine.config import upstream
-from roilab.modeling.poolers import roi_pooler
+from roilab.modeling import KeypointHead, MaskHead, RoIPooler
 
-# RoIPool, RoIAlign or RoIAlignV2: for boxes, masks and keypoints together. Each can be set alone at
-# model.roi_heads.{box,mask,keypoint}_pooler.op.
-pooler = dict(op="RoIAlignV2", sampling_ratio=0)
+# For boxes, masks and keypoints together. Each can be set alone at
+# model.roi_heads.{box,mask,keypoint}_pooler.
+pooler = dict(op="roi_align", aggregation="average", aligned=True, sampling_ratio=0)
 
 
-def _with_one_knob(model):
+def _with_parts(model):
     heads = model.roi_heads
-    for key in ("box_pooler", "mask_pooler", "keypoint_pooler"):
-        if key in heads:
-            heads[key] = L(roi_pooler)(
-                op="${pooler.op}",
-                sampling_ratio="${pooler.sampling_ratio}",
-                output_size=heads[key].output_size,
-                scales=list(heads[key].scales),
-            )
+    for task in ("box", "mask", "keypoint"):
+        if f"{task}_pooler" not in heads:
+            continue
+        stock = heads[f"{task}_pooler"]
+        heads[f"{task}_pooler"] = L(RoIPooler)(
+            output_size=stock.output_size,
+            scales=list(stock.scales),
+            **{key: f"${{pooler.{key}}}" for key in pooler},
+        )
+        # What the head gets is what the pooler gives.
+        shape = heads[f"{task}_head"].input_shape
+        shape.width = shape.height = f"${{...{task}_pooler.output_size}}"
     heads.num_classes = "${data.num_classes}"
+    if "mask_head" in heads:
+        heads.mask_head._target_ = MaskHead
     if "keypoint_head" in heads:
-        heads.keypoint_head.num_keypoints = "${data.num_keypoints}"
+        heads.keypoint_head.update(_target_=KeypointHead, num_keypoints="${data.num_keypoints}")
     return model
 
 
-mask_rcnn = _with_one_knob(upstream("common/models/mask_rcnn_fpn.py").model)
-keypoint_rcnn = _with_one_knob(upstream("common/models/keypoint_rcnn_fpn.py").model)
+mask_rcnn = _with_parts(upstream("common/models/mask_rcnn_fpn.py").model)
+keypoint_rcnn = _with_parts(upstream("common/models/keypoint_rcnn_fpn.py").model)
 
 # Both heads in one: the keypoint model's training settings, the mask model's mask branch
 # (Mask R-CNN Sec. 5, "multi-task").

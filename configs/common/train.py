@@ -5,6 +5,9 @@ train = dict(
     output_dir="outputs/run",
     # Initial weights: a name in `weights` below, a path, or "" for none.
     init_checkpoint="imagenet",
+    # Parameters that the initial weights may lack, have in another shape, or have beyond the
+    # model's, with * for anything: those of a part that is new. All others must fit.
+    may_differ=[],
     max_iter=90000,
     seed=0,
     # auto: CUDA where there is any, else the CPU.
@@ -19,7 +22,17 @@ train = dict(
     checkpoints_kept=3,
 )
 
-# What `train.init_checkpoint` can name. The ImageNet weights follow the depth of the backbone.
+# What `train.init_checkpoint` can name, each with a `may_differ` of its own. The ImageNet weights
+# follow the depth of the backbone; the layers above it are new, its classifier is left over.
 weights = dict(
-    imagenet="detectron2://ImageNetPretrained/MSRA/R-${model.backbone.bottom_up.stages.depth}.pkl",
+    imagenet=dict(
+        file="detectron2://ImageNetPretrained/MSRA/R-${model.backbone.bottom_up.stages.depth}.pkl",
+        may_differ=["backbone.fpn_*", "proposal_generator.*", "roi_heads.*", "stem.fc.*"],
+    ),
 )
+
+
+def zoo(path):
+    """Weights of Detectron2's model zoo, whose last layers follow COCO's classes and keypoints."""
+    last = ("box_predictor", "mask_head.predictor", "keypoint_head.score_lowres")
+    return dict(file=f"detectron2://{path}", may_differ=[f"roi_heads.{layer}.*" for layer in last])

@@ -22,7 +22,7 @@ def test_override_of_a_known_key() -> None:
     [
         ("train.max_iters=10", "train.max_iter"),  # a typo in a leaf
         ("trian.max_iter=10", "train.max_iter"),  # a typo in a node
-        ("pooler.ob=RoIPool", "pooler.op"),
+        ("pooler.ob=roi_pool", "pooler.op"),
         ("model.roi_heads.num_clases=3", "model.roi_heads.num_classes"),
         ("nothing=1", "train"),  # nothing near: the top-level keys
     ],
@@ -52,16 +52,16 @@ def test_users_own_words_are_open_keys() -> None:
 
 def test_one_knob_drives_every_pooler_and_each_can_be_set_alone() -> None:
     leaf = "configs/mask_keypoint_rcnn_R_50_FPN_1x.py"
-    heads = config.load(leaf, ["pooler.op=RoIPool"]).model.roi_heads
+    heads = config.load(leaf, ["pooler.op=roi_pool"]).model.roi_heads
     poolers = ("box_pooler", "mask_pooler", "keypoint_pooler")
-    assert [heads[name].op for name in poolers] == ["RoIPool"] * 3
-    heads = config.load(leaf, ["model.roi_heads.mask_pooler.op=RoIPool"]).model.roi_heads
-    assert [heads[name].op for name in poolers] == ["RoIAlignV2", "RoIPool", "RoIAlignV2"]
+    assert [heads[name].op for name in poolers] == ["roi_pool"] * 3
+    heads = config.load(leaf, ["model.roi_heads.mask_pooler.op=roi_pool"]).model.roi_heads
+    assert [heads[name].op for name in poolers] == ["roi_align", "roi_pool", "roi_align"]
 
 
 def test_imagenet_weights_follow_the_depth() -> None:
     cfg = config.load(LEAF, ["model.backbone.bottom_up.stages.depth=101"])
-    assert cfg.weights.imagenet.endswith("R-101.pkl")
+    assert cfg.weights.imagenet.file.endswith("R-101.pkl")
 
 
 def test_missing_config_file() -> None:
@@ -89,14 +89,14 @@ def test_not_a_training_config(tmp_path) -> None:
 
 
 def test_a_saved_config_is_plain_resolved_yaml(tmp_path) -> None:
-    cfg = config.load(LEAF, ["data.num_classes=3", "pooler.op=RoIPool"])
+    cfg = config.load(LEAF, ["data.num_classes=3", "pooler.op=roi_pool"])
     config.save(cfg, tmp_path / "config.yaml")
     text = (tmp_path / "config.yaml").read_text()
     assert "!!python" not in text
     assert "${" not in text
     saved = config.load(tmp_path / "config.yaml")
     assert saved.model.roi_heads.num_classes == 3
-    assert saved.model.roi_heads.mask_pooler.op == "RoIPool"
+    assert saved.model.roi_heads.mask_pooler.op == "roi_pool"
     # Saving what was loaded changes nothing more.
     config.save(saved, tmp_path / "again.yaml")
     assert (tmp_path / "again.yaml").read_text() == text

@@ -38,6 +38,7 @@ class Fixed(nn.Module):
         found.pred_masks = torch.zeros(2, image["height"], image["width"], dtype=torch.bool)
         found.pred_masks[0, 5:30, 4:15] = True
         found.pred_keypoints = torch.full((2, 17, 3), 10.5)
+        found.pred_keypoint_scores = torch.full((2, 17), 0.75)
         return [{"instances": found}]
 
 
@@ -50,7 +51,7 @@ def prediction() -> Prediction:
 def test_only_classes_of_the_skeleton_have_keypoints(prediction: Prediction) -> None:
     assert prediction.labels == ("person", "car")
     assert prediction.keypoints is not None
-    assert (prediction.keypoints[0] == 10.5).all()
+    assert (prediction.keypoints[0] == [10.5, 10.5, 0.75]).all()
     assert np.isnan(prediction.keypoints[1]).all()
 
 
@@ -67,7 +68,7 @@ def test_json_is_plain_and_in_pixel_indices(prediction: Prediction) -> None:
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     person, car = data["instances"]
     assert person["bbox"] == [2.0, 3.0, 18.0, 37.0]
-    assert person["keypoints"][0] == [10.0, 10.0, 10.5]
+    assert person["keypoints"][0] == [10.0, 10.0, 0.75]
     assert person["segmentation"]["size"] == [48, 64]
     assert "keypoints" not in car
 

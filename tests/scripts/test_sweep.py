@@ -17,7 +17,7 @@ options = dict(a.split("=", 1) for a in sys.argv if "=" in a)
 folder = pathlib.Path(options["train.output_dir"].strip("'"))
 with (pathlib.Path(__file__).parent / "calls").open("a") as calls:
     print(folder, file=calls)
-if options["pooler.op"] == "RoIPool" and not (folder / "mended").exists():
+if options["pooler.op"] == "roi_pool" and not (folder / "mended").exists():
     sys.exit("a crash")
 (folder / "model_final.pth").write_text("")
 (folder / "last_checkpoint").write_text("model_final.pth")
@@ -71,7 +71,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
 def test_a_crash_costs_one_cell_and_is_tried_again(
     sweep: Sweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--arm", "align:pooler.op=RoIAlignV2", "--arm", "pool:pooler.op=RoIPool"]
+    arguments = ["--arm", "align:pooler.op=roi_align", "--arm", "pool:pooler.op=roi_pool"]
     assert sweep(*arguments, "--seeds", "0,1") == 1
     assert sweep.calls() == ["align/seed_0", "pool/seed_0", "align/seed_1", "pool/seed_1"]
     report = (sweep.output / "report.md").read_text()
@@ -80,7 +80,7 @@ def test_a_crash_costs_one_cell_and_is_tried_again(
     assert report in capsys.readouterr().out
     written = json.loads((sweep.output / "pool/seed_1/cell.json").read_text())
     assert written["arm"] == "pool"
-    assert "pooler.op=RoIPool" in written["overrides"]
+    assert "pooler.op=roi_pool" in written["overrides"]
 
     for seed in (0, 1):
         (sweep.output / f"pool/seed_{seed}/mended").touch()
@@ -92,8 +92,8 @@ def test_a_crash_costs_one_cell_and_is_tried_again(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--arm", "a:pooler.op=RoIAlign", "--arm", "b:poler.op=RoIPool"], "unknown key"),
-        (["--arm", "a:pooler.op=RoIAlign", "--seeds", "0", "no.such=1"], "unknown key"),
+        (["--arm", "a:pooler.op=roi_align", "--arm", "b:poler.op=roi_pool"], "unknown key"),
+        (["--arm", "a:pooler.op=roi_align", "--seeds", "0", "no.such=1"], "unknown key"),
         (["--arm", "a:pooler.op=x", "--arm", "a:pooler.op=y"], "same name"),
         (["--arm", "a"], "an arm cannot be read"),
     ],

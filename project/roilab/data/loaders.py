@@ -22,6 +22,7 @@ def train_loader(
     total_batch_size: int,
     masks: bool,
     keypoints: bool,
+    bitmaps: bool = False,
     seed: int = 0,
     image_format: str = "BGR",
     num_workers: int = 4,
@@ -35,6 +36,8 @@ def train_loader(
             the dataset's skeleton says.
         total_batch_size: images a step, over all processes.
         masks, keypoints: whether the model has the head that needs them.
+        bitmaps: give masks as bitmaps, as PointRend wants them, not as polygons, which are exact
+            in every box.
         seed: of the order of the images.
         recompute_boxes: take each box anew from its augmented outline; wanted where images are
             cropped, since a cropped box is not the box of the cropped outline.
@@ -50,7 +53,7 @@ def train_loader(
         augmentations=list(augmentations),
         image_format=image_format,
         use_instance_mask=masks,
-        instance_mask_format="bitmask" if _has_rle(dataset) else "polygon",
+        instance_mask_format="bitmask" if bitmaps or _has_rle(dataset) else "polygon",
         use_keypoint=keypoints,
         keypoint_hflip_indices=None if skeleton is None else np.array(skeleton.flip_indices),
         recompute_boxes=recompute_boxes,

@@ -3,14 +3,19 @@
 import os
 import pickle
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
+from torch import nn
 
 from roilab.errors import UserError
+
+_SHOWN = 8  # how many of many names a message lists
 
 # All that the numpy arrays of the model zoo's .pkl files are made of.
 _PICKLED_NAMES = {
@@ -37,7 +42,30 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 class Checkpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, with its name matching, made atomic and safe."""
+    """Detectron2's checkpointer, with its name matching, made atomic, safe and strict.
+
+    Args:
+        may_differ: names of parameters, with * for anything, that a file that is loaded may lack,
+            have in another shape, or have beyond the model's.
+        model, save_dir, kwargs: as in Detectron2.
+    """
+
+    def __init__(
+        self, model: nn.Module, save_dir: str = "", *, may_differ: Sequence[str] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(model, save_dir, **kwargs)
+        self.may_differ = tuple(may_differ)
+
+    def _load_model(self, checkpoint: Any) -> Any:
+        found = super()._load_model(checkpoint)
+        shapes = {name: (theirs, ours) for name, theirs, ours in found.incorrect_shapes}
+        refuse_differences(
+            missing=[name for name in found.missing_keys if name not in shapes],
+            unexpected=found.unexpected_keys,
+            shapes=shapes,
+            may_differ=self.may_differ,
+        )
+        return found
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write `name`.pth: model, checkpointables and `kwargs`; then tag it the last."""
@@ -73,6 +101,54 @@ class Checkpointer(DetectionCheckpointer):
 
     def _torch_load(self, f: str) -> dict[str, Any]:
         return read(f)
+
+
+def refuse_differences(
+    *,
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
+    may_differ: Sequence[str] = (),
+) -> None:
+    """Make sure that weights are those of a model.
+
+    Args:
+        missing: parameters of the model that the weights lack.
+        unexpected: weights that the model has no parameter for.
+        shapes: those of other shape: name -> shape in the weights, shape in the model.
+        may_differ: names that are let pass, with * for anything.
+
+    Raises:
+        UserError: any other name; lists them.
+    """
+
+    def refused(names: Iterable[str]) -> list[str]:
+        return sorted(n for n in names if not any(fnmatchcase(n, p) for p in may_differ))
+
+    wrong = refused(shapes)
+    pairs = [f"{name} {tuple(shapes[name][0])} for {tuple(shapes[name][1])}" for name in wrong]
+    lists = {
+        "missing": refused(missing),
+        "not in the model": refused(unexpected),
+        "of another shape": pairs,
+    }
+    if any(lists.values()):
+        names = {*lists["missing"], *lists["not in the model"], *wrong}
+        modules = sorted({f"{name.rpartition('.')[0]}.*" for name in names})
+        raise UserError(
+            "the weights do not fit the model",
+            found="\n            ".join(
+                f"{len(each)} {what}: {_few(each)}" for what, each in lists.items() if each
+            ),
+            expected="the model's own names and shapes",
+            remedy="take other weights, or, where these parts are new, name them: "
+            f"'train.may_differ=[{', '.join(modules[:_SHOWN])}]'",
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f", ... ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import builtins
 import difflib
 import importlib.resources
 import inspect
+import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # What wrong arguments make a model, loader or optimizer raise.
 _UNBUILDABLE = (
@@ -86,10 +89,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
 def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Apply `key=value` strings (Hydra's grammar) in place, and return the config.
 
-    A key must exist, or be an argument that its node's target accepts.
+    A key must exist, or be an argument that its node's target accepts. A new `_target_` keeps the
+    arguments of its node that it accepts as well; the others are left out, which the log says.
 
     Raises:
-        UserError: an override cannot be parsed, or its key is unknown; names the nearest key.
+        UserError: an override cannot be parsed, its key is unknown (names the nearest key), or a
+            target cannot be imported.
     """
     for text in overrides:
         try:
@@ -117,6 +122,8 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 found=value,
                 expected=f"one of the keys below it: {', '.join(map(str, node))}",
             )
+        if key.endswith("._target_"):
+            _retarget(OmegaConf.select(cfg, key.rpartition(".")[0]), key, value)
         try:
             OmegaConf.update(cfg, key, value, merge=True, force_add=True)
         except OmegaConfBaseException as error:
@@ -156,9 +163,40 @@ def _is_known(cfg: DictConfig, key: str) -> bool:
     if not isinstance(parent, DictConfig) or "_target_" not in parent:
         return False
     target = parent["_target_"]
-    target = locate(target) if isinstance(target, str) else target
-    parameter = inspect.signature(target).parameters.get(leaf)
-    return parameter is not None and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    return leaf in arguments_of(locate(target) if isinstance(target, str) else target)
+
+
+def arguments_of(target: Callable[..., Any]) -> set[str]:
+    """The names of the arguments of a function or class, also those it hands on to a base class."""
+    names: set[str] = set()
+    # A class may take **kwargs for its base, and that for its own.
+    makers: list[Any] = [target]
+    if isinstance(target, type):
+        makers = [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
+    for maker in makers:
+        parameters = inspect.signature(maker).parameters.values()
+        names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names - {"self"}
+
+
+def _retarget(node: DictConfig, key: str, target: Any) -> None:
+    """Leave out of a node what another target does not take."""
+    try:
+        found = locate(target)
+    except (ImportError, TypeError) as error:
+        raise UserError(
+            "the target cannot be imported",
+            key=key,
+            found=target,
+            expected="package.module.name of a class or function",
+        ) from error
+    if not callable(found):
+        raise UserError("the target cannot be called", key=key, found=target)
+    for name in set(node) - arguments_of(found) - {"_target_"}:
+        log.info("%s: %s does not take %s=%s", key, target, name, node[name])
+        del node[name]
 
 
 def _nearest(cfg: DictConfig, key: str) -> str:

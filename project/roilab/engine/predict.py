@@ -1,18 +1,16 @@
 """A trained model from its run folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
-from roilab.engine.checkpoint import read
+from roilab.engine.checkpoint import read, refuse_differences
 from roilab.engine.run import Run
 from roilab.engine.train import build_model
 from roilab.errors import UserError
-
-_SHOWN = 5
 
 
 def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Module]:
@@ -43,22 +41,23 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
     model = build_model(cfg)
     weights = read(run.weights).get("model", {})
     own = model.state_dict()
-    differences = {
-        "missing": own.keys() - weights.keys(),
-        "unexpected": weights.keys() - own.keys(),
-        "of another shape": {
-            name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
-        },
-    }
-    if any(differences.values()):
+    try:
+        refuse_differences(
+            missing=own.keys() - weights.keys(),
+            unexpected=weights.keys() - own.keys(),
+            shapes={
+                name: (weights[name].shape, own[name].shape)
+                for name in own.keys() & weights.keys()
+                if own[name].shape != weights[name].shape
+            },
+        )
+    except UserError as error:
         raise UserError(
             "the weights do not fit the model of the run's config",
             file=run.weights,
-            found="; ".join(
-                f"{what}: {_few(names)}" for what, names in differences.items() if names
-            ),
+            found=error.found,
             remedy="do not override the model when you load a run",
-        )
+        ) from error
     model.load_state_dict(weights, strict=True)
     return cfg, model.eval()
 
@@ -85,9 +84,3 @@ def check_meaning(run: Run, dataset: DetectionDataset) -> None:
                 if key == "classes"
                 else "evaluate with the run's own skeleton.json",
             )
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    more = f", ... ({len(listed)} in all)" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 from detectron2.utils.logger import setup_logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from torch import nn
 
 from roilab.data.dataset import DetectionDataset
@@ -74,6 +74,13 @@ def _check_numbers(cfg: DictConfig) -> None:
                 found=value,
                 expected="a whole number from 1",
             )
+    if not isinstance(cfg.train.may_differ, ListConfig):
+        raise UserError(
+            "not a list of names",
+            key="train.may_differ",
+            found=cfg.train.may_differ,
+            expected="for example [roi_heads.mask_head.predictor.*]",
+        )
     size, rate = cfg.dataloader.train.total_batch_size, cfg.optimizer.lr
     if not isinstance(size, int) or size < 1:
         raise UserError(
@@ -136,20 +143,35 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
     return config.build(cfg.optimizer, "optimizer", params=parameters)
 
 
-def weights_of(cfg: DictConfig) -> str:
-    """Where the initial weights are: `train.init_checkpoint`, or what it names in `weights`."""
+def weights_of(cfg: DictConfig) -> tuple[str, list[str]]:
+    """Where the initial weights are, and the names of the parameters that may differ.
+
+    It is what `train.init_checkpoint` says, or what that names in `weights`.
+    """
     wanted = cfg.train.init_checkpoint or ""
-    return cfg.weights.get(wanted, wanted) if "weights" in cfg else wanted
+    named = cfg.weights.get(wanted) if "weights" in cfg else None
+    if named is None:
+        return wanted, list(cfg.train.may_differ)
+    return named.file, [*named.may_differ, *cfg.train.may_differ]
 
 
-def load_weights(model: nn.Module, source: str) -> None:
-    """Load a checkpoint; what does not fit in shape or name is left as it is and logged.
+def load_weights(model: nn.Module, source: str, may_differ: Sequence[str] = ()) -> None:
+    """Load a checkpoint; parameters that may differ and do are left as they are and logged.
 
     Raises:
-        UserError: the file cannot be had.
+        UserError: the file cannot be had, or is not one of the model's weights.
     """
     try:
-        Checkpointer(model).load(source, checkpointables=[])
+        Checkpointer(model, may_differ=may_differ).load(source, checkpointables=[])
+    except UserError as error:
+        raise UserError(
+            error.message,
+            file=error.file or source,
+            key="train.init_checkpoint",
+            found=error.found,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
     except (OSError, AssertionError, ValueError) as error:
         raise UserError(
             "the initial weights cannot be loaded",
@@ -187,7 +209,7 @@ def evaluate_weights(setup: Setup) -> Results:
         UserError: no weights are named, they cannot be had, or the folder holds a training.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    source = weights_of(cfg)
+    source, _ = weights_of(cfg)  # what is evaluated must fit whole
     if not source:
         raise UserError(
             "there are no weights to evaluate",
@@ -226,9 +248,9 @@ def train(setup: Setup, *, resume: bool = False) -> Results:
     seed_all_rng(cfg.train.seed + comm.get_rank())
     model = build_model(cfg)
     if not resume:
-        source = weights_of(cfg)
+        source, may_differ = weights_of(cfg)
         if source:
-            load_weights(model, source)
+            load_weights(model, source, may_differ)
     trainer = _trainer(cfg, model, setup, run, resume)
     try:
         trainer.train(trainer.start_iter, cfg.train.max_iter)

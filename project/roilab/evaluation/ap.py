@@ -31,7 +31,7 @@ def average_precision(
     Args:
         truth: COCO json data, as `DetectionDataset.coco_json` makes it.
         detections: COCO result rows: image_id, category_id, score, bbox, and segmentation (RLE) and
-            keypoints where the task needs them.
+            keypoints where the task needs them; masks are ranked by `mask_score` where there is.
         tasks: of "bbox", "segm", "keypoints".
         skeleton: gives the OKS sigmas, and the classes that the keypoint AP is over.
 
@@ -71,6 +71,8 @@ def _one_task(
         task, {"segmentation"}
     )
     rows = [{k: v for k, v in row.items() if k not in hidden} for row in detections]
+    if task == "segm":
+        rows = [{**row, "score": row.get("mask_score", row["score"])} for row in rows]
     if not rows:
         has = [anno["category_id"] for anno in truth["annotations"]]
         return _no_detections(task, categories, has)

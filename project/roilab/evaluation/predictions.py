@@ -39,7 +39,8 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Instances of one image as COCO result rows; the instances are not touched.
 
-    Keypoints are given in pixel indices, for classes of the skeleton only.
+    Keypoints are given in pixel indices, for classes of the skeleton only. Where a head rates its
+    masks, that is `mask_score`, by which masks are ranked in place of `score`.
     """
     boxes = instances.pred_boxes.tensor.numpy().astype(float)
     result: list[dict[str, Any]] = []
@@ -54,6 +55,8 @@ def rows(
         }
         if instances.has("pred_masks"):
             row["segmentation"] = encode_mask(instances.pred_masks[index].numpy())
+        if instances.has("mask_scores"):
+            row["mask_score"] = float(instances.mask_scores[index])
         if (
             instances.has("pred_keypoints")
             and skeleton is not None

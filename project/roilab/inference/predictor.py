@@ -29,9 +29,9 @@ class Prediction:
         scores: (N,), in [0, 1].
         labels: N class names.
         masks: (N, H, W) bool, or None where the model has no mask head.
-        keypoints: (N, K, 3), x y in continuous coordinates and Detectron2's score, which is
-            positive and may exceed 1; NaN for instances of classes that the skeleton is not of;
-            None where the model has no keypoint head.
+        keypoints: (N, K, 3), x y in continuous coordinates and a score in [0, 1], see
+            `roilab.modeling.KeypointHead`; NaN for instances of classes that the skeleton is not
+            of; None where the model has no keypoint head.
     """
 
     width: int
@@ -128,6 +128,7 @@ class Predictor:
         keypoints = None
         if found.has("pred_keypoints"):
             keypoints = found.pred_keypoints.numpy().copy()
+            keypoints[:, :, 2] = found.pred_keypoint_scores.numpy()
             has = set(self.skeleton.classes) if self.skeleton is not None else set()
             keypoints[[label not in has for label in labels]] = np.nan
         return Prediction(

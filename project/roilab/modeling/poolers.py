@@ -1,56 +1,127 @@
-"""RoI poolers by the names of the Mask R-CNN paper."""
+"""RoI poolers: RoIPool, RoIWarp and RoIAlign over the levels of a pyramid.
+
+RoIPool (Girshick, arXiv 1504.08083) quantises the box and its bins and takes the maximum. RoIWarp
+(Dai et al., arXiv 1512.04412) quantises the box alone and samples bilinearly inside. RoIAlign (Mask
+R-CNN, arXiv 1703.06870, Sec. 3) quantises nothing. Tables 2c, 2d and 6 of Mask R-CNN compare them.
+"""
 
 from collections.abc import Sequence
 
 import torch
-from detectron2.modeling.poolers import ROIPooler
-from torch import nn
-from torchvision.ops import RoIPool
+from detectron2.modeling.poolers import assign_boxes_to_levels, convert_boxes_to_pooler_format
+from detectron2.structures import Boxes
+from torch import Tensor, nn
+from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError
+from roilab.modeling.roi_max import roi_align_max
 
-# RoIAlignV2 moves RoIAlign's samples by half a pixel, so that they lie where the box says.
-_DETECTRON2_NAMES = {"RoIPool": "ROIPool", "RoIAlign": "ROIAlign", "RoIAlignV2": "ROIAlignV2"}
+OPS = ("roi_pool", "roi_warp", "roi_align")
+AGGREGATIONS = ("average", "max")
+# The level of the pyramid that takes boxes of this side (FPN, arXiv 1612.03144, Eq. 1).
+_CANONICAL_LEVEL, _CANONICAL_SIDE = 4, 224
 
 
-def roi_pooler(
-    op: str, output_size: int, scales: Sequence[float], sampling_ratio: int = 0
-) -> ROIPooler:
-    """Detectron2's pooler over the levels of a pyramid.
+class RoIPooler(nn.Module):
+    """Features of each box, from the level of the pyramid that fits the box's size.
 
     Args:
-        op: RoIPool (max over quantised cells, Fast R-CNN), RoIAlign (average of bilinear samples,
-            Mask R-CNN Sec. 3) or RoIAlignV2 (the same, aligned to pixel centres).
-        output_size: side of the square output.
-        scales: of the levels: 1 / stride.
-        sampling_ratio: samples a side of a cell, 0: as many as it has pixels. RoIPool has none.
+        op: `roi_pool`, `roi_warp` or `roi_align`.
+        output_size: (height, width) of the output in bins; one number for a square.
+        scales: 1 / stride of each level, finest first.
+        aggregation: of the samples of a bin, `average` or `max`; roi_pool has only the maximum of
+            the cells of a bin.
+        sampling_ratio: samples a side of a bin; 0: as many as it has cells, rounded up.
+        aligned: whether features lie at the centres of their cells (Detectron2's ROIAlignV2) or, as
+            in the paper's time, at their corners. roi_pool knows cells only.
 
     Raises:
-        UserError: an unknown op.
-    """
-    if op not in _DETECTRON2_NAMES:
-        raise UserError(
-            "unknown pooler", key="pooler.op", found=op, expected=", ".join(_DETECTRON2_NAMES)
-        )
-    pooler = ROIPooler(
-        output_size=output_size,
-        scales=tuple(scales),
-        sampling_ratio=sampling_ratio,
-        pooler_type=_DETECTRON2_NAMES[op],
-    )
-    if op == "RoIPool":
-        pooler.level_poolers = nn.ModuleList(
-            AnyPrecisionRoIPool(output_size, scale) for scale in scales
-        )
-    return pooler
-
-
-class AnyPrecisionRoIPool(RoIPool):
-    """torchvision's RoIPool also for bfloat16 features, for which its CPU kernel has no code.
-
-    Features N x C x H x W of any dtype and rois R x 5 -> R x C x S x S in the same dtype,
-    computed in float32, as torchvision's RoIAlign does under autocast.
+        UserError: an unknown op or aggregation, or a sampling_ratio below 0.
     """
 
-    def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
-        return super().forward(input.float(), rois.float()).to(input.dtype)
+    def __init__(
+        self,
+        op: str,
+        output_size: int | Sequence[int],
+        scales: Sequence[float],
+        *,
+        aggregation: str = "average",
+        sampling_ratio: int = 0,
+        aligned: bool = True,
+    ) -> None:
+        super().__init__()
+        for key, value, known in (("op", op, OPS), ("aggregation", aggregation, AGGREGATIONS)):
+            if value not in known:
+                raise UserError(
+                    f"unknown {key} of a pooler", key=key, found=value, expected=" or ".join(known)
+                )
+        if not isinstance(sampling_ratio, int) or sampling_ratio < 0:
+            raise UserError(
+                "not a number of samples",
+                key="sampling_ratio",
+                found=sampling_ratio,
+                expected="a whole number; 0: as many as a bin has cells",
+            )
+        height, width = (output_size,) * 2 if isinstance(output_size, int) else output_size
+        self.op = op
+        self.output_size = (height, width)
+        self.scales = tuple(scales)
+        self.aggregation = aggregation
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Boxes]) -> Tensor:
+        """Pool every box of every image.
+
+        Args:
+            features: for each level N x C x H x W, of any floating dtype.
+            boxes: for each of the N images, in image pixels, continuous coordinates.
+
+        Returns:
+            R x C x height x width in the dtype of the features, the boxes in the order given.
+        """
+        rois = convert_boxes_to_pooler_format(list(boxes))
+        if len(self.scales) == 1:
+            return self._pool(features[0], rois, self.scales[0])
+        finest = round(-torch.tensor(self.scales[0]).log2().item())
+        levels = assign_boxes_to_levels(
+            list(boxes), finest, finest + len(self.scales) - 1, _CANONICAL_SIDE, _CANONICAL_LEVEL
+        )
+        order = levels.argsort(stable=True)
+        shares = rois[order].split(levels.bincount(minlength=len(self.scales)).tolist())
+        pooled = [self._pool(*level) for level in zip(features, shares, self.scales, strict=True)]
+        return torch.cat(pooled)[order.argsort()]
+
+    def _pool(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
+        # The kernels have no bfloat16 on the CPU; sums of many samples want float32 in any case.
+        exact = features if features.dtype == torch.float64 else features.float()
+        rois = rois.to(exact.dtype)
+        if self.op == "roi_pool":
+            pooled = roi_pool(exact, rois, self.output_size, scale)
+        else:
+            if self.op == "roi_warp":
+                rois, scale = quantised(rois, scale), 1.0
+            arguments = (exact, rois, self.output_size, scale, self.sampling_ratio, self.aligned)
+            pooled = (
+                roi_align_max(*arguments) if self.aggregation == "max" else roi_align(*arguments)
+            )
+        return pooled.to(features.dtype)
+
+    def extra_repr(self) -> str:
+        """The arguments, for the printed model."""
+        names = ("op", "output_size", "scales", "aggregation", "sampling_ratio", "aligned")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+def quantised(rois: Tensor, scale: float) -> Tensor:
+    """Boxes in cells of a feature map whose sides lie between cells, at least one cell apart.
+
+    Args:
+        rois: R x 5, image index and box in image pixels.
+        scale: 1 / stride of the feature map.
+
+    Returns:
+        R x 5, image index and box in cells. The corners are rounded as RoIPool rounds them.
+    """
+    low, high = (rois[:, 1:] * scale + 0.5).floor().split(2, dim=1)
+    return torch.cat([rois[:, :1], low, high.maximum(low + 1)], dim=1)

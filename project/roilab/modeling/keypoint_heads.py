@@ -1,0 +1,274 @@
+"""Keypoint heads: Detectron2's, and others that differ in what they learn from (Sec. 5 and after).
+
+`KeypointHead` is Detectron2's; all but SimCC have its layers, so its weights load.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from roilab.errors import UserError
+from roilab.modeling import keypoint_losses as losses
+from roilab.modeling.decoders import DECODERS, LOCAL_RADIUS, mass_around, to_cells, window
+
+_LEAST_HEAT = 1e-4  # what a map without heat is taken to have
+
+
+class KeypointHead(KRCNNConvDeconvUpsampleHead):
+    """Softmax over the cells of a heat map for each keypoint (Mask R-CNN, Sec. 5).
+
+    Args:
+        input_shape: channels and side of the RoI features; maps are four times as wide.
+        num_keypoints: K.
+        conv_dims: channels of the convolutions.
+        decoder: how positions are read from the maps, a name in `roilab.modeling.DECODERS`.
+        keypoint_weights: factor of the loss of each keypoint; None: 1 for all.
+        loss_weight: factor of the whole loss.
+        loss_normalizer: "visible": the loss is a mean over labelled keypoints; a number: a sum
+            divided by it and by the number of images.
+
+    Raises:
+        UserError: an unknown decoder, or not one weight for each keypoint.
+    """
+
+    def __init__(
+        self,
+        input_shape: ShapeSpec,
+        *,
+        num_keypoints: int,
+        conv_dims: Sequence[int] = (512,) * 8,
+        decoder: str = "bicubic",
+        keypoint_weights: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_normalizer: float | str = "visible",
+    ) -> None:
+        super().__init__(
+            input_shape,
+            num_keypoints=num_keypoints,
+            conv_dims=list(conv_dims),
+            loss_weight=loss_weight,
+            loss_normalizer=loss_normalizer,
+        )
+        if decoder not in DECODERS:
+            raise UserError(
+                "unknown decoder", key="decoder", found=decoder, expected=", ".join(DECODERS)
+            )
+        weights = [1.0] * num_keypoints if keypoint_weights is None else list(keypoint_weights)
+        if len(weights) != num_keypoints:
+            raise UserError(
+                "the weights do not fit the keypoints",
+                key="keypoint_weights",
+                found=f"{len(weights)} numbers",
+                expected=f"{num_keypoints}, one for each keypoint",
+            )
+        self.decoder = decoder
+        self.register_buffer("keypoint_weights", torch.tensor(weights), persistent=False)
+
+    def forward(self, x: Tensor, instances: list[Instances]) -> Any:
+        """Loss in training; else the instances with their keypoints.
+
+        Args:
+            x: R x C x S x S features of all instances.
+            instances: of each image; in training with proposal_boxes and gt_keypoints, else with
+                pred_boxes.
+
+        Returns:
+            {"loss_keypoint": scalar}, or new Instances with `pred_keypoints`, N x K x 3: x, y and
+            Detectron2's score; and `pred_keypoint_scores`, N x K, in [0, 1].
+        """
+        output = self.layers(x)
+        if self.training:
+            return {"loss_keypoint": self.loss(output, instances) * self.loss_weight}
+        boxes = Boxes.cat([each.pred_boxes for each in instances]).tensor
+        keypoints, scores = self.decode(output, boxes)
+        counts = [len(each) for each in instances]
+        shares = zip(instances, keypoints.split(counts), scores.split(counts), strict=True)
+        return [
+            Instances(
+                each.image_size, **each.get_fields(), pred_keypoints=xys, pred_keypoint_scores=score
+            )
+            for each, xys, score in shares
+        ]
+
+    def loss(self, output: Any, instances: Sequence[Instances]) -> Tensor:
+        """The loss of the labelled keypoints that lie in their proposal's box; a scalar."""
+        # Images without objects have no keypoints, not even an empty field.
+        present = [each for each in instances if len(each)]
+        if not present:
+            return _nothing(output)
+        keypoints = torch.cat([each.gt_keypoints.tensor for each in present])
+        boxes = torch.cat([each.proposal_boxes.tensor for each in present])
+        each, valid = self.losses(output, keypoints, boxes)
+        total = torch.where(valid, each * self.keypoint_weights, 0).sum()
+        if self.loss_normalizer == "visible":
+            return total / valid.sum().clamp(min=1)
+        return total / (self.loss_normalizer * len(instances))
+
+    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each keypoint, and whether it counts; both N x K."""
+        cells, valid = losses.target_cells(keypoints, boxes, output.shape[3])
+        return losses.softmax_loss(output.float(), cells), valid
+
+    @torch.no_grad()
+    def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Keypoints, R x K x 3, with the heat at the peak (for a softmax: Detectron2's score, which
+        may exceed 1), and their scores in [0, 1], R x K."""
+        # Autocast would round the products of matrices that decoders use.
+        with torch.autocast(output.device.type, enabled=False):
+            log_heat, heat = self.heat(output.float())
+            xy, value = DECODERS[self.decoder](log_heat, boxes)
+        raw = (value - log_heat.flatten(2).amax(2)).exp() * heat.flatten(2).amax(2)
+        score = self.score(heat, to_cells(xy, boxes, *heat.shape[2:]))
+        return torch.cat([xy, raw[..., None]], dim=2), score.clamp(0, 1)
+
+    def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The logarithm of the heat, up to a constant for each map, and the heat."""
+        return output, output.flatten(2).softmax(dim=2).view_as(output)
+
+    def score(self, heat: Tensor, place: Tensor) -> Tensor:
+        """The probability that the keypoint is at most a cell away, as the head has learnt it."""
+        return mass_around(heat, place)
+
+
+class SigmoidKeypointHead(KeypointHead):
+    """A sigmoid for each cell against the one-hot mask: cells do not compete."""
+
+    def __init__(self, input_shape: ShapeSpec, **kwargs: Any) -> None:
+        super().__init__(input_shape, **kwargs)
+        # One cell of all is right: begin there (Lin et al., arXiv 1708.02002, Sec. 3.3).
+        nn.init.constant_(self.score_lowres.bias, -math.log((4 * input_shape.width) ** 2 - 1))
+
+    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each keypoint, and whether it counts; both N x K."""
+        cells, valid = losses.target_cells(keypoints, boxes, output.shape[3])
+        return losses.sigmoid_loss(output.float(), cells), valid
+
+    def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The logarithm of the probability of each cell, and the probability."""
+        return nn.functional.logsigmoid(output), output.sigmoid()
+
+
+class GaussianKeypointHead(KeypointHead):
+    """Regression of a Gaussian around each keypoint, as in most networks for poses.
+
+    Args:
+        sigma: of the Gaussian, in cells of the map.
+        input_shape, kwargs: as for `KeypointHead`.
+    """
+
+    def __init__(self, input_shape: ShapeSpec, *, sigma: float = 2.0, **kwargs: Any) -> None:
+        super().__init__(input_shape, **kwargs)
+        self.sigma = sigma
+        nn.init.normal_(self.score_lowres.weight, std=0.001)  # nearly everywhere there is no heat
+
+    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each keypoint, and whether it counts; both N x K."""
+        size = output.shape[3]
+        _, valid = losses.target_cells(keypoints, boxes, size)
+        places = losses.target_places(keypoints, boxes, size)
+        return losses.gaussian_loss(output.float(), places, self.sigma), valid
+
+    def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The logarithm of the heat, and the heat."""
+        heat = output.clamp(min=_LEAST_HEAT)
+        return heat.log(), heat.clamp(max=1)
+
+    def score(self, heat: Tensor, place: Tensor) -> Tensor:
+        """The Gaussian of the distance to the keypoint, as the head expects it."""
+        return window(heat, place.floor().long(), 0)[..., 0, 0]
+
+
+class IntegralKeypointHead(KeypointHead):
+    """Regression of the mean position under the softmax of a map (integral regression).
+
+    Args:
+        heatmap_weight: of the stock head's loss beside that of the position; 0: none.
+        input_shape, kwargs: as for `KeypointHead`.
+    """
+
+    def __init__(
+        self,
+        input_shape: ShapeSpec,
+        *,
+        heatmap_weight: float = 0.0,
+        decoder: str = "soft_argmax",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(input_shape, decoder=decoder, **kwargs)
+        self.heatmap_weight = heatmap_weight
+
+    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each keypoint, and whether it counts; both N x K."""
+        logits = output.float()
+        cells, valid = losses.target_cells(keypoints, boxes, output.shape[3])
+        places = losses.target_places(keypoints, boxes, output.shape[3])
+        each = losses.integral_loss(logits, places)
+        if self.heatmap_weight:
+            each = each + self.heatmap_weight * losses.softmax_loss(logits, cells)
+        return each, valid
+
+
+class SimCCKeypointHead(KeypointHead):
+    """Two classifications for each keypoint, of its column and of its row (SimCC).
+
+    Args:
+        bins: classes of each; eight times the side of the RoI features puts two in a cell of the
+            stock head's maps.
+        sigma: of the Gaussian that smooths the labels, in bins.
+        input_shape, kwargs: as for `KeypointHead`; there is no `decoder`, since there are no maps.
+    """
+
+    def __init__(
+        self, input_shape: ShapeSpec, *, bins: int = 112, sigma: float = 2.0, **kwargs: Any
+    ) -> None:
+        super().__init__(input_shape, **kwargs)
+        self.bins, self.sigma = bins, sigma
+        cells = (2 * input_shape.width) ** 2
+        self.classify_x, self.classify_y = nn.Linear(cells, bins), nn.Linear(cells, bins)
+
+    def layers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of columns and rows, each R x K x bins."""
+        axes = ("classify_x", "classify_y")
+        for name, layer in self.named_children():
+            x = layer(x) if name not in axes else x
+        flat = x.flatten(2)
+        return self.classify_x(flat), self.classify_y(flat)
+
+    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each keypoint, and whether it counts; both N x K."""
+        _, valid = losses.target_cells(keypoints, boxes, self.bins)
+        places = losses.target_places(keypoints, boxes, self.bins)
+        x, y = (each.float() for each in output)
+        return losses.simcc_loss((x, y), places, self.sigma), valid
+
+    @torch.no_grad()
+    def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Keypoints, R x K x 3, and their scores in [0, 1], R x K: products over the two axes."""
+        places, peaks, masses = [], [], []
+        for logits in output:
+            line = logits.float().softmax(dim=2)
+            peak, index = line.max(dim=2)
+            steps = torch.arange(-LOCAL_RADIUS, LOCAL_RADIUS + 1, device=line.device)
+            near = index[..., None] + steps
+            inside = (near >= 0) & (near < self.bins)
+            weight = torch.where(inside, line.gather(2, near.clamp(0, self.bins - 1)), 0)
+            mass = weight.sum(dim=2)
+            places.append((weight * (near + 0.5)).sum(dim=2) / mass)
+            peaks.append(peak)
+            masses.append(mass)
+        extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)[:, None]
+        xy = boxes[:, None, :2] + torch.stack(places, dim=2) / self.bins * extent
+        raw = peaks[0] * peaks[1]
+        return torch.cat([xy, raw[..., None]], dim=2), (masses[0] * masses[1]).clamp(0, 1)
+
+
+def _nothing(output: Any) -> Tensor:
+    """Zero, with a gradient for every parameter, as distributed training wants it."""
+    parts = [output] if isinstance(output, Tensor) else output
+    return torch.stack([part.sum() for part in parts]).sum() * 0

@@ -1,0 +1,174 @@
+"""With nothing exchanged, ours is Detectron2's: names, shapes, losses and detections.
+
+Detectron2's side is the lazy config of the installed package, untouched.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from detectron2.config import instantiate
+from detectron2.structures import Boxes, Instances, Keypoints, PolygonMasks
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from roilab.engine import config
+from roilab.engine.train import load_weights
+from roilab.errors import UserError
+
+CASES = [
+    ("mask_rcnn_R_50_FPN_1x", "mask_rcnn_fpn", 50),
+    ("mask_rcnn_R_101_FPN_1x", "mask_rcnn_fpn", 101),
+    ("keypoint_rcnn_R_50_FPN_1x", "keypoint_rcnn_fpn", 50),
+]
+DETECTIONS = 10  # an image
+PREDICTOR = "model.roi_heads.box_predictor"
+OURS = [
+    "data.num_keypoints=17",
+    f"{PREDICTOR}.test_score_thresh=0.0",
+    f"{PREDICTOR}.test_topk_per_image={DETECTIONS}",
+]
+
+
+def configs(name: str, stock: str, depth: int) -> tuple[Any, Any]:
+    """Ours and Detectron2's, both keeping detections of any score."""
+    theirs = config.upstream(f"common/models/{stock}.py").model
+    theirs.backbone.bottom_up.stages.depth = depth
+    theirs.roi_heads.box_predictor.update(test_score_thresh=0.0, test_topk_per_image=DETECTIONS)
+    classes = theirs.roi_heads.num_classes
+    return config.load(f"configs/{name}.py", [*OURS, f"data.num_classes={classes}"]).model, theirs
+
+
+def pair(case: tuple[str, str, int]) -> tuple[nn.Module, nn.Module]:
+    """The two models with the same weights."""
+    torch.manual_seed(0)
+    ours, theirs = (instantiate(cfg) for cfg in configs(*case))
+    # Without trained statistics each block would double its features, to no end.
+    for name, module in ours.backbone.bottom_up.named_modules():
+        if name.endswith("conv3.norm"):
+            module.weight.fill_(0.1)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    return ours, theirs
+
+
+def batch(classes: int) -> list[dict[str, Any]]:
+    """Two images of noise with a few instances, with masks and keypoints."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = []
+    for height, width in ((128, 160), (160, 96)):
+        low = torch.rand(3, 2, generator=generator) * 30
+        boxes = torch.cat([low, low + 30 + torch.rand(3, 2, generator=generator) * 28], dim=1)
+        target = Instances((height, width))
+        target.gt_boxes = Boxes(boxes)
+        target.gt_classes = torch.randint(0, classes, (3,), generator=generator)
+        target.gt_masks = PolygonMasks(
+            [[box[[0, 1, 2, 1, 2, 3, 0, 3]].double().numpy()] for box in boxes]
+        )
+        place = torch.rand(3, 17, 2, generator=generator)
+        xy = boxes[:, None, :2] + place * (boxes[:, 2:] - boxes[:, :2])[:, None]
+        target.gt_keypoints = Keypoints(torch.cat([xy, torch.full((3, 17, 1), 2.0)], dim=2))
+        image = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
+        inputs.append({"image": image, "instances": target, "height": height, "width": width})
+    return inputs
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_same_names_and_shapes(case: tuple[str, str, int]) -> None:
+    with torch.device("meta"):
+        ours, theirs = (instantiate(cfg).state_dict() for cfg in configs(*case))
+    assert list(ours) == list(theirs)
+    assert [each.shape for each in ours.values()] == [each.shape for each in theirs.values()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_same_losses_and_detections(case: tuple[str, str, int]) -> None:
+    models = pair(case)
+    inputs = batch(models[0].roi_heads.num_classes)
+    losses = []
+    for model in models:
+        torch.manual_seed(1)  # the sampling of anchors and proposals
+        with EventStorage(), torch.no_grad():
+            losses.append(model.train()(inputs))
+    assert losses[0].keys() == losses[1].keys()
+    for name, loss in losses[0].items():
+        assert 0 < loss < 1e3, name
+        assert torch.allclose(loss, losses[1][name], rtol=1e-6, atol=0), name
+    with torch.no_grad():
+        found = [model.eval()(inputs) for model in models]
+    for ours, theirs in zip(*([each["instances"] for each in side] for side in found), strict=True):
+        assert len(ours) == len(theirs) == DETECTIONS
+        assert torch.equal(ours.pred_classes, theirs.pred_classes)
+        for field in ("scores", "pred_masks", "pred_keypoints"):
+            assert ours.has(field) == theirs.has(field)
+            if ours.has(field):
+                one, other = (each.get(field).float() for each in (ours, theirs))
+                # Relative only for Detectron2's keypoint scores, which may be far above 1.
+                assert torch.allclose(one[..., :2], other[..., :2], rtol=0, atol=1e-4), field
+                assert torch.allclose(one, other, rtol=1e-4, atol=1e-4), field
+        one, other = ours.pred_boxes.tensor, theirs.pred_boxes.tensor
+        assert torch.allclose(one, other, rtol=0, atol=1e-4)
+
+
+class TestZooWeights:
+    CASE = CASES[2]
+
+    def file(self, model: nn.Module, path: Path, **changed: Any) -> str:
+        """A file as the model zoo's, of the model's own weights."""
+        arrays = {name: value.numpy() for name, value in model.state_dict().items()} | changed
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        content = {"model": arrays, "__author__": "Detectron2 Model Zoo"}
+        path.write_bytes(pickle.dumps(content))
+        return str(path)
+
+    def test_load_strictly(self, tmp_path: Path) -> None:
+        ours, theirs = (instantiate(cfg) for cfg in configs(*self.CASE))
+        load_weights(ours, self.file(theirs, tmp_path / "zoo.pkl"))
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
+
+    def test_differences_are_listed(self, tmp_path: Path) -> None:
+        cfg, _ = configs(*self.CASE)
+        model = instantiate(cfg)
+        name = "roi_heads.keypoint_head.score_lowres"
+        path = self.file(
+            model,
+            tmp_path / "zoo.pkl",
+            **{
+                f"{name}.weight": torch.zeros(512, 3, 4, 4).numpy(),
+                f"{name}.bias": None,
+                "roi_heads.extra.bias": torch.zeros(2).numpy(),
+            },
+        )
+        with pytest.raises(UserError) as caught:
+            load_weights(model, path)
+        for words in (
+            f"1 missing: {name}.bias",
+            "1 not in the model: roi_heads.extra.bias",
+            f"{name}.weight (512, 3, 4, 4) for (512, 17, 4, 4)",
+            f"train.may_differ=[roi_heads.extra.*, {name}.*]",
+        ):
+            assert words in str(caught.value)
+        before = model.roi_heads.keypoint_head.score_lowres.weight.clone()
+        load_weights(model, path, ["roi_heads.extra.*", f"{name}.*"])
+        assert torch.equal(model.roi_heads.keypoint_head.score_lowres.weight, before)
+
+    @pytest.mark.parametrize("depth", [50, 101])
+    def test_imagenet_weights_lack_what_the_config_says(self, depth: int, tmp_path: Path) -> None:
+        """A file of the backbone alone, with a classifier left over, loads; nothing less does."""
+        cfg = config.load(f"configs/mask_rcnn_R_{depth}_FPN_1x.py", ["data.num_classes=2"])
+        model = instantiate(cfg.model)
+        arrays = {
+            name: value.numpy()
+            for name, value in model.state_dict().items()
+            if name.startswith("backbone.bottom_up.")
+        } | {"stem.fc.weight": torch.zeros(2, 2).numpy()}
+        path = tmp_path / "R.pkl"
+        path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
+        may_differ = cfg.weights.imagenet.may_differ
+        load_weights(model, str(path), may_differ)
+        del arrays["backbone.bottom_up.res2.0.conv1.weight"]
+        path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
+        with pytest.raises(UserError, match=r"res2\.0\.conv1"):
+            load_weights(model, str(path), may_differ)

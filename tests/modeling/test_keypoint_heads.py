@@ -1,0 +1,233 @@
+"""Keypoint heads: the stock one is Detectron2's, and all do what a head has to do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead
+from detectron2.structures import Instances
+from detectron2.utils.events import EventStorage
+from torch import Tensor
+
+from roilab.errors import UserError
+from roilab.modeling import (
+    DECODERS,
+    GaussianKeypointHead,
+    IntegralKeypointHead,
+    KeypointHead,
+    SigmoidKeypointHead,
+    SimCCKeypointHead,
+)
+
+from .regions import detections, proposals
+
+HEADS = [
+    KeypointHead,
+    SigmoidKeypointHead,
+    GaussianKeypointHead,
+    IntegralKeypointHead,
+    SimCCKeypointHead,
+]
+SHAPE = ShapeSpec(channels=16, width=14, height=14)
+K = 5
+
+
+def make(kind: Callable[..., KeypointHead], **arguments: Any) -> KeypointHead:
+    torch.manual_seed(0)
+    return kind(SHAPE, **{"num_keypoints": K, "conv_dims": [16] * 2, **arguments})
+
+
+def regions(count: int = 5) -> Tensor:
+    return torch.randn(count, 16, 14, 14, generator=torch.Generator().manual_seed(1))
+
+
+def loss_of(head: Any, x: Tensor, images: list[Instances]) -> Tensor:
+    with EventStorage():
+        return head.train()(x, images)["loss_keypoint"]
+
+
+class TestStock:
+    def pair(self, **arguments: Any) -> tuple[KeypointHead, KRCNNConvDeconvUpsampleHead]:
+        ours = make(KeypointHead, **arguments)
+        theirs = KRCNNConvDeconvUpsampleHead(
+            SHAPE, num_keypoints=K, conv_dims=[16] * 2, loss_normalizer="visible"
+        )
+        for name, value in arguments.items():
+            setattr(theirs, name, value)
+        theirs.load_state_dict(ours.state_dict(), strict=True)
+        return ours, theirs
+
+    @pytest.mark.parametrize(
+        "arguments", [{}, {"loss_normalizer": 20.0}, {"loss_weight": 0.5}], ids=str
+    )
+    @pytest.mark.parametrize("counts", [(3, 2), (5, 0)])
+    def test_same_loss(self, arguments: dict[str, Any], counts: tuple[int, int]) -> None:
+        heads = self.pair(**arguments)
+        ours, theirs = (loss_of(head, regions(), proposals(counts)) for head in heads)
+        assert torch.allclose(ours, theirs, rtol=1e-6, atol=0)
+        assert ours > 0
+
+    def test_same_keypoints(self) -> None:
+        ours, theirs = (
+            head.eval()(regions(), detections(proposals((3, 2)))) for head in self.pair()
+        )
+        for mine, stock in zip(ours, theirs, strict=True):
+            assert torch.allclose(mine.pred_keypoints, stock.pred_keypoints, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+class TestEvery:
+    def test_two_keypoints(self, kind: type[KeypointHead]) -> None:
+        head = make(kind, num_keypoints=2)
+        loss_of(head, regions(), proposals((5,), keypoints=2)).backward()
+        found = head.eval()(regions(), detections(proposals((3, 2))))
+        assert [each.pred_keypoints.shape for each in found] == [(3, 2, 3), (2, 2, 3)]
+        assert [each.pred_keypoint_scores.shape for each in found] == [(3, 2), (2, 2)]
+
+    def test_instances_are_not_touched(self, kind: type[KeypointHead]) -> None:
+        given = detections(proposals())
+        make(kind).eval()(regions(), given)
+        assert not any(each.has("pred_keypoints") for each in given)
+
+    @pytest.mark.parametrize("counts", [(0, 0), (0,), (2, 0)])
+    def test_images_without_objects(
+        self, kind: type[KeypointHead], counts: tuple[int, ...]
+    ) -> None:
+        head, count = make(kind), sum(counts)
+        loss = loss_of(head, regions(count), proposals(counts))
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in head.parameters())
+        assert (loss > 0) == (count > 0)
+        found = head.eval()(regions(count), detections(proposals(counts)))
+        assert [len(each.pred_keypoints) for each in found] == list(counts)
+
+    def test_nothing_labelled_is_a_zero_with_a_gradient(self, kind: type[KeypointHead]) -> None:
+        images = proposals()
+        for image in images:
+            image.gt_keypoints.tensor.zero_()
+        head = make(kind)
+        loss = loss_of(head, regions(), images)
+        loss.backward()
+        assert loss == 0
+        assert all((parameter.grad == 0).all() for parameter in head.parameters())
+
+    def test_unlabelled_keypoints_do_not_matter(self, kind: type[KeypointHead]) -> None:
+        images, others = proposals(), proposals()
+        for image in others:
+            points = image.gt_keypoints.tensor
+            points[..., :2] += 7 * (points[..., 2:] == 0)
+        head = make(kind)
+        assert loss_of(head, regions(), images) == loss_of(head, regions(), others)
+
+    def test_weights_of_keypoints(self, kind: type[KeypointHead]) -> None:
+        losses = [
+            loss_of(make(kind, keypoint_weights=weights), regions(), proposals())
+            for weights in (None, [1] * K, [2] * K, [2, 0, 0, 0, 0], [0, 2, 2, 2, 2])
+        ]
+        assert losses[0] == losses[1]
+        assert torch.allclose(losses[2], 2 * losses[1])
+        assert torch.allclose(losses[3] + losses[4], losses[2])
+        assert 0 < losses[3] < losses[2]
+
+    def test_channels_last_and_bfloat16(self, kind: type[KeypointHead]) -> None:
+        plain = loss_of(make(kind), regions(), proposals())
+        head = make(kind).to(memory_format=torch.channels_last)
+        x = regions().to(memory_format=torch.channels_last).requires_grad_()
+        assert torch.allclose(loss_of(head, x, proposals()), plain, rtol=1e-4)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(head, x, proposals())
+            found = head.eval()(x, detections(proposals()))
+        loss.backward()
+        assert torch.allclose(loss, plain, rtol=0.05)
+        assert all(torch.isfinite(p.grad).all() for p in head.parameters())
+        assert all(each.pred_keypoints.dtype == torch.float32 for each in found)
+
+    def test_scores_are_in_the_unit_interval(self, kind: type[KeypointHead]) -> None:
+        head = make(kind).eval()
+        with torch.no_grad():
+            for scale in (0.0, 1.0, 100.0):
+                for each in head(scale * regions(), detections(proposals())):
+                    assert (each.pred_keypoint_scores >= 0).all()
+                    assert (each.pred_keypoint_scores <= 1).all()
+
+    def test_what_is_learnt_is_what_is_decoded(self, kind: type[KeypointHead]) -> None:
+        """The output that has the least loss is read as the annotated keypoints."""
+        head, images = make(kind), proposals((4,))
+        keypoints, boxes = images[0].gt_keypoints.tensor, images[0].proposal_boxes.tensor
+        output = head.layers(regions(4))
+        free = [
+            torch.zeros_like(part, requires_grad=True)
+            for part in ([output] if isinstance(output, Tensor) else output)
+        ]
+        optimizer = torch.optim.Adam(free, lr=0.3)
+        for _ in range(150):
+            optimizer.zero_grad()
+            head.loss(free[0] if isinstance(output, Tensor) else free, images).backward()
+            optimizer.step()
+        found, scores = head.decode(free[0] if isinstance(output, Tensor) else free, boxes)
+        labelled = keypoints[..., 2] > 0
+        cell = (boxes[:, 2:] - boxes[:, :2])[:, None] / 56
+        # A decoder may round to pixels of the image, which can be larger than a cell.
+        off = ((found[..., :2] - keypoints[..., :2]).abs() / cell.clamp(min=1)).amax(dim=2)
+        assert off[labelled].max() < 1
+        if kind is not IntegralKeypointHead:  # which may reach a mean without a peak
+            assert scores[labelled].min() > 0.5
+
+
+class TestScores:
+    def test_a_score_is_how_often_the_keypoint_is_within_a_cell(self) -> None:
+        """Keypoints drawn from the distribution that the maps state."""
+        generator = torch.Generator().manual_seed(0)
+        side, count = 56, 4000
+        sharpness = torch.linspace(0.3, 12, count)[:, None, None, None]
+        maps = sharpness * torch.nn.functional.interpolate(
+            torch.randn(count, 1, 7, 7, generator=generator), (side, side), mode="bilinear"
+        )
+        boxes = torch.tensor([0.0, 0, side, side]).expand(count, 4)
+        found, scores = make(KeypointHead, num_keypoints=1).decode(maps, boxes)
+        drawn = torch.multinomial(maps.flatten(1).softmax(dim=1), 1, generator=generator)[:, 0]
+        cell = found[:, 0, :2].floor()
+        hit = ((cell[:, 0] - drawn % side).abs() <= 1) & ((cell[:, 1] - drawn // side).abs() <= 1)
+        for part in scores[:, 0].argsort().split(count // 4):
+            assert abs(scores[part, 0].mean() - hit[part].float().mean()) < 0.04
+        assert scores.max() - scores.min() > 0.3
+
+    def test_raw_score_of_a_sigmoid_is_its_peak(self) -> None:
+        head = make(SigmoidKeypointHead, decoder="quarter_shift")
+        maps = torch.randn(2, K, 56, 56, generator=torch.Generator().manual_seed(0))
+        found, _ = head.decode(maps, torch.tensor([[0.0, 0, 50, 50]] * 2))
+        assert torch.allclose(found[..., 2], maps.sigmoid().amax(dim=(2, 3)))
+
+
+class TestChoices:
+    @pytest.mark.parametrize("decoder", DECODERS)
+    @pytest.mark.parametrize("kind", HEADS[:-1])
+    def test_every_decoder_reads_every_map(self, kind: type[KeypointHead], decoder: str) -> None:
+        head = make(kind, decoder=decoder).eval()
+        with torch.no_grad():
+            for each in head(regions(), detections(proposals())):
+                assert torch.isfinite(each.pred_keypoints).all()
+
+    def test_heat_map_term_of_the_integral_head(self) -> None:
+        plain, both, stock = (
+            loss_of(head, regions(), proposals())
+            for head in (
+                make(IntegralKeypointHead),
+                make(IntegralKeypointHead, heatmap_weight=0.5),
+                make(KeypointHead),
+            )
+        )
+        assert torch.allclose(both, plain + 0.5 * stock)
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({"decoder": "darc"}, "quarter_shift"),
+            ({"keypoint_weights": [1.0, 2.0]}, "5, one for each keypoint"),
+        ],
+    )
+    def test_mistakes_are_named(self, arguments: dict[str, Any], expected: str) -> None:
+        with pytest.raises(UserError, match=expected):
+            make(KeypointHead, **arguments)

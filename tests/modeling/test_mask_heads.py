@@ -1,0 +1,247 @@
+"""Mask heads: the stock one is Detectron2's, and all do what a head has to do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.roi_heads import MaskRCNNConvUpsampleHead
+from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
+from detectron2.utils.events import EventStorage
+from torch import Tensor, nn
+
+from roilab.modeling import (
+    MaskHead,
+    MaskScoringHead,
+    MLPMaskHead,
+    MultinomialMaskHead,
+    point_rend,
+)
+from roilab.modeling.mask_losses import full_areas, mask_iou, mask_targets, multinomial_loss
+
+from .regions import detections, proposals
+
+SHAPE = ShapeSpec(channels=16, width=14, height=14)
+CLASSES = 3
+
+
+def fcn(**arguments: Any) -> MaskHead:
+    return MaskHead(SHAPE, **{"num_classes": CLASSES, "conv_dims": [16] * 2, **arguments})
+
+
+def agnostic(**arguments: Any) -> MaskHead:
+    return fcn(num_classes=1, **arguments)
+
+
+def multinomial(**arguments: Any) -> MultinomialMaskHead:
+    return MultinomialMaskHead(SHAPE, num_classes=CLASSES, conv_dims=[16] * 2, **arguments)
+
+
+def mlp(**arguments: Any) -> MLPMaskHead:
+    return MLPMaskHead(SHAPE, **{"num_classes": CLASSES, "fc_dims": [32, 32, 32], **arguments})
+
+
+def scoring(**arguments: Any) -> MaskScoringHead:
+    small = {"conv_dims": [16] * 2, "iou_conv_dims": [16, 16], "iou_fc_dims": [32]}
+    return MaskScoringHead(SHAPE, **{"num_classes": CLASSES, **small, **arguments})
+
+
+HEADS = [fcn, agnostic, multinomial, mlp, scoring]
+
+
+def make(kind: Callable[..., Any], **arguments: Any) -> Any:
+    torch.manual_seed(0)
+    return kind(**arguments)
+
+
+def regions(count: int = 5) -> Tensor:
+    return torch.randn(count, 16, 14, 14, generator=torch.Generator().manual_seed(1))
+
+
+def losses_of(head: Any, x: Tensor, images: list[Instances]) -> dict[str, Tensor]:
+    with EventStorage():
+        return head.train()(x, images)
+
+
+def as_bitmaps(images: list[Instances]) -> list[Instances]:
+    for image in images:
+        image.gt_masks = BitMasks.from_polygon_masks(image.gt_masks, *image.image_size)
+    return images
+
+
+class TestStock:
+    @pytest.mark.parametrize("classes", [CLASSES, 1])
+    def test_same_loss_and_masks(self, classes: int) -> None:
+        ours = make(fcn, num_classes=classes)
+        theirs = MaskRCNNConvUpsampleHead(SHAPE, num_classes=classes, conv_dims=[16] * 2)
+        theirs.load_state_dict(ours.state_dict(), strict=True)
+        mine, stock = (
+            losses_of(head, regions(), proposals())["loss_mask"] for head in (ours, theirs)
+        )
+        assert torch.equal(mine, stock)
+        found = [head.eval()(regions(), detections(proposals())) for head in (ours, theirs)]
+        for one, other in zip(*found, strict=True):
+            assert torch.equal(one.pred_masks, other.pred_masks)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+class TestEvery:
+    @pytest.mark.parametrize("size", [14, 28, 56])
+    def test_side_of_the_masks(self, kind: Callable[..., Any], size: int) -> None:
+        head = make(kind, output_size=size)
+        assert all(torch.isfinite(x) for x in losses_of(head, regions(), proposals()).values())
+        found = head.eval()(regions(), detections(proposals((3, 2))))
+        assert [each.pred_masks.shape for each in found] == [(3, 1, size, size), (2, 1, size, size)]
+        assert all((each.pred_masks >= 0).all() for each in found)
+        assert all((each.pred_masks <= 1).all() for each in found)
+
+    @pytest.mark.parametrize("counts", [(0, 0), (0,), (2, 0)])
+    def test_images_without_objects(
+        self, kind: Callable[..., Any], counts: tuple[int, ...]
+    ) -> None:
+        head, count = make(kind), sum(counts)
+        loss = sum(losses_of(head, regions(count), proposals(counts)).values())
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in head.parameters())
+        assert (loss > 0) == (count > 0)
+        found = head.eval()(regions(count), detections(proposals(counts)))
+        assert [len(each.pred_masks) for each in found] == list(counts)
+
+    def test_channels_last_and_bfloat16(self, kind: Callable[..., Any]) -> None:
+        plain = losses_of(make(kind), regions(), proposals())
+        head = make(kind).to(memory_format=torch.channels_last)
+        x = regions().to(memory_format=torch.channels_last).requires_grad_()
+        last = losses_of(head, x, proposals())
+        assert torch.allclose(last["loss_mask"], plain["loss_mask"], rtol=1e-4)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = losses_of(head, x, proposals())
+            head.eval()(x, detections(proposals()))
+        sum(rounded.values()).backward()
+        # How good the masks are is not compared: those of an untrained head hang on the last bit.
+        assert torch.allclose(rounded["loss_mask"], plain["loss_mask"], rtol=0.05)
+        assert all(torch.isfinite(p.grad).all() for p in head.parameters())
+
+    def test_bitmaps_are_targets_too(self, kind: Callable[..., Any]) -> None:
+        """Polygons and their bitmaps, which differ by the rounding of a border."""
+        head, images = make(kind), (proposals(), as_bitmaps(proposals()))
+        both = [sum(losses_of(head, regions(), each).values()) for each in images]
+        assert torch.allclose(*both, rtol=0.1)
+
+    def test_loss_weight(self, kind: Callable[..., Any]) -> None:
+        one = losses_of(make(kind), regions(), proposals())["loss_mask"]
+        two = losses_of(make(kind, loss_weight=2.0), regions(), proposals())["loss_mask"]
+        assert torch.allclose(two, 2 * one)
+
+    def test_overfits(self, kind: Callable[..., Any]) -> None:
+        """Masks of seen regions land on the ellipses; those of an untrained head do not."""
+        head, images = make(kind), proposals((6,))
+        optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+
+        def overlap() -> Tensor:
+            (found,) = head.eval()(regions(6), detections(images))
+            side = found.pred_masks.shape[-1]
+            truth = mask_targets(images, side, torch.device("cpu"))
+            seen = found.pred_masks[:, 0] > 0.5
+            return ((seen & truth).sum((1, 2)) / (seen | truth).sum((1, 2))).min()
+
+        assert overlap() < 0.8
+        for _ in range(300):
+            optimizer.zero_grad()
+            sum(losses_of(head, regions(6), images).values()).backward()
+            optimizer.step()
+        assert overlap() > 0.9
+
+
+class TestMultinomial:
+    def test_loss_is_that_of_a_classification_of_cells(self) -> None:
+        logits = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+        targets = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(1)) > 0.5
+        classes = torch.tensor([2, 0])
+        expected = []
+        for r in range(2):
+            for i in range(3):
+                for j in range(3):
+                    label = int(classes[r]) if targets[r, i, j] else 3
+                    expected.append(-logits[r, :, i, j].log_softmax(0)[label])
+        found = multinomial_loss(logits, targets, classes)
+        assert torch.allclose(found, torch.stack(expected).mean())
+
+    def test_classes_compete(self) -> None:
+        """A cell that is surely of one class is not of another; with sigmoids it may be."""
+        head = make(multinomial).eval()
+        total = 0
+        for index in range(CLASSES):
+            images = detections(proposals())
+            for image in images:
+                image.pred_classes.fill_(index)
+            total = total + torch.cat([each.pred_masks for each in head(regions(), images)])
+        assert (total <= 1 + 1e-6).all()
+
+
+class TestScoring:
+    def box(self, *corners: float) -> Instances:
+        made = Instances((100, 100))
+        made.proposal_boxes = Boxes(torch.tensor([corners]))
+        made.gt_classes = torch.zeros(1).long()
+        made.gt_masks = PolygonMasks([[torch.tensor([10.0, 10, 50, 10, 50, 50, 10, 50]).numpy()]])
+        return made
+
+    @pytest.mark.parametrize(
+        ("corners", "found", "expected"),
+        [
+            # The box is the square, or twice as wide, or holds half of it.
+            ((10, 10, 50, 50), "all", 1.0),
+            ((10, 10, 50, 50), "left", 0.5),
+            ((10, 10, 90, 50), "all", 0.5),
+            ((10, 10, 90, 50), "left", 1.0),
+            ((30, 10, 50, 50), "all", 0.5),
+            ((30, 10, 50, 50), "left", 0.25),
+            ((10, 10, 50, 50), "none", 0.0),
+        ],
+    )
+    def test_iou_counts_what_lies_outside_the_box(self, corners, found: str, expected) -> None:
+        image = self.box(*corners)
+        masks = torch.zeros(1, 28, 28, dtype=torch.bool)
+        masks[:, :, : {"all": 28, "left": 14, "none": 0}[found]] = True
+        device = torch.device("cpu")
+        iou = mask_iou(
+            masks,
+            mask_targets([image], 28, device),
+            image.proposal_boxes.tensor,
+            full_areas([image], device),
+        )
+        assert torch.allclose(iou, torch.tensor([expected]), atol=0.04)
+
+    def test_masks_are_ranked_by_score_times_iou(self) -> None:
+        head = make(scoring).eval()
+        nn.init.constant_(head.mask_iou.predictor.bias, 0.5)
+        images = detections(proposals())
+        for image, given in zip(head(regions(), images), images, strict=True):
+            assert torch.equal(image.scores, given.scores)
+            ratio = image.mask_scores / image.scores
+            assert ((ratio > 0.2) & (ratio < 0.8)).all()
+
+    def test_branch_learns_how_good_a_mask_is(self) -> None:
+        head, images = make(scoring), proposals((6,))
+        optimizer = torch.optim.Adam(head.mask_iou.parameters(), lr=1e-3)
+        losses = []
+        for _ in range(60):
+            optimizer.zero_grad()
+            losses.append(losses_of(head, regions(6), images)["loss_mask_iou"])
+            losses[-1].backward()
+            optimizer.step()
+        assert losses[-1] < 0.1 * losses[0]
+
+
+def test_point_rend_trains_and_predicts() -> None:
+    shape = {"p2": ShapeSpec(channels=16, stride=4)}
+    torch.manual_seed(0)
+    head = point_rend(shape, CLASSES, fc_dim=32, point_fc_dim=16)
+    x = {"p2": torch.randn(2, 16, 30, 30, generator=torch.Generator().manual_seed(0))}
+    losses = losses_of(head, x, as_bitmaps(proposals()))
+    assert set(losses) == {"loss_mask", "loss_mask_point"}
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
+    found = head.eval()(x, detections(proposals()))
+    assert [each.pred_masks.shape[1:] for each in found] == [(1, 224, 224)] * 2

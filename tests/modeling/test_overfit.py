@@ -1,0 +1,155 @@
+"""Every head and every pooler, in a whole model, learns four generated images."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from detectron2.structures import Instances
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from roilab.data.figures import write_figures
+from roilab.engine import config
+from roilab.engine.train import build_model, build_optimizer, prepare
+
+ROOT = Path(__file__).parents[2]
+WIDTH = 32
+TINY = [
+    "dataloader.train.num_workers=0",
+    "dataloader.train.total_batch_size=4",
+    "dataloader.train.augmentations=[]",
+    "train.device=cpu",
+    "optimizer.lr=0.004",
+    f"model.backbone.out_channels={WIDTH}",
+    f"model.proposal_generator.head.in_channels={WIDTH}",
+    "model.roi_heads.box_head.fc_dims=[32]",
+    "model.roi_heads.box_predictor.input_shape.channels=32",
+    *(
+        f"model.roi_heads.{task}_head.input_shape.channels={WIDTH}"
+        for task in ("box", "mask", "keypoint")
+    ),
+    *(f"model.roi_heads.{task}_head.conv_dims=[32,32,32]" for task in ("mask", "keypoint")),
+]
+MASK, KEYPOINT = ("model.roi_heads.mask_head", "model.roi_heads.keypoint_head")
+
+
+def part(node: str, name: str) -> str:
+    return f"{node}._target_=roilab.modeling.{name}"
+
+
+# Each row exchanges a mask head, a keypoint head and a pooler: together they are all that there is.
+ARMS = {
+    "stock": [],
+    "agnostic, sigmoid, RoIPool": [
+        f"{MASK}.num_classes=1",
+        part(KEYPOINT, "SigmoidKeypointHead"),
+        "pooler.op=roi_pool",
+    ],
+    "multinomial, Gaussian and DARK, RoIWarp": [
+        part(MASK, "MultinomialMaskHead"),
+        part(KEYPOINT, "GaussianKeypointHead"),
+        f"{KEYPOINT}.decoder=dark",
+        "pooler.op=roi_warp",
+    ],
+    "MLP, integral, max RoIWarp": [
+        part(MASK, "MLPMaskHead"),
+        f"{MASK}.fc_dims=[128,128]",
+        part(KEYPOINT, "IntegralKeypointHead"),
+        "pooler.op=roi_warp",
+        "pooler.aggregation=max",
+    ],
+    "Mask Scoring, SimCC, max RoIAlign": [
+        part(MASK, "MaskScoringHead"),
+        f"{MASK}.iou_conv_dims=[16,16]",
+        f"{MASK}.iou_fc_dims=[32]",
+        part(KEYPOINT, "SimCCKeypointHead"),
+        "pooler.aggregation=max",
+    ],
+    "three-layer MLP, integral with maps, RoIAlign that is not aligned": [
+        part(MASK, "MLPMaskHead"),
+        f"{MASK}.fc_dims=[128,128,128]",
+        part(KEYPOINT, "IntegralKeypointHead"),
+        f"{KEYPOINT}.heatmap_weight=0.5",
+        "pooler.aligned=False",
+        "pooler.sampling_ratio=2",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Persons, who have a skeleton, and cars, who have none."""
+    data = write_figures(tmp_path_factory.mktemp("four") / "figures", train=4, val=2, size=96)
+    return [
+        f"data.{split}.{key}={value}"
+        for split in ("train", "val")
+        for key, value in (("files", data.train), ("images", data.train.parent))
+    ]
+
+
+def load(images: list[str], arm: list[str]) -> tuple[nn.Module, list[dict[str, Any]], Any]:
+    cfg = config.load(ROOT / "configs/figures_mask_keypoint.py", [*images, *TINY, *arm])
+    bottom = cfg.model.backbone.bottom_up
+    bottom.stem.out_channels = WIDTH
+    widths = (WIDTH, WIDTH, 2 * WIDTH, WIDTH, 2 * WIDTH)  # a stage that is halved changes its own
+    for stage, before, after in zip(bottom.stages, widths, widths[1:], strict=False):
+        stage.update(in_channels=before, out_channels=after, num_blocks=1, stride_per_block=None)
+    for stage in bottom.stages:
+        stage.stride_per_block = [1 if stage is bottom.stages[0] else 2]
+    setup = prepare(cfg)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    batch = next(iter(config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)))
+    return model, batch, build_optimizer(cfg, model)
+
+
+@torch.no_grad()
+def landing(model: nn.Module, batch: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """In the annotated boxes: mean IoU of the masks, mean distance of the keypoints over the box's
+    side, and their mean score."""
+    given = []
+    for inputs in batch:
+        truth = inputs["instances"]
+        each = Instances(truth.image_size)
+        each.pred_boxes, each.pred_classes = truth.gt_boxes, truth.gt_classes
+        each.scores = torch.ones(len(truth))
+        given.append(each)
+    model.eval()
+    # No postprocessing, which would leave out boxes: every object is to be found.
+    found = model.inference(batch, given, do_postprocess=False)
+    overlaps, distances, scores = [], [], []
+    for inputs, each in zip(batch, found, strict=True):
+        truth = inputs["instances"]
+        side = each.pred_masks.shape[-1]
+        masks = truth.gt_masks.crop_and_resize(truth.gt_boxes.tensor, side)
+        seen = each.pred_masks[:, 0] > 0.5
+        overlaps += ((seen & masks).sum((1, 2)) / (seen | masks).sum((1, 2))).tolist()
+        points = truth.gt_keypoints.tensor
+        extent = (truth.gt_boxes.tensor[:, 2:] - truth.gt_boxes.tensor[:, :2]).amax(1)
+        off = (each.pred_keypoints[..., :2] - points[..., :2]).norm(dim=2) / extent[:, None]
+        distances += off[points[..., 2] > 0].tolist()
+        scores += each.pred_keypoint_scores[points[..., 2] > 0].tolist()
+    model.train()
+    return tuple(sum(values) / len(values) for values in (overlaps, distances, scores))
+
+
+@pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
+def test_overfits(images: list[str], arm: list[str]) -> None:
+    model, batch, optimizer = load(images, arm)
+    before = landing(model, batch)
+    losses = []
+    with EventStorage():
+        for _ in range(90):
+            parts = model(batch)
+            optimizer.zero_grad()
+            sum(parts.values()).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            losses.append({name: value.item() for name, value in parts.items()})
+    after = landing(model, batch)
+    for name in ("loss_mask", "loss_keypoint"):
+        assert losses[-1][name] < 0.7 * losses[0][name], name
+    assert before[0] < 0.4 < 0.6 < after[0]
+    assert before[1] > 0.25 > 0.1 > after[1]
+    assert before[2] < 0.1 < 0.3 < after[2]

@@ -77,6 +77,8 @@ def measure(benchmark: Benchmark) -> dict[str, float | str]:
         low, high = benchmark.bar
         result["bar"] = f"{low:g} to {high:g}"
         result["bar_met"] = str(low <= a / b <= high).lower()
+    if benchmark.note is not None:
+        result["note"] = benchmark.note()
     return result
 
 
@@ -94,6 +96,8 @@ def row(name: str, result: dict[str, float | str]) -> str:
     line += f" {result['reference_name']}"
     if "bar" in result:
         line += f" ({'within' if result['bar_met'] == 'true' else 'NOT within'} {result['bar']})"
+    if "note" in result:
+        line += f"\n{'':<20}{result['note']}"
     return line
 
 

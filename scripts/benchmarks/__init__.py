@@ -27,6 +27,7 @@ class Benchmark:
         work: how much one call of each does; what is compared is the measure of one unit of it.
         gauge: what a call is measured by, in `unit`; None: its time.
         bar: the ratio that the project wants is between these two.
+        note: what else there is to say, found after the timing; None: nothing.
     """
 
     reference_name: str
@@ -37,11 +38,32 @@ class Benchmark:
     gauge: Callable[[Callable[[], object]], float] | None = None
     unit: str = "s"
     bar: tuple[float, float] | None = None
+    note: Callable[[], str] | None = None
 
 
 def names() -> list[str]:
     """The name of every benchmark, in order."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def on_one_thread(work: Callable[[], object]) -> Callable[[], None]:
+    """The same work on one core.
+
+    Threads that wait for each other on shared cores cost ten times the work itself, on both sides
+    alike, so that nothing could be told.
+    """
+
+    def run() -> None:
+        import torch  # not every benchmark needs it, and it takes seconds
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            work()
+        finally:
+            torch.set_num_threads(threads)
+
+    return run
 
 
 def load(name: str, folder: Path) -> Benchmark:

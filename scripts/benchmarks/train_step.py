@@ -1,8 +1,4 @@
-"""A training step of the figures model as its config has it, against Detectron2's defaults.
-
-On one core: threads that wait for each other on shared cores cost ten times the work itself, on
-both sides alike, so that nothing could be told.
-"""
+"""A training step of the figures model as its config has it, against Detectron2's defaults."""
 
 import itertools
 from collections.abc import Callable
@@ -11,7 +7,7 @@ from pathlib import Path
 import torch
 from detectron2.utils.events import EventStorage
 
-from benchmarks import Benchmark
+from benchmarks import Benchmark, on_one_thread
 from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.train import build_model, build_optimizer, prepare
@@ -45,15 +41,10 @@ def benchmark(folder: Path) -> Benchmark:
         )
 
         def run() -> None:
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            try:
-                with EventStorage():
-                    trainer.run_step()
-            finally:
-                torch.set_num_threads(threads)
+            with EventStorage():
+                trainer.run_step()
 
-        return run
+        return on_one_thread(run)
 
     return Benchmark(
         reference_name="float32, adaptive RoIAlign sampling (Detectron2's defaults)",

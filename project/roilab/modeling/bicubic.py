@@ -45,9 +45,9 @@ def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     # What it costs to enlarge a map whole; for a small object little enough not to look for less.
     products = sizes[:, 0] * flat.shape[2] * (flat.shape[1] + sizes[:, 1])
     whole = products <= _FEW * _WINDOW_COST
+    reached = flat.new_full((len(flat),), torch.inf)
     windows = _around(_peaks(flat), flat.shape[2])
     value, _ = _enlarged(flat, windows[~whole[windows[:, 0]]], sizes)
-    reached = flat.new_full((len(flat),), torch.inf)
     reached[~whole] = value.unflatten(0, (-1, 4)).amax(dim=1)
     windows = _hopeful(flat, reached)
     whole |= windows[:, 0].bincount(minlength=len(flat)) * _WINDOW_COST > products
@@ -68,7 +68,7 @@ def _enlarged_whole(maps: Tensor, chosen: Tensor, sizes: Tensor) -> tuple[Tensor
     """The largest value of the chosen ones of M maps, enlarged, and where it is; as `_enlarged`."""
     number = chosen.nonzero()[:, 0]
     value, place = maps.new_zeros(len(number)), number.new_zeros(len(number))
-    for part in _alike(sizes[number].prod(dim=1)):
+    for part in _alike(sizes[number]):
         size = sizes[number[part]]
         down, across = (
             _weights(size[:, axis], maps.shape[1 + axis], maps.dtype) for axis in (0, 1)
@@ -91,14 +91,13 @@ def _weights(size: Tensor, cells: int, dtype: torch.dtype) -> Tensor:
     return weights.new_zeros(*at.shape, cells).scatter_add(2, tap.clamp(0, cells - 1), weights)
 
 
-def _alike(areas: Tensor) -> Iterator[Tensor]:
-    """Indices in parts of like area, since in a part each pays for the largest."""
-    areas, order = areas.sort()
-    start = 0
-    while start < len(order):
-        count = 1 + int((areas[start:].cumsum(0) < _CHUNK // 8).sum())
-        yield order[start : start + count]
-        start += count
+def _alike(sides: Tensor) -> Iterator[Tensor]:
+    """Indices of B x 2 sides in parts of like length, since in a part each pays for the longest."""
+    octaves = sides.double().log2().long()
+    kinds, order = (octaves[:, 0] * 64 + octaves[:, 1]).sort()
+    for kind in order.split(kinds.unique_consecutive(return_counts=True)[1].tolist()):
+        if len(kind):
+            yield from kind.split(max(1, _CHUNK // 8 // int(sides[kind].amax(dim=0).prod())))
 
 
 def _peaks(maps: Tensor) -> Tensor:
@@ -141,36 +140,39 @@ def _hopeful(maps: Tensor, reached: Tensor) -> Tensor:
         # Windows that begin in a block, and the cell before it, where the first ones of a map are.
         corner = part * part.new_tensor([1, _BLOCK, _BLOCK]) - part.new_tensor([0, 1, 1])
         ceiling = _ceiling(_patches(maps, corner, _BLOCK + 4))
-        within = (ceiling >= reached[part[:, 0], None, None]).nonzero()
-        window = corner[within[:, 0]]
-        window[:, 1:] += within[:, 1:]
+        within = (ceiling >= reached[part[:, 0]]).nonzero()
+        window = corner[within[:, 2]]
+        window[:, 1:] += within[:, :2]
         # The ones before a block are the last of the block before.
-        found.append(window[((within[:, 1:] > 0) | (window[:, 1:] < 0)).all(dim=1)])
+        found.append(window[((within[:, :2] > 0) | (window[:, 1:] < 0)).all(dim=1)])
     return torch.cat(found)
 
 
 def _patches(maps: Tensor, corner: Tensor, side: int) -> Tensor:
-    """B x side x side cells from one before `corner` on; outside a map is its border once more.
+    """side x side x B cells from one before `corner` on; outside a map is its border once more.
+
+    B comes last, here and below: sums over long rows are fast, those over a few cells are not.
 
     Args:
         maps: M x H x W.
         corner: B x 3, map, row and column.
     """
-    steps = torch.arange(-1, side - 1, device=maps.device)
-    y = (corner[:, 1, None] + steps).clamp(0, maps.shape[1] - 1)
-    x = (corner[:, 2, None] + steps).clamp(0, maps.shape[2] - 1)
-    return maps[corner[:, 0, None, None], y[:, :, None], x[:, None, :]]
+    height, width = maps.shape[1:]
+    steps = torch.arange(-1, side - 1, device=maps.device)[:, None]
+    y = (corner[:, 1] + steps).clamp(0, height - 1) + corner[:, 0] * height
+    x = (corner[:, 2] + steps).clamp(0, width - 1)
+    return maps.flatten()[y[:, None] * width + x[None]]
 
 
 def _ceiling(patches: Tensor) -> Tensor:
-    """What no value in the windows of B x S x S patches can exceed, B x (S - 3) x (S - 3)."""
-    inner = patches[..., 1:-2], patches[..., 2:-1]
-    outer = patches[..., :-3], patches[..., 3:]
+    """What no value in the windows of S x S x B patches can exceed, (S - 3) x (S - 3) x B."""
+    inner = patches[:, 1:-2], patches[:, 2:-1]
+    outer = patches[:, :-3], patches[:, 3:]
     high, low = torch.maximum(*inner), torch.minimum(*inner)
     upper = high + _OUTER * (high - torch.minimum(*outer)).clamp(min=0)
     lower = low - _OUTER * (torch.maximum(*outer) - low).clamp(min=0)
-    high = torch.maximum(upper[:, 1:-2], upper[:, 2:-1])
-    low = torch.minimum(lower[:, :-3], lower[:, 3:])
+    high = torch.maximum(upper[1:-2], upper[2:-1])
+    low = torch.minimum(lower[:-3], lower[3:])
     return high + _OUTER * (high - low).clamp(min=0)
 
 
@@ -188,7 +190,7 @@ def _enlarged(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Ten
     """
     value, place = maps.new_zeros(len(windows)), windows.new_zeros(len(windows))
     sides = sizes[windows[:, 0]] // sizes.new_tensor(maps.shape[1:]) + 2
-    for part in _alike(sides.prod(dim=1)):
+    for part in _alike(sides):
         value[part], place[part] = _enlarge(maps, windows[part], sizes[windows[part, 0]])
     return value, place
 
@@ -197,12 +199,11 @@ def _enlarge(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Tens
     rows, down, any_row = _axis(windows[:, 1], sizes[:, 0], maps.shape[1], maps.dtype)
     cols, across, any_col = _axis(windows[:, 2], sizes[:, 1], maps.shape[2], maps.dtype)
     patch = _patches(maps, windows, 4)
-    # Four sums, since torch multiplies matrices of four rows slower than their elements.
-    lines = _sum(patch[:, :, j, None] * across[j][:, None, :] for j in range(4))
-    grid = _sum(lines[:, i, None, :] * down[i][:, :, None] for i in range(4))
-    value, index = grid.flatten(1).max(dim=1)
-    row = rows.gather(1, (index // grid.shape[2])[:, None])[:, 0]
-    col = cols.gather(1, (index % grid.shape[2])[:, None])[:, 0]
+    lines = _sum(patch[:, j, None] * across[j] for j in range(4))
+    grid = _sum(lines[i] * down[i][:, None] for i in range(4))
+    value, index = grid.flatten(0, 1).max(dim=0)
+    row = rows.gather(0, index[None] // grid.shape[1])[0]
+    col = cols.gather(0, index[None] % grid.shape[1])[0]
     return value.masked_fill(~(any_row & any_col), -torch.inf), row * sizes[:, 1] + col
 
 
@@ -221,17 +222,17 @@ def _axis(
         cells: of the map.
 
     Returns:
-        B x P pixel numbers, the last one repeated where a window has fewer than P; four times B x P
+        P x B pixel numbers, the last one repeated where a window has fewer than P; four times P x B
         weights; B, whether there is any pixel.
     """
     scale = cells / size.to(dtype)
     # Pixel p lies at (p + 1/2) scale - 1/2 in cells.
-    edges = torch.stack([window, window + 1], dim=1)
-    start, stop = ((edges + 0.5) / scale[:, None] - 0.5).ceil().long().unbind(1)
+    edges = torch.stack([window, window + 1])
+    start, stop = ((edges + 0.5) / scale - 0.5).ceil().long()
     start, stop = start.clamp(min=0), stop.minimum(size)
     most = max(1, int((stop - start).max()))
-    pixel = (start[:, None] + torch.arange(most, device=size.device)).minimum(stop[:, None] - 1)
-    t = (pixel + 0.5) * scale[:, None] - 0.5 - window[:, None]
+    pixel = (start + torch.arange(most, device=size.device)[:, None]).minimum(stop - 1)
+    t = (pixel + 0.5) * scale - 0.5 - window
     return pixel, _cubic(t), stop > start
 
 

@@ -13,7 +13,7 @@ from detectron2.structures import Boxes, Instances
 from roilab.data.dataset import DetectionDataset, load
 from roilab.data.figures import FiguresPaths
 from roilab.evaluation import average_precision, table
-from roilab.evaluation.predictions import rows
+from roilab.evaluation.predictions import encode_mask, rows
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 # Detectron2 and pycocotools.mask with numpy 2.
@@ -48,6 +48,21 @@ def perfect(dataset: DetectionDataset) -> list[dict]:
             row["keypoints"] = anno["keypoints"]
         detections.append(row)
     return detections
+
+
+def test_masks_are_ranked_by_their_own_score_where_there_is_one(dataset: DetectionDataset) -> None:
+    """A second, empty mask for each object is better by the box's score and worse by its own."""
+    truth, good = dataset.coco_json(), perfect(dataset)
+    bad = [{**row, "score": 0.95} for row in copy.deepcopy(good)]
+    for row in bad:
+        size = row["segmentation"]["size"]
+        row["segmentation"] = encode_mask(np.zeros(size, bool))
+    rated = [{**row, "mask_score": 0.8} for row in good]
+    rated += [{**row, "mask_score": 0.1} for row in bad]
+    plain, ranked = (average_precision(truth, each, TASKS[:2]) for each in (good + bad, rated))
+    assert plain["segm"]["AP"] < 60
+    assert ranked["segm"]["AP"] == pytest.approx(100)
+    assert ranked["bbox"] == plain["bbox"]
 
 
 def test_the_ground_truth_is_perfect(dataset: DetectionDataset) -> None:

@@ -1,5 +1,6 @@
 """Every head and every pooler, in a whole model, learns four generated images."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from roilab.data.figures import write_figures
 from roilab.engine import config
-from roilab.engine.train import build_model, build_optimizer, prepare
+from roilab.engine.train import build_model, build_optimizer, evaluate_model, prepare
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 32
@@ -90,6 +91,16 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def load(images: list[str], arm: list[str]) -> tuple[nn.Module, list[dict[str, Any]], Any]:
     cfg = config.load(ROOT / "configs/figures_mask_keypoint.py", [*images, *TINY, *arm])
+    narrow(cfg)
+    setup = prepare(cfg)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    batch = next(iter(config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)))
+    return model, batch, build_optimizer(cfg, model)
+
+
+def narrow(cfg: Any) -> None:
+    """Make the backbone one that is trained in seconds."""
     bottom = cfg.model.backbone.bottom_up
     bottom.stem.out_channels = WIDTH
     widths = (WIDTH, WIDTH, 2 * WIDTH, WIDTH, 2 * WIDTH)  # a stage that is halved changes its own
@@ -97,11 +108,6 @@ def load(images: list[str], arm: list[str]) -> tuple[nn.Module, list[dict[str, A
         stage.update(in_channels=before, out_channels=after, num_blocks=1, stride_per_block=None)
     for stage in bottom.stages:
         stage.stride_per_block = [1 if stage is bottom.stages[0] else 2]
-    setup = prepare(cfg)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    batch = next(iter(config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)))
-    return model, batch, build_optimizer(cfg, model)
 
 
 @torch.no_grad()
@@ -153,3 +159,67 @@ def test_overfits(images: list[str], arm: list[str]) -> None:
     assert before[0] < 0.4 < 0.6 < after[0]
     assert before[1] > 0.25 > 0.1 > after[1]
     assert before[2] < 0.1 < 0.3 < after[2]
+
+
+def test_cars_alone_have_no_keypoint_loss(images: list[str]) -> None:
+    model, batch, _ = load(images, [])
+    cars = without_keypoints(batch)
+    assert cars.any(), "the generated images hold cars"
+    assert not cars.all(), "and persons"
+    for inputs in batch:
+        truth = inputs["instances"]
+        inputs["instances"] = truth[truth.gt_keypoints.tensor[..., 2].sum(dim=1) == 0]
+    with EventStorage():
+        losses = model(batch)
+    assert losses["loss_keypoint"] == 0
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def without_keypoints(batch: list[dict[str, Any]]) -> torch.Tensor:
+    """Whether each object has no keypoints."""
+    points = torch.cat([inputs["instances"].gt_keypoints.tensor for inputs in batch])
+    return points[..., 2].sum(dim=1) == 0
+
+
+SHOULDERS = {
+    "name": "shoulders",
+    "classes": ["person"],
+    "keypoints": ["left_shoulder", "right_shoulder"],
+    "swaps": [["left_shoulder", "right_shoulder"]],
+    "links": [["left_shoulder", "right_shoulder"]],
+    "sigmas": [0.079, 0.079],
+}
+
+
+def test_two_shoulders_from_one_declaration(images: list[str], tmp_path: Path) -> None:
+    """Data, head, flip and evaluation follow the skeleton; the other keypoints are left out."""
+    file = tmp_path / "shoulders.json"
+    file.write_text(json.dumps(SHOULDERS))
+    flip = "dataloader.train.augmentations.0.prob=1.0"
+    tiny = [each for each in TINY if "augmentations" not in each]
+    cfg = config.load(
+        ROOT / "configs/figures_mask_keypoint.py",
+        [*images, *tiny, flip, f"data.skeleton={file}", "dataloader.test.num_workers=0"],
+    )
+    narrow(cfg)
+    setup = prepare(cfg)
+    model = build_model(cfg)
+    assert model.roi_heads.keypoint_head.num_keypoints == 2
+    loader = config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)
+    batch = next(iter(loader))
+    by_image = {record["image_id"]: record for record in setup.train.records}
+    for inputs in batch:
+        flipped = inputs["instances"].gt_keypoints.tensor
+        whole = torch.tensor(
+            [anno["keypoints"] for anno in by_image[inputs["image_id"]]["annotations"]]
+        ).view(-1, 2, 3)
+        labelled = whole[..., 2] > 0
+        expected = inputs["width"] - whole[..., 0]
+        assert torch.allclose(flipped[..., 0][labelled.flip(1)], expected.flip(1)[labelled.flip(1)])
+    with EventStorage():
+        sum(model(batch).values()).backward()
+    cfg.model.roi_heads.box_predictor.test_score_thresh = 0.0
+    results = evaluate_model(cfg, build_model(cfg), setup.val)
+    assert results["keypoints"]["AP"] is not None

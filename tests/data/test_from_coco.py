@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from roilab import skeleton as skeletons
+from roilab.data.check import examine
 from roilab.data.dataset import load
 from roilab.data.from_coco import is_coco
+from roilab.data.read import read
 from roilab.errors import UserError
+from roilab.images import ImageFolder
+from roilab.via import LabelRules
 
 WIDTH, HEIGHT = 20, 10
 
@@ -174,3 +179,60 @@ def test_unsound_files_are_named(
     change(coco)
     with pytest.raises(UserError, match=r"(.|\n)*coco\.json"):
         load(str(write(tmp_path, coco)))
+
+
+EMPTY: dict[str, Any] = {"segmentation": [], "keypoints": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "instances"),
+    [
+        ({}, 2),
+        ({"segmentation": [[25, 1, 30, 1, 30, 9]]}, 1),
+        ({"segmentation": [[1, -9, 9, -9, 9, 0]]}, 1),
+        ({"segmentation": [[1, -9, 9, -9, 9, 0.5]]}, 2),
+        # One part of it is in the image.
+        ({"segmentation": [[25, 1, 30, 1, 30, 9], [1, 1, 9, 1, 9, 9]]}, 2),
+        # The outline counts, the box only where there is none.
+        ({"bbox": [25, 1, 5, 5]}, 2),
+        (EMPTY | {"bbox": [25, 1, 5, 5]}, 1),
+        (EMPTY | {"bbox": [-5, 1, 5, 5]}, 1),
+        (EMPTY | {"bbox": [-5, 1, 6, 5]}, 2),
+        (EMPTY | {"bbox": [3, 3, 0, 5]}, 1),
+        # What has keypoints alone has these.
+        ({"segmentation": [], "bbox": [0, 0, 0, 0]}, 2),
+        ({"segmentation": rle([30, 20, 150]), "bbox": [25, 1, 5, 5]}, 2),
+        ({"segmentation": rle([200]), "bbox": [25, 1, 5, 5]}, 1),
+    ],
+)
+def test_what_lies_outside_its_image_is_left_out_as_in_check(
+    tmp_path: Path,
+    coco: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any],
+    instances: int,
+) -> None:
+    coco["categories"][0]["keypoints"] = ["hub"]
+    coco["annotations"][1].update(change)
+    path = write(tmp_path, coco)
+    bones = tmp_path / "skeleton.json"
+    declared = {"name": "one", "keypoints": ["hub"], "classes": ["car"], "sigmas": [0.1]}
+    bones.write_text(json.dumps(declared | {"links": [], "swaps": []}))
+    dataset = load(str(path), skeleton=str(bones))
+    assert sum(len(record["annotations"]) for record in dataset.records) == instances
+    assert len(dataset) == 2
+    assert dataset.outside == 2 - instances
+    assert ("annotation 7, a car, has no extent in the image of 20 x 10" in caplog.text) == (
+        instances < 2
+    )
+    findings = examine(read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load(str(bones)))
+    assert findings.instances == instances
+    if instances < 2:
+        assert findings.errors
+        with pytest.raises(UserError, match="annotation 7"):
+            load(str(path), skeleton=str(bones), strict=True)
+
+
+def test_a_crowd_is_no_object_that_could_be_left_out(tmp_path: Path, coco: dict[str, Any]) -> None:
+    coco["annotations"][1].update(iscrowd=1, segmentation=rle([200]), bbox=[0, 0, 0, 0])
+    assert load(str(write(tmp_path, coco))).outside == 0

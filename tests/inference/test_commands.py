@@ -4,12 +4,14 @@ import json
 import runpy
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from roilab.data.dataset import load
@@ -17,7 +19,8 @@ from roilab.data.figures import FiguresPaths
 from roilab.data.read import read
 from roilab.engine.run import Run
 from roilab.inference import Predictor, read_rgb
-from roilab.via import ImageRecord
+from roilab.skeleton import COCO_PERSON
+from roilab.via import Annotations, ImageRecord, LabelRules, label
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -98,6 +101,53 @@ def test_predictions_can_be_corrected_and_trained_with(
     assert least == sorted(least)
     found = sum(len(record["annotations"]) for record in loaded.records)
     assert found == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
+
+
+def test_predictions_are_called_as_in_training_and_can_be_merged(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    run, out = Run(tmp_path / "run"), tmp_path / "out"
+    shutil.copytree(tiny_run.folder, run.folder)
+    cfg = OmegaConf.load(run.config_file)
+    OmegaConf.update(cfg, "data.train.class_attribute", "name")
+    OmegaConf.save(cfg, run.config_file)
+    attributes = {"shape_attributes": {"name": "rect", "x": 5, "y": 5, "width": 9, "height": 9}}
+    regions = [attributes | {"region_attributes": {"name": name}} for name in ("car", "person")]
+    train = tmp_path / "train.json"
+    entry = {"filename": "old.jpg", "size": 1, "regions": regions, "file_attributes": {}}
+    train.write_text(json.dumps({"old.jpg1": entry}))
+
+    arguments = ("--run", run.folder, "--input", figures.val.parent, "--output", out)
+    done = script("demo", *arguments, "--limit", 2, "--threshold", 0, "--save", "via")
+    assert done.returncode == 0, done.stderr
+    written = read(out / "via_project.json")
+    assert {"name", "instance", "score"} <= set(written.region_attributes)
+    assert "class" not in written.region_attributes
+    assert {each.attributes["name"] for image in written.images for each in image.regions} <= {
+        "car",
+        "person",
+    }
+
+    more = tmp_path / "more.json"
+    done = script("data", "merge", train, out / "via_project.json", "--output", more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    before = Counter[tuple[str, str, int]]()
+    for each in (read(train), written):
+        before += objects(each)
+    assert before.total() > len(regions)
+    assert objects(read(more)) == before
+    assert {name for _, name, _ in before} == {"car", "person"}
+
+
+def objects(annotations: Annotations) -> Counter[tuple[str, str, int]]:
+    """The objects by image, class and number of labelled keypoints."""
+    labelled = label(annotations, LabelRules(class_attribute="name"), COCO_PERSON)
+    assert not [each for each in labelled.problems if each.severity == "error"]
+    return Counter(
+        (image.record.filename, each.label, sum(v > 0 for _, _, v in each.keypoints or ()))
+        for image in labelled.images
+        for each in image.instances
+    )
 
 
 def scores(image: ImageRecord) -> list[float]:

@@ -121,7 +121,8 @@ def load(
         drop_empty: leave out images without instances, as Detectron2 does for training.
         min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for the
             training of keypoint models.
-        strict: an error in a VIA file is raised; otherwise its sound part is taken.
+        strict: an error in a VIA file, or an object of a COCO file outside its image, is raised;
+            otherwise the sound part is taken.
         missing_images: whether an image that is not there or cannot be read is an error, or is left
             out and counted.
 
@@ -153,7 +154,7 @@ def load(
             found=[str(path) for path in paths],
         )
     if coco[0]:
-        found = from_coco(paths[0], roots[0], classes, bones, missing_images)
+        found = from_coco(paths[0], roots[0], classes, bones, strict, missing_images)
     else:
         _refuse_repeated(paths, roots)
         found = from_via(paths, roots, rules, classes, bones, strict, missing_images)

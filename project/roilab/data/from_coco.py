@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from detectron2.data import MetadataCatalog
 from detectron2.data.datasets import load_coco_json
+from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.data.from_via import Found
+from roilab.data.from_via import Found, log_problems
 from roilab.data.masks import covers
 from roilab.data.missing import Unusable, shortened
 from roilab.errors import UserError
@@ -59,19 +60,23 @@ def from_coco(
     roots: Sequence[Path],
     classes: Sequence[str] | None,
     skeleton: Skeleton | None,
+    strict: bool = False,
     missing_images: Literal["error", "skip"] = "error",
 ) -> Found:
     """Class names in the order of the category ids, and the dicts of all images.
+
+    Objects of which nothing lies in their image are left out; that goes to the log.
 
     Args:
         roots: the folder of the images, one.
         classes: those of the model, which the file has to have; None: its own.
         skeleton: which the file's keypoints have to fit.
+        strict: an object outside its image is raised.
         missing_images: what becomes of images that are not there or cannot be read.
 
     Raises:
         UserError: the file is not sound, or does not fit; an image is missing, broken, or another
-            one.
+            one; it is read strictly and an object lies outside its image.
     """
     if len(roots) != 1:
         raise UserError(
@@ -93,10 +98,21 @@ def from_coco(
     usable = [record for record in records if _has_its_image(record, path, unusable)]
     missing = unusable.settle(missing_images, len(records), [path])
     _warn_of_double(path, usable)
+    lost: list[via.Problem] = []
     for record in usable:
+        left = []
         for anno in record["annotations"]:
+            number = anno["id"]
             _check_annotation(path, record, anno, skeleton)
-    return Found(names, usable, missing)
+            if _reaches_into(anno, record["width"], record["height"], skeleton):
+                left.append(anno)
+            else:
+                lost.append(_outside(path, record, number, names[anno["category_id"]]))
+        record["annotations"] = left
+    log_problems(lost)
+    if strict:
+        via.refuse_errors(lost)
+    return Found(names, usable, missing, len(lost))
 
 
 def _load(path: Path, root: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
@@ -196,6 +212,34 @@ def _check_annotation(
     anno["keypoints"] = [
         value if points[at - at % 3 + 2] else 0.0 for at, value in enumerate(points)
     ]
+
+
+def _reaches_into(
+    anno: Mapping[str, Any], width: int, height: int, skeleton: Skeleton | None
+) -> bool:
+    """Whether something is left of an object that is cut to its image, as `data.check` sees it."""
+    x0, y0, w, h = anno["bbox"]
+    x1, y1 = x0 + w, y0 + h
+    mask = anno.get("segmentation")
+    if isinstance(mask, list):
+        xs, ys = ([value for ring in mask for value in ring[at::2]] for at in (0, 1))
+        x0, y0, x1, y1 = min(xs), min(ys), max(xs), max(ys)
+    elif anno.get("iscrowd", 0) or (mask is not None and mask_utils.area(mask)):
+        return True  # a mask has the size of its image; crowds are no objects
+    elif skeleton is not None and min(w, h) <= 0 and any(anno["keypoints"][2::3]):
+        return True  # the keypoints are all that it has
+    return max(x0, 0) < min(x1, width) and max(y0, 0) < min(y1, height)
+
+
+def _outside(path: Path, record: Mapping[str, Any], number: object, label: str) -> via.Problem:
+    size = f"{record['width']} x {record['height']}"
+    return via.Problem(
+        "error",
+        f"left out: annotation {number}, a {label}, has no extent in the image of {size} pixels",
+        "delete the annotation, or see that the image is the annotated one",
+        str(path),
+        record["file_name"],
+    )
 
 
 def _refuse_annotations(path: Path) -> None:

@@ -93,7 +93,7 @@ def from_via(
                 }
             )
     problems += lost
-    _log(problems)
+    log_problems(problems)
     if strict:
         via.refuse_errors(problems)
     missing = unusable.settle(missing_images, sum(len(each.images) for each in sets), paths)
@@ -131,7 +131,8 @@ def _alike(sets: Sequence[via.LabelledSet]) -> Iterator[via.Problem]:
             )
 
 
-def _log(problems: Sequence[via.Problem]) -> None:
+def log_problems(problems: Sequence[via.Problem]) -> None:
+    """Write problems to the log, the most severe first, a long list cut."""
     # What leaves something out is not to be hidden behind what does not.
     problems = sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
     for problem in problems[:SHOWN]:

@@ -1,6 +1,7 @@
 """Attributes -> classes, groups and keypoints; what is ambiguous is refused, never guessed."""
 
 import copy
+import gc
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -599,3 +600,17 @@ class TestRealFiles:
         assert Counter(labels(label(annotations, rules))) == {"kudzu": 520}
         without = read(DATA / "kudzu-insects/val/via_region_data.json")
         assert Counter(labels(label(without, rules))) == {"kudzu": 349}
+
+
+def test_the_collector_of_cycles_is_as_it_was() -> None:
+    was_enabled = gc.isenabled()
+    try:
+        for enabled in (gc.disable, gc.enable):
+            enabled()
+            before = gc.isenabled()
+            label(file_of([]), LabelRules(default_class="car"))
+            with pytest.raises(UserError):
+                label(file_of([box()]), LabelRules(class_attribute="nope"))
+            assert gc.isenabled() is before
+    finally:
+        (gc.enable if was_enabled else gc.disable)()

@@ -7,6 +7,7 @@ from typing import Literal
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.classes import Unlabelled, name_classes
+from roilab.via.collector import collector_paused
 from roilab.via.grouping import Draft, Scene, group
 from roilab.via.records import Annotations, ImageRecord, Problem
 from roilab.via.roles import Roles, find_roles, tagged
@@ -103,6 +104,7 @@ class LabelledSet:
 _FIND_ALL = LabelRules()
 
 
+@collector_paused()
 def label(
     annotations: Annotations, rules: LabelRules = _FIND_ALL, skeleton: Skeleton | None = None
 ) -> LabelledSet:

@@ -1,13 +1,12 @@
 """A VIA file of any kind -> `Annotations`."""
 
-import gc
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from roilab.errors import UserError
+from roilab.via.collector import collector_paused
 from roilab.via.containers import FORMATS, find_format
 from roilab.via.document import Document, RingsOfRle
 from roilab.via.json_text import REMEDY_OF_REPEATED, Repeated, load_json
@@ -33,7 +32,7 @@ def read(
         UserError: the file cannot be read or is none of the known containers; or it has errors and
             is read strictly.
     """
-    with _collector_paused():
+    with collector_paused():
         document = _load(Path(path), rings_of_rle)
         repeated = [_at(document.file, document.data, each) for each in document.repeated]
         format = find_format(document)
@@ -44,19 +43,6 @@ def read(
     if strict:
         refuse_errors(annotations.problems)
     return annotations
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    # JSON data and records hold no cycles. Looking for some after every 700 new objects takes
-    # more than half of the time of json.loads.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:

@@ -79,3 +79,11 @@ def test_a_truncated_pth_is_named(tmp_path) -> None:
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match=r"cut\.pth"):
         checkpoint.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", pickle.dumps([1, 2]), pickle.dumps({"model": None})])
+def test_a_pkl_without_named_arrays_is_named(tmp_path, content: bytes) -> None:
+    path = tmp_path / "odd.pkl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"odd\.pkl"):
+        Checkpointer(nn.Linear(1, 1)).load(str(path))

@@ -163,6 +163,38 @@ class TestKnownPeaks:
         assert torch.isfinite(xy).all()
 
 
+def test_dark_of_an_oblique_peak() -> None:
+    """A Gaussian whose axes are not those of the map: the mixed derivative counts."""
+    x, y = torch.arange(56) + 0.5, (torch.arange(56) + 0.5)[:, None]
+    u, v = x - 20.9, y - 30.2
+    log_heat = -(0.5 * u**2 + 0.5 * v**2 - 0.8 * u * v)[None, None] / 4
+    xy, _ = DECODERS["dark"](log_heat, torch.tensor([[0.0, 0, 56, 56]]))
+    assert torch.allclose(xy[0, 0], torch.tensor([20.9, 30.2]), atol=0.1)
+
+
+def test_dark_steps_no_further_than_a_cell() -> None:
+    """The map slopes up to its border, where the parabola's peak is far away."""
+    log_heat = (1e-3 * torch.arange(56.0) - 1e-7 * torch.arange(56.0) ** 2).expand(1, 1, 56, 56)
+    log_heat = log_heat - 1e-3 * (torch.arange(56.0)[:, None] - 30) ** 2
+    xy, _ = DECODERS["dark"](log_heat, torch.tensor([[0.0, 0, 56, 56]]))
+    assert (xy[0, 0, 0] - 55.5).abs() <= 0.5
+    assert (xy[0, 0, 1] - 30.5).abs() <= 1
+
+
+def test_mean_around_a_peak_at_the_border_is_of_cells_of_the_map() -> None:
+    maps = torch.full((1, 1, 8, 8), -50.0)
+    maps[0, 0, 3, 0], maps[0, 0, 3, 1] = 0.0, 0.0
+    xy, _ = DECODERS["local_soft_argmax"](maps, torch.tensor([[0.0, 0, 8, 8]]))
+    assert torch.allclose(xy[0, 0], torch.tensor([1.0, 3.5]), atol=1e-3)
+
+
+def test_maps_that_are_not_finite_are_read_as_a_place_in_the_box() -> None:
+    maps = torch.zeros(2, 1, 56, 56)
+    maps[0, 0, 3, 3], maps[1] = torch.nan, -torch.inf
+    xy, _ = bicubic(maps, torch.tensor([[0.0, 0, 200, 200]] * 2))
+    assert ((xy >= 0) & (xy <= 200)).all()
+
+
 def test_mass_is_the_heat_of_nine_cells() -> None:
     heat = torch.arange(25.0).view(1, 1, 5, 5)
     inside, corner = torch.tensor([[[2.2, 1.9]]]), torch.tensor([[[0.1, 4.9]]])

@@ -1,5 +1,6 @@
 """Keypoint heads: the stock one is Detectron2's, and all do what a head has to do."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,9 @@ class TestStock:
         return ours, theirs
 
     @pytest.mark.parametrize(
-        "arguments", [{}, {"loss_normalizer": 20.0}, {"loss_weight": 0.5}], ids=str
+        "arguments",
+        [{}, {"loss_normalizer": 20.0}, {"loss_normalizer": 20}, {"loss_weight": 0.5}],
+        ids=str,
     )
     @pytest.mark.parametrize("counts", [(3, 2), (5, 0)])
     def test_same_loss(self, arguments: dict[str, Any], counts: tuple[int, int]) -> None:
@@ -200,6 +203,29 @@ class TestScores:
         found, _ = head.decode(maps, torch.tensor([[0.0, 0, 50, 50]] * 2))
         assert torch.allclose(found[..., 2], maps.sigmoid().amax(dim=(2, 3)))
 
+    def test_score_of_a_gaussian_is_its_value_where_it_was_found(self) -> None:
+        head = make(GaussianKeypointHead, decoder="quarter_shift", num_keypoints=1)
+        maps = torch.zeros(1, 1, 56, 56)
+        maps[0, 0, 20, 30], maps[0, 0, 20, 31] = 0.7, 0.5
+        found, scores = head.decode(maps, torch.tensor([[0.0, 0, 56, 56]]))
+        assert torch.allclose(found[0, 0, 0], torch.tensor(30.75))
+        assert torch.allclose(scores, torch.tensor(0.7))
+        assert torch.allclose(found[..., 2], torch.tensor(0.7))
+
+    def test_scores_of_simcc_are_products_over_both_axes(self) -> None:
+        head = make(SimCCKeypointHead, num_keypoints=1)
+        x, y = torch.full((1, 1, 112), -20.0), torch.full((1, 1, 112), -20.0)
+        x[..., 0], x[..., 60] = math.log(0.75), math.log(0.25)  # at the border, all in one bin
+        y[..., 50], y[..., 51], y[..., 90] = (math.log(p) for p in (0.4, 0.2, 0.4 - 1e-3))
+        found, scores = head.decode((x, y), torch.tensor([[0.0, 0, 112, 112]]))
+        assert torch.allclose(found[0, 0, :2], torch.tensor([0.5, 50.5 + 1 / 3]), atol=1e-3)
+        assert torch.allclose(found[0, 0, 2], torch.tensor(0.75 * 0.4), atol=1e-3)
+        assert torch.allclose(scores, torch.tensor(0.75 * 0.6), atol=1e-3)
+
+    def test_a_sigmoid_head_begins_sure_that_a_cell_is_not_the_one(self) -> None:
+        _, heat = make(SigmoidKeypointHead).heat(make(SigmoidKeypointHead).layers(0 * regions()))
+        assert torch.allclose(heat, torch.tensor(1 / 56**2), rtol=1e-3)
+
 
 class TestChoices:
     @pytest.mark.parametrize("decoder", DECODERS)
@@ -225,7 +251,9 @@ class TestChoices:
         ("arguments", "expected"),
         [
             ({"decoder": "darc"}, "quarter_shift"),
-            ({"keypoint_weights": [1.0, 2.0]}, "5, one for each keypoint"),
+            ({"loss_normalizer": "seen"}, "visible"),
+            ({"keypoint_weights": ["a"] * 5}, "5 numbers"),
+            ({"keypoint_weights": [1.0, 2.0]}, "5 numbers, one for each keypoint"),
         ],
     )
     def test_mistakes_are_named(self, arguments: dict[str, Any], expected: str) -> None:

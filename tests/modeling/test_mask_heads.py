@@ -11,6 +11,7 @@ from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
+from roilab.errors import UserError
 from roilab.modeling import (
     MaskHead,
     MaskScoringHead,
@@ -36,6 +37,11 @@ def agnostic(**arguments: Any) -> MaskHead:
 
 def multinomial(**arguments: Any) -> MultinomialMaskHead:
     return MultinomialMaskHead(SHAPE, num_classes=CLASSES, conv_dims=[16] * 2, **arguments)
+
+
+def multinomial_of(classes: int) -> MultinomialMaskHead:
+    torch.manual_seed(0)
+    return MultinomialMaskHead(SHAPE, num_classes=classes, conv_dims=[16] * 2)
 
 
 def mlp(**arguments: Any) -> MLPMaskHead:
@@ -178,6 +184,20 @@ class TestMultinomial:
             total = total + torch.cat([each.pred_masks for each in head(regions(), images)])
         assert (total <= 1 + 1e-6).all()
 
+    def test_class_agnostic(self) -> None:
+        """Of all classes the same mask, which is not the background."""
+        head = multinomial_of(1)
+        with torch.no_grad():
+            head.predictor.bias += torch.tensor([5.0, 0.0])
+        images = proposals()
+        loss = losses_of(head, regions(), images)["loss_mask"]
+        for image in images:
+            image.gt_classes = 2 - image.gt_classes
+        assert losses_of(head, regions(), images)["loss_mask"] == loss
+        assert all(
+            (each.pred_masks > 0.5).all() for each in head.eval()(regions(), detections(images))
+        )
+
 
 class TestScoring:
     def box(self, *corners: float) -> Instances:
@@ -213,6 +233,30 @@ class TestScoring:
         )
         assert torch.allclose(iou, torch.tensor([expected]), atol=0.04)
 
+    def test_area_of_bitmaps_is_that_of_polygons(self) -> None:
+        device = torch.device("cpu")
+        both = [full_areas(each, device) for each in (proposals(), as_bitmaps(proposals()))]
+        assert torch.allclose(*both, rtol=0.05)
+        assert (both[0] > 100).all()
+
+    def test_iou_of_the_own_class(self) -> None:
+        """The branch is asked for the class that the box head found."""
+        head = make(scoring).eval()
+        with torch.no_grad():
+            head.mask_iou.predictor.weight.zero_()
+            head.mask_iou.predictor.bias.copy_(torch.tensor([0.1, 0.5, 3.0]))
+        for image in head(regions(), detections(proposals())):
+            expected = torch.tensor([0.1, 0.5, 1.0])[image.pred_classes]
+            assert torch.allclose(image.mask_scores / image.scores, expected)
+
+    def test_loss_of_the_branch_is_weighed_and_leaves_the_masks_alone(self) -> None:
+        one, two = make(scoring), make(scoring, iou_loss_weight=2.0)
+        losses = [losses_of(head, regions(), proposals())["loss_mask_iou"] for head in (one, two)]
+        assert torch.allclose(losses[1], 2 * losses[0])
+        losses[0].backward()
+        assert one.predictor.weight.grad is None
+        assert one.mask_iou.predictor.weight.grad is not None
+
     def test_masks_are_ranked_by_score_times_iou(self) -> None:
         head = make(scoring).eval()
         nn.init.constant_(head.mask_iou.predictor.bias, 0.5)
@@ -245,3 +289,46 @@ def test_point_rend_trains_and_predicts() -> None:
     assert all(parameter.grad is not None for parameter in head.parameters())
     found = head.eval()(x, detections(proposals()))
     assert [each.pred_masks.shape[1:] for each in found] == [(1, 224, 224)] * 2
+
+
+def test_point_rend_without_objects_in_channels_last_and_bfloat16() -> None:
+    shape = {"p2": ShapeSpec(channels=16, stride=4)}
+    torch.manual_seed(0)
+    head = point_rend(shape, CLASSES, fc_dim=32, point_fc_dim=16)
+    p2 = torch.randn(2, 16, 30, 30, generator=torch.Generator().manual_seed(0))
+    nothing = sum(losses_of(head, {"p2": p2}, proposals((0, 0))).values())
+    nothing.backward()
+    assert nothing == 0
+    assert all((parameter.grad == 0).all() for parameter in head.parameters())
+    plain = losses_of(head, {"p2": p2}, as_bitmaps(proposals()))["loss_mask"]
+    head = head.to(memory_format=torch.channels_last)
+    x = {"p2": p2.to(memory_format=torch.channels_last).requires_grad_()}
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = losses_of(head, x, as_bitmaps(proposals()))
+        head.eval()(x, detections(proposals()))
+    sum(losses.values()).backward()
+    assert torch.allclose(losses["loss_mask"], plain, rtol=0.05)
+    assert x["p2"].grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", [fcn, multinomial, scoring])
+def test_oblong_features_are_refused(kind: Callable[..., Any], monkeypatch) -> None:
+    monkeypatch.setattr(SHAPE, "height", 7)
+    with pytest.raises(UserError, match="square"):
+        kind()
+
+
+def test_an_mlp_is_not_linear() -> None:
+    head = make(mlp)
+    x, y = regions().split([2, 3])[0], regions().split([3, 2])[1]
+    zero = head.layers(torch.zeros_like(x))
+    sum_of_both = head.layers(x) + head.layers(y) - zero
+    assert not torch.allclose(head.layers(x + y), sum_of_both, rtol=1e-3, atol=1e-7)
+
+
+def test_another_side_is_a_resize_that_keeps_the_border() -> None:
+    """Of cells as areas (align_corners=False): the mean of a mask does not change."""
+    small, large = (make(fcn, output_size=size).layers(regions()) for size in (28, 56))
+    means = [each.mean(dim=(2, 3)) for each in (small, large)]
+    assert torch.allclose(*means, atol=1e-7)
+    assert torch.allclose(large[..., 0, 0], small[..., 0, 0])

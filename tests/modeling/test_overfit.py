@@ -1,11 +1,14 @@
 """Every head and every pooler, in a whole model, learns four generated images."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from detectron2.config import LazyCall as L
+from detectron2.layers import ShapeSpec
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
@@ -13,6 +16,8 @@ from torch import nn
 from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.train import build_model, build_optimizer, evaluate_model, prepare
+from roilab.errors import UserError
+from roilab.modeling import point_rend
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 32
@@ -89,9 +94,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-def load(images: list[str], arm: list[str]) -> tuple[nn.Module, list[dict[str, Any]], Any]:
+def load(
+    images: list[str], arm: list[str], change: Callable[[Any], None] = lambda cfg: None
+) -> tuple[nn.Module, list[dict[str, Any]], Any]:
     cfg = config.load(ROOT / "configs/figures_mask_keypoint.py", [*images, *TINY, *arm])
     narrow(cfg)
+    change(cfg)
     setup = prepare(cfg)
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -142,7 +150,43 @@ def landing(model: nn.Module, batch: list[dict[str, Any]]) -> tuple[float, float
 
 @pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
 def test_overfits(images: list[str], arm: list[str]) -> None:
-    model, batch, optimizer = load(images, arm)
+    learns(*load(images, arm))
+
+
+def test_point_rend_overfits(images: list[str]) -> None:
+    learns(*load(images, [], with_point_rend))
+
+
+def with_point_rend(cfg: Any) -> None:
+    """As configs/point_rend_R_50_FPN_1x.py does it, but narrow."""
+    cfg.model.roi_heads.update(
+        mask_in_features=["p2"],
+        mask_pooler=None,
+        mask_head=L(point_rend)(
+            input_shape={"p2": ShapeSpec(channels=WIDTH, stride=4)},
+            num_classes="${..num_classes}",
+            fc_dim=64,
+            point_fc_dim=32,
+        ),
+    )
+    cfg.dataloader.train.bitmaps = True
+
+
+def test_point_rend_wants_bitmaps(images: list[str]) -> None:
+    def without(cfg: Any) -> None:
+        with_point_rend(cfg)
+        cfg.dataloader.train.bitmaps = False
+
+    with pytest.raises(UserError, match="bitmaps"):
+        load(images, [], without)
+
+
+def test_mask_head_of_other_classes_is_refused(images: list[str]) -> None:
+    with pytest.raises(UserError, match=r"mask_head\.num_classes"):
+        load(images, [f"{MASK}.num_classes=5"])
+
+
+def learns(model: nn.Module, batch: list[dict[str, Any]], optimizer: Any) -> None:
     before = landing(model, batch)
     losses = []
     with EventStorage():

@@ -246,11 +246,13 @@ class TestShapes:
         ({"op": "ROIAlign"}, "roi_align"),
         ({"op": "roi_align", "aggregation": "mean"}, "average"),
         ({"op": "roi_align", "sampling_ratio": -1}, "whole number"),
+        ({"op": "roi_align", "output_size": 0}, "from 1"),
+        ({"op": "roi_align", "output_size": [2, 3, 4]}, "height and width"),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, Any], expected: str) -> None:
     with pytest.raises(UserError, match=expected):
-        RoIPooler(output_size=7, scales=[0.25], **arguments)
+        RoIPooler(**{"output_size": 7, "scales": [0.25], **arguments})
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

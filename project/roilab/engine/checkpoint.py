@@ -83,7 +83,9 @@ class Checkpointer(DetectionCheckpointer):
         with PathManager.open(filename, "rb") as file:
             try:
                 data = ArrayUnpickler(file, encoding="latin1").load()
-            except pickle.UnpicklingError as error:
+                if not isinstance(data, dict) or not isinstance(data.get("model", data), dict):
+                    raise pickle.UnpicklingError("it holds no named arrays")
+            except (pickle.UnpicklingError, EOFError) as error:
                 raise UserError(
                     "the weights file is not one of arrays only and will not be opened",
                     file=filename,

@@ -114,7 +114,10 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                     expected=_nearest(cfg, name),
                     remedy="see the config file, or config.yaml in a run folder, for all keys",
                 )
-        node = OmegaConf.select(cfg, key, throw_on_missing=False)
+        try:
+            node = OmegaConf.select(cfg, key, throw_on_missing=False)
+        except OmegaConfBaseException:
+            node = None  # it follows a key that was overridden, and no longer fits: it is set anew
         if isinstance(node, DictConfig) and node and not isinstance(value, dict | None):
             raise UserError(
                 "a value does not fit its key",

@@ -120,6 +120,8 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
                 names["num_keypoints"],
             )
         )
+    if "mask_head" in heads:
+        _check_mask_head(cfg, names["num_classes"])
     for key, found, expected in checks:
         if found != expected:
             what = f"classes {list(dataset.classes)}" if "classes" in key else "skeleton"
@@ -130,6 +132,27 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
                 expected=expected,
                 remedy="leave it to the data: drop the override",
             )
+
+
+def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:
+    """Raise UserError where a mask head cannot be trained as the config has it."""
+    head, key = cfg.model.roi_heads.mask_head, "model.roi_heads.mask_head"
+    if head.num_classes not in (1, num_classes):
+        raise UserError(
+            "the mask head does not fit the data's classes",
+            key=f"{key}.num_classes",
+            found=head.num_classes,
+            expected=f"{num_classes}, or 1 for a class-agnostic head",
+        )
+    target = head["_target_"]
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    if name.endswith("point_rend") and not cfg.dataloader.train.get("bitmaps", False):
+        raise UserError(
+            "PointRend learns from bitmaps",
+            key="dataloader.train.bitmaps",
+            found=False,
+            expected=True,
+        )
 
 
 def build_model(cfg: DictConfig) -> nn.Module:

@@ -32,6 +32,7 @@ class Prediction:
         keypoints: (N, K, 3), x y in continuous coordinates and a score in [0, 1], see
             `roilab.modeling.KeypointHead`; NaN for instances of classes that the skeleton is not
             of; None where the model has no keypoint head.
+        mask_scores: (N,), in [0, 1], by which masks are ranked; None where the head gives none.
     """
 
     width: int
@@ -41,6 +42,7 @@ class Prediction:
     labels: tuple[str, ...]
     masks: Array | None
     keypoints: Array | None
+    mask_scores: Array | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -56,6 +58,7 @@ class Prediction:
             tuple(label for label, kept in zip(self.labels, keep, strict=True) if kept),
             None if self.masks is None else self.masks[keep],
             None if self.keypoints is None else self.keypoints[keep],
+            None if self.mask_scores is None else self.mask_scores[keep],
         )
 
 
@@ -139,4 +142,5 @@ class Predictor:
             labels,
             found.pred_masks.numpy() if found.has("pred_masks") else None,
             keypoints,
+            found.mask_scores.numpy() if found.has("mask_scores") else None,
         )

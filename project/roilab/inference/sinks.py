@@ -83,6 +83,8 @@ def to_json(file_name: str, prediction: Prediction) -> dict[str, Any]:
         }
         if prediction.masks is not None:
             instance["segmentation"] = encode_mask(prediction.masks[index])
+        if prediction.mask_scores is not None:
+            instance["mask_score"] = float(prediction.mask_scores[index])
         if prediction.keypoints is not None and not np.isnan(prediction.keypoints[index]).any():
             flat = to_pixel_index(prediction.keypoints[index])
             instance["keypoints"] = [flat[at : at + 3] for at in range(0, len(flat), 3)]

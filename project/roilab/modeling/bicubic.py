@@ -37,7 +37,8 @@ def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
         heights, widths: R whole numbers of at least 1, in pixels.
 
     Returns:
-        Column, row and value of the maximum, each R x K; of equal values the first in row order.
+        Column, row and value of the maximum, each R x K; of equal values the first in row order, as
+        far as rounding leaves them equal.
     """
     shape = maps.shape[:2]
     flat = maps.flatten(0, 1)
@@ -60,6 +61,7 @@ def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     place = place.masked_fill(value < largest[number], torch.iinfo(torch.long).max)
     first = place.new_full((len(flat),), torch.iinfo(torch.long).max)
     first = first.scatter_reduce(0, number, place, "amin").view(shape)
+    first = first.masked_fill(first == torch.iinfo(torch.long).max, 0)  # a map that is not finite
     across = widths.long()[:, None]
     return first % across, first // across, largest.view(shape)
 

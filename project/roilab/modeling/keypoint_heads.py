@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from roilab.errors import UserError
 from roilab.modeling import keypoint_losses as losses
 from roilab.modeling.decoders import DECODERS, LOCAL_RADIUS, mass_around, to_cells, window
+from roilab.modeling.shapes import require_square
 
 _LEAST_HEAT = 1e-4  # what a map without heat is taken to have
 
@@ -48,24 +49,32 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         loss_weight: float = 1.0,
         loss_normalizer: float | str = "visible",
     ) -> None:
+        require_square(input_shape)
+        if loss_normalizer != "visible" and not isinstance(loss_normalizer, int | float):
+            raise UserError(
+                "not a normalizer of a loss",
+                key="loss_normalizer",
+                found=loss_normalizer,
+                expected='"visible" or a number',
+            )
         super().__init__(
             input_shape,
             num_keypoints=num_keypoints,
             conv_dims=list(conv_dims),
             loss_weight=loss_weight,
-            loss_normalizer=loss_normalizer,
+            loss_normalizer="visible" if loss_normalizer == "visible" else float(loss_normalizer),
         )
         if decoder not in DECODERS:
             raise UserError(
                 "unknown decoder", key="decoder", found=decoder, expected=", ".join(DECODERS)
             )
         weights = [1.0] * num_keypoints if keypoint_weights is None else list(keypoint_weights)
-        if len(weights) != num_keypoints:
+        if len(weights) != num_keypoints or not all(isinstance(w, int | float) for w in weights):
             raise UserError(
                 "the weights do not fit the keypoints",
                 key="keypoint_weights",
-                found=f"{len(weights)} numbers",
-                expected=f"{num_keypoints}, one for each keypoint",
+                found=weights,
+                expected=f"{num_keypoints} numbers, one for each keypoint",
             )
         self.decoder = decoder
         self.register_buffer("keypoint_weights", torch.tensor(weights), persistent=False)
@@ -108,7 +117,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         total = torch.where(valid, each * self.keypoint_weights, 0).sum()
         if self.loss_normalizer == "visible":
             return total / valid.sum().clamp(min=1)
-        return total / (self.loss_normalizer * len(instances))
+        return total / (float(self.loss_normalizer) * len(instances))
 
     def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of each keypoint, and whether it counts; both N x K."""

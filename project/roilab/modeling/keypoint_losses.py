@@ -29,7 +29,7 @@ def target_cells(keypoints: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, T
 
 def target_places(keypoints: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Each keypoint in cells from the corner of its box, not rounded: N x K x 2, x and y."""
-    extent = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)[:, None]  # as the decoders have it
     return (keypoints[..., :2] - boxes[:, None, :2]) / extent * size
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from roilab.modeling import mask_losses as losses
+from roilab.modeling.shapes import require_square
 
 CONV_DIMS = (256,) * 5
 
@@ -43,6 +44,7 @@ class MaskHead(MaskRCNNConvUpsampleHead):
         loss_weight: float = 1.0,
         vis_period: int = 0,
     ) -> None:
+        require_square(input_shape)
         super().__init__(
             input_shape,
             num_classes=num_classes,
@@ -68,25 +70,30 @@ class MultinomialMaskHead(MaskHead):
     """A softmax over classes and background in each cell: classes compete (Table 2b, "softmax").
 
     Args:
-        num_classes: C; the head has C + 1 outputs, the background last.
+        num_classes: C; the head has C + 1 outputs, the background last. 1: class-agnostic.
         input_shape, kwargs: as for `MaskHead`.
     """
 
     def __init__(self, input_shape: ShapeSpec, *, num_classes: int, **kwargs: Any) -> None:
         super().__init__(input_shape, num_classes=num_classes + 1, **kwargs)
+        self.is_agnostic = num_classes == 1
 
     def forward(self, x: Tensor, instances: list[Instances]) -> Any:
         """Loss in training; else the instances with `pred_masks`, N x 1 x m x m, in [0, 1]."""
         logits = self.layers(x)
         if self.training:
             targets = losses.mask_targets(instances, self.output_size, logits.device)
-            classes = losses.true_classes(instances, logits.device)
+            classes = self._outputs(losses.true_classes(instances, logits.device))
             return {
                 "loss_mask": losses.multinomial_loss(logits, targets, classes) * self.loss_weight
             }
-        classes = torch.cat([each.pred_classes for each in instances])
+        classes = self._outputs(torch.cat([each.pred_classes for each in instances]))
         masks = logits.softmax(dim=1)[torch.arange(len(logits)), classes][:, None]
         return _with_fields(instances, pred_masks=masks)
+
+    def _outputs(self, classes: Tensor) -> Tensor:
+        """Which of the outputs is that of each class."""
+        return torch.zeros_like(classes) if self.is_agnostic else classes
 
 
 class MLPMaskHead(BaseMaskRCNNHead):
@@ -266,7 +273,15 @@ def point_rend(
     mask.CONV_DIM = min(256, sum(input_shape[name].channels for name in in_features))
     point.NUM_CLASSES, point.IN_FEATURES = num_classes, list(in_features)
     point.FC_DIM, point.NUM_FC = point_fc_dim, 3
-    return PointRendMaskHead(cfg, dict(input_shape))
+
+    class Head(PointRendMaskHead):
+        def forward(self, features: Mapping[str, Tensor], instances: list[Instances]) -> Any:
+            if self.training and not any(map(len, instances)):
+                nothing = torch.stack([each.sum() for each in self.parameters()]).sum() * 0
+                return {"loss_mask": nothing, "loss_mask_point": nothing}
+            return super().forward(features, instances)
+
+    return Head(cfg, dict(input_shape))
 
 
 def _with_fields(instances: Sequence[Instances], **fields: Tensor) -> list[Instances]:

@@ -62,9 +62,16 @@ class RoIPooler(nn.Module):
                 found=sampling_ratio,
                 expected="a whole number; 0: as many as a bin has cells",
             )
-        height, width = (output_size,) * 2 if isinstance(output_size, int) else output_size
+        sides = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)
+        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise UserError(
+                "not the size of a pooler's output",
+                key="output_size",
+                found=output_size,
+                expected="a whole number from 1, or two: height and width",
+            )
         self.op = op
-        self.output_size = (height, width)
+        self.output_size = (sides[0], sides[1])
         self.scales = tuple(scales)
         self.aggregation = aggregation
         self.sampling_ratio = sampling_ratio

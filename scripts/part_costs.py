@@ -22,6 +22,7 @@ from detectron2.structures import (
     Boxes,
     Instances,
     Keypoints,
+    PolygonMasks,
     heatmaps_to_keypoints,
 )
 from detectron2.utils.events import EventStorage
@@ -119,7 +120,7 @@ def print_heads(heads: Mapping[str, nn.Module], features: list[torch.Tensor] | N
     works, rows = {}, {}
     for name, head in heads.items():
         x: Any = {"p2": features[0]} if features and name == "point_rend" else pooled
-        works[name] = partial(train, head, x)
+        works[name] = partial(train, head, x, regions(trained=True, bitmaps=name == "point_rend"))
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             head.eval()(x, regions(trained=False))
         parameters = sum(each.numel() for each in head.parameters()) / 1e6
@@ -129,14 +130,15 @@ def print_heads(heads: Mapping[str, nn.Module], features: list[torch.Tensor] | N
     print(tabulate(lines, titles, "github", disable_numparse=True))
 
 
-def train(head: nn.Module, x: Any) -> None:
+def train(head: nn.Module, x: Any, images: list[Instances]) -> None:
     """Forward and backward of a head."""
     with EventStorage():
-        losses = head.train()(x, regions(trained=True))
+        losses = head.train()(x, images)
+    head.zero_grad()
     sum(losses.values()).backward()
 
 
-def regions(trained: bool) -> list[Instances]:
+def regions(trained: bool, bitmaps: bool = False) -> list[Instances]:
     """Two images with half of the RoIs each, with what a head learns from, or detected."""
     generator = torch.Generator().manual_seed(0)
     images = []
@@ -154,9 +156,9 @@ def regions(trained: bool) -> list[Instances]:
             place = low[:, None] + 300 * torch.rand(count, KEYPOINTS, 2, generator=generator)
             visible = torch.full((count, KEYPOINTS, 1), 2.0)
             each.gt_keypoints = Keypoints(torch.cat([place, visible], dim=2))
-            masks = torch.zeros(count, *IMAGE, dtype=torch.bool)
-            masks[:, 100:600, 100:600] = True
-            each.gt_masks = BitMasks(masks)
+            corners = boxes.tensor[:, [0, 1, 2, 1, 2, 3]]  # a half of each box
+            polygons = PolygonMasks([[ring.double().numpy()] for ring in corners])
+            each.gt_masks = BitMasks.from_polygon_masks(polygons, *IMAGE) if bitmaps else polygons
         images.append(each)
     return images
 

@@ -28,7 +28,7 @@ from roilab.via import (
 from roilab.via.layout import image_key
 from roilab.via.roles import TAGS
 
-# As in Detectron2's own pictures: below, the heat map has no peak, and a joint may be anywhere.
+# Of a keypoint's score in [0, 1]: below, the heat map has no peak, and a joint may be anywhere.
 KEYPOINT_THRESHOLD = 0.05
 # How far, in pixels, an outline may leave a mask's edge, so that a person can drag its vertices.
 _TOLERANCE = 0.75

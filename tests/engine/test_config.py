@@ -115,3 +115,31 @@ def test_what_cannot_be_saved_is_named(tmp_path) -> None:
     with pytest.raises(UserError, match=r"model\.f"):
         config.save(cfg, tmp_path / "config.yaml")
     assert not list(tmp_path.iterdir())
+
+
+class TestTargets:
+    """Another class in a node, by one override."""
+
+    HEAD = "model.roi_heads.mask_head"
+
+    def test_what_both_take_stays_and_the_rest_is_named(self, caplog) -> None:
+        target = f"{self.HEAD}._target_=roilab.modeling.MLPMaskHead"
+        head = config.load(LEAF, [f"{self.HEAD}.loss_weight=2", target]).model.roi_heads.mask_head
+        assert head.loss_weight == 2
+        assert "num_classes" in head
+        assert "conv_dims" not in head
+        assert "does not take conv_dims" in caplog.text
+
+    def test_arguments_of_base_classes_are_known(self) -> None:
+        target = f"{self.HEAD}._target_=roilab.modeling.MaskScoringHead"
+        head = config.load(LEAF, [target, f"{self.HEAD}.output_size=56"]).model.roi_heads.mask_head
+        assert head.output_size == 56
+        with pytest.raises(UserError, match="unknown key"):
+            config.load(LEAF, [target, f"{self.HEAD}.fc_dims=[8]"])
+
+    @pytest.mark.parametrize(
+        "target", ["roilab.modeling.MLPHead", "no.such.module", "roilab.modeling"]
+    )
+    def test_a_target_that_is_none(self, target: str) -> None:
+        with pytest.raises(UserError, match=r"mask_head\._target_"):
+            config.load(LEAF, [f"{self.HEAD}._target_={target}"])

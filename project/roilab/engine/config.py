@@ -198,7 +198,7 @@ def _retarget(node: DictConfig, key: str, target: Any) -> None:
     if not callable(found):
         raise UserError("the target cannot be called", key=key, found=target)
     for name in set(node) - arguments_of(found) - {"_target_"}:
-        log.info("%s: %s does not take %s=%s", key, target, name, node[name])
+        log.warning("%s: %s does not take %s=%s", key, target, name, node[name])
         del node[name]
 
 

@@ -172,3 +172,18 @@ class TestZooWeights:
         path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
         with pytest.raises(UserError, match=r"res2\.0\.conv1"):
             load_weights(model, str(path), may_differ)
+
+    @pytest.mark.parametrize("name", ["mask_rcnn", "keypoint_rcnn", "mask_keypoint_rcnn"])
+    def test_coco_weights_start_a_model_of_other_classes(self, name: str, tmp_path: Path) -> None:
+        """All but the last layers are taken; a model with both heads takes those of one."""
+        sizes = ["data.num_classes=2", "data.num_keypoints=3"]
+        cfg = config.load(f"configs/{name}_R_50_FPN_1x.py", sizes)
+        stock = "mask_rcnn_fpn" if name == "mask_rcnn" else "keypoint_rcnn_fpn"
+        theirs = instantiate(config.upstream(f"common/models/{stock}.py").model)
+        ours = instantiate(cfg.model)
+        path = self.file(theirs, tmp_path / "coco.pkl")
+        load_weights(ours, path, cfg.weights.coco.may_differ)
+        assert torch.equal(ours.backbone.fpn_output2.weight, theirs.backbone.fpn_output2.weight)
+        assert torch.equal(ours.roi_heads.box_head.fc1.weight, theirs.roi_heads.box_head.fc1.weight)
+        with pytest.raises(UserError, match="box_predictor"):
+            load_weights(ours, path)

@@ -333,6 +333,9 @@ class TestBench:
     # For each benchmark, what makes it small.
     SMALL: ClassVar[dict[str, dict[str, int]]] = {
         "evaluate": {"IMAGES": 4},
+        "keypoint_decode": {"DETECTIONS": 3},
+        "roi_align_max": {"CHANNELS": 4, "BOXES": 8, "HEIGHT": 128, "WIDTH": 128},
+        "roi_warp": {},  # of the size of the one before
         "load_dataset": {"IMAGES": 2},
         "train_step": {"BATCH": 1, "SIZE": 96},
         "via_image_size": {"IMAGES": 2},

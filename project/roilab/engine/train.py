@@ -120,8 +120,6 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
                 names["num_keypoints"],
             )
         )
-    if "mask_head" in heads:
-        _check_mask_head(cfg, names["num_classes"])
     for key, found, expected in checks:
         if found != expected:
             what = f"classes {list(dataset.classes)}" if "classes" in key else "skeleton"
@@ -132,6 +130,8 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
                 expected=expected,
                 remedy="leave it to the data: drop the override",
             )
+    if "mask_head" in heads:
+        _check_mask_head(cfg, names["num_classes"])
 
 
 def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:

@@ -335,7 +335,7 @@ class TestBench:
         "evaluate": {"IMAGES": 4},
         "keypoint_decode": {"DETECTIONS": 3},
         "roi_align_max": {"CHANNELS": 4, "BOXES": 8, "HEIGHT": 128, "WIDTH": 128},
-        "roi_warp": {},  # of the size of the one before
+        "roi_warp": {},  # its sizes are those of roi_align_max, here whole
         "load_dataset": {"IMAGES": 2},
         "train_step": {"BATCH": 1, "SIZE": 96},
         "via_image_size": {"IMAGES": 2},

@@ -148,15 +148,6 @@ def landing(model: nn.Module, batch: list[dict[str, Any]]) -> tuple[float, float
     return tuple(sum(values) / len(values) for values in (overlaps, distances, scores))
 
 
-@pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
-def test_overfits(images: list[str], arm: list[str]) -> None:
-    learns(*load(images, arm))
-
-
-def test_point_rend_overfits(images: list[str]) -> None:
-    learns(*load(images, [], with_point_rend))
-
-
 def with_point_rend(cfg: Any) -> None:
     """As configs/point_rend_R_50_FPN_1x.py does it, but narrow."""
     cfg.model.roi_heads.update(
@@ -172,21 +163,9 @@ def with_point_rend(cfg: Any) -> None:
     cfg.dataloader.train.bitmaps = True
 
 
-def test_point_rend_wants_bitmaps(images: list[str]) -> None:
-    def without(cfg: Any) -> None:
-        with_point_rend(cfg)
-        cfg.dataloader.train.bitmaps = False
-
-    with pytest.raises(UserError, match="bitmaps"):
-        load(images, [], without)
-
-
-def test_mask_head_of_other_classes_is_refused(images: list[str]) -> None:
-    with pytest.raises(UserError, match=r"mask_head\.num_classes"):
-        load(images, [f"{MASK}.num_classes=5"])
-
-
-def learns(model: nn.Module, batch: list[dict[str, Any]], optimizer: Any) -> None:
+@pytest.mark.parametrize("arm", [*ARMS.values(), with_point_rend], ids=[*ARMS, "PointRend"])
+def test_overfits(images: list[str], arm: list[str] | Callable[[Any], None]) -> None:
+    model, batch, optimizer = load(images, [], arm) if callable(arm) else load(images, arm)
     before = landing(model, batch)
     losses = []
     with EventStorage():
@@ -203,6 +182,20 @@ def learns(model: nn.Module, batch: list[dict[str, Any]], optimizer: Any) -> Non
     assert before[0] < 0.4 < 0.6 < after[0]
     assert before[1] > 0.25 > 0.1 > after[1]
     assert before[2] < 0.1 < 0.3 < after[2]
+
+
+def test_point_rend_wants_bitmaps(images: list[str]) -> None:
+    def without(cfg: Any) -> None:
+        with_point_rend(cfg)
+        cfg.dataloader.train.bitmaps = False
+
+    with pytest.raises(UserError, match="bitmaps"):
+        load(images, [], without)
+
+
+def test_mask_head_of_other_classes_is_refused(images: list[str]) -> None:
+    with pytest.raises(UserError, match=r"mask_head\.num_classes"):
+        load(images, [f"{MASK}.num_classes=5"])
 
 
 def test_cars_alone_have_no_keypoint_loss(images: list[str]) -> None:

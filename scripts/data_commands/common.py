@@ -14,7 +14,6 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.check import SEVERITIES, fitting_skeleton
 from roilab.data.read import read
-from roilab.data.roles import roles_of
 from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.errors import UserError
 from roilab.images import ImageFolder
@@ -158,7 +157,7 @@ def with_class_choice(
     if not declared.region_attributes:
         return declared, []
     try:
-        attribute = roles_of(annotations, rules, skeleton).label
+        attribute = via.roles_of(annotations, rules, skeleton).label
     except UserError as error:
         message = f"the class is not made a choice of VIA's: {error.message}"
         remedy = "give --class-attribute, or make it a dropdown in VIA to export COCO there"

@@ -249,6 +249,20 @@ class TestScoring:
             expected = torch.tensor([0.1, 0.5, 1.0])[image.pred_classes]
             assert torch.allclose(image.mask_scores / image.scores, expected)
 
+    def test_the_mask_that_is_rated_is_that_of_the_class(self) -> None:
+        """Of class 2 alone the mask is the whole box; all others are empty, and IoU 0 is right."""
+        head = make(scoring)
+        with torch.no_grad():
+            head.predictor.weight.zero_()
+            head.predictor.bias.copy_(torch.tensor([-9.0, -9.0, 9.0]))
+            head.mask_iou.predictor.weight.zero_()
+        for index, whole in ((0, False), (2, True)):
+            images = proposals((3,))
+            images[0].gt_classes.fill_(index)
+            loss = losses_of(head, regions(3), images)["loss_mask_iou"]
+            assert (loss > 0.5) == whole  # an ellipse fills pi / 4 of its box
+            assert whole or loss == 0
+
     def test_loss_of_the_branch_is_weighed_and_leaves_the_masks_alone(self) -> None:
         one, two = make(scoring), make(scoring, iou_loss_weight=2.0)
         losses = [losses_of(head, regions(), proposals())["loss_mask_iou"] for head in (one, two)]

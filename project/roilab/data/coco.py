@@ -6,7 +6,7 @@ from typing import Any
 
 from roilab import via
 from roilab.data.dicts import annotation, coco_json
-from roilab.data.roles import declared_classes, roles_of
+from roilab.data.roles import declared_classes
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.entries import is_index
@@ -57,7 +57,7 @@ def to_coco(
         UserError: an attribute has to be named or does not occur.
     """
     labelled = via.label(annotations, rules, skeleton)
-    roles = roles_of(annotations, rules, skeleton)
+    roles = via.roles_of(annotations, rules, skeleton)
     declared = declared_classes(annotations, roles.label, rules.class_map)
     classes = tuple(dict.fromkeys((*declared, *labelled.classes)))
     records: list[dict[str, Any]] = []
@@ -78,17 +78,10 @@ def to_coco(
         values += sum(_count(each.attributes, held) for each in record.regions)
         number = len(records) + 1
         renumbered += record.key != str(number)
-        records.append(
-            {
-                "file_name": record.filename,
-                "image_id": number,
-                "width": size[0],
-                "height": size[1],
-                "annotations": [
-                    annotation(each, classes, skeleton, *size) for each in image.instances
-                ],
-            }
-        )
+        made = [annotation(each, classes, skeleton, *size) for each in image.instances]
+        width, height = size
+        entry = {"file_name": record.filename, "image_id": number, "annotations": made}
+        records.append({**entry, "width": width, "height": height})
 
     notes = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
     notes.append((values, "attribute values are not kept", "COCO has none, keep the VIA file"))

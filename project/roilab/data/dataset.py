@@ -14,7 +14,7 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.dicts import coco_json
 from roilab.data.from_coco import from_coco, is_coco
-from roilab.data.from_via import from_via
+from roilab.data.from_via import Found, from_via
 from roilab.data.missing import SHOWN
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
@@ -129,10 +129,6 @@ def load(
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
-    if missing_images not in ("error", "skip"):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
     paths = _paths(files)
     roots = _roots(images, paths)
     bones = None if skeleton is None else skeletons.load(skeleton)
@@ -146,18 +142,7 @@ def load(
         unlabelled=unlabelled,
         keypoint_vertices=keypoint_vertices,
     )
-    coco = [is_coco(path) for path in paths]
-    if any(coco) and not (all(coco) and len(paths) == 1):
-        raise UserError(
-            "a COCO file stands alone: COCO and VIA files, or two COCO files, are not joined",
-            key="files",
-            found=[str(path) for path in paths],
-        )
-    if coco[0]:
-        found = from_coco(paths[0], roots[0], classes, bones, strict, missing_images)
-    else:
-        _refuse_repeated(paths, roots)
-        found = from_via(paths, roots, rules, classes, bones, strict, missing_images)
+    found = _found(paths, roots, rules, classes, bones, strict, missing_images)
     found_classes, records = found.classes, found.records
     _check_skeleton(bones, found_classes, paths)
     kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
@@ -176,6 +161,33 @@ def load(
     )
     register(dataset)
     return dataset
+
+
+def _found(
+    paths: Sequence[Path],
+    roots: Sequence[tuple[Path, ...]],
+    rules: via.LabelRules,
+    classes: Sequence[str] | None,
+    skeleton: Skeleton | None,
+    strict: bool,
+    missing_images: Literal["error", "skip"],
+) -> Found:
+    """What the files hold, by the reader that their content asks for."""
+    if missing_images not in ("error", "skip"):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
+    coco = [is_coco(path) for path in paths]
+    if any(coco) and not (all(coco) and len(paths) == 1):
+        raise UserError(
+            "a COCO file stands alone: COCO and VIA files, or two COCO files, are not joined",
+            key="files",
+            found=[str(path) for path in paths],
+        )
+    if coco[0]:
+        return from_coco(paths[0], roots[0], classes, skeleton, strict, missing_images)
+    _refuse_repeated(paths, roots)
+    return from_via(paths, roots, rules, classes, skeleton, strict, missing_images)
 
 
 def register(dataset: DetectionDataset) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from roilab import via
-from roilab.skeleton import Skeleton
-from roilab.via.roles import Roles, find_roles
 from roilab.via.values import described
 
 Values = Mapping[str, via.Value]
@@ -30,24 +28,6 @@ def with_values(
         for image in annotations.images
     )
     return replace(annotations, images=images, region_attributes=declared)
-
-
-def roles_of(
-    annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
-) -> Roles:
-    """The roles by which `via.label` reads the file.
-
-    Raises:
-        UserError: an attribute has to be named or does not occur.
-    """
-    named = Roles(
-        rules.class_attribute,
-        rules.keypoint_attribute,
-        rules.instance_attribute,
-        rules.visibility_attribute,
-        rules.kinds,
-    )
-    return find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
 
 
 def declared_classes(

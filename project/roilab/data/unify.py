@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from roilab import via
-from roilab.data.roles import roles_of, with_values
+from roilab.data.roles import with_values
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.roles import TAGS, Roles, tagged
@@ -86,7 +86,7 @@ def _source(
     own = own_rules(annotations, rules)
     try:
         # Regions without a class keep none: a default lets the other roles be found.
-        roles = roles_of(annotations, replace(own, default_class=""), skeleton)
+        roles = via.roles_of(annotations, replace(own, default_class=""), skeleton)
     except UserError:
         # Whether that matters depends on the other files.
         tags = tagged(annotations.region_attributes)

@@ -1,6 +1,13 @@
 """VIA files <-> frozen records, and records -> labelled instances. The standard library only."""
 
-from roilab.via.instances import Instance, LabelledImage, LabelledSet, LabelRules, label
+from roilab.via.instances import (
+    Instance,
+    LabelledImage,
+    LabelledSet,
+    LabelRules,
+    label,
+    roles_of,
+)
 from roilab.via.layout import with_declarations
 from roilab.via.problems import refuse_errors
 from roilab.via.read import read
@@ -55,6 +62,7 @@ __all__ = [
     "outline",
     "read",
     "refuse_errors",
+    "roles_of",
     "with_declarations",
     "write_csv",
     "write_json",

@@ -105,6 +105,22 @@ _FIND_ALL = LabelRules()
 
 
 @collector_paused()
+def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | None) -> Roles:
+    """The roles by which `via.label` reads the file.
+
+    Raises:
+        UserError: an attribute has to be named or does not occur.
+    """
+    named = Roles(
+        rules.class_attribute,
+        rules.keypoint_attribute,
+        rules.instance_attribute,
+        rules.visibility_attribute,
+        rules.kinds,
+    )
+    return find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
+
+
 def label(
     annotations: Annotations, rules: LabelRules = _FIND_ALL, skeleton: Skeleton | None = None
 ) -> LabelledSet:
@@ -125,14 +141,7 @@ def label(
     Raises:
         UserError: an attribute has to be named or does not occur.
     """
-    named = Roles(
-        rules.class_attribute,
-        rules.keypoint_attribute,
-        rules.instance_attribute,
-        rules.visibility_attribute,
-        rules.kinds,
-    )
-    roles = find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
+    roles = roles_of(annotations, rules, skeleton)
     classes, problems = name_classes(
         annotations,
         roles.kinds,

@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from roilab.data.figures import FiguresPaths, write_figures
+
+# No time decides a test: on a shared machine any example may take long.
+settings.register_profile("roilab", deadline=None)
+settings.load_profile("roilab")
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ class TestBicubic:
         seed=st.integers(0, 1000),
         scale=st.sampled_from([1e-3, 1.0, 50.0]),
     )
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_any_size_and_any_map(self, height, width, sides, seed, scale) -> None:
         """The value is the maximum of the whole enlarged map, and is found where it says."""
         maps = scale * torch.randn(

@@ -108,7 +108,7 @@ class TestRelations:
     @pytest.mark.parametrize("op", ["roi_warp", "roi_align"])
     @pytest.mark.parametrize("ratio", [0, 2])
     @given(corner=st.tuples(*[st.floats(0, 40)] * 2), extent=st.tuples(*[st.floats(0, 40)] * 2))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     def test_maximum_is_at_least_the_average(self, op: str, ratio: int, corner, extent) -> None:
         x = features(1, 2, 16, 16)
         box = torch.tensor([[*corner, corner[0] + extent[0], corner[1] + extent[1]]])

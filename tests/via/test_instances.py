@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -271,6 +272,24 @@ class TestVertices:
         rules = LabelRules(keypoint_vertices="polygon")
         result = label(file_of([box(kind="person"), ring]), rules, BONES)
         assert result.images[0].instances[0].keypoints == self.BONES_OF_ONE
+
+    FLAT: ClassVar = [((1, 1), (2, 2), (7, 7)), ((1, 1), (9, 1), (9, 9), (9, 1))]
+
+    @pytest.mark.parametrize("points", FLAT)
+    def test_a_polygon_without_area(self, points: tuple[tuple[float, float], ...]) -> None:
+        """A straight limb: a path of keypoints, but no outline."""
+        bones = replace(BONES, keypoints=(*BONES.keypoints, "foot"), sigmas=(0.1,) * 4)
+        bones = bones if len(points) == 4 else BONES
+        flat: Drawn = (Polygon.through(points), {"kind": "person"})
+        drawn = file_of([box(kind="person"), flat])
+        rules = LabelRules(keypoint_vertices="polygon", class_attribute="kind")
+        result = label(drawn, rules, bones)
+        assert result.problems == ()
+        assert result.images[0].instances[0].keypoints == tuple((*each, 2) for each in points)
+        result = label(drawn, LabelRules(class_attribute="kind"), None)
+        assert [each.regions for each in result.images[0].instances] == [(0,)]
+        assert problems(result) == [("error", 1, None)]
+        assert "encloses no area" in result.problems[0].message
 
     def test_visibility_of_all(self) -> None:
         drawn = [box(kind="person"), path((1, 1), (2, 5), (7, 5), v="occluded")]

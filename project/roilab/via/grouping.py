@@ -9,7 +9,7 @@ from roilab.via.classes import Classes, class_value
 from roilab.via.keypoints import Mark, Unclear, read_marks
 from roilab.via.records import Attribute, ImageRecord, Problem, Region
 from roilab.via.roles import Roles
-from roilab.via.shapes import Area, Point, area, contains, encloses, outline
+from roilab.via.shapes import Area, Point, area, contains, outline, why_flat
 from roilab.via.values import single
 
 # A region that holds keypoints, and these.
@@ -82,8 +82,9 @@ def _outlined(scene: Scene) -> tuple[list[Draft], dict[str, bool]]:
         if label is None:
             left_out[tie] = key in scene.classes
             continue
-        if not encloses(shape):
-            scene.error(region, "the polyline encloses no area", "draw a polygon", None)
+        if reason := why_flat(shape):
+            message = f"the {_kind(region)} encloses no area: {reason}"
+            scene.error(region, message, "draw it again in VIA, or delete it", None)
             left_out[tie] = False
             continue
         draft = tied.get(tie) if tie else None

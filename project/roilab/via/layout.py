@@ -8,7 +8,7 @@ from typing import TypedDict
 from roilab.errors import UserError
 from roilab.via.geometry import Refused, read_shape
 from roilab.via.records import Annotations, Attribute, ImageRecord, Problem, Region, Value
-from roilab.via.shapes import Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape
+from roilab.via.shapes import Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape, why_flat
 
 
 class RegionData(TypedDict):
@@ -165,7 +165,7 @@ class _Writer:
         found = _reads(exact)
         if shape != exact:
             # A shape so small that it would have no area, or a vertex less, keeps what it has.
-            if isinstance(found, int) and _reads(shape) == found:
+            if not isinstance(found, str) and _reads(shape) == found:
                 self.rounded += 1
             else:
                 shape = exact
@@ -218,13 +218,14 @@ def _rounded(key: str, value: object) -> object:
     return int(short) if short.is_integer() else short
 
 
-def _reads(shape: Mapping[str, object]) -> int | str:
-    """How many vertices a shape is read with (0 where it is no path), or why it is refused."""
+def _reads(shape: Mapping[str, object]) -> tuple[int, str] | str:
+    """How many vertices a shape is read with (0 where it is no path) and why it has no area, if it
+    has none; or why it is refused."""
     try:
         read = read_shape(shape)
     except Refused as reason:
         return str(reason)
-    return len(read.xs) if isinstance(read, Polygon | Polyline) else 0
+    return (len(read.xs), why_flat(read)) if isinstance(read, Polygon | Polyline) else (0, "")
 
 
 def _values(values: Mapping[str, Value]) -> dict[str, object]:

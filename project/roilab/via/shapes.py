@@ -113,10 +113,13 @@ def outline(shape: Area, tolerance: float = 0.5) -> tuple[XY, ...]:
     return tuple(zip(xs, ys, strict=True)) if encloses_area(xs, ys) else ()
 
 
-def encloses(shape: Area) -> bool:
-    """Whether a shape has an inside: all do but a polyline that runs along
-    one line or all its way back."""
-    return not isinstance(shape, Polyline) or encloses_area(shape.xs, shape.ys)
+def why_flat(shape: Area) -> str:
+    """Why a shape has no inside, as a polygon or polyline may have none; "" where it has one."""
+    if not isinstance(shape, _Path) or encloses_area(shape.xs, shape.ys):
+        return ""
+    if on_one_line(shape.xs, shape.ys):
+        return "all its vertices lie on one line"
+    return "it goes all its way back"
 
 
 def bounds(shape: Shape) -> tuple[float, float, float, float]:

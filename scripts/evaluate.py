@@ -25,8 +25,9 @@ from roilab.data.dataset import DetectionDataset
 from roilab.draw import Picture
 from roilab.engine.config import write_text
 from roilab.engine.predict import check_meaning, load_run
+from roilab.engine.prepare import prepare
 from roilab.engine.run import open_run
-from roilab.engine.train import evaluate_model, prepare
+from roilab.engine.validate import evaluate_model
 from roilab.evaluation import table
 from roilab.inference import Predictor, overview, picture_names, read_rgb
 from roilab.inference.compare import comparison

@@ -1,6 +1,11 @@
 """Train a model from a lazy config and evaluate it.
 
-python scripts/train.py --config-file configs/figures_mask_keypoint.py train.output_dir=outputs/mine
+    python scripts/train.py --config-file configs/figures_mask.py train.output_dir=outputs/mine
+    python scripts/train.py --config-file configs/figures_mask.py --resume \\
+        train.output_dir=outputs/mine
+    torchrun --nproc-per-node 8 scripts/train.py --config-file configs/mask_rcnn_R_50_FPN_1x.py
+
+Ctrl-C saves and says how to go on. docs/run-folder.md has what the run folder holds.
 """
 
 import argparse
@@ -8,15 +13,9 @@ import sys
 
 from _main import run
 
-import torch
-from detectron2.engine import launch
-
-from roilab.engine import config
-from roilab.engine.train import (
-    evaluate_weights,
-    prepare,
-    train,
-)
+from roilab.engine import config, processes
+from roilab.engine.prepare import prepare
+from roilab.engine.train import Source, evaluate_weights, replay, train
 from roilab.errors import UserError
 from roilab.evaluation import table
 
@@ -26,10 +25,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="a file of configs/, or your own")
-    parser.add_argument("--num-gpus", type=int, default=1, help="processes, one a GPU")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="processes on this machine, one a GPU (or the CPU)"
+    )
+    parser.add_argument("--num-machines", type=int, default=1)
+    parser.add_argument("--machine-rank", type=int, default=0, help="which machine this is, from 0")
+    parser.add_argument("--dist-url", default="auto", help="where machines meet: tcp://HOST:PORT")
     parser.add_argument("--resume", action="store_true", help="continue train.output_dir")
     parser.add_argument(
         "--eval-only", action="store_true", help="evaluate train.init_checkpoint on the val set"
+    )
+    parser.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="repeat the step after a saved state of train.output_dir, and print its losses",
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
     return parser.parse_args(arguments)
@@ -39,23 +48,42 @@ def work(args: argparse.Namespace) -> None:
     """One process of the training."""
     cfg = config.load(args.config_file, args.overrides)
     setup = prepare(cfg, training=not args.eval_only)
-    results = evaluate_weights(setup) if args.eval_only else train(setup, resume=args.resume)
+    if args.replay:
+        for number, losses in enumerate(replay(setup, args.replay)):
+            print(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
+        return
+    source = Source(args.config_file, args.overrides, command())
+    results = (
+        evaluate_weights(setup)
+        if args.eval_only
+        else train(setup, resume=args.resume, source=source)
+    )
     if results:
         print(table(results))
         print(f"\nrun folder: {cfg.train.output_dir}")
 
 
+def command() -> list[str]:
+    """The command that was given, without --resume."""
+    return [argument for argument in sys.orig_argv if argument != "--resume"]
+
+
 def main() -> None:
     args = parse(sys.argv[1:])
-    available = max(1, torch.cuda.device_count())
-    if not 1 <= args.num_gpus <= available:
-        raise UserError(
-            "so many GPUs are not here",
-            key="--num-gpus",
-            found=args.num_gpus,
-            expected=f"1 to {available}" + ("" if torch.cuda.is_available() else " (1 is the CPU)"),
-        )
-    launch(work, args.num_gpus, dist_url="auto", args=(args,))
+    several = args.num_gpus * args.num_machines > 1
+    if args.replay and (several or args.resume or args.eval_only):
+        raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)
+    if several and not processes.under_torchrun():
+        # A mistake is told once, before there are several to tell it.
+        prepare(config.load(args.config_file, args.overrides), training=not args.eval_only)
+    processes.start(
+        work,
+        args,
+        processes=args.num_gpus,
+        machines=args.num_machines,
+        rank=args.machine_rank,
+        url=args.dist_url,
+    )
 
 
 if __name__ == "__main__":

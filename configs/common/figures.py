@@ -23,8 +23,8 @@ dataloader.test.update(augmentations=[], num_workers=1)
 
 train.update(
     init_checkpoint="",
+    lr_batch_size=8,
     max_iter=500,
-    precision="auto",
     clip_norm=1.0,
     eval_period=0,
     checkpoint_period=100,

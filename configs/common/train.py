@@ -8,18 +8,43 @@ train = dict(
     # Parameters that the initial weights may lack, have in another shape, or have beyond the
     # model's, with * for anything: those of a part that is new. All others must fit.
     may_differ=[],
+    # Parameters that are not trained, with * for anything: [backbone.bottom_up.*].
+    freeze=[],
     max_iter=90000,
+    # Of all that is random: the same seed on the same machine gives the same weights on the CPU.
     seed=0,
-    # auto: CUDA where there is any, else the CPU.
-    device="auto",
-    # float32, bfloat16, or auto: bfloat16 where the hardware is faster with it.
-    precision="float32",
+    # The images a step that optimizer.lr is meant for: with another number it is scaled linearly.
+    # None: it is taken as it is.
+    lr_batch_size=16,
+    # Batches whose gradients make one step.
+    accumulate=1,
     # The largest norm of all gradients together; None: not clipped.
     clip_norm=None,
+    # The decay of a moving average of the weights, which is evaluated and saved beside them, for
+    # example 0.999; None: none.
+    ema=None,
+    # auto: CUDA where there is any, else the CPU.
+    device="auto",
+    # float32, bfloat16, float16 (GPUs), or auto: bfloat16 where the hardware is faster with it.
+    precision="auto",
+    # Keep images and features with their channels innermost, which convolutions are faster on.
+    channels_last=True,
+    # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.
+    compile=False,
+    # Iterations between two lines of the log, evaluations (0: only at the end), checkpoints.
     log_period=20,
     eval_period=5000,
     checkpoint_period=5000,
     checkpoints_kept=3,
+    # Keep model_best.pth by a metric of the evaluation: segm/AP, keypoints/AP50, bbox/AP-person,
+    # ema/bbox/AP, or val_total_loss. None: no.
+    best=None,
+    # Stop after so many evaluations without a better one; None: never.
+    patience=None,
+    # The share of the training images that may turn out to be unreadable; each is replaced.
+    max_unreadable=0.01,
+    # Also log to wandb or trackio.
+    tracker=None,
 )
 
 # What `train.init_checkpoint` can name, each with a `may_differ` of its own. The ImageNet weights

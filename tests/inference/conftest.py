@@ -7,9 +7,10 @@ import torch
 
 from roilab.data.figures import FiguresPaths
 from roilab.engine import config
+from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
+from roilab.engine.prepare import prepare
 from roilab.engine.run import Run
-from roilab.engine.train import build_model, prepare
 
 CONFIG = Path(__file__).parents[2] / "configs" / "figures_mask_keypoint.py"
 TINY = (

@@ -15,7 +15,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.train import load_weights
+from roilab.engine.build import load_weights
 from roilab.errors import UserError
 
 CASES = [

@@ -1,18 +1,22 @@
 """Loaders: a dataset, augmentations, a batch size -> batches as Detectron2's models take them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-from detectron2.data import (
-    DatasetMapper,
-    build_detection_test_loader,
-    build_detection_train_loader,
-)
-from detectron2.data.samplers import TrainingSampler
+import torch
+from detectron2.data import DatasetFromList, build_detection_test_loader
+from detectron2.data.build import trivial_batch_collator
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
 
 from roilab.data.dataset import DetectionDataset
+from roilab.data.mapper import Mapper, Unreadable
+from roilab.data.randomness import AUGMENTATION, seeded
+from roilab.data.sampling import Batches
 from roilab.errors import UserError
+
+Batch = list[dict[str, Any]]
+_TRIES = 20  # images tried in place of one that cannot be read
 
 
 def train_loader(
@@ -24,48 +28,110 @@ def train_loader(
     keypoints: bool,
     bitmaps: bool = False,
     seed: int = 0,
+    first: int = 0,
     image_format: str = "BGR",
     num_workers: int = 4,
     aspect_ratio_grouping: bool = True,
     recompute_boxes: bool = False,
-) -> Iterable[list[dict[str, Any]]]:
-    """An endless stream of shuffled, augmented batches.
+) -> DataLoader[Batch]:
+    """An endless stream of shuffled, augmented batches, the same for any number of workers.
+
+    An image that cannot be read is replaced by another; the item then lists what was met as
+    `unreadable`, pairs of file and reason.
 
     Args:
         augmentations: Detectron2 augmentations; a horizontal flip swaps left and right keypoints as
             the dataset's skeleton says.
-        total_batch_size: images a step, over all processes.
+        total_batch_size: images a batch, over all processes.
         masks, keypoints: whether the model has the head that needs them.
         bitmaps: give masks as bitmaps, as PointRend wants them, not as polygons, which are exact
             in every box.
-        seed: of the order of the images.
+        seed: of the order of the images and of their augmentations.
+        first: the number of the batch to begin with, from 0.
         recompute_boxes: take each box anew from its augmented outline; wanted where images are
             cropped, since a cropped box is not the box of the cropped outline.
 
     Raises:
-        UserError: the model needs masks that the data set does not have.
+        UserError: the model needs masks that the data set does not have, or a batch cannot be
+            shared by the processes.
     """
+    processes = comm.get_world_size()
+    if total_batch_size % processes:
+        raise UserError(
+            "a batch cannot be shared evenly by the processes",
+            key="total_batch_size",
+            found=total_batch_size,
+            expected=f"a multiple of {processes}",
+        )
+    mapper = _mapper(
+        dataset, augmentations, masks, keypoints, bitmaps, image_format, recompute_boxes
+    )
+    wide = None
+    if aspect_ratio_grouping:
+        wide = [record["width"] > record["height"] for record in dataset.records]
+    images: Any = _Augmented(dataset, mapper, seed)
+    return DataLoader(
+        images,
+        batch_sampler=Batches(
+            len(dataset),
+            total_batch_size,
+            seed=seed,
+            wide=wide,
+            first=first,
+            rank=comm.get_rank(),
+            processes=processes,
+        ),
+        num_workers=num_workers,
+        collate_fn=trivial_batch_collator,
+        generator=torch.Generator(),  # without one, it would draw from the model's
+    )
+
+
+class _Augmented(Dataset[dict[str, Any]]):
+    """Images by `(position, index)`; the augmentation follows from the seed and the position."""
+
+    def __init__(self, dataset: DetectionDataset, mapper: Mapper, seed: int) -> None:
+        # Serialised: workers share one copy, and each item is a fresh one.
+        self.records = DatasetFromList(list(dataset.records))
+        self.mapper, self.seed = mapper, seed
+
+    def __getitem__(self, where: tuple[int, int]) -> dict[str, Any]:
+        position, index = where
+        unreadable: list[tuple[str, str]] = []
+        with seeded(self.seed, AUGMENTATION, position):
+            for _ in range(_TRIES):
+                record = self.records[index]
+                try:
+                    item = self.mapper(record)
+                    break
+                except Unreadable as error:
+                    unreadable.append((record["file_name"], str(error)))
+                    index = int(torch.randint(len(self.records), ()))
+            else:
+                return {"unreadable": unreadable}
+        return {**item, "unreadable": unreadable} if unreadable else item
+
+
+def _mapper(
+    dataset: DetectionDataset,
+    augmentations: Sequence[Any],
+    masks: bool,
+    keypoints: bool,
+    bitmaps: bool,
+    image_format: str,
+    recompute_boxes: bool = False,
+) -> Mapper:
     if masks:
         require_outlines(dataset)
     skeleton = dataset.skeleton if keypoints else None
-    mapper = DatasetMapper(
-        is_train=True,
-        augmentations=list(augmentations),
+    return Mapper(
+        augmentations,
         image_format=image_format,
-        use_instance_mask=masks,
-        instance_mask_format="bitmask" if bitmaps or _has_rle(dataset) else "polygon",
-        use_keypoint=keypoints,
-        keypoint_hflip_indices=None if skeleton is None else np.array(skeleton.flip_indices),
+        masks=masks,
+        keypoints=skeleton is not None,
+        bitmaps=bitmaps or _has_rle(dataset),
+        flip_indices=None if skeleton is None else skeleton.flip_indices,
         recompute_boxes=recompute_boxes,
-    )
-    return build_detection_train_loader(
-        dataset,
-        mapper=mapper,
-        sampler=TrainingSampler(len(dataset), seed=seed),
-        total_batch_size=total_batch_size,
-        num_workers=num_workers,
-        aspect_ratio_grouping=aspect_ratio_grouping,
-        seed=seed,
     )
 
 
@@ -93,18 +159,60 @@ def _has_rle(dataset: DetectionDataset) -> bool:
     )
 
 
+class _EvalBatches:
+    """A loader's batches; one with an image that cannot be read stops the evaluation."""
+
+    def __init__(self, loader: DataLoader[Batch]) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            for item in batch:
+                if isinstance(item, UserError):
+                    raise item
+            yield batch
+
+
+class _Checked:
+    """A mapper that gives its failure back, since a worker would wrap it in a traceback."""
+
+    def __init__(self, mapper: Mapper) -> None:
+        self.mapper = mapper
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any] | UserError:
+        try:
+            return self.mapper(record)
+        except Unreadable as error:
+            return UserError(
+                "an image to evaluate on cannot be read",
+                file=record["file_name"],
+                found=error,
+                remedy="mend the file, or take it out of the annotations",
+            )
+
+
 def eval_loader(
     dataset: DetectionDataset,
     *,
     augmentations: Sequence[Any],
+    masks: bool = False,
+    keypoints: bool = False,
+    bitmaps: bool = False,
     image_format: str = "BGR",
     num_workers: int = 4,
     batch_size: int = 1,
-) -> Iterable[list[dict[str, Any]]]:
-    """Each image of the data set once, in order, resized but otherwise as it is."""
-    mapper = DatasetMapper(
-        is_train=False, augmentations=list(augmentations), image_format=image_format
-    )
-    return build_detection_test_loader(
-        dataset, mapper=mapper, num_workers=num_workers, batch_size=batch_size
+) -> _EvalBatches:
+    """Each image of the data set once, in order, resized but otherwise as it is.
+
+    Its instances are there, too, for the validation loss, with masks and keypoints if asked for.
+    Going through it raises UserError for an image that cannot be read.
+    """
+    mapper = _mapper(dataset, augmentations, masks, keypoints, bitmaps, image_format)
+    return _EvalBatches(
+        build_detection_test_loader(
+            dataset, mapper=_Checked(mapper), num_workers=num_workers, batch_size=batch_size
+        )
     )

@@ -218,8 +218,17 @@ def save(cfg: DictConfig, path: Path) -> None:
     Raises:
         UserError: a value is neither text, number, list, dict, nor a callable with a name.
     """
+    write_text(path, yaml.safe_dump(plain(cfg), sort_keys=False, allow_unicode=True))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """What `save` writes: the resolved config as dicts, lists, text and numbers.
+
+    Raises:
+        UserError: a value is neither of these, nor a callable with a name.
+    """
     data = OmegaConf.to_container(cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
-    write_text(path, yaml.safe_dump(_plain(data, ""), sort_keys=False, allow_unicode=True))
+    return _plain(data, "")
 
 
 def _plain(value: Any, key: str) -> Any:

@@ -7,9 +7,9 @@ from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
+from roilab.engine.build import build_model
 from roilab.engine.checkpoint import read, refuse_differences
 from roilab.engine.run import Run
-from roilab.engine.train import build_model
 from roilab.errors import UserError
 
 

@@ -1,6 +1,7 @@
 """The run folder: the only thing that is needed after training."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,48 @@ from roilab.engine import config
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
+LAYOUT = 1  # of the folder; docs/run-folder.md has what each number means
+FINAL, LAST = "model_final.pth", "last_checkpoint"
+PERIODIC = re.compile(r"model_\d{7,}\.pth")
+
 
 @dataclass(frozen=True)
 class Run:
-    """Paths and contents of a run folder.
+    """Paths and contents of a run folder; docs/run-folder.md says what it holds.
 
-    It holds config.yaml (resolved), classes.json, skeleton.json (if any), model_final.pth and the
-    checkpoints before it, metrics.json, TensorBoard events, results.json and log.txt.
+    Attributes:
+        folder: where it is.
+        weights_name: the file of its weights; None: the final ones.
     """
 
     folder: Path
+    weights_name: str | None = None
 
     @property
     def config_file(self) -> Path:
         return self.folder / "config.yaml"
 
     @property
+    def provenance_file(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
     def weights(self) -> Path:
-        """The final weights; before the end of the training, those of the last checkpoint."""
-        final = self.folder / "model_final.pth"
-        last = self.folder / "last_checkpoint"
-        if not final.is_file() and last.is_file():
-            return self.folder / last.read_text().strip()
-        return final
+        """The weights that are asked for: the final ones, before the end of the training those of
+        the last checkpoint.
+        """
+        if self.weights_name is not None:
+            return self.folder / self.weights_name
+        final = self.folder / FINAL
+        return final if final.is_file() else max(self.checkpoints(), default=final)
+
+    def checkpoints(self) -> list[Path]:
+        """The states of the training that were written on its way, the oldest first."""
+        return sorted(path for path in self.folder.glob("*.pth") if PERIODIC.fullmatch(path.name))
 
     @property
     def results_file(self) -> Path:
@@ -49,8 +69,10 @@ class Run:
         if skeleton is not None:
             self._write_json("skeleton.json", skeleton.to_dict())
 
-    def write_results(self, results: dict[str, dict[str, float | None]]) -> None:
-        self._write_json(self.results_file.name, results)
+    def write_results(
+        self, results: dict[str, dict[str, float | None]], name: str = "results.json"
+    ) -> None:
+        self._write_json(name, results)
 
     def _write_json(self, name: str, data: Any) -> None:
         config.write_text(self.folder / name, json.dumps(data, indent=2) + "\n")
@@ -70,19 +92,51 @@ class Run:
         return skeletons.load(path) if path.is_file() else None
 
 
-def open_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path, weights: str | None = None) -> Run:
     """The run in a folder.
 
+    Args:
+        weights: a file of the folder in place of the final weights, such as model_best.pth.
+
     Raises:
-        UserError: the folder is not a run, or holds no weights yet.
+        UserError: the folder is not a run, holds no weights yet, or is laid out in a newer way.
     """
-    run = Run(Path(folder))
-    for path in (run.config_file, run.folder / "classes.json", run.weights):
+    run = Run(Path(folder), weights)
+    for path in (run.config_file, run.folder / "classes.json"):
         if not path.is_file():
             raise UserError(
-                "not a finished run folder",
+                "not a run folder",
                 file=folder,
                 found=f"no {path.name}",
                 expected="a folder written by scripts/train.py",
             )
+    _check_layout(run)
+    if not run.weights.is_file():
+        there = sorted(path.name for path in run.folder.glob("*.pth"))
+        raise UserError(
+            "the run folder has no such weights",
+            file=folder,
+            found=f"no {run.weights.name}",
+            expected=f"one of {', '.join(there)}" if there else "a training that has saved some",
+        )
     return run
+
+
+def _check_layout(run: Run) -> None:
+    if not run.provenance_file.is_file():
+        return  # made by hand, or before there were numbers
+    try:
+        layout = json.loads(run.provenance_file.read_text(encoding="utf-8"))["layout"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "the record of the run is damaged", file=run.provenance_file, found=error
+        ) from error
+    if not isinstance(layout, int) or layout > LAYOUT:
+        raise UserError(
+            "the run folder is laid out in a newer way",
+            file=run.provenance_file,
+            key="layout",
+            found=layout,
+            expected=f"at most {LAYOUT}",
+            remedy="use a newer RoILab",
+        )

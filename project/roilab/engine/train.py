@@ -1,208 +1,131 @@
 """From a config to a trained and evaluated run folder."""
 
 import logging
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from detectron2.engine import create_ddp_model, hooks
-from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
-from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
+from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
-from omegaconf import DictConfig, ListConfig
-from torch import nn
+from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
-from roilab.data.loaders import require_outlines
-from roilab.engine import config
-from roilab.engine.checkpoint import Checkpointer
+from roilab.data.loaders import Batch
+from roilab.data.randomness import INITIALISATION, seed_everything
+from roilab.engine import config, progress
+from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.device import device_of, share_cores
+from roilab.engine.differences import differences, table
+from roilab.engine.interrupts import stop_on_signals
+from roilab.engine.loop import Interrupted, Loop
+from roilab.engine.prepare import Setup
+from roilab.engine.progress import Progress
+from roilab.engine.provenance import write_provenance
+from roilab.engine.report import make_writers
 from roilab.engine.run import Run
-from roilab.engine.trainer import ProgressBar, Trainer, device_of, dtype_of, share_cores
+from roilab.engine.trainer import Trainer, build_trainer
+from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
-from roilab.evaluation import evaluate
 from roilab.evaluation.ap import Results
 
 log = logging.getLogger(__name__)
 
+# What a run may be resumed with in another way than it began: nothing that a step depends on, and
+# how long it is to be.
+_MAY_CHANGE = (
+    "train.max_iter",
+    "train.device",
+    "train.compile",
+    "train.tracker",
+    "train.output_dir",
+    "train.log_period",
+    "train.eval_period",
+    "train.checkpoint_period",
+    "train.checkpoints_kept",
+    "train.patience",
+    "train.max_unreadable",
+    "dataloader.train.num_workers",
+    "dataloader.test",
+    "lr_multiplier.max_iter",
+)
+
 
 @dataclass(frozen=True)
-class Setup:
-    """A config that agrees with its data. `train` is None where only evaluation is wanted."""
+class Source:
+    """Where a config came from, for the record."""
 
-    cfg: DictConfig
-    train: DetectionDataset | None
-    val: DetectionDataset
+    config_file: str | Path
+    overrides: Sequence[str] = field(default_factory=tuple)
+    command: Sequence[str] = field(default_factory=tuple)
 
 
-def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
-    """Load the data, fit the config to it, and build the model without memory: all in seconds.
-
-    The class names, the number of classes and of keypoints are taken from the data where the config
-    leaves them open (None), and checked where it does not. The config is changed in place.
+def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -> Results:
+    """Train, evaluate and leave a complete run folder at `train.output_dir`; returns the AP.
 
     Raises:
-        UserError: data, skeleton, config and model do not fit together.
+        UserError: there is nothing to resume, the folder holds another run, or a loss diverges.
+        Interrupted: the training was asked to end; it is saved.
     """
-    _check_numbers(cfg)
-    device_of(cfg.train.device)
-    train_set = None
-    if training or cfg.data.classes is None:
-        train_set = config.build(cfg.data.train, "data.train")
-        cfg.data.classes = list(train_set.classes)
-    val_set = config.build(cfg.data.val, "data.val")
-    _fit_model(cfg, val_set)
-    if "mask_head" in cfg.model.roi_heads:
-        require_outlines(val_set)
-    with torch.device("meta"):
-        config.build(cfg.model, "model")
-    return Setup(cfg, train_set if training else None, val_set)
-
-
-def _check_numbers(cfg: DictConfig) -> None:
-    """Raise UserError where a number of `train` is none, or one that makes no sense."""
-    for name in ("max_iter", "log_period", "checkpoint_period", "checkpoints_kept"):
-        value = cfg.train[name]
-        if not isinstance(value, int) or value < 1:
-            raise UserError(
-                "not a number of iterations or files",
-                key=f"train.{name}",
-                found=value,
-                expected="a whole number from 1",
-            )
-    if not isinstance(cfg.train.may_differ, ListConfig):
-        raise UserError(
-            "not a list of names",
-            key="train.may_differ",
-            found=cfg.train.may_differ,
-            expected="for example [roi_heads.mask_head.predictor.*]",
+    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    _check_folder(run, cfg, resume=resume)
+    start_logging(run)
+    if comm.is_main_process():
+        _write_beginning(setup, run, source)
+    comm.synchronize()
+    trainer, done = _begin(cfg, run, resume=resume)
+    with stop_on_signals() as stop:
+        loop = Loop(
+            cfg,
+            run,
+            trainer,
+            done,
+            batches=_batches(setup, done.iteration + 1),
+            images=len(_training_set(setup)),
+            val=setup.val,
+            writers=_writers(setup, run, done.iteration + 1),
+            stop=stop,
         )
-    size, rate = cfg.dataloader.train.total_batch_size, cfg.optimizer.lr
-    if not isinstance(size, int) or size < 1:
-        raise UserError(
-            "not a batch size",
-            key="dataloader.train.total_batch_size",
-            found=size,
-            expected="a whole number from 1",
-        )
-    if not isinstance(rate, int | float) or rate <= 0:
-        raise UserError(
-            "not a learning rate", key="optimizer.lr", found=rate, expected="a number above 0"
-        )
+        try:
+            return loop.run_to_end()
+        except Interrupted:
+            again = shlex.join([*source.command, "--resume"]) if source else "train(resume=True)"
+            log.warning("saved after iteration %d; go on with: %s", done.iteration, again)
+            raise
+        finally:
+            for writer in loop.writers:
+                writer.close()
 
 
-def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
-    names = {
-        "num_classes": len(dataset.classes),
-        "num_keypoints": None if dataset.skeleton is None else len(dataset.skeleton.keypoints),
-    }
-    for key, value in names.items():
-        if cfg.data[key] is None:
-            cfg.data[key] = value
-    heads = cfg.model.roi_heads
-    if "keypoint_head" in heads and dataset.skeleton is None:
-        raise UserError(
-            "the model has a keypoint head but the data has no skeleton",
-            key="data.skeleton",
-            found=None,
-            expected="coco_person, or a JSON file that declares yours",
-        )
-    checks = [("model.roi_heads.num_classes", heads.num_classes, names["num_classes"])]
-    if "keypoint_head" in heads:
-        checks.append(
-            (
-                "model.roi_heads.keypoint_head.num_keypoints",
-                heads.keypoint_head.num_keypoints,
-                names["num_keypoints"],
-            )
-        )
-    for key, found, expected in checks:
-        if found != expected:
-            what = f"classes {list(dataset.classes)}" if "classes" in key else "skeleton"
-            raise UserError(
-                f"the model does not fit the data's {what}",
-                key=key,
-                found=found,
-                expected=expected,
-                remedy="leave it to the data: drop the override",
-            )
-    if "mask_head" in heads:
-        _check_mask_head(cfg, names["num_classes"])
-
-
-def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:
-    """Raise UserError where a mask head cannot be trained as the config has it."""
-    head, key = cfg.model.roi_heads.mask_head, "model.roi_heads.mask_head"
-    if head.num_classes not in (1, num_classes):
-        raise UserError(
-            "the mask head does not fit the data's classes",
-            key=f"{key}.num_classes",
-            found=head.num_classes,
-            expected=f"{num_classes}, or 1 for a class-agnostic head",
-        )
-    target = head["_target_"]
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    if name.endswith("point_rend") and not cfg.dataloader.train.get("bitmaps", False):
-        raise UserError(
-            "PointRend learns from bitmaps",
-            key="dataloader.train.bitmaps",
-            found=False,
-            expected=True,
-        )
-
-
-def build_model(cfg: DictConfig) -> nn.Module:
-    """The model of a config on its device, freshly initialised."""
-    return config.build(cfg.model, "model").to(device_of(cfg.train.device))
-
-
-def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of a config over the parameters of a model."""
-    parameters = config.build(cfg.optimizer.params, "optimizer.params", model=model)
-    return config.build(cfg.optimizer, "optimizer", params=parameters)
-
-
-def weights_of(cfg: DictConfig) -> tuple[str, list[str]]:
-    """Where the initial weights are, and the names of the parameters that may differ.
-
-    It is what `train.init_checkpoint` says, or what that names in `weights`.
-    """
-    wanted = cfg.train.init_checkpoint or ""
-    named = cfg.weights.get(wanted) if "weights" in cfg else None
-    if named is None:
-        return wanted, list(cfg.train.may_differ)
-    return named.file, [*named.may_differ, *cfg.train.may_differ]
-
-
-def load_weights(model: nn.Module, source: str, may_differ: Sequence[str] = ()) -> None:
-    """Load a checkpoint; parameters that may differ and do are left as they are and logged.
+def replay(setup: Setup, file: str) -> list[dict[str, float]]:
+    """The losses of each batch of the step that follows a saved state, of one process.
 
     Raises:
-        UserError: the file cannot be had, or is not one of the model's weights.
+        UserError: there is no such file in the run folder, or it is of another model.
     """
-    try:
-        Checkpointer(model, may_differ=may_differ).load(source, checkpointables=[])
-    except UserError as error:
+    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    path = run.folder / file
+    if not path.is_file():
+        there = sorted(each.name for each in run.folder.glob("*.pth"))
         raise UserError(
-            error.message,
-            file=error.file or source,
-            key="train.init_checkpoint",
-            found=error.found,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from error
-    except (OSError, AssertionError, ValueError) as error:
-        raise UserError(
-            "the initial weights cannot be loaded",
-            key="train.init_checkpoint",
-            found=f"{source} ({error})",
-            expected="imagenet, coco (where the config has them in `weights`), a path or a URL",
-            remedy="check the path or the network, or train from scratch: train.init_checkpoint=''",
-        ) from error
+            "there is no such state to replay",
+            key="--replay",
+            file=path,
+            expected=f"one of {', '.join(there)}" if there else "a file of the run folder",
+        )
+    trainer = build_trainer(cfg)
+    iteration = progress.load(path, trainer).iteration + 1
+    batches = iter(_batches(setup, iteration))
+    with EventStorage(iteration):
+        return trainer.replay(iteration, [next(batches) for _ in range(cfg.train.accumulate)])
+
+
+def _training_set(setup: Setup) -> DetectionDataset:
+    if setup.train is None:
+        raise ValueError("the set-up is for evaluation: prepare(cfg) also loads the training set")
+    return setup.train
 
 
 def start_logging(run: Run) -> None:
@@ -212,17 +135,71 @@ def start_logging(run: Run) -> None:
         setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
 
 
-def evaluate_model(
-    cfg: DictConfig,
-    model: nn.Module,
-    dataset: DetectionDataset,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> Results:
-    """AP of the model on a data set, loaded as the config says; `progress` wraps the batches."""
-    if device_of(cfg.train.device).type == "cpu":
-        share_cores(cfg.dataloader.test.num_workers)
-    batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
-    return evaluate(model, progress(batches), dataset)
+def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
+    """What a run folder holds before the first step, and what the log says."""
+    cfg = setup.cfg
+    run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
+    if source is not None:
+        write_provenance(
+            run,
+            config_file=source.config_file,
+            overrides=source.overrides,
+            command=source.command,
+            seed=cfg.train.seed,
+        )
+        changed = differences(config.load(source.config_file), cfg)
+        if changed:
+            log.info("what differs from %s:\n%s", source.config_file, table(changed))
+    log.info("train: %s", _training_set(setup).summary())
+    log.info("val: %s", setup.val.summary())
+
+
+def _begin(cfg: DictConfig, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
+    """The trainer as the run begins or goes on."""
+    device = device_of(cfg.train.device)
+    if device.type == "cpu":
+        share_cores(cfg.dataloader.train.num_workers)
+    seed_everything(cfg.train.seed, INITIALISATION)
+    model = build_model(cfg)
+    file = progress.newest(run) if resume else None
+    if file is None:
+        where, may_differ = weights_of(cfg)
+        if where:
+            load_weights(model, where, may_differ)
+    trainer = build_trainer(cfg, model)
+    done = Progress() if file is None else progress.load(file, trainer)
+    log.info("%s, %s, %d threads", device, trainer.dtype, torch.get_num_threads())
+    if resume:
+        came = f"from {file}" if file else "from its beginning: it was cut before a checkpoint"
+        log.info("goes on at iteration %d, %s", done.iteration + 1, came)
+    return trainer, done
+
+
+def _batches(setup: Setup, iteration: int) -> Iterable[Batch]:
+    """The batches of the steps from an iteration on."""
+    cfg = setup.cfg
+    return config.build(
+        cfg.dataloader.train,
+        "dataloader.train",
+        dataset=_training_set(setup),
+        seed=cfg.train.seed,
+        first=iteration * cfg.train.accumulate,
+    )
+
+
+def _writers(setup: Setup, run: Run, start: int) -> list[EventWriter]:
+    cfg = setup.cfg
+    if not comm.is_main_process():
+        return []
+    return make_writers(
+        run,
+        start=start,
+        max_iter=cfg.train.max_iter,
+        images_a_step=cfg.dataloader.train.total_batch_size * cfg.train.accumulate,
+        train_images=len(_training_set(setup)),
+        tracker=cfg.train.tracker,
+        cfg=cfg,
+    )
 
 
 def evaluate_weights(setup: Setup) -> Results:
@@ -241,7 +218,7 @@ def evaluate_weights(setup: Setup) -> Results:
             expected="a path, a URL, or a name in `weights`",
             remedy="to evaluate a run folder: python scripts/evaluate.py --run RUN",
         )
-    _check_folder(run, resume=False)
+    _check_folder(run, cfg, resume=False)
     start_logging(run)
     model = build_model(cfg)
     load_weights(model, source)
@@ -252,122 +229,33 @@ def evaluate_weights(setup: Setup) -> Results:
     return results
 
 
-def train(setup: Setup, *, resume: bool = False) -> Results:
-    """Train, evaluate and leave a complete run folder at `train.output_dir`; returns the AP.
-
-    Raises:
-        UserError: there is nothing to resume, the folder holds another run, or a loss diverges.
-    """
-    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    _check_folder(run, resume)
-    if not resume and comm.is_main_process():
-        # What a training left that was cut before its first checkpoint.
-        (run.folder / "metrics.json").unlink(missing_ok=True)
-    start_logging(run)
-    log.info("train: %s", setup.train and setup.train.summary())
-    log.info("val: %s", setup.val.summary())
-    if comm.is_main_process():
-        run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
-    seed_all_rng(cfg.train.seed + comm.get_rank())
-    model = build_model(cfg)
-    if not resume:
-        source, may_differ = weights_of(cfg)
-        if source:
-            load_weights(model, source, may_differ)
-    trainer = _trainer(cfg, model, setup, run, resume)
-    try:
-        trainer.train(trainer.start_iter, cfg.train.max_iter)
-    except FloatingPointError as error:
-        raise UserError(
-            f"the loss is not finite at iteration {trainer.iter}",
-            file=run.folder,
-            found=str(error).splitlines()[-1],
-            remedy="lower optimizer.lr, lengthen the warm-up, or set train.clip_norm=1",
-        ) from error
-    return getattr(trainer, "_last_eval_results", {})
-
-
-def _check_folder(run: Run, resume: bool) -> None:
-    started = (run.folder / "last_checkpoint").is_file()
-    if resume and not started:
-        raise UserError(
-            "there is nothing to resume",
-            file=run.folder,
-            expected="a run folder with a checkpoint",
-            remedy="leave out --resume, or correct train.output_dir",
-        )
-    if started and not resume:
+def _check_folder(run: Run, cfg: DictConfig, *, resume: bool) -> None:
+    """Raise UserError where a folder holds another run, or none that is to be resumed."""
+    started = progress.newest(run) is not None
+    if not resume and started:
         raise UserError(
             "the run folder already holds a run",
             key="train.output_dir",
             file=run.folder,
             remedy="continue it with --resume, choose another folder, or delete this one",
         )
-
-
-def _trainer(cfg: DictConfig, model: nn.Module, setup: Setup, run: Run, resume: bool) -> Trainer:
-    optimizer = build_optimizer(cfg, model)
-    device = device_of(cfg.train.device)
-    dtype = dtype_of(cfg.train.precision, device)
-    if device.type == "cpu":
-        share_cores(cfg.dataloader.train.num_workers)
-    log.info("device %s, %s, %d threads", device, dtype, torch.get_num_threads())
-    trainer = Trainer(
-        create_ddp_model(model, broadcast_buffers=False),
-        (),
-        optimizer,
-        dtype=dtype,
-        clip_norm=cfg.train.clip_norm,
-        log_period=cfg.train.log_period,
-    )
-    checkpointer = Checkpointer(model, str(run.folder), trainer=trainer)
-    trainer.start_iter = 0
-    terminal = sys.stderr.isatty()
-
-    def test() -> dict[str, float]:
-        results = evaluate_model(cfg, model, setup.val)
-        if comm.is_main_process():
-            run.write_results(results)
-        trainer._last_eval_results = results
-        return {
-            f"{task}/{name}": value
-            for task, metrics in results.items()
-            for name, value in metrics.items()
-            if value is not None
-        }
-
-    writers = [JSONWriter(str(run.folder / "metrics.json")), TensorboardXWriter(str(run.folder))]
-    if not terminal:
-        writers.insert(0, CommonMetricPrinter(cfg.train.max_iter))
-    main = comm.is_main_process()
-    every = [
-        hooks.IterationTimer(),
-        hooks.LRScheduler(
-            scheduler=LRMultiplier(
-                optimizer, config.build(cfg.lr_multiplier, "lr_multiplier"), cfg.train.max_iter
-            )
-        ),
-        hooks.PeriodicCheckpointer(
-            checkpointer,
-            cfg.train.checkpoint_period,
-            cfg.train.max_iter,
-            max_to_keep=cfg.train.checkpoints_kept,
+    if not resume:
+        return
+    if not run.config_file.is_file():
+        raise UserError(
+            "there is nothing to resume",
+            file=run.folder,
+            expected="a run folder of scripts/train.py",
+            remedy="leave out --resume, or correct train.output_dir",
         )
-        if main
-        else None,
-        hooks.EvalHook(cfg.train.eval_period, test),
-        hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,
-        ProgressBar() if main and terminal else None,
-    ]
-    trainer.register_hooks(every)
-    if resume:
-        checkpointer.resume_or_load("", resume=True)
-        trainer.start_iter = trainer.iter + 1
-    # A resumed run goes on with images in another order than it began with, not the same again.
-    trainer.data_loader = config.build(
-        cfg.dataloader.train,
-        "dataloader.train",
-        dataset=setup.train,
-        seed=cfg.train.seed + trainer.start_iter,
-    )
-    return trainer
+    changed = differences(config.load(run.config_file), OmegaConf.create(config.plain(cfg)))
+    other = [each for each in changed if not each.key.startswith(_MAY_CHANGE)]
+    if other:
+        raise UserError(
+            "the run was begun with another config",
+            file=run.config_file,
+            found=f"\n{table(other, headers=('key', 'the run', 'now'))}",
+            remedy="resume with the run's own config and overrides, or train in another folder",
+        )
+    if changed:
+        log.warning("resumed with:\n%s", table(changed, headers=("key", "the run", "now")))

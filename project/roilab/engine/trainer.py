@@ -1,146 +1,184 @@
-"""One training step, and what a terminal or a log shows of many."""
+"""One training step, and all that changes with it."""
 
 import contextlib
-import logging
-import os
-import sys
-import time
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from detectron2.engine import HookBase, SimpleTrainer
-from torch import nn
-from tqdm import tqdm
+from detectron2.solver import LRMultiplier
+from detectron2.utils import comm
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
-from roilab.errors import UserError
-
-log = logging.getLogger(__name__)
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is CUDA where there is any, else the CPU.
-
-    Raises:
-        UserError: CUDA is asked for but not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            "no CUDA device is available", key="train.device", found=name, expected="auto or cpu"
-        )
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UserError(
-            "no such device", key="train.device", found=name, expected="auto, cpu, cuda or cuda:N"
-        ) from error
+from roilab.data.loaders import Batch
+from roilab.data.randomness import STEP, seed_everything
+from roilab.engine import config, processes
+from roilab.engine.build import build_model, build_optimizer, compile_backbone, train_mode
+from roilab.engine.checkpoint import refuse_differences
+from roilab.engine.device import dtype_of
+from roilab.engine.ema import MovingAverage
 
 
-def dtype_of(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of the heavy operations: float32, bfloat16, or auto.
+class NotFinite(ArithmeticError):
+    """A loss that is infinite or no number; the message has all of the step's."""
 
-    Auto is bfloat16 where the hardware multiplies it faster than float32: on CPUs with AMX or
-    AVX512-BF16 instructions, on GPUs since Ampere. Elsewhere it is emulated, and slower.
-    """
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise UserError(
-            "unknown precision",
-            key="train.precision",
-            found=precision,
-            expected="auto, float32 or bfloat16",
-        )
-    if precision == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.get_device_capability(device) >= (8, 0)
-        else:
-            probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-            fast = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
-        return torch.bfloat16 if fast else torch.float32
-    return getattr(torch, precision)
+    def __init__(self, losses: dict[str, float]) -> None:
+        super().__init__(", ".join(f"{name} {value:g}" for name, value in losses.items()))
 
 
-def share_cores(workers: int) -> None:
-    """Let a training on the CPU use all cores but those of its data loader's workers.
-
-    With a compute thread on every core, each loader worker stops one of them now and then, and all
-    others wait for it at the next barrier. Measured on two shared cores: two threads and a worker
-    took between 0.45 and 8 seconds for a step of the figures model, one thread always 0.72.
-    A number that the user set (OMP_NUM_THREADS) is left alone.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
-        cores = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores - workers))
-
-
-class Trainer(SimpleTrainer):
-    """Detectron2's loop with autocast on any device and gradient clipping.
+class Trainer:
+    """A model with its optimizer, learning-rate schedule, loss scaler and average.
 
     Args:
-        model, batches, optimizer: as in SimpleTrainer.
+        model: gives a dict of losses in training mode.
+        schedule: of the learning rate, for an optimizer.
         dtype: of the heavy operations; weights and losses stay float32.
         clip_norm: the largest norm of all gradients together; None: not clipped.
-        log_period: iterations between two looks at the losses (each look waits for the device).
+        ema: the decay of the weights' moving average; None: none is kept.
+        seed: of what the model draws, with the iteration's number.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        batches: Iterable[list[dict[str, Any]]],
         optimizer: torch.optim.Optimizer,
+        schedule: Callable[[torch.optim.Optimizer], LRMultiplier],
         *,
-        dtype: torch.dtype,
-        clip_norm: float | None,
-        log_period: int,
+        dtype: torch.dtype = torch.float32,
+        clip_norm: float | None = None,
+        ema: float | None = None,
+        seed: int = 0,
     ) -> None:
-        super().__init__(model, batches, optimizer, gather_metric_period=log_period)
-        self.dtype = dtype
-        self.clip_norm = clip_norm
+        self.model, self.optimizer = model, optimizer
+        self.parallel: Any = processes.parallel(model)
+        self.schedule = schedule(optimizer)
         self.device = next(model.parameters()).device
+        self.dtype, self.clip_norm, self.seed = dtype, clip_norm, seed
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
+        self.ema = None if ema is None else MovingAverage(model, ema)
 
-    def run_step(self) -> None:
-        """One step: batch, losses, gradients, update.
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step, of the largest group of parameters."""
+        groups = self.optimizer.param_groups
+        return max(groups, key=lambda g: sum(p.numel() for p in g["params"]))["lr"]
+
+    def step(self, iteration: int, batches: Sequence[Batch]) -> dict[str, float]:
+        """One step on the mean gradient of the batches; returns the mean losses by name.
+
+        Losses are means over the processes, too.
 
         Raises:
-            FloatingPointError: a loss is not finite (seen every `log_period` iterations).
+            NotFinite: a loss is not; the weights are those before the step.
         """
-        start = time.perf_counter()
-        data = next(self._data_loader_iter)
-        data_time = time.perf_counter() - start
-        with (
-            torch.autocast(self.device.type, self.dtype)
-            if self.dtype != torch.float32
-            else contextlib.nullcontext()
-        ):
-            losses = self.model(data)
+        train_mode(self.model)
         self.optimizer.zero_grad()
-        sum(losses.values()).backward()
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(batches):
+            seed_everything(self.seed, STEP, iteration, number, comm.get_rank())
+            with self._quiet(number < len(batches) - 1):
+                losses = self._losses(batch)
+                if processes.any_process(losses is None) or losses is None:
+                    raise NotFinite({"region proposals": math.nan})
+                for name, value in self._values(losses).items():
+                    sums[name] = sums.get(name, 0.0) + value / len(batches)
+                total = torch.stack(list(losses.values())).sum() / len(batches)
+                self.scaler.scale(total).backward()
         if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self._write_metrics(losses, data_time)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update(self.model)
+        return sums
 
+    def replay(self, iteration: int, batches: Sequence[Batch]) -> list[dict[str, float]]:
+        """The losses of each batch of a step, finite or not; nothing is learnt."""
+        train_mode(self.model)
+        replayed = []
+        for number, batch in enumerate(batches):
+            seed_everything(self.seed, STEP, iteration, number, comm.get_rank())
+            with torch.no_grad():
+                losses = self._losses(batch)
+            if losses is None:
+                replayed.append({"region proposals": math.nan})
+            else:
+                replayed.append({name: float(value) for name, value in losses.items()})
+        return replayed
 
-class ProgressBar(HookBase):
-    """Iterations, time left, loss and learning rate in one live line on a terminal."""
+    def _quiet(self, quiet: bool) -> AbstractContextManager[None]:
+        """Several processes exchange their gradients once a step, not once a batch."""
+        return self.parallel.no_sync() if quiet and self.parallel is not self.model else _nothing()
 
-    def before_train(self) -> None:
-        self.bar = tqdm(
-            total=self.trainer.max_iter, initial=self.trainer.start_iter, unit="it", file=sys.stderr
+    def _losses(self, batch: Batch) -> dict[str, Tensor] | None:
+        """By name; None where Detectron2 finds that proposals are infinite or no numbers."""
+        plain = self.dtype == torch.float32
+        with _nothing() if plain else torch.autocast(self.device.type, self.dtype):
+            try:
+                return self.parallel(batch)
+            except FloatingPointError:
+                return None
+
+    def _values(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """As numbers; one transfer from the device for all."""
+        stacked = torch.stack([value.detach().float() for value in losses.values()])
+        values = dict(zip(losses, processes.mean(stacked).tolist(), strict=True))
+        if not all(map(math.isfinite, values.values())):
+            raise NotFinite(values)
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a step depends on, beside its number and its batches."""
+        parts = {key: getattr(self, key).state_dict() for key in self._parts()}
+        return {"model": self.model.state_dict(), **parts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from such a state.
+
+        Raises:
+            UserError: it is of another model.
+            KeyError, ValueError: parts are missing, or do not fit.
+        """
+        own, given = self.model.state_dict(), state["model"]
+        refuse_differences(
+            missing=own.keys() - given.keys(),
+            unexpected=given.keys() - own.keys(),
+            shapes={
+                name: (given[name].shape, own[name].shape)
+                for name in own.keys() & given.keys()
+                if own[name].shape != given[name].shape
+            },
         )
+        self.model.load_state_dict(given)
+        for key in self._parts():
+            getattr(self, key).load_state_dict(state[key])
 
-    def after_step(self) -> None:
-        self.bar.update()
-        storage = self.trainer.storage
-        if (self.trainer.iter + 1) % self.trainer.gather_metric_period == 0:
-            latest = storage.latest()
-            self.bar.set_postfix(
-                loss=f"{latest.get('total_loss', (float('nan'),))[0]:.3f}",
-                lr=f"{latest.get('lr', (float('nan'),))[0]:.2g}",
-                refresh=False,
-            )
+    def _parts(self) -> list[str]:
+        average = [] if self.ema is None else ["ema"]
+        return ["optimizer", "schedule", "scaler", *average]
 
-    def after_train(self) -> None:
-        self.bar.close()
+
+def _nothing() -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def build_trainer(cfg: DictConfig, model: nn.Module | None = None) -> Trainer:
+    """The trainer of a config; a model that is given has its initial weights."""
+    model = build_model(cfg) if model is None else model
+    multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+    trainer = Trainer(
+        model,
+        build_optimizer(cfg, model),
+        lambda optimizer: LRMultiplier(optimizer, multiplier, cfg.train.max_iter),
+        dtype=dtype_of(cfg.train.precision, next(model.parameters()).device),
+        clip_norm=cfg.train.clip_norm,
+        ema=cfg.train.ema,
+        seed=cfg.train.seed,
+    )
+    if cfg.train.compile:
+        compile_backbone(model)
+    return trainer

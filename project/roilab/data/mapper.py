@@ -1,0 +1,89 @@
+"""A record of a data set and its image file -> what Detectron2's models take."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+from PIL import Image
+
+
+class Unreadable(Exception):
+    """An image file that is missing, broken, or of another size than its record says."""
+
+
+class Mapper:
+    """Reads, augments and converts one record; gives what Detectron2's DatasetMapper gives.
+
+    It differs in what it tells apart and in what it keeps: an image that cannot be read is an
+    `Unreadable`, and the instances stay where a model is evaluated, too, for its validation loss.
+
+    Args:
+        augmentations: Detectron2 augmentations; random ones draw from numpy's global generator.
+        image_format: of the model's input, BGR or RGB.
+        masks, keypoints: whether the model has the head that needs them.
+        bitmaps: masks as bitmaps, not as polygons.
+        flip_indices: of the keypoints, for horizontal flips; None without keypoints.
+        recompute_boxes: take each box anew from its augmented outline.
+    """
+
+    def __init__(
+        self,
+        augmentations: Sequence[Any],
+        *,
+        image_format: str,
+        masks: bool,
+        keypoints: bool,
+        bitmaps: bool,
+        flip_indices: Sequence[int] | None,
+        recompute_boxes: bool = False,
+    ) -> None:
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.image_format = image_format
+        wanted = {"segmentation": masks, "keypoints": keypoints}
+        self.unwanted = {key for key, is_wanted in wanted.items() if not is_wanted}
+        self.mask_format = "bitmask" if bitmaps else "polygon"
+        self.flip_indices = None if flip_indices is None else np.array(flip_indices)
+        self.recompute_boxes = recompute_boxes and masks
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record with `image` (C x H x W, uint8) and `instances`, both augmented.
+
+        Raises:
+            Unreadable: of its image.
+        """
+        view = T.AugInput(self._read(record))
+        transforms = self.augmentations(view)
+        shape = view.image.shape[:2]
+        annotations = [
+            utils.transform_instance_annotations(
+                {key: value for key, value in anno.items() if key not in self.unwanted},
+                transforms,
+                shape,
+                keypoint_hflip_indices=self.flip_indices,
+            )
+            for anno in record["annotations"]
+            if not anno.get("iscrowd", 0)
+        ]
+        instances = utils.annotations_to_instances(annotations, shape, mask_format=self.mask_format)
+        if self.recompute_boxes and instances.has("gt_masks"):
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        kept = {key: value for key, value in record.items() if key != "annotations"}
+        pixels = np.ascontiguousarray(view.image.transpose(2, 0, 1))
+        return {
+            **kept,
+            "image": torch.as_tensor(pixels),
+            "instances": utils.filter_empty_instances(instances),
+        }
+
+    def _read(self, record: dict[str, Any]) -> np.ndarray:
+        """H x W x C, uint8, turned as its EXIF orientation says."""
+        try:
+            image = utils.read_image(record["file_name"], format=self.image_format)
+            utils.check_image_size(record, image)
+        # What Pillow raises for broken files: it has no class of its own for all of them.
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        return image

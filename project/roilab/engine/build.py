@@ -1,0 +1,157 @@
+"""A model, its initial weights and its optimizer, as a config says."""
+
+import logging
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from detectron2.layers import NaiveSyncBatchNorm
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from roilab.engine import config
+from roilab.engine.checkpoint import Checkpointer
+from roilab.engine.device import device_of
+from roilab.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def build_model(cfg: DictConfig) -> nn.Module:
+    """The model of a config on its device, freshly initialised and partly frozen, if so wanted."""
+    device = device_of(cfg.train.device)
+    model = config.build(cfg.model, "model")
+    freeze(model, cfg.train.freeze)
+    if device.type == "cpu":
+        model = without_sync(model)
+    memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format
+    return model.to(device, memory_format=memory)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Keep the parameters as they are whose names match, with * for anything.
+
+    Raises:
+        UserError: a pattern matches nothing, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        names = [name for name in parameters if fnmatchcase(name, pattern)]
+        if not names:
+            raise UserError(
+                "no parameter has such a name",
+                key="train.freeze",
+                found=pattern,
+                expected=f"for example backbone.bottom_up.*; the first is {next(iter(parameters))}",
+            )
+        for name in names:
+            parameters[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise UserError("nothing is left to train", key="train.freeze", found=list(patterns))
+
+
+def without_sync(model: nn.Module) -> nn.Module:
+    """The model with BatchNorm in place of SyncBatchNorm, which works on GPUs alone."""
+    count = 0
+    for parent in list(model.modules()):
+        for name, norm in list(parent.named_children()):
+            if isinstance(norm, nn.SyncBatchNorm | NaiveSyncBatchNorm):
+                plain = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, norm.affine)
+                plain.__dict__.update(_parameters=norm._parameters, _buffers=norm._buffers)
+                setattr(parent, name, plain)
+                count += 1
+    if count:
+        log.warning("%d SyncBN layers are BN on the CPU: statistics of each process alone", count)
+    return model
+
+
+def train_mode(model: nn.Module) -> None:
+    """Training mode, but for BatchNorms that are frozen whole: they keep their statistics, too."""
+    model.train()
+    for norm in _batch_norms(model):
+        parameters = list(norm.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            norm.eval()
+
+
+def _batch_norms(model: nn.Module) -> list[nn.Module]:
+    kinds = nn.modules.batchnorm._BatchNorm
+    return [module for module in model.modules() if isinstance(module, kinds)]
+
+
+def loss_mode(model: nn.Module) -> None:
+    """Training mode in which nothing is learnt: a model gives losses, no BatchNorm counts."""
+    model.train()
+    for norm in _batch_norms(model):
+        norm.eval()
+
+
+def compile_backbone(model: nn.Module) -> None:
+    """Compile the backbone at its first use; where that fails, it stays as it is, which is said."""
+    backbone: Any = model.backbone
+    eager = backbone.forward
+    compiled = torch.compile(eager)
+    failed = False
+
+    def forward(images: Tensor) -> dict[str, Tensor]:
+        nonlocal failed
+        if not failed:
+            try:
+                return compiled(images)
+            except Exception as error:  # of the compiler's many kinds
+                failed = True
+                reason = str(error).strip().splitlines() or [""]
+                log.warning(
+                    "train.compile: the backbone cannot be compiled and runs as it is (%s: %s)",
+                    type(error).__name__,
+                    reason[0],
+                )
+        return eager(images)
+
+    backbone.forward = forward
+
+
+def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a config over the parameters of a model."""
+    parameters = config.build(cfg.optimizer.params, "optimizer.params", model=model)
+    return config.build(cfg.optimizer, "optimizer", params=parameters)
+
+
+def weights_of(cfg: DictConfig) -> tuple[str, list[str]]:
+    """Where the initial weights are, and the names of the parameters that may differ.
+
+    It is what `train.init_checkpoint` says, or what that names in `weights`.
+    """
+    wanted = cfg.train.init_checkpoint or ""
+    named = cfg.weights.get(wanted) if "weights" in cfg else None
+    if named is None:
+        return wanted, list(cfg.train.may_differ)
+    return named.file, [*named.may_differ, *cfg.train.may_differ]
+
+
+def load_weights(model: nn.Module, source: str, may_differ: Sequence[str] = ()) -> None:
+    """Load a checkpoint; parameters that may differ and do are left as they are and logged.
+
+    Raises:
+        UserError: the file cannot be had, or is not one of the model's weights.
+    """
+    try:
+        Checkpointer(model, may_differ=may_differ).load(source, checkpointables=[])
+    except UserError as error:
+        raise UserError(
+            error.message,
+            file=error.file or source,
+            key="train.init_checkpoint",
+            found=error.found,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
+    except (OSError, AssertionError, ValueError) as error:
+        raise UserError(
+            "the initial weights cannot be loaded",
+            key="train.init_checkpoint",
+            found=f"{source} ({error})",
+            expected="imagenet, coco (where the config has them in `weights`), a path or a URL",
+            remedy="check the path or the network, or train from scratch: train.init_checkpoint=''",
+        ) from error

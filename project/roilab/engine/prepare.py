@@ -1,0 +1,214 @@
+"""A config that agrees with its data, and an error for one that does not, within seconds."""
+
+import difflib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.utils import comm
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from roilab.data.dataset import DetectionDataset
+from roilab.data.loaders import require_outlines
+from roilab.engine import config
+from roilab.engine.build import build_optimizer, freeze
+from roilab.engine.device import device_of, dtype_of
+from roilab.engine.report import TRACKERS
+from roilab.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_WHOLE = "a whole number from "
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A config that agrees with its data. `train` is None where only evaluation is wanted."""
+
+    cfg: DictConfig
+    train: DetectionDataset | None
+    val: DetectionDataset
+
+
+def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
+    """Load the data, fit the config to it, and build the model without memory: all in seconds.
+
+    The class names, the number of classes and of keypoints are taken from the data where the config
+    leaves them open (None), and checked where it does not; the learning rate is scaled to the
+    batch. The config is changed in place.
+
+    Raises:
+        UserError: data, skeleton, config and model do not fit together.
+    """
+    _check_numbers(cfg)
+    dtype_of(cfg.train.precision, device_of(cfg.train.device))
+    train_set = None
+    if training or cfg.data.classes is None:
+        train_set = config.build(cfg.data.train, "data.train")
+        cfg.data.classes = list(train_set.classes)
+    val_set = config.build(cfg.data.val, "data.val")
+    _fit_model(cfg, val_set)
+    if "mask_head" in cfg.model.roi_heads:
+        require_outlines(val_set)
+    with torch.device("meta"):
+        model = config.build(cfg.model, "model")
+    if training:
+        _check_best(cfg, val_set)
+        scale_learning_rate(cfg)
+        freeze(model, cfg.train.freeze)
+        build_optimizer(cfg, model)
+        config.build(cfg.lr_multiplier, "lr_multiplier")
+    return Setup(cfg, train_set if training else None, val_set)
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """Raise UserError where a value of `train` is none, or one that makes no sense."""
+
+    def check(key: str, sound: bool, expected: str) -> None:
+        if not sound:
+            found = OmegaConf.select(cfg, key)
+            raise UserError("a value makes no sense", key=key, found=found, expected=expected)
+
+    def whole(value: Any, least: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    def number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    train = cfg.train
+    for name in ("max_iter", "log_period", "checkpoint_period", "checkpoints_kept", "accumulate"):
+        check(f"train.{name}", whole(train[name], 1), _WHOLE + "1")
+    for name in ("seed", "eval_period"):
+        check(f"train.{name}", whole(train[name], 0), _WHOLE + "0")
+    for name in ("patience", "lr_batch_size"):
+        check(f"train.{name}", train[name] is None or whole(train[name], 1), _WHOLE + "1, or null")
+    for name in ("may_differ", "freeze"):
+        check(
+            f"train.{name}",
+            isinstance(train[name], ListConfig),
+            "a list of names, for example [roi_heads.mask_head.predictor.*]",
+        )
+    for name in ("clip_norm", "ema"):
+        value = train[name]
+        check(f"train.{name}", value is None or (number(value) and value > 0), "above 0, or null")
+    check("train.ema", train.ema is None or train.ema < 1, "below 1, or null")
+    check(
+        "train.tracker",
+        train.tracker in (None, *TRACKERS),
+        f"{' or '.join(TRACKERS)}, or null",
+    )
+    share = train.max_unreadable
+    check("train.max_unreadable", number(share) and 0 <= share <= 1, "a share, from 0 to 1")
+    check(
+        "train.patience",
+        train.patience is None or train.best is not None,
+        "null, or a metric to watch as train.best",
+    )
+    key = "dataloader.train.total_batch_size"
+    size, processes = cfg.dataloader.train.total_batch_size, comm.get_world_size()
+    check(key, whole(size, 1), _WHOLE + "1")
+    check(key, size % processes == 0, f"a multiple of {processes}, the number of processes")
+    rate = cfg.optimizer.lr
+    check("optimizer.lr", number(rate) and rate > 0, "a number above 0")
+
+
+def scale_learning_rate(cfg: DictConfig) -> None:
+    """Scale `optimizer.lr` linearly from `train.lr_batch_size` images a step to the true number.
+
+    "Accurate, Large Minibatch SGD" (arXiv 1706.02677), Sec. 2.1. Done once: the config then says
+    the true number.
+    """
+    images = cfg.dataloader.train.total_batch_size * cfg.train.accumulate
+    if cfg.train.lr_batch_size in (None, images):
+        return
+    scaled = cfg.optimizer.lr * images / cfg.train.lr_batch_size
+    log.warning(
+        "learning rate %g for %d images a step: %g for %d (train.lr_batch_size=null leaves it)",
+        cfg.optimizer.lr,
+        cfg.train.lr_batch_size,
+        scaled,
+        images,
+    )
+    cfg.optimizer.lr, cfg.train.lr_batch_size = scaled, images
+
+
+def _check_best(cfg: DictConfig, dataset: DetectionDataset) -> None:
+    """Raise UserError where no evaluation gives the metric that the best checkpoint is told by."""
+    heads = cfg.model.roi_heads
+    tasks = {"bbox": True, "segm": "mask_head" in heads, "keypoints": "keypoint_head" in heads}
+    sizes = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+    classes = [f"{kind}-{name}" for name in dataset.classes for kind in ("AP", "AP50")]
+    known = [f"{task}/{name}" for task, there in tasks.items() if there for name in sizes + classes]
+    if cfg.train.ema is not None:
+        known += [f"ema/{name}" for name in known]
+    known.append("val_total_loss")
+    wanted = cfg.train.best
+    if wanted is not None and wanted not in known:
+        near = difflib.get_close_matches(str(wanted), known, n=3)
+        raise UserError(
+            "no evaluation gives such a metric",
+            key="train.best",
+            found=wanted,
+            expected=f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(known)}",
+        )
+
+
+def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
+    names = {
+        "num_classes": len(dataset.classes),
+        "num_keypoints": None if dataset.skeleton is None else len(dataset.skeleton.keypoints),
+    }
+    for key, value in names.items():
+        if cfg.data[key] is None:
+            cfg.data[key] = value
+    heads = cfg.model.roi_heads
+    if "keypoint_head" in heads and dataset.skeleton is None:
+        raise UserError(
+            "the model has a keypoint head but the data has no skeleton",
+            key="data.skeleton",
+            found=None,
+            expected="coco_person, or a JSON file that declares yours",
+        )
+    checks = [("model.roi_heads.num_classes", heads.num_classes, names["num_classes"])]
+    if "keypoint_head" in heads:
+        checks.append(
+            (
+                "model.roi_heads.keypoint_head.num_keypoints",
+                heads.keypoint_head.num_keypoints,
+                names["num_keypoints"],
+            )
+        )
+    for key, found, expected in checks:
+        if found != expected:
+            what = f"classes {list(dataset.classes)}" if "classes" in key else "skeleton"
+            raise UserError(
+                f"the model does not fit the data's {what}",
+                key=key,
+                found=found,
+                expected=expected,
+                remedy="leave it to the data: drop the override",
+            )
+    if "mask_head" in heads:
+        _check_mask_head(cfg, names["num_classes"])
+
+
+def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:
+    """Raise UserError where a mask head cannot be trained as the config has it."""
+    head, key = cfg.model.roi_heads.mask_head, "model.roi_heads.mask_head"
+    if head.num_classes not in (1, num_classes):
+        raise UserError(
+            "the mask head does not fit the data's classes",
+            key=f"{key}.num_classes",
+            found=head.num_classes,
+            expected=f"{num_classes}, or 1 for a class-agnostic head",
+        )
+    target = head["_target_"]
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    if name.endswith("point_rend") and not cfg.dataloader.train.get("bitmaps", False):
+        raise UserError(
+            "PointRend learns from bitmaps",
+            key="dataloader.train.bitmaps",
+            found=False,
+            expected=True,
+        )

@@ -1,0 +1,122 @@
+"""One process or several: started by us, by torchrun, on one machine or many."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from detectron2.engine import launch
+from detectron2.utils import comm
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from roilab.errors import UserError
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun has started this process as one of several."""
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
+
+
+def start(
+    work: Callable[[Any], None],
+    argument: Any,
+    *,
+    processes: int,
+    machines: int = 1,
+    rank: int = 0,
+    url: str = "auto",
+) -> None:
+    """Run `work(argument)` in each of the processes: NCCL on GPUs, gloo on the CPU.
+
+    Args:
+        processes: on this machine, one a GPU. torchrun, where it started us, knows better.
+        machines, rank: how many machines, and which is this.
+        url: where the processes meet; `auto` is for one machine.
+
+    Raises:
+        UserError: more processes than GPUs, or a number that makes no sense.
+        SystemExit: a process failed; it has said why.
+    """
+    if under_torchrun():
+        _join_torchrun()
+        try:
+            _in_a_process(work, argument)
+        finally:
+            distributed.destroy_process_group()
+        return
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
+    if processes < 1 or (gpus is not None and processes > gpus):
+        raise UserError(
+            "so many GPUs are not here",
+            key="--num-gpus",
+            found=processes,
+            expected=f"1 to {gpus}" if gpus is not None else "1 or more: processes on the CPU",
+        )
+    if machines < 1 or not 0 <= rank < machines or (machines > 1 and url == "auto"):
+        raise UserError(
+            "the machines do not add up",
+            key="--num-machines, --machine-rank, --dist-url",
+            found=f"{machines}, {rank}, {url}",
+            expected="ranks from 0; with several machines, a URL such as tcp://HOST:PORT",
+        )
+    if processes * machines == 1:
+        work(argument)
+        return
+    try:
+        launch(_in_a_process, processes, machines, rank, url, args=(work, argument))
+    except torch.multiprocessing.ProcessExitedException as error:
+        sys.exit(error.exit_code)
+
+
+def _join_torchrun() -> None:
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def _in_a_process(work: Callable[[Any], None], argument: Any) -> None:
+    """A mistake is said once and ends every process; all meet it, or the others are ended."""
+    try:
+        work(argument)
+    except (UserError, OSError) as error:
+        if comm.is_main_process():
+            sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """The model, averaging its gradients over the processes if there are several."""
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    devices = [torch.cuda.current_device()] if on_gpu else None
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes, in each of them."""
+    count = comm.get_world_size()
+    if count > 1:
+        values = values.clone()
+        distributed.all_reduce(values)
+        values /= count
+    return values
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process."""
+    if comm.get_world_size() == 1:
+        return flag
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    return bool(mean(torch.tensor(float(flag), device=device)) > 0)
+
+
+def from_main(value: Any) -> Any:
+    """What the main process has, in all of them."""
+    return comm.all_gather(value)[0]

@@ -1,0 +1,83 @@
+"""A model on a data set: average precision, and the losses that training minimises."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig
+from torch import nn
+
+from roilab.data.dataset import DetectionDataset
+from roilab.data.loaders import Batch
+from roilab.data.randomness import VALIDATION, seeded
+from roilab.engine import config
+from roilab.engine.build import loss_mode
+from roilab.engine.device import device_of, share_cores
+from roilab.evaluation import evaluate
+from roilab.evaluation.ap import Results
+
+Losses = dict[str, float]
+
+
+def eval_batches(cfg: DictConfig, dataset: DetectionDataset) -> Iterable[Batch]:
+    """The images of a data set as the config's evaluation takes them, with what losses need."""
+    training = cfg.dataloader.train
+    return config.build(
+        cfg.dataloader.test,
+        "dataloader.test",
+        dataset=dataset,
+        masks=training.masks,
+        keypoints=training.keypoints,
+        bitmaps=training.get("bitmaps", False),
+    )
+
+
+def evaluate_model(
+    cfg: DictConfig,
+    model: nn.Module,
+    dataset: DetectionDataset,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Results:
+    """AP of the model on a data set, loaded as the config says; `progress` wraps the batches."""
+    if device_of(cfg.train.device).type == "cpu":
+        share_cores(cfg.dataloader.test.num_workers)
+    return evaluate(model, progress(eval_batches(cfg, dataset)), dataset)
+
+
+def validate(
+    cfg: DictConfig,
+    model: nn.Module,
+    dataset: DetectionDataset,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> tuple[Results, Losses]:
+    """AP of the model and its mean losses, `val_loss_...` and `val_total_loss`, from one reading.
+
+    Each process takes its share of the images; the first has the AP, all have the losses.
+    """
+    sums: Losses = {}
+    batches = _with_losses(model, progress(eval_batches(cfg, dataset)), cfg.train.seed, sums)
+    results = evaluate(model, batches, dataset)
+    shares = comm.all_gather(sums)
+    images = sum(share.pop("images", 0.0) for share in shares)
+    names = sorted(set().union(*shares))
+    losses = {f"val_{name}": sum(s.get(name, 0.0) for s in shares) / images for name in names}
+    return results, {**losses, "val_total_loss": sum(losses.values())}
+
+
+def _with_losses(
+    model: nn.Module, batches: Iterable[Batch], seed: int, sums: Losses
+) -> Iterator[Batch]:
+    """The batches; `sums` collects the losses of all images, and their number as `images`."""
+    for batch in batches:
+        # What heads note of a batch for the log is no news of the training. The same regions are
+        # drawn at each evaluation.
+        with EventStorage(), torch.no_grad(), seeded(seed, VALIDATION, batch[0]["image_id"]):
+            loss_mode(model)
+            losses = model(batch)
+            model.eval()
+        sums["images"] = sums.get("images", 0.0) + len(batch)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + len(batch) * float(value)
+        yield batch

@@ -1,0 +1,186 @@
+"""Our training beside Detectron2's own loop: the same config, data, batch and random weights."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import DatasetMapper, build_detection_train_loader
+from detectron2.data.samplers import TrainingSampler
+from detectron2.engine import SimpleTrainer, hooks
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead, MaskRCNNConvUpsampleHead
+from detectron2.solver import LRMultiplier
+from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig
+
+from benchmarks import Benchmark
+from roilab.data.figures import write_figures
+from roilab.engine import config
+from roilab.engine.build import build_optimizer
+from roilab.engine.prepare import Setup, prepare
+from roilab.engine.trainer import build_trainer
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_ITERATIONS = 2  # timed together in each round
+
+
+def race(
+    folder: Path,
+    name: str,
+    *overrides: str,
+    size: int,
+    least: float,
+    images: int = 24,
+    edit: Callable[[DictConfig], None] = lambda cfg: None,
+) -> Benchmark:
+    """Iterations with their data, ours against Detectron2's; the note has the step without data.
+
+    Args:
+        name: the config's file.
+        overrides: what both are run with.
+        size: of the square images that are drawn.
+        least: how many times as fast ours has to be.
+        edit: changes the config further.
+    """
+    data = write_figures(folder / "figures", train=images, val=2, size=size)
+
+    def fitted() -> Setup:
+        cfg = config.load(CONFIGS / name, overrides)
+        for split, file in (("train", data.train), ("val", data.val)):
+            cfg.data[split].update(files=str(file), images=str(file.parent))
+        cfg.train.init_checkpoint = ""
+        edit(cfg)
+        return prepare(cfg)
+
+    ours, theirs = _Ours(fitted()), _Theirs(fitted())
+    return Benchmark(
+        reference_name="Detectron2's own loop",
+        ours=ours.iterate,
+        reference=theirs.iterate,
+        rounds=7,
+        bar=(0, 1 / least),
+        note=lambda: _note(ours, theirs),
+    )
+
+
+class _Ours:
+    """Our loader and step, with the defaults of the config."""
+
+    def __init__(self, setup: Setup) -> None:
+        cfg = setup.cfg
+        torch.manual_seed(0)
+        self.trainer = build_trainer(cfg)
+        loader = config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)
+        self.batches, self.numbers = iter(loader), itertools.count()
+        self.kept = next(self.batches)
+        self.waited: list[float] = []
+        self.took: list[float] = []
+
+    def iterate(self) -> None:
+        with EventStorage():
+            for _ in range(_ITERATIONS):
+                start = time.perf_counter()
+                batch = next(self.batches)
+                self.waited.append(time.perf_counter() - start)
+                self.trainer.step(next(self.numbers), [batch])
+                self.took.append(time.perf_counter() - start)
+
+    def step(self) -> None:
+        with EventStorage():
+            self.trainer.step(next(self.numbers), [self.kept])
+
+
+class _Theirs:
+    """SimpleTrainer with Detectron2's mapper, sampler, poolers and heads, in float32."""
+
+    def __init__(self, setup: Setup) -> None:
+        cfg = setup.cfg
+        stock(cfg.model)
+        torch.manual_seed(0)
+        model = config.build(cfg.model, "model").train()
+        optimizer = build_optimizer(cfg, model)
+        batches = stock_batches(setup)
+        self.trainer = SimpleTrainer(model, batches, optimizer)
+        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+        schedule = LRMultiplier(optimizer, multiplier, cfg.train.max_iter)
+        self.trainer.register_hooks([hooks.LRScheduler(scheduler=schedule)])
+        self.trainer.iter = self.trainer.start_iter = 0
+        self.trainer.max_iter = cfg.train.max_iter
+        self.kept = next(self.trainer._data_loader_iter)
+        with EventStorage() as self.trainer.storage:
+            self.trainer.before_train()
+
+    def iterate(self) -> None:
+        with EventStorage() as self.trainer.storage:
+            for _ in range(_ITERATIONS):
+                self.trainer.before_step()
+                self.trainer.run_step()
+                self.trainer.after_step()
+
+    def step(self) -> None:
+        batches, self.trainer._data_loader_iter_obj = (
+            self.trainer._data_loader_iter,
+            itertools.repeat(self.kept),
+        )
+        try:
+            with EventStorage() as self.trainer.storage:
+                self.trainer.run_step()
+        finally:
+            self.trainer._data_loader_iter_obj = batches
+
+
+def stock(model: DictConfig) -> None:
+    """Put Detectron2's own poolers and heads in place of ours, with the same settings."""
+    heads = model.roi_heads
+    for task in ("box", "mask", "keypoint"):
+        if f"{task}_pooler" in heads:
+            node = heads[f"{task}_pooler"]
+            kept = {key: node[key] for key in ("output_size", "scales", "sampling_ratio")}
+            heads[f"{task}_pooler"] = {"_target_": ROIPooler, "pooler_type": "ROIAlignV2", **kept}
+    for task, head in (
+        ("mask", MaskRCNNConvUpsampleHead),
+        ("keypoint", KRCNNConvDeconvUpsampleHead),
+    ):
+        if f"{task}_head" in heads:
+            heads[f"{task}_head"]._target_ = head
+
+
+def stock_batches(setup: Setup) -> Any:
+    """Detectron2's training loader of the same data."""
+    node, dataset = setup.cfg.dataloader.train, setup.train
+    assert dataset is not None
+    mapper = DatasetMapper(
+        is_train=True,
+        augmentations=[config.build(each, "augmentation") for each in node.augmentations],
+        image_format="BGR",
+        use_instance_mask=node.masks,
+        use_keypoint=node.keypoints,
+        keypoint_hflip_indices=np.array(dataset.skeleton.flip_indices)
+        if dataset.skeleton
+        else None,
+    )
+    return build_detection_train_loader(
+        list(dataset.records),
+        mapper=mapper,
+        sampler=TrainingSampler(len(dataset), seed=0),
+        total_batch_size=node.total_batch_size,
+        num_workers=node.num_workers,
+    )
+
+
+def _note(ours: _Ours, theirs: _Theirs, rounds: int = 5) -> str:
+    """The step alone, in turns, and the share of an iteration that waits for data."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for times, step in zip(seconds, (ours.step, theirs.step), strict=True):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+    a, b = map(statistics.median, seconds)
+    share = statistics.median(ours.waited) / statistics.median(ours.took)
+    return f"the step alone is {b / a:.2f} times as fast; {100 * share:.1f}% of ours waits for data"

@@ -1,0 +1,140 @@
+"""A training small enough to be run many times: four squares and triangles, a narrow model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from roilab.engine import config
+from roilab.engine.prepare import prepare
+from roilab.engine.train import train
+
+CONFIG = "configs/figures_mask.py"
+SIDE = 64
+NARROW = (
+    "model.backbone.out_channels=32",
+    "model.proposal_generator.head.in_channels=32",
+    "model.roi_heads.box_head.input_shape.channels=32",
+    "model.roi_heads.mask_head.input_shape.channels=32",
+    "model.roi_heads.mask_head.conv_dims=[32]",
+    "model.roi_heads.box_head.fc_dims=[64]",
+    "model.roi_heads.box_predictor.input_shape.channels=64",
+    "model.roi_heads.batch_size_per_image=8",
+    "model.proposal_generator.post_nms_topk=[40,10]",
+    "dataloader.train.total_batch_size=2",
+    "dataloader.train.num_workers=0",
+    "dataloader.test.num_workers=0",
+    "train.lr_batch_size=null",
+    "train.log_period=1",
+    "train.precision=float32",
+    "train.device=cpu",
+    "data.class_attribute=name",
+    "data.keypoint_attribute=null",
+    "data.instance_attribute=null",
+    "data.visibility_attribute=null",
+)
+
+
+def shapes(folder: Path, train: int = 6, val: int = 3) -> Path:
+    """A VIA data set whose images have two shapes each, so that all batches weigh the same."""
+    rng = np.random.default_rng(5)
+    for split, count in (("train", train), ("val", val)):
+        place, entries = folder / split, {}
+        place.mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
+            regions = []
+            for name, left in (("square", 2), ("bar", 34)):
+                x, y = left + int(rng.integers(0, 6)), int(rng.integers(2, 34))
+                width, height = (22, 22) if name == "square" else (12, 24)
+                pixels[y : y + height, x : x + width] = rng.integers(150, 255, 3)
+                outline = {
+                    "name": "polygon",
+                    "all_points_x": [x, x + width, x + width, x],
+                    "all_points_y": [y, y, y + height, y + height],
+                }
+                regions.append({"shape_attributes": outline, "region_attributes": {"name": name}})
+            file = f"{number}.png"
+            Image.fromarray(pixels).save(place / file)
+            entries[file] = {
+                "filename": file,
+                "size": -1,
+                "regions": regions,
+                "file_attributes": {},
+            }
+        (place / "via.json").write_text(json.dumps(entries))
+    return folder
+
+
+def overrides(data: Path, run: Path, *more: str) -> list[str]:
+    """A whole command line of overrides; later ones win."""
+    places = [
+        override
+        for split in ("train", "val")
+        for override in (
+            f"data.{split}.files={data}/{split}/via.json",
+            f"data.{split}.images={data}/{split}",
+        )
+    ]
+    return [*places, *NARROW, f"train.output_dir={run}", *more]
+
+
+def trained(data: Path, run: Path, *more: str, resume: bool = False) -> dict[str, Any]:
+    """Train in this process, and return the final checkpoint."""
+    train(prepare(config.load(CONFIG, overrides(data, run, *more))), resume=resume)
+    return checkpoint(run)
+
+
+def checkpoint(run: Path, name: str = "model_final.pth") -> dict[str, Any]:
+    return torch.load(run / name, weights_only=True)
+
+
+def command(data: Path, run: Path, *more: str) -> list[str]:
+    """The training command for a process of its own; options come first."""
+    options = [word for word in more if word.startswith("--") or "=" not in word]
+    rest = [word for word in more if word not in options]
+    return [
+        sys.executable,
+        "scripts/train.py",
+        "--config-file",
+        CONFIG,
+        *options,
+        *overrides(data, run, *rest),
+    ]
+
+
+def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    """metrics.json; a last line that is being written is left out."""
+    try:
+        text = (run / "metrics.json").read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(v, second[k]) for k, v in first.items())
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second

@@ -1,0 +1,94 @@
+"""Several processes train what one would, evaluate each image once, and leave one run folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roilab.engine import processes
+from roilab.errors import UserError
+
+from .running import checkpoint, command, lines, process, shapes, trained
+from .test_train import EVEN, close
+
+MORE = (*EVEN, "dataloader.train.total_batch_size=4", "train.checkpoint_period=1")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    # Three images to evaluate on: two processes cannot share them evenly.
+    return shapes(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("alone") / "run"
+    trained(data, run, *MORE)
+    return run
+
+
+def finish(begun: subprocess.Popen[str]) -> str:
+    out, err = begun.communicate()
+    assert begun.returncode == 0, out + err
+    return out
+
+
+def assert_as_alone(run: Path, alone: Path, begun: Path) -> None:
+    close(checkpoint(run)["model"], checkpoint(alone)["model"], checkpoint(begun)["model"])
+    assert checkpoint(run)["iteration"] == 2
+    ours, theirs = lines(run), lines(alone)
+    assert [line["iteration"] for line in ours] == [0, 1, 2]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a["total_loss"] == pytest.approx(b["total_loss"], rel=1e-3)
+    # A mean over images: with one of them twice, or left out, it would be another.
+    assert ours[-1]["val_total_loss"] == pytest.approx(theirs[-1]["val_total_loss"], rel=1e-3)
+    results = [json.loads((folder / "results.json").read_text()) for folder in (run, alone)]
+    assert results[0].keys() == results[1].keys()
+    assert results[0]["bbox"]["AP"] == pytest.approx(results[1]["bbox"]["AP"], abs=1)
+    assert len(list(run.glob("events.out.tfevents*"))) == 1
+    assert len(list(run.glob("model_final.pth"))) == 1
+
+
+def test_two_processes(data: Path, alone: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    trained(data, begun, *MORE, "optimizer.lr=1e-30")
+    run = tmp_path / "run"
+    out = finish(process(command(data, run, *MORE, "--num-gpus=2")))
+    assert out.count("run folder:") == 1
+    assert_as_alone(run, alone, begun)
+    # Resumed by two, it goes on; by one as well.
+    finish(process(command(data, run, *MORE, "--num-gpus=2", "--resume", "train.max_iter=4")))
+    assert [line["iteration"] for line in lines(run)] == [0, 1, 2, 3]
+
+    launched = tmp_path / "torchrun"
+    words = command(data, launched, *MORE)[1:]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    out = finish(process([*torchrun, "--nproc-per-node=2", *words]))
+    assert out.count("run folder:") == 1
+    assert_as_alone(launched, alone, begun)
+
+
+def test_a_mistake_is_said_once(data: Path, tmp_path: Path) -> None:
+    begun = process(
+        command(data, tmp_path / "run", "--num-gpus=2", "dataloader.train.total_batch_size=3")
+    )
+    _, err = begun.communicate()
+    assert begun.returncode == 2
+    assert err.count("error: ") == 1
+    assert "a multiple of 2" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"processes": 0}, "--num-gpus"),
+        ({"processes": 1, "machines": 2, "rank": 2, "url": "tcp://h:1"}, "--machine-rank"),
+        ({"processes": 1, "machines": 2}, "tcp://HOST:PORT"),
+    ],
+)
+def test_numbers_that_make_no_sense(options, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        processes.start(print, None, **options)

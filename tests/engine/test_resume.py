@@ -1,0 +1,198 @@
+"""A training that is cut and resumed gives the weights of one that was not, to the last bit."""
+
+import json
+import random
+import re
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from roilab.engine import progress
+from roilab.engine.run import Run
+from roilab.errors import UserError
+
+from .running import checkpoint, command, lines, process, same, shapes, trained
+
+# All that a training's state may hold.
+EVERYTHING = (
+    "train.max_iter=12",
+    "train.checkpoint_period=3",
+    "train.eval_period=5",
+    "train.ema=0.9",
+    "train.best=val_total_loss",
+    "train.accumulate=2",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return shapes(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory) -> Path:
+    """The run that nothing interrupted, in a process of its own."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    done = process(command(data, run, *EVERYTHING))
+    said = done.communicate()
+    assert done.returncode == 0, said
+    return run
+
+
+def assert_as_whole(run: Path, whole: Path) -> None:
+    for name in ("model_final.pth", "model_final_ema.pth", "model_best.pth"):
+        assert same(checkpoint(run, name), checkpoint(whole, name)), name
+    for name in ("results.json", "results_ema.json", "results_best.json"):
+        assert (run / name).read_text() == (whole / name).read_text(), name
+    steps = [line["iteration"] for line in lines(run) if "total_loss" in line]
+    assert steps == list(range(12)), "each iteration stands once in the log"
+
+
+def test_killed_at_any_moment(data: Path, whole: Path, tmp_path: Path) -> None:
+    run, chance = tmp_path / "run", random.Random()
+    kills = []
+    while len(kills) < 3:
+        # Killed while it starts, in a step, while it saves or evaluates.
+        seen = len(lines(run))
+        begun = process(command(data, run, *EVERYTHING, *(["--resume"] if kills else [])))
+        until, moment = seen + chance.randrange(1, 4), chance.random() / 4
+        while len(lines(run)) < until and begun.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moment)
+        begun.send_signal(signal.SIGKILL)
+        begun.communicate()
+        kills.append((until, round(moment, 3)))
+    done = process(command(data, run, *EVERYTHING, "--resume", "dataloader.train.num_workers=2"))
+    said = done.communicate()
+    assert done.returncode == 0, (kills, said)
+    assert_as_whole(run, whole)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begun = process(command(data, run, *EVERYTHING))
+    while len(lines(run)) < 2:
+        time.sleep(0.01)
+        assert begun.poll() is None
+    begun.send_signal(signal.SIGINT)
+    out, err = begun.communicate()
+    assert begun.returncode == 130
+    assert "Traceback" not in err
+    said = out + err
+    assert "--resume" in said
+    assert "scripts/train.py --config-file" in said
+    last = (run / "last_checkpoint").read_text()
+    stopped = checkpoint(run, last)["iteration"]
+    assert stopped < 11
+    done = process(command(data, run, *EVERYTHING, "--resume"))
+    assert done.wait() == 0
+    done.communicate()
+    assert_as_whole(run, whole)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(data: Path, tmp_path: Path) -> None:
+    """No file may be larger than the first checkpoint, whose optimizer is still small."""
+    run = tmp_path / "run"
+    trained(data, run, "train.max_iter=1")
+    size = (run / "model_final.pth").stat().st_size
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    begun = process(
+        command(data, run, "--resume", "train.max_iter=3", "train.checkpoint_period=1"),
+        preexec_fn=limit,
+    )
+    _, err = begun.communicate()
+    assert begun.returncode == 2, err
+    assert "checkpoint cannot be written" in err
+    assert "model_final.pth" in err
+    assert "Traceback" not in err
+    assert checkpoint(run)["iteration"] == 0
+    assert not list(run.glob(".*.tmp"))
+    assert trained(data, run, "train.max_iter=3", resume=True)["iteration"] == 2
+
+
+def test_a_truncated_checkpoint_is_passed_over(data: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    # Cut the two that are furthest, as if the machine had gone down while they were written.
+    (run / "model_final.pth").write_bytes((run / "model_final.pth").read_bytes()[:-100])
+    (run / "model_0000008.pth").write_bytes(b"")
+    for name in ("results.json", "results_ema.json", "model_final_ema.pth"):
+        (run / name).unlink()
+    newest = progress.newest(Run(run))
+    assert newest is not None
+    assert newest.name == "model_0000005.pth"
+    done = process(command(data, run, *EVERYTHING, "--resume"))
+    out, err = done.communicate()
+    assert done.returncode == 0, err
+    for name in ("model_final.pth", "model_0000008.pth"):
+        assert re.search(rf"{name} cannot be read", out + err)
+    assert_as_whole(run, whole)
+
+
+def test_nothing_to_resume(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to resume"):
+        trained(data, tmp_path / "none", resume=True)
+
+
+def test_cut_before_the_first_checkpoint(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    whole = trained(data, run, "train.max_iter=2")
+    for file in (*run.glob("*.pth"), run / "last_checkpoint"):
+        file.unlink()
+    assert same(trained(data, run, "train.max_iter=2", resume=True), whole)
+
+
+def test_a_folder_that_holds_a_run(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained(data, run, "train.max_iter=1")
+    with pytest.raises(UserError, match="already holds a run"):
+        trained(data, run, "train.max_iter=1")
+
+
+def test_resuming_another_run(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained(data, run, "train.max_iter=1")
+    with pytest.raises(UserError, match="another config") as error:
+        trained(data, run, "train.max_iter=2", "optimizer.lr=0.5", resume=True)
+    assert "optimizer.lr" in str(error.value)
+    assert "max_iter" not in str(error.value)
+
+
+def test_a_checkpoint_of_another_model(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained(data, run, "train.max_iter=1")
+    state = checkpoint(run)
+    name = "backbone.fpn_lateral2.weight"
+    state["model"][name] = state["model"][name][:5]
+    torch.save(state, run / "model_final.pth")
+    with pytest.raises(UserError, match="of another model") as error:
+        trained(data, run, "train.max_iter=2", resume=True)
+    assert name in str(error.value)
+    torch.save({"iteration": 4, "model": checkpoint(run)["model"]}, run / "model_final.pth")
+    with pytest.raises(UserError, match=r"another model|not hold the state"):
+        trained(data, run, "train.max_iter=2", resume=True)
+
+
+def test_only_so_many_checkpoints_are_kept(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained(data, run, "train.max_iter=7", "train.checkpoint_period=1", "train.checkpoints_kept=2")
+    names = sorted(path.name for path in run.glob("model_*.pth"))
+    assert names == ["model_0000004.pth", "model_0000005.pth", "model_final.pth"]
+    assert (run / "last_checkpoint").read_text() == "model_final.pth"
+
+
+def test_results_are_of_the_final_weights(whole: Path) -> None:
+    last = lines(whole)[-1]
+    results = json.loads((whole / "results.json").read_text())
+    assert last["iteration"] == 11
+    assert last["bbox/AP"] == results["bbox"]["AP"]
+    averaged = json.loads((whole / "results_ema.json").read_text())
+    assert last["ema/segm/AP"] == averaged["segm"]["AP"]

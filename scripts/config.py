@@ -57,7 +57,7 @@ def load(path: Path, overrides: list[str]) -> DictConfig:
     return config.load(path / "config.yaml" if path.is_dir() else path, overrides)
 
 
-def show(args: argparse.Namespace) -> None:
+def show(args: argparse.Namespace) -> int:
     """Print a config, or a part of it, as the run folder will have it."""
     try:
         data: Any = config.plain(load(args.config, args.rest))
@@ -74,6 +74,7 @@ def show(args: argparse.Namespace) -> None:
         print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
     else:
         print(shown(data))
+    return 0
 
 
 def part(data: dict[str, Any], key: str, file: Path) -> Any:
@@ -101,7 +102,7 @@ def diff(args: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def main() -> int | None:
+def main() -> int:
     args = parse(sys.argv[1:])
     return diff(args) if args.command == "diff" else show(args)
 

@@ -50,6 +50,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
+    )
     parser.add_argument("--input", required=True, type=Path, help="an image, or a folder of images")
     parser.add_argument("--output", required=True, type=Path, help="folder for the pictures")
     parser.add_argument(
@@ -79,7 +82,7 @@ def main() -> int:
     args = parse(sys.argv[1:])
     _check(args)
     files = image_files(args.input)[: args.limit]
-    run_folder = open_run(args.run)
+    run_folder = open_run(args.run, args.weights)
     predictor = Predictor.from_run(run_folder, args.overrides)
     names = attribute_names(run_folder)
     try:

@@ -3,10 +3,12 @@
     python scripts/evaluate.py --run outputs/demo
     python scripts/evaluate.py --run outputs/demo --output other.json \\
         data.val.files=other_via.json data.val.images=photos
+    python scripts/evaluate.py --run outputs/demo --weights model_best.pth
     python scripts/evaluate.py --run outputs/demo --pictures outputs/demo/compared
 
 Without overrides, the result is the run's own and is written to its results.json. With any, it may
-be of other data or settings: results.json is left as it is, and --output takes the result.
+be of other data or settings, and with --weights it is of other weights: results.json is left as it
+is, and --output takes the result.
 """
 
 import argparse
@@ -44,6 +46,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
     parser.add_argument(
+        "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the result there as JSON"
     )
     parser.add_argument(
@@ -58,7 +63,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     args = parse(sys.argv[1:])
-    folder = open_run(args.run)
+    folder = open_run(args.run, args.weights)
     cfg, model = load_run(folder, args.overrides)
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)
@@ -71,11 +76,11 @@ def main() -> None:
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
-    if not args.overrides:
+    if not args.overrides and args.weights is None:
         folder.write_results(results)
         print(f"written to {folder.results_file}")
     elif args.output is None:
-        print("not written, because of the overrides: --output FILE would take it")
+        print("not the run's own result, and not written: --output FILE would take it")
     if args.output is not None:
         write_text(args.output, json.dumps(results, indent=2) + "\n")
         print(f"written to {args.output}")

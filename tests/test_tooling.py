@@ -331,10 +331,11 @@ class TestBench:
         }
 
     # For each benchmark, what makes it small.
-    SMALL: ClassVar[dict[str, dict[str, int]]] = {
+    SMALL: ClassVar[dict[str, dict[str, object]]] = {
         "evaluate": {"IMAGES": 4},
         "keypoint_decode": {"DETECTIONS": 3},
         "roi_align_max": {"CHANNELS": 4, "BOXES": 8, "HEIGHT": 128, "WIDTH": 128},
+        "roi_align_train": {"CHANNELS": 4, "REGIONS": ((8, 7), (2, 14)), "SIDE": 128},
         "roi_warp": {},  # its sizes are those of roi_align_max, here whole
         "load_dataset": {"IMAGES": 2},
         "train_step": {"BATCH": 1, "SIZE": 96},

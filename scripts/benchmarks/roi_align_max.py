@@ -57,16 +57,19 @@ def pyramid() -> tuple[list[Tensor], list[Boxes]]:
         torch.randn(2, CHANNELS, int(HEIGHT * s), int(WIDTH * s), generator=generator)
         for s in SCALES
     ]
-    boxes = []
-    for _ in range(2):
-        side, aspect = torch.rand(2, BOXES // 2, generator=generator)
-        side, aspect = 16 * (500 / 16) ** side, 2 ** (2 * aspect - 1)
-        extent = torch.stack([side * aspect.sqrt(), side / aspect.sqrt()], dim=1)
-        centre = torch.rand(BOXES // 2, 2, generator=generator) * torch.tensor([WIDTH, HEIGHT])
-        each = Boxes(torch.cat([centre - extent / 2, centre + extent / 2], dim=1))
-        each.clip((HEIGHT, WIDTH))
-        boxes.append(each)
+    boxes = [random_boxes(BOXES // 2, HEIGHT, WIDTH, generator) for _ in range(2)]
     return [level.requires_grad_() for level in features], boxes
+
+
+def random_boxes(count: int, height: int, width: int, generator: torch.Generator) -> Boxes:
+    """Boxes of 16 to 500 pixels anywhere in an image, cut off at its border."""
+    side, aspect = torch.rand(2, count, generator=generator)
+    side, aspect = 16 * (500 / 16) ** side, 2 ** (2 * aspect - 1)
+    extent = torch.stack([side * aspect.sqrt(), side / aspect.sqrt()], dim=1)
+    centre = torch.rand(count, 2, generator=generator) * torch.tensor([width, height])
+    boxes = Boxes(torch.cat([centre - extent / 2, centre + extent / 2], dim=1))
+    boxes.clip((height, width))
+    return boxes
 
 
 def step(pooler: nn.Module, features: list[Tensor], boxes: list[Boxes]) -> Callable[[], None]:

@@ -46,15 +46,17 @@ def differences(base: DictConfig, other: DictConfig) -> list[Difference]:
 
 def table(rows: Sequence[Difference], headers: Sequence[str] = ("key", "base", "here")) -> str:
     """The differences in columns; what is long is shortened in its middle."""
-    cells = [tuple(headers), *((row.key, shown(row.before), shown(row.after)) for row in rows)]
+    # tabulate gives a heading two columns more than it has letters.
+    titles = tuple(f"{title}  " for title in headers)
+    cells = [titles, *((row.key, shown(row.before), shown(row.after)) for row in rows)]
     key, before, after = (max(map(len, column)) for column in zip(*cells, strict=True))
     key = min(key, _KEY_WIDTH)
     room = _WIDTH - key - len("    ")
     # Where one side is short, the other has what it leaves.
     before = min(before, max(room // 2, room - after))
     widths = (key, before, room - before)
-    cells = [tuple(map(_shortened, row, widths)) for row in cells]
-    return tabulate(cells[1:], headers=cells[0], disable_numparse=True)
+    first, *rest = (tuple(map(_shortened, row, widths)) for row in cells)
+    return tabulate(rest, headers=[title.rstrip() for title in first], disable_numparse=True)
 
 
 def shown(value: Any) -> str:
@@ -66,8 +68,8 @@ def shown(value: Any) -> str:
             [value], default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True
         )
     except yaml.YAMLError:  # an object of some class
-        return " ".join(str(value).split())
-    return text.strip()[1:-1]
+        text = f"[{value}]"
+    return " ".join(text.split())[1:-1]
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

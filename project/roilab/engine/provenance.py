@@ -4,13 +4,16 @@ import ast
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import detectron2
 import torch
 from detectron2.utils import comm
 
@@ -20,6 +23,7 @@ from roilab.engine.run import LAYOUT, Run
 from roilab.errors import UserError
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")
+_PACKAGE = Path(roilab.__file__).resolve().parent
 
 
 def write_provenance(
@@ -35,7 +39,7 @@ def write_provenance(
     Each start, the first and those that resume, has its own entry.
 
     Raises:
-        UserError: run.json is damaged.
+        UserError: run.json is damaged, or of a newer layout.
     """
     start = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -44,107 +48,122 @@ def write_provenance(
         "overrides": list(overrides),
         "seed": seed,
         "processes": comm.get_world_size(),
-        **_environment(),
+        "code": code(),
+        "versions": versions(),
+        **machine(),
     }
-    starts = [*_starts(run), start]
-    text = json.dumps({"layout": LAYOUT, "starts": starts}, indent=2)
-    write_text(run.provenance_file, text + "\n")
-    _copy_source(Path(config_file), run.folder / "source")
+    record = {"layout": LAYOUT, "starts": [*starts(run), start]}
+    write_text(run.provenance_file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    copy_source(Path(config_file), run.folder / "source")
 
 
-def _starts(run: Run) -> list[Any]:
-    if not run.provenance_file.is_file():
-        return []
-    try:
-        starts = json.loads(run.provenance_file.read_text(encoding="utf-8"))["starts"]
-        if not isinstance(starts, list):
-            raise TypeError("'starts' is no list")
-    except (ValueError, KeyError, TypeError) as error:
+def starts(run: Run) -> list[dict[str, Any]]:
+    """The starts of a run so far.
+
+    Raises:
+        UserError: run.json is damaged, or of a newer layout.
+    """
+    found = run.provenance().get("starts", [])
+    if not isinstance(found, list) or not all(isinstance(start, dict) for start in found):
         raise UserError(
             "the record of the run is damaged",
             file=run.provenance_file,
-            found=error,
-            expected='{"layout": 1, "starts": [...]}',
-            remedy="delete this file; the training goes on without it",
-        ) from error
-    return starts
+            key="starts",
+            found=found,
+            expected="a list of objects",
+            remedy="delete this file: it is a record, and the run is whole without it",
+        )
+    return found
 
 
-def _environment() -> dict[str, Any]:
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    versions = {name: _version(name) for name in _PACKAGES}
+def versions() -> dict[str, str | None]:
+    """Of Python and the packages that the results may depend on; None for what is not there."""
+    found: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "roilab": roilab.__version__,
+        "detectron2": detectron2.__version__,
+        "cuda": torch.version.cuda,
+    }
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def code(folder: Path = _PACKAGE) -> dict[str, str | bool] | None:
+    """The git commit of the package, and whether its files differ from it; None if not in git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "--no-optional-locks", *arguments]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True, timeout=20
+        )
+        return done.stdout.strip()
+
+    try:
+        # An installed package may lie in somebody else's repository, which does not know it.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "-s", "--", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def machine() -> dict[str, Any]:
+    """The kind of machine, without its name."""
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     return {
-        "commit": _commit(),
-        "versions": {
-            "python": platform.python_version(),
-            "roilab": roilab.__version__,
-            "detectron2": __import__("detectron2").__version__,
-            **versions,
-        },
         "platform": platform.platform(),
         "cpu": _cpu(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(gpus)],
+        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Of the code that runs, with `-dirty` where files differ; None outside a git checkout."""
-    folder = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
 def _cpu() -> str:
-    """The processor's name; platform knows it everywhere but on Linux."""
+    """The processor's name; `platform` knows it everywhere but on Linux."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    named = [line for line in text.splitlines() if line.startswith("model name")]
+    return named[0].partition(":")[2].strip() if named else platform.processor()
 
 
-def _copy_source(config_file: Path, folder: Path) -> None:
-    """Copy a config and the files that it imports from beside it, at their places to each other."""
-    files = {config_file.resolve(): None}
-    if config_file.suffix == ".py":
-        for file in list(files):
-            files |= dict.fromkeys(_imported(file, set(files)))
-    root = config_file.resolve().parent
-    for file in files:
-        # What lies above the config has no place in the folder.
-        if file.is_relative_to(root):
-            place = folder / file.relative_to(root)
+def copy_source(config_file: Path, folder: Path) -> None:
+    """Make a folder that holds a config and the files it imports, at their places to each other.
+
+    What the folder held is gone. A config of the run folder itself is no source.
+    """
+    # Links stay links: a relative import starts from where the link is.
+    main = Path(os.path.abspath(config_file))  # noqa: PTH100
+    if folder.parent.absolute() in main.parents:
+        return
+    files = _sources(main)
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Copied whole before it takes its place.
+    with tempfile.TemporaryDirectory(prefix=".source.", dir=folder.parent) as temporary:
+        copy = Path(temporary) / "source"
+        for file in files:
+            place = copy / file.relative_to(root)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
+        shutil.rmtree(folder, ignore_errors=True)
+        copy.rename(folder)
 
 
-def _imported(file: Path, known: set[Path]) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        folder = file.parents[node.level - 1]
-        names = [node.module] if node.module else [alias.name for alias in node.names]
-        for name in names:
-            found = folder.joinpath(*name.split(".")).with_suffix(".py")
-            if found.is_file() and found not in known:
-                known.add(found)
-                yield found
-                yield from _imported(found, known)
+def _sources(main: Path) -> list[Path]:
+    """A config and, if it is Python, the files that it imports relatively, and they in turn."""
+    files = [main]
+    for file in files:  # grows
+        if file.suffix == ".py":
+            files += [each for each in _imported(file) if each not in files]
+    return files
+
+
+def _imported(file: Path) -> list[Path]:
+    """Of lazy configs only `from .module import name` is relative; Detectron2 refuses the rest."""
+    return [
+        file.parents[node.level - 1].joinpath(f"{node.module.replace('.', '/')}.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level and node.module
+    ]

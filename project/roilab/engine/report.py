@@ -8,16 +8,11 @@ import resource
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
-from detectron2.utils.events import (
-    EventStorage,
-    EventWriter,
-    JSONWriter,
-    TensorboardXWriter,
-    get_event_storage,
-)
+from detectron2.utils.events import EventWriter, JSONWriter, TensorboardXWriter, get_event_storage
 from omegaconf import DictConfig
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -29,7 +24,8 @@ from roilab.errors import UserError
 log = logging.getLogger(__name__)
 
 TRACKERS = ("wandb", "trackio")
-_LOGGERS = ("detectron2", "fvcore", "roilab")
+_LOGGERS = ("roilab", "detectron2", "fvcore")
+_STEPS = 100  # that the time of a step is the mean of
 
 
 def make_writers(
@@ -42,24 +38,26 @@ def make_writers(
     tracker: str | None,
     cfg: DictConfig,
 ) -> list[EventWriter]:
-    """All that is to be told of a training from an iteration on; what was told of it is removed.
+    """All that is to be told of a training from iteration `start` on; what was told is removed.
 
     Raises:
-        UserError: the tracker is not installed.
+        UserError: there is no such tracker, or it does not start.
     """
+    # First: it may fail, and it prints.
+    trackers = (
+        [] if tracker is None else [Tracker(tracker, run.folder.absolute().name, config.plain(cfg))]
+    )
     forget(run.metrics_file, start)
-    writers: list[EventWriter] = [
+    return [
         JSONWriter(str(run.metrics_file)),
         TensorboardXWriter(str(run.folder), purge_step=start),
         Console(start, max_iter, images_a_step / train_images),
+        *trackers,
     ]
-    if tracker is not None:
-        writers.append(Tracker(tracker, run.folder.name, config.plain(cfg)))
-    return writers
 
 
 def forget(metrics: Path, start: int) -> None:
-    """Take the lines from iteration `start` on out of a metrics file, and one that was cut."""
+    """Take the lines from iteration `start` on out of a metrics file, and any that was cut."""
     if not metrics.is_file():
         return
     kept = []
@@ -73,7 +71,9 @@ def forget(metrics: Path, start: int) -> None:
 
 
 class Console(EventWriter):
-    """A live bar on a terminal; elsewhere a line at each `write`.
+    """A bar on a terminal, with the figures of the last `write` below; elsewhere a line of the log.
+
+    The line is in log.txt in either case.
 
     Args:
         start: the first iteration.
@@ -81,56 +81,73 @@ class Console(EventWriter):
     """
 
     def __init__(self, start: int, max_iter: int, epochs_a_step: float) -> None:
-        self.start, self.max_iter, self.epochs_a_step = start, max_iter, epochs_a_step
-        self.bar, self.stack = None, ExitStack()
+        self.max_iter, self.epochs_a_step = max_iter, epochs_a_step
+        self.stack = ExitStack()
+        self.bar: tqdm | None = None
         if sys.stderr.isatty():
-            loggers = [logging.getLogger(name) for name in _LOGGERS]
-            self.stack.enter_context(logging_redirect_tqdm(loggers))
-            self.bar = self.stack.enter_context(
-                tqdm(total=max_iter, initial=start, unit="it", file=sys.stderr, dynamic_ncols=True)
-            )
+            self._show(start)
+
+    def _show(self, start: int) -> None:
+        self.stack.enter_context(logging_redirect_tqdm([logging.getLogger(n) for n in _LOGGERS]))
+        for handler in logging.getLogger("roilab").handlers:
+            if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
+                # The handler is tqdm's and goes with it. What the bar shows needs no line.
+                handler.addFilter(lambda record: record.name != __name__)
+        self.bar = self.stack.enter_context(
+            tqdm(total=self.max_iter, initial=start, dynamic_ncols=True)
+        )
+        # A bar is cut at the edge of the terminal, as text alone is not.
+        self.below = self.stack.enter_context(
+            tqdm(bar_format="{desc}{bar}", position=1, leave=False, dynamic_ncols=True)
+        )
 
     def step(self) -> None:
-        """An iteration is done."""
+        """Count an iteration that is done."""
         if self.bar is not None:
             self.bar.update()
 
     def write(self) -> None:
-        storage = get_event_storage()
+        found = self._figures()
+        if "loss" not in found:
+            return
+        log.info("  ".join(found.values()))
         if self.bar is not None:
-            self.bar.set_postfix_str(self._figures(storage), refresh=False)
-        else:
-            done = storage.iter + 1
-            left = f"eta {self._left(storage)}  " if done < self.max_iter else ""
-            log.info("%d/%d  %s%s", done, self.max_iter, left, self._figures(storage))
+            # What the bar itself has is left out; the parts of the loss may be cut.
+            order = ("epoch", "loss", "rate", "memory", "parts")
+            self.below.set_description_str(
+                "  ".join(found[name] for name in order if name in found)
+            )
 
-    def _figures(self, storage: EventStorage) -> str:
-        latest = {name: value for name, (value, _) in storage.latest().items()}
-        losses = {name: value for name, value in latest.items() if name.startswith("loss_")}
-        parts = [f"epoch {(storage.iter + 1) * self.epochs_a_step:.1f}"]
-        if "total_loss" in latest:
-            shown = ", ".join(f"{name[5:]} {value:.3f}" for name, value in losses.items())
-            parts.append(f"loss {latest['total_loss']:.3f} ({shown})")
-        if "lr" in latest:
-            parts.append(f"lr {latest['lr']:.2g}")
-        if "time" in latest and self.bar is None:
-            seconds = storage.history("time").median(20)
-            loading = storage.history("data_time").median(20)
-            parts.append(f"{seconds:.3g} s/it, loading {100 * loading / seconds:.0f}%")
-        return "  ".join([*parts, _memory()])
-
-    def _left(self, storage: EventStorage) -> datetime.timedelta:
-        if "time" not in storage.histories():
-            return datetime.timedelta()
-        seconds = storage.history("time").median(1000) * (self.max_iter - storage.iter - 1)
-        return datetime.timedelta(seconds=round(seconds))
+    def _figures(self) -> dict[str, str]:
+        """The storage's figures as text, in the order of a line."""
+        storage = get_event_storage()
+        done = storage.iter + 1
+        values = {name: v for name, (v, _) in storage.latest_with_smoothing_hint().items()}
+        found = {
+            "iteration": f"{done}/{self.max_iter}",
+            "epoch": f"epoch {done * self.epochs_a_step:.2f}",
+        }
+        if "time" in values:
+            seconds = storage.history("time").avg(_STEPS)
+            left = datetime.timedelta(seconds=round(seconds * (self.max_iter - done)))
+            found["left"] = f"eta {left}"
+        if "total_loss" in values:
+            found["loss"] = f"loss {values['total_loss']:.4g}"
+            parts = [f"{k[5:]} {v:.3g}" for k, v in values.items() if k.startswith("loss_")]
+            found["parts"] = f"({', '.join(parts)})"
+        if "lr" in values:
+            found["rate"] = f"lr {values['lr']:.3g}"
+        if "time" in values and "data_time" in values:
+            share = storage.history("data_time").avg(_STEPS) / max(seconds, 1e-9)
+            found["time"] = f"{seconds:.3g} s/it ({share:.0%} loading)"
+        return {**found, "memory": memory()}
 
     def close(self) -> None:
         self.stack.close()
 
 
-def _memory() -> str:
-    """The most that was in use so far: of the GPU, or of the process."""
+def memory() -> str:
+    """The most that was in use so far: of the GPU, or by the process."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         used = torch.cuda.max_memory_allocated()
     else:
@@ -144,28 +161,30 @@ class Tracker(EventWriter):
     """Weights & Biases, or trackio, which has the same interface.
 
     Args:
-        name: of the module.
+        name: one of `TRACKERS`.
         run: what the run is called there.
         settings: the resolved config.
+
+    Raises:
+        UserError: there is no such tracker, or it does not start.
     """
 
     def __init__(self, name: str, run: str, settings: dict[str, Any]) -> None:
+        self.module = tracker_module(name)
         try:
-            self.module = importlib.import_module(name)
-        except ImportError as error:
+            self.module.init(project="roilab", name=run, config=settings)
+        except Exception as error:  # of many kinds: no login, no network, no disk
             raise UserError(
-                "the tracker is not installed",
+                "the tracker does not start",
                 key="train.tracker",
-                found=f"{name} ({error})",
-                remedy=f"pip install {name}",
+                found=f"{name}: {error}",
+                remedy="follow its message, or train without: train.tracker=null",
             ) from error
-        self.module.init(project="roilab", name=run, config=settings)
         self.written = -1
 
     def write(self) -> None:
-        storage = get_event_storage()
         new: dict[int, dict[str, float]] = {}
-        for name, (value, iteration) in storage.latest().items():
+        for name, (value, iteration) in get_event_storage().latest().items():
             if iteration > self.written:
                 new.setdefault(iteration, {})[name] = value
         for iteration, values in sorted(new.items()):
@@ -174,3 +193,28 @@ class Tracker(EventWriter):
 
     def close(self) -> None:
         self.module.finish()
+
+
+def tracker_module(name: str) -> ModuleType:
+    """The module of a tracker.
+
+    Raises:
+        UserError: there is no such tracker, or it is not installed.
+    """
+    if name not in TRACKERS:
+        raise UserError(
+            "there is no such tracker",
+            key="train.tracker",
+            found=name,
+            expected=f"{', '.join(TRACKERS)}, or null",
+        )
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            "the tracker is not installed",
+            key="train.tracker",
+            found=error,
+            expected=name,
+            remedy=f"pip install {name}",
+        ) from error

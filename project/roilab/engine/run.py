@@ -74,6 +74,38 @@ class Run:
     ) -> None:
         self._write_json(name, results)
 
+    def provenance(self) -> dict[str, Any]:
+        """What run.json holds; only the layout, where a folder has none: made by hand, or before.
+
+        Raises:
+            UserError: it is damaged, or of a newer layout.
+        """
+        path = self.provenance_file
+        if not path.is_file():
+            return {"layout": LAYOUT}
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(data, dict) or type(data.get("layout")) is not int:
+                raise ValueError("no layout number")
+        except ValueError as error:
+            raise UserError(
+                "the record of the run is damaged",
+                file=path,
+                found=error,
+                expected=f'{{"layout": {LAYOUT}, "starts": [...]}}',
+                remedy="delete this file: it is a record, and the run is whole without it",
+            ) from error
+        if data["layout"] > LAYOUT:
+            raise UserError(
+                "the run folder is laid out in a newer way",
+                file=path,
+                key="layout",
+                found=data["layout"],
+                expected=f"at most {LAYOUT}",
+                remedy="use a newer RoILab",
+            )
+        return data
+
     def _write_json(self, name: str, data: Any) -> None:
         config.write_text(self.folder / name, json.dumps(data, indent=2) + "\n")
 
@@ -110,33 +142,14 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
                 found=f"no {path.name}",
                 expected="a folder written by scripts/train.py",
             )
-    _check_layout(run)
-    if not run.weights.is_file():
-        there = sorted(path.name for path in run.folder.glob("*.pth"))
+    run.provenance()
+    wanted = weights or run.weights.name
+    there = sorted(path.name for path in run.folder.glob("*.pth"))
+    if wanted not in there:  # a path to elsewhere is not, either
         raise UserError(
             "the run folder has no such weights",
             file=folder,
-            found=f"no {run.weights.name}",
+            found=f"no {wanted}",
             expected=f"one of {', '.join(there)}" if there else "a training that has saved some",
         )
     return run
-
-
-def _check_layout(run: Run) -> None:
-    if not run.provenance_file.is_file():
-        return  # made by hand, or before there were numbers
-    try:
-        layout = json.loads(run.provenance_file.read_text(encoding="utf-8"))["layout"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            "the record of the run is damaged", file=run.provenance_file, found=error
-        ) from error
-    if not isinstance(layout, int) or layout > LAYOUT:
-        raise UserError(
-            "the run folder is laid out in a newer way",
-            file=run.provenance_file,
-            key="layout",
-            found=layout,
-            expected=f"at most {LAYOUT}",
-            remedy="use a newer RoILab",
-        )

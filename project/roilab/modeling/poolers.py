@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError
+from roilab.modeling.roi_average import roi_align_average
 from roilab.modeling.roi_max import roi_align_max
 
 OPS = ("roi_pool", "roi_warp", "roi_align")
@@ -88,20 +89,39 @@ class RoIPooler(nn.Module):
             R x C x height x width in the dtype of the features, the boxes in the order given.
         """
         rois = convert_boxes_to_pooler_format(list(boxes))
+        levels = self._levels(boxes)
+        if self.op != "roi_pool" and self.aggregation == "average" and learn_on_cpu(features):
+            return self._average(features, rois, levels)
         if len(self.scales) == 1:
             return self._pool(features[0], rois, self.scales[0])
-        finest = round(-torch.tensor(self.scales[0]).log2().item())
-        levels = assign_boxes_to_levels(
-            list(boxes), finest, finest + len(self.scales) - 1, _CANONICAL_SIDE, _CANONICAL_LEVEL
-        )
         order = levels.argsort(stable=True)
         shares = rois[order].split(levels.bincount(minlength=len(self.scales)).tolist())
         pooled = [self._pool(*level) for level in zip(features, shares, self.scales, strict=True)]
         return torch.cat(pooled)[order.argsort()]
 
+    def _levels(self, boxes: Sequence[Boxes]) -> Tensor:
+        """The index of each box's level."""
+        if len(self.scales) == 1:
+            return torch.cat([each.tensor.new_zeros(len(each), dtype=torch.long) for each in boxes])
+        finest = round(-torch.tensor(self.scales[0]).log2().item())
+        coarsest = finest + len(self.scales) - 1
+        return assign_boxes_to_levels(
+            list(boxes), finest, coarsest, _CANONICAL_SIDE, _CANONICAL_LEVEL
+        )
+
+    def _average(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
+        """All levels at once; the same as `_pool` up to rounding."""
+        dtype = features[0].dtype
+        exact = [exactly(level) for level in features]
+        rois = rois.to(exact[0].dtype)
+        scales = rois.new_tensor(self.scales)[levels]
+        if self.op == "roi_warp":
+            rois, scales = quantised(rois, scales[:, None]), torch.ones_like(scales)
+        arguments = (self.output_size, self.sampling_ratio, self.aligned)
+        return roi_align_average(exact, rois, levels, scales, *arguments).to(dtype)
+
     def _pool(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
-        # The kernels have no bfloat16 on the CPU; sums of many samples want float32 in any case.
-        exact = features if features.dtype == torch.float64 else features.float()
+        exact = exactly(features)
         rois = rois.to(exact.dtype)
         if self.op == "roi_pool":
             pooled = roi_pool(exact, rois, self.output_size, scale)
@@ -120,7 +140,24 @@ class RoIPooler(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-def quantised(rois: Tensor, scale: float) -> Tensor:
+def exactly(features: Tensor) -> Tensor:
+    """Float64 as it is, all else as float32.
+
+    The kernels have no bfloat16 on the CPU; sums of many samples want float32 in any case.
+    """
+    return features if features.dtype == torch.float64 else features.float()
+
+
+def learn_on_cpu(features: Sequence[Tensor]) -> bool:
+    """Whether a gradient is wanted of any of the features, and they are on the CPU.
+
+    There torchvision's backward of the average is what a training step waits for.
+    """
+    wanted = torch.is_grad_enabled() and any(level.requires_grad for level in features)
+    return wanted and features[0].device.type == "cpu"
+
+
+def quantised(rois: Tensor, scale: float | Tensor) -> Tensor:
     """Boxes in cells of a feature map whose sides lie between cells, at least one cell apart.
 
     Args:

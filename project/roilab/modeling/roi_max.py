@@ -33,7 +33,7 @@ def roi_align_max(
     Returns:
         R x C x height x width.
     """
-    _, extents = _corner_and_extent(rois, scale, aligned)
+    _, extents = corner_and_extent(rois, scale, aligned)
     bins = extents / rois.new_tensor(output_size).flip(0)
     counts = (
         torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil().clamp(min=1)
@@ -45,7 +45,7 @@ def roi_align_max(
     return pooled[order.argsort()]
 
 
-def _corner_and_extent(rois: Tensor, scale: float, aligned: bool) -> tuple[Tensor, Tensor]:
+def corner_and_extent(rois: Tensor, scale: float | Tensor, aligned: bool) -> tuple[Tensor, Tensor]:
     """Top left corner and extent of boxes in cells, each R x 2 as x, y, as the kernel has them."""
     low, high = (rois[:, 1:] * scale - (0.5 if aligned else 0.0)).split(2, dim=1)
     return low, high - low if aligned else (high - low).clamp(min=1)
@@ -139,7 +139,7 @@ def _neighbours(
         flattened. As in the kernel, a point up to one cell outside takes the border's value, one
         further out takes none.
     """
-    low, extents = _corner_and_extent(moved, scale, aligned)
+    low, extents = corner_and_extent(moved, scale, aligned)
     sides: list[tuple[list[Tensor], list[Tensor]]] = []
     for axis, (bins, cells) in enumerate(zip(reversed(output_size), (width, height), strict=True)):
         steps = torch.arange(bins, device=moved.device, dtype=moved.dtype) + 0.5

@@ -47,8 +47,8 @@ model.proposal_generator.anchor_generator.sizes = [[24], [48], [96], [192]]
 train.update(
     output_dir="outputs/balloon_mask",
     init_checkpoint="",
+    lr_batch_size=4,
     max_iter=1100,
-    precision="auto",
     clip_norm=1.0,
     eval_period=0,
     checkpoint_period=500,

@@ -338,7 +338,8 @@ class TestBench:
         "roi_align_train": {"CHANNELS": 4, "REGIONS": ((8, 7), (2, 14)), "SIDE": 128},
         "roi_warp": {},  # its sizes are those of roi_align_max, here whole
         "load_dataset": {"IMAGES": 2},
-        "train_step": {"BATCH": 1, "SIZE": 96},
+        "train_figures": {"BATCH": 1, "SIZE": 96},
+        "train_keypoint_r50": {"BATCH": 1, "SIZE": 96},
         "via_image_size": {"IMAGES": 2},
         "via_linearity": {"LARGE": 4, "SMALL": 2},
         "via_memory": {"IMAGES": 2},

@@ -6,6 +6,7 @@ from roilab.engine.config import upstream
 from roilab.engine.schedule import warmup_steps
 
 optimizer = upstream("common/optim.py").SGD
+optimizer.fused = True  # one kernel for all parameters
 
 lr_1x = L(warmup_steps)(max_iter="${train.max_iter}", warmup_iters=1000, drops=[2 / 3, 8 / 9])
 # The drops come 60,000 and 20,000 iterations before the end ("Rethinking ImageNet Pre-training").

@@ -68,5 +68,6 @@ optimizer = L(torch.optim.AdamW)(
     params=L(get_default_optimizer_params)(base_lr="${..lr}", weight_decay_norm=0.0),
     lr=1e-3,
     weight_decay=0.05,
+    fused=True,  # one kernel for all parameters
 )
 lr_multiplier = L(warmup_cosine)(max_iter="${train.max_iter}", warmup_iters=100)

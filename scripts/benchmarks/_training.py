@@ -58,6 +58,7 @@ def race(
         return prepare(cfg)
 
     ours, theirs = _Ours(fitted()), _Theirs(fitted())
+    theirs.kept = ours.kept
     return Benchmark(
         reference_name="Detectron2's own loop",
         ours=ours.iterate,
@@ -101,6 +102,7 @@ class _Theirs:
     def __init__(self, setup: Setup) -> None:
         cfg = setup.cfg
         stock(cfg.model)
+        cfg.optimizer.fused = False
         torch.manual_seed(0)
         model = config.build(cfg.model, "model").train()
         optimizer = build_optimizer(cfg, model)

@@ -14,6 +14,7 @@ from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
 from roilab.engine.device import device_of
 from roilab.errors import UserError
+from roilab.modeling.winograd import use_winograd
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ def build_model(cfg: DictConfig) -> nn.Module:
     freeze(model, cfg.train.freeze)
     if device.type == "cpu":
         model = without_sync(model)
+    if cfg.train.winograd:
+        model = use_winograd(model)
     memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format
     return model.to(device, memory_format=memory)
 

@@ -129,10 +129,14 @@ def _training_set(setup: Setup) -> DetectionDataset:
 
 
 def start_logging(run: Run) -> None:
-    """Log to the terminal and to log.txt of the run folder."""
+    """Log to the terminal and to log.txt of the run folder, and no longer to that of another."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    setup_logger.cache_clear()
     for name in ("detectron2", "fvcore", "roilab"):
+        logging.getLogger(name).handlers.clear()
         setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
+    # How many bytes a list of annotations has.
+    logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
 
 
 def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:

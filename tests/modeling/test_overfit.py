@@ -186,7 +186,7 @@ def test_overfits(images: list[str], arm: list[str] | Callable[[Any], None]) -> 
     for name in ("loss_mask", "loss_keypoint"):
         assert losses[-1][name] < 0.7 * losses[0][name], name
     assert before[0] < 0.4 < 0.6 < after[0]
-    # At least halved: between 0.05 and 0.10 for eight other seeds.
+    # At least halved: between 0.05 and 0.10 in eight runs.
     assert before[1] > 0.25 > 0.125 > after[1]
     assert before[2] < 0.1 < 0.3 < after[2]
 

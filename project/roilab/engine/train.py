@@ -133,7 +133,10 @@ def start_logging(run: Run) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
     setup_logger.cache_clear()
     for name in ("detectron2", "fvcore", "roilab"):
-        logging.getLogger(name).handlers.clear()
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            if type(handler) is logging.StreamHandler:  # as setup_logger makes them
+                logger.removeHandler(handler)
         setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
     # How many bytes a list of annotations has.
     logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)

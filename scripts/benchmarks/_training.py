@@ -28,7 +28,7 @@ from roilab.engine.trainer import build_trainer
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 _ITERATIONS = 2  # timed together in each round
 # RoIs an image that are on objects: what the heads' work depends on, and grows with training.
-_FOUND = "keypoint_head/num_fg_samples"
+_FOUND = "roi_head/num_fg_samples"
 
 
 def race(

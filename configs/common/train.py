@@ -29,8 +29,9 @@ train = dict(
     precision="auto",
     # Keep images and features with their channels innermost, which convolutions are faster on.
     channels_last=True,
-    # Winograd's 3x3 convolutions on the CPU in float32: about half the time, rounded by 1e-5.
-    winograd=True,
+    # 3x3 convolutions and GroupNorm of our own on the CPU in float32: up to twice as fast as
+    # torch's, and equal up to 1e-5.
+    cpu_kernels=True,
     # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.
     compile=False,
     # Iterations between two lines of the log, evaluations (0: only at the end), checkpoints.

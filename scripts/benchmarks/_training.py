@@ -38,6 +38,7 @@ def race(
     size: int,
     least: float,
     images: int = 24,
+    rounds: int = 7,
     edit: Callable[[DictConfig], None] = lambda cfg: None,
 ) -> Benchmark:
     """Iterations with their data, ours against Detectron2's; the note has the step without data.
@@ -47,6 +48,7 @@ def race(
         overrides: what both are run with.
         size: of the square images that are drawn.
         least: how many times as fast ours has to be.
+        rounds: how often each is timed.
         edit: changes the config further.
     """
     data = write_figures(folder / "figures", train=images, val=2, size=size)
@@ -65,7 +67,7 @@ def race(
         reference_name="Detectron2's own loop",
         ours=ours.iterate,
         reference=theirs.iterate,
-        rounds=7,
+        rounds=rounds,
         bar=(0, 1 / least),
         note=lambda: _note(ours, theirs),
     )

@@ -16,4 +16,5 @@ def benchmark(folder: Path) -> Benchmark:
         f"dataloader.train.total_batch_size={BATCH}",
         size=SIZE,
         least=1.25,
+        rounds=15,
     )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from roilab.modeling import winograd
-from roilab.modeling.winograd import WinogradConv2d, use_winograd, winograd_conv
+from roilab.modeling.cpu_kernels import use_cpu_kernels
+from roilab.modeling.winograd import WinogradConv2d, winograd_conv
 
 DOUBLE = torch.float64
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -67,6 +68,7 @@ class TestAgainstTheDirectSum:
         inputs = (x, weight, random(channels[1], seed=2) if bias else None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(winograd, "_TILES", tiles)  # several parts, the last one smaller
+            patch.setattr(winograd, "_LEAST_CHANNELS_FORWARD", 0)
             ours, our_gradients = values_and_gradients(winograd_conv, *inputs)
         theirs, their_gradients = values_and_gradients(direct, *inputs)
         assert_close(ours, theirs, 1e-11)
@@ -82,7 +84,8 @@ class TestAgainstTheDirectSum:
         for one, other in zip((ours, *gradients), (exact, *exact_gradients), strict=True):
             assert_close(one.double(), other, 3e-5)
 
-    def test_gradcheck(self) -> None:
+    def test_gradcheck(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(winograd, "_LEAST_CHANNELS_FORWARD", 0)
         inputs = (random(2, 2, 5, 6), random(3, 2, 3, 3), random(3))
         assert torch.autograd.gradcheck(winograd_conv, [x.requires_grad_() for x in inputs])
 
@@ -115,24 +118,23 @@ class TestAgainstTheDirectSum:
 
 class TestInAModel:
     def test_which_convolutions_it_takes_the_place_of(self) -> None:
-        def conv(kind: type = nn.Conv2d, channels: int = 128, size: int = 3, **kwargs: object):  # type: ignore[no-untyped-def]
+        def conv(kind: type = nn.Conv2d, size: int = 3, **kwargs: object):  # type: ignore[no-untyped-def]
             kwargs.setdefault("padding", 1)
-            return kind(channels, channels, size, **kwargs)
+            return kind(8, 8, size, **kwargs)
 
         taken = nn.ModuleList([conv(), conv(Conv2d), conv(Conv2d, bias=False)])
         others = [
-            conv(channels=64),
             conv(size=1, padding=0),
             conv(stride=2),
             conv(padding=0),
             conv(dilation=2, padding=2),
             conv(groups=2),
             conv(padding_mode="reflect"),
-            nn.ConvTranspose2d(128, 128, 3, padding=1),
+            nn.ConvTranspose2d(8, 8, 3, padding=1),
         ]
         kinds = [type(each) for each in others]
         listed = list(taken)
-        use_winograd(nn.ModuleList([taken, *others]))
+        use_cpu_kernels(nn.ModuleList([taken, *others]))
         assert {type(each) for each in listed} == {WinogradConv2d}
         assert [type(each) for each in others] == kinds
 
@@ -143,11 +145,35 @@ class TestInAModel:
         conv = kind(128, 128, 3, padding=1, **then)
         x = random(3, 128, 24, 24, dtype=torch.float32)
         before, names = conv(x), list(conv.state_dict())
-        fast = use_winograd(nn.Sequential(conv))
+        fast = use_cpu_kernels(nn.Sequential(conv))
         assert_close(fast(x), before, 2e-5)
         assert not torch.equal(fast(x), before)
         assert list(conv.state_dict()) == names
         assert torch.equal(copy.deepcopy(fast)(x), fast(x))
+
+    @pytest.mark.parametrize(
+        ("channels", "size", "by_winograd"),
+        [
+            (128, 32, {"values", "gradients"}),
+            (64, 32, {"gradients"}),  # the direct sum is as fast, but its gradients are not
+            (32, 32, set()),
+            (128, 28, set()),  # 49 tiles
+        ],
+    )
+    def test_sizes_that_pay(self, channels: int, size: int, by_winograd: set[str]) -> None:
+        torch.manual_seed(0)
+        conv = nn.Conv2d(channels, channels, 3, padding=1)
+        x = random(1, channels, size, size, dtype=torch.float32)
+
+        def results() -> tuple[Tensor, Tensor]:
+            y = conv(x)
+            return y, torch.autograd.grad(y.square().sum(), conv.weight)[0]
+
+        before = results()
+        use_cpu_kernels(nn.Sequential(conv))
+        names = ("values", "gradients")
+        pairs = dict(zip(names, zip(results(), before, strict=True), strict=True))
+        assert {name for name in names if not torch.equal(*pairs[name])} == by_winograd
 
     def test_small_and_half_precision_inputs_are_convolved_directly(self) -> None:
         conv = nn.Conv2d(128, 128, 3, padding=1)
@@ -159,5 +185,5 @@ class TestInAModel:
             return [conv(small), half]
 
         before = results()
-        use_winograd(nn.Sequential(conv))
+        use_cpu_kernels(nn.Sequential(conv))
         assert all(map(torch.equal, results(), before))

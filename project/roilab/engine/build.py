@@ -14,7 +14,7 @@ from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
 from roilab.engine.device import device_of
 from roilab.errors import UserError
-from roilab.modeling.winograd import use_winograd
+from roilab.modeling.cpu_kernels import use_cpu_kernels
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ def build_model(cfg: DictConfig) -> nn.Module:
     freeze(model, cfg.train.freeze)
     if device.type == "cpu":
         model = without_sync(model)
-    if cfg.train.winograd:
-        model = use_winograd(model)
+    if cfg.train.cpu_kernels:
+        model = use_cpu_kernels(model)
     memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format
     return model.to(device, memory_format=memory)
 

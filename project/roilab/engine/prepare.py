@@ -83,7 +83,7 @@ def _check_numbers(cfg: DictConfig) -> None:
         check(f"train.{name}", whole(train[name], 0), _WHOLE + "0")
     for name in ("patience", "lr_batch_size"):
         check(f"train.{name}", train[name] is None or whole(train[name], 1), _WHOLE + "1, or null")
-    for name in ("channels_last", "winograd", "compile"):
+    for name in ("channels_last", "cpu_kernels", "compile"):
         check(f"train.{name}", isinstance(train[name], bool), "True or False")
     for name in ("may_differ", "freeze"):
         check(

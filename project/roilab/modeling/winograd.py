@@ -20,24 +20,15 @@ from torch.autograd.function import once_differentiable
 
 _OUT, _IN = 4, 6  # cells a side of a tile's output and of its input
 _TILES = 256  # at a time: their transforms stay in the processor's cache
-_LEAST_TILES, _LEAST_CHANNELS = 64, 128  # below, the transforms cost more than they save
+# Below, the transforms cost more than they save; the gradients of a direct sum are slower than the
+# sum itself, so that with fewer channels they alone are taken in this way.
+_LEAST_TILES, _LEAST_CHANNELS, _LEAST_CHANNELS_FORWARD = 64, 64, 128
 
 
-def use_winograd(model: nn.Module) -> nn.Module:
-    """The model, whose 3x3 convolutions of stride 1 are `WinogradConv2d` from now on.
-
-    In place, since models keep layers in lists of their own, too: Detectron2's FPN does.
-    """
-    for conv in model.modules():
-        if isinstance(conv, nn.Conv2d) and type(conv) in (nn.Conv2d, Conv2d) and _fits(conv):
-            conv.__class__ = WinogradConv2d
-    return model
-
-
-def _fits(conv: nn.Conv2d) -> bool:
-    plain = conv.stride == conv.dilation == conv.padding == (1, 1) and conv.padding_mode == "zeros"
-    channels = min(conv.in_channels, conv.out_channels)
-    return plain and conv.kernel_size == (3, 3) and conv.groups == 1 and channels >= _LEAST_CHANNELS
+def fits(conv: nn.Module) -> bool:
+    """Whether `WinogradConv2d` can take the place of a Conv2d."""
+    same = (conv.stride, conv.dilation, conv.padding, conv.groups) == ((1, 1), (1, 1), (1, 1), 1)
+    return same and (conv.kernel_size, conv.padding_mode) == ((3, 3), "zeros")
 
 
 class WinogradConv2d(Conv2d):
@@ -45,9 +36,7 @@ class WinogradConv2d(Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """N x in x H x W to N x out x H x W."""
-        tiles = len(x) * -(-x.shape[2] // _OUT) * -(-x.shape[3] // _OUT)
-        direct = x.device.type != "cpu" or x.dtype != torch.float32 or tiles < _LEAST_TILES
-        if direct or torch.is_autocast_enabled(x.device.type):
+        if x.device.type != "cpu" or x.dtype != torch.float32 or not self._pays(x.shape):
             x = F.conv2d(x, self.weight, self.bias, padding=1)
         else:
             x = winograd_conv(x, self.weight, self.bias)
@@ -55,6 +44,12 @@ class WinogradConv2d(Conv2d):
         for then in (getattr(self, "norm", None), getattr(self, "activation", None)):
             x = x if then is None else then(x)
         return x
+
+    def _pays(self, shape: torch.Size) -> bool:
+        n, _, height, width = shape
+        tiles = n * -(-height // _OUT) * -(-width // _OUT)
+        least = min(self.in_channels, self.out_channels) >= _LEAST_CHANNELS
+        return least and tiles >= _LEAST_TILES and not torch.is_autocast_enabled("cpu")
 
 
 def winograd_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -78,6 +73,8 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
+        if min(weight.shape[:2]) < _LEAST_CHANNELS_FORWARD:
+            return F.conv2d(x, weight, bias, padding=1)
         tiles = _Tiles(x)
         filters = _filters(weight).transpose(1, 2)  # 36 x C x D
         y = x.new_empty(tiles.n, tiles.rows, _OUT, tiles.columns, _OUT, len(weight))
@@ -98,23 +95,22 @@ class _Convolution(torch.autograd.Function):
         gradient, c, d = tiles.outputs(gradients[0]), x.shape[1], len(weight)
         filters = _filters(weight) if wanted_x else None  # 36 x D x C
         # One more row and column of 4 x 4 cells, into which the last tiles reach.
-        of_x = x.new_zeros(tiles.n, tiles.rows + 1, _OUT, tiles.columns + 1, _OUT, c)
-        of_filters = x.new_zeros(_IN * _IN, d, c)
+        sides = (tiles.rows + 1, _OUT, tiles.columns + 1, _OUT)
+        of_x = x.new_zeros(tiles.n, *sides, c) if wanted_x else None
+        of_filters = x.new_zeros(_IN**2, d, c) if wanted_weight else None
         for part in tiles.parts():
             cells = _scratch.copy("cells", gradient[part].permute(_OUT_OF))
             errors = _scratch.transform("errors", _matrix("output", x.dtype).t(), cells)
             errors = errors.view(_IN**2, -1, d)
-            if wanted_weight:
+            if of_filters is not None:
                 of_filters.baddbmm_(errors.transpose(1, 2), tiles.seen(part))
-            if filters is not None:
+            if of_x is not None and filters is not None:
                 products = _scratch.bmm("products", errors, filters)  # 36 x T x C
                 spread = _scratch.transform("cells", _matrix("input", x.dtype).t(), products)
                 tiles.add(of_x, part, spread)
-        matrix = _matrix("filter", x.dtype)
-        of_weight = torch.kron(matrix, matrix).t() @ of_filters.view(_IN**2, -1)
         return (
-            tiles.cut(of_x, 1) if wanted_x else None,
-            of_weight.view(3, 3, d, c).permute(2, 3, 0, 1) if wanted_weight else None,
+            None if of_x is None else tiles.cut(of_x, 1),
+            None if of_filters is None else _of_weight(of_filters),
             gradients[0].sum((0, 2, 3)) if wanted_bias else None,
         )
 
@@ -124,6 +120,13 @@ def _filters(weight: Tensor) -> Tensor:
     matrix = _matrix("filter", weight.dtype)
     transformed = torch.kron(matrix, matrix) @ weight.permute(2, 3, 0, 1).reshape(9, -1)
     return transformed.view(_IN**2, *weight.shape[:2])
+
+
+def _of_weight(of_filters: Tensor) -> Tensor:
+    """The gradient of the filters, D x C x 3 x 3, from that of their transforms."""
+    matrix = _matrix("filter", of_filters.dtype)
+    of_weight = torch.kron(matrix, matrix).t() @ of_filters.view(_IN**2, -1)
+    return of_weight.view(3, 3, *of_filters.shape[1:]).permute(2, 3, 0, 1)
 
 
 # Between n x rows x 4 x columns x 4 x channels and 4 x 4 x n x rows x columns x channels.

@@ -1,0 +1,105 @@
+"""GroupNorm's own gradient against PyTorch's."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from roilab.modeling import group_norm
+from roilab.modeling.cpu_kernels import use_cpu_kernels
+from roilab.modeling.group_norm import ChannelsLastGroupNorm
+
+LAST = torch.channels_last
+
+
+def double(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64) + 0.5
+
+
+def gradients(norm: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """Of the input, the weight and the bias, for a gradient that differs from value to value."""
+    x = x.detach().requires_grad_()
+    y = norm(x)
+    weights = double(*y.shape, seed=9).to(y)
+    return torch.autograd.grad(y, (x, *norm.parameters()), weights)
+
+
+@given(
+    images=st.integers(1, 5),
+    groups=st.integers(1, 4),
+    each=st.integers(1, 4),
+    size=st.tuples(st.integers(2, 7), st.integers(1, 7)),
+    values=st.sampled_from([1, 150, 2**20]),
+)
+@settings(max_examples=100, deadline=None)
+def test_gradients(images: int, groups: int, each: int, size: tuple[int, int], values: int) -> None:
+    x = double(images, groups * each, *size).contiguous(memory_format=LAST)
+    weight, bias = double(groups * each, seed=1), double(groups * each, seed=2)
+    leaves = [leaf.requires_grad_() for leaf in (x, weight, bias)]
+    y = double(*x.shape, seed=3).contiguous(memory_format=LAST)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_norm, "_VALUES", values)  # some images at a time, the last ones fewer
+        normalised = group_norm._GroupNorm.apply(*leaves, groups, 1e-5)
+        ours = torch.autograd.grad(normalised, leaves, y)
+    theirs = torch.autograd.grad(nn.functional.group_norm(x, groups, weight, bias, 1e-5), leaves, y)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-8)
+    assert ours[0].is_contiguous(memory_format=LAST)
+
+
+def test_gradcheck() -> None:
+    x = double(2, 6, 3, 4).contiguous(memory_format=LAST)
+    leaves = [leaf.requires_grad_() for leaf in (x, double(6, seed=1), double(6, seed=2))]
+
+    def normalised(*leaves: Tensor) -> Tensor:
+        return group_norm._GroupNorm.apply(*leaves, 3, 1e-5)
+
+    assert torch.autograd.gradcheck(normalised, leaves)
+
+
+def test_rounding_in_float32() -> None:
+    norm = nn.GroupNorm(8, 64).double()
+    nn.init.normal_(norm.weight)
+    x = double(3, 64, 48, 48)
+    exact = gradients(norm, x)
+    fast = use_cpu_kernels(copy.deepcopy(norm).float())
+    found = gradients(fast, x.float().contiguous(memory_format=LAST))
+    assert type(fast) is ChannelsLastGroupNorm
+    for one, other in zip(found, exact, strict=True):
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("layout", "size", "dtype", "own"),
+    [
+        (LAST, 64, torch.float32, True),
+        (torch.contiguous_format, 64, torch.float32, False),
+        (LAST, 63, torch.float32, False),  # less than 2^18 values
+        (LAST, 64, torch.float64, False),
+    ],
+)
+def test_where_it_pays(
+    layout: torch.memory_format, size: int, dtype: torch.dtype, own: bool
+) -> None:
+    norm = nn.GroupNorm(8, 64, dtype=dtype)
+    x = double(1, 64, size, size).to(dtype).contiguous(memory_format=layout).requires_grad_()
+    before = norm(x)
+    after = use_cpu_kernels(norm)(x)
+    assert torch.equal(before, after)
+    assert ("NativeGroupNorm" not in type(after.grad_fn).__name__) == own
+
+
+def test_other_norms_stay_as_they_are() -> None:
+    class Special(nn.GroupNorm):
+        pass
+
+    others = nn.ModuleList([Special(2, 4), nn.BatchNorm2d(4)])
+    use_cpu_kernels(others)
+    assert [type(each) for each in others] == [Special, nn.BatchNorm2d]
+    x = double(1, 64, 64, 64).float().contiguous(memory_format=LAST)
+    plain = use_cpu_kernels(nn.GroupNorm(8, 64, affine=False))
+    assert torch.equal(plain(x), nn.functional.group_norm(x, 8))

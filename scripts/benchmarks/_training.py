@@ -1,9 +1,12 @@
 """Our training beside Detectron2's own loop: the same config, data, batch and random weights."""
 
 import itertools
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,11 @@ from omegaconf import DictConfig
 
 from benchmarks import Benchmark
 from roilab.data.figures import write_figures
+from roilab.data.loaders import Batch
 from roilab.engine import config
+from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_optimizer
+from roilab.engine.device import share_cores
 from roilab.engine.prepare import Setup, prepare
 from roilab.engine.trainer import build_trainer
 
@@ -39,7 +45,7 @@ def race(
     least: float,
     images: int = 24,
     rounds: int = 7,
-    edit: Callable[[DictConfig], None] = lambda cfg: None,
+    edit: Callable[[DictConfig], None] | None = None,
 ) -> Benchmark:
     """Iterations with their data, ours against Detectron2's; the note has the step without data.
 
@@ -49,39 +55,73 @@ def race(
         size: of the square images that are drawn.
         least: how many times as fast ours has to be.
         rounds: how often each is timed.
-        edit: changes the config further.
+        edit: changes the config further; a function that can be pickled.
     """
     data = write_figures(folder / "figures", train=images, val=2, size=size)
-
-    def fitted() -> Setup:
-        cfg = config.load(CONFIGS / name, overrides)
-        for split, file in (("train", data.train), ("val", data.val)):
-            cfg.data[split].update(files=str(file), images=str(file.parent))
-        cfg.train.init_checkpoint = ""
-        edit(cfg)
-        return prepare(cfg)
-
-    ours, theirs = _Ours(fitted()), _Theirs(fitted())
-    theirs.kept = ours.kept
+    files = {"train": data.train, "val": data.val}
+    ours, theirs = (_Side(kind, files, name, overrides, edit) for kind in (_Ours, _Theirs))
     return Benchmark(
         reference_name="Detectron2's own loop",
-        ours=ours.iterate,
-        reference=theirs.iterate,
+        ours=lambda: ours.call("iterate"),
+        reference=lambda: theirs.call("iterate"),
         rounds=rounds,
         bar=(0, 1 / least),
         note=lambda: _note(ours, theirs),
     )
 
 
+class _Side:
+    """A contestant in a process of its own, so that one's way with memory is not the other's."""
+
+    def __init__(self, *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.process = ProcessPoolExecutor(1, mp_context=context)
+        self.process.submit(_begin, *arguments).result()
+
+    def call(self, method: str) -> Any:
+        return self.process.submit(_call, method).result()
+
+
+_contestant: Any = None  # of this process
+
+
+def _begin(
+    kind: Callable[[Setup], object],
+    files: dict[str, Path],
+    name: str,
+    overrides: Sequence[str],
+    edit: Callable[[DictConfig], None] | None,
+) -> None:
+    global _contestant
+    warnings.filterwarnings("ignore")
+    cfg = config.load(CONFIGS / name, overrides)
+    for split, file in files.items():
+        cfg.data[split].update(files=str(file), images=str(file.parent))
+    cfg.train.init_checkpoint = ""
+    if edit is not None:
+        edit(cfg)
+    torch.manual_seed(0)
+    _contestant = kind(prepare(cfg))
+
+
+def _call(method: str) -> Any:
+    return getattr(_contestant, method)()
+
+
+def our_batches(setup: Setup) -> Iterator[Batch]:
+    """Those of our training loader."""
+    loader = config.build(setup.cfg.dataloader.train, "dataloader.train", dataset=setup.train)
+    return iter(loader)
+
+
 class _Ours:
-    """Our loader and step, with the defaults of the config."""
+    """Our loader and step, with the defaults of the config and of the training command."""
 
     def __init__(self, setup: Setup) -> None:
-        cfg = setup.cfg
-        torch.manual_seed(0)
-        self.trainer = build_trainer(cfg)
-        loader = config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)
-        self.batches, self.numbers = iter(loader), itertools.count()
+        share_cores(setup.cfg.dataloader.train.num_workers)
+        keep_freed_memory()
+        self.trainer = build_trainer(setup.cfg)
+        self.batches, self.numbers = our_batches(setup), itertools.count()
         self.kept = next(self.batches)
         self.waited: list[float] = []
         self.took: list[float] = []
@@ -101,6 +141,12 @@ class _Ours:
         with EventStorage():
             self.trainer.step(next(self.numbers), [self.kept])
 
+    def share_of_waiting(self) -> float:
+        return statistics.median(self.waited) / statistics.median(self.took)
+
+    def found_on_average(self) -> float:
+        return statistics.mean(self.found)
+
 
 class _Theirs:
     """SimpleTrainer with Detectron2's mapper, sampler, poolers and heads, in float32."""
@@ -109,7 +155,6 @@ class _Theirs:
         cfg = setup.cfg
         stock(cfg.model)
         cfg.optimizer.fused = False
-        torch.manual_seed(0)
         model = config.build(cfg.model, "model").train()
         optimizer = build_optimizer(cfg, model)
         batches = stock_batches(setup)
@@ -119,7 +164,7 @@ class _Theirs:
         self.trainer.register_hooks([hooks.LRScheduler(scheduler=schedule)])
         self.trainer.iter = self.trainer.start_iter = 0
         self.trainer.max_iter = cfg.train.max_iter
-        self.kept = next(self.trainer._data_loader_iter)
+        self.kept = next(our_batches(setup))
         self.found: list[float] = []
         with EventStorage() as self.trainer.storage:
             self.trainer.before_train()
@@ -142,6 +187,9 @@ class _Theirs:
                 self.trainer.run_step()
         finally:
             self.trainer._data_loader_iter_obj = batches
+
+    def found_on_average(self) -> float:
+        return statistics.mean(self.found)
 
 
 def stock(model: DictConfig) -> None:
@@ -183,17 +231,17 @@ def stock_batches(setup: Setup) -> Any:
     )
 
 
-def _note(ours: _Ours, theirs: _Theirs, rounds: int = 5) -> str:
+def _note(ours: _Side, theirs: _Side, rounds: int = 5) -> str:
     """The step alone, in turns, and the share of an iteration that waits for data."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
-        for times, step in zip(seconds, (ours.step, theirs.step), strict=True):
+        for times, side in zip(seconds, (ours, theirs), strict=True):
             start = time.perf_counter()
-            step()
+            side.call("step")
             times.append(time.perf_counter() - start)
     a, b = map(statistics.median, seconds)
-    share = statistics.median(ours.waited) / statistics.median(ours.took)
-    found = (statistics.mean(each.found) for each in (ours, theirs))
+    share = ours.call("share_of_waiting")
+    found = [side.call("found_on_average") for side in (ours, theirs)]
     return (
         f"the step alone is {b / a:.2f} times as fast; {100 * share:.1f}% of ours waits for data; "
         "RoIs on objects, an image: {:.1f} and {:.1f}".format(*found)

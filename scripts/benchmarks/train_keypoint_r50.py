@@ -1,5 +1,6 @@
 """Iterations of Keypoint R-CNN, R50-FPN, on small images."""
 
+from functools import partial
 from pathlib import Path
 
 from detectron2.config import LazyCall as L
@@ -26,12 +27,12 @@ def benchmark(folder: Path) -> Benchmark:
         "data.class_map={car: null}",
         size=SIZE,
         least=1.6,
-        edit=_small,
+        edit=partial(_small, size=SIZE),
     )
 
 
-def _small(cfg: DictConfig) -> None:
+def _small(cfg: DictConfig, size: int) -> None:
     cfg.dataloader.train.augmentations = [
-        L(T.ResizeShortestEdge)(short_edge_length=SIZE, max_size=2 * SIZE),
+        L(T.ResizeShortestEdge)(short_edge_length=size, max_size=2 * size),
         L(T.RandomFlip)(horizontal=True),
     ]

@@ -33,18 +33,15 @@ def gradients(norm: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     groups=st.integers(1, 4),
     each=st.integers(1, 4),
     size=st.tuples(st.integers(2, 7), st.integers(1, 7)),
-    values=st.sampled_from([1, 150, 2**20]),
 )
 @settings(max_examples=100, deadline=None)
-def test_gradients(images: int, groups: int, each: int, size: tuple[int, int], values: int) -> None:
+def test_gradients(images: int, groups: int, each: int, size: tuple[int, int]) -> None:
     x = double(images, groups * each, *size).contiguous(memory_format=LAST)
     weight, bias = double(groups * each, seed=1), double(groups * each, seed=2)
     leaves = [leaf.requires_grad_() for leaf in (x, weight, bias)]
     y = double(*x.shape, seed=3).contiguous(memory_format=LAST)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group_norm, "_VALUES", values)  # some images at a time, the last ones fewer
-        normalised = group_norm._GroupNorm.apply(*leaves, groups, 1e-5)
-        ours = torch.autograd.grad(normalised, leaves, y)
+    normalised = group_norm._GroupNorm.apply(*leaves, groups, 1e-5)
+    ours = torch.autograd.grad(normalised, leaves, y)
     theirs = torch.autograd.grad(nn.functional.group_norm(x, groups, weight, bias, 1e-5), leaves, y)
     for one, other in zip(ours, theirs, strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-8)
@@ -61,16 +58,20 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(normalised, leaves)
 
 
-def test_rounding_in_float32() -> None:
+@pytest.mark.parametrize("mean", [0, 5])
+def test_rounding_in_float32_is_that_of_pytorch(mean: float) -> None:
     norm = nn.GroupNorm(8, 64).double()
     nn.init.normal_(norm.weight)
-    x = double(3, 64, 48, 48)
-    exact = gradients(norm, x)
-    fast = use_cpu_kernels(copy.deepcopy(norm).float())
-    found = gradients(fast, x.float().contiguous(memory_format=LAST))
-    assert type(fast) is ChannelsLastGroupNorm
-    for one, other in zip(found, exact, strict=True):
-        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+    x = double(5, 64, 48, 48) + mean
+    single = x.float().contiguous(memory_format=LAST)
+    theirs = copy.deepcopy(norm).float()
+    ours = use_cpu_kernels(copy.deepcopy(theirs))
+    assert type(ours) is ChannelsLastGroupNorm
+    for one, other, exact in zip(
+        gradients(ours, single), gradients(theirs, single), gradients(norm, x), strict=True
+    ):
+        error, their_error = (float((each - exact).abs().max()) for each in (one, other))
+        assert error <= 1.5 * their_error + 1e-6 * exact.abs().max()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_rounding_in_float32() -> None:
     [
         (LAST, 64, torch.float32, True),
         (torch.contiguous_format, 64, torch.float32, False),
-        (LAST, 63, torch.float32, False),  # less than 2^18 values
+        (LAST, 63, torch.float32, False),  # less than 2^19 values
         (LAST, 64, torch.float64, False),
     ],
 )
@@ -86,7 +87,7 @@ def test_where_it_pays(
     layout: torch.memory_format, size: int, dtype: torch.dtype, own: bool
 ) -> None:
     norm = nn.GroupNorm(8, 64, dtype=dtype)
-    x = double(1, 64, size, size).to(dtype).contiguous(memory_format=layout).requires_grad_()
+    x = double(2, 64, size, size).to(dtype).contiguous(memory_format=layout).requires_grad_()
     before = norm(x)
     after = use_cpu_kernels(norm)(x)
     assert torch.equal(before, after)

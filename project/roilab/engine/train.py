@@ -16,6 +16,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.data.randomness import INITIALISATION, seed_everything
 from roilab.engine import config, progress
+from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.differences import differences, table
@@ -166,6 +167,7 @@ def _begin(cfg: DictConfig, run: Run, *, resume: bool) -> tuple[Trainer, Progres
     device = device_of(cfg.train.device)
     if device.type == "cpu":
         share_cores(cfg.dataloader.train.num_workers)
+        keep_freed_memory()
     seed_everything(cfg.train.seed, INITIALISATION)
     model = build_model(cfg)
     file = progress.newest(run) if resume else None

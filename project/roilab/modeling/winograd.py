@@ -84,7 +84,7 @@ class _Convolution(torch.autograd.Function):
             y[part] = made.view(_OUT, _OUT, *tiles.shape(part), -1).permute(_INTO)
         if bias is not None:
             y += bias
-        return tiles.cut(y, 0)
+        return tiles.cut(y, 0).contiguous(memory_format=tiles.layout)
 
     @staticmethod
     @once_differentiable
@@ -202,13 +202,10 @@ class _Tiles:
         total[images, below, :rest, 1:, :rest] += tiles[:, :, _OUT:, :, _OUT:]
 
     def cut(self, cells: Tensor, border: int) -> Tensor:
-        """n x rows x 4 x columns x 4 x channels without what is beyond the map: N x C x H x W.
-
-        It has the memory layout of the input.
-        """
+        """n x rows x 4 x columns x 4 x channels without what is beyond the map: N x C x H x W."""
         flat = cells.flatten(3, 4).flatten(1, 2)
         cut = flat[:, border : border + self.height, border : border + self.width]
-        return cut.permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+        return cut.permute(0, 3, 1, 2)
 
 
 class _Scratch(threading.local):

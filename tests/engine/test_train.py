@@ -219,7 +219,11 @@ def test_sync_norms_are_plain_on_the_cpu(caplog) -> None:
 
 
 def test_syncbn_trains_on_the_cpu(data: Path, tmp_path: Path) -> None:
-    trained(data, tmp_path / "run", "train.max_iter=1", "model.backbone.norm=SyncBN")
+    model = trained(data, tmp_path / "run", "train.max_iter=1", "model.backbone.norm=SyncBN")[
+        "model"
+    ]
+    counts = [int(value) for name, value in model.items() if name.endswith("num_batches_tracked")]
+    assert set(counts) == {1}
 
 
 class Small(nn.Module):

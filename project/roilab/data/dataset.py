@@ -148,10 +148,8 @@ def load(
     kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
         _refuse_nothing(len(records), found.missing, min_keypoints, paths)
-    content = json.dumps([kept, found_classes, bones and asdict(bones)], default=str)
-    digest = hashlib.sha256(content.encode()).hexdigest()
     dataset = DetectionDataset(
-        name=f"{paths[0].parent.name}_{paths[0].stem}_{digest[:8]}",
+        name=_name(paths[0], kept, found_classes, bones),
         records=kept,
         classes=found_classes,
         skeleton=bones,
@@ -161,6 +159,14 @@ def load(
     )
     register(dataset)
     return dataset
+
+
+def _name(
+    file: Path, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
+) -> str:
+    """Another one for each content, since Detectron2 keeps data sets by their names."""
+    content = json.dumps([records, classes, bones and asdict(bones)], default=str)
+    return f"{file.parent.name}_{file.stem}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _found(

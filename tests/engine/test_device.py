@@ -1,0 +1,61 @@
+"""How a training shares the machine: compute threads, memory."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from roilab.engine.device import share_cores
+
+FAULTS = """
+import resource, torch
+from roilab.engine.allocator import keep_freed_memory
+
+def use():
+    for _ in range(8):
+        torch.ones(20 << 20)  # 80 MiB
+
+for begin in (lambda: None, keep_freed_memory):
+    begin()
+    use()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    use()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "threads"), [("PASSIVE", 4), ("passive", 4), (None, 3), ("ACTIVE", 3)]
+)
+def test_threads_that_spin_leave_workers_a_core(
+    policy: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if policy is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    share_cores(workers=1)
+    assert chosen == [threads]
+
+
+def test_a_number_of_threads_that_was_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    share_cores(workers=1)
+    assert chosen == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_freed_memory_stays_with_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120
+    )
+    given_back, kept = map(int, done.stdout.split())
+    assert 10 * kept < given_back

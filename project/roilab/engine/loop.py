@@ -1,9 +1,12 @@
 """The loop of a training: steps, evaluations, checkpoints, and what ends it."""
 
+import functools
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import NoReturn
 
 from detectron2.utils import comm
@@ -28,6 +31,23 @@ BEST, EMA = "model_best.pth", "model_final_ema.pth"
 
 class Interrupted(KeyboardInterrupt):
     """The training was asked to end, and can be resumed."""
+
+
+def _counted(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the time of a method of the loop to what it has spent on this."""
+
+    def decorate(method: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(method)
+        def counted(self: "Loop", *arguments: object, **keywords: object) -> None:
+            start = time.perf_counter()
+            try:
+                method(self, *arguments, **keywords)
+            finally:
+                self.spent[what] += time.perf_counter() - start
+
+        return counted
+
+    return decorate
 
 
 class Loop:
@@ -59,6 +79,7 @@ class Loop:
         self.writers, self.stop = writers, stop
         self.main = comm.is_main_process()
         self.results: Results = {}
+        self.spent: dict[str, float] = defaultdict(float)  # seconds, by what they went to
 
     def run_to_end(self) -> Results:
         """Train, evaluate, save; returns the AP of the final weights (in the main process).
@@ -67,10 +88,12 @@ class Loop:
             UserError: a loss is not finite, too many images cannot be read, or the disk is full.
             Interrupted: the training was asked to end; it is saved.
         """
+        start, done = time.perf_counter(), self.progress.iteration
         with EventStorage(self.progress.iteration + 1) as self.storage:
             try:
                 self._train()
                 self._finish()
+                self._account(self.progress.iteration - done, time.perf_counter() - start)
             except Interrupted:
                 self._write()
                 self._save(final=self._is_over())
@@ -114,12 +137,15 @@ class Loop:
         except NotFinite as error:
             self._diverged(iteration, taken, error)
         self.progress.iteration = iteration
+        now = time.perf_counter()
+        self.spent["data"] += loaded - start
+        self.spent["steps"] += now - loaded
         if self.main:
             self.storage.put_scalars(
                 **losses,
                 total_loss=sum(losses.values()),
                 data_time=loaded - start,
-                time=time.perf_counter() - start,
+                time=now - start,
             )
             self.storage.put_scalar("lr", rate, smoothing_hint=False)
         self._after_step()
@@ -136,18 +162,25 @@ class Loop:
         # The last line also has the last evaluation, which is still to come.
         if self._is_evaluated() or (self._due(train.log_period) and not self._is_over()):
             self._write()
+        self._show()
+
+    @_counted("logging")
+    def _show(self) -> None:
         for writer in self.writers:
             getattr(writer, "step", lambda: None)()
 
+    @_counted("logging")
     def _write(self) -> None:
         for writer in self.writers:
             writer.write()
 
+    @_counted("checkpoints")
     def _save(self, *, final: bool) -> None:
         if self.main:
             kept = self.cfg.train.checkpoints_kept
             save_to_resume(self.run, self.trainer, self.progress, final=final, kept=kept)
 
+    @_counted("evaluation")
     def _evaluate(self) -> None:
         """AP and losses of the model, AP of its average; the best is kept, the rest is noted."""
         self.storage.iter = max(self.progress.iteration, 0)
@@ -214,6 +247,16 @@ class Loop:
         if self.trainer.ema is not None:
             self._save_weights(EMA, averaged=True)
             self.run.write_results(self.averaged, "results_ema.json")
+
+    def _account(self, iterations: int, seconds: float) -> None:
+        """Say what the time went to."""
+        parts = {**self.spent, "all else": seconds - sum(self.spent.values())}
+        log.info(
+            "%d iterations in %s: %s",
+            iterations,
+            timedelta(seconds=round(seconds)),
+            ", ".join(f"{what} {value / seconds:.1%}" for what, value in parts.items()),
+        )
 
     def _diverged(self, iteration: int, batches: list[Batch], error: NotFinite) -> NoReturn:
         files = [item["file_name"] for batch in batches for item in batch]

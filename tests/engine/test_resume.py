@@ -1,6 +1,7 @@
 """A training that is cut and resumed gives the weights of one that was not, to the last bit."""
 
 import json
+import os
 import random
 import re
 import resource
@@ -73,13 +74,18 @@ def test_killed_at_any_moment(data: Path, whole: Path, tmp_path: Path) -> None:
     assert_as_whole(run, whole)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    number: int, data: Path, whole: Path, tmp_path: Path
+) -> None:
+    """As a terminal or a scheduler sends it: to the loader's workers, too."""
     run = tmp_path / "run"
-    begun = process(command(data, run, *EVERYTHING))
+    workers = "dataloader.train.num_workers=1"
+    begun = process(command(data, run, *EVERYTHING, workers), start_new_session=True)
     while len(lines(run)) < 2:
         time.sleep(0.01)
         assert begun.poll() is None
-    begun.send_signal(signal.SIGINT)
+    os.killpg(begun.pid, number)
     out, err = begun.communicate()
     assert begun.returncode == 130
     assert "Traceback" not in err

@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,18 @@ def test_a_backbone_that_cannot_be_compiled_runs_as_it_is(monkeypatch, caplog) -
     assert len(calls) == 1
     assert "no compiler here" in caplog.text
     assert "long story" not in caplog.text
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_torch_compiles_a_backbone_and_its_gradient(caplog) -> None:
+    model, x = Small(), torch.rand(3, 2)
+    model(x).square().sum().backward()
+    expected = model.backbone.weight.grad.clone()
+    model.zero_grad()
+    compile_backbone(model)
+    model(x).square().sum().backward()
+    torch.testing.assert_close(model.backbone.weight.grad, expected)
+    assert "cannot be compiled" not in caplog.text
 
 
 def test_a_compiled_backbone_is_used(monkeypatch) -> None:

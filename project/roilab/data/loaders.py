@@ -1,5 +1,6 @@
 """Loaders: a dataset, augmentations, a batch size -> batches as Detectron2's models take them."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -84,7 +85,14 @@ def train_loader(
         num_workers=num_workers,
         collate_fn=trivial_batch_collator,
         generator=torch.Generator(),  # without one, it would draw from the model's
+        worker_init_fn=_leave_signals,
     )
+
+
+def _leave_signals(_: int) -> None:
+    """A terminal and a cluster's scheduler send them to all processes, but the main one decides."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Augmented(Dataset[dict[str, Any]]):
@@ -211,8 +219,8 @@ def eval_loader(
     Going through it raises UserError for an image that cannot be read.
     """
     mapper = _mapper(dataset, augmentations, masks, keypoints, bitmaps, image_format)
-    return _EvalBatches(
-        build_detection_test_loader(
-            dataset, mapper=_Checked(mapper), num_workers=num_workers, batch_size=batch_size
-        )
+    loader = build_detection_test_loader(
+        dataset, mapper=_Checked(mapper), num_workers=num_workers, batch_size=batch_size
     )
+    loader.worker_init_fn = _leave_signals
+    return _EvalBatches(loader)

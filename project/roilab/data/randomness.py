@@ -22,8 +22,8 @@ def seed_everything(*numbers: int) -> None:
     random.seed(int(words[0]) << 32 | int(words[1]))
     np.random.seed(words[2:6])  # noqa: NPY002 - Detectron2's augmentations draw from it
     seed = int(words[6]) << 31 | int(words[7]) >> 1
-    # torch.manual_seed notes a whole traceback for each kind of GPU that is not there: half the
-    # time of loading a small image.
+    # torch.manual_seed notes a whole traceback for each kind of GPU that is not there: a tenth of
+    # the time to load a small image.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)

@@ -9,6 +9,7 @@ import torch
 from detectron2.layers import NaiveSyncBatchNorm
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch._functorch import config as functorch
 
 from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
@@ -26,7 +27,7 @@ def build_model(cfg: DictConfig) -> nn.Module:
     freeze(model, cfg.train.freeze)
     if device.type == "cpu":
         model = without_sync(model)
-    if cfg.train.cpu_kernels:
+    if cfg.train.cpu_kernels and not cfg.train.compile:  # the compiler makes its own
         model = use_cpu_kernels(model)
     memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format
     return model.to(device, memory_format=memory)
@@ -91,7 +92,10 @@ def loss_mode(model: nn.Module) -> None:
 
 
 def compile_backbone(model: nn.Module) -> None:
-    """Compile the backbone at its first use; where that fails, it stays as it is, which is said."""
+    """Compile the backbone at its first use; where that fails, it stays as it is, which is said.
+
+    Its gradient is compiled at once, too: later, a failure would end the step.
+    """
     backbone: Any = model.backbone
     eager = backbone.forward
     compiled = torch.compile(eager)
@@ -101,7 +105,8 @@ def compile_backbone(model: nn.Module) -> None:
         nonlocal failed
         if not failed:
             try:
-                return compiled(images)
+                with functorch.patch(force_non_lazy_backward_lowering=True):
+                    return compiled(images)
             except Exception as error:  # of the compiler's many kinds
                 failed = True
                 reason = str(error).strip().splitlines() or [""]

@@ -108,10 +108,10 @@ def _call(method: str) -> Any:
     return getattr(_contestant, method)()
 
 
-def our_batches(setup: Setup) -> Iterator[Batch]:
-    """Those of our training loader."""
-    loader = config.build(setup.cfg.dataloader.train, "dataloader.train", dataset=setup.train)
-    return iter(loader)
+def our_batches(setup: Setup, **more: Any) -> Iterator[Batch]:
+    """Those of our training loader, with more or other arguments; its workers change nothing."""
+    node = setup.cfg.dataloader.train
+    return iter(config.build(node, "dataloader.train", dataset=setup.train, **more))
 
 
 class _Ours:
@@ -164,7 +164,7 @@ class _Theirs:
         self.trainer.register_hooks([hooks.LRScheduler(scheduler=schedule)])
         self.trainer.iter = self.trainer.start_iter = 0
         self.trainer.max_iter = cfg.train.max_iter
-        self.kept = next(our_batches(setup))
+        self.kept = next(our_batches(setup, num_workers=0))
         self.found: list[float] = []
         with EventStorage() as self.trainer.storage:
             self.trainer.before_train()

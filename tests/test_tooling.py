@@ -332,6 +332,8 @@ class TestBench:
 
     # For each benchmark, what makes it small.
     SMALL: ClassVar[dict[str, dict[str, object]]] = {
+        "eval_bbox": {"IMAGES": 4},
+        "eval_keypoints": {"IMAGES": 4},
         "evaluate": {"IMAGES": 4},
         "keypoint_decode": {"DETECTIONS": 3},
         "roi_align_max": {"CHANNELS": 4, "BOXES": 8, "HEIGHT": 128, "WIDTH": 128},

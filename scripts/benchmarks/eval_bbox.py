@@ -1,0 +1,13 @@
+"""AP of boxes, against pycocotools."""
+
+from pathlib import Path
+
+from benchmarks import Benchmark
+from benchmarks._evaluation import race
+
+IMAGES, DETECTIONS = 2000, 20
+
+
+def benchmark(folder: Path) -> Benchmark:
+    """Ten persons and twenty detections an image."""
+    return race("bbox", IMAGES, DETECTIONS)

@@ -1,0 +1,158 @@
+"""Every figure of the evaluation against pycocotools, random and degenerate cases."""
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as mask_utils
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from roilab.evaluation import average_precision
+from roilab.skeleton import Skeleton
+
+SIDE = 240
+POINTS = ("a", "b", "c")
+TASKS = ("bbox", "segm", "keypoints")
+AREAS = {"APs": "small", "APm": "medium", "APl": "large"}
+
+
+def skeleton(sigmas: tuple[float, ...]) -> Skeleton:
+    return Skeleton("three", ("person",), POINTS, (), (("a", "b"), ("b", "c")), sigmas)
+
+
+def rle(box: list[float], random: np.random.Generator) -> dict[str, Any]:
+    """A box with holes, clipped to the image."""
+    mask = np.zeros((SIDE, SIDE), np.uint8, order="F")
+    x, y, width, height = (round(value) for value in box)
+    mask[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 1
+    mask[:: int(random.integers(3, 9))] = 0
+    encoded = mask_utils.encode(mask)
+    return {"size": [SIDE, SIDE], "counts": encoded["counts"].decode("ascii")}
+
+
+def scene(seed: int, images: int, objects: int, copies: int, tied: bool) -> tuple[dict, list[dict]]:
+    """Objects of two classes, crowds among them, with moved copies of some, and nonsense."""
+    random = np.random.default_rng(seed)
+    annotations: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+
+    def instance(image: int, kind: int, box: np.ndarray, points: np.ndarray) -> dict[str, Any]:
+        given = {"image_id": image, "category_id": kind, "bbox": box.tolist()}
+        given["segmentation"] = rle(given["bbox"], random)
+        if kind == 1:
+            given["keypoints"] = points.ravel().tolist()
+        return given
+
+    for image in range(1, images + 1):
+        for _ in range(int(random.integers(0, objects + 1))):
+            size = random.choice([6, 40, 110]) * random.uniform(0.5, 1.5, 2)
+            box = np.concatenate([random.uniform(0, SIDE - 100, 2), size]).round(2)
+            kind = int(random.integers(1, 3))
+            points = np.column_stack(
+                [box[:2] + random.random((3, 2)) * size, random.integers(0, 3, 3)]
+            )
+            given = instance(image, kind, box, points)
+            given |= {
+                "id": len(annotations) + 1,
+                "area": float(mask_utils.area(given["segmentation"])),
+                "iscrowd": int(random.random() < 0.15),
+            }
+            if kind == 1:
+                given["num_keypoints"] = int((points[:, 2] > 0).sum())
+            annotations.append(given)
+            for _ in range(int(random.integers(0, copies + 1))):
+                moved = box + random.normal(0, 0.1, 4) * [*size, *size]
+                moved[2:] = moved[2:].clip(0)
+                shifted = points + random.normal(0, 0.05, (3, 3)) * [*size, 0]
+                other = kind if random.random() < 0.9 else 3 - kind
+                score = float(random.choice([0.3, 0.6]) if tied else random.random())
+                found.append({**instance(image, other, moved, shifted), "score": score})
+    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}]
+    every = [{"id": i, "width": SIDE, "height": SIDE} for i in range(1, images + 1)]
+    return {"images": every, "categories": categories, "annotations": annotations}, found
+
+
+def reference(
+    truth: dict, found: list[dict], task: str, sigmas: tuple[float, ...]
+) -> dict[str, float | None]:
+    """The same by pycocotools, which gives -1 where there is nothing."""
+    hidden = {"segm": {"bbox", "keypoints"}, "bbox": {"segmentation", "keypoints"}}.get(
+        task, {"segmentation"}
+    )
+    coco = COCO()
+    coco.dataset = {**truth, "annotations": [dict(each) for each in truth["annotations"]]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        results = coco.loadRes([{k: v for k, v in e.items() if k not in hidden} for e in found])
+        evaluator = COCOeval(coco, results, task)
+        if task == "keypoints":
+            evaluator.params.catIds = [1]
+            evaluator.params.kpt_oks_sigmas = np.array(sigmas)
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision = evaluator.eval["precision"][..., -1]
+    labels = evaluator.params.areaRngLbl
+
+    def mean(part: np.ndarray) -> float | None:
+        return 100 * float(part[part > -1].mean()) if (part > -1).any() else None
+
+    every = labels.index("all")
+    metrics = {
+        "AP": mean(precision[..., every]),
+        "AP50": mean(precision[0, ..., every]),
+        "AP75": mean(precision[5, ..., every]),
+    }
+    metrics |= {n: mean(precision[..., labels.index(a)]) for n, a in AREAS.items() if a in labels}
+    for index, name in enumerate(["person", "car"][: precision.shape[2]]):
+        metrics[f"AP-{name}"] = mean(precision[:, :, index, every])
+        metrics[f"AP50-{name}"] = mean(precision[0, :, index, every])
+    return metrics
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    images=st.integers(1, 4),
+    objects=st.integers(0, 6),
+    copies=st.integers(0, 3),
+    tied=st.booleans(),
+    sigmas=st.tuples(*[st.floats(0.01, 0.3)] * 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_figure_is_that_of_pycocotools(
+    seed: int, images: int, objects: int, copies: int, tied: bool, sigmas: tuple[float, ...]
+) -> None:
+    truth, found = scene(seed, images, objects, copies, tied)
+    ours = average_precision(truth, found, TASKS, skeleton(sigmas))
+    if not found:  # on which pycocotools fails
+        assert {value for task in TASKS for value in ours[task].values()} <= {0, None}
+        return
+    for task in TASKS:
+        expected = reference(truth, found, task, sigmas)
+        assert ours[task].keys() == expected.keys()
+        for name, value in expected.items():
+            mine = ours[task][name]
+            assert (mine is None) == (value is None), (task, name)
+            assert mine is None or abs(mine - value) < 1e-9, (task, name)
+
+
+def test_the_scenes_are_neither_perfect_nor_hopeless() -> None:
+    truth, found = scene(0, 30, 6, 3, tied=False)
+    results = average_precision(truth, found, TASKS, skeleton((0.03, 0.03, 0.03)))
+    for task in TASKS:
+        assert 5 < results[task]["AP"] < 95
+        assert results[task]["AP50"] > results[task]["AP75"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_crowds_cost_nothing(task: str) -> None:
+    """A detection within a crowd is neither right nor wrong."""
+    truth, found = scene(1, 5, 6, 1, tied=False)
+    for each in truth["annotations"]:
+        each["iscrowd"] = 1
+    results = average_precision(truth, found, [task], skeleton((0.1, 0.1, 0.1)))[task]
+    assert results["AP"] is None

@@ -84,7 +84,8 @@ def _one_task(
     coco.evaluate()
     coco.accumulate()
     # (IoU thresholds, recalls, classes, areas, most detections an image); -1 where undefined.
-    precision = coco.eval["precision"][..., -1]
+    found: Any = coco.eval
+    precision = found["precision"][..., -1]
     thresholds = [float(value) for value in coco.params.iou_thrs]
     at50, at75 = (int(np.argmin(np.abs(np.subtract(thresholds, t)))) for t in (0.5, 0.75))
     metrics: dict[str, float | None] = {

@@ -1,0 +1,53 @@
+"""Intervals of differences: what they hold, and how often."""
+
+import numpy as np
+import pytest
+
+from roilab.evaluation.difference import Difference, difference, interval
+from roilab.evaluation.matches import match
+
+from .test_parity import scene, skeleton
+
+BONES = skeleton((0.03, 0.05, 0.1))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_the_interval_holds_the_truth_in_95_of_100_cases(seeds: int) -> None:
+    """Each image has a value of its own, each training adds one; both are drawn 400 times anew."""
+    random = np.random.default_rng(seeds)
+    images, truth, held = 60, 1.0, 0
+    for _ in range(400):
+        of_images = random.normal(truth, 2, images)
+        # With one seed nothing is known of others: only images vary.
+        of_seeds = random.normal(0, 0.3 if seeds > 1 else 0, (seeds, 1))
+        values = of_images + of_seeds + random.normal(0, 0.5, (seeds, images))
+        weights = random.multinomial(images, np.full(images, 1 / images), size=400)
+        low, high = interval(values.mean(axis=1), values @ weights.T / images, random)
+        held += low <= truth <= high
+    assert 0.92 <= held / 400 <= 0.995
+
+
+def test_an_arm_does_not_differ_from_itself() -> None:
+    truth, found = scene(0, 8, 5, 3, tied=False)
+    matches = match(truth, found, "bbox", BONES)
+    result = difference([matches, matches], [matches, matches])
+    assert result == Difference(0, 0, 0, 8, 2)
+    assert result.sentence() == "not distinguishable with 8 images and 2 seeds"
+
+
+def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> None:
+    truth, found = scene(0, 40, 5, 3, tied=False)
+    moved = [{**row, "bbox": [v + 8 for v in row["bbox"]]} for row in found]
+    arm, baseline = (match(truth, rows, "bbox", BONES) for rows in (moved, found))
+    worse, better = difference([arm], [baseline]), difference([baseline], [arm])
+    assert worse is not None
+    assert better is not None
+    assert worse.low < worse.value < worse.high < 0
+    assert worse.value == -better.value
+    assert (worse.sentence(), better.sentence()) == ("worse", "better")
+
+
+def test_nothing_to_find_is_no_difference() -> None:
+    truth, found = scene(0, 3, 4, 2, tied=False)
+    matches = match({**truth, "annotations": []}, found, "bbox", BONES)
+    assert difference([matches], [matches]) is None

@@ -22,13 +22,15 @@ class Matches:
     """Of one task and class, at T thresholds of IoU or OKS, over I images.
 
     Attributes:
-        image: D, the position of each detection's image; the best score first.
+        image: D, the position of each detection's image.
+        score: D, the best first.
         right: T x D, whether a detection is matched to an object that counts.
         wrong: T x D, whether it is matched to nothing; neither: it is in a crowd, say.
         objects: I, how many objects of an image count.
     """
 
     image: np.ndarray
+    score: np.ndarray
     right: np.ndarray
     wrong: np.ndarray
     objects: np.ndarray
@@ -110,6 +112,7 @@ def _gather(images: list[dict[str, Any]], place: Mapping[int, int], thresholds: 
     taken, left_out = (np.concatenate(each, axis=1)[:, order] for each in (matched, ignored))
     return Matches(
         image=np.concatenate(image)[order],
+        score=np.concatenate(scores)[order],
         right=taken & ~left_out,
         wrong=~taken & ~left_out,
         objects=objects,

@@ -21,9 +21,10 @@ setup:
 demo: setup
 	@$(RUN) scripts/run_demo.py
 
-# One thread: the tests' tensors are tiny, and threads wait for each other where cores are shared.
+# A process a core and one thread each: the tests' tensors are tiny, and threads wait for each other.
+# A file's tests stay together, since they share what is trained for them.
 test: setup
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q --durations=10 --durations-min=1 $(ARGS)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=1 $(ARGS)
 
 fuzz: setup
 	@ROILAB_FUZZ_INPUTS=$(or $(N),1000000) ROILAB_FUZZ_SEED=$(or $(SEED),1) \

@@ -1,6 +1,6 @@
 """Loaders: a dataset, augmentations, a batch size -> batches as Detectron2's models take them."""
 
-import signal
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -90,9 +90,11 @@ def train_loader(
 
 
 def _leave_signals(_: int) -> None:
-    """A terminal and a cluster's scheduler send them to all processes, but the main one decides."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Signals to a group of processes, as a terminal sends them, are for the main one to decide.
+
+    The main process can still end its workers, one by one.
+    """
+    os.setpgrp()
 
 
 class _Augmented(Dataset[dict[str, Any]]):

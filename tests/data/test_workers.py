@@ -1,0 +1,36 @@
+"""Loader workers end with the process that uses them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from roilab.data.figures import FiguresPaths
+
+HOLDS_ITS_BATCHES = """
+import sys
+from roilab.data.dataset import load
+from roilab.data.loaders import train_loader
+
+if __name__ == "__main__":
+    data = load(sys.argv[1], class_attribute="class")
+    sys.kept = iter(
+        train_loader(
+            data, augmentations=[], masks=False, keypoints=False, total_batch_size=2, num_workers=1
+        )
+    )
+    next(sys.kept)
+    sys.exit(3)
+"""
+
+
+def test_a_process_that_holds_its_batches_ends(figures: FiguresPaths, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HOLDS_ITS_BATCHES)
+    done = subprocess.run(
+        [sys.executable, script, str(figures.train)],
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "project")},
+        check=False,
+    )
+    assert done.returncode == 3

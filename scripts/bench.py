@@ -12,14 +12,12 @@ import json
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from _main import run
 
 import benchmarks
-from benchmarks import Benchmark
+from benchmarks import Benchmark, seconds
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "outputs" / "bench.json"
@@ -80,13 +78,6 @@ def measure(benchmark: Benchmark) -> dict[str, float | str]:
     if benchmark.note is not None:
         result["note"] = benchmark.note()
     return result
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def row(name: str, result: dict[str, float | str]) -> str:

@@ -10,6 +10,7 @@ Modules are imported only when their benchmark runs.
 
 import importlib
 import pkgutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,13 @@ def on_one_thread(work: Callable[[], object]) -> Callable[[], None]:
             torch.set_num_threads(threads)
 
     return run
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def load(name: str, folder: Path) -> Benchmark:

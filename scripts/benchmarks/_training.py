@@ -2,11 +2,13 @@
 
 import itertools
 import multiprocessing
+import resource
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from detectron2.solver import LRMultiplier
 from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
 
-from benchmarks import Benchmark
+from benchmarks import Benchmark, seconds
 from roilab.data.figures import write_figures
 from roilab.data.loaders import Batch
 from roilab.engine import config
@@ -102,6 +104,10 @@ def _begin(
         edit(cfg)
     torch.manual_seed(0)
     _contestant = kind(prepare(cfg))
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _call(method: str) -> Any:
@@ -233,16 +239,19 @@ def stock_batches(setup: Setup) -> Any:
 
 def _note(ours: _Side, theirs: _Side, rounds: int = 5) -> str:
     """The step alone, in turns, and the share of an iteration that waits for data."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+    took: tuple[list[float], list[float]] = ([], [])
+    before = [side.process.submit(_page_faults).result() for side in (ours, theirs)]
     for _ in range(rounds):
-        for times, side in zip(seconds, (ours, theirs), strict=True):
-            start = time.perf_counter()
-            side.call("step")
-            times.append(time.perf_counter() - start)
-    a, b = map(statistics.median, seconds)
+        for times, side in zip(took, (ours, theirs), strict=True):
+            times.append(seconds(partial(side.call, "step")))
+    a, b = map(statistics.median, took)
+    after = [side.process.submit(_page_faults).result() for side in (ours, theirs)]
+    faults = [(end - begin) // rounds for begin, end in zip(before, after, strict=True)]
     share = ours.call("share_of_waiting")
     found = [side.call("found_on_average") for side in (ours, theirs)]
     return (
         f"the step alone is {b / a:.2f} times as fast; {100 * share:.1f}% of ours waits for data; "
-        "RoIs on objects, an image: {:.1f} and {:.1f}".format(*found)
+        "RoIs on objects, an image: {:.1f} and {:.1f}; page faults a step: {} and {}".format(
+            *found, *faults
+        )
     )

@@ -109,10 +109,11 @@ def compile_backbone(model: nn.Module) -> None:
                     return compiled(images)
             except Exception as error:  # of the compiler's many kinds
                 failed = True
-                reason = str(error).strip().splitlines() or [""]
+                cause = getattr(error, "inner_exception", error)
+                reason = str(cause).strip().splitlines() or [""]
                 log.warning(
                     "train.compile: the backbone cannot be compiled and runs as it is (%s: %s)",
-                    type(error).__name__,
+                    type(cause).__name__,
                     reason[0],
                 )
         return eager(images)

@@ -96,7 +96,7 @@ class _Convolution(torch.autograd.Function):
         filters = _filters(weight) if wanted_x else None  # 36 x D x C
         # One more row and column of 4 x 4 cells, into which the last tiles reach.
         sides = (tiles.rows + 1, _OUT, tiles.columns + 1, _OUT)
-        of_x = x.new_zeros(tiles.n, *sides, c) if wanted_x else None
+        of_x = x.new_empty(tiles.n, *sides, c) if wanted_x else None
         of_filters = x.new_zeros(_IN**2, d, c) if wanted_weight else None
         for part in tiles.parts():
             cells = _scratch.copy("cells", gradient[part].permute(_OUT_OF))
@@ -191,15 +191,24 @@ class _Tiles:
         return full.reshape(self.n, self.rows, _OUT, self.columns, _OUT, y.shape[1])
 
     def add(self, total: Tensor, part: tuple[slice, slice], spread: Tensor) -> None:
-        """Add a part's tiles, each to the 6 x 6 cells that it was taken from."""
+        """Add a part's tiles, each to the 6 x 6 cells that it was taken from.
+
+        What is beyond the first of its rows is new to the total, which may hold anything there.
+        """
         images, rows = part
         tiles = spread.view(_IN, _IN, *self.shape(part), self.channels).permute(_INTO)
-        below = slice(rows.start + 1, rows.stop + 1)
+        n, count, columns = self.shape(part)
+        sides = (count + 1, _OUT, columns + 1, _OUT, self.channels)
+        # Tiles overlap: their sums are made where memory is near.
+        sums = _scratch.take("sums", spread.dtype, n, *sides).zero_()
         rest = _IN - _OUT
-        total[images, rows, :, :-1] += tiles[:, :, :_OUT, :, :_OUT]
-        total[images, below, :rest, :-1] += tiles[:, :, _OUT:, :, :_OUT]
-        total[images, rows, :, 1:, :rest] += tiles[:, :, :_OUT, :, _OUT:]
-        total[images, below, :rest, 1:, :rest] += tiles[:, :, _OUT:, :, _OUT:]
+        sums[:, :-1, :, :-1] = tiles[:, :, :_OUT, :, :_OUT]
+        sums[:, 1:, :rest, :-1] += tiles[:, :, _OUT:, :, :_OUT]
+        sums[:, :-1, :, 1:, :rest] += tiles[:, :, :_OUT, :, _OUT:]
+        sums[:, 1:, :rest, 1:, :rest] += tiles[:, :, _OUT:, :, _OUT:]
+        if rows.start > 0:
+            sums[:, 0] += total[images, rows.start]
+        total[images, rows.start : rows.stop + 1] = sums
 
     def cut(self, cells: Tensor, border: int) -> Tensor:
         """n x rows x 4 x columns x 4 x channels without what is beyond the map: N x C x H x W."""

@@ -45,6 +45,12 @@ def assert_close(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
 
 
 class TestAgainstTheDirectSum:
+    @pytest.fixture(autouse=True)
+    def by_tiles(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However few channels there are."""
+        monkeypatch.setattr(winograd, "_LEAST_CHANNELS_FORWARD", 0)
+        monkeypatch.setattr(winograd, "_LEAST_CHANNELS_INPUT", 0)
+
     @given(
         images=st.integers(1, 5),
         channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -52,6 +58,7 @@ class TestAgainstTheDirectSum:
         bias=st.booleans(),
         layout=st.sampled_from(FORMATS),
         tiles=st.integers(1, 9),
+        least=st.sampled_from([0, 128]),  # all by tiles, or the filters' gradient alone
     )
     @settings(max_examples=100, deadline=None)
     def test_values_and_gradients(
@@ -62,13 +69,15 @@ class TestAgainstTheDirectSum:
         bias: bool,
         layout: torch.memory_format,
         tiles: int,
+        least: int,
     ) -> None:
         x = random(images, channels[0], *size).contiguous(memory_format=layout)
         weight = random(channels[1], channels[0], 3, 3, seed=1).contiguous(memory_format=layout)
         inputs = (x, weight, random(channels[1], seed=2) if bias else None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(winograd, "_TILES", tiles)  # several parts, the last one smaller
-            patch.setattr(winograd, "_LEAST_CHANNELS_FORWARD", 0)
+            patch.setattr(winograd, "_LEAST_CHANNELS_FORWARD", least)
+            patch.setattr(winograd, "_LEAST_CHANNELS_INPUT", least)
             ours, our_gradients = values_and_gradients(winograd_conv, *inputs)
         theirs, their_gradients = values_and_gradients(direct, *inputs)
         assert_close(ours, theirs, 1e-11)
@@ -84,8 +93,7 @@ class TestAgainstTheDirectSum:
         for one, other in zip((ours, *gradients), (exact, *exact_gradients), strict=True):
             assert_close(one.double(), other, 3e-5)
 
-    def test_gradcheck(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(winograd, "_LEAST_CHANNELS_FORWARD", 0)
+    def test_gradcheck(self) -> None:
         inputs = (random(2, 2, 5, 6), random(3, 2, 3, 3), random(3))
         assert torch.autograd.gradcheck(winograd_conv, [x.requires_grad_() for x in inputs])
 

@@ -17,12 +17,14 @@ import torch.nn.functional as F
 from detectron2.layers import Conv2d
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 _OUT, _IN = 4, 6  # cells a side of a tile's output and of its input
 _TILES = 256  # at a time: their transforms stay in the processor's cache
-# Below, the transforms cost more than they save; the gradients of a direct sum are slower than the
-# sum itself, so that with fewer channels they alone are taken in this way.
-_LEAST_TILES, _LEAST_CHANNELS, _LEAST_CHANNELS_FORWARD = 64, 64, 128
+# Below, the transforms cost more than they save: of the filters' gradient, whose direct sum is the
+# slowest of the three; of the input's; and of the convolution itself.
+_LEAST_TILES = 64
+_LEAST_CHANNELS, _LEAST_CHANNELS_INPUT, _LEAST_CHANNELS_FORWARD = 64, 96, 128
 
 
 def fits(conv: nn.Module) -> bool:
@@ -91,14 +93,15 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         wanted_x, wanted_weight, wanted_bias = ctx.needs_input_grad
+        by_tiles = wanted_x and min(weight.shape[:2]) >= _LEAST_CHANNELS_INPUT
         tiles = _Tiles(x)
         gradient, c, d = tiles.outputs(gradients[0]), x.shape[1], len(weight)
-        filters = _filters(weight) if wanted_x else None  # 36 x D x C
+        filters = _filters(weight) if by_tiles else None  # 36 x D x C
         # One more row and column of 4 x 4 cells, into which the last tiles reach.
         sides = (tiles.rows + 1, _OUT, tiles.columns + 1, _OUT)
-        of_x = x.new_empty(tiles.n, *sides, c) if wanted_x else None
+        of_x = x.new_zeros(tiles.n, *sides, c) if by_tiles else None
         of_filters = x.new_zeros(_IN**2, d, c) if wanted_weight else None
-        for part in tiles.parts():
+        for part in tiles.parts() if by_tiles or wanted_weight else ():
             cells = _scratch.copy("cells", gradient[part].permute(_OUT_OF))
             errors = _scratch.transform("errors", _matrix("output", x.dtype).t(), cells)
             errors = errors.view(_IN**2, -1, d)
@@ -108,8 +111,12 @@ class _Convolution(torch.autograd.Function):
                 products = _scratch.bmm("products", errors, filters)  # 36 x T x C
                 spread = _scratch.transform("cells", _matrix("input", x.dtype).t(), products)
                 tiles.add(of_x, part, spread)
+        if of_x is not None:
+            of_x = tiles.cut(of_x, 1)
+        elif wanted_x:
+            of_x = conv2d_input(x.shape, weight, gradients[0], padding=1)
         return (
-            None if of_x is None else tiles.cut(of_x, 1),
+            of_x,
             None if of_filters is None else _of_weight(of_filters),
             gradients[0].sum((0, 2, 3)) if wanted_bias else None,
         )
@@ -191,24 +198,15 @@ class _Tiles:
         return full.reshape(self.n, self.rows, _OUT, self.columns, _OUT, y.shape[1])
 
     def add(self, total: Tensor, part: tuple[slice, slice], spread: Tensor) -> None:
-        """Add a part's tiles, each to the 6 x 6 cells that it was taken from.
-
-        What is beyond the first of its rows is new to the total, which may hold anything there.
-        """
+        """Add a part's tiles, each to the 6 x 6 cells that it was taken from."""
         images, rows = part
         tiles = spread.view(_IN, _IN, *self.shape(part), self.channels).permute(_INTO)
-        n, count, columns = self.shape(part)
-        sides = (count + 1, _OUT, columns + 1, _OUT, self.channels)
-        # Tiles overlap: their sums are made where memory is near.
-        sums = _scratch.take("sums", spread.dtype, n, *sides).zero_()
+        below = slice(rows.start + 1, rows.stop + 1)
         rest = _IN - _OUT
-        sums[:, :-1, :, :-1] = tiles[:, :, :_OUT, :, :_OUT]
-        sums[:, 1:, :rest, :-1] += tiles[:, :, _OUT:, :, :_OUT]
-        sums[:, :-1, :, 1:, :rest] += tiles[:, :, :_OUT, :, _OUT:]
-        sums[:, 1:, :rest, 1:, :rest] += tiles[:, :, _OUT:, :, _OUT:]
-        if rows.start > 0:
-            sums[:, 0] += total[images, rows.start]
-        total[images, rows.start : rows.stop + 1] = sums
+        total[images, rows, :, :-1] += tiles[:, :, :_OUT, :, :_OUT]
+        total[images, below, :rest, :-1] += tiles[:, :, _OUT:, :, :_OUT]
+        total[images, rows, :, 1:, :rest] += tiles[:, :, :_OUT, :, _OUT:]
+        total[images, below, :rest, 1:, :rest] += tiles[:, :, _OUT:, :, _OUT:]
 
     def cut(self, cells: Tensor, border: int) -> Tensor:
         """n x rows x 4 x columns x 4 x channels without what is beyond the map: N x C x H x W."""

@@ -130,7 +130,6 @@ def load(
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
     paths = _paths(files)
-    roots = _roots(images, paths)
     bones = None if skeleton is None else skeletons.load(skeleton)
     rules = via.LabelRules(
         class_attribute=class_attribute,
@@ -142,18 +141,17 @@ def load(
         unlabelled=unlabelled,
         keypoint_vertices=keypoint_vertices,
     )
-    found = _found(paths, roots, rules, classes, bones, strict, missing_images)
-    found_classes, records = found.classes, found.records
-    _check_skeleton(bones, found_classes, paths)
-    kept = tuple(record for record in records if _wanted(record, drop_empty, min_keypoints))
+    found = _found(paths, _roots(images, paths), rules, classes, bones, strict, missing_images)
+    _check_skeleton(bones, found.classes, paths)
+    kept = tuple(record for record in found.records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
-        _refuse_nothing(len(records), found.missing, min_keypoints, paths)
+        _refuse_nothing(len(found.records), found.missing, min_keypoints, paths)
     dataset = DetectionDataset(
-        name=_name(paths[0], kept, found_classes, bones),
+        name=_name(paths[0], kept, found.classes, bones),
         records=kept,
-        classes=found_classes,
+        classes=found.classes,
         skeleton=bones,
-        dropped=len(records) - len(kept),
+        dropped=len(found.records) - len(kept),
         missing=found.missing,
         outside=found.outside,
     )

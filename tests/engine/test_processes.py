@@ -11,7 +11,7 @@ from roilab.engine import processes
 from roilab.errors import UserError
 
 from .running import checkpoint, command, lines, process, shapes, trained
-from .test_train import EVEN, close
+from .test_train import EVEN, assert_close
 
 MORE = (*EVEN, "dataloader.train.total_batch_size=4", "train.checkpoint_period=1")
 
@@ -36,7 +36,7 @@ def finish(begun: subprocess.Popen[str]) -> str:
 
 
 def assert_as_alone(run: Path, alone: Path, begun: Path) -> None:
-    close(checkpoint(run)["model"], checkpoint(alone)["model"], checkpoint(begun)["model"])
+    assert_close(checkpoint(run)["model"], checkpoint(alone)["model"], checkpoint(begun)["model"])
     assert checkpoint(run)["iteration"] == 2
     ours, theirs = lines(run), lines(alone)
     assert [line["iteration"] for line in ours] == [0, 1, 2]

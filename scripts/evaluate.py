@@ -69,20 +69,20 @@ def main() -> None:
     check_meaning(folder, dataset)
     print(f"{folder.weights} on {dataset.summary()}")
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
-    results = evaluate_model(cfg, model, dataset, progress=bar)
-    print(table(results))
-    if "keypoints" in results and dataset.skeleton is not None:
+    found = evaluate_model(cfg, model, dataset, progress=bar)
+    print(table(found.results))
+    if "keypoints" in found.results and dataset.skeleton is not None:
         print(
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
     if not args.overrides and args.weights is None:
-        folder.write_results(results)
+        folder.write_evaluation(found)
         print(f"written to {folder.results_file}")
     elif args.output is None:
         print("not the run's own result, and not written: --output FILE would take it")
     if args.output is not None:
-        write_text(args.output, json.dumps(results, indent=2) + "\n")
+        write_text(args.output, json.dumps(found.results, indent=2) + "\n")
         print(f"written to {args.output}")
     if args.pictures is not None:
         predictor = Predictor.from_run(folder, args.overrides)

@@ -35,7 +35,7 @@ def benchmark(folder: Path) -> Benchmark:
             yield list(dataset.records[begin : begin + BATCH])
 
     def ours() -> dict[str, float | None]:
-        return evaluate(model, batches(), dataset)["bbox"]
+        return evaluate(model, batches(), dataset).results["bbox"]
 
     def reference() -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints

@@ -45,7 +45,7 @@ def test_the_predictor_finds_what_the_evaluation_finds(
     dataset = load(str(figures.val), str(figures.val.parent), skeleton="coco_person")
     batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
     found = 0
-    for inputs, expected in predict(model, batches):
+    for inputs, expected, _ in predict(model, batches):
         got = predictor(read_rgb(Path(inputs["file_name"])))
         assert got.labels == tuple(dataset.classes[i] for i in expected.pred_classes)
         np.testing.assert_array_equal(got.scores, expected.scores)

@@ -265,5 +265,5 @@ def test_two_shoulders_from_one_declaration(images: list[str], tmp_path: Path) -
     with EventStorage():
         sum(model(batch).values()).backward()
     cfg.model.roi_heads.box_predictor.test_score_thresh = 0.0
-    results = evaluate_model(cfg, build_model(cfg), setup.val)
+    results = evaluate_model(cfg, build_model(cfg), setup.val).results
     assert results["keypoints"]["AP"] is not None

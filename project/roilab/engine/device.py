@@ -1,6 +1,8 @@
 """Where and with which precision a model runs."""
 
 import os
+import resource
+import sys
 
 import torch
 from detectron2.utils import comm
@@ -58,6 +60,15 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
             fast = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
         return torch.bfloat16 if fast else torch.float32
     return getattr(torch, precision)
+
+
+def memory_used() -> int:
+    """The most bytes that were in use so far: of the GPU, or by the process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    # In bytes on macOS, in kilobytes elsewhere.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def share_cores(workers: int) -> None:

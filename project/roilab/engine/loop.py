@@ -16,12 +16,14 @@ from omegaconf import DictConfig
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.engine import processes
+from roilab.engine.device import memory_used
 from roilab.engine.interrupts import Stop
 from roilab.engine.progress import Progress, save, save_to_resume, save_weights
 from roilab.engine.run import Run
 from roilab.engine.trainer import NotFinite, Trainer
 from roilab.engine.validate import validate
 from roilab.errors import UserError
+from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,7 @@ class Loop:
         self.batches, self.images, self.val = batches, images, val
         self.writers, self.stop = writers, stop
         self.main = comm.is_main_process()
-        self.results: Results = {}
+        self.found = Evaluation({}, [], None)
         self.spent: dict[str, float] = defaultdict(float)  # seconds, by what they went to
 
     def run_to_end(self) -> Results:
@@ -98,7 +100,7 @@ class Loop:
                 self._write()
                 self._save(final=self._is_over())
                 raise
-        return self.results
+        return self.found.results
 
     def _train(self) -> None:
         # An evaluation that was cut with the process.
@@ -171,6 +173,7 @@ class Loop:
 
     @_counted("logging")
     def _write(self) -> None:
+        self.storage.put_scalar("memory", memory_used() / 2**30, smoothing_hint=False)
         for writer in self.writers:
             writer.write()
 
@@ -185,12 +188,13 @@ class Loop:
         """AP and losses of the model, AP of its average; the best is kept, the rest is noted."""
         self.storage.iter = max(self.progress.iteration, 0)
         model, ema = self.trainer.model, self.trainer.ema
-        self.results, losses = validate(self.cfg, model, self.val, self._watched)
-        metrics = {**losses, **_flat(self.results)}
+        self.found, losses = validate(self.cfg, model, self.val, self._watched)
+        metrics = {**losses, **_flat(self.found.results), "inference_time": self.found.seconds}
         self.averaged: Results = {}
         if ema is not None:
             with ema.in_place_of(model):
-                self.averaged, _ = validate(self.cfg, model, self.val, self._watched)
+                averaged, _ = validate(self.cfg, model, self.val, self._watched)
+            self.averaged = averaged.results
             metrics |= {f"ema/{name}": value for name, value in _flat(self.averaged).items()}
         metrics = processes.from_main(metrics)
         self.progress.evaluated = self.progress.iteration
@@ -226,7 +230,7 @@ class Loop:
             return
         if self.main:
             log.info("%s is the best so far: %s", name, BEST)
-            results = self.averaged if name.startswith("ema/") else self.results
+            results = self.averaged if name.startswith("ema/") else self.found.results
             self._save_weights(BEST, averaged=name.startswith("ema/"))
             self.run.write_results(results, "results_best.json")
 
@@ -238,12 +242,12 @@ class Loop:
     def _finish(self) -> None:
         """Leave the final weights and their AP."""
         self._save(final=True)
-        if not self._is_evaluated() or not self.results:
+        if not self._is_evaluated() or not self.found.results:
             self._evaluate()
         self._write()
         if not self.main:
             return
-        self.run.write_results(self.results)
+        self.run.write_evaluation(self.found)
         if self.trainer.ema is not None:
             self._save_weights(EMA, averaged=True)
             self.run.write_results(self.averaged, "results_ema.json")

@@ -4,20 +4,19 @@ import datetime
 import importlib
 import json
 import logging
-import resource
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from detectron2.utils.events import EventWriter, JSONWriter, TensorboardXWriter, get_event_storage
 from omegaconf import DictConfig
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from roilab.engine import config
+from roilab.engine.device import memory_used
 from roilab.engine.run import Run
 from roilab.errors import UserError
 
@@ -140,21 +139,10 @@ class Console(EventWriter):
         if "time" in values and "data_time" in values:
             share = storage.history("data_time").avg(_STEPS) / max(seconds, 1e-9)
             found["time"] = f"{seconds:.3g} s/it ({share:.0%} loading)"
-        return {**found, "memory": memory()}
+        return {**found, "memory": f"{memory_used() / 2**30:.1f} GiB"}
 
     def close(self) -> None:
         self.stack.close()
-
-
-def memory() -> str:
-    """The most that was in use so far: of the GPU, or by the process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        used = torch.cuda.max_memory_allocated()
-    else:
-        # In bytes on macOS, in kilobytes elsewhere.
-        unit = 1 if sys.platform == "darwin" else 1024
-        used = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{used / 2**30:.1f} GiB"
 
 
 class Tracker(EventWriter):

@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 from roilab import skeleton as skeletons
 from roilab.engine import config
 from roilab.errors import UserError
+from roilab.evaluation import Evaluation
+from roilab.evaluation.ap import Results
 from roilab.skeleton import Skeleton
 
 LAYOUT = 1  # of the folder; docs/run-folder.md has what each number means
@@ -60,6 +62,10 @@ class Run:
     def results_file(self) -> Path:
         return self.folder / "results.json"
 
+    @property
+    def detections_file(self) -> Path:
+        return self.folder / "coco_instances_results.json"
+
     def write_meaning(
         self, cfg: DictConfig, classes: tuple[str, ...], skeleton: Skeleton | None
     ) -> None:
@@ -69,9 +75,12 @@ class Run:
         if skeleton is not None:
             self._write_json("skeleton.json", skeleton.to_dict())
 
-    def write_results(
-        self, results: dict[str, dict[str, float | None]], name: str = "results.json"
-    ) -> None:
+    def write_evaluation(self, found: Evaluation) -> None:
+        """Write the detections of the run's weights, and then their AP, which completes the run."""
+        config.write_text(self.detections_file, json.dumps(found.detections) + "\n")
+        self.write_results(found.results)
+
+    def write_results(self, results: Results, name: str = "results.json") -> None:
         self._write_json(name, results)
 
     def provenance(self) -> dict[str, Any]:

@@ -231,11 +231,11 @@ def evaluate_weights(setup: Setup) -> Results:
     start_logging(run)
     model = build_model(cfg)
     load_weights(model, source)
-    results = evaluate_model(cfg, model, setup.val)
+    found = evaluate_model(cfg, model, setup.val)
     if comm.is_main_process():
         run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
-        run.write_results(results)
-    return results
+        run.write_evaluation(found)
+    return found.results
 
 
 def _check_folder(run: Run, cfg: DictConfig, *, resume: bool) -> None:

@@ -15,8 +15,7 @@ from roilab.data.randomness import VALIDATION, seeded
 from roilab.engine import config
 from roilab.engine.build import loss_mode
 from roilab.engine.device import device_of, share_cores
-from roilab.evaluation import evaluate
-from roilab.evaluation.ap import Results
+from roilab.evaluation import Evaluation, evaluate
 
 Losses = dict[str, float]
 
@@ -39,8 +38,8 @@ def evaluate_model(
     model: nn.Module,
     dataset: DetectionDataset,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> Results:
-    """AP of the model on a data set, loaded as the config says; `progress` wraps the batches."""
+) -> Evaluation:
+    """The model on a data set, loaded as the config says; `progress` wraps the batches."""
     if device_of(cfg.train.device).type == "cpu":
         share_cores(cfg.dataloader.test.num_workers)
     return evaluate(model, progress(eval_batches(cfg, dataset)), dataset)
@@ -51,19 +50,19 @@ def validate(
     model: nn.Module,
     dataset: DetectionDataset,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> tuple[Results, Losses]:
-    """AP of the model and its mean losses, `val_loss_...` and `val_total_loss`, from one reading.
+) -> tuple[Evaluation, Losses]:
+    """The model's evaluation and its mean losses, `val_loss_...` and `val_total_loss`, in one pass.
 
-    Each process takes its share of the images; the first has the AP, all have the losses.
+    Each process takes its share of the images; the first has the evaluation, all have the losses.
     """
     sums: Losses = {}
     batches = _with_losses(model, progress(eval_batches(cfg, dataset)), cfg.train.seed, sums)
-    results = evaluate(model, batches, dataset)
+    found = evaluate(model, batches, dataset)
     shares = comm.all_gather(sums)
     images = sum(share.pop("images", 0.0) for share in shares)
     names = sorted(set().union(*shares))
     losses = {f"val_{name}": sum(s.get(name, 0.0) for s in shares) / images for name in names}
-    return results, {**losses, "val_total_loss": sum(losses.values())}
+    return found, {**losses, "val_total_loss": sum(losses.values())}
 
 
 def _with_losses(

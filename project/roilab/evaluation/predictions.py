@@ -1,6 +1,9 @@
 """A model over a data set: instances -> COCO result rows -> AP."""
 
+import statistics
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,28 @@ from roilab.evaluation.ap import Results, average_precision
 from roilab.skeleton import Skeleton
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model finds on a data set; in other processes than the first there is nothing.
+
+    Attributes:
+        results: AP in percent by task and metric.
+        detections: COCO result rows.
+        seconds: that the model takes for an image, the median; None: there is none.
+    """
+
+    results: Results
+    detections: list[dict[str, Any]]
+    seconds: float | None
+
+
 @torch.inference_mode()
 def predict(
     model: nn.Module, batches: Iterable[list[dict[str, Any]]]
-) -> Iterator[tuple[dict[str, Any], Instances]]:
+) -> Iterator[tuple[dict[str, Any], Instances, float]]:
     """Each input dict with its instances on the CPU, in the size of the original image.
+
+    And with the seconds that the model took for it, in a batch its share.
 
     The model is in evaluation mode meanwhile and as it was afterwards.
     """
@@ -28,8 +48,11 @@ def predict(
     model.eval()
     try:
         for batch in batches:
-            for inputs, outputs in zip(batch, model(batch), strict=True):
-                yield inputs, outputs["instances"].to("cpu")
+            start = time.perf_counter()
+            found = [outputs["instances"].to("cpu") for outputs in model(batch)]
+            seconds = (time.perf_counter() - start) / len(batch)
+            for inputs, instances in zip(batch, found, strict=True):
+                yield inputs, instances, seconds
     finally:
         model.train(training)
 
@@ -75,25 +98,28 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
 
 def evaluate(
     model: nn.Module, batches: Iterable[list[dict[str, Any]]], dataset: DetectionDataset
-) -> Results:
-    """AP of a model on a data set; every process takes its share, the first returns the result.
+) -> Evaluation:
+    """A model on a data set; every process takes its share, the first returns the result.
 
     The tasks are those the model answers: boxes always, masks and keypoints where it has the head.
     """
     detections: list[dict[str, Any]] = []
-    tasks = {"bbox"}
-    for inputs, instances in predict(model, batches):
+    tasks, took = {"bbox"}, []
+    for inputs, instances, seconds in predict(model, batches):
+        took.append(seconds)
         tasks |= {"segm"} if instances.has("pred_masks") else set()
         tasks |= {"keypoints"} if instances.has("pred_keypoints") else set()
         detections += rows(inputs["image_id"], instances, dataset.classes, dataset.skeleton)
-    shares = comm.gather((detections, tasks))
+    shares = comm.gather((detections, tasks, took))
     if not comm.is_main_process():
-        return {}
-    everything = [row for share, _ in shares for row in share]
-    answered = set().union(*(names for _, names in shares))
-    return average_precision(
+        return Evaluation({}, [], None)
+    everything = [row for share, _, _ in shares for row in share]
+    answered = set().union(*(names for _, names, _ in shares))
+    times = [seconds for _, _, share in shares for seconds in share]
+    results = average_precision(
         dataset.coco_json(),
         everything,
         [task for task in ("bbox", "segm", "keypoints") if task in answered],
         dataset.skeleton,
     )
+    return Evaluation(results, everything, statistics.median(times) if times else None)

@@ -1,37 +1,47 @@
-"""Train every arm with every seed and compare them: one process and one run folder each.
+"""Train every arm of an ablation with every seed and compare them.
 
-python scripts/sweep.py --base configs/figures_mask_keypoint.py \\
-    --arm RoIPool:pooler.op=roi_pool --arm RoIAlign:pooler.op=roi_align \\
-    --seeds 0,1 --output outputs/sweep_pooler
+    python scripts/sweep.py configs/ablations/figures_pooler_mask.py --output outputs/poolers
+    python scripts/sweep.py configs/figures_mask.py pooler.op=roi_pool,roi_align --seeds 0,1,2 \\
+        --output outputs/poolers
+    python scripts/sweep.py report outputs/poolers
 
-Calling it again skips what is done, continues what was cut and tries again what failed.
+Each arm and seed is a process with a run folder of its own. Calling it again skips what is done,
+continues what was cut and tries again what failed. `key=a,b` makes an arm of each value.
 """
 
 import argparse
-import os
-import platform
 import shlex
 import signal
-import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from _main import run
 
-import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.live import Live
+from rich.table import Table
 
 from roilab.engine import config
-from roilab.sweep import Cell, State, parse_arm, parse_seeds, plan, report, run_cell, state_of
+from roilab.errors import UserError
+from roilab.sweep import (
+    Cell,
+    State,
+    Sweep,
+    chosen,
+    load,
+    parse_seeds,
+    plan,
+    progress_of,
+    report,
+    run_here,
+    run_on_cluster,
+    save,
+    saved,
+    slots,
+    state_of,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,140 +50,161 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--base", required=True, help="the config that every arm starts from")
-    parser.add_argument(
-        "--arm",
-        required=True,
-        action="append",
-        metavar="NAME:KEY=VALUE[,KEY=VALUE]",
-        help="a setting to compare; the first is the baseline",
-    )
-    parser.add_argument("--seeds", default="0", help="comma-separated, such as 0,1,2")
-    parser.add_argument("--output", required=True, type=Path, help="folder of the sweep")
+    parser.add_argument("file", help="a sweep of configs/ablations, or a training config")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of all arms")
-    return parser.parse_args(arguments)
+    parser.add_argument("--output", required=True, type=Path, help="folder of the sweep")
+    parser.add_argument("--seeds", help="comma-separated, such as 0,1,2 (default: the file's)")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="train these arms alone")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be trained")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs", type=int, metavar="N", help="trainings at a time (default: one a GPU, or one)"
+    )
+    where.add_argument(
+        "--slurm",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="submit each training through submitit: timeout_min=600 slurm_partition=gpu "
+        "gpus_per_node=1; cluster=local tries it here",
+    )
+    return parser.parse_intermixed_args(arguments)
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["report"]:
+        return main_report(sys.argv[2:])
     args = parse(sys.argv[1:])
-    arms = [parse_arm(text) for text in args.arm]
-    cells = plan(args.base, arms, parse_seeds(args.seeds), args.overrides, args.output)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
+    sweep = load(args.file, args.overrides)
+    if args.seeds is not None:
+        sweep = replace(sweep, seeds=parse_seeds(args.seeds))
+    cells = plan(sweep, args.output)
     # A typo should cost no training.
     lengths = {cell: length(cell) for cell in cells}
     states = {cell: state_of(cell) for cell in cells}
-    command = shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]])
-    told = circumstances()
-    path = args.output / "report.md"
-
-    def write() -> None:
-        config.write_text(path, report(command, told, states))
-
-    # What ends this process, such as a batch system, is to end the training too.
+    display = Display(sweep, lengths, states)
+    wanted = [cell for cell in chosen(cells, args.only) if states[cell].kind != "done"]
+    if args.dry_run:
+        Console().print(display.table())
+        print(f"{len(wanted)} of {len(cells)} would be trained")
+        return 0
+    save(sweep, shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]]), args.output)
+    write_report(sweep, args.output, states)
+    # What ends this process, such as a batch system, is to end the trainings too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def told(cell: Cell, state: State) -> None:
+        display.tell(cell, state)
+        if state.kind != "training":
+            write_report(sweep, args.output, states)
+
     train = [sys.executable, str(ROOT / "scripts/train.py")]
-    with Display(lengths, states) as display:
-        for cell in cells:
-            if states[cell].kind == "done":
-                continue
-            write()
-            try:
-                states[cell] = run_cell(cell, train, display.start(cell))
-            except KeyboardInterrupt:
-                states[cell] = state_of(cell)
-                write()
-                raise
-            display.end(cell, states[cell])
-    write()
-    print(f"\n{path.read_text(encoding='utf-8')}\nreport: {path}")
-    return 0 if all(state.kind == "done" for state in states.values()) else 1
+    with display:
+        if args.slurm:
+            parameters = dict(map(parameter, args.slurm))
+            jobs = args.output / "jobs"
+            run_on_cluster(wanted, train, jobs, parameters, told=told, refresh=display.refresh)
+        elif wanted:
+            run_here(wanted, train, slots(args.jobs), told=told, refresh=display.refresh)
+    print(f"\nreport: {args.output / 'report.md'}")
+    return 0 if all(states[cell].kind == "done" for cell in chosen(cells, args.only)) else 1
+
+
+def main_report(arguments: list[str]) -> int:
+    """Compare what a sweep has left so far."""
+    parser = argparse.ArgumentParser(prog="sweep.py report", description=main_report.__doc__)
+    parser.add_argument("folder", type=Path, help="what --output named")
+    folder = parser.parse_args(arguments).folder
+    sweep, _ = saved(folder)
+    write_report(sweep, folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
+    print((folder / "report.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def write_report(sweep: Sweep, folder: Path, states: dict[Cell, State]) -> None:
+    _, command = saved(folder)
+    config.write_text(folder / "report.md", report(command, "", states))
 
 
 def length(cell: Cell) -> int | None:
     """How many iterations a cell has to train."""
-    return config.load(cell.base, cell.overrides).train.get("max_iter")
+    return config.load(cell.arm.config_file, cell.overrides).train.get("max_iter")
+
+
+def parameter(text: str) -> tuple[str, int | str]:
+    """`key=value` of an executor."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError("a parameter cannot be read", key="--slurm", found=text, expected="a=b")
+    return key, int(value) if value.isdecimal() else value
 
 
 class Display:
-    """The cells and how far they are: live bars on a terminal, plain lines elsewhere."""
+    """The cells and how far they are: a live table on a terminal, plain lines elsewhere."""
 
-    def __init__(self, lengths: dict[Cell, int | None], states: dict[Cell, State]) -> None:
+    def __init__(
+        self, sweep: Sweep, lengths: dict[Cell, int | None], states: dict[Cell, State]
+    ) -> None:
+        self.metric = (sweep.metrics or ("bbox/AP",))[0]
+        self.lengths, self.states = lengths, states
         console = Console(stderr=True)
-        self.live = console.is_terminal
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-            console=console,
-            disable=not self.live,
-        )
-        self.tasks: dict[Cell, TaskID] = {}
+        self.live = Live(self.table(), console=console) if console.is_terminal else None
         self.places = {cell: f"[{place}/{len(states)}]" for place, cell in enumerate(states, 1)}
-        for cell, state in states.items():
-            self.tasks[cell] = self.bars.add_task(
-                f"{cell.arm.name}, seed {cell.seed}",
-                start=False,
-                total=lengths[cell],
-                completed=state.iterations,
-                state=shown(state),
-            )
-            if state.kind == "done":
-                self.say(cell, "done already")
 
     def __enter__(self) -> "Display":
-        self.bars.start()
+        if self.live is not None:
+            self.live.start()
+        for cell, state in self.states.items():
+            if state.kind == "done":
+                self.say(cell, "done already")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bars.stop()
+        if self.live is not None:
+            self.live.update(self.table())
+            self.live.stop()
 
-    def start(self, cell: Cell) -> Callable[[int], None]:
-        """Show that a cell trains; the result takes its number of iterations."""
-        self.say(cell, f"training, log in {cell.folder / 'stdout.txt'}")
-        self.bars.start_task(self.tasks[cell])
-        self.bars.update(self.tasks[cell], state="training")
-        return lambda done: self.bars.update(self.tasks[cell], completed=done)
+    def tell(self, cell: Cell, state: State) -> None:
+        """Note that a cell begins, or what became of it."""
+        self.states[cell] = state
+        log = f", log in {cell.folder / 'stdout.txt'}" if state.kind == "training" else ""
+        self.say(cell, shown(state) + log)
 
-    def end(self, cell: Cell, state: State) -> None:
-        """Show what became of a cell."""
-        self.bars.update(self.tasks[cell], completed=state.iterations, state=shown(state))
-        self.bars.stop_task(self.tasks[cell])
-        self.say(cell, shown(state))
+    def refresh(self) -> None:
+        if self.live is not None:
+            self.live.update(self.table())
+
+    def table(self) -> Table:
+        """How far every cell is."""
+        table = Table()
+        for title in ("arm", "seed", "iteration", "eta", self.metric, "state"):
+            table.add_column(title, justify="left" if title in ("arm", "state") else "right")
+        for cell, state in self.states.items():
+            progress, total = progress_of(cell), self.lengths[cell]
+            eta, value = "", progress.latest.get(self.metric)
+            if state.kind == "training" and progress.seconds and total:
+                left = progress.seconds * (total - progress.iterations)
+                eta = str(timedelta(seconds=round(left)))
+            table.add_row(
+                cell.arm.name,
+                str(cell.seed),
+                f"{progress.iterations}/{total}",
+                eta,
+                "" if value is None else f"{value:.1f}",
+                shown(state),
+            )
+        return table
 
     def say(self, cell: Cell, text: str) -> None:
-        """A line, where there are no bars."""
-        if not self.live:
+        """A line, where there is no table."""
+        if self.live is None:
             print(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)
 
 
 def shown(state: State) -> str:
     """A state in few words."""
     return f"failed: {state.error}" if state.kind == "failed" else state.kind
-
-
-def circumstances() -> str:
-    """The commit, torch and the hardware, in a sentence."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    commit = found.stdout.strip() or "unknown"
-    return f"Commit {commit}, torch {torch.__version__}, {hardware()}."
-
-
-def hardware() -> str:
-    """The GPU, or the CPU and its cores."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} CPU cores"
 
 
 if __name__ == "__main__":

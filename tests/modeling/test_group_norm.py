@@ -58,18 +58,20 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(normalised, leaves)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("mean", [0, 5])
-def test_rounding_in_float32_is_that_of_pytorch(mean: float) -> None:
+def test_rounding_is_that_of_pytorch(mean: float, dtype: torch.dtype) -> None:
     norm = nn.GroupNorm(8, 64).double()
     nn.init.normal_(norm.weight)
-    x = double(5, 64, 48, 48) + mean
-    single = x.float().contiguous(memory_format=LAST)
+    x = (double(5, 64, 48, 48) + mean).to(dtype).double()
+    single = x.to(dtype).contiguous(memory_format=LAST)
     theirs = copy.deepcopy(norm).float()
     ours = use_cpu_kernels(copy.deepcopy(theirs))
     assert type(ours) is ChannelsLastGroupNorm
     for one, other, exact in zip(
         gradients(ours, single), gradients(theirs, single), gradients(norm, x), strict=True
     ):
+        assert one.dtype == other.dtype
         error, their_error = (float((each - exact).abs().max()) for each in (one, other))
         assert error <= 1.5 * their_error + 1e-6 * exact.abs().max()
 
@@ -78,6 +80,7 @@ def test_rounding_in_float32_is_that_of_pytorch(mean: float) -> None:
     ("layout", "size", "dtype", "own"),
     [
         (LAST, 64, torch.float32, True),
+        (LAST, 64, torch.bfloat16, True),
         (torch.contiguous_format, 64, torch.float32, False),
         (LAST, 63, torch.float32, False),  # less than 2^19 values
         (LAST, 64, torch.float64, False),

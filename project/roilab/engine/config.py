@@ -55,6 +55,18 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: no such file, the file fails, or an override names a key that does not exist.
     """
+    cfg = read(path)
+    if "model" not in cfg:
+        raise UserError("not a training config", file=path, expected="a top-level key 'model'")
+    return override(cfg, overrides)
+
+
+def read(path: str | Path) -> DictConfig:
+    """What a lazy file, or a saved config, holds.
+
+    Raises:
+        UserError: no such file, or the file fails.
+    """
     path = Path(path)
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
@@ -81,9 +93,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
             cfg = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise UserError("not a saved config", file=path, found=error) from error
-    if not isinstance(cfg, DictConfig) or "model" not in cfg:
-        raise UserError("not a training config", file=path, expected="a top-level key 'model'")
-    return override(cfg, overrides)
+    if not isinstance(cfg, DictConfig):
+        raise UserError("not a saved config", file=path, expected="keys and values")
+    return cfg
 
 
 def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -8,6 +8,7 @@ import numpy as np
 
 from roilab.evaluation.matches import Matches
 
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 _DRAWS = 2000
 
 

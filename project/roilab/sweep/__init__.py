@@ -1,17 +1,24 @@
-"""Ablations: arms and seeds -> runs -> a table."""
+"""Ablations: arms and seeds -> runs -> a comparison."""
 
-from roilab.sweep.plan import Arm, Cell, parse_arm, parse_seeds, plan
+from roilab.sweep.plan import Cell, Sweep, chosen, load, parse_seeds, plan, save, saved
 from roilab.sweep.report import report
-from roilab.sweep.run import State, run_cell, state_of
+from roilab.sweep.run import State, progress_of, state_of
+from roilab.sweep.scheduler import run_here, run_on_cluster, slots
 
 __all__ = [
-    "Arm",
     "Cell",
     "State",
-    "parse_arm",
+    "Sweep",
+    "chosen",
+    "load",
     "parse_seeds",
     "plan",
+    "progress_of",
     "report",
-    "run_cell",
+    "run_here",
+    "run_on_cluster",
+    "save",
+    "saved",
+    "slots",
     "state_of",
 ]

@@ -45,7 +45,7 @@ def report(command: str, circumstances: str, cells: Mapping[Cell, State]) -> str
     parts = [
         "# Sweep",
         f"    {command}",
-        f"Base config: `{first.base}`{_with(first.shared)}. {circumstances}",
+        f"Base config: `{first.arm.config_file}`. {circumstances}",
         _reading(cells),
         _table([_summary(arm, cells, values, shown) for arm in arms], ["arm", "runs", *shown]),
     ]

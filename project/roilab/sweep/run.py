@@ -1,11 +1,14 @@
 """Running one cell of a sweep as a process of its own."""
 
+import fcntl
 import json
+import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from roilab.engine.config import write_text
 from roilab.engine.run import Run
@@ -13,8 +16,9 @@ from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.sweep.plan import Cell
 
-LOG, DEFINITION, METRICS = "stdout.txt", "cell.json", "metrics.json"
-POLL_SECONDS = 1.0
+LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
+POLL_SECONDS = 0.5
+_TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 
 @dataclass(frozen=True)
@@ -22,19 +26,34 @@ class State:
     """How far a cell is.
 
     Attributes:
-        kind: `open` has to begin, `cut` goes on from a checkpoint, `failed` has just failed, `done`
-            has results.
+        kind: `open` has to begin, `cut` goes on from a checkpoint, `training` runs, `failed` has
+            just failed, `done` has results.
         results: AP in percent by task and metric, of a cell that is done.
         error: the last line that the process of a failed cell said.
         iterations: how many are in its log.
         seconds: for how long its process ran, over all calls that led to this state.
     """
 
-    kind: Literal["open", "cut", "failed", "done"]
+    kind: Literal["open", "cut", "training", "failed", "done"]
     results: Results | None = None
     error: str = ""
     iterations: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        iterations: how many are in its log.
+        seconds: that one of them takes, lately; None: not known yet.
+        latest: the last value of everything that is logged.
+    """
+
+    iterations: int
+    seconds: float | None
+    latest: Mapping[str, float]
 
 
 def definition(cell: Cell) -> dict[str, object]:
@@ -42,7 +61,7 @@ def definition(cell: Cell) -> dict[str, object]:
     return {
         "arm": cell.arm.name,
         "seed": cell.seed,
-        "base": cell.base,
+        "base": cell.arm.config_file,
         "overrides": list(cell.overrides),
     }
 
@@ -75,7 +94,7 @@ def state_of(cell: Cell) -> State:
         )
     if not _has_checkpoint(cell):
         return State("open")
-    iterations = iterations_of(cell)
+    iterations = progress_of(cell).iterations
     # Results older than the final weights are a periodic evaluation's.
     if (
         run.weights.name == "model_final.pth"
@@ -88,19 +107,30 @@ def state_of(cell: Cell) -> State:
     return State("cut", iterations=iterations, seconds=seconds)
 
 
-def iterations_of(cell: Cell) -> int:
-    """How many iterations the log of a cell's training holds."""
+def progress_of(cell: Cell) -> Progress:
+    """How far a cell is, from the end of the log of its training."""
+    latest: dict[str, float] = {}
     try:
-        lines = (cell.folder / METRICS).read_text(encoding="utf-8").splitlines()
-        last = json.loads(lines[-1])
-        # Counted from 0; the last evaluation logs under the number that follows the training's.
-        return int(last["iteration"]) + ("total_loss" in last)
-    except (OSError, IndexError, ValueError, KeyError):  # not there yet, or half written
-        return 0
+        with Run(cell.folder).metrics_file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            lines = log.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:  # not there yet
+        lines = []
+    for line in lines:
+        try:
+            latest |= json.loads(line)
+        except (ValueError, TypeError):  # half of it was read, or written
+            continue
+    iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
+    return Progress(iterations, latest.get("time"), latest)
 
 
 def run_cell(
-    cell: Cell, train: Sequence[str], watch: Callable[[int], object] = lambda iterations: None
+    cell: Cell,
+    train: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[], object] = lambda: None,
 ) -> State:
     """Train a cell, from its last checkpoint if it has one, and return what became of it.
 
@@ -108,29 +138,52 @@ def run_cell(
 
     Args:
         train: the training command: the interpreter and scripts/train.py.
-        watch: is told the number of iterations about every second.
+        environment: what is set for the training beside what this process has.
+        watch: is called every now and then, and ends the training by an exception.
+
+    Raises:
+        UserError: another process trains this cell, or the folder holds something else.
     """
-    before = state_of(cell)
-    resume = _has_checkpoint(cell)
-    if not resume:
-        # What a start without a checkpoint left would stand before what this one logs.
-        (cell.folder / METRICS).unlink(missing_ok=True)
-    _define(cell, before.seconds)
-    options = ["--resume"] if resume else []
-    command = [*train, "--config-file", cell.base, *options, *cell.overrides]
-    started = time.perf_counter()
-    try:
-        with (cell.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
-            begin = log.tell()
-            status = _wait(command, log.fileno(), lambda: watch(iterations_of(cell)))
-    finally:
-        _define(cell, before.seconds + time.perf_counter() - started)
+    with _alone(cell) as lock:
+        before = state_of(cell)
+        if before.kind == "done":
+            return before
+        resume = _has_checkpoint(cell)
+        if not resume:
+            # What a start without a checkpoint left would stand before what this one logs.
+            Run(cell.folder).metrics_file.unlink(missing_ok=True)
+        _define(cell, before.seconds)
+        options = ["--resume"] if resume else []
+        command = [*train, "--config-file", cell.arm.config_file, *options, *cell.overrides]
+        started = time.perf_counter()
+        try:
+            with (cell.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
+                begin = log.tell()
+                status = _wait(command, log, lock, {**os.environ, **(environment or {})}, watch)
+        finally:
+            _define(cell, before.seconds + time.perf_counter() - started)
     after = state_of(cell)
     if after.kind == "done":
         return after
     said = (cell.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
     error = _last_line(said) or f"exit status {status} without a word"
     return State("failed", error=error, iterations=after.iterations, seconds=after.seconds)
+
+
+@contextmanager
+def _alone(cell: Cell) -> Iterator[int]:
+    """Keep other processes from a cell's folder; gives the descriptor that does."""
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    with (cell.folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process",
+                file=cell.folder,
+                remedy="wait for it, or end it",
+            ) from error
+        yield file.fileno()
 
 
 def _has_checkpoint(cell: Cell) -> bool:
@@ -142,17 +195,29 @@ def _define(cell: Cell, seconds: float) -> None:
     write_text(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")
 
 
-def _wait(command: Sequence[str], output: int, poll: Callable[[], object]) -> int:
-    """Run a command, its output to a file descriptor, and return its exit status."""
+def _wait(
+    command: Sequence[str],
+    output: IO[str],
+    lock: int,
+    environment: Mapping[str, str],
+    watch: Callable[[], object],
+) -> int:
+    """Run a command and return its exit status."""
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        process_group=0,  # a terminal's Ctrl-C is this process's to pass on, once
+        pass_fds=[lock],  # a training that outlives this process still has its folder alone
     ) as process:
         try:
             while True:
                 try:
                     return process.wait(POLL_SECONDS)
                 except subprocess.TimeoutExpired:
-                    poll()
+                    watch()
         finally:
             process.terminate()  # does nothing to a process that has ended
             process.wait()

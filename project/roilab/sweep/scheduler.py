@@ -1,0 +1,160 @@
+"""Running the cells of a sweep: several at a time on this machine, or on a cluster."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from typing import Any
+
+import torch
+
+from roilab.errors import UserError
+from roilab.sweep.plan import Cell
+from roilab.sweep.run import POLL_SECONDS, State, run_cell
+
+Told = Callable[[Cell, State], object]
+
+
+class _Cancelled(Exception):
+    """A cell is to end because the sweep does."""
+
+
+def run_here(
+    cells: Sequence[Cell],
+    train: Sequence[str],
+    slots: Sequence[Mapping[str, str]],
+    *,
+    told: Told,
+    refresh: Callable[[], object],
+) -> None:
+    """Run cells as processes of this machine; an interrupt ends them, so that they can go on.
+
+    Args:
+        train: the training command: the interpreter and scripts/train.py.
+        slots: how many run at a time, and what is set in the environment of each.
+        told: is called in this thread when a cell begins (`training`) and with what became of it.
+        refresh: is called about twice a second.
+    """
+    free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
+    for slot in slots:
+        free.put(slot)
+    begun: SimpleQueue[Cell] = SimpleQueue()
+    over = Event()
+
+    def watch() -> None:
+        if over.is_set():
+            raise _Cancelled
+
+    def run(cell: Cell) -> State:
+        watch()
+        slot = free.get()
+        begun.put(cell)
+        try:
+            return run_cell(cell, train, environment=slot, watch=watch)
+        finally:
+            free.put(slot)
+
+    with ThreadPoolExecutor(len(slots)) as pool:
+        waiting = {pool.submit(run, cell): cell for cell in cells}
+        try:
+            while waiting:
+                while not begun.empty():
+                    told(begun.get(), State("training"))
+                for future in [future for future in waiting if future.done()]:
+                    told(waiting.pop(future), _outcome(future))
+                refresh()
+                time.sleep(POLL_SECONDS)
+        finally:
+            over.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def run_on_cluster(
+    cells: Sequence[Cell],
+    train: Sequence[str],
+    folder: Path,
+    parameters: Mapping[str, Any],
+    *,
+    told: Told,
+    refresh: Callable[[], object],
+) -> None:
+    """Submit each cell as a job and wait for them; an interrupt cancels those that are left.
+
+    Args:
+        folder: of the jobs' own files, which all machines see.
+        parameters: of submitit's executor, such as `slurm_partition`; `cluster=local` runs the
+            jobs on this machine.
+
+    Raises:
+        UserError: submitit is not installed, or takes no such parameter.
+    """
+    executor = _executor(folder, parameters)
+    with executor.batch():
+        jobs = [executor.submit(run_cell, cell, train) for cell in cells]
+    waiting = dict(zip(cells, jobs, strict=True))
+    begun: set[Cell] = set()
+    try:
+        while waiting:
+            for cell, job in list(waiting.items()):
+                if job.done():
+                    told(waiting.pop(cell, cell), _outcome(job))
+                elif job.state == "RUNNING" and cell not in begun:
+                    begun.add(cell)
+                    told(cell, State("training"))
+            refresh()
+            time.sleep(POLL_SECONDS)
+    finally:
+        for job in waiting.values():
+            job.cancel()
+
+
+def _executor(folder: Path, parameters: Mapping[str, Any]) -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise UserError(
+            "submitit is not installed",
+            key="--slurm",
+            found=error,
+            remedy="pip install submitit",
+        ) from error
+    parameters = dict(parameters)
+    cluster = parameters.pop("cluster", None)
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        executor.update_parameters(**parameters)
+    except (NameError, ValueError, RuntimeError) as error:
+        raise UserError(
+            "the cluster cannot be used",
+            key="--slurm",
+            found=error,
+            expected="parameters of submitit's AutoExecutor: timeout_min, slurm_partition, ...",
+        ) from error
+    return executor
+
+
+def _outcome(future: Any) -> State:
+    """What became of a cell: an error costs this one alone."""
+    try:
+        state: State = future.result()
+    except Exception as error:  # the cell's own, or of the cluster's many kinds
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return State("failed", error=lines[0])
+    return state
+
+
+def slots(jobs: int | None) -> list[dict[str, str]]:
+    """The environments of so many trainings at a time; None: one a GPU, or one on the CPU."""
+    if torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
+        count = jobs or len(gpus)
+        return [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} for index in range(count)]
+    count = jobs or 1
+    if count == 1 or "OMP_NUM_THREADS" in os.environ:
+        return [{} for _ in range(count)]
+    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    return [{"OMP_NUM_THREADS": str(threads)} for _ in range(count)]

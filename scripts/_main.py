@@ -23,6 +23,8 @@ except ModuleNotFoundError:
 # imports this module before Detectron2, so that this is the one place for it.
 warnings.filterwarnings("ignore", message=r".*torch\.(jit\.script|meshgrid).*")
 warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
+# It counts the visible keypoints of a batch that has none.
+warnings.filterwarnings("ignore", message="Mean of empty slice|invalid value .* in scalar divide")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 

@@ -1,43 +1,57 @@
-"""Evaluate a run folder: box, mask and keypoint AP.
+"""Evaluate a run folder: box, mask and keypoint AP, and what is behind it.
 
     python scripts/evaluate.py --run outputs/demo
-    python scripts/evaluate.py --run outputs/demo --output other.json \\
-        data.val.files=other_via.json data.val.images=photos
-    python scripts/evaluate.py --run outputs/demo --weights model_best.pth
+    python scripts/evaluate.py --run outputs/demo --html outputs/demo/evaluation.html
+    python scripts/evaluate.py --run outputs/demo --data other_via.json --images photos
+    python scripts/evaluate.py --run outputs/demo --weights model_best.pth --output best.json
     python scripts/evaluate.py --run outputs/demo --pictures outputs/demo/compared
 
+Behind the AP are the joints' terms of OKS, precision and recall from --score on, and which classes
+are confused. The page of --html adds AP by strictness, the AP of single images, and pictures of the
+worst of them; it needs no network and no script.
+
 Without overrides, the result is the run's own and is written to its results.json. With any, it may
-be of other data or settings, and with --weights it is of other weights: results.json is left as it
-is, and --output takes the result.
+be of other data or settings, with --data or --images it is of other data, and with --weights it is
+of other weights: results.json is left as it is, and --output takes the result.
 """
 
 import argparse
+import io
 import json
 import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from _main import run
 
-import numpy as np
+from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
 
+from data_commands.common import output_file
+from roilab import via
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Picture
 from roilab.engine.config import write_text
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
-from roilab.engine.run import open_run
+from roilab.engine.run import Run, open_run
 from roilab.engine.validate import evaluate_model
-from roilab.evaluation import table
-from roilab.inference import Predictor, overview, picture_names, read_rgb
-from roilab.inference.compare import comparison
+from roilab.errors import UserError
+from roilab.evaluation import Evaluation
+from roilab.evaluation.page import page
+from roilab.evaluation.summary import Summary, summarize
+from roilab.evaluation.table import behind, table
+from roilab.inference import Predictor, overview, picture_names
+from roilab.inference.compare import compare
 from roilab.inference.sinks import OVERVIEW
 
 OVERVIEW_PICTURES = 12
-LEAST_SCORE = 0.5  # of what is drawn; AP counts every detection
-CANVAS_GREY = 110
+Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
+WORST_PICTURES = 6
+LONGEST_SIDE = 1600  # of a picture in the page, in pixels
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -49,7 +63,29 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
     )
     parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="FILE",
+        help="other annotation files, for data.val.files; key=value stands before it",
+    )
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        metavar="DIR",
+        help="their images, for data.val.images: one folder, or as many as there are files",
+    )
+    parser.add_argument(
+        "--score",
+        type=float,
+        default=0.5,
+        help="from which on a detection is drawn, and counts for precision, recall and confusion "
+        "(default: 0.5); AP counts every one",
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the result there as JSON"
+    )
+    parser.add_argument(
+        "--html", type=output_file, metavar="FILE", help="write a page of what is behind the AP"
     )
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw each image, annotated beside predicted"
@@ -58,25 +94,61 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--blank", action="store_true", help="draw without the photographs, to publish the pictures"
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if not 0 <= args.score <= 1:
+        raise UserError(
+            "not a score", key="--score", found=args.score, expected="a number from 0 to 1"
+        )
+    return args
 
 
 def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
     cfg, model = load_run(folder, args.overrides)
+    take_data(cfg, args)
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)
-    print(f"{folder.weights} on {dataset.summary()}")
+    about = [f"{folder.weights} on {dataset.summary()}"]
+    print(about[0])
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
     found = evaluate_model(cfg, model, dataset, progress=bar)
     print(table(found.results))
     if "keypoints" in found.results and dataset.skeleton is not None:
-        print(
+        about.append(
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
-    if not args.overrides and args.weights is None:
+        print(about[1])
+    truth, tasks = dataset.coco_json(), list(found.results)
+    summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score)
+    print(f"\n{behind(summary)}\n")
+    write_results(args, folder, found)
+    if args.html is None and args.pictures is None:
+        return
+    predictor = Predictor.from_run(folder, args.overrides)
+    draw = partial(compare, predictor, dataset, score=args.score, blank=args.blank)
+    if args.html is not None:
+        title = f"{folder.folder.resolve().name}: {folder.weights.name}"
+        pictures = worst_pictures(draw, dataset, summary)
+        via.write_whole(args.html, page(title, about, found.results, summary, pictures))
+        print(f"page: {args.html}")
+    if args.pictures is not None:
+        draw_pictures(draw, dataset, args.pictures)
+
+
+def take_data(cfg: DictConfig, args: argparse.Namespace) -> None:
+    """Put the data of the command line in place of the run's."""
+    if args.data is not None:
+        cfg.data.val.files = args.data
+    if args.images is not None:
+        # One folder is for all files, a list has one for each.
+        cfg.data.val.images = args.images[0] if len(args.images) == 1 else args.images
+
+
+def write_results(args: argparse.Namespace, folder: Run, found: Evaluation) -> None:
+    """Write the AP where it belongs, and say where."""
+    if not (args.overrides or args.weights or args.data or args.images):
         folder.write_evaluation(found)
         print(f"written to {folder.results_file}")
     elif args.output is None:
@@ -84,24 +156,29 @@ def main() -> None:
     if args.output is not None:
         write_text(args.output, json.dumps(found.results, indent=2) + "\n")
         print(f"written to {args.output}")
-    if args.pictures is not None:
-        predictor = Predictor.from_run(folder, args.overrides)
-        draw_pictures(predictor, dataset, args.pictures, blank=args.blank)
 
 
-def draw_pictures(
-    predictor: Predictor, dataset: DetectionDataset, folder: Path, *, blank: bool
-) -> None:
+def worst_pictures(draw: Draw, dataset: DetectionDataset, summary: Summary) -> dict[int, bytes]:
+    """JPEG files of the images with the lowest AP of their own, by position in the summary."""
+    records = sorted(dataset.records, key=lambda record: record["image_id"])
+    pictures = {}
+    for at in summary.worst(WORST_PICTURES):
+        picture = Image.fromarray(draw(records[at]))
+        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        written = io.BytesIO()
+        picture.save(written, "JPEG", quality=85)
+        pictures[at] = written.getvalue()
+    return pictures
+
+
+def draw_pictures(draw: Draw, dataset: DetectionDataset, folder: Path) -> None:
     """Write a picture of each image of the data set, and the first of them on one sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [Path(record["file_name"]) for record in dataset.records]
     pictures: list[Picture] = []
     bar = tqdm(dataset.records, unit="image", disable=not sys.stderr.isatty(), leave=False)
-    for record, file, name in zip(bar, files, picture_names(files), strict=True):
-        image = read_rgb(file)
-        found = predictor(image).above(LEAST_SCORE)
-        canvas = np.full_like(image, CANVAS_GREY) if blank else image
-        picture = comparison(canvas, record, found, dataset)
+    for record, name in zip(bar, picture_names(files), strict=True):
+        picture = draw(record)
         Image.fromarray(picture).save(folder / name, quality=92)
         if len(pictures) < OVERVIEW_PICTURES:
             pictures.append(picture)

@@ -27,6 +27,7 @@ from roilab.engine import config
 from roilab.errors import UserError
 from roilab.sweep import (
     Cell,
+    Report,
     State,
     Sweep,
     chosen,
@@ -34,7 +35,6 @@ from roilab.sweep import (
     parse_seeds,
     plan,
     progress_of,
-    report,
     run_here,
     run_on_cluster,
     save,
@@ -76,6 +76,7 @@ def main() -> int:
     args = parse(sys.argv[1:])
     if args.jobs is not None and args.jobs < 1:
         raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
+    parameters = dict(map(parameter, args.slurm or ()))
     sweep = load(args.file, args.overrides)
     if args.seeds is not None:
         sweep = replace(sweep, seeds=parse_seeds(args.seeds))
@@ -89,20 +90,21 @@ def main() -> int:
         Console().print(display.table())
         print(f"{len(wanted)} of {len(cells)} would be trained")
         return 0
-    save(sweep, shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]]), args.output)
-    write_report(sweep, args.output, states)
+    command = shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]])
+    save(sweep, command, args.output)
+    report = Report(sweep, command)
+    report.write(args.output, states)
     # What ends this process, such as a batch system, is to end the trainings too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def told(cell: Cell, state: State) -> None:
         display.tell(cell, state)
         if state.kind != "training":
-            write_report(sweep, args.output, states)
+            report.write(args.output, states)
 
     train = [sys.executable, str(ROOT / "scripts/train.py")]
     with display:
         if args.slurm:
-            parameters = dict(map(parameter, args.slurm))
             jobs = args.output / "jobs"
             run_on_cluster(wanted, train, jobs, parameters, told=told, refresh=display.refresh)
         elif wanted:
@@ -116,15 +118,10 @@ def main_report(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="sweep.py report", description=main_report.__doc__)
     parser.add_argument("folder", type=Path, help="what --output named")
     folder = parser.parse_args(arguments).folder
-    sweep, _ = saved(folder)
-    write_report(sweep, folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
+    sweep, command = saved(folder)
+    Report(sweep, command).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
     print((folder / "report.md").read_text(encoding="utf-8"))
     return 0
-
-
-def write_report(sweep: Sweep, folder: Path, states: dict[Cell, State]) -> None:
-    _, command = saved(folder)
-    config.write_text(folder / "report.md", report(command, "", states))
 
 
 def length(cell: Cell) -> int | None:

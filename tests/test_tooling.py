@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from packaging.requirements import Requirement
@@ -378,9 +378,9 @@ class TestBench:
         monkeypatch.setattr(module, "IMAGES", 4)
         right = module.evaluate
 
-        def wrong(*arguments: object) -> dict[str, dict[str, float]]:
-            results = right(*arguments)
-            return {"bbox": {**results["bbox"], "AP50": 99.0}}
+        def wrong(*arguments: object) -> Any:
+            found = right(*arguments)
+            return replace(found, results={"bbox": {**found.results["bbox"], "AP50": 99.0}})
 
         monkeypatch.setattr(module, "evaluate", wrong)
         with pytest.raises(UserError, match="differ in AP50"):

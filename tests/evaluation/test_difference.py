@@ -1,9 +1,13 @@
 """Intervals of differences: what they hold, and how often."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from roilab.evaluation.difference import Difference, difference, interval
+from roilab.evaluation.ap import average_precision
+from roilab.evaluation.difference import METRICS, Difference, difference, drawn, draws, interval
 from roilab.evaluation.matches import match
 
 from .test_parity import scene, skeleton
@@ -27,10 +31,27 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(seeds: int) -> None:
     assert 0.92 <= held / 400 <= 0.995
 
 
+def ap_of(truth: dict[str, Any], found: list[dict[str, Any]], task: str = "bbox") -> np.ndarray:
+    """1 + B."""
+    matches = {"all": match(truth, found, task, BONES)}
+    return drawn(matches, draws(len(truth["images"])))["AP"]
+
+
+@pytest.mark.parametrize("task", ["bbox", "keypoints"])
+def test_the_first_draw_is_cocos_figure(task: str) -> None:
+    truth, found = scene(0, 12, 5, 3, tied=False)
+    areas = ("all", "small", "medium", "large")
+    matches = {area: match(truth, found, task, BONES, area) for area in areas}
+    first = {name: values[0] for name, values in drawn(matches, draws(12)).items()}
+    expected = average_precision(truth, found, [task], BONES)[task]
+    for name in METRICS:
+        value = expected.get(name)
+        assert np.isnan(first[name]) if value is None else first[name] == pytest.approx(value)
+
+
 def test_an_arm_does_not_differ_from_itself() -> None:
-    truth, found = scene(0, 8, 5, 3, tied=False)
-    matches = match(truth, found, "bbox", BONES)
-    result = difference([matches, matches], [matches, matches])
+    values = np.stack(2 * [ap_of(*scene(0, 8, 5, 3, tied=False))])
+    result = difference(values, values, 8)
     assert result == Difference(0, 0, 0, 8, 2)
     assert result.sentence() == "not distinguishable with 8 images and 2 seeds"
 
@@ -38,16 +59,18 @@ def test_an_arm_does_not_differ_from_itself() -> None:
 def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> None:
     truth, found = scene(0, 40, 5, 3, tied=False)
     moved = [{**row, "bbox": [v + 8 for v in row["bbox"]]} for row in found]
-    arm, baseline = (match(truth, rows, "bbox", BONES) for rows in (moved, found))
-    worse, better = difference([arm], [baseline]), difference([baseline], [arm])
+    arm, baseline = (ap_of(truth, rows)[None] for rows in (moved, found))
+    worse, better = difference(arm, baseline, 40), difference(baseline, arm, 40)
     assert worse is not None
     assert better is not None
     assert worse.low < worse.value < worse.high < 0
     assert worse.value == -better.value
-    assert (worse.sentence(), better.sentence()) == ("worse", "better")
+    sentences = ("worse with this 1 seed", "better with this 1 seed")
+    assert (worse.sentence(), better.sentence()) == sentences
+    assert replace(better, seeds=2).sentence() == "better"
 
 
 def test_nothing_to_find_is_no_difference() -> None:
     truth, found = scene(0, 3, 4, 2, tied=False)
-    matches = match({**truth, "annotations": []}, found, "bbox", BONES)
-    assert difference([matches], [matches]) is None
+    values = ap_of({**truth, "annotations": []}, found)[None]
+    assert difference(values, values, 3) is None

@@ -1,6 +1,9 @@
 """scripts/demo.py and scripts/evaluate.py as a user calls them, on an untrained model."""
 
+import base64
+import io
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -210,3 +213,95 @@ def test_only_an_evaluation_without_overrides_is_the_runs_own(
     done = script("evaluate", "--run", run.folder, "data.val.images=nowhere")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
+
+
+def test_page_of_an_evaluation(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    run, out = Run(tmp_path / "run"), tmp_path / "new" / "page.html"
+    shutil.copytree(tiny_run.folder, run.folder)
+    arguments = ("--run", run.folder, "--score", 0.4, "--html", out)
+    done = script("evaluate", *arguments, "--blank")
+    assert done.returncode == 0, done.stderr
+    for part in ("joint, from 0 to 1: nose", "from score 0.4 on", "background", str(out)):
+        assert part in done.stdout
+    assert run.results_file.exists()  # a page and a score change nothing of the run's own
+    page = out.read_text()
+    results = json.loads(run.results_file.read_text())
+    assert f"<td>{results['bbox']['AP']:.1f}</td>" in page
+    assert "from score 0.4 on" in page
+    for picture in pictures_in(page):
+        assert np.isclose(np.array(picture), 110, atol=3).all(axis=2).mean() > 0.2
+
+    done = script("evaluate", *arguments)
+    assert done.returncode == 0, done.stderr
+    photographs = pictures_in(out.read_text())
+    assert len(photographs) == 4
+    assert all(
+        np.isclose(np.array(picture), 110, atol=3).all(axis=2).mean() < 0.2
+        for picture in photographs
+    )
+
+
+def pictures_in(page: str) -> list[Image.Image]:
+    """The pictures of a page, of which there is one at least, with the annotated one's size."""
+    data = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
+    assert data
+    return [Image.open(io.BytesIO(base64.b64decode(each))) for each in data]
+
+
+def test_other_data_is_what_the_overrides_name(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    run, out = Run(tmp_path / "run"), tmp_path / "results.json"
+    shutil.copytree(tiny_run.folder, run.folder)
+    train, val = figures.train, figures.val
+    done = script(
+        "evaluate", "--run", run.folder, "--output", out, "--data", train, "--images", train.parent
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6 images" in done.stdout
+    by_flags = json.loads(out.read_text())
+    overrides = (f"data.val.files=[{train}]", f"data.val.images={train.parent}")
+    done = script("evaluate", "--run", run.folder, "--output", out, *overrides)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text()) == by_flags
+
+    # Two files, each with its folder; options may stand on both sides of an override.
+    both = ("--data", train, val, "--images", train.parent, val.parent)
+    done = script("evaluate", "dataloader.test.batch_size=2", "--run", run.folder, *both)
+    assert done.returncode == 0, done.stderr
+    assert "10 images" in done.stdout
+    assert "not the run's own" in done.stdout
+    # One folder is for all files.
+    done = script("evaluate", "--run", run.folder, *both[:-1])
+    assert done.returncode == 0, done.stderr
+    assert "10 images" in done.stdout
+    # Other images of the same annotations are other data as well, and COCO is read, too.
+    coco = tmp_path / "coco.json"
+    classes, bones = ["car", "person"], "coco_person"
+    data = load(str(val), str(val.parent), classes=classes, skeleton=bones).coco_json()
+    coco.write_text(json.dumps(data))
+    for more in (("--images", val.parent), ("--data", coco, "--images", val.parent)):
+        done = script("evaluate", "--run", run.folder, *more)
+        assert done.returncode == 0, done.stderr
+        assert "4 images" in done.stdout
+    assert not run.results_file.exists()
+
+
+def test_evaluation_refuses_what_cannot_work(
+    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    for more, named in [
+        (("--data", tmp_path / "lost.json"), ("lost.json", "data.val.files")),
+        (("--images", tmp_path / "nowhere"), ("nowhere", "data.val.images")),
+        (("--data", figures.val, figures.train, "--images", *[tmp_path] * 3), ("one for all",)),
+        (("--score", 2), ("--score", "from 0 to 1")),
+        (("--score", "nan"), ("--score",)),
+        (("--html", tmp_path), ("--html", "a folder")),
+    ]:
+        done = script("evaluate", "--run", tiny_run.folder, *more)
+        assert done.returncode == 2, more
+        assert all(each in done.stderr for each in named), done.stderr
+        assert "Traceback" not in done.stderr
+    assert not tiny_run.results_file.exists()

@@ -1,7 +1,6 @@
-"""scripts/sweep.py with a training that only notes that it was called."""
+"""scripts/sweep.py with a training that only copies what another one left."""
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,30 +8,44 @@ from types import ModuleType
 import pytest
 
 from roilab.errors import UserError
+from roilab.sweep import Cell, load, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = """
-import json, pathlib, sys
+import pathlib, shutil, sys
+here = pathlib.Path(__file__).parent
 options = dict(a.split("=", 1) for a in sys.argv if "=" in a)
 folder = pathlib.Path(options["train.output_dir"].strip("'"))
-with (pathlib.Path(__file__).parent / "calls").open("a") as calls:
+with (here / "calls").open("a") as calls:
     print(folder, file=calls)
 if options["pooler.op"] == "roi_pool" and not (folder / "mended").exists():
     sys.exit("a crash")
-(folder / "model_final.pth").write_text("")
-(folder / "last_checkpoint").write_text("model_final.pth")
-(folder / "results.json").write_text(json.dumps({"segm": {"AP": 20 + int(options["train.seed"])}}))
+for path in (here / "template").iterdir():
+    if path.is_file() and path.name != "cell.json":
+        shutil.copy(path, folder)
 """
+
+
+def module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+runs = module(ROOT / "tests/sweep/runs.py")
 
 
 class Sweep:
     """The script among a training that is played."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (folder / "scripts").mkdir()
-        (folder / "scripts/train.py").write_text(FAKE)
         monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-        self.script = load(ROOT / "scripts/sweep.py")
+        monkeypatch.chdir(ROOT)
+        self.script = module(ROOT / "scripts/sweep.py")
         monkeypatch.setattr(self.script, "ROOT", folder)
         # The handler that it sets would outlive the test.
         monkeypatch.setattr(self.script.signal, "signal", lambda *_: None)
@@ -40,10 +53,13 @@ class Sweep:
         self.folder = folder
         self.output = folder / "out"
 
-    def __call__(self, *arguments: str) -> int:
-        base = str(ROOT / "configs/figures_mask.py")
-        own = ["sweep.py", "--base", base, "--output", str(self.output)]
+    def __call__(self, *arguments: str, file: str = "configs/figures_mask.py") -> int:
+        own = ["sweep.py", file, "--output", str(self.output)]
         self.monkeypatch.setattr(sys, "argv", [*own, *arguments])
+        return self.script.main()
+
+    def report(self) -> int:
+        self.monkeypatch.setattr(sys, "argv", ["sweep.py", "report", str(self.output)])
         return self.script.main()
 
     def calls(self) -> list[str]:
@@ -54,48 +70,74 @@ class Sweep:
         return [str(Path(line).relative_to(self.output)) for line in lines]
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sweep_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/train.py").write_text(FAKE)
     return Sweep(tmp_path, monkeypatch)
 
 
+@pytest.fixture
+def template(sweep: Sweep) -> None:
+    folders = runs.Folders(runs.squares(sweep.folder / "data"))
+    arm = load("configs/figures_mask.py", ["a.b=1,2"]).arms[0]
+    folders.write(Cell(arm, 0, sweep.folder / "scripts/template"), runs.found(folders.dataset, 3))
+
+
 def test_a_crash_costs_one_cell_and_is_tried_again(
-    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+    sweep: Sweep, template: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--arm", "align:pooler.op=roi_align", "--arm", "pool:pooler.op=roi_pool"]
-    assert sweep(*arguments, "--seeds", "0,1") == 1
-    assert sweep.calls() == ["align/seed_0", "pool/seed_0", "align/seed_1", "pool/seed_1"]
+    arguments = ["pooler.op=roi_align,roi_pool", "--seeds", "0,1", "--jobs", "2"]
+    assert sweep(*arguments) == 1
+    every = [f"op={op}/seed_{seed}" for seed in (0, 1) for op in ("roi_align", "roi_pool")]
+    assert sorted(sweep.calls()) == sorted(every)
     report = (sweep.output / "report.md").read_text()
-    assert "20.5 ± 0.7" in report
+    assert "2 of 4 runs are done" in report
     assert report.count("failed: a crash") == 2
-    assert report in capsys.readouterr().out
-    written = json.loads((sweep.output / "pool/seed_1/cell.json").read_text())
-    assert written["arm"] == "pool"
-    assert "pooler.op=roi_pool" in written["overrides"]
+    assert "op=roi_pool, seed 1: failed: a crash" in capsys.readouterr().out
 
     for seed in (0, 1):
-        (sweep.output / f"pool/seed_{seed}/mended").touch()
-    assert sweep(*arguments, "--seeds", "0,1") == 0
-    assert sweep.calls() == ["pool/seed_0", "pool/seed_1"]
+        (sweep.output / f"op=roi_pool/seed_{seed}/mended").touch()
+    assert sweep(*arguments, "--only", "*pool") == 0
+    assert sorted(sweep.calls()) == ["op=roi_pool/seed_0", "op=roi_pool/seed_1"]
     assert "4 of 4 runs are done" in (sweep.output / "report.md").read_text()
+
+    for name in ("report.md", "report.csv", "report.tex", "report.html"):
+        (sweep.output / name).unlink()
+    assert sweep.report() == 0
+    assert sweep.calls() == []
+    text = (sweep.output / "report.md").read_text()
+    assert "not distinguishable with 6 images and 2 seeds" in text
+    assert text in capsys.readouterr().out
+    assert sweep(*arguments) == 0
+    assert sweep.calls() == []
+
+
+def test_what_would_be_trained(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("pooler.op=roi_align,roi_pool", "--dry-run", "--only", "*pool") == 0
+    assert "1 of 2 would be trained" in capsys.readouterr().out
+    assert sweep.calls() == []
+    assert not sweep.output.exists()
+
+
+def test_every_shipped_sweep_can_be_planned(sweep: Sweep) -> None:
+    files = sorted((ROOT / "configs/ablations").glob("*.py"))
+    assert len(files) == 16
+    for file in files:
+        for cell in plan(load(file), sweep.output):
+            assert sweep.script.length(cell) > 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--arm", "a:pooler.op=roi_align", "--arm", "b:poler.op=roi_pool"], "unknown key"),
-        (["--arm", "a:pooler.op=roi_align", "--seeds", "0", "no.such=1"], "unknown key"),
-        (["--arm", "a:pooler.op=x", "--arm", "a:pooler.op=y"], "same name"),
-        (["--arm", "a"], "an arm cannot be read"),
+        (["poler.op=roi_align,roi_pool"], "unknown key"),
+        (["pooler.op=roi_align,roi_pool", "no.such=1"], "unknown key"),
+        (["pooler.op=roi_align"], "several values"),
+        (["pooler.op=a,b", "--seeds", "x"], "different whole numbers"),
+        (["pooler.op=a,b", "--only", "c"], "no arm has such a name"),
+        (["pooler.op=a,b", "--jobs", "0"], "too few"),
+        (["pooler.op=a,b", "--slurm", "partition"], "parameter cannot be read"),
     ],
 )
 def test_a_mistake_costs_no_training(sweep: Sweep, arguments: list[str], message: str) -> None:
@@ -103,3 +145,8 @@ def test_a_mistake_costs_no_training(sweep: Sweep, arguments: list[str], message
         sweep(*arguments)
     assert sweep.calls() == []
     assert not sweep.output.exists()
+
+
+def test_a_report_of_no_sweep(sweep: Sweep) -> None:
+    with pytest.raises(UserError, match="not the folder of a sweep"):
+        sweep.report()

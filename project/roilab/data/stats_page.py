@@ -5,31 +5,7 @@ from html import escape
 from pathlib import Path
 
 from roilab.data.stats import SIZES, Stats
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2733; --dim: #66727f; --ground: #ffffff;
-        --line: #d9dfe5; --a: #2f6fb3; --b: #e08a1e; --c: #b8c2cc; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6ebf0; --dim: #97a3af; --ground: #14191f; --line: #323c46;
-          --a: #5b9bdf; --b: #eba04a; --c: #4a5560; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground);
-       max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-p, figcaption { color: var(--dim); margin: .2rem 0 .8rem; }
-.facts { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; margin: 1.2rem 0; }
-.facts b { display: block; font-size: 1.6rem; font-weight: 600; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
-th { font-weight: 600; }
-.bars { display: grid; grid-template-columns: minmax(5rem, max-content) 1fr max-content;
-        gap: .25rem .8rem; align-items: center; }
-.bar { display: flex; height: 1.05rem; }
-.bar i { display: block; } .bars span:nth-child(3n) { text-align: right; color: var(--dim); }
-.a { background: var(--a); } .b { background: var(--b); } .c { background: var(--c); }
-.key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 1rem; }
-.wide { overflow-x: auto; }
-"""
+from roilab.html import document, heat_map, table
 
 
 def page(stats: Stats) -> str:
@@ -42,7 +18,6 @@ def page(stats: Stats) -> str:
         "classes": len(stats.classes),
     }
     parts = [
-        f"<h1>{escape(names)}</h1>",
         f"<p>{escape(', '.join(stats.files))}</p>",
         '<div class="facts">',
         *(f"<div><b>{value:,}</b>{escape(name)}</div>" for name, value in facts.items()),
@@ -75,35 +50,23 @@ def page(stats: Stats) -> str:
         ]
     if len(stats.classes) > 1:
         parts += ["<h2>Classes in one image</h2>", _together(stats)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(names)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
-    )
+    return document(names, parts)
 
 
 def _classes(stats: Stats) -> str:
     head = ("class", "instances", "images", *SIZES, "area", "median area")
     rows = [
-        (name, each.instances, each.images, *each.sizes, each.area, each.median_area)
+        (
+            name,
+            each.instances,
+            each.images,
+            *each.sizes,
+            f"{each.area:,.0f}",
+            f"{each.median_area:,.0f}",
+        )
         for name, each in stats.classes.items()
     ]
-    return "<h2>Classes</h2>" + _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
-    top = "".join(f"<th>{escape(each)}</th>" for each in head)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{escape(each) if isinstance(each, str) else f'{each:,.0f}'}</td>" for each in row
-        )
-        + "</tr>\n"
-        for row in rows
-    )
-    return f'<div class="wide"><table><tr>{top}</tr>\n{body}</table></div>'
+    return "<h2>Classes</h2>" + table(head, rows)
 
 
 def _bars(rows: Iterable[tuple[str, Sequence[int]]]) -> str:
@@ -126,19 +89,14 @@ def _bars(rows: Iterable[tuple[str, Sequence[int]]]) -> str:
 def _together(stats: Stats) -> str:
     """A heat map: images that hold both classes."""
     names = list(stats.classes)
-    most = max(stats.together.values())
-
-    def cell(one: str, other: str) -> str:
-        count = stats.together.get((min(one, other), max(one, other)), 0)
-        share = f"color-mix(in srgb, var(--a) {60 * count / most:.0f}%, transparent)"
-        return f'<td style="background:{share}">{count:,}</td>'
-
-    top = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(
-        f"<tr><th>{escape(one)}</th>{''.join(cell(one, other) for other in names)}</tr>\n"
-        for one in names
+    return heat_map(
+        "",
+        names,
+        (
+            (one, [stats.together.get((min(one, other), max(one, other)), 0) for other in names])
+            for one in names
+        ),
     )
-    return f'<div class="wide"><table><tr><th></th>{top}</tr>\n{body}</table></div>'
 
 
 def _range(keys: Iterable[int]) -> range:

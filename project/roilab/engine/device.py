@@ -71,6 +71,12 @@ def memory_used() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def cores() -> int:
+    """How many processor cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
 def share_cores(workers: int) -> None:
     """Let the processes on this machine's CPU share its cores.
 
@@ -82,8 +88,6 @@ def share_cores(workers: int) -> None:
     and 2.3 with one. A number that the user set (OMP_NUM_THREADS) is left alone.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
-        cores = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
         asleep = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
         taken = 0 if asleep else workers
-        torch.set_num_threads(max(1, cores // comm.get_local_size() - taken))
+        torch.set_num_threads(max(1, cores() // comm.get_local_size() - taken))

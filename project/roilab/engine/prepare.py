@@ -49,7 +49,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         cfg.data.classes = list(train_set.classes)
     val_set = config.build(cfg.data.val, "data.val")
     _fit_model(cfg, val_set)
-    if "mask_head" in cfg.model.roi_heads:
+    if _has(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
     with torch.device("meta"):
         model = config.build(cfg.model, "model")
@@ -138,7 +138,7 @@ def scale_learning_rate(cfg: DictConfig) -> None:
 def _check_best(cfg: DictConfig, dataset: DetectionDataset) -> None:
     """Raise UserError where no evaluation gives the metric that the best checkpoint is told by."""
     heads = cfg.model.roi_heads
-    tasks = {"bbox": True, "segm": "mask_head" in heads, "keypoints": "keypoint_head" in heads}
+    tasks = {"bbox": True, "segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
     sizes = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
     classes = [f"{kind}-{name}" for name in dataset.classes for kind in ("AP", "AP50")]
     known = [f"{task}/{name}" for task, there in tasks.items() if there for name in sizes + classes]
@@ -156,6 +156,23 @@ def _check_best(cfg: DictConfig, dataset: DetectionDataset) -> None:
         )
 
 
+def _has(heads: DictConfig, task: str) -> bool:
+    """Whether a model answers "mask" or "keypoint".
+
+    Raises:
+        UserError: it is told to, but has no head for it.
+    """
+    key = f"{task}_in_features"
+    if heads.get(key) is not None and heads.get(f"{task}_head") is None:
+        raise UserError(
+            "the model has no such head",
+            key=f"model.roi_heads.{task}_head",
+            found=None,
+            remedy=f"a head is switched off by model.roi_heads.{key}=null",
+        )
+    return heads.get(key) is not None
+
+
 def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
     names = {
         "num_classes": len(dataset.classes),
@@ -165,7 +182,7 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
         if cfg.data[key] is None:
             cfg.data[key] = value
     heads = cfg.model.roi_heads
-    if "keypoint_head" in heads and dataset.skeleton is None:
+    if _has(heads, "keypoint") and dataset.skeleton is None:
         raise UserError(
             "the model has a keypoint head but the data has no skeleton",
             key="data.skeleton",
@@ -173,7 +190,7 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
             expected="coco_person, or a JSON file that declares yours",
         )
     checks = [("model.roi_heads.num_classes", heads.num_classes, names["num_classes"])]
-    if "keypoint_head" in heads:
+    if _has(heads, "keypoint"):
         checks.append(
             (
                 "model.roi_heads.keypoint_head.num_keypoints",
@@ -191,7 +208,7 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
                 expected=expected,
                 remedy="leave it to the data: drop the override",
             )
-    if "mask_head" in heads:
+    if _has(heads, "mask"):
         _check_mask_head(cfg, names["num_classes"])
 
 

@@ -19,6 +19,7 @@ from detectron2.utils import comm
 
 import roilab
 from roilab.engine.config import write_text
+from roilab.engine.device import cores
 from roilab.engine.run import LAYOUT, Run
 from roilab.errors import UserError
 
@@ -116,6 +117,7 @@ def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "cpu": _cpu(),
+        "cores": cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
 

@@ -50,6 +50,8 @@ _MAY_CHANGE = (
     "train.max_unreadable",
     "dataloader.train.num_workers",
     "dataloader.test",
+    "model.roi_heads.box_predictor.test_",
+    "model.roi_heads.keypoint_head.decoder",
     "lr_multiplier.max_iter",
 )
 

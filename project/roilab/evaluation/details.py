@@ -25,9 +25,27 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
 
     Their mean is not COCO's AP50, which ranks the detections of all images together.
     """
-    alone = np.eye(len(_any(matches).objects), dtype=int)
-    ap = np.stack([each.ap(alone)[:, 0] for each in matches.values()])
+    ap = np.stack([_alone(each) for each in matches.values()])
     return [_mean(column) for column in ap.T]
+
+
+def _alone(matches: Matches) -> np.ndarray:
+    """I, from 0 to 1: the AP at 0.5 of each image; NaN where it has no object."""
+    result = np.full(len(matches.objects), np.nan)
+    order = np.argsort(matches.image, kind="stable")
+    ends = np.searchsorted(matches.image[order], np.arange(len(result) + 1))
+    for image in np.flatnonzero(matches.objects):
+        # Of its own detections alone: as weights of all of them, an image costs as much as the set.
+        own = order[ends[image] : ends[image + 1]]
+        part = Matches(
+            np.zeros(len(own), int),
+            matches.score[own],
+            matches.right[:1, own],
+            matches.wrong[:1, own],
+            matches.objects[[image]],
+        )
+        result[image] = part.ap(np.ones((1, 1), int))[0, 0]
+    return result
 
 
 @dataclass(frozen=True)

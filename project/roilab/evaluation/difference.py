@@ -1,14 +1,22 @@
 """By how much one model is better than another, and how sure that is."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from roilab.evaluation.matches import Matches
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+# The area of the objects that count, and which of ten thresholds of IoU or OKS from 0.5 on.
+METRICS = {
+    "AP": ("all", slice(None)),
+    "AP50": ("all", slice(0, 1)),
+    "AP75": ("all", slice(5, 6)),
+    "APs": ("small", slice(None)),
+    "APm": ("medium", slice(None)),
+    "APl": ("large", slice(None)),
+}
 _DRAWS = 2000
 
 
@@ -28,42 +36,68 @@ class Difference:
 
     def sentence(self) -> str:
         """What may be concluded."""
-        if self.low > 0:
-            return "better"
-        if self.high < 0:
-            return "worse"
         seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        # One training says nothing of others.
+        alone = f" with this {seeds}" if self.seeds == 1 else ""
+        if self.low > 0:
+            return f"better{alone}"
+        if self.high < 0:
+            return f"worse{alone}"
         return f"not distinguishable with {self.images} images and {seeds}"
 
 
-def difference(
-    arm: Sequence[Mapping[str, Matches]], baseline: Sequence[Mapping[str, Matches]]
-) -> Difference | None:
-    """Of the mean AP over seeds; None where there is nothing to find.
+def draws(images: int) -> np.ndarray:
+    """How often each image counts: (1 + B) x I, at first once, then drawn with replacement.
 
-    Paired: both arms are judged on the same draws of images, and each seed against the same seed.
+    The same for every arm: a comparison is paired.
     """
-    images = len(next(iter(arm[0].values())).objects)
     random = np.random.default_rng(0)  # the same report from the same results
     weights = random.multinomial(images, np.full(images, 1 / images), size=_DRAWS)
-    weights = np.concatenate([np.ones((1, images), int), weights])
-    apart = np.array(
-        [mean_ap(a, weights) - mean_ap(b, weights) for a, b in zip(arm, baseline, strict=True)]
-    )
-    apart = apart[:, ~np.isnan(apart).any(axis=0)]  # draws without an object
-    if not apart.size:
-        return None
-    low, high = interval(apart[:, 0], apart[:, 1:], random)
-    return Difference(float(apart[:, 0].mean()), low, high, images, len(arm))
+    return np.concatenate([np.ones((1, images), int), weights])
 
 
-def mean_ap(matches: Mapping[str, Matches], weights: np.ndarray) -> np.ndarray:
-    """AP in percent over classes and thresholds for each of B draws (B x I weights); NaN: none."""
-    ap = np.stack([each.ap(weights) for each in matches.values()])  # classes x B x T
+def drawn(
+    matches: Mapping[str, Mapping[str, Matches]], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every metric in percent on each draw of images; NaN: there is no object in it.
+
+    Args:
+        matches: by area and class.
+        weights: (1 + B) x I.
+
+    Returns:
+        1 + B values for each of `METRICS` whose area is there.
+    """
+    found = {}
+    for area, classes in matches.items():
+        ap = np.stack([each.ap(weights) for each in classes.values()])  # classes x (1 + B) x T
+        for name, (of_area, thresholds) in METRICS.items():
+            if of_area == area:
+                found[name] = _mean(ap[:, :, thresholds])
+    return found
+
+
+def _mean(ap: np.ndarray) -> np.ndarray:
+    """Over classes and thresholds, in percent."""
     counted = ~np.isnan(ap)
     sums = np.where(counted, ap, 0).sum(axis=(0, 2))
     counts = counted.sum(axis=(0, 2))
     return 100 * np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def difference(arm: np.ndarray, baseline: np.ndarray, images: int) -> Difference | None:
+    """Of the mean over seeds of a metric; None where there is nothing to find.
+
+    Args:
+        arm, baseline: S x (1 + B), on the same draws and with the same seeds.
+        images: from how many was drawn.
+    """
+    apart = arm - baseline
+    apart = apart[:, ~np.isnan(apart).any(axis=0)]  # draws without an object
+    if not apart.size:
+        return None
+    low, high = interval(apart[:, 0], apart[:, 1:], np.random.default_rng(0))
+    return Difference(float(apart[:, 0].mean()), low, high, images, len(apart))
 
 
 def interval(

@@ -71,16 +71,21 @@ def match(
     detections: Sequence[Mapping[str, Any]],
     task: str,
     skeleton: Skeleton | None = None,
+    area: str = "all",
 ) -> dict[str, Matches]:
     """The matches of each class that the task is over.
 
     Args:
+        area: "all", or the size of the objects that count: "small", "medium", "large".
         truth, detections, skeleton: as `average_precision` takes them; images are in the order of
             their ids.
     """
     categories = scored(truth, task, skeleton)
     coco = evaluator(truth, detections, task, skeleton)
-    coco.params.area_rng, coco.params.area_rng_lbl = [[0, 1e10]], ["all"]
+    names = list(coco.params.area_rng_lbl)
+    # Keypoints have no small objects, by COCO's rules.
+    bounds = coco.params.area_rng[names.index(area)] if area in names else [0.0, 0.0]
+    coco.params.area_rng, coco.params.area_rng_lbl = [bounds], [area]
     coco.evaluate()
     place = {number: index for index, number in enumerate(sorted(i["id"] for i in truth["images"]))}
     found: dict[int, list[dict[str, Any]]] = {category["id"]: [] for category in categories}

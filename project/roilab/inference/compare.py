@@ -1,6 +1,7 @@
 """What was annotated beside what was found."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,32 @@ from pycocotools import mask as mask_utils
 
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Picture, draw, side_by_side
-from roilab.inference.predictor import Prediction
+from roilab.inference.predictor import Prediction, Predictor
 from roilab.inference.sinks import draw_prediction, legible_scale
+from roilab.inference.sources import read_rgb
+
+_CANVAS_GREY = 110
+
+
+def compare(
+    predictor: Predictor,
+    dataset: DetectionDataset,
+    record: Mapping[str, Any],
+    *,
+    score: float,
+    blank: bool,
+) -> Picture:
+    """A new picture: the annotations of a data set's record, and what is found in its image.
+
+    Args:
+        record: of `dataset.records`.
+        score: from which on a detection is drawn.
+        blank: draw on a grey canvas in place of the photograph.
+    """
+    image = read_rgb(Path(record["file_name"]))
+    found = predictor(image).above(score)
+    canvas = np.full_like(image, _CANVAS_GREY) if blank else image
+    return comparison(canvas, record, found, dataset)
 
 
 def comparison(
@@ -23,14 +48,15 @@ def comparison(
     """
     return side_by_side(
         [
-            _draw_truth(image, record, dataset),
+            draw_truth(image, record, dataset),
             draw_prediction(image, prediction, dataset.skeleton),
         ],
         ["annotated", "predicted"],
     )
 
 
-def _draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDataset) -> Picture:
+def draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDataset) -> Picture:
+    """A new picture of the annotations of a data set's record over its image."""
     annotations = record["annotations"]
     keypoints = None
     if dataset.skeleton is not None:

@@ -1,12 +1,13 @@
 """Ablations: arms and seeds -> runs -> a comparison."""
 
 from roilab.sweep.plan import Cell, Sweep, chosen, load, parse_seeds, plan, save, saved
-from roilab.sweep.report import report
+from roilab.sweep.report import Report
 from roilab.sweep.run import State, progress_of, state_of
 from roilab.sweep.scheduler import run_here, run_on_cluster, slots
 
 __all__ = [
     "Cell",
+    "Report",
     "State",
     "Sweep",
     "chosen",
@@ -14,7 +15,6 @@ __all__ = [
     "parse_seeds",
     "plan",
     "progress_of",
-    "report",
     "run_here",
     "run_on_cluster",
     "save",

@@ -1,5 +1,6 @@
 """What a sweep consists of: arms, seeds, and a run folder for each pair."""
 
+import ast
 import itertools
 import json
 import os
@@ -31,12 +32,15 @@ class Arm:
         config_file: what its training starts from.
         overrides: what makes the arm, as `key=value`.
         published: figures of others for such an arm, in percent, by `task/metric`.
+        weights_of: the name of an arm that is trained in the same way, and whose weights this one
+            evaluates in another; empty: it is trained itself.
     """
 
     name: str
     config_file: str
     overrides: tuple[str, ...]
     published: Mapping[str, float]
+    weights_of: str = ""
 
     def __hash__(self) -> int:
         return hash(self.name)  # no two of a sweep have the same
@@ -53,6 +57,7 @@ class Sweep:
         seeds: each arm is trained with each of them.
         metrics: what is compared, as `task/metric`; empty: the AP, AP50 and AP75 of every task.
         source: where the published figures are from.
+        question: what is asked, in a sentence or two.
     """
 
     file: str
@@ -61,10 +66,15 @@ class Sweep:
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
     source: str
+    question: str = ""
 
     @property
     def name(self) -> str:
         return Path(self.file).stem
+
+    def others(self) -> list[Arm]:
+        """All arms but the baseline."""
+        return [arm for arm in self.arms if arm.name != self.baseline]
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,13 @@ class Cell:
     arm: Arm
     seed: int
     folder: Path
+
+    @property
+    def source(self) -> Path | None:
+        """The run folder whose weights it takes."""
+        if not self.arm.weights_of:
+            return None
+        return self.folder.parent.parent / folder_name(self.arm.weights_of) / self.folder.name
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -131,11 +148,12 @@ def _read(file: Path, data: Any) -> Sweep:
     def arm(name: str, setting: Any) -> Arm:
         """Of overrides, or of a config of its own."""
         start = setting if isinstance(setting, str) else data.get("base", "")
-        own = {} if isinstance(setting, str) else _dict(file, f"sweep.arms.{name}", setting)
+        own = {} if isinstance(setting, str) else dict(_dict(file, f"sweep.arms.{name}", setting))
+        weights_of = own.pop("weights_of", "")
         # The file's parent and not the working directory, as it is for what the file imports.
         place = os.path.relpath(file.parent / start)
         texts = tuple(as_override(key, value) for key, value in {**shared, **own}.items())
-        return Arm(name, place, texts, rows.get(name, {}))
+        return Arm(name, place, texts, rows.get(name, {}), weights_of)
 
     return Sweep(
         file=str(file),
@@ -144,7 +162,14 @@ def _read(file: Path, data: Any) -> Sweep:
         seeds=tuple(data.get("seeds", (0,))),
         metrics=tuple(data.get("metrics", ())),
         source=published.get("source", ""),
+        question=_question(file),
     )
+
+
+def _question(file: Path) -> str:
+    """The first paragraph of a file's docstring."""
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def _dict(file: Path, key: str, value: Any) -> dict[str, Any]:
@@ -158,16 +183,21 @@ def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     choices = [_choices(text) for text in overrides]
     shared = [texts[0] for texts in choices if len(texts) == 1]
     grid = list(itertools.product(*(texts for texts in choices if len(texts) > 1)))
+
+    def named(arm: str, point: Sequence[str]) -> str:
+        return ", ".join([*([arm] if arm else []), *map(_short, point)])
+
     arms = tuple(
         replace(
             arm,
-            name=", ".join([*([arm.name] if arm.name else []), *map(_short, point)]),
+            name=named(arm.name, point),
+            weights_of=named(arm.weights_of, point) if arm.weights_of else "",
             overrides=(*arm.overrides, *shared, *point),
         )
         for arm in sweep.arms
         for point in grid
     )
-    first = sweep.arms.index(_named(sweep, sweep.baseline)) * len(grid)
+    first = sweep.arms.index(_named(sweep, "baseline", sweep.baseline)) * len(grid)
     return replace(sweep, arms=arms, baseline=arms[first].name)
 
 
@@ -188,14 +218,14 @@ def _short(text: str) -> str:
     return f"{key.rpartition('.')[2]}={value}"
 
 
-def _named(sweep: Sweep, name: str) -> Arm:
+def _named(sweep: Sweep, key: str, name: str) -> Arm:
     for arm in sweep.arms:
         if arm.name == name:
             return arm
     raise UserError(
         "there is no such arm",
         file=sweep.file,
-        key="sweep.baseline",
+        key=f"sweep.{key}",
         found=name,
         expected=f"one of {', '.join(arm.name for arm in sweep.arms)}" if sweep.arms else "an arm",
     )
@@ -211,7 +241,18 @@ def _checked(sweep: Sweep) -> Sweep:
                 key="sweep.arms",
                 found=arm.name,
             )
-    check_seeds(sweep.seeds)
+    for arm in sweep.arms:
+        if (
+            arm.weights_of
+            and _named(sweep, f"arms.{arm.name}.weights_of", arm.weights_of).weights_of
+        ):
+            raise UserError(
+                "the weights are of an arm that is not trained itself",
+                file=sweep.file,
+                key=f"sweep.arms.{arm.name}.weights_of",
+                found=arm.weights_of,
+            )
+    check_seeds(sweep.seeds, sweep.file)
     figures = [*sweep.metrics, *(name for arm in sweep.arms for name in arm.published)]
     for name in figures:
         task, _, metric = name.partition("/")
@@ -257,7 +298,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return check_seeds(seeds)
 
 
-def check_seeds(seeds: Sequence[Any]) -> tuple[int, ...]:
+def check_seeds(seeds: Sequence[Any], file: str | None = None) -> tuple[int, ...]:
     """The seeds as they are.
 
     Raises:
@@ -267,6 +308,7 @@ def check_seeds(seeds: Sequence[Any]) -> tuple[int, ...]:
     if not sound or not seeds or len(set(seeds)) < len(seeds):
         raise UserError(
             "the seeds cannot be read",
+            file=file,
             key="seeds",
             found=", ".join(map(str, seeds)),
             expected="different whole numbers from 0, such as 0,1,2",
@@ -275,11 +317,14 @@ def check_seeds(seeds: Sequence[Any]) -> tuple[int, ...]:
 
 
 def plan(sweep: Sweep, output: Path) -> list[Cell]:
-    """A cell for each seed and arm, seed by seed, so that early results compare all arms."""
+    """A cell for each seed and arm, seed by seed, so that early results compare all arms.
+
+    Arms that take another's weights come last, when these are there.
+    """
     return [
         Cell(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
         for seed in sweep.seeds
-        for arm in sweep.arms
+        for arm in sorted(sweep.arms, key=lambda arm: bool(arm.weights_of))
     ]
 
 

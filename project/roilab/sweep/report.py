@@ -1,137 +1,347 @@
-"""The table of a sweep: mean and deviation over seeds for each arm."""
+"""What a sweep has found: tables, plots and pictures, finished or not."""
 
+import csv
+import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
 
-from tabulate import tabulate
+import numpy as np
 
-from roilab.sweep.plan import Arm, Cell
+from roilab.data.dataset import DetectionDataset
+from roilab.engine import provenance
+from roilab.engine.config import write_text
+from roilab.engine.run import Run
+from roilab.evaluation import plots
+from roilab.evaluation.details import THRESHOLDS
+from roilab.evaluation.difference import METRICS, Difference, difference
+from roilab.evaluation.table import TITLES
+from roilab.sweep.collect import Collector, Cost
+from roilab.sweep.document import Section, latex, markdown, page, write_files
+from roilab.sweep.pictures import LEAST_SCORE, comparison, most_different
+from roilab.sweep.plan import TASKS, Arm, Cell, Sweep
 from roilab.sweep.run import State
 
-_COLUMNS = {
-    "box AP": ("bbox", "AP"),
-    "box AP50": ("bbox", "AP50"),
-    "mask AP": ("segm", "AP"),
-    "mask AP50": ("segm", "AP50"),
-    "keypoint AP": ("keypoints", "AP"),
-    "keypoint AP50": ("keypoints", "AP50"),
-}
+_PICTURES = 6
+_READING = (
+    "AP in percent on the validation set: the mean over seeds ± the sample standard deviation. "
+    "Intervals hold the true difference in 95 of 100 cases: images are drawn with replacement, the "
+    "same for both arms, and the mean over seeds varies as Student's t."
+)
+_DASH = "-"
 
 
-def report(command: str, circumstances: str, cells: Mapping[Cell, State]) -> str:
-    """The Markdown report of a sweep, finished or not.
+class Report:
+    """Of one sweep. Made once, it reads each run once, however often it is written.
 
     Args:
-        command: the command that makes it; shown.
-        circumstances: commit, versions and hardware, as a sentence; shown.
-        cells: all cells in order (at least one), with their states.
+        command: that the sweep was made by; shown.
     """
-    arms = list(dict.fromkeys(cell.arm for cell in cells))
-    shown = {
-        title: place
-        for title, place in _COLUMNS.items()
-        if any(_value(state, place) is not None for state in cells.values())
-    }
-    values = {
-        (arm, title): [
-            value
-            for cell, state in cells.items()
-            if cell.arm == arm and (value := _value(state, place)) is not None
-        ]
-        for arm in arms
-        for title, place in shown.items()
-    }
-    first = next(iter(cells))
-    parts = [
-        "# Sweep",
-        f"    {command}",
-        f"Base config: `{first.arm.config_file}`. {circumstances}",
-        _reading(cells),
-        _table([_summary(arm, cells, values, shown) for arm in arms], ["arm", "runs", *shown]),
-    ]
-    if arms[1:] and shown:
-        differences = [
-            [arm.name, *(_difference(values[arm, t], values[arms[0], t]) for t in shown)]
-            for arm in arms[1:]
-        ]
-        parts += [
-            f"Difference of the means to {arms[0].name}:",
-            _table(differences, ["arm", *shown]),
-        ]
-    headers = ["arm", "seed", "iterations", "seconds", *shown, "state"]
-    parts += [
-        "## Arms",
-        "\n".join(f"- {arm.name}: `{' '.join(arm.overrides) or 'as the base'}`" for arm in arms),
-        "## Runs",
-        _table([_row(cell, state, shown) for cell, state in cells.items()], headers),
-    ]
-    return "\n\n".join(parts) + "\n"
 
+    def __init__(self, sweep: Sweep, command: str) -> None:
+        self.sweep, self.command = sweep, command
+        self.collector = Collector(sweep.metrics)
 
-def _reading(cells: Mapping[Cell, State]) -> str:
-    """How much is done, and how far the numbers can be trusted."""
-    done = sum(state.kind == "done" for state in cells.values())
-    seeds = list(dict.fromkeys(cell.seed for cell in cells))
-    progress = f"{done} of {len(cells)} runs are done. AP in percent on the validation set"
-    if len(seeds) == 1:
-        return (
-            f"{progress}, of one seed ({seeds[0]}): nothing shows how far another seed would "
-            "differ, and no difference here is to be believed."
+    def write(self, folder: Path, states: Mapping[Cell, State]) -> None:
+        """Write report.md, report.csv, report.tex and report.html, with plots and pictures.
+
+        Args:
+            states: of all cells, in order.
+        """
+        sections = self.sections(states)
+        write_files(folder, sections)
+        title = self.sweep.name
+        write_text(folder / "report.md", markdown(title, sections))
+        write_text(folder / "report.html", page(title, sections))
+        write_text(folder / "report.tex", latex(sections))
+        write_text(folder / "report.csv", values(states))
+
+    def sections(self, states: Mapping[Cell, State]) -> list[Section]:
+        """All that is known so far."""
+        done = [cell for cell, state in states.items() if state.kind == "done"]
+        found = [self._beginning(states)]
+        tasks = [t for t in TASKS if any(t in (states[cell].results or {}) for cell in done)]
+        found += [self._task(task, states) for task in tasks]
+        if done:
+            found += self._differences(done)
+            found += [self._strictness(task, done) for task in tasks]
+            found += self._classes(done, tasks) + self._joints(done)
+            found += [self._cost(done), *self._pictures(done)]
+        return [*found, self._arms(), _runs(states)]
+
+    def _of(self, arm: Arm, cells: Sequence[Cell]) -> list[Cell]:
+        return [cell for cell in cells if cell.arm == arm]
+
+    def _beginning(self, states: Mapping[Cell, State]) -> Section:
+        done = [cell for cell, state in states.items() if state.kind == "done"]
+        seeds = sorted({cell.seed for cell in done})
+        text = [
+            self.sweep.question,
+            f"`{self.command}`",
+            f"{len(done)} of {len(states)} runs are done. {_origin(done)}",
+            _READING,
+        ]
+        if len(seeds) == 1:
+            text.append(
+                f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
+                "nothing of how far another training would differ."
+            )
+        return Section("", [each for each in text if each])
+
+    def _task(self, task: str, states: Mapping[Cell, State]) -> Section:
+        """AP of each arm, and what was published of such an arm beside it."""
+        published = [
+            name
+            for name in METRICS
+            if any(f"{task}/{name}" in arm.published for arm in self.sweep.arms)
+        ]
+        rows = []
+        for arm in self.sweep.arms:
+            results = [
+                state.results[task]
+                for cell, state in states.items()
+                if cell.arm == arm and state.results and task in state.results
+            ]
+            runs = sum(cell.arm == arm for cell in states)
+            ours = [_spread([each.get(name) for each in results]) for name in METRICS]
+            theirs = [_number(arm.published.get(f"{task}/{name}")) for name in published]
+            rows.append([arm.name, f"{len(results)} of {runs}", *ours, *theirs])
+        head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
+        text = [f"Published: {self.sweep.source}."] if published else []
+        return Section(f"{TITLES[task].capitalize()} AP", text, head, rows)
+
+    def _differences(self, done: Sequence[Cell]) -> list[Section]:
+        """Of each arm to the baseline, over the seeds that both have."""
+        rows, bars = [], {}
+        for arm in self.sweep.others():
+            for name, found in self._apart(arm, done).items():
+                place = f"{TITLES[name.partition('/')[0]]} {name.partition('/')[2]}"
+                interval = f"{found.low:+.1f} to {found.high:+.1f}"
+                rows.append([arm.name, place, f"{found.value:+.1f}", interval, found.sentence()])
+                bars[f"{arm.name}, {place}"] = (found.low, found.value, found.high)
+        if not rows:
+            return []
+        title = f"Difference to {self.sweep.baseline}"
+        plot = plots.intervals(bars, title, "difference of AP, with its 95% interval")
+        head = ["arm", "metric", "difference", "95% interval", "reading"]
+        return [Section(title, (), head, rows, {"differences": plot})]
+
+    def _apart(self, arm: Arm, done: Sequence[Cell]) -> dict[str, Difference]:
+        """By metric."""
+        ours, theirs = (
+            {cell.seed: self.collector.of(cell) for cell in done if cell.arm.name == name}
+            for name in (arm.name, self.sweep.baseline)
         )
-    return (
-        f"{progress}: mean ± sample standard deviation over {len(seeds)} seeds "
-        f"({', '.join(map(str, seeds))}). A difference smaller than the deviations is not to be "
-        "believed."
-    )
+        seeds = sorted(ours.keys() & theirs.keys())
+        pairs = [(ours[seed], theirs[seed]) for seed in seeds]
+        # Arms on other images cannot be paired.
+        if not pairs or any(_images(a.dataset) != _images(b.dataset) for a, b in pairs):
+            return {}
+        found = {}
+        for name in pairs[0][0].draws.keys() & pairs[0][1].draws.keys():
+            a, b = (np.stack([pair[side].draws[name] for pair in pairs]) for side in (0, 1))
+            apart = difference(a, b, len(pairs[0][0].dataset))
+            if apart is not None:
+                found[name] = apart
+        wanted = self.sweep.metrics or [f"{task}/{name}" for task in TASKS for name in METRICS]
+        return {name: found[name] for name in wanted if name in found}
+
+    def _strictness(self, task: str, done: Sequence[Cell]) -> Section:
+        lines = {}
+        for arm in self.sweep.arms:
+            runs = [self.collector.of(cell).strictness for cell in self._of(arm, done)]
+            if any(task in run for run in runs):
+                lines[arm.name] = [
+                    _mean(each) for each in zip(*(run[task] for run in runs), strict=True)
+                ]
+        measure = "OKS" if task == "keypoints" else "IoU"
+        title = f"{TITLES[task].capitalize()} AP by strictness"
+        plot = plots.curves(lines, THRESHOLDS, title, f"least {measure} of a match", "AP, percent")
+        rows = [[name, *map(_number, values)] for name, values in lines.items()]
+        head = ["arm", *(f"{threshold:.2f}" for threshold in THRESHOLDS)]
+        return Section(title, (), head, rows, {f"strictness_{task}": plot})
+
+    def _classes(self, done: Sequence[Cell], tasks: Sequence[str]) -> list[Section]:
+        """AP of each class, where there are several."""
+        results = {
+            arm: [self.collector.of(c).results for c in self._of(arm, done)]
+            for arm in self.sweep.arms
+        }
+        columns = list(
+            dict.fromkeys(
+                (task, name)
+                for task in tasks
+                for runs in results.values()
+                for run in runs
+                for name in run.get(task, {})
+                if name.startswith("AP-")
+            )
+        )
+        if len({name for _, name in columns}) < 2:
+            return []
+        rows = [
+            [arm.name, *(_spread([r[t].get(n) for r in runs if t in r]) for t, n in columns)]
+            for arm, runs in results.items()
+        ]
+        head = ["arm", *(f"{TITLES[task]}, {name[len('AP-') :]}" for task, name in columns)]
+        return [Section("AP of each class", (), head, rows)]
+
+    def _joints(self, done: Sequence[Cell]) -> list[Section]:
+        """A row a joint, since there may be many, and a column an arm."""
+        columns = {}
+        for arm in self.sweep.arms:
+            runs = [self.collector.of(cell).joints for cell in self._of(arm, done)]
+            runs = [run for run in runs if run]
+            if runs:
+                columns[arm.name] = {
+                    joint: _mean([run[joint] for run in runs]) for joint in runs[0]
+                }
+        joints = list(dict.fromkeys(joint for column in columns.values() for joint in column))
+        if not joints:
+            return []
+        text = (
+            "The mean term of a joint in the OKS of objects that are found at OKS 0.5, from 0 to "
+            "1. An arm that finds fewer objects may find the easier ones."
+        )
+        rows = [
+            [joint, *(_number(column.get(joint), 3) for column in columns.values())]
+            for joint in joints
+        ]
+        return [Section("Joints", [text], ["joint", *columns], rows)]
+
+    def _cost(self, done: Sequence[Cell]) -> Section:
+        costs = {
+            arm.name: self.collector.cost(self._of(arm, done))
+            for arm in self.sweep.arms
+            if self._of(arm, done)
+        }
+        text = (
+            "Operations are those of convolutions and matrix products in inference, for an image; "
+            "a multiplication and an addition are two. Times are medians of the runs as they were, "
+            "beside whatever else the machine did."
+        )
+        head = ["arm", "parameters, M", "GFLOP an image", "s a training step"]
+        head += ["ms an image, inference", "memory of the training, GiB"]
+        rows = [[name, *_cost_row(cost)] for name, cost in costs.items()]
+        return Section("Cost", [text], head, rows)
+
+    def _pictures(self, done: Sequence[Cell]) -> list[Section]:
+        """Where the baseline differs most from the arm that is farthest from it."""
+        found = {arm: self._apart(arm, done) for arm in self.sweep.others()}
+        # By the first metric that is compared.
+        apart = {arm: next(iter(each.items())) for arm, each in found.items() if each}
+        if not apart:
+            return []
+        arm = max(apart, key=lambda arm: abs(apart[arm][1].value))
+        task = apart[arm][0].partition("/")[0]
+        baseline = [cell for cell in done if cell.arm.name == self.sweep.baseline]
+        cells = self._of(arm, done)
+        one, other = ([self.collector.of(cell) for cell in each] for each in (baseline, cells))
+        places = most_different(
+            [each.image_ap50[task] for each in one],
+            [each.image_ap50[task] for each in other],
+            _PICTURES,
+        )
+        names = [self.sweep.baseline, arm.name]
+        pictures = {}
+        for number, (at, more) in enumerate(places, 1):
+            file = Path(str(other[0].dataset.records[at]["file_name"])).name
+            caption = f"{file}: per-image AP@0.5 {more:+.0f} with {arm.name}"
+            pictures[f"{number}"] = (comparison(at, one[0], other[0], names), caption)
+        text = (
+            f"The images on which {names[0]} and {names[1]} differ most in {TITLES[task]} AP@0.5 "
+            f"of the single image, the mean over seeds, which is not COCO AP50. Drawn is seed "
+            f"{cells[0].seed}, from score {LEAST_SCORE} on."
+        )
+        return [Section("Where they differ most", [text], pictures=pictures)]
+
+    def _arms(self) -> Section:
+        arms = self.sweep.arms
+        shared = [text for text in arms[0].overrides if all(text in a.overrides for a in arms)]
+        rows = [
+            [
+                arm.name,
+                arm.config_file,
+                " ".join(each for each in arm.overrides if each not in shared) or _DASH,
+            ]
+            for arm in arms
+        ]
+        text = [f"All of them: `{' '.join(shared)}`"] if shared else []
+        return Section("Arms", text, ["arm", "config", "overrides"], rows)
 
 
-def _summary(
-    arm: Arm,
-    cells: Mapping[Cell, State],
-    values: Mapping[tuple[Arm, str], Sequence[float]],
-    shown: Mapping[str, tuple[str, str]],
-) -> list[object]:
-    runs = [state for cell, state in cells.items() if cell.arm == arm]
-    done = sum(state.kind == "done" for state in runs)
-    return [arm.name, f"{done} of {len(runs)}", *(_spread(values[arm, t]) for t in shown)]
+def values(states: Mapping[Cell, State]) -> str:
+    """A CSV file: arm, seed, task, metric, value; unrounded."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(["arm", "seed", "task", "metric", "value"])
+    for cell, state in states.items():
+        for task, metrics in (state.results or {}).items():
+            for name, value in metrics.items():
+                writer.writerow(
+                    [cell.arm.name, cell.seed, task, name, "" if value is None else value]
+                )
+    return written.getvalue()
 
 
-def _row(cell: Cell, state: State, shown: Mapping[str, tuple[str, str]]) -> list[object]:
-    return [
-        cell.arm.name,
-        cell.seed,
-        state.iterations or "-",
-        f"{state.seconds:.0f}" if state.seconds else "-",
-        *(_number(_value(state, place)) for place in shown.values()),
-        # A bar would end the cell of the table.
-        f"failed: {state.error}".replace("|", "\\|") if state.kind == "failed" else state.kind,
+def _runs(states: Mapping[Cell, State]) -> Section:
+    rows = []
+    for cell, state in states.items():
+        said = f"failed: {state.error}" if state.kind == "failed" else state.kind
+        took = str(timedelta(seconds=round(state.seconds))) if state.seconds else _DASH
+        rows.append([cell.arm.name, str(cell.seed), str(state.iterations or _DASH), took, said])
+    return Section("Runs", (), ["arm", "seed", "iterations", "time", "state"], rows)
+
+
+def _origin(done: Sequence[Cell]) -> str:
+    """Commits, versions and machines of the runs, in a sentence."""
+    starts = [start for cell in done for start in provenance.starts(Run(cell.folder))]
+    if not starts:
+        return ""
+
+    def all_of(name: str, values: Iterable[object]) -> str:
+        return f"{name} {', '.join(sorted({str(value) for value in values}))}"
+
+    commits = []
+    for start in starts:
+        code = start.get("code") or {"commit": "unknown", "dirty": False}
+        commits.append(code["commit"][:7] + (" with changes" if code["dirty"] else ""))
+    machines = [
+        ", ".join(start["gpus"]) or f"{start['cpu']}, {start.get('cores', 'unknown')} cores"
+        for start in starts
     ]
+    torch = [start["versions"]["torch"] for start in starts]
+    return f"{all_of('Commit', commits)}; {all_of('torch', torch)}; {all_of('on', machines)}."
 
 
-def _with(overrides: Sequence[str]) -> str:
-    return f" with `{' '.join(overrides)}`" if overrides else ""
+def _images(dataset: DetectionDataset) -> list[int]:
+    return [record["image_id"] for record in dataset.records]
 
 
-def _value(state: State, place: tuple[str, str]) -> float | None:
-    return (state.results or {}).get(place[0], {}).get(place[1])
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known else None
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _spread(values: Sequence[float | None]) -> str:
+    """Mean and deviation over seeds."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return _DASH
+    deviation = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.1f}{deviation}"
 
 
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    deviation = f"{statistics.stdev(values):.1f}" if len(values) > 1 else "-"
-    return f"{statistics.mean(values):.1f} ± {deviation}"
+def _number(value: float | None, digits: int = 1) -> str:
+    return _DASH if value is None else f"{value:.{digits}f}"
 
 
-def _difference(values: Sequence[float], baseline: Sequence[float]) -> str:
-    if not values or not baseline:
-        return "-"
-    return f"{statistics.mean(values) - statistics.mean(baseline):+.1f}"
-
-
-def _table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+def _cost_row(cost: Cost) -> list[str]:
+    return [
+        _number(cost.parameters / 1e6, 2),
+        _number(cost.operations / 1e9, 2),
+        _number(cost.step, 3),
+        _number(None if cost.inference is None else 1000 * cost.inference),
+        _number(cost.memory, 2),
+    ]

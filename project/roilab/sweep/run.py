@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.sweep.plan import Cell
 
+_MEANING = ("config.yaml", "classes.json", "skeleton.json", "run.json")
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
@@ -148,6 +150,8 @@ def run_cell(
         before = state_of(cell)
         if before.kind == "done":
             return before
+        if not _has_checkpoint(cell):
+            _take_weights(cell)
         resume = _has_checkpoint(cell)
         if not resume:
             # What a start without a checkpoint left would stand before what this one logs.
@@ -188,6 +192,16 @@ def _alone(cell: Cell) -> Iterator[int]:
 
 def _has_checkpoint(cell: Cell) -> bool:
     return (cell.folder / "last_checkpoint").is_file()
+
+
+def _take_weights(cell: Cell) -> None:
+    """Leave the training of the cell's source, where it is finished, as one that was just cut."""
+    if cell.source is None or not Run(cell.source).results_file.is_file():
+        return  # it trains itself, to the same weights
+    # The last makes it a run that can be resumed, which refuses what was trained in another way.
+    for name in (*_MEANING, "metrics.json", "model_final.pth", "last_checkpoint"):
+        if (cell.source / name).is_file():
+            shutil.copy(cell.source / name, cell.folder / name)
 
 
 def _define(cell: Cell, seconds: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from roilab.engine.device import cores
 from roilab.errors import UserError
 from roilab.sweep.plan import Cell
 from roilab.sweep.run import POLL_SECONDS, State, run_cell
@@ -100,7 +101,7 @@ def run_on_cluster(
         while waiting:
             for cell, job in list(waiting.items()):
                 if job.done():
-                    told(waiting.pop(cell, cell), _outcome(job))
+                    told(cell, _outcome(waiting.pop(cell)))
                 elif job.state == "RUNNING" and cell not in begun:
                     begun.add(cell)
                     told(cell, State("training"))
@@ -156,5 +157,5 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
     count = jobs or 1
     if count == 1 or "OMP_NUM_THREADS" in os.environ:
         return [{} for _ in range(count)]
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    threads = max(1, cores() // count)
     return [{"OMP_NUM_THREADS": str(threads)} for _ in range(count)]

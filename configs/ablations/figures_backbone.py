@@ -1,0 +1,24 @@
+"""A deeper backbone on the sample set: backbone.py, with a small ResNet, on two CPU cores.
+
+python scripts/sweep.py configs/ablations/figures_backbone.py --output outputs/figures_backbone
+Not run yet. The data: see common/figures.py.
+"""
+
+from .backbone import sweep
+from .common.figures import overrides as _figures
+
+_stages = "model.backbone.bottom_up.stages"
+_deeper = {
+    f"{_stages}.{stage}.{key}": value
+    for stage, stride in enumerate((1, 2, 2, 2))
+    for key, value in (("num_blocks", 3), ("stride_per_block", [stride, 1, 1]))
+}
+
+sweep.update(
+    base="../figures_mask.py",
+    arms={"2 blocks a stage": {}, "3 blocks a stage": _deeper},
+    baseline="2 blocks a stage",
+    seeds=[0, 1],
+)
+sweep.overrides.update(_figures)
+del sweep.published  # of other backbones

@@ -1,0 +1,12 @@
+"""Mask heads with and without layout in space on the sample set: mask_branch.py on two CPU cores.
+
+python scripts/sweep.py configs/ablations/figures_mask_branch.py \
+    --output outputs/figures_mask_branch
+Not run yet. The data: see common/figures.py.
+"""
+
+from .common.figures import overrides as _figures
+from .mask_branch import sweep
+
+sweep.update(base="../figures_mask.py", seeds=[0, 1])
+sweep.overrides.update(_figures)

@@ -1,0 +1,141 @@
+"""Line plots as SVG text, for a page or a file: the same text from the same numbers.
+
+The ground is clear and lines have middle tones, so that they are told from a light page and from a
+dark one. So have text and axes in a file; in a page they have the colour of its text.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from roilab.evaluation.summary import running_mean
+
+COLOURS = ("#2f7fd0", "#c9660a", "#2a9058", "#9a5fd0", "#d0455a", "#128a98", "#94702c", "#74808c")
+_MARKERS = "os^Dv*Xp"
+_STYLES = ("-", "--", ":", "-.")
+_ALONE = COLOURS[-1]  # of text and axes where no page gives them its own
+_INK = "#010203"  # no line has it: stands for the text's colour, which matplotlib has no name for
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # a name may hold dollar signs
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": "medium",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _INK,
+    "grid.alpha": 0.15,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+}
+_WIDTH, _HEIGHT, _LEGEND_ROW = 7.5, 3.4, 0.22  # inches
+
+
+def curves(
+    lines: Mapping[str, Sequence[float | None]],
+    x: Sequence[float],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+) -> str:
+    """One line or several over the same X places.
+
+    Args:
+        lines: by name, X values each; None leaves a gap.
+    """
+    with _settings(title):
+        figure, axes = _empty(title, xlabel, ylabel, len(lines))
+        for index, values in enumerate(lines.values()):
+            axes.plot(x, _numbers(values), **_look(index), marker=_marker(index), markersize=5)
+        return _svg(figure, list(lines))
+
+
+def running_means(values: Mapping[str, Sequence[float | None]], title: str, ylabel: str) -> str:
+    """What each image has, as dots in the order of the images, and as a line the mean so far.
+
+    Args:
+        values: by name, in percent, one an image; None: it has none.
+    """
+    with _settings(title):
+        figure, axes = _empty(title, "images", ylabel, len(values))
+        axes.set_ylim(-4, 104)
+        for index, each in enumerate(values.values()):
+            count, look = np.arange(1, len(each) + 1), _look(index)
+            axes.plot(count, _numbers(running_mean(each)), **look)
+            dots = {**look, "linestyle": "none", "marker": _marker(index), "markersize": 3}
+            axes.plot(count, _numbers(each), **dots, markeredgewidth=0, alpha=0.5)
+        return _svg(figure, list(values))
+
+
+def intervals(bars: Mapping[str, tuple[float, float, float]], title: str, xlabel: str) -> str:
+    """A point with its interval a row, beside a line at zero.
+
+    Args:
+        bars: by name, the low end, the value and the high end.
+    """
+    with _settings(title):
+        figure = Figure(figsize=(_WIDTH, 1.2 + _LEGEND_ROW * len(bars)), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xlabel(xlabel)
+        axes.set_title(title, loc="left")
+        low, value, high = np.array(list(bars.values())).T
+        axes.axvline(0, color=_INK, linewidth=0.8, alpha=0.6)
+        axes.errorbar(
+            value, range(len(bars)), xerr=(value - low, high - value), fmt="o", color=COLOURS[0]
+        )
+        axes.set_yticks(range(len(bars)), list(bars))
+        axes.invert_yaxis()
+        return _text(figure)
+
+
+def _settings(title: str) -> Any:
+    """Within it the settings hold; ids in the SVG are salted, since a page holds several."""
+    return matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": title})
+
+
+def _empty(title: str, xlabel: str, ylabel: str, lines: int) -> tuple[Figure, Any]:
+    """A figure with room for the legend of its lines, and its axes."""
+    figure = Figure(figsize=(_WIDTH, _HEIGHT + _LEGEND_ROW * lines), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, loc="left")
+    return figure, axes
+
+
+def _look(index: int) -> dict[str, Any]:
+    """Of a line: where the colours come again, their dashes differ."""
+    style = _STYLES[index // len(COLOURS) % len(_STYLES)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": style, "linewidth": 1.8}
+
+
+def _marker(index: int) -> str:
+    return _MARKERS[index % len(_MARKERS)]
+
+
+def _numbers(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+def _svg(figure: Figure, names: Sequence[str]) -> str:
+    """The figure with a legend below it, a line a name."""
+    lines = [each for each in figure.axes[0].lines if each.get_linestyle() != "None"]
+    # Set afterwards: a legend leaves out a name that begins with "_".
+    legend = figure.legend(lines, ["-"] * len(lines), loc="outside lower left")
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
+    return _text(figure)
+
+
+def _text(figure: Figure) -> str:
+    written = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(written, format="svg", transparent=True, metadata=nothing)
+    text = written.getvalue().replace(_INK, "currentColor")
+    return text.replace("<svg ", f'<svg color="{_ALONE}" ', 1)  # any style of a page outweighs it

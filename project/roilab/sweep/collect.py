@@ -1,0 +1,160 @@
+"""What the finished runs of a sweep found, ready to be compared; each run is read once."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from roilab.data.dataset import DetectionDataset
+from roilab.engine import config
+from roilab.engine.predict import load_run
+from roilab.engine.prepare import prepare
+from roilab.engine.run import Run, open_run
+from roilab.engine.validate import eval_batches
+from roilab.evaluation.ap import Results
+from roilab.evaluation.details import image_ap50, joints, strictness
+from roilab.evaluation.difference import METRICS, drawn, draws
+from roilab.evaluation.matches import match
+from roilab.sweep.plan import TASKS, Cell
+
+_COUNTED_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run found on its validation set.
+
+    Attributes:
+        results: AP in percent by task and metric.
+        draws: 1 + B values of `task/metric`, see `roilab.evaluation.difference`.
+        strictness: AP in percent at each threshold, by task.
+        image_ap50: I, by task.
+        joints: mean OKS term, where there are keypoints.
+        detections: COCO result rows.
+    """
+
+    dataset: DetectionDataset
+    results: Results
+    draws: Mapping[str, np.ndarray]
+    strictness: Mapping[str, Sequence[float | None]]
+    image_ap50: Mapping[str, Sequence[float | None]]
+    joints: Mapping[str, float | None]
+    detections: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model takes; None: not known.
+
+    Attributes:
+        parameters: all of them.
+        operations: floating-point, for an image in inference; a multiplication and an addition are
+            two.
+        step: seconds of a training iteration with its data, the median.
+        inference: seconds for an image, the median.
+        memory: the most of the training, in GiB: of the GPU, or of the process.
+    """
+
+    parameters: int
+    operations: float
+    step: float | None
+    inference: float | None
+    memory: float | None
+
+
+@dataclass
+class Collector:
+    """Reads finished runs, and keeps what it read."""
+
+    metrics: Sequence[str]
+    found: dict[Cell, Found] = field(default_factory=dict)
+    costs: dict[str, tuple[int, float]] = field(default_factory=dict)
+    datasets: dict[str, DetectionDataset] = field(default_factory=dict)
+
+    def of(self, cell: Cell) -> Found:
+        """What a finished cell found.
+
+        Raises:
+            UserError: the validation set cannot be read any more.
+        """
+        if cell not in self.found:
+            self.found[cell] = self._read(Run(cell.folder))
+        return self.found[cell]
+
+    def _read(self, run: Run) -> Found:
+        results = json.loads(run.results_file.read_text(encoding="utf-8"))
+        detections = json.loads(run.detections_file.read_text(encoding="utf-8"))
+        dataset = self._dataset(run)
+        truth, skeleton = dataset.coco_json(), dataset.skeleton
+        weights = draws(len(dataset))
+        values: dict[str, np.ndarray] = {}
+        curves, images = {}, {}
+        for task in results:
+            areas = {METRICS[name.partition("/")[2]][0] for name in self._wanted(task)} | {"all"}
+            matches = {area: match(truth, detections, task, skeleton, area) for area in areas}
+            every = drawn(matches, weights)
+            values |= {name: every[name.partition("/")[2]] for name in self._wanted(task)}
+            curves[task] = strictness(matches["all"])
+            images[task] = image_ap50(matches["all"])
+        terms = joints(truth, detections, skeleton) if skeleton and "keypoints" in results else {}
+        return Found(dataset, results, values, curves, images, terms, detections)
+
+    def _wanted(self, task: str) -> list[str]:
+        """Of a task: what the sweep compares, or without a word of it AP, AP50 and AP75."""
+        wanted = self.metrics or [f"{t}/{name}" for t in TASKS for name in ("AP", "AP50", "AP75")]
+        return [name for name in wanted if name.startswith(f"{task}/")]
+
+    def _dataset(self, run: Run) -> DetectionDataset:
+        cfg = config.load(run.config_file)
+        key = json.dumps(config.plain(cfg.data.val), sort_keys=True)
+        if key not in self.datasets:
+            self.datasets[key] = prepare(cfg, training=False).val
+        return self.datasets[key]
+
+    def cost(self, cells: Sequence[Cell]) -> Cost:
+        """Of an arm, from its finished cells, of which there is at least one."""
+        arm = cells[0].arm.name
+        if arm not in self.costs:
+            self.costs[arm] = count(Run(cells[0].folder), self.of(cells[0]).dataset)
+        logs = [_log(Run(cell.folder)) for cell in cells]
+        return Cost(
+            *self.costs[arm],
+            step=_median([line["time"] for log in logs for line in log if "time" in line]),
+            inference=_median([log[-1]["inference_time"] for log in logs if log]),
+            memory=max((line["memory"] for log in logs for line in log), default=None),
+        )
+
+
+def count(run: Run, dataset: DetectionDataset) -> tuple[int, float]:
+    """The parameters of a run's model, and its floating-point operations for an image.
+
+    Those in convolutions and matrix products, over a few images: how many there are depends on what
+    is found. A multiplication and an addition are two.
+    """
+    # Our own kernels do with fewer than the model has.
+    cfg, model = load_run(
+        open_run(run.folder), ["train.cpu_kernels=False", "train.precision=float32"]
+    )
+    counter, images = FlopCounterMode(display=False), 0
+    with torch.inference_mode(), counter:
+        for batch in eval_batches(cfg, dataset):
+            model(batch)
+            images += len(batch)
+            if images >= _COUNTED_IMAGES:
+                break
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return parameters, counter.get_total_flops() / images
+
+
+def _log(run: Run) -> list[dict[str, float]]:
+    lines = run.metrics_file.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None

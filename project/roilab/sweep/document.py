@@ -1,0 +1,99 @@
+"""A document of sections as Markdown, and as one HTML page that stands alone."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+from tabulate import tabulate
+
+from roilab import html
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, and what is below it in this order; what is empty is left out.
+
+    Attributes:
+        text: paragraphs.
+        head, rows: a table of text.
+        plots: SVG files by name, without the suffix.
+        pictures: JPEG files and their captions by name, without the suffix.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    plots: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
+
+
+def markdown(title: str, sections: Sequence[Section]) -> str:
+    """With plots and pictures as links to where `write_files` leaves them."""
+    parts = [f"# {title}"]
+    for section in sections:
+        if section.title:
+            parts.append(f"## {section.title}")
+        parts += section.text
+        if section.rows:
+            parts.append(_table(section))
+        parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
+        for name, (_, caption) in section.pictures.items():
+            parts += [f"![{name}](pictures/{name}.jpg)", caption]
+    return "\n\n".join(parts) + "\n"
+
+
+def page(title: str, sections: Sequence[Section]) -> str:
+    """With plots and pictures in it."""
+    parts = []
+    for section in sections:
+        if section.title:
+            parts.append(f"<h2>{escape(section.title)}</h2>")
+        parts += [f"<p>{escape(paragraph)}</p>" for paragraph in section.text]
+        if section.rows:
+            parts.append(html.table(section.head, section.rows))
+        parts += [html.svg(plot) for plot in section.plots.values()]
+        for jpeg, caption in section.pictures.values():
+            shown = html.image(jpeg, caption)
+            parts.append(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
+    return html.document(title, parts)
+
+
+def latex(sections: Sequence[Section]) -> str:
+    """The tables alone, for the booktabs package."""
+    parts = []
+    for section in sections:
+        if section.rows:
+            table = tabulate(
+                section.rows, section.head, tablefmt="latex_booktabs", disable_numparse=True
+            )
+            parts.append(f"% {section.title}\n" + table.replace("±", r"$\pm$"))
+    return "\n\n".join(parts) + "\n"
+
+
+def write_files(folder: Path, sections: Sequence[Section]) -> None:
+    """The plots and pictures of the Markdown; what is there already is left, if it is the same."""
+    for section in sections:
+        for name, plot in section.plots.items():
+            _write(folder / f"plots/{name}.svg", plot.encode())
+        for name, (jpeg, _) in section.pictures.items():
+            _write(folder / f"pictures/{name}.jpg", jpeg)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file() or path.read_bytes() != content:
+        path.write_bytes(content)
+
+
+def _table(section: Section) -> str:
+    # A bar would end the cell.
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in section.rows]
+    sides = ["right" if _is_numeric(column) else "left" for column in zip(*rows, strict=True)]
+    return tabulate(rows, section.head, tablefmt="pipe", disable_numparse=True, colalign=sides)
+
+
+def _is_numeric(column: Sequence[str]) -> bool:
+    return all(re.match(r"[-+]?\d|-?$", cell) for cell in column)

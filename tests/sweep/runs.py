@@ -1,0 +1,111 @@
+"""Run folders of a sweep as trainings leave them, without the trainings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pycocotools import mask as mask_utils
+
+from roilab.data.dataset import DetectionDataset
+from roilab.engine import config
+from roilab.engine.build import build_model
+from roilab.engine.checkpoint import save_atomically
+from roilab.engine.prepare import prepare
+from roilab.engine.provenance import write_provenance
+from roilab.engine.run import Run
+from roilab.evaluation import Evaluation, average_precision
+from roilab.sweep import Cell
+from roilab.sweep.run import definition
+
+CONFIG = "configs/figures_mask.py"
+IMAGES, SIDE = 6, 64
+NARROW = (
+    "model.backbone.out_channels=32",
+    "model.proposal_generator.head.in_channels=32",
+    "model.roi_heads.box_head.input_shape.channels=32",
+    "model.roi_heads.mask_head.input_shape.channels=32",
+    "model.roi_heads.mask_head.conv_dims=[32]",
+    "model.roi_heads.box_head.fc_dims=[64]",
+    "model.roi_heads.box_predictor.input_shape.channels=64",
+    "dataloader.test.num_workers=0",
+    "train.device=cpu",
+    "data.class_attribute=name",
+    "data.keypoint_attribute=null",
+    "data.instance_attribute=null",
+    "data.visibility_attribute=null",
+)
+
+
+def squares(folder: Path) -> tuple[str, ...]:
+    """A data set with a square and a bar in each image; returns the overrides that name it."""
+    folder.mkdir()
+    entries = {}
+    for number in range(IMAGES):
+        regions = []
+        for name, left in (("square", 4), ("bar", 40)):
+            right, top, bottom = left + 20, 4 + 5 * number, 24 + 5 * number
+            shape = {
+                "name": "polygon",
+                "all_points_x": [left, right, right, left],
+                "all_points_y": [top, top, bottom, bottom],
+            }
+            regions.append({"shape_attributes": shape, "region_attributes": {"name": name}})
+        file = f"{number}.png"
+        Image.fromarray(np.full((SIDE, SIDE, 3), 90, np.uint8)).save(folder / file)
+        entries[file] = {"filename": file, "size": -1, "regions": regions, "file_attributes": {}}
+    (folder / "via.json").write_text(json.dumps(entries))
+    return tuple(
+        text
+        for split in ("train", "val")
+        for text in (f"data.{split}.files={folder / 'via.json'}", f"data.{split}.images={folder}")
+    )
+
+
+class Folders:
+    """Writes run folders of one small model on one data set."""
+
+    def __init__(self, overrides: tuple[str, ...]) -> None:
+        cfg = config.load(CONFIG, [*overrides, *NARROW])
+        setup = prepare(cfg, training=False)
+        self.cfg, self.dataset = setup.cfg, setup.val
+        torch.manual_seed(0)
+        self.model = build_model(cfg)
+
+    def write(self, cell: Cell, detections: list[dict[str, Any]], seconds: float = 61.4) -> None:
+        """What a finished cell leaves."""
+        run = Run(cell.folder)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        run.write_meaning(self.cfg, self.dataset.classes, None)
+        write_provenance(run, config_file=CONFIG, overrides=[], command=["c"], seed=cell.seed)
+        save_atomically({"model": self.model.state_dict()}, run.folder / "model_final.pth")
+        (run.folder / "last_checkpoint").write_text("model_final.pth")
+        log = [
+            {"iteration": 19, "time": 0.25, "memory": 1.5},
+            {"iteration": 39, "time": 0.75, "memory": 1.25},
+            {"iteration": 49, "time": 0.5, "memory": 1.25, "inference_time": 0.125},
+        ]
+        run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in log))
+        truth = self.dataset.coco_json()
+        run.write_evaluation(
+            Evaluation(average_precision(truth, detections, ["bbox", "segm"]), detections, 0.125)
+        )
+        written = json.dumps({**definition(cell), "seconds": seconds})
+        (cell.folder / "cell.json").write_text(written)
+
+
+def found(dataset: DetectionDataset, images: int) -> list[dict[str, Any]]:
+    """The annotations of the first so many images as detections of rank by image."""
+    truth = dataset.coco_json()
+    keys = ("image_id", "category_id", "bbox", "segmentation")
+    height, width = SIDE, SIDE
+    rows = []
+    for anno in truth["annotations"]:
+        if anno["image_id"] <= images:
+            rle = mask_utils.merge(mask_utils.frPyObjects(anno["segmentation"], height, width))
+            row = {key: anno[key] for key in keys}
+            counts = {"size": [height, width], "counts": rle["counts"].decode()}
+            rows.append({**row, "segmentation": counts, "score": 1 - anno["image_id"] / 100})
+    return rows

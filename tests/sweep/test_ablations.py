@@ -1,0 +1,74 @@
+"""The sweep files that ship: sound, every arm builds, and no arm is another one's twin."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from detectron2.config import instantiate
+
+from roilab.engine import config
+from roilab.engine.differences import differences
+from roilab.engine.train import _MAY_CHANGE
+from roilab.sweep import Sweep, load
+
+ABLATIONS = Path(__file__).parents[2] / "configs/ablations"
+FILES = sorted(ABLATIONS.glob("*.py"))
+
+sweep_files = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+
+
+def arms(sweep: Sweep) -> dict[str, Any]:
+    """The config of each arm, with two classes and five keypoints."""
+    given = ("data.num_classes=2", "data.num_keypoints=5")
+    return {arm.name: config.load(arm.config_file, [*arm.overrides, *given]) for arm in sweep.arms}
+
+
+def test_every_sweep_has_a_small_variant() -> None:
+    names = {file.stem for file in FILES}
+    big = {name for name in names if not name.startswith("figures_")}
+    assert len(big) >= 8
+    assert names == big | {f"figures_{name}" for name in big}
+
+
+@sweep_files
+def test_definition_is_sound(file: Path) -> None:
+    sweep = load(file)
+    assert len(sweep.arms) > 1
+    assert sweep.metrics
+    assert list(sweep.seeds) == sorted(sweep.seeds)
+    assert bool(sweep.source) == any(arm.published for arm in sweep.arms)
+    assert sweep.question
+    assert f"scripts/sweep.py configs/ablations/{file.name} " in file.read_text().split('"""')[1]
+
+
+@sweep_files
+def test_every_arm_builds_and_differs(file: Path) -> None:
+    sweep = load(file)
+    cfgs = arms(sweep)
+    seen: dict[str, str] = {}
+    for name, cfg in cfgs.items():
+        twin = seen.setdefault(json.dumps(config.plain(cfg), sort_keys=True), name)
+        assert twin == name, f"{name} is {twin}"
+        assert (cfg.pooler.aggregation, cfg.pooler.sampling_ratio) != ("max", 1), (
+            f"{name}: the maximum of one sample is its average"
+        )
+        with torch.device("meta"):
+            heads = instantiate(cfg.model).roi_heads
+        assert heads.mask_on == cfg.dataloader.train.masks, name
+        assert heads.keypoint_on == cfg.dataloader.train.keypoints, name
+        if name == sweep.baseline:
+            there = {"bbox": True, "segm": heads.mask_on, "keypoints": heads.keypoint_on}
+            lacking = [each for each in sweep.metrics if not there[each.partition("/")[0]]]
+            assert not lacking, "nothing can be compared with the baseline"
+
+
+@sweep_files
+def test_weights_are_taken_where_the_training_is_the_same(file: Path) -> None:
+    sweep = load(file)
+    cfgs = arms(sweep)
+    for arm in sweep.arms:
+        if arm.weights_of:
+            apart = differences(cfgs[arm.weights_of], cfgs[arm.name])
+            assert all(each.key.startswith(_MAY_CHANGE) for each in apart), arm.name

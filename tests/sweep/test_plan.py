@@ -1,0 +1,187 @@
+"""From a sweep's file and the command line to cells."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from roilab.engine import config
+from roilab.errors import UserError
+from roilab.sweep import chosen, load, parse_seeds, plan, save, saved
+from roilab.sweep.plan import as_override
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / "configs/figures_mask.py"
+SWEEP = '''"""Which pooler,
+and why?
+
+The rest.
+"""
+
+sweep = dict(
+    base="base.py",
+    overrides={"train.max_iter": 5},
+    arms={"RoI Pool": {"pooler.op": "roi_pool"}, "other": "more/other.py", "plain": {}},
+    baseline="plain",
+    seeds=[3, 1],
+    metrics=["segm/AP"],
+    published=dict(source="a paper", rows={"RoI Pool": {"segm/AP": 26.9}}),
+)
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "pooler.py"
+    path.write_text(SWEEP)
+    return path
+
+
+def test_a_file(file: Path) -> None:
+    sweep = load(file)
+    assert (sweep.name, sweep.question) == ("pooler", "Which pooler, and why?")
+    assert [arm.name for arm in sweep.arms] == ["RoI Pool", "other", "plain"]
+    assert [arm.overrides for arm in sweep.arms] == [
+        ("train.max_iter=5", "pooler.op='roi_pool'"),
+        ("train.max_iter=5",),
+        ("train.max_iter=5",),
+    ]
+    # Paths are read from where the sweep is.
+    assert [Path(arm.config_file).resolve() for arm in sweep.arms] == [
+        file.parent / "base.py",
+        file.parent / "more/other.py",
+        file.parent / "base.py",
+    ]
+    assert sweep.arms[0].published == {"segm/AP": 26.9}
+    assert [arm.name for arm in sweep.others()] == ["RoI Pool", "other"]
+
+
+def test_cells_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path) -> None:
+    cells = plan(load(file), tmp_path)
+    assert [(cell.arm.name, cell.seed) for cell in cells[:4]] == [
+        ("RoI Pool", 3),
+        ("other", 3),
+        ("plain", 3),
+        ("RoI Pool", 1),
+    ]
+    assert len({cell.folder for cell in cells}) == 6
+    assert cells[0].folder == tmp_path / "RoI_Pool/seed_3"
+    assert [cell.seed for cell in chosen(cells, "RoI*")] == [3, 1]
+    with pytest.raises(UserError, match=r"(?s)--only.*RoI Pool, other, plain"):
+        chosen(cells, "RoIAlign")
+
+
+def test_several_values_make_arms_of_any_file(file: Path) -> None:
+    sweep = load(BASE, ["pooler.op=roi_pool,roi_align", "train.max_iter=7", "train.ema=null,0.9"])
+    assert [arm.name for arm in sweep.arms] == [
+        "op=roi_pool, ema=null",
+        "op=roi_pool, ema=0.9",
+        "op=roi_align, ema=null",
+        "op=roi_align, ema=0.9",
+    ]
+    assert sweep.baseline == "op=roi_pool, ema=null"
+    assert set(sweep.arms[1].overrides) == {
+        "train.max_iter=7",
+        "pooler.op=roi_pool",
+        "train.ema=0.9",
+    }
+    several = load(file, ["train.ema=null,0.9"])
+    assert len(several.arms) == 6
+    assert several.baseline == "plain, ema=null"
+    assert load(file, ["dataloader.x=[1,2]"]).arms[2].overrides[-1] == "dataloader.x=[1,2]"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("base=", "bass=", r"unknown key.*sweep\.bass"),
+        ("arms={", "arms=3 or {", r"sweep\.arms"),
+        ('{"pooler.op": "roi_pool"}', "7", r"sweep\.arms\.RoI Pool"),
+        ('baseline="plain"', 'baseline="p"', "no such arm"),
+        ("[3, 1]", "[3, 3]", "different whole numbers"),
+        ("[3, 1]", '["a"]', "different whole numbers"),
+        ("[3, 1]", "[]", "different whole numbers"),
+        ('["segm/AP"]', '["mask/AP"]', "no such metric"),
+        ('rows={"RoI Pool"', 'rows={"RoIPool"', "published row is of no arm"),
+        ('{"segm/AP": 26.9}', '{"segm/ap": 26.9}', "no such metric"),
+        ('"RoI Pool": {', '"RoI/Pool": {}, "RoI Pool": {', "told apart"),
+        ('"plain": {}', '"plain": {"weights_of": "x"}', r"no such arm.*plain\.weights_of"),
+        ('"plain": {}', '"plain": {"weights_of": "plain"}', "not trained itself"),
+        ("sweep = dict", "other = dict", "neither a sweep nor"),
+        ("sweep = dict(", "sweep = 1 or dict(", "neither a sweep nor|not a sweep"),
+    ],
+)
+def test_mistakes_in_a_file(file: Path, before: str, after: str, message: str) -> None:
+    assert before in SWEEP
+    file.write_text(SWEEP.replace(before, after))
+    with pytest.raises(UserError, match=f"(?s){message}") as raised:
+        load(file)
+    assert str(file) in str(raised.value)
+
+
+def test_arms_that_take_weights_come_last(file: Path, tmp_path: Path) -> None:
+    file.write_text(SWEEP.replace('{"pooler.op": "roi_pool"}', '{"weights_of": "plain"}'))
+    cells = plan(load(file, ["train.ema=null,0.9"]), tmp_path)
+    assert [cell.arm.name.partition(",")[0] for cell in cells[:6]] == [
+        "other",
+        "other",
+        "plain",
+        "plain",
+        "RoI Pool",
+        "RoI Pool",
+    ]
+    assert [cell.source for cell in cells[3:6]] == [
+        None,
+        tmp_path / "plain_ema=null/seed_3",
+        tmp_path / "plain_ema=0.9/seed_3",
+    ]
+    assert cells[4].arm.overrides == ("train.max_iter=5", "train.ema=null")
+
+
+def test_a_config_alone_has_no_arms() -> None:
+    with pytest.raises(UserError, match="key=a,b"):
+        load(BASE)
+
+
+def test_seeds() -> None:
+    assert parse_seeds("0, 3,1") == (0, 3, 1)
+    for text in ("", "a", "1,1", "-1", "1,,2", "1.5"):
+        with pytest.raises(UserError, match="seeds"):
+            parse_seeds(text)
+
+
+def values() -> st.SearchStrategy[object]:
+    words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=6)
+    plain = st.none() | st.booleans() | st.integers(-99, 99) | st.floats(-9, 9) | words
+    return st.recursive(plain, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+
+
+@given(values())
+def test_a_value_is_what_it_was_after_the_command_line(value: object) -> None:
+    cfg = OmegaConf.create({"a": {"b": 0}})
+    config.override(cfg, [as_override("a.b", value)])
+    assert OmegaConf.to_container(cfg)["a"]["b"] == value
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "a,b", "it's", "[x](1)=2"])
+def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name: str) -> None:
+    cell = plan(load(file), tmp_path / name)[0]
+    cfg = OmegaConf.create(
+        {"train": {"seed": 5, "output_dir": "", "max_iter": 0}, "pooler": {"op": ""}}
+    )
+    config.override(cfg, cell.overrides)
+    assert (cfg.train.seed, cfg.train.output_dir) == (3, str(cell.folder))
+
+
+def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
+    sweep = load(file, ["train.ema=null,0.9"])
+    save(sweep, "the command", tmp_path / "out")
+    assert saved(tmp_path / "out") == (sweep, "the command")
+    with pytest.raises(UserError, match="not the folder of a sweep"):
+        saved(tmp_path)
+    for spoilt in ("{", "[]", '{"command": ""}'):
+        (tmp_path / "out/sweep.json").write_text(spoilt)
+        with pytest.raises(UserError, match="damaged"):
+            saved(tmp_path / "out")

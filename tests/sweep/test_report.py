@@ -1,0 +1,278 @@
+"""Reports: their numbers against those worked out by hand, and what they say of what is missing."""
+
+import csv
+import io
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from roilab.errors import UserError
+from roilab.sweep import Cell, Report, State, Sweep, plan, state_of
+from roilab.sweep.document import Section, markdown
+from roilab.sweep.pictures import most_different
+from roilab.sweep.plan import Arm
+
+from .runs import CONFIG, IMAGES, Folders, found, squares
+
+HALF = 100 * 51 / 101  # precision is 1 at the 51 recalls from 0 to 0.5, and 0 at the rest
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    return Folders(squares(tmp_path_factory.mktemp("data") / "squares"))
+
+
+def sweep(**more: Any) -> Sweep:
+    arms = (
+        Arm("pool | max", CONFIG, ("a=1", "k=1"), {"segm/AP": 26.9}),
+        Arm("align", CONFIG, ("a=1",), {"segm/AP": 30.2}),
+    )
+    made = Sweep("s/squares.py", arms, "pool | max", (0, 1), (), "A paper", "Which one?")
+    return replace(made, **more)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
+    """The baseline finds half of the images with both seeds, the other arm all with the first.
+
+    Do not write into the folder.
+    """
+    folder = tmp_path_factory.mktemp("sweep")
+    cells = plan(sweep(), folder)
+    for cell in cells:
+        every = cell.arm.name == "align" and cell.seed == 0
+        folders.write(cell, found(folders.dataset, IMAGES if every else IMAGES // 2))
+    return write(sweep(), folder)
+
+
+def write(of: Sweep, folder: Path, states: Mapping[Cell, State] | None = None) -> Path:
+    states = states or {cell: state_of(cell) for cell in plan(of, folder)}
+    Report(of, "the command").write(folder, states)
+    return folder
+
+
+def tables(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """The tables of the Markdown by heading, each row by column; a slash is an escaped bar."""
+    text = (folder / "report.md").read_text().replace("\\|", "/")
+    result = {}
+    for part in text.split("\n## ")[1:]:
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        if rows:
+            result[part.splitlines()[0]] = [
+                dict(zip(rows[0], row, strict=True)) for row in rows[2:]
+            ]
+    return result
+
+
+def test_mean_deviation_and_what_was_published(written: Path) -> None:
+    pool, align = tables(written)["Mask AP"]
+    assert (pool["arm"], pool["runs"], align["arm"]) == ("pool / max", "2 of 2", "align")
+    assert pool["AP"] == f"{HALF:.1f} ± 0.0"
+    # (100 - HALF) / sqrt(2) is the sample deviation of two values.
+    assert align["AP"] == f"{(100 + HALF) / 2:.1f} ± {(100 - HALF) / 2**0.5:.1f}"
+    assert align["APl"] == "-"  # there are no such objects
+    assert (pool["published AP"], align["published AP"]) == ("26.9", "30.2")
+    assert "Published: A paper." in (written / "report.md").read_text()
+    assert "published AP" not in tables(written)["Box AP"][0]
+
+
+def test_differences_have_intervals_and_a_reading(written: Path) -> None:
+    rows = tables(written)["Difference to pool | max"]
+    assert [row["metric"] for row in rows] == [
+        f"{task} {name}" for task in ("box", "mask") for name in ("AP", "AP50", "AP75")
+    ]
+    # By hand: (100 - HALF) with one seed and 0 with the other; two seeds that differ so much say
+    # nothing, since t with one degree of freedom is wide.
+    assert {row["difference"] for row in rows} == {f"{(100 - HALF) / 2:+.1f}"}
+    low, high = (float(end) for end in rows[0]["95% interval"].split(" to "))
+    assert low < -100
+    assert high > 100
+    assert {row["reading"] for row in rows} == {
+        f"not distinguishable with {IMAGES} images and 2 seeds"
+    }
+
+
+def test_seeds_that_agree_are_better(tmp_path: Path, folders: Folders) -> None:
+    for cell in plan(sweep(), tmp_path):
+        count = IMAGES if cell.arm.name == "align" else IMAGES // 2
+        folders.write(cell, found(folders.dataset, count))
+    write(sweep(metrics=("segm/APs",)), tmp_path)
+    (row,) = tables(tmp_path)["Difference to pool | max"]
+    assert (row["metric"], row["reading"]) == ("mask APs", "better")
+    assert row["difference"] == f"{100 - HALF:+.1f}"
+    write(sweep(seeds=(1,)), tmp_path)
+    assert "There is one seed (1)" in (tmp_path / "report.md").read_text()
+    rows = tables(tmp_path)["Difference to pool | max"]
+    assert {row["reading"] for row in rows} == {"better with this 1 seed"}
+
+
+def test_what_is_behind_it(written: Path, folders: Folders) -> None:
+    found = tables(written)
+    assert found["Mask AP by strictness"][1]["0.50"] == f"{(100 + HALF) / 2:.1f}"
+    assert found["AP of each class"][0]["mask, bar"] == f"{HALF:.1f} ± 0.0"
+    parameters = sum(each.numel() for each in folders.model.parameters())
+    for row in found["Cost"]:
+        assert row["parameters, M"] == f"{parameters / 1e6:.2f}"
+        assert float(row["GFLOP an image"]) > 0
+        # The median of 0.25, 0.75 and 0.5 seconds, of each run; the largest of 1.5 and 1.25 GiB.
+        assert row["s a training step"] == "0.500"
+        assert row["ms an image, inference"] == "125.0"
+        assert row["memory of the training, GiB"] == "1.50"
+    assert found["Arms"][0] == {"arm": "pool / max", "config": CONFIG, "overrides": "k=1"}
+    assert found["Arms"][1]["overrides"] == "-"
+    assert found["Runs"][0] == {
+        "arm": "pool / max",
+        "seed": "0",
+        "iterations": "50",
+        "time": "0:01:01",
+        "state": "done",
+    }
+    text = (written / "report.md").read_text()
+    for told in ("Which one?", "`the command`", "4 of 4 runs are done", "All of them: `a=1`"):
+        assert told in text
+
+
+def test_pictures_are_of_the_images_where_the_arms_differ(written: Path) -> None:
+    text = (written / "report.md").read_text()
+    # With one seed of two the second half is found: 100 against 0, on average 50.
+    assert re.findall(r"(\d)\.png: per-image AP@0\.5 \+50 with align", text) == ["3", "4", "5"]
+    pictures = sorted((written / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["1.jpg", "2.jpg", "3.jpg"]
+    with Image.open(pictures[0]) as picture:
+        assert picture.width > 4 * 64  # four in a row, enlarged
+    for link in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (written / link).is_file()
+
+
+def test_csv_has_every_figure(written: Path, folders: Folders) -> None:
+    rows = list(csv.DictReader(io.StringIO((written / "report.csv").read_text())))
+    for cell in plan(sweep(), written):
+        results = json.loads((cell.folder / "results.json").read_text())
+        told = {
+            (row["task"], row["metric"]): float(row["value"]) if row["value"] else None
+            for row in rows
+            if (row["arm"], row["seed"]) == (cell.arm.name, str(cell.seed))
+        }
+        assert told == {(t, m): v for t, each in results.items() for m, v in each.items()}
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.headings: list[str] = []
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag == "h2"
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.headings.append(data)
+            self.inside = False
+
+
+def test_the_page_stands_alone(written: Path) -> None:
+    page = Links()
+    text = (written / "report.html").read_text()
+    page.feed(text)
+    assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in page.links)
+    assert sum(link.startswith("data:") for link in page.links) == 3
+    assert text.count("<svg") == 3  # differences, strictness of boxes and of masks
+    for heading in tables(written):
+        assert heading in page.headings
+
+
+def test_latex_has_the_tables(written: Path) -> None:
+    text = (written / "report.tex").read_text()
+    assert text.count("\\toprule") == text.count("\\bottomrule") == len(tables(written))
+    assert "$\\pm$" in text
+    assert "±" not in text
+
+
+def test_the_same_runs_give_the_same_report(written: Path, tmp_path: Path) -> None:
+    again = write(sweep(), Path(shutil.copytree(written, tmp_path / "again")))
+    for path in written.rglob("*"):
+        if path.suffix in (".md", ".html", ".svg", ".jpg", ".tex", ".csv"):
+            assert (again / path.relative_to(written)).read_bytes() == path.read_bytes()
+
+
+def test_an_unfinished_sweep(tmp_path: Path, folders: Folders) -> None:
+    cells = plan(sweep(), tmp_path)
+    states = {cell: State("open") for cell in cells}
+    write(sweep(), tmp_path, states)
+    assert "0 of 4 runs are done" in (tmp_path / "report.md").read_text()
+    assert "Mask AP" not in tables(tmp_path)
+    folders.write(cells[1], found(folders.dataset, IMAGES))
+    states[cells[0]] = State("failed", error="out | of memory")
+    states[cells[1]] = state_of(cells[1])
+    write(sweep(), tmp_path, states)
+    assert [row["state"] for row in tables(tmp_path)["Runs"]] == [
+        "failed: out / of memory",
+        "done",
+        "open",
+        "open",
+    ]
+    assert [row["AP"] for row in tables(tmp_path)["Mask AP"]] == ["-", "100.0"]
+    assert "Difference to pool | max" not in tables(tmp_path)
+
+
+def test_arms_are_compared_in_what_both_have(tmp_path: Path, folders: Folders) -> None:
+    cells = plan(sweep(), tmp_path)
+    for cell in cells:
+        folders.write(cell, found(folders.dataset, IMAGES))
+        if cell.arm.name == "align":
+            path = cell.folder / "results.json"
+            path.write_text(json.dumps({"bbox": json.loads(path.read_text())["bbox"]}))
+    write(sweep(), tmp_path)
+    assert tables(tmp_path)["Mask AP"][1]["runs"] == "0 of 2"
+    rows = tables(tmp_path)["Difference to pool | max"]
+    assert [row["metric"] for row in rows] == ["box AP", "box AP50", "box AP75"]
+
+
+def test_arms_on_other_images_are_not_compared(tmp_path: Path, folders: Folders) -> None:
+    cells = plan(sweep(), tmp_path / "out")
+    for cell in cells:
+        folders.write(cell, found(folders.dataset, IMAGES))
+    path = tmp_path / "fewer.json"
+    every = json.loads(Path(folders.cfg.data.val.files).read_text())
+    path.write_text(json.dumps(dict(list(every.items())[:2])))
+    for cell in cells[1::2]:
+        config = cell.folder / "config.yaml"
+        config.write_text(config.read_text().replace(folders.cfg.data.val.files, str(path)))
+        results = cell.folder / "coco_instances_results.json"
+        rows = [row for row in json.loads(results.read_text()) if row["image_id"] <= 2]
+        results.write_text(json.dumps(rows))
+    write(sweep(), tmp_path / "out")
+    assert "Difference to pool | max" not in tables(tmp_path / "out")
+
+
+def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "again"))
+    for cell in plan(sweep(), folder):
+        config = cell.folder / "config.yaml"
+        config.write_text(config.read_text().replace("via.json", "gone.json"))
+    with pytest.raises(UserError, match=r"gone\.json"):
+        write(sweep(), folder)
+
+
+def test_images_that_differ_most() -> None:
+    one = [[0.0, 50.0, None, 100.0], [0.0, 50.0, None, 100.0]]
+    other = [[0.0, 90.0, None, 0.0], [0.0, 70.0, None, 50.0]]
+    assert most_different(one, other, 5) == [(3, -75.0), (1, 30.0)]
+    assert most_different(one, other, 1) == [(3, -75.0)]
+
+
+def test_columns_of_numbers_are_to_the_right() -> None:
+    section = Section("t", head=["a", "b", "c"], rows=[["x", "1.5 ± 2", "1 to 2"], ["y", "-", "z"]])
+    assert "|:----|--------:|:-------|" in markdown("m", [section])

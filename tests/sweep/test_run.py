@@ -1,0 +1,327 @@
+"""Cells with a training that is played by a few lines of Python."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from roilab.errors import UserError
+from roilab.sweep import Cell, State, run_here, run_on_cluster, slots, state_of
+from roilab.sweep.plan import Arm
+from roilab.sweep.run import definition, progress_of, run_cell
+
+# Plays scripts/train.py: writes what a finished run leaves, or fails for seed 1.
+FAKE = """
+import json, os, pathlib, sys
+options = dict(a.split("=", 1) for a in sys.argv if "=" in a)
+folder = pathlib.Path(options["train.output_dir"].strip("'"))
+(folder / "arguments").write_text(" ".join(sys.argv))
+(folder / "slot").write_text(os.environ.get("SLOT", ""))
+if options["train.seed"] == "1":
+    print("much\\nerror: the disk is full\\n  key: x")
+    sys.exit(2)
+with (folder / "metrics.json").open("a") as log:
+    print(json.dumps({"iteration": 8, "total_loss": 1.0, "time": 0.5}), file=log)
+    print(json.dumps({"iteration": 9, "bbox/AP": 1.0}), file=log)
+(folder / "config.yaml").write_text("")
+(folder / "model_final.pth").write_text("")
+(folder / "last_checkpoint").write_text("model_final.pth")
+(folder / "results.json").write_text(json.dumps({"bbox": {"AP": float(options["ap"])}}))
+"""
+# Says its number and waits to be ended.
+ENDLESS = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+
+
+def cell(tmp_path: Path, name: str = "a", *overrides: str, seed: int = 0) -> Cell:
+    arm = Arm(name, "base.py", overrides or ("ap=1",), {})
+    return Cell(arm, seed, tmp_path / name / f"seed_{seed}")
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> list[str]:
+    path = tmp_path / "fake_train.py"
+    path.write_text(FAKE)
+    return [sys.executable, str(path)]
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> list[str]:
+    path = tmp_path / "endless.py"
+    path.write_text(ENDLESS)
+    return [sys.executable, str(path)]
+
+
+def ended(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_cell_runs_once(tmp_path: Path, train: list[str]) -> None:
+    one = cell(tmp_path, "a", "ap=12.5")
+    assert state_of(one).kind == "open"
+    state = run_cell(one, train)
+    assert (state.kind, state.results, state.iterations) == ("done", {"bbox": {"AP": 12.5}}, 10)
+    assert state.seconds > 0
+    assert "--resume" not in (one.folder / "arguments").read_text()
+    assert state_of(one) == state
+
+
+def cut(one: Cell, tag: str) -> None:
+    """Leave what a cell leaves that was cut after the checkpoint `tag`."""
+    one.folder.mkdir(parents=True)
+    (one.folder / "cell.json").write_text(json.dumps({**definition(one), "seconds": 100.0}))
+    (one.folder / "metrics.json").write_text('{"iteration": 199, "total_loss": 1.0}\n')
+    (one.folder / "results.json").write_text("{}")  # a periodic evaluation's
+    os.utime(one.folder / "results.json", (1, 1))
+    (one.folder / tag).write_text("")
+    (one.folder / "last_checkpoint").write_text(tag)
+
+
+@pytest.mark.parametrize("tag", ["model_0000199.pth", "model_final.pth"])
+def test_a_cut_cell_is_resumed(tmp_path: Path, train: list[str], tag: str) -> None:
+    # The last evaluation can be cut too: then the final weights are there, but not their results.
+    one = cell(tmp_path)
+    cut(one, tag)
+    assert state_of(one) == State("cut", iterations=200, seconds=100.0)
+    state = run_cell(one, train)
+    assert state.kind == "done"
+    assert state.seconds > 100
+    assert "--resume" in (one.folder / "arguments").read_text()
+
+
+def test_a_cell_without_checkpoint_starts_again(tmp_path: Path, train: list[str]) -> None:
+    one = cell(tmp_path)
+    cut(one, "model_0000199.pth")
+    (one.folder / "last_checkpoint").unlink()
+    assert state_of(one) == State("open")
+    state = run_cell(one, train)
+    assert state.iterations == 10
+    assert 0 < state.seconds < 100
+    assert len((one.folder / "metrics.json").read_text().splitlines()) == 2
+
+
+def test_an_interrupt_ends_the_training(tmp_path: Path, endless: list[str]) -> None:
+    one = cell(tmp_path)
+
+    def interrupt() -> None:
+        if (one.folder / "stdout.txt").read_text():
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(one, endless, watch=interrupt)
+    assert time.monotonic() - started < 30  # ended, not waited for
+    assert ended(int((one.folder / "stdout.txt").read_text()))
+    assert state_of(one).kind == "open"
+
+
+def test_a_cell_is_trained_by_one_process_at_a_time(tmp_path: Path, train: list[str]) -> None:
+    """Also by one that outlived its sweep."""
+    one = cell(tmp_path)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from roilab.sweep.plan import Arm, Cell\n"
+        "from roilab.sweep.run import run_cell\n"
+        f"one = Cell(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
+        f"run_cell(one, [sys.executable, '-c', {ENDLESS!r}])"
+    )
+    sweep = subprocess.Popen([sys.executable, "-c", script])
+    said = one.folder / "stdout.txt"
+    while not (said.is_file() and said.read_text()):
+        assert sweep.poll() is None
+        time.sleep(0.1)
+    sweep.kill()
+    sweep.wait()
+    left = int(said.read_text())
+    try:
+        with pytest.raises(UserError, match=r"(?s)being trained by another process.*seed_0"):
+            run_cell(one, train)
+    finally:
+        os.kill(left, signal.SIGKILL)
+    while not ended(left):
+        time.sleep(0.1)
+    assert run_cell(one, train).kind == "done"
+
+
+def test_how_far_a_training_is(tmp_path: Path) -> None:
+    one = cell(tmp_path)
+    assert progress_of(one).iterations == 0
+    one.folder.mkdir(parents=True)
+    log = one.folder / "metrics.json"
+    early = [{"iteration": n, "time": 1.0, "x": "y" * 500} for n in range(400)]
+    lines = [*early, {"iteration": 419, "time": 0.25}, {"iteration": 439, "segm/AP": 7.5}]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"iteration": 4')
+    found = progress_of(one)
+    assert (found.iterations, found.seconds, found.latest["segm/AP"]) == (440, 0.25, 7.5)
+
+
+def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: list[str]) -> None:
+    source = cell(tmp_path, "b")
+    arm = Arm("a", "base.py", ("ap=2",), {}, weights_of="b")
+    early, late = (Cell(arm, 0, tmp_path / name / "seed_0") for name in ("a", "c"))
+    # Not there yet: it is trained.
+    assert run_cell(early, train).results == {"bbox": {"AP": 2.0}}
+    assert "--resume" not in (early.folder / "arguments").read_text()
+    run_cell(source, train)
+    (source.folder / "model_final.pth").write_text("weights")
+    assert run_cell(late, train).results == {"bbox": {"AP": 2.0}}
+    assert "--resume" in (late.folder / "arguments").read_text()
+    assert (late.folder / "metrics.json").read_text().count("total_loss") == 2
+
+
+def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: list[str]) -> None:
+    one = cell(tmp_path, seed=1)
+    for _ in range(2):
+        state = run_cell(one, train)
+        assert (state.kind, state.error) == ("failed", "error: the disk is full")
+        assert state_of(one).kind == "open"
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("raise RuntimeError('out of\\nmemory')", "memory"),
+        ("import os; os.kill(os.getpid(), 9)", "exit status -9 without a word"),
+        ("print('all is well')", "all is well"),  # a success without results is none
+    ],
+)
+def test_a_crash_is_reported(tmp_path: Path, script: str, error: str) -> None:
+    one = cell(tmp_path)
+    (tmp_path / "crash.py").write_text(script)
+    state = run_cell(one, [sys.executable, str(tmp_path / "crash.py")])
+    assert (state.kind, state.error) == ("failed", error)
+
+
+def test_a_cell_of_other_settings_is_not_taken_for_this_one(
+    tmp_path: Path, train: list[str]
+) -> None:
+    first = cell(tmp_path)
+    run_cell(first, train)
+    second = cell(tmp_path, "a", "ap=2")
+    with pytest.raises(UserError, match=r"(?s)other settings.*delete"):
+        state_of(second)
+
+
+def test_a_run_that_is_no_cell_is_left_alone(tmp_path: Path, train: list[str]) -> None:
+    one = cell(tmp_path)
+    run_cell(one, train)
+    (one.folder / "cell.json").unlink()
+    with pytest.raises(UserError, match="another run"):
+        state_of(one)
+
+
+class Told:
+    """Notes what a scheduler tells."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int, str]] = []
+        self.states: dict[Cell, State] = {}
+        self.refreshed = 0
+
+    def __call__(self, one: Cell, state: State) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        self.events.append((one.arm.name, one.seed, state.kind))
+        self.states[one] = state
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_several_at_a_time_each_in_a_slot(tmp_path: Path, train: list[str], jobs: int) -> None:
+    every = [cell(tmp_path, name, seed=seed) for seed in (0, 1, 2) for name in ("a", "b")]
+    told = Told()
+    environments = [{"SLOT": str(number)} for number in range(jobs)]
+    run_here(every, train, environments, told=told, refresh=told.refresh)
+    # A crash costs its own cells alone.
+    kinds = {(one.arm.name, one.seed): state.kind for one, state in told.states.items()}
+    assert kinds == {(n, s): "failed" if s == 1 else "done" for n in ("a", "b") for s in (0, 1, 2)}
+    assert told.refreshed
+    for one in every:
+        assert told.events.index((one.arm.name, one.seed, "training")) < told.events.index(
+            (one.arm.name, one.seed, kinds[one.arm.name, one.seed])
+        )
+    assert {(one.folder / "slot").read_text() for one in every} == set(map(str, range(jobs)))
+
+
+def test_an_interrupt_ends_all_that_run_and_begins_no_other(
+    tmp_path: Path, endless: list[str]
+) -> None:
+    every = [cell(tmp_path, name) for name in ("a", "b", "c")]
+    told = Told()
+
+    def interrupt() -> None:
+        said = [one.folder / "stdout.txt" for one in every[:2]]
+        if all(path.is_file() and path.read_text() for path in said):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_here(every, endless, [{}, {}], told=told, refresh=interrupt)
+    assert all(ended(int((one.folder / "stdout.txt").read_text())) for one in every[:2])
+    assert not every[2].folder.exists()
+
+
+def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("roilab.sweep.scheduler.cores", lambda: 6)
+    assert slots(None) == [{}]
+    assert slots(2) == 2 * [{"OMP_NUM_THREADS": "3"}]
+    assert slots(9) == 9 * [{"OMP_NUM_THREADS": "1"}]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert slots(None) == [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in slots(3)] == ["4", "7", "4"]
+
+
+def test_jobs_of_a_cluster(tmp_path: Path, train: list[str]) -> None:
+    every = [cell(tmp_path, seed=seed) for seed in (0, 1)]
+    told, jobs = Told(), tmp_path / "jobs"
+    parameters = {"cluster": "local", "timeout_min": 5}
+    run_on_cluster(every, train, jobs, parameters, told=told, refresh=told.refresh)
+    assert [told.states[one].kind for one in every] == ["done", "failed"]
+    assert told.states[every[1]].error == "error: the disk is full"
+    assert told.states[every[0]].results == {"bbox": {"AP": 1.0}}
+
+
+def test_jobs_are_cancelled(tmp_path: Path, endless: list[str]) -> None:
+    one = cell(tmp_path)
+    said = one.folder / "stdout.txt"
+
+    def interrupt() -> None:
+        if said.is_file() and said.read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_on_cluster(
+            [one],
+            endless,
+            tmp_path / "jobs",
+            {"cluster": "local"},
+            told=Told(),
+            refresh=interrupt,
+        )
+    until = time.monotonic() + 30
+    while not ended(int(said.read_text())):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [({"cluster": "no"}, "no"), ({"cluster": "local", "no_such": "x"}, "no_such")],
+)
+def test_a_cluster_that_cannot_be_used(
+    tmp_path: Path, train: list[str], parameters: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=f"(?s)--slurm.*{message}"):
+        run_on_cluster([], train, tmp_path, parameters, told=Told(), refresh=lambda: None)

@@ -85,6 +85,21 @@ def test_a_coco_file_of_the_same_records_loads_to_the_same(
             assert a["keypoints"] == pytest.approx(b["keypoints"])
 
 
+def test_a_coco_file_takes_the_order_of_the_models_classes(
+    figures: FiguresPaths, tmp_path: Path
+) -> None:
+    dataset = load_figures(figures)
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(dataset.coco_json()))
+    classes = ("person", "dog", "car")
+    again = load(str(path), str(figures.train.parent), classes=classes)
+    assert again.classes == classes
+    for mine, other in zip(dataset.records, again.records, strict=True):
+        assert [dataset.classes[a["category_id"]] for a in mine["annotations"]] == [
+            classes[a["category_id"]] for a in other["annotations"]
+        ]
+
+
 def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path) -> None:
     path, images = tmp_path / "coco.json", str(figures.train.parent)
     truth = load_figures(figures).coco_json()
@@ -100,7 +115,7 @@ def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path
     for options, found, expected in [
         ({"skeleton": str(tmp_path / "pair.json")}, "17 keypoints", "2 ("),
         ({"skeleton": str(tmp_path / "dog.json")}, "['car', 'person']", "['dog']"),
-        ({"classes": ["person", "car"]}, "['car', 'person']", "['person', 'car']"),
+        ({"classes": ["person", "dog"]}, "['car', 'person']", "of person, dog"),
         ({"files": [str(path), str(figures.val)]}, "coco.json", "stands alone"),
         ({"files": [str(path), str(path)]}, "coco.json", "stands alone"),
     ]:

@@ -63,13 +63,13 @@ def from_coco(
     strict: bool = False,
     missing_images: Literal["error", "skip"] = "error",
 ) -> Found:
-    """Class names in the order of the category ids, and the dicts of all images.
+    """Class names in the order of the model's, or else of the category ids, and all images' dicts.
 
     Objects of which nothing lies in their image are left out; that goes to the log.
 
     Args:
         roots: the folder of the images, one.
-        classes: those of the model, which the file has to have; None: its own.
+        classes: those of the model, among which the file's have to be; None: the file's own.
         skeleton: which the file's keypoints have to fit.
         strict: an object outside its image is raised.
         missing_images: what becomes of images that are not there or cannot be read.
@@ -86,14 +86,19 @@ def from_coco(
             found=list(map(str, roots)),
         )
     names, records = _load(path, roots[0])
-    if classes is not None and tuple(classes) != names:
+    if classes is not None and not set(names) <= set(classes):
         raise UserError(
             "the categories of the file are not those of the model",
             file=path,
             key="data.classes",
             found=list(names),
-            expected=list(classes),
+            expected=f"of {', '.join(classes)}",
         )
+    if classes is not None:
+        place = [classes.index(name) for name in names]
+        names = tuple(classes)
+        for anno in (anno for record in records for anno in record["annotations"]):
+            anno["category_id"] = place[anno["category_id"]]
     unusable = Unusable()
     usable = [record for record in records if _has_its_image(record, path, unusable)]
     missing = unusable.settle(missing_images, len(records), [path])

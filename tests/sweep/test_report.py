@@ -10,6 +10,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -147,6 +148,8 @@ def test_pictures_are_of_the_images_where_the_arms_differ(written: Path) -> None
     assert re.findall(r"(\d)\.png: per-image AP@0\.5 \+50 with align", text) == ["3", "4", "5"]
     pictures = sorted((written / "pictures").iterdir())
     assert [path.name for path in pictures] == ["1.jpg", "2.jpg", "3.jpg"]
+    for plot in (written / "plots").iterdir():
+        assert ElementTree.parse(plot).getroot().tag.endswith("svg")
     with Image.open(pictures[0]) as picture:
         assert picture.width > 4 * 64  # four in a row, enlarged
     for link in re.findall(r"!\[.*?\]\((.*?)\)", text):

@@ -191,6 +191,7 @@ def test_the_page_stands_alone(written: Path) -> None:
     page.feed(text)
     assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in page.links)
     assert sum(link.startswith("data:") for link in page.links) == 3
+    assert "<code>the command</code>" in text
     assert text.count("<svg") == 3  # differences, strictness of boxes and of masks
     for heading in tables(written):
         assert heading in page.headings
@@ -266,6 +267,13 @@ def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
         config = cell.folder / "config.yaml"
         config.write_text(config.read_text().replace("via.json", "gone.json"))
     with pytest.raises(UserError, match=r"gone\.json"):
+        write(sweep(), folder)
+
+
+def test_detections_that_are_gone_are_said(written: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "again"))
+    (folder / "align/seed_0/coco_instances_results.json").unlink()
+    with pytest.raises(UserError, match=r"(?s)detections.*evaluate\.py --run .*align/seed_0"):
         write(sweep(), folder)
 
 

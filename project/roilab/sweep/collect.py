@@ -16,6 +16,7 @@ from roilab.engine.predict import load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import Run, open_run
 from roilab.engine.validate import eval_batches
+from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.evaluation.details import image_ap50, joints, strictness
 from roilab.evaluation.difference import METRICS, drawn, draws
@@ -80,7 +81,7 @@ class Collector:
         """What a finished cell found.
 
         Raises:
-            UserError: the validation set cannot be read any more.
+            UserError: the detections are gone, or the validation set cannot be read any more.
         """
         if cell not in self.found:
             self.found[cell] = self._read(Run(cell.folder))
@@ -88,6 +89,12 @@ class Collector:
 
     def _read(self, run: Run) -> Found:
         results = json.loads(run.results_file.read_text(encoding="utf-8"))
+        if not run.detections_file.is_file():
+            raise UserError(
+                "the detections of a run are gone",
+                file=run.detections_file,
+                remedy=f"find them anew: python scripts/evaluate.py --run {run.folder}",
+            )
         detections = json.loads(run.detections_file.read_text(encoding="utf-8"))
         dataset = self._dataset(run)
         truth, skeleton = dataset.coco_json(), dataset.skeleton

@@ -16,7 +16,7 @@ class Section:
     """A heading, and what is below it in this order; what is empty is left out.
 
     Attributes:
-        text: paragraphs.
+        text: paragraphs, in which code stands between `marks`.
         head, rows: a table of text.
         plots: SVG files by name, without the suffix.
         pictures: JPEG files and their captions by name, without the suffix.
@@ -51,7 +51,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
     for section in sections:
         if section.title:
             parts.append(f"<h2>{escape(section.title)}</h2>")
-        parts += [f"<p>{escape(paragraph)}</p>" for paragraph in section.text]
+        parts += [f"<p>{_marked(paragraph)}</p>" for paragraph in section.text]
         if section.rows:
             parts.append(html.table(section.head, section.rows))
         parts += [html.svg(plot) for plot in section.plots.values()]
@@ -59,6 +59,11 @@ def page(title: str, sections: Sequence[Section]) -> str:
             shown = html.image(jpeg, caption)
             parts.append(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
     return html.document(title, parts)
+
+
+def _marked(paragraph: str) -> str:
+    """Markdown's code marks as HTML's."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(paragraph))
 
 
 def latex(sections: Sequence[Section]) -> str:

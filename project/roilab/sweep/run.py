@@ -150,13 +150,13 @@ def run_cell(
         before = state_of(cell)
         if before.kind == "done":
             return before
+        _define(cell, before.seconds)  # first: a run folder without it is another's
         if not _has_checkpoint(cell):
             _take_weights(cell)
         resume = _has_checkpoint(cell)
         if not resume:
             # What a start without a checkpoint left would stand before what this one logs.
             Run(cell.folder).metrics_file.unlink(missing_ok=True)
-        _define(cell, before.seconds)
         options = ["--resume"] if resume else []
         command = [*train, "--config-file", cell.arm.config_file, *options, *cell.overrides]
         started = time.perf_counter()

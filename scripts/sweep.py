@@ -26,6 +26,7 @@ from rich.table import Table
 from roilab.engine import config
 from roilab.errors import UserError
 from roilab.sweep import (
+    Arm,
     Cell,
     Report,
     State,
@@ -82,7 +83,7 @@ def main() -> int:
         sweep = replace(sweep, seeds=parse_seeds(args.seeds))
     cells = plan(sweep, args.output)
     # A typo should cost no training.
-    lengths = {cell: length(cell) for cell in cells}
+    lengths = {arm: length(arm) for arm in sweep.arms}
     states = {cell: state_of(cell) for cell in cells}
     display = Display(sweep, lengths, states)
     wanted = [cell for cell in chosen(cells, args.only) if states[cell].kind != "done"]
@@ -124,9 +125,9 @@ def main_report(arguments: list[str]) -> int:
     return 0
 
 
-def length(cell: Cell) -> int | None:
-    """How many iterations a cell has to train."""
-    return config.load(cell.arm.config_file, cell.overrides).train.get("max_iter")
+def length(arm: Arm) -> int | None:
+    """How many iterations an arm has to train."""
+    return config.load(arm.config_file, arm.overrides).train.get("max_iter")
 
 
 def parameter(text: str) -> tuple[str, int | str]:
@@ -141,7 +142,7 @@ class Display:
     """The cells and how far they are: a live table on a terminal, plain lines elsewhere."""
 
     def __init__(
-        self, sweep: Sweep, lengths: dict[Cell, int | None], states: dict[Cell, State]
+        self, sweep: Sweep, lengths: dict[Arm, int | None], states: dict[Cell, State]
     ) -> None:
         self.metric = (sweep.metrics or ("bbox/AP",))[0]
         self.lengths, self.states = lengths, states
@@ -178,7 +179,7 @@ class Display:
         for title in ("arm", "seed", "iteration", "eta", self.metric, "state"):
             table.add_column(title, justify="left" if title in ("arm", "state") else "right")
         for cell, state in self.states.items():
-            progress, total = progress_of(cell), self.lengths[cell]
+            progress, total = progress_of(cell), self.lengths[cell.arm]
             eta, value = "", progress.latest.get(self.metric)
             if state.kind == "training" and progress.seconds and total:
                 left = progress.seconds * (total - progress.iterations)

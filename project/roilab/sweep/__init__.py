@@ -1,11 +1,12 @@
 """Ablations: arms and seeds -> runs -> a comparison."""
 
-from roilab.sweep.plan import Cell, Sweep, chosen, load, parse_seeds, plan, save, saved
+from roilab.sweep.plan import Arm, Cell, Sweep, chosen, load, parse_seeds, plan, save, saved
 from roilab.sweep.report import Report
 from roilab.sweep.run import State, progress_of, state_of
 from roilab.sweep.scheduler import run_here, run_on_cluster, slots
 
 __all__ = [
+    "Arm",
     "Cell",
     "Report",
     "State",

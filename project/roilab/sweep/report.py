@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -307,12 +308,14 @@ def _origin(done: Sequence[Cell]) -> str:
     for start in starts:
         code = start.get("code") or {"commit": "unknown", "dirty": False}
         commits.append(code["commit"][:7] + (" with changes" if code["dirty"] else ""))
-    machines = [
-        ", ".join(start["gpus"]) or f"{start['cpu']}, {start.get('cores', 'unknown')} cores"
-        for start in starts
-    ]
+    machines = [", ".join(start["gpus"] or [start["cpu"], *_cores(start)]) for start in starts]
     torch = [start["versions"]["torch"] for start in starts]
     return f"{all_of('Commit', commits)}; {all_of('torch', torch)}; {all_of('on', machines)}."
+
+
+def _cores(start: Mapping[str, Any]) -> list[str]:
+    """In a list, which is empty for a run that has not noted it."""
+    return [f"{start['cores']} cores"] if "cores" in start else []
 
 
 def _images(dataset: DetectionDataset) -> list[int]:

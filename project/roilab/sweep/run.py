@@ -59,12 +59,12 @@ class Progress:
 
 
 def definition(cell: Cell) -> dict[str, object]:
-    """What makes the cell what it is."""
+    """What makes the cell what it is, wherever it is."""
     return {
         "arm": cell.arm.name,
         "seed": cell.seed,
         "base": cell.arm.config_file,
-        "overrides": list(cell.overrides),
+        "overrides": list(cell.arm.overrides),
     }
 
 
@@ -227,11 +227,11 @@ def _wait(
         pass_fds=[lock],  # a training that outlives this process still has its folder alone
     ) as process:
         try:
-            while True:
-                try:
-                    return process.wait(POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    watch()
+            # `wait` passes an interrupt on a quarter of a second later; clusters are impatient.
+            while (status := process.poll()) is None:
+                watch()
+                time.sleep(POLL_SECONDS)
+            return status
         finally:
             process.terminate()  # does nothing to a process that has ended
             process.wait()

@@ -110,7 +110,7 @@ def main() -> int:
             run_on_cluster(wanted, train, jobs, parameters, told=told, refresh=display.refresh)
         elif wanted:
             run_here(wanted, train, slots(args.jobs), told=told, refresh=display.refresh)
-    print(f"\nreport: {args.output / 'report.md'}")
+    print(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
     return 0 if all(states[cell].kind == "done" for cell in chosen(cells, args.only)) else 1
 
 

@@ -94,7 +94,9 @@ def test_a_crash_costs_one_cell_and_is_tried_again(
     report = (sweep.output / "report.md").read_text()
     assert "2 of 4 runs are done" in report
     assert report.count("failed: a crash") == 2
-    assert "op=roi_pool, seed 1: failed: a crash" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "op=roi_pool, seed 1: failed: a crash" in said
+    assert "## Mask AP" in said
 
     for seed in (0, 1):
         (sweep.output / f"op=roi_pool/seed_{seed}/mended").touch()

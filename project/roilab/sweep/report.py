@@ -4,6 +4,7 @@ import csv
 import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -60,22 +61,28 @@ class Report:
 
     def sections(self, states: Mapping[Cell, State]) -> list[Section]:
         """All that is known so far."""
-        done = [cell for cell, state in states.items() if state.kind == "done"]
-        found = [self._beginning(states)]
-        tasks = [t for t in TASKS if any(t in (states[cell].results or {}) for cell in done)]
-        found += [self._task(task, states) for task in tasks]
+        done, tasks = _done(states), _tasks(states)
+        found = [self._beginning(states), *self._headline(states)]
         if done:
-            found += self._differences(done)
             found += [self._strictness(task, done) for task in tasks]
             found += self._classes(done, tasks) + self._joints(done)
             found += [self._cost(done), *self._pictures(done)]
         return [*found, self._arms(), _runs(states)]
 
+    def headline(self, states: Mapping[Cell, State]) -> str:
+        """What was asked, for a terminal."""
+        sections = [replace(each, plots={}) for each in self._headline(states)]
+        return markdown(self.sweep.name, sections)
+
+    def _headline(self, states: Mapping[Cell, State]) -> list[Section]:
+        tasks = [self._task(task, states) for task in _tasks(states)]
+        return [*tasks, *self._differences(_done(states))]
+
     def _of(self, arm: Arm, cells: Sequence[Cell]) -> list[Cell]:
         return [cell for cell in cells if cell.arm == arm]
 
     def _beginning(self, states: Mapping[Cell, State]) -> Section:
-        done = [cell for cell, state in states.items() if state.kind == "done"]
+        done = _done(states)
         seeds = sorted({cell.seed for cell in done})
         text = [
             self.sweep.question,
@@ -284,6 +291,14 @@ def values(states: Mapping[Cell, State]) -> str:
                     [cell.arm.name, cell.seed, task, name, "" if value is None else value]
                 )
     return written.getvalue()
+
+
+def _done(states: Mapping[Cell, State]) -> list[Cell]:
+    return [cell for cell, state in states.items() if state.kind == "done"]
+
+
+def _tasks(states: Mapping[Cell, State]) -> list[str]:
+    return [task for task in TASKS if any(task in (s.results or {}) for s in states.values())]
 
 
 def _runs(states: Mapping[Cell, State]) -> Section:

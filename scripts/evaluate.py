@@ -37,7 +37,7 @@ from roilab.draw import Picture
 from roilab.engine.config import write_text
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
-from roilab.engine.run import Run, open_run
+from roilab.engine.run import FINAL, Run, open_run
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -148,7 +148,8 @@ def take_data(cfg: DictConfig, args: argparse.Namespace) -> None:
 
 def write_results(args: argparse.Namespace, folder: Run, found: Evaluation) -> None:
     """Write the AP where it belongs, and say where."""
-    if not (args.overrides or args.weights or args.data or args.images):
+    final = folder.weights.name == FINAL  # a training that was cut has no result yet
+    if final and not (args.overrides or args.weights or args.data or args.images):
         folder.write_evaluation(found)
         print(f"written to {folder.results_file}")
     elif args.output is None:

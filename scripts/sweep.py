@@ -16,17 +16,17 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from _main import run
 
+import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from roilab.engine import config
 from roilab.errors import UserError
 from roilab.sweep import (
-    Arm,
     Cell,
     Report,
     State,
@@ -36,6 +36,7 @@ from roilab.sweep import (
     parse_seeds,
     plan,
     progress_of,
+    resolve,
     run_here,
     run_on_cluster,
     save,
@@ -78,40 +79,57 @@ def main() -> int:
     if args.jobs is not None and args.jobs < 1:
         raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
     parameters = dict(map(parameter, args.slurm or ()))
-    sweep = load(args.file, args.overrides)
+    # A typo should cost no training.
+    sweep = resolve(load(args.file, args.overrides))
     if args.seeds is not None:
         sweep = replace(sweep, seeds=parse_seeds(args.seeds))
-    cells = plan(sweep, args.output)
-    # A typo should cost no training.
-    lengths = {arm: length(arm) for arm in sweep.arms}
-    states = {cell: state_of(cell) for cell in cells}
-    display = Display(sweep, lengths, states)
-    wanted = [cell for cell in chosen(cells, args.only) if states[cell].kind != "done"]
+    asked = chosen(plan(sweep, args.output), args.only)
+    wanted = [cell for cell in asked if state_of(cell).kind != "done"]
     if args.dry_run:
-        Console().print(display.table())
+        cells = plan(sweep, args.output)
+        Console().print(Display(sweep, {cell: state_of(cell) for cell in cells}).table())
         print(f"{len(wanted)} of {len(cells)} would be trained")
         return 0
     command = shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]])
-    save(sweep, command, args.output)
-    report = Report(sweep, command)
-    report.write(args.output, states)
-    # What ends this process, such as a batch system, is to end the trainings too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sweep, commands = save(sweep, command, args.output)
+    states = {cell: state_of(cell) for cell in plan(sweep, args.output)}
+    report, display = Report(sweep, commands), Display(sweep, states)
+    # What ends this process, such as a batch system or a closed terminal, is to end the trainings.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
     def told(cell: Cell, state: State) -> None:
         display.tell(cell, state)
         if state.kind != "training":
-            report.write(args.output, states)
+            try_to_write(report, args.output, states)
 
     train = [sys.executable, str(ROOT / "scripts/train.py")]
-    with display:
-        if args.slurm:
-            jobs = args.output / "jobs"
-            run_on_cluster(wanted, train, jobs, parameters, told=told, refresh=display.refresh)
-        elif wanted:
-            run_here(wanted, train, slots(args.jobs), told=told, refresh=display.refresh)
+    try:
+        with display:
+            # Those that take another's weights come when these are there.
+            for wave in ([c for c in wanted if not c.source], [c for c in wanted if c.source]):
+                if wave and args.slurm:
+                    jobs = args.output / "jobs"
+                    run_on_cluster(
+                        wave, train, jobs, parameters, told=told, refresh=display.refresh
+                    )
+                elif wave:
+                    run_here(wave, train, slots(args.jobs), told=told, refresh=display.refresh)
+    except KeyboardInterrupt:
+        print("what was trained is saved; the same command goes on", file=sys.stderr)
+        raise
+    report.write(args.output, states)
     print(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
-    return 0 if all(states[cell].kind == "done" for cell in chosen(cells, args.only)) else 1
+    return 0 if all(states[cell].kind == "done" for cell in asked) else 1
+
+
+def try_to_write(report: Report, folder: Path, states: dict[Cell, State]) -> None:
+    """Write the report of what is there; whatever stands in its way ends no training."""
+    try:
+        report.write(folder, states)
+    except Exception as error:  # of files, data, memory
+        print(f"the report cannot be written yet: {error}", file=sys.stderr)
 
 
 def main_report(arguments: list[str]) -> int:
@@ -119,33 +137,26 @@ def main_report(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="sweep.py report", description=main_report.__doc__)
     parser.add_argument("folder", type=Path, help="what --output named")
     folder = parser.parse_args(arguments).folder
-    sweep, command = saved(folder)
-    Report(sweep, command).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
+    sweep, commands = saved(folder)
+    Report(sweep, commands).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
     print((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 
 
-def length(arm: Arm) -> int | None:
-    """How many iterations an arm has to train."""
-    return config.load(arm.config_file, arm.overrides).train.get("max_iter")
-
-
-def parameter(text: str) -> tuple[str, int | str]:
-    """`key=value` of an executor."""
+def parameter(text: str) -> tuple[str, Any]:
+    """`key=value` of an executor, a number or a truth value where it looks like one."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError("a parameter cannot be read", key="--slurm", found=text, expected="a=b")
-    return key, int(value) if value.isdecimal() else value
+    return key, yaml.safe_load(value)
 
 
 class Display:
     """The cells and how far they are: a live table on a terminal, plain lines elsewhere."""
 
-    def __init__(
-        self, sweep: Sweep, lengths: dict[Arm, int | None], states: dict[Cell, State]
-    ) -> None:
+    def __init__(self, sweep: Sweep, states: dict[Cell, State]) -> None:
         self.metric = (sweep.metrics or ("bbox/AP",))[0]
-        self.lengths, self.states = lengths, states
+        self.states = states
         console = Console(stderr=True)
         self.live = Live(self.table(), console=console) if console.is_terminal else None
         self.places = {cell: f"[{place}/{len(states)}]" for place, cell in enumerate(states, 1)}
@@ -179,7 +190,7 @@ class Display:
         for title in ("arm", "seed", "iteration", "eta", self.metric, "state"):
             table.add_column(title, justify="left" if title in ("arm", "state") else "right")
         for cell, state in self.states.items():
-            progress, total = progress_of(cell), self.lengths[cell.arm]
+            progress, total = progress_of(cell), cell.arm.max_iter
             eta, value = "", progress.latest.get(self.metric)
             if state.kind == "training" and progress.seconds and total:
                 left = progress.seconds * (total - progress.iterations)

@@ -64,10 +64,54 @@ def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> N
     assert worse is not None
     assert better is not None
     assert worse.low < worse.value < worse.high < 0
-    assert worse.value == -better.value
+    # Whichever of them is called the baseline.
+    turned = (-better.high, -better.value, -better.low)
+    assert (worse.low, worse.value, worse.high) == pytest.approx(turned, rel=1e-12)
     sentences = ("worse with this 1 seed", "better with this 1 seed")
     assert (worse.sentence(), better.sentence()) == sentences
     assert replace(better, seeds=2).sentence() == "better"
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_the_interval_over_seeds_is_not_left_to_chance(seeds: int) -> None:
+    """Of values that agree on all images, it is Student's, and the same both ways round."""
+    random = np.random.default_rng(0)
+    points = random.normal(0, 1, seeds)
+    both = [
+        interval(
+            sign * points, np.repeat(sign * points[:, None], 2000, 1), np.random.default_rng(1)
+        )
+        for sign in (1, -1)
+    ]
+    assert both[0] == pytest.approx([-end for end in both[1][::-1]])
+    t = {2: 12.706, 3: 4.303}[seeds]  # the 97.5% quantile
+    error = points.std(ddof=1) / seeds**0.5
+    assert both[0] == pytest.approx(
+        [points.mean() - t * error, points.mean() + t * error], rel=0.02
+    )
+
+
+@pytest.mark.parametrize("task", ["bbox", "keypoints"])
+def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
+    """The images of a large set are drawn 60 at a time, for an arm and a worse one."""
+    truth, found = scene(3, 400, 3, 2, tied=False)
+    random = np.random.default_rng(4)
+    worse = [row for row in found if random.random() < 0.9]
+    arms = [{"all": match(truth, rows, task, BONES)} for rows in (found, worse)]
+    once = np.ones((1, 400), int)
+    whole = [drawn(arm, once)["AP"][0] for arm in arms]
+    held, trials = 0, 60
+    for _ in range(trials):
+        taken = random.choice(400, 60)
+        weights = np.stack(
+            [np.bincount(taken, minlength=400)]
+            + [np.bincount(random.choice(taken, 60), minlength=400) for _ in range(200)]
+        )
+        values = [drawn(arm, weights)["AP"][None] for arm in arms]
+        result = difference(*values, 60)
+        assert result is not None
+        held += result.low <= whole[0] - whole[1] <= result.high
+    assert held / trials >= 0.85
 
 
 def test_nothing_to_find_is_no_difference() -> None:

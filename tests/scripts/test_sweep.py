@@ -128,10 +128,12 @@ def test_what_would_be_trained(sweep: Sweep, capsys: pytest.CaptureFixture[str])
         (["poler.op=roi_align,roi_pool"], "unknown key"),
         (["pooler.op=roi_align,roi_pool", "no.such=1"], "unknown key"),
         (["pooler.op=roi_align"], "several values"),
-        (["pooler.op=a,b", "--seeds", "x"], "different whole numbers"),
-        (["pooler.op=a,b", "--only", "c"], "no arm has such a name"),
-        (["pooler.op=a,b", "--jobs", "0"], "too few"),
-        (["pooler.op=a,b", "--slurm", "partition"], "parameter cannot be read"),
+        (["pooler.op=roi_pool,roi_alignn"], "roi_alignn"),
+        (["train.seed=0,1"], "--seeds"),
+        (["pooler.op=roi_pool,roi_align", "--seeds", "x"], "different whole numbers"),
+        (["pooler.op=roi_pool,roi_align", "--only", "c"], "no arm has such a name"),
+        (["pooler.op=roi_pool,roi_align", "--jobs", "0"], "too few"),
+        (["pooler.op=roi_pool,roi_align", "--slurm", "partition"], "parameter cannot be read"),
     ],
 )
 def test_a_mistake_costs_no_training(sweep: Sweep, arguments: list[str], message: str) -> None:
@@ -139,6 +141,28 @@ def test_a_mistake_costs_no_training(sweep: Sweep, arguments: list[str], message
         sweep(*arguments)
     assert sweep.calls() == []
     assert not sweep.output.exists()
+
+
+def test_a_report_that_cannot_be_written_ends_no_training(
+    sweep: Sweep, template: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sweep.folder / "scripts/template/coco_instances_results.json").unlink()
+    with pytest.raises(UserError, match="detections of a run are gone"):
+        sweep("train.max_iter=3,4", "pooler.op=roi_align")
+    assert sweep.calls() == ["max_iter=3/seed_0", "max_iter=4/seed_0"]
+    assert "cannot be written yet" in capsys.readouterr().err
+
+
+def test_seeds_are_added(sweep: Sweep, template: None) -> None:
+    arguments = ["train.max_iter=3,4", "pooler.op=roi_align"]
+    assert sweep(*arguments) == 0
+    assert sweep(*arguments, "--seeds", "2") == 0
+    assert len(sweep.calls()) == 4
+    report = (sweep.output / "report.md").read_text()
+    assert "4 of 4 runs are done" in report
+    assert "--seeds 2" in report
+    with pytest.raises(UserError, match="holds another sweep"):
+        sweep("train.max_iter=5,6", "pooler.op=roi_align")
 
 
 def test_a_report_of_no_sweep(sweep: Sweep) -> None:

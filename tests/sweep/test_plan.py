@@ -1,6 +1,8 @@
 """From a sweep's file and the command line to cells."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config
 from roilab.errors import UserError
-from roilab.sweep import chosen, load, parse_seeds, plan, save, saved
+from roilab.sweep import chosen, load, parse_seeds, plan, resolve, save, saved
 from roilab.sweep.plan import as_override
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +71,8 @@ def test_cells_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path
     assert len({cell.folder for cell in cells}) == 6
     assert cells[0].folder == tmp_path / "RoI_Pool/seed_3"
     assert [cell.seed for cell in chosen(cells, "RoI*")] == [3, 1]
+    listed = plan(load(file, ["train.freeze=[a],[b]"]), tmp_path)
+    assert [cell.seed for cell in chosen(listed, "plain, freeze=[a]")] == [3, 1]
     with pytest.raises(UserError, match=r"(?s)--only.*RoI Pool, other, plain"):
         chosen(cells, "RoIAlign")
 
@@ -90,21 +94,33 @@ def test_several_values_make_arms_of_any_file(file: Path) -> None:
     several = load(file, ["train.ema=null,0.9"])
     assert len(several.arms) == 6
     assert several.baseline == "plain, ema=null"
+    assert load(file, ["a=glob(*)"]).arms[0].overrides[-1] == "a=glob(*)"
     assert load(file, ["dataloader.x=[1,2]"]).arms[2].overrides[-1] == "dataloader.x=[1,2]"
 
 
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("base=", "bass=", r"unknown key.*sweep\.bass"),
+        ("base=", "bass=", r"sweep\.bass"),
+        ('base="base.py"', "base=3", r"sweep\.base"),
+        ('    base="base.py",\n', "", r"sweep\.base"),
         ("arms={", "arms=3 or {", r"sweep\.arms"),
         ('{"pooler.op": "roi_pool"}', "7", r"sweep\.arms\.RoI Pool"),
         ('baseline="plain"', 'baseline="p"', "no such arm"),
         ("[3, 1]", "[3, 3]", "different whole numbers"),
         ("[3, 1]", '["a"]', "different whole numbers"),
         ("[3, 1]", "[]", "different whole numbers"),
+        ("[3, 1]", "3", "different whole numbers"),
+        ('["segm/AP"]', "None", r"sweep\.metrics"),
+        ('["segm/AP"]', "[3]", "no such metric"),
+        ("source=", "sauce=", r"sweep\.published\.sauce"),
+        ("26.9", '"26.9"', r"sweep\.published\.rows\.RoI Pool"),
+        ('"plain": {}', '"plain": {"weights_of": 3}', r"plain\.weights_of"),
+        ('"train.max_iter": 5', '"train.seed": 5', "--seeds"),
+        ('"other":', '"plots":', "would be the report's"),
+        ('"other":', '"Plain":', "told apart"),
         ('["segm/AP"]', '["mask/AP"]', "no such metric"),
-        ('rows={"RoI Pool"', 'rows={"RoIPool"', "published row is of no arm"),
+        ('rows={"RoI Pool"', 'rows={"RoIPool"', r"rows\.RoIPool"),
         ('{"segm/AP": 26.9}', '{"segm/ap": 26.9}', "no such metric"),
         ('"RoI Pool": {', '"RoI/Pool": {}, "RoI Pool": {', "told apart"),
         ('"plain": {}', '"plain": {"weights_of": "x"}', r"no such arm.*plain\.weights_of"),
@@ -121,23 +137,48 @@ def test_mistakes_in_a_file(file: Path, before: str, after: str, message: str) -
     assert str(file) in str(raised.value)
 
 
-def test_arms_that_take_weights_come_last(file: Path, tmp_path: Path) -> None:
+def test_an_arm_may_take_the_weights_of_another(file: Path, tmp_path: Path) -> None:
     file.write_text(SWEEP.replace('{"pooler.op": "roi_pool"}', '{"weights_of": "plain"}'))
     cells = plan(load(file, ["train.ema=null,0.9"]), tmp_path)
-    assert [cell.arm.name.partition(",")[0] for cell in cells[:6]] == [
-        "other",
-        "other",
-        "plain",
-        "plain",
-        "RoI Pool",
-        "RoI Pool",
-    ]
-    assert [cell.source for cell in cells[3:6]] == [
-        None,
+    assert [cell.source for cell in cells[:3]] == [
         tmp_path / "plain_ema=null/seed_3",
         tmp_path / "plain_ema=0.9/seed_3",
+        None,
     ]
-    assert cells[4].arm.overrides == ("train.max_iter=5", "train.ema=null")
+    assert cells[0].arm.overrides == ("train.max_iter=5", "train.ema=null")
+
+
+def small(folder: Path, **arms: dict[str, object]) -> Path:
+    path = folder / "small.py"
+    path.write_text(f"sweep = dict(base={str(BASE)!r}, arms={arms!r})")
+    return path
+
+
+def test_what_the_configs_hold(tmp_path: Path) -> None:
+    file = small(tmp_path, a={"train.max_iter": 7}, b={"pooler.op": "roi_pool"})
+    one, other = resolve(load(file)).arms
+    assert (one.max_iter, other.max_iter) == (7, 500)
+    assert one.config != other.config
+    # Wherever it is called from, and whatever the arm is called.
+    again = resolve(load(small(tmp_path, c={"train.max_iter": 7}))).arms[0]
+    assert again.config == one.config
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ({"a": {"poler.op": 1}}, "unknown key"),
+        ({"a": {"pooler.op": "roi_alignn"}}, "roi_alignn"),
+        ({"a": {}, "b": {"pooler.op": "roi_align"}}, "two arms are the same"),
+        (
+            {"a": {}, "b": {"weights_of": "a", "train.max_iter": 7}},
+            r"trained in another way.*train\.max_iter",
+        ),
+    ],
+)
+def test_mistakes_in_configs(tmp_path: Path, arms: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        resolve(load(small(tmp_path, **arms)))
 
 
 def test_a_config_alone_has_no_arms() -> None:
@@ -178,10 +219,18 @@ def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name
 def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
     sweep = load(file, ["train.ema=null,0.9"])
     save(sweep, "the command", tmp_path / "out")
-    assert saved(tmp_path / "out") == (sweep, "the command")
+    assert saved(tmp_path / "out") == (sweep, ["the command"])
+    # More seeds and arms are added; none is lost.
+    more = replace(load(file, ["train.ema=null,0.9,0.5"]), seeds=(0, 3))
+    kept, commands = save(more, "another", tmp_path / "out")
+    assert (kept.seeds, len(kept.arms)) == ((0, 1, 3), 9)
+    assert commands == ["the command", "another"]
+    with pytest.raises(UserError, match=r"(?s)another sweep.*ema=0\.5"):
+        save(sweep, "the command", tmp_path / "out")
+    assert saved(tmp_path / "out") == (kept, commands)
     with pytest.raises(UserError, match="not the folder of a sweep"):
         saved(tmp_path)
-    for spoilt in ("{", "[]", '{"command": ""}'):
+    for spoilt in ("{", "[]", '{"commands": []}'):
         (tmp_path / "out/sweep.json").write_text(spoilt)
         with pytest.raises(UserError, match="damaged"):
             saved(tmp_path / "out")

@@ -56,7 +56,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
 
 def write(of: Sweep, folder: Path, states: Mapping[Cell, State] | None = None) -> Path:
     states = states or {cell: state_of(cell) for cell in plan(of, folder)}
-    Report(of, "the command").write(folder, states)
+    Report(of, ["the command"]).write(folder, states)
     return folder
 
 
@@ -128,7 +128,12 @@ def test_what_is_behind_it(written: Path, folders: Folders) -> None:
         assert row["s a training step"] == "0.500"
         assert row["ms an image, inference"] == "125.0"
         assert row["memory of the training, GiB"] == "1.50"
-    assert found["Arms"][0] == {"arm": "pool / max", "config": CONFIG, "overrides": "k=1"}
+    assert found["Arms"][0] == {
+        "arm": "pool / max",
+        "config": CONFIG,
+        "overrides": "k=1",
+        "weights of": "-",
+    }
     assert found["Arms"][1]["overrides"] == "-"
     assert found["Runs"][0] == {
         "arm": "pool / max",
@@ -244,21 +249,73 @@ def test_arms_are_compared_in_what_both_have(tmp_path: Path, folders: Folders) -
     assert [row["metric"] for row in rows] == ["box AP", "box AP50", "box AP75"]
 
 
-def test_arms_on_other_images_are_not_compared(tmp_path: Path, folders: Folders) -> None:
+def other_data(folder: Path, cells: list[Cell], folders: Folders, shift: int) -> None:
+    """As many images, whose regions are elsewhere; and an AP that is of these."""
+    path = folder / "other.json"
+    entries = json.loads(Path(folders.cfg.data.val.files).read_text())
+    for entry in entries.values():
+        for region in entry["regions"]:
+            shape = region["shape_attributes"]
+            shape["all_points_y"] = [y + shift for y in shape["all_points_y"]]
+    path.write_text(json.dumps(entries))
+    for cell in cells:
+        config = cell.folder / "config.yaml"
+        config.write_text(config.read_text().replace(folders.cfg.data.val.files, str(path)))
+
+
+def test_arms_on_other_data_are_not_compared(tmp_path: Path, folders: Folders) -> None:
     cells = plan(sweep(), tmp_path / "out")
     for cell in cells:
         folders.write(cell, found(folders.dataset, IMAGES))
-    path = tmp_path / "fewer.json"
-    every = json.loads(Path(folders.cfg.data.val.files).read_text())
-    path.write_text(json.dumps(dict(list(every.items())[:2])))
+    # One pixel: the AP is not the same, so it is told anew.
+    other_data(tmp_path, cells[1::2], folders, 1)
+    rows = json.loads((cells[1].folder / "coco_instances_results.json").read_text())
+    for row in rows:
+        row["bbox"][1] += 1
     for cell in cells[1::2]:
-        config = cell.folder / "config.yaml"
-        config.write_text(config.read_text().replace(folders.cfg.data.val.files, str(path)))
-        results = cell.folder / "coco_instances_results.json"
-        rows = [row for row in json.loads(results.read_text()) if row["image_id"] <= 2]
-        results.write_text(json.dumps(rows))
+        (cell.folder / "coco_instances_results.json").write_text(json.dumps(rows))
+        results = json.loads((cell.folder / "results.json").read_text())
+        (cell.folder / "results.json").write_text(json.dumps({"bbox": results["bbox"]}))
     write(sweep(), tmp_path / "out")
     assert "Difference to pool | max" not in tables(tmp_path / "out")
+
+
+def test_data_that_has_changed_is_said(written: Path, tmp_path: Path, folders: Folders) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "again"))
+    other_data(tmp_path, plan(sweep(), folder), folders, 9)
+    with pytest.raises(UserError, match=r"(?s)validation set has changed.*evaluate\.py"):
+        write(sweep(), folder)
+
+
+def test_runs_without_weights_have_no_cost(written: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "again"))
+    for path in folder.rglob("*.pth"):
+        path.unlink()
+    write(sweep(), folder)
+    (pool, _) = tables(folder)["Cost"]
+    assert (pool["parameters, M"], pool["s a training step"]) == ("-", "0.500")
+    assert tables(folder)["Mask AP"] == tables(written)["Mask AP"]
+
+
+def test_pictures_are_of_the_seeds_that_both_have(tmp_path: Path, folders: Folders) -> None:
+    cells = plan(sweep(), tmp_path)
+    for cell in cells:
+        every = cell.arm.name == "align" or cell.seed == 0
+        if (cell.arm.name, cell.seed) != ("align", 0):
+            folders.write(cell, found(folders.dataset, IMAGES if every else 3))
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/9.jpg").write_text("of an earlier report")
+    write(sweep(), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "Drawn is seed 1" in text
+    # Against the baseline's seed 1, which has found half; with seed 0 it found all.
+    assert text.count("per-image AP@0.5 +100 with align") == 3
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        "1.jpg",
+        "2.jpg",
+        "3.jpg",
+    ]
+    assert {row["seeds"] for row in tables(tmp_path)["Difference to pool | max"]} == {"1"}
 
 
 def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
@@ -282,6 +339,12 @@ def test_images_that_differ_most() -> None:
     other = [[0.0, 90.0, None, 0.0], [0.0, 70.0, None, 50.0]]
     assert most_different(one, other, 5) == [(3, -75.0), (1, 30.0)]
     assert most_different(one, other, 1) == [(3, -75.0)]
+
+
+def test_a_bar_ends_no_cell() -> None:
+    text = markdown("m", [Section("t", head=["a|b"], rows=[["c|d"]])])
+    assert "a\\|b" in text
+    assert "c\\|d" in text
 
 
 def test_columns_of_numbers_are_to_the_right() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,9 @@ def cut(one: Cell, tag: str) -> None:
     one.folder.mkdir(parents=True)
     (one.folder / "cell.json").write_text(json.dumps({**definition(one), "seconds": 100.0}))
     (one.folder / "metrics.json").write_text('{"iteration": 199, "total_loss": 1.0}\n')
-    (one.folder / "results.json").write_text("{}")  # a periodic evaluation's
-    os.utime(one.folder / "results.json", (1, 1))
-    (one.folder / tag).write_text("")
-    (one.folder / "last_checkpoint").write_text(tag)
+    (one.folder / "config.yaml").write_text("")
+    if tag:
+        (one.folder / tag).write_text("")
 
 
 @pytest.mark.parametrize("tag", ["model_0000199.pth", "model_final.pth"])
@@ -98,15 +98,24 @@ def test_a_cut_cell_is_resumed(tmp_path: Path, train: list[str], tag: str) -> No
     assert "--resume" in (one.folder / "arguments").read_text()
 
 
-def test_a_cell_without_checkpoint_starts_again(tmp_path: Path, train: list[str]) -> None:
+def test_a_cell_that_was_cut_before_a_checkpoint_is_the_trainings_to_begin_anew(
+    tmp_path: Path, train: list[str]
+) -> None:
     one = cell(tmp_path)
-    cut(one, "model_0000199.pth")
-    (one.folder / "last_checkpoint").unlink()
-    assert state_of(one) == State("open")
-    state = run_cell(one, train)
-    assert state.iterations == 10
-    assert 0 < state.seconds < 100
-    assert len((one.folder / "metrics.json").read_text().splitlines()) == 2
+    cut(one, "")
+    assert state_of(one).kind == "open"
+    assert run_cell(one, train).kind == "done"
+    assert "--resume" in (one.folder / "arguments").read_text()
+
+
+def test_what_is_done_stays_done(tmp_path: Path, train: list[str]) -> None:
+    """Copied in any order, and without its weights."""
+    one = cell(tmp_path)
+    done = run_cell(one, train)
+    os.utime(one.folder / "results.json", (1, 1))
+    assert state_of(one) == done
+    (one.folder / "model_final.pth").unlink()
+    assert state_of(one) == done
 
 
 def test_an_interrupt_ends_the_training(tmp_path: Path, endless: list[str]) -> None:
@@ -167,15 +176,13 @@ def test_how_far_a_training_is(tmp_path: Path) -> None:
 def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: list[str]) -> None:
     source = cell(tmp_path, "b")
     arm = Arm("a", "base.py", ("ap=2",), {}, weights_of="b")
-    early, late = (Cell(arm, 0, tmp_path / name / "seed_0") for name in ("a", "c"))
-    # Not there yet: it is trained.
-    assert run_cell(early, train).results == {"bbox": {"AP": 2.0}}
-    assert "--resume" not in (early.folder / "arguments").read_text()
+    one = Cell(arm, 0, tmp_path / "a/seed_0")
+    with pytest.raises(UserError, match=r"'b', seed 0 are not there yet"):
+        run_cell(one, train)
     run_cell(source, train)
-    (source.folder / "model_final.pth").write_text("weights")
-    assert run_cell(late, train).results == {"bbox": {"AP": 2.0}}
-    assert "--resume" in (late.folder / "arguments").read_text()
-    assert (late.folder / "metrics.json").read_text().count("total_loss") == 2
+    assert run_cell(one, train).results == {"bbox": {"AP": 2.0}}
+    assert "--resume" in (one.folder / "arguments").read_text()
+    assert (one.folder / "metrics.json").read_text().count("total_loss") == 2
 
 
 def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: list[str]) -> None:
@@ -183,7 +190,7 @@ def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: list[s
     for _ in range(2):
         state = run_cell(one, train)
         assert (state.kind, state.error) == ("failed", "error: the disk is full")
-        assert state_of(one).kind == "open"
+        assert state_of(one) == state  # also for a report that is written later
 
 
 @pytest.mark.parametrize(
@@ -201,14 +208,31 @@ def test_a_crash_is_reported(tmp_path: Path, script: str, error: str) -> None:
     assert (state.kind, state.error) == ("failed", error)
 
 
-def test_a_cell_of_other_settings_is_not_taken_for_this_one(
+def test_a_cell_of_another_config_is_not_taken_for_this_one(
     tmp_path: Path, train: list[str]
 ) -> None:
-    first = cell(tmp_path)
-    run_cell(first, train)
-    second = cell(tmp_path, "a", "ap=2")
+    one = cell(tmp_path)
+    run_cell(one, train)
+    other = replace(one, arm=replace(one.arm, config="another"))
     with pytest.raises(UserError, match=r"(?s)other settings.*delete"):
-        state_of(second)
+        state_of(other)
+    # Where nothing was trained there is nothing to lose.
+    failing = cell(tmp_path, seed=1)
+    run_cell(failing, train)
+    (failing.folder / "config.yaml").write_text("")
+    mended = replace(failing, arm=replace(one.arm, config="another"))
+    assert state_of(mended).kind == "failed"
+    run_cell(mended, train)
+    assert "--resume" not in (failing.folder / "arguments").read_text()
+
+
+@pytest.mark.parametrize("spoilt", ["{", "[]"])
+def test_a_damaged_record(tmp_path: Path, train: list[str], spoilt: str) -> None:
+    one = cell(tmp_path)
+    run_cell(one, train)
+    (one.folder / "cell.json").write_text(spoilt)
+    with pytest.raises(UserError, match=r"(?s)damaged.*cell\.json"):
+        state_of(one)
 
 
 def test_a_run_that_is_no_cell_is_left_alone(tmp_path: Path, train: list[str]) -> None:
@@ -284,12 +308,15 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_jobs_of_a_cluster(tmp_path: Path, train: list[str]) -> None:
-    every = [cell(tmp_path, seed=seed) for seed in (0, 1)]
+    every = [cell(tmp_path, seed=seed) for seed in (0, 1, 2)]
+    every[2].folder.mkdir(parents=True)
+    (every[2].folder / "config.yaml").write_text("")
     told, jobs = Told(), tmp_path / "jobs"
     parameters = {"cluster": "local", "timeout_min": 5}
     run_on_cluster(every, train, jobs, parameters, told=told, refresh=told.refresh)
-    assert [told.states[one].kind for one in every] == ["done", "failed"]
+    assert [told.states[one].kind for one in every] == ["done", "failed", "failed"]
     assert told.states[every[1]].error == "error: the disk is full"
+    assert "holds another run" in told.states[every[2]].error
     assert told.states[every[0]].results == {"bbox": {"AP": 1.0}}
 
 

@@ -242,7 +242,9 @@ class Loop:
     def _finish(self) -> None:
         """Leave the final weights and their AP."""
         self._save(final=True)
-        if not self._is_evaluated() or not self.found.results:
+        # The first process alone has results.
+        missing = processes.any_process(self.main and not self.found.results)
+        if missing or not self._is_evaluated():
             self._evaluate()
         self._write()
         if not self.main:

@@ -163,14 +163,15 @@ def _has(heads: DictConfig, task: str) -> bool:
         UserError: it is told to, but has no head for it.
     """
     key = f"{task}_in_features"
-    if heads.get(key) is not None and heads.get(f"{task}_head") is None:
+    head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None
+    if head is None and heads.get(key) is not None:
         raise UserError(
             "the model has no such head",
             key=f"model.roi_heads.{task}_head",
             found=None,
             remedy=f"a head is switched off by model.roi_heads.{key}=null",
         )
-    return heads.get(key) is not None
+    return head is not None and not switched_off
 
 
 def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:

@@ -34,9 +34,16 @@ from roilab.evaluation.ap import Results
 
 log = logging.getLogger(__name__)
 
+# What the weights do not depend on.
+EVALUATION_ONLY = (
+    "dataloader.test",
+    "model.roi_heads.box_predictor.test_",
+    "model.roi_heads.keypoint_head.decoder",
+)
 # What a run may be resumed with in another way than it began: nothing that a step depends on, and
 # how long it is to be.
 _MAY_CHANGE = (
+    *EVALUATION_ONLY,
     "train.max_iter",
     "train.device",
     "train.compile",
@@ -49,9 +56,6 @@ _MAY_CHANGE = (
     "train.patience",
     "train.max_unreadable",
     "dataloader.train.num_workers",
-    "dataloader.test",
-    "model.roi_heads.box_predictor.test_",
-    "model.roi_heads.keypoint_head.decoder",
     "lr_multiplier.max_iter",
 )
 
@@ -148,6 +152,7 @@ def start_logging(run: Run) -> None:
 def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
+    run.results_file.unlink(missing_ok=True)  # of a run that is to be longer
     run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
     if source is not None:
         write_provenance(

@@ -18,6 +18,9 @@ METRICS = {
     "APl": ("large", slice(None)),
 }
 _DRAWS = 2000
+_OF_T = (
+    200  # of Student's t for each draw: with one, its tails, and the interval, are left to chance
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def interval(
     means = draws.mean(axis=0)
     if seeds > 1:
         error = points.std(ddof=1) / math.sqrt(seeds)
-        means = means + error * random.standard_t(seeds - 1, len(means))
+        t = random.standard_t(seeds - 1, (_OF_T, len(means)))
+        # Both signs of each, so that the difference the other way round has the same interval.
+        means = means + error * np.concatenate([t, -t])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

@@ -1,6 +1,7 @@
 """Ablations: arms and seeds -> runs -> a comparison."""
 
-from roilab.sweep.plan import Arm, Cell, Sweep, chosen, load, parse_seeds, plan, save, saved
+from roilab.sweep.plan import Arm, Cell, Sweep, chosen, parse_seeds, plan, save, saved
+from roilab.sweep.read import load, resolve
 from roilab.sweep.report import Report
 from roilab.sweep.run import State, progress_of, state_of
 from roilab.sweep.scheduler import run_here, run_on_cluster, slots
@@ -16,6 +17,7 @@ __all__ = [
     "parse_seeds",
     "plan",
     "progress_of",
+    "resolve",
     "run_here",
     "run_on_cluster",
     "save",

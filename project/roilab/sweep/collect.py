@@ -21,8 +21,10 @@ from roilab.evaluation.ap import Results
 from roilab.evaluation.details import image_ap50, joints, strictness
 from roilab.evaluation.difference import METRICS, drawn, draws
 from roilab.evaluation.matches import match
-from roilab.sweep.plan import TASKS, Cell
+from roilab.evaluation.table import TITLES
+from roilab.sweep.plan import Cell
 
+LEAST_SCORE = 0.5  # of what is drawn
 _COUNTED_IMAGES = 4
 
 
@@ -36,7 +38,7 @@ class Found:
         strictness: AP in percent at each threshold, by task.
         image_ap50: I, by task.
         joints: mean OKS term, where there are keypoints.
-        detections: COCO result rows.
+        detections: COCO result rows whose score is worth drawing.
     """
 
     dataset: DetectionDataset
@@ -53,7 +55,7 @@ class Cost:
     """What a model takes; None: not known.
 
     Attributes:
-        parameters: all of them.
+        parameters: all of them; as the operations, not known without the weights.
         operations: floating-point, for an image in inference; a multiplication and an addition are
             two.
         step: seconds of a training iteration with its data, the median.
@@ -61,8 +63,8 @@ class Cost:
         memory: the most of the training, in GiB: of the GPU, or of the process.
     """
 
-    parameters: int
-    operations: float
+    parameters: int | None
+    operations: float | None
     step: float | None
     inference: float | None
     memory: float | None
@@ -74,7 +76,7 @@ class Collector:
 
     metrics: Sequence[str]
     found: dict[Cell, Found] = field(default_factory=dict)
-    costs: dict[str, tuple[int, float]] = field(default_factory=dict)
+    costs: dict[str, tuple[int | None, float | None]] = field(default_factory=dict)
     datasets: dict[str, DetectionDataset] = field(default_factory=dict)
 
     def of(self, cell: Cell) -> Found:
@@ -106,14 +108,35 @@ class Collector:
             matches = {area: match(truth, detections, task, skeleton, area) for area in areas}
             every = drawn(matches, weights)
             values |= {name: every[name.partition("/")[2]] for name in self._wanted(task)}
+            self._check(run, results[task], every, task)
             curves[task] = strictness(matches["all"])
             images[task] = image_ap50(matches["all"])
         terms = joints(truth, detections, skeleton) if skeleton and "keypoints" in results else {}
-        return Found(dataset, results, values, curves, images, terms, detections)
+        drawn_rows = [row for row in detections if row["score"] >= LEAST_SCORE]
+        return Found(dataset, results, values, curves, images, terms, drawn_rows)
+
+    def _check(
+        self,
+        run: Run,
+        metrics: Mapping[str, float | None],
+        every: Mapping[str, np.ndarray],
+        task: str,
+    ) -> None:
+        """Raise UserError where the validation set is not the one that the run's AP is of."""
+        told, now = metrics["AP"], float(every["AP"][0])
+        if not np.isclose(now, np.nan if told is None else told, atol=1e-6, equal_nan=True):
+            raise UserError(
+                "the validation set has changed since the run was evaluated",
+                file=run.results_file,
+                key=f"{task}/AP",
+                found=told,
+                expected=f"{now}, on the validation set as it is",
+                remedy=f"evaluate it anew: python scripts/evaluate.py --run {run.folder}",
+            )
 
     def _wanted(self, task: str) -> list[str]:
         """Of a task: what the sweep compares, or without a word of it AP, AP50 and AP75."""
-        wanted = self.metrics or [f"{t}/{name}" for t in TASKS for name in ("AP", "AP50", "AP75")]
+        wanted = self.metrics or [f"{t}/{name}" for t in TITLES for name in ("AP", "AP50", "AP75")]
         return [name for name in wanted if name.startswith(f"{task}/")]
 
     def _dataset(self, run: Run) -> DetectionDataset:
@@ -132,17 +155,23 @@ class Collector:
         return Cost(
             *self.costs[arm],
             step=_median([line["time"] for log in logs for line in log if "time" in line]),
-            inference=_median([log[-1]["inference_time"] for log in logs if log]),
-            memory=max((line["memory"] for log in logs for line in log), default=None),
+            inference=_median(
+                [log[-1]["inference_time"] for log in logs if "inference_time" in log[-1]]
+            ),
+            memory=max(
+                (line["memory"] for log in logs for line in log if "memory" in line), default=None
+            ),
         )
 
 
-def count(run: Run, dataset: DetectionDataset) -> tuple[int, float]:
+def count(run: Run, dataset: DetectionDataset) -> tuple[int | None, float | None]:
     """The parameters of a run's model, and its floating-point operations for an image.
 
     Those in convolutions and matrix products, over a few images: how many there are depends on what
-    is found. A multiplication and an addition are two.
+    is found. A multiplication and an addition are two. None: the weights are gone.
     """
+    if not run.weights.is_file():
+        return None, None
     # Our own kernels do with fewer than the model has.
     cfg, model = load_run(
         open_run(run.folder), ["train.cpu_kernels=False", "train.precision=float32"]
@@ -159,8 +188,13 @@ def count(run: Run, dataset: DetectionDataset) -> tuple[int, float]:
 
 
 def _log(run: Run) -> list[dict[str, float]]:
-    lines = run.metrics_file.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    """The lines of metrics.json, of which there is at least one."""
+    lines = (
+        run.metrics_file.read_text(encoding="utf-8").splitlines()
+        if run.metrics_file.is_file()
+        else []
+    )
+    return [json.loads(line) for line in lines] or [{}]
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -79,25 +79,26 @@ def latex(sections: Sequence[Section]) -> str:
 
 
 def write_files(folder: Path, sections: Sequence[Section]) -> None:
-    """The plots and pictures of the Markdown; what is there already is left, if it is the same."""
-    for section in sections:
-        for name, plot in section.plots.items():
-            _write(folder / f"plots/{name}.svg", plot.encode())
-        for name, (jpeg, _) in section.pictures.items():
-            _write(folder / f"pictures/{name}.jpg", jpeg)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file() or path.read_bytes() != content:
-        path.write_bytes(content)
+    """The plots and pictures of the Markdown, in folders that hold nothing else afterwards."""
+    plots = {f"{name}.svg": plot.encode() for each in sections for name, plot in each.plots.items()}
+    pictures = {
+        f"{name}.jpg": jpeg for each in sections for name, (jpeg, _) in each.pictures.items()
+    }
+    for place, files in (("plots", plots), ("pictures", pictures)):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        for path in (folder / place).iterdir():
+            if path.name not in files:
+                path.unlink()
+        for name, content in files.items():
+            (folder / place / name).write_bytes(content)
 
 
 def _table(section: Section) -> str:
     # A bar would end the cell.
     rows = [[cell.replace("|", "\\|") for cell in row] for row in section.rows]
+    head = [title.replace("|", "\\|") for title in section.head]
     sides = ["right" if _is_numeric(column) else "left" for column in zip(*rows, strict=True)]
-    return tabulate(rows, section.head, tablefmt="pipe", disable_numparse=True, colalign=sides)
+    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=sides)
 
 
 def _is_numeric(column: Sequence[str]) -> bool:

@@ -17,8 +17,6 @@ from roilab.inference.compare import draw_truth
 from roilab.inference.sinks import legible_scale
 from roilab.sweep.collect import Found
 
-LEAST_SCORE = 0.5  # of what is drawn
-
 
 def most_different(
     one: Sequence[Sequence[float | None]], other: Sequence[Sequence[float | None]], count: int
@@ -54,11 +52,7 @@ def comparison(at: int, one: Found, other: Found, names: Sequence[str]) -> bytes
 
 
 def _rows(found: Found, image_id: int) -> list[Mapping[str, Any]]:
-    return [
-        row
-        for row in found.detections
-        if row["image_id"] == image_id and row["score"] >= LEAST_SCORE
-    ]
+    return [row for row in found.detections if row["image_id"] == image_id]
 
 
 def _enlarged(image: Picture) -> Picture:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from roilab.data.dataset import DetectionDataset
 from roilab.engine import provenance
 from roilab.engine.config import write_text
 from roilab.engine.run import Run
@@ -19,18 +18,19 @@ from roilab.evaluation import plots
 from roilab.evaluation.details import THRESHOLDS
 from roilab.evaluation.difference import METRICS, Difference, difference
 from roilab.evaluation.table import TITLES
-from roilab.sweep.collect import Collector, Cost
+from roilab.sweep.collect import LEAST_SCORE, Collector, Cost, Found
 from roilab.sweep.document import Section, latex, markdown, page, write_files
-from roilab.sweep.pictures import LEAST_SCORE, comparison, most_different
-from roilab.sweep.plan import TASKS, Arm, Cell, Sweep
+from roilab.sweep.pictures import comparison, most_different
+from roilab.sweep.plan import Arm, Cell, Sweep
 from roilab.sweep.run import State
 
 _PICTURES = 6
 _READING = (
     "AP in percent on the validation set: the mean over seeds ± the sample standard deviation. "
-    "Intervals hold the true difference in 95 of 100 cases: images are drawn with replacement, the "
-    "same for both arms, and the mean over seeds varies as Student's t."
+    "Intervals hold the true difference in about 95 of 100 cases: images are drawn with "
+    "replacement, the same for both arms"
 )
+_SEEDS = ", and the mean over seeds varies as Student's t."
 _DASH = "-"
 
 
@@ -38,11 +38,11 @@ class Report:
     """Of one sweep. Made once, it reads each run once, however often it is written.
 
     Args:
-        command: that the sweep was made by; shown.
+        commands: that the sweep was made by; shown.
     """
 
-    def __init__(self, sweep: Sweep, command: str) -> None:
-        self.sweep, self.command = sweep, command
+    def __init__(self, sweep: Sweep, commands: Sequence[str]) -> None:
+        self.sweep, self.commands = sweep, commands
         self.collector = Collector(sweep.metrics)
 
     def write(self, folder: Path, states: Mapping[Cell, State]) -> None:
@@ -86,9 +86,9 @@ class Report:
         seeds = sorted({cell.seed for cell in done})
         text = [
             self.sweep.question,
-            f"`{self.command}`",
+            *(f"`{command}`" for command in self.commands),
             f"{len(done)} of {len(states)} runs are done. {_origin(done)}",
-            _READING,
+            _READING + (_SEEDS if len(seeds) > 1 else "."),
         ]
         if len(seeds) == 1:
             text.append(
@@ -126,25 +126,20 @@ class Report:
             for name, found in self._apart(arm, done).items():
                 place = f"{TITLES[name.partition('/')[0]]} {name.partition('/')[2]}"
                 interval = f"{found.low:+.1f} to {found.high:+.1f}"
-                rows.append([arm.name, place, f"{found.value:+.1f}", interval, found.sentence()])
+                value, seeds = f"{found.value:+.1f}", str(found.seeds)
+                rows.append([arm.name, place, value, interval, seeds, found.sentence()])
                 bars[f"{arm.name}, {place}"] = (found.low, found.value, found.high)
         if not rows:
             return []
         title = f"Difference to {self.sweep.baseline}"
         plot = plots.intervals(bars, title, "difference of AP, with its 95% interval")
-        head = ["arm", "metric", "difference", "95% interval", "reading"]
+        head = ["arm", "metric", "difference", "95% interval", "seeds", "reading"]
         return [Section(title, (), head, rows, {"differences": plot})]
 
     def _apart(self, arm: Arm, done: Sequence[Cell]) -> dict[str, Difference]:
         """By metric."""
-        ours, theirs = (
-            {cell.seed: self.collector.of(cell) for cell in done if cell.arm.name == name}
-            for name in (arm.name, self.sweep.baseline)
-        )
-        seeds = sorted(ours.keys() & theirs.keys())
-        pairs = [(ours[seed], theirs[seed]) for seed in seeds]
-        # Arms on other images cannot be paired.
-        if not pairs or any(_images(a.dataset) != _images(b.dataset) for a, b in pairs):
+        pairs = list(self._pairs(arm, done).values())
+        if not pairs:
             return {}
         found = {}
         for name in pairs[0][0].draws.keys() & pairs[0][1].draws.keys():
@@ -152,8 +147,19 @@ class Report:
             apart = difference(a, b, len(pairs[0][0].dataset))
             if apart is not None:
                 found[name] = apart
-        wanted = self.sweep.metrics or [f"{task}/{name}" for task in TASKS for name in METRICS]
+        wanted = self.sweep.metrics or [f"{task}/{name}" for task in TITLES for name in METRICS]
         return {name: found[name] for name in wanted if name in found}
+
+    def _pairs(self, arm: Arm, done: Sequence[Cell]) -> dict[int, tuple[Found, Found]]:
+        """What an arm and the baseline found, for each seed that both have."""
+        ours, theirs = (
+            {cell.seed: self.collector.of(cell) for cell in done if cell.arm.name == name}
+            for name in (arm.name, self.sweep.baseline)
+        )
+        pairs = {seed: (ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())}
+        # On other data, which the name tells, there is nothing to pair.
+        same = all(one.dataset.name == other.dataset.name for one, other in pairs.values())
+        return pairs if same else {}
 
     def _strictness(self, task: str, done: Sequence[Cell]) -> Section:
         lines = {}
@@ -225,8 +231,9 @@ class Report:
             if self._of(arm, done)
         }
         text = (
-            "Operations are those of convolutions and matrix products in inference, for an image; "
-            "a multiplication and an addition are two. Times are medians of the runs as they were, "
+            "Operations are those of convolutions and matrix products in inference, for one of the "
+            "first four images, and grow with what is found there; a multiplication and an "
+            "addition are two. Times are medians of the runs as they were, "
             "beside whatever else the machine did."
         )
         head = ["arm", "parameters, M", "GFLOP an image", "s a training step"]
@@ -243,9 +250,8 @@ class Report:
             return []
         arm = max(apart, key=lambda arm: abs(apart[arm][1].value))
         task = apart[arm][0].partition("/")[0]
-        baseline = [cell for cell in done if cell.arm.name == self.sweep.baseline]
-        cells = self._of(arm, done)
-        one, other = ([self.collector.of(cell) for cell in each] for each in (baseline, cells))
+        pairs = self._pairs(arm, done)
+        other, one = zip(*pairs.values(), strict=True)
         places = most_different(
             [each.image_ap50[task] for each in one],
             [each.image_ap50[task] for each in other],
@@ -260,7 +266,7 @@ class Report:
         text = (
             f"The images on which {names[0]} and {names[1]} differ most in {TITLES[task]} AP@0.5 "
             f"of the single image, the mean over seeds, which is not COCO AP50. Drawn is seed "
-            f"{cells[0].seed}, from score {LEAST_SCORE} on."
+            f"{min(pairs)}, from score {LEAST_SCORE} on."
         )
         return [Section("Where they differ most", [text], pictures=pictures)]
 
@@ -272,11 +278,12 @@ class Report:
                 arm.name,
                 arm.config_file,
                 " ".join(each for each in arm.overrides if each not in shared) or _DASH,
+                arm.weights_of or _DASH,
             ]
             for arm in arms
         ]
         text = [f"All of them: `{' '.join(shared)}`"] if shared else []
-        return Section("Arms", text, ["arm", "config", "overrides"], rows)
+        return Section("Arms", text, ["arm", "config", "overrides", "weights of"], rows)
 
 
 def values(states: Mapping[Cell, State]) -> str:
@@ -298,7 +305,7 @@ def _done(states: Mapping[Cell, State]) -> list[Cell]:
 
 
 def _tasks(states: Mapping[Cell, State]) -> list[str]:
-    return [task for task in TASKS if any(task in (s.results or {}) for s in states.values())]
+    return [task for task in TITLES if any(task in (s.results or {}) for s in states.values())]
 
 
 def _runs(states: Mapping[Cell, State]) -> Section:
@@ -333,10 +340,6 @@ def _cores(start: Mapping[str, Any]) -> list[str]:
     return [f"{start['cores']} cores"] if "cores" in start else []
 
 
-def _images(dataset: DetectionDataset) -> list[int]:
-    return [record["image_id"] for record in dataset.records]
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.mean(known) if known else None
@@ -351,15 +354,15 @@ def _spread(values: Sequence[float | None]) -> str:
     return f"{statistics.mean(known):.1f}{deviation}"
 
 
-def _number(value: float | None, digits: int = 1) -> str:
-    return _DASH if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int = 1, scale: float = 1) -> str:
+    return _DASH if value is None else f"{scale * value:.{digits}f}"
 
 
 def _cost_row(cost: Cost) -> list[str]:
     return [
-        _number(cost.parameters / 1e6, 2),
-        _number(cost.operations / 1e9, 2),
+        _number(cost.parameters, 2, 1e-6),
+        _number(cost.operations, 2, 1e-9),
         _number(cost.step, 3),
-        _number(None if cost.inference is None else 1000 * cost.inference),
+        _number(cost.inference, 1, 1000),
         _number(cost.memory, 2),
     ]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Literal
 
 from roilab.engine.config import write_text
@@ -17,7 +18,7 @@ from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.sweep.plan import Cell
 
-_MEANING = ("config.yaml", "classes.json", "skeleton.json", "run.json")
+_MEANING = ("classes.json", "skeleton.json", "run.json", "config.yaml")
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
@@ -28,8 +29,8 @@ class State:
     """How far a cell is.
 
     Attributes:
-        kind: `open` has to begin, `cut` goes on from a checkpoint, `training` runs, `failed` has
-            just failed, `done` has results.
+        kind: `open` has to begin, `cut` goes on from a checkpoint, `training` runs, `failed` did
+            the last time, `done` has results.
         results: AP in percent by task and metric, of a cell that is done.
         error: the last line that the process of a failed cell said.
         iterations: how many are in its log.
@@ -59,13 +60,8 @@ class Progress:
 
 
 def definition(cell: Cell) -> dict[str, object]:
-    """What makes the cell what it is, wherever it is."""
-    return {
-        "arm": cell.arm.name,
-        "seed": cell.seed,
-        "base": cell.arm.config_file,
-        "overrides": list(cell.arm.overrides),
-    }
+    """What makes the cell what it is, wherever it and its config are."""
+    return {"arm": cell.arm.name, "seed": cell.seed, "config": cell.arm.config}
 
 
 def state_of(cell: Cell) -> State:
@@ -75,8 +71,8 @@ def state_of(cell: Cell) -> State:
         UserError: the folder holds another cell, or a run that is not of a sweep.
     """
     run = Run(cell.folder)
-    written = cell.folder / DEFINITION
-    if not written.is_file():
+    record = _record(cell)
+    if record is None:
         if run.config_file.is_file():
             raise UserError(
                 f"the folder of arm '{cell.arm.name}', seed {cell.seed} holds another run",
@@ -84,29 +80,39 @@ def state_of(cell: Cell) -> State:
                 remedy=f"delete {cell.folder}, or choose another --output",
             )
         return State("open")
-    found: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
-    seconds = found.pop("seconds", 0.0)
-    if found != definition(cell):
+    trained = run.results_file.is_file() or run.weights.is_file()
+    if trained and any(record.get(key) != value for key, value in definition(cell).items()):
         raise UserError(
             f"arm '{cell.arm.name}', seed {cell.seed} was run with other settings",
-            file=written,
-            found=found,
-            expected=definition(cell),
-            remedy=f"delete {cell.folder}, or choose another --output",
+            file=run.config_file,
+            found="a config that differs from the arm's",
+            remedy=f"choose another --output, or delete {cell.folder}; to see what differs: "
+            f"scripts/config.py diff {cell.folder} {cell.arm.config_file} OVERRIDES",
         )
-    if not _has_checkpoint(cell):
-        return State("open")
-    iterations = progress_of(cell).iterations
-    # Results older than the final weights are a periodic evaluation's.
-    if (
-        run.weights.name == "model_final.pth"
-        and run.weights.is_file()
-        and run.results_file.is_file()
-        and run.results_file.stat().st_mtime_ns >= run.weights.stat().st_mtime_ns
-    ):
+    iterations, seconds = progress_of(cell).iterations, record.get("seconds", 0.0)
+    if run.results_file.is_file():
         results = json.loads(run.results_file.read_text(encoding="utf-8"))
         return State("done", results, iterations=iterations, seconds=seconds)
-    return State("cut", iterations=iterations, seconds=seconds)
+    if record.get("error"):
+        return State("failed", error=record["error"], iterations=iterations, seconds=seconds)
+    return State("cut" if trained else "open", iterations=iterations, seconds=seconds)
+
+
+def _record(cell: Cell) -> dict[str, Any] | None:
+    """What cell.json holds; None: there is none."""
+    path = cell.folder / DEFINITION
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        remedy = f"delete {cell.folder}, which trains it anew"
+        raise UserError(
+            "the record of a cell is damaged", file=path, found=error, remedy=remedy
+        ) from error
+    return record
 
 
 def progress_of(cell: Cell) -> Progress:
@@ -150,13 +156,15 @@ def run_cell(
         before = state_of(cell)
         if before.kind == "done":
             return before
+        run, record = Run(cell.folder), _record(cell)
+        if record is not None and record.get("config") != cell.arm.config:
+            # It was begun with another config, and has trained nothing.
+            run.config_file.unlink(missing_ok=True)
         _define(cell, before.seconds)  # first: a run folder without it is another's
-        if not _has_checkpoint(cell):
-            _take_weights(cell)
-        resume = _has_checkpoint(cell)
-        if not resume:
-            # What a start without a checkpoint left would stand before what this one logs.
-            Run(cell.folder).metrics_file.unlink(missing_ok=True)
+        if cell.source is not None and not run.config_file.is_file():
+            _take_weights(cell, cell.source)
+        # The training finds out itself whether there is a checkpoint.
+        resume = run.config_file.is_file()
         options = ["--resume"] if resume else []
         command = [*train, "--config-file", cell.arm.config_file, *options, *cell.overrides]
         started = time.perf_counter()
@@ -165,13 +173,26 @@ def run_cell(
                 begin = log.tell()
                 status = _wait(command, log, lock, {**os.environ, **(environment or {})}, watch)
         finally:
-            _define(cell, before.seconds + time.perf_counter() - started)
-    after = state_of(cell)
-    if after.kind == "done":
-        return after
-    said = (cell.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
-    error = _last_line(said) or f"exit status {status} without a word"
-    return State("failed", error=error, iterations=after.iterations, seconds=after.seconds)
+            seconds = before.seconds + time.perf_counter() - started
+            _define(cell, seconds)
+        said = (cell.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
+        if not run.results_file.is_file():
+            _define(cell, seconds, _last_line(said) or f"exit status {status} without a word")
+        return state_of(cell)
+
+
+def attempt(cell: Cell, train: Sequence[str]) -> State:
+    """`run_cell`, in which the user's mistake costs this cell alone."""
+    try:
+        return run_cell(cell, train)
+    except (UserError, OSError) as error:
+        return failed(error)
+
+
+def failed(error: BaseException) -> State:
+    """The state of a cell that an exception ended."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return State("failed", error=lines[0])
 
 
 @contextmanager
@@ -190,22 +211,22 @@ def _alone(cell: Cell) -> Iterator[int]:
         yield file.fileno()
 
 
-def _has_checkpoint(cell: Cell) -> bool:
-    return (cell.folder / "last_checkpoint").is_file()
+def _take_weights(cell: Cell, source: Path) -> None:
+    """Leave the training of the cell's source as one that was cut before its evaluation."""
+    if not Run(source).results_file.is_file():
+        raise UserError(
+            f"the weights of '{cell.arm.weights_of}', seed {cell.seed} are not there yet",
+            file=source,
+            remedy="the same command trains that arm first",
+        )
+    # The config is the last: with it, the folder is a run that can be resumed.
+    for name in ("metrics.json", "model_final.pth", "last_checkpoint", *_MEANING):
+        if (source / name).is_file():
+            shutil.copy(source / name, cell.folder / name)
 
 
-def _take_weights(cell: Cell) -> None:
-    """Leave the training of the cell's source, where it is finished, as one that was just cut."""
-    if cell.source is None or not Run(cell.source).results_file.is_file():
-        return  # it trains itself, to the same weights
-    # The last makes it a run that can be resumed, which refuses what was trained in another way.
-    for name in (*_MEANING, "metrics.json", "model_final.pth", "last_checkpoint"):
-        if (cell.source / name).is_file():
-            shutil.copy(cell.source / name, cell.folder / name)
-
-
-def _define(cell: Cell, seconds: float) -> None:
-    content = {**definition(cell), "seconds": round(seconds, 3)}
+def _define(cell: Cell, seconds: float, error: str = "") -> None:
+    content = {**definition(cell), "seconds": round(seconds, 3), "error": error}
     write_text(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")
 
 

@@ -14,7 +14,7 @@ import torch
 from roilab.engine.device import cores
 from roilab.errors import UserError
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import POLL_SECONDS, State, run_cell
+from roilab.sweep.run import POLL_SECONDS, State, attempt, failed, run_cell
 
 Told = Callable[[Cell, State], object]
 
@@ -62,9 +62,10 @@ def run_here(
         waiting = {pool.submit(run, cell): cell for cell in cells}
         try:
             while waiting:
-                while not begun.empty():
+                over_now = [future for future in waiting if future.done()]
+                while not begun.empty():  # after: what is over has begun
                     told(begun.get(), State("training"))
-                for future in [future for future in waiting if future.done()]:
+                for future in over_now:
                     told(waiting.pop(future), _outcome(future))
                 refresh()
                 time.sleep(POLL_SECONDS)
@@ -94,7 +95,7 @@ def run_on_cluster(
     """
     executor = _executor(folder, parameters)
     with executor.batch():
-        jobs = [executor.submit(run_cell, cell, train) for cell in cells]
+        jobs = [executor.submit(attempt, cell, train) for cell in cells]
     waiting = dict(zip(cells, jobs, strict=True))
     begun: set[Cell] = set()
     try:
@@ -142,8 +143,7 @@ def _outcome(future: Any) -> State:
     try:
         state: State = future.result()
     except Exception as error:  # the cell's own, or of the cluster's many kinds
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return State("failed", error=lines[0])
+        return failed(error)
     return state
 
 

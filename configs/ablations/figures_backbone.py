@@ -1,4 +1,4 @@
-"""A deeper backbone on the sample set: backbone.py, with a small ResNet, on two CPU cores.
+"""Does a deeper backbone find masks better, two or three blocks a stage? On the sample set.
 
 python scripts/sweep.py configs/ablations/figures_backbone.py --output outputs/figures_backbone
 Not run yet. The data: see common/figures.py.

@@ -1,4 +1,4 @@
-"""Mask heads with and without layout in space on the sample set: mask_branch.py on two CPU cores.
+"""Do masks need a head with a layout in space, convolutions or layers? On the sample set.
 
 python scripts/sweep.py configs/ablations/figures_mask_branch.py \
     --output outputs/figures_mask_branch

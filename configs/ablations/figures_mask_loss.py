@@ -1,4 +1,4 @@
-"""Losses of the mask head on the sample set: mask_loss.py on two CPU cores.
+"""Should classes compete for a mask's pixels, a softmax or sigmoids? On the sample set.
 
 python scripts/sweep.py configs/ablations/figures_mask_loss.py --output outputs/figures_mask_loss
 Not run yet. The data: see common/figures.py.

@@ -1,8 +1,8 @@
-"""Keypoints with each RoI pooler on the sample set: pooler_keypoint.py on two CPU cores.
+"""Do keypoints need RoIAlign, or will RoIPool do? On the sample set.
 
 python scripts/sweep.py configs/ablations/figures_pooler_keypoint.py \
     --output outputs/figures_pooler_keypoint
-Not run yet. The data: see common/figures.py.
+Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
 from .common.figures import overrides as _figures

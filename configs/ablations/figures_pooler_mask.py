@@ -1,8 +1,8 @@
-"""Masks with each RoI pooler on the sample set: pooler_mask.py on two CPU cores.
+"""Which RoI pooler is best for masks: RoIPool, RoIWarp or RoIAlign? On the sample set.
 
 python scripts/sweep.py configs/ablations/figures_pooler_mask.py \
     --output outputs/figures_pooler_mask
-Not run yet. The data: see common/figures.py.
+Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
 from .common.figures import overrides as _figures

@@ -1,4 +1,4 @@
-"""RoIPool and RoIAlign on coarse features of the sample set: pooler_stride.py on two CPU cores.
+"""Does RoIAlign make coarse features usable, which RoIPool is not for? On the sample set.
 
 python scripts/sweep.py configs/ablations/figures_pooler_stride.py \
     --output outputs/figures_pooler_stride

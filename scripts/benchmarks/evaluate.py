@@ -1,6 +1,6 @@
 """Box AP from the instances of a model, against Detectron2's COCOEvaluator.
 
-Both end in pycocotools. The evaluator is made anew each time, as Detectron2's training script does
+Ours ends in hotcoco, the evaluator in pycocotools. It is made anew each time, as Detectron2's training script does
 for every evaluation, and goes through its JSON files.
 """
 

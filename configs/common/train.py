@@ -29,8 +29,8 @@ train = dict(
     precision="auto",
     # Keep images and features with their channels innermost, which convolutions are faster on.
     channels_last=True,
-    # 3x3 convolutions (float32) and GroupNorm of our own on the CPU: up to twice as fast as torch's,
-    # and equal up to rounding. Not together with compile.
+    # 3x3 convolutions (float32) and GroupNorm of our own on the CPU: up to twice as fast as
+    # torch's, and equal up to rounding. Not together with compile.
     cpu_kernels=True,
     # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.
     compile=False,

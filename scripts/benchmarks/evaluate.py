@@ -1,7 +1,7 @@
 """Box AP from the instances of a model, against Detectron2's COCOEvaluator.
 
-Ours ends in hotcoco, the evaluator in pycocotools. It is made anew each time, as Detectron2's training script does
-for every evaluation, and goes through its JSON files.
+Ours ends in hotcoco, the evaluator in pycocotools. It is made anew each time, as Detectron2's
+training script does for every evaluation, and goes through its JSON files.
 """
 
 import contextlib

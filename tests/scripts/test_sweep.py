@@ -1,7 +1,10 @@
 """scripts/sweep.py with a training that only copies what another one left."""
 
 import importlib.util
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -151,6 +154,37 @@ def test_a_report_that_cannot_be_written_ends_no_training(
         sweep("train.max_iter=3,4", "pooler.op=roi_align")
     assert sweep.calls() == ["max_iter=3/seed_0", "max_iter=4/seed_0"]
     assert "cannot be written yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Signals) -> None:
+    """They get their chance to save, as the fake one does."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/train.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "folder = pathlib.Path([a for a in sys.argv if 'output_dir' in a][0].split(\"'\")[1])\n"
+        "def save(*_):\n    (folder / 'saved').touch()\n    sys.exit(1)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "(folder / 'begun').touch()\ntime.sleep(60)"
+    )
+    arguments = ["sweep.py", "configs/figures_mask.py", "pooler.op=roi_pool,roi_align"]
+    script = (
+        f"import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
+        f"import sweep; sweep.ROOT = Path({str(tmp_path)!r})\n"
+        f"sys.argv = {[*arguments, '--jobs', '2', '--output', str(tmp_path / 'out')]!r}\n"
+        "sweep.main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    folders = [tmp_path / f"out/op={op}/seed_0" for op in ("roi_pool", "roi_align")]
+    while not all((folder / "begun").exists() for folder in folders):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert b"the same command goes on" in said
+    assert all((folder / "saved").exists() for folder in folders)
 
 
 def test_seeds_are_added(sweep: Sweep, template: None) -> None:

@@ -8,10 +8,10 @@ from roilab import html
 from roilab.evaluation import plots
 from roilab.evaluation.ap import Results
 from roilab.evaluation.details import THRESHOLDS
+from roilab.evaluation.difference import METRICS
 from roilab.evaluation.summary import Summary, running_mean
 from roilab.evaluation.table import (
     JOINTS,
-    METRICS,
     POINT,
     TITLES,
     Row,

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from tabulate import tabulate
 
 from roilab.evaluation.details import WorkingPoint
+from roilab.evaluation.difference import METRICS
 from roilab.evaluation.summary import Summary
 
 TITLES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 POINT = ("precision", "recall", "right", "wrong", "missed")
 JOINTS = "mean OKS term of each joint, from 0 to 1"
 _MOST_COLUMNS = 12  # of the confusion matrix, that a terminal takes

@@ -34,7 +34,7 @@ class State:
         results: AP in percent by task and metric, of a cell that is done.
         error: the last line that the process of a failed cell said.
         iterations: how many are in its log.
-        seconds: for how long its process ran, over all calls that led to this state.
+        seconds: for how long its process ran, over all calls, but for those that were killed.
     """
 
     kind: Literal["open", "cut", "training", "failed", "done"]

@@ -169,6 +169,9 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Sig
     )
     arguments = ["sweep.py", "configs/figures_mask.py", "pooler.op=roi_pool,roi_align"]
     script = (
+        # The tests may themselves run where signals are ignored, behind nohup or a shell's &.
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         f"import sweep; sweep.ROOT = Path({str(tmp_path)!r})\n"
         f"sys.argv = {[*arguments, '--jobs', '2', '--output', str(tmp_path / 'out')]!r}\n"

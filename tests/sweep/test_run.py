@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -320,7 +321,15 @@ def test_jobs_of_a_cluster(tmp_path: Path, train: list[str]) -> None:
     assert told.states[every[0]].results == {"bbox": {"AP": 1.0}}
 
 
-def test_jobs_are_cancelled(tmp_path: Path, endless: list[str]) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Processes inherit that SIGINT is ignored, as a shell's & has it; jobs are cancelled by it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_jobs_are_cancelled(tmp_path: Path, endless: list[str], interruptible: None) -> None:
     one = cell(tmp_path)
     said = one.folder / "stdout.txt"
 

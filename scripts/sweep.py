@@ -146,16 +146,19 @@ def main_report(arguments: list[str]) -> int:
 def parameter(text: str) -> tuple[str, Any]:
     """`key=value` of an executor, a number or a truth value where it looks like one."""
     key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError("a parameter cannot be read", key="--slurm", found=text, expected="a=b")
-    return key, yaml.safe_load(value)
+    try:
+        if equals and key:
+            return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        pass
+    raise UserError("a parameter cannot be read", key="--slurm", found=text, expected="key=value")
 
 
 class Display:
     """The cells and how far they are: a live table on a terminal, plain lines elsewhere."""
 
     def __init__(self, sweep: Sweep, states: dict[Cell, State]) -> None:
-        self.metric = (sweep.metrics or ("bbox/AP",))[0]
+        self.metric = sweep.metrics[0]
         self.states = states
         console = Console(stderr=True)
         self.live = Live(self.table(), console=console) if console.is_terminal else None

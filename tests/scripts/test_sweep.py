@@ -137,6 +137,7 @@ def test_what_would_be_trained(sweep: Sweep, capsys: pytest.CaptureFixture[str])
         (["pooler.op=roi_pool,roi_align", "--only", "c"], "no arm has such a name"),
         (["pooler.op=roi_pool,roi_align", "--jobs", "0"], "too few"),
         (["pooler.op=roi_pool,roi_align", "--slurm", "partition"], "parameter cannot be read"),
+        (["pooler.op=roi_pool,roi_align", "--slurm", "a=["], "parameter cannot be read"),
     ],
 )
 def test_a_mistake_costs_no_training(sweep: Sweep, arguments: list[str], message: str) -> None:

@@ -113,6 +113,7 @@ def test_several_values_make_arms_of_any_file(file: Path) -> None:
         ("[3, 1]", "3", "different whole numbers"),
         ('["segm/AP"]', "None", r"sweep\.metrics"),
         ('["segm/AP"]', "[3]", "no such metric"),
+        ('["segm/AP"]', "[]", r"sweep\.metrics.*at least one"),
         ("source=", "sauce=", r"sweep\.published\.sauce"),
         ("26.9", '"26.9"', r"sweep\.published\.rows\.RoI Pool"),
         ('"plain": {}', '"plain": {"weights_of": 3}', r"plain\.weights_of"),

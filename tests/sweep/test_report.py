@@ -36,7 +36,10 @@ def sweep(**more: Any) -> Sweep:
         Arm("pool | max", CONFIG, ("a=1", "k=1"), {"segm/AP": 26.9}),
         Arm("align", CONFIG, ("a=1",), {"segm/AP": 30.2}),
     )
-    made = Sweep("s/squares.py", arms, "pool | max", (0, 1), (), "A paper", "Which one?")
+    metrics = tuple(
+        f"{task}/{name}" for task in ("bbox", "segm") for name in ("AP", "AP50", "AP75")
+    )
+    made = Sweep("s/squares.py", arms, "pool | max", (0, 1), metrics, "A paper", "Which one?")
     return replace(made, **more)
 
 

@@ -178,12 +178,16 @@ def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: list[str]) 
     source = cell(tmp_path, "b")
     arm = Arm("a", "base.py", ("ap=2",), {}, weights_of="b")
     one = Cell(arm, 0, tmp_path / "a/seed_0")
-    with pytest.raises(UserError, match=r"'b', seed 0 are not there yet"):
+    with pytest.raises(UserError, match=r"'b', seed 0 are not there"):
         run_cell(one, train)
     run_cell(source, train)
     assert run_cell(one, train).results == {"bbox": {"AP": 2.0}}
     assert "--resume" in (one.folder / "arguments").read_text()
     assert (one.folder / "metrics.json").read_text().count("total_loss") == 2
+    # A source that is done, and whose weights somebody has deleted.
+    (source.folder / "model_final.pth").unlink()
+    with pytest.raises(UserError, match=r"(?s)not there.*deleted"):
+        run_cell(replace(one, folder=tmp_path / "c/seed_0"), train)
 
 
 def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: list[str]) -> None:

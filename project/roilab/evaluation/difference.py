@@ -18,9 +18,8 @@ METRICS = {
     "APl": ("large", slice(None)),
 }
 _DRAWS = 2000
-_OF_T = (
-    200  # of Student's t for each draw: with one, its tails, and the interval, are left to chance
-)
+# Of Student's t for each draw: with one, its tails, and so the interval, are left to chance.
+_OF_T = 200
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from roilab.evaluation.ap import Results
 from roilab.evaluation.details import image_ap50, joints, strictness
 from roilab.evaluation.difference import METRICS, drawn, draws
 from roilab.evaluation.matches import match
-from roilab.evaluation.table import TITLES
 from roilab.sweep.plan import Cell
 
 LEAST_SCORE = 0.5  # of what is drawn
@@ -49,6 +48,10 @@ class Found:
     joints: Mapping[str, float | None]
     detections: Sequence[Mapping[str, Any]]
 
+    def images(self) -> list[Mapping[str, Any]]:
+        """The records of the images, in the order of their AP: that of their ids."""
+        return sorted(self.dataset.records, key=lambda record: record["image_id"])
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -72,7 +75,11 @@ class Cost:
 
 @dataclass
 class Collector:
-    """Reads finished runs, and keeps what it read."""
+    """Reads finished runs, and keeps what it read.
+
+    Attributes:
+        metrics: what is compared, as `task/metric`.
+    """
 
     metrics: Sequence[str]
     found: dict[Cell, Found] = field(default_factory=dict)
@@ -104,10 +111,13 @@ class Collector:
         values: dict[str, np.ndarray] = {}
         curves, images = {}, {}
         for task in results:
-            areas = {METRICS[name.partition("/")[2]][0] for name in self._wanted(task)} | {"all"}
+            wanted = [
+                name.partition("/")[2] for name in self.metrics if name.startswith(f"{task}/")
+            ]
+            areas = {METRICS[name][0] for name in wanted} | {"all"}
             matches = {area: match(truth, detections, task, skeleton, area) for area in areas}
             every = drawn(matches, weights)
-            values |= {name: every[name.partition("/")[2]] for name in self._wanted(task)}
+            values |= {f"{task}/{name}": every[name] for name in wanted}
             self._check(run, results[task], every, task)
             curves[task] = strictness(matches["all"])
             images[task] = image_ap50(matches["all"])
@@ -124,7 +134,7 @@ class Collector:
     ) -> None:
         """Raise UserError where the validation set is not the one that the run's AP is of."""
         told, now = metrics["AP"], float(every["AP"][0])
-        if not np.isclose(now, np.nan if told is None else told, atol=1e-6, equal_nan=True):
+        if not np.isclose(now, np.nan if told is None else told, rtol=0, atol=1e-6, equal_nan=True):
             raise UserError(
                 "the validation set has changed since the run was evaluated",
                 file=run.results_file,
@@ -133,11 +143,6 @@ class Collector:
                 expected=f"{now}, on the validation set as it is",
                 remedy=f"evaluate it anew: python scripts/evaluate.py --run {run.folder}",
             )
-
-    def _wanted(self, task: str) -> list[str]:
-        """Of a task: what the sweep compares, or without a word of it AP, AP50 and AP75."""
-        wanted = self.metrics or [f"{t}/{name}" for t in TITLES for name in ("AP", "AP50", "AP75")]
-        return [name for name in wanted if name.startswith(f"{task}/")]
 
     def _dataset(self, run: Run) -> DetectionDataset:
         cfg = config.load(run.config_file)

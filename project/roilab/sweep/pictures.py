@@ -34,8 +34,7 @@ def most_different(
 
 def comparison(at: int, one: Found, other: Found, names: Sequence[str]) -> bytes:
     """A JPEG file: the image at a position, its annotations, and what two runs find in it."""
-    dataset = other.dataset
-    record = dataset.records[at]
+    dataset, record = other.dataset, other.images()[at]
     image = read_rgb(Path(record["file_name"]))
     pictures = [
         _enlarged(image),

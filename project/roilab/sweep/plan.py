@@ -51,7 +51,7 @@ class Sweep:
         arms: the settings, with different names.
         baseline: the name of the arm that the others are compared with.
         seeds: each arm is trained with each of them.
-        metrics: what is compared, as `task/metric`; empty: the AP, AP50 and AP75 of every task.
+        metrics: what is compared, as `task/metric`, the most important first.
         source: where the published figures are from.
         question: what is asked, in a sentence or two.
     """

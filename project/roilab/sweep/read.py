@@ -26,6 +26,8 @@ from roilab.sweep.plan import Arm, Sweep, as_override, check_seeds, folder_name
 
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")
 _PUBLISHED = ("source", "rows")
+# What is compared without a word of it.
+_METRICS = tuple(f"{task}/{name}" for task in TITLES for name in ("AP", "AP50", "AP75"))
 # What the folder of a sweep has beside those of its arms.
 _TAKEN = ("plots", "pictures", "jobs")
 # What each cell has of its own.
@@ -48,7 +50,7 @@ def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         sweep = _read(Path(file), config.plain(found)["sweep"])
     elif "model" in found:
         alone = Arm("", str(file), (), {})
-        sweep = Sweep(str(file), (alone,), "", (0,), (), "")
+        sweep = Sweep(str(file), (alone,), "", (0,), _METRICS, "")
     else:
         raise UserError(
             "neither a sweep nor a training config",
@@ -113,7 +115,11 @@ def _read(file: Path, data: Any) -> Sweep:
     for name, row in rows.items():
         for figure in _dict(file, f"sweep.published.rows.{name}", row).values():
             _kind(file, f"sweep.published.rows.{name}", figure, int | float, "numbers")
-    metrics = _kind(file, "sweep.metrics", data.get("metrics", []), list, "a list of task/metric")
+    metrics = _kind(
+        file, "sweep.metrics", data.get("metrics", list(_METRICS)), list, "a list of task/metric"
+    )
+    if not metrics:
+        _kind(file, "sweep.metrics", None, list, "at least one task/metric")
 
     def arm(name: str, setting: Any) -> Arm:
         """Of overrides, or of a config of its own."""

@@ -142,13 +142,13 @@ class Report:
         if not pairs:
             return {}
         found = {}
-        for name in pairs[0][0].draws.keys() & pairs[0][1].draws.keys():
+        there = pairs[0][0].draws.keys() & pairs[0][1].draws.keys()
+        for name in (name for name in self.sweep.metrics if name in there):
             a, b = (np.stack([pair[side].draws[name] for pair in pairs]) for side in (0, 1))
             apart = difference(a, b, len(pairs[0][0].dataset))
             if apart is not None:
                 found[name] = apart
-        wanted = self.sweep.metrics or [f"{task}/{name}" for task in TITLES for name in METRICS]
-        return {name: found[name] for name in wanted if name in found}
+        return found
 
     def _pairs(self, arm: Arm, done: Sequence[Cell]) -> dict[int, tuple[Found, Found]]:
         """What an arm and the baseline found, for each seed that both have."""
@@ -260,7 +260,7 @@ class Report:
         names = [self.sweep.baseline, arm.name]
         pictures = {}
         for number, (at, more) in enumerate(places, 1):
-            file = Path(str(other[0].dataset.records[at]["file_name"])).name
+            file = Path(other[0].images()[at]["file_name"]).name
             caption = f"{file}: per-image AP@0.5 {more:+.0f} with {arm.name}"
             pictures[f"{number}"] = (comparison(at, one[0], other[0], names), caption)
         text = (

@@ -213,11 +213,13 @@ def _alone(cell: Cell) -> Iterator[int]:
 
 def _take_weights(cell: Cell, source: Path) -> None:
     """Leave the training of the cell's source as one that was cut before its evaluation."""
-    if not Run(source).results_file.is_file():
+    run = Run(source)
+    if not (run.results_file.is_file() and run.weights.is_file()):
         raise UserError(
-            f"the weights of '{cell.arm.weights_of}', seed {cell.seed} are not there yet",
-            file=source,
-            remedy="the same command trains that arm first",
+            f"the weights of '{cell.arm.weights_of}', seed {cell.seed} are not there",
+            file=run.weights,
+            remedy="train that arm first, as the same command does; if they were deleted, delete "
+            f"{source}",
         )
     # The config is the last: with it, the folder is a run that can be resumed.
     for name in ("metrics.json", "model_final.pth", "last_checkpoint", *_MEANING):

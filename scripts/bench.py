@@ -18,6 +18,7 @@ from _main import run
 
 import benchmarks
 from benchmarks import Benchmark, seconds
+from roilab.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "outputs" / "bench.json"
@@ -41,7 +42,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             results[name] = measure(benchmarks.load(name, Path(folder)))
         print(row(name, results[name]), flush=True)
-    write_json(OUTPUT, results)
+    write_whole(OUTPUT, json.dumps(results, indent=2) + "\n")
     print(f"written to {OUTPUT.relative_to(ROOT)}")
     return 0
 
@@ -97,14 +98,6 @@ def amount(value: float, unit: float | str) -> str:
     if unit != "s":
         return f"{value / 1e6:.1f} MB"
     return f"{1000 * value:.2f} ms" if value >= 1e-4 else f"{1e6 * value:.2f} us"
-
-
-def write_json(path: Path, results: dict[str, dict[str, float | str]]) -> None:
-    """Write the results in one step: a reader finds the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from roilab import via
 from roilab.draw import Picture
-from roilab.engine.config import write_text
 from roilab.engine.run import open_run
 from roilab.errors import UserError
+from roilab.files import write_whole
 from roilab.inference import (
     Predictor,
     coco_json,
@@ -145,10 +145,10 @@ def _write_data(
             "images": records,
         }
         written.append(args.output / "predictions.json")
-        write_text(written[-1], json.dumps(data) + "\n")
+        write_whole(written[-1], json.dumps(data) + "\n")
     if "coco" in args.save:
         written.append(args.output / "coco.json")
-        write_text(written[-1], json.dumps(coco_json(records, predictor.classes, skeleton)) + "\n")
+        write_whole(written[-1], json.dumps(coco_json(records, predictor.classes, skeleton)) + "\n")
     for kind, name in VIA_FILES.items():
         if kind in args.save:
             written.append(args.output / name)

@@ -31,10 +31,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_commands.common import output_file
-from roilab import via
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Picture
-from roilab.engine.config import write_text
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run
@@ -44,6 +42,7 @@ from roilab.evaluation import Evaluation
 from roilab.evaluation.page import page
 from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import behind, table
+from roilab.files import write_whole
 from roilab.inference import Predictor, overview, picture_names
 from roilab.inference.compare import compare
 from roilab.inference.sinks import OVERVIEW
@@ -131,7 +130,7 @@ def main() -> None:
     if args.html is not None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"
         pictures = worst_pictures(draw, dataset, summary)
-        via.write_whole(args.html, page(title, about, found.results, summary, pictures))
+        write_whole(args.html, page(title, about, found.results, summary, pictures))
         print(f"page: {args.html}")
     if args.pictures is not None:
         draw_pictures(draw, dataset, args.pictures)
@@ -155,7 +154,7 @@ def write_results(args: argparse.Namespace, folder: Run, found: Evaluation) -> N
     elif args.output is None:
         print("not the run's own result, and not written: --output FILE would take it")
     if args.output is not None:
-        write_text(args.output, json.dumps(found.results, indent=2) + "\n")
+        write_whole(args.output, json.dumps(found.results, indent=2) + "\n")
         print(f"written to {args.output}")
 
 

@@ -25,6 +25,7 @@ from roilab.data.check import Findings, examine, refused
 from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.errors import UserError
+from roilab.files import write_whole
 
 _SHOWN = 20  # how many of many classes are listed
 
@@ -62,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
     ]
     if args.json is not None:
         data = {"files": [each.to_dict() for each in findings]}
-        via.write_whole(args.json, json.dumps(data, indent=2) + "\n")
+        write_whole(args.json, json.dumps(data, indent=2) + "\n")
     print_problems(problem for each in findings for problem in each.problems)
     for each in findings:
         _print_summary(each)

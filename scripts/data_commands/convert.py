@@ -30,6 +30,7 @@ from data_commands.common import (
 from roilab import via
 from roilab.data.check import fitting_skeleton
 from roilab.errors import UserError
+from roilab.files import write_whole
 from roilab.images import header_size
 from roilab.via.layout import image_key
 
@@ -152,5 +153,5 @@ def _write_coco(
             remedy = "give --skeleton with a file that has them"
             problems.append(via.Problem("note", message, remedy, annotations.file))
     with working(f"writing {args.target}"):
-        via.write_whole(args.target, json.dumps(data) + "\n")
+        write_whole(args.target, json.dumps(data) + "\n")
     return len(data["images"]), problems

@@ -23,6 +23,7 @@ from data_commands.common import (
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
+from roilab.files import write_whole
 from roilab.skeleton import Skeleton
 
 
@@ -76,7 +77,7 @@ def main(args: argparse.Namespace) -> int:
             print(f"sigma of {keypoint}: {text}", file=sys.stderr)
     text = json.dumps(proposed.to_dict(), indent=2) + "\n"
     if args.output is not None:
-        via.write_whole(args.output, text)
+        write_whole(args.output, text)
         print(f"skeleton: {args.output}")
     else:
         print(text, end="")

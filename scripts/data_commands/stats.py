@@ -21,6 +21,7 @@ from data_commands.common import (
 from roilab import via
 from roilab.data.stats import SIZES, Stats, statistics
 from roilab.data.stats_page import page
+from roilab.files import write_whole
 
 _SHOWN = 30  # how many of many rows of a table are printed
 
@@ -45,9 +46,9 @@ def main(args: argparse.Namespace) -> int:
     if problems:
         print(f"\n{count_of(problems)}: see check")
     if args.json is not None:
-        via.write_whole(args.json, json.dumps(stats.to_dict(), indent=2) + "\n")
+        write_whole(args.json, json.dumps(stats.to_dict(), indent=2) + "\n")
     if args.html is not None:
-        via.write_whole(args.html, page(stats))
+        write_whole(args.html, page(stats))
         print(f"\npage: {args.html}")
     return 0
 

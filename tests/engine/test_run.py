@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roilab.engine import config
+from roilab import files
 from roilab.engine.run import LAYOUT, Run, open_run
 from roilab.errors import UserError
 
@@ -116,8 +116,8 @@ def test_results_are_the_old_ones_or_the_new(folder: Path, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(config.os, "fsync", fail)
-    with pytest.raises(OSError, match="full"):
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(UserError, match=r"cannot write.*\n.*results\.json"):
         run.write_results({"bbox": {"AP": 2.0}})
     assert run.results_file.read_text() == before
 

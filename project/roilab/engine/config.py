@@ -9,7 +9,6 @@ import difflib
 import importlib.resources
 import inspect
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.errors import UserError
+from roilab.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ def save(cfg: DictConfig, path: Path) -> None:
     Raises:
         UserError: a value is neither text, number, list, dict, nor a callable with a name.
     """
-    write_text(path, yaml.safe_dump(plain(cfg), sort_keys=False, allow_unicode=True))
+    write_whole(path, yaml.safe_dump(plain(cfg), sort_keys=False, allow_unicode=True))
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -262,17 +262,6 @@ def _plain(value: Any, key: str) -> Any:
     raise UserError(
         "a config value cannot be saved", key=key, found=value, expected="plain data or a function"
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def build(node: Any, key: str, **arguments: Any) -> Any:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from roilab.engine.checkpoint import read, save_atomically
-from roilab.engine.config import write_text
 from roilab.engine.run import FINAL, LAST, Run
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError
+from roilab.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def save_to_resume(
     """Write a checkpoint to go on from; the oldest beyond `kept` are removed."""
     name = FINAL if final else f"model_{progress.iteration:07d}.pth"
     save(run, name, trainer, progress)
-    write_text(run.folder / LAST, name)
+    write_whole(run.folder / LAST, name)
     for file in run.checkpoints()[:-kept]:
         file.unlink()
 

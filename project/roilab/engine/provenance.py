@@ -18,10 +18,10 @@ import torch
 from detectron2.utils import comm
 
 import roilab
-from roilab.engine.config import write_text
 from roilab.engine.device import cores
 from roilab.engine.run import LAYOUT, Run
 from roilab.errors import UserError
+from roilab.files import write_whole
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")
 _PACKAGE = Path(roilab.__file__).resolve().parent
@@ -54,7 +54,7 @@ def write_provenance(
         **machine(),
     }
     record = {"layout": LAYOUT, "starts": [*starts(run), start]}
-    write_text(run.provenance_file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_whole(run.provenance_file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     copy_source(Path(config_file), run.folder / "source")
 
 

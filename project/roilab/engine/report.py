@@ -19,6 +19,7 @@ from roilab.engine import config
 from roilab.engine.device import memory_used
 from roilab.engine.run import Run
 from roilab.errors import UserError
+from roilab.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def forget(metrics: Path, start: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue  # the process was killed while it wrote
-    config.write_text(metrics, "".join(kept))
+    write_whole(metrics, "".join(kept))
 
 
 class Console(EventWriter):

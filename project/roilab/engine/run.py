@@ -13,6 +13,7 @@ from roilab.engine import config
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
+from roilab.files import write_whole
 from roilab.skeleton import Skeleton
 
 LAYOUT = 1  # of the folder; docs/run-folder.md has what each number means
@@ -77,7 +78,7 @@ class Run:
 
     def write_evaluation(self, found: Evaluation) -> None:
         """Write the detections of the run's weights, and then their AP, which completes the run."""
-        config.write_text(self.detections_file, json.dumps(found.detections) + "\n")
+        write_whole(self.detections_file, json.dumps(found.detections) + "\n")
         self.write_results(found.results)
 
     def write_results(self, results: Results, name: str = "results.json") -> None:
@@ -116,7 +117,7 @@ class Run:
         return data
 
     def _write_json(self, name: str, data: Any) -> None:
-        config.write_text(self.folder / name, json.dumps(data, indent=2) + "\n")
+        write_whole(self.folder / name, json.dumps(data, indent=2) + "\n")
 
     def classes(self) -> tuple[str, ...]:
         path = self.folder / "classes.json"

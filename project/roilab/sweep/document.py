@@ -9,6 +9,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from roilab import html
+from roilab.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def write_files(folder: Path, sections: Sequence[Section]) -> None:
             if path.name not in files:
                 path.unlink()
         for name, content in files.items():
-            (folder / place / name).write_bytes(content)
+            write_whole(folder / place / name, content)
 
 
 def _table(section: Section) -> str:

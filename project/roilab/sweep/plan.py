@@ -10,8 +10,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from roilab.engine import config
 from roilab.errors import UserError
+from roilab.files import write_whole
 
 _FILE = "sweep.json"
 
@@ -196,7 +196,7 @@ def save(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
         sweep = replace(sweep, seeds=tuple(sorted({*before.seeds, *sweep.seeds})))
     commands = list(dict.fromkeys([*commands, command]))
     content = {"commands": commands, **asdict(sweep)}
-    config.write_text(output / _FILE, json.dumps(content, indent=2) + "\n")
+    write_whole(output / _FILE, json.dumps(content, indent=2) + "\n")
     return sweep, commands
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from roilab.engine import provenance
-from roilab.engine.config import write_text
 from roilab.engine.run import Run
 from roilab.evaluation import plots
 from roilab.evaluation.details import THRESHOLDS
 from roilab.evaluation.difference import METRICS, Difference, difference
 from roilab.evaluation.table import TITLES
+from roilab.files import write_whole
 from roilab.sweep.collect import LEAST_SCORE, Collector, Cost, Found
 from roilab.sweep.document import Section, latex, markdown, page, write_files
 from roilab.sweep.pictures import comparison, most_different
@@ -54,10 +54,10 @@ class Report:
         sections = self.sections(states)
         write_files(folder, sections)
         title = self.sweep.name
-        write_text(folder / "report.md", markdown(title, sections))
-        write_text(folder / "report.html", page(title, sections))
-        write_text(folder / "report.tex", latex(sections))
-        write_text(folder / "report.csv", values(states))
+        write_whole(folder / "report.md", markdown(title, sections))
+        write_whole(folder / "report.html", page(title, sections))
+        write_whole(folder / "report.tex", latex(sections))
+        write_whole(folder / "report.csv", values(states))
 
     def sections(self, states: Mapping[Cell, State]) -> list[Section]:
         """All that is known so far."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from roilab.engine.config import write_text
 from roilab.engine.run import Run
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
+from roilab.files import write_whole
 from roilab.sweep.plan import Cell
 
 _MEANING = ("classes.json", "skeleton.json", "run.json", "config.yaml")
@@ -229,7 +229,7 @@ def _take_weights(cell: Cell, source: Path) -> None:
 
 def _define(cell: Cell, seconds: float, error: str = "") -> None:
     content = {**definition(cell), "seconds": round(seconds, 3), "error": error}
-    write_text(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")
+    write_whole(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")
 
 
 def _wait(

@@ -33,7 +33,7 @@ from roilab.via.shapes import (
     bounds,
     outline,
 )
-from roilab.via.write import WRITERS, write_csv, write_json, write_project, write_whole
+from roilab.via.write import WRITERS, write_csv, write_json, write_project
 
 __all__ = [
     "WRITERS",
@@ -67,5 +67,4 @@ __all__ = [
     "write_csv",
     "write_json",
     "write_project",
-    "write_whole",
 ]

@@ -10,13 +10,11 @@ decimals of a coordinate, unless the region would be none without them. A region
 would refuse is written and is an error among the problems.
 """
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from roilab.errors import UserError
+from roilab.files import write_whole
 from roilab.via.layout import Entry, declarations_of, entries_of
 from roilab.via.records import Annotations, Problem
 
@@ -106,32 +104,6 @@ WRITERS: Mapping[str, Callable[[str | Path, Annotations], tuple[Problem, ...]]] 
     "via-json": write_json,
     "via-csv": write_csv,
 }
-
-
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a text file so that it appears whole or not at all, with the folders it needs.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    path = Path(path)
-    if not path.name:
-        raise UserError("cannot write the file", file=path, found="no file name", key="path")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(text.encode("utf-8"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except (OSError, ValueError) as error:
-        # A path with a null character is a ValueError.
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError("cannot write the file", file=path, found=reason) from error
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            part.unlink(missing_ok=True)
 
 
 def _json(data: object) -> str:

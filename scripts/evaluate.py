@@ -43,8 +43,8 @@ from roilab.evaluation.page import page
 from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import behind, table
 from roilab.files import write_whole
-from roilab.inference import Predictor, overview, picture_names
-from roilab.inference.compare import compare
+from roilab.inference import overview, picture_names
+from roilab.inference.compare import by_image, compare
 from roilab.inference.sinks import OVERVIEW
 
 OVERVIEW_PICTURES = 12
@@ -125,8 +125,12 @@ def main() -> None:
     write_results(args, folder, found)
     if args.html is None and args.pictures is None:
         return
-    predictor = Predictor.from_run(folder, args.overrides)
-    draw = partial(compare, predictor, dataset, score=args.score, blank=args.blank)
+    rows = by_image(found.detections, args.score)
+
+    def draw(record: Mapping[str, Any]) -> Picture:
+        predicted = {"predicted": rows.get(record["image_id"], [])}
+        return compare(record, dataset, predicted, blank=args.blank)
+
     if args.html is not None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"
         pictures = worst_pictures(draw, dataset, summary)

@@ -1,6 +1,7 @@
 """What was annotated beside what was found."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,54 +9,49 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from roilab.data.dataset import DetectionDataset
+from roilab.data.dicts import HALF_PIXEL
 from roilab.draw import Picture, draw, side_by_side
-from roilab.inference.predictor import Prediction, Predictor
-from roilab.inference.sinks import draw_prediction, legible_scale
+from roilab.inference.sinks import legible_scale
 from roilab.inference.sources import read_rgb
 
+Row = Mapping[str, Any]
 _CANVAS_GREY = 110
 
 
 def compare(
-    predictor: Predictor,
-    dataset: DetectionDataset,
     record: Mapping[str, Any],
+    dataset: DetectionDataset,
+    found: Mapping[str, Sequence[Row]],
     *,
-    score: float,
-    blank: bool,
+    original: bool = False,
+    blank: bool = False,
 ) -> Picture:
-    """A new picture: the annotations of a data set's record, and what is found in its image.
+    """A new picture: the annotations of an image beside what was found in it.
 
     Args:
         record: of `dataset.records`.
-        score: from which on a detection is drawn.
+        found: COCO result rows of this image, by the title of their picture.
+        original: the image itself stands before them.
         blank: draw on a grey canvas in place of the photograph.
     """
     image = read_rgb(Path(record["file_name"]))
-    found = predictor(image).above(score)
     canvas = np.full_like(image, _CANVAS_GREY) if blank else image
-    return comparison(canvas, record, found, dataset)
+    pictures = {"image": draw(image, scale=legible_scale(image))} if original else {}
+    pictures["annotated"] = _draw_truth(canvas, record, dataset)
+    drawn = [_draw_rows(canvas, rows, dataset) for rows in found.values()]
+    return side_by_side([*pictures.values(), *drawn], [*pictures, *found])
 
 
-def comparison(
-    image: Picture, record: Mapping[str, Any], prediction: Prediction, dataset: DetectionDataset
-) -> Picture:
-    """A new picture: the annotations of a data set's record, and a prediction for its image.
-
-    Args:
-        image: H x W x 3, uint8, RGB: the photograph, or a canvas of its size.
-        record: of `dataset.records`.
-    """
-    return side_by_side(
-        [
-            draw_truth(image, record, dataset),
-            draw_prediction(image, prediction, dataset.skeleton),
-        ],
-        ["annotated", "predicted"],
-    )
+def by_image(rows: Iterable[Row], score: float) -> dict[int, list[Row]]:
+    """COCO result rows from a score on, by the id of their image; none where nothing is found."""
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["score"] >= score:
+            found[row["image_id"]].append(row)
+    return found
 
 
-def draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDataset) -> Picture:
+def _draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDataset) -> Picture:
     """A new picture of the annotations of a data set's record over its image."""
     annotations = record["annotations"]
     keypoints = None
@@ -79,3 +75,33 @@ def _outline(segmentation: Any) -> Any:
     if isinstance(segmentation, Mapping):
         return mask_utils.decode(segmentation).astype(bool)
     return [np.reshape(ring, (-1, 2)) for ring in segmentation]
+
+
+def _draw_rows(image: Picture, rows: Sequence[Row], dataset: DetectionDataset) -> Picture:
+    boxes = np.array([row["bbox"] for row in rows], float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    masks = [
+        mask_utils.decode(row["segmentation"]).astype(bool) for row in rows if "segmentation" in row
+    ]
+    return draw(
+        image,
+        boxes=boxes,
+        masks=masks if len(masks) == len(rows) else None,
+        keypoints=_keypoints(rows, dataset),
+        labels=[f"{dataset.classes[row['category_id'] - 1]} {row['score']:.0%}" for row in rows],
+        skeleton=dataset.skeleton,
+        scale=legible_scale(image),
+    )
+
+
+def _keypoints(rows: Sequence[Row], dataset: DetectionDataset) -> Any:
+    """N x K x 3, continuous; all 0, which is not drawn, for rows that have none."""
+    if dataset.skeleton is None:
+        return None
+    points = np.zeros((len(rows), len(dataset.skeleton.keypoints), 3))
+    for place, row in zip(points, rows, strict=True):
+        if "keypoints" in row:
+            place[:] = np.reshape(row["keypoints"], (-1, 3))
+            place[:, :2] += HALF_PIXEL
+            place[:, 2] = 1
+    return points

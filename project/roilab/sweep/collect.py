@@ -21,6 +21,7 @@ from roilab.evaluation.ap import Results
 from roilab.evaluation.details import image_ap50, joints, strictness
 from roilab.evaluation.difference import METRICS, drawn, draws
 from roilab.evaluation.matches import match
+from roilab.inference.compare import by_image
 from roilab.sweep.plan import Cell
 
 LEAST_SCORE = 0.5  # of what is drawn
@@ -37,7 +38,7 @@ class Found:
         strictness: AP in percent at each threshold, by task.
         image_ap50: I, by task.
         joints: mean OKS term, where there are keypoints.
-        detections: COCO result rows whose score is worth drawing.
+        drawn: by the image's id, COCO result rows whose score is worth drawing.
     """
 
     dataset: DetectionDataset
@@ -46,7 +47,7 @@ class Found:
     strictness: Mapping[str, Sequence[float | None]]
     image_ap50: Mapping[str, Sequence[float | None]]
     joints: Mapping[str, float | None]
-    detections: Sequence[Mapping[str, Any]]
+    drawn: Mapping[int, Sequence[Mapping[str, Any]]]
 
     def images(self) -> list[Mapping[str, Any]]:
         """The records of the images, in the order of their AP: that of their ids."""
@@ -122,8 +123,8 @@ class Collector:
             curves[task] = strictness(matches["all"])
             images[task] = image_ap50(matches["all"])
         terms = joints(truth, detections, skeleton) if skeleton and "keypoints" in results else {}
-        drawn_rows = [row for row in detections if row["score"] >= LEAST_SCORE]
-        return Found(dataset, results, values, curves, images, terms, drawn_rows)
+        worth_drawing = by_image(detections, LEAST_SCORE)
+        return Found(dataset, results, values, curves, images, terms, worth_drawing)
 
     def _check(
         self,

@@ -1,5 +1,6 @@
 """What a training does beside its steps, and what it says of mistakes."""
 
+import contextlib
 import logging
 import math
 import re
@@ -14,6 +15,7 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
 from roilab.engine import build, config
+from roilab.engine import validate as validation
 from roilab.engine.build import (
     compile_backbone,
     freeze,
@@ -25,6 +27,7 @@ from roilab.engine.ema import MovingAverage
 from roilab.engine.prepare import prepare
 from roilab.engine.progress import Progress
 from roilab.engine.train import replay, train
+from roilab.engine.validate import evaluate_model, features_once, validate
 from roilab.errors import UserError
 
 from .running import CONFIG, checkpoint, lines, overrides, same, shapes, trained
@@ -237,6 +240,44 @@ def test_syncbn_trains_on_the_cpu(data: Path, tmp_path: Path) -> None:
     ]
     counts = [int(value) for name, value in model.items() if name.endswith("num_batches_tracked")]
     assert set(counts) == {1}
+
+
+def test_features_are_made_once_for_the_same_images() -> None:
+    backbone, calls = nn.Linear(2, 2), []
+    plain = backbone.forward
+
+    def counted(x):
+        calls.append(x)
+        return plain(x)
+
+    backbone.forward = counted
+    one, other = torch.rand(2, 1, 2)
+    with features_once(backbone):
+        first = backbone(one)
+        assert backbone(one.clone()) is first
+        assert not torch.equal(backbone(other), first)
+        assert torch.equal(backbone(one), first)
+    assert len(calls) == 3
+    assert backbone.forward is counted
+    del backbone.forward
+    with features_once(backbone):
+        backbone(one)
+    assert "forward" not in vars(backbone)
+
+
+def test_validation_losses_change_no_detection(data: Path, tmp_path: Path) -> None:
+    """And have the same value whether the features are made once or twice."""
+    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    setup = prepare(cfg, training=False)
+    torch.manual_seed(0)
+    model = build.build_model(cfg)
+    alone = evaluate_model(cfg, model, setup.val)
+    found, losses = validate(cfg, model, setup.val)
+    assert found.detections == alone.detections
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "features_once", lambda _: contextlib.nullcontext())
+        twice, again = validate(cfg, model, setup.val)
+    assert (twice.detections, again) == (found.detections, losses)
 
 
 class Small(nn.Module):

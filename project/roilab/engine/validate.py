@@ -1,6 +1,7 @@
 """A model on a data set: average precision, and the losses that training minimises."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -57,7 +58,8 @@ def validate(
     """
     sums: Losses = {}
     batches = _with_losses(model, progress(eval_batches(cfg, dataset)), cfg.train.seed, sums)
-    found = evaluate(model, batches, dataset)
+    with features_once(model.backbone):
+        found = evaluate(model, batches, dataset)
     shares = comm.all_gather(sums)
     images = sum(share.pop("images", 0.0) for share in shares)
     names = sorted(set().union(*shares))
@@ -65,18 +67,45 @@ def validate(
     return found, {**losses, "val_total_loss": sum(losses.values())}
 
 
+@contextmanager
+def features_once(backbone: Any) -> Iterator[None]:
+    """Within it, a backbone asked for the features of the same images again has them still.
+
+    It is for two passes in a row over each batch, in which the backbone does the same.
+    """
+    forward, own = backbone.forward, "forward" in vars(backbone)
+    kept: list[Any] = []
+
+    def remembered(images: torch.Tensor) -> Any:
+        if not (kept and torch.equal(kept[0], images)):
+            kept[:] = images, forward(images)
+        return kept[1]
+
+    backbone.forward = remembered
+    try:
+        yield
+    finally:
+        if own:  # as that of a compiled one
+            backbone.forward = forward
+        else:
+            del backbone.forward
+
+
 def _with_losses(
     model: nn.Module, batches: Iterable[Batch], seed: int, sums: Losses
 ) -> Iterator[Batch]:
     """The batches; `sums` collects the losses of all images, and their number as `images`."""
+    backbone: Any = model.backbone
     for batch in batches:
+        # The detections come first: the time that they take is told, the backbone's with it.
+        yield batch
         # What heads note of a batch for the log is no news of the training. The same regions are
         # drawn at each evaluation.
         with EventStorage(), torch.no_grad(), seeded(seed, VALIDATION, batch[0]["image_id"]):
             loss_mode(model)
+            backbone.eval()  # as for the detections, whose features it has
             losses = model(batch)
             model.eval()
         sums["images"] = sums.get("images", 0.0) + len(batch)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + len(batch) * float(value)
-        yield batch

@@ -53,8 +53,10 @@ class TestPins:
 
     def test_every_range_holds_its_pin(self) -> None:
         pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in self.LOCK}
-        ranges = self.PROJECT["dependencies"] + self.PROJECT["optional-dependencies"]["dev"]
-        for wanted in map(Requirement, ranges):
+        extras = self.PROJECT["optional-dependencies"].values()
+        for wanted in map(Requirement, sum(extras, self.PROJECT["dependencies"])):
+            if wanted.name == self.PROJECT["name"]:
+                continue  # an extra that takes others in
             version = pins[canonicalize_name(wanted.name)]
             assert wanted.specifier.contains(version), wanted
 
@@ -345,7 +347,7 @@ class TestBench:
         "train_keypoint_r50": {"BATCH": 1, "SIZE": 96},
         "via_image_size": {"IMAGES": 2},
         "via_linearity": {"LARGE": 4, "SMALL": 2},
-        "via_memory": {"IMAGES": 2},
+        "via_memory": {"IMAGES": 500},  # fewer fit into what Python already holds
         "via_read": {"IMAGES": 2},
     }
 

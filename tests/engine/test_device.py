@@ -58,4 +58,6 @@ def test_freed_memory_stays_with_the_process() -> None:
         [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120
     )
     given_back, kept = map(int, done.stdout.split())
-    assert 10 * kept < given_back
+    # What is given back is paged in eight times. What is kept may be so once, where a small block
+    # has come to lie at the end of the heap and the tensor goes behind it.
+    assert 4 * kept < given_back

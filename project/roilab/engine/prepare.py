@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from roilab.engine.build import build_optimizer, freeze
 from roilab.engine.device import device_of, dtype_of
 from roilab.engine.report import TRACKERS
 from roilab.errors import UserError
+from roilab.skeleton import Skeleton
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         train_set = config.build(cfg.data.train, "data.train")
         cfg.data.classes = list(train_set.classes)
     val_set = config.build(cfg.data.val, "data.val")
-    _fit_model(cfg, val_set)
+    fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
     with torch.device("meta"):
@@ -174,16 +176,21 @@ def _has(heads: DictConfig, task: str) -> bool:
     return head is not None and not switched_off
 
 
-def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
+def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None) -> None:
+    """Let the model of a config have these classes and keypoints, where it does not say others.
+
+    Raises:
+        UserError: it says others, or they are such that it cannot have.
+    """
     names = {
-        "num_classes": len(dataset.classes),
-        "num_keypoints": None if dataset.skeleton is None else len(dataset.skeleton.keypoints),
+        "num_classes": len(classes),
+        "num_keypoints": None if skeleton is None else len(skeleton.keypoints),
     }
     for key, value in names.items():
         if cfg.data[key] is None:
             cfg.data[key] = value
     heads = cfg.model.roi_heads
-    if _has(heads, "keypoint") and dataset.skeleton is None:
+    if _has(heads, "keypoint") and skeleton is None:
         raise UserError(
             "the model has a keypoint head but the data has no skeleton",
             key="data.skeleton",
@@ -201,7 +208,7 @@ def _fit_model(cfg: DictConfig, dataset: DetectionDataset) -> None:
         )
     for key, found, expected in checks:
         if found != expected:
-            what = f"classes {list(dataset.classes)}" if "classes" in key else "skeleton"
+            what = f"classes {list(classes)}" if "classes" in key else "skeleton"
             raise UserError(
                 f"the model does not fit the data's {what}",
                 key=key,

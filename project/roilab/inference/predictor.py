@@ -1,22 +1,37 @@
-"""A run folder -> a callable that finds instances in an image."""
+"""A run folder -> a callable that finds instances in images."""
 
-from collections.abc import Sequence
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias, overload
 
 import detectron2.data.transforms as T
 import numpy as np
 import numpy.typing as npt
 import torch
+from detectron2.structures import Instances
+from omegaconf import DictConfig
 from torch import nn
 
 from roilab.engine import config
+from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.predict import load_run
+from roilab.engine.prepare import fit_model
 from roilab.engine.run import Run
 from roilab.errors import UserError
+from roilab.inference.fast import for_inference
+from roilab.inference.sources import read_rgb
+from roilab.modeling.keypoint_heads import KeypointHead
 from roilab.skeleton import Skeleton
 
 Array = npt.NDArray[Any]
+Image: TypeAlias = Array | Path | str
+
+# Images that go through the model together, at most: their features lie in memory together.
+_MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +48,8 @@ class Prediction:
             `roilab.modeling.KeypointHead`; NaN for instances of classes that the skeleton is not
             of; None where the model has no keypoint head.
         mask_scores: (N,), in [0, 1], by which masks are ranked; None where the head gives none.
+        heatmaps: (N, K, H, W), what the keypoint head made of each instance's box, before it is
+            read as positions; None where it was not asked for, or the head has no maps.
     """
 
     width: int
@@ -43,34 +60,49 @@ class Prediction:
     masks: Array | None
     keypoints: Array | None
     mask_scores: Array | None = None
+    heatmaps: Array | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def above(self, threshold: float) -> "Prediction":
         """Those whose score reaches the threshold."""
-        keep = self.scores >= threshold
+        return self.select(self.scores >= threshold)
+
+    def select(self, keep: Array) -> "Prediction":
+        """Those of a boolean mask, or those at the given places, in that order."""
+        places = np.arange(len(self))[keep]
+
+        def of(values: Array | None) -> Array | None:
+            return None if values is None else values[places]
+
         return Prediction(
             self.width,
             self.height,
-            self.boxes[keep],
-            self.scores[keep],
-            tuple(label for label, kept in zip(self.labels, keep, strict=True) if kept),
-            None if self.masks is None else self.masks[keep],
-            None if self.keypoints is None else self.keypoints[keep],
-            None if self.mask_scores is None else self.mask_scores[keep],
+            self.boxes[places],
+            self.scores[places],
+            tuple(self.labels[place] for place in places),
+            of(self.masks),
+            of(self.keypoints),
+            of(self.mask_scores),
+            of(self.heatmaps),
         )
 
 
 class Predictor:
     """Finds instances as the run's own evaluation does: same resizing, colours and weights.
 
+    It may be called from several threads; the model works for one of them at a time, since it keeps
+    every core busy by itself.
+
     Args:
-        model: a Detectron2 model with its weights; put into evaluation mode.
-        augmentations: of the evaluation, such as resizing.
+        model: a Detectron2 model with its weights; changed, see `roilab.inference.fast`.
+        augmentations: of the evaluation, such as resizing; none may be random.
         image_format: the model's order of channels, "BGR" or "RGB".
         classes: names in the order of the model's outputs.
         skeleton: of the keypoints and the classes that have them.
+        fast: in bfloat16 where that is faster. Otherwise the results are the model's, but for the
+            rounding of float32.
     """
 
     def __init__(
@@ -80,6 +112,8 @@ class Predictor:
         image_format: str,
         classes: Sequence[str],
         skeleton: Skeleton | None,
+        *,
+        fast: bool = False,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
             raise UserError(
@@ -88,59 +122,168 @@ class Predictor:
                 found=image_format,
                 expected="BGR or RGB",
             )
-        self.model = model.eval()
+        self.model = for_inference(model, fast=fast)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.image_format = image_format
         self.classes = tuple(classes)
         self.skeleton = skeleton
+        self._lock = threading.Lock()
 
     @classmethod
-    def from_run(cls, run: Run, overrides: Sequence[str] = ()) -> "Predictor":
+    def from_run(
+        cls, run: Run, overrides: Sequence[str] = (), *, fast: bool = False
+    ) -> "Predictor":
         """The predictor of a run folder, on `train.device` (a CUDA device where there is one).
 
         Raises:
             UserError: the run's weights and config do not fit together.
         """
         cfg, model = load_run(run, overrides)
+        return cls._of(cfg, model, run.classes(), run.skeleton(), fast)
+
+    @classmethod
+    def from_config(
+        cls,
+        config_file: str | Path,
+        weights: str,
+        classes: Sequence[str],
+        skeleton: Skeleton | None = None,
+        overrides: Sequence[str] = (),
+        *,
+        fast: bool = False,
+    ) -> "Predictor":
+        """The predictor of a config with any weights for it, such as the model zoo's.
+
+        Args:
+            weights: a path, a URL, or a name in the config's `weights`, such as "coco".
+            classes, skeleton: what the weights were trained for.
+
+        Raises:
+            UserError: weights, classes or skeleton do not fit the model.
+        """
+        cfg = config.load(config_file, overrides)
+        cfg.train.init_checkpoint = weights
+        fit_model(cfg, classes, skeleton)
+        model = build_model(cfg)
+        load_weights(model, *weights_of(cfg))
+        return cls._of(cfg, model, classes, skeleton, fast)
+
+    @classmethod
+    def _of(
+        cls,
+        cfg: DictConfig,
+        model: nn.Module,
+        classes: Sequence[str],
+        skeleton: Skeleton | None,
+        fast: bool,
+    ) -> "Predictor":
         test = cfg.dataloader.test
         return cls(
             model,
             [config.build(node, "dataloader.test.augmentations") for node in test.augmentations],
             test.get("image_format", "BGR"),
-            run.classes(),
-            run.skeleton(),
+            classes,
+            skeleton,
+            fast=fast,
         )
 
-    @torch.inference_mode()
-    def __call__(self, image: Array) -> Prediction:
-        """Instances of an H x W x 3 uint8 RGB image, which is not touched.
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # a string is a sequence of strings, too
+        self, images: Image, *, channels: str = "RGB", heatmaps: bool = False
+    ) -> Prediction: ...
+
+    @overload
+    def __call__(
+        self, images: Sequence[Image], *, channels: str = "RGB", heatmaps: bool = False
+    ) -> list[Prediction]: ...
+
+    def __call__(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        channels: str = "RGB",
+        heatmaps: bool = False,
+    ) -> Prediction | list[Prediction]:
+        """Instances of an image, or of each of several; images of one shape share a forward pass.
+
+        Args:
+            images: H x W x 3 uint8 arrays, which are not touched, or files.
+            channels: of arrays, "RGB" or "BGR".
+            heatmaps: give the maps of the keypoint head, too.
 
         Raises:
-            ValueError: an array of another form.
+            UserError: a file is no image.
+            ValueError: an array of another form, or no such order of channels.
         """
+        if channels not in ("RGB", "BGR"):
+            raise ValueError(f"channels: found {channels!r}, expected 'RGB' or 'BGR'")
+        if isinstance(images, np.ndarray | Path | str):
+            return self._predict([images], channels, heatmaps)[0]
+        return self._predict(images, channels, heatmaps)
+
+    def _predict(self, images: Sequence[Image], channels: str, heatmaps: bool) -> list[Prediction]:
+        inputs = [self._input(image, channels) for image in images]
+        places: dict[torch.Size, list[int]] = defaultdict(list)
+        for place, each in enumerate(inputs):
+            places[each["image"].shape].append(place)
+        found: dict[int, Prediction] = {}
+        with self._lock, torch.inference_mode(), _maps_kept(self.model, heatmaps):
+            for group in places.values():
+                for start in range(0, len(group), _MOST_AT_ONCE):
+                    part = group[start : start + _MOST_AT_ONCE]
+                    outputs = self.model([inputs[place] for place in part])
+                    for place, output in zip(part, outputs, strict=True):
+                        found[place] = self._prediction(output["instances"], heatmaps)
+        return [found[place] for place in range(len(inputs))]
+
+    def _input(self, image: Image, channels: str) -> dict[str, Any]:
+        """What Detectron2's models take of an image."""
+        if isinstance(image, Path | str):
+            image, channels = read_rgb(Path(image)), "RGB"
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"image: found {image.shape} {image.dtype}, expected H x W x 3 uint8")
         height, width = image.shape[:2]
-        channels = image[:, :, ::-1] if self.image_format == "BGR" else image
-        augmented = T.AugInput(np.array(channels, order="C"))
+        ordered = image if channels == self.image_format else image[:, :, ::-1]
+        augmented = T.AugInput(np.array(ordered, order="C"))
         self.augmentations(augmented)
         pixels = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
-        inputs = [{"image": pixels, "height": height, "width": width}]
-        found = self.model(inputs)[0]["instances"].to("cpu")
-        labels = tuple(self.classes[index] for index in found.pred_classes.tolist())
+        return {"image": pixels, "height": height, "width": width}
+
+    def _prediction(self, found: Instances, heatmaps: bool) -> Prediction:
+        fields = found.to("cpu").get_fields()
+        labels = tuple(self.classes[index] for index in fields["pred_classes"].tolist())
+
+        def of(name: str) -> Array | None:
+            return fields[name].numpy() if name in fields else None
+
         keypoints = None
-        if found.has("pred_keypoints"):
-            keypoints = found.pred_keypoints.numpy().copy()
-            keypoints[:, :, 2] = found.pred_keypoint_scores.numpy()
+        if "pred_keypoints" in fields:
+            keypoints = fields["pred_keypoints"].numpy().copy()
+            keypoints[:, :, 2] = fields["pred_keypoint_scores"].numpy()
             has = set(self.skeleton.classes) if self.skeleton is not None else set()
             keypoints[[label not in has for label in labels]] = np.nan
+        height, width = found.image_size
         return Prediction(
             width,
             height,
-            found.pred_boxes.tensor.numpy(),
-            found.scores.numpy(),
+            fields["pred_boxes"].tensor.numpy(),
+            fields["scores"].numpy(),
             labels,
-            found.pred_masks.numpy() if found.has("pred_masks") else None,
+            of("pred_masks"),
             keypoints,
-            found.mask_scores.numpy() if found.has("mask_scores") else None,
+            of("mask_scores"),
+            of("pred_keypoint_heatmaps") if heatmaps else None,
         )
+
+
+@contextmanager
+def _maps_kept(model: nn.Module, kept: bool) -> Iterator[None]:
+    """Within it, keypoint heads give their maps with the instances, if so wanted."""
+    heads = [each for each in model.modules() if isinstance(each, KeypointHead)] if kept else []
+    for head in heads:
+        head.keep_heatmaps = True
+    try:
+        yield
+    finally:
+        for head in heads:
+            head.keep_heatmaps = False

@@ -77,6 +77,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
                 expected=f"{num_keypoints} numbers, one for each keypoint",
             )
         self.decoder = decoder
+        self.keep_heatmaps = False
         self.register_buffer("keypoint_weights", torch.tensor(weights), persistent=False)
 
     def forward(self, x: Tensor, instances: list[Instances]) -> Any:
@@ -89,7 +90,8 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
 
         Returns:
             {"loss_keypoint": scalar}, or new Instances with `pred_keypoints`, N x K x 3: x, y and
-            Detectron2's score; and `pred_keypoint_scores`, N x K, in [0, 1].
+            Detectron2's score; `pred_keypoint_scores`, N x K, in [0, 1]; and, where
+            `keep_heatmaps` is set, `pred_keypoint_heatmaps`, N x K x H x W.
         """
         output = self.layers(x)
         if self.training:
@@ -97,12 +99,13 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         boxes = Boxes.cat([each.pred_boxes for each in instances]).tensor
         keypoints, scores = self.decode(output, boxes)
         counts = [len(each) for each in instances]
-        shares = zip(instances, keypoints.split(counts), scores.split(counts), strict=True)
+        fields = {"pred_keypoints": keypoints, "pred_keypoint_scores": scores}
+        if self.keep_heatmaps and isinstance(output, Tensor):
+            fields["pred_keypoint_heatmaps"] = output.float()
+        shares = zip(*(values.split(counts) for values in fields.values()), strict=True)
         return [
-            Instances(
-                each.image_size, **each.get_fields(), pred_keypoints=xys, pred_keypoint_scores=score
-            )
-            for each, xys, score in shares
+            Instances(each.image_size, **each.get_fields(), **dict(zip(fields, share, strict=True)))
+            for each, share in zip(instances, shares, strict=True)
         ]
 
     def loss(self, output: Any, instances: Sequence[Instances]) -> Tensor:

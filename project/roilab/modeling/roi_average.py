@@ -1,4 +1,4 @@
-"""RoIAlign's average over all levels at once, for training on the CPU.
+"""RoIAlign's average on the CPU: over all levels at once for training, of one without a gradient.
 
 RoIAlign with an average (Mask R-CNN, arXiv 1703.06870, Sec. 3) is linear in the features: each bin
 is a weighted sum of cells. torchvision's CPU kernel walks them again for each channel, backward on
@@ -44,6 +44,53 @@ def roi_align_average(
     Returns:
         R x C x height x width.
     """
+    bags = _bags(features, rois, levels, scales, output_size, sampling_ratio, aligned)
+    pooled: Tensor = _Pooled.apply(bags, (len(rois), *output_size), *features)
+    return pooled
+
+
+def roi_align_average_only(
+    features: Tensor,
+    rois: Tensor,
+    output_size: tuple[int, int],
+    scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """The same of one level of any floating dtype, without a gradient.
+
+    Features whose channels lie together are not copied; in bfloat16, weights are rounded as
+    features are, and sums are not.
+
+    Args:
+        features: N x C x H x W, on the CPU.
+        rois: R x 5, image index and box.
+        scale: what makes cells of boxes.
+        output_size, sampling_ratio, aligned: as above.
+
+    Returns:
+        R x C x height x width, in the layout of the features.
+    """
+    levels = torch.zeros(len(rois), dtype=torch.long)
+    scales = rois.new_full((len(rois),), scale)
+    bags = _bags([features], rois, levels, scales, output_size, sampling_ratio, aligned)
+    height, width = output_size
+    sums = bags.sums(_table(features)).view(len(rois), height, width, features.shape[1])
+    together = features.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if together else torch.contiguous_format
+    return sums.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def _bags(
+    features: Sequence[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    scales: Tensor,
+    output_size: tuple[int, int],
+    sampling_ratio: int,
+    aligned: bool,
+) -> "_Bags":
+    """The cells of each bin of each box, in the order of boxes, rows and columns."""
     maps = torch.tensor([level.shape[2:] for level in features])
     height, width = maps[levels].unbind(dim=1)
     # Cells are numbered by level, image, row and column.
@@ -59,8 +106,7 @@ def roi_align_average(
     )
     box = torch.repeat_interleave(y.counts.sum(dim=1))
     y = y._replace(cell=first[box] + y.cell * width[box])
-    pooled: Tensor = _Pooled.apply(_products(y, x), (len(rois), *output_size), *features)
-    return pooled
+    return _products(y, x)
 
 
 class _Axis(NamedTuple):
@@ -119,7 +165,7 @@ class _Bags(NamedTuple):
             table,
             self.start,
             mode="sum",
-            per_sample_weights=self.weight,
+            per_sample_weights=self.weight.to(table.dtype),
             include_last_offset=True,
         )
 

@@ -1,0 +1,181 @@
+"""The predictor: several images at once, its fast mode, threads, and other weights than a run's."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
+from PIL import Image
+from torch import nn
+
+from roilab.engine.run import Run
+from roilab.errors import UserError
+from roilab.inference import Prediction, Predictor, fast
+from roilab.inference.fast import for_inference
+from roilab.skeleton import COCO_PERSON
+
+CONFIG = Path(__file__).parents[2] / "configs" / "figures_mask_keypoint.py"
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_run: Run) -> Predictor:
+    return Predictor.from_run(tiny_run)
+
+
+def scenes(*sizes: tuple[int, int]) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+def assert_same(one: Prediction, other: Prediction, tolerance: float = 0.0) -> None:
+    assert (one.width, one.height) == (other.width, other.height)
+    assert one.labels == other.labels
+    for name in ("boxes", "scores", "keypoints"):
+        a, b = getattr(one, name), getattr(other, name)
+        np.testing.assert_allclose(a, b, atol=tolerance, rtol=0, err_msg=name)
+    assert (one.masks != other.masks).mean() <= tolerance
+
+
+class TestSeveral:
+    SIZES = ((96, 128), (80, 80), (96, 128), (128, 96), (96, 128))
+
+    def test_each_is_what_it_is_alone_and_in_its_place(self, predictor: Predictor) -> None:
+        images = scenes(*self.SIZES)
+        together = predictor(images)
+        assert [(each.height, each.width) for each in together] == list(self.SIZES)
+        for image, found in zip(images, together, strict=True):
+            assert len(found)
+            assert_same(found, predictor(image), 1e-3)
+
+    def test_those_of_one_shape_share_a_pass(
+        self, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        passes: list[int] = []
+        forward = predictor.model.forward
+
+        def counted(inputs: Any) -> Any:
+            passes.append(len(inputs))
+            return forward(inputs)
+
+        monkeypatch.setattr(predictor.model, "forward", counted)
+        predictor(scenes(*self.SIZES))
+        assert sorted(passes) == [1, 1, 3]
+        passes.clear()
+        predictor(scenes(*[(40, 40)] * 20))
+        assert sorted(passes) == [4, 16]
+
+    def test_none(self, predictor: Predictor) -> None:
+        assert predictor([]) == []
+
+    def test_files_and_arrays_of_either_order_of_channels(
+        self, predictor: Predictor, tmp_path: Path
+    ) -> None:
+        (image,) = scenes((64, 80))
+        Image.fromarray(image).save(tmp_path / "a.png")
+        expected = predictor(image)
+        assert_same(predictor(tmp_path / "a.png"), expected)
+        found = predictor([str(tmp_path / "a.png"), image])
+        assert_same(found[0], expected, 1e-3)
+        assert_same(predictor(image[:, :, ::-1], channels="BGR"), expected)
+        with pytest.raises(ValueError, match="channels: found 'GBR'"):
+            predictor(image, channels="GBR")
+
+
+def test_from_several_threads_as_from_one(predictor: Predictor) -> None:
+    images = scenes(*[(64, 64), (64, 96), (96, 64), (72, 72)] * 3)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(predictor, images))
+    for image, each in zip(images, found, strict=True):
+        assert_same(each, predictor(image))
+
+
+def test_heat_maps_only_where_they_are_asked_for(predictor: Predictor) -> None:
+    (image,) = scenes((96, 96))
+    assert predictor(image).heatmaps is None
+    found = predictor(image, heatmaps=True)
+    assert found.heatmaps is not None
+    assert found.heatmaps.shape[:2] == (len(found), 17)
+    assert predictor(image).heatmaps is None
+    assert found.select(np.array([1])).heatmaps is not None
+
+
+def test_select(predictor: Predictor) -> None:
+    found = predictor(scenes((96, 96))[0])
+    turned = found.select(np.array([2, 0]))
+    assert turned.labels == (found.labels[2], found.labels[0])
+    np.testing.assert_array_equal(turned.scores, found.scores[[2, 0]])
+    np.testing.assert_array_equal(turned.masks, found.masks[[2, 0]])
+    assert_same(found.above(float(found.scores[3])), found.select(np.arange(4)))
+    assert len(found.select(np.zeros(len(found), dtype=bool))) == 0
+    assert len(found.select(np.array([], dtype=int))) == 0
+
+
+class TestFast:
+    @pytest.mark.parametrize("norm", [FrozenBatchNorm2d, nn.BatchNorm2d])
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_a_norm_becomes_part_of_its_convolution(self, norm: Any, bias: bool) -> None:
+        torch.manual_seed(0)
+        conv = Conv2d(3, 8, 3, bias=bias, norm=norm(8), activation=torch.relu)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            getattr(conv.norm, name).data.uniform_(0.5, 2)
+        x = torch.randn(2, 3, 9, 11)
+        with torch.no_grad():
+            expected = conv.eval()(x)
+            folded = for_inference(conv, fast=False)
+            assert folded.norm is None
+            assert torch.allclose(folded(x), expected, atol=1e-5)
+
+    def test_half_the_bits_find_nearly_the_same(
+        self, tiny_run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fast, "dtype_of", lambda *_: torch.bfloat16)
+        quick = Predictor.from_run(tiny_run, fast=True)
+        heads = quick.model.model.roi_heads
+        assert heads.box_head.fc1.weight.dtype == torch.bfloat16
+        assert heads.box_predictor.cls_score.weight.dtype == torch.float32
+        for image in scenes((96, 128), (128, 96)):
+            exact, found = predictor(image), quick(image)
+            assert found.scores.dtype == np.float32
+            assert len(np.unique(found.scores)) > len(found) / 2, "scores are not rounded"
+            # The weights are random, so that all scores are alike: what is found may change ranks.
+            distance = np.abs(found.boxes[:, None] - exact.boxes[None]).max(axis=2).min(axis=1)
+            assert np.median(distance) < 1
+            best = [np.sort(each.scores)[-5:] for each in (found, exact)]
+            np.testing.assert_allclose(*best, atol=0.01)
+
+    def test_where_bfloat16_is_not_faster_it_is_exact(
+        self, tiny_run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fast, "dtype_of", lambda *_: torch.float32)
+        quick = Predictor.from_run(tiny_run, fast=True)
+        (image,) = scenes((96, 128))
+        assert_same(quick(image), predictor(image))
+
+
+class TestConfigAndWeights:
+    def test_the_same_as_the_run(self, tiny_run: Run, predictor: Predictor) -> None:
+        changes = (
+            "model.roi_heads.keypoint_head.conv_dims=[32]",
+            "model.roi_heads.mask_head.conv_dims=[32,32]",
+            "model.proposal_generator.post_nms_topk=[40,20]",
+            "model.roi_heads.box_predictor.test_score_thresh=0.0",
+            "train.device=cpu",
+        )
+        classes, skeleton = tiny_run.classes(), tiny_run.skeleton()
+        other = Predictor.from_config(CONFIG, str(tiny_run.weights), classes, skeleton, changes)
+        (image,) = scenes((96, 128))
+        assert_same(other(image), predictor(image))
+
+    def test_what_does_not_fit_is_named(self, tiny_run: Run, tmp_path: Path) -> None:
+        weights = str(tiny_run.weights)
+        with pytest.raises(UserError, match=r"skeleton"):
+            Predictor.from_config(CONFIG, weights, ("car", "person"))
+        with pytest.raises(UserError, match=r"do not fit"):  # it is smaller than its config
+            Predictor.from_config(CONFIG, weights, ("car", "person"), COCO_PERSON)
+        with pytest.raises(UserError, match=r"cannot be loaded"):
+            Predictor.from_config(
+                CONFIG, str(tmp_path / "none.pth"), ("car", "person"), COCO_PERSON
+            )

@@ -54,7 +54,9 @@ class _Autocast(nn.Module):
 def _fold_norm(conv: Any) -> None:
     """Let a Conv2d do what its frozen or evaluated BatchNorm does behind it."""
     norm = getattr(conv, "norm", None)
-    if not isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d) or norm.running_var is None:
+    if not isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d):
+        return
+    if norm.running_mean is None or norm.running_var is None:  # a norm of each batch
         return
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight,

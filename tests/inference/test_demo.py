@@ -20,7 +20,7 @@ from PIL import Image
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run import Run
-from roilab.inference import read_rgb
+from roilab.inference import draw_prediction, read_rgb
 from roilab.inference.video import probe, read_video, video_writer
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture
@@ -320,6 +320,24 @@ def test_what_does_not_go_together(
         assert told in done.stderr
         assert "Traceback" not in done.stderr
     assert not out.exists()
+
+
+def test_colours_are_those_of_tracks(
+    script: Script, tiny_run: Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def draw(*arguments: Any, colours: Any) -> Any:
+        drawn.append(list(colours))
+        return draw_prediction(*arguments, colours=colours)
+
+    monkeypatch.setattr("roilab.inference.outputs.draw_prediction", draw)
+    arguments = ("--run", tiny_run.folder, "--input", film, "--output", tmp_path / "out")
+    done = script("demo", *arguments, "--threshold", 0.3)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert drawn == [[each["track"] for each in image["instances"]] for image in data["images"]]
+    assert any(drawn)
 
 
 def test_frames_are_not_kept(

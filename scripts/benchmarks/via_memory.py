@@ -1,5 +1,6 @@
 """The memory that reading and labelling a VIA 2 project takes at its peak, against its size."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,13 @@ from benchmarks.via_read import sizes_of, write_polygons
 IMAGES, REGIONS = 10_000, 10
 # A process of its own: the peak of this one would hold what other benchmarks left.
 _CODE = """
-import resource, sys
+import sys
+from benchmarks._memory import peak_memory
 from roilab import via
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-before = peak()
+before = peak_memory()
 result = via.label(via.read(sys.argv[1]), via.LabelRules(class_attribute="class"))
-print(1024 * (peak() - before))
+print(peak_memory() - before)
 """
 
 
@@ -28,8 +27,13 @@ def benchmark(folder: Path) -> Benchmark:
     write_polygons(path, sizes_of(IMAGES), REGIONS)
 
     def peak() -> float:
-        command = [sys.executable, "-c", _CODE, str(path)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _CODE, str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        )
         return float(done.stdout)
 
     return Benchmark(

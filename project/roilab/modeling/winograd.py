@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
 _OUT, _IN = 4, 6  # cells a side of a tile's output and of its input
-_TILES = 256  # at a time: their transforms stay in the processor's cache
+_TILES = 128  # at a time: their transforms stay in the processor's cache
 # Below, the transforms cost more than they save: of the filters' gradient, whose direct sum is the
 # slowest of the three; of the input's; and of the convolution itself.
 _LEAST_TILES = 64

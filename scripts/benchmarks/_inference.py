@@ -1,0 +1,274 @@
+"""R50-FPN on one image: our predictor beside Detectron2's model and torchvision's."""
+
+import multiprocessing
+import re
+import statistics
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.layers import FrozenBatchNorm2d
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import detection
+
+from benchmarks import Benchmark, seconds
+from benchmarks._memory import peak_memory, reset_peak_memory
+from benchmarks._training import CONFIGS, stock
+from roilab.data.figures import write_figures
+from roilab.engine import config
+from roilab.engine.prepare import fit_model
+from roilab.inference import Predictor, read_rgb
+from roilab.skeleton import COCO_PERSON
+
+FEWEST, MOST = 40, 60  # detections that the random weights shall give, of the 100 at most
+SPREAD = 10  # of the scores' weights, so that a few stand out
+ROUNDS = 7
+_TRIES = 30
+_TASKS = {
+    "keypoint": ("keypoint_rcnn_R_50_FPN_1x.py", ("person",), COCO_PERSON),
+    "mask": ("mask_rcnn_R_50_FPN_1x.py", tuple(f"class {i}" for i in range(80)), None),
+}
+_STRIDE = "model.backbone.bottom_up.stages.stride_in_1x1=False"
+_BOTTOM = r"backbone\.bottom_up\."
+# Detectron2's names of parameters and torchvision's; a stage is called one less there.
+_NAMES = (
+    (_BOTTOM + r"stem\.conv1\.norm\.(.*)", r"backbone.body.bn1.\1"),
+    (_BOTTOM + r"stem\.(.*)", r"backbone.body.\1"),
+    (_BOTTOM + r"res(.*)\.shortcut\.norm\.(.*)", r"backbone.body.res\1.downsample.1.\2"),
+    (_BOTTOM + r"res(.*)\.shortcut\.(.*)", r"backbone.body.res\1.downsample.0.\2"),
+    (_BOTTOM + r"res(.*)\.conv(\d)\.norm\.(.*)", r"backbone.body.res\1.bn\2.\3"),
+    (_BOTTOM + r"res(.*)", r"backbone.body.res\1"),
+    (r"proposal_generator\.rpn_head\.conv\.(.*)", r"rpn.head.conv.0.0.\1"),
+    (r"proposal_generator\.rpn_head\.objectness_logits\.(.*)", r"rpn.head.cls_logits.\1"),
+    (r"proposal_generator\.rpn_head\.anchor_deltas\.(.*)", r"rpn.head.bbox_pred.\1"),
+    (r"roi_heads\.box_head\.fc1\.(.*)", r"roi_heads.box_head.fc6.\1"),
+    (r"roi_heads\.box_head\.fc2\.(.*)", r"roi_heads.box_head.fc7.\1"),
+    (r"roi_heads\.mask_head\.deconv\.(.*)", r"roi_heads.mask_predictor.conv5_mask.\1"),
+    (r"roi_heads\.mask_head\.predictor\.(.*)", r"roi_heads.mask_predictor.mask_fcn_logits.\1"),
+    (
+        r"roi_heads\.keypoint_head\.score_lowres\.(.*)",
+        r"roi_heads.keypoint_predictor.kps_score_lowres.\1",
+    ),
+)
+
+
+def race(
+    folder: Path, task: str, contestant: str, reference: str, *, side: int, least: float
+) -> Benchmark:
+    """Whole calls on an image in memory, ours against another's, with the same random weights.
+
+    Args:
+        task: "keypoint" or "mask".
+        contestant: "exact" or "fast".
+        reference: "stock" or "torchvision".
+        side: of the image's shorter side, in pixels.
+        least: how many times as fast ours has to be.
+    """
+    image = scene(folder, side)
+    torch.save(random_weights(task, image), folder / "weights.pth")
+    ours = our_predictor(task, folder, fast=contestant == "fast")
+    if reference == "stock":
+        theirs = stock_detector(task, folder)
+    else:
+        theirs = torchvision_detector(task, folder, side)
+    return Benchmark(
+        reference_name={"stock": "Detectron2's model", "torchvision": "torchvision's model"}[
+            reference
+        ],
+        ours=partial(ours, image),
+        reference=partial(theirs, image),
+        rounds=ROUNDS,
+        bar=(0, 1 / least),
+        note=lambda: _note(ours, theirs, image),
+    )
+
+
+def race_of_memory(folder: Path, task: str, *, side: int) -> Benchmark:
+    """The most memory that a process takes for such calls, the worse mode against Detectron2's.
+
+    Each side is a process of its own that has loaded a model and drops what loading alone took.
+    """
+    image = scene(folder, side)
+    np.save(folder / "image.npy", image)
+    torch.save(random_weights(task, image), folder / "weights.pth")
+
+    def peak(side: str) -> float:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as process:
+            return float(process.submit(_peak, side, task, folder).result())
+
+    return Benchmark(
+        reference_name="Detectron2's model",
+        ours=lambda: max(peak("exact"), peak("fast")),
+        reference=partial(peak, "stock"),
+        rounds=3,
+        gauge=lambda work: float(str(work())),
+        unit="bytes",
+        bar=(0, 1),
+    )
+
+
+def _peak(side: str, task: str, folder: Path) -> int:
+    detect = (
+        stock_detector(task, folder)
+        if side == "stock"
+        else our_predictor(task, folder, fast=side == "fast")
+    )
+    image = np.load(folder / "image.npy")
+    reset_peak_memory()
+    for _ in range(3):
+        detect(image)
+    return peak_memory()
+
+
+def scene(folder: Path, side: int) -> np.ndarray:
+    """side x 4/3 side x 3, RGB: of the sample set, cut to a photograph's proportions."""
+    data = write_figures(folder / "figures", train=1, val=1, size=4 * side // 3)
+    return np.array(read_rgb(next(data.val.parent.glob("*.jpg")))[:side])
+
+
+def random_weights(task: str, image: np.ndarray) -> dict[str, Tensor]:
+    """Of Detectron2's model, such that a trained one's number of instances is found.
+
+    Residual branches are damped as trained ones are: sums of undamped ones grow with depth. The
+    scores are spread, and the background's raised until few enough regions exceed it.
+    """
+    torch.manual_seed(0)
+    model = config.build(_config(task, stock_parts=True).model, "model").eval()
+    for name, norm in model.named_modules():
+        if isinstance(norm, FrozenBatchNorm2d) and name.endswith("conv3.norm"):
+            norm.weight.fill_(0.2)
+    scores = model.roi_heads.box_predictor.cls_score
+    scores.weight.data *= SPREAD
+    low, high = -50.0, 200.0
+    for _ in range(_TRIES):
+        scores.bias.data[-1] = (low + high) / 2
+        found = len(_detect(model, image))
+        if found < FEWEST:
+            high = (low + high) / 2
+        elif found >= MOST:
+            low = (low + high) / 2
+        else:
+            return model.state_dict()
+    raise RuntimeError(f"no bias gives {FEWEST} to {MOST} instances")
+
+
+def our_predictor(task: str, folder: Path, *, fast: bool) -> Callable[[np.ndarray], object]:
+    name, classes, skeleton = _TASKS[task]
+    same_size = "dataloader.test.augmentations=[]"
+    weights = str(folder / "weights.pth")
+    return Predictor.from_config(
+        CONFIGS / name,
+        weights,
+        classes,
+        skeleton,
+        [_STRIDE, same_size, "train.device=cpu"],
+        fast=fast,
+    )
+
+
+def stock_detector(task: str, folder: Path) -> Callable[[np.ndarray], object]:
+    """Detectron2's own model, called as its DefaultPredictor calls it."""
+    model = config.build(_config(task, stock_parts=True).model, "model").eval()
+    model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
+    return partial(_detect, model)
+
+
+def torchvision_detector(task: str, folder: Path, side: int) -> Callable[[np.ndarray], object]:
+    """torchvision's model with the same weights, otherwise as it comes."""
+    build = getattr(detection, f"{task}rcnn_resnet50_fpn")
+    model = build(
+        weights=None,
+        weights_backbone=None,
+        num_classes=len(_TASKS[task][1]) + 1,
+        image_mean=[value / 255 for value in (123.675, 116.28, 103.53)],
+        image_std=[1 / 255] * 3,
+        min_size=side,
+    ).eval()
+    weights = torch.load(folder / "weights.pth", weights_only=True)
+    model.load_state_dict(_renamed(weights, model.state_dict()))
+
+    def detect(image: np.ndarray) -> Any:
+        with torch.inference_mode():
+            pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous().float() / 255
+            return model([pixels])[0]["scores"]
+
+    return detect
+
+
+def _config(task: str, *, stock_parts: bool) -> DictConfig:
+    """The model's config. Strides are where torchvision has them, so that all do the same work."""
+    name, classes, skeleton = _TASKS[task]
+    cfg = config.load(CONFIGS / name, [_STRIDE])
+    fit_model(cfg, classes, skeleton)
+    if stock_parts:
+        stock(cfg.model)
+    return cfg
+
+
+def _note(ours: Any, theirs: Any, image: np.ndarray) -> str:
+    """How many instances each finds, and how far ours is from what the hardware could do."""
+    # Theirs computes every convolution as it is written down.
+    with FlopCounterMode(display=False) as counter:
+        reference = len(theirs(image))
+    work, rate = counter.get_total_flops(), matmul_rate(torch.bfloat16)
+    took = statistics.median(seconds(partial(ours, image)) for _ in range(3))
+    return (
+        f"{len(ours(image))} instances, the reference {reference}; its {work / 1e9:.0f} GFLOP "
+        f"would take {1000 * work / rate:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a bfloat16 "
+        f"matrix product here, {work / rate / took:.0%} of ours"
+    )
+
+
+def matmul_rate(dtype: torch.dtype, side: int = 2048, rounds: int = 5) -> float:
+    """Floating-point operations a second of a product of two square matrices; the best round."""
+    first, second = torch.randn(2, side, side).to(dtype)
+    first @ second
+    return 2 * side**3 / min(seconds(lambda: first @ second) for _ in range(rounds))
+
+
+@torch.inference_mode()
+def _detect(model: nn.Module, image: np.ndarray) -> Any:
+    height, width = image.shape[:2]
+    pixels = torch.as_tensor(image[:, :, ::-1].astype("float32").transpose(2, 0, 1))
+    return model([{"image": pixels, "height": height, "width": width}])[0]["instances"]
+
+
+def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of Detectron2's model as torchvision's, which has RGB and the background first."""
+    renamed = {}
+    for name, value in weights.items():
+        if name == "backbone.bottom_up.stem.conv1.weight":
+            value = value.flip(1)
+        elif ".box_predictor.cls_score" in name:
+            value = value.roll(1, dims=0)
+        elif ".box_predictor.bbox_pred" in name:
+            value = torch.cat([torch.zeros_like(value[:4]), value])
+        elif ".mask_head.predictor" in name:
+            value = torch.cat([torch.zeros_like(value[:1]), value])
+        renamed[_torchvisions(name)] = value
+    counters = {name: value for name, value in own.items() if name.endswith("batches_tracked")}
+    return {**renamed, **counters}
+
+
+def _torchvisions(name: str) -> str:
+    """torchvision's name of a parameter; but for a ResNet's, it numbers layers from 0."""
+    for pattern, there in _NAMES:
+        if re.fullmatch(pattern, name):
+            name = re.sub(pattern, there, name)
+            break
+    name = re.sub(r"\.res(\d)", lambda found: f".layer{int(found[1]) - 1}", name)
+    name = re.sub(r"mask_fcn(\d)\.", lambda found: f"{int(found[1]) - 1}.0.", name)
+    name = re.sub(r"conv_fcn(\d)\.", lambda found: f"{2 * (int(found[1]) - 1)}.", name)
+    kinds = {"lateral": "inner", "output": "layer"}
+    return re.sub(
+        r"fpn_(lateral|output)(\d)",
+        lambda found: f"fpn.{kinds[found[1]]}_blocks.{int(found[2]) - 2}.0",
+        name,
+    )

@@ -21,20 +21,32 @@ _LEGIBLE_SIDE = 768
 _OVERVIEW_COLUMNS = 4
 
 
-def draw_prediction(image: Picture, prediction: Prediction, skeleton: Skeleton | None) -> Picture:
+def draw_prediction(
+    image: Picture,
+    prediction: Prediction,
+    skeleton: Skeleton | None,
+    *,
+    boxes: bool = True,
+    masks: bool = True,
+    keypoints: bool = True,
+    labels: bool = True,
+    keypoint_threshold: float = KEYPOINT_THRESHOLD,
+) -> Picture:
     """A new picture of the H x W x 3 RGB image with boxes, masks, skeletons and labels."""
-    keypoints = prediction.keypoints
+    kp = prediction.keypoints if keypoints else None
     return draw(
         image,
-        boxes=prediction.boxes,
-        masks=None if prediction.masks is None else list(prediction.masks),
-        keypoints=None if keypoints is None else np.nan_to_num(keypoints),
-        labels=[
+        boxes=prediction.boxes if boxes else None,
+        masks=None if prediction.masks is None or not masks else list(prediction.masks),
+        keypoints=None if kp is None else np.nan_to_num(kp),
+        labels=None
+        if not labels
+        else [
             f"{label} {score:.0%}"
             for label, score in zip(prediction.labels, prediction.scores, strict=True)
         ],
         skeleton=skeleton,
-        keypoint_threshold=KEYPOINT_THRESHOLD,
+        keypoint_threshold=keypoint_threshold,
         scale=legible_scale(image),
     )
 

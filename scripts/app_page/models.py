@@ -1,0 +1,99 @@
+"""Runs that are loaded once, and what they find, which is kept: no slider runs a model again."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import streamlit as st
+
+from app_page.inputs import Shot
+from app_page.messages import plain, show_error
+from roilab.engine.run import Run, find_runs, open_run
+from roilab.errors import UserError
+from roilab.inference import Predictor
+from roilab.inference.export import attribute_names
+from roilab.inference.packed import PackedPrediction, pack
+
+# The file of the weights, and when it was written, in nanoseconds.
+Key: TypeAlias = tuple[str, int]
+# What a model finds in an image, whatever the scores, and the seconds that it took.
+Found: TypeAlias = tuple[PackedPrediction, float]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A run that is loaded.
+
+    Attributes:
+        name: its folder below that of all runs.
+        key: another one for other weights.
+        attributes: of its training data, see `attribute_names`.
+    """
+
+    name: str
+    key: Key
+    predictor: Predictor
+    attributes: dict[str, str]
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def named_runs(root: str) -> dict[str, str]:
+    """The folders of runs by their path below the root, the newest weights first."""
+    folders = [run.folder for run in find_runs(root)]
+    return {str(f.relative_to(root)) if str(f) != root else f.name: str(f) for f in folders}
+
+
+def load_model(name: str, folder: str) -> Model | None:
+    """The model of a run; None, and a message on the page, where it cannot be loaded."""
+    try:
+        run = open_run(folder)
+        key = (str(run.weights), run.weights.stat().st_mtime_ns)
+        with st.spinner(f"Loading {plain(name)}"):
+            return Model(name, key, *_load(key, run))
+    except UserError as error:
+        show_error(error)
+    except OSError as error:
+        show_error(UserError("cannot read the run", file=folder, found=error.strerror or error))
+    return None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str]]:
+    return Predictor.from_run(_run), attribute_names(_run)
+
+
+def find_all(
+    models: Sequence[Model], shots: Sequence[Shot]
+) -> tuple[list[Shot], list[dict[str, Found]]]:
+    """What each model finds, by the digest of the image; what fails is said and left out.
+
+    Returns:
+        The images that all models have looked at, and for each model what it has found in them.
+    """
+    done = []
+    found: list[dict[str, Found]] = [{} for _ in models]
+    bar = st.progress(0.0)
+    for place, shot in enumerate(shots):
+        bar.progress(place / len(shots), f"Image {place + 1} of {len(shots)}")
+        try:
+            for model, each in zip(models, found, strict=True):
+                each[shot.digest] = _find(model.key, shot.digest, model, shot)
+        except UserError as error:
+            show_error(error)
+        else:
+            done.append(shot)
+    bar.empty()
+    return done, found
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _find(key: Key, digest: str, _model: Model, _shot: Shot) -> Found:
+    picture, _ = _shot.read()
+    began = time.perf_counter()
+    try:
+        prediction = _model.predictor(picture)
+    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError("the model fails on this image", file=_shot.name, found=reason) from error
+    return pack(prediction), time.perf_counter() - began

@@ -16,7 +16,7 @@ from selenium import webdriver
 from roilab.engine.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 180.0  # seconds, for what takes few on an idle machine
+PATIENCE = 40.0  # seconds, for what takes few on an idle machine
 HOW_TO_INSTALL = "no chromium or no chromedriver: apt-get install chromium chromium-driver"
 
 
@@ -30,16 +30,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def runs(
     tiny_run: Run, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder of two runs, of which `first` has the newer weights."""
+    """A folder of two runs: `trained`, and `earlier`, of older weights where there are some."""
     folder: Path = tmp_path_factory.mktemp("served")
-    trained = Run(pytestconfig.getoption("--run") or tiny_run.folder)
-    for age, name in enumerate(("first", "second")):
-        copy = Run(folder / name)
-        copy.folder.mkdir()
-        for file in (trained.config_file, trained.weights, *trained.folder.glob("*s.json")):
-            shutil.copy(file, copy.folder)
-        shutil.copy(trained.folder / "skeleton.json", copy.folder)
-        os.utime(copy.weights, (1e9 - age, 1e9 - age))
+    run = Run(pytestconfig.getoption("--run") or tiny_run.folder)
+    earlier = next(iter(run.checkpoints()), run.weights)
+    for age, (name, weights) in enumerate((("trained", run.weights), ("earlier", earlier))):
+        copy = folder / name
+        copy.mkdir()
+        for file in (run.config_file, run.folder / "classes.json", run.folder / "skeleton.json"):
+            shutil.copy(file, copy)
+        shutil.copy(weights, copy)
+        os.utime(copy / weights.name, (1e9 - age, 1e9 - age))
     return folder
 
 
@@ -95,7 +96,11 @@ def browser(address: str, downloads: Path, tmp_path: Path) -> Iterator[webdriver
         f"--user-data-dir={tmp_path / 'profile'}",
     ):
         options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    preferences = {
+        "download.default_directory": str(downloads),
+        "download.prompt_for_download": False,
+    }
+    options.add_experimental_option("prefs", preferences)
     driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
     try:
         driver.get(address)

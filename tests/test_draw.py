@@ -1,14 +1,17 @@
 """Pictures: where ink lands, that it stays inside, and that what is given is left alone."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
 from roilab.draw import PALETTE, draw, grid, side_by_side
+from roilab.draw.colours import FADED, FIRST_SIDE, MIDDLE, SECOND_SIDE
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 PAIR = Skeleton("pair", ("it",), ("left", "right"), (("left", "right"),), (), (0.1, 0.1))
+BONE = Skeleton("bone", ("it",), ("a", "b"), (), (("a", "b"),), (0.1, 0.1))
 
 
 def blank(height: int = 100, width: int = 120, value: int = 128) -> np.ndarray:
@@ -66,8 +69,8 @@ def test_rings_and_masks_cover_the_same(scale: int) -> None:
     ring = [(30.0, 20.0), (90.0, 20.0), (90.0, 60.0), (30.0, 60.0)]
     of_ring = draw(blank(), masks=[[ring]], scale=scale)
     differing = (of_mask != of_ring).any(axis=2).sum()
-    # fillPoly includes the pixels on its border: at most a line around.
-    assert differing <= 3 * (100 + 100) * scale
+    # fillPoly includes the pixels on its border: at most a line and its rim around.
+    assert differing <= 4 * (100 + 100) * scale
     inside = of_mask[40 * scale, 60 * scale]
     np.testing.assert_allclose(inside, 0.6 * 128 + 0.4 * np.array(PALETTE[0]), atol=1)
     assert (of_ring[40 * scale, 60 * scale] == inside).all()
@@ -86,6 +89,91 @@ def test_instances_differ_in_colour() -> None:
     assert (picture == PALETTE[1]).all(axis=2).any()
 
 
+def test_colours_are_numbers_in_the_palette() -> None:
+    apart: dict[str, Any] = {
+        "boxes": [[5, 25, 40, 60], [60, 60, 95, 95]],
+        "masks": [[[(10, 40), (30, 40), (20, 50)]], [[(70, 70), (90, 70), (80, 90)]]],
+        "labels": ["a", "b"],
+    }
+    by_place = draw(blank(), **apart)
+    np.testing.assert_array_equal(draw(blank(), **apart, colours=[0, 1]), by_place)
+    again = np.array([len(PALETTE), 3 * len(PALETTE) + 1])
+    np.testing.assert_array_equal(draw(blank(), **apart, colours=again), by_place)
+    turned = {name: items[::-1] for name, items in apart.items()}
+    np.testing.assert_array_equal(draw(blank(), **turned, colours=[1, 0]), by_place)
+    other = draw(blank(), **apart, colours=[2, 1])
+    assert not (other == PALETTE[0]).all(axis=2).any()
+    assert (other == PALETTE[2]).all(axis=2).any()
+
+
+def contrast(one: Any, other: Any) -> float:
+    """Of two colours, from 1 to 21 (WCAG 2)."""
+    light, dark = sorted(float(linear(each) @ [0.2126, 0.7152, 0.0722]) for each in (one, other))
+    return (dark + 0.05) / (light + 0.05)
+
+
+def linear(colour: Any) -> np.ndarray:
+    value = np.asarray(colour) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+GROUNDS = [(0, 0, 0), (255, 255, 255), (128, 128, 128), *PALETTE, FIRST_SIDE, SECOND_SIDE]
+DRAWN: dict[str, dict[str, Any]] = {
+    "box": {"boxes": [[20, 20, 80, 80]]},
+    "mask": {"masks": [[[(20, 20), (80, 20), (80, 80)]]]},
+    "label": {"boxes": [[-9, -9, -5, -5]], "labels": ["it"]},
+    "dot": {"keypoints": [[[50, 50, 0.06], [90, 50, 0]]], "skeleton": PAIR},
+    "link": {"keypoints": [[[20, 50, 0.06], [100, 50, 0.06]]], "skeleton": BONE},
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+@pytest.mark.parametrize("ground", GROUNDS)
+def test_everything_contrasts_with_any_ground(kind: str, ground: tuple[int, int, int]) -> None:
+    for size, number in product((100, 400), range(len(PALETTE))):
+        image = np.full((size, size, 3), ground, dtype=np.uint8)
+        picture = draw(image, **DRAWN[kind], colours=[number])
+        ink = np.unique(picture[(picture != image).any(axis=2)], axis=0)
+        assert max(contrast(each, ground) for each in ink) > 3, (size, number)
+
+
+def test_letters_contrast_with_every_label() -> None:
+    assert min(contrast(colour, (0, 0, 0)) for colour in PALETTE) > 4.5
+
+
+# Simulated dichromacy in linear RGB (Machado, Oliveira and Fernandes, 2009), and no hue at all.
+READERS = {
+    "all": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+    "grey": [[0.2126, 0.7152, 0.0722]] * 3,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_sides_are_told_apart_by_every_reader(reader: str) -> None:
+    colours = [
+        np.cbrt(np.clip(np.array(READERS[reader]) @ linear(each), 0, 1))
+        for each in (FIRST_SIDE, SECOND_SIDE, MIDDLE)
+    ]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        # Of the length of the way from black to white, 3 ** 0.5, with even steps of lightness.
+        assert np.linalg.norm(colours[one] - colours[other]) > 0.2
+
+
 def test_sides_differ_and_unseen_keypoints_are_not_drawn() -> None:
     keypoints = np.array([[[30.0, 50, 0.9], [90, 50, 0.4]]])
     both = draw(blank(), keypoints=keypoints, skeleton=PAIR)
@@ -102,10 +190,44 @@ def test_keypoint_is_drawn_around_its_place() -> None:
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == (60.5, 40.5)
 
 
+def test_the_better_a_keypoint_is_seen_the_larger_is_its_dot() -> None:
+    def size(value: float) -> int:
+        picture = draw(blank(1200, 1200), keypoints=[[[600, 600, value]]])
+        return int((picture == MIDDLE).all(axis=2).sum())
+
+    sizes = [size(value) for value in (0.01, 0.25, 0.5, 0.75, 1.0)]
+    assert sizes == sorted(set(sizes))
+    assert sizes[2] < 0.7 * sizes[4]  # occluded, visible
+    assert size(2.0) == sizes[4]
+    assert size(np.nan) == 0
+
+
+def test_a_link_fades_with_its_weaker_end() -> None:
+    def link(a: float, b: float) -> np.ndarray:
+        image = blank(900, 900)
+        picture = draw(image, keypoints=[[[20, 450, a], [880, 450, b]]], skeleton=BONE)
+        return picture[:, 450]
+
+    for strong in (0.2, 1.0):
+        np.testing.assert_array_equal(link(0.2, strong), link(strong, 0.2))
+        np.testing.assert_array_equal(link(0.2, strong), link(0.2, 0.2))
+    shades = [link(each, 1)[450].astype(int) for each in (0.01, 0.3, 1.0)]
+    assert FADED[0] < shades[0][0] < shades[1][0] < shades[2][0] == MIDDLE[0]
+    widths = [(link(each, 1) != 128).any(axis=1).sum() for each in (0.01, 1.0)]
+    assert widths[0] < widths[1]
+
+
+def test_dots_of_a_small_instance_are_small() -> None:
+    def ink(size: float) -> int:
+        places = np.array([[[300, 300, 1], [300 + size, 300, 1]]])
+        return int((draw(blank(3000, 3000), keypoints=places) != 128).any(axis=2).sum())
+
+    assert ink(40) < ink(150) < ink(600) == ink(900)
+
+
 def test_link_needs_both_ends() -> None:
-    joined = Skeleton("bone", ("it",), ("a", "b"), (), (("a", "b"),), (0.1, 0.1))
-    seen = draw(blank(), keypoints=[[[20, 50, 1], [100, 50, 1]]], skeleton=joined)
-    half = draw(blank(), keypoints=[[[20, 50, 1], [100, 50, 0]]], skeleton=joined)
+    seen = draw(blank(), keypoints=[[[20, 50, 1], [100, 50, 1]]], skeleton=BONE)
+    half = draw(blank(), keypoints=[[[20, 50, 1], [100, 50, 0]]], skeleton=BONE)
     assert (seen[50, 60] != 128).any()
     assert (half[:, 40:] == 128).all()
 
@@ -144,6 +266,70 @@ def test_any_text_can_be_drawn() -> None:
     )
 
 
+def test_masks_touch_their_own_place_only() -> None:
+    mask = np.zeros((100, 120), dtype=bool)
+    mask[40:60, 50:90] = True
+    mask[45:55, 60:70] = False
+    picture = draw(blank(), masks=[mask])
+    x0, y0, x1, y1 = changed(picture, blank())
+    np.testing.assert_allclose([x0, y0, x1, y1], [50, 40, 90, 60], atol=1)
+    assert (picture[48:52, 63:67] == 128).all()
+    np.testing.assert_array_equal(draw(blank(), masks=[mask & False]), blank())
+    corner = np.zeros((100, 120), dtype=bool)
+    corner[-1, -1] = corner[0, 0] = True
+    tinted = (draw(blank(), masks=[corner]) != 128).any(axis=2)
+    assert tinted[0, 0]
+    assert tinted[-1, -1]
+    outside = [[(500, 500), (600, 500), (600, 600)]]
+    np.testing.assert_array_equal(draw(blank(), masks=[outside]), blank())
+
+
+def test_layout_of_a_mask_in_memory_does_not_matter() -> None:
+    mask = np.random.default_rng(0).random((100, 120)) > 0.9
+    expected = draw(blank(), masks=[mask], scale=2)
+    for other in (np.asfortranarray(mask), np.repeat(mask, 2, axis=1)[:, ::2]):
+        np.testing.assert_array_equal(draw(blank(), masks=[other], scale=2), expected)
+
+
+def test_lines_and_letters_grow_with_the_picture() -> None:
+    def widths(size: int) -> tuple[int, int]:
+        box = [[0.3 * size, 0.3 * size, 0.9 * size, 0.9 * size]]
+        lined = draw(blank(size, size), boxes=box)
+        named = draw(blank(size, size), boxes=box, labels=["it"])
+        side = (lined[size // 2, : size // 2] == PALETTE[0]).all(axis=1).sum()
+        _, top, _, bottom = changed(named, lined)
+        return int(side), int(bottom - top)
+
+    small, large = widths(600), widths(3000)
+    assert large[0] == 5 * small[0]
+    assert large[1] == pytest.approx(5 * small[1], rel=0.15)
+    assert widths(150)[0] == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 3), (32, 32), (40, 3000)])
+def test_any_shape_of_picture(shape: tuple[int, int]) -> None:
+    mask = np.ones(shape, dtype=bool)
+    keypoints = [[[0.5, 0.5, 1], [shape[1] / 2, shape[0] / 2, 0.5]]]
+    box = [[0, 0, shape[1], shape[0]]]
+    picture = draw(
+        blank(*shape),
+        boxes=box,
+        masks=[mask],
+        keypoints=keypoints,
+        labels=["person"],
+        skeleton=BONE,
+    )
+    assert picture.shape == (*shape, 3)
+    assert (picture != 128).any()
+
+
+def test_the_same_is_drawn_again() -> None:
+    once, again = (draw(blank(), boxes=[[20, 50, 90, 90]], labels=["it"]) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    once[:] = 0
+    np.testing.assert_array_equal(draw(blank(), boxes=[[20, 50, 90, 90]], labels=["it"]), again)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -152,6 +338,7 @@ def test_any_text_can_be_drawn() -> None:
         ({"boxes": [[1, 2, 3, 4]], "labels": ["a", "b"]}, "different numbers"),
         ({"masks": [np.zeros((5, 5), dtype=bool)]}, r"mask: found the shape \(5, 5\)"),
         ({"keypoints": [[[1, 2, 3]]], "skeleton": PAIR}, "keypoints: found 1, expected the 2"),
+        ({"boxes": [[1, 2, 3, 4]], "colours": [0, 1]}, "different numbers"),
         ({"scale": 0}, "scale"),
     ],
 )

@@ -132,6 +132,7 @@ def _ground_truth(pixels: Picture, image: via.LabelledImage, skeleton: Skeleton 
             [to_continuous(each.keypoints or none) for each in image.instances], dtype=float
         ).reshape(-1, len(skeleton.keypoints), 3)
         keypoints[..., :2] *= shrink
+        keypoints[..., 2] /= 2  # of visibilities
     boxes = np.array([box_of(each, width, height) for each in image.instances], dtype=float)
     return draw(
         pixels,

@@ -77,7 +77,7 @@ def test_picture_is_new_and_enlarged(prediction: Prediction) -> None:
     image = np.full((48, 64, 3), 128, np.uint8)
     for found in (prediction, prediction.above(1.0)):
         picture = draw_prediction(image, found, COCO_PERSON)
-        assert picture.shape == (144, 192, 3)
+        assert picture.shape == (192, 256, 3)
         assert (image == 128).all()
     assert (draw_prediction(image, prediction, COCO_PERSON) != 128).any()
 

@@ -59,6 +59,7 @@ def _draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDat
         count = len(dataset.skeleton.keypoints)
         keypoints = np.array([a["keypoints"] for a in annotations], dtype=float)
         keypoints = keypoints.reshape(len(annotations), count, 3)
+        keypoints[..., 2] /= 2  # of visibilities
     return draw(
         image,
         boxes=np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4),

@@ -1,10 +1,12 @@
 """Where predictions go: pictures, and JSON data."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from roilab.data.dicts import to_pixel_index
@@ -16,8 +18,10 @@ from roilab.skeleton import Skeleton
 
 OVERVIEW = "overview.jpg"
 # A picture is enlarged up to this length of its longer side, so that lines and labels are thin
-# against the objects of small images; in the overview it is also made no larger.
+# against the objects of small images; in the overview it is also made no larger. Only a picture
+# that would stay below the least side is enlarged more than three times.
 _LEGIBLE_SIDE = 768
+_LEAST_SIDE = 256
 _OVERVIEW_COLUMNS = 4
 
 
@@ -26,25 +30,35 @@ def draw_prediction(
     prediction: Prediction,
     skeleton: Skeleton | None,
     *,
+    colours: Sequence[int] | npt.NDArray[np.int64] | None = None,
     boxes: bool = True,
     masks: bool = True,
     keypoints: bool = True,
+    links: bool = True,
     labels: bool = True,
     keypoint_threshold: float = KEYPOINT_THRESHOLD,
 ) -> Picture:
-    """A new picture of the H x W x 3 RGB image with boxes, masks, skeletons and labels."""
-    kp = prediction.keypoints if keypoints else None
+    """A new picture of the H x W x 3 RGB image with boxes, masks, skeletons and labels.
+
+    Args:
+        colours: N numbers, such as those of tracks; without them, an instance's place.
+        boxes, masks, keypoints, links, labels: which of them are drawn; links join keypoints, and
+            are drawn where these are.
+        keypoint_threshold: of a keypoint's score, which must exceed it.
+    """
+    if skeleton is not None and not links:
+        skeleton = replace(skeleton, links=())
+    names = [
+        f"{label} {score:.0%}"
+        for label, score in zip(prediction.labels, prediction.scores, strict=True)
+    ]
     return draw(
         image,
         boxes=prediction.boxes if boxes else None,
-        masks=None if prediction.masks is None or not masks else list(prediction.masks),
-        keypoints=None if kp is None else np.nan_to_num(kp),
-        labels=None
-        if not labels
-        else [
-            f"{label} {score:.0%}"
-            for label, score in zip(prediction.labels, prediction.scores, strict=True)
-        ],
+        masks=list(prediction.masks) if masks and prediction.masks is not None else None,
+        keypoints=prediction.keypoints if keypoints else None,
+        labels=names if labels else None,
+        colours=colours,
         skeleton=skeleton,
         keypoint_threshold=keypoint_threshold,
         scale=legible_scale(image),
@@ -52,8 +66,9 @@ def draw_prediction(
 
 
 def legible_scale(image: Picture) -> int:
-    """How many times larger a picture of the image should be: 1, 2 or 3."""
-    return max(1, min(3, _LEGIBLE_SIDE // max(image.shape[:2])))
+    """How many times larger a picture of the image should be: 1 to 3, or more if it is tiny."""
+    side = max(image.shape[:2])
+    return max(1, min(_LEGIBLE_SIDE // side, max(3, _LEAST_SIDE // side)))
 
 
 def overview(pictures: Sequence[Picture]) -> Picture:

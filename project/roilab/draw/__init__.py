@@ -1,0 +1,21 @@
+"""Pictures of instances, from arrays and a skeleton. No torch, no Detectron2.
+
+Coordinates are continuous: the pixel of column c and row r covers [c, c + 1) x [r, r + 1).
+"""
+
+from roilab.draw.colours import PALETTE, Colour, Picture
+from roilab.draw.instances import draw
+from roilab.draw.masks import Mask, Ring
+from roilab.draw.sheets import grid, side_by_side, titled
+
+__all__ = [
+    "PALETTE",
+    "Colour",
+    "Mask",
+    "Picture",
+    "Ring",
+    "draw",
+    "grid",
+    "side_by_side",
+    "titled",
+]

@@ -1,0 +1,62 @@
+"""Colours of instances, sides and outlines, and how wide lines are.
+
+Whatever is drawn has a black rim and is not dark itself: on a light ground the rim is seen, on a
+dark one what it surrounds, on a ground of the same colour both.
+"""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from roilab.skeleton import Skeleton
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
+Colour: TypeAlias = tuple[int, int, int]
+
+# Hues that differ for most colour-blind readers too, in an order that keeps neighbours apart, and
+# light enough for black letters.
+PALETTE: tuple[Colour, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 190, 130),
+    (240, 228, 66),
+    (213, 94, 0),
+    (204, 121, 167),
+    (110, 120, 255),
+    (160, 220, 60),
+    (255, 110, 110),
+    (0, 200, 210),
+)
+# Told apart by hue, and by lightness where hues are not seen: light, darker and white.
+FIRST_SIDE: Colour = (255, 170, 30)
+SECOND_SIDE: Colour = (30, 125, 255)
+MIDDLE: Colour = (245, 245, 245)
+FADED: Colour = (140, 140, 140)
+BLACK: Colour = (0, 0, 0)
+
+
+def colour_of(number: int) -> Colour:
+    """Of an instance; the palette begins anew after its last colour."""
+    return PALETTE[number % len(PALETTE)]
+
+
+def side_colours(skeleton: Skeleton | None, count: int) -> npt.NDArray[np.int64]:
+    """(K, 3), of K keypoints: warm, cold, or white without a partner on the other side."""
+    colours = np.tile(MIDDLE, (count, 1))
+    if skeleton is not None:
+        for first, second in skeleton.swaps:
+            colours[skeleton.keypoints.index(first)] = FIRST_SIDE
+            colours[skeleton.keypoints.index(second)] = SECOND_SIDE
+    return colours
+
+
+def side_of(picture: Picture) -> float:
+    """Of the square with the picture's area, in pixels: sizes of lines and letters go by it."""
+    return math.sqrt(picture.shape[0] * picture.shape[1])
+
+
+def rim_of(line: int) -> int:
+    """The width of the black rim on each side of a line, in pixels."""
+    return max(1, round(line / 3))

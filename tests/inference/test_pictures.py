@@ -1,0 +1,99 @@
+"""Pictures of predictions: each part can be left out, and colours are those of tracks."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roilab.draw import PALETTE, Picture, draw
+from roilab.inference.predictor import Prediction
+from roilab.inference.sinks import draw_prediction, legible_scale
+from roilab.skeleton import COCO_PERSON
+
+IMAGE = np.full((400, 500, 3), 128, np.uint8)
+PARTS = ("boxes", "masks", "keypoints", "links", "labels")
+
+
+@pytest.fixture
+def prediction() -> Prediction:
+    """A person, and a car that has no keypoints."""
+    rng = np.random.default_rng(0)
+    boxes = np.array([[20, 30, 200, 380], [250, 200, 480, 360]], np.float32)
+    masks = np.zeros((2, 400, 500), bool)
+    masks[0, 60:300, 60:150] = masks[1, 220:340, 260:460] = True
+    person = np.c_[rng.uniform([20, 30], [200, 380], (17, 2)), rng.uniform(0.1, 1, 17)]
+    return Prediction(
+        width=500,
+        height=400,
+        boxes=boxes,
+        scores=np.array([0.9, 0.8], np.float32),
+        labels=("person", "car"),
+        masks=masks,
+        keypoints=np.stack([person, np.full((17, 3), np.nan)]),
+    )
+
+
+def picture(prediction: Prediction, **switches: Any) -> Picture:
+    return draw_prediction(IMAGE, prediction, COCO_PERSON, **switches)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_can_be_left_out(prediction: Prediction, part: str) -> None:
+    everything = picture(prediction)
+    without = picture(prediction, **{part: False})
+    assert (without != everything).any()
+    alone = picture(prediction, **{**dict.fromkeys(PARTS, False), part: True})
+    assert (alone != IMAGE).any() == (part != "links")  # links join keypoints
+    if part in ("masks", "keypoints"):
+        np.testing.assert_array_equal(without, picture(replace(prediction, **{part: None})))
+
+
+def test_without_any_part_it_is_the_image(prediction: Prediction) -> None:
+    np.testing.assert_array_equal(picture(prediction, **dict.fromkeys(PARTS, False)), IMAGE)
+
+
+def test_keypoints_below_the_threshold_are_left_out(prediction: Prediction) -> None:
+    none = picture(prediction, keypoints=False)
+    some = [
+        int((picture(prediction, keypoint_threshold=each) != none).sum())
+        for each in (0.05, 0.5, 0.8, 1.0)
+    ]
+    assert some == sorted(some, reverse=True)
+    assert some[0] > some[2] > some[3] == 0
+
+
+def test_colours_are_those_of_tracks(prediction: Prediction) -> None:
+    def shown(colours: list[int]) -> set[int]:
+        found = picture(prediction, colours=np.array(colours), keypoints=False)
+        return {at for at, each in enumerate(PALETTE) if (found == each).all(axis=2).any()}
+
+    assert shown([7, 2]) == {7, 2}
+    assert shown([12, 3]) == {2, 3}
+    turned = replace(
+        prediction,
+        boxes=prediction.boxes[::-1],
+        scores=prediction.scores[::-1],
+        labels=prediction.labels[::-1],
+        masks=None if prediction.masks is None else prediction.masks[::-1],
+        keypoints=None if prediction.keypoints is None else prediction.keypoints[::-1],
+    )
+    np.testing.assert_array_equal(
+        picture(turned, colours=[4, 9]), picture(prediction, colours=[9, 4])
+    )
+
+
+def test_an_instance_of_another_class_has_no_keypoints(prediction: Prediction) -> None:
+    assert prediction.keypoints is not None
+    found = picture(prediction, boxes=False, masks=False, labels=False)
+    person = draw(IMAGE, keypoints=prediction.keypoints[:1], skeleton=COCO_PERSON)
+    # Keypoints of low scores are above the threshold here.
+    np.testing.assert_array_equal(found, person)
+
+
+@pytest.mark.parametrize(
+    ("side", "scale"),
+    [(1, 256), (32, 8), (64, 4), (160, 3), (256, 3), (300, 2), (400, 1), (8000, 1)],
+)
+def test_small_images_are_enlarged(side: int, scale: int) -> None:
+    assert legible_scale(np.zeros((side, max(1, side // 2), 3), np.uint8)) == scale

@@ -1,47 +1,41 @@
-"""Find instances in an image or a folder of images, and draw them.
+"""Find instances in images or a video, and draw them.
 
     python scripts/demo.py --run outputs/demo --input datasets/figures/val --output outputs/pictures
+    python scripts/demo.py --run outputs/demo --input street.mp4 --output outputs/street --smooth
+    python scripts/demo.py --run outputs/demo --input webcam:0 --output outputs/webcam
 
-The output folder gets what --save names, by default a picture of each image, overview.jpg with the
-first of them, and predictions.json. `via` is a VIA 2 project, with the least certain images first:
-correct it in VIA and train with it. The exit status is 1 where images could not be read.
+The output folder gets what --save names: of images by default a picture of each, overview.jpg with
+the first of them, and predictions.json; of a video by default a video, and predictions.json. `via`
+is a VIA 2 project, with the least certain images first: correct it in VIA and train with it.
+
+Ctrl-C ends it after the images at hand and keeps what was found; a webcam runs until then. The exit
+status is 1 where images could not be read or a video is broken, 130 after Ctrl-C, except of a
+webcam. docs/demo.md has the files and their columns.
 """
 
 import argparse
-import json
-import os
+import itertools
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from _main import run
 
-from PIL import Image
 from tqdm import tqdm
 
-from roilab import via
-from roilab.draw import Picture
-from roilab.engine.run import open_run
+from roilab.engine.interrupts import Stop, stop_on_signals
+from roilab.engine.run import Run, open_run
 from roilab.errors import UserError
-from roilab.files import write_whole
-from roilab.inference import (
-    Predictor,
-    coco_json,
-    draw_prediction,
-    image_files,
-    overview,
-    picture_names,
-    read_rgb,
-    to_json,
-    via_annotations,
-    via_record,
-)
+from roilab.inference import Predictor
+from roilab.inference.ahead import ahead, behind
 from roilab.inference.export import attribute_names
+from roilab.inference.outputs import OVERVIEW_PICTURES, Outputs
+from roilab.inference.pipeline import Found, find, following
+from roilab.inference.plan import KINDS, Plan
 from roilab.inference.sinks import OVERVIEW
+from roilab.inference.sources import Frame, open_source
 
-OVERVIEW_PICTURES = 12
-VIA_FILES = {"via": "via_project.json", "via-json": "via.json", "via-csv": "via.csv"}
-FORMATS = ("picture", "json", *VIA_FILES, "coco")
 SHOWN = 5  # how many unreadable images are named
 
 
@@ -53,109 +47,130 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
     )
-    parser.add_argument("--input", required=True, type=Path, help="an image, or a folder of images")
-    parser.add_argument("--output", required=True, type=Path, help="folder for the pictures")
+    parser.add_argument(
+        "--compare", metavar="RUN", help="another run, drawn beside; it is not in the data"
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        help="images, folders of them or patterns in quotes, or one video, or webcam:0",
+    )
+    parser.add_argument("--output", required=True, type=Path, help="folder for what is written")
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="the least score of an instance (default: 0.5)"
     )
     parser.add_argument(
         "--save",
-        type=_formats,
-        default=("picture", "json"),
+        type=_kinds,
         metavar="KINDS",
-        help=f"any of {','.join(FORMATS)} (default: picture,json)",
+        help=f"any of {','.join(KINDS)} (default: picture,json, of a video video,json)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="images a forward pass (default: 1)"
+    )
+    parser.add_argument("--smooth", action="store_true", help="steady the keypoints of a video")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images or frames")
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="the numbers of the evaluation, to the last bit; slower",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     return parser.parse_args(arguments)
 
 
-def _formats(text: str) -> tuple[str, ...]:
+def _kinds(text: str) -> tuple[str, ...]:
     kinds = tuple(text.split(","))
-    unknown = [kind for kind in kinds if kind not in FORMATS]
+    unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(KINDS)}")
     return kinds
 
 
 def main() -> int:
     args = parse(sys.argv[1:])
     _check(args)
-    files = image_files(args.input)[: args.limit]
-    run_folder = open_run(args.run, args.weights)
-    predictor = Predictor.from_run(run_folder, args.overrides)
-    names = attribute_names(run_folder)
+    source = open_source(args.input)
+    runs = [open_run(args.run, args.weights)]
+    if args.compare:
+        runs.append(open_run(args.compare))
+    plan = Plan(
+        source=source,
+        folder=args.output,
+        kinds=args.save or ("picture" if source.video is None else "video", "json"),
+        classes=runs[0].classes(),
+        titles=_titles(runs),
+        skeletons=[each.skeleton() for each in runs],
+        threshold=args.threshold,
+        names=attribute_names(runs[0]),
+    )
+    plan.check()
+    _check_smoothing(args, plan)
+    predictors = [Predictor.from_run(each, args.overrides, fast=not args.exact) for each in runs]
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             "cannot make the folder", key="--output", file=args.output, found=error.strerror
         ) from error
-    records: list[dict[str, Any]] = []
-    via_records: list[via.ImageRecord] = []
-    skeleton = predictor.skeleton
-    pictures: list[Picture] = []
     broken: list[UserError] = []
-    bar = tqdm(files, unit="image", disable=not sys.stderr.isatty(), leave=False)
-    for file, name in zip(bar, picture_names(files), strict=True):
-        try:
-            image = read_rgb(file)
-        except UserError as error:
-            broken.append(error)
-            continue
-        found = predictor(image).above(args.threshold)
-        records.append(to_json(file.name, found))
-        if VIA_FILES.keys() & set(args.save):
-            size = file.stat().st_size
-            via_records.append(via_record(file.name, size, found, skeleton, names))
-        if "picture" in args.save:
-            picture = draw_prediction(image, found, skeleton)
-            Image.fromarray(picture).save(args.output / name, quality=92)
-            if len(pictures) < OVERVIEW_PICTURES:
-                pictures.append(picture)
-    if not records:
-        raise broken[0]
-    if pictures:
-        Image.fromarray(overview(pictures)).save(args.output / OVERVIEW, quality=92)
-    folder = args.input if args.input.is_dir() else args.input.parent
-    annotations = via_annotations(
-        via_records, predictor.classes, skeleton, f"{folder.resolve()}{os.sep}", names
-    )
-    for problem in annotations.problems:
-        print(problem, file=sys.stderr)
-    written = _write_data(args, records, annotations, predictor)
-    _report(args, records, written, broken)
+    start = time.perf_counter()
+    with stop_on_signals("ends after what is at hand; what was found is kept") as stop:
+        outputs = _process(args, plan, predictors, broken, stop)
+    _report(args, outputs, time.perf_counter() - start, broken)
+    if stop.wanted and source.inputs:
+        print(f"interrupted after {_counted(outputs)}", file=sys.stderr)
+        return 130
     return 1 if broken else 0
 
 
-def _write_data(
+def _process(
     args: argparse.Namespace,
-    records: list[dict[str, Any]],
-    annotations: via.Annotations,
-    predictor: Predictor,
-) -> list[Path]:
-    """Write the files of data that --save names, and say what they cannot hold."""
-    skeleton = predictor.skeleton
-    written = []
-    if "json" in args.save:
-        data = {
-            "classes": list(predictor.classes),
-            "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
-            "threshold": args.threshold,
-            "images": records,
-        }
-        written.append(args.output / "predictions.json")
-        write_whole(written[-1], json.dumps(data) + "\n")
-    if "coco" in args.save:
-        written.append(args.output / "coco.json")
-        write_whole(written[-1], json.dumps(coco_json(records, predictor.classes, skeleton)) + "\n")
-    for kind, name in VIA_FILES.items():
-        if kind in args.save:
-            written.append(args.output / name)
-            for problem in via.WRITERS[kind](written[-1], annotations):
-                if problem.severity != "note":
-                    print(problem, file=sys.stderr)
-    return written
+    plan: Plan,
+    predictors: list[Predictor],
+    broken: list[UserError],
+    stop: Stop,
+) -> Outputs:
+    """Write what the predictors find; what cannot be read joins the broken.
+
+    Raises:
+        UserError: nothing can be read, or a file cannot be written.
+    """
+    source = plan.source
+    total = source.count
+    if args.limit is not None:
+        total = args.limit if total is None else min(total, args.limit)
+    bar = tqdm(
+        total=total, unit=_unit(plan), disable=not sys.stderr.isatty(), leave=False, smoothing=0.1
+    )
+
+    def readable(items: Iterator[Frame | UserError]) -> Iterator[Frame]:
+        for item in items:
+            if stop.wanted:
+                return
+            if isinstance(item, UserError):
+                broken.append(item)
+                bar.update()
+            else:
+                yield item
+
+    follow = following(plan.skeletons, smooth=args.smooth) if source.video is not None else None
+    with Outputs(plan) as outputs, bar:
+
+        def put_away(found: Found) -> None:
+            outputs.add(found if follow is None else follow(found))
+
+        frames = (frame for frame in itertools.islice(source.frames(), args.limit))
+        size = max(2, args.batch)
+        with ahead(frames, size) as items, behind(put_away, size) as later:
+            found = find(readable(items), predictors, batch=args.batch, threshold=args.threshold)
+            for each in found:
+                later(each)
+                bar.update()
+        if not outputs.images:
+            raise broken[0] if broken else KeyboardInterrupt
+    return outputs
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -166,35 +181,64 @@ def _check(args: argparse.Namespace) -> None:
             found=args.threshold,
             expected="a number from 0 to 1",
         )
-    if args.limit is not None and args.limit < 1:
-        raise UserError("no image is left", key="--limit", found=args.limit, expected="1 or more")
-    images = args.input if args.input.is_dir() else args.input.parent
-    if args.output.resolve() == images.resolve():
-        # The pictures would replace the images, or be taken for images the next time.
+    for key, value in (("--limit", args.limit), ("--batch", args.batch)):
+        if value is not None and value < 1:
+            raise UserError("no image is left", key=key, found=value, expected="1 or more")
+
+
+def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
+    if not args.smooth:
+        return
+    if plan.source.video is None:
         raise UserError(
-            "the pictures would lie among the images",
-            key="--output",
-            found=args.output,
-            expected="another folder than that of --input",
+            "images do not follow each other in time",
+            key="--smooth",
+            expected="a video or a webcam as --input",
         )
+    if all(skeleton is None for skeleton in plan.skeletons):
+        raise UserError("the run has no keypoints to smooth", key="--smooth", file=args.run)
+
+
+def _titles(runs: list[Run]) -> list[str]:
+    """The runs' names, with their folders where one name is not enough."""
+    names = [run.folder.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _unit(plan: Plan) -> str:
+    return "image" if plan.source.video is None else "frame"
+
+
+def _counted(outputs: Outputs) -> str:
+    return f"{outputs.images} {_unit(outputs.plan)}s"
 
 
 def _report(
-    args: argparse.Namespace,
-    records: list[dict[str, Any]],
-    written: list[Path],
-    broken: list[UserError],
+    args: argparse.Namespace, outputs: Outputs, seconds: float, broken: list[UserError]
 ) -> None:
-    count = sum(len(record["instances"]) for record in records)
-    print(f"{count} instances with a score of at least {args.threshold} in {len(records)} images")
-    for path in written:
+    plan, counted = outputs.plan, _counted(outputs)
+    for told in outputs.problems:
+        print(told, file=sys.stderr)
+    found = f"{outputs.instances} instances with a score of at least {args.threshold}"
+    print(f"{found} in {counted}")
+    for path in plan.data_files.values():
         print(f"instances: {path}")
-    if "picture" in args.save:
+    if "video" in plan.kinds:
+        print(f"video:     {plan.video_file}")
+    if plan.saves_frames:
+        print(f"frames:    {plan.frame_folder}")
+    if "picture" in plan.kinds:
         print(f"pictures:  {args.output}")
-        first = min(len(records), OVERVIEW_PICTURES)
-        print(f"the first {first} together: {args.output / OVERVIEW}")
+        if plan.source.video is None:
+            first = min(outputs.images, OVERVIEW_PICTURES)
+            print(f"the first {first} together: {args.output / OVERVIEW}")
+    if args.compare:
+        print(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
+    rate = outputs.images / seconds
+    print(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
-        print(f"{len(broken)} images left out:", file=sys.stderr)
+        what = "images left out" if plan.source.video is None else "videos not whole"
+        print(f"{len(broken)} {what}:", file=sys.stderr)
         for problem in broken[:SHOWN]:
             print(problem, file=sys.stderr)
         if len(broken) > SHOWN:

@@ -1,4 +1,4 @@
-"""Image files: finding those that a VIA file names, their size, whether they are whole."""
+"""Image files: finding those that a VIA file names, their size, pixels, whether they are whole."""
 
 import mmap
 import os
@@ -8,11 +8,22 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from roilab.errors import UserError
 
 _EXIF_ORIENTATION = 0x0112
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Where Pillow looks for the orientation of a PNG, beside the chunk eXIf: keywords of texts.
 _ORIENTING_TEXTS = (b"XML:com.adobe.xmp", b"xmp", b"exif", b"Raw profile type exif")
 _TAIL = 64 * 1024
@@ -181,6 +192,48 @@ def header_size(path: str | Path) -> tuple[int, int]:
     return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
+def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
+    """The pixels of an image file, for training and for prediction: see `to_rgb`.
+
+    Raises:
+        UserError: no such file, no image, or more pixels than Pillow decodes, see
+            `PIL.Image.MAX_IMAGE_PIXELS`; the last before they are decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return to_rgb(image)
+    except Exception as error:  # see `header_size`
+        raise _unreadable(path, error) from error
+
+
+def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """The pixels of a just opened image as a new H x W x 3 RGB array, turned as its EXIF says.
+
+    Of 8 bits they are what Detectron2's reader gives: transparency is left out, colours are not
+    managed. Of 16 bits they are the upper 8, as Pillow has it for colours; that reader makes a grey
+    of 16 bits white. Of several frames, the first.
+
+    Raises:
+        ValueError: its pixels are numbers of 32 bits, of which none is known to be white.
+        Exception: what Pillow's readers raise on bad content.
+    """
+    try:
+        # Before the pixels are read: with them, a TIFF's reader forgets it.
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    except Exception:  # see `_orientation`
+        orientation = None
+    # Where Pillow has no mode for greys of 16 bits in a PNG or PGM, it holds them in 32.
+    sixteen_bits = image.mode.startswith("I;16") or (
+        image.mode == "I" and image.format in ("PNG", "PPM")
+    )
+    if sixteen_bits:
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ValueError("its pixels are numbers of 32 bits: save it with 8 or 16")
+    turn = None if orientation is None else _TURNED.get(orientation)
+    return np.array((image if turn is None else image.transpose(turn)).convert("RGB"))
+
+
 def _orientation(image: Image.Image) -> object:
     """The EXIF orientation, None where there is none."""
     try:
@@ -265,6 +318,13 @@ def _segments(stream: BinaryIO) -> Iterator[tuple[int, int]]:
 
 
 def _unreadable(path: str | Path, error: Exception) -> UserError:
+    if isinstance(error, Image.DecompressionBombError):
+        return UserError(
+            "the image has too many pixels",
+            file=path,
+            found=error,
+            remedy="make it smaller, or cut it into several",
+        )
     if isinstance(error, UnidentifiedImageError):
         found = "not an image"
     elif isinstance(error, OSError) and error.strerror:

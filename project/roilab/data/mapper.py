@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
-from PIL import Image
+
+from roilab.errors import UserError
+from roilab.images import read_rgb
 
 
 class Unreadable(Exception):
@@ -27,6 +29,9 @@ class Mapper:
         bitmaps: masks as bitmaps, not as polygons.
         flip_indices: of the keypoints, for horizontal flips; None without keypoints.
         recompute_boxes: take each box anew from its augmented outline.
+
+    Raises:
+        UserError: the format is another.
     """
 
     def __init__(
@@ -40,6 +45,13 @@ class Mapper:
         flip_indices: Sequence[int] | None,
         recompute_boxes: bool = False,
     ) -> None:
+        if image_format not in ("BGR", "RGB"):
+            raise UserError(
+                "images are not read in this format",
+                key="image_format",
+                found=image_format,
+                expected="BGR or RGB",
+            )
         self.augmentations = T.AugmentationList(list(augmentations))
         self.image_format = image_format
         wanted = {"segmentation": masks, "keypoints": keypoints}
@@ -79,11 +91,12 @@ class Mapper:
         }
 
     def _read(self, record: dict[str, Any]) -> np.ndarray:
-        """H x W x C, uint8, turned as its EXIF orientation says."""
+        """H x W x 3, uint8, turned as its EXIF orientation says."""
         try:
-            image = utils.read_image(record["file_name"], format=self.image_format)
+            image = read_rgb(record["file_name"])
             utils.check_image_size(record, image)
-        # What Pillow raises for broken files: it has no class of its own for all of them.
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        except UserError as error:
+            raise Unreadable(f"{error.message}: {error.found}".splitlines()[0]) from error
+        except utils.SizeMismatchError as error:
             raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-        return image
+        return image[:, :, ::-1] if self.image_format == "BGR" else image

@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's SIGTERM: a training ends between two steps, not within one."""
+"""Ctrl-C and a scheduler's SIGTERM: work ends between two of its steps, not within one."""
 
 import logging
 import signal
@@ -11,23 +11,29 @@ log = logging.getLogger(__name__)
 
 
 class Stop:
-    """Whether the user, or the scheduler of a cluster, wants the training to end."""
+    """Whether the user, or the scheduler of a cluster, wants the work to end.
 
-    wanted = False
+    Args:
+        then: what they are told will happen.
+    """
+
+    def __init__(self, then: str) -> None:
+        self.then = then
+        self.wanted = False
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.wanted and number == signal.SIGINT:
             raise KeyboardInterrupt  # asked twice: at once
         self.wanted = True
-        log.warning(
-            "%s: the training will be saved and ends after this step", signal.Signals(number).name
-        )
+        log.warning("%s: %s", signal.Signals(number).name, self.then)
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Stop]:
+def stop_on_signals(
+    then: str = "the training will be saved and ends after this step",
+) -> Iterator[Stop]:
     """Turn SIGINT and SIGTERM into a wish for a block; a second SIGINT interrupts at once."""
-    stop = Stop()
+    stop = Stop(then)
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals
         return

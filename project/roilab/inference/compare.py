@@ -11,8 +11,8 @@ from pycocotools import mask as mask_utils
 from roilab.data.dataset import DetectionDataset
 from roilab.data.dicts import HALF_PIXEL
 from roilab.draw import Picture, draw, side_by_side
+from roilab.images import read_rgb
 from roilab.inference.sinks import legible_scale
-from roilab.inference.sources import read_rgb
 
 Row = Mapping[str, Any]
 _CANVAS_GREY = 110

@@ -32,6 +32,7 @@ from roilab.via.roles import TAGS
 KEYPOINT_THRESHOLD = 0.05
 # How far, in pixels, an outline may leave a mask's edge, so that a person can drag its vertices.
 _TOLERANCE = 0.75
+_IMAGE_KEYS = ("file_name", "width", "height", "frame", "time")
 # Role -> the attribute that has it, where the training data names none.
 NAMES: Mapping[str, str] = {role: role for role in TAGS}
 
@@ -155,6 +156,8 @@ def coco_json(
 ) -> dict[str, Any]:
     """COCO json of what `to_json` made of each image; annotations have a `score` beside.
 
+    Of a video, images have `frame` and `time` as well, annotations a `track_id`.
+
     Keypoints whose score does not exceed the threshold are not labelled, all others visible.
     """
     annotations: list[dict[str, Any]] = []
@@ -169,6 +172,8 @@ def coco_json(
                 "iscrowd": 0,
                 "score": found["score"],
             }
+            if "track" in found:
+                row["track_id"] = found["track"]
             if "segmentation" in found:
                 row["segmentation"] = found["segmentation"]
                 row["area"] = float(mask_utils.area(found["segmentation"]))
@@ -189,7 +194,7 @@ def coco_json(
     return {
         "info": {"description": "predicted by RoILab"},
         "images": [
-            {"id": number, **{key: image[key] for key in ("file_name", "width", "height")}}
+            {"id": number, **{key: image[key] for key in _IMAGE_KEYS if key in image}}
             for number, image in enumerate(images, start=1)
         ],
         "annotations": annotations,

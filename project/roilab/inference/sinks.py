@@ -73,12 +73,14 @@ def legible_scale(image: Picture) -> int:
 
 def overview(pictures: Sequence[Picture]) -> Picture:
     """One sheet of several pictures, the large ones made smaller."""
-    cells = []
-    for picture in pictures:
-        cell = Image.fromarray(picture)
-        cell.thumbnail((_LEGIBLE_SIDE, _LEGIBLE_SIDE))
-        cells.append(np.array(cell))
-    return grid(cells, _OVERVIEW_COLUMNS)
+    return grid([overview_cell(picture) for picture in pictures], _OVERVIEW_COLUMNS)
+
+
+def overview_cell(picture: Picture) -> Picture:
+    """The picture as it is in an overview."""
+    cell = Image.fromarray(picture)
+    cell.thumbnail((_LEGIBLE_SIDE, _LEGIBLE_SIDE))
+    return np.array(cell)
 
 
 def picture_names(files: Sequence[Path]) -> list[str]:
@@ -94,8 +96,10 @@ def picture_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def to_json(file_name: str, prediction: Prediction) -> dict[str, Any]:
-    """One image's instances as JSON data.
+def to_json(
+    file_name: str, prediction: Prediction, tracks: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """One image's instances as JSON data, with the numbers of their tracks if there are any.
 
     Boxes are x, y, width, height; masks are COCO RLE; keypoints are x, y, score in pixel indices,
     as VIA and COCO hold them, absent for classes that have none.
@@ -115,6 +119,8 @@ def to_json(file_name: str, prediction: Prediction) -> dict[str, Any]:
         if prediction.keypoints is not None and not np.isnan(prediction.keypoints[index]).any():
             flat = to_pixel_index(prediction.keypoints[index])
             instance["keypoints"] = [flat[at : at + 3] for at in range(0, len(flat), 3)]
+        if tracks is not None:
+            instance["track"] = int(tracks[index])
         instances.append(instance)
     return {
         "file_name": file_name,

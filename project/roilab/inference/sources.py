@@ -1,20 +1,102 @@
-"""Where images come from: a file or a folder."""
+"""Where images come from: files, folders, patterns, a video, a webcam."""
 
+import functools
+import glob
+import os
 import re
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from detectron2.data.detection_utils import read_image
-from PIL import Image
-
+from roilab.draw import Picture
 from roilab.errors import UserError
+from roilab.images import read_rgb
+from roilab.inference.video import probe, read_video, read_webcam
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+        *(".tif", ".tiff", ".webp"),
+    }
+)
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
+        *(".ogv", ".ts", ".webm", ".wmv"),
+    }
+)
+_WEBCAM = "webcam:"
+_SHOWN = 5  # how many of many names a message has
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """An image, or a frame of a video or a webcam.
+
+    Attributes:
+        image: H x W x 3, uint8, RGB.
+        file_name: of the image, below the folder that holds all; of the video.
+        path: of the image; None for a frame.
+        index: the frame's place, from 0; None for an image.
+        seconds: since the first frame; None for an image.
+    """
+
+    image: Picture
+    file_name: str
+    path: Path | None = None
+    index: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is looked at.
+
+    Attributes:
+        frames: gives each frame, or why it, or what follows it, cannot be read.
+        inputs: the files that are read.
+        folder: that holds all the inputs; None where there are none.
+        count: how many frames there are; None where that is not known.
+        video: the name, without an ending, of what its frames are from; None for images, which do
+            not follow each other in time.
+        rate: frames a second; None where that is not known.
+        tick: seconds, of which the times of frames are multiples.
+    """
+
+    frames: Callable[[], Iterator[Frame | UserError]]
+    inputs: tuple[Path, ...]
+    folder: Path | None
+    count: int | None
+    video: str | None = None
+    rate: Fraction | None = None
+    tick: Fraction = Fraction(1, 90000)
+
+
+def open_source(inputs: Sequence[str]) -> Source:
+    """What a user has named: images, folders and patterns of images, or one video or webcam.
+
+    Raises:
+        UserError: there is no such thing, or a video or webcam is not alone.
+    """
+    cameras = [each for each in inputs if each.startswith(_WEBCAM)]
+    files = [file for each in inputs if each not in cameras for file in _files(each)]
+    files = list({file.resolve(): file for file in reversed(files)}.values())[::-1]
+    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    if not cameras and not videos:
+        return _images(files)
+    if len(cameras) + len(files) > 1:
+        raise UserError(
+            "a video or a webcam is looked at alone",
+            key="--input",
+            found=", ".join([*cameras, *map(str, videos)][:_SHOWN]),
+            expected="one of them, or only images",
+        )
+    return _video(videos[0]) if videos else _webcam(cameras[0])
 
 
 def image_files(source: str | Path) -> list[Path]:
-    """The image itself, or the images of a folder, frame 2 before frame 10; hidden files are none.
+    """The file itself, or the images of a folder, frame 2 before frame 10; hidden files are none.
 
     Raises:
         UserError: there is no such file or folder, or the folder holds no image.
@@ -24,11 +106,7 @@ def image_files(source: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError("no such image or folder", key="--input", file=path)
-    found = [
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-    ]
+    found = [file for file in path.iterdir() if _is_kind(file, SUFFIXES)]
     if not found:
         raise UserError(
             "the folder holds no image",
@@ -39,6 +117,25 @@ def image_files(source: str | Path) -> list[Path]:
     return sorted(found, key=_natural)
 
 
+def _files(source: str) -> list[Path]:
+    # A file whose name looks like a pattern is that file.
+    if Path(source).exists() or not glob.has_magic(source):
+        return image_files(source)
+    matches = [Path(match) for match in glob.glob(source, recursive=True)]  # noqa: PTH207
+    found = [file for file in matches if _is_kind(file, SUFFIXES | VIDEO_SUFFIXES)]
+    if not found:
+        raise UserError(
+            "the pattern matches no image and no video",
+            key="--input",
+            found=source if not matches else f"{source}, {len(matches)} other files and folders",
+        )
+    return sorted(found, key=lambda file: (file.parent, _natural(file)))
+
+
+def _is_kind(file: Path, suffixes: Set[str]) -> bool:
+    return file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
+
+
 def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
     parts = re.split(r"(\d+)", file.name)
     # Odd places hold the numbers. The name itself decides between 1 and 01.
@@ -46,15 +143,43 @@ def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
     return key, file.name
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """An image file as a new H x W x 3 RGB array, turned as its EXIF says, as in training.
+def _images(files: Sequence[Path]) -> Source:
+    folders = [file.parent.resolve() for file in files]
+    folder = Path(os.path.commonpath(folders))
 
-    Raises:
-        UserError: the file is not an image that can be read.
-    """
+    def frames() -> Iterator[Frame | UserError]:
+        for file, place in zip(files, folders, strict=True):
+            try:
+                image = read_rgb(file)
+            except UserError as error:
+                yield error
+            else:
+                name = (place.relative_to(folder) / file.name).as_posix()
+                yield Frame(image, name, path=file)
+
+    return Source(frames, tuple(files), folder, len(files))
+
+
+def _video(file: Path) -> Source:
+    info = probe(file)
+    frames = functools.partial(_numbered, file.name, functools.partial(read_video, file))
+    folder = file.parent.resolve()
+    return Source(frames, (file,), folder, info.frames, file.stem, info.rate, info.tick)
+
+
+def _webcam(name: str) -> Source:
+    number = name.removeprefix(_WEBCAM)
+    if not number.isdecimal():
+        raise UserError("no such webcam", key="--input", found=name, expected="webcam:0")
+    frames = functools.partial(_numbered, name, functools.partial(read_webcam, int(number)))
+    return Source(frames, (), None, None, "webcam")
+
+
+def _numbered(
+    name: str, read: Callable[[], Iterator[tuple[Picture, float]]]
+) -> Iterator[Frame | UserError]:
     try:
-        return np.array(read_image(str(path), format="RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(
-            "cannot read the image", file=path, found=error, expected="a whole image file"
-        ) from error
+        for index, (image, seconds) in enumerate(read()):
+            yield Frame(image, name, None, index, seconds)
+    except UserError as error:
+        yield error

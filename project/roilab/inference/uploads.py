@@ -9,11 +9,11 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from roilab.draw import Picture
 from roilab.errors import UserError
+from roilab.images import to_rgb
 
 MAX_BYTES = 64 << 20
 # A hundred masks of so many pixels are 2.5 GB while the model makes them.
@@ -46,7 +46,7 @@ def decode_upload(
             width, height = image.size
             if width * height > max_pixels:
                 raise _too_many_pixels(shown, f"{width} x {height} pixels", max_pixels)
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            return to_rgb(image)
     except UserError:
         raise
     except Image.DecompressionBombError as error:

@@ -1,0 +1,261 @@
+"""What a demo leaves: pictures, videos, data, projects to correct, each whole or not at all."""
+
+import contextlib
+import csv
+import functools
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from PIL import Image
+
+from roilab import via
+from roilab.draw import Picture, draw, side_by_side
+from roilab.files import whole, write_whole, writing
+from roilab.inference import table
+from roilab.inference.export import coco_json, via_annotations, via_record
+from roilab.inference.pipeline import Found
+from roilab.inference.plan import VIA_FILES, Plan
+from roilab.inference.sinks import (
+    OVERVIEW,
+    draw_prediction,
+    legible_scale,
+    overview,
+    overview_cell,
+    to_json,
+)
+from roilab.inference.video import video_writer
+
+OVERVIEW_PICTURES = 12
+_PICTURE_QUALITY = 92
+# Of frames that a person annotates and a model is trained with.
+_FRAME_QUALITY = 95
+_JPEG_SIDE = 65500  # a JPEG is no larger
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """What the writers take of a frame.
+
+    Attributes:
+        row: the first run's instances, see `to_json`; of a video with `frame` and `time`.
+    """
+
+    found: Found
+    row: dict[str, Any]
+    plan: Plan
+
+    @functools.cached_property
+    def picture(self) -> Picture:
+        """What is found, drawn; of several runs, the image itself and each of them."""
+        image = self.found.frame.image
+        shown = zip(self.found.predictions, self.found.tracks, self.plan.skeletons, strict=True)
+        pictures = [
+            draw_prediction(image, prediction, skeleton, colours=tracks)
+            for prediction, tracks, skeleton in shown
+        ]
+        if len(pictures) == 1:
+            return pictures[0]
+        original = draw(image, scale=legible_scale(image))
+        return side_by_side([original, *pictures], ["original", *self.plan.titles])
+
+
+_Add: TypeAlias = Callable[[_Item], None]
+
+
+@dataclass(eq=False)
+class Outputs:
+    """The files of a plan. A context manager: data and videos get their names when its block ends.
+
+    When the block raises, there are none of them.
+
+    Attributes:
+        images, instances: how many were added, of the first run.
+        problems: what the files of data cannot hold.
+    """
+
+    plan: Plan
+    images: int = 0
+    instances: int = 0
+    problems: list[via.Problem] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
+    _writers: list[_Add] = field(default_factory=list, init=False)
+
+    def __enter__(self) -> "Outputs":
+        plan = self.plan
+        via_files = {kind: path for kind, path in plan.data_files.items() if kind in VIA_FILES}
+        with contextlib.ExitStack() as stack:
+            writers = [_pictures(plan)] if "picture" in plan.kinds else []
+            if "video" in plan.kinds:
+                writers.append(_video(plan))
+            if plan.saves_frames:
+                writers.append(_frames(plan))
+            for kind, writer in (("json", _json), ("csv", _csv), ("coco", _coco)):
+                if kind in plan.kinds:
+                    writers.append(writer(plan))
+            if via_files:
+                writers.append(_via(plan, via_files, self.problems))
+            self._writers = [stack.enter_context(writer) for writer in writers]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def add(self, found: Found) -> None:
+        """Draw and write what is found in the next frame.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        frame = found.frame
+        row = to_json(frame.file_name, found.predictions[0], found.tracks[0])
+        if frame.index is not None and frame.seconds is not None:
+            row |= {"frame": frame.index, "time": round(frame.seconds, 6)}
+        item = _Item(found, row, self.plan)
+        for add in self._writers:
+            add(item)
+        self.images += 1
+        self.instances += len(found.predictions[0])
+
+
+@contextlib.contextmanager
+def _pictures(plan: Plan) -> Iterator[_Add]:
+    """A JPEG for each picture, and of images the first together."""
+    files = plan.picture_files
+    cells: list[Picture] = []
+
+    def add(item: _Item) -> None:
+        frame = item.found.frame
+        if frame.path is None:
+            _write_jpeg(plan.folder / plan.frame_name(frame), item.picture, _PICTURE_QUALITY)
+            return
+        _write_jpeg(files[frame.path], item.picture, _PICTURE_QUALITY)
+        if len(cells) < OVERVIEW_PICTURES:
+            cells.append(overview_cell(item.picture))
+
+    yield add
+    if cells:
+        _write_jpeg(plan.folder / OVERVIEW, overview(cells), _PICTURE_QUALITY)
+
+
+@contextlib.contextmanager
+def _video(plan: Plan) -> Iterator[_Add]:
+    source = plan.source
+    with video_writer(plan.video_file, source.rate, source.tick) as write:
+
+        def add(item: _Item) -> None:
+            write(item.picture, item.found.frame.seconds or 0.0)
+
+        yield add
+
+
+@contextlib.contextmanager
+def _frames(plan: Plan) -> Iterator[_Add]:
+    """The frames of a video as they are, for data that refer to image files."""
+
+    def add(item: _Item) -> None:
+        path = plan.frame_folder / plan.frame_name(item.found.frame)
+        _write_jpeg(path, item.found.frame.image, _FRAME_QUALITY)
+
+    yield add
+
+
+@contextlib.contextmanager
+def _json(plan: Plan) -> Iterator[_Add]:
+    """Written as it comes: of a long video, it is not held."""
+    path = plan.data_files["json"]
+    skeleton, source = plan.skeleton, plan.source
+    head: dict[str, Any] = {
+        "run": plan.titles[0],
+        "classes": list(plan.classes),
+        "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
+        "threshold": plan.threshold,
+    }
+    if source.video is not None:
+        head["frames_per_second"] = None if source.rate is None else float(source.rate)
+    between = ""
+    with whole(path) as part, part.open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps(head)[:-1] + ', "images": [')
+
+        def add(item: _Item) -> None:
+            nonlocal between
+            with writing(path):
+                stream.write(f"{between}\n{json.dumps(item.row)}")
+            between = ","
+
+        yield add
+        with writing(path):
+            stream.write("\n]}\n")
+            stream.close()
+
+
+@contextlib.contextmanager
+def _csv(plan: Plan) -> Iterator[_Add]:
+    path = plan.data_files["csv"]
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(table.columns(plan.skeleton))
+
+        def add(item: _Item) -> None:
+            with writing(path):
+                writer.writerows(table.rows(item.row, plan.skeleton))
+
+        yield add
+        with writing(path):
+            stream.close()
+
+
+@contextlib.contextmanager
+def _coco(plan: Plan) -> Iterator[_Add]:
+    rows: list[dict[str, Any]] = []
+
+    def add(item: _Item) -> None:
+        row = item.row
+        if plan.saves_frames:
+            name = plan.frame_name(item.found.frame)
+            row = row | {"file_name": f"{plan.frame_folder.name}/{name}"}
+        rows.append(row)
+
+    yield add
+    content = coco_json(rows, plan.classes, plan.skeleton)
+    write_whole(plan.data_files["coco"], json.dumps(content) + "\n")
+
+
+@contextlib.contextmanager
+def _via(plan: Plan, files: dict[str, Path], problems: list[via.Problem]) -> Iterator[_Add]:
+    """Files for VIA, which open where the images, or the frames of the video, now are."""
+    records: list[via.ImageRecord] = []
+    folder = plan.source.folder
+    if plan.saves_frames or folder is None:
+        folder = plan.frame_folder.resolve()
+
+    def add(item: _Item) -> None:
+        frame = item.found.frame
+        path, name = frame.path, frame.file_name
+        if path is None:
+            name = plan.frame_name(frame)
+            path = plan.frame_folder / name
+        found = item.found.predictions[0]
+        records.append(via_record(name, path.stat().st_size, found, plan.skeleton, plan.names))
+
+    yield add
+    annotations = via_annotations(
+        records, plan.classes, plan.skeleton, f"{folder}{os.sep}", plan.names
+    )
+    problems += annotations.problems
+    for kind, path in files.items():
+        told = via.WRITERS[kind](path, annotations)
+        problems += [problem for problem in told if problem.severity != "note"]
+
+
+def _write_jpeg(path: Path, picture: Picture, quality: int) -> None:
+    image = Image.fromarray(picture)
+    image.thumbnail((_JPEG_SIDE, _JPEG_SIDE))  # only where it is larger
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    write_whole(path, stream.getvalue())

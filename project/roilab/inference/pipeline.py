@@ -1,0 +1,68 @@
+"""Frames -> instances, linked over time where frames follow each other."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from roilab.inference.predictor import Prediction, Predictor
+from roilab.inference.smooth import KeypointSmoother
+from roilab.inference.sources import Frame
+from roilab.inference.track import Tracker
+from roilab.skeleton import Skeleton
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A frame and what each of several predictors finds in it.
+
+    Attributes:
+        predictions: of the predictors, in their order.
+        tracks: of each prediction, N numbers; None where frames do not follow each other.
+    """
+
+    frame: Frame
+    predictions: tuple[Prediction, ...]
+    tracks: tuple[list[int] | None, ...]
+
+
+def find(
+    frames: Iterable[Frame], predictors: Sequence[Predictor], *, batch: int, threshold: float
+) -> Iterator[Found]:
+    """What is found in each frame, in order, with at least this score.
+
+    Args:
+        batch: how many frames are given to a predictor at a time.
+    """
+    waiting = iter(frames)
+    while group := list(itertools.islice(waiting, batch)):
+        images = [frame.image for frame in group]
+        found = [predictor(images) for predictor in predictors]
+        for frame, predictions in zip(group, zip(*found, strict=True), strict=True):
+            # What is left out is not held until the frame is drawn.
+            kept = tuple(prediction.above(threshold) for prediction in predictions)
+            yield Found(frame, kept, (None,) * len(kept))
+
+
+def following(skeletons: Sequence[Skeleton | None], *, smooth: bool) -> Callable[[Found], Found]:
+    """A function that links the instances of each frame, given in order, to those before.
+
+    Args:
+        skeletons: of the predictors.
+        smooth: smooth keypoints over time.
+    """
+    trackers = [Tracker(skeleton) for skeleton in skeletons]
+    smoothers = [KeypointSmoother() for _ in skeletons]
+
+    def follow(found: Found) -> Found:
+        predictions, tracks = [], []
+        for prediction, tracker, smoother in zip(
+            found.predictions, trackers, smoothers, strict=True
+        ):
+            numbers = tracker.update(prediction).tolist()
+            if smooth and found.frame.seconds is not None:
+                prediction = smoother(prediction, numbers, found.frame.seconds)
+            predictions.append(prediction)
+            tracks.append(numbers)
+        return Found(found.frame, tuple(predictions), tuple(tracks))
+
+    return follow

@@ -1,0 +1,286 @@
+"""Videos and webcams: frames with their times, and a video of frames."""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from PIL import Image
+
+from roilab.draw import Picture
+from roilab.errors import UserError
+from roilab.files import whole
+
+# Of x264, 0 to 51: thin lines and small letters stay sharp.
+_QUALITY = "20"
+# These containers say how long a video is; what others say is guessed from what is there.
+_KNOW_THEIR_LENGTH = ("mov", "matroska", "avi")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file says of itself.
+
+    Attributes:
+        frames: how many, nearly; None where it is not said.
+        rate: frames a second, on the average; None where it is not known.
+        tick: seconds, of which all times are multiples.
+    """
+
+    frames: int | None
+    rate: Fraction | None
+    tick: Fraction
+
+
+def probe(path: Path) -> VideoInfo:
+    """What the header of a video file says.
+
+    Raises:
+        UserError: no such file, no video, or its frames are too large.
+    """
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        rate = stream.average_rate or stream.guessed_rate
+        length = _stated_length(container)
+        count = stream.frames or (rate and length and round(length * rate)) or None
+        return VideoInfo(count, rate, stream.time_base or Fraction(1, 90000))
+
+
+def read_video(path: Path) -> Iterator[tuple[Picture, float]]:
+    """Each frame that can be read, turned upright, with the seconds since the first.
+
+    Raises:
+        UserError: the video is broken or ends early; behind the frames that could be read.
+    """
+    count, seconds = 0, 0.0
+    first: Fraction | None = None
+    with _opened(path) as container:
+        reading, stream = _Reading(container), container.streams.video[0]
+        rate = stream.average_rate or 25
+        for frame in reading.frames():
+            # Bare streams have no times.
+            timed = frame.pts is not None and stream.time_base is not None
+            moment = frame.pts * stream.time_base if timed else Fraction(count) / rate
+            first = moment if first is None else first
+            seconds = max(float(moment - first), seconds)
+            yield _upright(frame), seconds
+            count += 1
+        fault = reading.fault or reading.missing()
+    if fault or not count:
+        last = f", the last at {seconds:.2f} s" if count else ""
+        raise UserError(
+            "the video is broken",
+            file=path,
+            found=f"{fault or 'no frame'}; {count} frames can be read{last}",
+            expected="a whole video",
+        )
+
+
+@dataclass
+class _Reading:
+    """The frames of a container's first video, and what was wrong with it.
+
+    Attributes:
+        fault: the first; None: nothing was wrong so far.
+        end: of the packets so far, in ticks.
+    """
+
+    container: Any
+    fault: str | None = None
+    end: int = 0
+    _durations: bool = field(default=True, init=False)
+
+    def frames(self) -> Iterator[Any]:
+        """Those that are whole."""
+        stream = self.container.streams.video[0]
+        for packet in self._packets():
+            try:
+                # None asks for what the decoder has kept back, also behind a fault.
+                frames = stream.decode(packet)
+            except av.error.FFmpegError as error:
+                self._note(error.strerror)
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self._note("a frame is damaged")
+                else:
+                    yield frame
+
+    def missing(self) -> str | None:
+        """What the container says is there, and is not."""
+        stream = self.container.streams.video[0]
+        length = _stated_length(self.container)
+        if length is None or stream.time_base is None:
+            return None
+        reached = (self.end - (stream.start_time or 0)) * stream.time_base
+        # The last frame's own duration may be unknown.
+        tolerance = (Fraction(3, 5) if self._durations else Fraction(8, 5)) / (
+            stream.average_rate or 25
+        )
+        if length - reached <= tolerance:
+            return None
+        return f"it ends after {float(reached):.2f} s of {float(length):.2f} s"
+
+    def _packets(self) -> Iterator[Any]:
+        try:
+            for packet in self.container.demux(video=0):
+                if packet.is_corrupt:
+                    self._note("it breaks off within a frame")
+                elif packet.size:
+                    self.end = max(self.end, (packet.pts or 0) + (packet.duration or 0))
+                    self._durations = bool(packet.duration)
+                    yield packet
+        except av.error.FFmpegError as error:
+            self._note(error.strerror)
+        yield None
+
+    def _note(self, fault: str | None) -> None:
+        self.fault = self.fault or fault or "unknown"
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise _no_video(path, error.strerror) from error
+    with container:
+        if not container.streams.video:
+            raise _no_video(path, "no pictures in it")
+        stream = container.streams.video[0]
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit and stream.width * stream.height > limit:
+            raise UserError(
+                "the frames of the video have too many pixels",
+                file=path,
+                found=f"{stream.width} x {stream.height}",
+                expected=f"no more than {limit} pixels",
+                remedy="make it smaller",
+            )
+        yield container
+
+
+def _no_video(path: Path, found: str | None) -> UserError:
+    return UserError("cannot read the video", file=path, found=found, expected="a whole video file")
+
+
+def _stated_length(container: Any) -> Fraction | None:
+    """Seconds of the first video as the header says; None where it does not."""
+    stream = container.streams.video[0]
+    if container.format.name.partition(",")[0] not in _KNOW_THEIR_LENGTH:
+        return None
+    if stream.duration is not None and stream.time_base is not None:
+        return Fraction(stream.duration * stream.time_base)
+    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if tag:
+        hours, minutes, seconds = map(Fraction, tag.groups())
+        return hours * 3600 + minutes * 60 + seconds
+    if container.duration is not None and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+def _upright(frame: Any) -> Picture:
+    """H x W x 3 RGB, turned as a camera that was held sideways has noted it."""
+    image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
+
+
+@contextlib.contextmanager
+def video_writer(
+    path: Path, rate: Fraction | None, tick: Fraction
+) -> Iterator[Callable[[Picture, float], None]]:
+    """A function that adds an H x W x 3 RGB picture and its seconds to an H.264 video in mp4.
+
+    The file gets its name when the block has ended. All pictures get the size of the first, by one
+    pixel larger where that is odd.
+
+    Args:
+        rate: frames a second, for players that ask; None: not known.
+        tick: seconds, of which all times are multiples.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with whole(path) as part, _written(path):
+        container = av.open(str(part), "w", format="mp4", options={"movflags": "faststart"})
+        with container:
+            encoder = _Encoder(container, rate, tick)
+            yield encoder.add
+            encoder.finish()
+
+
+class _Encoder:
+    def __init__(self, container: Any, rate: Fraction | None, tick: Fraction) -> None:
+        self.container = container
+        self.rate, self.tick = rate, tick
+        self.last = -1
+        self.stream: Any = None
+
+    def add(self, picture: Picture, seconds: float) -> None:
+        """Encode a picture; its time is moved where it does not follow the last one's."""
+        height, width = picture.shape[:2]
+        if height % 2 or width % 2:  # colours are stored for two pixels by two
+            picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+        if self.stream is None:
+            self.stream = self._begin(*picture.shape[:2])
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts = self.last = max(round(seconds / self.tick), self.last + 1)
+        frame.time_base = self.tick
+        self.container.mux(self.stream.encode(frame))
+
+    def finish(self) -> None:
+        """Encode what the encoder has kept back."""
+        if self.stream is not None:
+            self.container.mux(self.stream.encode(None))
+
+    def _begin(self, height: int, width: int) -> Any:
+        stream = self.container.add_stream("libx264", rate=self.rate or 30)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": _QUALITY, "preset": "veryfast"}
+        stream.codec_context.time_base = self.tick
+        return stream
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise UserError("cannot write the file", file=path, found=error.strerror) from error
+
+
+def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
+    """Frames as the camera gives them, with the seconds since the first.
+
+    Raises:
+        UserError: there is no such camera, or it gives no more frames.
+    """
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    camera = cv2.VideoCapture(number)
+    try:
+        if not camera.isOpened():
+            raise UserError(
+                f"there is no webcam {number}, or another program uses it",
+                key="--input",
+                expected="webcam:0 for the first one",
+            )
+        start = None
+        while True:
+            there, frame = camera.read()
+            if not there:
+                raise UserError(f"webcam {number} gives no picture", key="--input")
+            now = time.monotonic()
+            start = now if start is None else start
+            yield np.ascontiguousarray(frame[:, :, ::-1]), now - start
+    finally:
+        camera.release()
+        cv2.utils.logging.setLogLevel(level)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import streamlit as st
@@ -14,6 +14,7 @@ from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.export import attribute_names
 from roilab.inference.packed import PackedPrediction, pack
+from roilab.inference.track import Tracker
 
 # The file of the weights, and when it was written, in nanoseconds.
 Key: TypeAlias = tuple[str, int]
@@ -35,6 +36,20 @@ class Model:
     key: Key
     predictor: Predictor
     attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model finds in some images.
+
+    Attributes:
+        found: by the digest of the image.
+        tracks: the same of the numbers of instances from a score on; only of frames of a video.
+    """
+
+    model: Model
+    found: dict[str, Found]
+    tracks: dict[str, list[int]]
 
 
 @st.cache_data(ttl=10, show_spinner=False)
@@ -63,31 +78,42 @@ def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str]]:
     return Predictor.from_run(_run), attribute_names(_run)
 
 
-def find_all(
-    models: Sequence[Model], shots: Sequence[Shot]
-) -> tuple[list[Shot], list[dict[str, Found]]]:
-    """What each model finds, by the digest of the image; what fails is said and left out.
+def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:
+    """What each model finds; what fails is said and left out, and of a video it is the end.
 
     Returns:
         The images that all models have looked at, and for each model what it has found in them.
     """
-    done = []
-    found: list[dict[str, Found]] = [{} for _ in models]
+    done: list[Shot] = []
+    results = [Result(model, {}, {}) for model in models]
     bar = st.progress(0.0)
     for place, shot in enumerate(shots):
-        bar.progress(place / len(shots), f"Image {place + 1} of {len(shots)}")
+        kind = "Image" if shot.moment is None else "Frame"
+        bar.progress(place / len(shots), f"{kind} {place + 1} of {len(shots)}")
         try:
-            for model, each in zip(models, found, strict=True):
-                each[shot.digest] = _find(model.key, shot.digest, model, shot)
+            for each in results:
+                each.found[shot.digest] = _find(each.model.key, shot.digest, each.model, shot)
         except UserError as error:
             show_error(error)
+            if shot.moment is not None:
+                break
         else:
             done.append(shot)
     bar.empty()
-    return done, found
+    return done, results
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+def follow(result: Result, shots: Sequence[Shot], threshold: float) -> Result:
+    """The same, its instances from a score on numbered over the frames of a video."""
+    tracker = Tracker(result.model.predictor.skeleton)
+    tracks = {}
+    for shot in shots:
+        packed, _ = result.found[shot.digest]
+        tracks[shot.digest] = tracker.update(packed.bare.above(threshold)).tolist()
+    return replace(result, tracks=tracks)
+
+
+@st.cache_resource(max_entries=1000, show_spinner=False)
 def _find(key: Key, digest: str, _model: Model, _shot: Shot) -> Found:
     picture, _ = _shot.read()
     began = time.perf_counter()

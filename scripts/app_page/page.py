@@ -1,15 +1,18 @@
 """The page as a whole."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
-from app_page.inputs import MOST, SUFFIXES, Shot, sample_shot, shots_of
+from app_page.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
 from app_page.messages import plain
 from app_page.models import Model, find_all, load_model, named_runs
-from app_page.results import View, show_shot
+from app_page.results import View, files_of, show_buttons, show_shot, show_table
+from app_page.videos import show_video
 from roilab.inference.export import KEYPOINT_THRESHOLD
 
+MOST = 50  # files at a time
 ALONE = "no other run"
 ABOUT = "Finds objects, their outlines and their keypoints with a model that you trained."
 # Streamlit leaves a sixth of the window free above the title.
@@ -34,11 +37,11 @@ def show_page(root: Path) -> None:
         return
     with st.sidebar:
         chosen = _choose_runs(list(runs))
-        shots = _choose_files()
+        uploads = _choose_files()
         view = _choose_view()
     models = [model for name in chosen if (model := load_model(name, runs[name])) is not None]
     if models:
-        _show_images(models, shots, view)
+        _show_files(models, uploads, view)
 
 
 def _say_how_to_train(root: Path) -> None:
@@ -59,16 +62,17 @@ def _choose_runs(names: list[str]) -> list[str]:
     return [first] if second == ALONE else [first, second]
 
 
-def _choose_files() -> list[Shot]:
+def _choose_files() -> list[Upload]:
     """What was dropped, or the sample."""
     st.header("Input", anchor=False)
-    files = st.file_uploader("Images", SUFFIXES, accept_multiple_files=True, key="files")
+    label, types = "Images and videos", IMAGES + VIDEOS
+    files = st.file_uploader(label, types, accept_multiple_files=True, key="files")
     if not files:
         st.caption("A sample is shown until you drop your own.")
-        return [sample_shot()]
+        return [sample_upload()]
     if len(files) > MOST:
         st.warning(f"The first {MOST} of {len(files)} are taken.")
-    return shots_of(files[:MOST])
+    return uploads_of(files[:MOST])
 
 
 def _choose_view() -> View:
@@ -85,14 +89,28 @@ def _choose_view() -> View:
         labels = st.toggle("Labels", True, key="labels")
     with right:
         keypoints = st.toggle("Keypoints", True, key="keypoints")
-        skeleton = st.toggle("Skeleton", True, key="skeleton", disabled=not keypoints)
-    return View(threshold, keypoint_threshold, boxes, masks, keypoints, skeleton, labels)
+        links = st.toggle("Skeleton", True, key="links", disabled=not keypoints)
+    return View(threshold, keypoint_threshold, boxes, masks, keypoints, links, labels)
 
 
-def _show_images(models: list[Model], shots: list[Shot], view: View) -> None:
-    shots, found = find_all(models, shots)
-    if not shots:
+def _show_files(models: Sequence[Model], uploads: Sequence[Upload], view: View) -> None:
+    """The chosen file, and what each model finds in it."""
+    shots = [shot_of(upload) for upload in uploads if not upload.is_video]
+    shots, results = find_all(models, shots)
+    by_name = {shot.name: shot for shot in shots}
+    videos = {upload.name: upload for upload in uploads if upload.is_video}
+    names = [*by_name, *videos]
+    if not names:
         return
-    names = [shot.name for shot in shots]
-    name = st.selectbox("Image", names, key="image") if len(names) > 1 else names[0]
-    show_shot(shots[names.index(name)], shots, models, found, view)
+    name = st.selectbox("File", names, key="file") if len(names) > 1 else names[0]
+    if name in videos:
+        show_video(models, videos[name], view)
+        return
+    shot = by_name[name]
+    drawn = show_shot(shot, results, view)
+    for column, result, picture in zip(st.columns(len(results)), results, drawn, strict=True):
+        files = files_of(shots, result, view)
+        with column:
+            show_table(shot, result, view)
+            more = [("VIA project", "via_project.json", files.via)]
+            show_buttons(shot, picture, result, files, more)

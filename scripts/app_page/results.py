@@ -2,18 +2,22 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from app_page.inputs import Shot
 from app_page.messages import milliseconds, plain
-from app_page.models import Found, Model
+from app_page.models import Result
 from roilab.draw import Picture
 from roilab.inference import Prediction, draw_prediction
 from roilab.inference.downloads import Downloads, FoundImage, png
 from roilab.inference.uploads import stem_of
+
+# What is on a button, the name of its file, and what makes it.
+Button = tuple[str, str, Callable[[], bytes]]
 
 
 @dataclass(frozen=True)
@@ -25,89 +29,59 @@ class View:
     boxes: bool
     masks: bool
     keypoints: bool
-    skeleton: bool
+    links: bool
     labels: bool
 
 
-def show_shot(
-    shot: Shot,
-    shots: Sequence[Shot],
-    models: Sequence[Model],
-    found: Sequence[dict[str, Found]],
-    view: View,
-) -> None:
-    """An image, what each model found in it, and files of what it found in all.
-
-    Args:
-        shot: one of `shots`.
-        found: by model, the instances by the digest of their image.
-    """
+def show_shot(shot: Shot, results: Sequence[Result], view: View) -> list[Picture]:
+    """An image, and beside it what each model finds in it; the latter are returned."""
     picture, reading = shot.read()
-    first, *others = st.columns(1 + len(models))
+    first, *others = st.columns(1 + len(results))
     with first:
         st.image(picture, width="stretch", output_format="PNG")
         height, width = picture.shape[:2]
         size = f"{width} × {height} pixels"
         st.caption(f"**{plain(shot.name)}** · {size} · read in {milliseconds(reading)}")
-    results = []
-    for column, model, each in zip(others, models, found, strict=True):
-        packed, predicting = each[shot.digest]
-        shown = packed.above(view.threshold)
+    drawn = []
+    for column, result in zip(others, results, strict=True):
         began = time.perf_counter()
-        drawn = _draw(picture, shown, model, view)
-        drawing = time.perf_counter() - began
-        results.append((model, each, shown, drawn))
+        drawn.append(draw(picture, shot, result, view))
+        times = (
+            f"found in {milliseconds(result.found[shot.digest][1])}",
+            f"drawn in {milliseconds(time.perf_counter() - began)}",
+        )
         with column:
-            st.image(drawn, width="stretch", output_format="PNG")
-            times = f"found in {milliseconds(predicting)} · drawn in {milliseconds(drawing)}"
-            st.caption(f"**{plain(model.name)}** · {times}")
-    for column, (model, each, shown, drawn) in zip(st.columns(len(models)), results, strict=True):
-        images = [FoundImage(one.name, one.size, each[one.digest][0]) for one in shots]
-        with column:
-            _show_table(model, shown, view)
-            _offer(model, images, drawn, shot.name, view)
+            st.image(drawn[-1], width="stretch", output_format="PNG")
+            st.caption(" · ".join([f"**{plain(result.model.name)}**", *times]))
+    return drawn
 
 
-def _draw(picture: Picture, shown: Prediction, model: Model, view: View) -> Picture:
-    """The parts of the instances that the switches leave, over the picture."""
-    skeleton = model.predictor.skeleton
-    if skeleton is not None and not view.skeleton:
-        skeleton = replace(skeleton, links=())
+def draw(picture: Picture, shot: Shot, result: Result, view: View) -> Picture:
+    """The instances, or what the switches leave of them, over the picture."""
+    packed, _ = result.found[shot.digest]
     return draw_prediction(
         picture,
-        shown,
-        skeleton,
+        packed.above(view.threshold),
+        result.model.predictor.skeleton,
+        colours=result.tracks.get(shot.digest),
         boxes=view.boxes,
         masks=view.masks,
         keypoints=view.keypoints,
+        links=view.links,
         labels=view.labels,
         keypoint_threshold=view.keypoint_threshold,
     )
 
 
-def _show_table(model: Model, shown: Prediction, view: View) -> None:
+def show_table(shot: Shot, result: Result, view: View) -> None:
     """A row an instance, the best first."""
-    count = len(shown)
-    title = f"{count} instance{'' if count == 1 else 's'}"
-    st.markdown(f"**{title}** of {plain(model.name)} with a score of {view.threshold:.2f} or more")
-    if not count:
+    shown = result.found[shot.digest][0].above(view.threshold)
+    count = f"**{len(shown)} instance{'' if len(shown) == 1 else 's'}**"
+    least = f"a score of {view.threshold:.2f} or more"
+    st.markdown(f"{count} of {plain(result.model.name)} with {least}")
+    if not len(shown):
         st.info("Move the slider of the score to the left to see less certain ones.")
         return
-    corners = np.round(shown.boxes.astype(float), 1)
-    columns = {
-        "class": shown.labels,
-        "score": shown.scores,
-        "x": corners[:, 0],
-        "y": corners[:, 1],
-        "width": corners[:, 2] - corners[:, 0],
-        "height": corners[:, 3] - corners[:, 1],
-    }
-    if shown.keypoints is not None:
-        # Those of classes without keypoints are NaN, which is not above anything.
-        seen = shown.keypoints[:, :, 2] > view.keypoint_threshold
-        columns["keypoints"] = seen.sum(axis=1)
-    if shown.masks is not None:
-        columns["mask area"] = shown.masks.sum(axis=(1, 2))
     one_decimal = st.column_config.NumberColumn(format="%.1f", help="pixels")
     config = {
         "score": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
@@ -115,14 +89,43 @@ def _show_table(model: Model, shown: Prediction, view: View) -> None:
         "keypoints": st.column_config.NumberColumn(help="those above the slider's score"),
         "mask area": st.column_config.NumberColumn(help="pixels"),
     }
+    columns = _columns(shown, view.keypoint_threshold)
     st.dataframe(columns, column_config=config, hide_index=True)
 
 
-def _offer(
-    model: Model, images: Sequence[FoundImage], picture: Picture, name: str, view: View
-) -> None:
-    """Buttons for files, which are made when they are pressed."""
-    files = Downloads(
+def _columns(shown: Prediction, keypoint_threshold: float) -> dict[str, Any]:
+    x0, y0, x1, y1 = shown.boxes.astype(float).T
+    columns: dict[str, Any] = {
+        "class": shown.labels,
+        "score": shown.scores,
+        "x": x0,
+        "y": y0,
+        "width": x1 - x0,
+        "height": y1 - y0,
+    }
+    if shown.keypoints is not None:
+        # Those of classes without keypoints are NaN, which is not above anything.
+        columns["keypoints"] = np.sum(shown.keypoints[:, :, 2] > keypoint_threshold, axis=1)
+    if shown.masks is not None:
+        columns["mask area"] = np.sum(shown.masks, axis=(1, 2))
+    return columns
+
+
+def files_of(shots: Sequence[Shot], result: Result, view: View) -> Downloads:
+    """The files of what a model finds in all of these images."""
+    model = result.model
+    images = [
+        FoundImage(
+            shot.name,
+            shot.size,
+            result.found[shot.digest][0],
+            shot.moment,
+            result.tracks.get(shot.digest),
+        )
+        for shot in shots
+    ]
+    return Downloads(
+        model.name,
         images,
         model.predictor.classes,
         model.predictor.skeleton,
@@ -130,20 +133,32 @@ def _offer(
         view.threshold,
         view.keypoint_threshold,
     )
-    run = stem_of(model.name)
-    makers: list[tuple[str, str, Callable[[], bytes]]] = [
-        ("Picture", f"{stem_of(name)}_{run}.png", lambda: png(picture)),
-        ("JSON", f"{run}_predictions.json", files.json),
-        ("COCO", f"{run}_coco.json", files.coco),
-        ("VIA project", f"{run}_via_project.json", files.via),
+
+
+def show_buttons(
+    shot: Shot, drawn: Picture, result: Result, files: Downloads, more: Sequence[Button]
+) -> None:
+    """Files to take away, which are made when they are asked for.
+
+    Args:
+        drawn: the picture of the shot.
+        more: further ones. The run is put before all names of files.
+    """
+    run = stem_of(result.model.name)
+    buttons: list[Button] = [
+        ("Picture", f"{stem_of(shot.name)}.png", lambda: png(drawn)),
+        ("JSON", "predictions.json", files.json),
+        ("CSV", "predictions.csv", files.csv),
+        ("COCO", "coco.json", files.coco),
+        *more,
     ]
     with st.container(horizontal=True):
-        for label, file_name, make in makers:
+        for label, name, make in buttons:
             st.download_button(
                 label,
                 make,
-                file_name,
-                key=f"{model.name}/{label}",
+                f"{run}_{name}",
+                key=f"{result.model.name}/{label}",
                 on_click="ignore",
                 icon=":material/download:",
             )

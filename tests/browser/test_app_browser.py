@@ -137,7 +137,7 @@ def test_upload_slider_download(
     assert len(instances) == len(expected)
 
     page.click("button", "Picture")
-    with Image.open(downloaded(downloads, "street_trained.png")) as drawn:
+    with Image.open(downloaded(downloads, "trained_street.png")) as drawn:
         assert drawn.size == (3 * 96, 3 * 96)
     assert not list(downloads.glob("*.crdownload"))
 

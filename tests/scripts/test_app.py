@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,10 @@ from streamlit.testing.v1 import AppTest
 
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run import Run
+from roilab.images import read_rgb
 from roilab.inference import Predictor
+from roilab.inference.clips import decode_clip
+from roilab.inference.video import video_writer
 from roilab.via import read
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -168,9 +173,9 @@ def test_uploads_are_looked_at_once_and_broken_ones_are_named(
     ]
     assert r"\*bro\[ken\]\(x\)\.jpg" in app.error[0].value
     assert r"weights\.png" in app.error[1].value
-    assert app.selectbox(key="image").options == ["good.jpg", "again.png"]
+    assert app.selectbox(key="file").options == ["good.jpg", "again.png"]
     assert calls.models == [(96, 96, 3)]
-    app.selectbox(key="image").select("again.png").run()
+    app.selectbox(key="file").select("again.png").run()
     assert any("again" in caption.value for caption in app.caption)
     assert calls.models == [(96, 96, 3)]
     app.file_uploader(key="files").clear().run()
@@ -194,7 +199,7 @@ def test_downloads_hold_what_is_shown(
     shown = scores(sound(app))
     made = {key: (name, make()) for key, (name, make) in calls.downloads.items()}
     name, data = made["new/Picture"]
-    assert name == "000000_new.png"
+    assert name == "new_000000.png"
     assert Image.open(io.BytesIO(data)).size == (3 * 96, 3 * 96)
 
     name, data = made["new/JSON"]
@@ -213,6 +218,77 @@ def test_downloads_hold_what_is_shown(
         assert images[file.name].size == file.stat().st_size
         instances = {each.attributes["instance"] for each in images[file.name].regions}
         assert len(instances) == len(image["instances"])
+
+
+def video_of(figures: FiguresPaths, frames: int, folder: Path) -> bytes:
+    """An mp4 of the validation images, again and again."""
+    images = sorted(figures.val.parent.glob("*.jpg"))
+    with video_writer(folder / "video.mp4", Fraction(10), Fraction(1, 90000)) as add:
+        for index in range(frames):
+            add(read_rgb(images[index % len(images)]), index / 10)
+    return (folder / "video.mp4").read_bytes()
+
+
+def test_a_video_is_drawn_and_its_frames_are_looked_at(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    calls: Calls,
+    figures: FiguresPaths,
+    tmp_path: Path,
+) -> None:
+    app = open_app(runs)
+    app.slider(key="threshold").set_value(0.0).run()
+    calls.models.clear()
+    data = video_of(figures, 6, tmp_path)
+    app.file_uploader(key="files").upload("walk.mp4", data).run()
+    assert len(sound(app).get("video")) == 2  # as it is, and with what was found
+    assert len(app.image) == 2
+    assert calls.models == [(96, 96, 3)] * 6
+    app.slider(key="frame").set_value(5).run()
+    assert any("000005" in caption.value for caption in sound(app).caption)
+    shown = scores(app)
+    made = {key: (name, make()) for key, (name, make) in calls.downloads.items()}
+    frames = json.loads(made["new/JSON"][1])["images"]
+    assert [(row["file_name"], row["frame"]) for row in frames] == [
+        ("walk.mp4", index) for index in range(6)
+    ]
+    assert [each["score"] for each in frames[5]["instances"]] == pytest.approx(shown)
+    assert {"track"} <= set(frames[5]["instances"][0])
+    with zipfile.ZipFile(io.BytesIO(made["new/VIA project"][1])) as archive:
+        archive.extractall(tmp_path / "zip")
+    project = read(tmp_path / "zip" / "via_project.json", strict=True)
+    sizes = {image.filename: image.size for image in project.images}
+    files = [path for path in (tmp_path / "zip").iterdir() if path.suffix == ".jpg"]
+    assert sizes == {path.name: path.stat().st_size for path in files}
+    assert len(files) == 6
+    name, drawn = made["new/Video"]
+    assert name == "new_walk.mp4"
+    clip = decode_clip(name, drawn)
+    assert [frame.shape for frame in clip.frames] == [(288, 288, 3)] * 6
+    assert clip.seconds == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+
+    app.slider(key="threshold").set_value(1.0).run()
+    assert len(sound(app).get("video")) == 2
+    assert len(calls.models) == 6
+
+
+def test_a_video_that_breaks_off_is_shown_as_far_as_it_goes(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    calls: Calls,
+    figures: FiguresPaths,
+    tmp_path: Path,
+) -> None:
+    app = open_app(runs)
+    data = video_of(figures, 20, tmp_path)
+    app.file_uploader(key="files").upload("cut.mp4", data[: len(data) * 3 // 4])
+    app.file_uploader(key="files").upload("none.mp4", data[:40]).run()
+    assert not app.exception
+    assert "broken" in app.warning[0].value
+    assert len(app.get("video")) == 2
+    app.selectbox(key="file").select("none.mp4").run()
+    assert not app.exception
+    assert r"none\.mp4" in app.error[0].value
 
 
 def test_without_a_run_it_says_how_to_make_one(

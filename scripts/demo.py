@@ -201,7 +201,7 @@ def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
 
 def _titles(runs: list[Run]) -> list[str]:
     """The runs' names, with their folders where one name is not enough."""
-    names = [run.folder.resolve().name for run in runs]
+    names = [run.folder.absolute().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
@@ -237,8 +237,8 @@ def _report(
     rate = outputs.images / seconds
     print(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
-        what = "images left out" if plan.source.video is None else "videos not whole"
-        print(f"{len(broken)} {what}:", file=sys.stderr)
+        if plan.source.video is None:
+            print(f"{len(broken)} images left out:", file=sys.stderr)
         for problem in broken[:SHOWN]:
             print(problem, file=sys.stderr)
         if len(broken) > SHOWN:

@@ -1,7 +1,10 @@
 """What several tests share."""
 
+import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 settings.register_profile("roilab", deadline=None)
 settings.load_profile("roilab")
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 CONFIG = Path(__file__).parents[1] / "configs" / "figures_mask_keypoint.py"
 TINY = (
     "model.roi_heads.keypoint_head.conv_dims=[32]",
@@ -25,6 +29,33 @@ TINY = (
     "dataloader.test.num_workers=0",
     "train.device=cpu",
 )
+
+
+class Done(NamedTuple):
+    """What a script has left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Run a script in this process, where torch is imported already."""
+
+    def call(name: str, *arguments: object) -> Done:
+        path = SCRIPTS / f"{name}.py"
+        monkeypatch.syspath_prepend(SCRIPTS)
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(path), run_name="__main__")
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return Done(code or 0, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="session")

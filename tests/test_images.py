@@ -4,12 +4,13 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 from roilab.errors import UserError
-from roilab.images import ImageFolder, check_readable, header_size
+from roilab.images import ImageFolder, check_readable, header_size, read_rgb
 
 
 def photo(path: Path, size: tuple[int, int] = (40, 30), **options: object) -> Path:
@@ -308,3 +309,104 @@ class TestCheckReadable:
         path = photo(tmp_path / "a.jpg")
         path.write_bytes(path.read_bytes() + b"\0" * 100_000)
         check_readable(path)
+
+
+# Mode and suffixes: every kind of file of 8 bits that Pillow writes and that people have.
+EIGHT_BITS = [
+    *(("1", suffix) for suffix in ("png", "tif", "bmp", "gif", "pbm")),
+    *(("L", suffix) for suffix in ("png", "jpg", "tif", "bmp", "gif", "webp", "pgm", "jp2")),
+    *(("LA", suffix) for suffix in ("png", "tif", "jp2")),
+    *(("P", suffix) for suffix in ("png", "tif", "bmp", "gif")),
+    *(("RGB", suffix) for suffix in ("png", "jpg", "tif", "bmp", "webp", "ppm", "jp2", "gif")),
+    *(("RGBA", suffix) for suffix in ("png", "tif", "webp", "gif", "jp2", "bmp")),
+    *(("CMYK", suffix) for suffix in ("jpg", "tif")),
+    *(("YCbCr", suffix) for suffix in ("jpg", "tif")),
+]
+
+
+def scene(mode: str) -> Image.Image:
+    """Noise of a mode, half of it transparent where that can be."""
+    values = np.random.default_rng(0).integers(0, 256, (30, 40, 4), np.uint8)
+    values[:, :20, 3] = 0
+    return Image.fromarray(values).convert(mode)
+
+
+class TestReadRgb:
+    @pytest.mark.parametrize(("mode", "suffix"), EIGHT_BITS)
+    @pytest.mark.parametrize("orientation", [None, 6])
+    def test_eight_bits_are_as_detectron2_reads_them(
+        self, tmp_path: Path, mode: str, suffix: str, orientation: int | None
+    ) -> None:
+        path = tmp_path / f"a.{suffix}"
+        exif = Image.Exif()
+        if orientation is not None:
+            exif[0x0112] = orientation
+        scene(mode).save(path, exif=exif)
+        image = read_rgb(path)
+        assert (image == read_image(str(path), "RGB")).all()
+        assert (image.dtype, image.shape[2]) == (np.uint8, 3)
+        assert image.std() > 20
+        image[:] = 0  # it is new, and may be written to
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_turned_as_exif_says(self, tmp_path: Path, orientation: int) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photo(tmp_path / "a.jpg", exif=exif)
+        image = read_rgb(tmp_path / "a.jpg")
+        assert (image == read_image(str(tmp_path / "a.jpg"), "RGB")).all()
+        assert image.shape[:2] == ((40, 30) if orientation >= 5 else (30, 40))
+
+    @pytest.mark.parametrize("turned", [False, True])
+    @pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "jp2"])
+    def test_sixteen_bits_keep_their_upper_eight(
+        self, tmp_path: Path, suffix: str, turned: bool
+    ) -> None:
+        grey = (np.arange(30 * 40).reshape(30, 40) * 54).astype(np.uint16)
+        exif = Image.Exif()
+        if turned and suffix == "png":  # the others do not carry it
+            exif[0x0112] = 6
+        Image.fromarray(grey).save(tmp_path / f"a.{suffix}", exif=exif)
+        expected = (np.rot90(grey, -1) if exif else grey) >> 8
+        assert (read_rgb(tmp_path / f"a.{suffix}") == expected[:, :, None]).all()
+
+    def test_numbers_of_32_bits_are_not_guessed_at(self, tmp_path: Path) -> None:
+        for mode in ("F", "I"):
+            scene("L").convert(mode).save(tmp_path / f"{mode}.tif")
+            with pytest.raises(UserError, match="32 bits"):
+                read_rgb(tmp_path / f"{mode}.tif")
+
+    def test_first_frame(self, tmp_path: Path) -> None:
+        first, second = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+        for suffix in ("gif", "webp", "tif"):
+            path = tmp_path / f"a.{suffix}"
+            first.save(path, save_all=True, append_images=[second], lossless=True)
+            assert (read_rgb(path) == [255, 0, 0]).all()
+
+    def test_one_pixel(self, tmp_path: Path) -> None:
+        Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "a.png")
+        assert read_rgb(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
+
+    def test_too_many_pixels_are_not_decoded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "a.png"
+        Image.new("1", (20_000, 20_000)).save(path)
+
+        def load(image: Image.Image) -> None:
+            raise AssertionError("decoded")
+
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+        for read in (read_rgb, header_size):
+            with pytest.raises(UserError, match="too many pixels") as caught:
+                read(path)
+            assert "400000000" in str(caught.value)
+            assert caught.value.remedy
+
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.tif", "a.webp"])
+    def test_broken(self, tmp_path: Path, name: str) -> None:
+        content = photo(tmp_path / name, (200, 150)).read_bytes()
+        for cut in (0, 9, len(content) // 2):
+            (tmp_path / name).write_bytes(content[:cut])
+            with pytest.raises(UserError, match="cannot read the image"):
+                read_rgb(tmp_path / name)

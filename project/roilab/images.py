@@ -200,7 +200,8 @@ def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
             `PIL.Image.MAX_IMAGE_PIXELS`; the last before they are decoded.
     """
     try:
-        with Image.open(path) as image:
+        # From a stream, as Detectron2's reader: by its name, Pillow turns some TIFFs otherwise.
+        with Path(path).open("rb") as stream, Image.open(stream) as image:
             return to_rgb(image)
     except Exception as error:  # see `header_size`
         raise _unreadable(path, error) from error

@@ -4,16 +4,13 @@ import base64
 import io
 import json
 import re
-import runpy
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
-import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -25,36 +22,11 @@ from roilab.inference import Predictor, read_rgb
 from roilab.skeleton import COCO_PERSON
 from roilab.via import Annotations, ImageRecord, LabelRules, label
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def script(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Done]:
-    """Run a script in this process, where torch is imported already."""
-
-    def call(name: str, *arguments: object) -> Done:
-        path = SCRIPTS / f"{name}.py"
-        monkeypatch.syspath_prepend(SCRIPTS)
-        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(path), run_name="__main__")
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Done(code or 0, *capsys.readouterr())
-
-    return call
+Script: TypeAlias = Callable[..., Any]  # see the fixture
 
 
 def test_pictures_and_json_of_a_folder_with_a_broken_image(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     images, out = tmp_path / "images", tmp_path / "new" / "pictures"
     shutil.copytree(figures.val.parent, images)
@@ -86,7 +58,7 @@ def test_pictures_and_json_of_a_folder_with_a_broken_image(
 
 
 def test_predictions_can_be_corrected_and_trained_with(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     images, out = figures.val.parent, tmp_path / "out"
     arguments = ("--run", tiny_run.folder, "--input", images, "--output", out, "--limit", 3)
@@ -107,7 +79,7 @@ def test_predictions_can_be_corrected_and_trained_with(
 
 
 def test_predictions_are_called_as_in_training_and_can_be_merged(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     run, out = Run(tmp_path / "run"), tmp_path / "out"
     shutil.copytree(tiny_run.folder, run.folder)
@@ -158,7 +130,7 @@ def scores(image: ImageRecord) -> list[float]:
 
 
 def test_kinds_that_are_none(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     arguments = ("--run", tiny_run.folder, "--input", figures.val.parent, "--output", tmp_path)
     done = script("demo", *arguments, "--save", "picture,excel")
@@ -167,7 +139,7 @@ def test_kinds_that_are_none(
 
 
 def test_demo_refuses_what_cannot_work(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     images, picture = figures.val.parent, figures.val.parent / "000001.jpg"
     before = picture.read_bytes()
@@ -192,7 +164,7 @@ def test_demo_refuses_what_cannot_work(
 
 
 def test_only_an_evaluation_without_overrides_is_the_runs_own(
-    script: Callable[..., Done], tiny_run: Run, tmp_path: Path
+    script: Script, tiny_run: Run, tmp_path: Path
 ) -> None:
     run = Run(tmp_path / "run")
     shutil.copytree(tiny_run.folder, run.folder)
@@ -216,7 +188,7 @@ def test_only_an_evaluation_without_overrides_is_the_runs_own(
 
 
 def test_page_of_an_evaluation(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     run, out = Run(tmp_path / "run"), tmp_path / "new" / "page.html"
     shutil.copytree(tiny_run.folder, run.folder)
@@ -251,7 +223,7 @@ def pictures_in(page: str) -> list[Image.Image]:
 
 
 def test_other_data_is_what_the_overrides_name(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     run, out = Run(tmp_path / "run"), tmp_path / "results.json"
     shutil.copytree(tiny_run.folder, run.folder)
@@ -290,7 +262,7 @@ def test_other_data_is_what_the_overrides_name(
 
 
 def test_evaluation_refuses_what_cannot_work(
-    script: Callable[..., Done], tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     for more, named in [
         (("--data", tmp_path / "lost.json"), ("lost.json", "data.val.files")),

@@ -12,7 +12,7 @@ from pathlib import Path
 from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.images import read_rgb
-from roilab.inference.video import probe, read_video, read_webcam
+from roilab.inference.video import check_webcam, probe, read_video, read_webcam
 
 SUFFIXES = frozenset(
     {
@@ -80,8 +80,11 @@ def open_source(inputs: Sequence[str]) -> Source:
         UserError: there is no such thing, or a video or webcam is not alone.
     """
     cameras = [each for each in inputs if each.startswith(_WEBCAM)]
-    files = [file for each in inputs if each not in cameras for file in _files(each)]
-    files = list({file.resolve(): file for file in reversed(files)}.values())[::-1]
+    named: dict[Path, Path] = {}
+    for each in inputs:
+        for file in _files(each) if each not in cameras else ():
+            named.setdefault(file.resolve(), file)
+    files = list(named.values())
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if not cameras and not videos:
         return _images(files)
@@ -171,6 +174,7 @@ def _webcam(name: str) -> Source:
     number = name.removeprefix(_WEBCAM)
     if not number.isdecimal():
         raise UserError("no such webcam", key="--input", found=name, expected="webcam:0")
+    check_webcam(int(number))
     frames = functools.partial(_numbered, name, functools.partial(read_webcam, int(number)))
     return Source(frames, (), None, None, "webcam")
 

@@ -22,6 +22,8 @@ from roilab.files import whole
 _QUALITY = "20"
 # These containers say how long a video is; what others say is guessed from what is there.
 _KNOW_THEIR_LENGTH = ("mov", "matroska", "avi")
+# A transport stream does not, but its packets are all of one of these sizes.
+_TRANSPORT_PACKETS = (188, 192, 204)
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,12 @@ class _Reading:
 
     def missing(self) -> str | None:
         """What the container says is there, and is not."""
-        stream = self.container.streams.video[0]
-        length = _stated_length(self.container)
+        container, stream = self.container, self.container.streams.video[0]
+        if container.format.name == "mpegts" and all(
+            container.size % size for size in _TRANSPORT_PACKETS
+        ):
+            return "it breaks off within a packet"
+        length = _stated_length(container)
         if length is None or stream.time_base is None:
             return None
         reached = (self.end - (stream.start_time or 0)) * stream.time_base
@@ -274,7 +280,31 @@ def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
     Raises:
         UserError: there is no such camera, or it gives no more frames.
     """
+    with _camera(number) as camera:
+        start = None
+        while True:
+            there, frame = camera.read()
+            if not there:
+                raise UserError(f"webcam {number} gives no picture", key="--input")
+            now = time.monotonic()
+            start = now if start is None else start
+            yield np.ascontiguousarray(frame[:, :, ::-1]), now - start
+
+
+def check_webcam(number: int) -> None:
+    """Make sure that there is such a camera.
+
+    Raises:
+        UserError: there is none.
+    """
+    with _camera(number):
+        pass
+
+
+@contextlib.contextmanager
+def _camera(number: int) -> Iterator[Any]:
     level = cv2.utils.logging.getLogLevel()
+    # OpenCV's own words on what it tries are of no use to anyone.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     camera = cv2.VideoCapture(number)
     try:
@@ -284,14 +314,7 @@ def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
                 key="--input",
                 expected="webcam:0 for the first one",
             )
-        start = None
-        while True:
-            there, frame = camera.read()
-            if not there:
-                raise UserError(f"webcam {number} gives no picture", key="--input")
-            now = time.monotonic()
-            start = now if start is None else start
-            yield np.ascontiguousarray(frame[:, :, ::-1]), now - start
+        yield camera
     finally:
         camera.release()
         cv2.utils.logging.setLogLevel(level)

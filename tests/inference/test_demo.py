@@ -1,0 +1,338 @@
+"""scripts/demo.py on videos, on images of all kinds, on what is broken: an untrained model."""
+
+import csv
+import itertools
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from roilab.data.dataset import load
+from roilab.data.figures import FiguresPaths
+from roilab.engine.run import Run
+from roilab.inference import read_rgb
+from roilab.inference.video import probe, read_video, video_writer
+
+Script: TypeAlias = Callable[..., Any]  # see the fixture
+RATE = Fraction(12)
+
+
+@pytest.fixture
+def film(figures: FiguresPaths, tmp_path: Path) -> Path:
+    """Six frames, over which an image of the sample set moves."""
+    scene = read_rgb(figures.val.parent / "000001.jpg")
+    path = tmp_path / "film.mp4"
+    with video_writer(path, RATE, 1 / RATE) as add:
+        for index in range(6):
+            add(np.roll(scene, 2 * index, axis=1), float(index / RATE))
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_all_of_a_video(script: Script, tiny_run: Run, film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kinds = "video,json,csv,coco,via"
+    arguments = ("--run", tiny_run.folder, "--input", film, "--output", out, "--threshold", 0.3)
+    done = script("demo", *arguments, "--save", kinds, "--batch", 4, "--smooth")
+    assert done.returncode == 0, done.stderr
+    files = {"film.mp4", "predictions.json", "predictions.csv", "coco.json", "via_project.json"}
+    assert {path.name for path in out.iterdir()} == {*files, "frames"}
+    assert all(str(out / name) in done.stdout for name in files)
+    assert "6 frames" in done.stdout
+
+    info = probe(out / "film.mp4")
+    assert (info.rate, info.frames) == (RATE, 6)
+    times = [seconds for _, seconds in read_video(out / "film.mp4")]
+    assert times == pytest.approx([index / 12 for index in range(6)])
+
+    data = json.loads((out / "predictions.json").read_text())
+    assert data["frames_per_second"] == 12
+    assert [image["frame"] for image in data["images"]] == list(range(6))
+    assert [image["time"] for image in data["images"]] == pytest.approx(times, abs=1e-6)
+    assert {image["file_name"] for image in data["images"]} == {"film.mp4"}
+    found = [instance for image in data["images"] for instance in image["instances"]]
+    assert found
+    # An object keeps its number, and no two of a frame have the same.
+    for image in data["images"]:
+        tracks = [instance["track"] for instance in image["instances"]]
+        assert len(set(tracks)) == len(tracks)
+    assert len({instance["track"] for instance in found}) < len(found)
+
+    frames = [f"film_{index:06}.jpg" for index in range(6)]
+    assert sorted(path.name for path in (out / "frames").iterdir()) == frames
+    coco = json.loads((out / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == [f"frames/{each}" for each in frames]
+    assert [image["frame"] for image in coco["images"]] == list(range(6))
+    assert [row["track_id"] for row in coco["annotations"]] == [each["track"] for each in found]
+    # Both are found again with their frames, as data to train with.
+    for name in ("coco.json", "via_project.json"):
+        loaded = load(str(out / name), str(out), classes=["car", "person"])
+        assert len(loaded) == 6
+        assert sum(len(record["annotations"]) for record in loaded.records) == len(found)
+    saved = read_rgb(out / "frames" / frames[3])
+    shown = next(itertools.islice(read_video(film), 3, None))[0]
+    assert np.abs(saved.astype(int) - shown).mean() < 4
+
+
+def test_the_table_has_what_the_json_has(
+    script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
+) -> None:
+    for source in (film, figures.val.parent):
+        out = tmp_path / f"of_{source.name}"
+        arguments = ("--run", tiny_run.folder, "--input", source, "--output", out)
+        done = script("demo", *arguments, "--threshold", 0.3, "--save", "json,csv", "--limit", 3)
+        assert done.returncode == 0, done.stderr
+        data = json.loads((out / "predictions.json").read_text())
+        pairs = [(image, each) for image in data["images"] for each in image["instances"]]
+        table = rows(out / "predictions.csv")
+        assert len(table) == len(pairs) > 0
+        for row, (image, instance) in zip(table, pairs, strict=True):
+            assert row["file_name"] == image["file_name"]
+            assert row["class"] == instance["class"]
+            for name, value in (
+                *((key, image.get(key)) for key in ("frame", "time")),
+                *((key, instance.get(key)) for key in ("track", "score")),
+                *zip(("x", "y", "width", "height"), instance["bbox"], strict=True),
+            ):
+                assert row[name] == "" if value is None else float(row[name]) == near(value)
+            keypoints = dict(zip(data["keypoints"], instance.get("keypoints", ()), strict=False))
+            for name in data["keypoints"]:
+                cells = [row[f"{name}_{part}"] for part in ("x", "y", "score")]
+                if keypoints:
+                    assert [float(cell) for cell in cells] == near(keypoints[name])
+                else:
+                    assert cells == ["", "", ""]
+
+
+def near(value: Any) -> Any:
+    return pytest.approx(value, abs=1e-4)
+
+
+def test_pictures_of_two_runs_stand_beside_the_image(
+    script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.symlink_to(tiny_run.folder)
+    sizes = {}
+    for name, more in (("one", ()), ("both", ("--compare", other))):
+        arguments = ("--run", tiny_run.folder, "--output", tmp_path / name, *more)
+        images = ("--input", figures.val.parent, "--limit", 1)
+        done = script("demo", *arguments, *images, "--threshold", 0.3)
+        assert done.returncode == 0, done.stderr
+        frames = ("--input", film, "--save", "video", "--limit", 2)
+        done = script("demo", *arguments, *frames, "--threshold", 0.3)
+        assert done.returncode == 0, done.stderr
+        assert ("in the pictures alone" in done.stdout) == (name == "both")
+        (first, *_) = (image for image, _ in read_video(tmp_path / name / "film.mp4"))
+        sizes[name] = first.shape[1], Image.open(tmp_path / name / "000000.jpg").width
+    assert all(3 < both / one < 3.3 for one, both in zip(*sizes.values(), strict=True))
+    assert (tmp_path / "one" / "predictions.json").read_text() == (
+        tmp_path / "both" / "predictions.json"
+    ).read_text()
+
+
+def test_batches_change_nothing(
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    found = []
+    for batch in (1, 3):
+        arguments = ("--run", tiny_run.folder, "--input", figures.val.parent, "--output", tmp_path)
+        done = script("demo", *arguments, "--batch", batch, "--save", "json", "--exact")
+        assert done.returncode == 0, done.stderr
+        data = json.loads((tmp_path / "predictions.json").read_text())
+        found.append([(each["file_name"], len(each["instances"])) for each in data["images"]])
+    assert found[0] == found[1]
+
+
+def test_images_of_all_kinds(script: Script, tiny_run: Run, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    (images / "more").mkdir(parents=True)
+    scene = Image.effect_noise((40, 30), 80)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scene.save(images / "turned.jpg", exif=exif)
+    for mode, name in (
+        *(("1", "a.png"), ("L", "b.jpg"), ("RGBA", "c.png"), ("P", "d.gif"), ("CMYK", "e.jpg")),
+        *(("I;16", "f.png"), ("I;16", "g.tif"), ("LA", "h.png"), ("RGB", "more/a.png")),
+    ):
+        scene.convert("I" if mode == "I;16" else mode).convert(mode).save(images / name)
+    Image.new("RGB", (1, 1)).save(images / "i.png")
+    Image.new("1", (20_000, 20_000)).save(images / "j.png")
+    (images / "k.jpg").write_bytes((images / "b.jpg").read_bytes()[:400])
+    (images / "notes.txt").write_text("")
+    arguments = ("--run", tiny_run.folder, "--input", images, images / "more" / "*", "--output")
+    done = script("demo", *arguments, out, "--save", "picture,json,via")
+    assert done.returncode == 1
+    assert "2 images left out" in done.stderr
+    assert all(name in done.stderr for name in ("j.png", "too many pixels", "remedy", "k.jpg"))
+    data = json.loads((out / "predictions.json").read_text())
+    sizes = {each["file_name"]: (each["width"], each["height"]) for each in data["images"]}
+    assert len(sizes) == 11
+    assert sizes["turned.jpg"] == (30, 40)
+    assert sizes["i.png"] == (1, 1)
+    assert set(sizes.values()) == {(40, 30), (30, 40), (1, 1)}
+    assert "more/a.png" in sizes
+    assert len(list(out.glob("*.jpg"))) == 11 + 1
+    assert len(load(str(out / "via_project.json"), classes=["car", "person"])) == 11
+
+
+@pytest.mark.parametrize("share", [0.8, 0.3])
+def test_a_video_that_breaks_off(
+    script: Script, tiny_run: Run, tmp_path: Path, share: float
+) -> None:
+    film, out = tmp_path / "cut.mp4", tmp_path / "out"
+    noise = np.random.default_rng(0)
+    with video_writer(film, RATE, 1 / RATE) as add:
+        for index in range(8):
+            add(noise.integers(0, 256, (64, 64, 3), np.uint8), float(index / RATE))
+    content = film.read_bytes()
+    film.write_bytes(content[: int(len(content) * share)])
+    arguments = ("--run", tiny_run.folder, "--input", film, "--output", out)
+    done = script("demo", *arguments, "--save", "video,json")
+    assert "cut.mp4" in done.stderr
+    if done.returncode == 2:  # not one frame
+        assert share < 0.5
+        assert not out.exists() or not list(out.iterdir())
+        return
+    assert done.returncode == 1
+    data = json.loads((out / "predictions.json").read_text())
+    count = len(data["images"])
+    assert 0 < count < 8
+    assert f"{count} frames can be read" in done.stderr
+    assert len(list(read_video(out / "cut.mp4"))) == count
+    assert {path.name for path in out.iterdir()} == {"cut.mp4", "predictions.json"}
+
+
+def test_ctrl_c_keeps_what_was_found(
+    script: Script,
+    tiny_run: Run,
+    film: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    frames = list(read_video(film))
+
+    def endless(path: object) -> Any:
+        for index in itertools.count():
+            if index == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield frames[index % 6][0], index / 12
+
+    monkeypatch.setattr("roilab.inference.sources.read_video", endless)
+    arguments = ("--run", tiny_run.folder, "--input", film, "--output", out)
+    done = script("demo", *arguments, "--save", "video,json,csv")
+    assert done.returncode == 130
+    assert "interrupted after" in done.stderr
+    count = len(json.loads((out / "predictions.json").read_text())["images"])
+    assert 0 < count < 20
+    assert len(list(read_video(out / "film.mp4"))) == count
+    assert {path.suffix for path in out.iterdir()} == {".mp4", ".json", ".csv"}
+    assert not {thread.name for thread in threading.enumerate()} & {"ahead", "behind"}
+
+
+def test_an_error_leaves_nothing_half_written(
+    script: Script,
+    tiny_run: Run,
+    film: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "predictions.json").write_text("old")
+    written = itertools.count()
+
+    def full(*_: object) -> None:
+        if next(written) == 3:
+            raise OSError(28, "No space left on device", "frames/x.jpg")
+
+    monkeypatch.setattr("roilab.inference.outputs.write_whole", full)
+    arguments = ("--run", tiny_run.folder, "--input", film, "--output", out)
+    done = script("demo", *arguments, "--save", "picture,video,json,csv")
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert [path.name for path in out.iterdir()] == ["predictions.json"]
+    assert (out / "predictions.json").read_text() == "old"
+    assert not {thread.name for thread in threading.enumerate()} & {"ahead", "behind"}
+
+
+def test_what_is_read_is_never_written_over(
+    script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
+) -> None:
+    image = figures.val.parent / "000001.jpg"
+    before = image.read_bytes(), film.read_bytes()
+    out, linked, alias = tmp_path / "out", tmp_path / "linked", tmp_path / "alias"
+    out.mkdir()
+    (out / "000001.jpg").symlink_to(image)
+    linked.mkdir()
+    (linked / "film.mp4").symlink_to(film)
+    alias.symlink_to(tmp_path)
+    frames = tmp_path / "frames" / "film.mp4"
+    frames.parent.mkdir()
+    frames.write_bytes(film.read_bytes())
+    for source, output, more in [
+        (image, out, ()),
+        (figures.val.parent, out, ()),
+        (out / "000001.jpg", figures.val.parent, ()),
+        (film, linked, ()),
+        (film, alias, ()),
+        (film, tmp_path, ("--save", "csv")),
+        (frames, tmp_path, ("--save", "via")),
+    ]:
+        arguments = ("--run", tiny_run.folder, "--input", source, "--output", output, *more)
+        done = script("demo", *arguments)
+        assert done.returncode == 2, (source, output)
+        assert "--output" in done.stderr
+    assert (image.read_bytes(), film.read_bytes()) == before
+    assert not (tmp_path / "predictions.json").exists()
+
+
+def test_what_does_not_go_together(
+    script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
+) -> None:
+    images, out = figures.val.parent, tmp_path / "out"
+    for more, told in [
+        (("--input", images, "--smooth"), "--smooth"),
+        (("--input", images, "--save", "video"), "images make no video"),
+        (("--input", images, film), "alone"),
+        (("--input", "webcam:63"), "no webcam 63"),
+        (("--input", tmp_path / "*.bmp"), "*.bmp"),
+        (("--input", images, "--batch", 0), "--batch"),
+        (("--input", images, "--compare", tmp_path / "lost"), "lost"),
+    ]:
+        done = script("demo", "--run", tiny_run.folder, "--output", out, *more)
+        assert done.returncode == 2, told
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+def test_a_webcam_runs_to_its_limit(
+    script: Script, tiny_run: Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = list(read_video(film))
+    monkeypatch.setattr("roilab.inference.sources.check_webcam", lambda number: None)
+    monkeypatch.setattr(
+        "roilab.inference.sources.read_webcam",
+        lambda number: ((frames[i % 6][0], i * 0.08) for i in itertools.count()),
+    )
+    arguments = ("--run", tiny_run.folder, "--input", "webcam:0", "--output", tmp_path / "out")
+    done = script("demo", *arguments, "--limit", 5)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / "out" / "webcam.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([i * 0.08 for i in range(5)], abs=1e-3)

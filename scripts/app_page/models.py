@@ -21,6 +21,9 @@ Key: TypeAlias = tuple[str, int]
 # What a model finds in an image, whatever the scores, and the seconds that it took.
 Found: TypeAlias = tuple[PackedPrediction, float]
 
+# Seconds after which it is worth saying how far it is: what is known already takes less.
+_SOON = 0.3
+
 
 @dataclass(frozen=True)
 class Model:
@@ -86,20 +89,21 @@ def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot]
     """
     done: list[Shot] = []
     results = [Result(model, {}, {}) for model in models]
-    bar = st.progress(0.0)
-    for place, shot in enumerate(shots):
-        kind = "Image" if shot.moment is None else "Frame"
-        bar.progress(place / len(shots), f"{kind} {place + 1} of {len(shots)}")
-        try:
-            for each in results:
-                each.found[shot.digest] = _find(each.model.key, shot.digest, each.model, shot)
-        except UserError as error:
-            show_error(error)
-            if shot.moment is not None:
-                break
-        else:
-            done.append(shot)
-    bar.empty()
+    slot, began = st.empty(), time.perf_counter()
+    with st.spinner("Looking", show_time=True):
+        for place, shot in enumerate(shots):
+            if time.perf_counter() - began > _SOON:
+                slot.progress(place / len(shots), f"{place} of {len(shots)}")
+            try:
+                for each in results:
+                    each.found[shot.digest] = _find(each.model.key, shot.digest, each.model, shot)
+            except UserError as error:
+                show_error(error)
+                if shot.moment is not None:
+                    break
+            else:
+                done.append(shot)
+    slot.empty()
     return done, results
 
 

@@ -76,9 +76,9 @@ def draw(picture: Picture, shot: Shot, result: Result, view: View) -> Picture:
 def show_table(shot: Shot, result: Result, view: View) -> None:
     """A row an instance, the best first."""
     shown = result.found[shot.digest][0].above(view.threshold)
-    count = f"**{len(shown)} instance{'' if len(shown) == 1 else 's'}**"
+    count = f"{len(shown)} instance{'' if len(shown) == 1 else 's'}"
     least = f"a score of {view.threshold:.2f} or more"
-    st.markdown(f"{count} of {plain(result.model.name)} with {least}")
+    st.markdown(f"**{plain(result.model.name)}**: {count} with {least}")
     if not len(shown):
         st.info("Move the slider of the score to the left to see less certain ones.")
         return

@@ -1,6 +1,8 @@
 """scripts/app.py as people use it: it is served, and a Chromium looks at it."""
 
+import io
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from roilab.data.figures import FiguresPaths
+from roilab.images import read_rgb
+from roilab.inference.video import video_writer
 from roilab.via import read
 
 from .conftest import until
@@ -87,9 +91,10 @@ def keep_picture(browser: webdriver.Chrome, pytestconfig: pytest.Config) -> Any:
 
     def call(name: str) -> None:
         folder = pytestconfig.getoption("--screenshots")
-        if folder is None:
-            return
-        browser.save_screenshot(str(folder / name))
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with Image.open(io.BytesIO(browser.get_screenshot_as_png())) as picture:
+                picture.convert("RGB").save(folder / name, quality=88, subsampling=0)
 
     return call
 
@@ -152,24 +157,37 @@ def test_what_is_no_image_is_told(page: Page, tmp_path: Path) -> None:
     until(lambda: page.pictures() == 0)
 
 
+def test_a_drawn_video_plays(page: Page, figures: FiguresPaths, tmp_path: Path) -> None:
+    page.wait_for("sample.png")
+    images = [read_rgb(path) for path in sorted(figures.val.parent.glob("*.jpg"))]
+    with video_writer(tmp_path / "walk.mp4", Fraction(4), Fraction(1, 90000)) as add:
+        for index, image in enumerate(images):
+            add(image, index / 4)
+    page.upload(tmp_path / "walk.mp4")
+    page.wait_for(f"{len(images)} frames")
+    script = "return [...document.querySelectorAll('video')].map(each => each.videoWidth)"
+    until(lambda: page.driver.execute_script(script) == [96, 3 * 96])
+
+
 def test_two_runs_beside_each_other(page: Page, keep_picture: Any) -> None:
+    page.driver.set_window_size(1440, 1090)
     page.wait_for("sample.png")
     until(lambda: page.pictures() == 2)
     page.choose("other", "earlier")
     page.wait_for("earlier · found in")
     until(lambda: page.pictures() == 3)
-    keep_picture("app-compare.png")
+    keep_picture("app-compare.jpg")
 
 
 @pytest.mark.parametrize("width", [1440, 700])
 def test_it_fits_the_window_and_asks_no_one_else(
     page: Page, address: str, keep_picture: Any, width: int
 ) -> None:
-    page.driver.set_window_size(width, 1200)
+    page.driver.set_window_size(width, 1160)
     page.wait_for("sample.png")
     until(lambda: page.pictures() == 2)
     if width == 1440:
-        keep_picture("app.png")
+        keep_picture("app.jpg")
     wide, window = page.driver.execute_script(
         "return [document.documentElement.scrollWidth, window.innerWidth]"
     )

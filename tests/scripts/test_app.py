@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import runpy
 import shutil
 import sys
 import zipfile
@@ -339,3 +340,30 @@ def test_what_the_model_cannot_do_is_told(
     app = open_app(runs)
     assert not app.exception
     assert app.error[0].value.endswith("found: out of memory")
+
+
+def test_without_streamlit_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "streamlit.runtime.scriptrunner", None)
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    with pytest.raises(SystemExit, match=r"roilab\[app\]"):
+        runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
+
+
+def test_it_becomes_streamlit_with_its_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands = []
+    monkeypatch.setattr(os, "execv", lambda path, command: commands.append(command))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    options = ["--server.port", "1234", "--runs", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["app.py", *options])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
+    (command,) = commands
+    place = command.index("--")
+    assert command[1:4] == ["-m", "streamlit", "run"]
+    assert command[place - 2 : place] == ["--server.port", "1234"]
+    assert command[place + 1 :] == ["--runs", str(tmp_path)]

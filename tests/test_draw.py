@@ -3,11 +3,14 @@
 from itertools import product
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from roilab.draw import PALETTE, draw, grid, side_by_side
 from roilab.draw.colours import FADED, FIRST_SIDE, MIDDLE, SECOND_SIDE
+from roilab.draw.masks import area_of
+from roilab.draw.subpixel import BITS, subpixel
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 PAIR = Skeleton("pair", ("it",), ("left", "right"), (("left", "right"),), (), (0.1, 0.1))
@@ -74,6 +77,33 @@ def test_rings_and_masks_cover_the_same(scale: int) -> None:
     inside = of_mask[40 * scale, 60 * scale]
     np.testing.assert_allclose(inside, 0.6 * 128 + 0.4 * np.array(PALETTE[0]), atol=1)
     assert (of_ring[40 * scale, 60 * scale] == inside).all()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_rings_cover_what_they_cover_alone(scale: int) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        ring = rng.uniform(-30, 130, (4, 2))
+        whole = np.zeros((100 * scale, 120 * scale), np.uint8)
+        cv2.fillPoly(whole, [subpixel(ring, scale)], 1, cv2.LINE_8, BITS)
+        area = area_of([ring], (100, 120), scale)
+        high, wide = area.pixels.shape
+        covered = np.zeros_like(whole)
+        covered[area.top : area.top + high, area.left : area.left + wide] = area.pixels
+        np.testing.assert_array_equal(covered, whole)
+
+
+def test_an_enlarged_mask_has_its_edges_in_place_and_slopes_for_steps() -> None:
+    mask = np.zeros((60, 60), dtype=bool)
+    mask[10:50, 10:50] = np.tri(40, dtype=bool)
+    mask[35:45, 20:25] = False
+    area = area_of(mask, mask.shape, 4)
+    assert (area.left, area.top, area.pixels.shape) == (40, 40, (160, 160))
+    assert area.pixels.sum() == pytest.approx(16 * mask.sum(), rel=0.02)
+    assert not area.pixels[102:138, 42:58].any()
+    assert area.pixels[150, :120].all()
+    widths = area.pixels.sum(axis=1)
+    assert len(set(widths[:80].tolist())) > 40  # where steps of single pixels give 20
 
 
 def test_rings_that_overlap_are_filled() -> None:
@@ -217,6 +247,22 @@ def test_a_link_fades_with_its_weaker_end() -> None:
     assert widths[0] < widths[1]
 
 
+def test_links_have_a_rim_and_the_colour_of_their_side() -> None:
+    names = ("l1", "r1", "l2", "r2")
+    links = (("l1", "l2"), ("r1", "r2"), ("l1", "r1"))
+    body = Skeleton("body", ("it",), names, (("l1", "r1"), ("l2", "r2")), links, (0.1,) * 4)
+    places = [[[200, 200, 1], [1000, 200, 1], [200, 1000, 1], [1000, 1000, 1]]]
+    picture = draw(blank(1200, 1200, 255), keypoints=places, skeleton=body)
+    for line, colour in (
+        (picture[600, 180:220], FIRST_SIDE),
+        (picture[600, 980:1020], SECOND_SIDE),
+        (picture[180:220, 600], MIDDLE),
+    ):
+        assert (line == colour).all(axis=1).any()
+        dark = np.flatnonzero((line < 100).all(axis=1))
+        assert dark.min() < 20 < dark.max()
+
+
 def test_dots_of_a_small_instance_are_small() -> None:
     def ink(size: float) -> int:
         places = np.array([[[300, 300, 1], [300 + size, 300, 1]]])
@@ -255,6 +301,24 @@ def test_labels_of_one_place_do_not_cover_each_other() -> None:
     only = draw(blank(), boxes=boxes, labels=["one", ""])
     x0, y0, x1, y1 = first
     np.testing.assert_array_equal(both[y0:y1, x0:x1], only[y0:y1, x0:x1])
+
+
+def test_labels_of_one_place_stand_one_under_the_other() -> None:
+    boxes = [[-9, -9, -5, -5]] * 3
+    spans = [
+        changed(draw(blank(), boxes=boxes, labels=["one"] * count + [""] * (3 - count)), blank())
+        for count in (1, 2, 3)
+    ]
+    height = spans[0][3] - spans[0][1]
+    assert [span[3] - span[1] for span in spans] == [height, 2 * height, 3 * height]
+
+
+def test_a_label_has_a_rim() -> None:
+    ground = np.full((100, 120, 3), PALETTE[0], dtype=np.uint8)
+    picture = draw(ground, boxes=[[-9, -9, -5, -5]], labels=["it"])
+    _, _, right, bottom = changed(picture, ground)
+    assert (picture[:bottom, [0, right - 1]] == 0).all()
+    assert (picture[[0, bottom - 1], :right] == 0).all()
 
 
 def test_any_text_can_be_drawn() -> None:

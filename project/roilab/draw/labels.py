@@ -62,9 +62,7 @@ def _patch(text: str, size: int, width: int, colour: Colour) -> Picture:
     pen = ImageDraw.Draw(canvas)
     pen.rectangle((0, 0, shape[0] - 1, shape[1] - 1), outline=BLACK, width=rim)
     pen.text((edge - left, edge - top), line, fill=BLACK, font=font)
-    patch = np.array(canvas)
-    patch.setflags(write=False)
-    return patch
+    return np.array(canvas)
 
 
 def fitting(text: str, font: Font, width: int) -> str:

@@ -210,7 +210,7 @@ def _unit(plan: Plan) -> str:
 
 
 def _counted(outputs: Outputs) -> str:
-    return f"{outputs.images} {_unit(outputs.plan)}s"
+    return f"{outputs.images} {_unit(outputs.plan)}{'s' if outputs.images != 1 else ''}"
 
 
 def _report(

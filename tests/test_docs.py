@@ -1,4 +1,4 @@
-"""What the documents promise: every part of docs/heads.md is one edit away."""
+"""What the documents promise: parts that are one edit away, files and columns of the demo."""
 
 import copy
 import functools
@@ -11,6 +11,8 @@ import torch
 
 from roilab import modeling
 from roilab.engine import config
+from roilab.inference import table
+from roilab.inference.plan import DATA_FILES, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "heads.md").read_text(encoding="utf-8")
@@ -48,3 +50,9 @@ def test_every_part_is_in_the_tables() -> None:
     assert len(LINES) > 20
     names = {*modeling.__all__, *modeling.DECODERS} - {"DECODERS"}
     assert {name for name in names if f"{name}`" not in TEXT} == set()
+
+
+def test_all_that_the_demo_leaves_is_told() -> None:
+    text = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
+    promised = {*KINDS, *DATA_FILES.values(), *table.columns(None)}
+    assert {each for each in promised if f"`{each}`" not in text} == set()

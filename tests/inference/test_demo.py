@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run import Run
-from roilab.inference import read_rgb
+from roilab.inference import draw_prediction, read_rgb
 from roilab.inference.video import probe, read_video, video_writer
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture
@@ -319,6 +320,49 @@ def test_what_does_not_go_together(
         assert told in done.stderr
         assert "Traceback" not in done.stderr
     assert not out.exists()
+
+
+def test_colours_are_those_of_tracks(
+    script: Script, tiny_run: Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def draw(*arguments: Any, colours: Any) -> Any:
+        drawn.append(list(colours))
+        return draw_prediction(*arguments, colours=colours)
+
+    monkeypatch.setattr("roilab.inference.outputs.draw_prediction", draw)
+    arguments = ("--run", tiny_run.folder, "--input", film, "--output", tmp_path / "out")
+    done = script("demo", *arguments, "--threshold", 0.3)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert drawn == [[each["track"] for each in image["instances"]] for image in data["images"]]
+    assert any(drawn)
+
+
+def test_frames_are_not_kept(
+    script: Script, tiny_run: Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = next(read_video(film))[0]
+    alive, most = [0], [0]
+
+    def gone() -> None:
+        alive[0] -= 1
+
+    def frames(path: object) -> Any:
+        for index in range(40):
+            image = scene.copy()
+            weakref.finalize(image, gone)
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+            yield image, index / 12
+
+    monkeypatch.setattr("roilab.inference.sources.read_video", frames)
+    arguments = ("--run", tiny_run.folder, "--input", film, "--output", tmp_path / "out")
+    done = script("demo", *arguments, "--save", "picture,video,json,csv,coco,via", "--batch", 2)
+    assert done.returncode == 0, done.stderr
+    assert "40 frames" in done.stdout
+    assert most[0] <= 14
 
 
 def test_a_webcam_runs_to_its_limit(

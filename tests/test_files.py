@@ -1,0 +1,47 @@
+"""A file is the old one or the whole new one."""
+
+from pathlib import Path
+
+import pytest
+
+from roilab.errors import UserError
+from roilab.files import whole, write_whole
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with whole(path) as part:
+        part.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    write_whole(path, "second")
+    assert path.read_text() == "second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_a_block_that_raises_leaves_the_old_file(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with whole(path) as part:
+            part.write_text("half")
+            raise error
+
+    # Its own error, not one of writing.
+    with pytest.raises(error):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("place", ["file/a.txt", "folder", "nul\0.txt", ""])
+def test_what_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="cannot write the file"):
+        write_whole(tmp_path / place if place else "", "content")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

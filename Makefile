@@ -3,11 +3,12 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint bench clean
+.PHONY: help setup demo test test-browser fuzz lint bench clean
 
 help:
 	@echo "make demo                sample set, training, AP table and pictures (installs what is missing)"
 	@echo "make test [ARGS=...]     run the tests; ARGS goes to pytest"
+	@echo "make test-browser        the app in a headless Chromium, which must be installed"
 	@echo "make fuzz [N=... SEED=...]  spoilt annotation files, a million unless told otherwise"
 	@echo "make lint                ruff check, ruff format, mypy"
 	@echo "make bench [ONLY=name]   every benchmark against its reference, into outputs/bench.json"
@@ -25,6 +26,10 @@ demo: setup
 # A file's tests stay together, since they share what is trained for them.
 test: setup
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=1 $(ARGS)
+
+# ARGS="--run RUN --screenshots docs/images" makes the pictures of the documents.
+test-browser: setup
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/browser $(ARGS)
 
 fuzz: setup
 	@ROILAB_FUZZ_INPUTS=$(or $(N),1000000) ROILAB_FUZZ_SEED=$(or $(SEED),1) \

@@ -4,19 +4,31 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
 
 from roilab.data.figures import FiguresPaths, write_figures
 
+if TYPE_CHECKING:
+    from roilab.engine.run import Run
+
 # No time decides a test: on a shared machine any example may take long.
 settings.register_profile("roilab", deadline=None)
 settings.load_profile("roilab")
 
-
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+CONFIG = Path(__file__).parents[1] / "configs" / "figures_mask_keypoint.py"
+TINY = (
+    "model.roi_heads.keypoint_head.conv_dims=[32]",
+    "model.roi_heads.mask_head.conv_dims=[32,32]",
+    "model.proposal_generator.post_nms_topk=[40,20]",
+    # An untrained model is sure of nothing.
+    "model.roi_heads.box_predictor.test_score_thresh=0.0",
+    "dataloader.test.num_workers=0",
+    "train.device=cpu",
+)
 
 
 class Done(NamedTuple):
@@ -51,3 +63,32 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> FiguresPaths:
     """A small sample set: six training and four validation images of 96 pixels."""
     out: Path = tmp_path_factory.mktemp("sample") / "figures"
     return write_figures(out, train=6, val=4, size=96)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(figures: FiguresPaths, tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """A run folder as training leaves it, of an untrained model of masks and keypoints.
+
+    Do not write into it.
+    """
+    # Tests of the rooms without torch shall not wait for it.
+    import torch
+
+    from roilab.engine import config
+    from roilab.engine.build import build_model
+    from roilab.engine.checkpoint import save_atomically
+    from roilab.engine.prepare import prepare
+    from roilab.engine.run import Run
+
+    splits = [
+        override
+        for split, file in (("train", figures.train), ("val", figures.val))
+        for override in (f"data.{split}.files={file}", f"data.{split}.images={file.parent}")
+    ]
+    setup = prepare(config.load(CONFIG, [*splits, *TINY]))
+    run = Run(tmp_path_factory.mktemp("runs") / "tiny")
+    run.folder.mkdir()
+    run.write_meaning(setup.cfg, setup.val.classes, setup.val.skeleton)
+    torch.manual_seed(0)
+    save_atomically({"model": build_model(setup.cfg).state_dict()}, run.weights)
+    return run

@@ -425,22 +425,63 @@ class TestBench:
 
 
 class TestContinuousIntegration:
-    def run(self, folder: Path, test_recipe: str, lint_recipe: str = "true") -> int:
-        """The status of .ci/run in a checkout whose make commands are these."""
+    GREEN = "echo 10 passed, 2 skipped in 1.00s"
+    TOOLS = (
+        "bash",
+        "dirname",
+        "echo",
+        "false",
+        "grep",
+        "make",
+        "mktemp",
+        "rm",
+        "sh",
+        "tee",
+        "true",
+    )
+
+    def run(
+        self,
+        folder: Path,
+        test: str = GREEN,
+        lint: str = "true",
+        browser: str = GREEN,
+        programs: tuple[str, ...] = ("chromium", "chromedriver"),
+    ) -> int:
+        """The status of .ci/run in a checkout whose make commands are these.
+
+        Args:
+            programs: those that are installed; apt-get writes what it is asked into a file.
+        """
         (folder / ".ci").mkdir()
         shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
-        (folder / "Makefile").write_text(f"lint:\n\t@{lint_recipe}\ntest:\n\t@{test_recipe}\n")
+        recipes = {"lint": lint, "test": test, "test-browser": browser}
+        lines = [f"{name}:\n\t@{recipe}\n" for name, recipe in recipes.items()]
+        (folder / "Makefile").write_text("".join(lines))
+        tools = folder / "tools"
+        tools.mkdir()
+        for name in self.TOOLS:
+            (tools / name).symlink_to(shutil.which(name) or name)
+        scripts = dict.fromkeys(programs, "") | {
+            "id": "echo 0",
+            "apt-get": f'echo "$*" >> {folder}/installed',
+        }
+        for name, script in scripts.items():
+            (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+            (tools / name).chmod(0o755)
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir()
-        command = ["bash", str(folder / ".ci/run")]
-        environment = {key: os.environ[key] for key in os.environ if not key.startswith("MAKE")}
+        command = [str(tools / "bash"), str(folder / ".ci/run")]
+        environment = {"PATH": str(tools), "TMPDIR": str(folder)}
         return subprocess.run(
             command, cwd=elsewhere, capture_output=True, stdin=subprocess.DEVNULL, env=environment
         ).returncode
 
     def test_green(self, tmp_path: Path) -> None:
-        assert self.run(tmp_path, "echo 10 passed, 2 skipped in 1.00s") == 0
+        assert self.run(tmp_path) == 0
+        assert not (tmp_path / "installed").exists()
 
+    @pytest.mark.parametrize("command", ["test", "browser"])
     @pytest.mark.parametrize(
         "recipe",
         [
@@ -450,8 +491,17 @@ class TestContinuousIntegration:
             "echo 1 failed, 9 passed in 1.00s; exit 1",
         ],
     )
-    def test_red(self, tmp_path: Path, recipe: str) -> None:
-        assert self.run(tmp_path, recipe) != 0
+    def test_red(self, tmp_path: Path, command: str, recipe: str) -> None:
+        assert self.run(tmp_path, **{command: recipe}) != 0
 
     def test_lint_counts(self, tmp_path: Path) -> None:
-        assert self.run(tmp_path, "echo 1 passed in 1.00s", lint_recipe="false") != 0
+        assert self.run(tmp_path, lint="false") != 0
+
+    @pytest.mark.parametrize("programs", [(), ("chromium",), ("chromedriver",)])
+    def test_a_missing_browser_is_installed(
+        self, tmp_path: Path, programs: tuple[str, ...]
+    ) -> None:
+        assert self.run(tmp_path, programs=programs) == 0
+        asked = (tmp_path / "installed").read_text()
+        assert "install" in asked
+        assert "chromium chromium-driver" in asked

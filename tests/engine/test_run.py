@@ -1,13 +1,14 @@
 """The run folder: which weights are its own, and what is refused."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from roilab import files
-from roilab.engine.run import LAYOUT, Run, open_run
+from roilab.engine.run import LAYOUT, Run, find_runs, open_run
 from roilab.errors import UserError
 
 from .running import shapes, trained
@@ -138,3 +139,25 @@ def test_every_file_of_a_run_is_in_the_documents(tmp_path: Path) -> None:
     names = [path.name for path in run.iterdir()]
     assert len(names) > 9
     assert [n for n in names if not any(re.fullmatch(p, n) for p in patterns)] == []
+
+
+def test_runs_of_a_folder_are_those_with_weights_the_newest_first(tmp_path: Path) -> None:
+    def folder(name: str, files: tuple[str, ...], age: int = 0) -> Path:
+        made = tmp_path / "outputs" / name
+        made.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (made / file).touch()
+            os.utime(made / file, (1e9 - age, 1e9 - age))
+        return made
+
+    meaning = ("config.yaml", "classes.json")
+    old = folder("old", (*meaning, "model_final.pth"), age=9)
+    halted = folder("sweep/arm/seed_0", (*meaning, "model_0000099.pth"))
+    best = folder("best_only", (*meaning, "model_best.pth"))
+    folder("weights_only", ("model_final.pth",))
+    folder("empty", meaning)
+    found = [run.folder for run in find_runs(tmp_path / "outputs")]
+    assert found == [halted, old]
+    assert best not in found  # nothing says that its training is over
+    assert [run.folder for run in find_runs(old)] == [old]
+    assert find_runs(tmp_path / "nowhere") == []

@@ -1,6 +1,7 @@
 """The run folder: the only thing that is needed after training."""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,3 +164,14 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
             expected=f"one of {', '.join(there)}" if there else "a training that has saved some",
         )
     return run
+
+
+def find_runs(root: str | Path) -> list[Run]:
+    """The runs in a folder and in those below it that have weights, the newest weights first."""
+    found = []
+    for folder, _, names in os.walk(root):
+        run = Run(Path(folder))
+        if {run.config_file.name, "classes.json"} <= set(names) and run.weights.is_file():
+            found.append((run.weights.stat().st_mtime_ns, run))
+    found.sort(key=lambda pair: (-pair[0], pair[1].folder))
+    return [run for _, run in found]

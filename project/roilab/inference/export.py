@@ -65,11 +65,12 @@ def via_record(
     found: Prediction,
     skeleton: Skeleton | None,
     names: Mapping[str, str] = NAMES,
+    keypoint_threshold: float = KEYPOINT_THRESHOLD,
 ) -> PredictedImage:
     """The instances of an image as VIA regions.
 
     An instance is a polygon for each part of its mask, or a rectangle where there is no mask, and a
-    point for each keypoint whose score exceeds `KEYPOINT_THRESHOLD`; all carry the same `instance`
+    point for each keypoint whose score exceeds the threshold; all carry the same `instance`
     and the instance's `score`. Holes of masks are filled, and counted in the record.
 
     Args:
@@ -90,7 +91,7 @@ def via_record(
         drawn += [(shape, values) for shape in outlines]
         drawn += [
             (point, {**values, names["keypoint"]: name})
-            for name, point in _points(found, index, skeleton)
+            for name, point in _points(found, index, skeleton, keypoint_threshold)
         ]
     return PredictedImage(
         key=image_key(filename, size),
@@ -148,13 +149,16 @@ def via_annotations(
 
 
 def coco_json(
-    images: Sequence[Mapping[str, Any]], classes: Sequence[str], skeleton: Skeleton | None
+    images: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    skeleton: Skeleton | None,
+    keypoint_threshold: float = KEYPOINT_THRESHOLD,
 ) -> dict[str, Any]:
     """COCO json of what `to_json` made of each image; annotations have a `score` beside.
 
     Of a video, images have `frame` and `time` as well, annotations a `track_id`.
 
-    Keypoints whose score does not exceed `KEYPOINT_THRESHOLD` are not labelled, all others visible.
+    Keypoints whose score does not exceed the threshold are not labelled, all others visible.
     """
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
@@ -175,7 +179,7 @@ def coco_json(
                 row["area"] = float(mask_utils.area(found["segmentation"]))
             if "keypoints" in found:
                 flat = np.array(found["keypoints"]).reshape(-1, 3)
-                flat[flat[:, 2] <= KEYPOINT_THRESHOLD] = 0
+                flat[flat[:, 2] <= keypoint_threshold] = 0
                 flat[:, 2] = 2 * (flat[:, 2] > 0)
                 row["keypoints"] = flat.ravel().tolist()
                 row["num_keypoints"] = int((flat[:, 2] > 0).sum())
@@ -209,7 +213,9 @@ def _outlines(found: Prediction, index: int) -> tuple[list[Shape], int]:
     return [Rect(x0, y0, max(x1 - x0, 0.001), max(y1 - y0, 0.001))], 0
 
 
-def _points(found: Prediction, index: int, skeleton: Skeleton | None) -> list[tuple[str, Point]]:
+def _points(
+    found: Prediction, index: int, skeleton: Skeleton | None, threshold: float
+) -> list[tuple[str, Point]]:
     if skeleton is None or found.keypoints is None or np.isnan(found.keypoints[index]).any():
         return []
     flat = to_pixel_index(found.keypoints[index])
@@ -218,7 +224,7 @@ def _points(found: Prediction, index: int, skeleton: Skeleton | None) -> list[tu
         for name, x, y, score in zip(
             skeleton.keypoints, flat[::3], flat[1::3], flat[2::3], strict=True
         )
-        if score > KEYPOINT_THRESHOLD
+        if score > threshold
     ]
 
 

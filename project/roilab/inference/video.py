@@ -41,13 +41,13 @@ class VideoInfo:
     tick: Fraction
 
 
-def probe(path: Path) -> VideoInfo:
-    """What the header of a video file says.
+def probe(path: Path, kind: str | None = None, max_pixels: int | None = None) -> VideoInfo:
+    """What the header of a video file says; see `read_video`.
 
     Raises:
         UserError: no such file, no video, or its frames are too large.
     """
-    with _opened(path) as container:
+    with _opened(path, kind, max_pixels) as container:
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate
         length = _stated_length(container)
@@ -55,15 +55,22 @@ def probe(path: Path) -> VideoInfo:
         return VideoInfo(count, rate, stream.time_base or Fraction(1, 90000))
 
 
-def read_video(path: Path) -> Iterator[tuple[Picture, float]]:
+def read_video(
+    path: Path, kind: str | None = None, max_pixels: int | None = None
+) -> Iterator[tuple[Picture, float]]:
     """Each frame that can be read, turned upright, with the seconds since the first.
+
+    Args:
+        kind: FFmpeg's name of the container. Without it, a list of other files is read as well,
+            which a stranger's file must not be.
+        max_pixels: of a frame; None: as many as Pillow decodes of an image.
 
     Raises:
         UserError: the video is broken or ends early; behind the frames that could be read.
     """
     count, seconds = 0, 0.0
     first: Fraction | None = None
-    with _opened(path) as container:
+    with _opened(path, kind, max_pixels) as container:
         reading, stream = _Reading(container), container.streams.video[0]
         rate = stream.average_rate or 25
         for frame in reading.frames():
@@ -152,16 +159,18 @@ class _Reading:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[Any]:
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), format=kind, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise _no_video(path, error.strerror) from error
     with container:
         if not container.streams.video:
             raise _no_video(path, "no pictures in it")
         stream = container.streams.video[0]
-        limit = Image.MAX_IMAGE_PIXELS
+        if stream.codec_context is None:
+            raise _no_video(path, "pictures that cannot be decoded")
+        limit = max_pixels or Image.MAX_IMAGE_PIXELS
         if limit and stream.width * stream.height > limit:
             raise UserError(
                 "the frames of the video have too many pixels",
@@ -170,6 +179,8 @@ def _opened(path: Path) -> Iterator[Any]:
                 expected=f"no more than {limit} pixels",
                 remedy="make it smaller",
             )
+        if limit:  # frames may say another size than the header
+            stream.codec_context.options = {"max_pixels": str(limit)}
         yield container
 
 
@@ -184,7 +195,7 @@ def _stated_length(container: Any) -> Fraction | None:
         return None
     if stream.duration is not None and stream.time_base is not None:
         return Fraction(stream.duration * stream.time_base)
-    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     if tag:
         hours, minutes, seconds = map(Fraction, tag.groups())
         return hours * 3600 + minutes * 60 + seconds

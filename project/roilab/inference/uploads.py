@@ -1,0 +1,148 @@
+"""Files that strangers send: images decoded within bounds, names that are only shown.
+
+Nothing here opens a path: a name says what a message or a download is called, and no more. What a
+file is follows from its content, whatever its name ends in.
+"""
+
+import io
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from PIL import Image, UnidentifiedImageError
+
+from roilab.draw import Picture
+from roilab.errors import UserError
+from roilab.images import to_rgb
+
+MAX_BYTES = 64 << 20
+# A hundred masks of so many pixels are 2.5 GB while the model makes them.
+MAX_PIXELS = 25_000_000
+# Pillow's readers of formats that people's cameras and programs write, and no others.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_NAME_LENGTH = 80
+_NO_NAME = "upload"
+_MATROSKA, _RIFF = b"\x1a\x45\xdf\xa3", b"RIFF"
+
+
+def decode_upload(
+    name: str, data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+) -> Picture:
+    """The content of an image file as an H x W x 3 RGB array, turned as its EXIF says.
+
+    Of several frames, the first. The size is read from the header, and what is too large is refused
+    before a pixel is decoded.
+
+    Args:
+        name: what the sender calls it, for messages.
+
+    Raises:
+        UserError: too large, no image of `FORMATS`, or one that breaks off.
+    """
+    shown = clean_name(name)
+    check_length(name, data, max_bytes)
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise _too_many_pixels(shown, f"{width} x {height} pixels", max_pixels)
+            return to_rgb(image)
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_many_pixels(shown, error, max_pixels) from error
+    except UnidentifiedImageError as error:
+        raise UserError(
+            "this is no image",
+            file=shown,
+            found=_looks_like(data),
+            expected=f"the content of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
+        ) from error
+    except Exception as error:  # Pillow's readers raise what they like on bad content
+        raise UserError(
+            "cannot read the image",
+            file=shown,
+            found=str(error) or type(error).__name__,
+            expected="a whole image file",
+        ) from error
+
+
+def check_length(name: str, data: bytes, max_bytes: int) -> None:
+    """Make sure that a file has bytes, and not too many.
+
+    Raises:
+        UserError: it has not.
+    """
+    if not data:
+        raise UserError("the file is empty", file=clean_name(name))
+    if len(data) > max_bytes:
+        raise UserError(
+            "the file is too large",
+            file=clean_name(name),
+            found=f"{len(data) / 1e6:.1f} MB",
+            expected=f"at most {max_bytes / 1e6:.1f} MB",
+        )
+
+
+def container_of(data: bytes) -> str | None:
+    """The kind of video file by its first bytes, as FFmpeg calls it; None: it is no video."""
+    if data[4:8] == b"ftyp":
+        # A HEIF or AVIF image is in the same container.
+        return None if data[8:11] in (b"hei", b"hev", b"mif", b"msf", b"avi") else "mp4"
+    if data.startswith(_MATROSKA):
+        return "matroska"
+    return "avi" if data.startswith(_RIFF) and data[8:12] == b"AVI " else None
+
+
+def clean_name(name: str) -> str:
+    """A name as it can be shown and stored: no folders, no control characters, not long."""
+    base = re.split(r"[/\\]", name)[-1]
+    # Controls, marks that turn the direction of writing, halves of characters.
+    kept = "".join(c for c in base if not unicodedata.category(c).startswith("C"))
+    words = " ".join(kept.split()).strip(". ")
+    if len(words) > _NAME_LENGTH:
+        stem, dot, suffix = words.rpartition(".")
+        end = dot + suffix if stem and len(suffix) < 8 else ""
+        words = words[: _NAME_LENGTH - len(end)] + end
+    return words or _NO_NAME
+
+
+def stem_of(name: str) -> str:
+    """The start of a file name made from what a user calls something: letters, digits, - and _."""
+    stem = clean_name(name)
+    if "." in stem:
+        stem = stem.rpartition(".")[0]
+    return re.sub(r"[^\w-]+", "_", stem).strip("_") or _NO_NAME
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Clean names of which no two are alike, in order."""
+    taken: set[str] = set()
+    result = []
+    for name in map(clean_name, names):
+        stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
+        number, unique = 1, name
+        while unique in taken:
+            number += 1
+            unique = f"{stem}-{number}{dot}{suffix}"
+        taken.add(unique)
+        result.append(unique)
+    return result
+
+
+def _too_many_pixels(name: str, found: object, most: int) -> UserError:
+    return UserError(
+        "the image has too many pixels",
+        file=name,
+        found=found,
+        expected=f"at most {most / 1e6:g} million",
+        remedy="make it smaller",
+    )
+
+
+def _looks_like(data: bytes) -> str:
+    starts = {b"PK": "a zip archive", b"%PDF": "a PDF", b"<": "a page or SVG", b"{": "JSON"}
+    for start, kind in starts.items():
+        if data.startswith(start):
+            return kind
+    return "a video" if container_of(data) else "something else"

@@ -1,0 +1,26 @@
+"""Text on the page: what others have written is no markup."""
+
+import re
+
+import streamlit as st
+
+from roilab.errors import UserError
+
+
+def show_error(error: UserError) -> None:
+    """A mistake, in a red box."""
+    lines = [f"**{plain(error.message)}**"]
+    for name in ("file", "key", "found", "expected", "remedy"):
+        if (value := getattr(error, name)) is not None:
+            lines.append(f"{name}: {plain(str(value))}")
+    st.error("  \n".join(lines))
+
+
+def plain(text: str) -> str:
+    """Text in which Streamlit finds no markup."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+
+
+def milliseconds(seconds: float) -> str:
+    """A time to read."""
+    return f"{1000 * seconds:.0f} ms"

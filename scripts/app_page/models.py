@@ -1,0 +1,129 @@
+"""Runs that are loaded once, and what they find, which is kept: no slider runs a model again."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import streamlit as st
+
+from app_page.inputs import Shot
+from app_page.messages import plain, show_error
+from roilab.engine.run import Run, find_runs, open_run
+from roilab.errors import UserError
+from roilab.inference import Predictor
+from roilab.inference.export import attribute_names
+from roilab.inference.packed import PackedPrediction, pack
+from roilab.inference.track import Tracker
+
+# The file of the weights, and when it was written, in nanoseconds.
+Key: TypeAlias = tuple[str, int]
+# What a model finds in an image, whatever the scores, and the seconds that it took.
+Found: TypeAlias = tuple[PackedPrediction, float]
+
+# Seconds after which it is worth saying how far it is: what is known already takes less.
+_SOON = 0.3
+
+
+@dataclass(frozen=True)
+class Model:
+    """A run that is loaded.
+
+    Attributes:
+        name: its folder below that of all runs.
+        key: another one for other weights.
+        attributes: of its training data, see `attribute_names`.
+    """
+
+    name: str
+    key: Key
+    predictor: Predictor
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model finds in some images.
+
+    Attributes:
+        found: by the digest of the image.
+        tracks: the same of the numbers of instances from a score on; only of frames of a video.
+    """
+
+    model: Model
+    found: dict[str, Found]
+    tracks: dict[str, list[int]]
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def named_runs(root: str) -> dict[str, str]:
+    """The folders of runs by their path below the root, the newest weights first."""
+    folders = [run.folder for run in find_runs(root)]
+    return {str(f.relative_to(root)) if str(f) != root else f.name: str(f) for f in folders}
+
+
+def load_model(name: str, folder: str) -> Model | None:
+    """The model of a run; None, and a message on the page, where it cannot be loaded."""
+    try:
+        run = open_run(folder)
+        key = (str(run.weights), run.weights.stat().st_mtime_ns)
+        with st.spinner(f"Loading {plain(name)}"):
+            return Model(name, key, *_load(key, run))
+    except UserError as error:
+        show_error(error)
+    except OSError as error:
+        show_error(UserError("cannot read the run", file=folder, found=error.strerror or error))
+    return None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str]]:
+    return Predictor.from_run(_run), attribute_names(_run)
+
+
+def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:
+    """What each model finds; what fails is said and left out, and of a video it is the end.
+
+    Returns:
+        The images that all models have looked at, and for each model what it has found in them.
+    """
+    done: list[Shot] = []
+    results = [Result(model, {}, {}) for model in models]
+    slot, began = st.empty(), time.perf_counter()
+    with st.spinner("Looking", show_time=True):
+        for place, shot in enumerate(shots):
+            if time.perf_counter() - began > _SOON:
+                slot.progress(place / len(shots), f"{place} of {len(shots)}")
+            try:
+                for each in results:
+                    each.found[shot.digest] = _find(each.model.key, shot.digest, each.model, shot)
+            except UserError as error:
+                show_error(error)
+                if shot.moment is not None:
+                    break
+            else:
+                done.append(shot)
+    slot.empty()
+    return done, results
+
+
+def follow(result: Result, shots: Sequence[Shot], threshold: float) -> Result:
+    """The same, its instances from a score on numbered over the frames of a video."""
+    tracker = Tracker(result.model.predictor.skeleton)
+    tracks = {}
+    for shot in shots:
+        packed, _ = result.found[shot.digest]
+        tracks[shot.digest] = tracker.update(packed.bare.above(threshold)).tolist()
+    return replace(result, tracks=tracks)
+
+
+@st.cache_resource(max_entries=1000, show_spinner=False)
+def _find(key: Key, digest: str, _model: Model, _shot: Shot) -> Found:
+    picture, _ = _shot.read()
+    began = time.perf_counter()
+    try:
+        prediction = _model.predictor(picture)
+    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError("the model fails on this image", file=_shot.name, found=reason) from error
+    return pack(prediction), time.perf_counter() - began

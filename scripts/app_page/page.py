@@ -1,0 +1,116 @@
+"""The page as a whole."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from app_page.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
+from app_page.messages import plain
+from app_page.models import Model, find_all, load_model, named_runs
+from app_page.results import View, files_of, show_buttons, show_shot, show_table
+from app_page.videos import show_video
+from roilab.inference.export import KEYPOINT_THRESHOLD
+
+MOST = 50  # files at a time
+ALONE = "no other run"
+ABOUT = "Finds objects, their outlines and their keypoints with a model that you trained."
+# Streamlit leaves a sixth of the window free above the title.
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] { padding-top: 2.5rem; padding-bottom: 3rem; }
+</style>"""
+
+
+def show_page(root: Path) -> None:
+    """Draw the page, as Streamlit does at every change of a widget.
+
+    Args:
+        root: the folder of the runs.
+    """
+    st.set_page_config(page_title="RoILab", layout="wide")
+    st.html(STYLE)
+    st.title("RoILab", anchor=False)
+    st.markdown(ABOUT)
+    runs = named_runs(str(root))
+    if not runs:
+        _say_how_to_train(root)
+        return
+    with st.sidebar:
+        chosen = _choose_runs(list(runs))
+        uploads = _choose_files()
+        view = _choose_view()
+    models = [model for name in chosen if (model := load_model(name, runs[name])) is not None]
+    if models:
+        _show_files(models, uploads, view)
+
+
+def _say_how_to_train(root: Path) -> None:
+    """Nothing can be found without a run."""
+    st.info(f"There is no trained run in the folder {plain(str(root))}.")
+    st.markdown("Make one with the sample set, in minutes and without a GPU, or train your own:")
+    train = f"python scripts/train.py --config-file CONFIG train.output_dir={root / 'mine'}"
+    st.code(f"make demo\n{train}", language="bash")
+    st.markdown("Then load this page again. `--runs DIR` names another folder.")
+
+
+def _choose_runs(names: list[str]) -> list[str]:
+    """One run, or two to compare."""
+    st.header("Model", anchor=False)
+    first = st.selectbox("Run", names, key="run")
+    others = [ALONE, *(name for name in names if name != first)]
+    second = st.selectbox("Compare with", others, key="other", disabled=len(others) == 1)
+    return [first] if second == ALONE else [first, second]
+
+
+def _choose_files() -> list[Upload]:
+    """What was dropped, or the sample."""
+    st.header("Input", anchor=False)
+    label, types = "Images and videos", IMAGES + VIDEOS
+    files = st.file_uploader(label, types, accept_multiple_files=True, key="files")
+    if not files:
+        st.caption("A sample is shown until you drop your own.")
+        return [sample_upload()]
+    if len(files) > MOST:
+        st.warning(f"The first {MOST} of {len(files)} are taken.")
+    return uploads_of(files[:MOST])
+
+
+def _choose_view() -> View:
+    """Sliders and switches."""
+    st.header("Show", anchor=False)
+    threshold = st.slider("Score from", 0.0, 1.0, 0.5, 0.01, key="threshold")
+    keypoint_threshold = st.slider(
+        "Keypoint score above", 0.0, 1.0, KEYPOINT_THRESHOLD, 0.01, key="keypoint_threshold"
+    )
+    left, right = st.columns(2)
+    with left:
+        boxes = st.toggle("Boxes", True, key="boxes")
+        masks = st.toggle("Masks", True, key="masks")
+        labels = st.toggle("Labels", True, key="labels")
+    with right:
+        keypoints = st.toggle("Keypoints", True, key="keypoints")
+        links = st.toggle("Skeleton", True, key="links", disabled=not keypoints)
+    return View(threshold, keypoint_threshold, boxes, masks, keypoints, links, labels)
+
+
+def _show_files(models: Sequence[Model], uploads: Sequence[Upload], view: View) -> None:
+    """The chosen file, and what each model finds in it."""
+    shots = [shot_of(upload) for upload in uploads if not upload.is_video]
+    shots, results = find_all(models, shots)
+    by_name = {shot.name: shot for shot in shots}
+    videos = {upload.name: upload for upload in uploads if upload.is_video}
+    names = [*by_name, *videos]
+    if not names:
+        return
+    name = st.selectbox("File", names, key="file") if len(names) > 1 else names[0]
+    if name in videos:
+        show_video(models, videos[name], view)
+        return
+    shot = by_name[name]
+    drawn = show_shot(shot, results, view)
+    for column, result, picture in zip(st.columns(len(results)), results, drawn, strict=True):
+        files = files_of(shots, result, view)
+        with column:
+            show_table(shot, result, view)
+            more = [("VIA project", "via_project.json", files.via)]
+            show_buttons(shot, picture, result, files, more)

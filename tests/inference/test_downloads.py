@@ -1,0 +1,101 @@
+"""Files to take away hold what is shown, in the form of scripts/demo.py."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roilab.inference import Prediction
+from roilab.inference.downloads import Downloads, FoundImage, Moment, png
+from roilab.inference.export import NAMES
+from roilab.inference.packed import pack
+from roilab.skeleton import Skeleton
+from roilab.via import label, read
+
+BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
+KEYPOINTS = np.full((3, 2, 3), np.nan)
+KEYPOINTS[0] = [[10.5, 12.5, 0.9], [20.5, 22.5, 0.4]]
+MASKS = np.zeros((3, 40, 60), dtype=bool)
+MASKS[:, 5:25, 3:23] = True
+FOUND = pack(
+    Prediction(
+        width=60,
+        height=40,
+        boxes=np.array([[3.0, 5, 23, 25]] * 3),
+        scores=np.array([0.9, 0.6, 0.2]),
+        labels=("person", "car", "car"),
+        masks=MASKS,
+        keypoints=KEYPOINTS,
+    )
+)
+FILES = Downloads(
+    run="demo",
+    images=(FoundImage("a.jpg", 123, FOUND), FoundImage("b.jpg", 456, FOUND)),
+    classes=("car", "person"),
+    skeleton=BONES,
+    attributes=NAMES,
+    threshold=0.5,
+    keypoint_threshold=0.1,
+)
+
+
+def test_every_file_has_the_instances_that_reach_the_threshold(tmp_path: Path) -> None:
+    for threshold, count in ((0.0, 3), (0.5, 2), (0.6, 2), (0.95, 0)):
+        files = replace(FILES, threshold=threshold)
+        data = json.loads(files.json())
+        assert [len(image["instances"]) for image in data["images"]] == [count, count]
+        assert data["threshold"] == threshold
+        rows = list(csv.DictReader(io.StringIO(files.csv().decode())))
+        assert [row["file_name"] for row in rows] == ["a.jpg"] * count + ["b.jpg"] * count
+        assert len(json.loads(files.coco())["annotations"]) == 2 * count
+        (tmp_path / "via").write_bytes(files.via())
+        labelled = label(read(tmp_path / "via", strict=True), skeleton=BONES)
+        assert [len(image.instances) for image in labelled.images] == [count, count]
+
+
+@pytest.mark.parametrize(("threshold", "seen"), [(0.0, 2), (0.4, 1), (0.89, 1), (0.9, 0)])
+def test_keypoints_above_their_threshold_are_marked(
+    tmp_path: Path, threshold: float, seen: int
+) -> None:
+    files = replace(FILES, images=FILES.images[:1], keypoint_threshold=threshold)
+    person = json.loads(files.coco())["annotations"][0]
+    assert person["num_keypoints"] == seen
+    (tmp_path / "via").write_bytes(files.via())
+    (image,) = label(read(tmp_path / "via", strict=True), skeleton=BONES).images
+    marked = image.instances[0].keypoints or ()
+    assert sum(visibility > 0 for _, _, visibility in marked) == seen
+    # The scores themselves are not touched.
+    (row,) = json.loads(files.json())["images"]
+    assert [point[2] for point in row["instances"][0]["keypoints"]] == pytest.approx([0.9, 0.4])
+
+
+def test_via_knows_the_images_by_name_and_size(tmp_path: Path) -> None:
+    (tmp_path / "via").write_bytes(FILES.via())
+    images = read(tmp_path / "via", strict=True).images
+    assert {(image.filename, image.size) for image in images} == {("a.jpg", 123), ("b.jpg", 456)}
+
+
+def test_frames_have_their_places_and_tracks() -> None:
+    moments = (Moment("walk.mp4", 0, 0.0), Moment("walk.mp4", 1, 0.04))
+    images = [
+        FoundImage(f"walk_00000{moment.index}.jpg", 0, FOUND, moment, [7, 3]) for moment in moments
+    ]
+    files = replace(FILES, images=images)
+    rows = json.loads(files.json())["images"]
+    assert [(row["file_name"], row["frame"], row["time"]) for row in rows] == [
+        ("walk.mp4", 0, 0.0),
+        ("walk.mp4", 1, 0.04),
+    ]
+    assert [each["track"] for each in rows[1]["instances"]] == [7, 3]
+    coco = json.loads(files.coco())
+    assert [image["file_name"] for image in coco["images"]] == [image.name for image in images]
+
+
+def test_a_png_is_the_picture() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    assert (np.array(Image.open(io.BytesIO(png(picture)))) == picture).all()

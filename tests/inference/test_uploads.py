@@ -1,0 +1,185 @@
+"""Files of strangers: what is no image within bounds is a mistake that is told, whatever it is."""
+
+import contextlib
+import io
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from roilab.errors import UserError
+from roilab.inference.uploads import (
+    FORMATS,
+    clean_name,
+    container_of,
+    decode_upload,
+    distinct,
+    stem_of,
+)
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+
+
+def encoded(kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that states a size and holds next to nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"")), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_whatever_its_name(kind: str) -> None:
+    picture = decode_upload("photo.jpg", encoded(kind))
+    assert picture.shape == PIXELS.shape
+    assert picture.dtype == np.uint8
+    if kind in ("PNG", "TIFF", "BMP"):
+        assert (picture == PIXELS).all()
+
+
+def test_it_is_turned_as_the_camera_was_held() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = decode_upload("a.png", encoded("PNG", exif=exif))
+    assert (picture == np.rot90(PIXELS, -1)).all()
+
+
+def test_of_many_frames_the_first() -> None:
+    for kind in ("GIF", "WEBP", "TIFF"):
+        others = [Image.new("RGB", (30, 20), (index, 0, 0)) for index in range(50)]
+        data = encoded(kind, save_all=True, append_images=others, lossless=True)
+        assert (decode_upload("a", data) == decode_upload("a", encoded(kind, lossless=True))).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "empty"),
+        (b"\0", "no image"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a page or SVG"),
+        (b"\x80\x04\x95", "something else"),  # a pickle
+        (encoded("PNG")[:-200], "cannot read"),
+        (encoded("JPEG")[:-200], "cannot read"),
+        (encoded("PPM"), "something else"),  # not among the formats
+        (encoded("PNG") + bytes(3000), "too large"),
+        (png_of(101, 100), "101 x 100"),
+        (png_of(20_000, 20_000), "too many pixels"),
+        (png_of(2**31 - 1, 2**31 - 1), "too many pixels"),
+        (png_of(10, 10), "cannot read"),
+    ],
+)
+def test_what_is_refused(data: bytes, told: str) -> None:
+    limit = max(len(encoded("PNG")), 2500)
+    with pytest.raises(UserError) as caught:
+        decode_upload("../photo.png", data, max_bytes=limit, max_pixels=10_000)
+    assert told in str(caught.value)
+    assert caught.value.file == "photo.png"
+
+
+def test_an_archive_is_no_image() -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("model_final.pth", b"weights")
+    with pytest.raises(UserError, match="a zip archive"):
+        decode_upload("photo.png", stream.getvalue())
+
+
+def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: Image.Image) -> None:
+        raise AssertionError("decoded")
+
+    data = encoded("PNG")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(UserError, match="too many pixels"):
+        decode_upload("a.png", data, max_pixels=30 * 20 - 1)
+    with pytest.raises(UserError, match="decoded"):  # the bound itself is allowed
+        decode_upload("a.png", data, max_pixels=30 * 20)
+
+
+@given(st.binary(max_size=400), st.text(max_size=200))
+def test_bytes_are_an_image_or_a_mistake(data: bytes, name: str) -> None:
+    refused_or_read(data, name)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@given(st.sampled_from(FORMATS), st.data())
+def test_spoilt_images_are_images_or_mistakes(kind: str, data: st.DataObject) -> None:
+    content = bytearray(encoded(kind))
+    places = st.integers(0, len(content) - 1)
+    for place in data.draw(st.lists(places, max_size=8)):
+        content[place] = data.draw(st.integers(0, 255))
+    refused_or_read(bytes(content[: data.draw(st.integers(0, len(content)))]), "a.png")
+
+
+def refused_or_read(data: bytes, name: str) -> None:
+    """Nothing else than a UserError may be raised."""
+    with contextlib.suppress(UserError):
+        picture = decode_upload(name, data, max_pixels=100_000)
+        assert picture.ndim == 3
+        assert picture.shape[0] * picture.shape[1] <= 100_000
+
+
+@given(st.text())
+@example("../../etc/passwd")
+@example("C:\\Windows\\a.png")
+@example("a\0b\n\x1b[31m\u202egnp.exe")
+@example("\ud800.png")
+@example("con.png")
+@example("x" * 5000 + ".jpeg")
+def test_names_lead_nowhere(name: str) -> None:
+    for made in (clean_name(name), stem_of(name)):
+        assert 0 < len(made) <= 80
+        assert not set(made) & set("/\\\0\n\r\t\x1b\u202e")
+        assert not made.startswith(".")
+        made.encode()
+    assert clean_name(clean_name(name)) == clean_name(name)
+    assert not set(stem_of(name)) & set(" .:*?\"<>|'")
+
+
+def test_names_stay_what_they_can() -> None:
+    assert clean_name("Straße in München.JPG") == "Straße in München.JPG"
+    assert stem_of("photos/Straße 1.tar.gz") == "Straße_1_tar"
+    assert clean_name("a" * 100 + ".jpeg").endswith("a.jpeg")
+
+
+@given(st.lists(st.sampled_from(["a.png", "a-2.png", "b/a.png", "", "a", "a-2"])))
+def test_no_two_names_are_alike(names: list[str]) -> None:
+    made = distinct(names)
+    assert len(made) == len(set(made)) == len(names)
+    if len(set(map(clean_name, names))) == len(names):
+        assert made == [clean_name(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x20ftypisom\0\0\2\0", "mp4"),
+        (b"\0\0\0\x20ftypheic\0\0\2\0", None),
+        (b"\0\0\0\x20ftypavif\0\0\2\0", None),
+        (b"\x1a\x45\xdf\xa3\x01", "matroska"),
+        (b"RIFF\x10\0\0\0AVI LIST", "avi"),
+        (encoded("WEBP"), None),
+        (encoded("JPEG"), None),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", None),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", None),
+        (b"", None),
+    ],
+)
+def test_videos_are_known_by_their_first_bytes(data: bytes, kind: str | None) -> None:
+    assert container_of(data) == kind

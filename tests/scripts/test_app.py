@@ -1,0 +1,369 @@
+"""scripts/app.py without a browser: what is on the page, and when a model runs."""
+
+import io
+import json
+import os
+import runpy
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from roilab.data.figures import FiguresPaths
+from roilab.engine.run import Run
+from roilab.images import read_rgb
+from roilab.inference import Predictor
+from roilab.inference.clips import decode_clip
+from roilab.inference.video import video_writer
+from roilab.via import read
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+LONG = 120  # seconds, for what takes one on an idle machine
+
+
+class Calls(NamedTuple):
+    """What the page asks for: sizes of images of the models, files of the download buttons."""
+
+    models: list[tuple[int, ...]]
+    downloads: dict[str, tuple[str, Callable[[], bytes]]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    seen = Calls([], {})
+    predict, button = Predictor.__call__, st.download_button
+
+    def counted(self: Predictor, image: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.models.append(image.shape)
+        return predict(self, image, *args, **kwargs)
+
+    def noted(label: str, data: Callable[[], bytes], file_name: str, key: str, **more: Any) -> bool:
+        seen.downloads[key] = (file_name, data)
+        return button(label, data, file_name, key=key, **more)
+
+    monkeypatch.setattr(Predictor, "__call__", counted)
+    monkeypatch.setattr(st, "download_button", noted)
+    yield seen
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def open_app(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AppTest]:
+    """The page for a folder of runs, as it is at first."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+    def call(runs: Path) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app.py", "--runs", str(runs)])
+        return AppTest.from_file(str(SCRIPTS / "app.py"), default_timeout=LONG).run()
+
+    return call
+
+
+@pytest.fixture
+def runs(tiny_run: Run, tmp_path: Path) -> Path:
+    """A folder of two runs of one model; `new` has the newer weights."""
+    for age, name in enumerate(("new", "old")):
+        shutil.copytree(tiny_run.folder, tmp_path / "runs" / name)
+        os.utime(tmp_path / "runs" / name / tiny_run.weights.name, (1e9 - age, 1e9 - age))
+    return tmp_path / "runs"
+
+
+def sound(app: AppTest) -> AppTest:
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def scores(app: AppTest, table: int = 0) -> list[float]:
+    return list(app.dataframe[table].value["score"])
+
+
+def median_of(app: AppTest) -> float:
+    """A score that some instances reach and some do not, on the slider's grid."""
+    app.slider(key="threshold").set_value(0.0).run()
+    found = scores(sound(app))
+    middle = round(float(np.median(found)), 2)
+    assert min(found) < middle <= max(found)
+    return middle
+
+
+def test_at_first_there_is_a_sample(open_app: Callable[[Path], AppTest], runs: Path) -> None:
+    app = sound(open_app(runs))
+    assert [title.value for title in app.title] == ["RoILab"]
+    assert app.selectbox(key="run").options == ["new", "old"]
+    assert len(app.image) == 2  # as it is, and with what was found
+    texts = " ".join(caption.value for caption in app.caption)
+    for part in ("sample", "256 × 256 pixels", "read in", "found in", "drawn in"):
+        assert part in texts
+    app.slider(key="threshold").set_value(0.0).run()
+    table = app.dataframe[0].value
+    assert set(table["class"]) <= {"car", "person"}
+    assert {"score", "x", "y", "width", "height", "keypoints", "mask area"} < set(table)
+
+
+def test_sliders_and_switches_do_not_run_the_model(
+    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
+) -> None:
+    app = open_app(runs)
+    assert calls.models == [(256, 256, 3)]
+    middle = median_of(app)
+    everything = scores(app)
+    app.slider(key="threshold").set_value(middle).run()
+    assert scores(sound(app)) == [score for score in everything if score >= middle]
+    app.slider(key="keypoint_threshold").set_value(1.0).run()
+    assert not app.dataframe[0].value["keypoints"].any()
+    before = app.image[1].value
+    for switch in ("boxes", "masks", "labels"):
+        app.toggle(key=switch).set_value(False).run()
+        assert app.image[1].value != before, switch
+        before = app.image[1].value
+    assert app.image[1].value != app.image[0].value  # larger, for its lines
+    app.slider(key="threshold").set_value(1.0).run()
+    assert not app.dataframe
+    assert "Move the slider" in app.info[0].value
+    assert calls.models == [(256, 256, 3)]
+
+
+def test_two_runs_stand_beside_each_other(
+    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
+) -> None:
+    app = open_app(runs)
+    app.slider(key="threshold").set_value(0.0)
+    app.selectbox(key="other").select("old").run()
+    assert len(sound(app).image) == 3
+    assert scores(app, 0) == scores(app, 1)
+    assert {name.split("_")[0] for name, _ in calls.downloads.values()} >= {"new", "old"}
+    assert len(calls.models) == 2
+    app.selectbox(key="run").select("old").run()
+    assert app.selectbox(key="other").value == "no other run"
+    assert len(calls.models) == 2  # it is loaded and has looked already
+
+
+def test_uploads_are_looked_at_once_and_broken_ones_are_named(
+    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls, figures: FiguresPaths
+) -> None:
+    data = (figures.val.parent / "000001.jpg").read_bytes()
+    app = open_app(runs)
+    calls.models.clear()
+    uploads = [
+        ("good.jpg", data),
+        ("again.png", data),  # the same content, and its name says another format
+        ("../*bro[ken](x).jpg", data[:-300]),
+        ("weights.png", b"\x80\x04 no image"),
+        ("empty.png", b""),
+    ]
+    for name, content in uploads:
+        app.file_uploader(key="files").upload(name, content)
+    app.run()
+    assert not app.exception
+    assert [error.value.partition("  \n")[0] for error in app.error] == [
+        "**cannot read the image**",
+        "**this is no image**",
+        "**the file is empty**",
+    ]
+    assert r"\*bro\[ken\]\(x\)\.jpg" in app.error[0].value
+    assert r"weights\.png" in app.error[1].value
+    assert app.selectbox(key="file").options == ["good.jpg", "again.png"]
+    assert calls.models == [(96, 96, 3)]
+    app.selectbox(key="file").select("again.png").run()
+    assert any("again" in caption.value for caption in app.caption)
+    assert calls.models == [(96, 96, 3)]
+    app.file_uploader(key="files").clear().run()
+    assert any("sample" in caption.value for caption in app.caption)
+    assert not app.error
+
+
+def test_downloads_hold_what_is_shown(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    calls: Calls,
+    figures: FiguresPaths,
+    tmp_path: Path,
+) -> None:
+    app = open_app(runs)
+    app.slider(key="threshold").set_value(0.0)
+    files = [figures.val.parent / f"00000{index}.jpg" for index in range(2)]
+    for file in files:
+        app.file_uploader(key="files").upload(file.name, file.read_bytes())
+    app.run()
+    shown = scores(sound(app))
+    made = {key: (name, make()) for key, (name, make) in calls.downloads.items()}
+    name, data = made["new/Picture"]
+    assert name == "new_000000.png"
+    assert Image.open(io.BytesIO(data)).size == (3 * 96, 3 * 96)
+
+    name, data = made["new/JSON"]
+    first, second = json.loads(data)["images"]
+    assert name == "new_predictions.json"
+    assert [image["file_name"] for image in (first, second)] == [file.name for file in files]
+    assert [each["score"] for each in first["instances"]] == pytest.approx(shown)
+    count = len(first["instances"]) + len(second["instances"])
+    assert len(json.loads(made["new/COCO"][1])["annotations"]) == count
+
+    project = tmp_path / made["new/VIA project"][0]
+    project.write_bytes(made["new/VIA project"][1])
+    images = {image.filename: image for image in read(project, strict=True).images}
+    assert set(images) == {file.name for file in files}
+    for file, image in zip(files, (first, second), strict=True):
+        assert images[file.name].size == file.stat().st_size
+        instances = {each.attributes["instance"] for each in images[file.name].regions}
+        assert len(instances) == len(image["instances"])
+
+
+def video_of(figures: FiguresPaths, frames: int, folder: Path) -> bytes:
+    """An mp4 of the validation images, again and again."""
+    images = sorted(figures.val.parent.glob("*.jpg"))
+    with video_writer(folder / "video.mp4", Fraction(10), Fraction(1, 90000)) as add:
+        for index in range(frames):
+            add(read_rgb(images[index % len(images)]), index / 10)
+    return (folder / "video.mp4").read_bytes()
+
+
+def test_a_video_is_drawn_and_its_frames_are_looked_at(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    calls: Calls,
+    figures: FiguresPaths,
+    tmp_path: Path,
+) -> None:
+    app = open_app(runs)
+    app.slider(key="threshold").set_value(0.0).run()
+    calls.models.clear()
+    data = video_of(figures, 6, tmp_path)
+    app.file_uploader(key="files").upload("walk.mp4", data).run()
+    assert len(sound(app).get("video")) == 2  # as it is, and with what was found
+    assert len(app.image) == 2
+    assert calls.models == [(96, 96, 3)] * 6
+    app.slider(key="frame").set_value(5).run()
+    assert any("000005" in caption.value for caption in sound(app).caption)
+    shown = scores(app)
+    made = {key: (name, make()) for key, (name, make) in calls.downloads.items()}
+    frames = json.loads(made["new/JSON"][1])["images"]
+    assert [(row["file_name"], row["frame"]) for row in frames] == [
+        ("walk.mp4", index) for index in range(6)
+    ]
+    assert [each["score"] for each in frames[5]["instances"]] == pytest.approx(shown)
+    assert {"track"} <= set(frames[5]["instances"][0])
+    with zipfile.ZipFile(io.BytesIO(made["new/VIA project"][1])) as archive:
+        archive.extractall(tmp_path / "zip")
+    project = read(tmp_path / "zip" / "via_project.json", strict=True)
+    sizes = {image.filename: image.size for image in project.images}
+    files = [path for path in (tmp_path / "zip").iterdir() if path.suffix == ".jpg"]
+    assert sizes == {path.name: path.stat().st_size for path in files}
+    assert len(files) == 6
+    name, drawn = made["new/Video"]
+    assert name == "new_walk.mp4"
+    clip = decode_clip(name, drawn)
+    assert [frame.shape for frame in clip.frames] == [(288, 288, 3)] * 6
+    assert clip.seconds == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+
+    app.slider(key="threshold").set_value(1.0).run()
+    assert len(sound(app).get("video")) == 2
+    assert len(calls.models) == 6
+
+
+def test_a_video_that_breaks_off_is_shown_as_far_as_it_goes(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    calls: Calls,
+    figures: FiguresPaths,
+    tmp_path: Path,
+) -> None:
+    app = open_app(runs)
+    data = video_of(figures, 20, tmp_path)
+    app.file_uploader(key="files").upload("cut.mp4", data[: len(data) * 3 // 4])
+    app.file_uploader(key="files").upload("none.mp4", data[:40]).run()
+    assert not app.exception
+    assert "broken" in app.warning[0].value
+    assert len(app.get("video")) == 2
+    app.selectbox(key="file").select("none.mp4").run()
+    assert not app.exception
+    assert r"none\.mp4" in app.error[0].value
+
+
+def test_without_a_run_it_says_how_to_make_one(
+    open_app: Callable[[Path], AppTest], tmp_path: Path
+) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        app = sound(open_app(folder))
+        assert "no trained run" in app.info[0].value
+        assert "make demo" in app.code[0].value
+        assert not app.file_uploader
+
+
+def test_a_run_that_cannot_be_loaded_is_told_and_the_other_is_shown(
+    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
+) -> None:
+    (runs / "new" / "model_final.pth").write_bytes(b"no checkpoint")
+    os.utime(runs / "new" / "model_final.pth", (2e9, 2e9))
+    app = open_app(runs)
+    assert not app.exception
+    assert r"model\_final\.pth" in app.error[0].value
+    assert calls.models == []
+    app.selectbox(key="other").select("old").run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert len(app.image) == 2
+    shutil.rmtree(runs / "old")  # it was chosen, and goes
+    app.run()
+    assert not app.exception
+    assert "not a run folder" in app.error[1].value
+
+
+def test_new_weights_are_loaded(
+    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
+) -> None:
+    app = open_app(runs)
+    os.utime(runs / "new" / "model_final.pth", (3e9, 3e9))
+    app.run()
+    assert len(calls.models) == 2
+
+
+def test_what_the_model_cannot_do_is_told(
+    open_app: Callable[[Path], AppTest], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Predictor, image: Any) -> None:
+        raise RuntimeError("out of memory\nsecond line")
+
+    monkeypatch.setattr(Predictor, "__call__", fails)
+    app = open_app(runs)
+    assert not app.exception
+    assert app.error[0].value.endswith("found: out of memory")
+
+
+def test_without_streamlit_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "streamlit.runtime.scriptrunner", None)
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    with pytest.raises(SystemExit, match=r"roilab\[app\]"):
+        runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
+
+
+def test_it_becomes_streamlit_with_its_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands = []
+    monkeypatch.setattr(os, "execv", lambda path, command: commands.append(command))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    options = ["--server.port", "1234", "--runs", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["app.py", *options])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
+    (command,) = commands
+    place = command.index("--")
+    assert command[1:4] == ["-m", "streamlit", "run"]
+    assert command[place - 2 : place] == ["--server.port", "1234"]
+    assert command[place + 1 :] == ["--runs", str(tmp_path)]

@@ -78,7 +78,7 @@ def load_model(name: str, folder: str) -> Model | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str]]:
-    return Predictor.from_run(_run), attribute_names(_run)
+    return Predictor.from_run(_run, fast=True), attribute_names(_run)
 
 
 def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:

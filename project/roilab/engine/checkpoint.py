@@ -160,7 +160,7 @@ def read(path: str | Path) -> dict[str, Any]:
         UserError: the file is cut short, or holds more than tensors and plain data.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
         raise UserError(
             "the weights file cannot be read",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from roilab.engine.device import dtype_of
+from roilab.inference.fused import fuse_blocks
 from roilab.modeling.keypoint_heads import KeypointHead
 
 _HEAVY = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -29,6 +30,8 @@ def for_inference(model: nn.Module, *, fast: bool) -> nn.Module:
             _fold_norm(layer)
     model = model.to(memory_format=torch.channels_last)
     device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    if device.type == "cpu":
+        fuse_blocks(model)
     dtype = dtype_of("auto", device) if fast else torch.float32
     if dtype == torch.float32:
         return model

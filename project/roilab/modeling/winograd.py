@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
 _OUT, _IN = 4, 6  # cells a side of a tile's output and of its input
-_TILES = 128  # at a time: their transforms stay in the processor's cache
+_TILES = 64  # at a time: their transforms stay in the processor's cache, and take little memory
 # Below, the transforms cost more than they save: of the filters' gradient, whose direct sum is the
 # slowest of the three; of the input's; and of the convolution itself.
 _LEAST_TILES = 64
@@ -38,7 +38,7 @@ class WinogradConv2d(Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """N x in x H x W to N x out x H x W."""
-        if x.device.type != "cpu" or x.dtype != torch.float32 or not self._pays(x.shape):
+        if x.device.type != "cpu" or x.dtype != torch.float32 or not self.pays(x.shape):
             x = F.conv2d(x, self.weight, self.bias, padding=1)
         else:
             x = winograd_conv(x, self.weight, self.bias)
@@ -47,7 +47,8 @@ class WinogradConv2d(Conv2d):
             x = x if then is None else then(x)
         return x
 
-    def _pays(self, shape: torch.Size) -> bool:
+    def pays(self, shape: torch.Size) -> bool:
+        """Whether an input of this shape is large enough, and stays float32."""
         n, _, height, width = shape
         tiles = n * -(-height // _OUT) * -(-width // _OUT)
         least = min(self.in_channels, self.out_channels) >= _LEAST_CHANNELS

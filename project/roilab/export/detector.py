@@ -20,6 +20,17 @@ from roilab.modeling.graphs import as_tensor
 from roilab.skeleton import Skeleton
 
 INPUTS = ("image", "size")
+MEANINGS = {
+    "image": "uint8 (h, w, 3), RGB, at the size at which the model is to see it",
+    "size": "int64 (2), height and width of the original image",
+    "boxes": "float32 (instances, 4), x0 y0 x1 y1 in pixels of the original image",
+    "scores": "float32 (instances), in [0, 1], best first",
+    "labels": "int64 (instances), places in the list of classes",
+    "masks": "bool (instances, height, width), of the original image",
+    "mask_scores": "float32 (instances), in [0, 1], by which masks are ranked",
+    "keypoints": "float32 (instances, K, 3), x y in pixels of the original image and a score in "
+    "[0, 1]; NaN for classes without keypoints",
+}
 
 
 class Detector(nn.Module):
@@ -71,10 +82,7 @@ class Detector(nn.Module):
             size: height and width of the original image, two int64.
 
         Returns:
-            What `outputs` names: boxes (N, 4), x0 y0 x1 y1; scores (N,); labels (N,), int64;
-            masks (N, height, width), bool; mask_scores (N,); keypoints (N, K, 3), x, y and a score
-            in [0, 1], NaN for classes that the skeleton is not of. Continuous coordinates in the
-            original image.
+            What `outputs` names, see `MEANINGS`; continuous coordinates.
         """
         heads = self.model.roi_heads
         features = self._features(image)

@@ -149,11 +149,13 @@ def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
     if format == "onnx":
         return _onnx_runner(content)
     assert torchvision.extension._has_ops()
-    model: Any = (
-        torch.jit.load(io.BytesIO(content))
-        if format == "torchscript"
-        else torch.export.load(io.BytesIO(content)).module()
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # TorchScript's time is over, it says
+        model: Any = (
+            torch.jit.load(io.BytesIO(content))
+            if format == "torchscript"
+            else torch.export.load(io.BytesIO(content)).module()
+        )
 
     def run(image: Array, size: tuple[int, int]) -> Outputs:
         with torch.inference_mode():

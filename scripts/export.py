@@ -17,7 +17,7 @@ from _main import run
 from roilab.engine import config
 from roilab.engine.run import Run, open_run
 from roilab.errors import UserError
-from roilab.export import FORMATS, export
+from roilab.export import FORMATS, export_run
 from roilab.export.detector import INPUTS, MEANINGS
 from roilab.inference import image_files, read_rgb
 
@@ -55,7 +55,7 @@ def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
     images = [read_rgb(file) for file in _files(folder, args.overrides, args.check)]
-    done = export(
+    done = export_run(
         folder,
         args.output,
         args.format,

@@ -8,13 +8,14 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec, paste_masks_in_image
 from detectron2.structures import Boxes, Instances
-from .recording import recorded
 from torch import Tensor, nn
 
 from roilab import modeling
 from roilab.export.formats import FORMATS
 from roilab.export.masks import instance_masks, paste
 from roilab.modeling import DECODERS, KeypointHead, RoIPooler
+
+from .recording import recorded
 
 COUNTS = (0, 1, 6)
 IMAGE = (130, 161)
@@ -154,6 +155,8 @@ class Masks(nn.Module):
             shape = ShapeSpec(channels=CHANNELS, width=14, height=14)
             self.pooler = RoIPooler("roi_align", 14, (1 / 4,))
         self.head = kind(shape, **{"num_classes": CLASSES} | arguments)
+        if self.pooler is None:
+            self.head.mask_point_subdivision_steps = 2  # of five, which are all alike
         for parameter in self.head.parameters():
             nn.init.normal_(parameter, std=0.2)
 

@@ -1,6 +1,6 @@
 """Whether an exported model finds what the model finds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +63,13 @@ class Differences:
 
 
 def check_images(images: Sequence[Array]) -> Iterator[Array]:
-    """Images of several sizes, made of those given: whole, cut, and one without anything."""
+    """Images of several sizes, made of those given: whole, cut, and one of noise."""
     for image in images:
         height, width = image.shape[:2]
         yield image
         yield np.ascontiguousarray(image[: max(1, height * 5 // 8), : max(1, width * 7 // 8)])
-    yield np.zeros((97, 131, 3), np.uint8)
+    # Of one colour, anchors would have equal scores, of which either may come first.
+    yield np.random.default_rng(0).integers(0, 256, (97, 131, 3), dtype=np.uint8)
 
 
 def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
@@ -76,7 +77,7 @@ def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
     seen = T.AugInput(image.copy())
     predictor.augmentations(seen)
     height, width = image.shape[:2]
-    found: Outputs = run(np.ascontiguousarray(seen.image), (height, width))
+    found: Outputs = run(np.array(seen.image, order="C"), (height, width))
     return Prediction(
         width,
         height,
@@ -166,7 +167,7 @@ def refuse_different(differences: Sequence[Differences]) -> None:
         )
 
 
-def expected_arrays(images: Sequence[Array], found: Sequence[Prediction]) -> Mapping[str, Array]:
+def expected_arrays(images: Sequence[Array], found: Sequence[Prediction]) -> dict[str, Array]:
     """Images and what the model finds in them, as numpy's .npz file holds them.
 
     Names are those of the outputs with the number of the image, such as boxes0.

@@ -46,6 +46,9 @@ class Detector(nn.Module):
         UserError: a part of the model is of a kind that is not exported.
     """
 
+    model: Any
+    posed: Tensor
+
     def __init__(
         self,
         model: Any,
@@ -114,7 +117,9 @@ class Detector(nn.Module):
         pixels = (pixels - self.model.pixel_mean) / self.model.pixel_std
         unit = max(1, self.model.backbone.size_divisibility)
         down, across = ((side + unit - 1) // unit * unit - side for side in image.shape[:2])
-        features: Mapping[str, Tensor] = self.model.backbone(F.pad(pixels, (0, across, 0, down))[None])
+        features: Mapping[str, Tensor] = self.model.backbone(
+            F.pad(pixels, (0, across, 0, down))[None]
+        )
         return features
 
     def _proposals(self, features: Mapping[str, Tensor], limits: Tensor) -> Tensor:

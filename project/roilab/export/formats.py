@@ -31,7 +31,7 @@ METADATA_FILE = "metadata.json"
 _EXAMPLE = (192, 256)
 
 
-def serialise(detector: Detector, format: str, metadata: Mapping[str, str]) -> bytes:
+def serialise(detector: Detector, format: str, metadata: Mapping[str, Any]) -> bytes:
     """The file of a detector in one of `FORMATS`.
 
     Raises:
@@ -61,7 +61,7 @@ def serialise(detector: Detector, format: str, metadata: Mapping[str, str]) -> b
         logger.setLevel(level)
 
 
-def _onnx(detector: Detector, metadata: Mapping[str, str]) -> bytes:
+def _onnx(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
     import onnxscript  # noqa: F401 - before the work that would end without it
 
     model = onnx_program(_recorded(detector), output_names=detector.outputs).model_proto
@@ -71,8 +71,8 @@ def _onnx(detector: Detector, metadata: Mapping[str, str]) -> bytes:
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param:
                 size.dim_param = names[size.dim_param]
-    for key, text in metadata.items():
-        model.metadata_props.add(key=key, value=text)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=json.dumps(value))
     content: bytes = model.SerializeToString()
     return content
 
@@ -115,14 +115,14 @@ def _max_roi_pool(
     return pooled, opset18.Identity(pooled)
 
 
-def _torchscript(detector: Detector, metadata: Mapping[str, str]) -> bytes:
+def _torchscript(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
     traced = torch.jit.trace(detector, _example(), check_trace=False)
     buffer = io.BytesIO()
     torch.jit.save(traced, buffer, _extra_files={METADATA_FILE: json.dumps(metadata)})
     return buffer.getvalue()
 
 
-def _exported(detector: Detector, metadata: Mapping[str, str]) -> bytes:
+def _exported(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     extra = {METADATA_FILE: json.dumps(metadata)}
     torch.export.save(_recorded(detector), buffer, extra_files=extra)
@@ -154,7 +154,8 @@ def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
         model: Any = (
             torch.jit.load(io.BytesIO(content))
             if format == "torchscript"
-            else torch.export.load(io.BytesIO(content)).module()
+            # Guards refuse images that give a feature map of one cell, for which the graph holds.
+            else torch.export.load(io.BytesIO(content)).module(check_guards=False)
         )
 
     def run(image: Array, size: tuple[int, int]) -> Outputs:

@@ -49,9 +49,7 @@ def _chosen(logits: Tensor, labels: Tensor) -> Tensor:
     return logits[torch.arange(logits.shape[0]), labels]
 
 
-def _point_rend(
-    head: Any, features: Mapping[str, Tensor], boxes: Tensor, labels: Tensor
-) -> Tensor:
+def _point_rend(head: Any, features: Mapping[str, Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
     """Logits, R x classes x m x m, as `PointRendMaskHead` subdivides them."""
 
     def fine(names: list[str], places: Tensor) -> Tensor:

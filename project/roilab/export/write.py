@@ -1,10 +1,10 @@
 """A run folder -> a file in one of the formats, checked before it has its name."""
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import detectron2.data.transforms as T
 import numpy as np
@@ -46,7 +46,7 @@ class Exported:
     differences: tuple[Differences, ...]
 
 
-def export(
+def export_run(
     run: Run,
     output: Path,
     format: str,
@@ -88,23 +88,24 @@ def export(
     refuse_different(differences)
     if expected is not None:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **expected_arrays(varied, found))
+        arrays: dict[str, Any] = expected_arrays(varied, found)
+        np.savez_compressed(buffer, **arrays)
         write_whole(expected, buffer.getvalue())
     write_whole(output, content)
     return Exported(len(content), detector.outputs, differences)
 
 
-def _metadata(predictor: Predictor) -> dict[str, str]:
-    """What the file's user has to know, as JSON under each name; docs/export.md has the list."""
+def _metadata(predictor: Predictor) -> dict[str, Any]:
+    """What the file's user has to know; docs/export.md has the list."""
+    model: Any = predictor.model
     skeleton = predictor.skeleton
-    values = {
+    return {
         "classes": list(predictor.classes),
         "skeleton": None if skeleton is None else skeleton.to_dict(),
         "resize": _resizing(list(_flat(predictor.augmentations))),
-        "score_threshold": predictor.model.roi_heads.box_predictor.test_score_thresh,
+        "score_threshold": model.roi_heads.box_predictor.test_score_thresh,
         "roilab": __version__,
     }
-    return {name: json.dumps(value) for name, value in values.items()}
 
 
 def _flat(augmentation: T.Augmentation) -> Iterator[T.Augmentation]:
@@ -123,7 +124,7 @@ def _resizing(augmentations: Sequence[T.Augmentation]) -> dict[str, int] | None:
     if len(augmentations) > 1 or type(first) is not T.ResizeShortestEdge:
         sides = set()
     else:
-        sides = set(first.short_edge_length) if first.interp == Image.BILINEAR else set()
+        sides = set(first.short_edge_length) if first.interp == Image.Resampling.BILINEAR else set()
     if len(sides) != 1:
         raise UserError(
             "whoever runs the file has to prepare images as the evaluation does",

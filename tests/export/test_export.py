@@ -20,7 +20,7 @@ from roilab.data.figures import FiguresPaths
 from roilab.engine.run import Run
 from roilab.errors import UserError
 from roilab.export import FORMATS, Detector, export_run, write
-from roilab.export.check import compare
+from roilab.export.check import compare, predicted
 from roilab.export.formats import runner
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
 
@@ -53,14 +53,14 @@ for file, load in (("m.ts", torch.jit.load), ("m.pt2", torch.export.load)):
 """
 
 
-def script(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+def script(monkeypatch: pytest.MonkeyPatch, *arguments: object, code: int = 0) -> None:
     """Run scripts/export.py in this process, where torch is imported already."""
     path = ROOT / "scripts" / "export.py"
     monkeypatch.syspath_prepend(path.parent)
     monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(path), run_name="__main__")
-    assert ended.value.code == 0
+    assert ended.value.code == code
 
 
 def elsewhere(folder: Path, *command: object, without: str = "roilab,detectron2") -> str:
@@ -87,6 +87,36 @@ def some_images(figures: FiguresPaths) -> list[Any]:
 def best_scores(run: Run, images: Sequence[Any]) -> list[float]:
     predictor = Predictor.from_run(run)
     return [float(predictor(image).scores.max()) for image in images]
+
+
+@pytest.mark.parametrize("kind", ["plain", "one box for all classes", "sigmoid", "no limit"])
+def test_detector_finds_what_the_model_finds(
+    kind: str, sure_run: Run, figures: FiguresPaths
+) -> None:
+    predictor = Predictor.from_run(sure_run, [f"{THRESHOLD}=0.1", "train.cpu_kernels=false"])
+    of_boxes: Any = predictor.model.roi_heads.box_predictor  # type: ignore[union-attr]
+    if kind == "one box for all classes":
+        of_boxes.bbox_pred.weight.data = of_boxes.bbox_pred.weight.data[:4]
+        of_boxes.bbox_pred.bias.data = of_boxes.bbox_pred.bias.data[:4]
+    of_boxes.use_sigmoid_ce = kind == "sigmoid"
+    of_boxes.test_topk_per_image = -1 if kind == "no limit" else 25
+    detector = Detector(
+        predictor.model, predictor.image_format, predictor.classes, predictor.skeleton
+    )
+
+    def run(image: Any, size: tuple[int, int]) -> Any:
+        with torch.inference_mode():
+            found = detector(torch.from_numpy(image), torch.tensor(size))
+        return dict(zip(detector.outputs, (each.numpy() for each in found), strict=True))
+
+    for image in some_images(figures):
+        expected, found = predictor(image), predicted(run, predictor, image)
+        assert 20 < len(expected) == len(found)
+        assert expected.labels == found.labels
+        for name in ("boxes", "scores", "keypoints"):
+            here, there = getattr(found, name), getattr(expected, name)
+            np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-3)
+        assert (found.masks != expected.masks).mean() < 1e-5
 
 
 def test_onnx_file_is_run_by_the_code_of_the_document(
@@ -192,6 +222,22 @@ def test_nothing_is_written_that_differs(
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="this is a folder"):
         export_run(sure_run, tmp_path, "torchscript", [])
+
+
+def test_images_of_the_check_have_to_be_there(
+    sure_run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("--run", sure_run.folder, "--output", tmp_path / "m.ts", "--format", "torchscript")
+    script(monkeypatch, *arguments, "data.val.images=nowhere", code=2)
+    said = capsys.readouterr().err
+    assert "--check" in said
+    assert "nowhere" in said
+    script(monkeypatch, *arguments)  # with the run's own
+    assert capsys.readouterr().out.count(" instances; boxes ") == 7
+    assert (tmp_path / "m.ts").is_file()
 
 
 @pytest.mark.parametrize("format", FORMATS)

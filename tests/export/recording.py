@@ -1,5 +1,6 @@
 """A part of a model in each format, as its files run it."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ def recorded(part: nn.Module, inputs: Sequence[Tensor], dynamic: Any) -> dict[st
         dynamic: for each of them the sizes that vary, as `torch.export` wants them.
     """
     part = part.eval()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that become constants, as they may
         traced = torch.jit.trace(part, tuple(inputs), check_trace=False)
         program = torch.export.export(part, tuple(inputs), dynamic_shapes=dynamic, strict=False)
         content = onnx_program(program, optimize=False).model_proto.SerializeToString()

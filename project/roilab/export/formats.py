@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torchvision  # the operators that files in PyTorch's own formats name
+import torchvision  # noqa: F401 - the operators that files in PyTorch's own formats name
 from torch import Tensor
 
 from roilab.errors import UserError
@@ -47,9 +47,12 @@ def serialise(detector: Detector, format: str, metadata: Mapping[str, Any]) -> b
             logger.setLevel(logging.ERROR)
             return writer(detector, metadata)
     except ImportError as error:
-        raise _not_installed(error) from error
-    except UserError:
-        raise
+        raise UserError(
+            "a package that this format needs is not installed",
+            key="--format",
+            found=error,
+            remedy="pip install onnx onnxruntime onnxscript",
+        ) from error
     except Exception as error:  # of the exporters' many kinds
         reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise UserError(
@@ -62,7 +65,8 @@ def serialise(detector: Detector, format: str, metadata: Mapping[str, Any]) -> b
 
 
 def _onnx(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
-    import onnxscript  # noqa: F401 - before the work that would end without it
+    import onnxruntime  # noqa: F401 - before the work that would be for nothing without them
+    import onnxscript  # noqa: F401
 
     model = onnx_program(_recorded(detector), output_names=detector.outputs).model_proto
     del model.graph.value_info[:]  # sizes under names that say nothing
@@ -70,7 +74,7 @@ def _onnx(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
     for value in (*model.graph.input, *model.graph.output):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param:
-                size.dim_param = names[size.dim_param]
+                size.dim_param = names.get(size.dim_param, size.dim_param)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     content: bytes = model.SerializeToString()
@@ -142,13 +146,9 @@ def _example() -> tuple[Tensor, Tensor]:
 def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
     """What runs a file: an image as the model is to see it, and the size (height, width) of the
     original, to the outputs by name.
-
-    Raises:
-        UserError: ONNX Runtime is not installed.
     """
     if format == "onnx":
         return _onnx_runner(content)
-    assert torchvision.extension._has_ops()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # TorchScript's time is over, it says
         model: Any = (
@@ -167,10 +167,8 @@ def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
 
 
 def _onnx_runner(content: bytes) -> Runner:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise _not_installed(error) from error
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_outputs()]
 
@@ -179,12 +177,3 @@ def _onnx_runner(content: bytes) -> Runner:
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     return run
-
-
-def _not_installed(error: ImportError) -> UserError:
-    return UserError(
-        "a package that this format needs is not installed",
-        key="--format",
-        found=error,
-        remedy="pip install onnx onnxruntime onnxscript",
-    )

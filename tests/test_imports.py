@@ -16,6 +16,7 @@ LAYERS = (
     {"data", "modeling"},
     {"engine", "evaluation"},
     {"sweep", "inference"},
+    {"export"},
 )
 NEIGHBOURS_APART = {"data", "modeling"}
 PURE = LAYERS[0]

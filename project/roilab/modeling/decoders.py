@@ -106,8 +106,6 @@ def expectation(logits: Tensor) -> Tensor:
 
 def peak(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Column and row of the largest cell of each map, R x K x 2, and its value, R x K."""
-    if not len(maps):
-        return maps.new_zeros(*maps.shape[:2], 2).long(), maps.new_zeros(maps.shape[:2])
     value, index = maps.flatten(2).max(dim=2)
     width = maps.shape[3]
     return torch.stack([index % width, index // width], dim=2), value

@@ -87,9 +87,13 @@ class MultinomialMaskHead(MaskHead):
             return {
                 "loss_mask": losses.multinomial_loss(logits, targets, classes) * self.loss_weight
             }
-        classes = self._outputs(torch.cat([each.pred_classes for each in instances]))
-        masks = logits.softmax(dim=1)[torch.arange(len(logits)), classes][:, None]
-        return _with_fields(instances, pred_masks=masks)
+        classes = torch.cat([each.pred_classes for each in instances])
+        return _with_fields(instances, pred_masks=self.masks(logits, classes))
+
+    def masks(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Those of R classes, R x 1 x m x m, in [0, 1]."""
+        rows = torch.arange(logits.shape[0], device=logits.device)
+        return logits.softmax(dim=1)[rows, self._outputs(classes)][:, None]
 
     def _outputs(self, classes: Tensor) -> Tensor:
         """Which of the outputs is that of each class."""
@@ -136,7 +140,7 @@ class MLPMaskHead(BaseMaskRCNNHead):
             x = F.relu(fc(x))
         # The number of classes is written out: no size can be inferred where there are no masks.
         classes = self.predictor.out_features // self.output_size**2
-        return self.predictor(x).reshape(len(x), classes, self.output_size, self.output_size)
+        return self.predictor(x).reshape(x.shape[0], classes, self.output_size, self.output_size)
 
 
 class MaskScoringHead(MaskHead):
@@ -240,7 +244,7 @@ class _MaskIoUBranch(nn.Module):
         for fc in self.fcs:
             x = F.relu(fc(x))
         scores: Tensor = self.predictor(x)
-        return scores[:, 0] if scores.shape[1] == 1 else scores[torch.arange(len(x)), classes]
+        return scores[:, 0] if scores.shape[1] == 1 else scores[torch.arange(x.shape[0]), classes]
 
 
 def point_rend(

@@ -5,12 +5,14 @@ RoIPool (Girshick, arXiv 1504.08083) quantises the box and its bins and takes th
 R-CNN, arXiv 1703.06870, Sec. 3) quantises nothing. Tables 2c, 2d and 6 of Mask R-CNN compare them.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from detectron2.modeling.poolers import assign_boxes_to_levels, convert_boxes_to_pooler_format
 from detectron2.structures import Boxes
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError
@@ -99,11 +101,26 @@ class RoIPooler(nn.Module):
         pooled = [self._pool(*level) for level in zip(features, shares, self.scales, strict=True)]
         return torch.cat(pooled)[order.argsort()]
 
+    def in_one_image(self, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
+        """The same for R x 4 boxes of one image, without a look at values: for a graph."""
+        rois = F.pad(boxes, (1, 0))
+        if len(self.scales) == 1:
+            return self._pool(features[0], rois, self.scales[0])
+        each = Boxes.__new__(Boxes)  # its constructor looks whether there are any
+        each.tensor = boxes
+        levels = self._levels([each])
+        shape = (boxes.shape[0], features[0].shape[1], *self.output_size)
+        pooled = features[0].new_zeros(shape)
+        for index, (level, scale) in enumerate(zip(features, self.scales, strict=True)):
+            chosen = (levels == index).nonzero()[:, 0]
+            pooled = pooled.index_put((chosen,), self._pool(level, rois[chosen], scale))
+        return pooled
+
     def _levels(self, boxes: Sequence[Boxes]) -> Tensor:
         """The index of each box's level."""
         if len(self.scales) == 1:
             return torch.cat([each.tensor.new_zeros(len(each), dtype=torch.long) for each in boxes])
-        finest = round(-torch.tensor(self.scales[0]).log2().item())
+        finest = round(-math.log2(self.scales[0]))
         coarsest = finest + len(self.scales) - 1
         return assign_boxes_to_levels(
             list(boxes), finest, coarsest, _CANONICAL_SIDE, _CANONICAL_LEVEL

@@ -4,7 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.ops import roi_align
+
+from roilab.modeling.graphs import in_graph
 
 
 def roi_align_max(
@@ -38,9 +41,17 @@ def roi_align_max(
     counts = (
         torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil().clamp(min=1)
     ).long()
+    if in_graph():
+        moved, box = _moved(rois, bins, counts, scale)
+        sampled = roi_align(features, moved, output_size, scale, 1, aligned)
+        least = sampled.new_full((rois.shape[0], *sampled.shape[1:]), -torch.inf)
+        index = box[:, None, None, None].expand_as(sampled)
+        return least.scatter_reduce(0, index, sampled, "amax")
     # Boxes with as many samples a bin come to lie side by side, and a view has them together.
     order = counts.prod(dim=1).argsort(stable=True)
-    moved, totals = _moved(rois[order], bins[order], counts[order], scale)
+    counts = counts[order]
+    moved, _ = _moved(rois[order], bins[order], counts, scale)
+    totals = counts.prod(dim=1)
     pooled: Tensor = _Largest.apply(features, moved, totals, output_size, scale, aligned)
     return pooled[order.argsort()]
 
@@ -55,15 +66,17 @@ def _moved(rois: Tensor, bins: Tensor, counts: Tensor, scale: float) -> tuple[Te
     """Each box once for each sample of a bin, moved from the bin's centre to the sample.
 
     Returns:
-        The S x 5 moved boxes, those of one box in a row; and for each of the R how many it has.
+        The S x 5 moved boxes, those of one box in a row; and for each of the S which box it is.
     """
     totals = counts.prod(dim=1)
-    box = torch.arange(len(rois), device=rois.device).repeat_interleave(totals)
-    number = torch.arange(len(box), device=rois.device) - (totals.cumsum(0) - totals)[box]
+    # One before the first, which goes: where there is no box at all, ONNX repeats nothing wrongly.
+    box = torch.arange(-1, rois.shape[0], device=rois.device)
+    box = box.repeat_interleave(F.pad(totals, (1, 0), value=1))[1:]
+    number = torch.arange(box.shape[0], device=rois.device) - (totals.cumsum(0) - totals)[box]
     across = counts[box, 0]
     place = torch.stack([number % across, number // across], dim=1)
     shift = ((place + 0.5) / counts[box] - 0.5) * bins[box] / scale
-    return torch.cat([rois[box, :1], rois[box, 1:] + shift.repeat(1, 2)], dim=1), totals
+    return torch.cat([rois[box, :1], rois[box, 1:] + shift.repeat(1, 2)], dim=1), box
 
 
 class _Largest(torch.autograd.Function):

@@ -1,0 +1,65 @@
+"""A run folder of a model that is sure of what it finds, without the training."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from roilab.data.figures import FiguresPaths
+from roilab.engine import config
+from roilab.engine.build import build_model
+from roilab.engine.checkpoint import save_atomically
+from roilab.engine.prepare import prepare
+from roilab.engine.run import Run
+
+CONFIG = Path(__file__).parents[2] / "configs" / "figures_mask_keypoint.py"
+STAGES = "model.backbone.bottom_up.stages"
+RESIZE = "detectron2.data.transforms.ResizeShortestEdge"
+SMALL = (
+    *(f"{STAGES}.{index}.num_blocks=1" for index in range(4)),
+    f"{STAGES}.0.norm=FrozenBN",
+    *(f"{STAGES}.{index}.norm=''" for index in (1, 2)),
+    "model.proposal_generator.in_features=[p3,p4]",
+    "model.proposal_generator.anchor_generator.sizes=[[32],[64]]",
+    "model.proposal_generator.anchor_generator.strides=[8,16]",
+    *(
+        f"model.roi_heads.{task}_{key}"
+        for task in ("box", "mask", "keypoint")
+        for key in ("in_features=[p2,p3]", "pooler.scales=[0.25,0.125]")
+    ),
+    *(f"{STAGES}.{index}.stride_per_block=[{1 if index == 0 else 2}]" for index in range(4)),
+    "model.roi_heads.keypoint_head.conv_dims=[32]",
+    "model.roi_heads.mask_head.conv_dims=[32,32]",
+    "model.proposal_generator.post_nms_topk=[40,40]",
+    "model.roi_heads.box_predictor.test_score_thresh=0.7",
+    f"dataloader.test.augmentations=[{{_target_:{RESIZE},short_edge_length:120,max_size:180}}]",
+    "train.device=cpu",
+)
+# What makes heads sure: an untrained one's weights are small.
+SURE = {
+    "proposal_generator.rpn_head.objectness_logits.weight": 100,
+    "roi_heads.box_predictor.cls_score.weight": 5,
+    "roi_heads.box_predictor.bbox_pred.weight": 100,
+    "roi_heads.mask_head.predictor.weight": 100,
+    "roi_heads.keypoint_head.score_lowres.weight": 300,
+}
+
+
+@pytest.fixture(scope="session")
+def sure_run(figures: FiguresPaths, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A model of masks and keypoints of no sense. Do not write into the folder."""
+    splits = [
+        override
+        for split, file in (("train", figures.train), ("val", figures.val))
+        for override in (f"data.{split}.files={file}", f"data.{split}.images={file.parent}")
+    ]
+    setup = prepare(config.load(CONFIG, [*splits, *SMALL]))
+    run = Run(tmp_path_factory.mktemp("runs") / "sure")
+    run.folder.mkdir()
+    run.write_meaning(setup.cfg, setup.val.classes, setup.val.skeleton)
+    torch.manual_seed(0)
+    weights = build_model(setup.cfg).state_dict()
+    for name, factor in SURE.items():
+        weights[name] *= factor
+    save_atomically({"model": weights}, run.weights)
+    return run

@@ -1,0 +1,357 @@
+"""scripts/export.py, its files where nothing of RoILab is, and docs/export.md as it is."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling.poolers import ROIPooler
+from PIL import Image
+
+from roilab.data.figures import FiguresPaths
+from roilab.engine.run import Run
+from roilab.errors import UserError
+from roilab.export import FORMATS, Detector, export_run, write
+from roilab.export.check import compare, predicted
+from roilab.export.formats import runner
+from roilab.inference import Prediction, Predictor, image_files, read_rgb
+
+ROOT = Path(__file__).parents[2]
+THRESHOLD = "model.roi_heads.box_predictor.test_score_thresh"
+DOCUMENT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+# A package that may not be imported is one that is not installed.
+WITHOUT = "import runpy, sys; sys.modules.update(dict.fromkeys({!r}.split(','))); "
+RUN = "sys.argv = sys.argv[1:]; sys.path.insert(0, '.'); runpy.run_path(sys.argv[0], "
+RUN += "run_name='__main__')"
+IN_TORCH = """
+import json, sys, zipfile
+import numpy as np, torch, torchvision
+
+expected = np.load("expected.npz")
+for file, load in (("m.ts", torch.jit.load), ("m.pt2", torch.export.load)):
+    model = load(file)
+    model = model.module(check_guards=False) if file == "m.pt2" else model
+    with zipfile.ZipFile(file) as parts:
+        (name,) = (name for name in parts.namelist() if name.endswith("metadata.json"))
+        print(json.loads(parts.read(name))["classes"])
+    for i in range(int(sys.argv[1])):
+        image = torch.from_numpy(expected[f"image{i}"])
+        with torch.inference_mode():
+            found = model(image, torch.tensor(image.shape[:2]))
+        for value, name in zip(found, ("boxes", "scores", "labels", "masks", "keypoints")):
+            if name != "labels":
+                there = expected[f"{name}{i}"]
+                np.testing.assert_allclose(value.numpy(), there, rtol=1e-3, atol=1e-2)
+"""
+
+
+def script(monkeypatch: pytest.MonkeyPatch, *arguments: object, code: int = 0) -> None:
+    """Run scripts/export.py in this process, where torch is imported already."""
+    path = ROOT / "scripts" / "export.py"
+    monkeypatch.syspath_prepend(path.parent)
+    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert ended.value.code == code
+
+
+def elsewhere(folder: Path, *command: object, without: str = "roilab,detectron2") -> str:
+    """What a program prints that runs in a folder, without some packages."""
+    code = WITHOUT.format(without) + RUN
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *map(str, command)],
+        cwd=folder,
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def some_images(figures: FiguresPaths) -> list[Any]:
+    """Of several shapes: with some the model sees the length, with some the width that it may."""
+    a, b, c, d = map(read_rgb, image_files(figures.val.parent))
+    return [a, np.ascontiguousarray(b[:50]), np.ascontiguousarray(c[:, :90]), d]
+
+
+def best_scores(run: Run, images: Sequence[Any]) -> list[float]:
+    predictor = Predictor.from_run(run)
+    return [float(predictor(image).scores.max()) for image in images]
+
+
+@pytest.mark.parametrize("kind", ["plain", "one box for all classes", "sigmoid", "no limit"])
+def test_detector_finds_what_the_model_finds(
+    kind: str, sure_run: Run, figures: FiguresPaths
+) -> None:
+    predictor = Predictor.from_run(sure_run, [f"{THRESHOLD}=0.1", "train.cpu_kernels=false"])
+    of_boxes: Any = predictor.model.roi_heads.box_predictor  # type: ignore[union-attr]
+    if kind == "one box for all classes":
+        of_boxes.bbox_pred.weight.data = of_boxes.bbox_pred.weight.data[:4]
+        of_boxes.bbox_pred.bias.data = of_boxes.bbox_pred.bias.data[:4]
+    of_boxes.use_sigmoid_ce = kind == "sigmoid"
+    of_boxes.test_topk_per_image = -1 if kind == "no limit" else 25
+    detector = Detector(
+        predictor.model, predictor.image_format, predictor.classes, predictor.skeleton
+    )
+
+    def run(image: Any, size: tuple[int, int]) -> Any:
+        with torch.inference_mode():
+            found = detector(torch.from_numpy(image), torch.tensor(size))
+        return dict(zip(detector.outputs, (each.numpy() for each in found), strict=True))
+
+    for image in some_images(figures):
+        expected, found = predictor(image), predicted(run, predictor, image)
+        assert 20 < len(expected) == len(found)
+        assert expected.labels == found.labels
+        for name in ("boxes", "scores", "keypoints"):
+            here, there = getattr(found, name), getattr(expected, name)
+            np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-3)
+        assert (found.masks != expected.masks).mean() < 1e-5
+
+
+def test_onnx_file_is_run_by_the_code_of_the_document(
+    sure_run: Run,
+    figures: FiguresPaths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images, folder = some_images(figures), tmp_path / "images"
+    folder.mkdir()
+    # Nothing is found in the image whose best score is the lowest.
+    best = best_scores(sure_run, images)
+    order = np.argsort(best)
+    threshold = (best[order[0]] + best[order[1]]) / 2
+    for number, index in enumerate(order[:3]):
+        Image.fromarray(images[index]).save(folder / f"{number}.png")
+    files = ("--output", tmp_path / "m.onnx", "--expected", tmp_path / "expected.npz")
+    arguments = ("--run", sure_run.folder, *files, "--check", folder, f"{THRESHOLD}={threshold}")
+    script(monkeypatch, *arguments)
+    said = capsys.readouterr().out
+    assert " 0 instances" in said
+    assert re.search(
+        r"[1-9]\d* instances; boxes \S+ px, .* masks IoU \S+, [1-9]\d* keypoints", said
+    )
+    assert "image       uint8 (h, w, 3)" in said
+
+    detect, check = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    (tmp_path / "detect.py").write_text(detect)
+    (tmp_path / "check.py").write_text(check)
+    no_torch = "roilab,detectron2,torch,torchvision,cv2"
+    checked = elsewhere(tmp_path, "check.py", "m.onnx", "expected.npz", without=no_torch)
+    expected = np.load(tmp_path / "expected.npz")
+    assert checked.count("as the model has them") == 7
+    assert checked.startswith("image 0: 0 instances")
+    printed = elsewhere(tmp_path, "detect.py", "m.onnx", "images/1.png", without=no_torch)
+    assert len(printed.splitlines()) == len(expected["scores2"]) > 0
+    assert set(re.findall(r"^\w+", printed, re.MULTILINE)) <= {"person", "car"}
+    # Images smaller than the steps of the model, as it would see them.
+    predictor = Predictor.from_run(sure_run, [f"{THRESHOLD}={threshold}"])
+    detector = Detector(
+        predictor.model, predictor.image_format, predictor.classes, predictor.skeleton
+    )
+    run = runner((tmp_path / "m.onnx").read_bytes(), "onnx", detector.outputs)
+    for size in ((1, 1), (20, 20), (33, 70)):
+        image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+        with torch.inference_mode():
+            there = detector(torch.from_numpy(image), torch.tensor((50, 60)))
+        found = run(image, (50, 60))
+        for name, value in zip(detector.outputs, there, strict=True):
+            assert found[name].shape == tuple(value.shape)
+        np.testing.assert_allclose(found["boxes"], there[0], atol=1e-2)
+    # The check can fail.
+    spoilt = {name: expected[name] + (0.6 if name == "boxes2" else 0) for name in expected}
+    np.savez(tmp_path / "spoilt.npz", **spoilt)
+    with pytest.raises(AssertionError, match="AssertionError: boxes"):
+        elsewhere(tmp_path, "check.py", "m.onnx", "spoilt.npz", without=no_torch)
+
+
+def test_files_of_pytorch_run_without_the_package(
+    sure_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    images = some_images(figures)
+    best = sorted(best_scores(sure_run, images))
+    # As the model sees them: what resizes elsewhere is the caller's.
+    overrides = ("dataloader.test.augmentations=[]", f"{THRESHOLD}={sum(best[:2]) / 2}")
+    for format, name in (("torchscript", "m.ts"), ("exported-program", "m.pt2")):
+        expected = tmp_path / "expected.npz"
+        done = export_run(
+            sure_run, tmp_path / name, format, images, overrides=overrides, expected=expected
+        )
+        assert {each.size for each in done.differences} > {(96, 96), (50, 96), (31, 84), (96, 90)}
+        assert sum(each.instances for each in done.differences) > 5
+        assert sum(each.peaks for each in done.differences) > 0
+    (tmp_path / "run.py").write_text(IN_TORCH)
+    said = elsewhere(tmp_path, "run.py", len(done.differences))
+    assert said == "['car', 'person']\n" * 2
+
+
+def test_nothing_is_written_that_differs(
+    sure_run: Run, figures: FiguresPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = write.runner
+
+    def moved(*arguments: Any) -> Any:
+        run = original(*arguments)
+
+        def call(image: Any, size: tuple[int, int]) -> Any:
+            found = run(image, size)
+            return {**found, "boxes": found["boxes"] + 0.6}
+
+        return call
+
+    arguments = (sure_run, tmp_path / "m.ts", "torchscript", some_images(figures)[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr(write, "runner", moved)
+        with pytest.raises(UserError, match=r"boxes 0\.6 px") as raised:
+            export_run(*arguments, expected=tmp_path / "expected.npz")
+    assert "boxes 0.5 px" in str(raised.value)
+    with pytest.raises(UserError, match="finds nothing in the images") as raised:
+        export_run(*arguments, overrides=[f"{THRESHOLD}=1.0"])
+    assert raised.value.key == "--check"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="this is a folder"):
+        export_run(sure_run, tmp_path, "torchscript", [])
+
+
+def test_images_of_the_check_have_to_be_there(
+    sure_run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("--run", sure_run.folder, "--output", tmp_path / "m.ts", "--format", "torchscript")
+    script(monkeypatch, *arguments, "data.val.images=nowhere", code=2)
+    said = capsys.readouterr().err
+    assert "--check" in said
+    assert "nowhere" in said
+    script(monkeypatch, *arguments)  # with the run's own
+    assert capsys.readouterr().out.count(" instances; boxes ") == 7
+    assert (tmp_path / "m.ts").is_file()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_an_exporter_raises_is_said(
+    format: str, sure_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Detector, image: Any, size: Any) -> None:
+        raise RuntimeError("\nno translation of aten::strange\nsee the log")
+
+    monkeypatch.setattr(Detector, "forward", fails)
+    with pytest.raises(UserError) as raised:
+        export_run(sure_run, tmp_path / "m", format, [])
+    assert raised.value.found == f"{format} (RuntimeError: no translation of aten::strange)"
+
+
+def test_packages_that_are_missing_are_named(
+    sure_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UserError, match="onnxscript") as raised:
+        export_run(sure_run, tmp_path / "m.onnx", "onnx", [])
+    assert "pip install" in str(raised.value.remedy)
+
+
+def test_parts_that_are_not_covered_are_named(sure_run: Run) -> None:
+    predictor = Predictor.from_run(sure_run)
+    heads = predictor.model.roi_heads
+    heads.mask_pooler = ROIPooler(14, [1 / 4, 1 / 8, 1 / 16, 1 / 32], 0, "ROIAlignV2")
+    with pytest.raises(UserError) as raised:
+        Detector(predictor.model, "BGR", predictor.classes, predictor.skeleton)
+    assert raised.value.key == "model.roi_heads.mask_pooler"
+    assert (raised.value.found, raised.value.expected) == ("ROIPooler", "RoIPooler")
+
+
+@pytest.mark.parametrize(
+    "augmentations",
+    [
+        "[{_target_:detectron2.data.transforms.Resize,shape:[64,64]}]",
+        "[{_target_:detectron2.data.transforms.ResizeShortestEdge,short_edge_length:[60,90]}]",
+    ],
+)
+def test_preparations_that_nobody_can_repeat_are_refused(
+    augmentations: str, sure_run: Run, tmp_path: Path
+) -> None:
+    overrides = [f"dataloader.test.augmentations={augmentations}"]
+    with pytest.raises(UserError, match="Resize") as raised:
+        export_run(sure_run, tmp_path / "m.ts", "torchscript", [], overrides=overrides)
+    assert raised.value.key == "dataloader.test.augmentations"
+
+
+def some_prediction() -> Prediction:
+    """Two persons with two joints each, the second joint of the second without a peak; a car."""
+    boxes = np.array([[0, 0, 20, 20], [30, 0, 50, 20], [0, 0, 20, 20]], np.float32)
+    joints = np.array([[5, 5, 0.9], [15, 15, 0.5]])
+    keypoints = np.stack([joints, joints + np.array([30, 0, 0]), np.full_like(joints, np.nan)])
+    keypoints[1, 1, 2] = 0.01
+    masks = np.zeros((3, 30, 60), bool)
+    masks[:, 5:15, 5:15] = True
+    scores = np.array([0.9, 0.8, 0.5])
+    return Prediction(60, 30, boxes, scores, ("person", "person", "car"), masks, keypoints)
+
+
+def shuffled(prediction: Prediction, order: list[int]) -> Prediction:
+    parts = {
+        name: getattr(prediction, name)[order] for name in ("boxes", "scores", "masks", "keypoints")
+    }
+    return replace(prediction, labels=tuple(prediction.labels[i] for i in order), **parts)
+
+
+def test_comparison_finds_the_same_instance() -> None:
+    expected = some_prediction()
+    same = compare(expected, shuffled(expected, [2, 1, 0]), 0.05, 100)
+    assert (same.instances, same.alone, same.peaks) == (3, 0, 3)
+    assert (same.boxes, same.keypoints, same.masks, same.scores) == (0, 0, 1, 0)
+    assert same.acceptable
+
+
+def test_comparison_measures_what_differs() -> None:
+    expected = some_prediction()
+    moved = replace(expected, boxes=expected.boxes + np.float32(0.6))
+    assert compare(expected, moved, 0.05, 100).boxes == pytest.approx(0.6)
+    assert not compare(expected, moved, 0.05, 100).acceptable
+    assert expected.keypoints is not None
+    assert expected.masks is not None
+    for joint, apart in (((0, 1), 0.6), ((1, 1), 0)):  # the latter has no peak
+        keypoints = expected.keypoints.copy()
+        keypoints[(*joint, 0)] += 0.6
+        found = compare(expected, replace(expected, keypoints=keypoints), 0.05, 100)
+        assert found.keypoints == pytest.approx(apart)
+        assert found.acceptable == (apart == 0)
+    masks = expected.masks.copy()
+    masks[2, 5, 5:7] = False
+    found = compare(expected, replace(expected, masks=masks), 0.05, 100)
+    assert found.masks == pytest.approx(0.98)
+    assert not found.acceptable
+
+
+def test_instances_at_the_threshold_may_be_missing() -> None:
+    expected = some_prediction()
+    without = shuffled(expected, [0, 1])
+    # The last one has a score of 0.5.
+    assert compare(expected, without, 0.05, 100).alone == 1
+    assert not compare(without, expected, 0.05, 100).acceptable
+    assert compare(expected, without, 0.4995, 100).acceptable
+    assert compare(expected, without, 0.05, 3).acceptable  # another may have taken its place
+    nothing = shuffled(expected, [])
+    assert compare(nothing, nothing, 0.05, 100).acceptable
+    assert compare(nothing, expected, 0.05, 100).alone == 3
+
+
+def test_properties_of_a_file(sure_run: Run) -> None:
+    found = json.loads(json.dumps(write._metadata(Predictor.from_run(sure_run))))
+    assert found["classes"] == ["car", "person"]
+    assert found["skeleton"]["keypoints"][0] == "nose"
+    assert found["resize"] == {"short_edge": 120, "max_size": 180}
+    assert found["score_threshold"] == 0.7
+    assert {name for name in found if f"`{name}`" not in DOCUMENT} == set()

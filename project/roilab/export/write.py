@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from roilab import __version__
+from roilab.engine.predict import load_run
 from roilab.engine.run import Run
 from roilab.errors import UserError
 from roilab.export.check import (
@@ -70,11 +71,10 @@ def export_run(
     for path in (output, expected):
         if path is not None and path.is_dir():
             raise UserError("a file is written, and this is a folder", file=path)
-    predictor = Predictor.from_run(run, [*overrides, *_PLAIN])
+    predictor = Predictor.from_run(run, [*overrides, "train.device=cpu"])
     metadata = _metadata(predictor)
-    detector = Detector(
-        predictor.model, predictor.image_format, predictor.classes, predictor.skeleton
-    )
+    _, plain = load_run(run, [*overrides, *_PLAIN])
+    detector = Detector(plain, predictor.image_format, predictor.classes, predictor.skeleton)
     content = serialise(detector, format, metadata)
     model = runner(content, format, detector.outputs)
     of_boxes = detector.model.roi_heads.box_predictor

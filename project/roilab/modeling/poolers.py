@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError
+from roilab.modeling.graphs import in_graph
 from roilab.modeling.roi_average import roi_align_average, roi_align_average_only
 from roilab.modeling.roi_max import roi_align_max
 
@@ -147,7 +148,7 @@ class RoIPooler(nn.Module):
         arguments = (self.output_size, scale, self.sampling_ratio, self.aligned)
         if self.aggregation == "max":
             return roi_align_max(exact, rois, *arguments).to(features.dtype)
-        if features.device.type == "cpu":
+        if features.device.type == "cpu" and not in_graph():
             return roi_align_average_only(features, rois, *arguments)
         return roi_align(exact, rois, *arguments).to(features.dtype)
 

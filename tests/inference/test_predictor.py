@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
+from detectron2.modeling.backbone.resnet import BottleneckBlock
 from PIL import Image
 from torch import nn
 
@@ -15,6 +16,8 @@ from roilab.engine.run import Run
 from roilab.errors import UserError
 from roilab.inference import Prediction, Predictor, fast
 from roilab.inference.fast import for_inference
+from roilab.inference.fused import FusedBottleneckBlock
+from roilab.modeling.cpu_kernels import use_cpu_kernels
 from roilab.skeleton import COCO_PERSON
 
 CONFIG = Path(__file__).parents[2] / "configs" / "figures_mask_keypoint.py"
@@ -127,6 +130,37 @@ class TestFast:
             folded = for_inference(conv, fast=False)
             assert folded.norm is None
             assert torch.allclose(folded(x), expected, atol=1e-5)
+
+    @pytest.mark.parametrize("stride", [1, 2])
+    @pytest.mark.parametrize("groups", [1, 2])
+    def test_a_block_is_what_it_was(self, stride: int, groups: int) -> None:
+        """Once with convolutions that Winograd takes, once with small ones; with and without."""
+        torch.manual_seed(0)
+        for width, shape in ((128, (1, 64, 48, 52)), (8, (2, 64, 9, 11))):
+            block = BottleneckBlock(
+                64,
+                64 if stride == 1 else 32,
+                bottleneck_channels=width,
+                stride=stride,
+                num_groups=groups,
+                norm="FrozenBN",
+            )
+            for name, buffer in block.named_buffers():
+                if not name.endswith("tracked"):
+                    buffer.uniform_(0.5, 2)
+            x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():
+                expected = block.eval()(x)
+                fused = for_inference(use_cpu_kernels(block), fast=False)
+                assert type(fused) is FusedBottleneckBlock
+                found = fused(x)
+            scale = expected.abs().max()
+            assert torch.allclose(found / scale, expected / scale, atol=1e-5)
+            assert found.is_contiguous(memory_format=torch.channels_last)
+
+    def test_a_block_with_a_norm_that_counts_is_left_alone(self) -> None:
+        block = BottleneckBlock(64, 64, bottleneck_channels=32, norm="GN")
+        assert type(for_inference(block, fast=False)) is BottleneckBlock
 
     def test_half_the_bits_find_nearly_the_same(
         self, tiny_run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch

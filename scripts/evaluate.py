@@ -45,6 +45,7 @@ from roilab.evaluation.table import behind, table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
 from roilab.inference.compare import by_image, compare
+from roilab.inference.fast import for_inference
 from roilab.inference.sinks import OVERVIEW
 
 OVERVIEW_PICTURES = 12
@@ -81,6 +82,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "(default: 0.5); AP counts every one",
     )
     parser.add_argument(
+        "--fast", action="store_true", help="as the demo and the app predict: what does it cost?"
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the result there as JSON"
     )
     parser.add_argument(
@@ -110,6 +114,8 @@ def main() -> None:
     check_meaning(folder, dataset)
     about = [f"{folder.weights} on {dataset.summary()}"]
     print(about[0])
+    if args.fast:
+        model = for_inference(model, fast=True)
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
     found = evaluate_model(cfg, model, dataset, progress=bar)
     print(table(found.results))
@@ -152,7 +158,7 @@ def take_data(cfg: DictConfig, args: argparse.Namespace) -> None:
 def write_results(args: argparse.Namespace, folder: Run, found: Evaluation) -> None:
     """Write the AP where it belongs, and say where."""
     final = folder.weights.name == FINAL  # a training that was cut has no result yet
-    if final and not (args.overrides or args.weights or args.data or args.images):
+    if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
         folder.write_evaluation(found)
         print(f"written to {folder.results_file}")
     elif args.output is None:

@@ -162,7 +162,7 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises what it likes on bad content
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise _unreadable(path, reason) from error
     if not isinstance(content, dict):
         raise _unreadable(path, f"a {type(content).__name__}")

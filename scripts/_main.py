@@ -25,6 +25,8 @@ warnings.filterwarnings("ignore", message=r".*torch\.(jit\.script|meshgrid).*")
 warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
 # It counts the visible keypoints of a batch that has none.
 warnings.filterwarnings("ignore", message="Mean of empty slice|invalid value .* in scalar divide")
+# What a limit is near is within it; what is beyond is refused, see `roilab.images.read_rgb`.
+warnings.filterwarnings("ignore", message="Image size .* exceeds limit of .* pixels")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 

@@ -9,8 +9,8 @@ the first of them, and predictions.json; of a video by default a video, and pred
 is a VIA 2 project, with the least certain images first: correct it in VIA and train with it.
 
 Ctrl-C ends it after the images at hand and keeps what was found; a webcam runs until then. The exit
-status is 1 where images could not be read or a video is broken, 130 after Ctrl-C, except of a
-webcam. docs/demo.md has the files and their columns.
+status is 1 where images could not be read or a video is broken, 2 where nothing could be read, 130
+after Ctrl-C, except of a webcam. docs/demo.md has the files and their columns.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from roilab.inference.plan import KINDS, Plan
 from roilab.inference.sinks import OVERVIEW
 from roilab.inference.sources import Frame, open_source
 
-SHOWN = 5  # how many unreadable images are named
+SHOWN = 5  # of how many unreadable images it is said what is wrong; of all others, the names
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -169,7 +169,7 @@ def _process(
                 later(each)
                 bar.update()
         if not outputs.images:
-            raise broken[0] if broken else KeyboardInterrupt
+            raise _nothing(broken, stop)
     return outputs
 
 
@@ -183,7 +183,7 @@ def _check(args: argparse.Namespace) -> None:
         )
     for key, value in (("--limit", args.limit), ("--batch", args.batch)):
         if value is not None and value < 1:
-            raise UserError("no image is left", key=key, found=value, expected="1 or more")
+            raise UserError("not a number of images", key=key, found=value, expected="1 or more")
 
 
 def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
@@ -238,11 +238,25 @@ def _report(
     print(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
         if plan.source.video is None:
-            print(f"{len(broken)} images left out:", file=sys.stderr)
-        for problem in broken[:SHOWN]:
-            print(problem, file=sys.stderr)
-        if len(broken) > SHOWN:
-            print(f"... and {len(broken) - SHOWN} more", file=sys.stderr)
+            print(f"{len(broken)} image{'s' if len(broken) > 1 else ''} left out:", file=sys.stderr)
+        print(_told(broken), file=sys.stderr)
+
+
+def _told(broken: list[UserError]) -> str:
+    """What is wrong with the first, and the names of all others."""
+    lines = [*map(str, broken[:SHOWN])]
+    if len(broken) > SHOWN:
+        lines += ["nor can these be read:", *(f"  {each.file}" for each in broken[SHOWN:])]
+    return "\n".join(lines)
+
+
+def _nothing(broken: list[UserError], stop: Stop) -> BaseException:
+    """Why no image is left."""
+    if stop.wanted or not broken:
+        return KeyboardInterrupt()
+    if len(broken) == 1:
+        return broken[0]
+    return UserError(f"none of the {len(broken)} images can be read\n{_told(broken)}")
 
 
 if __name__ == "__main__":

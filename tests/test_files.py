@@ -19,6 +19,16 @@ def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    "name", ["n" * 251 + ".txt", "ab" + "\N{HIRAGANA LETTER A}" * 84], ids=["ascii", "kana"]
+)
+def test_a_name_as_long_as_any(tmp_path: Path, name: str) -> None:
+    assert len(name.encode()) in (254, 255)
+    write_whole(tmp_path / name, "content")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "content"
+
+
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
 def test_a_block_that_raises_leaves_the_old_file(
     tmp_path: Path, error: type[BaseException]

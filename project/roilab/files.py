@@ -7,6 +7,8 @@ from pathlib import Path
 
 from roilab.errors import UserError
 
+_START = 200  # bytes of its name that a file has while it is written
+
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a file, with the folders it needs, so that it is the old one or the whole new one.
@@ -31,7 +33,9 @@ def whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if not path.name:
         raise UserError("cannot write the file", file=path, found="no file name", key="path")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A name may take 255 bytes, and those of a long one are all taken.
+    start = os.fsdecode(os.fsencode(path.name)[:_START])
+    part = path.with_name(f".{start}.{os.getpid()}.part")
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,6 +81,18 @@ def test_a_truncated_pth_is_named(tmp_path) -> None:
         checkpoint.read(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02]q\x00.", b"version https://"])
+def test_what_is_no_pth_is_named(tmp_path, content: bytes) -> None:
+    path = tmp_path / "odd.pth"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        checkpoint.read(path)
+    assert "odd.pth" in str(caught.value)
+    assert caught.value.found
+    with pytest.raises(UserError, match=r"lost\.pth"):
+        checkpoint.read(tmp_path / "lost.pth")
+
+
 @pytest.mark.parametrize("content", [b"", pickle.dumps([1, 2]), pickle.dumps({"model": None})])
 def test_a_pkl_without_named_arrays_is_named(tmp_path, content: bytes) -> None:
     path = tmp_path / "odd.pkl"

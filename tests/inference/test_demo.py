@@ -4,8 +4,10 @@ import csv
 import itertools
 import json
 import os
+import runpy
 import signal
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from fractions import Fraction
@@ -25,6 +27,7 @@ from roilab.inference.video import probe, read_video, video_writer
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture
 RATE = Fraction(12)
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
@@ -151,11 +154,15 @@ def test_batches_change_nothing(
     found = []
     for batch in (1, 3):
         arguments = ("--run", tiny_run.folder, "--input", figures.val.parent, "--output", tmp_path)
-        done = script("demo", *arguments, "--batch", batch, "--save", "json", "--exact")
+        options = ("--threshold", 0.3, "--save", "json", "--exact")
+        done = script("demo", *arguments, "--batch", batch, *options)
         assert done.returncode == 0, done.stderr
         data = json.loads((tmp_path / "predictions.json").read_text())
-        found.append([(each["file_name"], len(each["instances"])) for each in data["images"]])
-    assert found[0] == found[1]
+        found.append([each for image in data["images"] for each in image["instances"]])
+    assert len(found[0]) == len(found[1]) > 0
+    for one, other in zip(*found, strict=True):
+        assert one["class"] == other["class"]
+        assert one["bbox"] == near(other["bbox"])
 
 
 def test_images_of_all_kinds(script: Script, tiny_run: Run, tmp_path: Path) -> None:
@@ -188,6 +195,55 @@ def test_images_of_all_kinds(script: Script, tiny_run: Run, tmp_path: Path) -> N
     assert "more/a.png" in sizes
     assert len(list(out.glob("*.jpg"))) == 11 + 1
     assert len(load(str(out / "via_project.json"), classes=["car", "person"])) == 11
+
+
+def test_many_broken_images_are_all_named(script: Script, tiny_run: Run, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    broken = [images / f"broken_{index}.jpg" for index in range(8)]
+    for path in broken:
+        path.write_bytes(b"no image")
+    arguments = ("--run", tiny_run.folder, "--input", images, "--output", out)
+    done = script("demo", *arguments)
+    assert done.returncode == 2
+    assert "none of the 8 images" in done.stderr
+    assert all(str(path) in done.stderr for path in broken)
+    assert not list(out.iterdir())
+    Image.new("RGB", (8, 8)).save(images / "whole.png")
+    done = script("demo", *arguments)
+    assert done.returncode == 1
+    assert "8 images left out" in done.stderr
+    assert all(str(path) in done.stderr for path in broken)
+
+
+def test_a_large_image_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns from half of the size on that is refused."""
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        read_rgb(tmp_path / "a.png")
+        assert len(told) == 1
+        runpy.run_path(str(SCRIPTS / "_main.py"))
+        read_rgb(tmp_path / "a.png")
+        assert len(told) == 1
+
+
+def test_a_name_that_is_no_unicode(script: Script, tiny_run: Run, tmp_path: Path) -> None:
+    image = tmp_path / os.fsdecode(b"a\xff.png")
+    try:
+        Image.new("RGB", (40, 30), (200, 90, 30)).save(image)
+    except OSError:
+        pytest.skip("there are no such names here")
+    out = tmp_path / "out"
+    arguments = ("--run", tiny_run.folder, "--input", image, "--output", out, "--threshold", 0.3)
+    done = script("demo", *arguments, "--save", "json,csv")
+    assert done.returncode == 0, done.stderr
+    data = json.loads((out / "predictions.json").read_text())
+    assert [each["file_name"] for each in data["images"]] == [image.name]
+    table = rows(out / "predictions.csv")
+    assert len(table) == len(data["images"][0]["instances"]) > 0
+    assert {row["file_name"] for row in table} == {"a\\udcff.png"}
 
 
 @pytest.mark.parametrize("share", [0.8, 0.3])
@@ -269,6 +325,34 @@ def test_an_error_leaves_nothing_half_written(
     assert [path.name for path in out.iterdir()] == ["predictions.json"]
     assert (out / "predictions.json").read_text() == "old"
     assert not {thread.name for thread in threading.enumerate()} & {"ahead", "behind"}
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "coco", "picture"])
+def test_a_file_that_may_not_be_written_is_named(
+    script: Script,
+    tiny_run: Run,
+    figures: FiguresPaths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    opened = Path.open
+
+    def refused(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
+        if path.parent == tmp_path / "out" and "w" in mode:
+            raise OSError(30, "Read-only file system", str(path))
+        return opened(path, mode, *more, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    image = figures.val.parent / "000001.jpg"
+    arguments = ("--run", tiny_run.folder, "--input", image, "--output", tmp_path / "out")
+    done = script("demo", *arguments, "--save", kind)
+    name = {"json": "predictions.json", "csv": "predictions.csv", "coco": "coco.json"}.get(
+        kind, image.name
+    )
+    assert done.returncode == 2
+    assert "found:    Read-only file system" in done.stderr
+    assert f"file:     {tmp_path / 'out' / name}\n" in done.stderr
 
 
 def test_what_is_read_is_never_written_over(

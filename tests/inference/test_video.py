@@ -37,7 +37,7 @@ def make(path: Path, count: int = COUNT, rate: int = 25, noise: int = 25) -> Pat
     codec, options = KINDS[path.suffix[1:]]
     generator = np.random.default_rng(0)
     # The index in front, so that a file that is cut can be opened.
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    with av.open(str(path.absolute()), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height = 160, 120
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -204,6 +204,31 @@ def test_a_steady_video_keeps_its_rate(tmp_path: Path) -> None:
         with av.open(str(tmp_path / "a.mp4")) as container:
             stream = container.streams.video[0]
             assert stream.duration * stream.time_base == pytest.approx(float(9 / rate), abs=1e-3)
+
+
+def test_pictures_larger_than_a_video_can_be(tmp_path: Path) -> None:
+    """Three pictures of a film in 8K stand beside each other."""
+    path = tmp_path / "a.mp4"
+    with video_writer(path, None, Fraction(1, 25)) as add:
+        for index in range(2):
+            add(np.full((64, 20_000, 3), shade(index), np.uint8), index / 25)
+    frames, error = read(path)
+    assert error is None
+    assert indices(frames) == [0, 1]
+    height, width = frames[0][0].shape[:2]
+    assert 16_000 < width < 20_000
+    assert width / height == pytest.approx(20_000 / 64, rel=0.02)
+
+
+def test_a_name_that_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("12:30.mp4")
+    make(path)
+    with video_writer(Path("http:", "a.mp4"), None, Fraction(1, 25)) as add:
+        for image, seconds in read_video(path):
+            add(image, seconds)
+    assert len(read(tmp_path / "http:" / "a.mp4")[0]) == COUNT
+    assert probe(path).frames == COUNT
 
 
 def test_times_that_stand_still_go_on(tmp_path: Path) -> None:

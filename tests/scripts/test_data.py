@@ -169,8 +169,15 @@ class TestCheck:
         ]
         assert status == 1
 
-    @pytest.mark.parametrize(("x", "outside"), [(64, True), (63, False), (0, False), (-1, True)])
-    def test_last_pixel_of_a_row_is_inside(self, project: Path, x: int, outside: bool) -> None:
+    @pytest.mark.parametrize(
+        ("x", "outside"),
+        [
+            *((64, True), (63, False), (0, False), (-1, True)),
+            # Of predictions, between the middle of a pixel and its end.
+            *((63.5, False), (63.6, True), (-0.5, False), (-0.6, True)),
+        ],
+    )
+    def test_last_pixel_of_a_row_is_inside(self, project: Path, x: float, outside: bool) -> None:
         def move(entries: list[dict[str, Any]]) -> None:
             entries[0]["regions"][2]["shape_attributes"]["cx"] = x
 

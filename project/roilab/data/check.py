@@ -208,10 +208,11 @@ def _is_outside(instance: via.Instance, width: int, height: int) -> bool:
 def _outside(region: via.Region, width: int, height: int) -> str:
     """How far a region reaches out of its image; "" where it does not."""
     x0, y0, x1, y1 = via.bounds(region.shape)
-    # A point is the index of a pixel: the last one of a row is width - 1.
-    last = 1 if isinstance(region.shape, via.Point) else 0
+    # A point is the index of a pixel: the last one of a row is width - 1, and it ends half a pixel
+    # behind its middle, as the first begins before it.
+    last, half = (1, 0.5) if isinstance(region.shape, via.Point) else (0, 0.0)
     out = max(-x0, -y0, x1 - (width - last), y1 - (height - last))
-    if out <= 0:
+    if out <= half:
         return ""
     whole = x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height
     how = "lies wholly" if whole else f"reaches {out:g} pixels"

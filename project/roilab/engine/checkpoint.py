@@ -157,17 +157,25 @@ def read(path: str | Path) -> dict[str, Any]:
     """A .pth file's content on the CPU; tensors and plain data only.
 
     Raises:
-        UserError: the file is cut short, or holds more than tensors and plain data.
+        UserError: the file is cut short, no such file, or holds more than tensors and plain data.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError) as error:
-        raise UserError(
-            "the weights file cannot be read",
-            file=path,
-            found=str(error).splitlines()[0],
-            expected="a complete .pth of tensors",
-        ) from error
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's reader raises what it likes on bad content
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise _unreadable(path, reason) from error
+    if not isinstance(content, dict):
+        raise _unreadable(path, f"a {type(content).__name__}")
+    return content
+
+
+def _unreadable(path: str | Path, found: str) -> UserError:
+    return UserError(
+        "the weights file cannot be read",
+        file=path,
+        found=found,
+        expected="a complete .pth of tensors",
+    )
 
 
 def save_atomically(data: dict[str, Any], path: Path) -> None:

@@ -56,7 +56,9 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
             "the weights do not fit the model of the run's config",
             file=run.weights,
             found=error.found,
-            remedy="do not override the model when you load a run",
+            remedy="do not override the model when you load a run"
+            if overrides
+            else "take weights that this run has saved",
         ) from error
     model.load_state_dict(weights, strict=True)
     return cfg, model.eval()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from PIL import Image
 
@@ -179,7 +179,7 @@ def _json(plan: Plan) -> Iterator[_Add]:
     if source.video is not None:
         head["frames_per_second"] = None if source.rate is None else float(source.rate)
     between = ""
-    with whole(path) as part, part.open("w", encoding="utf-8") as stream:
+    with _text(path) as stream:
         stream.write(json.dumps(head)[:-1] + ', "images": [')
 
         def add(item: _Item) -> None:
@@ -191,13 +191,12 @@ def _json(plan: Plan) -> Iterator[_Add]:
         yield add
         with writing(path):
             stream.write("\n]}\n")
-            stream.close()
 
 
 @contextlib.contextmanager
 def _csv(plan: Plan) -> Iterator[_Add]:
     path = plan.data_files["csv"]
-    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+    with _text(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(table.columns(plan.skeleton))
 
@@ -206,8 +205,27 @@ def _csv(plan: Plan) -> Iterator[_Add]:
                 writer.writerows(table.rows(item.row, plan.skeleton))
 
         yield add
+
+
+@contextlib.contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """A stream into a file that gets its name when the block has ended.
+
+    Raises:
+        UserError: the file cannot be opened or closed. What the block raises is its own.
+    """
+    with whole(path) as part:
         with writing(path):
-            stream.close()
+            # The name of an image may be no Unicode.
+            stream = part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        try:
+            yield stream
+            with writing(path):
+                stream.close()
+        finally:
+            # What is not written by now must not hide what the block has raised.
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 @contextlib.contextmanager

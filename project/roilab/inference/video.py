@@ -20,6 +20,7 @@ from roilab.files import whole
 
 # Of x264, 0 to 51: thin lines and small letters stay sharp.
 _QUALITY = "20"
+_LARGEST_SIDE = 16384  # of its pictures
 # These containers say how long a video is; what others say is guessed from what is there.
 _KNOW_THEIR_LENGTH = ("mov", "matroska", "avi")
 # A transport stream does not, but its packets are all of one of these sizes.
@@ -161,7 +162,7 @@ class _Reading:
 @contextlib.contextmanager
 def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[Any]:
     try:
-        container = av.open(str(path), format=kind, metadata_errors="replace")
+        container = av.open(_place(path), format=kind, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise _no_video(path, error.strerror) from error
     with container:
@@ -182,6 +183,11 @@ def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[An
         if limit:  # frames may say another size than the header
             stream.codec_context.options = {"max_pixels": str(limit)}
         yield container
+
+
+def _place(path: Path) -> str:
+    """What FFmpeg takes for a file, and for nothing else: "12:30.mp4" is an address to it."""
+    return str(path.absolute())
 
 
 def _no_video(path: Path, found: str | None) -> UserError:
@@ -217,7 +223,7 @@ def video_writer(
     """A function that adds an H x W x 3 RGB picture and its seconds to an H.264 video in mp4.
 
     The file gets its name when the block has ended. All pictures get the size of the first, by one
-    pixel larger where that is odd.
+    pixel larger where that is odd, or smaller where H.264 has no such size.
 
     Args:
         rate: frames a second, for players that ask; None: not known.
@@ -227,7 +233,8 @@ def video_writer(
         UserError: the file cannot be written.
     """
     with whole(path) as part, _written(path):
-        container = av.open(str(part), "w", format="mp4", options={"movflags": "faststart"})
+        options = {"movflags": "faststart"}
+        container = av.open(_place(part), "w", format="mp4", options=options)
         with container:
             encoder = _Encoder(container, rate, tick)
             yield encoder.add
@@ -243,6 +250,10 @@ class _Encoder:
 
     def add(self, picture: Picture, seconds: float) -> None:
         """Encode a picture; its time is moved where it does not follow the last one's."""
+        if max(picture.shape[:2]) > _LARGEST_SIDE:
+            image = Image.fromarray(picture)
+            image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+            picture = np.array(image)
         height, width = picture.shape[:2]
         if height % 2 or width % 2:  # colours are stored for two pixels by two
             picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")

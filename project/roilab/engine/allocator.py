@@ -13,9 +13,22 @@ def keep_freed_memory() -> None:
     filling one of 32 MiB takes five times as long. Only glibc is told so; elsewhere, nothing
     happens.
     """
+    _call("mallopt", _TRIM_THRESHOLD, -1)
+    _call("mallopt", _MMAP_MAX, 0)
+
+
+def give_freed_memory_back() -> None:
+    """Let the system have what is free by now, as after weights were read and converted.
+
+    Otherwise it stays with the process, in pieces that large tensors do not fit into. Only glibc
+    is told so.
+    """
+    _call("malloc_trim", 0)
+
+
+def _call(name: str, *arguments: int) -> None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        function = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):  # no glibc
         return
-    mallopt(_TRIM_THRESHOLD, -1)
-    mallopt(_MMAP_MAX, 0)
+    function(*arguments)

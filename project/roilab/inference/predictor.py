@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from roilab.engine import config
+from roilab.engine.allocator import give_freed_memory_back
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.predict import load_run
 from roilab.engine.prepare import fit_model
@@ -178,7 +179,7 @@ class Predictor:
         fast: bool,
     ) -> "Predictor":
         test = cfg.dataloader.test
-        return cls(
+        predictor = cls(
             model,
             [config.build(node, "dataloader.test.augmentations") for node in test.augmentations],
             test.get("image_format", "BGR"),
@@ -186,6 +187,8 @@ class Predictor:
             skeleton,
             fast=fast,
         )
+        give_freed_memory_back()
+        return predictor
 
     @overload
     def __call__(  # type: ignore[overload-overlap] # a string is a sequence of strings, too

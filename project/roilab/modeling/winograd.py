@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
 _OUT, _IN = 4, 6  # cells a side of a tile's output and of its input
-_TILES = 64  # at a time: their transforms stay in the processor's cache, and take little memory
+_TILES = 128  # at a time: their transforms stay in the processor's cache
 # Below, the transforms cost more than they save: of the filters' gradient, whose direct sum is the
 # slowest of the three; of the input's; and of the convolution itself.
 _LEAST_TILES = 64
@@ -126,8 +126,10 @@ class _Convolution(torch.autograd.Function):
 def _filters(weight: Tensor) -> Tensor:
     """The transforms of the filters, 36 x D x C."""
     matrix = _matrix("filter", weight.dtype)
-    transformed = torch.kron(matrix, matrix) @ weight.permute(2, 3, 0, 1).reshape(9, -1)
-    return transformed.view(_IN**2, *weight.shape[:2])
+    transformed = _scratch.take("filters", weight.dtype, _IN**2, *weight.shape[:2])
+    cells = weight.permute(2, 3, 0, 1).reshape(9, -1)
+    torch.mm(torch.kron(matrix, matrix), cells, out=transformed.view(_IN**2, -1))
+    return transformed
 
 
 def _of_weight(of_filters: Tensor) -> Tensor:
@@ -226,7 +228,8 @@ class _Scratch(threading.local):
         """Of any content."""
         size, key = math.prod(shape), (name, dtype)
         if key not in self.kept or len(self.kept[key]) < size:
-            self.kept[key] = torch.empty(size, dtype=dtype)
+            with torch.inference_mode(False):  # what it gives may be written to in training, too
+                self.kept[key] = torch.empty(size, dtype=dtype)
         return self.kept[key][:size].view(shape)
 
     def copy(self, name: str, source: Tensor) -> Tensor:
@@ -255,6 +258,11 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+
+
+def give_scratch_back() -> None:
+    """Free the memory that this thread's convolutions keep from one to the next."""
+    _scratch.kept.clear()
 
 
 @functools.cache

@@ -178,6 +178,10 @@ def test_only_an_evaluation_without_overrides_is_the_runs_own(
     assert "coco_person" in done.stdout
     assert "area of the mask" in done.stdout
 
+    done = script("evaluate", "--run", run.folder, "--fast")
+    assert done.returncode == 0, done.stderr
+    assert not run.results_file.exists()
+
     done = script("evaluate", "--run", run.folder)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(run.results_file.read_text())) == {"bbox", "segm", "keypoints"}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roilab.data.figures.sample_set import scene
 from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.inference import video
@@ -291,3 +292,20 @@ def test_no_webcam(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="no webcam 63"):
         check_webcam(63)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_video_of_the_sample_set(script: Any, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "round.mp4"
+    done = script("make_video", "--out", path, "--frames", 5, "--seed", 1)
+    assert done.returncode == 0, done.stderr
+    frames, problem = read(path)
+    assert problem is None
+    assert [picture.shape for picture, _ in frames] == [(256, 256, 3)] * 5
+    assert [seconds for _, seconds in frames] == pytest.approx([i / 12 for i in range(5)])
+    drawn = scene("val", 0, 320, 1).image[32 : 32 + 256, 64:, ::-1]  # as it begins, RGB
+    assert np.abs(frames[0][0].astype(int) - drawn).mean() < 5
+    assert np.abs(frames[1][0].astype(int) - drawn).mean() > 10
+
+    done = script("make_video", "--out", path, "--frames", 0)
+    assert done.returncode == 2
+    assert "--frames" in done.stderr

@@ -36,7 +36,7 @@ def test_pictures_and_json_of_a_folder_with_a_broken_image(
     threshold = float(np.median(sample.scores))
     done = script("demo", *arguments, "--exact", "--threshold", threshold)
     assert done.returncode == 1
-    assert "1 images left out" in done.stderr
+    assert "1 image left out" in done.stderr
     assert "000000.jpg" in done.stderr
     assert {path.name for path in out.iterdir()} == {
         "000001.jpg",

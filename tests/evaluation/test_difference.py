@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from roilab.evaluation.ap import average_precision
-from roilab.evaluation.difference import METRICS, Difference, difference, drawn, draws, interval
+from roilab.evaluation.difference import (
+    METRICS,
+    Difference,
+    between,
+    difference,
+    drawn,
+    draws,
+    interval,
+)
 from roilab.evaluation.matches import match
 
 from .test_parity import scene, skeleton
@@ -54,6 +62,21 @@ def test_an_arm_does_not_differ_from_itself() -> None:
     result = difference(values, values, 8)
     assert result == Difference(0, 0, 0, 8, 2)
     assert result.sentence() == "not distinguishable with 8 images and 2 seeds"
+
+
+def test_two_sets_of_detections_of_one_scene() -> None:
+    truth, found = scene(0, 12, 5, 3, tied=False)
+    fewer = [row for row in found if row["image_id"] % 2]
+    tasks = ["bbox", "keypoints"]
+    apart = between(truth, fewer, found, tasks, BONES)
+    assert list(apart) == tasks
+    for task, each in apart.items():
+        ap = [average_precision(truth, rows, [task], BONES)[task]["AP"] for rows in (fewer, found)]
+        assert each.value == pytest.approx(ap[0] - ap[1])
+        assert each.low <= each.value < 0
+    same = between(truth, found, found, tasks, BONES)
+    assert set(same.values()) == {Difference(0, 0, 0, 12, 1)}
+    assert between({**truth, "annotations": []}, found, found, tasks, BONES) == {}
 
 
 def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> None:

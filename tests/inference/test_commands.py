@@ -180,6 +180,7 @@ def test_only_an_evaluation_without_overrides_is_the_runs_own(
 
     done = script("evaluate", "--run", run.folder, "--fast")
     assert done.returncode == 0, done.stderr
+    assert "segm AP, fast against exact: " in done.stdout
     assert not run.results_file.exists()
 
     done = script("evaluate", "--run", run.folder)

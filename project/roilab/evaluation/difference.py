@@ -1,12 +1,14 @@
 """By how much one model is better than another, and how sure that is."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.matches import Matches
+from roilab.evaluation.matches import Matches, match
+from roilab.skeleton import Skeleton
 
 # The area of the objects that count, and which of ten thresholds of IoU or OKS from 0.5 on.
 METRICS = {
@@ -100,6 +102,33 @@ def difference(arm: np.ndarray, baseline: np.ndarray, images: int) -> Difference
         return None
     low, high = interval(apart[:, 0], apart[:, 1:], np.random.default_rng(0))
     return Difference(float(apart[:, 0].mean()), low, high, images, len(apart))
+
+
+def between(
+    truth: Mapping[str, Any],
+    one: Sequence[Mapping[str, Any]],
+    other: Sequence[Mapping[str, Any]],
+    tasks: Sequence[str],
+    skeleton: Skeleton | None,
+) -> dict[str, Difference]:
+    """How much higher the AP of one set of detections is than that of another, by task.
+
+    Args:
+        truth: COCO json of the images, on which both were found.
+        one, other: COCO result rows.
+    """
+    images = len(truth["images"])
+    weights = draws(images)
+    apart = {}
+    for task in tasks:
+        ours, theirs = (
+            drawn({"all": match(truth, rows, task, skeleton, "all")}, weights)["AP"][None]
+            for rows in (one, other)
+        )
+        found = difference(ours, theirs, images)
+        if found is not None:
+            apart[task] = found
+    return apart
 
 
 def interval(

@@ -97,11 +97,15 @@ def test_detector_finds_what_the_model_finds(
         of_boxes.bbox_pred.bias.data = of_boxes.bbox_pred.bias.data[:4]
     if kind == "outside":  # of the image, and one kind of anchors nowhere at all
         of_boxes.bbox_pred.bias.data[0] = -100
+        of_boxes.cls_score.bias.data[0] = 1
         of_anchors = model.proposal_generator.rpn_head.anchor_deltas.bias.data
         of_anchors[0], of_anchors[4] = torch.inf, -100
     if kind == "mask scores":
         shape = ShapeSpec(channels=96, width=14, height=14)
-        model.roi_heads.mask_head = MaskScoringHead(shape, num_classes=2, conv_dims=[32]).eval()
+        torch.manual_seed(0)
+        head = MaskScoringHead(shape, num_classes=2, conv_dims=[32]).eval()
+        head.predictor.weight.data *= 100  # or a mask is at the threshold everywhere
+        model.roi_heads.mask_head = head
     model.pixel_std.copy_(torch.tensor([0.9, 1.0, 1.1])[:, None, None])
     of_boxes.use_sigmoid_ce = kind == "sigmoid"
     of_boxes.test_topk_per_image = -1 if kind == "no limit" else 25
@@ -114,7 +118,7 @@ def test_detector_finds_what_the_model_finds(
 
     for image in some_images(figures):
         expected, found = predictor(image), predicted(run, predictor, image)
-        assert 20 < len(expected) == len(found)
+        assert (2 if kind == "outside" else 20) < len(expected) == len(found)
         assert expected.labels == found.labels
         assert (expected.mask_scores is None) == (kind != "mask scores")
         for name in ("boxes", "scores", "keypoints", "mask_scores"):
@@ -241,7 +245,30 @@ def test_images_of_the_check_have_to_be_there(
     done = script("export", *arguments)  # with the run's own
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" instances; boxes ") == 7
+    assert done.stdout.count("  84 x 60: ") == 3  # cut
+    assert done.stdout.count("  131 x 97: ") == 1  # noise
     assert (tmp_path / "m.ts").is_file()
+
+
+def test_what_is_read_is_not_written_over(
+    sure_run: Run, figures: FiguresPaths, tmp_path: Path, script: Script
+) -> None:
+    image = image_files(figures.val.parent)[0]
+    arguments = ("export", "--run", sure_run.folder, "--check", image, "--output")
+    kept = (image, sure_run.weights, sure_run.config_file)
+    before = [each.read_bytes() for each in kept]
+    for *outputs, said in (
+        (image, "a file that is read"),
+        (sure_run.weights, "a file that is read"),
+        (tmp_path / "m.onnx", "--expected", sure_run.config_file, "a file that is read"),
+        (tmp_path / "m.onnx", "--expected", tmp_path / "m.onnx", "one name"),
+    ):
+        done = script(*arguments, *outputs)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert str(outputs[-1]) in done.stderr
+    assert [each.read_bytes() for each in kept] == before
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("format", FORMATS)

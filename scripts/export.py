@@ -54,7 +54,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
-    images = [read_rgb(file) for file in _files(folder, args.overrides, args.check)]
+    files = _files(folder, args.overrides, args.check)
+    _keep([folder.weights, folder.config_file, *files], args.output, args.expected)
+    images = [read_rgb(file) for file in files]
     done = export_run(
         folder,
         args.output,
@@ -90,6 +92,22 @@ def _files(folder: Run, overrides: Sequence[str], given: Path | None) -> list[Pa
             expected="an image, or a folder of images, with objects",
         )
     return image_files(places)[:IMAGES]
+
+
+def _keep(read: Sequence[Path], output: Path, expected: Path | None) -> None:
+    """Make sure that what is written takes the place of nothing that is read, nor of each other."""
+    if expected is not None and expected.resolve() == output.resolve():
+        raise UserError(
+            "two files would have one name", key="--expected", file=expected, remedy="give another"
+        )
+    for path in (output, expected):
+        if path is not None and path.exists() and any(map(path.samefile, read)):
+            raise UserError(
+                "the file would be written over",
+                file=path,
+                found="a file that is read",
+                remedy="give another name",
+            )
 
 
 if __name__ == "__main__":

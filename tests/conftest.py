@@ -2,7 +2,7 @@
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,10 +66,12 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> FiguresPaths:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(figures: FiguresPaths, tmp_path_factory: pytest.TempPathFactory) -> "Run":
-    """A run folder as training leaves it, of an untrained model of masks and keypoints.
+def untrained(
+    figures: FiguresPaths, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., "Run"]:
+    """Makes a run folder as training leaves it, of an untrained model of masks and keypoints.
 
-    Do not write into it.
+    It takes overrides of the config, and factors of weights by their names.
     """
     # Tests of the rooms without torch shall not wait for it.
     import torch
@@ -85,10 +87,22 @@ def tiny_run(figures: FiguresPaths, tmp_path_factory: pytest.TempPathFactory) ->
         for split, file in (("train", figures.train), ("val", figures.val))
         for override in (f"data.{split}.files={file}", f"data.{split}.images={file.parent}")
     ]
-    setup = prepare(config.load(CONFIG, [*splits, *TINY]))
-    run = Run(tmp_path_factory.mktemp("runs") / "tiny")
-    run.folder.mkdir()
-    run.write_meaning(setup.cfg, setup.val.classes, setup.val.skeleton)
-    torch.manual_seed(0)
-    save_atomically({"model": build_model(setup.cfg).state_dict()}, run.weights)
-    return run
+
+    def make(overrides: Sequence[str], factors: Mapping[str, float]) -> Run:
+        setup = prepare(config.load(CONFIG, [*splits, *overrides]))
+        run = Run(tmp_path_factory.mktemp("run"))
+        run.write_meaning(setup.cfg, setup.val.classes, setup.val.skeleton)
+        torch.manual_seed(0)
+        weights = build_model(setup.cfg).state_dict()
+        for name, factor in factors.items():
+            weights[name] *= factor
+        save_atomically({"model": weights}, run.weights)
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_run(untrained: Callable[..., "Run"]) -> "Run":
+    """A model that is sure of nothing. Do not write into its folder."""
+    return untrained(TINY, {})

@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(data: Path, tmp_path: Path) ->
     assert "model_final.pth" in err
     assert "Traceback" not in err
     assert checkpoint(run)["iteration"] == 0
-    assert not list(run.glob(".*.tmp"))
+    assert not list(run.glob(".*"))
     assert trained(data, run, "train.max_iter=3", resume=True)["iteration"] == 2
 
 

@@ -1,18 +1,11 @@
 """A run folder of a model that is sure of what it finds, without the training."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-import torch
 
-from roilab.data.figures import FiguresPaths
-from roilab.engine import config
-from roilab.engine.build import build_model
-from roilab.engine.checkpoint import save_atomically
-from roilab.engine.prepare import prepare
 from roilab.engine.run import Run
 
-CONFIG = Path(__file__).parents[2] / "configs" / "figures_mask_keypoint.py"
 STAGES = "model.backbone.bottom_up.stages"
 RESIZE = "detectron2.data.transforms.ResizeShortestEdge"
 SMALL = (
@@ -46,20 +39,6 @@ SURE = {
 
 
 @pytest.fixture(scope="session")
-def sure_run(figures: FiguresPaths, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def sure_run(untrained: Callable[..., Run]) -> Run:
     """A model of masks and keypoints of no sense. Do not write into the folder."""
-    splits = [
-        override
-        for split, file in (("train", figures.train), ("val", figures.val))
-        for override in (f"data.{split}.files={file}", f"data.{split}.images={file.parent}")
-    ]
-    setup = prepare(config.load(CONFIG, [*splits, *SMALL]))
-    run = Run(tmp_path_factory.mktemp("runs") / "sure")
-    run.folder.mkdir()
-    run.write_meaning(setup.cfg, setup.val.classes, setup.val.skeleton)
-    torch.manual_seed(0)
-    weights = build_model(setup.cfg).state_dict()
-    for name, factor in SURE.items():
-        weights[name] *= factor
-    save_atomically({"model": weights}, run.weights)
-    return run
+    return untrained(SMALL, SURE)

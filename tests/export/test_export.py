@@ -2,10 +2,9 @@
 
 import json
 import re
-import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 from PIL import Image
+from torch import nn
 
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run import Run
@@ -23,6 +24,9 @@ from roilab.export import FORMATS, Detector, export_run, write
 from roilab.export.check import compare, predicted
 from roilab.export.formats import runner
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
+from roilab.modeling import MaskScoringHead
+
+Script = Callable[..., Any]
 
 ROOT = Path(__file__).parents[2]
 THRESHOLD = "model.roi_heads.box_predictor.test_score_thresh"
@@ -53,16 +57,6 @@ for file, load in (("m.ts", torch.jit.load), ("m.pt2", torch.export.load)):
 """
 
 
-def script(monkeypatch: pytest.MonkeyPatch, *arguments: object, code: int = 0) -> None:
-    """Run scripts/export.py in this process, where torch is imported already."""
-    path = ROOT / "scripts" / "export.py"
-    monkeypatch.syspath_prepend(path.parent)
-    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(path), run_name="__main__")
-    assert ended.value.code == code
-
-
 def elsewhere(folder: Path, *command: object, without: str = "roilab,detectron2") -> str:
     """What a program prints that runs in a folder, without some packages."""
     code = WITHOUT.format(without) + RUN
@@ -89,20 +83,33 @@ def best_scores(run: Run, images: Sequence[Any]) -> list[float]:
     return [float(predictor(image).scores.max()) for image in images]
 
 
-@pytest.mark.parametrize("kind", ["plain", "one box for all classes", "sigmoid", "no limit"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "one box for all classes", "sigmoid", "no limit", "outside", "mask scores"]
+)
 def test_detector_finds_what_the_model_finds(
     kind: str, sure_run: Run, figures: FiguresPaths
 ) -> None:
     predictor = Predictor.from_run(sure_run, [f"{THRESHOLD}=0.1", "train.cpu_kernels=false"])
-    of_boxes: Any = predictor.model.roi_heads.box_predictor  # type: ignore[union-attr]
+    model: Any = predictor.model
+    of_boxes = model.roi_heads.box_predictor
     if kind == "one box for all classes":
         of_boxes.bbox_pred.weight.data = of_boxes.bbox_pred.weight.data[:4]
         of_boxes.bbox_pred.bias.data = of_boxes.bbox_pred.bias.data[:4]
+    if kind == "outside":  # of the image, and one kind of anchors nowhere at all
+        of_boxes.bbox_pred.bias.data[0] = -100
+        of_boxes.cls_score.bias.data[0] = 1
+        of_anchors = model.proposal_generator.rpn_head.anchor_deltas.bias.data
+        of_anchors[0], of_anchors[4] = torch.inf, -100
+    if kind == "mask scores":
+        shape = ShapeSpec(channels=96, width=14, height=14)
+        torch.manual_seed(0)
+        head = MaskScoringHead(shape, num_classes=2, conv_dims=[32]).eval()
+        head.predictor.weight.data *= 100  # or a mask is at the threshold everywhere
+        model.roi_heads.mask_head = head
+    model.pixel_std.copy_(torch.tensor([0.9, 1.0, 1.1])[:, None, None])
     of_boxes.use_sigmoid_ce = kind == "sigmoid"
     of_boxes.test_topk_per_image = -1 if kind == "no limit" else 25
-    detector = Detector(
-        predictor.model, predictor.image_format, predictor.classes, predictor.skeleton
-    )
+    detector = Detector(model, predictor.image_format, predictor.classes, predictor.skeleton)
 
     def run(image: Any, size: tuple[int, int]) -> Any:
         with torch.inference_mode():
@@ -111,10 +118,13 @@ def test_detector_finds_what_the_model_finds(
 
     for image in some_images(figures):
         expected, found = predictor(image), predicted(run, predictor, image)
-        assert 20 < len(expected) == len(found)
+        assert (2 if kind == "outside" else 20) < len(expected) == len(found)
         assert expected.labels == found.labels
-        for name in ("boxes", "scores", "keypoints"):
+        assert (expected.mask_scores is None) == (kind != "mask scores")
+        for name in ("boxes", "scores", "keypoints", "mask_scores"):
             here, there = getattr(found, name), getattr(expected, name)
+            if there is None:
+                continue
             np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-3)
         assert (found.masks != expected.masks).mean() < 1e-5
 
@@ -123,8 +133,7 @@ def test_onnx_file_is_run_by_the_code_of_the_document(
     sure_run: Run,
     figures: FiguresPaths,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    script: Script,
 ) -> None:
     images, folder = some_images(figures), tmp_path / "images"
     folder.mkdir()
@@ -136,8 +145,9 @@ def test_onnx_file_is_run_by_the_code_of_the_document(
         Image.fromarray(images[index]).save(folder / f"{number}.png")
     files = ("--output", tmp_path / "m.onnx", "--expected", tmp_path / "expected.npz")
     arguments = ("--run", sure_run.folder, *files, "--check", folder, f"{THRESHOLD}={threshold}")
-    script(monkeypatch, *arguments)
-    said = capsys.readouterr().out
+    done = script("export", *arguments)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
     assert " 0 instances" in said
     assert re.search(
         r"[1-9]\d* instances; boxes \S+ px, .* masks IoU \S+, [1-9]\d* keypoints", said
@@ -225,19 +235,40 @@ def test_nothing_is_written_that_differs(
 
 
 def test_images_of_the_check_have_to_be_there(
-    sure_run: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    sure_run: Run, tmp_path: Path, script: Script
 ) -> None:
     arguments = ("--run", sure_run.folder, "--output", tmp_path / "m.ts", "--format", "torchscript")
-    script(monkeypatch, *arguments, "data.val.images=nowhere", code=2)
-    said = capsys.readouterr().err
-    assert "--check" in said
-    assert "nowhere" in said
-    script(monkeypatch, *arguments)  # with the run's own
-    assert capsys.readouterr().out.count(" instances; boxes ") == 7
+    done = script("export", *arguments, "data.val.images=nowhere")
+    assert done.returncode == 2
+    assert "--check" in done.stderr
+    assert "nowhere" in done.stderr
+    done = script("export", *arguments)  # with the run's own
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" instances; boxes ") == 7
+    assert done.stdout.count("  84 x 60: ") == 3  # cut
+    assert done.stdout.count("  131 x 97: ") == 1  # noise
     assert (tmp_path / "m.ts").is_file()
+
+
+def test_what_is_read_is_not_written_over(
+    sure_run: Run, figures: FiguresPaths, tmp_path: Path, script: Script
+) -> None:
+    image = image_files(figures.val.parent)[0]
+    arguments = ("export", "--run", sure_run.folder, "--check", image, "--output")
+    kept = (image, sure_run.weights, sure_run.config_file)
+    before = [each.read_bytes() for each in kept]
+    for *outputs, said in (
+        (image, "a file that is read"),
+        (sure_run.weights, "a file that is read"),
+        (tmp_path / "m.onnx", "--expected", sure_run.config_file, "a file that is read"),
+        (tmp_path / "m.onnx", "--expected", tmp_path / "m.onnx", "one name"),
+    ):
+        done = script(*arguments, *outputs)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert str(outputs[-1]) in done.stderr
+    assert [each.read_bytes() for each in kept] == before
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -262,14 +293,37 @@ def test_packages_that_are_missing_are_named(
     assert "pip install" in str(raised.value.remedy)
 
 
-def test_parts_that_are_not_covered_are_named(sure_run: Run) -> None:
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("proposal_generator", "RPN"),
+        ("roi_heads", "StandardROIHeads"),
+        ("roi_heads.box_predictor", "FastRCNNOutputLayers"),
+        ("roi_heads.box_pooler", "RoIPooler"),
+        ("roi_heads.mask_pooler", "RoIPooler"),
+        ("roi_heads.mask_head", "BaseMaskRCNNHead"),
+        ("roi_heads.keypoint_pooler", "RoIPooler"),
+        ("roi_heads.keypoint_head", "KeypointHead"),
+    ],
+)
+def test_parts_that_are_not_covered_are_named(part: str, expected: str, sure_run: Run) -> None:
     predictor = Predictor.from_run(sure_run)
-    heads = predictor.model.roi_heads
-    heads.mask_pooler = ROIPooler(14, [1 / 4, 1 / 8, 1 / 16, 1 / 32], 0, "ROIAlignV2")
+    model: Any = predictor.model
+    other = ROIPooler(14, [1 / 4], 0, "ROIAlignV2") if "pooler" in part else nn.Identity()
+    model.set_submodule(part, other)
     with pytest.raises(UserError) as raised:
-        Detector(predictor.model, "BGR", predictor.classes, predictor.skeleton)
-    assert raised.value.key == "model.roi_heads.mask_pooler"
-    assert (raised.value.found, raised.value.expected) == ("ROIPooler", "RoIPooler")
+        Detector(model, "BGR", predictor.classes, predictor.skeleton)
+    assert raised.value.key == f"model.{part}"
+    assert (raised.value.found, raised.value.expected) == (type(other).__name__, expected)
+
+
+def test_padding_to_squares_is_not_covered(sure_run: Run) -> None:
+    predictor = Predictor.from_run(sure_run)
+    model: Any = predictor.model
+    model.backbone._square_pad = 128
+    with pytest.raises(UserError, match="128") as raised:
+        Detector(model, "BGR", predictor.classes, predictor.skeleton)
+    assert raised.value.key == "model.backbone.square_pad"
 
 
 @pytest.mark.parametrize(
@@ -277,6 +331,7 @@ def test_parts_that_are_not_covered_are_named(sure_run: Run) -> None:
     [
         "[{_target_:detectron2.data.transforms.Resize,shape:[64,64]}]",
         "[{_target_:detectron2.data.transforms.ResizeShortestEdge,short_edge_length:[60,90]}]",
+        "[{_target_:detectron2.data.transforms.ResizeShortestEdge,short_edge_length:60,interp:3}]",
     ],
 )
 def test_preparations_that_nobody_can_repeat_are_refused(

@@ -74,6 +74,7 @@ def test_poolers(arguments: dict[str, Any]) -> None:
     calls = recorded(part, (*some_maps(), some_boxes(9)), (MAPS, MAPS, {0: DYNAMIC}))
     for count in COUNTS:
         maps, boxes = some_maps(96, 160), some_boxes(count)
+        boxes[1::2, 2:] += 112  # which the coarser level is for
         expected = part.pooler(maps[:levels], [Boxes(boxes)])
         for name in FORMATS:
             assert_close(calls[name](*maps, boxes), [expected])

@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, read without running what is in them."""
 
-import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from detectron2.utils.file_io import PathManager
 from torch import nn
 
 from roilab.errors import UserError
+from roilab.files import whole
 
 _SHOWN = 8  # how many of many names a message lists
 
@@ -180,12 +180,5 @@ def _unreadable(path: str | Path, found: str) -> UserError:
 
 def save_atomically(data: dict[str, Any], path: Path) -> None:
     """Write `data` so that `path` is either the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as part, part.open("wb") as file:
+        torch.save(data, file)

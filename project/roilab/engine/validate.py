@@ -78,6 +78,7 @@ def features_once(backbone: Any) -> Iterator[None]:
 
     def remembered(images: torch.Tensor) -> Any:
         if not (kept and torch.equal(kept[0], images)):
+            kept.clear()  # the memory of the last ones is for the next
             kept[:] = images, forward(images)
         return kept[1]
 

@@ -74,7 +74,7 @@ def check_images(images: Sequence[Array]) -> Iterator[Array]:
 
 def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
     """What an exported model finds in an image, which is resized as the predictor resizes it."""
-    seen = T.AugInput(image.copy())
+    seen = T.AugInput(image)
     predictor.augmentations(seen)
     height, width = image.shape[:2]
     found: Outputs = run(np.array(seen.image, order="C"), (height, width))

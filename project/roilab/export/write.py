@@ -120,11 +120,10 @@ def _resizing(augmentations: Sequence[T.Augmentation]) -> dict[str, int] | None:
     """The sides that a picture is given before the model sees it; None: it keeps its own."""
     if not augmentations:
         return None
-    first = augmentations[0]
-    if len(augmentations) > 1 or type(first) is not T.ResizeShortestEdge:
-        sides = set()
-    else:
-        sides = set(first.short_edge_length) if first.interp == Image.Resampling.BILINEAR else set()
+    first, *others = augmentations
+    plain = not others and type(first) is T.ResizeShortestEdge
+    plain = plain and first.interp == Image.Resampling.BILINEAR
+    sides = set(first.short_edge_length) if plain else set()
     if len(sides) != 1:
         raise UserError(
             "whoever runs the file has to prepare images as the evaluation does",

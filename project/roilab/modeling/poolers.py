@@ -139,18 +139,17 @@ class RoIPooler(nn.Module):
         return roi_align_average(exact, rois, levels, scales, *arguments).to(dtype)
 
     def _pool(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
-        exact = exactly(features)
-        rois = rois.to(exact.dtype)
+        rois = rois.to(exact_dtype(features))
         if self.op == "roi_pool":
-            return roi_pool(exact, rois, self.output_size, scale).to(features.dtype)
+            return roi_pool(exactly(features), rois, self.output_size, scale).to(features.dtype)
         if self.op == "roi_warp":
             rois, scale = quantised(rois, scale), 1.0
         arguments = (self.output_size, scale, self.sampling_ratio, self.aligned)
         if self.aggregation == "max":
-            return roi_align_max(exact, rois, *arguments).to(features.dtype)
+            return roi_align_max(exactly(features), rois, *arguments).to(features.dtype)
         if features.device.type == "cpu" and not in_graph():
             return roi_align_average_only(features, rois, *arguments)
-        return roi_align(exact, rois, *arguments).to(features.dtype)
+        return roi_align(exactly(features), rois, *arguments).to(features.dtype)
 
     def extra_repr(self) -> str:
         """The arguments, for the printed model."""
@@ -163,7 +162,12 @@ def exactly(features: Tensor) -> Tensor:
 
     The kernels have no bfloat16 on the CPU; sums of many samples want float32 in any case.
     """
-    return features if features.dtype == torch.float64 else features.float()
+    return features.to(exact_dtype(features))
+
+
+def exact_dtype(features: Tensor) -> torch.dtype:
+    """That of `exactly`."""
+    return torch.promote_types(features.dtype, torch.float32)
 
 
 def learn_on_cpu(features: Sequence[Tensor]) -> bool:

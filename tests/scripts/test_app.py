@@ -31,8 +31,10 @@ LONG = 120  # seconds, for what takes one on an idle machine
 
 
 class Calls(NamedTuple):
-    """What the page asks for: sizes of images of the models, files of the download buttons."""
+    """What the page asks for: runs that are loaded, sizes of images of the models, files of the
+    download buttons."""
 
+    loads: list[str]
     models: list[tuple[int, ...]]
     downloads: dict[str, tuple[str, Callable[[], bytes]]]
 
@@ -41,8 +43,12 @@ class Calls(NamedTuple):
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     st.cache_resource.clear()
     st.cache_data.clear()
-    seen = Calls([], {})
-    predict, button = Predictor.__call__, st.download_button
+    seen = Calls([], [], {})
+    load, predict, button = Predictor.from_run, Predictor.__call__, st.download_button
+
+    def loaded(run: Run, **more: Any) -> Predictor:
+        seen.loads.append(run.folder.name)
+        return load(run, **more)
 
     def counted(self: Predictor, image: Any, *args: Any, **kwargs: Any) -> Any:
         seen.models.append(image.shape)
@@ -52,6 +58,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
         seen.downloads[key] = (file_name, data)
         return button(label, data, file_name, key=key, **more)
 
+    monkeypatch.setattr(Predictor, "from_run", loaded)
     monkeypatch.setattr(Predictor, "__call__", counted)
     monkeypatch.setattr(st, "download_button", noted)
     yield seen
@@ -133,6 +140,7 @@ def test_sliders_and_switches_do_not_run_the_model(
     assert not app.dataframe
     assert "Move the slider" in app.info[0].value
     assert calls.models == [(256, 256, 3)]
+    assert calls.loads == ["new"]
 
 
 def test_two_runs_stand_beside_each_other(
@@ -148,6 +156,7 @@ def test_two_runs_stand_beside_each_other(
     app.selectbox(key="run").select("old").run()
     assert app.selectbox(key="other").value == "no other run"
     assert len(calls.models) == 2  # it is loaded and has looked already
+    assert calls.loads == ["new", "old"]
 
 
 def test_uploads_are_looked_at_once_and_broken_ones_are_named(
@@ -327,6 +336,7 @@ def test_new_weights_are_loaded(
     app = open_app(runs)
     os.utime(runs / "new" / "model_final.pth", (3e9, 3e9))
     app.run()
+    assert calls.loads == ["new", "new"]
     assert len(calls.models) == 2
 
 
@@ -340,6 +350,31 @@ def test_what_the_model_cannot_do_is_told(
     app = open_app(runs)
     assert not app.exception
     assert app.error[0].value.endswith("found: out of memory")
+
+
+def test_a_video_ends_where_the_model_fails(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    calls: Calls,
+    figures: FiguresPaths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = open_app(runs)
+    predict = Predictor.__call__
+
+    def fails(self: Predictor, image: Any) -> Any:
+        if len(calls.models) == 3:
+            raise RuntimeError("out of memory")
+        return predict(self, image)
+
+    monkeypatch.setattr(Predictor, "__call__", fails)
+    app.file_uploader(key="files").upload("walk.mp4", video_of(figures, 6, tmp_path)).run()
+    assert not app.exception
+    (error,) = app.error
+    assert r"walk\_000002\.jpg" in error.value
+    assert not app.get("video")
+    assert len(calls.models) == 3
 
 
 def test_without_streamlit_it_says_what_to_install(

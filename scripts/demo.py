@@ -30,7 +30,7 @@ from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.ahead import ahead, behind
 from roilab.inference.export import attribute_names
-from roilab.inference.outputs import OVERVIEW_PICTURES, Outputs
+from roilab.inference.outputs import Outputs
 from roilab.inference.pipeline import Found, find, following
 from roilab.inference.plan import KINDS, Plan
 from roilab.inference.sinks import OVERVIEW
@@ -210,7 +210,11 @@ def _unit(plan: Plan) -> str:
 
 
 def _counted(outputs: Outputs) -> str:
-    return f"{outputs.images} {_unit(outputs.plan)}{'s' if outputs.images != 1 else ''}"
+    return _count(outputs.images, _unit(outputs.plan))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _report(
@@ -219,8 +223,8 @@ def _report(
     plan, counted = outputs.plan, _counted(outputs)
     for told in outputs.problems:
         print(told, file=sys.stderr)
-    found = f"{outputs.instances} instances with a score of at least {args.threshold}"
-    print(f"{found} in {counted}")
+    found = _count(outputs.instances, "instance")
+    print(f"{found} with a score of at least {args.threshold} in {counted}")
     for path in plan.data_files.values():
         print(f"instances: {path}")
     if "video" in plan.kinds:
@@ -230,15 +234,14 @@ def _report(
     if "picture" in plan.kinds:
         print(f"pictures:  {args.output}")
         if plan.source.video is None:
-            first = min(outputs.images, OVERVIEW_PICTURES)
-            print(f"the first {first} together: {args.output / OVERVIEW}")
+            print(f"overview:  {args.output / OVERVIEW}")
     if args.compare:
         print(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
     rate = outputs.images / seconds
     print(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
         if plan.source.video is None:
-            print(f"{len(broken)} image{'s' if len(broken) > 1 else ''} left out:", file=sys.stderr)
+            print(f"{_count(len(broken), 'image')} left out:", file=sys.stderr)
         print(_told(broken), file=sys.stderr)
 
 

@@ -20,6 +20,8 @@ from roilab.inference.plan import VIA_FILES, Plan
 from roilab.inference.sinks import (
     FRAME_QUALITY,
     OVERVIEW,
+    OVERVIEW_PICTURES,
+    PICTURE_QUALITY,
     draw_prediction,
     jpeg,
     json_head,
@@ -29,9 +31,6 @@ from roilab.inference.sinks import (
     to_json,
 )
 from roilab.inference.video import video_writer
-
-OVERVIEW_PICTURES = 12
-_PICTURE_QUALITY = 92
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +128,13 @@ def _pictures(plan: Plan) -> Iterator[_Add]:
     def add(item: _Item) -> None:
         frame = item.found.frame
         path = plan.folder / plan.frame_name(frame) if frame.path is None else files[frame.path]
-        write_whole(path, jpeg(item.picture, _PICTURE_QUALITY))
+        write_whole(path, jpeg(item.picture, PICTURE_QUALITY))
         if frame.path is not None and len(cells) < OVERVIEW_PICTURES:
             cells.append(overview_cell(item.picture))
 
     yield add
     if cells:
-        write_whole(plan.folder / OVERVIEW, jpeg(overview(cells), _PICTURE_QUALITY))
+        write_whole(plan.folder / OVERVIEW, jpeg(overview(cells), PICTURE_QUALITY))
 
 
 @contextlib.contextmanager

@@ -19,8 +19,10 @@ from roilab.inference.predictor import Prediction
 from roilab.skeleton import Skeleton
 
 OVERVIEW = "overview.jpg"
-# Of JPEGs of a video's frames, which a person annotates and a model is trained with.
-FRAME_QUALITY = 95
+OVERVIEW_PICTURES = 12
+# Of JPEGs: pictures, those within a page, and a video's frames, which a person annotates and a
+# model is trained with.
+PICTURE_QUALITY, PAGE_QUALITY, FRAME_QUALITY = 92, 85, 95
 _JPEG_SIDE = 65500  # a JPEG is no larger
 # A picture is enlarged up to this length of its longer side, so that lines and labels are thin
 # against the objects of small images; in the overview it is also made no larger. Only a picture

@@ -56,7 +56,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         nargs="+",
         help="images, folders of them or patterns in quotes, or one video, or webcam:0",
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder for what is written")
+    parser.add_argument("--output", required=True, type=_folder, help="folder for what is written")
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="the least score of an instance (default: 0.5)"
     )
@@ -76,8 +76,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="the numbers of the evaluation, to the last bit; slower",
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="overrides of the config, of both runs"
+    )
     return parser.parse_args(arguments)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # else it would be the folder one is in
+        raise argparse.ArgumentTypeError("an empty name: was it a variable that is not set?")
+    return Path(text)
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -200,9 +208,12 @@ def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
 
 
 def _titles(runs: list[Run]) -> list[str]:
-    """The runs' names, with their folders where one name is not enough."""
+    """The runs' names, with their folders or weights where one name is not enough."""
     names = [run.folder.absolute().name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+    folders = [str(run.folder) for run in runs]
+    weights = [f"{name} {run.weights.stem}" for name, run in zip(names, runs, strict=True)]
+    apart = (each for each in (names, folders, weights) if len(set(each)) == len(each))
+    return next(apart, names)
 
 
 def _unit(plan: Plan) -> str:

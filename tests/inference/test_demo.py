@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roilab import via
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.draw import side_by_side
@@ -89,6 +90,8 @@ def test_all_of_a_video(script: Script, tiny_run: Run, film: Path, tmp_path: Pat
         loaded = load(str(out / name), folder, classes=["car", "person"])
         assert len(loaded) == 6
         assert sum(len(record["annotations"]) for record in loaded.records) == len(found)
+    project = via.read(out / "via_project.json")
+    assert project.default_path == f"{(out / 'frames').resolve()}{os.sep}"
     saved = read_rgb(out / "frames" / frames[3])
     shown = next(itertools.islice(read_video(film), 3, None))[0]
     assert np.abs(saved.astype(int) - shown).mean() < 4
@@ -401,6 +404,7 @@ def test_what_is_read_is_never_written_over(
         (out / "000001.jpg", figures.val.parent, ()),
         (film, linked, ()),
         (film, alias, ()),
+        (alias / "film.mp4", tmp_path, ("--save", "csv")),
         (film, tmp_path, ("--save", "csv")),
         (frames, tmp_path, ("--save", "via")),
     ]:

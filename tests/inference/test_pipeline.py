@@ -1,10 +1,12 @@
-"""What is found in frames that follow each other: linked, and smoothed where that is asked for."""
+"""What is found in frames: in batches, and linked and smoothed where they follow each other."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 from roilab.inference import Prediction
-from roilab.inference.pipeline import Found, following
+from roilab.inference.pipeline import Found, find, following
 from roilab.inference.sources import Frame
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
@@ -27,6 +29,21 @@ def found(index: int) -> Found:
     )
     frame = Frame(IMAGE, "a.mp4", index=index, seconds=index / 25)
     return Found(frame, (prediction,), (None,))
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(1, [1] * 5), (3, [3, 2]), (9, [5])])
+def test_frames_are_given_in_batches(batch: int, sizes: list[int]) -> None:
+    given = []
+
+    def predictor(images: Any) -> list[Prediction]:
+        given.append(len(images))
+        return [found(0).predictions[0]] * len(images)
+
+    frames = [found(index).frame for index in range(5)]
+    results = list(find(frames, [predictor], batch=batch, threshold=0.85))  # type: ignore[list-item]
+    assert given == sizes
+    assert [each.frame for each in results] == frames
+    assert all(len(each.predictions[0]) == 1 for each in results)
 
 
 def test_instances_are_linked_and_not_touched() -> None:

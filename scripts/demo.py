@@ -30,7 +30,7 @@ from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.ahead import ahead, behind
 from roilab.inference.export import attribute_names
-from roilab.inference.outputs import OVERVIEW_PICTURES, Outputs
+from roilab.inference.outputs import Outputs
 from roilab.inference.pipeline import Found, find, following
 from roilab.inference.plan import KINDS, Plan
 from roilab.inference.sinks import OVERVIEW
@@ -56,7 +56,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         nargs="+",
         help="images, folders of them or patterns in quotes, or one video, or webcam:0",
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder for what is written")
+    parser.add_argument("--output", required=True, type=_folder, help="folder for what is written")
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="the least score of an instance (default: 0.5)"
     )
@@ -76,8 +76,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="the numbers of the evaluation, to the last bit; slower",
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="overrides of the config, of both runs"
+    )
     return parser.parse_args(arguments)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # else it would be the folder one is in
+        raise argparse.ArgumentTypeError("an empty name: was it a variable that is not set?")
+    return Path(text)
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -200,9 +208,12 @@ def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
 
 
 def _titles(runs: list[Run]) -> list[str]:
-    """The runs' names, with their folders where one name is not enough."""
+    """The runs' names, with their folders or weights where one name is not enough."""
     names = [run.folder.absolute().name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+    folders = [str(run.folder) for run in runs]
+    weights = [f"{name} {run.weights.stem}" for name, run in zip(names, runs, strict=True)]
+    apart = (each for each in (names, folders, weights) if len(set(each)) == len(each))
+    return next(apart, names)
 
 
 def _unit(plan: Plan) -> str:
@@ -210,7 +221,11 @@ def _unit(plan: Plan) -> str:
 
 
 def _counted(outputs: Outputs) -> str:
-    return f"{outputs.images} {_unit(outputs.plan)}{'s' if outputs.images != 1 else ''}"
+    return _count(outputs.images, _unit(outputs.plan))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _report(
@@ -219,8 +234,8 @@ def _report(
     plan, counted = outputs.plan, _counted(outputs)
     for told in outputs.problems:
         print(told, file=sys.stderr)
-    found = f"{outputs.instances} instances with a score of at least {args.threshold}"
-    print(f"{found} in {counted}")
+    found = _count(outputs.instances, "instance")
+    print(f"{found} with a score of at least {args.threshold} in {counted}")
     for path in plan.data_files.values():
         print(f"instances: {path}")
     if "video" in plan.kinds:
@@ -230,15 +245,14 @@ def _report(
     if "picture" in plan.kinds:
         print(f"pictures:  {args.output}")
         if plan.source.video is None:
-            first = min(outputs.images, OVERVIEW_PICTURES)
-            print(f"the first {first} together: {args.output / OVERVIEW}")
+            print(f"overview:  {args.output / OVERVIEW}")
     if args.compare:
         print(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
     rate = outputs.images / seconds
     print(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
         if plan.source.video is None:
-            print(f"{len(broken)} image{'s' if len(broken) > 1 else ''} left out:", file=sys.stderr)
+            print(f"{_count(len(broken), 'image')} left out:", file=sys.stderr)
         print(_told(broken), file=sys.stderr)
 
 

@@ -16,7 +16,6 @@ of other weights: results.json is left as it is, and --output takes the result.
 """
 
 import argparse
-import io
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from typing import Any
 
 from _main import run
 
+import numpy as np
 from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
@@ -47,9 +47,15 @@ from roilab.files import write_whole
 from roilab.inference import overview, picture_names
 from roilab.inference.compare import by_image, compare
 from roilab.inference.fast import for_inference
-from roilab.inference.sinks import OVERVIEW
+from roilab.inference.sinks import (
+    OVERVIEW,
+    OVERVIEW_PICTURES,
+    PAGE_QUALITY,
+    PICTURE_QUALITY,
+    jpeg,
+    overview_cell,
+)
 
-OVERVIEW_PICTURES = 12
 Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
 WORST_PICTURES = 6
 LONGEST_SIDE = 1600  # of a picture in the page, in pixels
@@ -190,24 +196,21 @@ def worst_pictures(draw: Draw, dataset: DetectionDataset, summary: Summary) -> d
     for at in summary.worst(WORST_PICTURES):
         picture = Image.fromarray(draw(records[at]))
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-        written = io.BytesIO()
-        picture.save(written, "JPEG", quality=85)
-        pictures[at] = written.getvalue()
+        pictures[at] = jpeg(np.array(picture), PAGE_QUALITY)
     return pictures
 
 
 def draw_pictures(draw: Draw, dataset: DetectionDataset, folder: Path) -> None:
     """Write a picture of each image of the data set, and the first of them on one sheet."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = [Path(record["file_name"]) for record in dataset.records]
     pictures: list[Picture] = []
     bar = tqdm(dataset.records, unit="image", disable=not sys.stderr.isatty(), leave=False)
     for record, name in zip(bar, picture_names(files), strict=True):
         picture = draw(record)
-        Image.fromarray(picture).save(folder / name, quality=92)
+        write_whole(folder / name, jpeg(picture, PICTURE_QUALITY))
         if len(pictures) < OVERVIEW_PICTURES:
-            pictures.append(picture)
-    Image.fromarray(overview(pictures)).save(folder / OVERVIEW, quality=92)
+            pictures.append(overview_cell(picture))
+    write_whole(folder / OVERVIEW, jpeg(overview(pictures), PICTURE_QUALITY))
     print(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")
 
 

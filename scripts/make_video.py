@@ -29,7 +29,6 @@ def main() -> None:
         raise UserError("no frame", key="--frames", found=options.frames, expected="1 or more")
 
     picture = scene("val", 0, SCENE, options.seed).image[:, :, ::-1]  # BGR
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     with video_writer(options.out, Fraction(RATE), Fraction(1, RATE)) as add:
         for frame in range(options.frames):
             angle = 2 * math.pi * frame / options.frames

@@ -110,7 +110,7 @@ def shots_of(upload: Upload, clip: Clip, reading: float) -> list[Shot]:
             size=0,
             digest=f"{upload.digest}/{index}",
             read=reader(frame),
-            moment=Moment(upload.name, index, seconds),
+            moment=Moment(upload.name, index, seconds, clip.rate),
         )
         for index, (frame, seconds) in enumerate(zip(clip.frames, clip.seconds, strict=True))
     ]

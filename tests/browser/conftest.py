@@ -1,5 +1,6 @@
 """The app as it is served, and a browser without a window."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -9,12 +10,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from selenium import webdriver
 
 from roilab.engine.run import Run
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 40.0  # seconds, for what takes few on an idle machine
 HOW_TO_INSTALL = "no chromium or no chromedriver: apt-get install chromium chromium-driver"
@@ -120,6 +123,13 @@ def until(condition: Callable[[], object]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.1)
+
+
+def awaited(read: Callable[[], T], expected: T) -> T:
+    """What is read: the expected as soon as it is there, else what is there in its place."""
+    with contextlib.suppress(TimeoutError):
+        until(lambda: read() == expected)
+    return read()
 
 
 def _answers(url: str) -> bool:

@@ -17,7 +17,7 @@ from roilab.images import read_rgb
 from roilab.inference.video import video_writer
 from roilab.via import read
 
-from .conftest import until
+from .conftest import awaited, until
 
 STEP = 0.01  # of the sliders
 
@@ -61,6 +61,11 @@ class Page:
             const pictures = [...document.querySelectorAll('[data-testid="stImage"] img')];
             return pictures.filter(each => each.complete && each.naturalWidth).length;
         """
+        return self.driver.execute_script(script)
+
+    def videos(self) -> list[int]:
+        """The widths of those that play."""
+        script = "return [...document.querySelectorAll('video')].map(each => each.videoWidth)"
         return self.driver.execute_script(script)
 
     def upload(self, *files: Path) -> None:
@@ -125,7 +130,7 @@ def test_upload_slider_download(
     page.wait_for(f"a score of {steps * STEP:.2f} or more")
     expected = [score for score in everything if score >= steps * STEP]
     assert 0 < len(expected) < len(everything)
-    until(lambda: page.scores() == expected)
+    assert awaited(page.scores, expected) == expected
 
     page.click("button", "JSON")
     data = json.loads(downloaded(downloads, "trained_predictions.json").read_text())
@@ -154,7 +159,7 @@ def test_what_is_no_image_is_told(page: Page, tmp_path: Path) -> None:
     page.upload(broken)
     page.wait_for("this is no image")
     assert "broken.png" in page.one('[data-testid="stAlert"]').text
-    until(lambda: page.pictures() == 0)
+    assert awaited(page.pictures, 0) == 0
 
 
 def test_a_drawn_video_plays(page: Page, figures: FiguresPaths, tmp_path: Path) -> None:
@@ -165,17 +170,17 @@ def test_a_drawn_video_plays(page: Page, figures: FiguresPaths, tmp_path: Path) 
             add(image, index / 4)
     page.upload(tmp_path / "walk.mp4")
     page.wait_for(f"{len(images)} frames")
-    script = "return [...document.querySelectorAll('video')].map(each => each.videoWidth)"
-    until(lambda: page.driver.execute_script(script) == [96, 3 * 96])
+    widths = [96, 3 * 96]
+    assert awaited(page.videos, widths) == widths
 
 
 def test_two_runs_beside_each_other(page: Page, keep_picture: Any) -> None:
     page.driver.set_window_size(1440, 1090)
     page.wait_for("sample.png")
-    until(lambda: page.pictures() == 2)
+    assert awaited(page.pictures, 2) == 2
     page.choose("other", "earlier")
     page.wait_for("earlier · found in")
-    until(lambda: page.pictures() == 3)
+    assert awaited(page.pictures, 3) == 3
     keep_picture("app-compare.jpg")
 
 
@@ -185,7 +190,7 @@ def test_it_fits_the_window_and_asks_no_one_else(
 ) -> None:
     page.driver.set_window_size(width, 1160)
     page.wait_for("sample.png")
-    until(lambda: page.pictures() == 2)
+    assert awaited(page.pictures, 2) == 2
     if width == 1440:
         keep_picture("app.jpg")
     wide, window = page.driver.execute_script(

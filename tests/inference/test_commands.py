@@ -46,6 +46,8 @@ def test_pictures_and_json_of_a_folder_with_a_broken_image(
     }
     with Image.open(out / "000001.jpg") as picture:
         assert picture.size == (3 * 96, 3 * 96)
+    with Image.open(out / "overview.jpg") as sheet:
+        assert sheet.width > 2 * 3 * 96  # both beside each other
     data = json.loads((out / "predictions.json").read_text())
     assert data["classes"] == ["car", "person"]
     assert data["keypoints"][0] == "nose"
@@ -67,6 +69,7 @@ def test_predictions_can_be_corrected_and_trained_with(
     kinds = "via,via-json,via-csv,coco"
     done = script("demo", *arguments, "--save", kinds, "--exact", "--threshold", threshold)
     assert done.returncode == 0, done.stderr
+    assert "holes are filled" in done.stderr
     names = {"via_project.json", "via.json", "via.csv", "coco.json"}
     assert {path.name for path in out.iterdir()} == names
     # The project says where its images are.

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import runpy
+import shutil
 import signal
 import threading
 import warnings
@@ -19,8 +20,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roilab import via
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
+from roilab.draw import side_by_side
 from roilab.engine.run import Run
 from roilab.inference import draw_prediction, read_rgb
 from roilab.inference.video import probe, read_video, video_writer
@@ -83,9 +86,12 @@ def test_all_of_a_video(script: Script, tiny_run: Run, film: Path, tmp_path: Pat
     assert [row["track_id"] for row in coco["annotations"]] == [each["track"] for each in found]
     # Both are found again with their frames, as data to train with.
     for name in ("coco.json", "via_project.json"):
-        loaded = load(str(out / name), str(out), classes=["car", "person"])
+        folder = {"coco.json": str(out)}.get(name)  # the project says where they are
+        loaded = load(str(out / name), folder, classes=["car", "person"])
         assert len(loaded) == 6
         assert sum(len(record["annotations"]) for record in loaded.records) == len(found)
+    project = via.read(out / "via_project.json")
+    assert project.default_path == f"{(out / 'frames').resolve()}{os.sep}"
     saved = read_rgb(out / "frames" / frames[3])
     shown = next(itertools.islice(read_video(film), 3, None))[0]
     assert np.abs(saved.astype(int) - shown).mean() < 4
@@ -146,6 +152,29 @@ def test_pictures_of_two_runs_stand_beside_the_image(
     assert (tmp_path / "one" / "predictions.json").read_text() == (
         tmp_path / "both" / "predictions.json"
     ).read_text()
+
+
+def test_two_weights_of_a_run_are_called_by_their_names(
+    script: Script,
+    tiny_run: Run,
+    figures: FiguresPaths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    shutil.copy(run / "model_final.pth", run / "model_best.pth")
+    titles = []
+
+    def beside(pictures: Any, names: list[str]) -> Any:
+        titles.append(names)
+        return side_by_side(pictures, names)
+
+    monkeypatch.setattr("roilab.inference.outputs.side_by_side", beside)
+    arguments = ("--run", run, "--weights", "model_best.pth", "--compare", run)
+    images = ("--input", figures.val.parent, "--limit", 1, "--output", tmp_path / "out")
+    done = script("demo", *arguments, *images)
+    assert done.returncode == 0, done.stderr
+    assert titles == [["original", "run model_best", "run model_final"]]
 
 
 def test_batches_change_nothing(
@@ -375,6 +404,7 @@ def test_what_is_read_is_never_written_over(
         (out / "000001.jpg", figures.val.parent, ()),
         (film, linked, ()),
         (film, alias, ()),
+        (alias / "film.mp4", tmp_path, ("--save", "csv")),
         (film, tmp_path, ("--save", "csv")),
         (frames, tmp_path, ("--save", "via")),
     ]:
@@ -396,6 +426,8 @@ def test_what_does_not_go_together(
         (("--input", images, film), "alone"),
         (("--input", "webcam:63"), "no webcam 63"),
         (("--input", tmp_path / "*.bmp"), "*.bmp"),
+        (("--input", ""), "an empty name"),
+        (("--input", images, "--output", ""), "an empty name"),
         (("--input", images, "--batch", 0), "--batch"),
         (("--input", images, "--compare", tmp_path / "lost"), "lost"),
     ]:

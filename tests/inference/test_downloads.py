@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +82,15 @@ def test_via_knows_the_images_by_name_and_size(tmp_path: Path) -> None:
 
 
 def test_frames_have_their_places_and_tracks() -> None:
-    moments = (Moment("walk.mp4", 0, 0.0), Moment("walk.mp4", 1, 0.04))
+    moments = [Moment("walk.mp4", index, index / 25, Fraction(25)) for index in range(2)]
     images = [
         FoundImage(f"walk_00000{moment.index}.jpg", 0, FOUND, moment, [7, 3]) for moment in moments
     ]
     files = replace(FILES, images=images)
-    rows = json.loads(files.json())["images"]
+    data = json.loads(files.json())
+    assert data["frames_per_second"] == 25
+    assert "frames_per_second" not in json.loads(FILES.json())
+    rows = data["images"]
     assert [(row["file_name"], row["frame"], row["time"]) for row in rows] == [
         ("walk.mp4", 0, 0.0),
         ("walk.mp4", 1, 0.04),

@@ -1,14 +1,16 @@
 """Pictures of predictions: each part can be left out, and colours are those of tracks."""
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from roilab.draw import PALETTE, Picture, draw
 from roilab.inference.predictor import Prediction
-from roilab.inference.sinks import draw_prediction, legible_scale
+from roilab.inference.sinks import draw_prediction, jpeg, legible_scale
 from roilab.skeleton import COCO_PERSON
 
 IMAGE = np.full((400, 500, 3), 128, np.uint8)
@@ -89,6 +91,14 @@ def test_an_instance_of_another_class_has_no_keypoints(prediction: Prediction) -
     person = draw(IMAGE, keypoints=prediction.keypoints[:1], skeleton=COCO_PERSON)
     # Keypoints of low scores are above the threshold here.
     np.testing.assert_array_equal(found, person)
+
+
+def test_a_picture_that_is_too_large_for_a_jpeg_is_made_smaller() -> None:
+    wide = np.full((70, 70_000, 3), (200, 100, 50), np.uint8)
+    for given, size in ((wide, (65_500, 66)), (wide[:, :300], (300, 70))):
+        with Image.open(io.BytesIO(jpeg(given, 90))) as written:
+            assert written.size == size
+            assert np.abs(np.array(written).astype(int) - wide[0, 0]).max() < 5
 
 
 @pytest.mark.parametrize(

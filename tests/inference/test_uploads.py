@@ -1,6 +1,5 @@
 """Files of strangers: what is no image within bounds is a mistake that is told, whatever it is."""
 
-import contextlib
 import io
 import struct
 import zipfile
@@ -12,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.inference.uploads import (
     FORMATS,
@@ -112,27 +112,49 @@ def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.Mon
         decode_upload("a.png", data, max_pixels=30 * 20)
 
 
+def read_or_none(data: bytes, name: str) -> Picture | None:
+    """None where it is refused; anything else that is raised is raised here."""
+    try:
+        return decode_upload(name, data, max_pixels=100_000)
+    except UserError:
+        return None
+
+
+def is_bounded(picture: Picture) -> bool:
+    height, width, channels = picture.shape
+    return channels == 3 and picture.dtype == np.uint8 and 0 < height * width <= 100_000
+
+
 @given(st.binary(max_size=400), st.text(max_size=200))
+@example(encoded("PNG"), "")
 def test_bytes_are_an_image_or_a_mistake(data: bytes, name: str) -> None:
-    refused_or_read(data, name)
+    picture = read_or_none(data, name)
+    assert picture is None or is_bounded(picture)
+    assert picture is not None or data != encoded("PNG")
+
+
+share = st.floats(0, 1)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@given(st.sampled_from(FORMATS), st.data())
-def test_spoilt_images_are_images_or_mistakes(kind: str, data: st.DataObject) -> None:
-    content = bytearray(encoded(kind))
-    places = st.integers(0, len(content) - 1)
-    for place in data.draw(st.lists(places, max_size=8)):
-        content[place] = data.draw(st.integers(0, 255))
-    refused_or_read(bytes(content[: data.draw(st.integers(0, len(content)))]), "a.png")
-
-
-def refused_or_read(data: bytes, name: str) -> None:
-    """Nothing else than a UserError may be raised."""
-    with contextlib.suppress(UserError):
-        picture = decode_upload(name, data, max_pixels=100_000)
-        assert picture.ndim == 3
-        assert picture.shape[0] * picture.shape[1] <= 100_000
+@pytest.mark.parametrize("kind", FORMATS)
+@given(st.lists(st.tuples(share, st.integers(0, 255)), max_size=8), share)
+@example([], 1.0)
+@example([], 0.3)
+def test_spoilt_images_are_images_or_mistakes(
+    kind: str, spoilt: list[tuple[float, int]], kept: float
+) -> None:
+    whole = encoded(kind)
+    content = bytearray(whole)
+    for place, value in spoilt:
+        content[int(place * (len(content) - 1))] = value
+    data = bytes(content[: int(kept * len(content))])
+    picture = read_or_none(data, "a.png")
+    assert picture is None or is_bounded(picture)
+    if data == whole:
+        assert picture is not None
+    elif not spoilt and kept < 0.5:
+        assert picture is None
 
 
 @given(st.text())

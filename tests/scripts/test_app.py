@@ -21,7 +21,7 @@ from streamlit.testing.v1 import AppTest
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run import Run
 from roilab.images import read_rgb
-from roilab.inference import Predictor
+from roilab.inference import Predictor, draw_prediction
 from roilab.inference.clips import decode_clip
 from roilab.inference.video import video_writer
 from roilab.via import read
@@ -31,9 +31,12 @@ LONG = 120  # seconds, for what takes one on an idle machine
 
 
 class Calls(NamedTuple):
-    """What the page asks for: sizes of images of the models, files of the download buttons."""
+    """What the page asks for: runs that are loaded, sizes of images of the models, how they are
+    drawn, files of the download buttons."""
 
+    loads: list[str]
     models: list[tuple[int, ...]]
+    drawn: list[dict[str, Any]]
     downloads: dict[str, tuple[str, Callable[[], bytes]]]
 
 
@@ -41,17 +44,28 @@ class Calls(NamedTuple):
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     st.cache_resource.clear()
     st.cache_data.clear()
-    seen = Calls([], {})
-    predict, button = Predictor.__call__, st.download_button
+    seen = Calls([], [], [], {})
+    load, predict, button = Predictor.from_run, Predictor.__call__, st.download_button
+
+    def loaded(run: Run, **more: Any) -> Predictor:
+        seen.loads.append(run.folder.name)
+        return load(run, **more)
 
     def counted(self: Predictor, image: Any, *args: Any, **kwargs: Any) -> Any:
         seen.models.append(image.shape)
         return predict(self, image, *args, **kwargs)
 
+    def drawn(*arguments: Any, **how: Any) -> Any:
+        seen.drawn.append(how)
+        return draw_prediction(*arguments, **how)
+
     def noted(label: str, data: Callable[[], bytes], file_name: str, key: str, **more: Any) -> bool:
         seen.downloads[key] = (file_name, data)
         return button(label, data, file_name, key=key, **more)
 
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr("app_page.results.draw_prediction", drawn)
+    monkeypatch.setattr(Predictor, "from_run", loaded)
     monkeypatch.setattr(Predictor, "__call__", counted)
     monkeypatch.setattr(st, "download_button", noted)
     yield seen
@@ -61,7 +75,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 @pytest.fixture
 def open_app(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AppTest]:
     """The page for a folder of runs, as it is at first."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
 
     def call(runs: Path) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app.py", "--runs", str(runs)])
@@ -128,11 +141,17 @@ def test_sliders_and_switches_do_not_run_the_model(
         app.toggle(key=switch).set_value(False).run()
         assert app.image[1].value != before, switch
         before = app.image[1].value
+    for switch in ("links", "keypoints"):
+        app.toggle(key=switch).set_value(False).run()
+        assert not calls.drawn[-1][switch]
+        assert calls.drawn[-1] == calls.drawn[-2] | {switch: False}
+    assert calls.drawn[-1]["keypoint_threshold"] == 1.0
     assert app.image[1].value != app.image[0].value  # larger, for its lines
     app.slider(key="threshold").set_value(1.0).run()
     assert not app.dataframe
     assert "Move the slider" in app.info[0].value
     assert calls.models == [(256, 256, 3)]
+    assert calls.loads == ["new"]
 
 
 def test_two_runs_stand_beside_each_other(
@@ -148,6 +167,7 @@ def test_two_runs_stand_beside_each_other(
     app.selectbox(key="run").select("old").run()
     assert app.selectbox(key="other").value == "no other run"
     assert len(calls.models) == 2  # it is loaded and has looked already
+    assert calls.loads == ["new", "old"]
 
 
 def test_uploads_are_looked_at_once_and_broken_ones_are_named(
@@ -182,6 +202,23 @@ def test_uploads_are_looked_at_once_and_broken_ones_are_named(
     app.file_uploader(key="files").clear().run()
     assert any("sample" in caption.value for caption in app.caption)
     assert not app.error
+
+
+def test_of_very_many_files_the_first_are_taken(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    figures: FiguresPaths,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app_page.page.MOST", 2)
+    app = open_app(runs)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        app.file_uploader(key="files").upload(
+            name, (figures.val.parent / "000001.jpg").read_bytes()
+        )
+    app.run()
+    assert app.warning[0].value == "The first 2 of 3 are taken."
+    assert app.selectbox(key="file").options == ["a.jpg", "b.jpg"]
 
 
 def test_downloads_hold_what_is_shown(
@@ -240,6 +277,7 @@ def test_a_video_is_drawn_and_its_frames_are_looked_at(
     app = open_app(runs)
     app.slider(key="threshold").set_value(0.0).run()
     calls.models.clear()
+    calls.drawn.clear()
     data = video_of(figures, 6, tmp_path)
     app.file_uploader(key="files").upload("walk.mp4", data).run()
     assert len(sound(app).get("video")) == 2  # as it is, and with what was found
@@ -254,7 +292,10 @@ def test_a_video_is_drawn_and_its_frames_are_looked_at(
         ("walk.mp4", index) for index in range(6)
     ]
     assert [each["score"] for each in frames[5]["instances"]] == pytest.approx(shown)
-    assert {"track"} <= set(frames[5]["instances"][0])
+    tracks = [[each["track"] for each in row["instances"]] for row in frames]
+    assert any(tracks)
+    assert [how["colours"] for how in calls.drawn[:6]] == tracks
+    assert calls.drawn[-1]["colours"] == tracks[5]
     with zipfile.ZipFile(io.BytesIO(made["new/VIA project"][1])) as archive:
         archive.extractall(tmp_path / "zip")
     project = read(tmp_path / "zip" / "via_project.json", strict=True)
@@ -327,6 +368,7 @@ def test_new_weights_are_loaded(
     app = open_app(runs)
     os.utime(runs / "new" / "model_final.pth", (3e9, 3e9))
     app.run()
+    assert calls.loads == ["new", "new"]
     assert len(calls.models) == 2
 
 
@@ -340,6 +382,31 @@ def test_what_the_model_cannot_do_is_told(
     app = open_app(runs)
     assert not app.exception
     assert app.error[0].value.endswith("found: out of memory")
+
+
+def test_a_video_ends_where_the_model_fails(
+    open_app: Callable[[Path], AppTest],
+    runs: Path,
+    calls: Calls,
+    figures: FiguresPaths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = open_app(runs)
+    predict = Predictor.__call__
+
+    def fails(self: Predictor, image: Any) -> Any:
+        if len(calls.models) == 3:
+            raise RuntimeError("out of memory")
+        return predict(self, image)
+
+    monkeypatch.setattr(Predictor, "__call__", fails)
+    app.file_uploader(key="files").upload("walk.mp4", video_of(figures, 6, tmp_path)).run()
+    assert not app.exception
+    (error,) = app.error
+    assert r"walk\_000002\.jpg" in error.value
+    assert not app.get("video")
+    assert len(calls.models) == 3
 
 
 def test_without_streamlit_it_says_what_to_install(

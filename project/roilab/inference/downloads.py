@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,9 @@ from roilab.draw import Picture
 from roilab.inference import table
 from roilab.inference.export import coco_json, via_annotations, via_record
 from roilab.inference.packed import PackedPrediction
-from roilab.inference.sinks import to_json
+from roilab.inference.sinks import FRAME_QUALITY, jpeg, json_head, to_json
 from roilab.skeleton import Skeleton
 from roilab.via import write_project
-
-# Of frames that a person annotates and a model is trained with.
-_FRAME_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,13 @@ class Moment:
         video: the name of its file.
         index: the frame's place, from 0.
         seconds: since the first frame.
+        rate: of the video, in frames a second; None where that is not known.
     """
 
     video: str
     index: int
     seconds: float
+    rate: Fraction | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +81,16 @@ class Downloads:
 
     def json(self) -> bytes:
         """All that is known of the instances."""
-        data = {
-            "run": self.run,
-            "classes": list(self.classes),
-            "keypoints": list(self.skeleton.keypoints) if self.skeleton is not None else [],
-            "threshold": self.threshold,
-            "images": [self._row(image) for image in self.images],
-        }
-        return _encoded(data)
+        moment = self.images[0].moment if self.images else None
+        head = json_head(
+            self.run,
+            self.classes,
+            self.skeleton,
+            self.threshold,
+            is_video=moment is not None,
+            rate=None if moment is None else moment.rate,
+        )
+        return _encoded(head | {"images": [self._row(image) for image in self.images]})
 
     def csv(self) -> bytes:
         """A row an instance."""
@@ -128,9 +130,7 @@ class Downloads:
         """A zip of the images of a video, which have no files yet, and of their VIA 2 project."""
         images, files = [], {}
         for image, frame in zip(self.images, frames, strict=True):
-            stream = io.BytesIO()
-            Image.fromarray(frame).save(stream, "JPEG", quality=_FRAME_QUALITY)
-            files[image.name] = stream.getvalue()
+            files[image.name] = jpeg(frame, FRAME_QUALITY)
             images.append(replace(image, size=len(files[image.name])))
         files["via_project.json"] = replace(self, images=images).via()
         target = io.BytesIO()
@@ -144,8 +144,7 @@ class Downloads:
         found, moment = image.found.above(self.threshold), image.moment
         if moment is None:
             return to_json(image.name, found)
-        row = to_json(moment.video, found, image.tracks)
-        return row | {"frame": moment.index, "time": round(moment.seconds, 6)}
+        return to_json(moment.video, found, image.tracks, moment.index, moment.seconds)
 
 
 def png(picture: Picture) -> bytes:

@@ -134,7 +134,7 @@ def via_annotations(
     ]
     problems = []
     if filled:
-        message = f"the holes of {len(filled)} masks are filled ({sum(filled)} pixels)"
+        message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)})"
         remedy = "VIA has no holes; the picture and COCO json keep them"
         problems.append(Problem("warning", message, remedy, "predictions"))
     return Annotations(

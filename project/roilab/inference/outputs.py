@@ -3,15 +3,12 @@
 import contextlib
 import csv
 import functools
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
-
-from PIL import Image
 
 from roilab import via
 from roilab.draw import Picture, draw, side_by_side
@@ -21,8 +18,13 @@ from roilab.inference.export import coco_json, via_annotations, via_record
 from roilab.inference.pipeline import Found
 from roilab.inference.plan import VIA_FILES, Plan
 from roilab.inference.sinks import (
+    FRAME_QUALITY,
     OVERVIEW,
+    OVERVIEW_PICTURES,
+    PICTURE_QUALITY,
     draw_prediction,
+    jpeg,
+    json_head,
     legible_scale,
     overview,
     overview_cell,
@@ -30,19 +32,13 @@ from roilab.inference.sinks import (
 )
 from roilab.inference.video import video_writer
 
-OVERVIEW_PICTURES = 12
-_PICTURE_QUALITY = 92
-# Of frames that a person annotates and a model is trained with.
-_FRAME_QUALITY = 95
-_JPEG_SIDE = 65500  # a JPEG is no larger
-
 
 @dataclass(frozen=True, eq=False)
 class _Item:
     """What the writers take of a frame.
 
     Attributes:
-        row: the first run's instances, see `to_json`; of a video with `frame` and `time`.
+        row: the first run's instances, see `to_json`.
     """
 
     found: Found
@@ -113,9 +109,9 @@ class Outputs:
             UserError: a file cannot be written.
         """
         frame = found.frame
-        row = to_json(frame.file_name, found.predictions[0], found.tracks[0])
-        if frame.index is not None and frame.seconds is not None:
-            row |= {"frame": frame.index, "time": round(frame.seconds, 6)}
+        row = to_json(
+            frame.file_name, found.predictions[0], found.tracks[0], frame.index, frame.seconds
+        )
         item = _Item(found, row, self.plan)
         for add in self._writers:
             add(item)
@@ -131,16 +127,14 @@ def _pictures(plan: Plan) -> Iterator[_Add]:
 
     def add(item: _Item) -> None:
         frame = item.found.frame
-        if frame.path is None:
-            _write_jpeg(plan.folder / plan.frame_name(frame), item.picture, _PICTURE_QUALITY)
-            return
-        _write_jpeg(files[frame.path], item.picture, _PICTURE_QUALITY)
-        if len(cells) < OVERVIEW_PICTURES:
+        path = plan.folder / plan.frame_name(frame) if frame.path is None else files[frame.path]
+        write_whole(path, jpeg(item.picture, PICTURE_QUALITY))
+        if frame.path is not None and len(cells) < OVERVIEW_PICTURES:
             cells.append(overview_cell(item.picture))
 
     yield add
     if cells:
-        _write_jpeg(plan.folder / OVERVIEW, overview(cells), _PICTURE_QUALITY)
+        write_whole(plan.folder / OVERVIEW, jpeg(overview(cells), PICTURE_QUALITY))
 
 
 @contextlib.contextmanager
@@ -160,7 +154,7 @@ def _frames(plan: Plan) -> Iterator[_Add]:
 
     def add(item: _Item) -> None:
         path = plan.frame_folder / plan.frame_name(item.found.frame)
-        _write_jpeg(path, item.found.frame.image, _FRAME_QUALITY)
+        write_whole(path, jpeg(item.found.frame.image, FRAME_QUALITY))
 
     yield add
 
@@ -169,15 +163,14 @@ def _frames(plan: Plan) -> Iterator[_Add]:
 def _json(plan: Plan) -> Iterator[_Add]:
     """Written as it comes: of a long video, it is not held."""
     path = plan.data_files["json"]
-    skeleton, source = plan.skeleton, plan.source
-    head: dict[str, Any] = {
-        "run": plan.titles[0],
-        "classes": list(plan.classes),
-        "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
-        "threshold": plan.threshold,
-    }
-    if source.video is not None:
-        head["frames_per_second"] = None if source.rate is None else float(source.rate)
+    head = json_head(
+        plan.titles[0],
+        plan.classes,
+        plan.skeleton,
+        plan.threshold,
+        is_video=plan.source.video is not None,
+        rate=plan.source.rate,
+    )
     between = ""
     with _text(path) as stream:
         stream.write(json.dumps(head)[:-1] + ', "images": [')
@@ -269,11 +262,3 @@ def _via(plan: Plan, files: dict[str, Path], problems: list[via.Problem]) -> Ite
     for kind, path in files.items():
         told = via.WRITERS[kind](path, annotations)
         problems += [problem for problem in told if problem.severity != "note"]
-
-
-def _write_jpeg(path: Path, picture: Picture, quality: int) -> None:
-    image = Image.fromarray(picture)
-    image.thumbnail((_JPEG_SIDE, _JPEG_SIDE))  # only where it is larger
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
-    write_whole(path, stream.getvalue())

@@ -1,7 +1,9 @@
 """Where predictions go: pictures, and JSON data."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ from roilab.inference.predictor import Prediction
 from roilab.skeleton import Skeleton
 
 OVERVIEW = "overview.jpg"
+OVERVIEW_PICTURES = 12
+# Of JPEGs: pictures, those within a page, and a video's frames, which a person annotates and a
+# model is trained with.
+PICTURE_QUALITY, PAGE_QUALITY, FRAME_QUALITY = 92, 85, 95
+_JPEG_SIDE = 65500  # a JPEG is no larger
 # A picture is enlarged up to this length of its longer side, so that lines and labels are thin
 # against the objects of small images; in the overview it is also made no larger. Only a picture
 # that would stay below the least side is enlarged more than three times.
@@ -96,13 +103,54 @@ def picture_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
+def jpeg(picture: Picture, quality: int) -> bytes:
+    """The content of a JPEG file; a picture that is too large for one is made smaller."""
+    image = Image.fromarray(picture)
+    image.thumbnail((_JPEG_SIDE, _JPEG_SIDE))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
+def json_head(
+    run: str,
+    classes: Sequence[str],
+    skeleton: Skeleton | None,
+    threshold: float,
+    *,
+    is_video: bool,
+    rate: Fraction | None,
+) -> dict[str, Any]:
+    """What the JSON data of several images, or of a video's frames, say of all of them.
+
+    Args:
+        rate: frames a second, of a video; None where that is not known.
+    """
+    head: dict[str, Any] = {
+        "run": run,
+        "classes": list(classes),
+        "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
+        "threshold": threshold,
+    }
+    if is_video:
+        head["frames_per_second"] = None if rate is None else float(rate)
+    return head
+
+
 def to_json(
-    file_name: str, prediction: Prediction, tracks: Sequence[int] | None = None
+    file_name: str,
+    prediction: Prediction,
+    tracks: Sequence[int] | None = None,
+    frame: int | None = None,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """One image's instances as JSON data, with the numbers of their tracks if there are any.
 
     Boxes are x, y, width, height; masks are COCO RLE; keypoints are x, y, score in pixel indices,
     as VIA and COCO hold them, absent for classes that have none.
+
+    Args:
+        frame, seconds: of a video, the frame's place and time.
     """
     instances = []
     for index in range(len(prediction)):
@@ -122,9 +170,12 @@ def to_json(
         if tracks is not None:
             instance["track"] = int(tracks[index])
         instances.append(instance)
-    return {
+    data = {
         "file_name": file_name,
         "width": prediction.width,
         "height": prediction.height,
         "instances": instances,
     }
+    if frame is not None and seconds is not None:
+        data |= {"frame": frame, "time": round(seconds, 6)}
+    return data

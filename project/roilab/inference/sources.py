@@ -121,6 +121,13 @@ def image_files(source: str | Path) -> list[Path]:
 
 
 def _files(source: str) -> list[Path]:
+    if not source:  # else it would be the folder one is in
+        raise UserError(
+            "an empty name",
+            key="--input",
+            expected="an image, a folder, a pattern, a video or webcam:0",
+            remedy="was it a variable that is not set?",
+        )
     # A file whose name looks like a pattern is that file.
     if Path(source).exists() or not glob.has_magic(source):
         return image_files(source)

@@ -1,12 +1,11 @@
 """Output comparison: image, annotations, and what two arms find where they differ most."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from roilab.inference.compare import compare
+from roilab.inference.sinks import PAGE_QUALITY, jpeg
 from roilab.sweep.collect import Found
 
 
@@ -29,6 +28,4 @@ def comparison(at: int, one: Found, other: Found, names: Sequence[str]) -> bytes
     record = other.images()[at]
     rows = [found.drawn.get(record["image_id"], []) for found in (one, other)]
     picture = compare(record, other.dataset, dict(zip(names, rows, strict=True)), original=True)
-    written = io.BytesIO()
-    Image.fromarray(picture).save(written, "JPEG", quality=85)
-    return written.getvalue()
+    return jpeg(picture, PAGE_QUALITY)

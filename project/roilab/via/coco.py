@@ -266,7 +266,7 @@ class _Coco:
             message = f"{self.crowds} crowds are left out"
             self.count("warning", message, "VIA has none; train from the COCO file to use them")
         if self.holes:
-            message = f"the holes of {self.holes} masks are filled ({self.hole_pixels} pixels)"
+            message = f"holes are filled (masks: {self.holes}, pixels: {self.hole_pixels})"
             self.count(
                 "warning", message, "VIA has no holes; train from the COCO file to keep them"
             )

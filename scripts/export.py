@@ -80,7 +80,7 @@ def main() -> None:
 def _files(folder: Run, overrides: Sequence[str], given: Path | None) -> list[Path]:
     """Images with objects: those given, or the first ones that the run was validated with."""
     if given is not None:
-        return image_files(given)[:IMAGES]
+        return image_files(given, "--check")[:IMAGES]
     places = config.load(folder.config_file, overrides).data.val.images
     while places is not None and not isinstance(places, str):
         places = next(iter(places), None)
@@ -91,7 +91,7 @@ def _files(folder: Run, overrides: Sequence[str], given: Path | None) -> list[Pa
             found=places,
             expected="an image, or a folder of images, with objects",
         )
-    return image_files(places)[:IMAGES]
+    return image_files(places, "--check")[:IMAGES]
 
 
 def _keep(read: Sequence[Path], output: Path, expected: Path | None) -> None:

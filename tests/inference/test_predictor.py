@@ -95,6 +95,16 @@ def test_from_several_threads_as_from_one(predictor: Predictor) -> None:
         assert_same(each, predictor(image))
 
 
+def test_too_little_memory_is_told(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = scenes((40, 50), (40, 50))
+    monkeypatch.setattr(predictor.model, "forward", lambda _: torch.empty(2**60))
+    with pytest.raises(UserError, match=r"(?s)memory.*2 x 50 x 40 pixels"):
+        predictor(images)
+    monkeypatch.setattr(predictor.model, "forward", lambda _: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
+        predictor(images)
+
+
 def test_heat_maps_only_where_they_are_asked_for(predictor: Predictor) -> None:
     (image,) = scenes((96, 96))
     assert predictor(image).heatmaps is None

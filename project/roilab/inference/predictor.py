@@ -37,6 +37,8 @@ _MOST_AT_ONCE = 16
 # Values in images whose features take hundreds of megabytes. For less, new memory costs a tenth of
 # the time and saves nothing.
 _MUCH = 3 * 2**19
+# In torch's message where the CPU's memory does not suffice, which has no class of its own.
+_OF_CPU = "DefaultCPUAllocator"
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +221,7 @@ class Predictor:
             heatmaps: give the maps of the keypoint head, too.
 
         Raises:
-            UserError: a file is no image.
+            UserError: a file is no image, or the memory does not suffice.
             ValueError: an array of another form, or no such order of channels.
         """
         if channels not in ("RGB", "BGR"):
@@ -238,7 +240,8 @@ class Predictor:
             for group in places.values():
                 for start in range(0, len(group), _MOST_AT_ONCE):
                     part = group[start : start + _MOST_AT_ONCE]
-                    outputs = self.model([inputs[place] for place in part])
+                    with _memory_told(inputs[part[0]]["image"], len(part)):
+                        outputs = self.model([inputs[place] for place in part])
                     for place, output in zip(part, outputs, strict=True):
                         found[place] = self._prediction(output["instances"], heatmaps)
         # What the heads kept and freed would lie beside the features of the next images.
@@ -298,3 +301,19 @@ def _maps_kept(model: nn.Module, kept: bool) -> Iterator[None]:
     finally:
         for head in heads:
             head.keep_heatmaps = False
+
+
+@contextmanager
+def _memory_told(image: torch.Tensor, count: int) -> Iterator[None]:
+    """Turn what torch raises where memory does not suffice into a mistake."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _OF_CPU not in str(error):
+            raise
+        height, width = image.shape[1:]
+        raise UserError(
+            "the memory does not suffice",
+            found=f"{count} x {width} x {height} pixels at once, as the model sees them",
+            remedy="smaller or fewer images; dataloader.test.augmentations can make them smaller",
+        ) from error

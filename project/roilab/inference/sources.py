@@ -98,8 +98,11 @@ def open_source(inputs: Sequence[str]) -> Source:
     return _video(videos[0]) if videos else _webcam(cameras[0])
 
 
-def image_files(source: str | Path) -> list[Path]:
+def image_files(source: str | Path, key: str = "--input") -> list[Path]:
     """The file itself, or the images of a folder, frame 2 before frame 10; hidden files are none.
+
+    Args:
+        key: what named the source, for the message.
 
     Raises:
         UserError: there is no such file or folder, or the folder holds no image.
@@ -108,12 +111,12 @@ def image_files(source: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise UserError("no such image or folder", key="--input", file=path)
+        raise UserError("no such image or folder", key=key, file=path)
     found = [file for file in path.iterdir() if _is_kind(file, SUFFIXES)]
     if not found:
         raise UserError(
             "the folder holds no image",
-            key="--input",
+            key=key,
             file=path,
             expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
         )

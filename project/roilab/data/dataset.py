@@ -12,10 +12,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import coco_json
-from roilab.data.from_coco import from_coco, is_coco
-from roilab.data.from_via import Found, from_via
 from roilab.data.missing import SHOWN
+from roilab.data.records import load_records
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
@@ -29,6 +29,7 @@ class DetectionDataset:
         records: Detectron2 dicts. Indexing hands them out uncopied: mappers copy before they write.
         classes: names in the order of `category_id`.
         skeleton: of the classes that have keypoints, or None.
+        coco_ids: of the annotation file, which results that are written for others carry.
         dropped: how many images without usable annotations were left out.
         missing: how many images were left out, as asked, that are not there or cannot be read.
         outside: how many instances were left out that lie outside their image.
@@ -38,6 +39,7 @@ class DetectionDataset:
     records: tuple[dict[str, Any], ...]
     classes: tuple[str, ...]
     skeleton: Skeleton | None
+    coco_ids: CocoIds
     dropped: int = 0
     missing: int = 0
     outside: int = 0
@@ -65,11 +67,15 @@ class DetectionDataset:
         return coco_json(self.records, self.classes, self.skeleton)
 
     def summary(self) -> str:
-        """One line for the log: images, instances by class, and what was left out."""
+        """One line for the log: images, instances by class, crowds, and what was left out."""
         counts = [0] * len(self.classes)
+        crowds = 0
         for record in self.records:
             for anno in record["annotations"]:
-                counts[anno["category_id"]] += 1
+                if anno.get("iscrowd", 0):
+                    crowds += 1
+                else:
+                    counts[anno["category_id"]] += 1
         shown = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
         more = f", ... ({len(shown)} classes)" if len(shown) > 2 * SHOWN else ""
         left_out = "".join(
@@ -83,7 +89,7 @@ class DetectionDataset:
         )
         return (
             f"{len(self)} images, {sum(counts)} instances: "
-            f"{', '.join(shown[: 2 * SHOWN])}{more}{left_out}"
+            f"{', '.join(shown[: 2 * SHOWN])}{more}{f'; {crowds} crowds' if crowds else ''}{left_out}"
         )
 
 
@@ -108,21 +114,24 @@ def load(
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
 
+    Several are one data set, whatever their kinds.
+
     Args:
         files: one annotation file or several.
         images: the folder of the images. For one file, several folders may be given; for several
             files, one entry a file, a folder or several. None: the folder of each annotation file.
-        classes: class names in the order of the model's outputs; None: those of the files, by name
-            (VIA) or by category id (COCO).
-        class_attribute, class_map, default_class, keypoint_attribute, instance_attribute,
-            visibility_attribute, unlabelled, keypoint_vertices: how VIA attributes are read, see
+        classes: class names in the order of the model's outputs; None: those of the files, the
+            categories of COCO files by their ids, then those that occur in VIA files by name.
+        class_map, default_class, unlabelled: of COCO's categories as of VIA's classes, see
             `roilab.via.LabelRules`.
+        class_attribute, keypoint_attribute, instance_attribute, visibility_attribute,
+            keypoint_vertices: how VIA attributes are read, see there; COCO files have none.
         skeleton: `coco_person` or a JSON file; None: no keypoints.
         drop_empty: leave out images without instances, as Detectron2 does for training.
         min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for the
             training of keypoint models.
-        strict: an error in a VIA file, or an object of a COCO file outside its image, is raised;
-            otherwise the sound part is taken.
+        strict: an error in a file, or an object outside its image, is raised; otherwise the sound
+            part is taken.
         missing_images: whether an image that is not there or cannot be read is an error, or is left
             out and counted.
 
@@ -141,7 +150,13 @@ def load(
         unlabelled=unlabelled,
         keypoint_vertices=keypoint_vertices,
     )
-    found = _found(paths, _roots(images, paths), rules, classes, bones, strict, missing_images)
+    if missing_images not in ("error", "skip"):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
+    roots = _roots(images, paths)
+    _refuse_repeated(paths, roots)
+    found = load_records(paths, roots, rules, classes, bones, strict, missing_images)
     _check_skeleton(bones, found.classes, paths)
     kept = tuple(record for record in found.records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
@@ -151,6 +166,7 @@ def load(
         records=kept,
         classes=found.classes,
         skeleton=bones,
+        coco_ids=found.coco_ids,
         dropped=len(found.records) - len(kept),
         missing=found.missing,
         outside=found.outside,
@@ -165,33 +181,6 @@ def _name(
     """Another one for each content, since Detectron2 keeps data sets by their names."""
     content = json.dumps([records, classes, bones and asdict(bones)], default=str)
     return f"{file.parent.name}_{file.stem}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
-
-
-def _found(
-    paths: Sequence[Path],
-    roots: Sequence[tuple[Path, ...]],
-    rules: via.LabelRules,
-    classes: Sequence[str] | None,
-    skeleton: Skeleton | None,
-    strict: bool,
-    missing_images: Literal["error", "skip"],
-) -> Found:
-    """What the files hold, by the reader that their content asks for."""
-    if missing_images not in ("error", "skip"):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
-    coco = [is_coco(path) for path in paths]
-    if any(coco) and not (all(coco) and len(paths) == 1):
-        raise UserError(
-            "a COCO file stands alone: COCO and VIA files, or two COCO files, are not joined",
-            key="files",
-            found=[str(path) for path in paths],
-        )
-    if coco[0]:
-        return from_coco(paths[0], roots[0], classes, skeleton, strict, missing_images)
-    _refuse_repeated(paths, roots)
-    return from_via(paths, roots, rules, classes, skeleton, strict, missing_images)
 
 
 def register(dataset: DetectionDataset) -> None:

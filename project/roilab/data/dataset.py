@@ -2,7 +2,8 @@
 
 import copy
 import hashlib
-import json
+import io
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ class DetectionDataset:
                     counts[anno["category_id"]] += 1
         shown = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
         more = f", ... ({len(shown)} classes)" if len(shown) > 2 * SHOWN else ""
+        more_crowds = f"; {crowds} crowds" if crowds else ""
         left_out = "".join(
             f"; {count} {what} left out"
             for count, what in (
@@ -89,7 +91,7 @@ class DetectionDataset:
         )
         return (
             f"{len(self)} images, {sum(counts)} instances: "
-            f"{', '.join(shown[: 2 * SHOWN])}{more}{f'; {crowds} crowds' if crowds else ''}{left_out}"
+            f"{', '.join(shown[: 2 * SHOWN])}{more}{more_crowds}{left_out}"
         )
 
 
@@ -179,8 +181,12 @@ def _name(
     file: Path, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
 ) -> str:
     """Another one for each content, since Detectron2 keeps data sets by their names."""
-    content = json.dumps([records, classes, bones and asdict(bones)], default=str)
-    return f"{file.parent.name}_{file.stem}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    content = io.BytesIO()
+    pickler = pickle.Pickler(content, protocol=5)
+    pickler.fast = True  # what is the same object twice is written twice: only values count
+    pickler.dump((records, classes, bones and asdict(bones)))
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    return f"{file.parent.name}_{file.stem}_{digest[:8]}"
 
 
 def register(dataset: DetectionDataset) -> None:

@@ -1,9 +1,9 @@
 """Labelled images -> Detectron2 dicts, and Detectron2 dicts -> COCO json.
 
-The half pixel lives here and in `roilab.data.boxes`, and nowhere else. A clicked point (VIA, COCO json) is a pixel index;
-Detectron2 works in continuous coordinates, in which the centre of pixel (0, 0) is (0.5, 0.5).
-Outlines and boxes are continuous already and are never shifted (detectron2.data.datasets.coco,
-`load_coco_json`).
+The half pixel lives here and in `roilab.data.boxes`, and nowhere else. A clicked point (VIA, COCO
+json) is a pixel index; Detectron2 works in continuous coordinates, in which the centre of pixel
+(0, 0) is (0.5, 0.5). Outlines and boxes are continuous already and are never shifted
+(detectron2.data.datasets.coco, `load_coco_json`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,19 +48,21 @@ def annotation(
     """One instance as a Detectron2 annotation, within an image of width x height.
 
     Of a COCO annotation it has the box, the mask and the area that the file states, as
-    Detectron2's own reader of COCO files gives them. With a skeleton every annotation carries K x 3 keypoints, zeros where there are none: Detectron2
-    decides by the first annotation of an image whether the image has keypoints at all.
+    Detectron2's own reader of COCO files gives them. With a skeleton every annotation carries K x 3
+    keypoints, zeros where there are none: Detectron2 decides by the first annotation of an image
+    whether the image has keypoints at all.
     """
     coco = instance.coco
     result: dict[str, Any] = {
-        "bbox": box_of(instance, width, height),
-        "bbox_mode": BoxMode.XYXY_ABS,
         "category_id": classes.index(instance.label),
         "iscrowd": int(coco is not None and coco.is_crowd),
     }
+    if coco is not None and coco.box is not None and own_box(instance, width, height) is not None:
+        result |= {"bbox": list(coco.box), "bbox_mode": BoxMode.XYWH_ABS}
+    else:
+        box = box_of(instance, width, height)
+        result |= {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS}
     if coco is not None:
-        if coco.box is not None and own_box(instance, width, height) is not None:
-            result |= {"bbox": list(coco.box), "bbox_mode": BoxMode.XYWH_ABS}
         if coco.area is not None:
             result["area"] = coco.area
         if coco.mask is not None:

@@ -105,11 +105,10 @@ def _fault(instance: via.Instance, width: int, height: int) -> tuple[str, str] |
     if instance.coco is not None:
         name += f" (annotation {instance.coco.id})"
         mask = instance.coco.mask
-        if isinstance(mask, dict):
-            if mask["size"] != [height, width]:
-                size = " x ".join(map(str, reversed(mask["size"])))
-                message = f"the mask of the {name} has {size} pixels, its image {width} x {height}"
-                return message, "write a mask of the size of the image"
+        if isinstance(mask, dict) and mask["size"] != [height, width]:
+            size = " x ".join(map(str, reversed(mask["size"])))
+            message = f"the mask of the {name} has {size} pixels, its image {width} x {height}"
+            return message, "write a mask of the size of the image"
     if is_outside(instance, width, height):
         message = f"the {name} lies outside the image of {width} x {height} pixels"
         return message, "delete the region, or see that the image is the annotated one"

@@ -42,7 +42,8 @@ class Unusable:
             more = [f"... and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
             raise UserError(
                 f"{len(found)} of {total} annotated images cannot be used "
-                f"({len(self.missing)} not there, {len(self.broken)} not readable or of another size)",
+                f"({len(self.missing)} not there, {len(self.broken)} not readable or of another "
+                "size)",
                 file=", ".join(map(str, paths)),
                 key="images",
                 found="\n            ".join(found[:_LISTED] + more),

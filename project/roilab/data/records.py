@@ -17,6 +17,7 @@ from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
+from roilab.via.collector import collector_paused
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Found:
     outside: int = 0
 
 
+@collector_paused()
 def load_records(
     paths: Sequence[Path],
     roots: Sequence[Sequence[Path]],

@@ -130,6 +130,7 @@ def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | N
     return find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
 
 
+@collector_paused()
 def label(
     annotations: Annotations, rules: LabelRules = _FIND_ALL, skeleton: Skeleton | None = None
 ) -> LabelledSet:
@@ -240,7 +241,7 @@ def _unused_points(
 ) -> list[Problem]:
     """Warnings about keypoints that nobody reads, and attributes of theirs that play no part."""
     count = sum(1 for _ in keypoint_regions(annotations, roles.kinds))
-    if not count:
+    if not count or (skeleton is not None and annotations.container is Container.COCO):
         return []
     if skeleton is None:
         message = f"{count} regions that hold keypoints are ignored"

@@ -85,7 +85,7 @@ class CocoCategory:
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """The id of an image in a COCO file, and its (width, height) in pixels if the file states it."""
+    """The id of an image in a COCO file, and its (width, height) in pixels, None if not stated."""
 
     id: int | str
     size: tuple[int, int] | None

@@ -12,6 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import coco_json
 from roilab.data.from_coco import from_coco, is_coco
 from roilab.data.from_via import Found, from_via
@@ -29,6 +30,7 @@ class DetectionDataset:
         records: Detectron2 dicts. Indexing hands them out uncopied: mappers copy before they write.
         classes: names in the order of `category_id`.
         skeleton: of the classes that have keypoints, or None.
+        coco_ids: of the annotation file, which results that are written for others carry.
         dropped: how many images without usable annotations were left out.
         missing: how many images were left out, as asked, that are not there or cannot be read.
         outside: how many instances were left out that lie outside their image.
@@ -38,6 +40,7 @@ class DetectionDataset:
     records: tuple[dict[str, Any], ...]
     classes: tuple[str, ...]
     skeleton: Skeleton | None
+    coco_ids: CocoIds
     dropped: int = 0
     missing: int = 0
     outside: int = 0
@@ -61,7 +64,9 @@ class DetectionDataset:
         return "mask" if all("area" in a or a.get("segmentation") for a in annos) else "box"
 
     def coco_json(self) -> dict[str, Any]:
-        """The same images and instances as COCO json data."""
+        """The same images and instances as COCO json data, by the package's numbers: image ids are
+        those of the records, category ids class index + 1.
+        """
         return coco_json(self.records, self.classes, self.skeleton)
 
     def summary(self) -> str:
@@ -151,6 +156,7 @@ def load(
         records=kept,
         classes=found.classes,
         skeleton=bones,
+        coco_ids=found.coco_ids,
         dropped=len(found.records) - len(kept),
         missing=found.missing,
         outside=found.outside,

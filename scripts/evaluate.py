@@ -28,12 +28,13 @@ from typing import Any
 from _main import run
 
 import numpy as np
+from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
 
 from data_commands.common import output_file
-from roilab.data.dataset import DetectionDataset
+from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
@@ -124,7 +125,7 @@ def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
     cfg, model = load_run(folder, args.overrides)
-    take_data(cfg, args)
+    take_data(cfg, args, folder)
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)
     about = [f"{folder.weights} on {dataset.summary()}"]
@@ -175,8 +176,25 @@ def print_cost(fast: Evaluation, exact: Evaluation, dataset: DetectionDataset) -
         )
 
 
-def take_data(cfg: DictConfig, args: argparse.Namespace) -> None:
-    """Put the data of the command line in place of the run's."""
+def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
+    """Put the data of the command line in place of the run's.
+
+    Raises:
+        UserError: images are given alone, and the run's data are no files.
+    """
+    if "files" not in cfg.data.val and (args.data or args.images) is not None:
+        if args.data is None:
+            raise UserError(
+                "the run's data are registered, and have no folder of images",
+                key="--images",
+                expected="--data FILE beside it",
+            )
+        skeleton = folder.folder / "skeleton.json"
+        cfg.data.val = L(load)(
+            files=args.data,
+            classes=list(folder.classes()),
+            skeleton=str(skeleton) if skeleton.is_file() else None,
+        )
     if args.data is not None:
         cfg.data.val.files = args.data
     if args.images is not None:

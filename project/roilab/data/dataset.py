@@ -147,15 +147,47 @@ def load(
         keypoint_vertices=keypoint_vertices,
     )
     found = _found(paths, _roots(images, paths), rules, classes, bones, strict, missing_images)
-    _check_skeleton(bones, found.classes, paths)
+    return assemble(
+        found,
+        bones,
+        origin=", ".join(map(str, paths)),
+        label=f"{paths[0].parent.name}_{paths[0].stem}",
+        drop_empty=drop_empty,
+        min_keypoints=min_keypoints,
+        remedy="look at the file with: python scripts/data.py check FILE --images DIR",
+    )
+
+
+def assemble(
+    found: Found,
+    skeleton: Skeleton | None,
+    *,
+    origin: str,
+    label: str,
+    drop_empty: bool,
+    min_keypoints: int,
+    remedy: str,
+) -> DetectionDataset:
+    """Choose the images that are wanted, and register the data set.
+
+    Args:
+        origin: where the data come from, for messages.
+        label: with which the name of the data set begins.
+        drop_empty, min_keypoints: see `load`.
+        remedy: where no image is left.
+
+    Raises:
+        UserError: no class has the keypoints of the skeleton, or no image is left.
+    """
+    _check_skeleton(skeleton, found.classes, origin)
     kept = tuple(record for record in found.records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
-        _refuse_nothing(len(found.records), found.missing, min_keypoints, paths)
+        _refuse_nothing(len(found.records), found.missing, min_keypoints, origin, remedy)
     dataset = DetectionDataset(
-        name=_name(paths[0], kept, found.classes, bones),
+        name=_name(label, kept, found.classes, skeleton),
         records=kept,
         classes=found.classes,
-        skeleton=bones,
+        skeleton=skeleton,
         coco_ids=found.coco_ids,
         dropped=len(found.records) - len(kept),
         missing=found.missing,
@@ -166,11 +198,11 @@ def load(
 
 
 def _name(
-    file: Path, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
+    label: str, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
 ) -> str:
     """Another one for each content, since Detectron2 keeps data sets by their names."""
     content = json.dumps([records, classes, bones and asdict(bones)], default=str)
-    return f"{file.parent.name}_{file.stem}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return f"{label}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _found(
@@ -271,13 +303,11 @@ def _listed(entry: str | Sequence[str]) -> Sequence[str]:
     return [entry] if isinstance(entry, str) else entry
 
 
-def _check_skeleton(
-    skeleton: Skeleton | None, classes: Sequence[str], paths: Sequence[Path]
-) -> None:
+def _check_skeleton(skeleton: Skeleton | None, classes: Sequence[str], origin: str) -> None:
     if skeleton is not None and not set(skeleton.classes) & set(classes):
         raise UserError(
             f"no class of the data set has the keypoints of skeleton '{skeleton.name}'",
-            file=", ".join(map(str, paths)),
+            file=origin,
             key="classes of the skeleton",
             found=list(classes),
             expected=f"one of {list(skeleton.classes)}",
@@ -294,14 +324,14 @@ def _wanted(record: Mapping[str, Any], drop_empty: bool, min_keypoints: int) -> 
 
 
 def _refuse_nothing(
-    total: int, missing: int, min_keypoints: int, paths: Sequence[Path]
+    total: int, missing: int, min_keypoints: int, origin: str, remedy: str
 ) -> NoReturn:
     left_out = f", and {missing} left out that are missing or broken" if missing else ""
     wanted = f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"
     raise UserError(
         "no image is left after filtering",
-        file=", ".join(map(str, paths)),
+        file=origin,
         found=f"{total} images, none with {wanted}{left_out}",
         expected=f"an image with {wanted}",
-        remedy="look at the file with: python scripts/data.py check FILE --images DIR",
+        remedy=remedy,
     )

@@ -17,7 +17,7 @@ from detectron2.data.datasets import load_coco_json
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.data.coco_ids import CocoIds, category_ids
+from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.from_via import Found, log_problems
 from roilab.data.masks import covers
 from roilab.data.missing import Unusable, shortened
@@ -127,8 +127,7 @@ def from_coco(
 def _number(records: Sequence[dict[str, Any]]) -> dict[int, int | str]:
     """Give records integer ids, their own where all are; returns what each was in the file."""
     own = [record["image_id"] for record in records]
-    usable = all(type(each) is int and each >= 0 for each in own)
-    numbers = own if usable else range(1, len(own) + 1)
+    numbers = image_numbers(own)
     for record, number in zip(records, numbers, strict=True):
         record["image_id"] = number
     return dict(zip(numbers, own, strict=True))

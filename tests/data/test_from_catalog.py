@@ -1,4 +1,4 @@
-"""A data set of DatasetCatalog: its dicts and metadata are checked, and become what files become."""
+"""A data set of DatasetCatalog: dicts and metadata are checked, and become what files become."""
 
 import copy
 import itertools

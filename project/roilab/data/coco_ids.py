@@ -68,6 +68,13 @@ class CocoIds:
         return result
 
 
+def image_numbers(ids: Sequence[int | str]) -> list[int]:
+    """An integer for each image: its own id where all are whole numbers from 0, else 1, 2, ..."""
+    if all(type(each) is int and each >= 0 for each in ids):
+        return [int(each) for each in ids]
+    return list(range(1, len(ids) + 1))
+
+
 def category_ids(classes: Sequence[str], known: Mapping[str, int | str]) -> tuple[int | str, ...]:
     """An id for each class: the file's; of a class that the file does not have, the next free one.
 

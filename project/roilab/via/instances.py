@@ -10,7 +10,14 @@ from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
 from roilab.via.collector import collector_paused
 from roilab.via.grouping import Draft, Scene, group
-from roilab.via.records import Annotations, CocoAnnotation, Container, ImageRecord, Problem
+from roilab.via.records import (
+    Annotations,
+    CocoAnnotation,
+    CocoCategory,
+    Container,
+    ImageRecord,
+    Problem,
+)
 from roilab.via.roles import Roles, find_roles, tagged
 from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
 from roilab.via.values import Kinds, attributes_in_use, keypoint_regions, with_samples
@@ -226,7 +233,9 @@ def _unused_skeleton(
         remedy = (
             f"map a class to {classes} with class_map, or name the class in the skeleton's file"
         )
-    elif not any(keypoint_regions(annotations, roles.kinds)):
+    elif not any(map(_holds_keypoints, annotations.categories)) and not any(
+        keypoint_regions(annotations, roles.kinds)
+    ):
         message = f"the file has no keypoint of skeleton '{skeleton.name}'"
         remedy = (
             "mark them as points, or, where a path has them as vertices, give keypoint_vertices"
@@ -234,6 +243,10 @@ def _unused_skeleton(
     else:
         return []
     return [Problem("warning", message, remedy, annotations.file)]
+
+
+def _holds_keypoints(category: CocoCategory) -> bool:
+    return bool(category.keypoints)
 
 
 def _unused_points(

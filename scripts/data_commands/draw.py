@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from data_commands.common import (
@@ -27,7 +27,7 @@ from roilab import via
 from roilab.data.dicts import box_of, to_continuous
 from roilab.draw import Picture, draw, grid, titled
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.images import ImageFolder, read_rgb
 from roilab.skeleton import Skeleton
 
 # The longer side of an image on a sheet, in pixels: smaller ones are enlarged by a whole number,
@@ -109,10 +109,9 @@ def _pictures(
                 print(f"skipped: {wanted[0]}: {folder.why_not(*wanted)[0]}", file=sys.stderr)
                 continue
             try:
-                with Image.open(path) as opened:
-                    pixels = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                print(f"skipped: {path}: {error}", file=sys.stderr)
+                pixels = read_rgb(path)
+            except UserError as error:
+                print(f"skipped: {path}: {error.message}: {error.found}", file=sys.stderr)
                 continue
             yield titled(_ground_truth(pixels, image, skeleton), path.name, _LETTERS)
             drawn += 1

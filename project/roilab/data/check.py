@@ -9,6 +9,7 @@ from typing import Any
 from roilab import via
 from roilab.data.locate import Located, locate
 from roilab.data.outside import outside
+from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.images import ImageFolder, check_readable, header_size
 from roilab.skeleton import COCO_PERSON, Skeleton
@@ -124,6 +125,9 @@ def examine(
         left, of_image = _look_at(annotations.file, image, place, found)
         kept += left
         problems += of_image
+    narrow = narrow_range([each for each in located.places if isinstance(each, Path)])
+    if narrow is not None:
+        problems.append(via.Problem("warning", *narrow, annotations.file))
     refused = [
         problem.image
         for problem in annotations.problems

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
+from roilab.data.value_range import narrow_range
 from roilab.engine import config
 from roilab.engine.build import build_optimizer, freeze
 from roilab.engine.device import device_of, dtype_of
@@ -49,6 +50,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     if training or cfg.data.classes is None:
         train_set = config.build(cfg.data.train, "data.train")
         cfg.data.classes = list(train_set.classes)
+        _warn_of_narrow_range(train_set)
     val_set = config.build(cfg.data.val, "data.val")
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):
@@ -62,6 +64,12 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         build_optimizer(cfg, model)
         config.build(cfg.lr_multiplier, "lr_multiplier")
     return Setup(cfg, train_set if training else None, val_set)
+
+
+def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
+    narrow = narrow_range([record["file_name"] for record in dataset.records])
+    if narrow is not None:
+        log.warning("%s; %s", *narrow)
 
 
 def _check_numbers(cfg: DictConfig) -> None:

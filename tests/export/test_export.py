@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -183,6 +184,20 @@ def test_onnx_file_is_run_by_the_code_of_the_document(
         for name, value in zip(detector.outputs, there, strict=True):
             assert found[name].shape == tuple(value.shape)
         np.testing.assert_allclose(found["boxes"], there[0], atol=1e-2)
+    # Images of 16 bits, and turned ones, are as the predictor reads them.
+    detect_module = runpy.run_path(str(tmp_path / "detect.py"))
+    grey = np.array(Image.fromarray(images[0]).convert("L"))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for values in (grey, grey.astype(np.uint16) * 257, images[0]):
+        Image.fromarray(values).save(tmp_path / "image.png", exif=turned)
+        with Image.open(tmp_path / "image.png") as opened:
+            seen = np.asarray(detect_module["to_rgb"](opened))
+        assert (seen == read_rgb(tmp_path / "image.png")).all()
+    for mode in ("I", "F"):
+        Image.fromarray(grey).convert(mode).save(tmp_path / "image.tif")
+        with Image.open(tmp_path / "image.tif") as opened, pytest.raises(ValueError, match="32"):
+            detect_module["to_rgb"](opened)
     # The check can fail.
     spoilt = {name: expected[name] + (0.6 if name == "boxes2" else 0) for name in expected}
     np.savez(tmp_path / "spoilt.npz", **spoilt)

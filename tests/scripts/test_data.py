@@ -209,6 +209,16 @@ class TestCheck:
         _, findings, _ = check(project, "--class-attribute", "kind")
         assert findings["regions"] == 4
 
+    def test_few_bits_in_files_of_16(self, project: Path) -> None:
+        grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) % 4096
+        Image.fromarray(grey).save(project / "0.png")
+        _, findings, said = check(project, "--class-attribute", "kind")
+        (found,) = [each for each in findings["problems"] if "16 bits" in each["message"]]
+        assert found["severity"] == "warning"
+        assert found["message"].startswith("1 of 3 images looked at")
+        assert "likely hold 12 bits" in said
+        assert "datasets/README.md" in found["remedy"]
+
     def test_two_entries_of_one_image(self, project: Path) -> None:
         content = json.loads((project / "via.json").read_text(encoding="utf-8"))
         images = content["_via_img_metadata"]
@@ -330,6 +340,26 @@ class TestDraw:
         (sheet,) = output.iterdir()
         with Image.open(sheet) as picture:
             assert 3 * 640 < picture.width < 3 * 680
+
+    def test_images_are_those_that_training_reads(self, project: Path) -> None:
+        """A grey of 16 bits is as its upper 8, and a file that breaks off is named."""
+        grey = np.arange(48 * 64).reshape(48, 64) % 256
+        sheets = []
+        for name, values in (("8", grey.astype(np.uint8)), ("16", (grey * 257).astype(np.uint16))):
+            Image.fromarray(values).save(project / "0.png")
+            output = project / name
+            done = data(
+                "draw", project / "via.json", "--class-attribute", "kind", "--output", output
+            )
+            assert done.returncode == 0, done.stderr
+            sheets.append((output / "sheet_001.jpg").read_bytes())
+        assert sheets[0] == sheets[1]
+        content = (project / "0.png").read_bytes()
+        (project / "0.png").write_bytes(content[: len(content) // 2])
+        done = data("draw", project / "via.json", "--class-attribute", "kind", "--output", output)
+        assert done.returncode == 0
+        assert "0.png: cannot read the image" in done.stderr
+        assert "Traceback" not in done.stderr
 
     def test_no_image(self, project: Path) -> None:
         for path in project.glob("*.png"):

@@ -50,7 +50,8 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     if training or cfg.data.classes is None:
         train_set = config.build(cfg.data.train, "data.train")
         cfg.data.classes = list(train_set.classes)
-        _warn_of_narrow_range(train_set)
+        if training:
+            _warn_of_narrow_range(train_set)
     val_set = config.build(cfg.data.val, "data.val")
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):

@@ -49,16 +49,41 @@ def upstream(path: str) -> DictConfig:
     return LazyConfig.load(str(configs / path))
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
+def load(
+    path: str | Path, overrides: Sequence[str] = (), *, init_checkpoint: str | None = None
+) -> DictConfig:
     """A config file (.py, or .yaml as `save` writes it) with `key=value` overrides applied.
+
+    The settings of the initial weights, where they have some in `weights`, come before the
+    overrides. A saved config has those of its own weights already.
+
+    Args:
+        init_checkpoint: in place of `train.init_checkpoint`.
 
     Raises:
         UserError: no such file, the file fails, or an override names a key that does not exist.
     """
-    cfg = read(path)
-    if "model" not in cfg:
+    saved = read(path)
+    if "model" not in saved:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
-    return override(cfg, overrides)
+    before = _weights_name(saved)
+    cfg = override(saved, overrides)
+    if init_checkpoint is not None:
+        cfg.train.init_checkpoint = init_checkpoint
+    name = _weights_name(cfg)
+    settings = cfg.weights[name].get("settings") if name else None
+    if settings and (Path(path).suffix == ".py" or name != before):
+        cfg = read(path)
+        cfg.merge_with(settings)
+        override(cfg, overrides)
+        cfg.train.init_checkpoint = name
+    return cfg
+
+
+def _weights_name(cfg: DictConfig) -> str:
+    """The entry of `weights` that training begins with; "": none of them."""
+    name = OmegaConf.select(cfg, "train.init_checkpoint") or ""
+    return name if name in (cfg.get("weights") or {}) else ""
 
 
 def read(path: str | Path) -> DictConfig:

@@ -227,6 +227,22 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
             )
     if _has(heads, "mask"):
         _check_mask_head(cfg, names["num_classes"])
+    _check_image_format(cfg)
+
+
+def _check_image_format(cfg: DictConfig) -> None:
+    """Raise UserError where the loaders give another order of channels than the model takes."""
+    order = cfg.model.get("input_format") or "BGR"
+    for split in ("train", "test"):
+        given = cfg.dataloader[split].get("image_format", "BGR")
+        if given != order:
+            raise UserError(
+                "the images are not loaded in the model's order of channels",
+                key=f"dataloader.{split}.image_format",
+                found=given,
+                expected=f"{order}, model.input_format",
+                remedy=f"dataloader.{split}.image_format={order}",
+            )
 
 
 def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:

@@ -162,5 +162,6 @@ def load_weights(model: nn.Module, source: str, may_differ: Sequence[str] = ()) 
             key="train.init_checkpoint",
             found=f"{source} ({error})",
             expected="imagenet, coco (where the config has them in `weights`), a path or a URL",
-            remedy="check the path or the network, or train from scratch: train.init_checkpoint=''",
+            remedy="check the path or the network, or train from scratch: train.init_checkpoint='' "
+            "(with the R50 and R101 configs, model.backbone.bottom_up.freeze_at=0 too)",
         ) from error

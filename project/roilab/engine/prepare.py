@@ -17,6 +17,7 @@ from roilab.engine import config
 from roilab.engine.build import build_optimizer, freeze, weights_of
 from roilab.engine.device import device_of, dtype_of
 from roilab.engine.report import TRACKERS
+from roilab.engine.schedule import warn_of_low_peak
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
@@ -62,7 +63,8 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         freeze(model, cfg.train.freeze)
         _warn_of_random_frozen_layers(cfg, model)
         build_optimizer(cfg, model)
-        config.build(cfg.lr_multiplier, "lr_multiplier")
+        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+        warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
     return Setup(cfg, train_set if training else None, val_set)
 
 

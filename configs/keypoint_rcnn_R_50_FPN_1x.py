@@ -11,6 +11,8 @@ from .common.schedule import lr_1x as lr_multiplier
 from .common.schedule import optimizer
 from .common.train import torchvision_weights, train, weights, zoo
 
+# As upstream: ImageNet's stem and res2 stay as they are.
+model.backbone.bottom_up.freeze_at = 2
 data.skeleton = "coco_person"
 data.train.update(
     files="datasets/coco/annotations/person_keypoints_train2017.json", min_keypoints=1

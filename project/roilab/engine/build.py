@@ -179,7 +179,10 @@ def load_weights(
                 "take torchvision's COCO weights, which are on another host: "
                 "train.init_checkpoint=torchvision"
             )
-        remedies.append("train from scratch: train.init_checkpoint=''")
+        remedies.append(
+            "train from scratch: train.init_checkpoint='' (with the R50 and R101 configs, "
+            "model.backbone.bottom_up.freeze_at=0 too)"
+        )
         raise UserError(
             "the initial weights cannot be loaded",
             key="train.init_checkpoint",

@@ -7,8 +7,10 @@ config files and run folders that you trust.
 import builtins
 import difflib
 import importlib.resources
+import importlib.util
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -306,4 +308,14 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         raise
     except _UNBUILDABLE as error:
         found = f"{type(error).__name__}: {error}"
-        raise UserError("a node of the config cannot be built", key=key, found=found) from error
+        raise UserError(
+            "a node of the config cannot be built", key=key, found=found, remedy=_install(error)
+        ) from error
+
+
+def _install(error: Exception) -> str | None:
+    """How to get the package that an import did not find; None for every other error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if not package or importlib.util.find_spec(package) is not None:
+        return None
+    return f"{sys.executable} -m pip install {package}"

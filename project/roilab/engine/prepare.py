@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from detectron2.utils import comm
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
 from roilab.data.value_range import narrow_range
 from roilab.engine import config
-from roilab.engine.build import build_optimizer, freeze
+from roilab.engine.build import build_optimizer, freeze, weights_of
 from roilab.engine.device import device_of, dtype_of
 from roilab.engine.report import TRACKERS
+from roilab.engine.schedule import warn_of_low_peak
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
@@ -62,8 +64,10 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         _check_best(cfg, val_set)
         scale_learning_rate(cfg)
         freeze(model, cfg.train.freeze)
+        _warn_of_random_frozen_layers(cfg, model)
         build_optimizer(cfg, model)
-        config.build(cfg.lr_multiplier, "lr_multiplier")
+        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+        warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
     return Setup(cfg, train_set if training else None, val_set)
 
 
@@ -144,6 +148,18 @@ def scale_learning_rate(cfg: DictConfig) -> None:
         images,
     )
     cfg.optimizer.lr, cfg.train.lr_batch_size = scaled, images
+
+
+def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
+    """Warn of layers that are not trained where no weights are loaded: they stay random."""
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen and not weights_of(cfg)[0]:
+        log.warning(
+            "train.init_checkpoint is empty and %d parameters are frozen, the first %s: they "
+            "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
+            len(frozen),
+            frozen[0],
+        )
 
 
 def _check_best(cfg: DictConfig, dataset: DetectionDataset) -> None:

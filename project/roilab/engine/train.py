@@ -27,6 +27,7 @@ from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
 from roilab.engine.report import make_writers
 from roilab.engine.run import Run
+from roilab.engine.schedule import warmup_length
 from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
@@ -165,6 +166,12 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         changed = differences(config.load(source.config_file), cfg)
         if changed:
             log.info("what differs from %s:\n%s", source.config_file, table(changed))
+    if cfg.lr_multiplier.get("warmup_iters", 0) is None:
+        log.info(
+            "warm-up over the first %d of %d iterations (lr_multiplier.warmup_iters sets it)",
+            warmup_length(cfg.train.max_iter),
+            cfg.train.max_iter,
+        )
     log.info("train: %s", _training_set(setup).summary())
     log.info("val: %s", setup.val.summary())
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from _main import run
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -71,7 +70,7 @@ def show(args: argparse.Namespace) -> int:
     if args.key is not None:
         data = part(data, args.key, args.config)
     if isinstance(data, dict | list):
-        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+        print(config.to_yaml(data), end="")
     else:
         print(shown(data))
     return 0

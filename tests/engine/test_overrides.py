@@ -26,7 +26,9 @@ def texts(**options: Any) -> st.SearchStrategy[str]:
     Without halves of characters, and the line break of which PyYAML makes a space.
     """
     special = st.text(st.sampled_from("ab1 ,=:[]{}()'\"\\$.\n#null"), **options)
-    anything = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\x85"), **options)
+    anything = st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0\x85"), **options
+    )
     return (special | anything).filter(lambda text: text != "???")
 
 

@@ -107,6 +107,7 @@ def main() -> int:
         folder=args.output,
         kinds=args.save or ("picture" if source.video is None else "video", "json"),
         classes=runs[0].classes(),
+        category_ids=runs[0].category_ids(),
         titles=_titles(runs),
         skeletons=[each.skeleton() for each in runs],
         threshold=args.threshold,

@@ -94,7 +94,11 @@ def test_the_least_certain_image_comes_first() -> None:
 
 def test_coco(tmp_path: Path) -> None:
     found = prediction(0.9, 0.6)
-    data = coco_json([to_json("a.jpg", found), to_json("b.jpg", prediction())], CLASSES, BONES)
+    rows = [to_json("a.jpg", found), to_json("b.jpg", prediction())]
+    data = coco_json(rows, CLASSES, (500, 3), BONES)
+    assert [row["category_id"] for row in data["annotations"]] == [3, 500]
+    names = {each["name"]: each["id"] for each in data["categories"]}
+    assert names == dict(zip(CLASSES, (500, 3), strict=True))
     assert [row["score"] for row in data["annotations"]] == pytest.approx([0.9, 0.6])
     assert data["annotations"][0]["area"] == 20 * 20 + 6 * 10
     path = tmp_path / "coco.json"

@@ -16,6 +16,7 @@ from roilab.data.loaders import require_outlines
 from roilab.data.value_range import narrow_range
 from roilab.engine import config
 from roilab.engine.build import build_optimizer, freeze, weights_of
+from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
 from roilab.engine.device import device_of, dtype_of
 from roilab.engine.report import TRACKERS
 from roilab.engine.schedule import warn_of_low_peak
@@ -46,15 +47,18 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     Raises:
         UserError: data, skeleton, config and model do not fit together.
     """
+    check_data_nodes(cfg)
     _check_numbers(cfg)
     dtype_of(cfg.train.precision, device_of(cfg.train.device))
     train_set = None
     if training or cfg.data.classes is None:
-        train_set = config.build(cfg.data.train, "data.train")
+        train_set = build_dataset(cfg, "data.train")
         cfg.data.classes = list(train_set.classes)
         if training:
             _warn_of_narrow_range(train_set)
-    val_set = config.build(cfg.data.val, "data.val")
+    val_set = build_dataset(cfg, "data.val")
+    if train_set is not None:
+        check_keypoints(train_set, val_set)
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)

@@ -154,7 +154,7 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
     run.results_file.unlink(missing_ok=True)  # of a run that is to be longer
-    run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
+    run.write_meaning(cfg, _training_set(setup))
     if source is not None:
         write_provenance(
             run,
@@ -247,8 +247,8 @@ def evaluate_weights(setup: Setup) -> Results:
     load_weights(model, source, (), named)
     found = evaluate_model(cfg, model, setup.val)
     if comm.is_main_process():
-        run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
-        run.write_evaluation(found)
+        run.write_meaning(cfg, setup.val)
+        run.write_evaluation(found, setup.val.coco_ids)
     return found.results
 
 

@@ -1,7 +1,8 @@
 """The remedies that the code can give, read from its syntax trees.
 
-A remedy is the argument `remedy` of any function or class (`UserError`, `via.Problem`). A variable is followed to its assignments, a parameter to the calls of its
-function, a call to what the function returns. Text that varies is written `{}`.
+A remedy is the argument `remedy` of any function or class (`UserError`, `via.Problem`). A variable
+is followed to all its assignments, a parameter to the calls of its function, a call to what the
+function returns. Text that varies is written `{}`.
 """
 
 import ast
@@ -180,7 +181,7 @@ class _Collector:
             case ast.Subscript(value=table) if at:
                 rows = self._rows(table, scope)
                 return set().union(*(self._parts(row, at, place) for row, place in rows))
-            case _ if not at:
+            case _ if not at and not isinstance(node, ast.Call):
                 return self._texts(node, scope)
         raise scope.fail(node)
 
@@ -204,7 +205,7 @@ class _Collector:
         return found
 
     def _assigned(self, name: str, scope: Scope) -> list[tuple[Assigned, Scope]]:
-        """What is assigned to a variable: in the function, in the module, or where it is imported."""
+        """What is assigned to a variable in the function, in its module, or where it is from."""
         for place in (scope, self.tops[scope.file], *self.tops.values()):
             if found := _assignments(name, place):
                 return [(each, place) for each in found]

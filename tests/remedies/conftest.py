@@ -1,8 +1,8 @@
 """A run that is trained once, for mistakes to be made with its copies."""
 
+import copy
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,7 @@ class Training:
 
     data: Path
     run: Run
+    setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
     def overrides(self, folder: Path, *more: str) -> list[str]:
         """The overrides of its command line; later ones win."""
@@ -65,7 +66,10 @@ class Training:
 
     def setup(self, folder: Path, *more: str) -> Setup:
         """The same training in another folder."""
-        return prepare(config.load(CONFIG, self.overrides(folder, *more)))
+        if more not in self.setups:
+            self.setups[more] = prepare(config.load(CONFIG, self.overrides(folder, *more)))
+        cfg = copy.deepcopy(self.setups[more].cfg)
+        return replace(self.setups[more], cfg=config.override(cfg, [f"train.output_dir={folder}"]))
 
     def copy(self, folder: Path) -> Run:
         """The run folder again, to be changed."""

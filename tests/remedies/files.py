@@ -8,6 +8,9 @@ from typing import Any
 from PIL import Image
 
 SIZE = (64, 48)
+# Corners of a second polygon, and of one outside the image.
+FAR = ((40, 5), (60, 5), (60, 25), (40, 25))
+OUTSIDE = ((70, 5), (80, 5), (80, 15), (70, 15))
 Region = dict[str, Any]
 
 

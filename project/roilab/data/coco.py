@@ -83,7 +83,7 @@ def to_coco(
         entry = {"file_name": record.filename, "image_id": number, "annotations": made}
         records.append({**entry, "width": width, "height": height})
 
-    notes = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
+    notes = [(changed[kind], text, more) for kind, (text, more) in _COUNTED.items()]
     notes.append((values, "attribute values are not kept", "COCO has none, keep the VIA file"))
     unused = [name for name in classes if name not in labelled.classes]
     message = f"categories have no object: {', '.join(unused)}"

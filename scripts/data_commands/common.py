@@ -13,6 +13,8 @@ from tqdm import tqdm
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.check import SEVERITIES, fitting_skeleton
+from roilab.data.fit import fit_all
+from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.data.roles import with_united_class
@@ -127,6 +129,19 @@ def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFo
     """The images of a file: in the folders given, else beside it."""
     roots = args.images or [Path(annotations.file).parent]
     return ImageFolder(*roots, default_path=annotations.default_path)
+
+
+def fitting(
+    args: argparse.Namespace,
+    annotations: Sequence[via.Annotations],
+    labelled: Sequence[via.LabelledSet],
+) -> list[via.LabelledSet]:
+    """The files with the instances that lie in their images, as training takes them.
+
+    Where an image cannot be used, all its instances stay.
+    """
+    located = locate([(each, folder_of(args, each)) for each in annotations])
+    return [fit_all(each, images.places)[0] for each, images in zip(labelled, located, strict=True)]
 
 
 def progress(items: Sequence[T], unit: str = "image") -> Iterable[T]:

@@ -1,8 +1,9 @@
 """Propose a skeleton file from the points of annotation files.
 
 Names and links are those that a COCO file declares; else the names come in order of their
-frequency, and links are left for you to fill in. Swaps come from left and right. With --sigmas and files of several people about the same images, the sigmas of OKS are
-estimated from how far their points lie apart.
+frequency, and links are left for you to fill in. Swaps come from left and right. With --sigmas and
+files of several people about the same images, the sigmas of OKS are estimated from how far their
+points lie apart.
 """
 
 import argparse

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -59,6 +60,26 @@ class TestPins:
                 continue  # an extra that takes others in
             version = pins[canonicalize_name(wanted.name)]
             assert wanted.specifier.contains(version), wanted
+
+    def test_dev_has_every_extra(self) -> None:
+        extras = self.PROJECT["optional-dependencies"]
+        (own,) = (r for r in map(Requirement, extras["dev"]) if r.name == self.PROJECT["name"])
+        assert own.extras == extras.keys() - {"dev"}
+
+    def test_no_remedy_asks_the_index_for_roilab(self) -> None:
+        # It has none under this name.
+        places = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        places += [*SCRIPTS.rglob("*.py"), *(ROOT / "project").rglob("*.py")]
+        pattern = re.compile(r"pip install ['\"]?roilab")
+        assert not [path for path in places if pattern.search(path.read_text(encoding="utf-8"))]
+
+    def test_setuptools_has_what_the_model_zoo_imports(self, tmp_path: Path) -> None:
+        """And warns nobody of it; not as `python -c`, which shows what libraries do not."""
+        (tmp_path / "module.py").write_text("import pkg_resources")
+        done = subprocess.run(
+            [sys.executable, "-c", "import module"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_detectron2_has_a_hash(self) -> None:
         text = (ROOT / "requirements/detectron2.txt").read_text(encoding="utf-8")

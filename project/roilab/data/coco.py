@@ -63,7 +63,7 @@ def to_coco(
     records: list[dict[str, Any]] = []
     problems = list(labelled.problems)
     changed: Counter[object] = Counter()
-    held = set(filter(None, (roles.label, roles.keypoint, roles.instance, roles.visibility)))
+    held = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
     values = renumbered = 0
     file = labelled.file
     for image in progress(labelled.images):
@@ -83,7 +83,7 @@ def to_coco(
         entry = {"file_name": record.filename, "image_id": number, "annotations": made}
         records.append({**entry, "width": width, "height": height})
 
-    notes = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
+    notes = [(changed[kind], text, more) for kind, (text, more) in _COUNTED.items()]
     notes.append((values, "attribute values are not kept", "COCO has none, keep the VIA file"))
     unused = [name for name in classes if name not in labelled.classes]
     message = f"categories have no object: {', '.join(unused)}"
@@ -111,7 +111,7 @@ def lost_links(data: Mapping[str, Any], skeleton: Skeleton | None) -> int:
     return len(lost)
 
 
-def _count(attributes: Mapping[str, via.Value], held: set[str]) -> int:
+def _count(attributes: Mapping[str, via.Value], held: set[str | None]) -> int:
     return sum(bool(value) for name, value in attributes.items() if name not in held)
 
 

@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -99,14 +100,8 @@ class Collector:
 
     def _read(self, run: Run) -> Found:
         results = json.loads(run.results_file.read_text(encoding="utf-8"))
-        if not run.detections_file.is_file():
-            raise UserError(
-                "the detections of a run are gone",
-                file=run.detections_file,
-                remedy=f"find them anew: python scripts/evaluate.py --run {run.folder}",
-            )
-        detections = json.loads(run.detections_file.read_text(encoding="utf-8"))
         dataset = self._dataset(run)
+        detections = run.detections(dataset.coco_ids)
         truth, skeleton = dataset.coco_json(), dataset.skeleton
         weights = draws(len(dataset))
         values: dict[str, np.ndarray] = {}
@@ -142,7 +137,8 @@ class Collector:
                 key=f"{task}/AP",
                 found=told,
                 expected=f"{now}, on the validation set as it is",
-                remedy=f"evaluate it anew: python scripts/evaluate.py --run {run.folder}",
+                remedy="evaluate it anew: python scripts/evaluate.py "
+                f"--run {quote(str(run.folder))}",
             )
 
     def _dataset(self, run: Run) -> DetectionDataset:

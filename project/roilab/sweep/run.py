@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -18,7 +19,7 @@ from roilab.evaluation.ap import Results
 from roilab.files import write_whole
 from roilab.sweep.plan import Cell
 
-_MEANING = ("classes.json", "skeleton.json", "run.json", "config.yaml")
+_MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
@@ -82,12 +83,13 @@ def state_of(cell: Cell) -> State:
         return State("open")
     trained = run.results_file.is_file() or run.weights.is_file()
     if trained and any(record.get(key) != value for key, value in definition(cell).items()):
+        compared = shlex.join([str(cell.folder), cell.arm.config_file])
         raise UserError(
             f"arm '{cell.arm.name}', seed {cell.seed} was run with other settings",
             file=run.config_file,
             found="a config that differs from the arm's",
             remedy=f"choose another --output, or delete {cell.folder}; to see what differs: "
-            f"scripts/config.py diff {cell.folder} {cell.arm.config_file} OVERRIDES",
+            f"python scripts/config.py diff {compared} OVERRIDES",
         )
     iterations, seconds = progress_of(cell).iterations, record.get("seconds", 0.0)
     if run.results_file.is_file():

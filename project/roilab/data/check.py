@@ -130,9 +130,9 @@ def examine(
         kept += left.instances
         crowds += len(left.crowds)
         problems += of_image
-    narrow = narrow_range([each for each in located.places if isinstance(each, Path)])
-    if narrow is not None:
-        problems.append(via.Problem("warning", *narrow, annotations.file))
+    there = [each for each in located.places if isinstance(each, Path)]
+    if (narrow := narrow_range(there, annotations.file)) is not None:
+        problems.append(narrow)
     regions = [region for image in annotations.images for region in image.regions]
     refused = _refused_regions(annotations)
     with_refused = {image for image, _ in refused}

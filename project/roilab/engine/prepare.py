@@ -76,9 +76,9 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
 
 
 def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
-    narrow = narrow_range([record["file_name"] for record in dataset.records])
+    narrow = narrow_range([record["file_name"] for record in dataset.records], dataset.name)
     if narrow is not None:
-        log.warning("%s; %s", *narrow)
+        log.warning("%s; %s", narrow.message, narrow.remedy)
 
 
 def _check_numbers(cfg: DictConfig) -> None:

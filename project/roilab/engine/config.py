@@ -42,6 +42,13 @@ _UNBUILDABLE = (
     TypeError,
     ValueError,
 )
+# How a model is evaluated, whatever its config file.
+EVALUATION = {
+    # The detections of a class that AP counts in an image, the best by score, and all that the
+    # model gives in an image. None: COCO's, 100 of boxes and masks and 20 of keypoints, and the
+    # model's own model.roi_heads.box_predictor.test_topk_per_image.
+    "max_detections": None,
+}
 # Dictionaries whose keys are the user's own words.
 OPEN_KEYS = ("data.class_map", "weights")
 
@@ -66,9 +73,7 @@ def load(
     Raises:
         UserError: no such file, the file fails, or an override names a key that does not exist.
     """
-    saved = read(path)
-    if "model" not in saved:
-        raise UserError("not a training config", file=path, expected="a top-level key 'model'")
+    saved = _read_whole(path)
     before = _weights_name(saved)
     cfg = override(saved, overrides)
     if init_checkpoint is not None:
@@ -76,11 +81,43 @@ def load(
     name = _weights_name(cfg)
     settings = cfg.weights[name].get("settings") if name else None
     if settings and (Path(path).suffix == ".py" or name != before):
-        cfg = read(path)
+        cfg = _read_whole(path)
         cfg.merge_with(settings)
         override(cfg, overrides)
         cfg.train.init_checkpoint = name
+    _apply_max_detections(cfg)
     return cfg
+
+
+def _read_whole(path: str | Path) -> DictConfig:
+    """A training config with the keys of `evaluation`, which a file need not have."""
+    cfg = read(path)
+    if "model" not in cfg:
+        raise UserError("not a training config", file=path, expected="a top-level key 'model'")
+    cfg.evaluation = {**EVALUATION, **(cfg.get("evaluation") or {})}
+    return cfg
+
+
+def _apply_max_detections(cfg: DictConfig) -> None:
+    """Let the model give as many detections of an image as the evaluation counts of a class."""
+    limit, predictor = cfg.evaluation.max_detections, "model.roi_heads.box_predictor"
+    if limit is None:
+        return
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise UserError(
+            "not a number of detections",
+            key="evaluation.max_detections",
+            found=limit,
+            expected="a whole number from 1, or null for COCO's limits",
+        )
+    if OmegaConf.select(cfg, predictor) is None:
+        raise UserError(
+            "the model has no limit that could follow",
+            key="evaluation.max_detections",
+            found=f"no {predictor}",
+            remedy="evaluation.max_detections=null",
+        )
+    OmegaConf.update(cfg, f"{predictor}.test_topk_per_image", limit, force_add=True)
 
 
 def _weights_name(cfg: DictConfig) -> str:

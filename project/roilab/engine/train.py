@@ -29,7 +29,7 @@ from roilab.engine.report import make_writers
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.trainer import Trainer, build_trainer
-from roilab.engine.validate import evaluate_model
+from roilab.engine.validate import evaluate_model, limits_note
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 # What the weights do not depend on.
 EVALUATION_ONLY = (
+    "evaluation.",
     "dataloader.test",
     "model.roi_heads.box_predictor.test_",
     "model.roi_heads.keypoint_head.decoder",
@@ -174,6 +175,8 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         )
     log.info("train: %s", _training_set(setup).summary())
     log.info("val: %s", setup.val.summary())
+    if note := limits_note(cfg, setup.val):
+        log.warning("val: %s", note)
 
 
 def _begin(cfg: DictConfig, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
@@ -243,6 +246,8 @@ def evaluate_weights(setup: Setup) -> Results:
         )
     _check_folder(run, cfg, resume=False)
     start_logging(run)
+    if note := limits_note(cfg, setup.val):
+        log.warning("val: %s", note)
     model = build_model(cfg)
     load_weights(model, source, (), named)
     found = evaluate_model(cfg, model, setup.val)

@@ -95,6 +95,7 @@ class Report:
                 f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
                 "nothing of how far another training would differ."
             )
+        text += sorted({self.collector.of(cell).limits for cell in done})
         return Section("", [each for each in text if each])
 
     def _task(self, task: str, states: Mapping[Cell, State]) -> Section:

@@ -124,6 +124,8 @@ def examine(
         left, of_image = _look_at(annotations.file, image, place, found)
         kept += left
         problems += of_image
+    if unlabelled := _unlabelled(annotations.file, kept, skeleton):
+        problems.append(unlabelled)
     refused = [
         problem.image
         for problem in annotations.problems
@@ -145,6 +147,19 @@ def examine(
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
         problems=tuple(sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))),
     )
+
+
+def _unlabelled(
+    file: str, instances: Sequence[via.Instance], skeleton: Skeleton | None
+) -> via.Problem | None:
+    """A warning where no object that should have keypoints has one that is labelled."""
+    classes = () if skeleton is None else skeleton.classes
+    objects = [each for each in instances if each.label in classes]
+    if not objects or any(v > 0 for each in objects for _, _, v in each.keypoints or ()):
+        return None
+    message = f"none of the {len(objects)} objects with a skeleton has a labelled keypoint (v > 0)"
+    remedy = "mark keypoints in VIA, or train without: masks and boxes do not need them"
+    return via.Problem("warning", message, remedy, file)
 
 
 def _shape_name(region: via.Region) -> str:

@@ -30,8 +30,8 @@ from roilab.files import write_whole
 
 log = logging.getLogger(__name__)
 
-# What wrong arguments make a model, loader or optimizer raise.
-_UNBUILDABLE = (
+# What wrong arguments make a model, loader or optimizer raise, when it is built or first used.
+UNBUILDABLE = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -434,7 +434,7 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         if isinstance(node, Mapping) and error.key in node:
             raise error.under(key) from error
         raise
-    except _UNBUILDABLE as error:
+    except UNBUILDABLE as error:
         found = f"{type(error).__name__}: {error}"
         raise UserError(
             "a node of the config cannot be built", key=key, found=found, remedy=_install(error)

@@ -20,6 +20,7 @@ from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.differences import differences, table
+from roilab.engine.first_step import try_step
 from roilab.engine.interrupts import stop_on_signals
 from roilab.engine.loop import Interrupted, Loop
 from roilab.engine.prepare import Setup
@@ -84,7 +85,7 @@ def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -
     if comm.is_main_process():
         _write_beginning(setup, run, source)
     comm.synchronize()
-    trainer, done = _begin(cfg, run, resume=resume)
+    trainer, done = _begin(setup, run, resume=resume)
     with stop_on_signals() as stop:
         loop = Loop(
             cfg,
@@ -179,14 +180,16 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         log.warning("val: %s", note)
 
 
-def _begin(cfg: DictConfig, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
+def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
     """The trainer as the run begins or goes on."""
+    cfg = setup.cfg
     device = device_of(cfg.train.device)
     if device.type == "cpu":
         share_cores(cfg.dataloader.train.num_workers)
         keep_freed_memory()
     seed_everything(cfg.train.seed, INITIALISATION)
     model = build_model(cfg)
+    try_step(cfg, model, _training_set(setup), setup.val)
     file = progress.newest(run) if resume else None
     if file is None:
         where, may_differ, named = weights_of(cfg)

@@ -23,8 +23,12 @@ from roilab.evaluation.limits import exceeded_limits, objects_per_image
 Losses = dict[str, float]
 
 
-def eval_batches(cfg: DictConfig, dataset: DetectionDataset) -> Iterable[Batch]:
-    """The images of a data set as the config's evaluation takes them, with what losses need."""
+def eval_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Iterable[Batch]:
+    """The images of a data set as the config's evaluation takes them, with what losses need.
+
+    Args:
+        more: other arguments of the loader than the config's.
+    """
     training = cfg.dataloader.train
     return config.build(
         cfg.dataloader.test,
@@ -33,6 +37,7 @@ def eval_batches(cfg: DictConfig, dataset: DetectionDataset) -> Iterable[Batch]:
         masks=training.masks,
         keypoints=training.keypoints,
         bitmaps=training.get("bitmaps", False),
+        **more,
     )
 
 

@@ -48,7 +48,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     train_set = None
     if training or cfg.data.classes is None:
         train_set = config.build(cfg.data.train, "data.train")
-        cfg.data.classes = list(train_set.classes)
+        cfg.data.classes = config.escaped(list(train_set.classes))
     val_set = config.build(cfg.data.val, "data.val")
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):

@@ -9,6 +9,8 @@ Your own data, on the command line:
     data.skeleton=coco_person                      # or a JSON file that declares yours
     data.strict=True                               # stop at an error in a file
     data.missing_images=skip                       # leave out images that are not there
+Names of any signs are quoted for the shell alone: "data.train.files=via (10).json"; see
+docs/overrides.md.
 """
 
 import detectron2.data.transforms as T

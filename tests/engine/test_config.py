@@ -91,6 +91,13 @@ def test_not_a_training_config(tmp_path) -> None:
         config.load(path)
 
 
+def test_an_empty_file_is_no_config(tmp_path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.touch()
+    with pytest.raises(UserError, match="not a saved config"):
+        config.load(path)
+
+
 def test_a_saved_config_is_plain_resolved_yaml(tmp_path) -> None:
     cfg = config.load(LEAF, ["data.num_classes=3", "pooler.op=roi_pool"])
     config.save(cfg, tmp_path / "config.yaml")

@@ -158,7 +158,7 @@ def read(path: str | Path) -> DictConfig:
             cfg = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise UserError("not a saved config", file=path, found=error) from error
-    if not isinstance(cfg, DictConfig):
+    if not isinstance(cfg, DictConfig) or cfg._is_none():  # of an empty file, it is none
         raise UserError("not a saved config", file=path, expected="keys and values")
     return cfg
 
@@ -426,13 +426,13 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         UserError: an argument is unknown or missing; names the node.
     """
     if isinstance(node, DictConfig):
-        node = {**node, **arguments}
+        node = {**{name: _plain_texts(value) for name, value in node.items()}, **arguments}
     try:
         return instantiate(node)
     except UserError as error:
         # The node's argument, under the name that it has in the config.
         if isinstance(node, Mapping) and error.key in node:
-            raise error.under(key) from error
+            raise error.under(key, list(node)) from error
         raise
     except UNBUILDABLE as error:
         found = f"{type(error).__name__}: {error}"
@@ -447,3 +447,10 @@ def _install(error: Exception) -> str | None:
     if not package or importlib.util.find_spec(package) is not None:
         return None
     return f"{sys.executable} -m pip install {package}"
+
+
+def _plain_texts(value: Any) -> Any:
+    """A list of texts as Python's: `instantiate` would read a `${` in those of OmegaConf again."""
+    if isinstance(value, ListConfig) and all(isinstance(item, str | ListConfig) for item in value):
+        return [_plain_texts(item) for item in value]
+    return value

@@ -54,7 +54,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     train_set = None
     if training or cfg.data.classes is None:
         train_set = build_dataset(cfg, "data.train")
-        cfg.data.classes = list(train_set.classes)
+        cfg.data.classes = config.escaped(list(train_set.classes))
         if training:
             _warn_of_narrow_range(train_set)
     val_set = build_dataset(cfg, "data.val")

@@ -50,7 +50,10 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(
-            "cannot read the annotation file", file=path, found=error.strerror or error
+            "cannot read the annotation file",
+            file=path,
+            found=error.strerror or error,
+            remedy="see that the path is right, and that it is a file that you may read",
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(
@@ -72,7 +75,12 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
             remedy="save it again from VIA, or mend the line by hand",
         ) from error
     except (RecursionError, ValueError) as error:
-        raise UserError("the annotation file is not usable JSON", file=path, found=error) from error
+        raise UserError(
+            "the annotation file is not usable JSON",
+            file=path,
+            found=error,
+            remedy="save it again from VIA",
+        ) from error
     return Document(str(path), "", data, repeated, rings_of_rle)
 
 

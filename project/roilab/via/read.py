@@ -118,12 +118,24 @@ def _unknown(document: Document) -> UserError:
             file=document.file,
             remedy="in VIA, save the project, which holds both, or export the annotations",
         )
+    if _are_results(document.data):
+        return UserError(
+            "COCO results: they name no images and no classes",
+            file=document.file,
+            remedy="give the COCO file that they belong to, with them as its 'annotations'",
+        )
     return UserError(
         "not a file of a kind that can be read",
         file=document.file,
         found=_looks_like(document),
         expected=", ".join(format.container for format in FORMATS),
         remedy="in VIA, save the project, or export the annotations as JSON or CSV",
+    )
+
+
+def _are_results(data: object) -> bool:
+    return isinstance(data, list) and any(
+        isinstance(each, Mapping) and {"image_id", "category_id"} <= each.keys() for each in data
     )
 
 
@@ -135,7 +147,7 @@ def _looks_like(document: Document) -> str:
         first = document.text.lstrip().splitlines()[0]
         return "a CSV of another program" if first.count(",") >= 2 else "text that is not JSON"
     if isinstance(document.data, list):
-        return "a JSON list, perhaps COCO results"
+        return "a JSON list, not of image entries"
     if not document.top:
         return "an empty JSON object"
     return f"a JSON object with the keys {', '.join(map(repr, list(document.top)[:5]))}"

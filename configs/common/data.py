@@ -4,6 +4,8 @@ Your own data, on the command line:
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
     data.class_attribute=name                      # where the file has several attributes
     data.default_class=balloon                     # where it has none
+    data.class_attribute= data.default_class=cat   # where the attribute that it has is no class
+    'data.class_attribute=[scratch, dent]'         # where each attribute is a class of its own
     'data.class_map={persson: person, tree: null}' # rename, merge, drop
     data.unlabelled=skip                           # leave out regions without a class
     data.skeleton=coco_person                      # or a JSON file that declares yours

@@ -9,6 +9,7 @@ Your own data, on the command line:
     data.skeleton=coco_person                      # or a JSON file that declares yours
     data.strict=True                               # stop at an error in a file
     data.missing_images=skip                       # leave out images that are not there
+What is registered in Detectron2's DatasetCatalog: see datasets/README.md.
 """
 
 import detectron2.data.transforms as T

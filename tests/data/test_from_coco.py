@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from roilab.data.from_coco import is_coco
 
 from roilab import skeleton as skeletons
 from roilab.data.check import examine
 from roilab.data.dataset import load
-from roilab.data.from_coco import is_coco
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.images import ImageFolder

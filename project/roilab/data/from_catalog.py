@@ -23,9 +23,9 @@ from roilab.data.catalog_records import (
 )
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
-from roilab.data.from_via import Found, log_problems
 from roilab.data.missing import shortened
 from roilab.data.propose import DEFAULT_SIGMA
+from roilab.data.records import Found, log_problems
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON, Skeleton
 

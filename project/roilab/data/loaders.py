@@ -152,7 +152,10 @@ def require_outlines(dataset: DetectionDataset) -> None:
         UserError: an instance has no outline.
     """
     for record in dataset.records:
-        if any(not anno.get("segmentation") for anno in record["annotations"]):
+        if any(
+            not anno.get("segmentation") and not anno.get("iscrowd", 0)
+            for anno in record["annotations"]
+        ):
             raise UserError(
                 "the model has a mask head but an instance has no outline",
                 file=record["file_name"],

@@ -9,8 +9,8 @@ import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
+from roilab.data.boxes import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
-from roilab.data.dicts import HALF_PIXEL
 from roilab.draw import Picture, draw, side_by_side
 from roilab.images import read_rgb
 from roilab.inference.sinks import legible_scale

@@ -7,9 +7,10 @@ from typing import Literal
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.classes import Unlabelled, name_classes
+from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
 from roilab.via.collector import collector_paused
 from roilab.via.grouping import Draft, Scene, group
-from roilab.via.records import Annotations, ImageRecord, Problem
+from roilab.via.records import Annotations, CocoAnnotation, Container, ImageRecord, Problem
 from roilab.via.roles import Roles, find_roles, tagged
 from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
 from roilab.via.values import Kinds, attributes_in_use, keypoint_regions, with_samples
@@ -70,12 +71,14 @@ class Instance:
             VIA, v is COCO's visibility (0 unlabelled, 1 occluded, 2 visible); None where the class
             has no skeleton.
         regions: indices of the regions it was made from.
+        coco: the annotation that it is where it comes from a COCO file.
     """
 
     label: str
     outlines: tuple[Area, ...]
     keypoints: tuple[tuple[float, float, int], ...] | None
     regions: tuple[int, ...]
+    coco: CocoAnnotation | None = field(default=None, compare=False, repr=False)
 
     @property
     def polygons(self) -> tuple[tuple[XY, ...], ...]:
@@ -85,10 +88,11 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image entry and its instances; none is normal."""
+    """An image entry and its instances; none is normal. Crowds, which only COCO has, are apart."""
 
     record: ImageRecord
     instances: tuple[Instance, ...]
+    crowds: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,16 @@ _FIND_ALL = LabelRules()
 
 @collector_paused()
 def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | None) -> Roles:
-    """The roles by which `via.label` reads the file.
+    """The roles by which `via.label` reads the file. Those of a COCO file are known.
 
     Raises:
         UserError: an attribute has to be named or does not occur.
     """
+    if annotations.container is Container.COCO:
+        tags = tagged(annotations.region_attributes)
+        return Roles(
+            tags.get("class"), tags.get("keypoint"), tags.get("instance"), tags.get("visibility")
+        )
     named = Roles(
         rules.class_attribute,
         rules.keypoint_attribute,
@@ -121,6 +130,7 @@ def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | N
     return find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
 
 
+@collector_paused()
 def label(
     annotations: Annotations, rules: LabelRules = _FIND_ALL, skeleton: Skeleton | None = None
 ) -> LabelledSet:
@@ -130,6 +140,8 @@ def label(
     instance attribute are one. With a skeleton, point regions become keypoints of the instance
     with the same value of the instance attribute or, where no attribute ties them, of the smallest
     outline of a skeleton class around them; in an image without such an outline they form one.
+    An annotation of a COCO file is one instance, or a crowd, whatever the rules say of attributes;
+    its keypoints are told by their names in the file.
     With `keypoint_vertices` a path holds a whole object's keypoints, and belongs to an outline as a
     point does; without an outline it is an object. What cannot be used is left out and reported in
     the result's `problems`, after those of `annotations`.
@@ -151,6 +163,9 @@ def label(
         rules.unlabelled,
     )
     problems = [*annotations.problems, *problems, *_unused_points(annotations, roles, skeleton)]
+    places: Places = {}
+    if skeleton is not None and annotations.categories:
+        places = keypoint_places(annotations, skeleton, rules.class_map, problems)
     images = []
     for record in annotations.images:
         scene = Scene(
@@ -160,26 +175,43 @@ def label(
             classes=classes,
             declared=annotations.region_attributes,
             default_class=rules.default_class,
+            class_map=rules.class_map,
             problems=problems,
         )
-        drafts = group(scene, skeleton)
-        images.append(LabelledImage(record, tuple(_instance(each, skeleton) for each in drafts)))
-    found = tuple(sorted({each.label for image in images for each in image.instances}))
+        drafts, crowds = (
+            (group(scene, skeleton), list[Draft]())
+            if record.coco is None
+            else group_coco(scene, skeleton)
+        )
+        images.append(
+            LabelledImage(
+                record,
+                tuple(_instance(each, skeleton, places) for each in drafts),
+                tuple(_instance(each, None, places) for each in crowds),
+            )
+        )
+    found = tuple(
+        sorted({each.label for image in images for each in (*image.instances, *image.crowds)})
+    )
     if skeleton is not None and found:
         problems += _unused_skeleton(annotations, roles, skeleton, found)
     return LabelledSet(annotations.file, tuple(images), found, tuple(problems))
 
 
-def _instance(draft: Draft, skeleton: Skeleton | None) -> Instance:
+def _instance(draft: Draft, skeleton: Skeleton | None, places: Places) -> Instance:
     keypoints: tuple[tuple[float, float, int], ...] | None = None
-    if skeleton is not None and draft.label in skeleton.classes:
+    has_keypoints = skeleton is not None and draft.label in skeleton.classes
+    if skeleton is not None and has_keypoints and draft.coco is not None:
+        keypoints = keypoints_of(draft.coco, places, skeleton)
+    elif skeleton is not None and has_keypoints:
         triples = [(0.0, 0.0, 0)] * len(skeleton.keypoints)
         for mark in draft.marks.values():
             # COCO writes what is not labelled as three zeros, wherever it was clicked.
             if mark.visibility > 0:
                 triples[mark.keypoint] = (mark.x, mark.y, mark.visibility)
         keypoints = tuple(triples)
-    return Instance(draft.label, tuple(draft.outlines), keypoints, tuple(sorted(draft.regions)))
+    regions = tuple(sorted(draft.regions))
+    return Instance(draft.label, tuple(draft.outlines), keypoints, regions, draft.coco)
 
 
 def _unused_skeleton(
@@ -209,7 +241,7 @@ def _unused_points(
 ) -> list[Problem]:
     """Warnings about keypoints that nobody reads, and attributes of theirs that play no part."""
     count = sum(1 for _ in keypoint_regions(annotations, roles.kinds))
-    if not count:
+    if not count or (skeleton is not None and annotations.container is Container.COCO):
         return []
     if skeleton is None:
         message = f"{count} regions that hold keypoints are ignored"

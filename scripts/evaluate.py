@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from _arguments import Parser
 from _main import run
 
 import numpy as np
@@ -36,6 +37,7 @@ from tqdm import tqdm
 from data_commands.common import output_file
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
+from roilab.engine import config
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run
@@ -65,9 +67,7 @@ LONGEST_SIDE = 1600  # of a picture in the page, in pixels
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
@@ -76,7 +76,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--data",
         nargs="+",
         metavar="FILE",
-        help="other annotation files, for data.val.files; key=value stands before it",
+        help="other annotation files, for data.val.files",
     )
     parser.add_argument(
         "--images",
@@ -196,10 +196,11 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
             skeleton=str(skeleton) if skeleton.is_file() else None,
         )
     if args.data is not None:
-        cfg.data.val.files = args.data
+        cfg.data.val.files = config.escaped(args.data)
     if args.images is not None:
         # One folder is for all files, a list has one for each.
-        cfg.data.val.images = args.images[0] if len(args.images) == 1 else args.images
+        images = args.images[0] if len(args.images) == 1 else args.images
+        cfg.data.val.images = config.escaped(images)
 
 
 def write_results(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from _arguments import Parser
 from _main import run
 
 from roilab.engine import config
@@ -25,9 +26,7 @@ IMAGES = 3  # of the check; others are made of them
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"

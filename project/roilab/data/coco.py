@@ -43,8 +43,8 @@ def to_coco(
 
     The categories are the options of the class attribute, in their order, used or not, so that the
     parts of one file agree; then other classes that occur. Images, annotations and categories are
-    numbered from 1, whatever ids a COCO file gave them; its info, licenses, supercategories and
-    crowds are lost, and the links of a category are those of the skeleton (see `lost_links`).
+    numbered from 1, whatever ids a COCO file gave them; its info, licenses and supercategories are
+    lost, and the links of a category are those of the skeleton (see `lost_links`).
 
     Args:
         rules: what the attributes are.
@@ -63,7 +63,7 @@ def to_coco(
     records: list[dict[str, Any]] = []
     problems = list(labelled.problems)
     changed: Counter[object] = Counter()
-    held = set(filter(None, (roles.label, roles.keypoint, roles.instance, roles.visibility)))
+    held = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
     values = renumbered = 0
     file = labelled.file
     for image in progress(labelled.images):
@@ -72,18 +72,22 @@ def to_coco(
         if isinstance(size, via.Problem):
             problems.append(size)
             continue
-        changed.update(type(each) for obj in image.instances for each in obj.outlines)
+        # Those of a COCO file stay what they are.
+        drawn = [each for each in image.instances if each.coco is None]
+        changed.update(type(each) for obj in drawn for each in obj.outlines)
         changed[_POINTS] += sum(not each.outlines for each in image.instances)
         values += _count(record.attributes, {"width", "height"} if _stated_size(record) else set())
         values += sum(_count(each.attributes, held) for each in record.regions)
         number = len(records) + 1
         renumbered += record.key != str(number)
-        made = [annotation(each, classes, skeleton, *size) for each in image.instances]
+        made = [
+            annotation(each, classes, skeleton, *size) for each in (*image.instances, *image.crowds)
+        ]
         width, height = size
         entry = {"file_name": record.filename, "image_id": number, "annotations": made}
         records.append({**entry, "width": width, "height": height})
 
-    notes = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
+    notes = [(changed[kind], text, more) for kind, (text, more) in _COUNTED.items()]
     notes.append((values, "attribute values are not kept", "COCO has none, keep the VIA file"))
     unused = [name for name in classes if name not in labelled.classes]
     message = f"categories have no object: {', '.join(unused)}"
@@ -111,7 +115,7 @@ def lost_links(data: Mapping[str, Any], skeleton: Skeleton | None) -> int:
     return len(lost)
 
 
-def _count(attributes: Mapping[str, via.Value], held: set[str]) -> int:
+def _count(attributes: Mapping[str, via.Value], held: set[str | None]) -> int:
     return sum(bool(value) for name, value in attributes.items() if name not in held)
 
 

@@ -102,7 +102,7 @@ def load(
     images: str | Sequence[str | Sequence[str]] | None = None,
     *,
     classes: Sequence[str] | None = None,
-    class_attribute: str | None = None,
+    class_attribute: str | Sequence[str] | None = None,
     class_map: Mapping[str, str | None] | None = None,
     default_class: str | None = None,
     keypoint_attribute: str | None = None,

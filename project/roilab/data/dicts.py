@@ -71,7 +71,13 @@ def annotation(
         result["segmentation"] = _rings(instance)
     if skeleton is not None:
         unlabelled = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
-        result["keypoints"] = to_continuous(instance.keypoints or unlabelled)
+        keypoints = instance.keypoints or unlabelled
+        # VIA rounds a click on the last pixel of an enlarged image up to the edge.
+        if any(x > width - 1 or y > height - 1 for x, y, _ in keypoints):
+            keypoints = tuple(
+                (_on_last_pixel(x, width), _on_last_pixel(y, height), v) for x, y, v in keypoints
+            )
+        result["keypoints"] = to_continuous(keypoints)
     return result
 
 
@@ -88,6 +94,14 @@ def _mask(
 
 def _rings(instance: Instance) -> list[list[float]]:
     return [[float(value) for point in ring for value in point] for ring in instance.polygons]
+
+
+def _on_last_pixel(index: float, size: int) -> float:
+    """The pixel index of a point; the last one of the image for a point on the image's edge.
+
+    Detectron2 drops a point beyond the edge as not labelled.
+    """
+    return size - 1 if size - HALF_PIXEL < index <= size + HALF_PIXEL else index
 
 
 def polygon_area(ring: Sequence[float]) -> float:

@@ -41,7 +41,10 @@ def propose(
     keypoint_attribute: str | None = None,
     classes: Sequence[str] = (),
 ) -> Skeleton:
-    """A skeleton of the points in files: the most frequent name first, no links.
+    """A skeleton of the points in files: what COCO categories declare, else the names of points.
+
+    Declared keypoints keep their order and links, and the categories are its classes. Of names that
+    nothing declares, the most frequent comes first, without links.
 
     Names that differ only in left and right (or l and r set apart) are swapped by a flip. Sigmas
     are COCO's where the name is COCO's, else `DEFAULT_SIGMA`.
@@ -49,38 +52,78 @@ def propose(
     Args:
         name: what the skeleton is called.
         keypoint_attribute: names the points; None: the only attribute that the points have.
-        classes: that have the keypoints; none: `object`, for the person to replace.
+        classes: that have the keypoints; none: the categories that declare them, else `object`, for
+            the person to replace.
 
     Raises:
         UserError: the files have no named points, or the attribute has to be named or does not
-            occur.
+            occur; or categories declare different keypoints.
     """
+    declared = _declared(files, classes)
+    if declared:
+        return _skeleton(
+            name,
+            tuple(classes) or tuple(dict.fromkeys(each.name for each in declared)),
+            declared[0].keypoints,
+            tuple(dict.fromkeys(link for each in declared for link in each.links)),
+        )
     if keypoint_attribute is not None:
         _must_occur(files, keypoint_attribute)
     counts: Counter[str] = Counter()
     for file in files:
         attribute = _keypoint_attribute(file, keypoint_attribute)
-        declared = file.region_attributes.get(attribute or "")
+        options = file.region_attributes.get(attribute or "")
         for _, region in _points(file):
             value = single(region, attribute)
             if value:
-                counts[described(value, declared)] += 1
+                counts[described(value, options)] += 1
     if not counts:
         raise UserError(
             "the files have no points with names",
             file=", ".join(file.file for file in files),
             expected="point regions with an attribute that names the keypoint",
+            remedy="give the points such an attribute in VIA; where paths hold the keypoints as "
+            "vertices, write the skeleton by hand and give keypoint_vertices",
         )
     names = tuple(each for each, _ in counts.most_common())
+    return _skeleton(name, tuple(classes) or ("object",), names, ())
+
+
+def _skeleton(
+    name: str,
+    classes: tuple[str, ...],
+    names: tuple[str, ...],
+    links: tuple[tuple[str, str], ...],
+) -> Skeleton:
     coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
     return Skeleton(
         name=name,
-        classes=tuple(classes) or ("object",),
+        classes=classes,
         keypoints=names,
         swaps=tuple(_swaps(names)),
-        links=(),
+        links=links,
         sigmas=tuple(coco.get(each, DEFAULT_SIGMA) for each in names),
     )
+
+
+def _declared(files: Sequence[via.Annotations], classes: Sequence[str]) -> list[via.CocoCategory]:
+    """The categories of COCO files that declare keypoints, of the classes if there is one of them.
+
+    Raises:
+        UserError: they declare different ones.
+    """
+    found = [each for file in files for each in file.categories if each.keypoints]
+    wanted = [each for each in found if each.name in classes] or found
+    if len({each.keypoints for each in wanted}) > 1:
+        raise UserError(
+            "the categories declare different keypoints: a skeleton has those of one",
+            file=", ".join(file.file for file in files),
+            key="--class",
+            found="; ".join(f"{each.name}: {', '.join(each.keypoints)}" for each in wanted),
+            expected="categories with the same keypoints",
+            remedy=f"give --class, such as --class {wanted[0].name}",
+        )
+    return wanted
 
 
 def _must_occur(files: Sequence[via.Annotations], name: str) -> None:
@@ -109,15 +152,18 @@ def _keypoint_attribute(file: via.Annotations, named: str | None) -> str | None:
     tags = tagged(file.region_attributes)
     if "keypoint" in tags:
         return tags["keypoint"]
-    # What outlines have as well is a class or ties points to them.
-    shared = set(attributes_in_use(outline_regions(file, (via.Point,))))
-    found = {
+    # What outlines have as well is a class or ties points to them, unless the points have values of
+    # it that no outline has: VIA gives an attribute's default to every region.
+    shared = attributes_in_use(outline_regions(file, (via.Point,)))
+    named_points = {
         name: values
         for name, values in attributes_in_use(_points(file)).items()
-        if name not in shared
-        and any(
+        if any(
             visibility_of_word(value, file.region_attributes.get(name)) is None for value in values
         )
+    }
+    found = {name: values for name, values in named_points.items() if name not in shared} or {
+        name: values for name, values in named_points.items() if set(values) - set(shared[name])
     }
     if len(found) > 1:
         raise UserError(

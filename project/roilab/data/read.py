@@ -6,15 +6,17 @@ from roilab import via
 from roilab.data.masks import box_of_rle, rings_of_rle
 
 
-def read(
-    path: str | Path, *, strict: bool = False, outlines_of_masks: bool = True
-) -> via.Annotations:
+def read(path: str | Path, *, strict: bool = False, is_brief: bool = False) -> via.Annotations:
     """`via.read`, with COCO's run-length encoded masks as polygons.
 
     Args:
-        outlines_of_masks: whether the polygon of a mask is its outline, which takes time, or only
-            the box around it, which is enough where the mask itself is used.
+        is_brief: spare the time for regions of a COCO file that its annotations make superfluous
+            where nothing is drawn or written: points for keypoints, and outlines of masks, in whose
+            place is the box around them. `via.label` makes the same of them.
     """
     return via.read(
-        path, strict=strict, rings_of_rle=rings_of_rle if outlines_of_masks else box_of_rle
+        path,
+        strict=strict,
+        rings_of_rle=box_of_rle if is_brief else rings_of_rle,
+        keypoints_as_points=not is_brief,
     )

@@ -63,8 +63,7 @@ def load_records(
         UserError: a file cannot be used, has a class that the model does not know or, where it is
             read strictly, an error; images are missing or broken, and are not to be skipped.
     """
-    # Masks are trained on as they are in the file: their outlines need no more than their extent.
-    read_files = [read(path, outlines_of_masks=False) for path in paths]
+    read_files = [read(path, is_brief=True) for path in paths]
     sets = [via.label(annotations, rules, skeleton) for annotations in read_files]
     names = _class_names(read_files, sets, rules, classes)
     problems = [problem for each in sets for problem in each.problems]

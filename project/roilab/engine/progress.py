@@ -61,12 +61,13 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     """Raise UserError where it cannot be written; what was there before is untouched."""
     try:
         save_atomically(state, path)
-    except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
+    except (OSError, RuntimeError, UserError) as error:  # torch has its own words for a full disk
+        found = error.found if isinstance(error, UserError) else str(error).splitlines()[0]
         others = sorted(file.name for file in path.parent.glob("model_*.pth"))
         raise UserError(
             "a checkpoint cannot be written",
             file=path,
-            found=str(error).splitlines()[0],
+            found=found,
             expected="room on the disk, and the right to write there",
             remedy="make room and go on with --resume; "
             + (f"these are whole: {', '.join(others)}" if others else "none was written before"),

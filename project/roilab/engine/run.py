@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ class Run:
             UserError: the detections are gone, or are not those of a data set with these ids.
         """
         path = self.detections_file
-        remedy = f"find them anew: python scripts/evaluate.py --run {self.folder}"
+        remedy = f"find them anew: python scripts/evaluate.py --run {shlex.quote(str(self.folder))}"
         if not path.is_file():
             raise UserError("the detections of a run are gone", file=path, remedy=remedy)
         if not self.category_ids_file.is_file():

@@ -52,7 +52,9 @@ def attribute_names(run: Run) -> dict[str, str]:
     `roilab.data.merge` then brings the two under one name.
     """
     train = OmegaConf.select(OmegaConf.load(run.config_file), "data.train") or {}
-    named = {role: train.get(f"{role}_attribute") for role in TAGS}
+    keys = {role: train.get(f"{role}_attribute") for role in TAGS}
+    # Several attributes that are a class each are predicted as one.
+    named = {role: name if isinstance(name, str) else None for role, name in keys.items()}
     taken = set(filter(None, named.values()))
     return {
         role: name or (role if role not in taken else f"predicted {role}")

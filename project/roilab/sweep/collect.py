@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,8 @@ class Collector:
                 key=f"{task}/AP",
                 found=told,
                 expected=f"{now}, on the validation set as it is",
-                remedy=f"evaluate it anew: python scripts/evaluate.py --run {run.folder}",
+                remedy="evaluate it anew: python scripts/evaluate.py "
+                f"--run {quote(str(run.folder))}",
             )
 
     def _dataset(self, run: Run) -> DetectionDataset:

@@ -11,6 +11,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from roilab.via.coco_json import (
+    Category,
+    Data,
+    as_polygon,
+    id_of,
+    is_number,
+    is_size,
+    is_unnamed,
+    keypoint_counts,
+    links_of,
+    needs_tie,
+    objects_of,
+    text_of,
+)
 from roilab.via.document import Document
 from roilab.via.entries import warn_of_double_names
 from roilab.via.geometry import Refused, are_coordinates, read_shape
@@ -30,10 +44,9 @@ from roilab.via.records import (
 from roilab.via.roles import TAGS
 from roilab.via.shapes import Area, Point, Polygon, Rect
 
-Data = Mapping[str, object]
 Mask = Sequence[Sequence[float]] | Mapping[str, object]
 Box = tuple[float, float, float, float]
-_VISIBILITIES = {1: "occluded", 2: "visible"}
+_VISIBILITIES: Mapping[float, str] = {1: "occluded", 2: "visible"}
 _WRONG_IDS = "give every image an id of its own"
 
 
@@ -49,29 +62,12 @@ def parse_coco(document: Document) -> Annotations:
     coco.read_categories(objects_of(document.top.get("categories")), annotations)
     coco.read_images(objects_of(document.top["images"]), annotations)
     # An attribute that ties regions is made only where some need it.
-    coco.is_tied = any(map(_needs_tie, annotations))
+    coco.is_tied = any(map(needs_tie, annotations))
     for data in annotations:
         coco.read_annotation(data)
     coco.warn_of_repeated_ids(annotations)
     coco.declare()
     return coco.annotations(Container.COCO)
-
-
-@dataclass(slots=True)
-class Category:
-    """A category: the attribute and the value that stand for it, and the names of its keypoints.
-
-    A name of "" is that of an annotation without a category.
-    """
-
-    attribute: str
-    name: str
-    key: str = ""
-    keypoints: tuple[str, ...] = ()
-    values: Mapping[str, Value] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.values = {self.attribute: self.name} if self.name else {}
 
 
 @dataclass(slots=True)
@@ -122,7 +118,7 @@ class CocoReader:
         Args:
             annotations: all of the file: how many keypoints they have where no category says so.
         """
-        counts = _keypoint_counts(annotations) if any(map(_is_unnamed, categories)) else {}
+        counts = keypoint_counts(annotations) if any(map(is_unnamed, categories)) else {}
         for data in categories:
             key, name = text_of(data.get("id")), text_of(data.get("name"))
             if not name:
@@ -138,7 +134,7 @@ class CocoReader:
                 remedy = "name them in the category, or give a skeleton of as many keypoints"
                 self.report("warning", message, remedy)
             self.categories[key] = Category("class", name, key, keypoints)
-            links = tuple(_links(data.get("skeleton"), keypoints))
+            links = tuple(links_of(data.get("skeleton"), keypoints))
             self.known.append(CocoCategory(id_of(data), name, keypoints, links, is_named))
         same = Counter(each.name for each in self.known)
         for name, count in same.items():
@@ -174,7 +170,7 @@ class CocoReader:
                 message = f"the image {key} has no file_name: it and its annotations are left out"
                 self.report("error", message, "give it a file_name, or remove it")
                 continue
-            stated = {side: data[side] for side in ("width", "height") if _is_size(data.get(side))}
+            stated = {side: data[side] for side in ("width", "height") if is_size(data.get(side))}
             attributes = {side: str(value) for side, value in stated.items()}
             size = (stated["width"], stated["height"]) if len(stated) == 2 else None
             coco = CocoImage(id_of(data), size)  # type: ignore[arg-type] # they are sizes
@@ -191,11 +187,12 @@ class CocoReader:
         if outlines is None:
             return
         shapes, mask = outlines
-        points, keypoints = self.points(data, category, image, number)
-        box = self._box(data, image, number, bool(shapes or points))
+        keypoints = self.keypoints(data, category, image, number)
+        is_labelled = any(keypoints[2::3])
+        box = self._box(data, image, number, bool(shapes) or is_labelled)
         if not shapes and box is not None:
             shapes = [Rect(*box)]
-        if not shapes and not points:
+        if not shapes and not is_labelled:
             message = f"annotation {number} has no outline, no box and no labelled keypoint"
             self.report("error", message, "annotate it again, or remove it", image.filename)
             return
@@ -204,11 +201,14 @@ class CocoReader:
             id=number,
             category=category.key,
             box=box,
-            area=float(area) if _is_number(area) else None,  # type: ignore[arg-type]
+            area=float(area) if is_number(area) else None,  # type: ignore[arg-type]
             mask=mask,
             keypoints=keypoints,
             is_crowd=data.get("iscrowd") in (1, "1", True),
         )
+        points: Sequence[tuple[Point, Mapping[str, Value]]] = ()
+        if is_labelled and (self.document.keypoints_as_points or not shapes):
+            points = self.points(category, keypoints)
         self._add_regions(image, coco, shapes, points, self._values(data, category, image))
         if shapes:
             self._warn_of_copy(image, coco, shapes)
@@ -240,7 +240,7 @@ class CocoReader:
         values = category.values
         if self.is_tied:
             values = {**values, "instance": str(image.annotations)}
-        if _is_number(data.get("score")):
+        if is_number(data.get("score")):
             self.has_scores = True
             values = {**values, "score": str(data["score"])}
         return values
@@ -301,7 +301,7 @@ class CocoReader:
         sound: list[Sequence[float]] = []
         for ring in rings:
             try:
-                shapes.append(read_shape(_polygon(ring)))  # type: ignore[arg-type] # no point
+                shapes.append(read_shape(as_polygon(ring)))  # type: ignore[arg-type] # no point
                 sound.append(ring)  # type: ignore[arg-type] # else it was refused
             except Refused as reason:
                 message = f"annotation {number}: {reason}"
@@ -351,38 +351,48 @@ class CocoReader:
         self.report("warning" if is_shown else "error", message, remedy, image.filename)
         return None
 
-    def points(
+    def keypoints(
         self, data: Data, category: Category, image: _Image, number: str
-    ) -> tuple[list[tuple[Point, Mapping[str, Value]]], Sequence[float]]:
-        """The labelled keypoints of an annotation with their own values; and all of them, flat."""
+    ) -> Sequence[float]:
+        """The keypoints of an annotation, x, y, visibility of each; none where they are unsound."""
         flat = data.get("keypoints")
         if flat is None or flat == []:
-            return [], ()
+            return ()
         if not isinstance(flat, list) or not are_coordinates(flat):
             message = f"the keypoints of annotation {number} are {flat!r:.60}"
             remedy = "write a list of numbers, three for each keypoint"
             self.report("error", message, remedy, image.filename)
-            return [], ()
+            return ()
         names = category.keypoints
         if not any(flat[2::3]) and not names:
-            return [], ()
+            return ()
         if len(flat) != 3 * len(names):
             message = f"annotation {number} has {len(flat)} numbers for keypoints"
             remedy = f"write three for each of the category's {len(names)} keypoints"
             self.report("error", message, remedy, image.filename)
-            return [], ()
-        points: list[tuple[Point, Mapping[str, Value]]] = []
-        sound: list[float] = []
-        for name, x, y, v in zip(names, flat[::3], flat[1::3], flat[2::3], strict=True):
-            if seen := _VISIBILITIES.get(v):
-                points.append((Point(x, y), {"keypoint": name, "visibility": seen}))
-                sound += (x, y, v)
-                continue
-            sound += (0, 0, 0)
-            if v != 0:
-                message = f"annotation {number}: the visibility of '{name}' is {v!r:.20}"
+            return ()
+        wrong = [at for at, v in enumerate(flat[2::3]) if v not in (0, 1, 2)]
+        if wrong:
+            flat = list(flat)
+            for at in wrong:
+                message = f"annotation {number}: the visibility of '{names[at]}' is "
+                message += f"{flat[3 * at + 2]!r:.20}"
                 self.report("error", message, "0, 1 or 2 is expected", image.filename)
-        return points, sound
+                flat[3 * at + 2] = 0
+        return flat
+
+    def points(
+        self, category: Category, keypoints: Sequence[float]
+    ) -> list[tuple[Point, Mapping[str, Value]]]:
+        """Points of the labelled keypoints, and the values that only they have."""
+        each = zip(
+            category.keypoints, keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True
+        )
+        return [
+            (Point(x, y), {"keypoint": name, "visibility": _VISIBILITIES[v]})
+            for name, x, y, v in each
+            if v
+        ]
 
     def _warn_of_copy(self, image: _Image, coco: CocoAnnotation, shapes: Sequence[Area]) -> None:
         """Two annotations of one category and outline are two objects, which is seldom meant."""
@@ -454,74 +464,5 @@ class CocoReader:
         )
 
 
-def _needs_tie(data: Data) -> bool:
-    outline = data.get("segmentation")
-    parts = len(outline) if isinstance(outline, list) and _is_nested(outline) else 1
-    # How many parts a run-length encoded mask has is not known before it is decoded.
-    return bool(data.get("keypoints")) or parts > 1 or isinstance(outline, Mapping)
-
-
-def _is_nested(outline: Sequence[object]) -> bool:
-    return bool(outline) and isinstance(outline[0], list)
-
-
-def _is_unnamed(category: Data) -> bool:
-    return not category.get("keypoints")
-
-
-def _keypoint_counts(annotations: Sequence[Data]) -> dict[str, int]:
-    """Category id -> how many keypoints most of its annotations have; no id without keypoints."""
-    counts: dict[str, Counter[int]] = {}
-    for data in annotations:
-        flat = data.get("keypoints")
-        if isinstance(flat, list) and flat and len(flat) % 3 == 0 and any(flat[2::3]):
-            key = text_of(data.get("category_id"))
-            counts.setdefault(key, Counter())[len(flat) // 3] += 1
-    return {key: found.most_common(1)[0][0] for key, found in counts.items()}
-
-
-def _links(pairs: object, names: Sequence[str]) -> list[tuple[str, str]]:
-    """The links of a category, which COCO writes as pairs of places from 1; others are left out."""
-    places = range(1, len(names) + 1)
-    return [
-        (names[pair[0] - 1], names[pair[1] - 1])
-        for pair in (pairs if isinstance(pairs, list) else ())
-        if isinstance(pair, list) and len(pair) == 2 and all(each in places for each in pair)
-    ]
-
-
 def _choice(name: str, role: str, text: str, values: Sequence[str]) -> Attribute:
     return Attribute(name, "dropdown", f"{text} {TAGS[role]}", {each: each for each in values})
-
-
-def _polygon(ring: object) -> Data:
-    """A ring x0, y0, x1, y1, ... as VIA's polygon; the reader of shapes refuses what is none."""
-    if not isinstance(ring, list | tuple):
-        return {"name": "polygon"}
-    return {"name": "polygon", "all_points_x": list(ring[::2]), "all_points_y": list(ring[1::2])}
-
-
-def objects_of(rows: object) -> list[Data]:
-    """The rows that are objects; one that is none has no place, and becomes one without keys."""
-    found = rows if isinstance(rows, list) else []
-    return [row if isinstance(row, Mapping) else {} for row in found]
-
-
-def id_of(data: Data) -> int | str:
-    """The id of an image or a category, as the file has it."""
-    value = data.get("id")
-    return value if type(value) is int else text_of(value)
-
-
-def text_of(value: object) -> str:
-    """A value as text, without the white space around it."""
-    return "" if value is None else str(value).strip()
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and value > 0
-
-
-def _is_number(value: object) -> bool:
-    # An integer may be too large for a float; a comparison with NaN is false.
-    return type(value) in (int, float) and -1e300 < value < 1e300  # type: ignore[operator]

@@ -63,7 +63,8 @@ class Scene:
 def named_class(scene: Scene, region: Region) -> str | None:
     """The class of a region by its attribute, the default and the map; None for none."""
     declared = scene.declared.get(scene.roles.label or "")
-    name = class_value(region, scene.roles.label, declared) or scene.default_class
+    roles = scene.roles
+    name = class_value(region, roles.label, roles.flags, declared) or scene.default_class
     return None if name is None else scene.class_map.get(name, name) or None
 
 
@@ -157,7 +158,10 @@ def _attach_by_tie(
             _attach(scene, skeleton, draft, region, marks)
         elif draft is not None:
             message = f"the point belongs to object '{tie}', a {draft.label}, without keypoints"
-            remedy = f"only {', '.join(skeleton.classes)} has skeleton '{skeleton.name}'"
+            remedy = (
+                f"tie it to a {' or '.join(skeleton.classes)}, or name the class in the file of "
+                f"skeleton '{skeleton.name}'"
+            )
             scene.error(region, message, remedy, attribute)
         elif tie not in left_out:
             without_outline.setdefault(tie, []).append((region, marks))
@@ -247,8 +251,13 @@ def _of_points(
     scene: Scene, skeleton: Skeleton, tie: str, marked: Sequence[Marked]
 ) -> Draft | None:
     """An object without an outline; its class is the points' own, else the only one possible."""
-    declared = scene.declared.get(scene.roles.label or "")
-    named = {class_value(region, scene.roles.label, declared) for region, _ in marked} - {None}
+    roles = scene.roles
+    declared = scene.declared.get(roles.label or "")
+    named = {class_value(region, roles.label, roles.flags, declared) for region, _ in marked} - {
+        None
+    }
+    if roles.label == roles.keypoint:
+        named = set()
     own = {scene.class_map.get(str(name), name) or None for name in named}
     if own == {None}:
         message = f"the point belongs to a {min(map(str, named))}, which is dropped as asked"

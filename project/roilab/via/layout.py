@@ -130,9 +130,11 @@ class _Writer:
     file: str
     rounded: int = 0
     renumbered: int = 0
+    crowds: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     def entry(self, image: ImageRecord) -> Entry:
+        self.crowds += len({id(region.coco) for region in image.crowds})
         self.renumbered += any(at != region.index for at, region in enumerate(image.regions))
         return {
             "filename": image.filename,
@@ -143,6 +145,10 @@ class _Writer:
 
     def notes(self) -> list[Problem]:
         notes = []
+        if self.crowds:
+            message = f"{self.crowds} crowds are left out"
+            remedy = "VIA has none; train from the COCO file to use them"
+            notes.append(Problem("warning", message, remedy, self.file))
         if self.rounded:
             message = f"{self.rounded} regions have coordinates that were rounded to 3 decimals"
             notes.append(Problem("note", message, "VIA keeps no more", self.file))

@@ -15,7 +15,11 @@ from roilab.via.records import Annotations, Problem
 
 
 def read(
-    path: str | Path, *, strict: bool = False, rings_of_rle: RingsOfRle | None = None
+    path: str | Path,
+    *,
+    strict: bool = False,
+    rings_of_rle: RingsOfRle | None = None,
+    keypoints_as_points: bool = True,
 ) -> Annotations:
     """Read a file of any of the kinds of `Container`, told apart by content, never by name.
 
@@ -27,13 +31,15 @@ def read(
         strict: an error among the problems is raised.
         rings_of_rle: what makes polygons of COCO's run-length encoded masks; without it, an
             annotation that has such a mask is left out, which is an error.
+        keypoints_as_points: whether keypoints of a COCO annotation that has an outline or a box
+            become regions of their own, which takes time; `label` does not need them.
 
     Raises:
         UserError: the file cannot be read or is none of the known containers; or it has errors and
             is read strictly.
     """
     with collector_paused():
-        document = _load(Path(path), rings_of_rle)
+        document = _load(Path(path), rings_of_rle, keypoints_as_points)
         repeated = [_at(document.file, document.data, each) for each in document.repeated]
         format = find_format(document)
         if format is None:
@@ -45,7 +51,7 @@ def read(
     return annotations
 
 
-def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
+def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> Document:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -73,7 +79,7 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
         ) from error
     except (RecursionError, ValueError) as error:
         raise UserError("the annotation file is not usable JSON", file=path, found=error) from error
-    return Document(str(path), "", data, repeated, rings_of_rle)
+    return Document(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
 
 
 def _at(file: str, data: object, repeated: Repeated) -> Problem:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from roilab.via.coco import Category, CocoReader, Data, is_coco, objects_of, text_of
+from roilab.via.coco import CocoReader, is_coco
+from roilab.via.coco_json import Category, Data, objects_of, text_of
 from roilab.via.document import Document
 from roilab.via.geometry import are_coordinates
 from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Value
@@ -87,14 +88,20 @@ class _ViaCocoReader(CocoReader):
         self.without_category += data.get("category_id") is None
         return super().category_of(data, image)
 
-    def points(
+    def keypoints(
         self, data: Data, category: Category, image: object, number: str
-    ) -> tuple[list[tuple[Point, Mapping[str, Value]]], Sequence[float]]:
+    ) -> Sequence[float]:
         """A point of VIA: three numbers, the last of which means nothing."""
         flat = data.get("keypoints")
         if not isinstance(flat, list) or len(flat) < 2 or not are_coordinates(flat[:2]):
-            return [], ()
-        return [(Point(flat[0], flat[1]), {})], ()
+            return ()
+        return [*flat[:2], 2]
+
+    def points(
+        self, category: Category, keypoints: Sequence[float]
+    ) -> list[tuple[Point, Mapping[str, Value]]]:
+        """The point, which has no name."""
+        return [(Point(keypoints[0], keypoints[1]), {})]
 
     def exact(self, coco: CocoAnnotation) -> None:
         """Nothing: the box and the polygon of a rectangle, for one, are made by the exporter."""

@@ -1,0 +1,31 @@
+"""Remedies that no test follows, and why."""
+
+_NOTHING_TO_DO = "it says why nothing has to be done, or what keeps what is lost here"
+_INSTALLS = "it installs software, which needs the network"
+
+BY_PERSON: dict[str, str] = {
+    # Notes of writing and joining files.
+    "COCO has none, keep the VIA file": _NOTHING_TO_DO,
+    "VIA has no holes; the picture and COCO json keep them": _NOTHING_TO_DO,
+    "VIA keeps no more": _NOTHING_TO_DO,
+    "VIA numbers regions by their place, those left out have none": _NOTHING_TO_DO,
+    "file names tell them apart": _NOTHING_TO_DO,
+    "nothing is lost": _NOTHING_TO_DO,
+    "the file declares them": _NOTHING_TO_DO,
+    "they are closed": _NOTHING_TO_DO,
+    "they are the same outlines": _NOTHING_TO_DO,
+    "they are within half a pixel": _NOTHING_TO_DO,
+    # Installing.
+    "Detectron2's lazy configs need omegaconf<2.4; run `make setup`, then "
+    "`.venv/bin/python scripts/doctor.py`": _INSTALLS,
+    "pip install onnx onnxruntime onnxscript": _INSTALLS,
+    "pip install submitit": _INSTALLS,
+    "pip install {}": _INSTALLS,
+    "run `make setup`, then `.venv/bin/python scripts/doctor.py`": _INSTALLS,
+    "the tested pair is {}: {}": _INSTALLS,
+    "use a newer RoILab": _INSTALLS,
+    # Of the machine.
+    "make room: a run folder takes up to 1 GiB": "only its owner can free space on a disk",
+    # Not shown by itself.
+    "put it there": "the error that lists such images has a remedy of its own",
+}

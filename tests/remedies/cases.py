@@ -1,0 +1,108 @@
+"""What a case is: a mistake whose error has a remedy, and the steps that follow the remedy.
+
+A case is a generator. It yields what is wrong after the mistake, and again each time it has
+followed the remedy (or another of several that the remedy offers):
+
+    @case("give class_attribute")
+    def two_attributes(tmp_path):
+        file = via_file(tmp_path, [square(kind="dog", colour="red")])
+        yield label(file)
+        yield label(file, class_attribute="kind")
+
+Its arguments are pytest's fixtures. The key is the remedy as the code writes it, `{}` where it
+varies; where one text is the remedy of several errors, it has several cases.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from roilab.errors import UserError
+from roilab.via import Problem
+
+Wrong = list[UserError | Problem]
+Steps = Callable[..., Iterator[Wrong]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A remedy and the generator that makes its mistake and follows it.
+
+    `leads_on`: the remedy shows another error, which has a remedy of its own.
+    """
+
+    remedy: str
+    steps: Steps
+    leads_on: bool = False
+
+    def is_remedy_of(self, error: UserError | Problem) -> bool:
+        """Whether an error has this remedy."""
+        pattern = ".+".join(map(re.escape, self.remedy.split("{}")))
+        return re.fullmatch(pattern, error.remedy or "", re.DOTALL) is not None
+
+
+CASES: list[Case] = []
+
+
+def case(*remedies: str, leads_on: bool = False) -> Callable[[Steps], Steps]:
+    """Add a generator as a case of a remedy; of several, where one mistake shows them together."""
+
+    def add(steps: Steps) -> Steps:
+        CASES.extend(Case(remedy, steps, leads_on) for remedy in remedies)
+        return steps
+
+    return add
+
+
+def wrong(function: Callable[..., Any], *arguments: Any, **options: Any) -> Wrong:
+    """What is wrong when a function is called: the error that it raises, or the problems found.
+
+    The problems are those of its result: a list of them, or an object that has `problems`.
+    """
+    try:
+        result = function(*arguments, **options)
+    except UserError as error:
+        return [error]
+    problems = getattr(result, "problems", result)
+    if not isinstance(problems, Iterable):
+        return []
+    return [each for each in problems if isinstance(each, Problem)]
+
+
+def follow(case: Case, **fixtures: Any) -> None:
+    """Make the mistake of a case and follow its remedy.
+
+    Raises:
+        AssertionError: the mistake does not show the remedy; or, after it was followed, an error
+            that showed it has the same message still, or another leaves something out.
+    """
+    steps = case.steps(**fixtures)
+    first = next(steps)
+    shown = {error.message for error in first if case.is_remedy_of(error)}
+    assert shown, f"the mistake shows {[(each.message, each.remedy) for each in first]}"
+    followed = 0
+    for after in steps:
+        followed += 1
+        left = [each for each in after if each.message in shown]
+        if not case.leads_on:
+            left += [each for each in after if getattr(each, "severity", "error") == "error"]
+        assert not left, f"left after step {followed}: {list(map(str, left))}"
+    assert followed, "the case does not follow the remedy"
+
+
+def printed(done: Any) -> Wrong:
+    """What a script that has run prints: its error, or the problems of an annotation file.
+
+    Args:
+        done: what the fixture `script` returns.
+    """
+    text = done.stdout + done.stderr
+    assert "usage: " not in text, text  # of argparse: the case itself is wrong
+    problems = re.findall(r"^(\w+): .*\n  (.*)\n  remedy: (\S.*)$", text, re.MULTILINE)
+    found: Wrong = [Problem(*each, file="") for each in problems]
+    errors = re.findall(r"^error: (.*)\n((?:  .*\n)*)", done.stderr, re.MULTILINE)
+    for message, lines in errors:
+        remedy = re.search(r"^  remedy: +(.*)$", lines, re.MULTILINE)
+        found.append(UserError(message, remedy=remedy and remedy.group(1)))
+    return found

@@ -1,0 +1,290 @@
+"""Remedies of the commands of scripts/data.py."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from roilab import skeleton as skeletons
+from roilab import via
+from roilab.data.coco import to_coco
+from roilab.data.merge import merge
+from roilab.data.propose import propose
+from roilab.data.read import read
+
+from .cases import Wrong, case, printed, wrong
+from .files import (
+    FAR,
+    SQUARE,
+    choice,
+    coco,
+    entry,
+    image,
+    point,
+    polygon,
+    skeleton,
+    via_json,
+    via_project,
+    write,
+)
+
+Attempts = Iterator[Wrong]
+Script = Callable[..., Any]
+
+
+# COCO of VIA.
+
+
+def as_coco(file: Path, size: tuple[int, int] | None = (64, 48), **rules: Any) -> Wrong:
+    """What is wrong when a VIA file becomes COCO."""
+    return wrong(lambda: to_coco(read(file), via.LabelRules(**rules), None, lambda _: size)[1])
+
+
+@case("give the folder that holds it")
+def coco_without_image_sizes(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield as_coco(file, size=None)
+    yield as_coco(file)
+
+
+@case("mend the image file, or remove the image from the annotations")
+def coco_of_a_broken_image(tmp_path: Path, script: Script) -> Attempts:
+    file, target = via_json(tmp_path, [polygon(kind="dog")], []), tmp_path / "coco.json"
+    write(tmp_path / "1.png", "no image")
+    arguments = ("data", "convert", file, target, "--to", "coco")
+    yield printed(script(*arguments))
+    target.unlink()
+    image(tmp_path / "1.png")
+    yield printed(script(*arguments))
+    target.unlink()
+    via_json(tmp_path, [polygon(kind="dog")])
+    yield printed(script(*arguments))
+
+
+@case("outline them if they shall count for boxes")
+def coco_of_keypoints_only(tmp_path: Path) -> Attempts:
+    bones, nose = skeletons.load(skeleton(tmp_path)), point(9, 9, part="nose")
+
+    def converted(*regions: Any) -> Wrong:
+        annotations = read(via_json(tmp_path, list(regions)))
+        return list(to_coco(annotations, via.LabelRules(), bones, lambda _: (64, 48))[1])
+
+    yield converted(nose)
+    yield converted(nose, polygon(kind="dog"))
+
+
+@case("give --skeleton with a file that has them")
+def links_that_are_lost(tmp_path: Path, script: Script) -> Attempts:
+    pet = {"id": 1, "name": "dog", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
+    annotated = {**SQUARE, "keypoints": [9, 9, 2, 12, 12, 2], "num_keypoints": 2}
+    file, target = coco(tmp_path, annotated, categories=[pet]), tmp_path / "out.json"
+    bones = skeleton(tmp_path, links=[["nose", "tail"]])
+    arguments = ("data", "convert", file, target, "--to", "coco")
+    yield printed(script(*arguments))
+    target.unlink()
+    yield printed(script(*arguments, "--skeleton", bones))
+
+
+@case("give --class-attribute, or make it a dropdown in VIA to export COCO there")
+def a_class_that_cannot_become_a_choice(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog", colour="red")])
+    arguments = ("data", "convert", file, "--to", "via")
+    yield printed(script(*arguments, tmp_path / "one.json"))
+    yield printed(script(*arguments, tmp_path / "two.json", "--class-attribute", "kind"))
+
+
+@case("give the folder that holds them, VIA knows images by name and size")
+def sizes_that_stay_unknown(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path / "set", [polygon(kind="dog")])
+    (tmp_path / "empty").mkdir()
+    arguments = ("data", "convert", file, "--to", "via", "--images")
+    yield printed(script(*arguments, tmp_path / "empty", "--", tmp_path / "one.json"))
+    yield printed(script(*arguments, file.parent, "--", tmp_path / "two.json"))
+
+
+# Files that commands write.
+
+
+@case("give the name of a file in it")
+def a_folder_as_output(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path / "set", [polygon(kind="dog")], [polygon(kind="dog")])
+    (tmp_path / "out" / "train.json").mkdir(parents=True)
+    arguments = ("data", "split", file, "--output")
+    yield printed(script(*arguments, tmp_path / "out"))
+    yield printed(script(*arguments, tmp_path / "other"))
+
+
+@case("give another name")
+def the_source_as_output(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield printed(script("data", "convert", file, file, "--to", "via"))
+    yield printed(script("data", "convert", file, tmp_path / "out.json", "--to", "via"))
+
+
+@case("give another name, or remove it first")
+def an_output_that_is_there(tmp_path: Path, script: Script) -> Attempts:
+    file, target = via_json(tmp_path, [polygon(kind="dog")]), write(tmp_path / "out.json", "mine")
+    yield printed(script("data", "convert", file, target, "--to", "via"))
+    yield printed(script("data", "convert", file, tmp_path / "other.json", "--to", "via"))
+    target.unlink()
+    yield printed(script("data", "convert", file, target, "--to", "via"))
+
+
+# Splitting.
+
+
+@case("give the folder that holds them")
+def a_split_without_images(tmp_path: Path, script: Script) -> Attempts:
+    dogs = [[polygon(kind="dog")]] * 4
+    file = via_json(tmp_path / "set", *dogs)
+    (tmp_path / "empty").mkdir()
+    arguments = ("data", "split", file)
+    yield printed(script(*arguments, "--output", tmp_path / "1", "--images", tmp_path / "empty"))
+    yield printed(script(*arguments, "--output", tmp_path / "2", "--images", file.parent))
+
+
+@case("annotate more images of it, or drop it with --class-map")
+def a_class_in_one_part_only(tmp_path: Path, script: Script) -> Attempts:
+    dogs, cat = [[polygon(kind="dog")]] * 4, [polygon(*FAR, kind="cat")]
+    file = via_json(tmp_path, *dogs, cat)
+    yield printed(script("data", "split", file, "--output", tmp_path / "1"))
+    arguments = ("data", "split", file, "--output", tmp_path / "2", "--class-map", "cat=")
+    yield printed(script(*arguments))
+    file = via_json(tmp_path, *dogs, *[cat] * 4)
+    yield printed(script("data", "split", file, "--output", tmp_path / "3"))
+
+
+# Merging.
+
+
+def merged(*files: Path, bones: Path | None = None, **rules: Any) -> Wrong:
+    """What is wrong when files are joined."""
+    skeleton = None if bones is None else skeletons.load(bones)
+    return wrong(
+        lambda: merge([read(file) for file in files], "out.json", via.LabelRules(**rules), skeleton)
+    )
+
+
+@case("see that the names are the same in all files")
+def options_of_other_meanings(tmp_path: Path) -> Attempts:
+    def file(name: str, **options: str) -> Path:
+        return via_project(
+            tmp_path, [polygon(kind="1")], attributes={"kind": choice(**options)}, name=name
+        )
+
+    one = file("one.json", **{"1": "dog"})
+    yield merged(one, file("two.json", **{"1": "hound"}))
+    yield merged(one, file("two.json", **{"1": "dog"}))
+
+
+@case("declare it alike in VIA; it is taken for the first")
+def an_attribute_of_two_types(tmp_path: Path) -> Attempts:
+    def file(name: str, type: str) -> Path:
+        declared = {"kind": choice(type, dog="dog")}
+        return via_project(tmp_path, [polygon(kind="dog")], attributes=declared, name=name)
+
+    yield merged(file("one.json", "dropdown"), file("two.json", "checkbox"))
+    yield merged(file("one.json", "dropdown"), file("two.json", "dropdown"))
+
+
+@case("give the folders of the images when they are read")
+def default_paths_that_differ(tmp_path: Path, script: Script) -> Attempts:
+    def file(name: str) -> Path:
+        image(tmp_path / name / f"{name}.png", ord(name))
+        project = {
+            "_via_img_metadata": {name: entry(f"{name}.png", [polygon(kind="dog")])},
+            "_via_settings": {"core": {"default_filepath": f"{tmp_path / name}/"}},
+        }
+        return write(tmp_path / name / "via.json", project)
+
+    out = tmp_path / "both.json"
+    yield printed(script("data", "merge", file("a"), file("b"), "--output", out))
+    yield printed(script("data", "check", out, "--images", tmp_path / "a", tmp_path / "b"))
+
+
+@case("remove it if it is one of them")
+def an_image_of_unknown_size(tmp_path: Path) -> Attempts:
+    dog, files = [polygon(kind="dog")], []
+    for number, size in enumerate((100, 200, -1)):
+        data = {"a": entry("0.png", dog, size=size)}
+        files.append(write(tmp_path / f"{number}.json", data))
+    yield merged(*files)
+    yield merged(*files[:2], write(files[2], {"b": entry("1.png", dog)}))
+
+
+@case("remove one of the two, or rename the image where it is another picture")
+def an_image_annotated_twice(tmp_path: Path) -> Attempts:
+    one = via_json(tmp_path, [polygon(kind="dog")], [polygon(kind="dog")], name="one.json")
+    two = via_json(tmp_path, [polygon(*FAR, kind="dog")], name="two.json")
+    yield merged(one, two)
+    other = {"b": entry("other.png", [polygon(*FAR, kind="dog")])}
+    yield merged(one, write(two, other))
+    kept = json.loads(one.read_text())
+    del kept["0.png-1"]
+    two = via_json(tmp_path, [polygon(*FAR, kind="dog")], name="two.json")
+    yield merged(write(one, kept), two)
+
+
+@case("give {}")
+def a_class_under_another_name(tmp_path: Path) -> Attempts:
+    one = via_json(tmp_path, [polygon(kind="dog")], name="one.json")
+    two = {"b": entry("1.png", [polygon(label="dog", colour="red")])}
+    files = one, write(tmp_path / "two.json", two)
+    yield merged(*files)
+    yield merged(*files, class_attribute="label")
+
+
+@case("give {}, and the skeleton")
+def a_keypoint_attribute_under_another_name(tmp_path: Path) -> Attempts:
+    bones = skeleton(tmp_path)
+    regions = [polygon(kind="dog"), point(9, 9, part="nose")]
+    one = via_json(tmp_path, regions, name="one.json")
+    other = [polygon(kind="dog"), point(9, 9, joint="nose", other="tail")]
+    files = one, write(tmp_path / "two.json", {"b": entry("1.png", other)})
+    yield merged(*files, bones=bones)
+    yield merged(*files, bones=bones, keypoint_attribute="joint")
+
+
+@case("rename it in one of the files")
+def a_name_of_two_roles(tmp_path: Path) -> Attempts:
+    bones = skeleton(tmp_path)
+    one = via_json(tmp_path, [polygon(what="dog")], name="one.json")
+
+    def two(name: str) -> Path:
+        regions = [polygon(kind="dog"), point(9, 9, **{name: "nose"})]
+        return write(tmp_path / "two.json", {"b": entry("1.png", regions)})
+
+    yield merged(one, two("what"), bones=bones)
+    yield merged(one, two("part"), bones=bones)
+
+
+@case("rename '{}' in this file")
+def a_name_that_is_another_attribute(tmp_path: Path) -> Attempts:
+    one = via_json(tmp_path, [polygon(kind="dog")], name="one.json")
+
+    def two(name: str) -> Path:
+        data = {"b": entry("1.png", [polygon(label="dog", **{name: "red"})])}
+        return write(tmp_path / "two.json", data)
+
+    yield merged(one, two("kind"), class_attribute="label")
+    yield merged(one, two("colour"), class_attribute="label")
+
+
+# Proposing a skeleton.
+
+
+@case("give --keypoint-attribute")
+def two_possible_names_of_points(tmp_path: Path) -> Attempts:
+    files = [read(via_json(tmp_path, [point(9, 9, part="nose", other="tail")]))]
+    yield wrong(propose, files, "pet")
+    yield wrong(propose, files, "pet", "part")
+
+
+@case("give the file of each person")
+def sigmas_of_one_person(tmp_path: Path, script: Script) -> Attempts:
+    files = [
+        via_json(tmp_path, [polygon(kind="dog"), point(x, 9, part="nose")], name=f"{x}.json")
+        for x in (9, 11)
+    ]
+    yield printed(script("data", "skeleton", "--sigmas", "--from", files[0]))
+    yield printed(script("data", "skeleton", "--sigmas", "--from", *files))

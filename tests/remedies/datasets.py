@@ -1,0 +1,163 @@
+"""Remedies of data sets that are loaded, and of the sample set."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from roilab import via
+from roilab.data import dataset
+from roilab.data.figures import write_figures
+
+from .cases import Wrong, case, printed, wrong
+from .files import (
+    FAR,
+    SQUARE,
+    coco,
+    image,
+    polygon,
+    skeleton,
+    via_json,
+    write,
+)
+from .reading import check, load
+
+Attempts = Iterator[Wrong]
+Script = Callable[..., Any]
+
+
+# Files that cannot be used.
+
+
+@case("it is a folder: give an annotation file, perhaps one in it")
+def a_folder_for_a_file(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield check(file.parent)
+    yield check(file)
+
+
+@case("there is no such file: see that the path is right")
+def a_file_that_is_not_there(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield check(tmp_path / "vja.json")
+    yield check(file)
+
+
+@case("save it again, or give another file")
+def a_number_too_long(tmp_path: Path) -> Attempts:
+    sound = via_json(tmp_path, [polygon(kind="dog")])
+    deep = write(tmp_path / "deep.json", "[" * 100_000)
+    yield check(deep)
+    yield check(sound)
+
+
+@case("give another {}")
+def an_attribute_that_does_not_occur(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield check(file, class_attribute="knid")
+    yield check(file, class_attribute="kind")
+
+
+# Loading.
+
+
+@case("remove it from the list")
+def a_file_twice(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield load(file, file)
+    yield load(file)
+
+
+@case(
+    "point data.train.images (data.val.images) at the folder that holds them, or leave them out "
+    "with data.train.missing_images=skip"
+)
+def a_set_with_a_missing_image(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path / "set", [polygon(kind="dog")], [polygon(kind="dog")])
+    image(tmp_path / "other" / "0.png", 1)
+    image(tmp_path / "other" / "1.png", 2)
+    (tmp_path / "set" / "1.png").unlink()
+    yield load(file)
+    yield load(file, images=str(tmp_path / "other"))
+    yield load(file, missing_images="skip")
+
+
+@case("rename a class with data.class_map, or name yours in the skeleton file")
+def a_set_without_the_class_of_the_skeleton(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="puppy")])
+    yield load(file, skeleton=str(skeleton(tmp_path)))
+    yield load(file, skeleton=str(skeleton(tmp_path)), class_map={"puppy": "dog"})
+    yield load(file, skeleton=str(skeleton(tmp_path, "puppy", classes=["puppy"])))
+
+
+@case("rename, merge or drop classes with data.class_map={old: new, unwanted: null}")
+def a_class_that_the_model_does_not_know(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog"), polygon(*FAR, kind="cat")])
+    yield load(file, classes=["dog"])
+    yield load(file, classes=["dog"], class_map={"cat": "dog"})
+    yield load(file, classes=["dog"], class_map={"cat": None})
+
+
+@case("make them one with class_map")
+def names_of_two_files_that_differ_by_case(tmp_path: Path, caplog: Any) -> Attempts:
+    files = [
+        via_json(tmp_path, [polygon(kind=name)], name=f"{name}.json") for name in ("dog", "Dog")
+    ]
+
+    def logged(**options: Any) -> Wrong:
+        caplog.clear()
+        dataset.load(list(map(str, files)), **options)
+        remedy = "make them one with class_map"
+        texts = [each.getMessage() for each in caplog.records]
+        return [via.Problem("warning", text, remedy, "") for text in texts if remedy in text]
+
+    yield logged()
+    yield logged(class_map={"Dog": "dog"})
+
+
+@case("look at the file with: python scripts/data.py check FILE --images DIR", leads_on=True)
+def a_set_without_objects(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path, [polygon((5, 5), (9, 9), (12, 12), kind="dog")])
+    yield load(file, drop_empty=True)
+    findings = printed(script("data", "check", file, "--images", tmp_path))
+    assert findings  # why there is nothing
+    yield findings
+
+
+@case("VIA has none; train from the COCO file to use them")
+def crowds_read_as_via(tmp_path: Path) -> Attempts:
+    mask = {"size": [48, 64], "counts": [0, 99, 2973]}
+    file = coco(tmp_path, SQUARE, {"segmentation": mask, "bbox": [0, 0, 3, 48], "iscrowd": 1})
+    yield check(file)
+    yield load(file)
+
+
+@case("VIA has no holes; train from the COCO file to keep them")
+def holes_read_as_via(tmp_path: Path) -> Attempts:
+    ring = [144, 68, 8, 68, 2784]  # three columns with a hole in the middle
+    file = coco(
+        tmp_path, {"segmentation": {"size": [48, 64], "counts": ring}, "bbox": [3, 0, 3, 48]}
+    )
+    yield check(file)
+    yield load(file)
+
+
+# The sample set.
+
+
+@case("delete the folder or give another one")
+def a_folder_that_holds_something_else(tmp_path: Path) -> Attempts:
+    folder = write(tmp_path / "set" / "mine.txt", "mine").parent
+    size = {"train": 1, "val": 1, "size": 64}
+    yield wrong(write_figures, folder, **size)
+    yield wrong(write_figures, tmp_path / "other", **size)
+    shutil.rmtree(folder)
+    yield wrong(write_figures, folder, **size)
+
+
+@case("free space on the disk, or use another folder")
+def a_folder_that_cannot_be_written(tmp_path: Path) -> Attempts:
+    file = write(tmp_path / "file", "")
+    size = {"train": 1, "val": 1, "size": 64}
+    yield wrong(write_figures, file / "set", **size)
+    yield wrong(write_figures, tmp_path / "set", **size)

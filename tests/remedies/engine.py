@@ -1,0 +1,307 @@
+"""Remedies of configs, weights, training and run folders."""
+
+import errno
+import os
+import re
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from roilab.data import dataset
+from roilab.engine import config, progress
+from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.checkpoint import save_atomically
+from roilab.engine.predict import check_meaning, load_run
+from roilab.engine.provenance import starts
+from roilab.engine.report import Tracker
+from roilab.engine.run import Run
+from roilab.engine.train import build_trainer, evaluate_weights, replay, train
+
+from .cases import Wrong, case, printed, wrong
+from .conftest import Training
+from .files import image, point, polygon, skeleton, via_json, write
+
+Attempts = Iterator[Wrong]
+Script = Callable[..., Any]
+
+
+# Configs.
+
+
+@case("see the config file, or config.yaml in a run folder, for all keys")
+def an_unknown_key(training: Training) -> Attempts:
+    saved = training.run.config_file
+    yield wrong(config.load, saved, ["train.clipnorm=1"])
+    assert "clip_norm: " in saved.read_text()
+    yield wrong(config.load, saved, ["train.clip_norm=1"])
+
+
+@case("a head is switched off by model.roi_heads.{}=null")
+def a_head_taken_out(training: Training, tmp_path: Path) -> Attempts:
+    yield wrong(training.setup, tmp_path, "model.roi_heads.mask_head=null")
+    yield wrong(training.setup, tmp_path, "model.roi_heads.mask_in_features=null")
+
+
+@case("leave it to the data: drop the override")
+def another_number_of_classes(training: Training, tmp_path: Path) -> Attempts:
+    yield wrong(training.setup, tmp_path, "model.roi_heads.num_classes=7")
+    yield wrong(training.setup, tmp_path)
+
+
+# Weights.
+
+
+@case("check the path or the network, or train from scratch: train.init_checkpoint=''")
+def weights_that_are_not_there(training: Training, tmp_path: Path) -> Attempts:
+    cfg = training.setup(tmp_path).cfg
+    model = build_model(cfg)
+
+    def begin(source: str) -> None:
+        where, may_differ = weights_of(config.override(cfg, [f"train.init_checkpoint={source}"]))
+        if where:
+            load_weights(model, where, may_differ)
+
+    yield wrong(begin, "model_finale.pth")
+    yield wrong(begin, str(training.run.weights))
+    yield wrong(begin, "''")
+
+
+@case("take other weights, or, where these parts are new, name them: 'train.may_differ=[{}]'")
+def weights_of_another_model(training: Training, tmp_path: Path) -> Attempts:
+    weights = torch.load(training.run.weights, weights_only=True)["model"]
+    of_head = {name for name in weights if "mask_head" in name}
+    other = tmp_path / "other.pth"
+    save_atomically({"model": {k: v for k, v in weights.items() if k not in of_head}}, other)
+    model = build_model(training.setup(tmp_path).cfg)
+    first = wrong(load_weights, model, str(other))
+    yield first
+    given = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
+    assert given
+    cfg = config.load(training.run.config_file, [given.group(1)])
+    yield wrong(load_weights, model, str(other), cfg.train.may_differ)
+    yield wrong(load_weights, model, str(training.run.weights))
+
+
+@case("do not override the model when you load a run")
+def a_run_with_another_model(training: Training) -> Attempts:
+    yield wrong(load_run, training.run, ["model.roi_heads.mask_head.conv_dims=[32,32]"])
+    yield wrong(load_run, training.run)
+
+
+@case("take weights that this run has saved")
+def a_run_with_weights_of_another(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    other = tmp_path / "run" / "other.pth"
+    save_atomically({"model": {}}, other)
+    yield wrong(load_run, Run(run.folder, other.name))
+    yield wrong(load_run, run)
+
+
+@case("rename and drop classes with data.val.class_map={old: new, unwanted: null}")
+def data_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="hound")])
+
+    def evaluate(**options: Any) -> None:
+        check_meaning(training.run, dataset.load(str(file), **options))
+
+    yield wrong(evaluate)
+    yield wrong(evaluate, class_map={"hound": "dog"})
+
+
+@case("evaluate with the run's own skeleton.json")
+def data_of_another_skeleton(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    shutil.copy(skeleton(tmp_path), run.folder / "skeleton.json")
+    file = via_json(tmp_path, [polygon(kind="dog"), point(9, 9, part="nose")])
+
+    def evaluate(bones: Path) -> None:
+        check_meaning(run, dataset.load(str(file), skeleton=str(bones)))
+
+    yield wrong(evaluate, skeleton(tmp_path, "other", keypoints=["tail", "nose"]))
+    yield wrong(evaluate, run.folder / "skeleton.json")
+
+
+# Run folders.
+
+
+@case("continue it with --resume, choose another folder, or delete this one")
+def a_folder_that_holds_a_run(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    setup = training.setup(run.folder)
+    yield wrong(train, setup)
+    yield wrong(train, setup, resume=True)
+    yield wrong(train, training.setup(tmp_path / "other"))
+    shutil.rmtree(run.folder)
+    yield wrong(train, setup)
+
+
+@case("leave out --resume, or correct train.output_dir")
+def nothing_to_resume(training: Training, tmp_path: Path) -> Attempts:
+    yield wrong(train, training.setup(tmp_path / "new"), resume=True)
+    yield wrong(train, training.setup(tmp_path / "new"))
+    yield wrong(train, training.setup(training.copy(tmp_path / "run").folder), resume=True)
+
+
+@case("resume with the run's own config and overrides, or train in another folder")
+def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    other = "optimizer.lr=0.5"
+    yield wrong(train, training.setup(run.folder, other), resume=True)
+    yield wrong(train, training.setup(run.folder), resume=True)
+    yield wrong(train, training.setup(tmp_path / "other", other))
+
+
+@case("resume with the run's own config, or train in another folder")
+def a_state_of_another_model(training: Training, tmp_path: Path) -> Attempts:
+    setup = training.setup(tmp_path)
+    wide = training.setup(tmp_path, "model.roi_heads.mask_head.conv_dims=[32,32]")
+    yield wrong(progress.load, training.run.weights, build_trainer(wide.cfg))
+    yield wrong(progress.load, training.run.weights, build_trainer(setup.cfg))
+
+
+@case("to start from its weights: train.init_checkpoint, in a new folder")
+def a_state_of_weights_alone(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    weights = torch.load(run.weights, weights_only=True)["model"]
+    progress.save_weights(run, "model_best.pth", weights, 0)
+    setup = training.setup(run.folder)
+    yield wrong(replay, setup, "model_best.pth")
+    new = training.setup(tmp_path / "new", f"train.init_checkpoint={run.folder}/model_best.pth")
+    yield wrong(train, new)
+
+
+@case("delete this file: it is a record, and the run is whole without it")
+def a_damaged_record(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    write(run.provenance_file, "{")
+    yield wrong(starts, run)
+    run.provenance_file.unlink()
+    yield wrong(starts, run)
+    yield wrong(load_run, run)
+
+
+@case("delete this file: it is a record, and the run is whole without it")
+def a_record_of_other_content(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    write(run.provenance_file, {"layout": 1, "starts": "yesterday"})
+    yield wrong(starts, run)
+    run.provenance_file.unlink()
+    yield wrong(starts, run)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may be longer than 100 kB within it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@case("make room and go on with --resume; none was written before")
+def a_disk_that_is_full_at_the_first_checkpoint(training: Training, tmp_path: Path) -> Attempts:
+    setup = training.setup(tmp_path / "run")
+    with full_disk():
+        first = wrong(train, setup)
+    yield first
+    yield wrong(train, setup, resume=True)
+
+
+@case("make room and go on with --resume; these are whole: {}")
+def a_disk_that_is_full_at_a_later_checkpoint(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    longer = training.setup(run.folder, "train.max_iter=2")
+    with full_disk():
+        first = wrong(train, longer, resume=True)
+    yield first
+    yield wrong(train, longer, resume=True)
+
+
+@case("make room and go on with --resume; none was written before")
+def a_disk_that_is_full_when_the_file_is_ended(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Attempts:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    weights = torch.load(training.run.weights, weights_only=True)["model"]
+    run = Run(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)  # as some network disks do
+        first = wrong(progress.save_weights, run, "model_best.pth", weights, 0)
+    yield first
+    yield wrong(progress.save_weights, run, "model_best.pth", weights, 0)
+
+
+@case("to evaluate a run folder: python scripts/evaluate.py --run RUN")
+def no_weights_to_evaluate(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    yield wrong(evaluate_weights, training.setup(tmp_path, "train.init_checkpoint=''"))
+    yield printed(script("evaluate", "--run", training.run.folder))
+
+
+# Training.
+
+
+@case(
+    "look at these images and their annotations; lower optimizer.lr, lengthen the warm-up, or set "
+    "train.clip_norm=1; --replay {} repeats the step"
+)
+def a_loss_that_is_not_finite(training: Training, tmp_path: Path) -> Attempts:
+    fast = ("optimizer._target_=torch.optim.SGD", "optimizer.lr=1e12")
+    fast += ("lr_multiplier.warmup_iters=0", "train.max_iter=20")
+    setup = training.setup(tmp_path / "run", *fast)
+    first = wrong(train, setup)
+    yield first
+    state = re.search(r"--replay (\S+)", first[0].remedy or "")
+    assert state
+    yield wrong(replay, setup, state.group(1))
+    slow = ("optimizer.lr=0.001", "train.max_iter=2")
+    yield wrong(train, training.setup(tmp_path / "slow", *fast, *slow))
+
+
+@case("mend or remove these files, or allow a larger share")
+def images_that_cannot_be_read(training: Training, tmp_path: Path) -> Attempts:
+    dog = [polygon(kind="dog")]
+    broken = Training(tmp_path / "data", training.run)
+    via_json(broken.data, dog, dog)
+    other = training.setup(tmp_path)
+
+    def begin(folder: str, *overrides: str, mended: bool = False) -> None:
+        image(broken.data / "0.png")
+        setup = broken.setup(tmp_path / folder, *overrides)
+        if not mended:
+            write(broken.data / "0.png", "no image")
+        # The images are broken for training alone.
+        train(replace(setup, val=other.val))
+
+    yield wrong(begin, "1")
+    yield wrong(begin, "2", mended=True)
+    yield wrong(begin, "3", "train.max_unreadable=0.5")
+
+
+@case("follow its message, or train without: train.tracker=null")
+def a_tracker_that_does_not_start(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Attempts:
+    module = ModuleType("wandb")
+
+    def init(**_: object) -> None:
+        raise RuntimeError("log in first")
+
+    module.init = init  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    yield wrong(Tracker, "wandb", "run", {})
+    yield wrong(train, training.setup(tmp_path, "train.tracker=null"))
+    module.init = lambda **_: None  # type: ignore[attr-defined]
+    yield wrong(Tracker, "wandb", "run", {})

@@ -1,0 +1,185 @@
+"""Remedies of images, and of regions outside them."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from roilab import via
+from roilab.data import dataset, loaders
+from roilab.images import read_rgb
+
+from .cases import Wrong, case, wrong
+from .files import (
+    FAR,
+    OUTSIDE,
+    SQUARE,
+    coco,
+    entry,
+    image,
+    point,
+    polygon,
+    skeleton,
+    via_json,
+    write,
+)
+from .reading import check, load
+
+Attempts = Iterator[Wrong]
+Script = Callable[..., Any]
+
+
+@case("put it there, or give the folder that holds it")
+def a_missing_image(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path / "set", [polygon(kind="dog")])
+    (tmp_path / "other").mkdir()
+    (file.parent / "0.png").rename(tmp_path / "other" / "0.png")
+    yield check(file)
+    yield check(file, tmp_path / "other")
+    image(file.parent / "0.png")
+    yield check(file)
+
+
+@case("give only the folder of the annotated ones, or rename the others")
+def two_images_of_one_name(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    (tmp_path / "0.png").unlink()
+    for number in (1, 2):
+        image(tmp_path / f"{number}" / "0.png", number)
+    yield check(file)
+    yield check(file, tmp_path / "1")
+    (tmp_path / "2" / "0.png").rename(tmp_path / "2" / "other.png")
+    yield check(file)
+
+
+@case("put it into the folder that is stated")
+def an_image_that_another_entry_means(tmp_path: Path) -> Attempts:
+    entries = {name: entry(name, [polygon(kind="dog")]) for name in ("a/0.png", "b/0.png")}
+    file = write(tmp_path / "via.json", entries)
+    image(tmp_path / "a" / "0.png")
+    yield check(file)
+    image(tmp_path / "b" / "0.png", 3)
+    yield check(file)
+
+
+@case("make sure that it is the same picture, or put the image into that folder")
+def an_image_in_another_folder(tmp_path: Path) -> Attempts:
+    file = write(tmp_path / "via.json", {"a": entry("a/0.png", [polygon(kind="dog")])})
+    other = image(tmp_path / "b" / "0.png")
+    yield check(file)
+    shutil.copytree(other.parent, tmp_path / "a")
+    yield check(file)
+
+
+@case("make them one: what only one of them holds is background in the other")
+def two_entries_of_one_file(tmp_path: Path) -> Attempts:
+    one, two = [polygon(kind="dog")], [polygon(*FAR, kind="dog")]
+    file = tmp_path / "via.json"
+    image(tmp_path / "0.png")
+    entries = {"a": entry("0.png", one), "b": entry("./0.png", two)}
+    yield check(write(file, entries))
+    yield check(write(file, {"a": entry("0.png", one + two)}))
+
+
+@case("replace the image file")
+def a_broken_image(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    write(tmp_path / "0.png", "no image")
+    yield check(file)
+    image(tmp_path / "0.png")
+    yield check(file)
+
+
+@case("make sure that it is the same picture")
+def an_image_of_other_bytes(tmp_path: Path) -> Attempts:
+    size = image(tmp_path / "0.png").stat().st_size
+    annotated = entry("0.png", [polygon(kind="dog")], size=size)
+    file = write(tmp_path / "via.json", {"a": annotated})
+    image(tmp_path / "0.png", size=(128, 128))
+    yield check(file)
+    image(tmp_path / "0.png")
+    yield check(file)
+
+
+@case("make it smaller, or cut it into several")
+def an_image_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 2)
+    big = image(tmp_path / "big.png", size=(80, 80))
+    yield wrong(read_rgb, big)
+    with Image.open(image(tmp_path / "small.png", size=(39, 39))) as picture:
+        picture.save(big)
+    yield wrong(read_rgb, big)
+
+
+# Regions and their images.
+
+
+@case("what is outside is cut off; see that the image has the annotated size")
+def a_region_that_reaches_out(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon((50, 5), (80, 5), (80, 15), (50, 15), kind="dog")])
+    yield check(file)
+    image(tmp_path / "0.png", size=(128, 96))
+    yield check(file)
+
+
+@case("delete the region, or see that the image is the annotated one")
+def a_region_outside(tmp_path: Path) -> Attempts:
+    dog = polygon(kind="dog")
+    file = via_json(tmp_path, [dog, polygon(*OUTSIDE, kind="dog")])
+    yield check(file)
+    image(tmp_path / "0.png", size=(128, 96))
+    yield check(file)
+    yield check(via_json(tmp_path, [dog]))
+
+
+@case("delete the annotation, or see that the image is the annotated one")
+def an_annotation_outside(tmp_path: Path) -> Attempts:
+    far = {"segmentation": [[70, 5, 80, 5, 80, 15, 70, 15]], "bbox": [70, 5, 10, 10]}
+    lost = coco(tmp_path, SQUARE, far)
+    yield _strict(lost)
+    image(tmp_path / "0.png", size=(128, 96))
+    sizes = [{"id": 1, "file_name": "0.png", "width": 128, "height": 96}]
+    data = json.loads(lost.read_text()) | {"images": sizes}
+    yield _strict(write(lost, data))
+    yield _strict(coco(tmp_path, SQUARE))
+
+
+def _strict(file: Path) -> Wrong:
+    """The problems that are listed in the one error of a file that is read strictly."""
+    for error in load(file, strict=True):
+        remedy = str(error.found).rpartition("(")[2].rstrip(")")
+        return [via.Problem("error", str(error.found), remedy, "")]
+    return []
+
+
+@case("draw its outline in VIA, or train a keypoint config")
+def a_mask_model_without_outlines(tmp_path: Path) -> Attempts:
+    bones = skeleton(tmp_path)
+    nose = point(9, 9, part="nose")
+
+    def loader(file: Path, masks: bool) -> Any:
+        data = dataset.load(str(file), skeleton=str(bones))
+        return loaders.eval_loader(data, augmentations=[], masks=masks, num_workers=0)
+
+    yield wrong(loader, via_json(tmp_path, [nose]), masks=True)
+    yield wrong(loader, via_json(tmp_path, [nose]), masks=False)
+    yield wrong(loader, via_json(tmp_path, [nose, polygon(kind="dog")]), masks=True)
+
+
+@case("mend the file, or take it out of the annotations")
+def an_image_that_breaks_while_it_is_evaluated(tmp_path: Path) -> Attempts:
+    def evaluate(file: Path, breaks: bool) -> None:
+        data = dataset.load(str(file))
+        if breaks:
+            write(tmp_path / "0.png", "no image")
+        list(loaders.eval_loader(data, augmentations=[], num_workers=0))
+
+    two = [polygon(kind="dog")], [polygon(kind="dog")]
+    yield wrong(evaluate, via_json(tmp_path, *two), breaks=True)
+    yield wrong(evaluate, via_json(tmp_path, *two), breaks=False)
+    file = write(tmp_path / "via.json", {"b": entry("1.png", two[1])})
+    yield wrong(evaluate, file, breaks=True)

@@ -1,0 +1,179 @@
+"""Remedies of sweeps."""
+
+import fcntl
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from roilab.engine.run import Run
+from roilab.sweep import Cell, load, parse_seeds, state_of
+from roilab.sweep.collect import Collector
+from roilab.sweep.plan import Arm, Sweep, save
+from roilab.sweep.run import run_cell
+
+from .cases import Wrong, case, wrong
+from .conftest import CONFIG, Training
+from .files import write
+
+Attempts = Iterator[Wrong]
+Script = Callable[..., Any]
+# Plays scripts/train.py: writes what a finished run leaves.
+TRAIN = """
+import pathlib, sys
+options = dict(a.split("=", 1) for a in sys.argv if "=" in a)
+folder = pathlib.Path(options["train.output_dir"].strip("'"))
+for name in ("config.yaml", "model_final.pth"):
+    (folder / name).write_text("")
+(folder / "results.json").write_text("{}")
+"""
+
+
+def cell(folder: Path, name: str = "a", **more: str) -> Cell:
+    """A training of a sweep in this folder."""
+    return Cell(Arm(name, CONFIG, ("x=1",), {}, **more), 0, folder / name / "seed_0")
+
+
+def run(one: Cell) -> Wrong:
+    """What is wrong when it is trained."""
+    script = write(one.folder.parents[1] / "train.py", TRAIN)
+    return wrong(run_cell, one, [sys.executable, str(script)])
+
+
+def follow_command(script: Script, remedy: str | None) -> Any:
+    """Run the command that a remedy ends in."""
+    python, path, *arguments = shlex.split((remedy or "").rpartition(": ")[2])
+    assert python == "python"
+    return script(Path(path).stem, *arguments)
+
+
+@case("delete {}, or choose another --output")
+def a_folder_of_another_run(training: Training, tmp_path: Path) -> Attempts:
+    one = cell(tmp_path)
+    training.copy(one.folder)
+    yield run(one)
+    yield run(cell(tmp_path / "other"))
+    shutil.rmtree(one.folder)
+    yield run(one)
+
+
+@case(
+    "choose another --output, or delete {}; to see what differs: python scripts/config.py diff "
+    "{} OVERRIDES"
+)
+def a_cell_of_other_settings(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    one = cell(tmp_path / "with a space")
+    run(one)
+    shutil.copy(training.run.config_file, one.folder)
+    other = replace(one, arm=replace(one.arm, config="other"))
+    first = wrong(state_of, other)
+    yield first
+    done = follow_command(script, str(first[0].remedy).replace("OVERRIDES", "train.max_iter=7"))
+    assert "train.max_iter" in done.stdout
+    yield wrong(state_of, replace(other, folder=tmp_path / "other"))
+    shutil.rmtree(one.folder)
+    yield wrong(state_of, other)
+
+
+@case("delete {}, which trains it anew")
+def a_damaged_record_of_a_cell(tmp_path: Path) -> Attempts:
+    one = cell(tmp_path)
+    run(one)
+    write(one.folder / "cell.json", "{")
+    yield run(one)
+    shutil.rmtree(one.folder)
+    yield run(one)
+    assert state_of(one).kind == "done"
+
+
+@case("wait for it, or end it")
+def a_cell_that_is_being_trained(tmp_path: Path) -> Attempts:
+    one = cell(tmp_path)
+    run(one)
+    lock = next(path for path in one.folder.iterdir() if "lock" in path.name)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        first = run(one)
+    yield first
+    yield run(one)
+
+
+@case("train that arm first, as the same command does; if they were deleted, delete {}")
+def weights_of_an_arm_that_are_not_there(tmp_path: Path) -> Attempts:
+    source, other = cell(tmp_path, "b"), cell(tmp_path, "a", weights_of="b")
+    yield run(other)
+    run(source)
+    yield run(other)
+    shutil.rmtree(other.folder)
+    Run(source.folder).weights.unlink()
+    assert run(source) == []  # it is done
+    assert run(other)
+    shutil.rmtree(source.folder)
+    run(source)
+    yield run(other)
+
+
+@case("choose another --output; --only trains some arms of a sweep")
+def a_folder_of_another_sweep(tmp_path: Path, script: Script) -> Attempts:
+    arms = [Arm(name, CONFIG, (), {}) for name in ("a", "b")]
+
+    def sweep(*arms: Arm) -> Sweep:
+        return Sweep("sweep.py", arms, arms[0].name, (0,), ("bbox/AP",), "")
+
+    save(sweep(*arms), "first", tmp_path)
+    yield wrong(save, sweep(arms[0]), "second", tmp_path)
+    yield wrong(save, sweep(arms[0]), "second", tmp_path / "other")
+    yield wrong(save, sweep(*arms), "second", tmp_path)
+    assert "--only" in script("sweep", "--help").stdout
+
+
+@case("{} is what says it")
+def a_seed_as_an_override(tmp_path: Path) -> Attempts:
+    yield wrong(load, CONFIG, ["train.max_iter=1,2", "train.seed=3"])
+    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    assert replace(sweep, seeds=parse_seeds("3")).seeds == (3,)
+    yield []
+
+
+# Reports.
+
+
+def evaluated(training: Training, folder: Path) -> Cell:
+    """A cell that is the run of the training."""
+    one = cell(folder / "with a space")
+    training.copy(one.folder)
+    return one
+
+
+def collect(one: Cell) -> Wrong:
+    """What is wrong when a report reads a cell."""
+    return wrong(Collector(["bbox/AP"]).of, one)
+
+
+@case("find them anew: python scripts/evaluate.py --run {}")
+def detections_that_are_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    one = evaluated(training, tmp_path)
+    Run(one.folder).detections_file.unlink()
+    first = collect(one)
+    yield first
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield collect(one)
+
+
+@case("evaluate it anew: python scripts/evaluate.py --run {}")
+def a_validation_set_that_has_changed(
+    training: Training, tmp_path: Path, script: Script
+) -> Attempts:
+    one = evaluated(training, tmp_path)
+    results = Run(one.folder).results_file
+    found = json.loads(results.read_text())
+    found["bbox"]["AP"] = 77.7
+    results.write_text(json.dumps(found))
+    first = collect(one)
+    yield first
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield collect(one)

@@ -1,0 +1,124 @@
+"""Every remedy is tested by following it: the error that shows it goes, or changes."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roilab.errors import UserError
+
+from . import (  # noqa: F401 - they add cases
+    coco_files,
+    data_commands,
+    datasets,
+    engine,
+    images,
+    inference,
+    labels,
+    sweeps,
+    via_files,
+)
+from .by_person import BY_PERSON
+from .cases import CASES, Case, follow
+from .collector import Unreadable, remedies
+from .files import write
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.steps.__name__)
+def test_the_remedy_works(case: Case, request: pytest.FixtureRequest) -> None:
+    names = inspect.signature(case.steps).parameters
+    follow(case, **{name: request.getfixturevalue(name) for name in names})
+
+
+def test_every_remedy_has_a_case_or_a_reason_why_there_is_none() -> None:
+    """Where a remedy has other words now, the key of its case follows, and the steps if need be."""
+    written = remedies()
+    tested = {case.remedy for case in CASES}
+    known = tested | BY_PERSON.keys()
+    without_a_case = {text: written[text] for text in written.keys() - known}
+    assert not without_a_case
+    not_in_the_code = known - written.keys()
+    assert not not_in_the_code
+    assert not tested & BY_PERSON.keys()
+
+
+def test_remedies_are_found_wherever_they_are_written(tmp_path: Path) -> None:
+    """A text as an argument, in a variable, a table, a default, a list, or from a function."""
+    write(
+        tmp_path / "project" / "errors.py",
+        """
+class Problem:
+    def __init__(self, message, remedy, file=None): ...
+""",
+    )
+    write(
+        tmp_path / "scripts" / "a.py",
+        """
+from errors import Problem
+TABLE = {1: ("a", "of a table"), 2: ("b", "of a table, too")}
+CONSTANT = "a constant"
+
+def why_not(x):
+    if x:
+        return None
+    return "no", f"give {x}" if x else "returned"
+
+class Place:
+    def error(self, message, remedy="a default"):
+        return Problem(message, remedy)
+
+def work(place, name, log):
+    Problem("a", "an argument", "file")
+    Problem("a", remedy="a keyword" + (f"; or {name}" if name else "; or not"))
+    text = "a variable" if name else CONSTANT
+    Problem("a", text)
+    message, remedy = why_not(name)
+    Problem(message, remedy)
+    place.error("a")
+    place.error("a", "of a method")
+    log.error("a", "of a logger")
+    found = [(key, why, more) for key, (why, more) in TABLE.items()]
+    found.append((3, "c", "appended"))
+    return [Problem(why, more) for key, why, more in found]
+""",
+    )
+    assert set(remedies(tmp_path)) == {
+        "of a table",
+        "of a table, too",
+        "a constant",
+        "give {}",
+        "returned",
+        "a default",
+        "an argument",
+        "a keyword; or {}",
+        "a keyword; or not",
+        "a variable",
+        "of a method",
+        "appended",
+    }
+
+
+def test_a_remedy_that_cannot_be_followed_to_its_words_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "project" / "a.py", "def f(remedy): ...\nf(remedy=[].pop())")
+    with pytest.raises(Unreadable, match=r"a\.py:2"):
+        remedies(tmp_path)
+
+
+def one(remedy: str) -> list[UserError]:
+    return [UserError("too small", remedy=remedy)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ([one("give another")], "the mistake shows"),
+        ([one("make it large")], "does not follow"),
+        ([one("make it large"), one("make it large")], "left after step 1"),
+        ([one("make it large"), [UserError("too large")]], "left after step 1"),
+    ],
+)
+def test_a_remedy_that_does_not_work_is_refused(steps: list[Any], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        follow(Case("make it {}", lambda: iter(steps)))
+    follow(Case("make it {}", lambda: iter([one("make it large"), []])))

@@ -13,6 +13,7 @@ Your own data, on the command line:
     data.missing_images=skip                       # leave out images that are not there
 Names of any signs are quoted for the shell alone: "data.train.files=via (10).json"; see
 docs/overrides.md.
+What is registered in Detectron2's DatasetCatalog: see datasets/README.md.
 """
 
 import detectron2.data.transforms as T

@@ -64,6 +64,9 @@ def why_not(x):
         return None
     return "no", f"give {x}" if x else "returned"
 
+def pair(x):
+    return ("a", "of a pair") if x else None
+
 class Place:
     def error(self, message, remedy="a default"):
         return Problem(message, remedy)
@@ -78,8 +81,12 @@ def work(place, name, log):
     place.error("a")
     place.error("a", "of a method")
     log.error("a", "of a logger")
-    found = [(key, why, more) for key, (why, more) in TABLE.items()]
+    found = [(key, *texts) for key, texts in TABLE.items()]
     found.append((3, "c", "appended"))
+    Problem(*pair(name), "file")
+    Problem("a", pair(name)[1])
+    either = ["one of several"]
+    Problem("a", ", or ".join(either))
     return [Problem(why, more) for key, why, more in found]
 """,
     )
@@ -95,6 +102,8 @@ def work(place, name, log):
         "a keyword; or not",
         "a variable",
         "of a method",
+        "of a pair",
+        "one of several",
         "appended",
     }
 

@@ -63,7 +63,7 @@ def to_coco(
     records: list[dict[str, Any]] = []
     problems = list(labelled.problems)
     changed: Counter[object] = Counter()
-    held = set(filter(None, (roles.label, roles.keypoint, roles.instance, roles.visibility)))
+    held = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
     values = renumbered = 0
     file = labelled.file
     for image in progress(labelled.images):
@@ -111,7 +111,7 @@ def lost_links(data: Mapping[str, Any], skeleton: Skeleton | None) -> int:
     return len(lost)
 
 
-def _count(attributes: Mapping[str, via.Value], held: set[str]) -> int:
+def _count(attributes: Mapping[str, via.Value], held: set[str | None]) -> int:
     return sum(bool(value) for name, value in attributes.items() if name not in held)
 
 

@@ -66,9 +66,9 @@ def weights_that_are_not_there(training: Training, tmp_path: Path) -> Attempts:
     model = build_model(cfg)
 
     def begin(source: str) -> None:
-        where, may_differ = weights_of(config.override(cfg, [f"train.init_checkpoint={source}"]))
+        where, *more = weights_of(config.override(cfg, [f"train.init_checkpoint={source}"]))
         if where:
-            load_weights(model, where, may_differ)
+            load_weights(model, where, *more)
 
     yield wrong(begin, "model_finale.pth")
     yield wrong(begin, str(training.run.weights))

@@ -19,10 +19,10 @@ from . import (  # noqa: F401 - they add cases
     sweeps,
     via_files,
 )
-from .by_person import BY_PERSON
 from .cases import CASES, Case, follow
 from .collector import Unreadable, remedies
 from .files import write
+from .without_a_case import WITHOUT_A_CASE
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.steps.__name__)
@@ -35,12 +35,12 @@ def test_every_remedy_has_a_case_or_a_reason_why_there_is_none() -> None:
     """Where a remedy has other words now, the key of its case follows, and the steps if need be."""
     written = remedies()
     tested = {case.remedy for case in CASES}
-    known = tested | BY_PERSON.keys()
-    without_a_case = {text: written[text] for text in written.keys() - known}
-    assert not without_a_case
+    known = tested | WITHOUT_A_CASE.keys()
+    untested = {text: written[text] for text in written.keys() - known}
+    assert not untested
     not_in_the_code = known - written.keys()
     assert not not_in_the_code
-    assert not tested & BY_PERSON.keys()
+    assert not tested & WITHOUT_A_CASE.keys()
 
 
 def test_remedies_are_found_wherever_they_are_written(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""Remedies that no test follows, and why."""
+"""Remedies that no case follows, and why."""
 
 _NOTHING_TO_DO = "it says why nothing has to be done, or what keeps what is lost here"
 _INSTALLS = "it installs software, which needs the network"
 
-BY_PERSON: dict[str, str] = {
+WITHOUT_A_CASE: dict[str, str] = {
     # Notes of writing and joining files.
     "COCO has none, keep the VIA file": _NOTHING_TO_DO,
     "VIA has no holes; the picture and COCO json keep them": _NOTHING_TO_DO,

@@ -3,11 +3,12 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser fuzz lint bench clean
+.PHONY: help setup demo test test-processors test-browser fuzz lint bench clean
 
 help:
 	@echo "make demo                sample set, training, AP table and pictures (installs what is missing)"
 	@echo "make test [ARGS=...]     run the tests; ARGS goes to pytest"
+	@echo "make test-processors [ARGS=...]  the tests as on each older processor that this one can stand for"
 	@echo "make test-browser        the app in a headless Chromium, which must be installed"
 	@echo "make fuzz [N=... SEED=...]  spoilt annotation files, a million unless told otherwise"
 	@echo "make lint                ruff check, ruff format, mypy"
@@ -24,8 +25,14 @@ demo: setup
 
 # A process a core and one thread each: the tests' tensors are tiny, and threads wait for each other.
 # A file's tests stay together, since they share what is trained for them.
+PYTEST = $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=1 $(ARGS)
+
 test: setup
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=1 $(ARGS)
+	@OMP_NUM_THREADS=1 $(PYTEST)
+
+# LEVELS=lowest runs them once, as on the oldest.
+test-processors: setup
+	@OMP_NUM_THREADS=1 $(RUN) scripts/test_processors.py --levels $(or $(LEVELS),all) $(PYTEST)
 
 # ARGS="--run RUN --screenshots docs/images" makes the pictures of the documents.
 test-browser: setup

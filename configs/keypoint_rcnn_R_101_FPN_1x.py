@@ -19,4 +19,5 @@ model.backbone.bottom_up.stages.depth = 101
 weights.coco.file = (
     "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331/model_final_997cc7.pkl"
 )
+del weights["torchvision"]  # it has R50 alone
 train.output_dir = "outputs/keypoint_rcnn_R_101_FPN_1x"

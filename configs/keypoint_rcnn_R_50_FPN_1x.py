@@ -9,8 +9,10 @@ from .common.models import keypoint_rcnn as model
 from .common.models import pooler
 from .common.schedule import lr_1x as lr_multiplier
 from .common.schedule import optimizer
-from .common.train import train, weights, zoo
+from .common.train import torchvision_weights, train, weights, zoo
 
+# As upstream: ImageNet's stem and res2 stay as they are.
+model.backbone.bottom_up.freeze_at = 2
 data.skeleton = "coco_person"
 data.train.update(
     files="datasets/coco/annotations/person_keypoints_train2017.json", min_keypoints=1
@@ -18,4 +20,5 @@ data.train.update(
 data.val.files = "datasets/coco/annotations/person_keypoints_val2017.json"
 dataloader.train.keypoints = True
 weights.coco = zoo("COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x/137849621/model_final_a6e10b.pkl")
+weights.torchvision = torchvision_weights("KeypointRCNN_ResNet50_FPN_Weights.COCO_V1")
 train.output_dir = "outputs/keypoint_rcnn_R_50_FPN_1x"

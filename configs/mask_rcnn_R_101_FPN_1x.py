@@ -19,4 +19,5 @@ model.backbone.bottom_up.stages.depth = 101
 weights.coco.file = (
     "detectron2://COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x/138205316/model_final_a3ec72.pkl"
 )
+del weights["torchvision"]  # it has R50 alone
 train.output_dir = "outputs/mask_rcnn_R_101_FPN_1x"

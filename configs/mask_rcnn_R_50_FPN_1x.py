@@ -9,10 +9,13 @@ from .common.models import mask_rcnn as model
 from .common.models import pooler
 from .common.schedule import lr_1x as lr_multiplier
 from .common.schedule import optimizer
-from .common.train import train, weights, zoo
+from .common.train import torchvision_weights, train, weights, zoo
 
+# As upstream: ImageNet's stem and res2 stay as they are.
+model.backbone.bottom_up.freeze_at = 2
 dataloader.train.masks = True
 weights.coco = zoo(
     "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl"
 )
+weights.torchvision = torchvision_weights("MaskRCNN_ResNet50_FPN_Weights.COCO_V1")
 train.output_dir = "outputs/mask_rcnn_R_50_FPN_1x"

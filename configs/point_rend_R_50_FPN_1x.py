@@ -29,5 +29,6 @@ model.roi_heads.update(
     ),
 )
 dataloader.train.bitmaps = True
-weights.coco.may_differ = ["roi_heads.box_predictor.*", "roi_heads.mask_head.*"]
+for _name in ("coco", "torchvision"):
+    weights[_name].may_differ = ["roi_heads.box_predictor.*", "roi_heads.mask_head.*"]
 train.output_dir = "outputs/point_rend_R_50_FPN_1x"

@@ -18,7 +18,7 @@ from _main import run
 try:
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 except ModuleNotFoundError:
-    sys.exit("error: the app needs Streamlit: run `make setup`, or pip install 'roilab[app]'")
+    sys.exit("error: the app needs Streamlit: run `make setup`, or pip install streamlit")
 
 
 def arguments(given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

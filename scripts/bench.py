@@ -7,13 +7,13 @@ medians are compared: a ratio holds on a noisy machine where seconds do not. A b
 by a file in scripts/benchmarks.
 """
 
-import argparse
 import json
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
+from _arguments import Parser
 from _main import run
 
 import benchmarks
@@ -26,7 +26,7 @@ OUTPUT = ROOT / "outputs" / "bench.json"
 
 def main() -> int:
     """Run, print one table, write the file; return the exit status."""
-    parser = argparse.ArgumentParser(description="Run the benchmarks of the project.")
+    parser = Parser(description="Run the benchmarks of the project.")
     parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(benchmarks.names())}")
     only = parser.parse_args().only
     if only is not None and only not in benchmarks.names():

@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from _arguments import Parser
 from _main import run
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,9 +29,8 @@ from roilab.errors import UserError
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s show CONFIG [--key KEY] [key=value ...]\n"
         "       %(prog)s diff CONFIG [CONFIG] [key=value ...]",
     )
@@ -39,8 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file or a run folder")
     parser.add_argument("--key", help="show only what is below it, such as model.roi_heads")
     parser.add_argument("rest", nargs="*", metavar="key=value", help="overrides of the config")
-    # --key may stand before the overrides.
-    args = parser.parse_intermixed_args(arguments)
+    args = parser.parse_args(arguments)
     args.other = None
     if args.command == "diff" and args.rest and _is_config(args.rest[0]):
         args.other = Path(args.rest.pop(0))
@@ -71,7 +69,7 @@ def show(args: argparse.Namespace) -> int:
     if args.key is not None:
         data = part(data, args.key, args.config)
     if isinstance(data, dict | list):
-        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+        print(config.to_yaml(data), end="")
     else:
         print(shown(data))
     return 0

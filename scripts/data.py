@@ -7,10 +7,10 @@ told apart by content. The exit status is 0, 1 where something is left out (an e
 mistake on the command line.
 """
 
-import argparse
 import importlib
 import sys
 
+from _arguments import Parser
 from _main import run
 
 COMMANDS = {
@@ -28,19 +28,12 @@ def main() -> int:
     """Find the command, and leave the rest to it."""
     width = max(map(len, COMMANDS)) + 2
     listed = "\n".join(f"  {name:<{width}}{text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        description=f"{__doc__}\ncommands:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(description=f"{__doc__}\ncommands:\n{listed}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the above")
     name = parser.parse_args(sys.argv[1:2]).command
     # Only the command in question is imported: some need Detectron2, which takes seconds.
     command = importlib.import_module(f"data_commands.{name}")
-    own = argparse.ArgumentParser(
-        prog=f"{parser.prog} {name}",
-        description=command.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    own = Parser(prog=f"{parser.prog} {name}", description=command.__doc__)
     command.add_arguments(own)
     return int(command.main(own.parse_args(sys.argv[2:])))
 

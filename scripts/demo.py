@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from _arguments import Parser
 from _main import run
 
 from tqdm import tqdm
@@ -40,9 +41,7 @@ SHOWN = 5  # of how many unreadable images it is said what is wrong; of all othe
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
@@ -108,6 +107,7 @@ def main() -> int:
         folder=args.output,
         kinds=args.save or ("picture" if source.video is None else "video", "json"),
         classes=runs[0].classes(),
+        category_ids=runs[0].category_ids(),
         titles=_titles(runs),
         skeletons=[each.skeleton() for each in runs],
         threshold=args.threshold,

@@ -3,6 +3,7 @@
     python scripts/evaluate.py --run outputs/demo
     python scripts/evaluate.py --run outputs/demo --html outputs/demo/evaluation.html
     python scripts/evaluate.py --run outputs/demo --data other_via.json --images photos
+    python scripts/evaluate.py --run outputs/demo --data coco.json --detections found.json
     python scripts/evaluate.py --run outputs/demo --weights model_best.pth --output best.json
     python scripts/evaluate.py --run outputs/demo --pictures outputs/demo/compared
 
@@ -12,7 +13,8 @@ worst of them; it needs no network and no script.
 
 Without overrides, the result is the run's own and is written to its results.json. With any, it may
 be of other data or settings, with --data or --images it is of other data, and with --weights it is
-of other weights: results.json is left as it is, and --output takes the result.
+of other weights: results.json is left as it is, and --output takes the result. --detections takes
+the detections as COCO result rows, with the image and category ids of the data's annotation file.
 """
 
 import argparse
@@ -23,16 +25,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from _arguments import Parser
 from _main import run
 
 import numpy as np
+from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
 
 from data_commands.common import output_file
-from roilab.data.dataset import DetectionDataset
+from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
+from roilab.engine import config
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run
@@ -62,9 +67,7 @@ LONGEST_SIDE = 1600  # of a picture in the page, in pixels
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
@@ -73,7 +76,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--data",
         nargs="+",
         metavar="FILE",
-        help="other annotation files, for data.val.files; key=value stands before it",
+        help="other annotation files, for data.val.files",
     )
     parser.add_argument(
         "--images",
@@ -93,6 +96,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the result there as JSON"
+    )
+    parser.add_argument(
+        "--detections",
+        type=output_file,
+        metavar="FILE",
+        help="write what was found there, as COCO result rows",
     )
     parser.add_argument(
         "--html", type=output_file, metavar="FILE", help="write a page of what is behind the AP"
@@ -116,7 +125,7 @@ def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
     cfg, model = load_run(folder, args.overrides)
-    take_data(cfg, args)
+    take_data(cfg, args, folder)
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)
     about = [f"{folder.weights} on {dataset.summary()}"]
@@ -138,7 +147,7 @@ def main() -> None:
     truth, tasks = dataset.coco_json(), list(found.results)
     summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score)
     print(f"\n{behind(summary)}\n")
-    write_results(args, folder, found)
+    write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
         return
     rows = by_image(found.detections, args.score)
@@ -167,26 +176,50 @@ def print_cost(fast: Evaluation, exact: Evaluation, dataset: DetectionDataset) -
         )
 
 
-def take_data(cfg: DictConfig, args: argparse.Namespace) -> None:
-    """Put the data of the command line in place of the run's."""
+def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
+    """Put the data of the command line in place of the run's.
+
+    Raises:
+        UserError: images are given alone, and the run's data are no files.
+    """
+    if "files" not in cfg.data.val and (args.data or args.images) is not None:
+        if args.data is None:
+            raise UserError(
+                "the run's data are registered, and have no folder of images",
+                key="--images",
+                expected="--data FILE beside it",
+            )
+        skeleton = folder.folder / "skeleton.json"
+        cfg.data.val = L(load)(
+            files=args.data,
+            classes=list(folder.classes()),
+            skeleton=str(skeleton) if skeleton.is_file() else None,
+        )
     if args.data is not None:
-        cfg.data.val.files = args.data
+        cfg.data.val.files = config.escaped(args.data)
     if args.images is not None:
         # One folder is for all files, a list has one for each.
-        cfg.data.val.images = args.images[0] if len(args.images) == 1 else args.images
+        images = args.images[0] if len(args.images) == 1 else args.images
+        cfg.data.val.images = config.escaped(images)
 
 
-def write_results(args: argparse.Namespace, folder: Run, found: Evaluation) -> None:
-    """Write the AP where it belongs, and say where."""
+def write_results(
+    args: argparse.Namespace, folder: Run, found: Evaluation, dataset: DetectionDataset
+) -> None:
+    """Write the AP and the detections where they belong, and say where."""
     final = folder.weights.name == FINAL  # a training that was cut has no result yet
     if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
-        folder.write_evaluation(found)
+        folder.write_evaluation(found, dataset.coco_ids)
         print(f"written to {folder.results_file}")
     elif args.output is None:
         print("not the run's own result, and not written: --output FILE would take it")
     if args.output is not None:
         write_whole(args.output, json.dumps(found.results, indent=2) + "\n")
         print(f"written to {args.output}")
+    if args.detections is not None:
+        rows = dataset.coco_ids.to_file(found.detections)
+        write_whole(args.detections, json.dumps(rows) + "\n")
+        print(f"detections: {args.detections}")
 
 
 def worst_pictures(draw: Draw, dataset: DetectionDataset, summary: Summary) -> dict[int, bytes]:

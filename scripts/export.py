@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from _arguments import Parser
 from _main import run
 
 from roilab.engine import config
@@ -25,9 +26,7 @@ IMAGES = 3  # of the check; others are made of them
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
@@ -81,7 +80,7 @@ def _files(folder: Run, overrides: Sequence[str], given: Path | None) -> list[Pa
     """Images with objects: those given, or the first ones that the run was validated with."""
     if given is not None:
         return image_files(given, "--check")[:IMAGES]
-    places = config.load(folder.config_file, overrides).data.val.images
+    places = config.load(folder.config_file, overrides).data.val.get("images")
     while places is not None and not isinstance(places, str):
         places = next(iter(places), None)
     if places is None or not Path(places).is_dir():

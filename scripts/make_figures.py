@@ -5,9 +5,9 @@
 A second call with the same arguments finds the set and draws nothing.
 """
 
-import argparse
 from pathlib import Path
 
+from _arguments import Parser
 from _main import run
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from roilab.data.figures import write_figures
 
 def main() -> int:
     """Draw it and say where it is."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--train", type=int, default=800, metavar="N", help="training images")
     parser.add_argument("--val", type=int, default=64, metavar="N", help="validation images")

@@ -3,11 +3,11 @@
 python scripts/make_video.py --out datasets/figures/round.mp4
 """
 
-import argparse
 import math
 from fractions import Fraction
 from pathlib import Path
 
+from _arguments import Parser
 from _main import run
 
 from roilab.data.figures.sample_set import scene
@@ -20,7 +20,7 @@ RATE = 12  # frames a second
 
 def main() -> None:
     """Draw the scene, and write what the camera sees."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".mp4 to write")
     parser.add_argument("--frames", type=int, default=36, metavar="N", help="of one round")
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="of the scene")

@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from _arguments import Parser
 from _main import run
 
 import yaml
@@ -49,9 +50,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("file", help="a sweep of configs/ablations, or a training config")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of all arms")
     parser.add_argument("--output", required=True, type=Path, help="folder of the sweep")
@@ -69,7 +68,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="submit each training through submitit: timeout_min=600 slurm_partition=gpu "
         "gpus_per_node=1; cluster=local tries it here",
     )
-    return parser.parse_intermixed_args(arguments)
+    return parser.parse_args(arguments)
 
 
 def main() -> int:
@@ -134,7 +133,7 @@ def try_to_write(report: Report, folder: Path, states: dict[Cell, State]) -> Non
 
 def main_report(arguments: list[str]) -> int:
     """Compare what a sweep has left so far."""
-    parser = argparse.ArgumentParser(prog="sweep.py report", description=main_report.__doc__)
+    parser = Parser(prog="sweep.py report", description=main_report.__doc__)
     parser.add_argument("folder", type=Path, help="what --output named")
     folder = parser.parse_args(arguments).folder
     sweep, commands = saved(folder)

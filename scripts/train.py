@@ -11,6 +11,7 @@ Ctrl-C saves and says how to go on. docs/run-folder.md has what the run folder h
 import argparse
 import sys
 
+from _arguments import Parser
 from _main import run
 
 from roilab.engine import config, processes
@@ -21,9 +22,7 @@ from roilab.evaluation import table
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--config-file", required=True, help="a file of configs/, or your own")
     parser.add_argument(
         "--num-gpus", type=int, default=1, help="processes on this machine, one a GPU (or the CPU)"

@@ -91,7 +91,7 @@ def untrained(
     def make(overrides: Sequence[str], factors: Mapping[str, float]) -> Run:
         setup = prepare(config.load(CONFIG, [*splits, *overrides]))
         run = Run(tmp_path_factory.mktemp("run"))
-        run.write_meaning(setup.cfg, setup.val.classes, setup.val.skeleton)
+        run.write_meaning(setup.cfg, setup.val)
         torch.manual_seed(0)
         weights = build_model(setup.cfg).state_dict()
         for name, factor in factors.items():

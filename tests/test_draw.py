@@ -220,6 +220,24 @@ def test_keypoint_is_drawn_around_its_place() -> None:
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == (60.5, 40.5)
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+def test_loose_points_are_crosses_around_their_place(scale: int) -> None:
+    points = [[30.5, 40.5], [90.5, 40.5]]
+    picture = draw(blank(), loose_points=points, scale=scale)
+    without = draw(blank(), scale=scale)
+    half = 60 * scale
+    for number, (x, y) in enumerate(points):
+        left = slice(number * half, (number + 1) * half)
+        x0, y0, x1, y1 = changed(picture[:, left], without[:, left])
+        middle = (number * half + (x0 + x1) / 2, (y0 + y1) / 2)
+        assert middle == pytest.approx((x * scale, y * scale), abs=0.5)
+        # Arms, and nothing between them: a keypoint is a dot.
+        at = round(y * scale - 0.5), round(x * scale - 0.5)
+        assert (picture[at] == MIDDLE).all()
+        assert (picture[at[0], number * half + x0] == without[at[0], number * half + x0]).all()
+    np.testing.assert_array_equal(draw(blank(), loose_points=[]), blank())
+
+
 def test_the_better_a_keypoint_is_seen_the_larger_is_its_dot() -> None:
     def size(value: float) -> int:
         picture = draw(blank(1200, 1200), keypoints=[[[600, 600, value]]])

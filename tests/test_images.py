@@ -10,7 +10,7 @@ from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 from roilab.errors import UserError
-from roilab.images import ImageFolder, check_readable, header_size, read_rgb
+from roilab.images import ImageFolder, bits_of, check_readable, header_size, read_rgb
 
 
 def photo(path: Path, size: tuple[int, int] = (40, 30), **options: object) -> Path:
@@ -369,6 +369,37 @@ class TestReadRgb:
         Image.fromarray(grey).save(tmp_path / f"a.{suffix}", exif=exif)
         expected = (np.rot90(grey, -1) if exif else grey) >> 8
         assert (read_rgb(tmp_path / f"a.{suffix}") == expected[:, :, None]).all()
+
+    def test_twelve_bits_of_a_tiff_that_says_so(self, tmp_path: Path) -> None:
+        """Two values in three bytes, the first one's upper eight first."""
+        values = np.arange(30 * 40).reshape(30, 40) * 3
+        pairs = values.reshape(-1, 2)
+        packed = np.stack(
+            [pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1
+        )
+        tags = {256: 40, 257: 30, 258: 12, 259: 1, 262: 1, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 278: 30}
+        tags[279] = packed.size
+        content = b"II*\0" + struct.pack("<IH", 8, len(tags))
+        for tag, value in tags.items():
+            content += struct.pack("<HHII", tag, 4, 1, value)
+        path = tmp_path / "a.tif"
+        path.write_bytes(content + b"\0" * 4 + packed.astype(np.uint8).tobytes())
+        assert bits_of(path) == 12
+        assert (read_rgb(path) == (values >> 4)[:, :, None]).all()
+
+    @pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "jp2"])
+    def test_bits(self, tmp_path: Path, suffix: str) -> None:
+        for dtype, bits in ((np.uint8, 8), (np.uint16, 16)):
+            path = tmp_path / f"{bits}.{suffix}"
+            Image.fromarray(np.full((30, 40), 200, dtype)).save(path)
+            assert bits_of(path) == bits
+        assert bits_of(photo(tmp_path / "a.jpg")) == 8
+
+    def test_signed_numbers_are_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tif"
+        Image.fromarray(np.full((30, 40), 200, np.uint16)).save(path, tiffinfo={339: 2})
+        with pytest.raises(UserError, match="signed"):
+            read_rgb(path)
 
     def test_numbers_of_32_bits_are_not_guessed_at(self, tmp_path: Path) -> None:
         for mode in ("F", "I"):

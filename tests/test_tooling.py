@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -59,6 +60,26 @@ class TestPins:
                 continue  # an extra that takes others in
             version = pins[canonicalize_name(wanted.name)]
             assert wanted.specifier.contains(version), wanted
+
+    def test_dev_has_every_extra(self) -> None:
+        extras = self.PROJECT["optional-dependencies"]
+        (own,) = (r for r in map(Requirement, extras["dev"]) if r.name == self.PROJECT["name"])
+        assert own.extras == extras.keys() - {"dev"}
+
+    def test_no_remedy_asks_the_index_for_roilab(self) -> None:
+        # It has none under this name.
+        places = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        places += [*SCRIPTS.rglob("*.py"), *(ROOT / "project").rglob("*.py")]
+        pattern = re.compile(r"pip install ['\"]?roilab")
+        assert not [path for path in places if pattern.search(path.read_text(encoding="utf-8"))]
+
+    def test_setuptools_has_what_the_model_zoo_imports(self, tmp_path: Path) -> None:
+        """And warns nobody of it; not as `python -c`, which shows what libraries do not."""
+        (tmp_path / "module.py").write_text("import pkg_resources")
+        done = subprocess.run(
+            [sys.executable, "-c", "import module"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_detectron2_has_a_hash(self) -> None:
         text = (ROOT / "requirements/detectron2.txt").read_text(encoding="utf-8")
@@ -424,6 +445,60 @@ class TestBench:
         assert "via_read" in capsys.readouterr().out
 
 
+class TestProcessors:
+    """scripts/test_processors.py with a command that writes what it is told."""
+
+    SHOW = "import os; print(os.environ['ATEN_CPU_CAPABILITY'], os.environ['ONEDNN_MAX_CPU_ISA'])"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, SCRIPTS / "test_processors.py", *arguments],
+            capture_output=True,
+            text=True,
+        )
+
+    def test_each_level_of_this_processor(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        levels = load_script("test_processors", monkeypatch).levels_here()
+        done = self.run(sys.executable, "-c", self.SHOW)
+        assert done.returncode == 0
+        shown = [line for line in done.stdout.splitlines() if line and "=" not in line]
+        assert shown == [f"{each.aten} {each.onednn}" for each in levels]
+        assert done.stdout.count("passed") == len(levels)
+        assert shown[0] == "default SSE41"
+        lowest = self.run("--levels", "lowest", sys.executable, "-c", self.SHOW)
+        assert lowest.stdout.count("passed") == 1
+
+    @pytest.mark.parametrize(
+        ("has", "levels"),
+        [
+            ((), ["default"]),
+            (("_is_avx2_supported",), ["default", "avx2"]),
+            (("_is_avx2_supported", "_is_avx512_supported"), ["default", "avx2", "avx512"]),
+        ],
+    )
+    def test_levels_of_other_processors(
+        self, has: tuple[str, ...], levels: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        processors = load_script("test_processors", monkeypatch)
+        for level in processors.LEVELS[1:]:
+            monkeypatch.setattr(
+                f"torch.cpu.{level.probe}", lambda it=level.probe: it in has, raising=False
+            )
+        assert [each.aten for each in processors.levels_here()] == levels
+        assert [each.aten for each in processors.levels_here("lowest")] == ["default"]
+
+    def test_a_failure_at_one_level_is_the_status(self) -> None:
+        fails = "import os, sys; sys.exit(os.environ['ATEN_CPU_CAPABILITY'] == 'default')"
+        done = self.run(sys.executable, "-c", fails)
+        assert done.returncode == 1
+        assert "FAILED (1)  ATEN_CPU_CAPABILITY=default" in done.stdout
+
+    def test_torch_obeys(self) -> None:
+        show = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+        done = self.run("--levels", "lowest", sys.executable, "-c", show)
+        assert "DEFAULT\n" in done.stdout
+
+
 class TestContinuousIntegration:
     GREEN = "echo 10 passed, 2 skipped in 1.00s"
     TOOLS = (
@@ -446,6 +521,7 @@ class TestContinuousIntegration:
         test: str = GREEN,
         lint: str = "true",
         browser: str = GREEN,
+        processors: str = GREEN,
         programs: tuple[str, ...] = ("chromium", "chromedriver"),
     ) -> int:
         """The status of .ci/run in a checkout whose make commands are these.
@@ -455,7 +531,12 @@ class TestContinuousIntegration:
         """
         (folder / ".ci").mkdir()
         shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
-        recipes = {"lint": lint, "test": test, "test-browser": browser}
+        recipes = {
+            "lint": lint,
+            "test": test,
+            "test-processors": f"echo $(LEVELS) $(ARGS) >> asked; {processors}",
+            "test-browser": browser,
+        }
         lines = [f"{name}:\n\t@{recipe}\n" for name, recipe in recipes.items()]
         (folder / "Makefile").write_text("".join(lines))
         tools = folder / "tools"
@@ -480,8 +561,10 @@ class TestContinuousIntegration:
     def test_green(self, tmp_path: Path) -> None:
         assert self.run(tmp_path) == 0
         assert not (tmp_path / "installed").exists()
+        asked = (tmp_path / "asked").read_text()
+        assert asked == "lowest tests/export tests/modeling tests/inference\n"
 
-    @pytest.mark.parametrize("command", ["test", "browser"])
+    @pytest.mark.parametrize("command", ["test", "processors", "browser"])
     @pytest.mark.parametrize(
         "recipe",
         [

@@ -80,10 +80,12 @@ dataloader = dict(
         total_batch_size=16,
         masks=False,
         keypoints=False,
+        image_format="${model.input_format}",
         num_workers=4,
     ),
     test=L(eval_loader)(
         augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
+        image_format="${model.input_format}",
         num_workers=4,
     ),
 )

@@ -8,6 +8,7 @@ from roilab.engine.schedule import warmup_steps
 optimizer = upstream("common/optim.py").SGD
 optimizer.fused = True  # one kernel for all parameters
 
-lr_1x = L(warmup_steps)(max_iter="${train.max_iter}", warmup_iters=1000, drops=[2 / 3, 8 / 9])
+# A warm-up of 1,000 iterations, at most a tenth of the run; lr_multiplier.warmup_iters=N sets it.
+lr_1x = L(warmup_steps)(max_iter="${train.max_iter}", warmup_iters=None, drops=[2 / 3, 8 / 9])
 # The drops come 60,000 and 20,000 iterations before the end ("Rethinking ImageNet Pre-training").
-lr_3x = L(warmup_steps)(max_iter="${train.max_iter}", warmup_iters=1000, drops=[7 / 9, 25 / 27])
+lr_3x = L(warmup_steps)(max_iter="${train.max_iter}", warmup_iters=None, drops=[7 / 9, 25 / 27])

@@ -70,4 +70,5 @@ optimizer = L(torch.optim.AdamW)(
     weight_decay=0.05,
     fused=True,  # one kernel for all parameters
 )
-lr_multiplier = L(warmup_cosine)(max_iter="${train.max_iter}", warmup_iters=100)
+# A warm-up over a tenth of the run, at most 1,000 iterations; lr_multiplier.warmup_iters=N sets it.
+lr_multiplier = L(warmup_cosine)(max_iter="${train.max_iter}", warmup_iters=None)

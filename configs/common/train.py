@@ -1,5 +1,9 @@
 """The knobs of a training run, with their defaults."""
 
+from torchvision.models import get_weight
+
+from roilab.modeling import TorchvisionAnchorGenerator
+
 train = dict(
     # The run folder.
     output_dir="outputs/run",
@@ -50,7 +54,8 @@ train = dict(
     tracker=None,
 )
 
-# What `train.init_checkpoint` can name, each with a `may_differ` of its own. The ImageNet weights
+# What `train.init_checkpoint` can name, each with a `may_differ` of its own, and with `settings` of
+# the config where the weights need any: those come before the overrides. The ImageNet weights
 # follow the depth of the backbone; the layers above it are new, its classifier is left over.
 weights = dict(
     imagenet=dict(
@@ -59,8 +64,32 @@ weights = dict(
     ),
 )
 
+_LAST = [
+    f"roi_heads.{layer}.*"
+    for layer in ("box_predictor", "mask_head.predictor", "keypoint_head.score_lowres")
+]
+
 
 def zoo(path):
     """Weights of Detectron2's model zoo, whose last layers follow COCO's classes and keypoints."""
-    last = ("box_predictor", "mask_head.predictor", "keypoint_head.score_lowres")
-    return dict(file=f"detectron2://{path}", may_differ=[f"roi_heads.{layer}.*" for layer in last])
+    return dict(file=f"detectron2://{path}", may_differ=list(_LAST))
+
+
+def torchvision_weights(name):
+    """Weights of torchvision, by their name there, with the settings that the model needs for them.
+
+    They are on another host than the model zoo's, and never taken unasked:
+    train.init_checkpoint=torchvision. For a file of your own, add weights.torchvision.file=PATH.
+    """
+    model = dict(
+        input_format="RGB",
+        pixel_mean=[123.675, 116.28, 103.53],
+        pixel_std=[58.395, 57.12, 57.375],
+        backbone=dict(bottom_up=dict(stages=dict(stride_in_1x1=False))),
+        proposal_generator=dict(anchor_generator=dict(_target_=TorchvisionAnchorGenerator)),
+    )
+    return dict(
+        file=get_weight(name).url,
+        may_differ=list(_LAST),
+        settings=dict(model=model, pooler=dict(aligned=False, sampling_ratio=2)),
+    )

@@ -211,11 +211,11 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """The pixels of a just opened image as a new H x W x 3 RGB array, turned as its EXIF says.
 
     Of 8 bits they are what Detectron2's reader gives: transparency is left out, colours are not
-    managed. Of 16 bits they are the upper 8, as Pillow has it for colours; that reader makes a grey
-    of 16 bits white. Of several frames, the first.
+    managed. Of 16 bits they are the upper 8, in greys as in colours, whatever part of the range the
+    image uses; that reader makes a grey of 16 bits white. Of several frames, the first.
 
     Raises:
-        ValueError: its pixels are numbers of 32 bits, of which none is known to be white.
+        ValueError: its pixels are signed or numbers of 32 bits, of which none is known to be white.
         Exception: what Pillow's readers raise on bad content.
     """
     try:
@@ -223,16 +223,38 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
     except Exception:  # see `_orientation`
         orientation = None
-    # Where Pillow has no mode for greys of 16 bits in a PNG or PGM, it holds them in 32.
-    sixteen_bits = image.mode.startswith("I;16") or (
-        image.mode == "I" and image.format in ("PNG", "PPM")
-    )
-    if sixteen_bits:
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    bits = _bits(image)
+    if bits > 8 and image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise ValueError("its pixels are numbers of 32 bits: save it with 8 or 16")
+        raise ValueError("its pixels are signed, or of 32 bits: save it with 8 or 16, unsigned")
     turn = None if orientation is None else _TURNED.get(orientation)
     return np.array((image if turn is None else image.transpose(turn)).convert("RGB"))
+
+
+def bits_of(path: str | Path) -> int:
+    """How many bits a value of an image has in its file, from its header: 16, 12, or 8 and less.
+
+    Raises:
+        UserError: no such file, or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return _bits(image)
+    except Exception as error:  # see `header_size`
+        raise _unreadable(path, error) from error
+
+
+def _bits(image: Image.Image) -> int:
+    """The bits of a value of a just opened image: 16, 12 of a TIFF that says so, or 8."""
+    # How the pixels are stored, such as "I;16B" or "RGB;16L"; unknown once they are read.
+    stored = [str(each.args) for each in getattr(image, "tile", ())]
+    if any("I;12" in each for each in stored):
+        return 12
+    if image.mode.startswith("I;16") or (image.mode != "I" and any(";16" in s for s in stored)):
+        return 16
+    # Where Pillow has no mode for greys of 16 bits in a PNG or PGM, it holds them in 32.
+    return 16 if image.mode == "I" and image.format in ("PNG", "PPM") else 8
 
 
 def _orientation(image: Image.Image) -> object:

@@ -33,12 +33,14 @@ class Model:
         name: its folder below that of all runs.
         key: another one for other weights.
         attributes: of its training data, see `attribute_names`.
+        category_ids: of its classes, in COCO.
     """
 
     name: str
     key: Key
     predictor: Predictor
     attributes: dict[str, str]
+    category_ids: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def load_model(name: str, folder: str) -> Model | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str]]:
-    return Predictor.from_run(_run, fast=True), attribute_names(_run)
+def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str], tuple[int | str, ...]]:
+    return Predictor.from_run(_run, fast=True), attribute_names(_run), _run.category_ids()
 
 
 def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:

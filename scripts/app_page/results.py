@@ -128,6 +128,7 @@ def files_of(shots: Sequence[Shot], result: Result, view: View) -> Downloads:
         model.name,
         images,
         model.predictor.classes,
+        model.category_ids,
         model.predictor.skeleton,
         model.attributes,
         view.threshold,

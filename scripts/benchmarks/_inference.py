@@ -1,7 +1,6 @@
 """R50-FPN on one image: our predictor beside Detectron2's model and torchvision's."""
 
 import multiprocessing
-import re
 import statistics
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +23,7 @@ from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.prepare import fit_model
 from roilab.inference import Predictor, read_rgb
+from roilab.modeling.torchvision_weights import detectron2_name
 from roilab.skeleton import COCO_PERSON
 
 FEWEST, MOST = 40, 60  # detections that the random weights shall give, of the 100 at most
@@ -35,27 +35,6 @@ _TASKS = {
     "mask": ("mask_rcnn_R_50_FPN_1x.py", tuple(f"class {i}" for i in range(80)), None),
 }
 _STRIDE = "model.backbone.bottom_up.stages.stride_in_1x1=False"
-_BOTTOM = r"backbone\.bottom_up\."
-# Detectron2's names of parameters and torchvision's; a stage is called one less there.
-_NAMES = (
-    (_BOTTOM + r"stem\.conv1\.norm\.(.*)", r"backbone.body.bn1.\1"),
-    (_BOTTOM + r"stem\.(.*)", r"backbone.body.\1"),
-    (_BOTTOM + r"res(.*)\.shortcut\.norm\.(.*)", r"backbone.body.res\1.downsample.1.\2"),
-    (_BOTTOM + r"res(.*)\.shortcut\.(.*)", r"backbone.body.res\1.downsample.0.\2"),
-    (_BOTTOM + r"res(.*)\.conv(\d)\.norm\.(.*)", r"backbone.body.res\1.bn\2.\3"),
-    (_BOTTOM + r"res(.*)", r"backbone.body.res\1"),
-    (r"proposal_generator\.rpn_head\.conv\.(.*)", r"rpn.head.conv.0.0.\1"),
-    (r"proposal_generator\.rpn_head\.objectness_logits\.(.*)", r"rpn.head.cls_logits.\1"),
-    (r"proposal_generator\.rpn_head\.anchor_deltas\.(.*)", r"rpn.head.bbox_pred.\1"),
-    (r"roi_heads\.box_head\.fc1\.(.*)", r"roi_heads.box_head.fc6.\1"),
-    (r"roi_heads\.box_head\.fc2\.(.*)", r"roi_heads.box_head.fc7.\1"),
-    (r"roi_heads\.mask_head\.deconv\.(.*)", r"roi_heads.mask_predictor.conv5_mask.\1"),
-    (r"roi_heads\.mask_head\.predictor\.(.*)", r"roi_heads.mask_predictor.mask_fcn_logits.\1"),
-    (
-        r"roi_heads\.keypoint_head\.score_lowres\.(.*)",
-        r"roi_heads.keypoint_predictor.kps_score_lowres.\1",
-    ),
-)
 
 
 def race(
@@ -241,9 +220,16 @@ def _detect(model: nn.Module, image: np.ndarray) -> Any:
 
 
 def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of Detectron2's model as torchvision's, which has RGB and the background first."""
+    """Weights of Detectron2's model as torchvision's, which has RGB and the background first.
+
+    Args:
+        own: torchvision's model's, whose names are wanted.
+    """
     renamed = {}
-    for name, value in weights.items():
+    for theirs, value in own.items():
+        name = detectron2_name(theirs)
+        if not theirs.endswith("batches_tracked"):
+            value = weights[name]
         if name == "backbone.bottom_up.stem.conv1.weight":
             value = value.flip(1)
         elif ".box_predictor.cls_score" in name:
@@ -252,23 +238,5 @@ def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[s
             value = torch.cat([torch.zeros_like(value[:4]), value])
         elif ".mask_head.predictor" in name:
             value = torch.cat([torch.zeros_like(value[:1]), value])
-        renamed[_torchvisions(name)] = value
-    counters = {name: value for name, value in own.items() if name.endswith("batches_tracked")}
-    return {**renamed, **counters}
-
-
-def _torchvisions(name: str) -> str:
-    """torchvision's name of a parameter; but for a ResNet's, it numbers layers from 0."""
-    for pattern, there in _NAMES:
-        if re.fullmatch(pattern, name):
-            name = re.sub(pattern, there, name)
-            break
-    name = re.sub(r"\.res(\d)", lambda found: f".layer{int(found[1]) - 1}", name)
-    name = re.sub(r"mask_fcn(\d)\.", lambda found: f"{int(found[1]) - 1}.0.", name)
-    name = re.sub(r"conv_fcn(\d)\.", lambda found: f"{2 * (int(found[1]) - 1)}.", name)
-    kinds = {"lateral": "inner", "output": "layer"}
-    return re.sub(
-        r"fpn_(lateral|output)(\d)",
-        lambda found: f"fpn.{kinds[found[1]]}_blocks.{int(found[2]) - 2}.0",
-        name,
-    )
+        renamed[theirs] = value
+    return renamed

@@ -17,6 +17,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from torch import nn
 
 from benchmarks import Benchmark
+from roilab.data.coco_ids import CocoIds
 from roilab.data.dataset import DetectionDataset, register
 from roilab.errors import UserError
 from roilab.evaluation import evaluate
@@ -79,7 +80,8 @@ def scene() -> tuple[DetectionDataset, nn.Module]:
         instances.pred_classes = torch.tensor(np.repeat(classes, copies))
         instances.scores = torch.tensor(random.random(DETECTIONS))
         found[image_id] = instances
-    dataset = DetectionDataset("benchmark_evaluate", tuple(records), CLASSES, None)
+    ids = CocoIds.numbered(found, len(CLASSES))
+    dataset = DetectionDataset("benchmark_evaluate", tuple(records), CLASSES, None, ids)
     register(dataset)
     return dataset, Played(found)
 

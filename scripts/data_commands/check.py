@@ -1,6 +1,7 @@
 """List what is wrong in annotation files and with their images, the most severe first.
 
-An error leaves something out, a warning may be a mistake, a note counts what is left out as asked.
+An error leaves something out, a warning may be a mistake, a note counts what is left out as asked
+or says how an attribute is read.
 The exit status is 0 where there is no error and 1 where there is.
 """
 

@@ -15,6 +15,7 @@ from roilab import via
 from roilab.data.check import SEVERITIES, fitting_skeleton
 from roilab.data.read import read
 from roilab.data.roles import with_class_choice as class_as_choice
+from roilab.data.roles import with_united_class
 from roilab.errors import UserError
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
@@ -59,13 +60,22 @@ def add_roles(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Which attributes are class and keypoint: the part of `add_labels` that drops nothing."""
     parser.set_defaults(class_map=[], default_class=None, unlabelled="error")
     group = parser.add_argument_group("how attributes are read (found where only one can be meant)")
-    group.add_argument("--class-attribute", metavar="A", help="attribute that holds the class")
+    group.add_argument(
+        "--class-attribute",
+        action="append",
+        metavar="A",
+        help='attribute that holds the class; "": none does; repeated: each is a class of its own',
+    )
     group.add_argument(
         "--skeleton", metavar="S", help="coco_person (taken where it fits), or a file"
     )
     group.add_argument("--keypoint-attribute", metavar="A", help="attribute that names a point")
-    group.add_argument("--instance-attribute", metavar="A", help="attribute that ties points")
-    group.add_argument("--visibility-attribute", metavar="A", help="attribute of occlusion")
+    group.add_argument(
+        "--instance-attribute", metavar="A", help='attribute that ties points; "": none does'
+    )
+    group.add_argument(
+        "--visibility-attribute", metavar="A", help='attribute of occlusion; "": none is'
+    )
     group.add_argument(
         "--keypoint-vertices",
         choices=("polygon", "polyline"),
@@ -77,7 +87,7 @@ def add_roles(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 def rules_of(args: argparse.Namespace) -> via.LabelRules:
     """What `add_labels` took, but for the skeleton."""
     return via.LabelRules(
-        class_attribute=args.class_attribute,
+        class_attribute=_class_attribute(args.class_attribute),
         class_map=_class_map(args.class_map),
         default_class=args.default_class,
         keypoint_attribute=args.keypoint_attribute,
@@ -156,12 +166,18 @@ def with_class_choice(
     declared = via.with_declarations(annotations)
     if not declared.region_attributes:
         return declared, []
+    named = rules.class_attribute
+    if isinstance(named, str) and named in declared.region_attributes:
+        return class_as_choice(declared, named), []
     try:
-        attribute = via.roles_of(annotations, rules, skeleton).label
+        roles = via.roles_of(annotations, rules, skeleton)
     except UserError as error:
         message = f"the class is not made a choice of VIA's: {error.message}"
         remedy = "give --class-attribute, or make it a dropdown in VIA to export COCO there"
         return declared, [via.Problem("note", message, remedy, annotations.file)]
+    attribute = roles.label
+    if roles.flags:
+        declared, attribute = with_united_class(declared, roles.flags)
     return (class_as_choice(declared, attribute) if attribute else declared), []
 
 
@@ -211,6 +227,12 @@ def refuse_to_overwrite(path: Path, sources: Iterable[Path]) -> None:
             found="a file that is read" if is_source else "a file",
             remedy="give another name" if is_source else "give another name, or remove it first",
         )
+
+
+def _class_attribute(names: Sequence[str] | None) -> str | Sequence[str] | None:
+    if names is None or len(names) == 1:
+        return names[0] if names else None
+    return names
 
 
 def _class_map(pairs: Iterable[str]) -> dict[str, str | None]:

@@ -69,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _refuse_labels(args: argparse.Namespace) -> None:
     """VIA files hold every attribute as it is: there is nothing to choose but the dropdown."""
-    given = [key for key in _LABELS if getattr(args, key)]
+    given = [key for key in _LABELS if getattr(args, key) not in (None, [])]
     if args.unlabelled != "error":
         given.append("unlabelled")
     if args.class_attribute and args.to != "via":
@@ -79,7 +79,9 @@ def _refuse_labels(args: argparse.Namespace) -> None:
             f"the option has no effect with --to {args.to}, which keeps all attributes as they are",
             key=f"--{given[0].replace('_', '-')}",
             found=getattr(args, given[0]),
-            expected="this option with --to coco only",
+            expected="this option with --to coco"
+            + (" or via" if given[0] == "class_attribute" else ""),
+            remedy="leave it out",
         )
 
 
@@ -93,8 +95,6 @@ def _write_via(
         skeleton = fitting_skeleton(annotations, rules)
         annotations, more = with_class_choice(annotations, rules, skeleton)
         problems += more
-    else:
-        annotations = via.with_declarations(annotations)
     if args.images:
         annotations, more = _with_sizes(args, annotations)
         problems += more

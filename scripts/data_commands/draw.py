@@ -1,17 +1,18 @@
 """Draw contact sheets of the ground truth: masks, boxes, class names, and the skeleton.
 
 The first thing to look at: swapped joints, shifted outlines and wrong classes are seen at once.
+Points that belong to no object are white crosses.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from data_commands.common import (
@@ -24,10 +25,10 @@ from data_commands.common import (
     skeleton_of,
 )
 from roilab import via
-from roilab.data.dicts import box_of, to_continuous
+from roilab.data.dicts import HALF_PIXEL, box_of, to_continuous
 from roilab.draw import Picture, draw, grid, titled
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.images import ImageFolder, read_rgb
 from roilab.skeleton import Skeleton
 
 # The longer side of an image on a sheet, in pixels: smaller ones are enlarged by a whole number,
@@ -66,7 +67,8 @@ def main(args: argparse.Namespace) -> int:
     for each in annotations:
         labelled = via.label(each, rules, skeleton)
         folder = folder_of(args, each)
-        pictures = _pictures(labelled, folder, skeleton, args.limit)
+        loose = {image.record.key: _loose_points(image, rules) for image in labelled.images}
+        pictures = _pictures(labelled, folder, skeleton, loose, args.limit)
         drawn = 0
         while sheet := list(islice(pictures, args.per_sheet)):
             drawn += len(sheet)
@@ -74,9 +76,15 @@ def main(args: argparse.Namespace) -> int:
             _save(args.output, written, sheet)
         if not drawn:
             raise UserError(
-                "no image to draw", file=each.file, found=f"no image in {folder}", key="--images"
+                "no image to draw",
+                file=each.file,
+                found=f"no image in {folder}",
+                key="--images",
+                remedy="give the folder that holds the images",
             )
         print(f"{each.file}: {drawn} of {len(labelled.images)} images drawn")
+        if count := sum(map(len, loose.values())):
+            print(f"  {count} points belong to no object: they are drawn as white crosses")
         if labelled.problems:
             print(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
     stale = _remove_stale(args.output, written)
@@ -94,9 +102,17 @@ def _positive(text: str) -> int:
 
 
 def _pictures(
-    labelled: via.LabelledSet, folder: ImageFolder, skeleton: Skeleton | None, limit: int
+    labelled: via.LabelledSet,
+    folder: ImageFolder,
+    skeleton: Skeleton | None,
+    loose: Mapping[str, Sequence[via.XY]],
+    limit: int,
 ) -> Iterator[Picture]:
-    """The first `limit` images that can be read, drawn; the others are named."""
+    """The first `limit` images that can be read, drawn; the others are named.
+
+    Args:
+        loose: image key -> points that belong to no object, continuous coordinates.
+    """
     total = min(limit, len(labelled.images))
     drawn = 0
     with tqdm(total=total, unit="image", disable=not sys.stderr.isatty(), leave=False) as bar:
@@ -109,17 +125,37 @@ def _pictures(
                 print(f"skipped: {wanted[0]}: {folder.why_not(*wanted)[0]}", file=sys.stderr)
                 continue
             try:
-                with Image.open(path) as opened:
-                    pixels = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                print(f"skipped: {path}: {error}", file=sys.stderr)
+                pixels = read_rgb(path)
+            except UserError as error:
+                print(f"skipped: {path}: {error.message}: {error.found}", file=sys.stderr)
                 continue
-            yield titled(_ground_truth(pixels, image, skeleton), path.name, _LETTERS)
+            picture = _ground_truth(pixels, image, skeleton, loose[image.record.key])
+            yield titled(picture, path.name, _LETTERS)
             drawn += 1
             bar.update()
 
 
-def _ground_truth(pixels: Picture, image: via.LabelledImage, skeleton: Skeleton | None) -> Picture:
+def _loose_points(image: via.LabelledImage, rules: via.LabelRules) -> list[via.XY]:
+    """The points, and vertices of paths of keypoints, that belong to no object of an image."""
+    used = {index for each in image.instances for index in each.regions}
+    found: list[via.XY] = []
+    for region in image.record.regions:
+        shape = region.shape
+        if region.index in used or not isinstance(shape, rules.kinds):
+            continue
+        if isinstance(shape, via.Point):
+            found.append((shape.cx, shape.cy))
+        elif isinstance(shape, via.Polygon | via.Polyline):
+            found += shape.points
+    return [(x + HALF_PIXEL, y + HALF_PIXEL) for x, y in found]
+
+
+def _ground_truth(
+    pixels: Picture,
+    image: via.LabelledImage,
+    skeleton: Skeleton | None,
+    loose: Sequence[via.XY],
+) -> Picture:
     height, width = pixels.shape[:2]
     shrink = min(1.0, _SIDE / max(height, width))
     if shrink < 1:
@@ -140,6 +176,7 @@ def _ground_truth(pixels: Picture, image: via.LabelledImage, skeleton: Skeleton 
         masks=[[np.array(ring) * shrink for ring in each.polygons] for each in image.instances],
         keypoints=keypoints,
         labels=[each.label for each in image.instances],
+        loose_points=np.array(loose, dtype=float).reshape(-1, 2) * shrink,
         skeleton=skeleton,
         scale=max(1, _SIDE // max(pixels.shape[:2])),
     )

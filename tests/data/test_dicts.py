@@ -40,6 +40,16 @@ def test_an_array_of_keypoints_is_not_touched() -> None:
     assert keypoints.tolist() == [[3.5, 4.5, 2], [0, 0, 0]]
 
 
+@pytest.mark.parametrize(
+    ("x", "kept"), [(99, 99), (99.5, 99.5), (100, 99), (100.5, 99), (101, 101), (0, 0), (-1, -1)]
+)
+def test_a_point_on_the_edge_is_the_last_pixel(x: float, kept: float) -> None:
+    """Detectron2 would drop it; one that is farther out stays for it to drop."""
+    instance = Instance("person", (SQUARE,), ((x, 3.0, 2), (4.0, x, 1)), (0,))
+    found = annotation(instance, ["person"], PAIR, 100, 100)["keypoints"]
+    assert found == [kept + 0.5, 3.5, 2, 4.5, kept + 0.5, 1]
+
+
 def test_box_of_polygons_is_not_shifted_and_is_cut_at_the_image() -> None:
     instance = Instance(
         "car", (SQUARE, Polygon((50.0, 120.0, 60.0), (50.0, 50.0, 70.0))), None, (0,)

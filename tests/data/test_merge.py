@@ -224,3 +224,29 @@ def test_progress_sees_the_images_of_each_file() -> None:
 
     merge([source("a", image("1"), image("2")), source("b", image("3"))], "o", progress=progress)
     assert seen == [2, 1]
+
+
+class TestOneAttributeForEachClass:
+    FLAGS = source("flags", image("b.jpg", {"cat": "cat"}, {"dog": "yes"}))
+
+    def test_joins_a_file_with_one_attribute(self) -> None:
+        known = source("known", image("a.jpg", {"kind": "cat"}, {"kind": "dog"}))
+        for files in ([known, self.FLAGS], [self.FLAGS, known]):
+            merged = merge(files, "m")
+            assert severities(merged) == []
+            found = label(merged)
+            assert sorted(each.label for i in found.images for each in i.instances) == [
+                "cat", "cat", "dog", "dog",
+            ]  # fmt: skip
+            assert len(merged.region_attributes) == 1
+
+    def test_named(self) -> None:
+        odd = source("odd", image("b.jpg", {"cat": "tabby"}, {"dog": "brown"}))
+        merged = merge([odd], "m", LabelRules(class_attribute=("cat", "dog")))
+        assert label(merged).classes == ("cat", "dog")
+
+    def test_none_is_the_class(self) -> None:
+        tracks = [source(n, image(f"{n}.jpg", {"track": n})) for n in "12"]
+        rules = LabelRules(class_attribute="")
+        merged = merge(tracks, "m", rules)
+        assert set(merged.region_attributes) == {"track"}

@@ -14,6 +14,7 @@ from roilab.via import (
     Container,
     ImageRecord,
     LabelledSet,
+    LabelRules,
     Point,
     Rect,
     Region,
@@ -37,6 +38,35 @@ def points(*names: str) -> list[tuple[Shape, dict[str, Value]]]:
 
 def box() -> tuple[Shape, dict[str, Value]]:
     return Rect(0, 0, 9, 9), {"kind": "cat", "id": "1"}
+
+
+def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
+    """VIA gives an attribute's default to every region that is drawn."""
+    drawn: list[tuple[Shape, dict[str, Value]]] = [
+        (Rect(0, 0, 9, 9), {"part": "head", "id": "1"}),
+        (Point(1, 1), {"part": "head", "id": "1"}),
+        (Point(2, 2), {"part": "tail", "id": "1"}),
+    ]
+    found = propose([file_of(drawn)], "s", classes=["cat"])
+    assert found.keypoints == ("head", "tail")
+    (cat,) = label(file_of(drawn), LabelRules(default_class="cat"), found).images[0].instances
+    assert cat.keypoints == ((1, 1, 2), (2, 2, 2))
+
+
+def test_one_attribute_for_outlines_and_points() -> None:
+    drawn: list[tuple[Shape, dict[str, Value]]] = [
+        (Rect(0, 0, 9, 9), {"name": "cat"}),
+        (Point(1, 1), {"name": "head"}),
+    ]
+    found = propose([file_of(drawn)], "s", classes=["cat"])
+    (cat,) = label(file_of(drawn), skeleton=found).images[0].instances
+    assert cat.keypoints == ((1, 1, 2),)
+
+
+def test_points_without_names_are_named_first() -> None:
+    drawn: list[tuple[Shape, dict[str, Value]]] = [(Rect(0, 0, 9, 9), {}), (Point(1, 1), {})]
+    with pytest.raises(UserError, match="give the points such an attribute in VIA"):
+        propose([file_of(drawn)], "s")
 
 
 def test_names_by_frequency_and_swaps() -> None:

@@ -1,7 +1,20 @@
 """The class of a file, as COCO and as VIA want it."""
 
-from roilab.data.roles import declared_classes, with_class_choice
-from roilab.via import Annotations, Attribute, Container, ImageRecord, Rect, Region, Value
+import pytest
+
+from roilab.data.roles import declared_classes, with_class_choice, with_united_class
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    LabelRules,
+    Rect,
+    Region,
+    Value,
+    label,
+    with_declarations,
+)
 
 
 def source(kind: Attribute | None, *values: Value) -> Annotations:
@@ -52,3 +65,33 @@ def test_declared_classes_in_their_order() -> None:
     assert names == ["cat"]
     assert declared_classes(source(kind), "kind", {}) == ["dog", "cat", "tree"]
     assert declared_classes(source(None), None, {}) == []
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_one_attribute_instead_of_one_for_each_class(several: bool) -> None:
+    values: list[dict[str, Value]] = [{"Key": "Key", "note": "x"}, {"Image": "Image"}, {}]
+    if several:
+        values.append({"Key": "Key", "Image": "Image"})
+    regions = tuple(Region(n, Rect(n, 0, 5, 5), v) for n, v in enumerate(values))
+    image = ImageRecord("a.jpg1", "a.jpg", 1, regions)
+    before = with_declarations(Annotations("v", Container.VIA2_JSON, (image,), {}, {}))
+    flags = ["Key", "Image"]
+    after, name = with_united_class(before, flags)
+    assert name == "class"
+    assert after.region_attributes == {
+        "note": Attribute("note"),
+        "class": Attribute(
+            "class", "checkbox" if several else "dropdown", options={x: x for x in flags}
+        ),
+    }
+    assert after.images[0].regions[0].attributes["note"] == "x"
+    found = label(after, LabelRules(class_attribute="class"))
+    expected = label(before, LabelRules(class_attribute=flags))
+    assert found.images[0].instances == expected.images[0].instances
+    assert len(found.images[0].instances) == 2
+    # A name that is taken is not taken again.
+    taken, other = with_united_class(
+        Annotations("v", Container.VIA2_JSON, (image,), {"class": Attribute("class")}, {}), flags
+    )
+    assert other == "label"
+    assert set(taken.region_attributes) == {"class", "label"}

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from roilab.engine import checkpoint
-from roilab.engine.checkpoint import Checkpointer
+from roilab.engine.build import load_weights
+from roilab.engine.checkpoint import Checkpointer, patterns_of
 from roilab.errors import UserError
 
 
@@ -99,3 +101,38 @@ def test_a_pkl_without_named_arrays_is_named(tmp_path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"odd\.pkl"):
         Checkpointer(nn.Linear(1, 1)).load(str(path))
+
+
+def test_patterns_match_the_names_and_no_others() -> None:
+    names = ["a.head.w", "a.head.b", "a.body.w", "new.x.w", "new.y.w"]
+    assert patterns_of(names, ["a.body.b", "a.neck.w"]) == ["a.body.w", "a.head.*", "new.*"]
+
+
+class Net(nn.Module):
+    """Twenty layers below one name, so that listing them takes more than a message shows."""
+
+    def __init__(self, outputs: int, *, layer: str = "layer") -> None:
+        super().__init__()
+        self.body = nn.Linear(3, 3)
+        self.heads = nn.ModuleDict({f"{layer}{i}": nn.Linear(3, outputs) for i in range(20)})
+
+
+def test_the_remedy_of_weights_that_do_not_fit_is_whole(tmp_path) -> None:
+    """Followed, it is enough, however many names differ."""
+    file = str(tmp_path / "weights.pth")
+    for other in (Net(4), Net(2, layer="new")):
+        torch.save(other.state_dict(), file)
+        model = Net(2)
+        with pytest.raises(UserError) as caught:
+            load_weights(model, file)
+        may_differ = re.search(r"'train\.may_differ=\[(.*)\]'", caught.value.remedy)[1]
+        load_weights(model, file, may_differ.split(", "))
+        assert torch.equal(model.body.weight, other.body.weight)
+
+
+def test_weights_of_another_kind_of_model_are_not_excused(tmp_path) -> None:
+    file = str(tmp_path / "weights.pth")
+    torch.save({"conv1.weight": torch.ones(2), "fc.weight": torch.ones(2)}, file)
+    with pytest.raises(UserError, match="of another kind of model") as caught:
+        load_weights(Net(2), file)
+    assert "may_differ" not in caught.value.remedy

@@ -1,8 +1,11 @@
 """Strict configs: what exists can be overridden, saved and loaded; everything else is an error."""
 
 import builtins
+import importlib.util
+import sys
 
 import pytest
+from detectron2.modeling import SwinTransformer
 from omegaconf import OmegaConf
 
 from roilab.engine import config
@@ -143,3 +146,22 @@ class TestTargets:
     def test_a_target_that_is_none(self, target: str) -> None:
         with pytest.raises(UserError, match=r"mask_head\._target_"):
             config.load(LEAF, [f"{self.HEAD}._target_={target}"])
+
+
+def test_a_config_may_build_on_the_model_zoo(tmp_path) -> None:
+    path = tmp_path / "zoo.py"
+    path.write_text(
+        "from detectron2.model_zoo import get_config\n\n"
+        'model = get_config("common/models/mask_rcnn_fpn.py").model\n'
+    )
+    assert config.load(path).model.roi_heads.num_classes == 80
+
+
+def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch) -> None:
+    node = {"_target_": SwinTransformer, "drop_path_rate": 0.1}
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"-m pip install timm") as error:
+        config.build(node, "model.backbone.bottom_up")
+    assert sys.executable in str(error.value)
+    assert "model.backbone.bottom_up" in str(error.value)

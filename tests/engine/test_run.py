@@ -161,3 +161,20 @@ def test_runs_of_a_folder_are_those_with_weights_the_newest_first(tmp_path: Path
     assert best not in found  # nothing says that its training is over
     assert [run.folder for run in find_runs(old)] == [old]
     assert find_runs(tmp_path / "nowhere") == []
+
+
+def test_category_ids_are_those_of_the_training_file(folder: Path) -> None:
+    run = Run(folder)
+    assert run.category_ids() == (1, 2), "a folder from before there were any"
+    run.category_ids_file.write_text("[500, 3]")
+    assert run.category_ids() == (500, 3)
+
+
+@pytest.mark.parametrize("text", ["[500]", "{}", "[1, null]", '"ab"', "[1", "[1.0, 2]"])
+def test_damaged_category_ids(folder: Path, text: str) -> None:
+    run = Run(folder)
+    run.category_ids_file.write_text(text)
+    with pytest.raises(UserError, match="category ids"):
+        run.category_ids()
+    run.category_ids_file.unlink()  # the remedy
+    assert run.category_ids() == (1, 2)

@@ -8,9 +8,11 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
@@ -369,6 +371,18 @@ def test_the_learning_rate_follows_the_batch(
     again = config.load(tmp_path / "config.yaml")
     prepare(again)
     assert math.isclose(again.optimizer.lr, cfg.optimizer.lr)
+
+
+def test_few_bits_in_files_of_16_are_warned_of_once(tmp_path: Path, caplog) -> None:
+    folder = shapes(tmp_path / "data")
+    for path in (folder / "train").glob("*.png"):
+        grey = np.asarray(Image.open(path).convert("L"))
+        Image.fromarray(grey.astype(np.uint16) * 16).save(path)
+    with caplog.at_level(logging.WARNING):
+        prepare(config.load(CONFIG, overrides(folder, tmp_path)))
+    assert caplog.text.count("6 of 6 images looked at") == 1
+    assert "likely hold 12 bits in files of 16" in caplog.text
+    assert "datasets/README.md" in caplog.text
 
 
 def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, monkeypatch) -> None:

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import pytest
 from omegaconf import OmegaConf
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
@@ -267,6 +270,47 @@ def test_other_data_is_what_the_overrides_name(
         assert done.returncode == 0, done.stderr
         assert "4 images" in done.stdout
     assert not run.results_file.exists()
+
+
+def test_results_have_the_ids_of_the_coco_file(
+    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    """Of other data those of its file; of a demo those that the run was trained with."""
+    folder, ids = figures.val.parent, {1: 500, 2: 3}
+    classes, bones = ["car", "person"], "coco_person"
+    data = load(str(figures.val), str(folder), classes=classes, skeleton=bones).coco_json()
+    for image in data["images"]:
+        image["id"] += 70
+    for row in data["annotations"]:
+        row["image_id"] += 70
+        row["category_id"] = ids[row["category_id"]]
+    for category in data["categories"]:
+        category["id"] = ids[category["id"]]
+    coco, out, rows = (tmp_path / name for name in ("coco.json", "results.json", "rows.json"))
+    coco.write_text(json.dumps(data))
+    done = script(
+        *("evaluate", "--run", tiny_run.folder, "--data", coco, "--images", folder),
+        *("--output", out, "--detections", rows),
+    )
+    assert done.returncode == 0, done.stderr
+    truth = COCO(str(coco))
+    found = COCOeval(truth, truth.loadRes(str(rows)), "bbox")
+    found.evaluate()
+    found.accumulate()
+    found.summarize()
+    ours = json.loads(out.read_text())["bbox"]
+    assert [ours["AP"], ours["AP50"]] == pytest.approx([100 * each for each in found.stats[:2]])
+
+    trained = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    (trained / "category_ids.json").write_text("[500, 3]")
+    arguments = ("--input", folder, "--output", tmp_path / "out", "--save", "coco")
+    done = script("demo", "--run", trained, *arguments, "--threshold", 0, "--limit", 1)
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "out" / "coco.json").read_text())
+    names = {each["id"]: each["name"] for each in made["categories"]}
+    assert names == {500: "car", 3: "person"}
+    assert {row["category_id"] for row in made["annotations"]} <= set(names)
+    assert made["annotations"]
 
 
 def test_evaluation_refuses_what_cannot_work(

@@ -38,6 +38,7 @@ FILES = Downloads(
     run="demo",
     images=(FoundImage("a.jpg", 123, FOUND), FoundImage("b.jpg", 456, FOUND)),
     classes=("car", "person"),
+    category_ids=(1, 2),
     skeleton=BONES,
     attributes=NAMES,
     threshold=0.5,

@@ -11,7 +11,7 @@ from roilab.data.merge import merge
 from roilab.data.read import read
 from roilab.engine.run import Run
 from roilab.inference import Prediction, coco_json, to_json, via_annotations, via_record
-from roilab.inference.export import attribute_names
+from roilab.inference.export import NAMES, attribute_names
 from roilab.skeleton import Skeleton
 from roilab.via import (
     WRITERS,
@@ -19,7 +19,6 @@ from roilab.via import (
     Attribute,
     Container,
     ImageRecord,
-    LabelRules,
     Polygon,
     Rect,
     Region,
@@ -52,21 +51,38 @@ def prediction(*scores: float, masks: bool = True) -> Prediction:
     )
 
 
+@pytest.mark.parametrize("kind", ["via-json", "via-csv"])
+@pytest.mark.parametrize("skeleton", [None, BONES])
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("label_name", ["class", "Label", "kind"])
+def test_without_tags_the_names_say_the_same(
+    tmp_path: Path, kind: str, skeleton: Skeleton | None, masks: bool, label_name: str
+) -> None:
+    """Two persons in an image: without the tie, one of them had two heads."""
+    names = NAMES | {"class": label_name}
+    scores = ((0.9, 0.6, 0.5, 0.25), (0.75, 0.5), ())
+    records = [
+        via_record(f"{n}.jpg", n, prediction(*each, masks=masks), skeleton, names)
+        for n, each in enumerate(scores)
+    ]
+    project = via_annotations(records, CLASSES, skeleton, "", names)
+    write_project(tmp_path / "project", project)
+    WRITERS[kind](tmp_path / "export", project)
+    tagged = label(read(tmp_path / "project"), skeleton=skeleton)
+    named = label(read(tmp_path / "export"), skeleton=skeleton)
+    assert [each.instances for each in named.images] == [each.instances for each in tagged.images]
+    assert named.classes == tagged.classes == ("car", "person")
+    assert {each.severity for each in named.problems} <= {"note"}
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> None:
     found = prediction(0.9, 0.6)
     record = via_record("a.jpg", 123, found, BONES)
     path = tmp_path / "via"
     WRITERS[kind](path, via_annotations([record], CLASSES, BONES, ""))
-    # A JSON or a CSV has no declarations, and with them no tags.
-    rules = (
-        LabelRules()
-        if kind == "via"
-        else LabelRules(
-            class_attribute="class", instance_attribute="instance", keypoint_attribute="keypoint"
-        )
-    )
-    labelled = label(read(path, strict=True), rules, BONES)
+    # A JSON or a CSV has no declarations, and with them no tags: the names say it.
+    labelled = label(read(path, strict=True), skeleton=BONES)
     person, car = labelled.images[0].instances
     assert (person.label, car.label) == ("person", "car")
     # The keypoint without a peak in its heat map is not labelled; frames are VIA's.
@@ -94,7 +110,11 @@ def test_the_least_certain_image_comes_first() -> None:
 
 def test_coco(tmp_path: Path) -> None:
     found = prediction(0.9, 0.6)
-    data = coco_json([to_json("a.jpg", found), to_json("b.jpg", prediction())], CLASSES, BONES)
+    rows = [to_json("a.jpg", found), to_json("b.jpg", prediction())]
+    data = coco_json(rows, CLASSES, (500, 3), BONES)
+    assert [row["category_id"] for row in data["annotations"]] == [3, 500]
+    names = {each["name"]: each["id"] for each in data["categories"]}
+    assert names == dict(zip(CLASSES, (500, 3), strict=True))
     assert [row["score"] for row in data["annotations"]] == pytest.approx([0.9, 0.6])
     assert data["annotations"][0]["area"] == 20 * 20 + 6 * 10
     path = tmp_path / "coco.json"

@@ -1,5 +1,6 @@
 """The predictor: several images at once, its fast mode, threads, and other weights than a run's."""
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,57 @@ class TestSeveral:
         assert_same(predictor(image[:, :, ::-1], channels="BGR"), expected)
         with pytest.raises(ValueError, match="channels: found 'GBR'"):
             predictor(image, channels="GBR")
+
+    def test_pillow_images_are_what_their_files_are(
+        self, predictor: Predictor, tmp_path: Path
+    ) -> None:
+        (image,) = scenes((64, 80))
+        grey = Image.fromarray(image).convert("L")
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        kinds = {
+            "plain": (Image.fromarray(image), {}),
+            "turned": (Image.fromarray(image), {"exif": turned}),
+            "grey": (grey, {}),
+            "16 bits": (Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), {}),
+            "transparent": (Image.fromarray(image).convert("RGBA"), {}),
+        }
+        for name, (picture, options) in kinds.items():
+            path = tmp_path / f"{name}.png"
+            picture.save(path, **options)
+            expected = predictor(path)
+            with Image.open(path) as opened:
+                assert_same(predictor(opened), expected)
+            if not options:
+                assert_same(predictor(picture), expected)
+        assert_same(predictor([Image.fromarray(image)])[0], predictor(image))
+
+    def test_what_is_no_rgb_image_is_refused(self, predictor: Predictor, tmp_path: Path) -> None:
+        (image,) = scenes((20, 30))
+        picture = Image.fromarray(image)
+        # It was made of OpenCV's BGR: no order of channels makes its colours right.
+        with pytest.raises(ValueError, match="Pillow image is RGB"):
+            predictor(picture, channels="BGR")
+        for wrong, said in (
+            (None, "found None, which OpenCV gives"),  # of cv2.imread without a file
+            ([image, None], "found None"),
+            ([torch.zeros(20, 30, 3)], "found Tensor"),
+            (image.transpose(2, 0, 1), "H x W x 3 uint8, RGB"),
+            (np.concatenate([image, image[:, :, :1]], axis=2), "BGR with channels='BGR'"),
+        ):
+            with pytest.raises(ValueError, match=said):
+                predictor(wrong)
+        (tmp_path / "cut.png").write_bytes(_content(picture)[:200])
+        with Image.open(tmp_path / "cut.png") as cut, pytest.raises(UserError, match=r"cut\.png"):
+            predictor(cut)
+        with pytest.raises(UserError, match="32"):
+            predictor(picture.convert("F"))
+
+
+def _content(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def test_from_several_threads_as_from_one(predictor: Predictor) -> None:

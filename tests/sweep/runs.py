@@ -78,7 +78,7 @@ class Folders:
         """What a finished cell leaves."""
         run = Run(cell.folder)
         run.folder.mkdir(parents=True, exist_ok=True)
-        run.write_meaning(self.cfg, self.dataset.classes, None)
+        run.write_meaning(self.cfg, self.dataset)
         write_provenance(run, config_file=CONFIG, overrides=[], command=["c"], seed=cell.seed)
         save_atomically({"model": self.model.state_dict()}, run.folder / "model_final.pth")
         (run.folder / "last_checkpoint").write_text("model_final.pth")
@@ -90,7 +90,8 @@ class Folders:
         run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in log))
         truth = self.dataset.coco_json()
         run.write_evaluation(
-            Evaluation(average_precision(truth, detections, ["bbox", "segm"]), detections, 0.125)
+            Evaluation(average_precision(truth, detections, ["bbox", "segm"]), detections, 0.125),
+            self.dataset.coco_ids,
         )
         written = json.dumps({**definition(cell), "seconds": seconds})
         (cell.folder / "cell.json").write_text(written)

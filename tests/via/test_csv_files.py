@@ -55,6 +55,18 @@ def test_regions_of_one_image_are_rows(tmp_path: Path) -> None:
     assert b.regions == ()
 
 
+def test_a_row_in_pythons_notation_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    cells = ["a.png", "-1", "{}", "1", "0", str(RECT), str({"kind": "cat"})]
+    spoilt = load(tmp_path, ",".join(f'"{cell}"' for cell in cells))
+    assert {(each.image, each.region) for each in spoilt.problems} == {("a.png", 0)}
+    assert all("json.dumps" in each.remedy for each in spoilt.problems)
+    mended = load(tmp_path, row("a.png", -1, values={"kind": "cat"}))
+    assert mended.problems == ()
+    assert len(mended.images[0].regions) == 1
+    broken = load(tmp_path, ",".join(['"a.png"', "-1", "{}", "1", "0", '"{oops"', "{}"]))
+    assert not any("json.dumps" in each.remedy for each in broken.problems)
+
+
 def test_via_1_has_a_sign_before_its_header(tmp_path: Path) -> None:
     closed = {"name": "polygon", "all_points_x": [0, 9, 9, 0], "all_points_y": [0, 0, 9, 0]}
     found = load(tmp_path, row(shape=closed), header="#" + COLUMNS)

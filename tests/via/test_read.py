@@ -57,6 +57,21 @@ class TestContainers:
         assert annotations.container is Container.VIA2_JSON
         assert [each.index for each in annotations.images[0].regions] == [0, 1]
 
+    @pytest.mark.parametrize("via1", [True, False])
+    def test_a_list_of_entries_is_an_object_of_them(self, tmp_path: Path, via1: bool) -> None:
+        more = {"fileref": "", "base64_img_data": ""} if via1 else {}
+        entries = [entry(region(kind="cat"), **more), entry(filename="b.jpg", size=-1, **more)]
+        listed = load(tmp_path, entries)
+        keyed = load(tmp_path, {f"{each['filename']}{each['size']}": each for each in entries})
+        assert listed == keyed
+
+    def test_entries_of_a_list_that_are_none(self, tmp_path: Path) -> None:
+        entries = [entry(region()), entry(region()), 7, entry(filename=""), {"x": 1}]
+        found = load(tmp_path, entries)
+        assert [each.filename for each in found.images] == ["a.jpg", "a.jpg"]
+        assert [each.severity for each in found.problems] == ["error"] * 3 + ["warning"]
+        assert len({each.key for each in found.images}) == 2
+
     def test_project(self, tmp_path: Path) -> None:
         options = {" 1 ": " a car ", "2": ""}
         project = {

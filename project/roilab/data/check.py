@@ -9,10 +9,13 @@ from typing import Any
 from roilab import via
 from roilab.data.locate import Located, locate
 from roilab.data.outside import outside
+from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.images import ImageFolder, check_readable, header_size
 from roilab.skeleton import COCO_PERSON, Skeleton
 
+# How far, in pixels, a coordinate may lie beyond the image's edge.
+EDGE = 0.5
 SEVERITIES: tuple[via.Severity, ...] = ("error", "warning", "note")
 
 
@@ -124,13 +127,12 @@ def examine(
         left, of_image = _look_at(annotations.file, image, place, found)
         kept += left
         problems += of_image
-    refused = [
-        problem.image
-        for problem in annotations.problems
-        if problem.severity == "error" and problem.region is not None and problem.attribute is None
-    ]
+    narrow = narrow_range([each for each in located.places if isinstance(each, Path)])
+    if narrow is not None:
+        problems.append(via.Problem("warning", *narrow, annotations.file))
     regions = [region for image in annotations.images for region in image.regions]
-    with_refused = set(refused)
+    refused = _refused_regions(annotations)
+    with_refused = {image for image, _ in refused}
     return Findings(
         file=annotations.file,
         container=annotations.container,
@@ -145,6 +147,25 @@ def examine(
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
         problems=tuple(sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))),
     )
+
+
+def _refused_regions(annotations: via.Annotations) -> list[tuple[str | None, int]]:
+    """The image and the index of every region that could not be read.
+
+    A region may have several problems; one that was read is refused by none of them. Entries of one
+    name may have regions of one index.
+    """
+    errors = Counter(
+        (problem.image, problem.region, problem.message)
+        for problem in annotations.problems
+        if problem.severity == "error" and problem.region is not None and problem.attribute is None
+    )
+    counts: dict[tuple[str | None, int], int] = {}
+    for (image, region, _), count in errors.items():
+        if region is not None:
+            counts[image, region] = max(count, counts.get((image, region), 0))
+    read = {(image.filename, each.index) for image in annotations.images for each in image.regions}
+    return [place for place, count in counts.items() for _ in range(count) if place not in read]
 
 
 def _shape_name(region: via.Region) -> str:
@@ -206,14 +227,15 @@ def _is_outside(instance: via.Instance, width: int, height: int) -> bool:
 
 
 def _outside(region: via.Region, width: int, height: int) -> str:
-    """How far a region reaches out of its image; "" where it does not."""
+    """How far a region reaches out of its image; "" where it does not.
+
+    Half a pixel beyond the edge is rounding. A point at the edge itself (x = width) is within: VIA
+    rounds a click in an enlarged image up to it.
+    """
     x0, y0, x1, y1 = via.bounds(region.shape)
-    # A point is the index of a pixel: the last one of a row is width - 1, and it ends half a pixel
-    # behind its middle, as the first begins before it.
-    last, half = (1, 0.5) if isinstance(region.shape, via.Point) else (0, 0.0)
-    out = max(-x0, -y0, x1 - (width - last), y1 - (height - last))
-    if out <= half:
-        return ""
+    out = max(-x0, -y0, x1 - width, y1 - height)
     whole = x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height
+    if out <= EDGE and (not whole or isinstance(region.shape, via.Point)):
+        return ""
     how = "lies wholly" if whole else f"reaches {out:g} pixels"
     return f"the {_shape_name(region)} {how} outside the image of {width} x {height} pixels"

@@ -12,6 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import coco_json
 from roilab.data.from_coco import from_coco, is_coco
 from roilab.data.from_via import Found, from_via
@@ -29,6 +30,7 @@ class DetectionDataset:
         records: Detectron2 dicts. Indexing hands them out uncopied: mappers copy before they write.
         classes: names in the order of `category_id`.
         skeleton: of the classes that have keypoints, or None.
+        coco_ids: of the annotation file, which results that are written for others carry.
         dropped: how many images without usable annotations were left out.
         missing: how many images were left out, as asked, that are not there or cannot be read.
         outside: how many instances were left out that lie outside their image.
@@ -38,6 +40,7 @@ class DetectionDataset:
     records: tuple[dict[str, Any], ...]
     classes: tuple[str, ...]
     skeleton: Skeleton | None
+    coco_ids: CocoIds
     dropped: int = 0
     missing: int = 0
     outside: int = 0
@@ -61,7 +64,9 @@ class DetectionDataset:
         return "mask" if all("area" in a or a.get("segmentation") for a in annos) else "box"
 
     def coco_json(self) -> dict[str, Any]:
-        """The same images and instances as COCO json data."""
+        """The same images and instances as COCO json data, by the package's numbers: image ids are
+        those of the records, category ids class index + 1.
+        """
         return coco_json(self.records, self.classes, self.skeleton)
 
     def summary(self) -> str:
@@ -92,7 +97,7 @@ def load(
     images: str | Sequence[str | Sequence[str]] | None = None,
     *,
     classes: Sequence[str] | None = None,
-    class_attribute: str | None = None,
+    class_attribute: str | Sequence[str] | None = None,
     class_map: Mapping[str, str | None] | None = None,
     default_class: str | None = None,
     keypoint_attribute: str | None = None,
@@ -142,15 +147,48 @@ def load(
         keypoint_vertices=keypoint_vertices,
     )
     found = _found(paths, _roots(images, paths), rules, classes, bones, strict, missing_images)
-    _check_skeleton(bones, found.classes, paths)
+    return assemble(
+        found,
+        bones,
+        origin=", ".join(map(str, paths)),
+        label=f"{paths[0].parent.name}_{paths[0].stem}",
+        drop_empty=drop_empty,
+        min_keypoints=min_keypoints,
+        remedy="look at the file with: python scripts/data.py check FILE --images DIR",
+    )
+
+
+def assemble(
+    found: Found,
+    skeleton: Skeleton | None,
+    *,
+    origin: str,
+    label: str,
+    drop_empty: bool,
+    min_keypoints: int,
+    remedy: str,
+) -> DetectionDataset:
+    """Choose the images that are wanted, and register the data set.
+
+    Args:
+        origin: where the data come from, for messages.
+        label: with which the name of the data set begins.
+        drop_empty, min_keypoints: see `load`.
+        remedy: where no image is left.
+
+    Raises:
+        UserError: no class has the keypoints of the skeleton, or no image is left.
+    """
+    _check_skeleton(skeleton, found.classes, origin)
     kept = tuple(record for record in found.records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
-        _refuse_nothing(len(found.records), found.missing, min_keypoints, paths)
+        _refuse_nothing(len(found.records), found.missing, min_keypoints, origin, remedy)
     dataset = DetectionDataset(
-        name=_name(paths[0], kept, found.classes, bones),
+        name=_name(label, kept, found.classes, skeleton),
         records=kept,
         classes=found.classes,
-        skeleton=bones,
+        skeleton=skeleton,
+        coco_ids=found.coco_ids,
         dropped=len(found.records) - len(kept),
         missing=found.missing,
         outside=found.outside,
@@ -160,11 +198,11 @@ def load(
 
 
 def _name(
-    file: Path, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
+    label: str, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
 ) -> str:
     """Another one for each content, since Detectron2 keeps data sets by their names."""
     content = json.dumps([records, classes, bones and asdict(bones)], default=str)
-    return f"{file.parent.name}_{file.stem}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return f"{label}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _found(
@@ -265,13 +303,11 @@ def _listed(entry: str | Sequence[str]) -> Sequence[str]:
     return [entry] if isinstance(entry, str) else entry
 
 
-def _check_skeleton(
-    skeleton: Skeleton | None, classes: Sequence[str], paths: Sequence[Path]
-) -> None:
+def _check_skeleton(skeleton: Skeleton | None, classes: Sequence[str], origin: str) -> None:
     if skeleton is not None and not set(skeleton.classes) & set(classes):
         raise UserError(
             f"no class of the data set has the keypoints of skeleton '{skeleton.name}'",
-            file=", ".join(map(str, paths)),
+            file=origin,
             key="classes of the skeleton",
             found=list(classes),
             expected=f"one of {list(skeleton.classes)}",
@@ -288,14 +324,14 @@ def _wanted(record: Mapping[str, Any], drop_empty: bool, min_keypoints: int) -> 
 
 
 def _refuse_nothing(
-    total: int, missing: int, min_keypoints: int, paths: Sequence[Path]
+    total: int, missing: int, min_keypoints: int, origin: str, remedy: str
 ) -> NoReturn:
     left_out = f", and {missing} left out that are missing or broken" if missing else ""
     wanted = f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"
     raise UserError(
         "no image is left after filtering",
-        file=", ".join(map(str, paths)),
+        file=origin,
         found=f"{total} images, none with {wanted}{left_out}",
         expected=f"an image with {wanted}",
-        remedy="look at the file with: python scripts/data.py check FILE --images DIR",
+        remedy=remedy,
     )

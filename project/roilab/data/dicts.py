@@ -83,8 +83,19 @@ def annotation(
         ]
     if skeleton is not None:
         unlabelled = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
-        result["keypoints"] = to_continuous(instance.keypoints or unlabelled)
+        keypoints = instance.keypoints or unlabelled
+        # VIA rounds a click on the last pixel of an enlarged image up to the edge.
+        inside = [(_on_last_pixel(x, width), _on_last_pixel(y, height), v) for x, y, v in keypoints]
+        result["keypoints"] = to_continuous(inside)
     return result
+
+
+def _on_last_pixel(index: float, size: int) -> float:
+    """The pixel index of a point; the last one of the image for a point on the image's edge.
+
+    Detectron2 drops a point beyond the edge as not labelled.
+    """
+    return size - 1 if size - HALF_PIXEL < index <= size + HALF_PIXEL else index
 
 
 def polygon_area(ring: Sequence[float]) -> float:

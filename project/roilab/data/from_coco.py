@@ -17,6 +17,7 @@ from detectron2.data.datasets import load_coco_json
 from pycocotools import mask as mask_utils
 
 from roilab import via
+from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.from_via import Found, log_problems
 from roilab.data.masks import covers
 from roilab.data.missing import Unusable, shortened
@@ -85,7 +86,9 @@ def from_coco(
             key="images",
             found=list(map(str, roots)),
         )
-    names, records = _load(path, roots[0])
+    known, records = _load(path, roots[0])
+    names = tuple(known)
+    images = _number(records)
     if classes is not None and not set(names) <= set(classes):
         raise UserError(
             "the categories of the file are not those of the model",
@@ -117,11 +120,21 @@ def from_coco(
     log_problems(lost)
     if strict:
         via.refuse_errors(lost)
-    return Found(names, usable, missing, len(lost))
+    ids = CocoIds(images, category_ids(names, known))
+    return Found(names, usable, ids, missing, len(lost))
 
 
-def _load(path: Path, root: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    """What Detectron2 reads: the class names and all dicts, each annotation with its id."""
+def _number(records: Sequence[dict[str, Any]]) -> dict[int, int | str]:
+    """Give records integer ids, their own where all are; returns what each was in the file."""
+    own = [record["image_id"] for record in records]
+    numbers = image_numbers(own)
+    for record, number in zip(records, numbers, strict=True):
+        record["image_id"] = number
+    return dict(zip(numbers, own, strict=True))
+
+
+def _load(path: Path, root: Path) -> tuple[dict[str, int | str], list[dict[str, Any]]]:
+    """What Detectron2 reads: class names with category ids, and all dicts, annotations with ids."""
     # The name only serves to make Detectron2 map category ids to 0..C-1; the metadata it writes
     # under it is read back at once.
     scratch = f"_coco_{path.resolve()}_{path.stat().st_mtime_ns}"
@@ -130,7 +143,9 @@ def _load(path: Path, root: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]
             records = load_coco_json(
                 str(plain), str(root), scratch, extra_annotation_keys=["area", "id"]
             )
-        return tuple(MetadataCatalog.get(scratch).thing_classes), records
+        metadata = MetadataCatalog.get(scratch)
+        ids = metadata.thing_dataset_id_to_contiguous_id
+        return dict(zip(metadata.thing_classes, ids, strict=True)), records
     except Exception as error:  # it checks nothing, and stumbles over what is not sound
         _refuse_annotations(path)
         raise UserError("not a sound COCO file", file=path, found=repr(error)) from error

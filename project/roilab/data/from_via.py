@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from roilab import via
 from roilab.data.check import SEVERITIES
+from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import annotation
 from roilab.data.locate import locate
 from roilab.data.missing import SHOWN, Unusable
@@ -27,11 +28,13 @@ class Found:
     Attributes:
         classes: names in the order of `category_id`.
         records: Detectron2 dicts of all images that can be used.
+        coco_ids: of the images and classes in the file; without any, their numbers.
         missing, outside: images and instances that were left out, see `DetectionDataset`.
     """
 
     classes: tuple[str, ...]
     records: list[dict[str, Any]]
+    coco_ids: CocoIds
     missing: int = 0
     outside: int = 0
 
@@ -97,7 +100,8 @@ def from_via(
     if strict:
         via.refuse_errors(problems)
     missing = unusable.settle(missing_images, sum(len(each.images) for each in sets), paths)
-    return Found(names, records, missing, len(lost))
+    ids = CocoIds.numbered((record["image_id"] for record in records), len(names))
+    return Found(names, records, ids, missing, len(lost))
 
 
 def _class_names(sets: Sequence[via.LabelledSet], classes: Sequence[str] | None) -> tuple[str, ...]:

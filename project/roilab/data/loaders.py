@@ -41,8 +41,8 @@ def train_loader(
     `unreadable`, pairs of file and reason.
 
     Args:
-        augmentations: Detectron2 augmentations; a horizontal flip swaps left and right keypoints as
-            the dataset's skeleton says.
+        augmentations: Detectron2 augmentations; any that mirrors the image, such as a flip along
+            either axis, swaps left and right keypoints as the dataset's skeleton says.
         total_batch_size: images a batch, over all processes.
         masks, keypoints: whether the model has the head that needs them.
         bitmaps: give masks as bitmaps, as PointRend wants them, not as polygons, which are exact

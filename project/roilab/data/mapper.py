@@ -27,7 +27,8 @@ class Mapper:
         image_format: of the model's input, BGR or RGB.
         masks, keypoints: whether the model has the head that needs them.
         bitmaps: masks as bitmaps, not as polygons.
-        flip_indices: of the keypoints, for horizontal flips; None without keypoints.
+        flip_indices: for each keypoint, the one that takes its place in a mirrored image; None
+            without keypoints.
         recompute_boxes: take each box anew from its augmented outline.
 
     Raises:
@@ -69,13 +70,9 @@ class Mapper:
         view = T.AugInput(self._read(record))
         transforms = self.augmentations(view)
         shape = view.image.shape[:2]
+        mirrored = mirrors(transforms, record["height"], record["width"])
         annotations = [
-            utils.transform_instance_annotations(
-                {key: value for key, value in anno.items() if key not in self.unwanted},
-                transforms,
-                shape,
-                keypoint_hflip_indices=self.flip_indices,
-            )
+            self._transform(anno, transforms, shape, mirrored)
             for anno in record["annotations"]
             if not anno.get("iscrowd", 0)
         ]
@@ -90,6 +87,21 @@ class Mapper:
             "instances": utils.filter_empty_instances(instances),
         }
 
+    def _transform(
+        self, anno: dict[str, Any], transforms: Any, shape: tuple[int, int], mirrored: bool
+    ) -> dict[str, Any]:
+        """The annotation in the augmented image, of height and width `shape`."""
+        kept = {key: value for key, value in anno.items() if key not in self.unwanted}
+        # Detectron2 counts its own HFlipTransforms and exchanges left and right by that, which
+        # misses every other mirror: with indices that change nothing, it leaves that to us.
+        order = None if self.flip_indices is None else np.arange(len(self.flip_indices))
+        result: dict[str, Any] = utils.transform_instance_annotations(
+            kept, transforms, shape, keypoint_hflip_indices=order
+        )
+        if mirrored and "keypoints" in result:
+            result["keypoints"] = result["keypoints"][self.flip_indices]
+        return result
+
     def _read(self, record: dict[str, Any]) -> np.ndarray:
         """H x W x 3, uint8, turned as its EXIF orientation says."""
         try:
@@ -100,3 +112,19 @@ class Mapper:
         except utils.SizeMismatchError as error:
             raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from error
         return image[:, :, ::-1] if self.image_format == "BGR" else image
+
+
+def mirrors(transforms: Any, height: int, width: int) -> bool:
+    """Whether Detectron2 transforms turn an image into its mirror image, so that left is right.
+
+    That is where their linear part has a negative determinant: a flip along either axis is a
+    mirror, both together are a rotation. It is seen by where three corners of the image go, for
+    any transform, whatever its name.
+
+    Args:
+        transforms: a Detectron2 Transform, such as a TransformList.
+        height, width: of the image before them, in pixels.
+    """
+    corners = np.array([[0, 0], [width, 0], [0, height]], dtype=float)
+    origin, across, down = np.asarray(transforms.apply_coords(corners), dtype=float)
+    return bool(np.linalg.det(np.stack([across - origin, down - origin])) < 0)

@@ -70,6 +70,8 @@ def propose(
             "the files have no points with names",
             file=", ".join(file.file for file in files),
             expected="point regions with an attribute that names the keypoint",
+            remedy="give the points such an attribute in VIA; where paths hold the keypoints as "
+            "vertices, write the skeleton by hand and give keypoint_vertices",
         )
     names = tuple(each for each, _ in counts.most_common())
     coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
@@ -109,15 +111,18 @@ def _keypoint_attribute(file: via.Annotations, named: str | None) -> str | None:
     tags = tagged(file.region_attributes)
     if "keypoint" in tags:
         return tags["keypoint"]
-    # What outlines have as well is a class or ties points to them.
-    shared = set(attributes_in_use(outline_regions(file, (via.Point,))))
-    found = {
+    # What outlines have as well is a class or ties points to them, unless the points have values of
+    # it that no outline has: VIA gives an attribute's default to every region.
+    shared = attributes_in_use(outline_regions(file, (via.Point,)))
+    named_points = {
         name: values
         for name, values in attributes_in_use(_points(file)).items()
-        if name not in shared
-        and any(
+        if any(
             visibility_of_word(value, file.region_attributes.get(name)) is None for value in values
         )
+    }
+    found = {name: values for name, values in named_points.items() if name not in shared} or {
+        name: values for name, values in named_points.items() if set(values) - set(shared[name])
     }
     if len(found) > 1:
         raise UserError(

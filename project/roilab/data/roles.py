@@ -1,7 +1,7 @@
 """The attributes of a file by the roles that they play, and the class as a choice of VIA's."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from roilab import via
@@ -38,6 +38,38 @@ def declared_classes(
     options = declared.options if declared is not None else ()
     names = [described(option, declared) for option in options]
     return list(dict.fromkeys(new for name in names if (new := class_map.get(name, name))))
+
+
+def with_united_class(
+    annotations: via.Annotations, flags: Sequence[str]
+) -> tuple[via.Annotations, str]:
+    """The file with one attribute instead of several that are a class each, and its name.
+
+    Args:
+        flags: the attributes, whose names are the classes.
+    """
+    others = annotations.region_attributes.keys() - set(flags)
+    names = ("class", "label", "category", *(f"class {n}" for n in range(2, len(others) + 3)))
+    name = next(each for each in names if each not in others)
+    several = any(
+        sum(bool(region.attributes.get(flag)) for flag in flags) > 1
+        for image in annotations.images
+        for region in image.regions
+    )
+
+    def united(values: Values) -> Values:
+        found = tuple(flag for flag in flags if values.get(flag))
+        kept = {each: value for each, value in values.items() if each not in flags}
+        return kept | {name: found if several else "".join(found)}
+
+    declared = {
+        each: attribute
+        for each, attribute in annotations.region_attributes.items()
+        if each not in flags
+    }
+    kind = "checkbox" if several else "dropdown"
+    declared[name] = via.Attribute(name, kind, options={flag: flag for flag in flags})
+    return with_values(annotations, declared, united), name
 
 
 def with_class_choice(annotations: via.Annotations, attribute: str) -> via.Annotations:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from roilab import via
-from roilab.data.roles import with_values
+from roilab.data.roles import with_united_class, with_values
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.roles import TAGS, Roles, tagged
@@ -69,11 +69,15 @@ def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelR
     """The rules without the attributes that a file has not; it declares all that it has."""
 
     def own(name: str | None) -> str | None:
-        return name if name in annotations.region_attributes else None
+        # "" says that no attribute has the role, in every file.
+        return name if name == "" or name in annotations.region_attributes else None
 
+    label = rules.class_attribute
     return replace(
         rules,
-        class_attribute=own(rules.class_attribute),
+        class_attribute=own(label)
+        if isinstance(label, str)
+        else tuple(filter(own, rules.class_flags)) or None,
         keypoint_attribute=own(rules.keypoint_attribute),
         instance_attribute=own(rules.instance_attribute),
         visibility_attribute=own(rules.visibility_attribute),
@@ -90,12 +94,20 @@ def _source(
     except UserError:
         # Whether that matters depends on the other files.
         tags = tagged(annotations.region_attributes)
+        label = own.class_attribute
         roles = Roles(
-            own.class_attribute or tags.get("class"),
+            label if isinstance(label, str) else tags.get("class"),
             own.keypoint_attribute or tags.get("keypoint"),
-            own.instance_attribute or tags.get("instance"),
-            own.visibility_attribute or tags.get("visibility"),
+            tags.get("instance") if own.instance_attribute is None else own.instance_attribute,
+            tags.get("visibility")
+            if own.visibility_attribute is None
+            else own.visibility_attribute,
+            flags=own.class_flags,
         )
+    if roles.flags:
+        annotations, name = with_united_class(annotations, roles.flags)
+        own = replace(own, class_attribute=name)
+        roles = replace(roles, label=name)
     found = {
         "class": roles.label,
         "keypoint": roles.keypoint,
@@ -111,6 +123,8 @@ def _complete(
     """Find the attribute of a role, called `name` in the first file, or see that none is needed."""
     if name in file.declared and name not in file.names.values():
         file.names[role] = name
+        return
+    if getattr(file.rules, _KEYS[role]) == "":
         return
     kinds = file.rules.kinds
     points = attributes_in_use(keypoint_regions(file.annotations, kinds))
@@ -132,7 +146,9 @@ def _complete(
             key=_KEYS[role],
             found=with_samples(found),
             expected="one of these",
-            remedy=f"give {_KEYS[role]}" + ("" if role == "class" else ", and the skeleton"),
+            remedy=f"give {_KEYS[role]}"
+            + ("" if role == "class" else ", and the skeleton")
+            + f", or rename the attribute of this file to '{name}'",
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roilab.draw.colours import BLACK, Colour, Picture, colour_of, rim_of, side_of
-from roilab.draw.keypoints import draw_keypoints
+from roilab.draw.keypoints import draw_crosses, draw_keypoints
 from roilab.draw.labels import Labels
 from roilab.draw.masks import Area, Mask, area_of, draw_area
 from roilab.skeleton import Skeleton
@@ -26,6 +26,7 @@ def draw(
     keypoints: npt.ArrayLike | None = None,
     labels: Sequence[str] | None = None,
     colours: Colours | None = None,
+    loose_points: npt.ArrayLike | None = None,
     skeleton: Skeleton | None = None,
     keypoint_threshold: float = 0.0,
     scale: int = 1,
@@ -46,6 +47,7 @@ def draw(
         labels: N texts. An empty one is not drawn.
         colours: N numbers of colours in the palette, such as those of tracks, counted on from its
             start after its end; without them, an instance's place.
+        loose_points: (P, 2), x y of points that belong to no instance, which become crosses.
         skeleton: links and sides of the keypoints; without it they are dots.
         keypoint_threshold: keypoints that are not seen better than that are not drawn.
         scale: how many times larger the picture becomes, so that lines over small images are thin.
@@ -62,6 +64,7 @@ def draw(
         raise ValueError(f"scale: found {scale}, expected 1 or more")
     corners = _array("boxes", boxes, 2, 4)
     joints = _array("keypoints", keypoints, 3, 3)
+    loose = _array("loose_points", loose_points, 2, 2)
     _check_counts(corners, masks, joints, labels, colours)
     count = 0 if joints is None or not len(joints) else joints.shape[1]
     if count and skeleton is not None and count != len(skeleton.keypoints):
@@ -77,6 +80,8 @@ def draw(
         _draw_box(picture, box * scale, _colour(colours, place), line)
     if joints is not None and count:
         draw_keypoints(picture, joints, skeleton, keypoint_threshold, line, scale)
+    if loose is not None:
+        draw_crosses(picture, loose, line, scale)
     anchors = _anchors(corners, areas, joints, keypoint_threshold, scale)
     written = Labels(picture)
     # Without anything to hold on to, labels are listed from the top left corner.

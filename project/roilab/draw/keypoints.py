@@ -15,6 +15,8 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 # The radius of a dot that is hardly seen, and how much larger a sure one's is, in line widths.
 _RADIUS, _GROWTH = 0.9, 1.1
+# How far the arms of a cross reach, in line widths.
+_CROSS = 2.5
 # What is smaller and lies between pixels is as dark as its rim.
 _LEAST_RADIUS, _LEAST_WIDTH = 1.5, 2
 # A line is no wider than this share of the instance, so that dots of small ones stay apart.
@@ -49,6 +51,17 @@ def draw_keypoints(
         shown = links[there[links].all(axis=1)]
         _draw_links(picture, place[shown], strength[shown].min(axis=1), colours[shown], width)
         _draw_dots(picture, place[there], strength[there], colours[there], width)
+
+
+def draw_crosses(picture: Picture, points: Floats, line: int, scale: int) -> None:
+    """White crosses with a black rim, over the (P, 2) points."""
+    reach = round((_CROSS * line + 1) * (1 << BITS))
+    arms = [np.array([reach, reach]), np.array([reach, -reach])]
+    for colour, width in ((BLACK, line + 2 * rim_of(line)), (MIDDLE, line)):
+        for place in subpixel(points, scale):
+            for arm in arms:
+                ends = (place - arm).tolist(), (place + arm).tolist()
+                cv2.line(picture, *ends, colour, width, cv2.LINE_AA, BITS)
 
 
 def _draw_links(picture: Picture, ends: Ints, strengths: Floats, colours: Ints, line: int) -> None:

@@ -1,8 +1,9 @@
 """A model, its initial weights and its optimizer, as a config says."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -127,26 +128,41 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
     return config.build(cfg.optimizer, "optimizer", params=parameters)
 
 
-def weights_of(cfg: DictConfig) -> tuple[str, list[str]]:
-    """Where the initial weights are, and the names of the parameters that may differ.
+def weights_of(cfg: DictConfig) -> tuple[str, list[str], dict[str, str]]:
+    """Where the initial weights are, which parameters may differ, and what weights have a name.
 
-    It is what `train.init_checkpoint` says, or what that names in `weights`.
+    The first two are what `train.init_checkpoint` says, or what that names in `weights`; the last
+    is the place of each of those.
     """
     wanted = cfg.train.init_checkpoint or ""
-    named = cfg.weights.get(wanted) if "weights" in cfg else None
-    if named is None:
-        return wanted, list(cfg.train.may_differ)
-    return named.file, [*named.may_differ, *cfg.train.may_differ]
+    entries = cfg.get("weights") or {}
+    places = {str(name): entry.get("file", "") for name, entry in entries.items()}
+    if wanted not in entries:
+        return wanted, list(cfg.train.may_differ), places
+    own = entries[wanted].get("may_differ") or []
+    return places[wanted], [*own, *cfg.train.may_differ], places
 
 
-def load_weights(model: nn.Module, source: str, may_differ: Sequence[str] = ()) -> None:
+def load_weights(
+    model: nn.Module,
+    source: str,
+    may_differ: Sequence[str] = (),
+    named: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Load a checkpoint; parameters that may differ and do are left as they are and logged.
+
+    Weights of torchvision's R-CNNs are renamed as `roilab.modeling.torchvision_weights` says.
+
+    Args:
+        source: a path or a URL.
+        may_differ: names of parameters, with * for anything.
+        named: weights that the config has a name for, name -> path or URL.
 
     Raises:
         UserError: the file cannot be had, or is not one of the model's weights.
     """
     try:
-        Checkpointer(model, may_differ=may_differ).load(source, checkpointables=[])
+        Checkpointer(model, may_differ=may_differ, named=named).load(source, checkpointables=[])
     except UserError as error:
         raise UserError(
             error.message,
@@ -157,10 +173,20 @@ def load_weights(model: nn.Module, source: str, may_differ: Sequence[str] = ()) 
             remedy=error.remedy,
         ) from error
     except (OSError, AssertionError, ValueError) as error:
+        remedies = ["check the path or the network"]
+        if named.get("torchvision", source) != source:
+            remedies.append(
+                "take torchvision's COCO weights, which are on another host: "
+                "train.init_checkpoint=torchvision"
+            )
+        remedies.append(
+            "train from scratch: train.init_checkpoint='' (with the R50 and R101 configs, "
+            "model.backbone.bottom_up.freeze_at=0 too)"
+        )
         raise UserError(
             "the initial weights cannot be loaded",
             key="train.init_checkpoint",
             found=f"{source} ({error})",
-            expected="imagenet, coco (where the config has them in `weights`), a path or a URL",
-            remedy="check the path or the network, or train from scratch: train.init_checkpoint=''",
+            expected=", ".join([*named, "a path or a URL"]),
+            remedy=", or ".join(remedies),
         ) from error

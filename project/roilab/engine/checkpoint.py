@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 
 from roilab.errors import UserError
 from roilab.files import whole
+from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2, unmet_settings
 
 _SHOWN = 8  # how many of many names a message lists
 
@@ -47,25 +49,65 @@ class Checkpointer(DetectionCheckpointer):
     Args:
         may_differ: names of parameters, with * for anything, that a file that is loaded may lack,
             have in another shape, or have beyond the model's.
+        named: files that the config has a name for: name -> path or URL.
         model, save_dir, kwargs: as in Detectron2.
     """
 
     def __init__(
-        self, model: nn.Module, save_dir: str = "", *, may_differ: Sequence[str] = (), **kwargs: Any
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        may_differ: Sequence[str] = (),
+        named: Mapping[str, str] = MappingProxyType({}),
+        **kwargs: Any,
     ) -> None:
         super().__init__(model, save_dir, **kwargs)
         self.may_differ = tuple(may_differ)
+        self.named = named
+        self.source = ""
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a path or URL into the model; see Detectron2's."""
+        self.source = path
+        result: dict[str, Any] = super().load(path, *args, **kwargs)
+        return result
 
     def _load_model(self, checkpoint: Any) -> Any:
+        if is_of_torchvision(checkpoint["model"]):
+            self._require_settings_of_torchvision()
+            classes = self.model.roi_heads.num_classes
+            checkpoint["model"] = to_detectron2(checkpoint["model"], classes, source=self.source)
         found = super()._load_model(checkpoint)
         shapes = {name: (theirs, ours) for name, theirs, ours in found.incorrect_shapes}
         refuse_differences(
+            own=self.model.state_dict(),
             missing=[name for name in found.missing_keys if name not in shapes],
             unexpected=found.unexpected_keys,
             shapes=shapes,
             may_differ=self.may_differ,
         )
         return found
+
+    def _require_settings_of_torchvision(self) -> None:
+        unmet = unmet_settings(self.model)
+        if not unmet:
+            return
+        if "torchvision" in self.named and self.source not in self.named.values():
+            remedy = (
+                "take them by their name, which brings these settings: train.init_checkpoint="
+                f"torchvision weights.torchvision.file={self.source}"
+            )
+        else:
+            overrides = [f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()]
+            remedy = f"set what they need: {' '.join(overrides)}"
+        raise UserError(
+            "weights of torchvision need other settings of the model",
+            file=self.source,
+            found=", ".join(f"{key}={value}" for key, (value, _) in unmet.items()),
+            expected=", ".join(f"{key}={needed}" for key, (_, needed) in unmet.items()),
+            remedy=remedy,
+        )
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write `name`.pth: model, checkpointables and `kwargs`; then tag it the last."""
@@ -107,6 +149,7 @@ class Checkpointer(DetectionCheckpointer):
 
 def refuse_differences(
     *,
+    own: Iterable[str],
     missing: Iterable[str],
     unexpected: Iterable[str],
     shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
@@ -115,7 +158,8 @@ def refuse_differences(
     """Make sure that weights are those of a model.
 
     Args:
-        missing: parameters of the model that the weights lack.
+        own: all parameters of the model.
+        missing: those that the weights lack.
         unexpected: weights that the model has no parameter for.
         shapes: those of other shape: name -> shape in the weights, shape in the model.
         may_differ: names that are let pass, with * for anything.
@@ -127,6 +171,7 @@ def refuse_differences(
     def refused(names: Iterable[str]) -> list[str]:
         return sorted(n for n in names if not any(fnmatchcase(n, p) for p in may_differ))
 
+    missing, unexpected = list(missing), list(unexpected)
     wrong = refused(shapes)
     pairs = [f"{name} {tuple(shapes[name][0])} for {tuple(shapes[name][1])}" for name in wrong]
     lists = {
@@ -134,18 +179,49 @@ def refuse_differences(
         "not in the model": refused(unexpected),
         "of another shape": pairs,
     }
-    if any(lists.values()):
-        names = {*lists["missing"], *lists["not in the model"], *wrong}
-        modules = sorted({f"{name.rpartition('.')[0]}.*" for name in names})
-        raise UserError(
-            "the weights do not fit the model",
-            found="\n            ".join(
-                f"{len(each)} {what}: {_few(each)}" for what, each in lists.items() if each
-            ),
-            expected="the model's own names and shapes",
-            remedy="take other weights, or, where these parts are new, name them: "
-            f"'train.may_differ=[{', '.join(modules[:_SHOWN])}]'",
+    if not any(lists.values()):
+        return
+    fitting = set(own) - set(missing) - set(shapes)
+    names = [*lists["missing"], *lists["not in the model"], *wrong]
+    if fitting:
+        remedy = (
+            "take other weights, or, where these parts are new, name them: "
+            f"'train.may_differ=[{', '.join(patterns_of(names, fitting))}]'"
         )
+    else:
+        remedy = (
+            "none of the names fits, so they are of another kind of model: take weights of "
+            "Detectron2's or torchvision's R-CNNs, or train from scratch: train.init_checkpoint=''"
+        )
+    raise UserError(
+        "the weights do not fit the model",
+        found="\n            ".join(
+            f"{len(each)} {what}: {_few(each)}" for what, each in lists.items() if each
+        ),
+        expected="the model's own names and shapes",
+        remedy=remedy,
+    )
+
+
+def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Patterns that match dotted names and no other ones, of whole modules where that is possible.
+
+    Args:
+        names: to be matched, all of them.
+        others: not to be matched; none is among the names.
+    """
+
+    def modules(name: str) -> list[str]:
+        """All modules that a parameter is in, the outermost first."""
+        parts = name.split(".")
+        return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+    shared = {module for name in others for module in modules(name)}
+    patterns = (
+        next((f"{module}.*" for module in modules(name) if module not in shared), name)
+        for name in names
+    )
+    return sorted(set(patterns))
 
 
 def _few(names: Sequence[str]) -> str:

@@ -7,8 +7,12 @@ config files and run folders that you trust.
 import builtins
 import difflib
 import importlib.resources
+import importlib.util
 import inspect
 import logging
+import re
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -17,11 +21,10 @@ from typing import Any
 import yaml
 from detectron2.config import LazyConfig, instantiate
 from detectron2.utils.registry import locate
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
+from roilab.engine import overrides as texts
 from roilab.errors import UserError
 from roilab.files import write_whole
 
@@ -49,16 +52,41 @@ def upstream(path: str) -> DictConfig:
     return LazyConfig.load(str(configs / path))
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
+def load(
+    path: str | Path, overrides: Sequence[str] = (), *, init_checkpoint: str | None = None
+) -> DictConfig:
     """A config file (.py, or .yaml as `save` writes it) with `key=value` overrides applied.
+
+    The settings of the initial weights, where they have some in `weights`, come before the
+    overrides. A saved config has those of its own weights already.
+
+    Args:
+        init_checkpoint: in place of `train.init_checkpoint`.
 
     Raises:
         UserError: no such file, the file fails, or an override names a key that does not exist.
     """
-    cfg = read(path)
-    if "model" not in cfg:
+    saved = read(path)
+    if "model" not in saved:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
-    return override(cfg, overrides)
+    before = _weights_name(saved)
+    cfg = override(saved, overrides)
+    if init_checkpoint is not None:
+        cfg.train.init_checkpoint = init_checkpoint
+    name = _weights_name(cfg)
+    settings = cfg.weights[name].get("settings") if name else None
+    if settings and (Path(path).suffix == ".py" or name != before):
+        cfg = read(path)
+        cfg.merge_with(settings)
+        override(cfg, overrides)
+        cfg.train.init_checkpoint = name
+    return cfg
+
+
+def _weights_name(cfg: DictConfig) -> str:
+    """The entry of `weights` that training begins with; "": none of them."""
+    name = OmegaConf.select(cfg, "train.init_checkpoint") or ""
+    return name if name in (cfg.get("weights") or {}) else ""
 
 
 def read(path: str | Path) -> DictConfig:
@@ -99,25 +127,29 @@ def read(path: str | Path) -> DictConfig:
 
 
 def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Apply `key=value` strings (Hydra's grammar) in place, and return the config.
+    """Apply `key=value` strings in place, and return the config.
 
-    A key must exist, or be an argument that its node's target accepts. A new `_target_` keeps the
-    arguments of its node that it accepts as well; the others are left out, which the log says.
+    `roilab.engine.overrides` says what the text of a value means. A key must exist, or be an
+    argument that its node's target accepts. A new `_target_` keeps the arguments of its node that
+    it accepts as well; the others are left out, which the log says.
 
     Raises:
         UserError: an override cannot be parsed, its key is unknown (names the nearest key), or a
             target cannot be imported.
     """
     for text in overrides:
+        key, written = texts.split(text)
         try:
-            parsed = OverridesParser.create().parse_override(text)
-            key, value = parsed.key_or_group, parsed.value()
-        except HydraException as error:
+            value = texts.parse(written, key, lambda name: _kind_of(cfg, name))
+        except ValueError as error:
             raise UserError(
-                "an override cannot be read", key=text, expected="key=value", found=error
+                "an override cannot be read",
+                key=key,
+                found=written,
+                expected=error,
+                remedy="a text is quoted, and all of it once more for the shell: "
+                f"{shlex.quote(texts.write(key, written))}",
             ) from error
-        if parsed.is_delete():
-            raise UserError("a key cannot be deleted", key=text, expected="key=value")
         for name in _leaves(key, value):
             if not _is_known(cfg, name):
                 raise UserError(
@@ -126,10 +158,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                     expected=_nearest(cfg, name),
                     remedy="see the config file, or config.yaml in a run folder, for all keys",
                 )
-        try:
-            node = OmegaConf.select(cfg, key, throw_on_missing=False)
-        except OmegaConfBaseException:
-            node = None  # it follows a key that was overridden, and no longer fits: it is set anew
+        node = _select(cfg, key)
         if isinstance(node, DictConfig) and node and not isinstance(value, dict | None):
             raise UserError(
                 "a value does not fit its key",
@@ -140,12 +169,85 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         if key.endswith("._target_"):
             _retarget(OmegaConf.select(cfg, key.rpartition(".")[0]), key, value)
         try:
-            OmegaConf.update(cfg, key, value, merge=True, force_add=True)
+            OmegaConf.update(cfg, key, escaped(value), merge=True, force_add=True)
         except OmegaConfBaseException as error:
             raise UserError(
                 "a value does not fit its key", key=key, found=value, expected=error
             ) from error
     return cfg
+
+
+def escaped(value: Any) -> Any:
+    """Plain data as OmegaConf has to be given it, where `${` in a text is to mean itself.
+
+    Raises:
+        UserError: a text is `???`, to which OmegaConf gives a meaning that cannot be taken away.
+    """
+    if value == "???":
+        raise UserError(
+            "a text of a config cannot be ???, which marks a value that is missing",
+            found=value,
+            remedy="give it another name",
+        )
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", value)
+    if isinstance(value, dict):
+        return {name: escaped(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    return value.text if isinstance(value, texts.Reference) else value
+
+
+def _select(cfg: DictConfig, key: str) -> Any:
+    """The value of a key; None also where there is none yet."""
+    try:
+        return OmegaConf.select(cfg, key, throw_on_missing=False)
+    except OmegaConfBaseException:
+        return None  # it follows a key that was overridden, and no longer fits
+
+
+def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
+    """What a key takes: as its argument is annotated, or one that follows it, else as it is now."""
+    parent_key = key.rpartition(".")[0]
+    if parent_key in OPEN_KEYS:
+        return texts.values_kind(_kind_of(cfg, parent_key)) or Any
+    annotation = _annotation(cfg, key)
+    if annotation is Any:
+        parent = _select(cfg, parent_key) if parent_key else cfg
+        leaf = key.rpartition(".")[2]
+        here = parent._get_node(leaf) if isinstance(parent, DictConfig) and leaf in parent else None
+        for name in keys(cfg) if here is not None else ():
+            if annotation is Any and _follows(cfg, name, here):
+                annotation = _annotation(cfg, name)
+    return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
+
+
+def _annotation(cfg: DictConfig, key: str) -> texts.Kind:
+    """The annotation of the argument that a key is; Any: it is none, or has none."""
+    parent_key, _, leaf = key.rpartition(".")
+    parent = _select(cfg, parent_key) if parent_key else None
+    if not isinstance(parent, DictConfig) or "_target_" not in parent:
+        return Any
+    target = parent["_target_"]
+    try:
+        parameter = parameters_of(locate(target) if isinstance(target, str) else target).get(leaf)
+    except (ImportError, TypeError, ValueError):  # it cannot be imported, or has no signature
+        return Any
+    empty = inspect.Parameter.empty
+    return Any if parameter is None or parameter.annotation is empty else parameter.annotation
+
+
+def _follows(cfg: DictConfig, key: str, node: Any) -> bool:
+    """Whether a key is an interpolation of a node."""
+    parent_key, _, leaf = key.rpartition(".")
+    parent = _select(cfg, parent_key) if parent_key else cfg
+    here = parent._get_node(leaf) if isinstance(parent, DictConfig) else None
+    if here is None or not here._is_interpolation():
+        return False
+    try:
+        return here._dereference_node() is node
+    except OmegaConfBaseException:
+        return False
 
 
 def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
@@ -183,17 +285,28 @@ def _is_known(cfg: DictConfig, key: str) -> bool:
 
 def arguments_of(target: Callable[..., Any]) -> set[str]:
     """The names of the arguments of a function or class, also those it hands on to a base class."""
-    names: set[str] = set()
+    return set(parameters_of(target))
+
+
+def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a function or class, also those it hands on to a base class, by name."""
+    found: dict[str, inspect.Parameter] = {}
     # A class may take **kwargs for its base, and that for its own.
     makers: list[Any] = [target]
     if isinstance(target, type):
         makers = [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
     for maker in makers:
-        parameters = inspect.signature(maker).parameters.values()
-        names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        try:
+            signature = inspect.signature(maker, eval_str=True)
+        except (NameError, AttributeError):  # an annotation that only a type checker can read
+            signature = inspect.signature(maker)
+        parameters = signature.parameters.values()
+        for parameter in parameters:
+            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                found.setdefault(parameter.name, parameter)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
-    return names - {"self"}
+    return {name: parameter for name, parameter in found.items() if name != "self"}
 
 
 def _retarget(node: DictConfig, key: str, target: Any) -> None:
@@ -230,11 +343,16 @@ def save(cfg: DictConfig, path: Path) -> None:
     Raises:
         UserError: a value is neither text, number, list, dict, nor a callable with a name.
     """
-    write_whole(path, yaml.safe_dump(plain(cfg), sort_keys=False, allow_unicode=True))
+    write_whole(path, to_yaml(plain(cfg)))
+
+
+def to_yaml(data: Any) -> str:
+    """Plain data of a config as YAML that `load` reads, where `${` in a text is to mean itself."""
+    return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """What `save` writes: the resolved config as dicts, lists, text and numbers.
+    """The resolved config as dicts, lists, text and numbers.
 
     Raises:
         UserError: a value is neither of these, nor a callable with a name.
@@ -281,4 +399,14 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         raise
     except _UNBUILDABLE as error:
         found = f"{type(error).__name__}: {error}"
-        raise UserError("a node of the config cannot be built", key=key, found=found) from error
+        raise UserError(
+            "a node of the config cannot be built", key=key, found=found, remedy=_install(error)
+        ) from error
+
+
+def _install(error: Exception) -> str | None:
+    """How to get the package that an import did not find; None for every other error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if not package or importlib.util.find_spec(package) is not None:
+        return None
+    return f"{sys.executable} -m pip install {package}"

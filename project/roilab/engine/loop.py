@@ -249,7 +249,7 @@ class Loop:
         self._write()
         if not self.main:
             return
-        self.run.write_evaluation(self.found)
+        self.run.write_evaluation(self.found, self.val.coco_ids)
         if self.trainer.ema is not None:
             self._save_weights(EMA, averaged=True)
             self.run.write_results(self.averaged, "results_ema.json")

@@ -43,6 +43,7 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
     own = model.state_dict()
     try:
         refuse_differences(
+            own=own,
             missing=own.keys() - weights.keys(),
             unexpected=weights.keys() - own.keys(),
             shapes={

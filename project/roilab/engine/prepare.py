@@ -9,13 +9,17 @@ from typing import Any
 import torch
 from detectron2.utils import comm
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
+from roilab.data.value_range import narrow_range
 from roilab.engine import config
-from roilab.engine.build import build_optimizer, freeze
+from roilab.engine.build import build_optimizer, freeze, weights_of
+from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
 from roilab.engine.device import device_of, dtype_of
 from roilab.engine.report import TRACKERS
+from roilab.engine.schedule import warn_of_low_peak
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
@@ -43,13 +47,18 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     Raises:
         UserError: data, skeleton, config and model do not fit together.
     """
+    check_data_nodes(cfg)
     _check_numbers(cfg)
     dtype_of(cfg.train.precision, device_of(cfg.train.device))
     train_set = None
     if training or cfg.data.classes is None:
-        train_set = config.build(cfg.data.train, "data.train")
+        train_set = build_dataset(cfg, "data.train")
         cfg.data.classes = list(train_set.classes)
-    val_set = config.build(cfg.data.val, "data.val")
+        if training:
+            _warn_of_narrow_range(train_set)
+    val_set = build_dataset(cfg, "data.val")
+    if train_set is not None:
+        check_keypoints(train_set, val_set)
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
@@ -59,9 +68,17 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         _check_best(cfg, val_set)
         scale_learning_rate(cfg)
         freeze(model, cfg.train.freeze)
+        _warn_of_random_frozen_layers(cfg, model)
         build_optimizer(cfg, model)
-        config.build(cfg.lr_multiplier, "lr_multiplier")
+        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+        warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
     return Setup(cfg, train_set if training else None, val_set)
+
+
+def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
+    narrow = narrow_range([record["file_name"] for record in dataset.records])
+    if narrow is not None:
+        log.warning("%s; %s", *narrow)
 
 
 def _check_numbers(cfg: DictConfig) -> None:
@@ -135,6 +152,18 @@ def scale_learning_rate(cfg: DictConfig) -> None:
         images,
     )
     cfg.optimizer.lr, cfg.train.lr_batch_size = scaled, images
+
+
+def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
+    """Warn of layers that are not trained where no weights are loaded: they stay random."""
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen and not weights_of(cfg)[0]:
+        log.warning(
+            "train.init_checkpoint is empty and %d parameters are frozen, the first %s: they "
+            "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
+            len(frozen),
+            frozen[0],
+        )
 
 
 def _check_best(cfg: DictConfig, dataset: DetectionDataset) -> None:
@@ -218,6 +247,22 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
             )
     if _has(heads, "mask"):
         _check_mask_head(cfg, names["num_classes"])
+    _check_image_format(cfg)
+
+
+def _check_image_format(cfg: DictConfig) -> None:
+    """Raise UserError where the loaders give another order of channels than the model takes."""
+    order = cfg.model.get("input_format") or "BGR"
+    for split in ("train", "test"):
+        given = cfg.dataloader[split].get("image_format", "BGR")
+        if given != order:
+            raise UserError(
+                "the images are not loaded in the model's order of channels",
+                key=f"dataloader.{split}.image_format",
+                found=given,
+                expected=f"{order}, model.input_format",
+                remedy=f"dataloader.{split}.image_format={order}",
+            )
 
 
 def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from roilab import skeleton as skeletons
+from roilab.data.coco_ids import CocoIds
+from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -68,19 +71,52 @@ class Run:
     def detections_file(self) -> Path:
         return self.folder / "coco_instances_results.json"
 
-    def write_meaning(
-        self, cfg: DictConfig, classes: tuple[str, ...], skeleton: Skeleton | None
-    ) -> None:
-        """Write what gives the weights their meaning: config, class names, skeleton."""
-        config.save(cfg, self.config_file)
-        self._write_json("classes.json", list(classes))
-        if skeleton is not None:
-            self._write_json("skeleton.json", skeleton.to_dict())
+    @property
+    def category_ids_file(self) -> Path:
+        return self.folder / "category_ids.json"
 
-    def write_evaluation(self, found: Evaluation) -> None:
-        """Write the detections of the run's weights, and then their AP, which completes the run."""
-        write_whole(self.detections_file, json.dumps(found.detections) + "\n")
+    def write_meaning(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
+        """Write what gives the weights their meaning: config, class names and ids, skeleton."""
+        config.save(cfg, self.config_file)
+        self._write_json("classes.json", list(dataset.classes))
+        self._write_json(self.category_ids_file.name, list(dataset.coco_ids.categories))
+        if dataset.skeleton is not None:
+            self._write_json("skeleton.json", dataset.skeleton.to_dict())
+
+    def write_evaluation(self, found: Evaluation, ids: CocoIds) -> None:
+        """Write the detections of the run's weights, and then their AP, which completes the run.
+
+        Args:
+            ids: of the data set, which the detections get.
+        """
+        if not self.category_ids_file.is_file():  # of a run from before there was such a file
+            self._write_json(self.category_ids_file.name, list(ids.categories))
+        write_whole(self.detections_file, json.dumps(ids.to_file(found.detections)) + "\n")
         self.write_results(found.results)
+
+    def detections(self, ids: CocoIds) -> list[dict[str, Any]]:
+        """What `write_evaluation` was given.
+
+        Raises:
+            UserError: the detections are gone, or are not those of a data set with these ids.
+        """
+        path = self.detections_file
+        remedy = f"find them anew: python scripts/evaluate.py --run {shlex.quote(str(self.folder))}"
+        if not path.is_file():
+            raise UserError("the detections of a run are gone", file=path, remedy=remedy)
+        if not self.category_ids_file.is_file():
+            ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
+        try:
+            return ids.from_file(json.loads(path.read_text(encoding="utf-8")))
+        except UserError as error:
+            raise UserError(
+                "the detections of a run are not of its validation set",
+                file=path,
+                key=error.key,
+                found=error.found,
+                expected=error.expected,
+                remedy=remedy,
+            ) from error
 
     def write_results(self, results: Results, name: str = "results.json") -> None:
         self._write_json(name, results)
@@ -129,6 +165,30 @@ class Run:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError("not a list of class names", file=path, found=names)
         return tuple(names)
+
+    def category_ids(self) -> tuple[int | str, ...]:
+        """The COCO category ids of the classes, in their order; 1..C in a run that has none.
+
+        Raises:
+            UserError: they are damaged, or are not as many as the classes.
+        """
+        path, count = self.category_ids_file, len(self.classes())
+        if not path.is_file():
+            return tuple(range(1, count + 1))
+        try:
+            ids = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError("not a list of category ids", file=path, found=error) from error
+        sound = isinstance(ids, list) and {type(each) for each in ids} <= {int, str}
+        if not sound or len(ids) != count:
+            raise UserError(
+                "not the category ids of the classes",
+                file=path,
+                found=ids,
+                expected=f"{count} ids, in the order of classes.json",
+                remedy="delete this file: the ids are then 1, 2, ...",
+            )
+        return tuple(ids)
 
     def skeleton(self) -> Skeleton | None:
         path = self.folder / "skeleton.json"

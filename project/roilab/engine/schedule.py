@@ -1,10 +1,11 @@
 """Learning-rate schedules whose warm-up is in iterations.
 
 Detectron2 states the warm-up as a fraction of its 90,000 iterations, so that a schedule cut to the
-size of a small data set loses it.
+size of a small data set loses it. With its 1,000 iterations, a short run would be all warm-up.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import (
@@ -13,13 +14,30 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
+log = logging.getLogger(__name__)
+
 # fvcore's schedule counts in steps but is scale-invariant; a run of two iterations, tried to see
 # whether all is well, has fewer than it needs for its drops.
 _STEPS = 270_000
 
 
-def warmup_steps(max_iter: int, warmup_iters: int, drops: Sequence[float]) -> ParamScheduler:
-    """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run)."""
+# As Detectron2's; shorter runs take a tenth of their iterations.
+_LONGEST_WARM_UP = 1000
+_CLOSE = 0.95  # a peak from this share of the learning rate on is no news
+_PROBES = 2000
+
+
+def warmup_length(max_iter: int) -> int:
+    """The iterations of warm-up of a run whose config does not say how many."""
+    return min(_LONGEST_WARM_UP, max_iter // 10)
+
+
+def warmup_steps(max_iter: int, warmup_iters: int | None, drops: Sequence[float]) -> ParamScheduler:
+    """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run).
+
+    Args:
+        warmup_iters: None: `warmup_length`.
+    """
     steps = MultiStepParamScheduler(
         values=[0.1**index for index in range(len(drops) + 1)],
         milestones=[round(share * _STEPS) for share in drops],
@@ -28,15 +46,49 @@ def warmup_steps(max_iter: int, warmup_iters: int, drops: Sequence[float]) -> Pa
     return _warm_up(steps, max_iter, warmup_iters)
 
 
-def warmup_cosine(max_iter: int, warmup_iters: int, end: float = 0.01) -> ParamScheduler:
-    """Linear warm-up, then a cosine from 1 to `end` times the learning rate."""
+def warmup_cosine(
+    max_iter: int, warmup_iters: int | None = None, end: float = 0.01
+) -> ParamScheduler:
+    """Linear warm-up, then a cosine from 1 to `end` times the learning rate.
+
+    Args:
+        warmup_iters: None: `warmup_length`.
+    """
     return _warm_up(CosineParamScheduler(1.0, end), max_iter, warmup_iters)
 
 
-def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int) -> ParamScheduler:
+def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int | None) -> ParamScheduler:
+    if warmup_iters is None:
+        warmup_iters = warmup_length(max_iter)
     return WarmupParamScheduler(
         scheduler,
         warmup_factor=0.001,
         warmup_length=min(1.0, warmup_iters / max_iter),
         warmup_method="linear",
     )
+
+
+def peak(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:
+    """The largest share of the learning rate that a run reaches, and the iteration, from 1."""
+    step = max(1, max_iter // _PROBES)
+    shares = ((multiplier(i / max_iter), -i) for i in (*range(0, max_iter, step), max_iter - 1))
+    share, iteration = max(shares)
+    return share, 1 - iteration
+
+
+def warn_of_low_peak(
+    multiplier: Callable[[float], float], max_iter: int, learning_rate: float
+) -> None:
+    """Warn where a run ends before it has reached its learning rate."""
+    share, iteration = peak(multiplier, max_iter)
+    if share < _CLOSE:
+        log.warning(
+            "the rate never reaches optimizer.lr=%g: its peak is %.3g (%.2g%%), at iteration %d of "
+            "%d; train longer (train.max_iter), or warm up for a shorter time "
+            "(lr_multiplier.warmup_iters=null takes a tenth of the run)",
+            learning_rate,
+            learning_rate * share,
+            100 * share,
+            iteration,
+            max_iter,
+        )

@@ -27,6 +27,7 @@ from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
 from roilab.engine.report import make_writers
 from roilab.engine.run import Run
+from roilab.engine.schedule import warmup_length
 from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
@@ -153,7 +154,7 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
     run.results_file.unlink(missing_ok=True)  # of a run that is to be longer
-    run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
+    run.write_meaning(cfg, _training_set(setup))
     if source is not None:
         write_provenance(
             run,
@@ -165,6 +166,12 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         changed = differences(config.load(source.config_file), cfg)
         if changed:
             log.info("what differs from %s:\n%s", source.config_file, table(changed))
+    if cfg.lr_multiplier.get("warmup_iters", 0) is None:
+        log.info(
+            "warm-up over the first %d of %d iterations (lr_multiplier.warmup_iters sets it)",
+            warmup_length(cfg.train.max_iter),
+            cfg.train.max_iter,
+        )
     log.info("train: %s", _training_set(setup).summary())
     log.info("val: %s", setup.val.summary())
 
@@ -179,9 +186,9 @@ def _begin(cfg: DictConfig, run: Run, *, resume: bool) -> tuple[Trainer, Progres
     model = build_model(cfg)
     file = progress.newest(run) if resume else None
     if file is None:
-        where, may_differ = weights_of(cfg)
+        where, may_differ, named = weights_of(cfg)
         if where:
-            load_weights(model, where, may_differ)
+            load_weights(model, where, may_differ, named)
     trainer = build_trainer(cfg, model)
     done = Progress() if file is None else progress.load(file, trainer)
     log.info("%s, %s, %d threads", device, trainer.dtype, torch.get_num_threads())
@@ -225,7 +232,7 @@ def evaluate_weights(setup: Setup) -> Results:
         UserError: no weights are named, they cannot be had, or the folder holds a training.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    source, _ = weights_of(cfg)  # what is evaluated must fit whole
+    source, _, named = weights_of(cfg)  # what is evaluated must fit whole
     if not source:
         raise UserError(
             "there are no weights to evaluate",
@@ -237,11 +244,11 @@ def evaluate_weights(setup: Setup) -> Results:
     _check_folder(run, cfg, resume=False)
     start_logging(run)
     model = build_model(cfg)
-    load_weights(model, source)
+    load_weights(model, source, (), named)
     found = evaluate_model(cfg, model, setup.val)
     if comm.is_main_process():
-        run.write_meaning(cfg, setup.val.classes, setup.val.skeleton)
-        run.write_evaluation(found)
+        run.write_meaning(cfg, setup.val)
+        run.write_evaluation(found, setup.val.coco_ids)
     return found.results
 
 

@@ -145,6 +145,7 @@ class Trainer:
         """
         own, given = self.model.state_dict(), state["model"]
         refuse_differences(
+            own=own,
             missing=own.keys() - given.keys(),
             unexpected=given.keys() - own.keys(),
             shapes={

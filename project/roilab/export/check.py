@@ -1,5 +1,6 @@
 """Whether an exported model finds what the model finds."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 import detectron2.data.transforms as T
 import numpy as np
 import numpy.typing as npt
+import torch
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Instances
 
 from roilab.errors import UserError
 from roilab.export.formats import Outputs, Runner
+from roilab.export.masks import THRESHOLD
 from roilab.inference import Prediction, Predictor
 from roilab.inference.export import KEYPOINT_THRESHOLD
 
@@ -18,6 +23,10 @@ Array = npt.NDArray[Any]
 BOX_BAR, KEYPOINT_BAR, MASK_BAR = 0.5, 0.5, 0.99  # pixels, pixels, IoU
 # Another order of additions moves scores by some 1e-6; an instance may cross the threshold by it.
 _SCORE_NOISE = 1e-3
+# It moves a mask's probabilities by some 1e-6 and its box by some 1e-4 pixels, of which a
+# probability changes by at most a few tenths each: nearer to the threshold, a pixel may be on
+# either side of it.
+_PROBABILITY_NOISE = 1e-4
 _NEAR = 4.0  # pixels, in which a box of the other side is taken for the same
 
 
@@ -32,7 +41,7 @@ class Differences:
         boxes, keypoints: the largest difference of a coordinate, in pixels; of keypoints that have
             a peak in their heat map.
         peaks: how many keypoints have one.
-        masks: the least IoU.
+        masks: the least IoU, without pixels whose probability is at the threshold.
         scores: the largest difference of a score.
     """
 
@@ -90,12 +99,43 @@ def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
     )
 
 
-def compare(expected: Prediction, found: Prediction, threshold: float, most: int) -> Differences:
+def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | None]:
+    """What the model finds in an image, H x W x 3 RGB uint8, and the pixels of its masks that
+    rounding decides.
+
+    Returns:
+        The prediction, and N x H x W bool, true where a mask's probability is within rounding of
+        the threshold; None where the model has no masks.
+    """
+    height, width = image.shape[:2]
+    model: Any = predictor.model
+    with torch.inference_mode():
+        (seen,) = model.inference([predictor.prepare(image)], do_postprocess=False)
+
+    def at(threshold: float) -> Instances:
+        # It scales the boxes of what it is given in place.
+        return detector_postprocess(copy.deepcopy(seen), height, width, threshold)
+
+    prediction = predictor.to_prediction(at(THRESHOLD))
+    if prediction.masks is None:
+        return prediction, None
+    most, least = (at(THRESHOLD + noise) for noise in (-_PROBABILITY_NOISE, _PROBABILITY_NOISE))
+    return prediction, (most.pred_masks & ~least.pred_masks).numpy()
+
+
+def compare(
+    expected: Prediction,
+    found: Prediction,
+    threshold: float,
+    most: int,
+    ignore: Array | None = None,
+) -> Differences:
     """What differs between the model's prediction and that of its exported file.
 
     Args:
         threshold: the score above which the model has instances.
         most: how many it has at most; below 0: all.
+        ignore: N x H x W bool, the pixels of expected masks that do not count; None: all count.
     """
     pairs = _pairs(expected, found)
     last = [each.scores.min() for each in (expected, found) if 0 <= most <= len(each) != 0]
@@ -110,7 +150,8 @@ def compare(expected: Prediction, found: Prediction, threshold: float, most: int
     a, b = np.array(pairs).T
     values: dict[str, Any] = {}
     if expected.masks is not None and found.masks is not None:
-        values["masks"] = _least_iou(expected.masks[a], found.masks[b])
+        counted = True if ignore is None else ~ignore[a]
+        values["masks"] = _least_iou(expected.masks[a] & counted, found.masks[b] & counted)
     if expected.keypoints is not None and found.keypoints is not None:
         points, others = expected.keypoints[a], found.keypoints[b]
         has_peak = points[..., 2] > KEYPOINT_THRESHOLD  # false for what has no keypoints
@@ -167,15 +208,18 @@ def refuse_different(differences: Sequence[Differences]) -> None:
         )
 
 
-def expected_arrays(images: Sequence[Array], found: Sequence[Prediction]) -> dict[str, Array]:
-    """Images and what the model finds in them, as numpy's .npz file holds them.
+def expected_arrays(
+    images: Sequence[Array], references: Sequence[tuple[Prediction, Array | None]]
+) -> dict[str, Array]:
+    """Images and what `reference` finds in them, as numpy's .npz file holds them.
 
-    Names are those of the outputs with the number of the image, such as boxes0.
+    Names are those of the outputs with the number of the image, such as boxes0; mask_ignore0 has
+    the pixels that do not count.
     """
     arrays: dict[str, Array] = {}
-    for index, (image, each) in enumerate(zip(images, found, strict=True)):
+    for index, (image, (each, ignore)) in enumerate(zip(images, references, strict=True)):
         parts = {"image": image, "boxes": each.boxes, "scores": each.scores}
-        optional = {"masks": each.masks, "keypoints": each.keypoints}
+        optional = {"masks": each.masks, "mask_ignore": ignore, "keypoints": each.keypoints}
         parts |= {name: value for name, value in optional.items() if value is not None}
         arrays |= {f"{name}{index}": value for name, value in parts.items()}
     return arrays

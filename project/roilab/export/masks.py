@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from roilab.modeling.graphs import as_size, as_tensor
 
-_THRESHOLD = 0.5  # of `detector_postprocess`
+THRESHOLD = 0.5  # of `detector_postprocess`
 
 
 def instance_masks(
@@ -105,7 +105,7 @@ def paste(masks: Tensor, boxes: Tensor, size: Tensor) -> Tensor:
     height, width = (as_size(side) for side in size.unbind())
     down = _weights(height, boxes[:, 1::2], masks.shape[1])
     across = _weights(width, boxes[:, 0::2], masks.shape[2])
-    return down @ masks @ across.transpose(1, 2) >= _THRESHOLD
+    return down @ masks @ across.transpose(1, 2) >= THRESHOLD
 
 
 def _weights(pixels: Any, sides: Tensor, cells: int) -> Tensor:

@@ -21,6 +21,7 @@ from roilab.export.check import (
     compare,
     expected_arrays,
     predicted,
+    reference,
     refuse_different,
 )
 from roilab.export.detector import Detector
@@ -80,15 +81,15 @@ def export_run(
     of_boxes = detector.model.roi_heads.box_predictor
     limits = (of_boxes.test_score_thresh, of_boxes.test_topk_per_image)
     varied = list(check_images(images))
-    found = [predictor(image) for image in varied]
+    references = [reference(predictor, image) for image in varied]
     differences = tuple(
-        compare(each, predicted(model, predictor, image), *limits)
-        for image, each in zip(varied, found, strict=True)
+        compare(prediction, predicted(model, predictor, image), *limits, ignore)
+        for image, (prediction, ignore) in zip(varied, references, strict=True)
     )
     refuse_different(differences)
     if expected is not None:
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = expected_arrays(varied, found)
+        arrays: dict[str, Any] = expected_arrays(varied, references)
         np.savez_compressed(buffer, **arrays)
         write_whole(expected, buffer.getvalue())
     write_whole(output, content)

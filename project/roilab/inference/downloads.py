@@ -65,7 +65,7 @@ class Downloads:
     Args:
         run: its name.
         images: no two of one name.
-        classes, skeleton: of its model.
+        classes, category_ids, skeleton: of its model.
         attributes: of its training data, see `attribute_names`.
         threshold: the least score of an instance; others are left out.
         keypoint_threshold: keypoints are marked in COCO and VIA from above this score on.
@@ -74,6 +74,7 @@ class Downloads:
     run: str
     images: Sequence[FoundImage]
     classes: Sequence[str]
+    category_ids: Sequence[int | str]
     skeleton: Skeleton | None
     attributes: Mapping[str, str]
     threshold: float
@@ -104,7 +105,9 @@ class Downloads:
     def coco(self) -> bytes:
         """COCO json, which names the frames of a video as images."""
         rows = [self._row(image) | {"file_name": image.name} for image in self.images]
-        data = coco_json(rows, self.classes, self.skeleton, self.keypoint_threshold)
+        data = coco_json(
+            rows, self.classes, self.category_ids, self.skeleton, self.keypoint_threshold
+        )
         return _encoded(data)
 
     def via(self) -> bytes:

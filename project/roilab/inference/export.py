@@ -8,6 +8,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from pycocotools import mask as mask_utils
 
+from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import to_pixel_index
 from roilab.data.masks import rings_of
 from roilab.engine.run import Run
@@ -51,7 +52,9 @@ def attribute_names(run: Run) -> dict[str, str]:
     `roilab.data.merge` then brings the two under one name.
     """
     train = OmegaConf.select(OmegaConf.load(run.config_file), "data.train") or {}
-    named = {role: train.get(f"{role}_attribute") for role in TAGS}
+    keys = {role: train.get(f"{role}_attribute") for role in TAGS}
+    # Several attributes that are a class each are predicted as one.
+    named = {role: name if isinstance(name, str) else None for role, name in keys.items()}
     taken = set(filter(None, named.values()))
     return {
         role: name or (role if role not in taken else f"predicted {role}")
@@ -151,6 +154,7 @@ def via_annotations(
 def coco_json(
     images: Sequence[Mapping[str, Any]],
     classes: Sequence[str],
+    category_ids: Sequence[int | str],
     skeleton: Skeleton | None,
     keypoint_threshold: float = KEYPOINT_THRESHOLD,
 ) -> dict[str, Any]:
@@ -159,7 +163,12 @@ def coco_json(
     Of a video, images have `frame` and `time` as well, annotations a `track_id`.
 
     Keypoints whose score does not exceed the threshold are not labelled, all others visible.
+
+    Args:
+        images: in their order, which numbers them from 1.
+        category_ids: of the classes, in their order, see `roilab.engine.run.Run.category_ids`.
     """
+    ids = CocoIds({number: number for number in range(1, len(images) + 1)}, tuple(category_ids))
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
         for found in image["instances"]:
@@ -185,8 +194,8 @@ def coco_json(
                 row["num_keypoints"] = int((flat[:, 2] > 0).sum())
             annotations.append(row)
     categories: list[dict[str, Any]] = []
-    for number, name in enumerate(classes, start=1):
-        category: dict[str, Any] = {"id": number, "name": name, "supercategory": ""}
+    for category_id, name in zip(ids.categories, classes, strict=True):
+        category: dict[str, Any] = {"id": category_id, "name": name, "supercategory": ""}
         if skeleton is not None and name in skeleton.classes:
             category["keypoints"] = list(skeleton.keypoints)
             category["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.link_indices]
@@ -197,7 +206,7 @@ def coco_json(
             {"id": number, **{key: image[key] for key in _IMAGE_KEYS if key in image}}
             for number, image in enumerate(images, start=1)
         ],
-        "annotations": annotations,
+        "annotations": ids.to_file(annotations),
         "categories": categories,
     }
 

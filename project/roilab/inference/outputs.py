@@ -233,7 +233,7 @@ def _coco(plan: Plan) -> Iterator[_Add]:
         rows.append(row)
 
     yield add
-    content = coco_json(rows, plan.classes, plan.skeleton)
+    content = coco_json(rows, plan.classes, plan.category_ids, plan.skeleton)
     write_whole(plan.data_files["coco"], json.dumps(content) + "\n")
 
 

@@ -31,7 +31,7 @@ class Plan:
     Attributes:
         folder: that gets it.
         kinds: of `KINDS`.
-        classes: of the run whose instances the data hold.
+        classes, category_ids: of the run whose instances the data hold.
         titles, skeletons: of that run, and of another that is drawn beside it.
         threshold: the least score of an instance.
         names: of the attributes in VIA, see `roilab.inference.export.attribute_names`.
@@ -41,6 +41,7 @@ class Plan:
     folder: Path
     kinds: Sequence[str]
     classes: Sequence[str]
+    category_ids: Sequence[int | str]
     titles: Sequence[str]
     skeletons: Sequence[Skeleton | None]
     threshold: float

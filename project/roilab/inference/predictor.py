@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, overload
 import detectron2.data.transforms as T
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 import torch
 from detectron2.structures import Instances
 from omegaconf import DictConfig
@@ -23,14 +24,14 @@ from roilab.engine.predict import load_run
 from roilab.engine.prepare import fit_model
 from roilab.engine.run import Run
 from roilab.errors import UserError
+from roilab.images import read_rgb, to_rgb
 from roilab.inference.fast import for_inference
-from roilab.inference.sources import read_rgb
 from roilab.modeling.keypoint_heads import KeypointHead
 from roilab.modeling.winograd import give_scratch_back
 from roilab.skeleton import Skeleton
 
 Array = npt.NDArray[Any]
-Image: TypeAlias = Array | Path | str
+Image: TypeAlias = Array | PIL.Image.Image | Path | str
 
 # Images that go through the model together, at most: their features lie in memory together.
 _MOST_AT_ONCE = 16
@@ -98,6 +99,11 @@ class Prediction:
 
 class Predictor:
     """Finds instances as the run's own evaluation does: same resizing, colours and weights.
+
+    Arrays are RGB, unless `channels="BGR"` says that they are OpenCV's:
+
+        predictor("photo.jpg")
+        predictor(cv2.imread("photo.jpg"), channels="BGR")
 
     It may be called from several threads; the model works for one of them at a time, since it keeps
     every core busy by itself.
@@ -168,8 +174,7 @@ class Predictor:
         Raises:
             UserError: weights, classes or skeleton do not fit the model.
         """
-        cfg = config.load(config_file, overrides)
-        cfg.train.init_checkpoint = weights
+        cfg = config.load(config_file, overrides, init_checkpoint=weights)
         fit_model(cfg, classes, skeleton)
         model = build_model(cfg)
         load_weights(model, *weights_of(cfg))
@@ -216,22 +221,26 @@ class Predictor:
         """Instances of an image, or of each of several; images of one shape share a forward pass.
 
         Args:
-            images: H x W x 3 uint8 arrays, which are not touched, or files.
-            channels: of arrays, "RGB" or "BGR".
+            channels: the order of an array's channels: "RGB", as Pillow, imageio, torchvision and
+                matplotlib have it, or "BGR", as OpenCV (`cv2.imread`) and Detectron2's own
+                `DefaultPredictor` do. No array says which it is: of the wrong order, the model
+                sees wrong colours. Files and Pillow images know theirs.
+            images: H x W x 3 uint8 arrays, which are not touched, Pillow images or files.
             heatmaps: give the maps of the keypoint head, too.
 
         Raises:
-            UserError: a file is no image, or the memory does not suffice.
-            ValueError: an array of another form, or no such order of channels.
+            UserError: a file or a Pillow image cannot be read, or the memory does not suffice.
+            ValueError: an array of another form, no such order of channels, or "BGR" for a Pillow
+                image.
         """
         if channels not in ("RGB", "BGR"):
             raise ValueError(f"channels: found {channels!r}, expected 'RGB' or 'BGR'")
-        if isinstance(images, np.ndarray | Path | str):
+        if images is None or isinstance(images, np.ndarray | PIL.Image.Image | Path | str):
             return self._predict([images], channels, heatmaps)[0]
         return self._predict(images, channels, heatmaps)
 
     def _predict(self, images: Sequence[Image], channels: str, heatmaps: bool) -> list[Prediction]:
-        inputs = [self._input(image, channels) for image in images]
+        inputs = [self.prepare(image, channels) for image in images]
         places: dict[torch.Size, list[int]] = defaultdict(list)
         for place, each in enumerate(inputs):
             places[each["image"].shape].append(place)
@@ -243,27 +252,30 @@ class Predictor:
                     with _memory_told(inputs[part[0]]["image"], len(part)):
                         outputs = self.model([inputs[place] for place in part])
                     for place, output in zip(part, outputs, strict=True):
-                        found[place] = self._prediction(output["instances"], heatmaps)
+                        found[place] = self.to_prediction(output["instances"], heatmaps)
         # What the heads kept and freed would lie beside the features of the next images.
         give_scratch_back()
         if sum(each["image"].numel() for each in inputs) > _MUCH:
             give_freed_memory_back()
         return [found[place] for place in range(len(inputs))]
 
-    def _input(self, image: Image, channels: str) -> dict[str, Any]:
-        """What Detectron2's models take of an image."""
-        if isinstance(image, Path | str):
-            image, channels = read_rgb(Path(image)), "RGB"
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"image: found {image.shape} {image.dtype}, expected H x W x 3 uint8")
-        height, width = image.shape[:2]
-        ordered = image if channels == self.image_format else image[:, :, ::-1]
+    def prepare(self, image: Image, channels: str = "RGB") -> dict[str, Any]:
+        """An image as Detectron2's models take it; arguments are those of a call."""
+        if isinstance(image, PIL.Image.Image):
+            pixels, channels = _pixels_of(image, channels), "RGB"
+        elif isinstance(image, Path | str):
+            pixels, channels = read_rgb(image), "RGB"
+        else:
+            pixels = _checked(image)
+        height, width = pixels.shape[:2]
+        ordered = pixels if channels == self.image_format else pixels[:, :, ::-1]
         augmented = T.AugInput(np.array(ordered, order="C"))
         self.augmentations(augmented)
-        pixels = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
-        return {"image": pixels, "height": height, "width": width}
+        tensor = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        return {"image": tensor, "height": height, "width": width}
 
-    def _prediction(self, found: Instances, heatmaps: bool) -> Prediction:
+    def to_prediction(self, found: Instances, heatmaps: bool = False) -> Prediction:
+        """The instances of one image as the model gives them, as a prediction."""
         fields = found.to("cpu").get_fields()
         labels = tuple(self.classes[index] for index in fields["pred_classes"].tolist())
 
@@ -288,6 +300,41 @@ class Predictor:
             of("mask_scores"),
             of("pred_keypoint_heatmaps") if heatmaps else None,
         )
+
+
+def _pixels_of(image: PIL.Image.Image, channels: str) -> Array:
+    """The pixels of a Pillow image, as those of a file."""
+    if channels != "RGB":
+        raise ValueError(
+            "channels: 'BGR' is for arrays, and a Pillow image is RGB; one that was made of an "
+            "array of OpenCV's has the wrong colours: give the array itself"
+        )
+    try:
+        return to_rgb(image)
+    except Exception as error:  # Pillow's readers raise what they like on bad content
+        file = getattr(image, "filename", None) or None
+        raise UserError("cannot read the image", file=file, found=error) from error
+
+
+def _checked(image: object) -> Array:
+    """An array of pixels.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    expected = "H x W x 3 uint8, RGB (or BGR with channels='BGR')"
+    if image is None:
+        raise ValueError(
+            f"image: found None, which OpenCV gives for a file that it cannot read; {expected}"
+        )
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f"image: found {type(image).__name__}, expected a file, a Pillow image or an array, "
+            f"{expected}"
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image: found {image.shape} {image.dtype}, expected {expected}")
+    return image
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from roilab.modeling.mask_heads import (
     point_rend,
 )
 from roilab.modeling.poolers import RoIPooler
+from roilab.modeling.torchvision_weights import TorchvisionAnchorGenerator
 
 __all__ = [
     "DECODERS",
@@ -29,5 +30,6 @@ __all__ = [
     "RoIPooler",
     "SigmoidKeypointHead",
     "SimCCKeypointHead",
+    "TorchvisionAnchorGenerator",
     "point_rend",
 ]

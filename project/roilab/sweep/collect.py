@@ -100,14 +100,8 @@ class Collector:
 
     def _read(self, run: Run) -> Found:
         results = json.loads(run.results_file.read_text(encoding="utf-8"))
-        if not run.detections_file.is_file():
-            raise UserError(
-                "the detections of a run are gone",
-                file=run.detections_file,
-                remedy=f"find them anew: python scripts/evaluate.py --run {quote(str(run.folder))}",
-            )
-        detections = json.loads(run.detections_file.read_text(encoding="utf-8"))
         dataset = self._dataset(run)
+        detections = run.detections(dataset.coco_ids)
         truth, skeleton = dataset.coco_json(), dataset.skeleton
         weights = draws(len(dataset))
         values: dict[str, np.ndarray] = {}

@@ -8,8 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
+from roilab.engine import overrides as texts
 from roilab.errors import UserError
 from roilab.files import write_whole
 
@@ -91,7 +90,7 @@ class Cell:
     @property
     def overrides(self) -> tuple[str, ...]:
         """All that the training is told: of this arm, of this cell."""
-        place = as_override("train.output_dir", str(self.folder))
+        place = texts.write("train.output_dir", str(self.folder))
         return (*self.arm.overrides, f"train.seed={self.seed}", place)
 
 
@@ -126,21 +125,6 @@ def chosen(cells: Sequence[Cell], pattern: str) -> list[Cell]:
 def folder_name(arm: str) -> str:
     """A name that every file system takes."""
     return re.sub(r"[^\w.+=-]+", "_", arm)
-
-
-def as_override(key: str, value: Any) -> str:
-    """`key=value` in Hydra's grammar."""
-    return f"{key}={_literal(value)}"
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_literal(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_literal, value)) + "]"
-    if isinstance(value, str):
-        return str(QuotedString(value, Quote.single).with_quotes())
-    return "null" if value is None else str(value).lower()
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

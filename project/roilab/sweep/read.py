@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from roilab.engine import config
+from roilab.engine import overrides as texts
 from roilab.engine.differences import differences
 from roilab.engine.train import EVALUATION_ONLY
 from roilab.errors import UserError
 from roilab.evaluation.difference import METRICS
 from roilab.evaluation.table import TITLES
-from roilab.sweep.plan import Arm, Sweep, as_override, check_seeds, folder_name
+from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")
 _PUBLISHED = ("source", "rows")
@@ -132,8 +131,8 @@ def _read(file: Path, data: Any) -> Sweep:
         weights_of = _kind(file, f"{key}.weights_of", own.pop("weights_of", ""), str, "an arm")
         # The file's parent and not the working directory, as it is for what the file imports.
         place = os.path.relpath(file.parent / start)
-        texts = tuple(as_override(key, value) for key, value in {**shared, **own}.items())
-        return Arm(name, place, texts, rows.get(name, {}), weights_of)
+        written = tuple(texts.write(key, value) for key, value in {**shared, **own}.items())
+        return Arm(name, place, written, rows.get(name, {}), weights_of)
 
     return Sweep(
         file=str(file),
@@ -170,9 +169,9 @@ def _kind(file: Path, key: str, value: Any, kind: Any, expected: str) -> Any:
 
 def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     """The sweep with overrides of all arms; `key=a,b` makes an arm of each value."""
-    choices = [_choices(text) for text in overrides]
-    shared = [texts[0] for texts in choices if len(texts) == 1]
-    grid = list(itertools.product(*(texts for texts in choices if len(texts) > 1)))
+    choices = [texts.choices(text) for text in overrides]
+    shared = [values[0] for values in choices if len(values) == 1]
+    grid = list(itertools.product(*(values for values in choices if len(values) > 1)))
 
     def named(arm: str, point: Sequence[str]) -> str:
         return ", ".join([*([arm] if arm else []), *map(_short, point)])
@@ -189,17 +188,6 @@ def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     )
     first = sweep.arms.index(_named(sweep, "baseline", sweep.baseline)) * len(grid)
     return replace(sweep, arms=arms, baseline=arms[first].name)
-
-
-def _choices(text: str) -> list[str]:
-    """`key=a,b` as `key=a` and `key=b`; any other override alone."""
-    try:
-        parsed = OverridesParser.create().parse_override(text)
-        if not parsed.is_sweep_override():
-            return [text]
-        return [f"{parsed.key_or_group}={value}" for value in parsed.sweep_string_iterator()]
-    except HydraException:
-        return [text]  # what is wrong is said when the config is loaded
 
 
 def _short(text: str) -> str:

@@ -19,7 +19,7 @@ from roilab.evaluation.ap import Results
 from roilab.files import write_whole
 from roilab.sweep.plan import Cell
 
-_MEANING = ("classes.json", "skeleton.json", "run.json", "config.yaml")
+_MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows

@@ -1,11 +1,11 @@
 """The class of every outline: its attribute's value, else the default, then the map."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from roilab.via.records import Annotations, Attribute, Problem, Region, Severity
-from roilab.via.values import Kinds, described, outline_regions
+from roilab.via.values import Kinds, described, folded, listed, outline_regions
 
 # (image key, region index) -> class name; None where the class is dropped as asked.
 Classes = Mapping[tuple[str, int], str | None]
@@ -16,6 +16,7 @@ def name_classes(
     annotations: Annotations,
     kinds: Kinds,
     attribute: str | None,
+    flags: Sequence[str],
     default: str | None,
     class_map: Mapping[str, str | None],
     unlabelled: Unlabelled,
@@ -25,6 +26,7 @@ def name_classes(
     Args:
         kinds: the shapes that are keypoints instead.
         attribute: the attribute that holds the class; None where every region takes the default.
+        flags: attributes of which each is a class by its name, instead of `attribute`.
         default: the class of regions without one, before the map.
         class_map: new names; None or "" drops a class.
         unlabelled: what becomes of a region without a class where there is no default.
@@ -39,7 +41,7 @@ def name_classes(
     occurring: Counter[str] = Counter()
     skipped = 0
     for image, region in outline_regions(annotations, kinds):
-        names = _ticked(region, attribute, declared)
+        names = _names(region, attribute, flags, declared)
         if len(names) > 1 or not (names or default or unlabelled == "skip"):
             problems.append(_unclear(annotations.file, image.filename, region, attribute, names))
             continue
@@ -59,13 +61,19 @@ def name_classes(
     return classes, problems
 
 
-def class_value(region: Region, attribute: str | None, declared: Attribute | None) -> str | None:
+def class_value(
+    region: Region, attribute: str | None, flags: Sequence[str], declared: Attribute | None
+) -> str | None:
     """The one class that a region names itself, as a person reads it; None for none or several."""
-    names = _ticked(region, attribute, declared)
+    names = _names(region, attribute, flags, declared)
     return names[0] if len(names) == 1 else None
 
 
-def _ticked(region: Region, attribute: str | None, declared: Attribute | None) -> list[str]:
+def _names(
+    region: Region, attribute: str | None, flags: Sequence[str], declared: Attribute | None
+) -> list[str]:
+    if flags:
+        return [name for name in flags if region.attributes.get(name)]
     value = region.attributes.get(attribute, "") if attribute is not None else ""
     values = (value,) if isinstance(value, str) else value
     return [described(each, declared) for each in values if each]
@@ -75,8 +83,8 @@ def _unclear(
     file: str, image: str, region: Region, attribute: str | None, names: list[str]
 ) -> Problem:
     if names:
-        message = f"several classes are ticked: {', '.join(names)}"
-        remedy = "tick one"
+        message = f"the region has several classes: {', '.join(names)}"
+        remedy = "give it one in VIA"
     else:
         message = "the region has no class"
         remedy = "label it in VIA, or give default_class, or unlabelled=skip"
@@ -115,7 +123,7 @@ class _About:
         known = {*occurring, *(described(option, declared) for option in options)}
         unknown = sorted(set(class_map) - known)
         if unknown:
-            message = f"class_map renames {_listed(unknown)}, which does not occur"
+            message = f"class_map renames {listed(unknown)}, which does not occur"
             remedy = f"the file has {', '.join(sorted(known)) or 'no class at all'}"
             yield self._problem("warning", message, remedy)
 
@@ -128,7 +136,7 @@ class _About:
         """Names that become one, or that look like one."""
         for old, new in sorted(class_map.items()):
             both_occur = old in occurring and new in occurring.keys() - class_map
-            if new and both_occur and _folded(old) != _folded(new):
+            if new and both_occur and folded(old) != folded(new):
                 message = f"class_map makes '{old}' one class with '{new}', which occurs as well"
                 remedy = f"map '{new}' to '{new}' if that is meant, else choose another name"
                 yield self._problem("warning", message, remedy)
@@ -137,23 +145,15 @@ class _About:
             names.setdefault(described(option, declared), []).append(option)
         for name, ids in sorted(names.items()):
             if len(ids) > 1 and name in occurring:
-                message = f"the options {_listed(ids)} are one class: all are described as '{name}'"
+                message = f"the options {listed(ids)} are one class: all are described as '{name}'"
                 remedy = "describe them differently in VIA, or remove all but one"
                 yield self._problem("warning", message, remedy)
         alike: dict[str, set[str]] = {}
         for name in occurring:
             kept = class_map.get(name, name)
             if kept:
-                alike.setdefault(_folded(kept), set()).add(kept)
+                alike.setdefault(folded(kept), set()).add(kept)
         for found in alike.values():
             if len(found) > 1:
-                message = f"the classes {_listed(sorted(found))} differ only by case or white space"
+                message = f"the classes {listed(sorted(found))} differ only by case or white space"
                 yield self._problem("warning", message, "make them one with class_map")
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.casefold().split())
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))

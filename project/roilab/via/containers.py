@@ -41,9 +41,22 @@ def _is_via1(document: Document) -> bool:
 
 
 def _entries(document: Document) -> list[Mapping[str, object]]:
-    """The values at the top level that look like image entries."""
-    values = document.top.values()
+    """The values at the top level, an object or a list, that look like image entries."""
+    values = document.data if isinstance(document.data, list) else document.top.values()
     return [v for v in values if isinstance(v, Mapping) and "filename" in v and "regions" in v]
+
+
+def _by_key(document: Document) -> Mapping[str, object]:
+    """The values at the top level under keys; in a list, under those that VIA would give them."""
+    if not isinstance(document.data, list):
+        return document.top
+    entries: dict[str, object] = {}
+    for number, entry in enumerate(document.data):
+        key = f"entry {number}"
+        if isinstance(entry, Mapping) and "filename" in entry:
+            key = f"{entry['filename']}{entry.get('size', -1)}"
+        entries[key if key not in entries else f"{key} {number}"] = entry
+    return entries
 
 
 def _parse_via1(document: Document) -> Annotations:
@@ -56,7 +69,7 @@ def _parse_via2(document: Document) -> Annotations:
 
 def _parse_annotations(document: Document, container: Container) -> Annotations:
     problems: list[Problem] = []
-    images = read_images(document.file, document.top, problems)
+    images = read_images(document.file, _by_key(document), problems)
     return Annotations(document.file, container, images, {}, {}, problems=tuple(problems))
 
 

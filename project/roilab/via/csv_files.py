@@ -1,5 +1,6 @@
 """The CSV files of VIA 1 and 2, translated to the image entries of a VIA 2 project."""
 
+import ast
 import csv
 import json
 import re
@@ -232,6 +233,14 @@ def _add_region(
         }
 
 
+def _is_python(cell: str) -> bool:
+    try:
+        ast.literal_eval(cell.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
+
+
 def _json(cell: str, column: str, problems: list[Problem]) -> object:
     """The JSON value of a cell; an empty object for an empty one; None, and a problem, for none.
 
@@ -245,6 +254,8 @@ def _json(cell: str, column: str, problems: list[Problem]) -> object:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         message = f"{column} is not JSON ({reason}): {cell[:60]}"
         remedy = "mend the cell, or read VIA's JSON of the same set"
+        if _is_python(cell):
+            remedy = "it is Python's notation: write the cell with json.dumps, not with str"
         problems.append(Problem("error", message, remedy, ""))
         return None
     for each in repeated:

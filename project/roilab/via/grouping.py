@@ -145,7 +145,10 @@ def _attach_by_tie(
             _attach(scene, skeleton, draft, region, marks)
         elif draft is not None:
             message = f"the point belongs to object '{tie}', a {draft.label}, without keypoints"
-            remedy = f"only {', '.join(skeleton.classes)} has skeleton '{skeleton.name}'"
+            remedy = (
+                f"tie it to a {' or '.join(skeleton.classes)}, or name the class in the file of "
+                f"skeleton '{skeleton.name}'"
+            )
             scene.error(region, message, remedy, attribute)
         elif tie not in left_out:
             without_outline.setdefault(tie, []).append((region, marks))
@@ -235,8 +238,11 @@ def _of_points(
     scene: Scene, skeleton: Skeleton, tie: str, marked: Sequence[Marked]
 ) -> Draft | None:
     """An object without an outline; its class is the points' own, else the only one possible."""
-    declared = scene.declared.get(scene.roles.label or "")
-    own = {class_value(region, scene.roles.label, declared) for region, _ in marked} - {None}
+    roles = scene.roles
+    declared = scene.declared.get(roles.label or "")
+    own = {class_value(region, roles.label, roles.flags, declared) for region, _ in marked} - {None}
+    if roles.label == roles.keypoint:
+        own = set()
     possible = own or {scene.default_class} & set(skeleton.classes) or set(skeleton.classes)
     labels = sorted(possible & set(skeleton.classes), key=str)
     if len(labels) != 1:

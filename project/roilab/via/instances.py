@@ -20,18 +20,21 @@ class LabelRules:
     """How attributes become classes and keypoints. None: found where only one answer is possible.
 
     Attributes:
-        class_attribute: the region attribute that names the class.
+        class_attribute: the region attribute that names the class; "": none does; several names:
+            each of these attributes is a class of its own, in the regions that have a value of it.
         class_map: renames and merges classes; mapping a class to None drops its instances.
         default_class: the class of regions that carry no class.
         keypoint_attribute: the attribute of `point` regions that names the keypoint.
-        instance_attribute: the attribute that ties points (and further polygons) to their object.
-        visibility_attribute: marks a point as occluded; without it every point is visible.
+        instance_attribute: the attribute that ties points (and further polygons) to their object;
+            "": none does.
+        visibility_attribute: marks a point as occluded; without it, or with "", every point is
+            visible.
         unlabelled: what becomes of a region that carries no class where there is no default_class.
         keypoint_vertices: the regions of this shape are no outlines: each holds all keypoints of an
             object, a vertex for each, in the skeleton's order.
     """
 
-    class_attribute: str | None = None
+    class_attribute: str | Sequence[str] | None = None
     class_map: Mapping[str, str | None] = field(default_factory=dict)
     default_class: str | None = None
     keypoint_attribute: str | None = None
@@ -50,6 +53,12 @@ class LabelRules:
                 raise UserError(
                     "no such choice", key=key, found=getattr(self, key), expected=expected
                 )
+
+    @property
+    def class_flags(self) -> tuple[str, ...]:
+        """The attributes of which each is a class, where several are named."""
+        several = not isinstance(self.class_attribute, str | None)
+        return tuple(self.class_attribute or ()) if several else ()
 
     @property
     def kinds(self) -> Kinds:
@@ -111,12 +120,14 @@ def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | N
     Raises:
         UserError: an attribute has to be named or does not occur.
     """
+    label = rules.class_attribute
     named = Roles(
-        rules.class_attribute,
+        label if isinstance(label, str) else None,
         rules.keypoint_attribute,
         rules.instance_attribute,
         rules.visibility_attribute,
         rules.kinds,
+        flags=rules.class_flags,
     )
     return find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
 
@@ -146,11 +157,17 @@ def label(
         annotations,
         roles.kinds,
         roles.label,
+        roles.flags,
         rules.default_class,
         rules.class_map,
         rules.unlabelled,
     )
-    problems = [*annotations.problems, *problems, *_unused_points(annotations, roles, skeleton)]
+    problems = [
+        *annotations.problems,
+        *roles.problems,
+        *problems,
+        *_unused_points(annotations, roles, skeleton),
+    ]
     images = []
     for record in annotations.images:
         scene = Scene(
@@ -211,12 +228,15 @@ def _unused_points(
     count = sum(1 for _ in keypoint_regions(annotations, roles.kinds))
     if not count:
         return []
+    found = attributes_in_use(keypoint_regions(annotations, roles.kinds))
     if skeleton is None:
         message = f"{count} regions that hold keypoints are ignored"
-        return [Problem("warning", message, "give a skeleton to read them", annotations.file)]
-    used = {roles.label, roles.keypoint, roles.instance, roles.visibility}
-    used |= set(tagged(annotations.region_attributes).values())
-    found = attributes_in_use(keypoint_regions(annotations, roles.kinds))
+        remedy = "give a skeleton to read them; scripts/data.py skeleton proposes one"
+        if not found and roles.kinds == (Point,):
+            remedy = "give the points an attribute in VIA that names each, then a skeleton"
+        return [Problem("warning", message, remedy, annotations.file)]
+    used = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
+    used |= {roles.score, *tagged(annotations.region_attributes).values()}
     return [
         Problem(
             severity="warning",

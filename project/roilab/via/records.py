@@ -31,7 +31,8 @@ class Container(StrEnum):
 class Problem:
     """Something wrong in a file, and where.
 
-    An error leaves something out; a warning does not; a note counts what is left out as asked.
+    An error leaves something out; a warning does not; a note counts what is left out as asked, or
+    says which of several readings was taken.
     """
 
     severity: Severity

@@ -1,8 +1,9 @@
 """Which attribute plays which part: class, keypoint name, instance, visibility, score.
 
-An attribute that is not named is taken for what its description's tag says (RoILab writes such
-tags), else found where a single answer is possible; its name is never taken as a hint, and several
-possible answers are an error that lists them.
+An attribute that is not named by the user is taken for what its description's tag says (RoILab
+writes such tags), else found where a single answer is possible. Its name is a hint in few cases,
+which a note reports: see `roilab.via.class_roles`. Several possible answers are an error
+that lists them.
 """
 
 from collections import Counter
@@ -11,9 +12,18 @@ from dataclasses import dataclass
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.via.class_roles import (
+    class_attribute,
+    class_beside_keypoints,
+    class_by_name,
+    doubts,
+    instance_by_name,
+    must_occur,
+    score_attribute,
+)
 from roilab.via.classes import Unlabelled
 from roilab.via.keypoints import keypoint_index, visibility_of_word
-from roilab.via.records import Annotations, Attribute
+from roilab.via.records import Annotations, Attribute, Problem
 from roilab.via.shapes import Point
 from roilab.via.values import (
     Kinds,
@@ -31,6 +41,9 @@ class Roles:
 
     Attributes:
         kinds: the shapes that hold keypoints; all others are outlines.
+        score: the attribute of a model's scores, which plays no part.
+        flags: attributes of which each is a class of its own, by its name; without a `label`.
+        problems: what the user should know about roles that were found.
     """
 
     label: str | None = None
@@ -38,6 +51,9 @@ class Roles:
     instance: str | None = None
     visibility: str | None = None
     kinds: Kinds = (Point,)
+    score: str | None = None
+    flags: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 # Role -> what the description of an attribute ends in that plays it.
@@ -68,52 +84,58 @@ def find_roles(
     A class attribute is needed unless every region has the default class or, without a class, is
     skipped as asked.
 
+    Args:
+        named: what the user says; None finds the attribute, "" says that there is none.
+
     Raises:
         UserError: a named attribute does not occur, or an attribute has to be named.
     """
     kinds = named.kinds
-    tags = tagged(annotations.region_attributes)
-    label = named.label or tags.get("class")
-    keypoint = named.keypoint or tags.get("keypoint")
-    instance = named.instance or tags.get("instance")
-    visibility = named.visibility or tags.get("visibility")
-    score = tags.get("score")
+    declared = annotations.region_attributes
+    tags = tagged(declared)
+    label = tags.get("class") if named.label is None and not named.flags else named.label
+    keypoint = tags.get("keypoint") if named.keypoint is None else named.keypoint
+    instance = tags.get("instance") if named.instance is None else named.instance
+    visibility = tags.get("visibility") if named.visibility is None else named.visibility
+    outlines = attributes_in_use(outline_regions(annotations, kinds))
+    taken = {label, *named.flags, keypoint, instance, visibility}
+    score = tags.get("score") or score_attribute(outlines, taken)
     points = attributes_in_use(keypoint_regions(annotations, (Point,)))
     if skeleton is not None and any(keypoint_regions(annotations, (Point,))):
-        taken = {label, instance, visibility, score}
-        keypoint = _keypoint_attribute(annotations, points, keypoint, skeleton, taken)
-        taken = {label, instance, keypoint, score}
+        taken = {label, *named.flags, instance, visibility, score}
+        keypoint = _keypoint_attribute(annotations, points, keypoint, skeleton, taken, label)
+        taken = {label, *named.flags, instance, keypoint, score}
         visibility = _visibility_attribute(annotations, points, visibility, taken)
-    if instance is not None:
-        everywhere = attributes_in_use(keypoint_regions(annotations, kinds))
-        everywhere |= attributes_in_use(outline_regions(annotations, kinds))
-        _must_occur(annotations, "instance_attribute", instance, everywhere)
-    elif skeleton is not None and any(keypoint_regions(annotations, kinds)):
-        taken = {label, keypoint, visibility, score}
+    problems: list[Problem] = []
+    may_lack = default_class is not None or unlabelled == "skip"
+    if label is None and not named.flags:
+        taken = {keypoint, visibility, instance, score}
+        label = class_by_name(annotations.file, set(outlines) - taken, score, problems)
+    if instance is None:
+        rest = set(outlines) - {label, keypoint, visibility, score}
+        has_class = bool(label is not None or named.flags or may_lack or len(rest) > 1)
+        instance = instance_by_name(annotations.file, rest if has_class else (), problems)
+    elif instance:
+        everywhere = attributes_in_use(keypoint_regions(annotations, kinds)) | outlines
+        must_occur(annotations, "instance_attribute", instance, everywhere)
+    if instance is None and skeleton is not None and any(keypoint_regions(annotations, kinds)):
+        taken = {label, *named.flags, keypoint, visibility, score}
         # What is the only possible class cannot tie as well.
-        needs_class = label is None and default_class is None and unlabelled == "error"
+        needs_class = label is None and not named.flags and not may_lack
         instance = _find_instance_attribute(
             annotations, kinds, keypoint, taken, skeleton, needs_class
         )
-    taken = {keypoint, visibility, instance, score}
-    may_lack = default_class is not None or unlabelled == "skip"
-    label = _class_attribute(annotations, kinds, label, taken, may_lack)
-    return Roles(label, keypoint, instance, visibility, kinds)
-
-
-def _must_occur(annotations: Annotations, key: str, name: str, found: dict[str, list[str]]) -> None:
-    # An attribute that is always empty occurs: nothing may be occluded, for one. A file in which
-    # nothing is annotated cannot show whether the name is right.
-    regions = [region for image in annotations.images for region in image.regions]
-    occurs = any(name in region.attributes for region in regions)
-    if regions and not occurs and name not in annotations.region_attributes:
-        raise UserError(
-            f"no region has the attribute '{name}'",
-            file=annotations.file,
-            key=key,
-            found=with_samples(found),
-            expected=f"one of these instead of '{name}'" if found else "a region attribute",
-        )
+    possible = set(outlines) - {keypoint, visibility, instance, score}
+    if label is None and not named.flags and not possible and keypoint in outlines:
+        label = class_beside_keypoints(annotations, outlines[keypoint], keypoint, skeleton)
+    label, flags = class_attribute(
+        annotations, outlines, kinds, label, named.flags, possible, may_lack, problems
+    )
+    if label is not None and label not in (named.label, tags.get("class")):
+        problems += doubts(annotations, kinds, label, outlines[label], points.get(label, ()))
+    return Roles(
+        label, keypoint, instance or None, visibility or None, kinds, score, flags, tuple(problems)
+    )
 
 
 def _keypoint_attribute(
@@ -122,19 +144,22 @@ def _keypoint_attribute(
     named: str | None,
     skeleton: Skeleton,
     taken: Set[str | None],
+    label: str | None,
 ) -> str:
     if named is not None:
-        _must_occur(annotations, "keypoint_attribute", named, points)
+        must_occur(annotations, "keypoint_attribute", named, points)
         return named
     fitting = {
         name: values
         for name, values in points.items()
-        if name not in taken
-        and any(
+        if any(
             keypoint_index(value, annotations.region_attributes.get(name), skeleton) is not None
             for value in values
         )
     }
+    # One attribute may name the class of outlines and the keypoint of points.
+    free = {name: values for name, values in fitting.items() if name not in taken}
+    fitting = free or {name: values for name, values in fitting.items() if name == label}
     if len(fitting) != 1:
         raise UserError(
             "cannot tell which attribute names the keypoints",
@@ -155,7 +180,8 @@ def _visibility_attribute(
     taken: Set[str | None],
 ) -> str | None:
     if named is not None:
-        _must_occur(annotations, "visibility_attribute", named, points)
+        if named:
+            must_occur(annotations, "visibility_attribute", named, points)
         return named
     fitting = {
         name: values
@@ -173,7 +199,7 @@ def _visibility_attribute(
             key="visibility_attribute",
             found=with_samples(fitting),
             expected="one of these",
-            remedy="give visibility_attribute",
+            remedy='give visibility_attribute, "" where none of them is',
         )
     return next(iter(fitting), None)
 
@@ -239,45 +265,6 @@ def _find_instance_attribute(
             for name in sorted(shared)
         ),
         expected="one attribute with a value of its own for every object of an image",
-        remedy="give instance_attribute, or, where points belong to the outline around them, "
-        "name the attribute found as what it is (class_attribute, visibility_attribute)",
-    )
-
-
-def _class_attribute(
-    annotations: Annotations,
-    kinds: Kinds,
-    named: str | None,
-    taken: Set[str | None],
-    may_lack: bool,
-) -> str | None:
-    # may_lack: a region without a class is no mistake.
-    found = attributes_in_use(outline_regions(annotations, kinds))
-    if named is not None:
-        # Sets are mixed from files with and without the attribute; what has none is then covered.
-        if found or not may_lack:
-            _must_occur(annotations, "class_attribute", named, found)
-        return named
-    possible = {name: values for name, values in found.items() if name not in taken}
-    if len(possible) == 1:
-        return next(iter(possible))
-    if not possible and (may_lack or not any(outline_regions(annotations, kinds))):
-        return None
-    if possible:
-        raise UserError(
-            "several attributes could be the class",
-            file=annotations.file,
-            key="class_attribute",
-            found=with_samples(possible),
-            expected="one of these",
-            remedy="give class_attribute",
-        )
-    raise UserError(
-        "no attribute of the regions can be the class",
-        file=annotations.file,
-        key="class_attribute",
-        found=with_samples(found) if found else "regions without attributes",
-        expected="an attribute that names the class",
-        remedy="give default_class, the class of all regions, or class_attribute, or "
-        "unlabelled=skip",
+        remedy="give instance_attribute; where points belong to the outline around them, "
+        'instance_attribute=""',
     )

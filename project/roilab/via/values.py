@@ -1,6 +1,6 @@
 """What the attributes of a file hold: which occur, where, and with what values."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from roilab.via.records import Annotations, Attribute, ImageRecord, Region, Value
 from roilab.via.shapes import Shape
@@ -58,7 +58,17 @@ def attributes_in_use(regions: Iterable[tuple[ImageRecord, Region]]) -> dict[str
     return {name: list(values) for name, values in found.items()}
 
 
-def with_samples(found: dict[str, list[str]]) -> str:
+def folded(name: str) -> str:
+    """A name without differences of case and white space."""
+    return " ".join(name.casefold().split())
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message, in quotation marks."""
+    return ", ".join(map(repr, names))
+
+
+def with_samples(found: Mapping[str, Sequence[str]]) -> str:
     """Attributes and some of their values, for a message."""
     listed = []
     for name, values in found.items():

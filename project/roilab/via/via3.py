@@ -7,6 +7,7 @@ time (video frames, temporal segments) has no place here and is counted.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from roilab.errors import UserError
 from roilab.via.csv_files import lines_of, long_cells, rows_of
 from roilab.via.document import Document
 from roilab.via.entries import KNOWN_AS, read_attributes, read_images
@@ -78,6 +79,7 @@ def parse_csv(document: Document) -> Annotations:
     """Read the images of a CSV of VIA 3."""
     project = _Project(document.file)
     lines = lines_of(document.text)
+    _refuse_other_columns(document.file, lines)
     for line in lines:
         name, _, value = line.lstrip("# ").partition("=")
         if line.startswith("#") and name.strip() in ("ATTRIBUTE", "ATTRIBUTES"):
@@ -103,6 +105,32 @@ def parse_csv(document: Document) -> Annotations:
             row = {"vid": vid, "z": _json(times), "xy": _json(shape)}
             project.add_metadata(mid, row | {"av": project.values_of(values, mid, names)})
     return project.annotations(Container.VIA3_CSV, "")
+
+
+def _refuse_other_columns(file: str, lines: Sequence[str]) -> None:
+    """Refuse what VIA 3 exports under the same title with other columns.
+
+    Raises:
+        UserError: the header names columns that are not those of regions.
+    """
+    stated = (line.lstrip("# ").partition("=") for line in lines if line.startswith("#"))
+    header = next((value.strip() for key, _, value in stated if key.strip() == "CSV_HEADER"), None)
+    if header is None or header.split(",") == list(_CSV_COLUMNS):
+        return
+    is_temporal = "temporal_segment_start" in header
+    raise UserError(
+        "VIA 3's CSV of temporal segments: times in a video or sound, and no regions of images"
+        if is_temporal
+        else "the columns of the CSV are not those of VIA 3",
+        file=file,
+        key="CSV_HEADER",
+        found=header,
+        expected=",".join(_CSV_COLUMNS),
+        remedy="there is nothing in it to train on: save frames of the video as images, and "
+        "annotate regions of these in VIA"
+        if is_temporal
+        else "export the file again from VIA, or give VIA's project",
+    )
 
 
 @dataclass(slots=True)

@@ -1,0 +1,376 @@
+"""The dataset node for a data set that is registered in Detectron2's `DatasetCatalog`."""
+
+import difflib
+import importlib.util
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from roilab import skeleton as skeletons
+from roilab import via
+from roilab.data.catalog_records import (
+    box_disagrees,
+    checked_annotation,
+    image_record,
+    image_size,
+    is_left,
+    repeated_ids,
+)
+from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
+from roilab.data.dataset import DetectionDataset, assemble
+from roilab.data.from_via import Found, log_problems
+from roilab.data.missing import shortened
+from roilab.data.propose import DEFAULT_SIGMA
+from roilab.errors import UserError
+from roilab.skeleton import COCO_PERSON, Skeleton
+
+log = logging.getLogger(__name__)
+
+# Values of `evaluator_type` whose data sets are evaluated by COCO's average precision.
+_COCO_EVALUATORS = (None, "coco")
+
+
+def from_catalog(
+    name: str,
+    *,
+    register: str | None = None,
+    classes: Sequence[str] | None = None,
+    class_map: Mapping[str, str | None] | None = None,
+    skeleton: str | None = None,
+    drop_empty: bool = False,
+    min_keypoints: int = 0,
+    strict: bool = False,
+    missing_images: Literal["error", "skip"] = "error",
+) -> DetectionDataset:
+    """A data set of `DatasetCatalog` with its metadata, checked as an annotation file is.
+
+    Args:
+        name: under which it is registered.
+        register: a Python file that registers it, run unless it is registered already. A data set
+            that only a config file registers is unknown where the run folder is evaluated.
+        classes: class names in the order of the model's outputs; None: `thing_classes`.
+        class_map: renames, merges or, by None, drops classes.
+        skeleton: `coco_person` or a JSON file; None: that of the metadata's `keypoint_names`,
+            `keypoint_flip_map` and `keypoint_connection_rules`, if there are any.
+        drop_empty, min_keypoints, missing_images: see `roilab.data.dataset.load`.
+        strict: an object outside its image is an error; otherwise it is left out.
+
+    Raises:
+        UserError: it is not registered or cannot be loaded; its metadata or dicts are not sound; an
+            image is missing or broken; nothing is left.
+    """
+    if missing_images not in ("error", "skip"):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
+    raw = _dicts(name, register)
+    metadata = MetadataCatalog.get(name).as_dict()
+    known = _categories(name, metadata)
+    names, place = _class_places(name, list(known), classes, class_map or {})
+    bones = _skeleton(name, metadata, skeleton, raw, names, place)
+    kind = metadata.get("evaluator_type")
+    if kind not in _COCO_EVALUATORS:
+        log.warning("%s: its evaluator is %r, but AP is COCO's, over all classes", name, kind)
+    ids: dict[str, int | str] = {}
+    for at, category_id in zip(place, known.values(), strict=True):
+        if at is not None:
+            ids.setdefault(names[at], category_id)  # the first of classes that became one
+    found = _read(name, raw, place, names, bones, category_ids(names, ids), strict, missing_images)
+    return assemble(
+        found,
+        bones,
+        origin=f"'{name}' of DatasetCatalog",
+        label=name,
+        drop_empty=drop_empty,
+        min_keypoints=min_keypoints,
+        remedy="register images with such annotations",
+    )
+
+
+def _dicts(name: str, register: str | None) -> list[Any]:
+    """What the catalog's function returns."""
+    if name not in DatasetCatalog and register is not None:
+        _run(register)
+    if name not in DatasetCatalog:
+        near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
+        raise UserError(
+            "no such data set is registered in DatasetCatalog",
+            key="name" if register is None else "register",
+            file=register,
+            found=name,
+            expected=f"perhaps {' or '.join(near)}" if near else None,
+            remedy="name a Python file that registers it as data.train.register and "
+            "data.val.register"
+            if register is None
+            else f"let the file call DatasetCatalog.register('{name}', FUNCTION)",
+        )
+    try:
+        return list(DatasetCatalog.get(name))
+    except Exception as error:  # of a function that is not ours
+        raise UserError(
+            "the function of a registered data set fails",
+            key="name",
+            found=f"{name}: {type(error).__name__}: {error}",
+            expected="a list of Detectron2's dicts",
+            remedy=f"see that DatasetCatalog.get('{name}') works in Python",
+        ) from error
+
+
+def _run(file: str) -> None:
+    """Run a Python file."""
+    path = Path(file)
+    if not path.is_file():
+        raise UserError("there is no such file", key="register", file=path)
+    spec = importlib.util.spec_from_file_location(f"_registers_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError("not a Python file", key="register", file=path, expected="NAME.py")
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        raise UserError(
+            "the file that registers a data set fails",
+            key="register",
+            file=path,
+            found=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _categories(name: str, metadata: Mapping[str, Any]) -> dict[str, int | str]:
+    """Class name -> category id of its file, in the order of the dicts' `category_id`."""
+    where = f"MetadataCatalog.get('{name}')"
+    names: Any = metadata.get("thing_classes")
+    sound = isinstance(names, list | tuple) and names and all(isinstance(n, str) for n in names)
+    if not sound or len(set(names)) != len(names):
+        raise UserError(
+            f"the metadata of the data set '{name}' do not name its classes",
+            key="thing_classes",
+            found=names,
+            expected="a list of different names, in the order of category_id",
+            remedy=f"{where}.thing_classes = [...], where it is registered",
+        )
+    places = metadata.get("thing_dataset_id_to_contiguous_id")
+    if places is None:
+        return {label: number for number, label in enumerate(names, start=1)}
+    numbers = list(places.values()) if isinstance(places, Mapping) else [places]
+    sound = all(isinstance(each, int) for each in numbers)
+    if not sound or set(numbers) != set(range(len(names))):
+        raise UserError(
+            f"the metadata of the data set '{name}' do not agree",
+            key="thing_dataset_id_to_contiguous_id",
+            found=places,
+            expected=f"category ids of 0 to {len(names) - 1}, the places in thing_classes",
+        )
+    ids = {place: id_ for id_, place in reversed(list(places.items()))}
+    return {label: ids[place] for place, label in enumerate(names)}
+
+
+def _class_places(
+    name: str,
+    own: Sequence[str],
+    classes: Sequence[str] | None,
+    class_map: Mapping[str, str | None],
+) -> tuple[tuple[str, ...], list[int | None]]:
+    """The class names, and for each class of the catalog its place among them; None: dropped."""
+    unknown = sorted(set(class_map) - set(own))
+    if unknown:
+        raise UserError(
+            f"the data set '{name}' does not have a class that is mapped",
+            key="class_map",
+            found=unknown,
+            expected=f"of {', '.join(own)}",
+        )
+    mapped = [class_map.get(each, each) for each in own]
+    kept = tuple(dict.fromkeys(each for each in mapped if each is not None))
+    names = kept if classes is None else tuple(classes)
+    if not names or not set(kept) <= set(names):
+        raise UserError(
+            f"the classes of the data set '{name}' are not those of the model",
+            key="classes",
+            found=list(kept),
+            expected=f"of {', '.join(names)}" if names else "at least one class",
+            remedy="rename, merge or drop classes with data.class_map={old: new, unwanted: null}",
+        )
+    return names, [None if each is None else names.index(each) for each in mapped]
+
+
+def _skeleton(
+    name: str,
+    metadata: Mapping[str, Any],
+    given: str | None,
+    raw: Sequence[Any],
+    classes: Sequence[str],
+    place: Sequence[int | None],
+) -> Skeleton | None:
+    """The skeleton that is given, which the metadata must not contradict, or the metadata's."""
+    bones = None if given is None else skeletons.load(given)
+    keypoints = metadata.get("keypoint_names")
+    if keypoints is None:
+        return bones
+    swaps = metadata.get("keypoint_flip_map")
+    try:
+        keypoints = tuple(map(str, keypoints))
+        declared = Skeleton(
+            name=name,
+            classes=_with_keypoints(raw, classes, place) or tuple(classes),
+            keypoints=keypoints,
+            swaps=tuple((str(a), str(b)) for a, b in swaps or ()),
+            links=tuple(
+                (str(a), str(b)) for a, b, _ in metadata.get("keypoint_connection_rules") or ()
+            ),
+            sigmas=_sigmas(keypoints),
+        )
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(
+            f"the keypoints in the metadata of the data set '{name}' are not sound",
+            key=getattr(error, "key", None) or "keypoint_names",
+            found=getattr(error, "found", None) or error,
+            expected=getattr(error, "expected", None)
+            or "keypoint_names: names; keypoint_flip_map: pairs of them; "
+            "keypoint_connection_rules: (name, name, colour)",
+        ) from error
+    if swaps is None and any("left" in each or "right" in each for each in keypoints):
+        raise UserError(
+            f"the metadata of the data set '{name}' do not say what a mirror image exchanges",
+            key="keypoint_flip_map",
+            found=None,
+            expected="pairs of keypoint_names, left and right; [] where there are none",
+            remedy=f"MetadataCatalog.get('{name}').keypoint_flip_map = [...]",
+        )
+    if bones is None:
+        guessed = [each for each in keypoints if each not in COCO_PERSON.keypoints]
+        if guessed:
+            log.warning(
+                "%s: the sigmas of OKS are %g for %s, since metadata hold none; a skeleton file as "
+                "data.skeleton gives others",
+                *(name, DEFAULT_SIGMA, ", ".join(guessed)),
+            )
+        return declared
+    for key, ours, theirs in (
+        ("keypoint_names", bones.keypoints, keypoints),
+        ("keypoint_flip_map", _pairs(bones.swaps), _pairs(declared.swaps)),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"the skeleton is not that of the data set '{name}'",
+                key="skeleton",
+                found=f"{bones.name}: {ours}",
+                expected=f"{key} of its metadata: {theirs}",
+                remedy="leave the skeleton to the metadata: data.skeleton=null",
+            )
+    return bones
+
+
+def _with_keypoints(
+    raw: Sequence[Any], classes: Sequence[str], place: Sequence[int | None]
+) -> tuple[str, ...]:
+    """The classes of which an annotation has keypoints; what is unsound is reported elsewhere."""
+    found = [
+        anno.get("category_id")
+        for each in raw
+        if isinstance(each, Mapping)
+        for anno in each.get("annotations") or ()
+        if isinstance(anno, Mapping) and anno.get("keypoints") is not None
+    ]
+    at = {place[each] for each in found if isinstance(each, int) and 0 <= each < len(place)}
+    return tuple(label for index, label in enumerate(classes) if index in at)
+
+
+def _sigmas(keypoints: Sequence[str]) -> tuple[float, ...]:
+    coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
+    return tuple(coco.get(each, DEFAULT_SIGMA) for each in keypoints)
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Pairs in an order of their own, so that they can be compared."""
+    return sorted(sorted(pair) for pair in pairs)
+
+
+def _read(
+    name: str,
+    raw: Sequence[Any],
+    place: Sequence[int | None],
+    names: tuple[str, ...],
+    bones: Skeleton | None,
+    categories: tuple[int | str, ...],
+    strict: bool,
+    missing_images: Literal["error", "skip"],
+) -> Found:
+    """Checked records of all images that can be used."""
+    records, problems, lost, unusable = [], [], [], []
+    points = None if bones is None else len(bones.keypoints)
+    for number, each in enumerate(raw):
+        record = image_record(name, number, each)
+        size = image_size(name, each)
+        if isinstance(size, via.Problem):
+            unusable.append(f"{size.image} ({size.message})")
+            continue
+        record["width"], record["height"] = size
+        record["annotations"] = []
+        for at, anno in enumerate(each["annotations"]):
+            made = checked_annotation(name, record, at, anno, len(place), points)
+            index = place[made["category_id"]]
+            if index is None:
+                continue
+            made["category_id"] = index
+            text = f"annotation {at}, a {names[index]}"
+            if not is_left(made, *size, bones):
+                message = f"left out: {text}, has no extent in the image of {size[0]} x {size[1]}"
+                remedy = "delete the annotation, or see that the image is the annotated one"
+                lost.append(via.Problem("error", message, remedy, name, record["file_name"]))
+                continue
+            if box_disagrees(made):
+                message = f"the box of {text}, is not that of its outline"
+                remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
+                problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
+            record["annotations"].append(made)
+        records.append(record)
+    _settle(name, unusable, len(raw), missing_images)
+    log_problems([*lost, *problems])
+    if strict:
+        via.refuse_errors(lost)
+    _warn_of_double_files(name, records)
+    return Found(names, records, _number(name, records, categories), len(unusable), len(lost))
+
+
+def _settle(name: str, unusable: Sequence[str], total: int, choice: str) -> None:
+    if unusable and choice == "error":
+        raise UserError(
+            f"{len(unusable)} of {total} images of the data set '{name}' cannot be used",
+            key="name",
+            found=shortened(unusable),
+            expected="image files at file_name",
+            remedy="put them there, or leave them out with data.missing_images=skip",
+        )
+    if unusable:
+        log.warning("%s: %d images left out: %s", name, len(unusable), shortened(unusable))
+
+
+def _warn_of_double_files(name: str, records: Sequence[Mapping[str, Any]]) -> None:
+    files = Counter(os.path.realpath(record["file_name"]) for record in records)
+    double = sorted(file for file, count in files.items() if count > 1)
+    if double:
+        log.warning("%s: images that occur more than once: %s", name, shortened(double))
+
+
+def _number(
+    name: str, records: Sequence[dict[str, Any]], categories: tuple[int | str, ...]
+) -> CocoIds:
+    """Give records integer ids; returns what they were."""
+    double = repeated_ids(records)
+    if double:
+        raise UserError(
+            f"images of the data set '{name}' share an image_id",
+            key="image_id",
+            found=shortened([repr(each) for each in double]),
+            expected="another one for each image",
+        )
+    own = [record["image_id"] for record in records]
+    numbers = image_numbers(own)
+    for record, number in zip(records, numbers, strict=True):
+        record["image_id"] = number
+    return CocoIds(dict(zip(numbers, own, strict=True)), categories)

@@ -1,0 +1,142 @@
+"""The data and loader nodes of a config: of the right kind, and of one meaning."""
+
+from collections.abc import Callable
+from typing import Any
+
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig, OmegaConf
+
+from roilab.data.dataset import DetectionDataset
+from roilab.data.from_catalog import from_catalog
+from roilab.engine import config
+from roilab.errors import UserError
+
+_DATA = ("data.train", "data.val")
+# What is handed to the loaders' nodes beside what the config says.
+_LOADERS = {
+    "dataloader.train": ("dataset", "seed", "first"),
+    "dataloader.test": ("dataset", "masks", "keypoints", "bitmaps"),
+}
+# Settings of `data` that hold for any kind of data set.
+_SHARED = ("class_map", "skeleton")
+
+
+def check_data_nodes(cfg: DictConfig) -> None:
+    """Refuse nodes that do not give what training and evaluation need, such as Detectron2's own.
+
+    Raises:
+        UserError: a node is missing or of another kind, or there is one that is not used.
+    """
+    for key in (*_DATA, *_LOADERS):
+        node = OmegaConf.select(cfg, key)
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            raise UserError(
+                "the config has no such node",
+                key=key,
+                found=node,
+                expected="a call, as in configs/common/data.py",
+                remedy="take data and dataloader from one of RoILab's configs, and train and "
+                "lr_multiplier with them",
+            )
+    for key in _DATA:
+        node = OmegaConf.select(cfg, key)
+        target = _name(node["_target_"])
+        if target.startswith("detectron2."):
+            raise UserError(
+                "Detectron2's loading of a data set is not used: it checks nothing",
+                key=key,
+                found=target,
+                expected=f"{_name(from_catalog)}, for what is registered in DatasetCatalog",
+                remedy=f"{key}._target_={_name(from_catalog)} {key}.name={_catalog_name(node)}",
+            )
+    for key, needed in _LOADERS.items():
+        target = OmegaConf.select(cfg, key)["_target_"]
+        takes = config.arguments_of(locate(target) if isinstance(target, str) else target)
+        if missing := [name for name in needed if name not in takes]:
+            own = f"roilab.data.loaders.{'train' if key.endswith('train') else 'eval'}_loader"
+            raise UserError(
+                "a loader does not take what it is given",
+                key=key,
+                found=f"{_name(target)}, without {', '.join(missing)}",
+                expected=f"{own}, or one with its arguments",
+                remedy="take dataloader from one of RoILab's configs; it takes Detectron2's "
+                "augmentations",
+            )
+    nodes = [f"dataloader.{name}" for name in cfg.dataloader]
+    unused = [key for key in nodes if key not in _LOADERS]
+    if unused:
+        raise UserError(
+            "nothing uses a node of the config",
+            key=unused[0],
+            found=_name(OmegaConf.select(cfg, unused[0])),
+            expected="dataloader.train and dataloader.test; AP is computed by roilab.evaluation",
+            remedy=f"delete it in the config file: del {unused[0]}",
+        )
+
+
+def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
+    """The data set of a node.
+
+    Raises:
+        UserError: it cannot be built, is none, has other classes than `data.classes`, or the node
+            leaves out a setting of `data`.
+    """
+    node = OmegaConf.select(cfg, key)
+    dataset = config.build(node, key)
+    if not isinstance(dataset, DetectionDataset):
+        raise UserError(
+            "the node does not give a data set",
+            key=key,
+            found=f"{_name(node['_target_'])} gives {type(dataset).__name__}",
+            expected="a roilab.data.dataset.DetectionDataset, as roilab.data.dataset.load or "
+            "roilab.data.from_catalog.from_catalog give it",
+        )
+    for name in _SHARED:
+        if cfg.data.get(name) and name not in node:
+            raise UserError(
+                f"{key} does not take a setting of data",
+                key=f"data.{name}",
+                found=cfg.data[name],
+                remedy=f'give the node in the config file {name}="${{..{name}}}"',
+            )
+    if cfg.data.classes is not None and list(dataset.classes) != list(cfg.data.classes):
+        raise UserError(
+            f"the classes of {key} are not data.classes, which are those of the training",
+            key=key,
+            found=", ".join(dataset.classes),
+            expected=", ".join(cfg.data.classes),
+            remedy='give the node in the config file classes="${..classes}"',
+        )
+    return dataset
+
+
+def check_keypoints(train: DetectionDataset, val: DetectionDataset) -> None:
+    """Make sure that the keypoints of both splits are the same, in the same order.
+
+    Raises:
+        UserError: they are not.
+    """
+    if train.skeleton is None or val.skeleton is None:
+        return
+    if train.skeleton.keypoints != val.skeleton.keypoints:
+        raise UserError(
+            "the keypoints of training and validation are not the same",
+            key="data.val",
+            found=", ".join(val.skeleton.keypoints),
+            expected=", ".join(train.skeleton.keypoints),
+            remedy="correct keypoint_names in the metadata of one of them",
+        )
+
+
+def _name(target: Any) -> str:
+    if isinstance(target, DictConfig):
+        target = target.get("_target_", target)
+    if isinstance(target, Callable):  # type: ignore[arg-type]
+        return f"{target.__module__}.{target.__qualname__}"
+    return str(target)
+
+
+def _catalog_name(node: DictConfig) -> str:
+    """The registered name that a call of Detectron2 has, if it is one."""
+    names = node.get("names", "NAME")
+    return names if isinstance(names, str) else names[0] if len(names) == 1 else "NAME"

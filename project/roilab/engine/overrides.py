@@ -1,0 +1,275 @@
+"""Overrides of a config: `key=value`, as text and as the value that the text means.
+
+What a value means, the first rule that fits:
+
+1. `"text"` or `'text'`, quotes around all of it: this text. A backslash before a quote of the same
+   kind or before another backslash is left out. It is how a text is written that would mean
+   something else: `"null"`, `"3"`, `"[x]"`.
+2. `null` or `None`: nothing. `${other.key}`: the value of another key.
+3. `[a, b]` is a list and `{name: a, other: b}` a dict, of values by these rules; its names are
+   always text. A comma, colon or bracket in a text is quoted there, except brackets in pairs.
+4. Where the key takes text, anything else is text as it stands: `train.output_dir=runs, (10)=1`.
+   It does where the argument that it is for is annotated so, or else where it holds text; the same
+   goes for the items of a list or dict. Rule 3 is for a key that takes a list or dict as well, and
+   a text that does not read as one is text.
+5. `true`, `True`, `false`, `False`, and numbers: 3, -1.5, .5, 1e-4, 1_000, inf, nan.
+6. Anything else is text as it stands.
+"""
+
+import collections.abc
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from roilab.errors import UserError
+
+Kind = Any  # an annotation: str | None, Sequence[str], ...; Any: not known
+
+_WORDS = {
+    "null": None,
+    "None": None,
+    "true": True,
+    "True": True,
+    "false": False,
+    "False": False,
+}
+_INTEGER = re.compile(r"[+-]?(0|[1-9](_?[0-9])*)")
+_NUMBER = re.compile(r"[+-]?((([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][+-]?[0-9]+)?)|inf)|nan")
+_LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
+_REFERENCE = re.compile(r"\$\{[\w.]+\}")
+_QUOTED = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""", re.DOTALL)
+_PAIRS = {"[": "]", "{": "}"}
+# Text that means itself wherever it stands.
+_PLAIN = re.compile(r"[^\s,:\[\]{}\"'$\\](?:[^,:\[\]{}\"'$\\\r\n]*[^\s,:\[\]{}\"'$\\])?")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The value of another key, as OmegaConf writes it: `${train.seed}`."""
+
+    text: str
+
+
+def split(text: str) -> tuple[str, str]:
+    """The key and the text of the value of `key=value`.
+
+    Raises:
+        UserError: it has no key or no equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError("an override cannot be read", key=text, expected="key=value")
+    return key.strip(), value
+
+
+def parse(text: str, key: str, kind_of: Callable[[str], Kind]) -> Any:
+    """What the text of a value means, by the rules above.
+
+    Args:
+        key: for which it is.
+        kind_of: what a key takes.
+
+    Returns:
+        Plain data with `Reference`s in it.
+
+    Raises:
+        ValueError: a list or dict has no end, or an item is empty.
+    """
+    return _parse(text, key, kind_of, kind_of(key))
+
+
+def _parse(text: str, key: str, kind_of: Callable[[str], Kind], kind: Kind) -> Any:
+    bare = text.strip()
+    if (quoted := _unquoted(text)) is not None:
+        return quoted
+    if bare in ("null", "None"):
+        return None
+    if _REFERENCE.fullmatch(bare):
+        return Reference(bare)
+    textual = _takes_text(kind)
+    if bare[:1] in _PAIRS and (not textual or _takes_items(kind)):
+        try:
+            return _items(bare, key, kind_of, kind)
+        except ValueError:
+            if not textual and kind is not Any:
+                raise
+    if textual:
+        return text
+    if bare in _WORDS:
+        return _WORDS[bare]
+    if _INTEGER.fullmatch(bare):
+        return int(bare)
+    if _NUMBER.fullmatch(bare) and not _LEADING_ZERO.fullmatch(bare):
+        return float(bare)
+    return text
+
+
+def _items(
+    text: str, key: str, kind_of: Callable[[str], Kind], kind: Kind
+) -> list[Any] | dict[str, Any]:
+    """A list or a dict."""
+    if text[-1] != _PAIRS[text[0]] or len(text) < 2:
+        raise ValueError(f"{text[0]} without {_PAIRS[text[0]]}")
+    inner = text[1:-1]
+    parts = _split(inner, ",") if inner.strip() else []
+    if any(not part.strip() for part in parts):
+        raise ValueError("an item is empty: quote a text, or leave out a comma")
+    if text[0] == "[":
+        return [_parse(part.strip(), key, kind_of, _item_kind(kind)) for part in parts]
+    result = {}
+    for part in parts:
+        name, *rest = _split(part, ":")
+        if not rest or not name.strip():
+            raise ValueError(f"{part.strip()} is not name: value")
+        unquoted = _unquoted(name)
+        name = name.strip() if unquoted is None else unquoted
+        if name in result:
+            raise ValueError(f"{name} is there twice")
+        below, values = f"{key}.{name}", values_kind(kind)
+        values = kind_of(below) if values is None else values
+        result[name] = _parse(":".join(rest).strip(), below, kind_of, values)
+    return result
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """A text at its separators, except in quotes and in pairs of brackets.
+
+    A quote opens where an item begins; elsewhere it is an apostrophe.
+
+    Raises:
+        ValueError: a bracket or a quote has no partner.
+    """
+    parts, start, at, begins = [], 0, 0, True
+    open_brackets: list[str] = []
+    while at < len(text):
+        char = text[at]
+        if begins and char in "\"'":
+            quoted = _QUOTED.match(text, at)
+            if quoted is None:
+                raise ValueError(f"{char} without a second one")
+            at, begins = quoted.end(), False
+            continue
+        if char in _PAIRS:
+            open_brackets.append(_PAIRS[char])
+        elif char in _PAIRS.values():
+            if not open_brackets or open_brackets.pop() != char:
+                raise ValueError(f"{char} closes nothing: quote the text that it is in")
+        elif char == separator and not open_brackets:
+            parts.append(text[start:at])
+            start = at + 1
+        begins = char in "[{,:" or (begins and char.isspace())
+        at += 1
+    if open_brackets:
+        raise ValueError(f"{open_brackets[-1]} is missing: quote a text with a bracket")
+    return [*parts, text[start:]]
+
+
+def _unquoted(text: str) -> str | None:
+    """What quotes around all of a text hold; None: there are none."""
+    if _QUOTED.fullmatch(text) is None:
+        return None
+    quote, inner = text.strip()[0], text.strip()[1:-1]
+    return re.sub(rf"\\([{quote}\\])", r"\1", inner)
+
+
+def choices(text: str) -> list[str]:
+    """`key=a,b` as `key=a` and `key=b`; any other override alone.
+
+    A comma in quotes or in a pair of brackets divides nothing.
+
+    Raises:
+        UserError: it is no override, or a choice is empty.
+    """
+    key, value = split(text)
+    try:
+        parts = _split(value, ",")
+    except ValueError:
+        return [text]  # a text with a single bracket, or what the config will refuse
+    if len(parts) == 1:
+        return [text]
+    if any(not part.strip() for part in parts):
+        raise UserError(
+            "an empty choice",
+            key=text,
+            expected=f"{key}=a,b",
+            remedy=f"quote a text with commas: {write(key, value)}",
+        )
+    return [f"{key}={part.strip()}" for part in parts]
+
+
+def write(key: str, value: Any) -> str:
+    """The override that gives a key this value: text, number, truth value, None, list or dict."""
+    return f"{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        pairs = (f"{_written(str(name))}: {_written(item)}" for name, item in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    if isinstance(value, str):
+        number = _INTEGER.fullmatch(value) or _NUMBER.fullmatch(value)
+        if _PLAIN.fullmatch(value) and value not in _WORDS and not number:
+            return value
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return repr(value)
+
+
+def _takes_text(kind: Kind) -> bool:
+    """Whether a key of this annotation takes text, and neither numbers nor truth values."""
+    members = _members(kind)
+    return any(each in (str, Path) for each in members) and not {int, float, bool, Any} & members
+
+
+def _item_kind(kind: Kind) -> Kind:
+    """What the items of a list take, by the annotation of the list."""
+    for member in _members(kind):
+        if _is(get_origin(member), collections.abc.Sequence) and get_args(member):
+            return get_args(member)[0]
+    return Any
+
+
+def values_kind(kind: Kind) -> Kind | None:
+    """What the values of a dict take; None: that is for the keys below to say."""
+    for member in _members(kind):
+        if _is(get_origin(member), collections.abc.Mapping) and get_args(member):
+            return get_args(member)[1]
+    return None
+
+
+def _takes_items(kind: Kind) -> bool:
+    """Whether a list or a dict is among what a key takes."""
+    return any(
+        _is(get_origin(each) or each, collections.abc.Collection) and each is not str
+        for each in _members(kind)
+    )
+
+
+def _is(candidate: Any, base: type) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, base)
+
+
+def _members(kind: Kind) -> set[Any]:
+    """The types of a union; of a literal, those of its values."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return {each for member in get_args(kind) for each in _members(member)}
+    if get_origin(kind) is Literal:
+        return {type(value) for value in get_args(kind)}
+    return {kind}
+
+
+def kind_of_value(value: Any) -> Kind:
+    """The annotation that what a key holds would have; of None, it is not known."""
+    if isinstance(value, str):
+        return str
+    if isinstance(value, Sequence):
+        texts = value and all(isinstance(item, str) for item in value)
+        return list[str] if texts else list
+    return Any if value is None else type(value)

@@ -1,0 +1,112 @@
+"""Images that use a small part of their range, and the remedy of datasets/README.md."""
+
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roilab.data.value_range import narrow_range
+from roilab.images import read_rgb
+
+README = Path(__file__).parents[2] / "datasets" / "README.md"
+Values = np.ndarray
+
+
+def noise(low: int, high: int, dtype: type, number: int = 0, channels: int = 1) -> Values:
+    """48 x 64 values of all sizes from low to high."""
+    random = np.random.default_rng(number)
+    values = random.integers(low, high, (48, 64, channels), endpoint=True).astype(dtype)
+    values[0, 0], values[0, 1] = low, high
+    return values.squeeze(axis=2) if channels == 1 else values
+
+
+def files(folder: Path, suffix: str, *images: Values) -> list[Path]:
+    import cv2
+
+    paths = [folder / f"{number}.{suffix}" for number in range(len(images))]
+    for path, values in zip(paths, images, strict=True):
+        assert cv2.imwrite(str(path), values)
+    return paths
+
+
+@pytest.fixture
+def spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The program of the document."""
+    (program,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "spread.py").write_text(program)
+
+    def call(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["spread.py", *map(str, arguments)])
+        runpy.run_path(str(tmp_path / "spread.py"))
+
+    return call
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_few_bits_in_files_of_16(
+    bits: int, channels: int, suffix: str, tmp_path: Path, spread: Callable[..., None]
+) -> None:
+    top = 2**bits - 1
+    images = [noise(0, top, np.uint16, number, channels) for number in range(3)]
+    paths = files(tmp_path, suffix, *images)
+    found = narrow_range(paths)
+    assert found is not None
+    message, remedy = found
+    assert "3 of 3 images looked at use a small part of the range of 16 bits" in message
+    assert f"{bits} bits in files of 16" in message
+    assert f"from 0 to {top >> 8} of 255" in message
+    asked = re.search(r"spread (\d+) to (\d+) over", remedy)
+    assert asked is not None
+    spread(*asked.groups(), *paths)
+    assert narrow_range(paths) is None
+    for path, values in zip(paths, images, strict=True):
+        expected = values * 255.0 / top
+        expected = expected[..., ::-1] if channels == 3 else expected[..., None]
+        assert np.abs(read_rgb(path) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [(np.uint16, 30000, 33000), (np.uint8, 90, 99)])
+def test_a_narrow_band(
+    dtype: type, low: int, high: int, tmp_path: Path, spread: Callable[..., None]
+) -> None:
+    paths = files(tmp_path, "png", noise(low, high, dtype))
+    found = narrow_range(paths)
+    assert found is not None
+    assert "one brightness" in found[0]
+    asked = re.search(r"spread (\d+) to (\d+) over", found[1])
+    assert asked is not None
+    spread(*asked.groups(), *paths)
+    assert narrow_range(paths) is None
+
+
+def test_what_uses_its_range_is_left_alone(tmp_path: Path) -> None:
+    whole = [noise(0, 65535, np.uint16), noise(20000, 40000, np.uint16), noise(20, 60, np.uint8)]
+    paths = files(tmp_path, "png", *whole, np.full((9, 9, 3), (9, 20, 9), np.uint8))
+    assert narrow_range(paths) is None
+    assert narrow_range([]) is None
+
+
+def test_some_of_many_are_looked_at_and_broken_ones_passed_over(tmp_path: Path) -> None:
+    paths = files(tmp_path, "png", noise(0, 4095, np.uint16), noise(0, 65535, np.uint16))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    found = narrow_range([*paths, tmp_path / "broken.png"])
+    assert found is not None
+    assert found[0].startswith("1 of 3 images looked at")
+    found = narrow_range([paths[0]] * 100)
+    assert found is not None
+    assert found[0].startswith("25 of 25 images of 100 looked at")
+
+
+def test_values_that_pillow_does_not_write_are_those_of_opencv(tmp_path: Path) -> None:
+    """Greys and colours of 16 bits come from the same rule: the upper 8."""
+    grey, colour = noise(0, 65535, np.uint16), noise(0, 65535, np.uint16, 1, 3)
+    for suffix in ("png", "tif"):
+        one, other = files(tmp_path, suffix, grey, colour)
+        assert (read_rgb(one) == (grey >> 8)[..., None]).all()
+        assert (read_rgb(other) == colour[..., ::-1] >> 8).all()

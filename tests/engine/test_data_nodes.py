@@ -1,0 +1,215 @@
+"""Data nodes of a config: a registered data set trains, and nodes of another kind are refused."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detectron2.config import LazyCall as L
+from detectron2.data import (
+    DatasetCatalog,
+    MetadataCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.evaluation import COCOEvaluator
+from omegaconf import DictConfig
+
+from roilab.data.dataset import DetectionDataset, load
+from roilab.data.from_catalog import from_catalog
+from roilab.engine import config
+from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
+from roilab.engine.prepare import prepare
+from roilab.engine.train import train
+from roilab.errors import UserError
+
+from .running import CONFIG, overrides, shapes
+
+NAMES = ("shapes_of_the_catalog_train", "shapes_of_the_catalog_val")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VIA data set; the same as COCO files with ids of their own, and a file to register them."""
+    folder = shapes(tmp_path_factory.mktemp("shapes"))
+    lines = ["from detectron2.data.datasets import register_coco_instances"]
+    for split, name in zip(("train", "val"), NAMES, strict=True):
+        images = folder / split
+        truth = load(str(images / "via.json"), class_attribute="name").coco_json()
+        ids = {1: 500, 2: 3}
+        for row in truth["annotations"]:
+            row["category_id"] = ids[row["category_id"]]
+        for category in truth["categories"]:
+            category["id"] = ids[category["id"]]
+        (images / "coco.json").write_text(json.dumps(truth))
+        lines.append(
+            f"register_coco_instances({name!r}, {{}}, {str(images / 'coco.json')!r}, "
+            f"{str(images)!r})"
+        )
+    (folder / "register.py").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_registered() -> Iterator[None]:
+    yield
+    forget()
+
+
+def forget() -> None:
+    """As in another process."""
+    for name in NAMES:
+        if name in DatasetCatalog:
+            DatasetCatalog.pop(name)
+        MetadataCatalog.pop(name, None)
+
+
+def catalog_config(data: Path, run: Path, *more: str) -> DictConfig:
+    cfg = config.load(CONFIG, overrides(data, run, *more))
+    cfg.data.train, cfg.data.val = (
+        L(from_catalog)(name=name, register=str(data / "register.py"), drop_empty=True)
+        for name in NAMES
+    )
+    return cfg
+
+
+def test_a_registered_data_set_trains_and_evaluates(
+    data: Path, tmp_path: Path, script: Callable[..., Any]
+) -> None:
+    run = tmp_path / "run"
+    results = train(prepare(catalog_config(data, run, "train.max_iter=2")))
+    assert results["bbox"]["AP"] is not None
+    assert json.loads((run / "classes.json").read_text()) == ["square", "bar"]
+    assert json.loads((run / "category_ids.json").read_text()) == [3, 500]
+    found = json.loads((run / "coco_instances_results.json").read_text())
+    assert {row["category_id"] for row in found} <= {3, 500}
+
+    forget()
+    own = json.loads((run / "results.json").read_text())
+    done = script("evaluate", "--run", run)
+    assert done.returncode == 0, done.stderr
+    again = json.loads((run / "results.json").read_text())
+    assert again["bbox"] == pytest.approx(own["bbox"])
+    # Files take the place of what is registered.
+    other = data / "val" / "coco.json"
+    out = tmp_path / "out.json"
+    more = ("--data", other, "--images", data / "val", "--output", out)
+    done = script("evaluate", "--run", run, *more)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text())["bbox"]["AP"] == pytest.approx(results["bbox"]["AP"])
+    done = script("evaluate", "--run", run, "--images", data / "val")
+    assert (done.returncode, "--data" in done.stderr) == (2, True)
+
+
+def test_a_data_set_that_only_the_config_registered_has_a_remedy(
+    data: Path, tmp_path: Path, script: Callable[..., Any]
+) -> None:
+    run = tmp_path / "run"
+    cfg = catalog_config(data, run, "train.max_iter=1")
+    prepare(catalog_config(data, run))  # registers, as the code of a config file would
+    del cfg.data.train["register"], cfg.data.val["register"]
+    train(prepare(cfg))
+    forget()
+    done = script("evaluate", "--run", run)
+    assert done.returncode == 2
+    assert "data.val.register" in done.stderr
+    done = script("evaluate", "--run", run, f"data.val.register={data / 'register.py'}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "node", "named"),
+    [
+        (
+            "data.train",
+            L(get_detection_dataset_dicts)(names=NAMES[0]),
+            ("detectron2.data.build.get_detection_dataset_dicts", f"data.train.name={NAMES[0]}"),
+        ),
+        ("data.val", L(get_detection_dataset_dicts)(names=[NAMES[1]]), (f".name={NAMES[1]}",)),
+        (
+            "dataloader.train",
+            L(build_detection_train_loader)(mapper=None, total_batch_size=2),
+            ("build_detection_train_loader", "seed", "roilab.data.loaders.train_loader"),
+        ),
+        (
+            "dataloader.test",
+            L(build_detection_test_loader)(mapper=None),
+            ("build_detection_test_loader", "roilab.data.loaders.eval_loader"),
+        ),
+        ("dataloader.evaluator", L(COCOEvaluator)(dataset_name="x"), ("COCOEvaluator", "del ")),
+        ("data.train", None, ("configs/common/data.py",)),
+    ],
+)
+def test_detectron2s_own_nodes_are_refused_by_name(
+    data: Path, tmp_path: Path, key: str, node: Any, named: tuple[str, ...]
+) -> None:
+    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    parent, _, leaf = key.partition(".")
+    cfg[parent][leaf] = node
+    with pytest.raises(UserError) as caught:
+        prepare(cfg)
+    assert caught.value.key == key
+    assert all(each in str(caught.value) for each in named), str(caught.value)
+
+
+def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -> None:
+    prepare(catalog_config(data, tmp_path))  # registers
+    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    for key, name in zip(("train", "val"), NAMES, strict=True):
+        cfg.data[key] = L(get_detection_dataset_dicts)(names=name)
+    for _ in NAMES:
+        with pytest.raises(UserError) as caught:
+            check_data_nodes(cfg)
+        config.override(cfg, str(caught.value.remedy).split())
+    assert prepare(cfg).val.classes == ("square", "bar")
+
+
+def test_every_config_passes(data: Path, tmp_path: Path) -> None:
+    for path in Path("configs").glob("*.py"):
+        check_data_nodes(config.load(path))
+
+
+def test_a_node_that_gives_no_data_set(data: Path, tmp_path: Path) -> None:
+    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg.data.train = {"_target_": "collections.Counter", "a": 1}
+    with pytest.raises(UserError, match=r"Counter gives Counter") as caught:
+        build_dataset(cfg, "data.train")
+    assert caught.value.key == "data.train"
+
+
+def test_settings_that_a_node_leaves_out_are_refused(data: Path, tmp_path: Path) -> None:
+    cfg = catalog_config(data, tmp_path, "data.class_map={bar: square}")
+    with pytest.raises(UserError, match="does not take a setting of data") as caught:
+        prepare(cfg)
+    assert caught.value.key == "data.class_map"
+    for split in ("train", "val"):
+        cfg.data[split].class_map = "${..class_map}"  # the remedy
+    assert prepare(cfg).val.classes == ("square",)
+
+    cfg = catalog_config(data, tmp_path, "data.classes=[bar,square]")
+    with pytest.raises(UserError, match=r"not data\.classes") as caught:
+        prepare(cfg)
+    for split in ("train", "val"):
+        cfg.data[split].classes = "${..classes}"
+    assert prepare(cfg).val.classes == ("bar", "square")
+
+
+def test_keypoints_of_both_splits_agree(data: Path) -> None:
+    def posed(names: list[str]) -> DetectionDataset:
+        name = f"posed_{'_'.join(names)}"
+        dicts = load(str(data / "val" / "via.json"), class_attribute="name").records
+        DatasetCatalog.register(name, lambda: dicts)
+        MetadataCatalog.get(name).set(
+            thing_classes=["bar", "square"], keypoint_names=names, keypoint_flip_map=[]
+        )
+        return from_catalog(name)
+
+    one, other = posed(["top", "end"]), posed(["end", "top"])
+    check_keypoints(one, one)
+    with pytest.raises(UserError, match="keypoints of training and validation"):
+        check_keypoints(one, other)
+    for name in ("posed_top_end", "posed_end_top"):
+        DatasetCatalog.pop(name)
+        MetadataCatalog.pop(name)

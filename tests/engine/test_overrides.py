@@ -1,0 +1,230 @@
+"""Overrides: what a value means, and that every value can be written."""
+
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from roilab.engine import config
+from roilab.engine.overrides import choices, parse, split, write
+from roilab.errors import UserError
+
+LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
+PATHS: Any = str | Sequence[str | Sequence[str]]
+CLASS_MAP: Any = Mapping[str, str | None] | None
+
+
+def texts(**options: Any) -> st.SearchStrategy[str]:
+    """Text with what an override could mistake.
+
+    Without halves of characters, and the line break of which PyYAML makes a space.
+    """
+    special = st.text(st.sampled_from("ab1 ,=:[]{}()'\"\\$.\n#null"), **options)
+    anything = st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0\x85"), **options
+    )
+    return (special | anything).filter(lambda text: text != "???")
+
+
+def values() -> st.SearchStrategy[Any]:
+    plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts()
+    return st.recursive(
+        plain,
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(texts(max_size=5), inner, max_size=3)
+        ),
+        max_leaves=6,
+    )
+
+
+def meaning(text: str, kind: Any = Any) -> Any:
+    return parse(text, "key", lambda _: kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("-0.5", -0.5),
+        (".5", 0.5),
+        ("1e-4", 1e-4),
+        ("1_000", 1000),
+        ("inf", float("inf")),
+        ("007", "007"),
+        ("1.2.3", "1.2.3"),
+        ("true", True),
+        ("False", False),
+        ("TRUE", "TRUE"),
+        ("null", None),
+        ("None", None),
+        ("", ""),
+        ("roi_pool", "roi_pool"),
+        ("'null'", "null"),
+        ('"3"', "3"),
+        ('"a" and "b"', '"a" and "b"'),
+        (r'"a\"b\\c\d"', 'a"b\\c\\d'),
+        ("[]", []),
+        ("{}", {}),
+        ("[1, a b,'c,d', [null]]", [1, "a b", "c,d", [None]]),
+        ("[a[1], b]", ["a[1]", "b"]),
+        ("{a: 1, b: {c: x:y}, 1: 'it''s'}", {"a": 1, "b": {"c": "x:y"}, "1": "'it''s'"}),
+        ("{fenêtre (ouverte): fenêtre, ' a': null}", {"fenêtre (ouverte)": "fenêtre", " a": None}),
+    ],
+)
+def test_values_of_a_key_that_says_nothing(text: str, value: Any) -> None:
+    assert meaning(text) == value
+    assert type(meaning(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("3", str | None, "3"),
+        ("true", str, "true"),
+        ("null", str | None, None),
+        ('"null"', str | None, "null"),
+        ("[a]", str, "[a]"),
+        ("[a]", PATHS, ["a"]),
+        ("[a](1)", PATHS, "[a](1)"),
+        ("[a].json]", PATHS, "[a].json]"),
+        ("[1, [2, 3.50]]", PATHS, ["1", ["2", "3.50"]]),
+        ("[1, 2]", Sequence[str] | None, ["1", "2"]),
+        ("{1: one, 2: 02, 3: null}", CLASS_MAP, {"1": "one", "2": "02", "3": None}),
+        ("1", int | str, 1),
+        ("error", Literal["error", "skip"], "error"),
+        ("3", Path, "3"),
+        ("3", Sequence[int], 3),
+    ],
+)
+def test_a_key_of_text_takes_text_as_it_stands(text: str, kind: Any, value: Any) -> None:
+    assert meaning(text, kind) == value
+
+
+@pytest.mark.parametrize("text", ["[1,", "[1,,2]", "{a}", "{a: 1, a: 2}", "['a]", "[a]]", "[{]}"])
+def test_a_list_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        meaning(text, list[int])
+    with pytest.raises(UserError, match=r"(?s)cannot be read.*optimizer\.lr") as error:
+        config.load(LEAF, [f"optimizer.lr={text}"])
+    # The remedy gives the text.
+    (word,) = shlex.split(str(error.value.remedy).rpartition("shell: ")[2])
+    assert config.load(LEAF, [word]).optimizer.lr == text
+
+
+@given(values())
+def test_a_written_value_comes_back(value: Any) -> None:
+    _, text = split(write("key", value))
+    assert meaning(text) == value
+    assert choices(f"key={text}") == [f"key={text}"], "of a sweep, too"
+
+
+@given(texts())
+def test_any_text_of_a_key_of_text_comes_back_as_it_was_typed(text: str) -> None:
+    bare = text.strip()
+    assume(bare not in ("null", "None") and not bare.startswith("${"))
+    assume(not (bare[:1] in ("'", '"') and bare[-1:] == bare[:1]))
+    assert meaning(text, str | None) == text
+    if not bare.startswith(("[", "{")):
+        assert meaning(text, PATHS) == text
+
+
+@pytest.fixture(scope="module")
+def cfg() -> Any:
+    return config.load("configs/figures_mask.py")
+
+
+@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])  # it copies a whole config
+@given(path=texts(), name=texts(min_size=1))
+def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, name: str) -> None:
+    cfg = cfg.copy()
+    given_values = {
+        "train.output_dir": path,
+        "data.train.files": path,
+        "data.val.images": [path, path],
+        "data.class_attribute": name,
+        "data.default_class": name,
+        "data.classes": [name, "other"],
+        "data.class_map": {name: path, path: None},
+    }
+    config.override(cfg, [write(key, value) for key, value in given_values.items()])
+    saved = OmegaConf.create(config.yaml.safe_load(config.to_yaml(config.plain(cfg))))
+    for each in (cfg, saved):
+        read = OmegaConf.to_container(each, resolve=True)
+        assert read["train"]["output_dir"] == read["data"]["train"]["files"] == path
+        assert read["data"]["val"]["images"] == [path, path]
+        for split_name in ("train", "val"):
+            node = read["data"][split_name]
+            assert node["class_attribute"] == node["default_class"] == name
+            assert node["classes"] == [name, "other"]
+            assert node["class_map"] == {name: path, path: None}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("data.train.files=via_region_data (10).json", "data.train.files", None),
+        ("data.train.files=a, b=[c] 'd'.json", "data.train.files", None),
+        ("data.train.images=写真/été", "data.train.images", None),
+        ("data.default_class=1", "data.default_class", "1"),
+        ("data.class_attribute=2", "data.train.class_attribute", "2"),
+        ("data.classes=[1,2]", "data.val.classes", ["1", "2"]),
+        ("data.class_map={1: one, 2: two}", "data.train.class_map", {"1": "one", "2": "two"}),
+        ('data.class_map={"1": one}', "data.train.class_map", {"1": "one"}),
+        ("data.class_map.1=2", "data.train.class_map", {"1": "2"}),
+        ("data={class_attribute: 1, strict: true}", "data.val.class_attribute", "1"),
+        ("train.init_checkpoint=1", "train.init_checkpoint", "1"),
+        ("train.max_iter=${train.seed}", "train.max_iter", 0),
+    ],
+)
+def test_what_a_user_types(text: str, key: str, value: Any) -> None:
+    cfg = config.load(LEAF, [text])
+    expected = text.partition("=")[2] if value is None else value
+    assert OmegaConf.select(cfg, key) == expected
+
+
+def test_the_mark_of_a_missing_value_is_refused() -> None:
+    with pytest.raises(UserError, match=r"\?\?\?"):
+        config.load(LEAF, ["data.default_class=???"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b=1,2", ["a.b=1", "a.b=2"]),
+        ("a.b=[1,2],[3]", ["a.b=[1,2]", "a.b=[3]"]),
+        ("a.b='x,y', z", ["a.b='x,y'", "a.b=z"]),
+        ("a.b=rock 'n, roll", ["a.b=rock 'n", "a.b=roll"]),
+        ("a.b=photos [1", ["a.b=photos [1"]),
+        ("a.b={c: 1, d: 2}", ["a.b={c: 1, d: 2}"]),
+    ],
+)
+def test_choices_of_a_sweep(text: str, expected: list[str]) -> None:
+    assert choices(text) == expected
+
+
+def test_an_empty_choice_says_how_to_write_a_comma() -> None:
+    with pytest.raises(UserError, match="empty choice") as error:
+        choices("data.train.files=a,.json,")
+    written = str(error.value.remedy).rpartition("commas: ")[2]
+    assert choices(written) == [written]
+    assert meaning(split(written)[1], PATHS) == "a,.json,"
+
+
+def test_a_shell_gives_back_what_was_printed() -> None:
+    texts = ["a b", "it's", '"x"', "$HOME `ls`", "a\\b", "[1]", "é, ü=1", "new\nline", "!1 *"]
+    words = [write("train.output_dir", text) for text in texts]
+    said = subprocess.run(
+        ["sh", "-c", f"for word in {shlex.join(words)}; do printf '%s\\0' \"$word\"; done"],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    again = said.split("\0")[:-1]
+    assert again == words
+    assert [meaning(split(word)[1], str) for word in again] == texts

@@ -16,6 +16,7 @@ from . import (  # noqa: F401 - they add cases
     images,
     inference,
     labels,
+    overrides,
     sweeps,
     via_files,
 )

@@ -1,6 +1,7 @@
 """What the finished runs of a sweep found, ready to be compared; each run is read once."""
 
 import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ class Collector:
             raise UserError(
                 "the detections of a run are gone",
                 file=run.detections_file,
-                remedy=f"find them anew: python scripts/evaluate.py --run {run.folder}",
+                remedy=f"find them anew: {_evaluation(run)}",
             )
         detections = json.loads(run.detections_file.read_text(encoding="utf-8"))
         dataset = self._dataset(run)
@@ -142,7 +143,7 @@ class Collector:
                 key=f"{task}/AP",
                 found=told,
                 expected=f"{now}, on the validation set as it is",
-                remedy=f"evaluate it anew: python scripts/evaluate.py --run {run.folder}",
+                remedy=f"evaluate it anew: {_evaluation(run)}",
             )
 
     def _dataset(self, run: Run) -> DetectionDataset:
@@ -205,3 +206,8 @@ def _log(run: Run) -> list[dict[str, float]]:
 
 def _median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
+
+
+def _evaluation(run: Run) -> str:
+    """The command that evaluates a run, for a shell."""
+    return shlex.join(["python", "scripts/evaluate.py", "--run", str(run.folder)])

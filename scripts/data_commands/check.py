@@ -77,6 +77,7 @@ def _print_summary(findings: Findings) -> None:
         "images": f"{findings.images}, {findings.empty_images} of them empty",
         "regions": findings.regions,
         "instances": findings.instances,
+        **({"crowds": findings.crowds} if findings.crowds else {}),
         "keypoints": findings.keypoints,
         "classes": _counts(findings.classes),
         "shapes": _counts(findings.shapes),

@@ -13,6 +13,8 @@ from tqdm import tqdm
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.check import SEVERITIES, fitting_skeleton
+from roilab.data.fit import fit_all
+from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.data.roles import with_united_class
@@ -129,6 +131,19 @@ def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFo
     return ImageFolder(*roots, default_path=annotations.default_path)
 
 
+def fitting(
+    args: argparse.Namespace,
+    annotations: Sequence[via.Annotations],
+    labelled: Sequence[via.LabelledSet],
+) -> list[via.LabelledSet]:
+    """The files with the instances that lie in their images, as training takes them.
+
+    Where an image cannot be used, all its instances stay.
+    """
+    located = locate([(each, folder_of(args, each)) for each in annotations])
+    return [fit_all(each, images.places)[0] for each, images in zip(labelled, located, strict=True)]
+
+
 def progress(items: Sequence[T], unit: str = "image") -> Iterable[T]:
     """A bar on a terminal, nothing elsewhere."""
     return tqdm(items, unit=unit, disable=not sys.stderr.isatty(), leave=False)
@@ -240,6 +255,12 @@ def _class_map(pairs: Iterable[str]) -> dict[str, str | None]:
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not old or not equals:
-            raise UserError("not a renaming", key="--class-map", found=pair, expected="OLD=NEW")
+            raise UserError(
+                "not a renaming",
+                key="--class-map",
+                found=pair,
+                expected="OLD=NEW",
+                remedy="write OLD=NEW, or OLD= to drop the class",
+            )
         result[old] = new or None
     return result

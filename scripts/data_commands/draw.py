@@ -25,10 +25,13 @@ from data_commands.common import (
     skeleton_of,
 )
 from roilab import via
-from roilab.data.dicts import HALF_PIXEL, box_of, to_continuous
+from roilab.data.boxes import HALF_PIXEL, box_of
+from roilab.data.dicts import to_continuous
+from roilab.data.fit import fit, image_size
+from roilab.data.locate import locate
 from roilab.draw import Picture, draw, grid, titled
 from roilab.errors import UserError
-from roilab.images import ImageFolder, read_rgb
+from roilab.images import read_rgb
 from roilab.skeleton import Skeleton
 
 # The longer side of an image on a sheet, in pixels: smaller ones are enlarged by a whole number,
@@ -64,11 +67,12 @@ def main(args: argparse.Namespace) -> int:
     annotations = read_all(args.files)
     skeleton = skeleton_of(args, annotations)
     written = 0
-    for each in annotations:
+    folders = [folder_of(args, each) for each in annotations]
+    located = locate(list(zip(annotations, folders, strict=True)))
+    for each, folder, images in zip(annotations, folders, located, strict=True):
         labelled = via.label(each, rules, skeleton)
-        folder = folder_of(args, each)
         loose = {image.record.key: _loose_points(image, rules) for image in labelled.images}
-        pictures = _pictures(labelled, folder, skeleton, loose, args.limit)
+        pictures = _pictures(labelled, images.places, skeleton, loose, args.limit)
         drawn = 0
         while sheet := list(islice(pictures, args.per_sheet)):
             drawn += len(sheet)
@@ -103,7 +107,7 @@ def _positive(text: str) -> int:
 
 def _pictures(
     labelled: via.LabelledSet,
-    folder: ImageFolder,
+    places: Sequence[Path | via.Problem],
     skeleton: Skeleton | None,
     loose: Mapping[str, Sequence[via.XY]],
     limit: int,
@@ -111,26 +115,28 @@ def _pictures(
     """The first `limit` images that can be read, drawn; the others are named.
 
     Args:
+        places: what `locate` says of each image.
         loose: image key -> points that belong to no object, continuous coordinates.
     """
     total = min(limit, len(labelled.images))
     drawn = 0
     with tqdm(total=total, unit="image", disable=not sys.stderr.isatty(), leave=False) as bar:
-        for image in labelled.images:
+        for image, place in zip(labelled.images, places, strict=True):
             if drawn == limit:
                 return
-            wanted = image.record.filename, image.record.size
-            path = folder.find(*wanted)
-            if path is None:
-                print(f"skipped: {wanted[0]}: {folder.why_not(*wanted)[0]}", file=sys.stderr)
+            size = image_size(labelled.file, image.record, place)
+            if isinstance(size, via.Problem) or isinstance(place, via.Problem):
+                reason = size.message if isinstance(size, via.Problem) else ""
+                print(f"skipped: {image.record.filename}: {reason}", file=sys.stderr)
                 continue
             try:
-                pixels = read_rgb(path)
+                pixels = read_rgb(place)
             except UserError as error:
-                print(f"skipped: {path}: {error.message}: {error.found}", file=sys.stderr)
+                print(f"skipped: {place}: {error.message}: {error.found}", file=sys.stderr)
                 continue
-            picture = _ground_truth(pixels, image, skeleton, loose[image.record.key])
-            yield titled(picture, path.name, _LETTERS)
+            usable, _ = fit(labelled.file, image, *size)
+            picture = _ground_truth(pixels, usable, skeleton, loose[image.record.key])
+            yield titled(picture, place.name, _LETTERS)
             drawn += 1
             bar.update()
 
@@ -156,7 +162,9 @@ def _ground_truth(
     skeleton: Skeleton | None,
     loose: Sequence[via.XY],
 ) -> Picture:
+    """The picture with all that training takes of it, crowds named as such."""
     height, width = pixels.shape[:2]
+    drawn = (*image.instances, *image.crowds)
     shrink = min(1.0, _SIDE / max(height, width))
     if shrink < 1:
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
@@ -165,17 +173,20 @@ def _ground_truth(
     if skeleton is not None:
         none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
         keypoints = np.array(
-            [to_continuous(each.keypoints or none) for each in image.instances], dtype=float
+            [to_continuous(each.keypoints or none) for each in drawn], dtype=float
         ).reshape(-1, len(skeleton.keypoints), 3)
         keypoints[..., :2] *= shrink
         keypoints[..., 2] /= 2  # of visibilities
-    boxes = np.array([box_of(each, width, height) for each in image.instances], dtype=float)
+    boxes = np.array([box_of(each, width, height) for each in drawn], dtype=float)
     return draw(
         pixels,
         boxes=boxes.reshape(-1, 4) * shrink,
-        masks=[[np.array(ring) * shrink for ring in each.polygons] for each in image.instances],
+        masks=[[np.array(ring) * shrink for ring in each.polygons] for each in drawn],
         keypoints=keypoints,
-        labels=[each.label for each in image.instances],
+        labels=[
+            *(each.label for each in image.instances),
+            *(f"{each.label} (crowd)" for each in image.crowds),
+        ],
         loose_points=np.array(loose, dtype=float).reshape(-1, 2) * shrink,
         skeleton=skeleton,
         scale=max(1, _SIDE // max(pixels.shape[:2])),
@@ -188,7 +199,12 @@ def _save(folder: Path, number: int, pictures: list[Picture]) -> None:
         path = folder / f"sheet_{number:03d}.jpg"
         Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
     except OSError as error:
-        raise UserError("cannot write the sheet", file=folder, found=error.strerror) from error
+        raise UserError(
+            "cannot write the sheet",
+            file=folder,
+            found=error.strerror,
+            remedy="give another folder with --output",
+        ) from error
 
 
 def _remove_stale(folder: Path, written: int) -> int:

@@ -1,8 +1,9 @@
 """Propose a skeleton file from the points of annotation files.
 
-Names come in order of their frequency, swaps from left and right; links are left for you to fill
-in. With --sigmas and files of several people about the same images, the sigmas of OKS are
-estimated from how far their points lie apart.
+Names and links are those that a COCO file declares; else the names come in order of their
+frequency, and links are left for you to fill in. Swaps come from left and right. With --sigmas and
+files of several people about the same images, the sigmas of OKS are estimated from how far their
+points lie apart.
 """
 
 import argparse
@@ -81,9 +82,9 @@ def main(args: argparse.Namespace) -> int:
         print(f"skeleton: {args.output}")
     else:
         print(text, end="")
+    links = "" if proposed.links else ", and fill in links (pairs of names that pictures join)"
     print(
-        f"look at classes ({', '.join(proposed.classes)}) and swaps, and fill in links "
-        f"(pairs of names that pictures join by a line)"
+        f"look at classes ({', '.join(proposed.classes)}) and swaps{links}"
         + ("" if args.sigmas else f"; a sigma of {DEFAULT_SIGMA} is a guess"),
         file=sys.stderr,
     )

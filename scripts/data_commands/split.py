@@ -14,6 +14,7 @@ from pathlib import Path
 from data_commands.common import (
     add_images,
     add_labels,
+    fitting,
     folder_of,
     print_problems,
     progress,
@@ -55,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     (annotations,) = read_all([args.file])
     with working("labelling"):
         rules, skeleton = rules_of(args), skeleton_of(args, [annotations])
-        labelled = via.label(annotations, rules, skeleton)
+        (labelled,) = fitting(args, [annotations], [via.label(annotations, rules, skeleton)])
     folder = folder_of(args, annotations)
     chosen, copies, missing = divide(
         labelled,

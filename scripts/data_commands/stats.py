@@ -1,6 +1,7 @@
 """Count what annotation files hold: images, classes, sizes, keypoints, and what occurs together.
 
-Several files are counted together. --html writes the same as a page with plots.
+Several files are counted together. What lies outside its image is left out, as in training, where
+the image is there. --html writes the same as a page with plots.
 """
 
 import argparse
@@ -9,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from data_commands.common import (
+    add_images,
     add_labels,
     count_of,
+    fitting,
     output_file,
     progress,
     read_all,
@@ -29,6 +32,7 @@ _SHOWN = 30  # how many of many rows of a table are printed
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `stats` takes."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
+    add_images(parser)
     parser.add_argument("--html", type=output_file, metavar="OUT", help="write a page with plots")
     parser.add_argument("--json", type=output_file, metavar="OUT", help="write the numbers")
     add_labels(parser)
@@ -39,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
     files = read_all(args.files)
     with working("labelling"):
         skeleton = skeleton_of(args, files)
-        labelled = [via.label(each, rules_of(args), skeleton) for each in files]
+        labelled = fitting(args, files, [via.label(e, rules_of(args), skeleton) for e in files])
     stats = statistics(list(zip(files, labelled, strict=True)), skeleton, progress)
     _print(stats)
     problems = [problem for each in labelled for problem in each.problems]
@@ -54,7 +58,11 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _print(stats: Stats) -> None:
-    print(f"{stats.images} images, {stats.empty_images} of them empty, {stats.instances} instances")
+    crowds = f", {stats.crowds} crowds" if stats.crowds else ""
+    print(
+        f"{stats.images} images, {stats.empty_images} of them empty, "
+        f"{stats.instances} instances{crowds}"
+    )
     _table(("shape", "regions"), stats.shapes.items())
     _table(
         ("class", "instances", "images", *SIZES, "area", "median area"),

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from roilab.skeleton import Skeleton
-from roilab.via import Annotations, Container, Instance, Point, Polygon, Rect, label, read
+from roilab.via import (
+    Annotations,
+    Container,
+    Instance,
+    LabelRules,
+    Point,
+    Polygon,
+    Rect,
+    label,
+    read,
+)
 
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 RING = [1, 1, 9, 1, 9, 9]
@@ -94,11 +104,16 @@ def test_repairs(tmp_path: Path) -> None:
     assert load(tmp_path, data).images[0].regions[0].shape == Polygon((1, 9, 9), (1, 1, 9))
 
 
-def test_crowds_are_counted(tmp_path: Path) -> None:
-    found = load(tmp_path, coco({"segmentation": [RING]}, {"iscrowd": 1}, {"iscrowd": 1}))
-    assert [(each.severity, each.message) for each in found.problems] == [
-        ("warning", "2 crowds are left out")
-    ]
+def test_crowds_are_no_objects(tmp_path: Path) -> None:
+    rows = ({"segmentation": [RING]}, {"iscrowd": 1}, {"iscrowd": 1, "category_id": 2})
+    found = load(tmp_path, coco(*rows))
+    assert found.problems == ()
+    image = label(found).images[0]
+    assert [each.label for each in image.instances] == ["person"]
+    assert [each.label for each in image.crowds] == ["person", "car"]
+    rules = LabelRules(class_map={"person": "human", "car": None})
+    image = label(found, rules).images[0]
+    assert [each.label for each in (*image.instances, *image.crowds)] == ["human", "human"]
 
 
 def test_images_of_one_id(tmp_path: Path) -> None:
@@ -175,7 +190,14 @@ class TestViaCoco:
         row = {"id": 0, "category_id": None, "segmentation": [RING]}
         found = load(tmp_path, by_via(row, categories=categories))
         assert found.images[0].regions[0].attributes == ({} if lost else {"kind": "cat"})
-        assert [each.severity for each in found.problems] == ["error"] * lost
+        assert [each.severity for each in found.problems] == ["warning"] * lost
+        assert len(label(found, LabelRules(default_class="cat")).images[0].instances) == 1
+        errors = [
+            e
+            for e in label(found, LabelRules(unlabelled="error", class_attribute="kind")).problems
+            if e.severity == "error"
+        ]
+        assert len(errors) == lost
 
     def test_images_that_cannot_be_told_apart(self, tmp_path: Path) -> None:
         images = [{"id": 1, "file_name": "1a.jpg"}, {"id": 1, "file_name": "1b.jpg"}]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
+from roilab.data.fit import fit, image_size
 from roilab.data.locate import Located, locate
-from roilab.data.outside import outside
 from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
-from roilab.images import ImageFolder, check_readable, header_size
+from roilab.images import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 # How far, in pixels, a coordinate may lie beyond the image's edge.
@@ -27,9 +27,10 @@ class Findings:
         file: its path.
         container: the kind of file, in VIA's words.
         images: image entries that could be read.
-        empty_images: those of them for which the file holds no region.
+        empty_images: those of them for which the file holds no region, nor a crowd.
         regions: all regions, also those that were refused.
         instances, classes: what the regions became; none where the file could not be labelled.
+        crowds: of a COCO file, which are no instances.
         keypoints: labelled keypoints (v > 0) that reached an instance.
         shapes: the regions that could be read, by VIA's names of the shapes.
         problems: the most severe first, else in the order in which they were found.
@@ -41,6 +42,7 @@ class Findings:
     empty_images: int
     regions: int
     instances: int
+    crowds: int
     keypoints: int
     classes: Mapping[str, int]
     shapes: Mapping[str, int]
@@ -69,7 +71,7 @@ def refused(path: str | Path, error: UserError) -> Findings:
     elif not Path(path).exists():
         remedy = "there is no such file: see that the path is right"
     problem = _as_problem(error, str(path), remedy)
-    return Findings(str(path), "unknown", 0, 0, 0, 0, 0, {}, {}, (problem,))
+    return Findings(str(path), "unknown", 0, 0, 0, 0, 0, 0, {}, {}, (problem,))
 
 
 def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
@@ -109,27 +111,30 @@ def examine(
         located: what `locate` found, where the file is used together with others.
     """
     problems = list(annotations.problems)
-    instances: Sequence[tuple[via.Instance, ...]] = [()] * len(annotations.images)
+    labelled: Sequence[via.LabelledImage]
+    labelled = [via.LabelledImage(image, ()) for image in annotations.images]
     try:
         result = via.label(annotations, rules, skeleton)
     except UserError as error:
         problems.append(_as_problem(error, annotations.file))
     else:
-        instances = [image.instances for image in result.images]
+        labelled = result.images
         problems = list(result.problems)
     if located is None:
         (located,) = locate([(annotations, folder)])
     problems += located.warnings
     kept: list[via.Instance] = []
-    for image, place, found in zip(
-        progress(annotations.images), located.places, instances, strict=True
-    ):
-        left, of_image = _look_at(annotations.file, image, place, found)
-        kept += left
+    crowds = 0
+    for _, place, found in zip(progress(annotations.images), located.places, labelled, strict=True):
+        left, of_image = _look_at(annotations.file, found, place)
+        kept += left.instances
+        crowds += len(left.crowds)
         problems += of_image
-    narrow = narrow_range([each for each in located.places if isinstance(each, Path)])
-    if narrow is not None:
-        problems.append(via.Problem("warning", *narrow, annotations.file))
+    there = [each for each in located.places if isinstance(each, Path)]
+    if (narrow := narrow_range(there, annotations.file)) is not None:
+        problems.append(narrow)
+    if unlabelled := _unlabelled(annotations.file, kept, skeleton):
+        problems.append(unlabelled)
     regions = [region for image in annotations.images for region in image.regions]
     refused = _refused_regions(annotations)
     with_refused = {image for image, _ in refused}
@@ -138,10 +143,12 @@ def examine(
         container=annotations.container,
         images=len(annotations.images),
         empty_images=sum(
-            not image.regions and image.filename not in with_refused for image in annotations.images
+            not image.regions and not image.crowds and image.filename not in with_refused
+            for image in annotations.images
         ),
         regions=len(regions) + len(refused),
         instances=len(kept),
+        crowds=crowds,
         keypoints=sum(v > 0 for each in kept for _, _, v in each.keypoints or ()),
         classes=dict(sorted(Counter(each.label for each in kept).items())),
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
@@ -168,6 +175,19 @@ def _refused_regions(annotations: via.Annotations) -> list[tuple[str | None, int
     return [place for place, count in counts.items() for _ in range(count) if place not in read]
 
 
+def _unlabelled(
+    file: str, instances: Sequence[via.Instance], skeleton: Skeleton | None
+) -> via.Problem | None:
+    """A warning where no object that should have keypoints has one that is labelled."""
+    classes = () if skeleton is None else skeleton.classes
+    objects = [each for each in instances if each.label in classes]
+    if not objects or any(v > 0 for each in objects for _, _, v in each.keypoints or ()):
+        return None
+    message = f"none of the {len(objects)} objects with a skeleton has a labelled keypoint (v > 0)"
+    remedy = "mark keypoints in VIA, or train without: masks and boxes do not need them"
+    return via.Problem("warning", message, remedy, file)
+
+
 def _shape_name(region: via.Region) -> str:
     # VIA's names are those of our classes in lower case.
     return type(region.shape).__name__.lower()
@@ -186,44 +206,36 @@ def _as_problem(error: UserError, file: str, remedy: str | None = None) -> via.P
 
 
 def _look_at(
-    file: str, image: via.ImageRecord, place: Path | via.Problem, instances: Sequence[via.Instance]
-) -> tuple[Sequence[via.Instance], list[via.Problem]]:
-    """The instances of an image that are not outside it, and its problems."""
-    if isinstance(place, via.Problem):
-        return instances, [place]
-    try:
-        size = header_size(place)
-        check_readable(place)
-    except UserError as error:
-        message = f"{error.message}: {error.found}"
-        problem = via.Problem("error", message, "replace the image file", file, image.filename)
-        return instances, [problem]
+    file: str, labelled: via.LabelledImage, place: Path | via.Problem
+) -> tuple[via.LabelledImage, list[via.Problem]]:
+    """The image with the instances that are not outside it, and its problems."""
+    image = labelled.record
+    size = image_size(file, image, place)
+    if isinstance(size, via.Problem):
+        return labelled, [size]
     problems = []
-    bytes_found = place.stat().st_size
+    bytes_found = place.stat().st_size if isinstance(place, Path) else None
     if image.size is not None and bytes_found != image.size:
         message = f"the image has {bytes_found} bytes, the annotated one had {image.size}"
         remedy = "make sure that it is the same picture"
         problems.append(via.Problem("warning", message, remedy, file, image.filename))
-    messages = {region.index: _outside(region, *size) for region in image.regions}
-    suspects = [each for each in instances if any(messages[index] for index in each.regions)]
-    lost = [each for each in suspects if _is_outside(each, *size)]
-    problems += [outside(file, image, each, *size) for each in lost]
-    told = {index for each in lost for index in each.regions}
+    fitting, found = fit(file, labelled, *size)
+    problems += found
+    # Of an instance with a problem, all is said: its other regions are not named one by one.
+    doubtful = {problem.region for problem in found}
+    named = {
+        index
+        for each in labelled.instances
+        if each.regions[0] in doubtful
+        for index in each.regions
+    }
     remedy = "what is outside is cut off; see that the image has the annotated size"
     problems += [
-        via.Problem("warning", message, remedy, file, image.filename, index)
-        for index, message in messages.items()
-        if message and index not in told
+        via.Problem("warning", message, remedy, file, image.filename, region.index)
+        for region in image.regions
+        if region.index not in named and (message := _outside(region, *size))
     ]
-    return [each for each in instances if all(each is not one for one in lost)], problems
-
-
-def _is_outside(instance: via.Instance, width: int, height: int) -> bool:
-    """Whether nothing is left of an instance that is cut to its image, as in `load`."""
-    from roilab.data.dicts import box_of  # of Detectron2's room, which takes seconds to import
-
-    x0, y0, x1, y1 = box_of(instance, width, height)
-    return x0 >= x1 or y0 >= y1
+    return fitting, problems
 
 
 def _outside(region: via.Region, width: int, height: int) -> str:

@@ -43,8 +43,8 @@ def to_coco(
 
     The categories are the options of the class attribute, in their order, used or not, so that the
     parts of one file agree; then other classes that occur. Images, annotations and categories are
-    numbered from 1, whatever ids a COCO file gave them; its info, licenses, supercategories and
-    crowds are lost, and the links of a category are those of the skeleton (see `lost_links`).
+    numbered from 1, whatever ids a COCO file gave them; its info, licenses and supercategories are
+    lost, and the links of a category are those of the skeleton (see `lost_links`).
 
     Args:
         rules: what the attributes are.
@@ -72,13 +72,17 @@ def to_coco(
         if isinstance(size, via.Problem):
             problems.append(size)
             continue
-        changed.update(type(each) for obj in image.instances for each in obj.outlines)
+        # Those of a COCO file stay what they are.
+        drawn = [each for each in image.instances if each.coco is None]
+        changed.update(type(each) for obj in drawn for each in obj.outlines)
         changed[_POINTS] += sum(not each.outlines for each in image.instances)
         values += _count(record.attributes, {"width", "height"} if _stated_size(record) else set())
         values += sum(_count(each.attributes, held) for each in record.regions)
         number = len(records) + 1
         renumbered += record.key != str(number)
-        made = [annotation(each, classes, skeleton, *size) for each in image.instances]
+        made = [
+            annotation(each, classes, skeleton, *size) for each in (*image.instances, *image.crowds)
+        ]
         width, height = size
         entry = {"file_name": record.filename, "image_id": number, "annotations": made}
         records.append({**entry, "width": width, "height": height})

@@ -2,7 +2,8 @@
 
 import copy
 import hashlib
-import json
+import io
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +15,8 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import coco_json
-from roilab.data.from_coco import from_coco, is_coco
-from roilab.data.from_via import Found, from_via
 from roilab.data.missing import SHOWN
+from roilab.data.records import Found, load_records
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
@@ -70,13 +70,18 @@ class DetectionDataset:
         return coco_json(self.records, self.classes, self.skeleton)
 
     def summary(self) -> str:
-        """One line for the log: images, instances by class, and what was left out."""
+        """One line for the log: images, instances by class, crowds, and what was left out."""
         counts = [0] * len(self.classes)
+        crowds = 0
         for record in self.records:
             for anno in record["annotations"]:
-                counts[anno["category_id"]] += 1
+                if anno.get("iscrowd", 0):
+                    crowds += 1
+                else:
+                    counts[anno["category_id"]] += 1
         shown = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
         more = f", ... ({len(shown)} classes)" if len(shown) > 2 * SHOWN else ""
+        more_crowds = f"; {crowds} crowds" if crowds else ""
         left_out = "".join(
             f"; {count} {what} left out"
             for count, what in (
@@ -88,7 +93,7 @@ class DetectionDataset:
         )
         return (
             f"{len(self)} images, {sum(counts)} instances: "
-            f"{', '.join(shown[: 2 * SHOWN])}{more}{left_out}"
+            f"{', '.join(shown[: 2 * SHOWN])}{more}{more_crowds}{left_out}"
         )
 
 
@@ -113,21 +118,24 @@ def load(
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
 
+    Several are one data set, whatever their kinds.
+
     Args:
         files: one annotation file or several.
         images: the folder of the images. For one file, several folders may be given; for several
             files, one entry a file, a folder or several. None: the folder of each annotation file.
-        classes: class names in the order of the model's outputs; None: those of the files, by name
-            (VIA) or by category id (COCO).
-        class_attribute, class_map, default_class, keypoint_attribute, instance_attribute,
-            visibility_attribute, unlabelled, keypoint_vertices: how VIA attributes are read, see
+        classes: class names in the order of the model's outputs; None: those of the files, the
+            categories of COCO files by their ids, then those that occur in VIA files by name.
+        class_map, default_class, unlabelled: of COCO's categories as of VIA's classes, see
             `roilab.via.LabelRules`.
+        class_attribute, keypoint_attribute, instance_attribute, visibility_attribute,
+            keypoint_vertices: how VIA attributes are read, see there; COCO files have none.
         skeleton: `coco_person` or a JSON file; None: no keypoints.
         drop_empty: leave out images without instances, as Detectron2 does for training.
         min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for the
             training of keypoint models.
-        strict: an error in a VIA file, or an object of a COCO file outside its image, is raised;
-            otherwise the sound part is taken.
+        strict: an error in a file, or an object outside its image, is raised; otherwise the sound
+            part is taken.
         missing_images: whether an image that is not there or cannot be read is an error, or is left
             out and counted.
 
@@ -146,7 +154,13 @@ def load(
         unlabelled=unlabelled,
         keypoint_vertices=keypoint_vertices,
     )
-    found = _found(paths, _roots(images, paths), rules, classes, bones, strict, missing_images)
+    if missing_images not in ("error", "skip"):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
+    roots = _roots(images, paths)
+    _refuse_repeated(paths, roots)
+    found = load_records(paths, roots, rules, classes, bones, strict, missing_images)
     return assemble(
         found,
         bones,
@@ -201,35 +215,12 @@ def _name(
     label: str, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
 ) -> str:
     """Another one for each content, since Detectron2 keeps data sets by their names."""
-    content = json.dumps([records, classes, bones and asdict(bones)], default=str)
-    return f"{label}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
-
-
-def _found(
-    paths: Sequence[Path],
-    roots: Sequence[tuple[Path, ...]],
-    rules: via.LabelRules,
-    classes: Sequence[str] | None,
-    skeleton: Skeleton | None,
-    strict: bool,
-    missing_images: Literal["error", "skip"],
-) -> Found:
-    """What the files hold, by the reader that their content asks for."""
-    if missing_images not in ("error", "skip"):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
-    coco = [is_coco(path) for path in paths]
-    if any(coco) and not (all(coco) and len(paths) == 1):
-        raise UserError(
-            "a COCO file stands alone: COCO and VIA files, or two COCO files, are not joined",
-            key="files",
-            found=[str(path) for path in paths],
-        )
-    if coco[0]:
-        return from_coco(paths[0], roots[0], classes, skeleton, strict, missing_images)
-    _refuse_repeated(paths, roots)
-    return from_via(paths, roots, rules, classes, skeleton, strict, missing_images)
+    content = io.BytesIO()
+    pickler = pickle.Pickler(content, protocol=5)
+    pickler.fast = True  # what is the same object twice is written twice: only values count
+    pickler.dump((records, classes, bones and asdict(bones)))
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    return f"{label}_{digest[:8]}"
 
 
 def register(dataset: DetectionDataset) -> None:
@@ -250,7 +241,13 @@ def register(dataset: DetectionDataset) -> None:
 def _paths(files: str | Sequence[str]) -> list[Path]:
     paths = [Path(file) for file in ([files] if isinstance(files, str) else list(files or ()))]
     if not paths:
-        raise UserError("no annotation file given", key="files", expected="one file or a list")
+        raise UserError(
+            "no annotation file given",
+            key="files",
+            found=files,
+            expected="one file or a list",
+            remedy="give files=FILE images=DIR",
+        )
     for path in paths:
         if not path.is_file():
             raise UserError("the annotation file does not exist", key="files", file=path)

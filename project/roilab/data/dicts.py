@@ -1,9 +1,9 @@
-"""Labelled VIA images -> Detectron2 dicts, and Detectron2 dicts -> COCO json.
+"""Labelled images -> Detectron2 dicts, and Detectron2 dicts -> COCO json.
 
-The half pixel lives here and nowhere else. A clicked point (VIA, COCO json) is a pixel index;
-Detectron2 works in continuous coordinates, in which the centre of pixel (0, 0) is (0.5, 0.5).
-Outlines and boxes are continuous already and are never shifted (detectron2.data.datasets.coco,
-`load_coco_json`).
+The half pixel lives here and in `roilab.data.boxes`, and nowhere else. A clicked point (VIA, COCO
+json) is a pixel index; Detectron2 works in continuous coordinates, in which the centre of pixel
+(0, 0) is (0.5, 0.5). Outlines and boxes are continuous already and are never shifted
+(detectron2.data.datasets.coco, `load_coco_json`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,9 @@ import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
+from roilab.data.boxes import HALF_PIXEL, box_of, own_box
 from roilab.skeleton import Skeleton
 from roilab.via import Instance
-
-HALF_PIXEL = 0.5
-# Room around the keypoints of an object that has no outline, as a share of their extent: joints lie
-# inside the body, so their own bounding box would cut it.
-KEYPOINT_BOX_MARGIN = 0.1
 
 
 def to_continuous(keypoints: Sequence[Sequence[float]]) -> list[float]:
@@ -46,48 +42,58 @@ def to_pixel_index(keypoints: Sequence[float] | np.ndarray) -> list[float]:
     return [float(value) for value in triples.ravel()]
 
 
-def box_of(instance: Instance, width: int, height: int) -> list[float]:
-    """Box (x0, y0, x1, y1) of an instance within its image, continuous coordinates.
-
-    It bounds the polygons; without any, the labelled keypoints with a margin.
-    """
-    if instance.outlines:
-        points = np.concatenate([np.asarray(ring, dtype=float) for ring in instance.polygons])
-        low, high = points.min(axis=0), points.max(axis=0)
-    else:
-        points = np.array([(x, y) for x, y, v in instance.keypoints or () if v])
-        low, high = points.min(axis=0), points.max(axis=0) + 2 * HALF_PIXEL
-        margin = KEYPOINT_BOX_MARGIN * (high - low).max()
-        low, high = low - margin, high + margin
-    corners = np.concatenate([low, high]).clip(0, [width, height, width, height])
-    return [float(value) for value in corners]
-
-
 def annotation(
     instance: Instance, classes: Sequence[str], skeleton: Skeleton | None, width: int, height: int
 ) -> dict[str, Any]:
-    """One instance as a Detectron2 annotation.
+    """One instance as a Detectron2 annotation, within an image of width x height.
 
-    With a skeleton every annotation carries K x 3 keypoints, zeros where there are none: Detectron2
-    decides by the first annotation of an image whether the image has keypoints at all.
+    Of a COCO annotation it has the box, the mask and the area that the file states, as
+    Detectron2's own reader of COCO files gives them. With a skeleton every annotation carries K x 3
+    keypoints, zeros where there are none: Detectron2 decides by the first annotation of an image
+    whether the image has keypoints at all.
     """
+    coco = instance.coco
     result: dict[str, Any] = {
-        "bbox": box_of(instance, width, height),
-        "bbox_mode": BoxMode.XYXY_ABS,
         "category_id": classes.index(instance.label),
-        "iscrowd": 0,
+        "iscrowd": int(coco is not None and coco.is_crowd),
     }
-    if instance.outlines:
-        result["segmentation"] = [
-            [float(value) for point in ring for value in point] for ring in instance.polygons
-        ]
+    if coco is not None and coco.box is not None and own_box(instance, width, height) is not None:
+        result |= {"bbox": list(coco.box), "bbox_mode": BoxMode.XYWH_ABS}
+    else:
+        box = box_of(instance, width, height)
+        result |= {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS}
+    if coco is not None:
+        if coco.area is not None:
+            result["area"] = coco.area
+        if coco.mask is not None:
+            result["segmentation"] = _mask(instance, coco.mask)
+    elif instance.outlines:
+        result["segmentation"] = _rings(instance)
     if skeleton is not None:
         unlabelled = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
         keypoints = instance.keypoints or unlabelled
         # VIA rounds a click on the last pixel of an enlarged image up to the edge.
-        inside = [(_on_last_pixel(x, width), _on_last_pixel(y, height), v) for x, y, v in keypoints]
-        result["keypoints"] = to_continuous(inside)
+        if any(x > width - 1 or y > height - 1 for x, y, _ in keypoints):
+            keypoints = tuple(
+                (_on_last_pixel(x, width), _on_last_pixel(y, height), v) for x, y, v in keypoints
+            )
+        result["keypoints"] = to_continuous(keypoints)
     return result
+
+
+def _mask(
+    instance: Instance, mask: Sequence[Sequence[float]] | Mapping[str, Any]
+) -> Sequence[Sequence[float]] | Mapping[str, Any]:
+    """The mask of a COCO annotation as it is in the file, run lengths compressed."""
+    if isinstance(mask, Mapping):
+        is_plain = isinstance(mask["counts"], list)
+        return mask_utils.frPyObjects(mask, *mask["size"]) if is_plain else mask
+    # Rings without area are left out of the instance.
+    return mask if len(mask) == len(instance.outlines) else _rings(instance)
+
+
+def _rings(instance: Instance) -> list[list[float]]:
+    return [[float(value) for point in ring for value in point] for ring in instance.polygons]
 
 
 def _on_last_pixel(index: float, size: int) -> float:
@@ -115,15 +121,13 @@ def coco_json(
     annotations: list[dict[str, Any]] = []
     for record in records:
         for anno in record.get("annotations", ()):
-            x0, y0, x1, y1 = BoxMode.convert(
-                list(anno["bbox"]), anno["bbox_mode"], BoxMode.XYXY_ABS
-            )
+            box = BoxMode.convert(list(anno["bbox"]), anno["bbox_mode"], BoxMode.XYWH_ABS)
             row = {
                 "id": len(annotations) + 1,
                 "image_id": record["image_id"],
                 "category_id": anno["category_id"] + 1,
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "area": anno.get("area", (x1 - x0) * (y1 - y0)),
+                "bbox": box,
+                "area": anno.get("area", box[2] * box[3]),
                 "iscrowd": anno.get("iscrowd", 0),
             }
             segmentation = anno.get("segmentation")

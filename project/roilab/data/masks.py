@@ -40,6 +40,27 @@ def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
     Raises:
         ValueError: it is no such encoding.
     """
+    return rings_of(mask_utils.decode(_compressed(segmentation)).astype(bool))
+
+
+def box_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
+    """The box around a mask in COCO's run-length encoding as a ring, none for an empty one; and 0.
+
+    Raises:
+        ValueError: it is no such encoding.
+    """
+    x, y, width, height = map(float, mask_utils.toBbox(_compressed(segmentation)))
+    if not width or not height:
+        return [], 0
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]], 0
+
+
+def _compressed(segmentation: Mapping[str, object]) -> dict[str, object]:
+    """A checked encoding as pycocotools takes it.
+
+    Raises:
+        ValueError: it is none.
+    """
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not (
         isinstance(size, list)
@@ -54,12 +75,10 @@ def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
             raise ValueError("its counts are no lengths")
         if sum(counts) != height * width:
             raise ValueError(f"its counts cover {sum(counts)} of {height * width} pixels")
-        values = np.arange(len(counts)) % 2 == 1
-        return rings_of(np.repeat(values, counts).reshape(width, height).T)
+        return dict(mask_utils.frPyObjects(dict(segmentation), height, width))
     if not isinstance(counts, str) or not covers(counts, height * width):
         raise ValueError("its counts do not cover the mask")
-    encoded = {"size": size, "counts": counts.encode("ascii")}
-    return rings_of(mask_utils.decode(encoded).astype(bool))
+    return {"size": size, "counts": counts.encode("ascii")}
 
 
 _MOST_SIDE = 1 << 20

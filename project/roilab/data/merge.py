@@ -8,10 +8,11 @@ from roilab import via
 from roilab.data.roles import with_values
 from roilab.data.unify import unify
 from roilab.skeleton import Skeleton
-from roilab.via import Annotations, Attribute, ImageRecord, Problem
+from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region
 from roilab.via.layout import image_key
 
 _AS_READ = via.LabelRules()
+_DECIMALS = 2  # VIA keeps three: of two files, one may hold a sum of two rounded numbers
 _ONE_OF_SEVERAL = {"dropdown", "radio"}
 # An image's name and its size in bytes; None where that is unknown.
 _Key = tuple[str, int | None]
@@ -108,7 +109,7 @@ def _add_images(
             images[key] = image, source.file
             continue
         known, first = images[key]
-        if (known.regions, known.attributes) == (image.regions, image.attributes):
+        if _says_the_same(known, image):
             same += 1
             continue
         message = (
@@ -121,6 +122,40 @@ def _add_images(
         message = f"{same} images are in an earlier file with the same regions: they are kept once"
         problems.append(Problem("note", message, "nothing is lost", source.file))
     return problems
+
+
+def _says_the_same(one: ImageRecord, other: ImageRecord) -> bool:
+    """Whether two entries have the same regions, whichever kind of file holds them.
+
+    A rectangle is the polygon of its corners, as VIA exports it to COCO, where the size of the
+    image stands among its attributes.
+    """
+    if len(one.regions) != len(other.regions):
+        return False
+    shared = one.attributes.keys() & other.attributes.keys()
+    own = (one.attributes.keys() ^ other.attributes.keys()) - {"width", "height"}
+    if own or any(one.attributes[name] != other.attributes[name] for name in shared):
+        return False
+    return all(
+        _values(a) == _values(b) and (a.shape == b.shape or _ring(a.shape) == _ring(b.shape))
+        for a, b in zip(one.regions, other.regions, strict=True)
+    )
+
+
+def _values(region: Region) -> dict[str, via.Value]:
+    return {name: value for name, value in region.attributes.items() if value}
+
+
+def _ring(shape: via.Shape) -> tuple[via.XY, ...] | via.Shape:
+    """The vertices of a rectangle or a polygon from the least one on, in one of its directions."""
+    if not isinstance(shape, via.Rect | via.Polygon):
+        return shape
+    ring = [(round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in via.outline(shape)]
+    if not ring:
+        return shape
+    start = ring.index(min(ring))
+    forward = (*ring[start:], *ring[:start])
+    return min(forward, (forward[0], *reversed(forward[1:])))
 
 
 def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Literal
 
 from roilab import via
 from roilab.errors import UserError
-from roilab.images import check_readable, header_size
 
 SHOWN = 5  # how many of many like problems a message spells out
 _LISTED = 200  # the same for images, each of which somebody has to look for
@@ -23,26 +22,9 @@ class Unusable:
     missing: list[via.Problem] = field(default_factory=list)
     broken: list[via.Problem] = field(default_factory=list)
 
-    def size_of(
-        self, place: Path | via.Problem, file: str | Path, name: str
-    ) -> tuple[int, int] | None:
-        """(width, height) of an image; None where it cannot be used, which is noted.
-
-        Args:
-            place: the image file, or the error that says why there is none.
-            file, name: the annotation file, and the image as it names it.
-        """
-        if isinstance(place, via.Problem):
-            self.missing.append(place)
-            return None
-        try:
-            check_readable(place)
-            return header_size(place)
-        except UserError as error:
-            message = f"{error.message} {place}: {error.found}"
-            remedy = "replace the image file"
-            self.broken.append(via.Problem("error", message, remedy, str(file), name))
-            return None
+    def note(self, problem: via.Problem, is_missing: bool) -> None:
+        """Add the error of an image."""
+        (self.missing if is_missing else self.broken).append(problem)
 
     def settle(self, choice: Literal["error", "skip"], total: int, paths: Sequence[Path]) -> int:
         """How many images are left out, which is logged.
@@ -60,12 +42,13 @@ class Unusable:
             more = [f"... and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
             raise UserError(
                 f"{len(found)} of {total} annotated images cannot be used "
-                f"({len(self.missing)} not there, {len(self.broken)} not readable)",
+                f"({len(self.missing)} not there, {len(self.broken)} not readable or of another "
+                "size)",
                 file=", ".join(map(str, paths)),
                 key="images",
                 found="\n            ".join(found[:_LISTED] + more),
-                remedy="point data.train.images (data.val.images) at the folder that holds them, "
-                "or leave them out with data.train.missing_images=skip",
+                remedy="give the folder that holds them, images=DIR, or leave them out with "
+                "missing_images=skip",
             )
         if found:
             log.warning("%d images left out: %s", len(found), shortened(found))

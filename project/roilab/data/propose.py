@@ -41,7 +41,10 @@ def propose(
     keypoint_attribute: str | None = None,
     classes: Sequence[str] = (),
 ) -> Skeleton:
-    """A skeleton of the points in files: the most frequent name first, no links.
+    """A skeleton of the points in files: what COCO categories declare, else the names of points.
+
+    Declared keypoints keep their order and links, and the categories are its classes. Of names that
+    nothing declares, the most frequent comes first, without links.
 
     Names that differ only in left and right (or l and r set apart) are swapped by a flip. Sigmas
     are COCO's where the name is COCO's, else `DEFAULT_SIGMA`.
@@ -49,22 +52,31 @@ def propose(
     Args:
         name: what the skeleton is called.
         keypoint_attribute: names the points; None: the only attribute that the points have.
-        classes: that have the keypoints; none: `object`, for the person to replace.
+        classes: that have the keypoints; none: the categories that declare them, else `object`, for
+            the person to replace.
 
     Raises:
         UserError: the files have no named points, or the attribute has to be named or does not
-            occur.
+            occur; or categories declare different keypoints.
     """
+    declared = _declared(files, classes)
+    if declared:
+        return _skeleton(
+            name,
+            tuple(classes) or tuple(dict.fromkeys(each.name for each in declared)),
+            declared[0].keypoints,
+            tuple(dict.fromkeys(link for each in declared for link in each.links)),
+        )
     if keypoint_attribute is not None:
         _must_occur(files, keypoint_attribute)
     counts: Counter[str] = Counter()
     for file in files:
         attribute = _keypoint_attribute(file, keypoint_attribute)
-        declared = file.region_attributes.get(attribute or "")
+        options = file.region_attributes.get(attribute or "")
         for _, region in _points(file):
             value = single(region, attribute)
             if value:
-                counts[described(value, declared)] += 1
+                counts[described(value, options)] += 1
     if not counts:
         raise UserError(
             "the files have no points with names",
@@ -74,15 +86,44 @@ def propose(
             "vertices, write the skeleton by hand and give keypoint_vertices",
         )
     names = tuple(each for each, _ in counts.most_common())
+    return _skeleton(name, tuple(classes) or ("object",), names, ())
+
+
+def _skeleton(
+    name: str,
+    classes: tuple[str, ...],
+    names: tuple[str, ...],
+    links: tuple[tuple[str, str], ...],
+) -> Skeleton:
     coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
     return Skeleton(
         name=name,
-        classes=tuple(classes) or ("object",),
+        classes=classes,
         keypoints=names,
         swaps=tuple(_swaps(names)),
-        links=(),
+        links=links,
         sigmas=tuple(coco.get(each, DEFAULT_SIGMA) for each in names),
     )
+
+
+def _declared(files: Sequence[via.Annotations], classes: Sequence[str]) -> list[via.CocoCategory]:
+    """The categories of COCO files that declare keypoints, of the classes if there is one of them.
+
+    Raises:
+        UserError: they declare different ones.
+    """
+    found = [each for file in files for each in file.categories if each.keypoints]
+    wanted = [each for each in found if each.name in classes] or found
+    if len({each.keypoints for each in wanted}) > 1:
+        raise UserError(
+            "the categories declare different keypoints: a skeleton has those of one",
+            file=", ".join(file.file for file in files),
+            key="--class",
+            found="; ".join(f"{each.name}: {', '.join(each.keypoints)}" for each in wanted),
+            expected="categories with the same keypoints",
+            remedy=f"give --class, such as --class {wanted[0].name}",
+        )
+    return wanted
 
 
 def _must_occur(files: Sequence[via.Annotations], name: str) -> None:
@@ -94,6 +135,7 @@ def _must_occur(files: Sequence[via.Annotations], name: str) -> None:
             key="--keypoint-attribute",
             found=with_samples(found),
             expected=f"one of these instead of '{name}'",
+            remedy="give another --keypoint-attribute, or leave it out",
         )
 
 

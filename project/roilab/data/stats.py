@@ -44,6 +44,7 @@ class Stats:
     Attributes:
         files: their paths.
         images, empty_images: how many, and how many without an instance.
+        crowds: of COCO files, which are no instances.
         shapes: regions by VIA's name of the shape.
         classes: by name.
         per_image: number of instances -> images that have as many.
@@ -56,6 +57,7 @@ class Stats:
     files: tuple[str, ...]
     images: int
     empty_images: int
+    crowds: int
     shapes: Mapping[str, int]
     classes: Mapping[str, OfClass]
     per_image: Mapping[int, int]
@@ -107,6 +109,7 @@ def statistics(
         files=tuple(annotations.file for annotations, _ in files),
         images=len(records),
         empty_images=counts[0],
+        crowds=sum(len(image.crowds) for image in labelled),
         shapes=dict(sorted(shapes.items())),
         classes={name: _of_class(found[name], together[name, name]) for name in sorted(found)},
         per_image=dict(sorted(counts.items())),

@@ -1,28 +1,53 @@
-"""COCO json, sound or as VIA exports it, translated to the image entries of a VIA 2 project.
+"""A COCO data set -> records, with nothing lost that training needs.
 
-Outlines become polygons, boxes without an outline rectangles, labelled keypoints points; what
-belongs to one object carries the same `instance`. COCO's frames are VIA's: outlines and boxes are
-continuous, keypoints are pixel indices.
+Outlines become polygons, boxes without an outline rectangles, labelled keypoints points, and what
+belongs to one annotation carries the same `instance`, so that a VIA project can be written of it.
+The annotation itself (its own box, area, mask, and whether it is a crowd) goes along with its
+regions as a `CocoAnnotation`. COCO's frames are VIA's: outlines and boxes are continuous, keypoints
+are pixel indices.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from roilab.via.coco_json import (
+    Category,
+    Data,
+    as_polygon,
+    id_of,
+    is_number,
+    is_size,
+    is_unnamed,
+    keypoint_counts,
+    links_of,
+    needs_tie,
+    objects_of,
+    text_of,
+)
 from roilab.via.document import Document
-from roilab.via.entries import read_images
-from roilab.via.records import Annotations, Attribute, Container, Problem, Severity
+from roilab.via.entries import warn_of_double_names
+from roilab.via.geometry import Refused, are_coordinates, read_shape
+from roilab.via.records import (
+    Annotations,
+    Attribute,
+    CocoAnnotation,
+    CocoCategory,
+    CocoImage,
+    Container,
+    ImageRecord,
+    Problem,
+    Region,
+    Severity,
+    Value,
+)
 from roilab.via.roles import TAGS
+from roilab.via.shapes import Area, Point, Polygon, Rect
 
-Data = Mapping[str, object]
-_BY_VIA = "VIA project exported"
-
-
-def is_via_coco(document: Document) -> bool:
-    """Whether VIA exported this COCO file."""
-    info = document.top.get("info")
-    description = info.get("description") if isinstance(info, Mapping) else None
-    return is_coco(document) and isinstance(description, str) and description.startswith(_BY_VIA)
+Mask = Sequence[Sequence[float]] | Mapping[str, object]
+Box = tuple[float, float, float, float]
+_VISIBILITIES: Mapping[float, str] = {1: "occluded", 2: "visible"}
+_WRONG_IDS = "give every image an id of its own"
 
 
 def is_coco(document: Document) -> bool:
@@ -31,224 +56,371 @@ def is_coco(document: Document) -> bool:
 
 
 def parse_coco(document: Document) -> Annotations:
-    """Read COCO instances or person keypoints. Crowds have no place in VIA and are counted."""
-    coco = _Coco(document)
-    coco.read_categories(_dicts(document.top.get("categories")))
-    annotations = _dicts(document.top["annotations"])
-    coco.read_images(_dicts(document.top["images"]), annotations)
+    """Read COCO instances or person keypoints."""
+    coco = CocoReader(document)
+    annotations = objects_of(document.top["annotations"])
+    coco.read_categories(objects_of(document.top.get("categories")), annotations)
+    coco.read_images(objects_of(document.top["images"]), annotations)
     # An attribute that ties regions is made only where some need it.
-    coco.ties = any(_needs_tie(each) for each in annotations)
+    coco.is_tied = any(map(needs_tie, annotations))
     for data in annotations:
         coco.read_annotation(data)
-    return coco.annotations(Container.COCO, coco.declared())
-
-
-def parse_via_coco(document: Document) -> Annotations:
-    """Read what VIA exports as COCO, mending what its exporter breaks.
-
-    VIA writes a row for every choice attribute of a region, all with the category of the last; the
-    option's description for a name, which is often empty; a point as keypoints without a name; and
-    where all file names begin with a digit, no category ids and image ids made of that digit.
-    """
-    coco = _ViaCoco(document)
-    coco.read_categories(_dicts(document.top.get("categories")))
-    rows = _dicts(document.top["annotations"])
-    # Ids alone do not tell: another program may have left them out, or written the same for all.
-    once = {repr([row.get(key) for key in _SAME_REGION]): row for row in rows}
-    coco.read_images(_dicts(document.top["images"]), list(once.values()))
-    if len(once) < len(rows):
-        message = f"{len(rows) - len(once)} rows repeat a region, one for each of its attributes"
-        coco.count("warning", message + "; only the last attribute is known", _SAVE_PROJECT)
-    for data in once.values():
-        coco.read_annotation(data)
-    return coco.annotations(Container.VIA_COCO, coco.declared())
-
-
-_SAME_REGION = ("image_id", "id", "segmentation", "bbox", "keypoints")
-_SAVE_PROJECT = "in VIA, save the project, which holds everything, and read that"
+    coco.warn_of_repeated_ids(annotations)
+    coco.declare()
+    return coco.annotations(Container.COCO)
 
 
 @dataclass(slots=True)
-class _Category:
-    """A category: the attribute and the value that stand for it, and the names of its keypoints."""
+class _Image:
+    """An image entry that is being put together. `shapes` counts the refused ones as well."""
 
-    attribute: str
-    name: str
-    keypoints: tuple[str, ...] = ()
+    key: str
+    filename: str
+    attributes: Mapping[str, Value]
+    coco: CocoImage
+    regions: list[Region] = field(default_factory=list)
+    crowds: list[Region] = field(default_factory=list)
+    shapes: int = 0
+    annotations: int = 0
 
 
 @dataclass(slots=True)
-class _Coco:
-    """Gathers image entries in VIA 2's layout, and what cannot be one."""
+class CocoReader:
+    """Gathers images with their regions, and what cannot be one."""
 
     document: Document
-    categories: dict[str, _Category] = field(default_factory=dict)
-    images: dict[str, dict[str, object]] = field(default_factory=dict)
+    categories: dict[str, Category] = field(default_factory=dict)
+    declared: dict[str, Attribute] = field(default_factory=dict)
+    known: list[CocoCategory] = field(default_factory=list)
+    images: dict[str, _Image] = field(default_factory=dict)
     lost_images: set[str] = field(default_factory=set)
-    regions: dict[str, list[dict[str, object]]] = field(default_factory=dict)
-    instances: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
-    ties: bool = False
-    scores: bool = False
-    crowds: int = 0
+    seen: dict[object, str] = field(default_factory=dict)
+    is_tied: bool = False
+    has_scores: bool = False
     holes: int = 0
     hole_pixels: int = 0
 
-    def count(
-        self, severity: Severity, message: str, remedy: str, image: str | None = None
+    def report(
+        self,
+        severity: Severity,
+        message: str,
+        remedy: str,
+        image: str | None = None,
+        region: int | None = None,
     ) -> None:
-        """Report what concerns the file or an image of it."""
-        self.problems.append(Problem(severity, message, remedy, self.document.file, image))
+        """Add a problem of the file, of an image, or of a region of it."""
+        self.problems.append(Problem(severity, message, remedy, self.document.file, image, region))
 
-    def read_categories(self, categories: Sequence[Data]) -> None:
-        """Note what the category ids stand for."""
+    def read_categories(self, categories: Sequence[Data], annotations: Sequence[Data]) -> None:
+        """Note what the category ids stand for.
+
+        Args:
+            annotations: all of the file: how many keypoints they have where no category says so.
+        """
+        counts = keypoint_counts(annotations) if any(map(is_unnamed, categories)) else {}
         for data in categories:
-            name = _text(data.get("name"))
-            names = data.get("keypoints")
-            keypoints = tuple(map(_text, names)) if isinstance(names, list) else ()
+            key, name = text_of(data.get("id")), text_of(data.get("name"))
             if not name:
-                name = f"category {_text(data.get('id'))}"
+                name = f"category {key}"
                 message = f"a category without a name is read as '{name}'"
-                self.count("warning", message, "name it in the file")
-            self.categories[_text(data.get("id"))] = _Category("class", name, keypoints)
+                self.report("warning", message, "name it in the file")
+            names = data.get("keypoints")
+            keypoints = tuple(map(text_of, names)) if isinstance(names, list) else ()
+            is_named = bool(keypoints) or key not in counts
+            if not is_named:
+                keypoints = tuple(str(number) for number in range(1, counts[key] + 1))
+                message = f"the category '{name}' does not name its keypoints: they are numbered"
+                remedy = "name them in the category, or give a skeleton of as many keypoints"
+                self.report("warning", message, remedy)
+            self.categories[key] = Category("class", name, key, keypoints)
+            links = tuple(links_of(data.get("skeleton"), keypoints))
+            self.known.append(CocoCategory(id_of(data), name, keypoints, links, is_named))
+        same = Counter(each.name for each in self.known)
+        for name, count in same.items():
+            if count > 1:
+                message = f"{count} categories are named '{name}': they are one class"
+                self.report("warning", message, "give them different names, or make them one")
+        if all(type(each.id) is int for each in self.known):
+            self.known.sort(key=lambda each: each.id)
 
-    def read_images(self, images: Sequence[Data], annotations: Sequence[Data]) -> None:
+    def read_images(
+        self, images: Sequence[Data], annotations: Sequence[Data], remedy: str = _WRONG_IDS
+    ) -> None:
         """Make an entry of each image, with its size among the attributes, as VIA does itself.
 
         Args:
             annotations: all of the file, to count those of images that cannot be told apart.
+            remedy: what to do where two images have one id.
         """
-        ids = Counter(_text(data.get("id")) for data in images)
-        held = Counter(_text(data.get("image_id")) for data in annotations)
+        ids = Counter(text_of(data.get("id")) for data in images)
+        held = Counter(text_of(data.get("image_id")) for data in annotations)
         for data in images:
-            key, name = _text(data.get("id")), _text(data.get("file_name"))
+            key, name = text_of(data.get("id")), text_of(data.get("file_name"))
             if ids[key] > 1:
                 self.lost_images.add(key)
                 message = (
                     f"{ids[key]} images have the id {key}; it cannot be told which of the "
                     f"{held[key]} annotations of this id is whose: all are left out"
                 )
-                self.count("error", message, self.remedy_of_ids(), name or None)
+                self.report("error", message, remedy, name or None)
                 continue
-            sizes = {k: str(data[k]) for k in ("width", "height") if _is_size(data.get(k))}
-            self.regions[key] = []
-            self.images[key] = {
-                "filename": name,
-                "file_attributes": sizes,
-                "regions": self.regions[key],
-            }
-
-    def remedy_of_ids(self) -> str:
-        """What to do where two images have one id."""
-        return "give every image an id of its own"
+            if not name:
+                self.lost_images.add(key)
+                message = f"the image {key} has no file_name: it and its annotations are left out"
+                self.report("error", message, "give it a file_name, or remove it")
+                continue
+            stated = {side: data[side] for side in ("width", "height") if is_size(data.get(side))}
+            attributes = {side: str(value) for side, value in stated.items()}
+            size = (stated["width"], stated["height"]) if len(stated) == 2 else None
+            coco = CocoImage(id_of(data), size)  # type: ignore[arg-type] # they are sizes
+            self.images[key] = _Image(key, name, attributes, coco)
 
     def read_annotation(self, data: Data) -> None:
         """Make regions of an annotation, or report why not."""
-        key, number = _text(data.get("image_id")), _text(data.get("id"))
-        if key not in self.regions:
-            if key not in self.lost_images:
-                message = f"annotation {number} belongs to image {key}, which the file has not"
-                self.count("error", message, "add the image, or remove the annotation")
+        image = self._image_of(data)
+        category = None if image is None else self.category_of(data, image.filename)
+        if image is None or category is None:
             return
-        image = str(self.images[key]["filename"])
-        if data.get("iscrowd") in (1, "1", True):
-            self.crowds += 1
+        number = text_of(data.get("id"))
+        outlines = self._outlines(data, image, number)
+        if outlines is None:
             return
-        category = self.category_of(data, image)
-        if category is None:
-            return
-        values = {category.attribute: category.name} if category.name else {}
-        self.instances[key] += 1
-        if self.ties:
-            values["instance"] = str(self.instances[key])
-        if isinstance(data.get("score"), int | float):
-            self.scores = True
-            values["score"] = str(data["score"])
-        shapes = self._shapes(data, image, number)
-        points = self._points(data, category, image, number)
-        for shape in shapes:
-            self.add_region(key, shape, values)
-        for shape, own in points:
-            self.add_region(key, shape, {**values, **own})
-        if not shapes and not points:
+        shapes, mask = outlines
+        keypoints = self.keypoints(data, category, image, number)
+        is_labelled = any(keypoints[2::3])
+        box = self._box(data, image, number, bool(shapes) or is_labelled)
+        if not shapes and box is not None:
+            shapes = [Rect(*box)]
+        if not shapes and not is_labelled:
             message = f"annotation {number} has no outline, no box and no labelled keypoint"
-            self.count("error", message, "annotate it again, or remove it", image)
+            self.report("error", message, "annotate it again, or remove it", image.filename)
+            return
+        area = data.get("area")
+        coco = CocoAnnotation(
+            id=number,
+            category=category.key,
+            box=box,
+            area=float(area) if is_number(area) else None,  # type: ignore[arg-type]
+            mask=mask,
+            keypoints=keypoints,
+            is_crowd=data.get("iscrowd") in (1, "1", True),
+        )
+        points: Sequence[tuple[Point, Mapping[str, Value]]] = ()
+        if is_labelled and (self.document.keypoints_as_points or not shapes):
+            points = self.points(category, keypoints)
+        self._add_regions(image, coco, shapes, points, self._values(data, category, image))
+        if shapes:
+            self._warn_of_copy(image, coco, shapes)
 
-    def add_region(self, key: str, shape: Data, values: Data) -> None:
-        """Add a region to an image."""
-        self.regions[key].append({"shape_attributes": shape, "region_attributes": values})
+    def _image_of(self, data: Data) -> _Image | None:
+        """The image of an annotation; None, and a problem, where there is none."""
+        key = text_of(data.get("image_id"))
+        image = self.images.get(key)
+        if image is None and key not in self.lost_images:
+            number = text_of(data.get("id"))
+            message = f"annotation {number} belongs to image {key}, which the file has not"
+            self.report("error", message, "add the image, or remove the annotation")
+        return image
 
-    def category_of(self, data: Data, image: str) -> _Category | None:
-        """The category of an annotation; None, and a problem, where there is none."""
-        key = _text(data.get("category_id"))
+    def category_of(self, data: Data, image: str) -> Category | None:
+        """The category of an annotation; None, and a problem, where its id is that of none."""
+        if data.get("category_id") is None:
+            return Category("class", "")
+        key = text_of(data["category_id"])
         if key not in self.categories:
-            message = f"annotation {_text(data.get('id'))} has the unknown category {key}"
-            self.count("error", message, "add the category, or remove the annotation", image)
+            message = f"annotation {text_of(data.get('id'))} has the unknown category {key}"
+            self.report("error", message, "add the category, or remove the annotation", image)
             return None
         return self.categories[key]
 
-    def _shapes(self, data: Data, image: str, number: str) -> list[Data]:
-        """The polygons of an annotation, else the rectangle of its box."""
-        outline = data.get("segmentation")
-        rings: Sequence[object] = []
-        if isinstance(outline, Mapping):
-            rings = self._rings_of_rle(outline, image, number)
-        elif isinstance(outline, list):
-            flat = outline and not isinstance(outline[0], list)
-            rings = [ring for ring in ([outline] if flat else outline) if ring != []]
-        if rings:
-            return [_polygon(ring) for ring in rings]
-        box = data.get("bbox")
-        if isinstance(box, list) and box:
-            return [{"name": "rect", **dict(zip(("x", "y", "width", "height"), box, strict=False))}]
-        return []
+    def _values(self, data: Data, category: Category, image: _Image) -> Mapping[str, Value]:
+        """The attributes of an annotation's regions; the same mapping where they are the same."""
+        image.annotations += 1
+        values = category.values
+        if self.is_tied:
+            values = {**values, "instance": str(image.annotations)}
+        if is_number(data.get("score")):
+            self.has_scores = True
+            values = {**values, "score": str(data["score"])}
+        return values
 
-    def _rings_of_rle(self, outline: Data, image: str, number: str) -> Sequence[object]:
+    def _add_regions(
+        self,
+        image: _Image,
+        coco: CocoAnnotation,
+        shapes: Sequence[Area],
+        points: Sequence[tuple[Point, Mapping[str, Value]]],
+        values: Mapping[str, Value],
+    ) -> None:
+        exact = self.exact(coco)
+        if coco.is_crowd:
+            image.crowds += [
+                Region(at, shape, values, coco)
+                for at, shape in enumerate(shapes, len(image.crowds))
+            ]
+            return
+        start = image.shapes
+        image.regions += [
+            Region(at, shape, values, exact) for at, shape in enumerate(shapes, start)
+        ]
+        start += len(shapes)
+        image.regions += [
+            Region(at, point, {**values, **own}, exact)
+            for at, (point, own) in enumerate(points, start)
+        ]
+        image.shapes = start + len(points)
+
+    def exact(self, coco: CocoAnnotation) -> CocoAnnotation | None:
+        """What regions keep of their annotation: all of it."""
+        return coco
+
+    def _outlines(
+        self, data: Data, image: _Image, number: str
+    ) -> tuple[list[Area], Mask | None] | None:
+        """The polygons of an annotation, and its mask; None, and a problem, where all are unsound.
+
+        Rings that cannot be used are left out of both.
+        """
+        outline = data.get("segmentation")
+        if isinstance(outline, Mapping):
+            found = self._rings_of_rle(outline, image.filename, number)
+            if found is None:
+                return None
+            return [Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in found], outline
+        if outline is not None and not isinstance(outline, list):
+            message = f"the segmentation of annotation {number} is {outline!r:.40}"
+            remedy = "write a list of polygons, or a run-length encoded mask"
+            self.report("error", message, remedy, image.filename)
+            return None
+        parts: Sequence[object] = outline or ()
+        # VIA writes one polygon without a list around it.
+        rings = [outline] if parts and not isinstance(parts[0], list) else parts
+        rings = [ring for ring in rings if ring != []]
+        shapes: list[Area] = []
+        sound: list[Sequence[float]] = []
+        for ring in rings:
+            try:
+                shapes.append(read_shape(as_polygon(ring)))  # type: ignore[arg-type] # no point
+                sound.append(ring)  # type: ignore[arg-type] # else it was refused
+            except Refused as reason:
+                message = f"annotation {number}: {reason}"
+                remedy = "draw its outline again, or remove it"
+                self.report("error", message, remedy, image.filename, image.shapes)
+                image.shapes += 1
+        if rings and not sound:
+            return None
+        return shapes, sound or None
+
+    def _rings_of_rle(
+        self, outline: Data, image: str, number: str
+    ) -> Sequence[Sequence[float]] | None:
         if self.document.rings_of_rle is None:
             message = f"annotation {number} is a run-length encoded mask, which is not read here"
-            self.count("error", message, "read it with roilab.data.read", image)
-            return []
+            self.report("error", message, "read it with roilab.data.read", image)
+            return None
         try:
             rings, hole = self.document.rings_of_rle(outline)
         except ValueError as error:
             message = f"the mask of annotation {number} cannot be decoded: {error}"
-            self.count("error", message, "write it again as COCO's run-length encoding", image)
-            return []
+            self.report("error", message, "write it again as COCO's run-length encoding", image)
+            return None
         self.holes += hole > 0
         self.hole_pixels += hole
         return rings
 
-    def _points(
-        self, data: Data, category: _Category, image: str, number: str
-    ) -> list[tuple[Data, Data]]:
-        """The labelled keypoints of an annotation: shapes and their own values."""
-        flat = data.get("keypoints")
-        if not isinstance(flat, list) or not flat:
-            return []
-        if not category.keypoints or len(flat) != 3 * len(category.keypoints):
-            message = f"annotation {number} has {len(flat)} numbers for keypoints"
-            expected = f"three for each of the category's {len(category.keypoints)} keypoints"
-            self.count("error", message, f"write {expected}", image)
-            return []
-        points: list[tuple[Data, Data]] = []
-        for name, x, y, v in zip(
-            category.keypoints, flat[::3], flat[1::3], flat[2::3], strict=True
-        ):
-            if v in (1, 2):
-                seen = "visible" if v == 2 else "occluded"
-                shape = {"name": "point", "cx": x, "cy": y}
-                points.append((shape, {"keypoint": name, "visibility": seen}))
-            elif v != 0:
-                message = f"annotation {number}: the visibility of '{name}' is {v!r:.20}"
-                self.count("error", message, "0, 1 or 2 is expected", image)
-        return points
+    def _box(self, data: Data, image: _Image, number: str, is_shown: bool) -> Box | None:
+        """The box of an annotation; None, and a problem, where it cannot be one.
 
-    def declared(self) -> dict[str, Attribute]:
-        """The region attributes, tagged with their roles."""
+        Args:
+            is_shown: whether an outline or keypoints show where the object is.
+        """
+        box = data.get("bbox")
+        if box is None or box == []:
+            return None
+        if isinstance(box, list) and len(box) == 4 and are_coordinates(box):
+            if box[2] > 0 and box[3] > 0:
+                return (box[0], box[1], box[2], box[3])
+            found = f"without extent ({box[2]:g} x {box[3]:g})"
+        else:
+            found = f"no x, y, width and height, but {box!r:.60}"
+        message = f"the bbox of annotation {number} is {found}"
+        if is_shown:
+            message += ": the box around its outline or keypoints is taken"
+        remedy = "write x, y, width and height, or leave the bbox out"
+        self.report("warning" if is_shown else "error", message, remedy, image.filename)
+        return None
+
+    def keypoints(
+        self, data: Data, category: Category, image: _Image, number: str
+    ) -> Sequence[float]:
+        """The keypoints of an annotation, x, y, visibility of each; none where they are unsound."""
+        flat = data.get("keypoints")
+        if flat is None or flat == []:
+            return ()
+        if not isinstance(flat, list) or not are_coordinates(flat):
+            message = f"the keypoints of annotation {number} are {flat!r:.60}"
+            remedy = "write a list of numbers, three for each keypoint"
+            self.report("error", message, remedy, image.filename)
+            return ()
+        names = category.keypoints
+        if not any(flat[2::3]) and not names:
+            return ()
+        if len(flat) != 3 * len(names):
+            message = f"annotation {number} has {len(flat)} numbers for keypoints"
+            remedy = f"write three for each of the category's {len(names)} keypoints"
+            self.report("error", message, remedy, image.filename)
+            return ()
+        wrong = [at for at, v in enumerate(flat[2::3]) if v not in (0, 1, 2)]
+        if wrong:
+            flat = list(flat)
+            for at in wrong:
+                message = f"annotation {number}: the visibility of '{names[at]}' is "
+                message += f"{flat[3 * at + 2]!r:.20}"
+                self.report("error", message, "0, 1 or 2 is expected", image.filename)
+                flat[3 * at + 2] = 0
+        return flat
+
+    def points(
+        self, category: Category, keypoints: Sequence[float]
+    ) -> list[tuple[Point, Mapping[str, Value]]]:
+        """Points of the labelled keypoints, and the values that only they have."""
+        each = zip(
+            category.keypoints, keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True
+        )
+        return [
+            (Point(x, y), {"keypoint": name, "visibility": _VISIBILITIES[v]})
+            for name, x, y, v in each
+            if v
+        ]
+
+    def _warn_of_copy(self, image: _Image, coco: CocoAnnotation, shapes: Sequence[Area]) -> None:
+        """Two annotations of one category and outline are two objects, which is seldom meant."""
+        if coco.is_crowd or coco.mask is None:
+            return
+        key = (image.key, coco.category, tuple(shapes))
+        first = self.seen.setdefault(key, coco.id)
+        if first is not coco.id:
+            message = f"annotation {coco.id} has the outline and the category of annotation {first}"
+            remedy = "remove one of the two: both are taken for objects"
+            self.report("warning", message, remedy, image.filename)
+
+    def warn_of_repeated_ids(self, annotations: Sequence[Data]) -> None:
+        """Ids of annotations have to differ for other programs; they do not matter here."""
+        counts = Counter(text_of(data.get("id")) for data in annotations)
+        repeated = {key: count for key, count in counts.items() if count > 1 and key}
+        if repeated:
+            key, count = next(iter(repeated.items()))
+            more = f", and {len(repeated) - 1} more ids repeat" if len(repeated) > 1 else ""
+            message = f"{count} annotations have the id {key}{more}: all are read"
+            self.report("warning", message, "give every annotation an id of its own")
+
+    def declare(self) -> None:
+        """Declare the region attributes, tagged with their roles."""
         names = [category.name for category in self.categories.values()]
         joints = [name for each in self.categories.values() for name in each.keypoints]
         found = [_choice("class", "class", "what it is", names)]
-        if self.ties:
+        if self.is_tied:
             text = f"the same for all regions of one object {TAGS['instance']}"
             found.append(Attribute("instance", "text", text))
         if joints:
@@ -256,123 +428,41 @@ class _Coco:
             found.append(
                 _choice("visibility", "visibility", "of the keypoint", ["visible", "occluded"])
             )
-        if self.scores:
+        if self.has_scores:
             found.append(Attribute("score", "text", f"of the prediction {TAGS['score']}"))
-        return {attribute.name: attribute for attribute in found}
+        self.declared = {attribute.name: attribute for attribute in found}
 
-    def annotations(self, container: Container, declared: Mapping[str, Attribute]) -> Annotations:
-        """The entries read, with every problem."""
-        if self.crowds:
-            message = f"{self.crowds} crowds are left out"
-            self.count("warning", message, "VIA has none; train from the COCO file to use them")
+    def annotations(self, container: Container) -> Annotations:
+        """The images read, with every problem."""
         if self.holes:
             message = f"holes are filled (masks: {self.holes}, pixels: {self.hole_pixels})"
-            self.count(
-                "warning", message, "VIA has no holes; train from the COCO file to keep them"
+            remedy = "polygons have no holes; training takes the masks as they are"
+            self.report("note", message, remedy)
+        images = [
+            ImageRecord(
+                key=each.key,
+                filename=each.filename,
+                size=None,
+                regions=tuple(each.regions),
+                attributes=each.attributes,
+                crowds=tuple(each.crowds),
+                coco=each.coco if container is Container.COCO else None,
             )
-        images = read_images(self.document.file, self.images, self.problems)
-        sizes = {name: Attribute(name) for name in ("width", "height")}
+            for each in self.images.values()
+        ]
+        warn_of_double_names(self.document.file, images, self.problems)
         occurring = {name for image in images for name in image.attributes}
-        file_attributes = {name: sizes[name] for name in sizes if name in occurring}
+        sizes = [name for name in ("width", "height") if name in occurring]
         return Annotations(
             self.document.file,
             container,
-            images,
-            declared,
-            file_attributes,
+            tuple(images),
+            self.declared,
+            {name: Attribute(name) for name in sizes},
             problems=tuple(self.problems),
+            categories=tuple(self.known),
         )
-
-
-class _ViaCoco(_Coco):
-    """The same for what VIA's exporter writes."""
-
-    __slots__ = ("known",)
-
-    def read_categories(self, categories: Sequence[Data]) -> None:
-        """Note the options: `supercategory` is VIA's attribute, `name` the option's description."""
-        self.known: list[_Category] = []
-        unnamed = 0
-        for data in categories:
-            attribute = _text(data.get("supercategory")) or "class"
-            name = _text(data.get("name"))
-            if not name:
-                unnamed += 1
-                same = sum(each.attribute == attribute for each in self.known)
-                name = f"{attribute} {same + 1}"
-            if all((each.attribute, each.name) != (attribute, name) for each in self.known):
-                self.known.append(_Category(attribute, name))
-            if data.get("id") is not None:
-                self.categories[_text(data["id"])] = _Category(attribute, name)
-        if unnamed:
-            message = f"{unnamed} categories have no name: they are numbered by their attribute"
-            self.count("warning", message, "describe the options in VIA, or read the project")
-
-    def remedy_of_ids(self) -> str:
-        """What to do where two images have one id."""
-        return f"{_SAVE_PROJECT}: the export numbers images by the digits their names begin with"
-
-    def category_of(self, data: Data, image: str) -> _Category | None:
-        """The category; where the exporter wrote no id, the only one that there is."""
-        if data.get("category_id") is not None:
-            return super().category_of(data, image)
-        if len(self.known) == 1:
-            return self.known[0]
-        message = f"region {_text(data.get('id'))} has lost its class: the export has no id for it"
-        self.count("error", message, _SAVE_PROJECT, image)
-        return _Category("class", "")
-
-    def _points(
-        self, data: Data, category: _Category, image: str, number: str
-    ) -> list[tuple[Data, Data]]:
-        """A point of VIA: three numbers, the last of which means nothing."""
-        flat = data.get("keypoints")
-        if not isinstance(flat, list) or len(flat) < 2:
-            return []
-        return [({"name": "point", "cx": flat[0], "cy": flat[1]}, {})]
-
-    def declared(self) -> dict[str, Attribute]:
-        """The attributes that were exported."""
-        options: dict[str, list[str]] = {}
-        for category in self.known:
-            options.setdefault(category.attribute, []).append(category.name)
-        return {
-            name: Attribute(name, "dropdown", options={each: each for each in found})
-            for name, found in options.items()
-        }
-
-
-def _needs_tie(data: Data) -> bool:
-    outline = data.get("segmentation")
-    parts = len(outline) if isinstance(outline, list) and _nested(outline) else 1
-    # How many parts a run-length encoded mask has is not known before it is decoded.
-    return bool(data.get("keypoints")) or parts > 1 or isinstance(outline, Mapping)
-
-
-def _nested(outline: Sequence[object]) -> bool:
-    return bool(outline) and isinstance(outline[0], list)
 
 
 def _choice(name: str, role: str, text: str, values: Sequence[str]) -> Attribute:
     return Attribute(name, "dropdown", f"{text} {TAGS[role]}", {each: each for each in values})
-
-
-def _polygon(ring: object) -> Data:
-    """A ring x0, y0, x1, y1, ... as VIA's polygon; the reader of shapes refuses what is none."""
-    if not isinstance(ring, list | tuple):
-        return {"name": "polygon"}
-    return {"name": "polygon", "all_points_x": list(ring[::2]), "all_points_y": list(ring[1::2])}
-
-
-def _dicts(rows: object) -> list[Data]:
-    """The rows that are objects; one that is none has no place, and becomes one without keys."""
-    found = rows if isinstance(rows, list) else []
-    return [row if isinstance(row, Mapping) else {} for row in found]
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and value > 0
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()

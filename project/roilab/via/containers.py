@@ -6,7 +6,7 @@ A container of another kind is one more `Format` in `FORMATS`; nothing else has 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from roilab.via import coco, csv_files, via3
+from roilab.via import coco, csv_files, via3, via_coco
 from roilab.via.document import Document
 from roilab.via.entries import read_attributes, read_images
 from roilab.via.records import Annotations, Container, ImageRecord, Problem
@@ -126,7 +126,7 @@ def _default_path(settings: object) -> str:
 FORMATS: Sequence[Format] = (
     Format(Container.VIA2_PROJECT, _is_project, _parse_project),
     Format(Container.VIA3_PROJECT, via3.is_project, via3.parse_project),
-    Format(Container.VIA_COCO, coco.is_via_coco, coco.parse_via_coco),
+    Format(Container.VIA_COCO, via_coco.is_via_coco, via_coco.parse_via_coco),
     Format(Container.COCO, coco.is_coco, coco.parse_coco),
     Format(Container.VIA1_JSON, _is_via1, _parse_via1),
     Format(Container.VIA2_JSON, _is_annotations, _parse_via2),

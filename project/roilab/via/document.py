@@ -20,6 +20,7 @@ class Document:
         data: the JSON value that the text holds; None where it is not JSON.
         repeated: keys that occur more than once in one JSON object; `data` has the last.
         rings_of_rle: the reader of run-length encoded masks, where it is at hand.
+        keypoints_as_points: whether keypoints of a COCO annotation become regions.
     """
 
     file: str
@@ -27,6 +28,7 @@ class Document:
     data: object
     repeated: tuple[Repeated, ...] = ()
     rings_of_rle: RingsOfRle | None = None
+    keypoints_as_points: bool = True
 
     @property
     def top(self) -> Mapping[str, object]:

@@ -52,11 +52,12 @@ def read_images(file: str, entries: object, problems: list[Problem]) -> tuple[Im
             image = _read_image(str(key), entries.pop(key), _Place(problems, file, str(key)))
             if image is not None:
                 images.append(image)
-    _warn_of_double(file, images, problems)
+    warn_of_double_names(file, images, problems)
     return tuple(images)
 
 
-def _warn_of_double(file: str, images: Sequence[ImageRecord], problems: list[Problem]) -> None:
+def warn_of_double_names(file: str, images: Sequence[ImageRecord], problems: list[Problem]) -> None:
+    """Warn of entries that have one file name and size."""
     for (filename, size), count in Counter((each.filename, each.size) for each in images).items():
         if count > 1:
             known = "" if size is None else f" and {size} bytes"

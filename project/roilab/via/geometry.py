@@ -1,7 +1,7 @@
 """VIA's `shape_attributes` -> shapes; what cannot be a shape is refused with its reason."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeGuard, TypeVar
 
 from roilab.via.json_text import LongInteger
@@ -50,6 +50,18 @@ def read_shape(data: object) -> Shape:
     if name not in _READERS:
         raise Refused(f"unknown shape '{name}', expected one of {', '.join(_READERS)}")
     return _READERS[name](data)
+
+
+def are_coordinates(values: Sequence[object]) -> bool:
+    """Whether all values are finite numbers that an image may hold."""
+    # A file has millions of them: the usual case is settled without a loop in Python. min and max
+    # may step over a NaN; a sum does not.
+    return not values or (
+        _NUMBERS.issuperset(map(type, values))
+        and min(values) >= -_LIMIT  # type: ignore[type-var, operator]
+        and max(values) <= _LIMIT  # type: ignore[type-var, operator]
+        and math.isfinite(sum(values))  # type: ignore[arg-type]
+    )
 
 
 def _rect(data: Data) -> Rect:
@@ -127,14 +139,7 @@ def _coordinates(data: Data, key: str) -> tuple[float, ...]:
     values = data.get(key)
     if not isinstance(values, list):
         raise Refused(f"the {shape_name(data)} has no list '{key}'")
-    # A file has millions of them: the usual case is settled without a loop in Python. min and max
-    # may step over a NaN; a sum does not.
-    if values and not (
-        _NUMBERS.issuperset(map(type, values))
-        and min(values) >= -_LIMIT
-        and max(values) <= _LIMIT
-        and math.isfinite(sum(values))
-    ):
+    if not are_coordinates(values):
         raise next(_bad_number(value, key) for value in values if not _is_sound(value))
     return tuple(values)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from roilab.skeleton import Skeleton
 from roilab.via.classes import Classes, class_value
 from roilab.via.keypoints import Mark, Unclear, read_marks
-from roilab.via.records import Attribute, ImageRecord, Problem, Region
+from roilab.via.records import Attribute, CocoAnnotation, ImageRecord, Problem, Region
 from roilab.via.roles import Roles
 from roilab.via.shapes import Area, Point, area, contains, outline, why_flat
 from roilab.via.values import single
@@ -18,13 +18,17 @@ Marked = tuple[Region, tuple[Mark, ...]]
 
 @dataclass(slots=True)
 class Draft:
-    """An object being put together. `tie` is its value of the instance attribute, "" for none."""
+    """An object being put together. `tie` is its value of the instance attribute, "" for none.
+
+    `coco` is the annotation that it is where it comes from a COCO file.
+    """
 
     label: str
     tie: str
     outlines: list[Area] = field(default_factory=list)
     regions: list[int] = field(default_factory=list)
     marks: dict[int, Mark] = field(default_factory=dict)
+    coco: CocoAnnotation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Scene:
     classes: Classes
     declared: Mapping[str, Attribute]
     default_class: str | None
+    class_map: Mapping[str, str | None]
     problems: list[Problem]
 
     def error(self, region: Region, message: str, remedy: str, attribute: str | None) -> None:
@@ -53,6 +58,14 @@ class Scene:
         """Report a region that is left out as asked."""
         place = (self.file, self.image.filename, region.index, attribute)
         self.problems.append(Problem("note", message, remedy, *place))
+
+
+def named_class(scene: Scene, region: Region) -> str | None:
+    """The class of a region by its attribute, the default and the map; None for none."""
+    declared = scene.declared.get(scene.roles.label or "")
+    roles = scene.roles
+    name = class_value(region, roles.label, roles.flags, declared) or scene.default_class
+    return None if name is None else scene.class_map.get(name, name) or None
 
 
 def group(scene: Scene, skeleton: Skeleton | None) -> list[Draft]:
@@ -240,10 +253,19 @@ def _of_points(
     """An object without an outline; its class is the points' own, else the only one possible."""
     roles = scene.roles
     declared = scene.declared.get(roles.label or "")
-    own = {class_value(region, roles.label, roles.flags, declared) for region, _ in marked} - {None}
+    named = {class_value(region, roles.label, roles.flags, declared) for region, _ in marked} - {
+        None
+    }
     if roles.label == roles.keypoint:
-        own = set()
-    possible = own or {scene.default_class} & set(skeleton.classes) or set(skeleton.classes)
+        named = set()
+    own = {scene.class_map.get(str(name), name) or None for name in named}
+    if own == {None}:
+        message = f"the point belongs to a {min(map(str, named))}, which is dropped as asked"
+        for region, _ in marked:
+            scene.note(region, message, "keep the class to keep it", None)
+        return None
+    default = scene.class_map.get(str(scene.default_class), scene.default_class)
+    possible = own or {default} & set(skeleton.classes) or set(skeleton.classes)
     labels = sorted(possible & set(skeleton.classes), key=str)
     if len(labels) != 1:
         remedy = f"outline the object; {', '.join(skeleton.classes)} have these keypoints"

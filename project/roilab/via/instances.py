@@ -7,9 +7,17 @@ from typing import Literal
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.classes import Unlabelled, name_classes
+from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
 from roilab.via.collector import collector_paused
 from roilab.via.grouping import Draft, Scene, group
-from roilab.via.records import Annotations, ImageRecord, Problem
+from roilab.via.records import (
+    Annotations,
+    CocoAnnotation,
+    CocoCategory,
+    Container,
+    ImageRecord,
+    Problem,
+)
 from roilab.via.roles import Roles, find_roles, tagged
 from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
 from roilab.via.values import Kinds, attributes_in_use, keypoint_regions, with_samples
@@ -51,7 +59,11 @@ class LabelRules:
             if getattr(self, key) not in possible:
                 expected = " or ".join(map(str, possible))
                 raise UserError(
-                    "no such choice", key=key, found=getattr(self, key), expected=expected
+                    "no such choice",
+                    key=key,
+                    found=getattr(self, key),
+                    expected=expected,
+                    remedy=f"give one of these, or leave {key} out",
                 )
 
     @property
@@ -79,12 +91,14 @@ class Instance:
             VIA, v is COCO's visibility (0 unlabelled, 1 occluded, 2 visible); None where the class
             has no skeleton.
         regions: indices of the regions it was made from.
+        coco: the annotation that it is where it comes from a COCO file.
     """
 
     label: str
     outlines: tuple[Area, ...]
     keypoints: tuple[tuple[float, float, int], ...] | None
     regions: tuple[int, ...]
+    coco: CocoAnnotation | None = field(default=None, compare=False, repr=False)
 
     @property
     def polygons(self) -> tuple[tuple[XY, ...], ...]:
@@ -94,10 +108,11 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image entry and its instances; none is normal."""
+    """An image entry and its instances; none is normal. Crowds, which only COCO has, are apart."""
 
     record: ImageRecord
     instances: tuple[Instance, ...]
+    crowds: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +130,16 @@ _FIND_ALL = LabelRules()
 
 @collector_paused()
 def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | None) -> Roles:
-    """The roles by which `via.label` reads the file.
+    """The roles by which `via.label` reads the file. Those of a COCO file are known.
 
     Raises:
         UserError: an attribute has to be named or does not occur.
     """
+    if annotations.container is Container.COCO:
+        tags = tagged(annotations.region_attributes)
+        return Roles(
+            tags.get("class"), tags.get("keypoint"), tags.get("instance"), tags.get("visibility")
+        )
     label = rules.class_attribute
     named = Roles(
         label if isinstance(label, str) else None,
@@ -132,6 +152,7 @@ def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | N
     return find_roles(annotations, named, rules.default_class, skeleton, rules.unlabelled)
 
 
+@collector_paused()
 def label(
     annotations: Annotations, rules: LabelRules = _FIND_ALL, skeleton: Skeleton | None = None
 ) -> LabelledSet:
@@ -141,6 +162,8 @@ def label(
     instance attribute are one. With a skeleton, point regions become keypoints of the instance
     with the same value of the instance attribute or, where no attribute ties them, of the smallest
     outline of a skeleton class around them; in an image without such an outline they form one.
+    An annotation of a COCO file is one instance, or a crowd, whatever the rules say of attributes;
+    its keypoints are told by their names in the file.
     With `keypoint_vertices` a path holds a whole object's keypoints, and belongs to an outline as a
     point does; without an outline it is an object. What cannot be used is left out and reported in
     the result's `problems`, after those of `annotations`.
@@ -168,6 +191,9 @@ def label(
         *problems,
         *_unused_points(annotations, roles, skeleton),
     ]
+    places: Places = {}
+    if skeleton is not None and annotations.categories:
+        places = keypoint_places(annotations, skeleton, rules.class_map, problems)
     images = []
     for record in annotations.images:
         scene = Scene(
@@ -177,26 +203,43 @@ def label(
             classes=classes,
             declared=annotations.region_attributes,
             default_class=rules.default_class,
+            class_map=rules.class_map,
             problems=problems,
         )
-        drafts = group(scene, skeleton)
-        images.append(LabelledImage(record, tuple(_instance(each, skeleton) for each in drafts)))
-    found = tuple(sorted({each.label for image in images for each in image.instances}))
+        drafts, crowds = (
+            (group(scene, skeleton), list[Draft]())
+            if record.coco is None
+            else group_coco(scene, skeleton)
+        )
+        images.append(
+            LabelledImage(
+                record,
+                tuple(_instance(each, skeleton, places) for each in drafts),
+                tuple(_instance(each, None, places) for each in crowds),
+            )
+        )
+    found = tuple(
+        sorted({each.label for image in images for each in (*image.instances, *image.crowds)})
+    )
     if skeleton is not None and found:
         problems += _unused_skeleton(annotations, roles, skeleton, found)
     return LabelledSet(annotations.file, tuple(images), found, tuple(problems))
 
 
-def _instance(draft: Draft, skeleton: Skeleton | None) -> Instance:
+def _instance(draft: Draft, skeleton: Skeleton | None, places: Places) -> Instance:
     keypoints: tuple[tuple[float, float, int], ...] | None = None
-    if skeleton is not None and draft.label in skeleton.classes:
+    has_keypoints = skeleton is not None and draft.label in skeleton.classes
+    if skeleton is not None and has_keypoints and draft.coco is not None:
+        keypoints = keypoints_of(draft.coco, places, skeleton)
+    elif skeleton is not None and has_keypoints:
         triples = [(0.0, 0.0, 0)] * len(skeleton.keypoints)
         for mark in draft.marks.values():
             # COCO writes what is not labelled as three zeros, wherever it was clicked.
             if mark.visibility > 0:
                 triples[mark.keypoint] = (mark.x, mark.y, mark.visibility)
         keypoints = tuple(triples)
-    return Instance(draft.label, tuple(draft.outlines), keypoints, tuple(sorted(draft.regions)))
+    regions = tuple(sorted(draft.regions))
+    return Instance(draft.label, tuple(draft.outlines), keypoints, regions, draft.coco)
 
 
 def _unused_skeleton(
@@ -211,7 +254,9 @@ def _unused_skeleton(
         remedy = (
             f"map a class to {classes} with class_map, or name the class in the skeleton's file"
         )
-    elif not any(keypoint_regions(annotations, roles.kinds)):
+    elif not any(map(_holds_keypoints, annotations.categories)) and not any(
+        keypoint_regions(annotations, roles.kinds)
+    ):
         message = f"the file has no keypoint of skeleton '{skeleton.name}'"
         remedy = (
             "mark them as points, or, where a path has them as vertices, give keypoint_vertices"
@@ -221,12 +266,16 @@ def _unused_skeleton(
     return [Problem("warning", message, remedy, annotations.file)]
 
 
+def _holds_keypoints(category: CocoCategory) -> bool:
+    return bool(category.keypoints)
+
+
 def _unused_points(
     annotations: Annotations, roles: Roles, skeleton: Skeleton | None
 ) -> list[Problem]:
     """Warnings about keypoints that nobody reads, and attributes of theirs that play no part."""
     count = sum(1 for _ in keypoint_regions(annotations, roles.kinds))
-    if not count:
+    if not count or (skeleton is not None and annotations.container is Container.COCO):
         return []
     found = attributes_in_use(keypoint_regions(annotations, roles.kinds))
     if skeleton is None:

@@ -62,6 +62,7 @@ def entries_of(annotations: Annotations) -> tuple[dict[str, Entry], list[Problem
                 file=annotations.file,
                 found=image.filename,
                 expected="every image once, or files with different names",
+                remedy="remove one of the two entries, or rename one of the files",
             )
         known.add((image.filename, image.size))
         entries[free_key(image.filename, image.size, entries)] = writer.entry(image)
@@ -130,9 +131,11 @@ class _Writer:
     file: str
     rounded: int = 0
     renumbered: int = 0
+    crowds: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     def entry(self, image: ImageRecord) -> Entry:
+        self.crowds += len({id(region.coco) for region in image.crowds})
         self.renumbered += any(at != region.index for at, region in enumerate(image.regions))
         return {
             "filename": image.filename,
@@ -143,6 +146,10 @@ class _Writer:
 
     def notes(self) -> list[Problem]:
         notes = []
+        if self.crowds:
+            message = f"{self.crowds} crowds are left out"
+            remedy = "VIA has none; train from the COCO file to use them"
+            notes.append(Problem("warning", message, remedy, self.file))
         if self.rounded:
             message = f"{self.rounded} regions have coordinates that were rounded to 3 decimals"
             notes.append(Problem("note", message, "VIA keeps no more", self.file))
@@ -160,6 +167,7 @@ class _Writer:
                 file=self.file,
                 key=f"{image}, region {region.index}",
                 found=f"{region.shape!r:.80}",
+                remedy="leave the region out",
             )
         shape = {key: _rounded(key, value) for key, value in exact.items()}
         found = _reads(exact)

@@ -15,7 +15,11 @@ from roilab.via.records import Annotations, Problem
 
 
 def read(
-    path: str | Path, *, strict: bool = False, rings_of_rle: RingsOfRle | None = None
+    path: str | Path,
+    *,
+    strict: bool = False,
+    rings_of_rle: RingsOfRle | None = None,
+    keypoints_as_points: bool = True,
 ) -> Annotations:
     """Read a file of any of the kinds of `Container`, told apart by content, never by name.
 
@@ -27,13 +31,15 @@ def read(
         strict: an error among the problems is raised.
         rings_of_rle: what makes polygons of COCO's run-length encoded masks; without it, an
             annotation that has such a mask is left out, which is an error.
+        keypoints_as_points: whether keypoints of a COCO annotation that has an outline or a box
+            become regions of their own, which takes time; `label` does not need them.
 
     Raises:
         UserError: the file cannot be read or is none of the known containers; or it has errors and
             is read strictly.
     """
     with collector_paused():
-        document = _load(Path(path), rings_of_rle)
+        document = _load(Path(path), rings_of_rle, keypoints_as_points)
         repeated = [_at(document.file, document.data, each) for each in document.repeated]
         format = find_format(document)
         if format is None:
@@ -45,12 +51,15 @@ def read(
     return annotations
 
 
-def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
+def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> Document:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(
-            "cannot read the annotation file", file=path, found=error.strerror or error
+            "cannot read the annotation file",
+            file=path,
+            found=error.strerror or error,
+            remedy="see that the path is right, and that it is a file that you may read",
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(
@@ -72,8 +81,13 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None) -> Document:
             remedy="save it again from VIA, or mend the line by hand",
         ) from error
     except (RecursionError, ValueError) as error:
-        raise UserError("the annotation file is not usable JSON", file=path, found=error) from error
-    return Document(str(path), "", data, repeated, rings_of_rle)
+        raise UserError(
+            "the annotation file is not usable JSON",
+            file=path,
+            found=error,
+            remedy="save it again from VIA",
+        ) from error
+    return Document(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
 
 
 def _at(file: str, data: object, repeated: Repeated) -> Problem:
@@ -110,12 +124,24 @@ def _unknown(document: Document) -> UserError:
             file=document.file,
             remedy="in VIA, save the project, which holds both, or export the annotations",
         )
+    if _are_results(document.data):
+        return UserError(
+            "COCO results: they name no images and no classes",
+            file=document.file,
+            remedy="give the COCO file that they belong to, with them as its 'annotations'",
+        )
     return UserError(
         "not a file of a kind that can be read",
         file=document.file,
         found=_looks_like(document),
         expected=", ".join(format.container for format in FORMATS),
         remedy="in VIA, save the project, or export the annotations as JSON or CSV",
+    )
+
+
+def _are_results(data: object) -> bool:
+    return isinstance(data, list) and any(
+        isinstance(each, Mapping) and {"image_id", "category_id"} <= each.keys() for each in data
     )
 
 
@@ -127,7 +153,7 @@ def _looks_like(document: Document) -> str:
         first = document.text.lstrip().splitlines()[0]
         return "a CSV of another program" if first.count(",") >= 2 else "text that is not JSON"
     if isinstance(document.data, list):
-        return "a JSON list, perhaps COCO results"
+        return "a JSON list, not of image entries"
     if not document.top:
         return "an empty JSON object"
     return f"a JSON object with the keys {', '.join(map(repr, list(document.top)[:5]))}"

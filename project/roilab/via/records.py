@@ -1,6 +1,6 @@
 """Frozen records of what a VIA file says, the same for every version and container of VIA."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -66,28 +66,89 @@ class Attribute:
 
 
 @dataclass(frozen=True, slots=True)
+class CocoCategory:
+    """A category of a COCO file.
+
+    Attributes:
+        id: in the file.
+        name: the class.
+        keypoints: their names, in order; numbers from 1 where the file gives none.
+        links: pairs of these names.
+        is_named: whether the file names the keypoints.
+    """
+
+    id: int | str
+    name: str
+    keypoints: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    is_named: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """The id of an image in a COCO file, and its (width, height) in pixels, None if not stated."""
+
+    id: int | str
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CocoAnnotation:
+    """What a COCO annotation says of its object. The regions that are made of it share it.
+
+    Lists are those of the file and are not to be changed.
+
+    Attributes:
+        id: in the file, as text.
+        category: the id of its category, as text; "" for none.
+        box: x, y, width, height in continuous coordinates; None where there is none of any extent.
+        area: in square pixels, None where it is not stated.
+        mask: rings x0, y0, x1, y1, ... or a run-length encoding; None where there is only a box.
+        keypoints: x, y, visibility of each keypoint of the category, in pixel indices; or none.
+        is_crowd: whether it marks a group of objects, which is neither learnt nor counted as one.
+    """
+
+    id: str
+    category: str
+    box: tuple[float, float, float, float] | None
+    area: float | None
+    mask: Sequence[Sequence[float]] | Mapping[str, object] | None
+    keypoints: Sequence[float]
+    is_crowd: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """One drawn shape. `index` is its place in the image's list in the file (VIA 1: its key)."""
 
     index: int
     shape: Shape
     attributes: Mapping[str, Value]
+    coco: CocoAnnotation | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image entry. `size` is the file's length in bytes, None where VIA did not know it."""
+    """One image entry. `size` is the file's length in bytes, None where VIA did not know it.
+
+    The regions of COCO's crowds are in `crowds`: they are no objects.
+    """
 
     key: str
     filename: str
     size: int | None
     regions: tuple[Region, ...]
     attributes: Mapping[str, Value] = field(default_factory=dict)
+    crowds: tuple[Region, ...] = ()
+    coco: CocoImage | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """All that was read from one file, and every problem found on the way."""
+    """All that was read from one file, and every problem found on the way.
+
+    `categories` are those of a COCO file, in the order of their ids.
+    """
 
     file: str
     container: Container
@@ -96,3 +157,4 @@ class Annotations:
     file_attributes: Mapping[str, Attribute]
     default_path: str = ""
     problems: tuple[Problem, ...] = ()
+    categories: tuple[CocoCategory, ...] = ()

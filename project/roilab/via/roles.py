@@ -125,6 +125,14 @@ def find_roles(
         instance = _find_instance_attribute(
             annotations, kinds, keypoint, taken, skeleton, needs_class
         )
+    elif instance is None and any(keypoint_regions(annotations, kinds)):
+        # Which parts are one object does not depend on whether its keypoints are read.
+        taken = {label, *named.flags, visibility, score}
+        keypoint = keypoint or _likely_keypoint_attribute(annotations, kinds, points, taken)
+        if keypoint:
+            instance = _instance_attribute_or_none(
+                annotations, kinds, keypoint, {*taken, keypoint}, label is None
+            )
     possible = set(outlines) - {keypoint, visibility, instance, score}
     if label is None and not named.flags and not possible and keypoint in outlines:
         label = class_beside_keypoints(annotations, outlines[keypoint], keypoint, skeleton)
@@ -204,12 +212,51 @@ def _visibility_attribute(
     return next(iter(fitting), None)
 
 
+def _likely_keypoint_attribute(
+    annotations: Annotations,
+    kinds: Kinds,
+    points: dict[str, list[str]],
+    taken: Set[str | None],
+) -> str | None:
+    """The one attribute that only points have and that is no visibility; None without a skeleton
+    that could tell it from others."""
+    shared = attributes_in_use(outline_regions(annotations, kinds))
+    declared = annotations.region_attributes
+    possible = [
+        name
+        for name, values in points.items()
+        if name not in taken
+        and name not in shared
+        and any(visibility_of_word(value, declared.get(name)) is None for value in values)
+    ]
+    return possible[0] if len(possible) == 1 else None
+
+
+def _instance_attribute_or_none(
+    annotations: Annotations,
+    kinds: Kinds,
+    keypoint: str,
+    taken: Set[str | None],
+    needs_class: bool,
+) -> str | None:
+    """The attribute that ties points to their object, as with a skeleton; None where it is unclear.
+
+    Points that are not read are no reason for an error.
+    """
+    try:
+        found = _find_instance_attribute(annotations, kinds, keypoint, taken, None, needs_class)
+    except UserError:
+        return None
+    others = set(attributes_in_use(outline_regions(annotations, kinds))) - taken - {found}
+    return found if others or not needs_class else None
+
+
 def _find_instance_attribute(
     annotations: Annotations,
     kinds: Kinds,
     keypoint: str | None,
     taken: Set[str | None],
-    skeleton: Skeleton,
+    skeleton: Skeleton | None,
     needs_class: bool,
 ) -> str | None:
     """The attribute by which points and outlines of an image share values.
@@ -219,6 +266,7 @@ def _find_instance_attribute(
     with two noses, too, of which one is a slip; unless it has to be the class.
 
     Args:
+        skeleton: of the keypoints; without it, every value of their attribute is one.
         needs_class: an attribute of the outlines has to be the class, and is not known yet.
     """
     shared: dict[str, list[str]] = {}
@@ -229,12 +277,17 @@ def _find_instance_attribute(
             others.setdefault((image.key, name), set()).add(single(region, name))
             of_outlines |= {name} - taken if single(region, name) else set()
     twice: dict[str, str] = {}
-    seen: Counter[tuple[str, str, str, int]] = Counter()
+    seen: Counter[tuple[str, str, str, int | str]] = Counter()
     declared = annotations.region_attributes.get(keypoint or "")
     for image, region in keypoint_regions(annotations, kinds):
         # A path holds the whole skeleton: that it has the first keypoint is enough to count.
         is_path = not isinstance(region.shape, Point)
-        index = 0 if is_path else keypoint_index(single(region, keypoint), declared, skeleton)
+        named = single(region, keypoint)
+        index: int | str | None = named or None
+        if is_path:
+            index = 0
+        elif skeleton is not None:
+            index = keypoint_index(named, declared, skeleton)
         for name in set(region.attributes) - taken:
             value = single(region, name)
             if not value:
@@ -246,7 +299,7 @@ def _find_instance_attribute(
                 if seen[image.key, name, value, index] > 1 and name not in twice:
                     twice[name] = (
                         f"region {region.index} of {image.filename} is a second "
-                        f"{skeleton.keypoints[index]} of '{value}'"
+                        f"{named or 'keypoint'} of '{value}'"
                     )
     possible = [name for name in shared if name not in twice]
     if len(shared) == 1 and (not needs_class or len(of_outlines) > 1):

@@ -1,0 +1,113 @@
+"""Boxes of labelled instances, and what of an instance lies within its image. Continuous frame."""
+
+import numpy as np
+
+from roilab import via
+
+Box = tuple[float, float, float, float]
+HALF_PIXEL = 0.5
+# Room around the keypoints of an object that has no outline, as a share of their extent: joints lie
+# inside the body, so their own bounding box would cut it.
+KEYPOINT_BOX_MARGIN = 0.1
+# A box that has less than this in common with its outline is not the box of it.
+LEAST_IOU = 0.5
+# Boxes that include their last pixel are one larger: that is no mistake worth a word.
+ROUNDING = 1.0
+
+
+def box_of(instance: via.Instance, width: int, height: int) -> list[float]:
+    """Box (x0, y0, x1, y1) of an instance within its image: the one that models are trained on.
+
+    It is that of the COCO annotation if there is one and something of it lies in the image; else it
+    bounds the outlines, else the labelled keypoints with a margin.
+    """
+    own = own_box(instance, width, height)
+    return list(_clipped(own or extent_of(instance), width, height))
+
+
+def own_box(instance: via.Instance, width: int, height: int) -> Box | None:
+    """Box (x0, y0, x1, y1) as the file states it; None where it states none within the image."""
+    if instance.coco is None or instance.coco.box is None:
+        return None
+    x, y, w, h = instance.coco.box
+    box = (x, y, x + w, y + h)
+    return box if _has_area(_clipped(box, width, height)) else None
+
+
+def extent_of(instance: via.Instance) -> Box:
+    """The box (x0, y0, x1, y1) around outlines, curves within half a pixel; else keypoints."""
+    if instance.outlines:
+        if all(
+            isinstance(each, via.Polygon | via.Polyline | via.Rect) for each in instance.outlines
+        ):
+            x0s, y0s, x1s, y1s = zip(*map(via.bounds, instance.outlines), strict=True)
+            return min(x0s), min(y0s), max(x1s), max(y1s)
+        points = np.concatenate([np.asarray(ring, dtype=float) for ring in instance.polygons])
+        low, high = points.min(axis=0), points.max(axis=0)
+    else:
+        points = np.array([(x, y) for x, y, v in instance.keypoints or () if v])
+        low, high = points.min(axis=0), points.max(axis=0) + 2 * HALF_PIXEL
+        margin = KEYPOINT_BOX_MARGIN * (high - low).max()
+        low, high = low - margin, high + margin
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def is_outside(instance: via.Instance, width: int, height: int) -> bool:
+    """Whether nothing is left of an instance that is cut to its image."""
+    return not _has_area(_clipped(extent_of(instance), width, height))
+
+
+def why_doubtful(instance: via.Instance, width: int, height: int) -> str:
+    """Why the box that a COCO file states for an object seems wrong; "" where it does not."""
+    coco = instance.coco
+    if coco is None or coco.box is None:
+        return ""
+    x, y, w, h = coco.box
+    box = (x, y, x + w, y + h)
+    out = max(-x, -y, box[2] - width, box[3] - height)
+    corners: Box = coco.box
+    if coco.mask is not None:
+        extent = extent_of(instance)
+        overlap = iou(box, extent)
+        if overlap >= LEAST_IOU and out <= ROUNDING:
+            return ""
+        fits = iou(corners, extent) > max(overlap, LEAST_IOU)
+        fault = f"has an IoU of {overlap:.2f} with its outline"
+        if overlap >= LEAST_IOU:
+            fault = f"reaches {out:g} pixels beyond the image of {width} x {height}"
+    elif out > ROUNDING:
+        fits = x < w <= width + ROUNDING and y < h <= height + ROUNDING
+        fault = f"reaches {out:g} pixels beyond the image of {width} x {height}"
+    else:
+        return ""
+    reason = ", as if x0, y0, x1, y1 stood there" if fits else ""
+    numbers = ", ".join(f"{each:g}" for each in coco.box)
+    return f"the bbox of annotation {coco.id} ({numbers}) {fault}{reason}"
+
+
+def _clipped(box: Box, width: int, height: int) -> Box:
+    x0, y0, x1, y1 = box
+    return (
+        float(min(max(x0, 0), width)),
+        float(min(max(y0, 0), height)),
+        float(min(max(x1, 0), width)),
+        float(min(max(y1, 0), height)),
+    )
+
+
+def _has_area(box: Box) -> bool:
+    return box[0] < box[2] and box[1] < box[3]
+
+
+def iou(one: Box, other: Box) -> float:
+    """0 where one of them has no area, as has a box whose corners are exchanged."""
+    shared = (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
+    if not (_has_area(one) and _has_area(other) and _has_area(shared)):
+        return 0.0
+    common, *areas = ((b[2] - b[0]) * (b[3] - b[1]) for b in (shared, one, other))
+    return common / (sum(areas) - common)

@@ -1,0 +1,127 @@
+"""Labelled images and the size of their pictures -> the instances that can be used."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from roilab import via
+from roilab.data.boxes import is_outside, own_box, why_doubtful
+from roilab.errors import UserError
+from roilab.images import check_readable, header_size
+
+
+def image_size(
+    file: str | Path, image: via.ImageRecord, place: Path | via.Problem
+) -> tuple[int, int] | via.Problem:
+    """(width, height) of an image that can be used; else the error that says why it cannot.
+
+    It is there, is whole, and has the size that the file states, if it is COCO.
+
+    Args:
+        file: the annotation file.
+        place: what `locate` says of the image.
+    """
+    if isinstance(place, via.Problem):
+        return place
+    try:
+        check_readable(place)
+        size = header_size(place)
+    except UserError as error:
+        message = f"{error.message} {place}: {error.found}"
+        return via.Problem("error", message, "replace the image file", str(file), image.filename)
+    stated = image.coco.size if image.coco is not None else None
+    if stated is not None and stated != size:
+        message = (
+            f"the size of the image is {size[0]} x {size[1]} pixels (as its EXIF turns it), "
+            f"the file says {stated[0]} x {stated[1]}"
+        )
+        remedy = "put the annotated image there, or write its width and height into the file"
+        return via.Problem("error", message, remedy, str(file), image.filename)
+    return size
+
+
+def fit(
+    file: str, image: via.LabelledImage, width: int, height: int
+) -> tuple[via.LabelledImage, list[via.Problem]]:
+    """The image with the instances of which something lies in it, and the problems of the others.
+
+    An instance that lies outside its image is left out, which is an error; a box of a COCO file
+    that does not fit its object or the image is a warning.
+
+    Args:
+        width, height: of the image file, in pixels.
+    """
+    problems = []
+    kept = []
+    for instance in image.instances:
+        fault = _fault(instance, width, height)
+        if fault is not None:
+            problems.append(
+                _problem("error", f"left out: {fault[0]}", fault[1], file, image, instance)
+            )
+            continue
+        kept.append(instance)
+        if reason := why_doubtful(instance, width, height):
+            taken = "that" if own_box(instance, width, height) else "the box of its outline"
+            remedy = f"write x, y, width and height in pixels; {taken} is trained on"
+            problems.append(_problem("warning", reason, remedy, file, image, instance))
+    crowds = [each for each in image.crowds if _fault(each, width, height) is None]
+    if len(kept) == len(image.instances) and len(crowds) == len(image.crowds):
+        return image, problems
+    return replace(image, instances=tuple(kept), crowds=tuple(crowds)), problems
+
+
+def fit_all(
+    labelled: via.LabelledSet, places: Iterable[Path | via.Problem]
+) -> tuple[via.LabelledSet, int]:
+    """A file's images with the instances that lie in them, its problems with those of the others.
+
+    Images that cannot be used stay as they are.
+
+    Args:
+        places: what `locate` says of each image.
+
+    Returns:
+        The set, and how many images cannot be used.
+    """
+    images = []
+    problems = list(labelled.problems)
+    unusable = 0
+    for image, place in zip(labelled.images, places, strict=True):
+        size = image_size(labelled.file, image.record, place)
+        if isinstance(size, via.Problem):
+            unusable += 1
+            images.append(image)
+            continue
+        fitting, found = fit(labelled.file, image, *size)
+        images.append(fitting)
+        problems += found
+    return replace(labelled, images=tuple(images), problems=tuple(problems)), unusable
+
+
+def _fault(instance: via.Instance, width: int, height: int) -> tuple[str, str] | None:
+    """Why an instance cannot be used in an image, and what to do; None where it can."""
+    name = instance.label
+    if instance.coco is not None:
+        name += f" (annotation {instance.coco.id})"
+        mask = instance.coco.mask
+        if isinstance(mask, dict) and mask["size"] != [height, width]:
+            size = " x ".join(map(str, reversed(mask["size"])))
+            message = f"the mask of the {name} has {size} pixels, its image {width} x {height}"
+            return message, "write a mask of the size of the image"
+    if is_outside(instance, width, height):
+        message = f"the {name} lies outside the image of {width} x {height} pixels"
+        return message, "delete the region, or see that the image is the annotated one"
+    return None
+
+
+def _problem(
+    severity: via.Severity,
+    message: str,
+    remedy: str,
+    file: str,
+    image: via.LabelledImage,
+    instance: via.Instance,
+) -> via.Problem:
+    region = instance.regions[0]
+    return via.Problem(severity, message, remedy, file, image.record.filename, region)

@@ -1,0 +1,141 @@
+"""Regions of COCO annotations -> objects: every annotation is one."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton
+from roilab.via.grouping import Draft, Scene, named_class
+from roilab.via.records import Annotations, CocoAnnotation, CocoCategory, Problem, Region
+from roilab.via.shapes import Point, why_flat
+
+# Category id, as text -> for each keypoint of a skeleton its place among the category's, or None.
+Places = Mapping[str, Sequence[int | None]]
+Keypoints = tuple[tuple[float, float, int], ...]
+
+
+def group_coco(scene: Scene, skeleton: Skeleton | None) -> tuple[list[Draft], list[Draft]]:
+    """The objects of an image of a COCO file, and its crowds, in the order of the file."""
+    objects = (_object(scene, skeleton, each) for each in _by_annotation(scene.image.regions))
+    crowds = (_crowd(scene, each) for each in _by_annotation(scene.image.crowds))
+    return (
+        [draft for draft in objects if draft is not None],
+        [draft for draft in crowds if draft is not None],
+    )
+
+
+def _by_annotation(regions: Iterable[Region]) -> Iterable[list[Region]]:
+    return (list(found) for _, found in groupby(regions, key=lambda region: id(region.coco)))
+
+
+def _object(scene: Scene, skeleton: Skeleton | None, regions: Sequence[Region]) -> Draft | None:
+    """The object of an annotation; None where it is left out, which is reported."""
+    outlined = [region for region in regions if not isinstance(region.shape, Point)]
+    if not outlined:
+        return _of_keypoints(scene, skeleton, regions)
+    first, coco = outlined[0], regions[0].coco
+    label = scene.classes.get((scene.image.key, first.index))
+    if label is None:
+        return None
+    draft = Draft(label, "", coco=coco)
+    draft.regions = [region.index for region in regions]
+    for region in outlined:
+        if reason := why_flat(region.shape):  # type: ignore[arg-type] # no point
+            message = f"the polygon encloses no area: {reason}"
+            scene.error(region, message, "draw it again, or remove it", None)
+            draft.regions.remove(region.index)
+        else:
+            draft.outlines.append(region.shape)  # type: ignore[arg-type]
+    return draft if draft.outlines else None
+
+
+def _of_keypoints(
+    scene: Scene, skeleton: Skeleton | None, regions: Sequence[Region]
+) -> Draft | None:
+    """The object of an annotation that has keypoints alone, which only a skeleton makes one."""
+    label = named_class(scene, regions[0])
+    if skeleton is None or label is None:
+        return None
+    if label not in skeleton.classes:
+        message = f"a {label} of keypoints only, and skeleton '{skeleton.name}' is not that of it"
+        remedy = f"give it a bbox, or name it in the skeleton, which is of {skeleton.classes}"
+        scene.error(regions[0], message, remedy, None)
+        return None
+    message = f"a {label} of {len(regions)} points without an outline"
+    scene.warning(regions[0], message, "outline it if it shall count for boxes and masks", None)
+    return Draft(label, "", [], [region.index for region in regions], coco=regions[0].coco)
+
+
+def _crowd(scene: Scene, regions: Sequence[Region]) -> Draft | None:
+    label = named_class(scene, regions[0])
+    if label is None:
+        return None
+    shapes = [region.shape for region in regions if not isinstance(region.shape, Point)]
+    return Draft(label, "", shapes, [region.index for region in regions], coco=regions[0].coco)
+
+
+def keypoint_places(
+    annotations: Annotations,
+    skeleton: Skeleton,
+    class_map: Mapping[str, str | None],
+    problems: list[Problem],
+) -> Places:
+    """Where the keypoints of a skeleton are among those of each category of a COCO file.
+
+    They are told by their names; those of a category that names none, by their order.
+
+    Args:
+        problems: what the skeleton leaves out is reported here.
+
+    Raises:
+        UserError: a category and the skeleton have no keypoint in common, or another number.
+    """
+    places: dict[str, Sequence[int | None]] = {}
+    for category in annotations.categories:
+        label = class_map.get(category.name, category.name)
+        if label in skeleton.classes and category.keypoints:
+            places[str(category.id)] = _places(annotations.file, category, skeleton, problems)
+        elif label and category.keypoints:
+            message = f"the keypoints of class '{label}' are ignored"
+            remedy = f"skeleton '{skeleton.name}' is that of {', '.join(skeleton.classes)}"
+            problems.append(Problem("warning", message, remedy, annotations.file))
+    return places
+
+
+def _places(
+    file: str, category: CocoCategory, skeleton: Skeleton, problems: list[Problem]
+) -> Sequence[int | None]:
+    names = category.keypoints
+    if not category.is_named and len(names) == len(skeleton.keypoints):
+        return range(len(names))
+    shared = [name for name in skeleton.keypoints if name in names]
+    if not shared or not category.is_named:
+        raise UserError(
+            "the keypoints of a category do not fit the skeleton",
+            file=file,
+            key=f"keypoints of category '{category.name}'",
+            found=f"{len(names)} keypoints: {', '.join(names)}",
+            expected=f"{len(skeleton.keypoints)} ({skeleton.name}): "
+            + ", ".join(skeleton.keypoints),
+            remedy="take the skeleton that scripts/data.py skeleton --from FILE proposes",
+        )
+    lost = [name for name in names if name not in shared]
+    if lost:
+        message = f"{len(lost)} of the {len(names)} keypoints of category '{category.name}' are no "
+        message += f"keypoint of skeleton '{skeleton.name}' and are left out: {', '.join(lost)}"
+        problems.append(Problem("error", message, "add them to the skeleton", file))
+    return [names.index(name) if name in shared else None for name in skeleton.keypoints]
+
+
+def keypoints_of(coco: CocoAnnotation, places: Places, skeleton: Skeleton) -> Keypoints:
+    """The keypoints of an annotation in the order of a skeleton; zeros for what is not labelled."""
+    flat = coco.keypoints
+    order = places.get(coco.category, ()) if flat else ()
+    if not order:
+        return ((0.0, 0.0, 0),) * len(skeleton.keypoints)
+    return tuple(
+        (0.0, 0.0, 0)
+        if at is None or not flat[3 * at + 2]
+        else (flat[3 * at], flat[3 * at + 1], int(flat[3 * at + 2]))
+        for at in order
+    )

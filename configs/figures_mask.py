@@ -4,9 +4,8 @@ python scripts/train.py --config-file configs/figures_mask.py
 Not run at full length; figures_mask_keypoint.py is what `make demo` runs.
 """
 
-from .common.figures import data, dataloader, lr_multiplier, optimizer, train
-from .common.small import pooler
-from .common.small import small_mask_rcnn as model
+from .common.figures import use_figures
+from .small_mask import data, dataloader, lr_multiplier, model, optimizer, pooler, train
 
-dataloader.train.masks = True
+use_figures(data, dataloader, train)
 train.output_dir = "outputs/figures_mask"

@@ -75,6 +75,8 @@ class Parser(argparse.ArgumentParser):
                 values.append(words[at])
                 at += 1
             others = [each for each in values if not _fits(action, each)]
+            if len(others) == len(values):
+                others = []  # an option has a value, if a wrong one
             ordered += [*others, word, *(each for each in values if each not in others)]
         return [*ordered, *words[at:]]
 

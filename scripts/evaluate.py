@@ -41,7 +41,7 @@ from roilab.engine import config
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run
-from roilab.engine.validate import evaluate_model
+from roilab.engine.validate import evaluate_model, limits_note
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.difference import between
@@ -130,22 +130,28 @@ def main() -> None:
     check_meaning(folder, dataset)
     about = [f"{folder.weights} on {dataset.summary()}"]
     print(about[0])
+    limit, note = cfg.evaluation.max_detections, limits_note(cfg, dataset)
+    if note:
+        about.append(note)
+        print(note)
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
     found = evaluate_model(cfg, model, dataset, progress=bar)
     if args.fast:
         exact = found
         found = evaluate_model(cfg, for_inference(model, fast=True), dataset, progress=bar)
     print(table(found.results))
+    if note:
+        print(note)
     if args.fast:
-        print_cost(found, exact, dataset)
+        print_cost(found, exact, dataset, limit)
     if "keypoints" in found.results and dataset.skeleton is not None:
         about.append(
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
-        print(about[1])
+        print(about[-1])
     truth, tasks = dataset.coco_json(), list(found.results)
-    summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score)
+    summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
     print(f"\n{behind(summary)}\n")
     write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
@@ -165,10 +171,14 @@ def main() -> None:
         draw_pictures(draw, dataset, args.pictures)
 
 
-def print_cost(fast: Evaluation, exact: Evaluation, dataset: DetectionDataset) -> None:
+def print_cost(
+    fast: Evaluation, exact: Evaluation, dataset: DetectionDataset, max_detections: int | None
+) -> None:
     """Say how the AP of the fast mode differs from that of the exact one."""
     truth, tasks = dataset.coco_json(), list(fast.results)
-    apart = between(truth, fast.detections, exact.detections, tasks, dataset.skeleton)
+    apart = between(
+        truth, fast.detections, exact.detections, tasks, dataset.skeleton, max_detections
+    )
     for task, each in apart.items():
         print(
             f"{task} AP, fast against exact: {each.value:+.2f}, on other images like these "

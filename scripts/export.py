@@ -3,8 +3,9 @@
     python scripts/export.py --run outputs/demo --output model.onnx
 
 The file is compared with the model on images of several sizes before it is written: boxes and
-keypoints may differ by 0.5 pixels, masks must agree to an IoU of 0.99. docs/export.md shows how to
-run it with onnxruntime, numpy and Pillow.
+keypoints may differ by 0.5 pixels, masks must agree to an IoU of 0.99 without the pixels whose
+probability is at the threshold. docs/export.md shows how to run it with onnxruntime, numpy and
+Pillow.
 """
 
 import argparse

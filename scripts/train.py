@@ -17,6 +17,7 @@ from _main import run
 from roilab.engine import config, processes
 from roilab.engine.prepare import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, train
+from roilab.engine.validate import limits_note
 from roilab.errors import UserError
 from roilab.evaluation import table
 
@@ -59,6 +60,8 @@ def work(args: argparse.Namespace) -> None:
     )
     if results:
         print(table(results))
+        if note := limits_note(cfg, setup.val):
+            print(f"\n{note}")
         print(f"\nrun folder: {cfg.train.output_dir}")
 
 

@@ -3,14 +3,17 @@
 import copy
 import functools
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from roilab import modeling
 from roilab.engine import config
+from roilab.engine.overrides import choices, write
 from roilab.inference import table
 from roilab.inference.plan import DATA_FILES, KINDS
 
@@ -56,3 +59,31 @@ def test_all_that_the_demo_leaves_is_told() -> None:
     text = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
     promised = {*KINDS, *DATA_FILES.values(), *table.columns(None)}
     assert {each for each in promised if f"`{each}`" not in text} == set()
+
+
+OVERRIDES = (ROOT / "docs" / "overrides.md").read_text(encoding="utf-8")
+
+
+def test_how_to_write_a_text_that_would_mean_something_else() -> None:
+    rows = re.findall(r"^\| `(.+?)`.*\| `('.+')` \|$", OVERRIDES, re.MULTILINE)
+    assert len(rows) == 4
+    for text, command in rows:
+        (override,) = shlex.split(command)
+        cfg = config.load(ROOT / "configs" / "small_mask.py", [override])
+        assert OmegaConf.select(cfg, override.partition("=")[0]) == text
+
+
+def test_names_in_a_dict_and_files_in_a_sweep() -> None:
+    (named,) = re.findall(r"'(data\.class_map=\{\".+\})'", OVERRIDES)
+    cfg = config.load(ROOT / "configs" / "small_mask.py", [named])
+    assert dict(cfg.data.train.class_map) == {
+        "a, b": "ab",
+        "c:": "c",
+        "fenêtre (ouverte)": "fenêtre",
+    }
+    (single,) = re.findall(r"'(data\.train\.files=\".+\")'", OVERRIDES)
+    assert choices(single) == [single]
+
+
+def test_the_remedy_for_a_folder_of_brackets_is_the_documented_one() -> None:
+    assert f"'{write('data.train.images', '[photos]')}'" in OVERRIDES

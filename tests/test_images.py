@@ -1,5 +1,6 @@
 """Finding image files, their size from the header, and whether they are whole."""
 
+import ast
 import struct
 import zlib
 from pathlib import Path
@@ -441,3 +442,18 @@ class TestReadRgb:
             (tmp_path / name).write_bytes(content[:cut])
             with pytest.raises(UserError, match="cannot read the image"):
                 read_rgb(tmp_path / name)
+
+
+def test_only_two_modules_open_images() -> None:
+    """Others would read 16 bits, transparency or EXIF otherwise; both call `to_rgb`."""
+    root = Path(__file__).parents[1]
+    opens = {"Image.open", "PIL.Image.open", "cv2.imread", "read_image", "utils.read_image"}
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in ("project", "scripts", "configs")
+        for path in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in opens
+    }
+    benchmarks = {each for each in found if each.startswith("scripts/benchmarks/")}
+    assert found - benchmarks == {"project/roilab/images.py", "project/roilab/inference/uploads.py"}

@@ -4,11 +4,16 @@ Your own data, on the command line:
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
     data.class_attribute=name                      # where the file has several attributes
     data.default_class=balloon                     # where it has none
+    data.class_attribute= data.default_class=cat   # where the attribute that it has is no class
+    'data.class_attribute=[scratch, dent]'         # where each attribute is a class of its own
     'data.class_map={persson: person, tree: null}' # rename, merge, drop
     data.unlabelled=skip                           # leave out regions without a class
     data.skeleton=coco_person                      # or a JSON file that declares yours
     data.strict=True                               # stop at an error in a file
     data.missing_images=skip                       # leave out images that are not there
+Names of any signs are quoted for the shell alone: "data.train.files=via (10).json"; see
+docs/overrides.md.
+What is registered in Detectron2's DatasetCatalog: see datasets/README.md.
 """
 
 import detectron2.data.transforms as T

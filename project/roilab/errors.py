@@ -1,5 +1,7 @@
 """The one exception for a user's mistake: it names file, key, what was found and expected."""
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -42,13 +44,18 @@ class UserError(Exception):
         self.expected = expected
         self.remedy = remedy
 
-    def under(self, node: str) -> "UserError":
-        """The same mistake, its key named from the root of the config."""
+    def under(self, node: str, arguments: Collection[str]) -> "UserError":
+        """The same mistake of a node's argument, named from the root of the config.
+
+        So are the `argument=value` that its remedy proposes.
+        """
+        names = "|".join(map(re.escape, arguments))
+        remedy = self.remedy and re.sub(rf"(?<![\w.])({names})=", rf"{node}.\1=", self.remedy)
         return UserError(
             self.message,
             file=self.file,
             key=f"{node}.{self.key}",
             found=self.found,
             expected=self.expected,
-            remedy=self.remedy,
+            remedy=remedy,
         )

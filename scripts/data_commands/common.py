@@ -255,6 +255,12 @@ def _class_map(pairs: Iterable[str]) -> dict[str, str | None]:
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not old or not equals:
-            raise UserError("not a renaming", key="--class-map", found=pair, expected="OLD=NEW")
+            raise UserError(
+                "not a renaming",
+                key="--class-map",
+                found=pair,
+                expected="OLD=NEW",
+                remedy="write OLD=NEW, or OLD= to drop the class",
+            )
         result[old] = new or None
     return result

@@ -199,7 +199,12 @@ def _save(folder: Path, number: int, pictures: list[Picture]) -> None:
         path = folder / f"sheet_{number:03d}.jpg"
         Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
     except OSError as error:
-        raise UserError("cannot write the sheet", file=folder, found=error.strerror) from error
+        raise UserError(
+            "cannot write the sheet",
+            file=folder,
+            found=error.strerror,
+            remedy="give another folder with --output",
+        ) from error
 
 
 def _remove_stale(folder: Path, written: int) -> int:

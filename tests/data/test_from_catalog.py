@@ -250,10 +250,13 @@ def test_a_box_in_another_mode_is_a_warning(
     caplog.set_level(logging.WARNING, "roilab")
     from_catalog(registered(dicts))
     assert "bbox_mode" not in caplog.text
-    shifted = dicts[0]["annotations"][0]
-    shifted.update(bbox=[1, 1, 9, 9], segmentation=[[6, 1, 9, 1, 9, 9]])
+    # The corners as width and height: another box than the outline, or one beyond the image.
+    car, person = dicts[0]["annotations"]
+    car.update(bbox=[10, 1, 18, 9], segmentation=[[10, 1, 18, 1, 18, 9]])
+    person.update(bbox_mode=BoxMode.XYWH_ABS, bbox=[12, 2, 16, 9])
     from_catalog(registered(dicts))
-    assert "annotation 0, a car" in caplog.text
+    assert "annotation 0, a car, has an IoU of 0." in caplog.text
+    assert "annotation 1, a person, reaches 8 pixels beyond the image" in caplog.text
     assert "bbox_mode" in caplog.text
 
 

@@ -1,6 +1,7 @@
 """Batches are a function of the seed and their number; what is broken is replaced and told."""
 
 import itertools
+import os
 import shutil
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 import torch
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
+from detectron2.utils import comm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from roilab.data.dataset import DetectionDataset, load
 from roilab.data.figures import FiguresPaths
-from roilab.data.loaders import eval_loader, train_loader
+from roilab.data.loaders import eval_loader, train_loader, workers
 from roilab.data.randomness import seed_everything, seeded
 from roilab.data.sampling import Batches
 from roilab.errors import UserError
@@ -195,3 +197,18 @@ def test_each_pass_has_each_image_once() -> None:
     passes = [order[start : start + 10] for start in (0, 10, 20)]
     assert all(sorted(each) == list(range(10)) for each in passes)
     assert passes[0] != passes[1]
+
+
+def test_workers_follow_the_cores(figures: FiguresPaths, monkeypatch, recwarn) -> None:
+    data = dataset(figures)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    assert [workers(wanted) for wanted in (0, 1, 4, 64)] == [0, 1, 4, 4]
+    monkeypatch.setattr(comm, "get_local_size", lambda: 8)
+    assert [workers(wanted) for wanted in (0, 1, 4)] == [0, 1, 1]
+    monkeypatch.undo()
+    # torch warns where a loader has more than there are cores.
+    train_loader(
+        data, augmentations=[], masks=False, keypoints=False, total_batch_size=1, num_workers=999
+    )
+    eval_loader(data, augmentations=[], num_workers=999)
+    assert not [str(each.message) for each in recwarn if "worker" in str(each.message)]

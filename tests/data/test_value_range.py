@@ -55,16 +55,17 @@ def test_few_bits_in_files_of_16(
     top = 2**bits - 1
     images = [noise(0, top, np.uint16, number, channels) for number in range(3)]
     paths = files(tmp_path, suffix, *images)
-    found = narrow_range(paths)
+    found = narrow_range(paths, "via.json")
     assert found is not None
-    message, remedy = found
+    assert (found.severity, found.file) == ("warning", "via.json")
+    message, remedy = found.message, found.remedy
     assert "3 of 3 images looked at use a small part of the range of 16 bits" in message
     assert f"{bits} bits in files of 16" in message
     assert f"from 0 to {top >> 8} of 255" in message
     asked = re.search(r"spread (\d+) to (\d+) over", remedy)
     assert asked is not None
     spread(*asked.groups(), *paths)
-    assert narrow_range(paths) is None
+    assert narrow_range(paths, "via.json") is None
     for path, values in zip(paths, images, strict=True):
         expected = values * 255.0 / top
         expected = expected[..., ::-1] if channels == 3 else expected[..., None]
@@ -76,31 +77,31 @@ def test_a_narrow_band(
     dtype: type, low: int, high: int, tmp_path: Path, spread: Callable[..., None]
 ) -> None:
     paths = files(tmp_path, "png", noise(low, high, dtype))
-    found = narrow_range(paths)
+    found = narrow_range(paths, "via.json")
     assert found is not None
-    assert "one brightness" in found[0]
-    asked = re.search(r"spread (\d+) to (\d+) over", found[1])
+    assert "one brightness" in found.message
+    asked = re.search(r"spread (\d+) to (\d+) over", found.remedy)
     assert asked is not None
     spread(*asked.groups(), *paths)
-    assert narrow_range(paths) is None
+    assert narrow_range(paths, "via.json") is None
 
 
 def test_what_uses_its_range_is_left_alone(tmp_path: Path) -> None:
     whole = [noise(0, 65535, np.uint16), noise(20000, 40000, np.uint16), noise(20, 60, np.uint8)]
     paths = files(tmp_path, "png", *whole, np.full((9, 9, 3), (9, 20, 9), np.uint8))
-    assert narrow_range(paths) is None
-    assert narrow_range([]) is None
+    assert narrow_range(paths, "via.json") is None
+    assert narrow_range([], "via.json") is None
 
 
 def test_some_of_many_are_looked_at_and_broken_ones_passed_over(tmp_path: Path) -> None:
     paths = files(tmp_path, "png", noise(0, 4095, np.uint16), noise(0, 65535, np.uint16))
     (tmp_path / "broken.png").write_bytes(b"no image")
-    found = narrow_range([*paths, tmp_path / "broken.png"])
+    found = narrow_range([*paths, tmp_path / "broken.png"], "via.json")
     assert found is not None
-    assert found[0].startswith("1 of 3 images looked at")
-    found = narrow_range([paths[0]] * 100)
+    assert found.message.startswith("1 of 3 images looked at")
+    found = narrow_range([paths[0]] * 100, "via.json")
     assert found is not None
-    assert found[0].startswith("25 of 25 images of 100 looked at")
+    assert found.message.startswith("25 of 25 images of 100 looked at")
 
 
 def test_values_that_pillow_does_not_write_are_those_of_opencv(tmp_path: Path) -> None:

@@ -91,6 +91,13 @@ def test_not_a_training_config(tmp_path) -> None:
         config.load(path)
 
 
+def test_an_empty_file_is_no_config(tmp_path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.touch()
+    with pytest.raises(UserError, match="not a saved config"):
+        config.load(path)
+
+
 def test_a_saved_config_is_plain_resolved_yaml(tmp_path) -> None:
     cfg = config.load(LEAF, ["data.num_classes=3", "pooler.op=roi_pool"])
     config.save(cfg, tmp_path / "config.yaml")
@@ -165,3 +172,34 @@ def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch) -> None:
         config.build(node, "model.backbone.bottom_up")
     assert sys.executable in str(error.value)
     assert "model.backbone.bottom_up" in str(error.value)
+
+
+class TestMaxDetections:
+    """One key is the limit of the evaluation and of the model."""
+
+    TOPK = "roi_heads.box_predictor.test_topk_per_image"
+    KEY = "evaluation.max_detections"
+
+    def topk(self, cfg) -> int:
+        return OmegaConf.select(cfg.model, self.TOPK, default=100)
+
+    def test_the_model_follows(self, tmp_path) -> None:
+        assert config.load(LEAF).evaluation.max_detections is None
+        assert self.topk(config.load(LEAF)) == 100
+        cfg = config.load(LEAF, ["data.num_classes=2", f"{self.KEY}=300"])
+        assert self.topk(cfg) == 300
+        config.save(cfg, tmp_path / "config.yaml")
+        assert self.topk(config.load(tmp_path / "config.yaml")) == 300
+        assert self.topk(config.load(tmp_path / "config.yaml", [f"{self.KEY}=50"])) == 50
+
+    def test_a_config_of_before_has_the_key(self, tmp_path) -> None:
+        cfg = config.load(LEAF, ["data.num_classes=2"])
+        del cfg["evaluation"]
+        config.save(cfg, tmp_path / "config.yaml")
+        assert config.load(tmp_path / "config.yaml").evaluation.max_detections is None
+        assert self.topk(config.load(tmp_path / "config.yaml", [f"{self.KEY}=7"])) == 7
+
+    @pytest.mark.parametrize("value", ["0", "1.5", "True", "many"])
+    def test_it_is_a_number(self, value: str) -> None:
+        with pytest.raises(UserError, match=r"evaluation\.max_detections"):
+            config.load(LEAF, [f"{self.KEY}={value}"])

@@ -39,7 +39,7 @@ def test_a_warm_up_that_is_set_is_kept() -> None:
 @pytest.mark.parametrize(
     ("iterations", "warm_up", "numbers"),
     [
-        (300, 1000, ("0.0002", "(1%)", "at iteration 300 of 300")),
+        (300, 1000, ("optimizer.lr=0.02", "0.000199 (1%)", "at iteration 300 of 300")),
         (1400, 1000, ("(10%)", "at iteration 1001 of 1400")),
         (1501, 1000, ()),
         (300, None, ()),

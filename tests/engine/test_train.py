@@ -78,8 +78,10 @@ def test_an_evaluation_leaves_the_training_alone(data: Path, tmp_path: Path) -> 
 
 
 def test_channels_last_is_the_same_training(data: Path, tmp_path: Path) -> None:
+    # Small steps: AdamW's first ones are as large for a gradient that is nothing but rounding.
+    short = ("train.max_iter=2", "lr_multiplier.warmup_iters=100")
     states = [
-        trained(data, tmp_path / str(value), "train.max_iter=2", f"train.channels_last={value}")
+        trained(data, tmp_path / str(value), *short, f"train.channels_last={value}")
         for value in (True, False)
     ]
     for name, value in states[0]["model"].items():
@@ -440,6 +442,8 @@ def test_an_image_that_cannot_be_read(tmp_path: Path, caplog) -> None:
         ("train.best=segm/AP5", "segm/AP50"),
         ("train.best=keypoints/AP", "bbox/AP"),
         ("train.best=ema/bbox/AP", "bbox/AP"),
+        ("train.best=segm/APl", "0 objects of 3 images"),
+        ("train.best=bbox/AP-circle", "bbox/AP-square"),
         ("train.freeze=backbone", "train.freeze"),
         ("train.freeze=[bakbone.*]", "bakbone"),
         ("train.freeze=[*]", "nothing is left"),

@@ -175,7 +175,7 @@ def test_only_an_evaluation_without_overrides_is_the_runs_own(
     run = Run(tmp_path / "run")
     shutil.copytree(tiny_run.folder, run.folder)
     out = tmp_path / "new" / "results.json"
-    smaller = "model.roi_heads.box_predictor.test_topk_per_image=7"
+    smaller = "evaluation.max_detections=1"
     done = script("evaluate", "--run", run.folder, "--output", out, smaller)
     assert done.returncode == 0, done.stderr
     assert not run.results_file.exists()
@@ -183,6 +183,9 @@ def test_only_an_evaluation_without_overrides_is_the_runs_own(
     assert "4 images" in done.stdout
     assert "coco_person" in done.stdout
     assert "area of the mask" in done.stdout
+    # What is left out is said at the start and beside the result.
+    limit = r"box AP counts the best 1 detections .* images have more annotated, up to"
+    assert len(re.findall(limit, done.stdout)) == 2
 
     done = script("evaluate", "--run", run.folder, "--fast")
     assert done.returncode == 0, done.stderr

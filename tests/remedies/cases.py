@@ -37,8 +37,9 @@ class Case:
     leads_on: bool = False
 
     def is_remedy_of(self, error: UserError | Problem) -> bool:
-        """Whether an error has this remedy."""
+        """Whether an error has this remedy, perhaps as one of several (", or ")."""
         pattern = ".+".join(map(re.escape, self.remedy.split("{}")))
+        pattern = f"(.*, or )?{pattern}(, or .*)?"
         return re.fullmatch(pattern, error.remedy or "", re.DOTALL) is not None
 
 

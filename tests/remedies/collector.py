@@ -7,7 +7,7 @@ function returns. Text that varies is written `{}`.
 
 import ast
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,8 @@ class _Collector:
             parameter = self.waiting.pop()
             if parameter not in done:
                 done.add(parameter)
-                for expression, scope in self._arguments(parameter):
-                    found |= self._texts(expression, scope)
+                for expression, at, scope in self._arguments(parameter):
+                    found |= self._parts(expression, at, scope)
         result: dict[str, list[str]] = {}
         for text, place in sorted(found):
             result.setdefault(text, []).append(place)
@@ -120,16 +120,18 @@ class _Collector:
             if parameter := _parameter(scope, "remedy", self.tops[scope.file]):
                 yield parameter
 
-    def _arguments(self, parameter: Parameter) -> Iterator[tuple[ast.expr, Scope]]:
-        """What the calls of a function give for a parameter."""
+    def _arguments(self, parameter: Parameter) -> Iterator[tuple[ast.expr, tuple[int, ...], Scope]]:
+        """What the calls of a function give for a parameter: a part of an expression."""
         for call, scope in self.calls.get(parameter.callee, ()):
             if not self._calls(call, scope, parameter):
                 continue
             named = {keyword.arg: keyword.value for keyword in call.keywords}
             if parameter.name in named:
-                yield named[parameter.name], scope
-            elif parameter.index is not None and len(call.args) > parameter.index:
-                yield call.args[parameter.index], scope
+                yield named[parameter.name], (), scope
+            elif parameter.index is not None and call.args:
+                expression, at = _element(call.args, (parameter.index,))
+                if expression is not None:
+                    yield expression, at, scope
 
     def _calls(self, call: ast.Call, scope: Scope, parameter: Parameter) -> bool:
         """Whether a call by a function's name calls that function; several may have the name."""
@@ -160,28 +162,31 @@ class _Collector:
                 return self._texts(body, scope) | self._texts(orelse, scope)
             case ast.BoolOp(values=values):
                 return set().union(*(self._texts(value, scope) for value in values))
-            case ast.Subscript(value=table):
-                return set().union(*(self._texts(*row) for row in self._rows(table, scope)))
-            case ast.Name() | ast.Call():
+            case ast.Call(func=ast.Attribute(attr="join"), args=[joined]):
+                return set().union(*(self._texts(*row) for row in self._rows(joined, scope)))
+            case ast.Name() | ast.Call() | ast.Subscript():
                 return self._parts(node, (), scope)
         raise scope.fail(node)
 
     def _parts(self, node: ast.expr, at: tuple[int, ...], scope: Scope) -> Texts:
         """What the part of an expression at some place of (nested) tuples can be."""
         match node:
+            case ast.Constant(value=None):
+                return set()
             case ast.Tuple(elts=elements) if at:
-                if not any(isinstance(each, ast.Starred) for each in elements):
-                    return self._parts(elements[at[0]], at[1:], scope)
+                return self._parts(*_element(elements, at), scope)
             case ast.IfExp(body=body, orelse=orelse):
                 return self._parts(body, at, scope) | self._parts(orelse, at, scope)
             case ast.Name(id=name):
                 return self._variable(name, at, scope)
             case ast.Call(func=function) if _name(function) in self.functions:
                 return self._returned(_name(function), at, scope)
-            case ast.Subscript(value=table) if at:
+            case ast.Subscript(value=value, slice=ast.Constant(value=int(place))):
+                return self._parts(value, (place, *at), scope)
+            case ast.Subscript(value=table):
                 rows = self._rows(table, scope)
                 return set().union(*(self._parts(row, at, place) for row, place in rows))
-            case _ if not at and not isinstance(node, ast.Call):
+            case _ if not at and (not isinstance(node, ast.Call) or _name(node.func) == "join"):
                 return self._texts(node, scope)
         raise scope.fail(node)
 
@@ -253,6 +258,18 @@ class _Collector:
 
 def _name(node: ast.AST) -> str:
     return getattr(node, "attr", None) or getattr(node, "id", "")
+
+
+def _element(
+    elements: Sequence[ast.expr], at: tuple[int, ...]
+) -> tuple[ast.expr | None, tuple[int, ...]]:
+    """An element of a tuple or of arguments, or the part of a starred one that it is."""
+    for place, each in enumerate(elements):
+        if isinstance(each, ast.Starred):
+            return each.value, (at[0] - place, *at[1:])
+        if place == at[0]:
+            return each, at[1:]
+    return None, ()
 
 
 def _assignments(name: str, scope: Scope) -> list[Assigned]:

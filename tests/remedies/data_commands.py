@@ -27,6 +27,7 @@ from .files import (
     via_project,
     write,
 )
+from .reading import label
 
 Attempts = Iterator[Wrong]
 Script = Callable[..., Any]
@@ -130,6 +131,23 @@ def an_output_that_is_there(tmp_path: Path, script: Script) -> Attempts:
     yield printed(script("data", "convert", file, target, "--to", "via"))
 
 
+@case("leave it out")
+def an_option_without_effect(tmp_path: Path, script: Script) -> Attempts:
+    file, target = via_json(tmp_path, [polygon(kind="dog")]), tmp_path / "out.csv"
+    arguments = ("data", "convert", file, target, "--to", "via-csv")
+    yield printed(script(*arguments, "--default-class", "dog"))
+    yield printed(script(*arguments))
+
+
+@case("give the folder that holds the images")
+def a_drawing_without_images(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path / "set", [polygon(kind="dog")])
+    (tmp_path / "empty").mkdir()
+    arguments = ("data", "draw", file, "--output", tmp_path / "sheet", "--images")
+    yield printed(script(*arguments, tmp_path / "empty"))
+    yield printed(script(*arguments, file.parent))
+
+
 # Splitting.
 
 
@@ -225,16 +243,18 @@ def an_image_annotated_twice(tmp_path: Path) -> Attempts:
     yield merged(write(one, kept), two)
 
 
-@case("give {}")
+@case("give {}, or rename the attribute of this file to '{}'")
 def a_class_under_another_name(tmp_path: Path) -> Attempts:
     one = via_json(tmp_path, [polygon(kind="dog")], name="one.json")
-    two = {"b": entry("1.png", [polygon(label="dog", colour="red")])}
+    two = {"b": entry("1.png", [polygon(what="dog", colour="red")])}
     files = one, write(tmp_path / "two.json", two)
     yield merged(*files)
-    yield merged(*files, class_attribute="label")
+    yield merged(*files, class_attribute="what")
+    two["b"] = entry("1.png", [polygon(kind="dog", colour="red")])
+    yield merged(one, write(tmp_path / "two.json", two))
 
 
-@case("give {}, and the skeleton")
+@case("give {}, and the skeleton, or rename the attribute of this file to '{}'")
 def a_keypoint_attribute_under_another_name(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)
     regions = [polygon(kind="dog"), point(9, 9, part="nose")]
@@ -243,6 +263,9 @@ def a_keypoint_attribute_under_another_name(tmp_path: Path) -> Attempts:
     files = one, write(tmp_path / "two.json", {"b": entry("1.png", other)})
     yield merged(*files, bones=bones)
     yield merged(*files, bones=bones, keypoint_attribute="joint")
+    other[1] = point(9, 9, part="nose", other="tail")
+    renamed = write(tmp_path / "three.json", {"b": entry("1.png", other)})
+    yield merged(one, renamed, bones=bones)
 
 
 @case("rename it in one of the files")
@@ -278,6 +301,22 @@ def two_possible_names_of_points(tmp_path: Path) -> Attempts:
     files = [read(via_json(tmp_path, [point(9, 9, part="nose", other="tail")]))]
     yield wrong(propose, files, "pet")
     yield wrong(propose, files, "pet", "part")
+
+
+@case(
+    "give the points such an attribute in VIA; where paths hold the keypoints as vertices, write "
+    "the skeleton by hand and give keypoint_vertices"
+)
+def points_that_have_no_names(tmp_path: Path) -> Attempts:
+    for nose in (point(9, 9), point(9, 9, part="nose")):
+        yield wrong(propose, [read(via_json(tmp_path, [polygon(kind="dog"), nose]))], "pet")
+    line = polygon((9, 9), (20, 20), kind="")
+    line["shape_attributes"]["name"] = "polyline"
+    yield label(
+        via_json(tmp_path, [polygon(kind="dog"), line]),
+        skeleton(tmp_path),
+        keypoint_vertices="polyline",
+    )
 
 
 @case("give the file of each person")

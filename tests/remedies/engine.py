@@ -60,15 +60,19 @@ def another_number_of_classes(training: Training, tmp_path: Path) -> Attempts:
 # Weights.
 
 
-@case("check the path or the network, or train from scratch: train.init_checkpoint=''")
+@case(
+    "check the path or the network",
+    "train from scratch: train.init_checkpoint='' "
+    "(with the R50 and R101 configs, model.backbone.bottom_up.freeze_at=0 too)",
+)
 def weights_that_are_not_there(training: Training, tmp_path: Path) -> Attempts:
     cfg = training.setup(tmp_path).cfg
     model = build_model(cfg)
 
     def begin(source: str) -> None:
-        where, may_differ = weights_of(config.override(cfg, [f"train.init_checkpoint={source}"]))
+        where, *more = weights_of(config.override(cfg, [f"train.init_checkpoint={source}"]))
         if where:
-            load_weights(model, where, may_differ)
+            load_weights(model, where, *more)
 
     yield wrong(begin, "model_finale.pth")
     yield wrong(begin, str(training.run.weights))
@@ -89,6 +93,42 @@ def weights_of_another_model(training: Training, tmp_path: Path) -> Attempts:
     cfg = config.load(training.run.config_file, [given.group(1)])
     yield wrong(load_weights, model, str(other), cfg.train.may_differ)
     yield wrong(load_weights, model, str(training.run.weights))
+
+
+@case("take other weights, or, where these parts are new, name them: 'train.may_differ=[{}]'")
+def weights_that_differ_in_most_parts(training: Training, tmp_path: Path) -> Attempts:
+    weights = torch.load(training.run.weights, weights_only=True)["model"]
+    few = {name: value for name, value in weights.items() if "fpn_output" in name}
+    other = tmp_path / "other.pth"
+    save_atomically({"model": few}, other)
+    model = build_model(training.setup(tmp_path).cfg)
+    first = wrong(load_weights, model, str(other))
+    yield first
+    given = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
+    assert given
+    cfg = config.load(training.run.config_file, [given.group(1)])
+    yield wrong(load_weights, model, str(other), cfg.train.may_differ)
+
+
+@case(
+    "none of the names fits, so they are of another kind of model: take weights of Detectron2's or "
+    "torchvision's R-CNNs, or train from scratch: train.init_checkpoint=''"
+)
+def weights_of_another_kind(training: Training, tmp_path: Path) -> Attempts:
+    other = tmp_path / "other.pth"
+    save_atomically({"model": {"encoder.weight": torch.zeros(1)}}, other)
+    model = build_model(training.setup(tmp_path).cfg)
+    yield wrong(load_weights, model, str(other))
+    yield wrong(load_weights, model, str(training.run.weights))
+    yield wrong(train, training.setup(tmp_path / "new", "train.init_checkpoint=''"))
+
+
+@case("dataloader.{}.image_format={}")
+def images_in_another_order_of_channels(training: Training, tmp_path: Path) -> Attempts:
+    given = ["dataloader.train.image_format=RGB"]
+    first = wrong(training.setup, tmp_path, *given)
+    yield first
+    yield wrong(training.setup, tmp_path, *given, str(first[0].remedy))
 
 
 @case("do not override the model when you load a run")

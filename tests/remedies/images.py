@@ -1,11 +1,15 @@
 """Remedies of images, and of regions outside them."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +21,7 @@ from .cases import Wrong, case, wrong
 from .files import (
     FAR,
     OUTSIDE,
+    SIZE,
     SQUARE,
     coco,
     entry,
@@ -29,6 +34,7 @@ from .files import (
 )
 from .reading import check, load
 
+ROOT = Path(__file__).parents[2]
 Attempts = Iterator[Wrong]
 Script = Callable[..., Any]
 
@@ -183,3 +189,20 @@ def an_image_that_breaks_while_it_is_evaluated(tmp_path: Path) -> Attempts:
     yield wrong(evaluate, via_json(tmp_path, *two), breaks=False)
     file = write(tmp_path / "via.json", {"b": entry("1.png", two[1])})
     yield wrong(evaluate, file, breaks=True)
+
+
+@case(
+    "spread {} to {} over the whole range, in the images to predict, too: "
+    '"Images of 16 bits" in datasets/README.md has the program'
+)
+def few_bits_in_a_file_of_16(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    grey = np.linspace(0, 4095, SIZE[0] * SIZE[1]).reshape(SIZE[::-1])
+    Image.fromarray(grey.astype(np.uint16)).save(tmp_path / "0.png")
+    found = check(file)
+    yield found
+    ends = re.findall(r"\d+", str(found[0].remedy))[:2]
+    text = (ROOT / "datasets" / "README.md").read_text(encoding="utf-8")
+    program = write(tmp_path / "spread.py", re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    subprocess.run([sys.executable, program, *ends, tmp_path / "0.png"], check=True)
+    yield check(file)

@@ -21,11 +21,66 @@ Attempts = Iterator[Wrong]
 # Which attribute is what.
 
 
-@case("give class_attribute")
+@case(
+    "give class_attribute; several names where each is a class of its own; "
+    '"" and default_class where none is the class'
+)
 def two_possible_classes(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog", colour="red")])
+    regions = [polygon(kind="dog", colour=""), polygon(*FAR, kind="", colour="red")]
+    file = via_json(tmp_path, regions)
     yield label(file)
+    yield label(file, class_attribute="kind", unlabelled="skip")
+    yield label(file, class_attribute=("kind", "colour"))
+    yield label(file, class_attribute="", default_class="dog")
+
+
+@case("give class_attribute if it is another")
+def a_class_by_its_name(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(label="dog", id="1")])
+    yield label(file)
+    yield label(file, class_attribute="id")
+    yield label(file, class_attribute="label")
+
+
+@case("give class_attribute if one of them holds the class")
+def attributes_that_are_a_class_each(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(dog="dog"), polygon(*FAR, cat="cat")])
+    yield label(file)
+    yield label(file, class_attribute="dog", unlabelled="skip")
+
+
+@case('give instance_attribute="" if each region is an object')
+def an_instance_by_its_name(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog", instance="1")])
+    yield label(file)
+    yield label(file, class_attribute="kind", instance_attribute="")
+
+
+@case(
+    'where it is no class, give class_attribute="" and default_class; where it is, '
+    "class_attribute={}"
+)
+def a_class_with_a_value_for_each_object(tmp_path: Path) -> Attempts:
+    names = ("ann", "bob", "cleo", "dan", "eve", "fay", "gus", "hal", "ida")
+    regions = [polygon((x, 5), (x + 5, 5), (x, 9), kind=name) for x, name in enumerate(names)]
+    file = via_json(tmp_path, regions)
+    yield label(file)
+    yield label(file, class_attribute="", default_class="dog")
     yield label(file, class_attribute="kind")
+
+
+@case("leave {} out")
+def an_instance_attribute_where_there_is_none(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon()])
+    yield label(file, default_class="dog", instance_attribute="id")
+    yield label(file, default_class="dog")
+
+
+@case("leave {} out, give default_class")
+def a_class_attribute_where_there_is_none(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon()])
+    yield label(file, class_attribute="kind")
+    yield label(file, default_class="dog")
 
 
 NO_CLASS = "give default_class, the class of all regions, or class_attribute, or unlabelled=skip"
@@ -64,17 +119,17 @@ def points_without_a_known_name(tmp_path: Path) -> Attempts:
     yield label(via_json(tmp_path, regions), bones)
 
 
-@case("give visibility_attribute")
+@case('give visibility_attribute, "" where none of them is')
 def two_possible_visibilities(tmp_path: Path) -> Attempts:
     regions = [polygon(kind="dog"), point(9, 9, part="nose", seen="visible", state="occluded")]
     file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
     yield label(file, bones)
     yield label(file, bones, visibility_attribute="seen")
+    yield label(file, bones, visibility_attribute="")
 
 
 TIES = (
-    "give instance_attribute, or, where points belong to the outline around them, name the "
-    "attribute found as what it is (class_attribute, visibility_attribute)"
+    'give instance_attribute; where points belong to the outline around them, instance_attribute=""'
 )
 
 
@@ -87,6 +142,7 @@ def two_possible_ties(tmp_path: Path) -> Attempts:
     file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
     yield label(file, bones, class_attribute="kind")
     yield label(file, bones, class_attribute="kind", instance_attribute="id")
+    yield label(file, bones, class_attribute="kind", instance_attribute="")
 
 
 @case(TIES)
@@ -95,7 +151,7 @@ def a_class_that_points_carry_as_well(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog"), polygon(*FAR, kind="dog"), *noses])
     bones = skeleton(tmp_path)
     yield label(file, bones)
-    yield label(file, bones, class_attribute="kind")
+    yield label(file, bones, instance_attribute="")
 
 
 @case("give visibility_attribute or instance_attribute if it is one of them")
@@ -106,7 +162,14 @@ def an_unused_attribute_of_points(tmp_path: Path) -> Attempts:
     yield label(file, bones, visibility_attribute="seen")
 
 
-@case("give a skeleton to read them")
+@case("give the points an attribute in VIA that names each, then a skeleton")
+def points_without_names(tmp_path: Path) -> Attempts:
+    dog = polygon(kind="dog")
+    yield label(via_json(tmp_path, [dog, point(9, 9)]))
+    yield label(via_json(tmp_path, [dog, point(9, 9, part="nose")]), skeleton(tmp_path))
+
+
+@case("give a skeleton to read them; scripts/data.py skeleton proposes one")
 def points_without_a_skeleton(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog"), point(9, 9, part="nose")])
     yield label(file)
@@ -137,7 +200,7 @@ def no_keypoint(tmp_path: Path) -> Attempts:
 # Classes.
 
 
-@case("tick one")
+@case("give it one in VIA")
 def two_classes_ticked(tmp_path: Path) -> Attempts:
     for ticks in ({"dog": True, "cat": True}, {"dog": True}):
         yield label(via_json(tmp_path, [polygon(kind=ticks)]))
@@ -238,13 +301,16 @@ def a_point_without_an_object(tmp_path: Path) -> Attempts:
         yield label(via_json(tmp_path, regions), bones, instance_attribute="id")
 
 
-@case("only {} has skeleton '{}'")
+@case("tie it to a {}, or name the class in the file of skeleton '{}'")
 def a_point_of_another_class(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)
     dog = polygon(*FAR, kind="dog", id="2")
     for kind in ("car", "dog"):
         regions = [polygon(kind=kind, id="1"), dog, point(9, 9, part="nose", id="1")]
         yield label(via_json(tmp_path, regions), bones, instance_attribute="id")
+    cars = skeleton(tmp_path, "cars", classes=["dog", "car"])
+    regions[0] = polygon(kind="car", id="1")
+    yield label(via_json(tmp_path, regions), cars, instance_attribute="id")
 
 
 @case("keep the object's class to keep it")

@@ -16,13 +16,14 @@ from . import (  # noqa: F401 - they add cases
     images,
     inference,
     labels,
+    overrides,
     sweeps,
     via_files,
 )
-from .by_person import BY_PERSON
 from .cases import CASES, Case, follow
 from .collector import Unreadable, remedies
 from .files import write
+from .without_a_case import WITHOUT_A_CASE
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.steps.__name__)
@@ -35,12 +36,12 @@ def test_every_remedy_has_a_case_or_a_reason_why_there_is_none() -> None:
     """Where a remedy has other words now, the key of its case follows, and the steps if need be."""
     written = remedies()
     tested = {case.remedy for case in CASES}
-    known = tested | BY_PERSON.keys()
-    without_a_case = {text: written[text] for text in written.keys() - known}
-    assert not without_a_case
+    known = tested | WITHOUT_A_CASE.keys()
+    untested = {text: written[text] for text in written.keys() - known}
+    assert not untested
     not_in_the_code = known - written.keys()
     assert not not_in_the_code
-    assert not tested & BY_PERSON.keys()
+    assert not tested & WITHOUT_A_CASE.keys()
 
 
 def test_remedies_are_found_wherever_they_are_written(tmp_path: Path) -> None:
@@ -64,6 +65,9 @@ def why_not(x):
         return None
     return "no", f"give {x}" if x else "returned"
 
+def pair(x):
+    return ("a", "of a pair") if x else None
+
 class Place:
     def error(self, message, remedy="a default"):
         return Problem(message, remedy)
@@ -78,8 +82,12 @@ def work(place, name, log):
     place.error("a")
     place.error("a", "of a method")
     log.error("a", "of a logger")
-    found = [(key, why, more) for key, (why, more) in TABLE.items()]
+    found = [(key, *texts) for key, texts in TABLE.items()]
     found.append((3, "c", "appended"))
+    Problem(*pair(name), "file")
+    Problem("a", pair(name)[1])
+    either = ["one of several"]
+    Problem("a", ", or ".join(either))
     return [Problem(why, more) for key, why, more in found]
 """,
     )
@@ -95,6 +103,8 @@ def work(place, name, log):
         "a keyword; or not",
         "a variable",
         "of a method",
+        "of a pair",
+        "one of several",
         "appended",
     }
 

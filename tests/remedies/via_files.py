@@ -214,6 +214,13 @@ def a_cell_that_is_no_json(tmp_path: Path) -> Attempts:
     yield read(via_json(tmp_path, [polygon(kind="dog")]))
 
 
+@case("it is Python's notation: write the cell with json.dumps, not with str")
+def a_cell_of_python(tmp_path: Path) -> Attempts:
+    shape = polygon()["shape_attributes"]
+    yield read(via_csv(tmp_path, row("0.png", shape=str(shape))))
+    yield read(via_csv(tmp_path, row("0.png", shape=json.dumps(shape))))
+
+
 # VIA 3.
 
 
@@ -285,6 +292,26 @@ def a_line_of_via3_cut_short(tmp_path: Path) -> Attempts:
     sound = '"1_a","[""0.png""]",0,"[]","[2,5,5,9,9]","{""1"":""dog""}"'
     yield read(via3_csv(tmp_path, sound, '"1_b","[""0.png""]",0'))
     yield read(via3_csv(tmp_path, sound, sound.replace("1_a", "1_b").replace("5,5", "6,6")))
+
+
+TEMPORAL = "# CSV_HEADER = metadata_id,file_list,temporal_segment_start,temporal_segment_end"
+
+
+@case(
+    "there is nothing in it to train on: save frames of the video as images, and annotate regions "
+    "of these in VIA"
+)
+def a_csv_of_temporal_segments(tmp_path: Path) -> Attempts:
+    yield read(via3_csv(tmp_path, TEMPORAL, '"1_a","[""0.mp4""]",0.5,1.5'))
+    yield read(via3(tmp_path, {}))
+
+
+@case("export the file again from VIA, or give VIA's project")
+def a_csv_of_via3_with_other_columns(tmp_path: Path) -> Attempts:
+    yield read(via3_csv(tmp_path, "# CSV_HEADER = metadata_id,regions", '"1_a","[]"'))
+    sound = '"1_a","[""0.png""]",0,"[]","[2,5,5,9,9]","{""1"":""dog""}"'
+    yield read(via3_csv(tmp_path, sound))
+    yield read(via3(tmp_path, {}))
 
 
 # Writing VIA files.

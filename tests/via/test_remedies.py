@@ -457,6 +457,7 @@ VIA3_COLUMNS = (
     '"1","[""a.jpg""]",0,"[]","[2,1,1,9,9]","{}"\n'
 )
 
+RESULTS = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.5}]
 READING: list[tuple[str, str, object, object]] = [
     ("no file name", "give it a filename", one(filename=""), one()),
     ("no file name", "remove the entry", {"x": {"regions": []}} | one(), one()),
@@ -478,6 +479,9 @@ READING: list[tuple[str, str, object, object]] = [
      {"region": {}, "file": {}}, listed("a.jpg1")),
     ("not valid JSON", "mend the line", json.dumps(one())[:-1], one()),
     ("not a file of a kind", "export the annotations", "a,b,c\n1,2,3\n", HEADER + row()),
+    ("COCO results", "as its 'annotations'", RESULTS,
+     {"images": [{"id": 1, "file_name": "a.jpg", "width": 50, "height": 50}],
+      "categories": [{"id": 1, "name": "cat"}], "annotations": RESULTS}),
     ("has 3 cells, expected 7", "mend the line", HEADER + "a.jpg,1,2\n", HEADER + row()),
     ("2 regions are stated", "no row was lost", HEADER + row(2), HEADER + row(2) + row(2, 1)),
     ("no number of their own", "from 0", HEADER + row(1, "x"), HEADER + row()),

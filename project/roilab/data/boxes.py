@@ -10,9 +10,9 @@ HALF_PIXEL = 0.5
 # inside the body, so their own bounding box would cut it.
 KEYPOINT_BOX_MARGIN = 0.1
 # A box that has less than this in common with its outline is not the box of it.
-_LEAST_IOU = 0.5
+LEAST_IOU = 0.5
 # Boxes that include their last pixel are one larger: that is no mistake worth a word.
-_ROUNDING = 1.0
+ROUNDING = 1.0
 
 
 def box_of(instance: via.Instance, width: int, height: int) -> list[float]:
@@ -68,15 +68,15 @@ def why_doubtful(instance: via.Instance, width: int, height: int) -> str:
     corners: Box = coco.box
     if coco.mask is not None:
         extent = extent_of(instance)
-        overlap = _iou(box, extent)
-        if overlap >= _LEAST_IOU and out <= _ROUNDING:
+        overlap = iou(box, extent)
+        if overlap >= LEAST_IOU and out <= ROUNDING:
             return ""
-        fits = _iou(corners, extent) > max(overlap, _LEAST_IOU)
+        fits = iou(corners, extent) > max(overlap, LEAST_IOU)
         fault = f"has an IoU of {overlap:.2f} with its outline"
-        if overlap >= _LEAST_IOU:
+        if overlap >= LEAST_IOU:
             fault = f"reaches {out:g} pixels beyond the image of {width} x {height}"
-    elif out > _ROUNDING:
-        fits = x < w <= width + _ROUNDING and y < h <= height + _ROUNDING
+    elif out > ROUNDING:
+        fits = x < w <= width + ROUNDING and y < h <= height + ROUNDING
         fault = f"reaches {out:g} pixels beyond the image of {width} x {height}"
     else:
         return ""
@@ -99,7 +99,7 @@ def _has_area(box: Box) -> bool:
     return box[0] < box[2] and box[1] < box[3]
 
 
-def _iou(one: Box, other: Box) -> float:
+def iou(one: Box, other: Box) -> float:
     """0 where one of them has no area, as has a box whose corners are exchanged."""
     shared = (
         max(one[0], other[0]),

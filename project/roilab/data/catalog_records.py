@@ -13,14 +13,13 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from roilab import via
+from roilab.data.boxes import LEAST_IOU, ROUNDING, Box, iou
 from roilab.data.masks import covers
 from roilab.errors import UserError
 from roilab.images import check_readable, header_size
 from roilab.skeleton import Skeleton
 
 _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
-# Below this overlap with its outline a box is another one, or in another mode.
-_LEAST_IOU = 0.5
 
 
 class _Unsound(Exception):
@@ -204,7 +203,7 @@ def _keypoints(value: Any, points: int) -> list[float]:
     return [float(number) if value[at - at % 3 + 2] else 0.0 for at, number in enumerate(value)]
 
 
-def extent(anno: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+def extent(anno: Mapping[str, Any]) -> Box | None:
     """The box around a checked annotation's polygons; None where it has none."""
     rings = anno.get("segmentation")
     if not isinstance(rings, list):
@@ -224,19 +223,14 @@ def is_left(anno: Mapping[str, Any], width: int, height: int, skeleton: Skeleton
     return max(x0, 0) < min(x1, width) and max(y0, 0) < min(y1, height)
 
 
-def box_disagrees(anno: Mapping[str, Any]) -> bool:
-    """Whether a checked annotation's box has little in common with its polygons."""
+def why_doubtful(anno: Mapping[str, Any], width: int, height: int) -> str:
+    """Why a checked annotation's box seems wrong; "" where it does not."""
+    x0, y0, x1, y1 = box = anno["bbox"]
     outline = extent(anno)
-    if outline is None:
-        return False
-    box = anno["bbox"]
-    sides = (
-        max(0.0, min(outline[axis + 2], box[axis + 2]) - max(outline[axis], box[axis]))
-        for axis in (0, 1)
-    )
-    shared = math.prod(sides)
-    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (outline, box)]
-    return shared < _LEAST_IOU * (sum(areas) - shared)
+    if outline is not None and (overlap := iou(box, outline)) < LEAST_IOU:
+        return f"has an IoU of {overlap:.2f} with its outline"
+    out = max(-x0, -y0, x1 - width, y1 - height)
+    return f"reaches {out:g} pixels beyond the image" if out > ROUNDING else ""
 
 
 def repeated_ids(records: Sequence[Mapping[str, Any]]) -> list[object]:

@@ -130,9 +130,11 @@ def examine(
         kept += left.instances
         crowds += len(left.crowds)
         problems += of_image
-    narrow = narrow_range([each for each in located.places if isinstance(each, Path)])
-    if narrow is not None:
-        problems.append(via.Problem("warning", *narrow, annotations.file))
+    there = [each for each in located.places if isinstance(each, Path)]
+    if (narrow := narrow_range(there, annotations.file)) is not None:
+        problems.append(narrow)
+    if unlabelled := _unlabelled(annotations.file, kept, skeleton):
+        problems.append(unlabelled)
     regions = [region for image in annotations.images for region in image.regions]
     refused = _refused_regions(annotations)
     with_refused = {image for image, _ in refused}
@@ -171,6 +173,19 @@ def _refused_regions(annotations: via.Annotations) -> list[tuple[str | None, int
             counts[image, region] = max(count, counts.get((image, region), 0))
     read = {(image.filename, each.index) for image in annotations.images for each in image.regions}
     return [place for place, count in counts.items() for _ in range(count) if place not in read]
+
+
+def _unlabelled(
+    file: str, instances: Sequence[via.Instance], skeleton: Skeleton | None
+) -> via.Problem | None:
+    """A warning where no object that should have keypoints has one that is labelled."""
+    classes = () if skeleton is None else skeleton.classes
+    objects = [each for each in instances if each.label in classes]
+    if not objects or any(v > 0 for each in objects for _, _, v in each.keypoints or ()):
+        return None
+    message = f"none of the {len(objects)} objects with a skeleton has a labelled keypoint (v > 0)"
+    remedy = "mark keypoints in VIA, or train without: masks and boxes do not need them"
+    return via.Problem("warning", message, remedy, file)
 
 
 def _shape_name(region: via.Region) -> str:

@@ -241,7 +241,13 @@ def register(dataset: DetectionDataset) -> None:
 def _paths(files: str | Sequence[str]) -> list[Path]:
     paths = [Path(file) for file in ([files] if isinstance(files, str) else list(files or ()))]
     if not paths:
-        raise UserError("no annotation file given", key="files", expected="one file or a list")
+        raise UserError(
+            "no annotation file given",
+            key="files",
+            found=files,
+            expected="one file or a list",
+            remedy="give files=FILE images=DIR",
+        )
     for path in paths:
         if not path.is_file():
             raise UserError("the annotation file does not exist", key="files", file=path)

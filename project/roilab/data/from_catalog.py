@@ -14,12 +14,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.catalog_records import (
-    box_disagrees,
     checked_annotation,
     image_record,
     image_size,
     is_left,
     repeated_ids,
+    why_doubtful,
 )
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
@@ -323,8 +323,8 @@ def _read(
                 remedy = "delete the annotation, or see that the image is the annotated one"
                 lost.append(via.Problem("error", message, remedy, name, record["file_name"]))
                 continue
-            if box_disagrees(made):
-                message = f"the box of {text}, is not that of its outline"
+            if doubt := why_doubtful(made, *size):
+                message = f"the box of {text}, {doubt}"
                 remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
                 problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
             record["annotations"].append(made)

@@ -49,6 +49,7 @@ def train_loader(
             in every box.
         seed: of the order of the images and of their augmentations.
         first: the number of the batch to begin with, from 0.
+        num_workers: processes that load images, as far as there are cores for them.
         recompute_boxes: take each box anew from its augmented outline; wanted where images are
             cropped, since a cropped box is not the box of the cropped outline.
 
@@ -82,11 +83,25 @@ def train_loader(
             rank=comm.get_rank(),
             processes=processes,
         ),
-        num_workers=num_workers,
+        num_workers=workers(num_workers),
         collate_fn=trivial_batch_collator,
         generator=torch.Generator(),  # without one, it would draw from the model's
         worker_init_fn=_leave_signals,
     )
+
+
+def workers(wanted: int) -> int:
+    """The workers of a loader: those that are wanted, but no more than the process has cores.
+
+    More of them would wait for each other, and torch would warn of them.
+    """
+    return min(wanted, max(1, cores() // comm.get_local_size()))
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def _leave_signals(_: int) -> None:
@@ -225,7 +240,7 @@ def eval_loader(
     """
     mapper = _mapper(dataset, augmentations, masks, keypoints, bitmaps, image_format)
     loader = build_detection_test_loader(
-        dataset, mapper=_Checked(mapper), num_workers=num_workers, batch_size=batch_size
+        dataset, mapper=_Checked(mapper), num_workers=workers(num_workers), batch_size=batch_size
     )
     loader.worker_init_fn = _leave_signals
     return _EvalBatches(loader)

@@ -47,8 +47,8 @@ class Unusable:
                 file=", ".join(map(str, paths)),
                 key="images",
                 found="\n            ".join(found[:_LISTED] + more),
-                remedy="point data.train.images (data.val.images) at the folder that holds them, "
-                "or leave them out with data.train.missing_images=skip",
+                remedy="give the folder that holds them, images=DIR, or leave them out with "
+                "missing_images=skip",
             )
         if found:
             log.warning("%d images left out: %s", len(found), shortened(found))

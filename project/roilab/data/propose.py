@@ -135,6 +135,7 @@ def _must_occur(files: Sequence[via.Annotations], name: str) -> None:
             key="--keypoint-attribute",
             found=with_samples(found),
             expected=f"one of these instead of '{name}'",
+            remedy="give another --keypoint-attribute, or leave it out",
         )
 
 

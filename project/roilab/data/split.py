@@ -27,7 +27,12 @@ def fingerprint(record: via.ImageRecord, path: Path | None) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise UserError("cannot read the image", file=path, found=error.strerror) from error
+        raise UserError(
+            "cannot read the image",
+            file=path,
+            found=error.strerror,
+            remedy="make the file readable, or remove it: the image is then told by name and size",
+        ) from error
 
 
 def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -> set[str]:
@@ -49,13 +54,18 @@ def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -
     """
     if not 0 < share < 1:
         raise UserError(
-            "a part needs a share", key="--train", found=share, expected="more than 0, less than 1"
+            "a part needs a share",
+            key="--train",
+            found=share,
+            expected="more than 0, less than 1",
+            remedy="give a number such as 0.8",
         )
     if len(groups) < 2:
         raise UserError(
             "there is nothing to divide",
             found=f"{len(groups)} different pictures",
             expected="at least 2",
+            remedy="annotate more pictures; copies of one picture stay in one part",
         )
     luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
     labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}

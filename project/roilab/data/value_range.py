@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from roilab import via
 from roilab.errors import UserError
 from roilab.images import bits_of, read_rgb
 
@@ -13,14 +14,14 @@ _SAMPLE = 32
 _NARROW = {16: 64, 8: 16}
 
 
-def narrow_range(paths: Sequence[str | Path]) -> tuple[str, str] | None:
-    """The problem of images that use a small part of their range, and its remedy.
+def narrow_range(paths: Sequence[str | Path], file: str) -> via.Problem | None:
+    """The problem of an annotation file's images that use a small part of their range.
 
     A sample is decoded, evenly spread. Images that cannot be read are passed over, as are those of
     8 bits and one colour.
 
     Returns:
-        A message with their number and the likely cause, and a remedy; None where there are none.
+        A warning with their number, the likely cause and a remedy; None where there are none.
     """
     sample = paths[:: max(1, -(-len(paths) // _SAMPLE))]
     narrow: dict[int, list[tuple[int, int]]] = {16: [], 8: []}
@@ -54,4 +55,4 @@ def narrow_range(paths: Sequence[str | Path]) -> tuple[str, str] | None:
         f"spread {first} to {last} over the whole range, in the images to predict, too: "
         '"Images of 16 bits" in datasets/README.md has the program'
     )
-    return message, remedy
+    return via.Problem("warning", message, remedy, file)

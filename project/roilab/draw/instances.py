@@ -26,7 +26,7 @@ def draw(
     keypoints: npt.ArrayLike | None = None,
     labels: Sequence[str] | None = None,
     colours: Colours | None = None,
-    loose_points: npt.ArrayLike | None = None,
+    loose_points: npt.ArrayLike = (),
     skeleton: Skeleton | None = None,
     keypoint_threshold: float = 0.0,
     scale: int = 1,
@@ -64,7 +64,6 @@ def draw(
         raise ValueError(f"scale: found {scale}, expected 1 or more")
     corners = _array("boxes", boxes, 2, 4)
     joints = _array("keypoints", keypoints, 3, 3)
-    loose = _array("loose_points", loose_points, 2, 2)
     _check_counts(corners, masks, joints, labels, colours)
     count = 0 if joints is None or not len(joints) else joints.shape[1]
     if count and skeleton is not None and count != len(skeleton.keypoints):
@@ -80,8 +79,7 @@ def draw(
         _draw_box(picture, box * scale, _colour(colours, place), line)
     if joints is not None and count:
         draw_keypoints(picture, joints, skeleton, keypoint_threshold, line, scale)
-    if loose is not None:
-        draw_crosses(picture, loose, line, scale)
+    draw_crosses(picture, np.asarray(loose_points, dtype=float).reshape(-1, 2), line, scale)
     anchors = _anchors(corners, areas, joints, keypoint_threshold, scale)
     written = Labels(picture)
     # Without anything to hold on to, labels are listed from the top left corner.

@@ -1,6 +1,7 @@
 """Checkpoints: written whole or not at all, read without running what is in them."""
 
 import pickle
+import shlex
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -96,7 +97,7 @@ class Checkpointer(DetectionCheckpointer):
         if "torchvision" in self.named and self.source not in self.named.values():
             remedy = (
                 "take them by their name, which brings these settings: train.init_checkpoint="
-                f"torchvision weights.torchvision.file={self.source}"
+                f"torchvision {shlex.quote(f'weights.torchvision.file={self.source}')}"
             )
         else:
             overrides = [f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()]

@@ -30,8 +30,8 @@ from roilab.files import write_whole
 
 log = logging.getLogger(__name__)
 
-# What wrong arguments make a model, loader or optimizer raise.
-_UNBUILDABLE = (
+# What wrong arguments make a model, loader or optimizer raise, when it is built or first used.
+UNBUILDABLE = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -42,6 +42,13 @@ _UNBUILDABLE = (
     TypeError,
     ValueError,
 )
+# How a model is evaluated, whatever its config file.
+EVALUATION = {
+    # The detections of a class that AP counts in an image, the best by score, and all that the
+    # model gives in an image. None: COCO's, 100 of boxes and masks and 20 of keypoints, and the
+    # model's own model.roi_heads.box_predictor.test_topk_per_image.
+    "max_detections": None,
+}
 # Dictionaries whose keys are the user's own words.
 OPEN_KEYS = ("data.class_map", "weights")
 
@@ -66,9 +73,7 @@ def load(
     Raises:
         UserError: no such file, the file fails, or an override names a key that does not exist.
     """
-    saved = read(path)
-    if "model" not in saved:
-        raise UserError("not a training config", file=path, expected="a top-level key 'model'")
+    saved = _read_whole(path)
     before = _weights_name(saved)
     cfg = override(saved, overrides)
     if init_checkpoint is not None:
@@ -76,11 +81,43 @@ def load(
     name = _weights_name(cfg)
     settings = cfg.weights[name].get("settings") if name else None
     if settings and (Path(path).suffix == ".py" or name != before):
-        cfg = read(path)
+        cfg = _read_whole(path)
         cfg.merge_with(settings)
         override(cfg, overrides)
         cfg.train.init_checkpoint = name
+    _apply_max_detections(cfg)
     return cfg
+
+
+def _read_whole(path: str | Path) -> DictConfig:
+    """A training config with the keys of `evaluation`, which a file need not have."""
+    cfg = read(path)
+    if "model" not in cfg:
+        raise UserError("not a training config", file=path, expected="a top-level key 'model'")
+    cfg.evaluation = {**EVALUATION, **(cfg.get("evaluation") or {})}
+    return cfg
+
+
+def _apply_max_detections(cfg: DictConfig) -> None:
+    """Let the model give as many detections of an image as the evaluation counts of a class."""
+    limit, predictor = cfg.evaluation.max_detections, "model.roi_heads.box_predictor"
+    if limit is None:
+        return
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise UserError(
+            "not a number of detections",
+            key="evaluation.max_detections",
+            found=limit,
+            expected="a whole number from 1, or null for COCO's limits",
+        )
+    if OmegaConf.select(cfg, predictor) is None:
+        raise UserError(
+            "the model has no limit that could follow",
+            key="evaluation.max_detections",
+            found=f"no {predictor}",
+            remedy="evaluation.max_detections=null",
+        )
+    OmegaConf.update(cfg, f"{predictor}.test_topk_per_image", limit, force_add=True)
 
 
 def _weights_name(cfg: DictConfig) -> str:
@@ -121,7 +158,7 @@ def read(path: str | Path) -> DictConfig:
             cfg = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise UserError("not a saved config", file=path, found=error) from error
-    if not isinstance(cfg, DictConfig):
+    if not isinstance(cfg, DictConfig) or cfg._is_none():  # of an empty file, it is none
         raise UserError("not a saved config", file=path, expected="keys and values")
     return cfg
 
@@ -389,15 +426,15 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         UserError: an argument is unknown or missing; names the node.
     """
     if isinstance(node, DictConfig):
-        node = {**node, **arguments}
+        node = {**{name: _plain_texts(value) for name, value in node.items()}, **arguments}
     try:
         return instantiate(node)
     except UserError as error:
         # The node's argument, under the name that it has in the config.
         if isinstance(node, Mapping) and error.key in node:
-            raise error.under(key) from error
+            raise error.under(key, list(node)) from error
         raise
-    except _UNBUILDABLE as error:
+    except UNBUILDABLE as error:
         found = f"{type(error).__name__}: {error}"
         raise UserError(
             "a node of the config cannot be built", key=key, found=found, remedy=_install(error)
@@ -410,3 +447,10 @@ def _install(error: Exception) -> str | None:
     if not package or importlib.util.find_spec(package) is not None:
         return None
     return f"{sys.executable} -m pip install {package}"
+
+
+def _plain_texts(value: Any) -> Any:
+    """A list of texts as Python's: `instantiate` would read a `${` in those of OmegaConf again."""
+    if isinstance(value, ListConfig) and all(isinstance(item, str | ListConfig) for item in value):
+        return [_plain_texts(item) for item in value]
+    return value

@@ -7,6 +7,7 @@ import sys
 import torch
 from detectron2.utils import comm
 
+from roilab.data.loaders import cores
 from roilab.errors import UserError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -69,12 +70,6 @@ def memory_used() -> int:
     # In bytes on macOS, in kilobytes elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def share_cores(workers: int) -> None:

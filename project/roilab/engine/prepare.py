@@ -1,6 +1,5 @@
 """A config that agrees with its data, and an error for one that does not, within seconds."""
 
-import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from roilab.engine import config
 from roilab.engine.build import build_optimizer, freeze, weights_of
 from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
 from roilab.engine.device import device_of, dtype_of
+from roilab.engine.first_step import check_geometry
+from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
 from roilab.engine.report import TRACKERS
 from roilab.engine.schedule import warn_of_low_peak
 from roilab.errors import UserError
@@ -53,7 +54,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     train_set = None
     if training or cfg.data.classes is None:
         train_set = build_dataset(cfg, "data.train")
-        cfg.data.classes = list(train_set.classes)
+        cfg.data.classes = config.escaped(list(train_set.classes))
         if training:
             _warn_of_narrow_range(train_set)
     val_set = build_dataset(cfg, "data.val")
@@ -62,10 +63,13 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
-    with torch.device("meta"):
-        model = config.build(cfg.model, "model")
+    model = _build_unused(cfg)
+    check_geometry(model)
     if training:
-        _check_best(cfg, val_set)
+        check_best(cfg, val_set, _tasks(cfg.model.roi_heads))
+        if train_set is not None and _has(cfg.model.roi_heads, "keypoint"):
+            warn_of_unlabelled_keypoints(train_set, "data.train")
+            warn_of_unlabelled_keypoints(val_set, "data.val")
         scale_learning_rate(cfg)
         freeze(model, cfg.train.freeze)
         _warn_of_random_frozen_layers(cfg, model)
@@ -76,9 +80,9 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
 
 
 def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
-    narrow = narrow_range([record["file_name"] for record in dataset.records])
+    narrow = narrow_range([record["file_name"] for record in dataset.records], dataset.name)
     if narrow is not None:
-        log.warning("%s; %s", *narrow)
+        log.warning("%s; %s", narrow.message, narrow.remedy)
 
 
 def _check_numbers(cfg: DictConfig) -> None:
@@ -166,25 +170,21 @@ def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
         )
 
 
-def _check_best(cfg: DictConfig, dataset: DetectionDataset) -> None:
-    """Raise UserError where no evaluation gives the metric that the best checkpoint is told by."""
-    heads = cfg.model.roi_heads
-    tasks = {"bbox": True, "segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
-    sizes = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
-    classes = [f"{kind}-{name}" for name in dataset.classes for kind in ("AP", "AP50")]
-    known = [f"{task}/{name}" for task, there in tasks.items() if there for name in sizes + classes]
-    if cfg.train.ema is not None:
-        known += [f"ema/{name}" for name in known]
-    known.append("val_total_loss")
-    wanted = cfg.train.best
-    if wanted is not None and wanted not in known:
-        near = difflib.get_close_matches(str(wanted), known, n=3)
-        raise UserError(
-            "no evaluation gives such a metric",
-            key="train.best",
-            found=wanted,
-            expected=f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(known)}",
-        )
+def _tasks(heads: DictConfig) -> list[str]:
+    """What the model answers, in the words of its evaluation."""
+    heads_of = {"segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
+    return ["bbox", *(task for task, there in heads_of.items() if there)]
+
+
+def _build_unused(cfg: DictConfig) -> Any:
+    """The model, without memory where that is possible; only to see that it can be built."""
+    try:
+        with torch.device("meta"):
+            return config.build(cfg.model, "model")
+    except UserError:
+        # Detectron2's Swin, ViT and MViT compute numbers while they are built. What is wrong with
+        # the config fails here, too.
+        return config.build(cfg.model, "model")
 
 
 def _has(heads: DictConfig, task: str) -> bool:

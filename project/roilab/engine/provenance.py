@@ -18,7 +18,7 @@ import torch
 from detectron2.utils import comm
 
 import roilab
-from roilab.engine.device import cores
+from roilab.data.loaders import cores
 from roilab.engine.run import LAYOUT, Run
 from roilab.errors import UserError
 from roilab.files import write_whole

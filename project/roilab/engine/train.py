@@ -20,6 +20,7 @@ from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.differences import differences, table
+from roilab.engine.first_step import try_step
 from roilab.engine.interrupts import stop_on_signals
 from roilab.engine.loop import Interrupted, Loop
 from roilab.engine.prepare import Setup
@@ -29,7 +30,7 @@ from roilab.engine.report import make_writers
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.trainer import Trainer, build_trainer
-from roilab.engine.validate import evaluate_model
+from roilab.engine.validate import evaluate_model, limits_note
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 # What the weights do not depend on.
 EVALUATION_ONLY = (
+    "evaluation.",
     "dataloader.test",
     "model.roi_heads.box_predictor.test_",
     "model.roi_heads.keypoint_head.decoder",
@@ -83,7 +85,7 @@ def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -
     if comm.is_main_process():
         _write_beginning(setup, run, source)
     comm.synchronize()
-    trainer, done = _begin(cfg, run, resume=resume)
+    trainer, done = _begin(setup, run, resume=resume)
     with stop_on_signals() as stop:
         loop = Loop(
             cfg,
@@ -174,16 +176,20 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         )
     log.info("train: %s", _training_set(setup).summary())
     log.info("val: %s", setup.val.summary())
+    if note := limits_note(cfg, setup.val):
+        log.warning("val: %s", note)
 
 
-def _begin(cfg: DictConfig, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
+def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
     """The trainer as the run begins or goes on."""
+    cfg = setup.cfg
     device = device_of(cfg.train.device)
     if device.type == "cpu":
         share_cores(cfg.dataloader.train.num_workers)
         keep_freed_memory()
     seed_everything(cfg.train.seed, INITIALISATION)
     model = build_model(cfg)
+    try_step(cfg, model, _training_set(setup), setup.val)
     file = progress.newest(run) if resume else None
     if file is None:
         where, may_differ, named = weights_of(cfg)
@@ -243,6 +249,8 @@ def evaluate_weights(setup: Setup) -> Results:
         )
     _check_folder(run, cfg, resume=False)
     start_logging(run)
+    if note := limits_note(cfg, setup.val):
+        log.warning("val: %s", note)
     model = build_model(cfg)
     load_weights(model, source, (), named)
     found = evaluate_model(cfg, model, setup.val)

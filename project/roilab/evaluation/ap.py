@@ -9,6 +9,8 @@ from hotcoco import COCO, COCOeval
 from roilab.skeleton import Skeleton
 
 Results = dict[str, dict[str, float | None]]
+# The detections of a class that count in an image, by COCO's rules.
+COCO_MAX_DETECTIONS = {"bbox": 100, "segm": 100, "keypoints": 20}
 # The rows of COCO's area axis, under Detectron2's names; keypoints have no small ones.
 _AREAS = {
     "bbox": {"APs": 1, "APm": 2, "APl": 3},
@@ -25,6 +27,7 @@ def average_precision(
     detections: Sequence[Mapping[str, Any]],
     tasks: Sequence[str],
     skeleton: Skeleton | None = None,
+    max_detections: int | None = None,
 ) -> Results:
     """AP in percent, by COCO's rules (hotcoco, which gives pycocotools' figures in less time).
 
@@ -34,12 +37,14 @@ def average_precision(
             keypoints where the task needs them; masks are ranked by `mask_score` where there is.
         tasks: of "bbox", "segm", "keypoints".
         skeleton: gives the OKS sigmas, and the classes that the keypoint AP is over.
+        max_detections: how many detections of a class count in an image, the best by score; None:
+            COCO's numbers, `COCO_MAX_DETECTIONS`.
 
     Returns:
         `{task: {metric: percent}}` with Detectron2's names (AP, AP50, AP75, APs, APm, APl) and, per
         class, `AP-<class>` and `AP50-<class>`. None where there is no such ground truth.
     """
-    return {task: _one_task(truth, detections, task, skeleton) for task in tasks}
+    return {task: _one_task(truth, detections, task, skeleton, max_detections) for task in tasks}
 
 
 def scored(
@@ -58,6 +63,7 @@ def evaluator(
     detections: Sequence[Mapping[str, Any]],
     task: str,
     skeleton: Skeleton | None,
+    max_detections: int | None = None,
 ) -> COCOeval:
     """COCO's evaluation of one task, ready to run; arguments as for `average_precision`."""
     keys = ("image_id", "category_id", *_KEYS[task])
@@ -68,6 +74,7 @@ def evaluator(
     ]
     ground_truth = COCO(dict(truth))
     coco = COCOeval(ground_truth, ground_truth.load_res(rows), task)
+    coco.params.max_dets = [max_detections or COCO_MAX_DETECTIONS[task]]
     coco.params.cat_ids = [category["id"] for category in scored(truth, task, skeleton)]
     if task == "keypoints" and skeleton is not None:
         coco.params.kpt_oks_sigmas = list(skeleton.sigmas)
@@ -79,8 +86,9 @@ def _one_task(
     detections: Sequence[Mapping[str, Any]],
     task: str,
     skeleton: Skeleton | None,
+    max_detections: int | None,
 ) -> dict[str, float | None]:
-    coco = evaluator(truth, detections, task, skeleton)
+    coco = evaluator(truth, detections, task, skeleton, max_detections)
     coco.evaluate()
     coco.accumulate()
     # (IoU thresholds, recalls, classes, areas, most detections an image); -1 where undefined.

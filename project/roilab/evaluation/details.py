@@ -77,7 +77,10 @@ def working_point(matches: Matches, score: float) -> WorkingPoint:
 
 
 def confusion(
-    truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], score: float
+    truth: Mapping[str, Any],
+    detections: Sequence[Mapping[str, Any]],
+    score: float,
+    max_detections: int | None = None,
 ) -> tuple[list[str], np.ndarray]:
     """Boxes of each class that were taken for another one, at IoU 0.5.
 
@@ -85,7 +88,8 @@ def confusion(
         The classes and at last "background", and how often an object of a row's class was found as
         a column's: the last column has objects that were missed, the last row what is nothing.
     """
-    found = evaluator(truth, detections, "bbox", None).confusion_matrix(min_score=score)
+    coco = evaluator(truth, detections, "bbox", None, max_detections)
+    found = coco.confusion_matrix(min_score=score)
     return [*found["cat_names"], "background"], found["matrix"].astype(int)
 
 
@@ -93,12 +97,13 @@ def joints(
     truth: Mapping[str, Any],
     detections: Sequence[Mapping[str, Any]],
     skeleton: Skeleton,
+    max_detections: int | None = None,
 ) -> dict[str, float | None]:
     """The mean term of each keypoint in the OKS of an object and the detection it is matched to.
 
     Matched at OKS 0.5 by COCO's rules; labelled keypoints alone. From 0 to 1, None: there is none.
     """
-    coco = evaluator(truth, detections, "keypoints", skeleton)
+    coco = evaluator(truth, detections, "keypoints", skeleton, max_detections)
     coco.params.area_rng, coco.params.area_rng_lbl = [[0, 1e10]], ["all"]
     coco.evaluate()
     objects = {anno["id"]: anno for anno in truth["annotations"]}

@@ -110,19 +110,23 @@ def between(
     other: Sequence[Mapping[str, Any]],
     tasks: Sequence[str],
     skeleton: Skeleton | None,
+    max_detections: int | None = None,
 ) -> dict[str, Difference]:
     """How much higher the AP of one set of detections is than that of another, by task.
 
     Args:
         truth: COCO json of the images, on which both were found.
         one, other: COCO result rows.
+        tasks, skeleton, max_detections: as for `average_precision`.
     """
     images = len(truth["images"])
     weights = draws(images)
     apart = {}
     for task in tasks:
         ours, theirs = (
-            drawn({"all": match(truth, rows, task, skeleton, "all")}, weights)["AP"][None]
+            drawn({"all": match(truth, rows, task, skeleton, "all", max_detections)}, weights)[
+                "AP"
+            ][None]
             for rows in (one, other)
         )
         found = difference(ours, theirs, images)

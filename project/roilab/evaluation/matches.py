@@ -72,16 +72,17 @@ def match(
     task: str,
     skeleton: Skeleton | None = None,
     area: str = "all",
+    max_detections: int | None = None,
 ) -> dict[str, Matches]:
     """The matches of each class that the task is over.
 
     Args:
         area: "all", or the size of the objects that count: "small", "medium", "large".
-        truth, detections, skeleton: as `average_precision` takes them; images are in the order of
-            their ids.
+        truth, detections, skeleton, max_detections: as `average_precision` takes them; images are
+            in the order of their ids.
     """
     categories = scored(truth, task, skeleton)
-    coco = evaluator(truth, detections, task, skeleton)
+    coco = evaluator(truth, detections, task, skeleton, max_detections)
     names = list(coco.params.area_rng_lbl)
     # Keypoints have no small objects, by COCO's rules.
     bounds = coco.params.area_rng[names.index(area)] if area in names else [0.0, 0.0]

@@ -97,11 +97,17 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
 
 
 def evaluate(
-    model: nn.Module, batches: Iterable[list[dict[str, Any]]], dataset: DetectionDataset
+    model: nn.Module,
+    batches: Iterable[list[dict[str, Any]]],
+    dataset: DetectionDataset,
+    max_detections: int | None = None,
 ) -> Evaluation:
     """A model on a data set; every process takes its share, the first returns the result.
 
     The tasks are those the model answers: boxes always, masks and keypoints where it has the head.
+
+    Args:
+        max_detections: of a class that count in an image, see `average_precision`.
     """
     detections: list[dict[str, Any]] = []
     tasks, took = {"bbox"}, []
@@ -121,5 +127,6 @@ def evaluate(
         everything,
         [task for task in ("bbox", "segm", "keypoints") if task in answered],
         dataset.skeleton,
+        max_detections,
     )
     return Evaluation(results, everything, statistics.median(times) if times else None)

@@ -8,7 +8,7 @@ import numpy as np
 
 from roilab.evaluation import details
 from roilab.evaluation.details import WorkingPoint
-from roilab.evaluation.matches import match
+from roilab.evaluation.matches import Matches, match
 from roilab.skeleton import Skeleton
 
 
@@ -61,35 +61,32 @@ def summarize(
     tasks: Sequence[str],
     skeleton: Skeleton | None,
     score: float,
+    max_detections: int | None = None,
 ) -> Summary:
     """Arguments as for `average_precision`, and the score of the working points, from 0 to 1.
 
     Where a head rates its masks, it is the rating that has to reach the score for a mask.
     """
-    labels, confusion = details.confusion(truth, detections, score)
+    labels, confusion = details.confusion(truth, detections, score, max_detections)
     terms: dict[str, float | None] = {}
     if skeleton is not None and "keypoints" in tasks:
-        terms = details.joints(truth, detections, skeleton)
+        terms = details.joints(truth, detections, skeleton, max_detections)
     return Summary(
         score=score,
         images=tuple(
             image["file_name"] for image in sorted(truth["images"], key=lambda image: image["id"])
         ),
-        tasks={task: _one_task(truth, detections, task, skeleton, score) for task in tasks},
+        tasks={
+            task: _one_task(match(truth, detections, task, skeleton, "all", max_detections), score)
+            for task in tasks
+        },
         labels=tuple(labels),
         confusion=confusion,
         joints=terms,
     )
 
 
-def _one_task(
-    truth: Mapping[str, Any],
-    detections: Sequence[Mapping[str, Any]],
-    task: str,
-    skeleton: Skeleton | None,
-    score: float,
-) -> TaskSummary:
-    matches = match(truth, detections, task, skeleton)
+def _one_task(matches: Mapping[str, Matches], score: float) -> TaskSummary:
     return TaskSummary(
         strictness=tuple(details.strictness(matches)),
         points={name: details.working_point(each, score) for name, each in matches.items()},

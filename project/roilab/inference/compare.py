@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from roilab.data.boxes import HALF_PIXEL
@@ -54,6 +55,7 @@ def by_image(rows: Iterable[Row], score: float) -> dict[int, list[Row]]:
 def _draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDataset) -> Picture:
     """A new picture of the annotations of a data set's record over its image."""
     annotations = record["annotations"]
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
     keypoints = None
     if dataset.skeleton is not None:
         count = len(dataset.skeleton.keypoints)
@@ -62,7 +64,7 @@ def _draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDat
         keypoints[..., 2] /= 2  # of visibilities
     return draw(
         image,
-        boxes=np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4),
+        boxes=np.array(boxes, dtype=float).reshape(-1, 4),
         masks=[_outline(a.get("segmentation", [])) for a in annotations],
         keypoints=keypoints,
         labels=[dataset.classes[a["category_id"]] for a in annotations],

@@ -225,7 +225,8 @@ class Predictor:
                 matplotlib have it, or "BGR", as OpenCV (`cv2.imread`) and Detectron2's own
                 `DefaultPredictor` do. No array says which it is: of the wrong order, the model
                 sees wrong colours. Files and Pillow images know theirs.
-            images: H x W x 3 uint8 arrays, which are not touched, Pillow images or files.
+            images: H x W x 3 uint8 arrays, which are not touched; Pillow images or files, both
+                turned as their EXIF orientation says.
             heatmaps: give the maps of the keypoint head, too.
 
         Raises:

@@ -16,7 +16,7 @@ from roilab.engine import config
 from roilab.engine.predict import load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import Run, open_run
-from roilab.engine.validate import eval_batches
+from roilab.engine.validate import eval_batches, limits_note
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.evaluation.details import image_ap50, joints, strictness
@@ -40,6 +40,7 @@ class Found:
         image_ap50: I, by task.
         joints: mean OKS term, where there are keypoints.
         drawn: by the image's id, COCO result rows whose score is worth drawing.
+        limits: see `limits_note`.
     """
 
     dataset: DetectionDataset
@@ -49,6 +50,7 @@ class Found:
     image_ap50: Mapping[str, Sequence[float | None]]
     joints: Mapping[str, float | None]
     drawn: Mapping[int, Sequence[Mapping[str, Any]]]
+    limits: str = ""
 
     def images(self) -> list[Mapping[str, Any]]:
         """The records of the images, in the order of their AP: that of their ids."""
@@ -103,6 +105,8 @@ class Collector:
         dataset = self._dataset(run)
         detections = run.detections(dataset.coco_ids)
         truth, skeleton = dataset.coco_json(), dataset.skeleton
+        cfg = config.load(run.config_file)
+        limit = cfg.evaluation.max_detections
         weights = draws(len(dataset))
         values: dict[str, np.ndarray] = {}
         curves, images = {}, {}
@@ -111,15 +115,20 @@ class Collector:
                 name.partition("/")[2] for name in self.metrics if name.startswith(f"{task}/")
             ]
             areas = {METRICS[name][0] for name in wanted} | {"all"}
-            matches = {area: match(truth, detections, task, skeleton, area) for area in areas}
+            matches = {
+                area: match(truth, detections, task, skeleton, area, limit) for area in areas
+            }
             every = drawn(matches, weights)
             values |= {f"{task}/{name}": every[name] for name in wanted}
             self._check(run, results[task], every, task)
             curves[task] = strictness(matches["all"])
             images[task] = image_ap50(matches["all"])
-        terms = joints(truth, detections, skeleton) if skeleton and "keypoints" in results else {}
+        terms = {}
+        if skeleton and "keypoints" in results:
+            terms = joints(truth, detections, skeleton, limit)
         worth_drawing = by_image(detections, LEAST_SCORE)
-        return Found(dataset, results, values, curves, images, terms, worth_drawing)
+        note = limits_note(cfg, dataset)
+        return Found(dataset, results, values, curves, images, terms, worth_drawing, note)
 
     def _check(
         self,

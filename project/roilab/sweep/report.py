@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -95,6 +96,7 @@ class Report:
                 f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
                 "nothing of how far another training would differ."
             )
+        text += sorted({self.collector.of(cell).limits for cell in done})
         return Section("", [each for each in text if each])
 
     def _task(self, task: str, states: Mapping[Cell, State]) -> Section:
@@ -277,12 +279,12 @@ class Report:
             [
                 arm.name,
                 arm.config_file,
-                " ".join(each for each in arm.overrides if each not in shared) or _DASH,
+                shlex.join(each for each in arm.overrides if each not in shared) or _DASH,
                 arm.weights_of or _DASH,
             ]
             for arm in arms
         ]
-        text = [f"All of them: `{' '.join(shared)}`"] if shared else []
+        text = [f"All of them: `{shlex.join(shared)}`"] if shared else []
         return Section("Arms", text, ["arm", "config", "overrides", "weights of"], rows)
 
 

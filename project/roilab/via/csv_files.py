@@ -1,6 +1,5 @@
 """The CSV files of VIA 1 and 2, translated to the image entries of a VIA 2 project."""
 
-import ast
 import csv
 import json
 import re
@@ -233,14 +232,6 @@ def _add_region(
         }
 
 
-def _is_python(cell: str) -> bool:
-    try:
-        ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return True
-
-
 def _json(cell: str, column: str, problems: list[Problem]) -> object:
     """The JSON value of a cell; an empty object for an empty one; None, and a problem, for none.
 
@@ -254,7 +245,7 @@ def _json(cell: str, column: str, problems: list[Problem]) -> object:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         message = f"{column} is not JSON ({reason}): {cell[:60]}"
         remedy = "mend the cell, or read VIA's JSON of the same set"
-        if _is_python(cell):
+        if cell.lstrip().startswith("{'"):
             remedy = "it is Python's notation: write the cell with json.dumps, not with str"
         problems.append(Problem("error", message, remedy, ""))
         return None

@@ -59,7 +59,11 @@ class LabelRules:
             if getattr(self, key) not in possible:
                 expected = " or ".join(map(str, possible))
                 raise UserError(
-                    "no such choice", key=key, found=getattr(self, key), expected=expected
+                    "no such choice",
+                    key=key,
+                    found=getattr(self, key),
+                    expected=expected,
+                    remedy=f"give one of these, or leave {key} out",
                 )
 
     @property

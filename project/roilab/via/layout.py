@@ -62,6 +62,7 @@ def entries_of(annotations: Annotations) -> tuple[dict[str, Entry], list[Problem
                 file=annotations.file,
                 found=image.filename,
                 expected="every image once, or files with different names",
+                remedy="remove one of the two entries, or rename one of the files",
             )
         known.add((image.filename, image.size))
         entries[free_key(image.filename, image.size, entries)] = writer.entry(image)
@@ -166,6 +167,7 @@ class _Writer:
                 file=self.file,
                 key=f"{image}, region {region.index}",
                 found=f"{region.shape!r:.80}",
+                remedy="leave the region out",
             )
         shape = {key: _rounded(key, value) for key, value in exact.items()}
         found = _reads(exact)

@@ -56,7 +56,10 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(
-            "cannot read the annotation file", file=path, found=error.strerror or error
+            "cannot read the annotation file",
+            file=path,
+            found=error.strerror or error,
+            remedy="see that the path is right, and that it is a file that you may read",
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(
@@ -78,7 +81,12 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
             remedy="save it again from VIA, or mend the line by hand",
         ) from error
     except (RecursionError, ValueError) as error:
-        raise UserError("the annotation file is not usable JSON", file=path, found=error) from error
+        raise UserError(
+            "the annotation file is not usable JSON",
+            file=path,
+            found=error,
+            remedy="save it again from VIA",
+        ) from error
     return Document(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
 
 
@@ -116,12 +124,24 @@ def _unknown(document: Document) -> UserError:
             file=document.file,
             remedy="in VIA, save the project, which holds both, or export the annotations",
         )
+    if _are_results(document.data):
+        return UserError(
+            "COCO results: they name no images and no classes",
+            file=document.file,
+            remedy="give the COCO file that they belong to, with them as its 'annotations'",
+        )
     return UserError(
         "not a file of a kind that can be read",
         file=document.file,
         found=_looks_like(document),
         expected=", ".join(format.container for format in FORMATS),
         remedy="in VIA, save the project, or export the annotations as JSON or CSV",
+    )
+
+
+def _are_results(data: object) -> bool:
+    return isinstance(data, list) and any(
+        isinstance(each, Mapping) and {"image_id", "category_id"} <= each.keys() for each in data
     )
 
 
@@ -133,7 +153,7 @@ def _looks_like(document: Document) -> str:
         first = document.text.lstrip().splitlines()[0]
         return "a CSV of another program" if first.count(",") >= 2 else "text that is not JSON"
     if isinstance(document.data, list):
-        return "a JSON list, perhaps COCO results"
+        return "a JSON list, not of image entries"
     if not document.top:
         return "an empty JSON object"
     return f"a JSON object with the keys {', '.join(map(repr, list(document.top)[:5]))}"

@@ -14,12 +14,13 @@ from roilab.data.figures.scene import Figure, Scene, draw_scene
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
 from roilab.via.records import Annotations, Attribute, Container, ImageRecord, Region, Value
+from roilab.via.roles import TAGS
 from roilab.via.shapes import Point, Polygon, Shape
 from roilab.via.write import write_project
 
 CLASSES = ("person", "car")
 # Counted up when the same arguments give other bytes: an older set is not taken for a new one.
-_DRAWING = 1
+_DRAWING = 2
 _ARGUMENTS = "figures.json"
 _QUALITY = 95
 
@@ -103,18 +104,16 @@ def scene(split: str, index: int, size: int, seed: int) -> Scene:
 
 
 def region_attributes() -> dict[str, Attribute]:
-    """The region attributes of the projects, as VIA declares them."""
+    """The region attributes of the projects, as VIA declares them; their tags say their roles."""
+    kinds = {
+        "class": ("dropdown", "what it is", CLASSES),
+        "instance": ("text", "the same for all outlines and points of one object", ()),
+        "keypoint": ("dropdown", "which joint", COCO_PERSON.keypoints),
+        "visibility": ("radio", "of the joint", ("visible", "occluded")),
+    }
     return {
-        "class": Attribute("class", "dropdown", "what it is", {name: name for name in CLASSES}),
-        "instance": Attribute(
-            "instance", "text", "the same for all outlines and points of one object"
-        ),
-        "keypoint": Attribute(
-            "keypoint", "dropdown", "which joint", {name: name for name in COCO_PERSON.keypoints}
-        ),
-        "visibility": Attribute(
-            "visibility", "radio", "of the joint", {"visible": "visible", "occluded": "occluded"}
-        ),
+        name: Attribute(name, kind, f"{text} {TAGS[name]}", {option: option for option in options})
+        for name, (kind, text, options) in kinds.items()
     }
 
 

@@ -1,9 +1,10 @@
-"""Remedies that no test follows, and why."""
+"""Remedies that no case follows, and why."""
 
 _NOTHING_TO_DO = "it says why nothing has to be done, or what keeps what is lost here"
+_TORCHVISION = "tests/modeling/test_torchvision_weights.py follows it"
 _INSTALLS = "it installs software, which needs the network"
 
-BY_PERSON: dict[str, str] = {
+WITHOUT_A_CASE: dict[str, str] = {
     # Notes of writing and joining files.
     "COCO has none, keep the VIA file": _NOTHING_TO_DO,
     "VIA has no holes; the picture and COCO json keep them": _NOTHING_TO_DO,
@@ -21,9 +22,20 @@ BY_PERSON: dict[str, str] = {
     "pip install onnx onnxruntime onnxscript": _INSTALLS,
     "pip install submitit": _INSTALLS,
     "pip install {}": _INSTALLS,
+    "{} -m pip install {}": _INSTALLS,
     "run `make setup`, then `.venv/bin/python scripts/doctor.py`": _INSTALLS,
     "the tested pair is {}: {}": _INSTALLS,
     "use a newer RoILab": _INSTALLS,
+    # Weights of torchvision.
+    "set what they need: {}": _TORCHVISION,
+    "take them by their name, which brings these settings: train.init_checkpoint=torchvision "
+    "weights.torchvision.file={}": _TORCHVISION,
+    "take torchvision's COCO weights, which are on another host: "
+    "train.init_checkpoint=torchvision": _TORCHVISION,
+    "spread {} to {} over the whole range, in the images to predict, too: "
+    '"Images of 16 bits" in datasets/README.md has the program': (
+        "tests/data/test_value_range.py follows it"
+    ),
     # Of the machine.
     "make room: a run folder takes up to 1 GiB": "only its owner can free space on a disk",
     # Not shown by itself.

@@ -1,0 +1,14 @@
+"""Mask and Keypoint R-CNN for your own images, from scratch, on two CPU cores.
+
+python scripts/train.py --config-file configs/small_mask_keypoint.py train.output_dir=outputs/mine \
+    data.skeleton=SKELETON.json \
+    data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
+The skeleton is coco_person or a file, which `scripts/data.py skeleton` proposes. Not run at full
+length.
+"""
+
+from .common.small import small_mask_keypoint_rcnn as model
+from .small_mask import data, dataloader, lr_multiplier, optimizer, pooler, train
+
+dataloader.train.keypoints = True
+train.output_dir = "outputs/small_mask_keypoint"

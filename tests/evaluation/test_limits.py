@@ -1,0 +1,125 @@
+"""How many detections of an image count, and what is said where there are more objects."""
+
+import numpy as np
+import pytest
+from pycocotools import mask as mask_utils
+
+from roilab.evaluation.ap import average_precision
+from roilab.evaluation.details import confusion, joints
+from roilab.evaluation.difference import between, drawn, draws
+from roilab.evaluation.limits import exceeded_limits
+from roilab.evaluation.matches import match
+from roilab.evaluation.summary import summarize
+from roilab.skeleton import Skeleton
+
+BONES = Skeleton("bones", ("person",), ("a", "b"), (("a", "b"),), (), (0.1, 0.1))
+CATEGORIES = [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}]
+TASKS = ("bbox", "segm", "keypoints")
+
+
+def scene(*counts: dict[str, int]) -> tuple[dict, list]:
+    """Images that hold so many objects of each class, side by side, and perfect detections."""
+    annotations, found = [], []
+    for image, classes in enumerate(counts, 1):
+        names = [name for name, count in classes.items() for _ in range(count)]
+        for place, name in enumerate(names):
+            x, y = 20.0 * (place % 30), 20.0 * (place // 30)
+            outline = [x, y, x + 10, y, x + 10, y + 10, x, y + 10]
+            row = {
+                "image_id": image,
+                "category_id": 1 if name == "person" else 2,
+                "bbox": [x, y, 10.0, 10.0],
+                "segmentation": [outline],
+            }
+            if name == "person":
+                row["keypoints"] = [x + 2, y + 2, 2, x + 8, y + 8, 2]
+            number = len(annotations) + 1
+            found.append({**row, "score": 1 - number / 10_000})
+            row |= {"id": number, "area": 100.0, "iscrowd": 0, "num_keypoints": 2}
+            annotations.append(row)
+    images = [
+        {"id": number, "width": 600, "height": 600, "file_name": f"{number}.jpg"}
+        for number in range(1, len(counts) + 1)
+    ]
+    truth = {"images": images, "categories": CATEGORIES, "annotations": annotations}
+    for row in found:
+        rle = mask_utils.frPyObjects(row["segmentation"], 600, 600)[0]
+        row["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+    return truth, found
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_best_detections_count_up_to_the_limit(task: str) -> None:
+    """COCO's limits cut the recall of perfect detections; another limit counts them all."""
+    truth, found = scene({"person": 150})
+    coco = {"bbox": 100, "segm": 100, "keypoints": 20}[task]
+    for limit, counted in ((None, coco), (30, 30), (150, 150), (1000, 150)):
+        (ap,) = average_precision(truth, found, [task], BONES, limit).values()
+        # AP is over 101 values of recall.
+        expected = 100 * (np.linspace(0, 1, 101) <= counted / 150).mean()
+        assert ap["AP-person"] == pytest.approx(expected), limit
+
+
+def test_limits_of_coco_are_the_default() -> None:
+    truth, found = scene({"person": 25, "car": 40}, {"person": 3})
+    assert average_precision(truth, found, ["bbox"]) == average_precision(
+        truth, found, ["bbox"], None, 100
+    )
+    assert average_precision(truth, found, ["keypoints"], BONES) == average_precision(
+        truth, found, ["keypoints"], BONES, 20
+    )
+
+
+@pytest.mark.parametrize("limit", [None, 15, 200])
+def test_all_figures_are_of_the_same_detections(limit: int | None) -> None:
+    """What is behind an AP follows the limit that the AP follows."""
+    truth, found = scene({"person": 120, "car": 10}, {"person": 5})
+    ap = average_precision(truth, found, TASKS, BONES, limit)
+    summary = summarize(truth, found, TASKS, BONES, 0.0, limit)
+    persons = 125
+    for task in TASKS:
+        matches = match(truth, found, task, BONES, "all", limit)
+        assert drawn({"all": matches}, draws(2))["AP"][0] == pytest.approx(ap[task]["AP"])
+        counted = limit or (20 if task == "keypoints" else 100)
+        right = min(counted, 120) + 5
+        assert summary.tasks[task].points["person"].right == right
+        assert summary.tasks[task].points["person"].missed == persons - right
+        assert np.mean(summary.tasks[task].strictness) == pytest.approx(ap[task]["AP"])
+    assert between(truth, found, found, TASKS, BONES, limit)["bbox"].value == 0
+    fewer = [row for row in found if row["image_id"] == 1]
+    apart = between(truth, found, fewer, TASKS, BONES, limit)
+    for task, each in apart.items():
+        other = average_precision(truth, fewer, [task], BONES, limit)[task]["AP"]
+        assert each.value == pytest.approx(ap[task]["AP"] - other)
+    assert joints(truth, found, BONES, limit) == dict.fromkeys("ab", pytest.approx(1))
+    # A confusion matrix has the detections of all classes in an image.
+    assert confusion(truth, found, 0.0, limit)[1][0, 0] == min(limit or 100, 120) + 5
+
+
+def test_a_limit_that_is_exceeded_is_told_with_its_numbers() -> None:
+    truth, _ = scene({"person": 60, "car": 60}, {"person": 21}, {"person": 20}, {"car": 5})
+    fits = {"topk": 200}
+    assert exceeded_limits(truth, ["bbox", "segm"], BONES, None, fits) == []
+    (keypoints,) = exceeded_limits(truth, TASKS, BONES, None, fits)
+    assert keypoints == (
+        "keypoint AP counts the best 20 detections of a class in an image (COCO's limit), and 2 of "
+        "4 images have more annotated, up to 60: 41 of 101 objects cannot be found"
+    )
+    (model,) = exceeded_limits(truth, ["bbox"], BONES, None, {"topk": 100})
+    assert model == (
+        "the model finds at most 100 objects in an image (topk), and 1 of 4 images has more "
+        "annotated, up to 120: 20 of 166 objects cannot be found"
+    )
+    assert exceeded_limits(truth, TASKS, BONES, 60, fits) == []
+    box, _, keypoints = exceeded_limits(truth, TASKS, BONES, 59, fits)
+    assert "59 detections of a class in an image (evaluation.max_detections), and 1 of 4" in box
+    assert "1 of 101" in keypoints
+
+
+def test_crowds_and_objects_without_keypoints_do_not_count() -> None:
+    truth, _ = scene({"person": 21})
+    truth["annotations"][0]["num_keypoints"] = 0
+    assert exceeded_limits(truth, ["keypoints"], BONES, None, {}) == []
+    assert len(exceeded_limits(truth, ["bbox"], BONES, 20, {})) == 1
+    truth["annotations"][0]["iscrowd"] = 1
+    assert exceeded_limits(truth, ["bbox"], BONES, 20, {}) == []

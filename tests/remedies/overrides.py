@@ -1,0 +1,34 @@
+"""Remedies of overrides."""
+
+import shlex
+from collections.abc import Iterator
+
+from roilab.engine import config
+from roilab.sweep import load
+
+from .cases import Wrong, case, wrong
+from .conftest import CONFIG, Training
+
+Attempts = Iterator[Wrong]
+
+
+@case("a text is quoted, and all of it once more for the shell: {}")
+def a_list_that_is_not_closed(training: Training) -> Attempts:
+    first = wrong(config.load, training.run.config_file, ["data.train.classes=[dog"])
+    yield first
+    quoted = shlex.split(str(first[0].remedy).partition("shell: ")[2])
+    yield wrong(config.load, training.run.config_file, quoted)
+
+
+@case("give it another name")
+def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
+    for name in ("???", "what"):
+        yield wrong(config.load, training.run.config_file, [f"data.train.class_attribute={name}"])
+
+
+@case("quote a text with commas: {}")
+def an_empty_choice_of_a_sweep() -> Attempts:
+    first = wrong(load, CONFIG, ["data.class_attribute=a,,b"])
+    yield first
+    quoted = str(first[0].remedy).partition("commas: ")[2]
+    yield wrong(load, "configs/ablations/mask_loss.py", [quoted])

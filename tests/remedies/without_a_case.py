@@ -12,6 +12,7 @@ WITHOUT_A_CASE: dict[str, str] = {
     "VIA numbers regions by their place, those left out have none": _NOTHING_TO_DO,
     "file names tell them apart": _NOTHING_TO_DO,
     "nothing is lost": _NOTHING_TO_DO,
+    "polygons have no holes; training takes the masks as they are": _NOTHING_TO_DO,
     "the file declares them": _NOTHING_TO_DO,
     "they are closed": _NOTHING_TO_DO,
     "they are the same outlines": _NOTHING_TO_DO,

@@ -1,18 +1,22 @@
-"""A run that is trained once, for mistakes to be made with its copies."""
+"""A run that is trained once, and data sets that are registered, for mistakes to be made in."""
 
 import copy
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
 
 from roilab.engine import config
 from roilab.engine.prepare import Setup, prepare
 from roilab.engine.run import Run
 from roilab.engine.train import train
 
-from .files import polygon, via_json
+from .files import image, polygon, via_json
 
 CONFIG = "configs/figures_mask.py"
 SMALL = (
@@ -85,3 +89,51 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
     training = Training(folder / "data", Run(folder / "run"))
     train(training.setup(folder / "run"))
     return training
+
+
+class Registry:
+    """Data sets of DatasetCatalog."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: set[str] = set()
+
+    def add(self, dicts: Any, name: str = "dogs", **metadata: Any) -> None:
+        """Register dicts, or a function that raises; in the place of others of the name."""
+
+        def function() -> Any:
+            if isinstance(dicts, Exception):
+                raise dicts
+            return dicts
+
+        self.clear()
+        self.names.add(name)
+        DatasetCatalog.register(name, function)
+        MetadataCatalog.get(name).set(**{"thing_classes": ["dog"], **metadata})
+
+    def clear(self) -> None:
+        """Forget all that was registered."""
+        for name in self.names:
+            DatasetCatalog.pop(name, None)
+            MetadataCatalog.pop(name, None)
+        self.names.clear()
+
+    def dicts(self, **anno: Any) -> list[dict[str, Any]]:
+        """One image with a dog."""
+        dog = {
+            "bbox": [20.0, 5.0, 40.0, 25.0],
+            "bbox_mode": BoxMode.XYXY_ABS,
+            "category_id": 0,
+            "segmentation": [[20.0, 5.0, 40.0, 5.0, 40.0, 25.0]],
+            **anno,
+        }
+        file = image(self.folder / "0.png")
+        return [{"file_name": str(file), "image_id": 1, "annotations": [dog]}]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """Registers data sets until the test has ended."""
+    registry = Registry(tmp_path)
+    yield registry
+    registry.clear()

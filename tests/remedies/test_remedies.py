@@ -9,6 +9,7 @@ import pytest
 from roilab.errors import UserError
 
 from . import (  # noqa: F401 - they add cases
+    catalog,
     coco_files,
     data_commands,
     datasets,

@@ -104,7 +104,8 @@ def test_real_files(tmp_path_factory: pytest.TempPathFactory, skeleton: str | No
         except UserError:
             continue
         compared += 1
-    assert compared > len(FILES) // 4
+    # Few files have persons, whose skeleton this is.
+    assert compared > (len(FILES) // 4 if skeleton is None else 0)
 
 
 def test_a_via_project(figures: FiguresPaths) -> None:

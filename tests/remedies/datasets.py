@@ -8,6 +8,7 @@ from typing import Any
 from roilab import via
 from roilab.data import dataset
 from roilab.data.figures import write_figures
+from roilab.data.read import read
 
 from .cases import Wrong, case, printed, wrong
 from .files import (
@@ -125,20 +126,14 @@ def a_set_without_objects(tmp_path: Path, script: Script) -> Attempts:
 
 
 @case("VIA has none; train from the COCO file to use them")
-def crowds_read_as_via(tmp_path: Path) -> Attempts:
+def crowds_written_as_via(tmp_path: Path) -> Attempts:
     mask = {"size": [48, 64], "counts": [0, 99, 2973]}
     file = coco(tmp_path, SQUARE, {"segmentation": mask, "bbox": [0, 0, 3, 48], "iscrowd": 1})
-    yield check(file)
-    yield load(file)
 
+    def written() -> list[via.Problem]:
+        return via.write_project(tmp_path / "project.json", read(file), "project")
 
-@case("VIA has no holes; train from the COCO file to keep them")
-def holes_read_as_via(tmp_path: Path) -> Attempts:
-    ring = [144, 68, 8, 68, 2784]  # three columns with a hole in the middle
-    file = coco(
-        tmp_path, {"segmentation": {"size": [48, 64], "counts": ring}, "bbox": [3, 0, 3, 48]}
-    )
-    yield check(file)
+    yield wrong(written)
     yield load(file)
 
 

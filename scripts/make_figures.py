@@ -5,6 +5,7 @@
 A second call with the same arguments finds the set and draws nothing.
 """
 
+import shlex
 from pathlib import Path
 
 from _arguments import Parser
@@ -41,10 +42,8 @@ def main() -> int:
         print(f"Already drawn; delete {options.out} to start over.")
     for path in (paths.train, paths.val, paths.skeleton):
         print(path)
-    print(
-        f"Next: python scripts/data.py draw {paths.val} --images {paths.val.parent} "
-        f"--skeleton {paths.skeleton}"
-    )
+    val = [str(paths.val), "--images", str(paths.val.parent), "--skeleton", str(paths.skeleton)]
+    print(f"Next: {shlex.join(['python', 'scripts/data.py', 'draw', *val])}")
     return 0
 
 

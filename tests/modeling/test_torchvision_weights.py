@@ -15,6 +15,7 @@ from torchvision.ops import box_iou
 
 from roilab.engine import config
 from roilab.engine.build import load_weights, weights_of
+from roilab.engine.prepare import fit_model
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.modeling import TorchvisionAnchorGenerator
@@ -263,3 +264,12 @@ def test_settings_of_weights_yield_to_overrides_and_stay_in_a_saved_config(tmp_p
     config.save(cfg, tmp_path / "config.yaml")
     again = config.load(tmp_path / "config.yaml")
     assert config.plain(again) == config.plain(cfg)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_loader_of_another_order_of_channels_is_refused(split: str) -> None:
+    leaf, key = "configs/mask_rcnn_R_50_FPN_1x.py", f"dataloader.{split}.image_format"
+    fit_model(config.load(leaf, [BY_NAME]), ["car"], None)
+    with pytest.raises(UserError, match=re.escape(key)) as caught:
+        fit_model(config.load(leaf, [f"{key}=RGB"]), ["car"], None)
+    fit_model(config.load(leaf, [f"{key}=RGB", str(caught.value.remedy)]), ["car"], None)

@@ -1,7 +1,6 @@
-"""Remedies of reading COCO files."""
+"""Remedies of reading COCO files as VIA files."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,16 @@ from .files import (
     choice,
     coco,
     image,
+    point,
     polygon,
     skeleton,
+    via_json,
     via_project,
     write,
 )
 from .reading import check, label, read
 
 Attempts = Iterator[Wrong]
-Script = Callable[..., Any]
 
 
 @case("name it in the file")
@@ -111,6 +111,13 @@ def options_without_names_exported_by_via(tmp_path: Path) -> Attempts:
     yield read(via_project(tmp_path, [polygon(kind="dog")], attributes=attributes))
 
 
+@case("{}; or, where all are of one class, give default_class")
+def a_class_lost_in_the_export_of_via(tmp_path: Path) -> Attempts:
+    project = via_project(tmp_path, [polygon(kind="dog")], attributes={"kind": choice(dog="dog")})
+    yield read(via_coco(tmp_path, {**SQUARE, "category_id": None}))
+    yield read(project)
+
+
 @case("in VIA, save the project, which holds everything, and read that")
 def an_attribute_lost_in_the_export_of_via(tmp_path: Path) -> Attempts:
     project = via_project(tmp_path, [polygon(kind="dog")], attributes={"kind": choice(dog="dog")})
@@ -127,150 +134,144 @@ def two_images_of_one_number_exported_by_via(tmp_path: Path) -> Attempts:
     yield read(project)
 
 
-# Objects, boxes and keypoints.
-
-
-@case("draw its outline again, or remove it")
-def an_outline_of_two_corners(tmp_path: Path) -> Attempts:
-    yield read(coco(tmp_path, SQUARE, {**SQUARE, "segmentation": [[5, 5, 9, 9]]}))
-    yield read(coco(tmp_path, SQUARE))
-
-
-@case("draw it again, or remove it")
-def an_outline_without_area(tmp_path: Path) -> Attempts:
-    yield label(coco(tmp_path, SQUARE, {**SQUARE, "segmentation": [[5, 5, 9, 9, 12, 12]]}))
-    yield label(coco(tmp_path, SQUARE))
-
-
-@case("give every annotation an id of its own")
-def two_annotations_of_one_id(tmp_path: Path) -> Attempts:
-    other = {"segmentation": [[40, 5, 60, 5, 60, 25]], "bbox": [40, 5, 20, 20]}
-    for number in (1, 2):
-        yield read(coco(tmp_path, SQUARE, {**other, "id": number}))
-
-
-@case("remove one of the two: both are taken for objects")
-def an_annotation_twice(tmp_path: Path) -> Attempts:
-    yield read(coco(tmp_path, SQUARE, SQUARE))
-    yield read(coco(tmp_path, SQUARE))
-
-
-@case("give it a file_name, or remove it")
-def an_image_without_a_name(tmp_path: Path) -> Attempts:
-    first = {"id": 1, "file_name": "0.png", "width": 64, "height": 48}
-    for more in ([{"id": 2}], [{"id": 2, "file_name": "1.png"}], []):
-        yield read(coco(tmp_path, SQUARE, images=[first, *more]))
-
-
-@case("give them different names, or make them one")
-def two_categories_of_one_name(tmp_path: Path) -> Attempts:
-    for names in (("dog", "dog"), ("dog", "cat"), ("dog",)):
-        categories = [{"id": at, "name": name} for at, name in enumerate(names, start=1)]
-        yield read(coco(tmp_path, SQUARE, categories=categories))
+@case("write a list of numbers, three for each keypoint")
+def keypoints_that_are_text(tmp_path: Path) -> Attempts:
+    for points in ("nose", [9, 9, 2, 0, 0, 0]):
+        yield read(coco(tmp_path, {**SQUARE, "keypoints": points}, categories=PET))
 
 
 @case("write a list of polygons, or a run-length encoded mask")
 def a_segmentation_that_is_text(tmp_path: Path) -> Attempts:
-    mask = {"size": [48, 64], "counts": [9, 99, 2964]}
-    for outline in ("5 5 25 5", SQUARE["segmentation"], mask):
+    for outline in ("polygon", SQUARE["segmentation"], {"size": [48, 64], "counts": [0, 99, 2973]}):
         yield read(coco(tmp_path, {**SQUARE, "segmentation": outline}))
 
 
 @case("write x, y, width and height, or leave the bbox out")
-def a_box_without_extent(tmp_path: Path) -> Attempts:
-    for box in ([5, 5, 0, 20], [5, 5, 20, 20], []):
+def a_box_of_three_numbers(tmp_path: Path) -> Attempts:
+    for box in ([5, 5, 20], [5, 5, 20, 20], []):
         yield read(coco(tmp_path, {**SQUARE, "bbox": box}))
 
 
 @case("write x, y, width and height in pixels; {} is trained on")
-def a_box_of_two_corners(tmp_path: Path) -> Attempts:
-    ring = {"segmentation": [[20, 5, 40, 5, 40, 25, 20, 25]]}
-    for box in ([20, 5, 40, 25], [20, 5, 20, 20]):
-        yield check(coco(tmp_path, {**ring, "bbox": box}))
+def a_box_of_corners(tmp_path: Path) -> Attempts:
+    far = {"segmentation": [[30, 20, 45, 20, 45, 35, 30, 35]]}
+    for box in ([30, 20, 45, 35], [30, 20, 15, 15]):
+        yield check(coco(tmp_path, {**far, "bbox": box}))
+
+
+@case("draw its outline again, or remove it")
+def a_polygon_of_two_vertices(tmp_path: Path) -> Attempts:
+    yield read(coco(tmp_path, {**SQUARE, "segmentation": [[5, 5, 25, 25]]}))
+    yield read(coco(tmp_path, SQUARE))
+    yield read(coco(tmp_path))
+
+
+@case("draw it again, or remove it")
+def a_polygon_on_one_line(tmp_path: Path) -> Attempts:
+    yield label(coco(tmp_path, {**SQUARE, "segmentation": [[5, 5, 15, 15, 25, 25]]}))
+    yield label(coco(tmp_path, SQUARE))
+    yield label(coco(tmp_path))
 
 
 @case("write a mask of the size of the image")
 def a_mask_of_another_size(tmp_path: Path) -> Attempts:
-    for height in (40, 48):
-        mask = {"size": [height, 64], "counts": [0, 9 * height, 55 * height]}
-        yield check(coco(tmp_path, {**SQUARE, "segmentation": mask, "bbox": [0, 0, 9, height]}))
+    for size, rest in (([48, 60], 2781), ([48, 64], 2973)):
+        mask = {"size": size, "counts": [0, 99, rest]}
+        yield check(coco(tmp_path, {"segmentation": mask}))
 
 
 @case("put the annotated image there, or write its width and height into the file")
-def an_image_of_another_size_than_stated(tmp_path: Path) -> Attempts:
+def an_image_of_another_size(tmp_path: Path) -> Attempts:
     file = coco(tmp_path, SQUARE)
     image(tmp_path / "0.png", size=(128, 96))
     yield check(file)
     image(tmp_path / "0.png")
     yield check(file)
     image(tmp_path / "0.png", size=(128, 96))
-    sizes = [{"id": 1, "file_name": "0.png", "width": 128, "height": 96}]
-    yield check(write(file, json.loads(file.read_text()) | {"images": sizes}))
+    image_row = {"id": 1, "file_name": "0.png", "width": 128, "height": 96}
+    file = coco(tmp_path, SQUARE, images=[image_row])
+    image(tmp_path / "0.png", size=(128, 96))
+    yield check(file)
 
 
-@case("write a list of numbers, three for each keypoint")
-def keypoints_that_are_text(tmp_path: Path) -> Attempts:
-    for points in ("9 9 2", [9, 9, 2, 9, 9, 1]):
-        yield read(coco(tmp_path, {**SQUARE, "keypoints": points}, categories=PET))
+@case("give it a file_name, or remove it")
+def an_image_without_a_name(tmp_path: Path) -> Attempts:
+    yield read(coco(tmp_path, images=[{"id": 1}]))
+    yield read(coco(tmp_path, images=[{"id": 1, "file_name": "0.png"}]))
+    yield read(coco(tmp_path, images=[]))
+
+
+@case("give every annotation an id of its own")
+def two_annotations_of_one_id(tmp_path: Path) -> Attempts:
+    far = {"segmentation": [[30, 20, 45, 20, 45, 35, 30, 35]]}
+    yield read(coco(tmp_path, {**SQUARE, "id": 2}, far))
+    yield read(coco(tmp_path, SQUARE, far))
+
+
+@case("remove one of the two: both are taken for objects")
+def one_annotation_twice(tmp_path: Path) -> Attempts:
+    yield read(coco(tmp_path, SQUARE, SQUARE))
+    yield read(coco(tmp_path, SQUARE))
+
+
+@case("give them different names, or make them one")
+def two_categories_of_one_name(tmp_path: Path) -> Attempts:
+    for names in (("dog", "dog "), ("dog", "cat"), ("dog",)):
+        categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+        yield read(coco(tmp_path, SQUARE, categories=categories))
 
 
 @case("name them in the category, or give a skeleton of as many keypoints")
-def keypoints_without_names(tmp_path: Path) -> Attempts:
-    annotated = {**SQUARE, "keypoints": [9, 9, 2, 12, 12, 2]}
-    file = coco(tmp_path, annotated)
-    yield read(file)
-    yield read(coco(tmp_path, annotated, categories=PET))
+def a_category_that_names_no_keypoints(tmp_path: Path) -> Attempts:
+    anno = {**SQUARE, "keypoints": [9, 9, 2, 9, 20, 2]}
+    yield read(coco(tmp_path, anno))
+    yield read(coco(tmp_path, anno, categories=PET))
 
 
 @case("add them to the skeleton")
-def keypoints_that_the_skeleton_lacks(tmp_path: Path) -> Attempts:
-    category = {"id": 1, "name": "dog", "keypoints": ["nose", "tail", "ear"]}
-    annotated = {**SQUARE, "keypoints": [9, 9, 2, 12, 12, 2, 15, 15, 2]}
-    file = coco(tmp_path, annotated, categories=[category])
+def a_skeleton_of_fewer_keypoints(tmp_path: Path) -> Attempts:
+    file = coco(tmp_path, {**SQUARE, "keypoints": [9, 9, 2, 9, 20, 2]}, categories=PET)
+    yield label(file, skeleton(tmp_path, "one", keypoints=["nose"], sigmas=[0.1], links=[]))
     yield label(file, skeleton(tmp_path))
-    yield label(file, skeleton(tmp_path, keypoints=["nose", "tail", "ear"], sigmas=[0.1] * 3))
 
 
 @case("take the skeleton that scripts/data.py skeleton --from FILE proposes")
-def a_skeleton_of_other_keypoints(tmp_path: Path, script: Script) -> Attempts:
-    file = coco(tmp_path, {**SQUARE, "keypoints": [9, 9, 2, 12, 12, 2]}, categories=PET)
-    yield label(file, skeleton(tmp_path, keypoints=["paw", "ear"]))
-    proposed = tmp_path / "proposed.json"
-    assert script("data", "skeleton", "--from", file, "--output", proposed).returncode == 0
-    yield label(file, proposed)
+def a_skeleton_of_other_keypoints(tmp_path: Path) -> Attempts:
+    file = coco(tmp_path, {**SQUARE, "keypoints": [9, 9, 2, 9, 20, 2]}, categories=PET)
+    yield label(file, skeleton(tmp_path, "one", keypoints=["eye"], sigmas=[0.1], links=[]))
+    proposed = propose([data_read.read(file)], "two")
+    yield label(file, write(tmp_path / "two.json", proposed.to_dict()))
 
 
-@case("skeleton '{}' is that of {}")
-def keypoints_of_a_class_that_the_skeleton_is_not_of(tmp_path: Path) -> Attempts:
-    cat = {"id": 2, "name": "cat", "keypoints": ["nose", "tail"]}
-    points = {**SQUARE, "keypoints": [9, 9, 2, 12, 12, 2]}
-    file = coco(tmp_path, points, categories=[*PET, cat])
-    yield label(file, skeleton(tmp_path))
-    yield label(file, skeleton(tmp_path, classes=["dog", "cat"]))
+@case("name it among the classes of skeleton '{}' to read them")
+def keypoints_of_a_class_without_a_skeleton(tmp_path: Path) -> Attempts:
+    file = coco(tmp_path, {**SQUARE, "keypoints": [9, 9, 2, 9, 20, 2]}, categories=PET)
+    yield label(file, skeleton(tmp_path, "cat", classes=["cat"]))
+    yield label(file, skeleton(tmp_path, "both", classes=["cat", "dog"]))
 
 
 @case("give it a bbox, or name it in the skeleton, which is of {}")
-def an_object_of_keypoints_of_another_class(tmp_path: Path) -> Attempts:
-    cat = {"id": 2, "name": "cat", "keypoints": ["nose", "tail"]}
-    points = {"category_id": 2, "keypoints": [9, 9, 2, 12, 12, 2]}
-    file = coco(tmp_path, SQUARE, points, categories=[*PET, cat])
-    yield label(file, skeleton(tmp_path))
-    yield label(file, skeleton(tmp_path, classes=["dog", "cat"]))
-    boxed = {**points, "bbox": [5, 5, 20, 20]}
-    yield label(coco(tmp_path, SQUARE, boxed, categories=[*PET, cat]), skeleton(tmp_path))
-
-
-@case("{}; or, where all are of one class, give default_class")
-def classes_lost_in_the_export_of_via(tmp_path: Path) -> Attempts:
-    file = via_coco(tmp_path, {**SQUARE, "category_id": None})
-    yield label(file, class_attribute="", default_class="dog")
-    attributes = {"kind": choice(dog="dog")}
-    yield label(via_project(tmp_path, [polygon(kind="dog")], attributes=attributes))
+def keypoints_alone_of_a_class_without_a_skeleton(tmp_path: Path) -> Attempts:
+    alone = {"keypoints": [9, 9, 2, 9, 20, 2]}
+    bones = skeleton(tmp_path, "cat", classes=["cat"])
+    yield label(coco(tmp_path, alone, categories=PET), bones)
+    yield label(coco(tmp_path, {**alone, "bbox": [5, 5, 20, 20]}, categories=PET), bones)
+    both = skeleton(tmp_path, "both", classes=["cat", "dog"])
+    yield label(coco(tmp_path, alone, categories=PET), both)
 
 
 @case("give --class, such as --class {}")
-def categories_of_other_keypoints(tmp_path: Path) -> Attempts:
-    cat = {"id": 2, "name": "cat", "keypoints": ["whisker"]}
-    files = [data_read.read(coco(tmp_path, SQUARE, categories=[*PET, cat]))]
-    yield wrong(propose, files, "pet")
-    yield wrong(propose, files, "pet", None, ["dog"])
+def categories_of_different_keypoints(tmp_path: Path) -> Attempts:
+    categories = [*PET, {"id": 2, "name": "hand", "keypoints": ["thumb"]}]
+    file = data_read.read(coco(tmp_path, categories=categories))
+    yield wrong(propose, [file], "pet")
+    yield wrong(propose, [file], "pet", None, ["dog"])
+
+
+@case("keep the class to keep it")
+def points_of_a_class_that_is_dropped(tmp_path: Path) -> Attempts:
+    points = [point(9, 9, part="nose", kind="dog", id="1")]
+    file = via_json(tmp_path, [*points, polygon(kind="cat", id="2")])
+    rules = {"class_attribute": "kind", "instance_attribute": "id", "keypoint_attribute": "part"}
+    yield label(file, skeleton(tmp_path), class_map={"dog": None}, **rules)
+    yield label(file, skeleton(tmp_path), **rules)

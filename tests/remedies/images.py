@@ -142,7 +142,7 @@ def a_region_outside(tmp_path: Path) -> Attempts:
     yield check(via_json(tmp_path, [dog]))
 
 
-@case("delete the annotation, or see that the image is the annotated one")
+@case("delete the region, or see that the image is the annotated one")
 def an_annotation_outside(tmp_path: Path) -> Attempts:
     far = {"segmentation": [[70, 5, 80, 5, 80, 15, 70, 15]], "bbox": [70, 5, 10, 10]}
     lost = coco(tmp_path, SQUARE, far)

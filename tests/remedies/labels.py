@@ -322,14 +322,6 @@ def a_point_of_a_dropped_object(tmp_path: Path) -> Attempts:
     yield label(file, bones, **rules)
 
 
-@case("keep the class to keep it")
-def a_point_of_a_dropped_class(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [point(9, 9, part="nose", kind="dog")])
-    bones, rules = skeleton(tmp_path), {"class_attribute": "kind", "keypoint_attribute": "part"}
-    yield label(file, bones, **rules, class_map={"dog": None})
-    yield label(file, bones, **rules)
-
-
 @case("mend the object's outline first")
 def a_point_of_a_broken_object(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)

@@ -54,18 +54,16 @@ def fit(
     problems = []
     kept = []
     for instance in image.instances:
-        fault = _fault(instance, width, height)
-        if fault is not None:
-            problems.append(
-                _problem("error", f"left out: {fault[0]}", fault[1], file, image, instance)
-            )
+        error = _error(file, image, instance, width, height)
+        if error is not None:
+            problems.append(error)
             continue
         kept.append(instance)
         if reason := why_doubtful(instance, width, height):
             taken = "that" if own_box(instance, width, height) else "the box of its outline"
             remedy = f"write x, y, width and height in pixels; {taken} is trained on"
             problems.append(_problem("warning", reason, remedy, file, image, instance))
-    crowds = [each for each in image.crowds if _fault(each, width, height) is None]
+    crowds = [each for each in image.crowds if _error(file, image, each, width, height) is None]
     if len(kept) == len(image.instances) and len(crowds) == len(image.crowds):
         return image, problems
     return replace(image, instances=tuple(kept), crowds=tuple(crowds)), problems
@@ -99,19 +97,24 @@ def fit_all(
     return replace(labelled, images=tuple(images), problems=tuple(problems)), unusable
 
 
-def _fault(instance: via.Instance, width: int, height: int) -> tuple[str, str] | None:
-    """Why an instance cannot be used in an image, and what to do; None where it can."""
-    name = instance.label
-    if instance.coco is not None:
-        name += f" (annotation {instance.coco.id})"
-        mask = instance.coco.mask
-        if isinstance(mask, dict) and mask["size"] != [height, width]:
-            size = " x ".join(map(str, reversed(mask["size"])))
-            message = f"the mask of the {name} has {size} pixels, its image {width} x {height}"
-            return message, "write a mask of the size of the image"
+def _error(
+    file: str, image: via.LabelledImage, instance: via.Instance, width: int, height: int
+) -> via.Problem | None:
+    """Why an instance is left out of an image; None where it can be used."""
+    coco = instance.coco
+    name = instance.label if coco is None else f"{instance.label} (annotation {coco.id})"
+    if coco is not None and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:
+        size = " x ".join(map(str, reversed(coco.mask["size"])))
+        message = (
+            f"left out: the mask of the {name} has {size} pixels, its image {width} x {height}"
+        )
+        return _problem(
+            "error", message, "write a mask of the size of the image", file, image, instance
+        )
     if is_outside(instance, width, height):
-        message = f"the {name} lies outside the image of {width} x {height} pixels"
-        return message, "delete the region, or see that the image is the annotated one"
+        message = f"left out: the {name} lies outside the image of {width} x {height} pixels"
+        remedy = "delete the region, or see that the image is the annotated one"
+        return _problem("error", message, remedy, file, image, instance)
     return None
 
 

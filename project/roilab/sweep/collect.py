@@ -1,10 +1,10 @@
 """What the finished runs of a sweep found, ready to be compared; each run is read once."""
 
 import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -146,8 +146,7 @@ class Collector:
                 key=f"{task}/AP",
                 found=told,
                 expected=f"{now}, on the validation set as it is",
-                remedy="evaluate it anew: python scripts/evaluate.py "
-                f"--run {quote(str(run.folder))}",
+                remedy=f"evaluate it anew: {_evaluation(run)}",
             )
 
     def _dataset(self, run: Run) -> DetectionDataset:
@@ -210,3 +209,8 @@ def _log(run: Run) -> list[dict[str, float]]:
 
 def _median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
+
+
+def _evaluation(run: Run) -> str:
+    """The command that evaluates a run, for a shell."""
+    return shlex.join(["python", "scripts/evaluate.py", "--run", str(run.folder)])

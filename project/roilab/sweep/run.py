@@ -83,13 +83,14 @@ def state_of(cell: Cell) -> State:
         return State("open")
     trained = run.results_file.is_file() or run.weights.is_file()
     if trained and any(record.get(key) != value for key, value in definition(cell).items()):
-        compared = shlex.join([str(cell.folder), cell.arm.config_file])
+        arm = [cell.arm.config_file, *cell.arm.overrides]
+        compare = shlex.join(["python", "scripts/config.py", "diff", str(cell.folder), *arm])
         raise UserError(
             f"arm '{cell.arm.name}', seed {cell.seed} was run with other settings",
             file=run.config_file,
             found="a config that differs from the arm's",
             remedy=f"choose another --output, or delete {cell.folder}; to see what differs: "
-            f"python scripts/config.py diff {compared} OVERRIDES",
+            f"{compare}",
         )
     iterations, seconds = progress_of(cell).iterations, record.get("seconds", 0.0)
     if run.results_file.is_file():

@@ -97,7 +97,7 @@ def keypoint_places(
             places[str(category.id)] = _places(annotations.file, category, skeleton, problems)
         elif label and category.keypoints:
             message = f"the keypoints of class '{label}' are ignored"
-            remedy = f"skeleton '{skeleton.name}' is that of {', '.join(skeleton.classes)}"
+            remedy = f"name it among the classes of skeleton '{skeleton.name}' to read them"
             problems.append(Problem("warning", message, remedy, annotations.file))
     return places
 

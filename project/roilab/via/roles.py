@@ -128,10 +128,10 @@ def find_roles(
     elif instance is None and any(keypoint_regions(annotations, kinds)):
         # Which parts are one object does not depend on whether its keypoints are read.
         taken = {label, *named.flags, visibility, score}
-        keypoint = keypoint or _likely_keypoint_attribute(annotations, kinds, points, taken)
-        if keypoint:
+        likely = keypoint or _likely_keypoint_attribute(annotations, kinds, points, taken)
+        if likely:
             instance = _instance_attribute_or_none(
-                annotations, kinds, keypoint, {*taken, keypoint}, label is None
+                annotations, kinds, likely, {*taken, likely}, label is None
             )
     possible = set(outlines) - {keypoint, visibility, instance, score}
     if label is None and not named.flags and not possible and keypoint in outlines:

@@ -13,6 +13,7 @@ from roilab.data import dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine import config
 from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
+from roilab.errors import UserError
 from roilab.via import Problem
 
 from .cases import Wrong, case, wrong
@@ -120,6 +121,21 @@ def logged(caplog: Any, remedy: str) -> Wrong:
     """The warnings in the log that have a remedy."""
     texts = [record.getMessage() for record in caplog.records]
     return [Problem("warning", text, remedy, "") for text in texts if remedy in text]
+
+
+@case("delete the annotation, or see that the image is the annotated one")
+def a_registered_annotation_outside(registry: Registry, tmp_path: Path) -> Attempts:
+    outside = {"bbox": [70.0, 5.0, 80.0, 15.0], "segmentation": [[70.0, 5, 80, 5, 80, 15]]}
+    for size, anno in (((64, 48), outside), ((128, 96), outside), ((64, 48), {})):
+        registry.add(registry.dicts(**anno))
+        image(tmp_path / "0.png", size=size)
+        yield listed(load(strict=True))
+
+
+def listed(errors: Wrong) -> Wrong:
+    """The problems that the one error of a strict reading lists."""
+    texts = [str(error.found) for error in errors if isinstance(error, UserError)]
+    return [Problem("error", text, text.rpartition("(")[2].rstrip(")"), "") for text in texts]
 
 
 # Nodes of a config.

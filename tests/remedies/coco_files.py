@@ -118,6 +118,14 @@ def a_class_lost_in_the_export_of_via(tmp_path: Path) -> Attempts:
     yield read(project)
 
 
+@case("in VIA, save the project, which holds everything, and read that")
+def an_attribute_lost_in_the_export_of_via(tmp_path: Path) -> Attempts:
+    project = via_project(tmp_path, [polygon(kind="dog")], attributes={"kind": choice(dog="dog")})
+    rows = [{**SQUARE, "id": 1, "category_id": number} for number in (1, 2)]
+    yield read(via_coco(tmp_path, *rows))
+    yield read(project)
+
+
 @case("{}: the export numbers images by the digits their names begin with")
 def two_images_of_one_number_exported_by_via(tmp_path: Path) -> Attempts:
     project = via_project(tmp_path, [polygon(kind="dog")], attributes={"kind": choice(dog="dog")})

@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 _LOGGERS = {"log", "logger", "logging", "warnings"}
+_READ = {"join", "sub"}  # calls that are looked into
 Texts = set[tuple[str, str]]  # a text and the place (file:line) that writes it
 
 
@@ -162,6 +163,8 @@ class _Collector:
                 return self._texts(body, scope) | self._texts(orelse, scope)
             case ast.BoolOp(values=values):
                 return set().union(*(self._texts(value, scope) for value in values))
+            case ast.Call(args=[*_, ast.Attribute(attr="remedy")]):
+                return set()  # the same, with other names of keys
             case ast.Call(func=ast.Attribute(attr="join"), args=[joined]):
                 return set().union(*(self._texts(*row) for row in self._rows(joined, scope)))
             case ast.Name() | ast.Call() | ast.Subscript():
@@ -186,7 +189,7 @@ class _Collector:
             case ast.Subscript(value=table):
                 rows = self._rows(table, scope)
                 return set().union(*(self._parts(row, at, place) for row, place in rows))
-            case _ if not at and (not isinstance(node, ast.Call) or _name(node.func) == "join"):
+            case _ if not at and (not isinstance(node, ast.Call) or _name(node.func) in _READ):
                 return self._texts(node, scope)
         raise scope.fail(node)
 

@@ -11,6 +11,7 @@ from roilab.data.coco import to_coco
 from roilab.data.merge import merge
 from roilab.data.propose import propose
 from roilab.data.read import read
+from roilab.data.split import fingerprint, split
 
 from .cases import Wrong, case, printed, wrong
 from .files import (
@@ -148,6 +149,23 @@ def a_drawing_without_images(tmp_path: Path, script: Script) -> Attempts:
     yield printed(script(*arguments, file.parent))
 
 
+@case("write OLD=NEW, or OLD= to drop the class")
+def a_renaming_without_a_name(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")], [polygon(kind="cat")])
+    for number, renaming in enumerate(("dog", "dog=hound", "dog=")):
+        target = tmp_path / f"{number}.json"
+        arguments = ("data", "convert", file, target, "--to", "coco", "--class-map", renaming)
+        yield printed(script(*arguments))
+
+
+@case("give another folder with --output")
+def a_sheet_that_cannot_be_written(tmp_path: Path, script: Script) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    blocked = write(tmp_path / "blocked", "")
+    yield printed(script("data", "draw", file, "--output", blocked / "sheets"))
+    yield printed(script("data", "draw", file, "--output", tmp_path / "sheets"))
+
+
 # Splitting.
 
 
@@ -159,6 +177,30 @@ def a_split_without_images(tmp_path: Path, script: Script) -> Attempts:
     arguments = ("data", "split", file)
     yield printed(script(*arguments, "--output", tmp_path / "1", "--images", tmp_path / "empty"))
     yield printed(script(*arguments, "--output", tmp_path / "2", "--images", file.parent))
+
+
+@case("give a number such as 0.8")
+def a_share_of_more_than_all() -> Attempts:
+    groups = {name: ["dog"] for name in "abc"}
+    for share in (80, 0.8):
+        yield wrong(split, groups, share, 0)
+
+
+@case("annotate more pictures; copies of one picture stay in one part")
+def too_few_pictures_to_divide() -> Attempts:
+    for names in ("a", "ab"):
+        yield wrong(split, {name: ["dog"] for name in names}, 0.8, 0)
+
+
+@case("make the file readable, or remove it: the image is then told by name and size")
+def a_picture_that_cannot_be_opened(tmp_path: Path) -> Attempts:
+    record = via.ImageRecord("0", "0.png", 9, ())
+    folder = tmp_path / "0.png"
+    folder.mkdir()  # as a file that may not be read
+    yield wrong(fingerprint, record, folder)
+    folder.rmdir()
+    yield wrong(fingerprint, record, None)
+    yield wrong(fingerprint, record, image(folder))
 
 
 @case("annotate more images of it, or drop it with --class-map")
@@ -317,6 +359,14 @@ def points_that_have_no_names(tmp_path: Path) -> Attempts:
         skeleton(tmp_path),
         keypoint_vertices="polyline",
     )
+
+
+@case("give another --keypoint-attribute, or leave it out")
+def a_keypoint_attribute_that_does_not_occur(tmp_path: Path) -> Attempts:
+    files = [read(via_json(tmp_path, [point(9, 9, part="nose")]))]
+    yield wrong(propose, files, "pet", "prat")
+    yield wrong(propose, files, "pet", "part")
+    yield wrong(propose, files, "pet")
 
 
 @case("give the file of each person")

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data import dataset
+from roilab.data.check import examine
 from roilab.data.figures import write_figures
 from roilab.data.read import read
+from roilab.images import ImageFolder
 
 from .cases import Wrong, case, printed, wrong
 from .files import (
@@ -16,6 +19,7 @@ from .files import (
     SQUARE,
     coco,
     image,
+    point,
     polygon,
     skeleton,
     via_json,
@@ -44,14 +48,6 @@ def a_file_that_is_not_there(tmp_path: Path) -> Attempts:
     yield check(file)
 
 
-@case("save it again, or give another file")
-def a_number_too_long(tmp_path: Path) -> Attempts:
-    sound = via_json(tmp_path, [polygon(kind="dog")])
-    deep = write(tmp_path / "deep.json", "[" * 100_000)
-    yield check(deep)
-    yield check(sound)
-
-
 @case("give another {}")
 def an_attribute_that_does_not_occur(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog")])
@@ -69,10 +65,35 @@ def a_file_twice(tmp_path: Path) -> Attempts:
     yield load(file)
 
 
-@case(
-    "point data.train.images (data.val.images) at the folder that holds them, or leave them out "
-    "with data.train.missing_images=skip"
-)
+@case("give files=FILE images=DIR")
+def a_set_without_a_file(tmp_path: Path) -> Attempts:
+    yield load()
+    yield load(via_json(tmp_path, [polygon(kind="dog")]), images=str(tmp_path))
+
+
+@case("give one of these, or leave {} out")
+def an_unknown_choice(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield load(file, unlabelled="ignore")
+    yield load(file, unlabelled="skip")
+    yield load(file)
+
+
+@case("mark keypoints in VIA, or train without: masks and boxes do not need them")
+def objects_whose_keypoints_are_not_labelled(tmp_path: Path) -> Attempts:
+    bones = skeletons.load(skeleton(tmp_path))
+
+    def checked(seen: str, bones: Any) -> Wrong:
+        regions = [polygon(kind="dog"), point(9, 9, part="nose", seen=seen)]
+        file, folder = read(via_json(tmp_path, regions)), ImageFolder(tmp_path)
+        return wrong(examine, file, folder, via.LabelRules(visibility_attribute="seen"), bones)
+
+    yield checked("absent", bones)
+    yield checked("visible", bones)
+    yield checked("absent", None)
+
+
+@case("give the folder that holds them, images=DIR, or leave them out with missing_images=skip")
 def a_set_with_a_missing_image(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path / "set", [polygon(kind="dog")], [polygon(kind="dog")])
     image(tmp_path / "other" / "0.png", 1)
@@ -129,11 +150,7 @@ def a_set_without_objects(tmp_path: Path, script: Script) -> Attempts:
 def crowds_written_as_via(tmp_path: Path) -> Attempts:
     mask = {"size": [48, 64], "counts": [0, 99, 2973]}
     file = coco(tmp_path, SQUARE, {"segmentation": mask, "bbox": [0, 0, 3, 48], "iscrowd": 1})
-
-    def written() -> list[via.Problem]:
-        return via.write_project(tmp_path / "project.json", read(file), "project")
-
-    yield wrong(written)
+    yield wrong(via.write_project, tmp_path / "project.json", read(file))
     yield load(file)
 
 

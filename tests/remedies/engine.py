@@ -57,6 +57,26 @@ def another_number_of_classes(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(training.setup, tmp_path)
 
 
+@case(
+    "{}.anchor_generator makes sizes x aspect_ratios anchors; set {}.head.num_anchors to their "
+    "number"
+)
+def another_number_of_anchors(training: Training, tmp_path: Path) -> Attempts:
+    rpn = "model.proposal_generator"
+    more = f"{rpn}.anchor_generator.aspect_ratios=[0.5,0.7,1.0,1.5,2.0]"
+    yield wrong(training.setup, tmp_path, more)
+    yield wrong(training.setup, tmp_path, more, f"{rpn}.head.num_anchors=5")
+
+
+@case("evaluation.max_detections=null")
+def a_limit_for_a_model_that_has_none(training: Training) -> Attempts:
+    saved = training.run.config_file
+    given = ["model.roi_heads.box_predictor=null", "evaluation.max_detections=200"]
+    first = wrong(config.load, saved, given)
+    yield first
+    yield wrong(config.load, saved, [*given, str(first[0].remedy)])
+
+
 # Weights.
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .cases import Wrong, case, wrong
 from .files import (
     FAR,
     choice,
+    coco,
     entry,
     polygon,
     via_json,
@@ -110,6 +112,27 @@ def a_file_in_latin_1(tmp_path: Path) -> Attempts:
     for encoding in ("latin-1", "utf-8"):
         file.write_bytes(text.encode(encoding))
         yield read(file)
+
+
+@case("see that the path is right, and that it is a file that you may read")
+def a_file_that_cannot_be_read(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    yield read(tmp_path / "vja.json")
+    yield read(file)
+
+
+@case("save it again from VIA")
+def json_that_is_too_deep(tmp_path: Path) -> Attempts:
+    yield read(write(tmp_path / "via.json", "[" * 100_000))
+    yield read(via_json(tmp_path, [polygon(kind="dog")]))
+
+
+@case("give the COCO file that they belong to, with them as its 'annotations'")
+def coco_results_alone(tmp_path: Path) -> Attempts:
+    results = [{"image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20], "score": 0.5}]
+    yield read(write(tmp_path / "results.json", results))
+    file = coco(tmp_path)
+    yield read(write(file, json.loads(file.read_text()) | {"annotations": results}))
 
 
 @case("save it again from VIA, or mend the line by hand")
@@ -330,6 +353,21 @@ def annotations(regions: tuple[via.Region, ...] = (), name: str = "0.png", **mor
     """One image."""
     images = (via.ImageRecord("0", name, None, regions),)
     return via.Annotations("", via.Container.VIA2_JSON, images, more.pop("region", {}), {}, **more)
+
+
+@case("leave the region out")
+def a_coordinate_that_is_not_finite(tmp_path: Path) -> Attempts:
+    region = via.Region(0, via.Point(float("nan"), 5), {})
+    yield wrong(via.write_project, tmp_path / "out.json", annotations((region,)))
+    yield wrong(via.write_project, tmp_path / "out.json", annotations())
+
+
+@case("remove one of the two entries, or rename one of the files")
+def two_images_of_one_name_and_size(tmp_path: Path) -> Attempts:
+    once = annotations()
+    other = annotations(name="1.png")
+    for images in (once.images * 2, once.images + other.images, once.images):
+        yield wrong(via.write_project, tmp_path / "out.json", replace(once, images=images))
 
 
 @case("rename the image")

@@ -11,8 +11,8 @@ WITHOUT_A_CASE: dict[str, str] = {
     "VIA keeps no more": _NOTHING_TO_DO,
     "VIA numbers regions by their place, those left out have none": _NOTHING_TO_DO,
     "file names tell them apart": _NOTHING_TO_DO,
-    "nothing is lost": _NOTHING_TO_DO,
     "polygons have no holes; training takes the masks as they are": _NOTHING_TO_DO,
+    "nothing is lost": _NOTHING_TO_DO,
     "the file declares them": _NOTHING_TO_DO,
     "they are closed": _NOTHING_TO_DO,
     "they are the same outlines": _NOTHING_TO_DO,
@@ -30,15 +30,12 @@ WITHOUT_A_CASE: dict[str, str] = {
     # Weights of torchvision.
     "set what they need: {}": _TORCHVISION,
     "take them by their name, which brings these settings: train.init_checkpoint=torchvision "
-    "weights.torchvision.file={}": _TORCHVISION,
+    "{}": _TORCHVISION,
     "take torchvision's COCO weights, which are on another host: "
     "train.init_checkpoint=torchvision": _TORCHVISION,
-    "spread {} to {} over the whole range, in the images to predict, too: "
-    '"Images of 16 bits" in datasets/README.md has the program': (
-        "tests/data/test_value_range.py follows it"
-    ),
     # Of the machine.
     "make room: a run folder takes up to 1 GiB": "only its owner can free space on a disk",
-    # Not shown by itself.
+    # Not shown by themselves.
+    "save it again, or give another file": "it is for an error that has no remedy of its own",
     "put it there": "the error that lists such images has a remedy of its own",
 }

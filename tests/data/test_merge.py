@@ -62,8 +62,9 @@ def test_the_same_image_is_kept_once() -> None:
     assert severities(found) == ["note"]
 
 
-def test_the_same_image_annotated_otherwise_is_an_error() -> None:
-    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", {"k": "y"}))], "o")
+@pytest.mark.parametrize("other", [[{"k": "y"}], [{"k": "x"}, {"k": "x"}], []])
+def test_the_same_image_annotated_otherwise_is_an_error(other: list[dict[str, Value]]) -> None:
+    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", *other))], "o")
     assert found.images[0].regions[0].attributes == {"k": "x"}
     (problem,) = found.problems
     assert (problem.severity, problem.file, problem.image) == ("error", "b", "1")

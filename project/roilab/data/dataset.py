@@ -15,7 +15,7 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import coco_json
-from roilab.data.missing import SHOWN
+from roilab.data.missing import SHOWN, Choice, check_choice
 from roilab.data.records import Found, load_records
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
@@ -114,7 +114,7 @@ def load(
     drop_empty: bool = False,
     min_keypoints: int = 0,
     strict: bool = False,
-    missing_images: Literal["error", "skip"] = "error",
+    missing_images: Choice = "error",
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
 
@@ -154,10 +154,7 @@ def load(
         unlabelled=unlabelled,
         keypoint_vertices=keypoint_vertices,
     )
-    if missing_images not in ("error", "skip"):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
+    check_choice(missing_images)
     roots = _roots(images, paths)
     _refuse_repeated(paths, roots)
     found = load_records(paths, roots, rules, classes, bones, strict, missing_images)

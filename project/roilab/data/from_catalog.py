@@ -7,23 +7,24 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.data.boxes import box_fault
 from roilab.data.catalog_records import (
     checked_annotation,
     image_record,
     image_size,
     is_left,
+    outline_bounds,
     repeated_ids,
-    why_doubtful,
 )
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
-from roilab.data.missing import shortened
+from roilab.data.missing import Choice, check_choice, shortened
 from roilab.data.propose import DEFAULT_SIGMA
 from roilab.data.records import Found, log_problems
 from roilab.errors import UserError
@@ -45,7 +46,7 @@ def from_catalog(
     drop_empty: bool = False,
     min_keypoints: int = 0,
     strict: bool = False,
-    missing_images: Literal["error", "skip"] = "error",
+    missing_images: Choice = "error",
 ) -> DetectionDataset:
     """A data set of `DatasetCatalog` with its metadata, checked as an annotation file is.
 
@@ -64,10 +65,7 @@ def from_catalog(
         UserError: it is not registered or cannot be loaded; its metadata or dicts are not sound; an
             image is missing or broken; nothing is left.
     """
-    if missing_images not in ("error", "skip"):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
+    check_choice(missing_images)
     raw = _dicts(name, register)
     metadata = MetadataCatalog.get(name).as_dict()
     known = _categories(name, metadata)
@@ -298,7 +296,7 @@ def _read(
     bones: Skeleton | None,
     categories: tuple[int | str, ...],
     strict: bool,
-    missing_images: Literal["error", "skip"],
+    missing_images: Choice,
 ) -> Found:
     """Checked records of all images that can be used."""
     records, problems, lost, unusable = [], [], [], []
@@ -323,8 +321,8 @@ def _read(
                 remedy = "delete the annotation, or see that the image is the annotated one"
                 lost.append(via.Problem("error", message, remedy, name, record["file_name"]))
                 continue
-            if doubt := why_doubtful(made, *size):
-                message = f"the box of {text}, {doubt}"
+            if fault := box_fault(made["bbox"], outline_bounds(made), *size):
+                message = f"the box of {text}, {fault}"
                 remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
                 problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
             record["annotations"].append(made)
@@ -337,7 +335,7 @@ def _read(
     return Found(names, records, _number(name, records, categories), len(unusable), len(lost))
 
 
-def _settle(name: str, unusable: Sequence[str], total: int, choice: str) -> None:
+def _settle(name: str, unusable: Sequence[str], total: int, choice: Choice) -> None:
     if unusable and choice == "error":
         raise UserError(
             f"{len(unusable)} of {total} images of the data set '{name}' cannot be used",

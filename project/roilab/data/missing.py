@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from roilab import via
 from roilab.errors import UserError
 
+Choice = Literal["error", "skip"]
 SHOWN = 5  # how many of many like problems a message spells out
 _LISTED = 200  # the same for images, each of which somebody has to look for
 
@@ -26,7 +27,7 @@ class Unusable:
         """Add the error of an image."""
         (self.missing if is_missing else self.broken).append(problem)
 
-    def settle(self, choice: Literal["error", "skip"], total: int, paths: Sequence[Path]) -> int:
+    def settle(self, choice: Choice, total: int, paths: Sequence[Path]) -> int:
         """How many images are left out, which is logged.
 
         Args:
@@ -53,6 +54,14 @@ class Unusable:
         if found:
             log.warning("%d images left out: %s", len(found), shortened(found))
         return len(found)
+
+
+def check_choice(missing_images: str) -> None:
+    """Raise UserError where `missing_images` is neither "error" nor "skip"."""
+    if missing_images not in get_args(Choice):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
 
 
 def shortened(texts: Sequence[str]) -> str:

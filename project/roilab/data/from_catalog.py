@@ -24,9 +24,9 @@ from roilab.data.catalog_records import (
 )
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
-from roilab.data.missing import Choice, check_choice, shortened
+from roilab.data.missing import Choice, Unusable, check_choice, shortened
 from roilab.data.propose import DEFAULT_SIGMA
-from roilab.data.records import Found, log_problems
+from roilab.data.records import LoadedRecords, log_problems
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON, Skeleton
 
@@ -78,9 +78,9 @@ def from_catalog(
     for at, category_id in zip(place, known.values(), strict=True):
         if at is not None:
             ids.setdefault(names[at], category_id)  # the first of classes that became one
-    found = _read(name, raw, place, names, bones, category_ids(names, ids), strict, missing_images)
+    loaded = _read(name, raw, place, names, bones, category_ids(names, ids), strict, missing_images)
     return assemble(
-        found,
+        loaded,
         bones,
         origin=f"'{name}' of DatasetCatalog",
         label=name,
@@ -297,15 +297,16 @@ def _read(
     categories: tuple[int | str, ...],
     strict: bool,
     missing_images: Choice,
-) -> Found:
+) -> LoadedRecords:
     """Checked records of all images that can be used."""
-    records, problems, lost, unusable = [], [], [], []
+    records, problems, lost = [], [], []
+    unusable = Unusable()
     points = None if bones is None else len(bones.keypoints)
     for number, each in enumerate(raw):
         record = image_record(name, number, each)
         size = image_size(name, each)
         if isinstance(size, via.Problem):
-            unusable.append(f"{size.image} ({size.message})")
+            unusable.note(size, is_missing=not Path(each["file_name"]).is_file())
             continue
         record["width"], record["height"] = size
         record["annotations"] = []
@@ -327,25 +328,18 @@ def _read(
                 problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
             record["annotations"].append(made)
         records.append(record)
-    _settle(name, unusable, len(raw), missing_images)
+    missing = unusable.settle(
+        missing_images,
+        len(raw),
+        origin=f"'{name}' of DatasetCatalog",
+        key="name",
+        remedy="put them there, or leave them out with data.missing_images=skip",
+    )
     log_problems([*lost, *problems])
     if strict:
         via.refuse_errors(lost)
     _warn_of_double_files(name, records)
-    return Found(names, records, _number(name, records, categories), len(unusable), len(lost))
-
-
-def _settle(name: str, unusable: Sequence[str], total: int, choice: Choice) -> None:
-    if unusable and choice == "error":
-        raise UserError(
-            f"{len(unusable)} of {total} images of the data set '{name}' cannot be used",
-            key="name",
-            found=shortened(unusable),
-            expected="image files at file_name",
-            remedy="put them there, or leave them out with data.missing_images=skip",
-        )
-    if unusable:
-        log.warning("%s: %d images left out: %s", name, len(unusable), shortened(unusable))
+    return LoadedRecords(names, records, _number(name, records, categories), missing, len(lost))
 
 
 def _warn_of_double_files(name: str, records: Sequence[Mapping[str, Any]]) -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, get_args
 
 from roilab import via
@@ -27,13 +26,14 @@ class Unusable:
         """Add the error of an image."""
         (self.missing if is_missing else self.broken).append(problem)
 
-    def settle(self, choice: Choice, total: int, paths: Sequence[Path]) -> int:
+    def settle(self, choice: Choice, total: int, origin: str, key: str, remedy: str) -> int:
         """How many images are left out, which is logged.
 
         Args:
             choice: whether they are refused or left out.
             total: how many images are annotated.
-            paths: the annotation files.
+            origin: where the annotations come from, for messages.
+            key, remedy: of the argument that says where the images are.
 
         Raises:
             UserError: there are some, and they are refused; the message lists them.
@@ -45,14 +45,13 @@ class Unusable:
                 f"{len(found)} of {total} annotated images cannot be used "
                 f"({len(self.missing)} not there, {len(self.broken)} not readable or of another "
                 "size)",
-                file=", ".join(map(str, paths)),
-                key="images",
+                file=origin,
+                key=key,
                 found="\n            ".join(found[:_LISTED] + more),
-                remedy="give the folder that holds them, images=DIR, or leave them out with "
-                "missing_images=skip",
+                remedy=remedy,
             )
         if found:
-            log.warning("%d images left out: %s", len(found), shortened(found))
+            log.warning("%s: %d images left out: %s", origin, len(found), shortened(found))
         return len(found)
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedRecords:
     """What annotation files became.
 
     Attributes:
@@ -49,7 +49,7 @@ def load_records(
     skeleton: Skeleton | None,
     strict: bool,
     missing_images: Choice,
-) -> Found:
+) -> LoadedRecords:
     """Read and label files, and look at their images; problems go to the log.
 
     Args:
@@ -89,7 +89,14 @@ def load_records(
     if strict:
         via.refuse_errors(problems)
     total = sum(len(each.images) for each in sets)
-    missing = unusable.settle(missing_images, total, paths)
+    missing = unusable.settle(
+        missing_images,
+        total,
+        origin=", ".join(map(str, paths)),
+        key="images",
+        remedy="give the folder that holds them, images=DIR, or leave them out with "
+        "missing_images=skip",
+    )
     ids = [image.record.coco.id if image.record.coco else None for image, _, _ in usable]
     # Ids of several files may be the same.
     numbers = image_numbers(ids if len(paths) == 1 else [None] * len(ids))
@@ -100,7 +107,7 @@ def load_records(
     coco_ids = _coco_ids(numbers, ids, read_files, rules, names)
     # As Detectron2's reader of COCO files has them; for other files it is their order.
     records.sort(key=lambda record: record["image_id"])
-    return Found(names, records, coco_ids, missing, outside)
+    return LoadedRecords(names, records, coco_ids, missing, outside)
 
 
 def _record(

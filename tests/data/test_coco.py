@@ -18,6 +18,7 @@ from roilab.via import (
     Annotations,
     Attribute,
     Circle,
+    CocoCategory,
     Container,
     Ellipse,
     ImageRecord,
@@ -188,12 +189,13 @@ def test_values_that_coco_has_no_place_for() -> None:
 
 
 def test_links_that_the_skeleton_has_not() -> None:
-    names = ["head", "hand", "foot"]
-    category = {"name": "person", "keypoints": names, "skeleton": [[1, 2], [3, 1], [2, 1]]}
-    bones = Skeleton("b", ("person",), tuple(names), (), (("hand", "head"),), (0.1,) * 3)
-    assert lost_links({"categories": [category]}, bones) == 1
-    assert lost_links({"categories": [category, {"name": "car"}]}, None) == 3
-    assert lost_links({}, bones) == 0
+    names = ("head", "hand", "foot")
+    links = (("head", "hand"), ("foot", "head"), ("hand", "head"))
+    category = CocoCategory(1, "person", names, links)
+    bones = Skeleton("b", ("person",), names, (), (("hand", "head"),), (0.1,) * 3)
+    assert lost_links([category], bones) == 1
+    assert lost_links([category, CocoCategory(2, "car")], None) == 3
+    assert lost_links([], bones) == 0
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")

@@ -222,3 +222,14 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
         assert ours["bbox"] == pytest.approx(theirs["bbox"], abs=0.02)
         assert ours["keypoints"] == theirs["keypoints"]
         assert ours["num_keypoints"] == theirs["num_keypoints"]
+
+
+def test_what_lies_outside_its_image_is_left_out() -> None:
+    regions = tuple(
+        Region(at, Rect(x, 1, 5, 5), {"class": "car"}) for at, x in enumerate((1, 20, 30))
+    )
+    image = ImageRecord("k", "a.jpg", 1, regions)
+    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
+    data, problems = to_coco(source, LabelRules(), None, lambda _: (20, 10))
+    assert [each["bbox"] for each in data["annotations"]] == [[1, 1, 5, 5]]
+    assert messages(problems).count("left out: the car lies outside") == 2

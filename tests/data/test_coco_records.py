@@ -275,6 +275,8 @@ def test_classes_are_renamed_merged_and_dropped(tmp_path: Path, coco: dict[str, 
     merged = load(path, class_map={"van": "vehicle", "car": "vehicle", "cat": None})
     assert merged.classes == ("vehicle",)
     assert merged.coco_ids.categories == (0,)
+    # What is found is a van in the file: that is the category of this name.
+    assert load(path, class_map={"car": "van", "cat": None}).coco_ids.categories == (1,)
     dropped = load(path, class_map={"van": None}, classes=["dog", "car"])
     assert [len(record["annotations"]) for record in dropped.records] == [1, 0]
     assert dropped.records[0]["annotations"][0]["category_id"] == 1

@@ -150,8 +150,9 @@ def _coco_ids(
         name = rules.class_map.get(category.name, category.name)
         if not name:
             continue
-        # Of categories that are made one, it is the first.
-        known.setdefault(name, category.id)
+        # Of categories that are made one, it is the one that has the name already, else the first.
+        if name == category.name or name not in known:
+            known[name] = category.id
         if owners.setdefault(category.id, name) != name:
             return CocoIds.numbered(numbers, len(classes))
     if len(own) != len(ids) or len(set(ids)) != len(ids) or not known:

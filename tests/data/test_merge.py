@@ -1,10 +1,14 @@
 """Several files as one: nothing is lost, nothing is twice, and what clashes is said."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from roilab.data.merge import merge
+from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -224,6 +228,48 @@ def test_progress_sees_the_images_of_each_file() -> None:
 
     merge([source("a", image("1"), image("2")), source("b", image("3"))], "o", progress=progress)
     assert seen == [2, 1]
+
+
+def coco_file(path: Path, image_id: int, name: str, category: dict[str, Any], ring: Any) -> Path:
+    box = {"bbox": [10, 12, 20, 15], "area": 300, "iscrowd": 0, "image_id": image_id}
+    data = {
+        "info": {"description": "VIA project exported to COCO format"},
+        "images": [{"id": image_id, "width": 100, "height": 100, "file_name": name}],
+        "annotations": [box | {"id": 1, "category_id": category["id"], "segmentation": ring}],
+        "categories": [category],
+    }
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_rectangle_is_the_polygon_that_via_exports(tmp_path: Path) -> None:
+    """VIA writes a rectangle to COCO as the ring of its corners, without a list around it."""
+    rect = {"name": "rect", "x": 10, "y": 12, "width": 20, "height": 15}
+    region = {"shape_attributes": rect, "region_attributes": {"type": "cat"}}
+    entry = {"filename": "a.png", "size": 9, "regions": [region], "file_attributes": {}}
+    drawn = tmp_path / "via.json"
+    drawn.write_text(json.dumps({"a.png9": entry}))
+    category = {"id": 1, "name": "cat", "supercategory": "type"}
+    for x1, count in ((30, 1), (31, 2)):
+        ring = [10, 12, x1, 12, x1, 27, 10, 27]
+        exported = coco_file(tmp_path / "coco.json", 0, "a.png", category, ring)
+        for files in ((drawn, exported), (exported, drawn)):
+            merged = merge([read(each) for each in files], "m")
+            assert len(merged.images) == 1
+            assert severities(merged) == (["note"] if count == 1 else ["error"])
+
+
+def test_coco_files(tmp_path: Path) -> None:
+    """Ids are those of each file: equal ones are other images and categories."""
+    ring = [[10, 12, 30, 12, 30, 27]]
+    a = coco_file(tmp_path / "a.json", 1, "a.png", {"id": 1, "name": "cat"}, ring)
+    b = coco_file(tmp_path / "b.json", 1, "b.png", {"id": 1, "name": "dog"}, ring)
+    merged = merge([read(a), read(b)], "m")
+    assert merged.problems == ()
+    found = label(merged)
+    assert [[each.label for each in i.instances] for i in found.images] == [["cat"], ["dog"]]
+    again = merge([read(a), read(a)], "m")
+    assert (len(again.images), severities(again)) == (1, ["note"])
 
 
 class TestOneAttributeForEachClass:

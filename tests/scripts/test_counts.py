@@ -31,6 +31,7 @@ FILES = sorted(
 CLASS = "thing"  # of regions without one
 Counts = dict[str, Any]
 Script = Callable[..., Any]
+Boxes = list[list[float]]  # x0, y0, x1, y1 of every object, sorted
 
 
 def counts(
@@ -46,8 +47,8 @@ def blank(path: Path | str) -> np.ndarray:
     return np.zeros((height, width, 3), np.uint8)
 
 
-def of_training(path: Path, folder: Path, skeleton: str | None) -> dict[str, Counts]:
-    """Of the batches that a model sees, and of the ground truth that it is evaluated by."""
+def of_training(path: Path, folder: Path, skeleton: str | None) -> tuple[dict[str, Counts], Boxes]:
+    """Of the batches that a model sees, with their boxes, and of the ground truth for AP."""
     dataset = load(
         str(path), str(folder), default_class=CLASS, skeleton=skeleton, missing_images="skip"
     )
@@ -61,15 +62,18 @@ def of_training(path: Path, folder: Path, skeleton: str | None) -> dict[str, Cou
         sum(v > 0 for each in objects for v in each.get("keypoints", ())[2::3]),
     )
     seen: Counter[str] = Counter()
+    boxes: Boxes = []
     keypoints = 0
     has_keypoints = skeleton is not None
     for batch in eval_loader(dataset, augmentations=[], keypoints=has_keypoints, num_workers=0):
         for instances in (item["instances"] for item in batch):
             seen.update(dataset.classes[number] for number in instances.gt_classes.tolist())
+            boxes += instances.gt_boxes.tensor.tolist()
             if has_keypoints and len(instances):
                 keypoints += int((instances.gt_keypoints.tensor[..., 2] > 0).sum())
     crowds = sum(a.get("iscrowd", 0) for r in dataset.records for a in r["annotations"])
-    return {"evaluate": scored, "training": counts(total, seen, crowds, keypoints)}
+    found = {"evaluate": scored, "training": counts(total, seen, crowds, keypoints)}
+    return found, sorted(boxes)
 
 
 def of_check(script: Script, path: Path, options: list[Any], out: Path) -> Counts:
@@ -89,31 +93,32 @@ def of_stats(script: Script, path: Path, options: list[Any], out: Path) -> Count
 
 def of_draw(
     script: Script, path: Path, options: list[Any], out: Path, monkeypatch: pytest.MonkeyPatch
-) -> Counts:
-    """Of what is drawn; images that are not there are skipped by it."""
+) -> tuple[Counts, Boxes]:
+    """Of what is drawn, with the boxes of objects."""
     import data_commands.draw as command
 
     drawn: Counter[str] = Counter()
     totals = {"images": 0, "keypoints": 0}
+    boxes: Boxes = []
 
     def draw(pixels: np.ndarray, **given: Any) -> np.ndarray:
         drawn.update(given["labels"])
         totals["images"] += 1
+        pairs = zip(given["labels"], given["boxes"].tolist(), strict=True)
+        boxes.extend(box for name, box in pairs if not name.endswith(" (crowd)"))
         if given["keypoints"] is not None:
             totals["keypoints"] += int((given["keypoints"][..., 2] > 0).sum())
         return pixels[:8, :8]
 
     monkeypatch.setattr(command, "draw", draw)
-    monkeypatch.setattr(command, "read_rgb", lambda _: np.zeros((64, 64, 3), np.uint8))
+    monkeypatch.setattr(command, "read_rgb", blank)
+    monkeypatch.setattr(command, "_SIDE", 10**6)  # nothing is made smaller
     monkeypatch.setattr(command, "titled", lambda picture, *_: picture)
     script("data", "draw", path, *options, "--output", out, "--limit", 10**6)
     crowds = {name: n for name, n in drawn.items() if name.endswith(" (crowd)")}
-    return counts(
-        totals["images"],
-        {name: n for name, n in drawn.items() if name not in crowds},
-        sum(crowds.values()),
-        totals["keypoints"],
-    )
+    classes = {name: n for name, n in drawn.items() if name not in crowds}
+    found = counts(totals["images"], classes, sum(crowds.values()), totals["keypoints"])
+    return found, sorted(boxes)
 
 
 def of_split(script: Script, path: Path, options: list[Any], out: Path) -> Counts | None:
@@ -155,12 +160,14 @@ def compare(
     options = ["--images", folder, "--default-class", CLASS]
     options += ["--skeleton", skeleton] if skeleton else []
     checked = of_check(script, path, options, out / "check.json")
-    found = of_training(path, folder, skeleton)
+    found, trained = of_training(path, folder, skeleton)
     if skeleton is None:
         # Commands take COCO's skeleton by themselves where it fits; training only if asked.
         found = {name: each | {"keypoints": checked["keypoints"]} for name, each in found.items()}
     found["stats"] = of_stats(script, path, options, out / "stats.json")
-    found["draw"] = of_draw(script, path, options, out / "sheets", monkeypatch)
+    found["draw"], drawn = of_draw(script, path, options, out / "sheets", monkeypatch)
+    if skeleton is not None or not checked["keypoints"]:
+        assert np.allclose(np.reshape(drawn, (-1, 4)), np.reshape(trained, (-1, 4)), atol=1e-3)
     # A VIA project, which both write, has no crowds.
     without = checked | {"crowds": 0}
     for name, written in (

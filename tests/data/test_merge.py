@@ -3,12 +3,10 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from roilab.data.merge import merge
-from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -22,6 +20,7 @@ from roilab.via import (
     Region,
     Value,
     label,
+    read,
 )
 
 BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.1, 0.1))
@@ -230,48 +229,6 @@ def test_progress_sees_the_images_of_each_file() -> None:
     assert seen == [2, 1]
 
 
-def coco_file(path: Path, image_id: int, name: str, category: dict[str, Any], ring: Any) -> Path:
-    box = {"bbox": [10, 12, 20, 15], "area": 300, "iscrowd": 0, "image_id": image_id}
-    data = {
-        "info": {"description": "VIA project exported to COCO format"},
-        "images": [{"id": image_id, "width": 100, "height": 100, "file_name": name}],
-        "annotations": [box | {"id": 1, "category_id": category["id"], "segmentation": ring}],
-        "categories": [category],
-    }
-    path.write_text(json.dumps(data))
-    return path
-
-
-def test_a_rectangle_is_the_polygon_that_via_exports(tmp_path: Path) -> None:
-    """VIA writes a rectangle to COCO as the ring of its corners, without a list around it."""
-    rect = {"name": "rect", "x": 10, "y": 12, "width": 20, "height": 15}
-    region = {"shape_attributes": rect, "region_attributes": {"type": "cat"}}
-    entry = {"filename": "a.png", "size": 9, "regions": [region], "file_attributes": {}}
-    drawn = tmp_path / "via.json"
-    drawn.write_text(json.dumps({"a.png9": entry}))
-    category = {"id": 1, "name": "cat", "supercategory": "type"}
-    for x1, count in ((30, 1), (31, 2)):
-        ring = [10, 12, x1, 12, x1, 27, 10, 27]
-        exported = coco_file(tmp_path / "coco.json", 0, "a.png", category, ring)
-        for files in ((drawn, exported), (exported, drawn)):
-            merged = merge([read(each) for each in files], "m")
-            assert len(merged.images) == 1
-            assert severities(merged) == (["note"] if count == 1 else ["error"])
-
-
-def test_coco_files(tmp_path: Path) -> None:
-    """Ids are those of each file: equal ones are other images and categories."""
-    ring = [[10, 12, 30, 12, 30, 27]]
-    a = coco_file(tmp_path / "a.json", 1, "a.png", {"id": 1, "name": "cat"}, ring)
-    b = coco_file(tmp_path / "b.json", 1, "b.png", {"id": 1, "name": "dog"}, ring)
-    merged = merge([read(a), read(b)], "m")
-    assert merged.problems == ()
-    found = label(merged)
-    assert [[each.label for each in i.instances] for i in found.images] == [["cat"], ["dog"]]
-    again = merge([read(a), read(a)], "m")
-    assert (len(again.images), severities(again)) == (1, ["note"])
-
-
 class TestOneAttributeForEachClass:
     FLAGS = source("flags", image("b.jpg", {"cat": "cat"}, {"dog": "yes"}))
 
@@ -296,3 +253,57 @@ class TestOneAttributeForEachClass:
         rules = LabelRules(class_attribute="")
         merged = merge(tracks, "m", rules)
         assert set(merged.region_attributes) == {"track"}
+
+
+def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> None:
+    rect = {"name": "rect", "x": 3, "y": 4, "width": 10, "height": 6}
+    regions = [{"shape_attributes": rect, "region_attributes": {"kind": "1"}}]
+    entry = {"filename": "a.png", "size": 99, "regions": regions, "file_attributes": {}}
+    kind = {"type": "dropdown", "options": {"1": "cat"}, "default_options": {}, "description": ""}
+    project = {
+        "_via_settings": {},
+        "_via_img_metadata": {"a.png99": entry},
+        "_via_attributes": {"region": {"kind": kind}, "file": {}},
+    }
+    ring = [3, 4, 13, 4, 13, 10, 3, 10]
+    row = {"id": 0, "image_id": 1, "category_id": 1, "segmentation": ring}
+    exported = {
+        "info": {"description": "VIA project exported to COCO format"},
+        "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 48}],
+        "annotations": [{**row, "bbox": [3, 4, 10, 6], "area": 60, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "cat", "supercategory": "kind"}],
+    }
+
+    def merged() -> Annotations:
+        files = []
+        for name, content in (("via.json", project), ("coco.json", exported)):
+            (tmp_path / name).write_text(json.dumps(content))
+            files.append(read(tmp_path / name))
+        return merge(files, "out")
+
+    assert "error" not in severities(merged())
+    assert "1 images are in an earlier file" in merged().problems[-1].message
+    assert [len(each.regions) for each in merged().images] == [1]
+    ring[0] = 2  # another shape is no repetition
+    assert "error" in severities(merged())
+
+
+def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
+    """They are of each file: an id names another image and another category in each."""
+    sources = []
+    for name, category in (("a", "cat"), ("b", "dog")):
+        row = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0}
+        data = {
+            "images": [{"id": 1, "file_name": f"{name}.png", "width": 64, "height": 48}],
+            "annotations": [row | {"segmentation": [[1, 1, 9, 1, 9, 9]], "bbox": [1, 1, 8, 8]}],
+            "categories": [{"id": 1, "name": category}],
+        }
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(data))
+        sources.append(read(path))
+    merged = merge(sources, "out")
+    assert merged.problems == ()
+    found = label(merged).images
+    assert [[each.label for each in image.instances] for image in found] == [["cat"], ["dog"]]
+    again = merge([sources[0], sources[0]], "out")
+    assert (len(again.images), severities(again)) == (1, ["note"])

@@ -1,4 +1,4 @@
-"""Check, stats, draw, split, training and evaluation count the same in one file."""
+"""Check, stats and a data set count the same in one file; tests/scripts/test_counts.py has more."""
 
 import json
 from collections import Counter
@@ -21,17 +21,9 @@ from roilab.data.fit import fit_all
 from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.data.stats import statistics
-from roilab.errors import UserError
 from roilab.images import ImageFolder
 from roilab.skeleton import COCO_PERSON
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-FILES = sorted(
-    path
-    for folder in ("data", "cases/files")
-    for path in (SHARED / folder).glob("**/*")
-    if path.suffix in (".json", ".csv") and path.is_file()
-)
 Counts = dict[str, Any]
 
 
@@ -91,39 +83,6 @@ def counted(
     }
     assert in_stats == trained
     return trained
-
-
-def write_images(annotations: via.Annotations, folder: Path) -> None:
-    """An image for every entry, as large as the file states, else as its regions reach."""
-    for record in annotations.images:
-        boxes = [via.bounds(each.shape) for each in record.regions]
-        size = (int(max([8.0, *(b[2] for b in boxes)])), int(max([8.0, *(b[3] for b in boxes)])))
-        if record.coco is not None and record.coco.size is not None:
-            size = record.coco.size
-        name = record.filename.replace("\\", "/").rpartition("/")[2]
-        try:
-            Image.new("L", size).save(folder / Path(name).name, "PNG")
-        except (OSError, ValueError):
-            pytest.skip("a name that this file system does not take")
-
-
-@pytest.mark.skipif(not FILES, reason="no real data beside the project")
-def test_real_files(tmp_path_factory: pytest.TempPathFactory) -> None:
-    compared: Counter[str | None] = Counter()
-    for path in FILES:
-        folder = tmp_path_factory.mktemp("images")
-        try:
-            write_images(read(path), folder)
-        except UserError:
-            continue
-        for skeleton in (None, "coco_person"):
-            try:
-                counted(path, folder, "thing", skeleton)
-            except UserError:
-                continue
-            compared[skeleton] += 1
-    assert compared[None] > len(FILES) // 4
-    assert compared["coco_person"]  # few files have persons, whose skeleton this is
 
 
 def test_a_via_project(figures: FiguresPaths) -> None:

@@ -219,6 +219,14 @@ def test_default_paths_that_differ_are_left_out() -> None:
     assert severities(found) == ["warning"]
 
 
+def test_a_file_without_a_default_path_contradicts_none() -> None:
+    for paths in (["", "p/"], ["p/", ""], ["p/", "", "p/"]):
+        sources = [source(str(i), default_path=path) for i, path in enumerate(paths)]
+        found = merge(sources, "out")
+        assert found.default_path == "p/"
+        assert not found.problems
+
+
 def test_progress_sees_the_images_of_each_file() -> None:
     seen: list[int] = []
 

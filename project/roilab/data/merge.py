@@ -56,7 +56,8 @@ def merge(
     images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
         problems += _add_images(images, source, sizes, progress)
-    paths = {source.default_path for source in sources}
+    # A file without a default path (JSON, CSV) does not contradict one that has it.
+    paths = {source.default_path for source in sources if source.default_path}
     if len(paths) > 1:
         message = f"the default paths differ and are left out: {', '.join(sorted(paths))}"
         remedy = "give the folders of the images when they are read"

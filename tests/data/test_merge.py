@@ -1,6 +1,8 @@
 """Several files as one: nothing is lost, nothing is twice, and what clashes is said."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from roilab.via import (
     Region,
     Value,
     label,
+    read,
 )
 
 BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.1, 0.1))
@@ -250,3 +253,36 @@ class TestOneAttributeForEachClass:
         rules = LabelRules(class_attribute="")
         merged = merge(tracks, "m", rules)
         assert set(merged.region_attributes) == {"track"}
+
+
+def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> None:
+    rect = {"name": "rect", "x": 3, "y": 4, "width": 10, "height": 6}
+    regions = [{"shape_attributes": rect, "region_attributes": {"kind": "1"}}]
+    entry = {"filename": "a.png", "size": 99, "regions": regions, "file_attributes": {}}
+    kind = {"type": "dropdown", "options": {"1": "cat"}, "default_options": {}, "description": ""}
+    project = {
+        "_via_settings": {},
+        "_via_img_metadata": {"a.png99": entry},
+        "_via_attributes": {"region": {"kind": kind}, "file": {}},
+    }
+    ring = [3, 4, 13, 4, 13, 10, 3, 10]
+    row = {"id": 0, "image_id": 1, "category_id": 1, "segmentation": ring}
+    exported = {
+        "info": {"description": "VIA project exported to COCO format"},
+        "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 48}],
+        "annotations": [{**row, "bbox": [3, 4, 10, 6], "area": 60, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "cat", "supercategory": "kind"}],
+    }
+
+    def merged() -> Annotations:
+        files = []
+        for name, content in (("via.json", project), ("coco.json", exported)):
+            (tmp_path / name).write_text(json.dumps(content))
+            files.append(read(tmp_path / name))
+        return merge(files, "out")
+
+    assert "error" not in severities(merged())
+    assert "1 images are in an earlier file" in merged().problems[-1].message
+    assert [len(each.regions) for each in merged().images] == [1]
+    ring[0] = 2  # another shape is no repetition
+    assert "error" in severities(merged())

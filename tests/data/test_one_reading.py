@@ -1,4 +1,4 @@
-"""Check, stats, draw, split, training and evaluation count the same in one file."""
+"""Check, stats and a data set count the same in one file; tests/scripts/test_counts.py has more."""
 
 import json
 from collections import Counter
@@ -21,17 +21,9 @@ from roilab.data.fit import fit_all
 from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.data.stats import statistics
-from roilab.errors import UserError
 from roilab.images import ImageFolder
 from roilab.skeleton import COCO_PERSON
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-FILES = sorted(
-    path
-    for folder in ("data", "cases/files")
-    for path in (SHARED / folder).glob("**/*")
-    if path.suffix in (".json", ".csv") and path.is_file()
-)
 Counts = dict[str, Any]
 
 
@@ -91,37 +83,6 @@ def counted(
     }
     assert in_stats == trained
     return trained
-
-
-def write_images(annotations: via.Annotations, folder: Path) -> None:
-    """An image for every entry, as large as the file states, else as its regions reach."""
-    for record in annotations.images:
-        boxes = [via.bounds(each.shape) for each in record.regions]
-        size = (int(max([8.0, *(b[2] for b in boxes)])), int(max([8.0, *(b[3] for b in boxes)])))
-        if record.coco is not None and record.coco.size is not None:
-            size = record.coco.size
-        name = record.filename.replace("\\", "/").rpartition("/")[2]
-        try:
-            Image.new("L", size).save(folder / Path(name).name, "PNG")
-        except (OSError, ValueError):
-            pytest.skip("a name that this file system does not take")
-
-
-@pytest.mark.skipif(not FILES, reason="no real data beside the project")
-@pytest.mark.parametrize("skeleton", [None, "coco_person"])
-def test_real_files(tmp_path_factory: pytest.TempPathFactory, skeleton: str | None) -> None:
-    compared = 0
-    for path in FILES:
-        folder = tmp_path_factory.mktemp("images")
-        try:
-            annotations = read(path)
-            write_images(annotations, folder)
-            counted(path, folder, "thing", skeleton)
-        except UserError:
-            continue
-        compared += 1
-    # Few files have persons, whose skeleton this is.
-    assert compared > (len(FILES) // 4 if skeleton is None else 0)
 
 
 def test_a_via_project(figures: FiguresPaths) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from roilab import via
-from roilab.data.boxes import is_outside, own_box, why_doubtful
+from roilab.data.boxes import is_outside, own_box, stated_box_fault
 from roilab.errors import UserError
 from roilab.images import check_readable, header_size
 
@@ -59,7 +59,7 @@ def fit(
             problems.append(error)
             continue
         kept.append(instance)
-        if reason := why_doubtful(instance, width, height):
+        if reason := stated_box_fault(instance, width, height):
             taken = "that" if own_box(instance, width, height) else "the box of its outline"
             remedy = f"write x, y, width and height in pixels; {taken} is trained on"
             problems.append(_problem("warning", reason, remedy, file, image, instance))

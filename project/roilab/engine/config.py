@@ -210,8 +210,9 @@ def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
             "a value does not fit its key",
             key=key,
             found=value,
-            expected=expected,
-            remedy=texts.write(key, [value]) if expected == texts.A_LIST else None,
+            expected=f"a list: {texts.write(key, [value])}"
+            if expected == texts.A_LIST
+            else expected,
         )
 
 

@@ -162,13 +162,15 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         try:
             value = texts.parse(written, key, lambda name: _kind_of(cfg, name))
         except ValueError as error:
+            a_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
+            meant = [written] if a_list else written
             raise UserError(
                 "an override cannot be read",
                 key=key,
                 found=written,
                 expected=error,
                 remedy="a text is quoted, and all of it once more for the shell: "
-                f"{shlex.quote(texts.write(key, written))}",
+                f"{shlex.quote(texts.write(key, meant))}",
             ) from error
         for name in _leaves(key, value):
             if not _is_known(cfg, name):
@@ -210,8 +212,9 @@ def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
             "a value does not fit its key",
             key=key,
             found=value,
-            expected=expected,
-            remedy=texts.write(key, [value]) if expected == texts.A_LIST else None,
+            expected=f"a list: {texts.write(key, [value])}"
+            if expected == texts.A_LIST
+            else expected,
         )
 
 

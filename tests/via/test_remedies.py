@@ -98,9 +98,9 @@ CASES: list[tuple[str, str, Use, Use]] = [
     ),
     (
         "no region has the attribute 'sort'",
-        "leave class_attribute out, give default_class",
+        "give default_class as well",
         Use([box()], LabelRules(class_attribute="sort")),
-        Use([box()], LabelRules(default_class="it")),
+        Use([box()], LabelRules(class_attribute="sort", default_class="it")),
     ),
     (
         "no region has the attribute 'id'",

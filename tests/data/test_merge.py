@@ -1,6 +1,8 @@
 """Several files as one: nothing is lost, nothing is twice, and what clashes is said."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from roilab.via import (
     Region,
     Value,
     label,
+    read,
 )
 
 BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.1, 0.1))
@@ -59,8 +62,9 @@ def test_the_same_image_is_kept_once() -> None:
     assert severities(found) == ["note"]
 
 
-def test_the_same_image_annotated_otherwise_is_an_error() -> None:
-    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", {"k": "y"}))], "o")
+@pytest.mark.parametrize("other", [[{"k": "y"}], [{"k": "x"}, {"k": "x"}], []])
+def test_the_same_image_annotated_otherwise_is_an_error(other: list[dict[str, Value]]) -> None:
+    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", *other))], "o")
     assert found.images[0].regions[0].attributes == {"k": "x"}
     (problem,) = found.problems
     assert (problem.severity, problem.file, problem.image) == ("error", "b", "1")
@@ -258,3 +262,57 @@ class TestOneAttributeForEachClass:
         rules = LabelRules(class_attribute="")
         merged = merge(tracks, "m", rules)
         assert set(merged.region_attributes) == {"track"}
+
+
+def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> None:
+    rect = {"name": "rect", "x": 3, "y": 4, "width": 10, "height": 6}
+    regions = [{"shape_attributes": rect, "region_attributes": {"kind": "1"}}]
+    entry = {"filename": "a.png", "size": 99, "regions": regions, "file_attributes": {}}
+    kind = {"type": "dropdown", "options": {"1": "cat"}, "default_options": {}, "description": ""}
+    project = {
+        "_via_settings": {},
+        "_via_img_metadata": {"a.png99": entry},
+        "_via_attributes": {"region": {"kind": kind}, "file": {}},
+    }
+    ring = [3, 4, 13, 4, 13, 10, 3, 10]
+    row = {"id": 0, "image_id": 1, "category_id": 1, "segmentation": ring}
+    exported = {
+        "info": {"description": "VIA project exported to COCO format"},
+        "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 48}],
+        "annotations": [{**row, "bbox": [3, 4, 10, 6], "area": 60, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "cat", "supercategory": "kind"}],
+    }
+
+    def merged() -> Annotations:
+        files = []
+        for name, content in (("via.json", project), ("coco.json", exported)):
+            (tmp_path / name).write_text(json.dumps(content))
+            files.append(read(tmp_path / name))
+        return merge(files, "out")
+
+    assert "error" not in severities(merged())
+    assert "1 images are in an earlier file" in merged().problems[-1].message
+    assert [len(each.regions) for each in merged().images] == [1]
+    ring[0] = 2  # another shape is no repetition
+    assert "error" in severities(merged())
+
+
+def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
+    """They are of each file: an id names another image and another category in each."""
+    sources = []
+    for name, category in (("a", "cat"), ("b", "dog")):
+        row = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0}
+        data = {
+            "images": [{"id": 1, "file_name": f"{name}.png", "width": 64, "height": 48}],
+            "annotations": [row | {"segmentation": [[1, 1, 9, 1, 9, 9]], "bbox": [1, 1, 8, 8]}],
+            "categories": [{"id": 1, "name": category}],
+        }
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(data))
+        sources.append(read(path))
+    merged = merge(sources, "out")
+    assert merged.problems == ()
+    found = label(merged).images
+    assert [[each.label for each in image.instances] for image in found] == [["cat"], ["dog"]]
+    again = merge([sources[0], sources[0]], "out")
+    assert (len(again.images), severities(again)) == (1, ["note"])

@@ -99,6 +99,7 @@ class TestCheck:
             "empty_images": 1,
             "regions": 6,
             "instances": 4,
+            "crowds": 0,
             "keypoints": 2,
             "classes": {"car": 1, "person": 3},
             "shapes": {"point": 2, "polygon": 2, "rect": 2},
@@ -125,7 +126,7 @@ class TestCheck:
 
     def test_class_attribute_has_to_be_named(self, project: Path) -> None:
         edit(project, rename_points)
-        status, findings, _ = check(project)
+        status, findings, _ = check(project, "--instance-attribute", "")
         assert (findings["images"], findings["regions"]) == (3, 6)
         assert (findings["instances"], findings["classes"]) == (0, {})
         (problem,) = findings["problems"]
@@ -372,7 +373,7 @@ class TestDraw:
 
     def test_cannot_be_labelled(self, project: Path) -> None:
         edit(project, rename_points)
-        done = data("draw", project / "via.json")
+        done = data("draw", project / "via.json", "--instance-attribute", "")
         assert done.returncode == 2
         assert "several attributes could be the class" in done.stderr
 

@@ -139,7 +139,7 @@ def test_data_commands_and_a_sweep(data: Path, tmp_path: Path) -> None:
         (["train.max_iters=3"], "train.max_iter"),
         (["train={max_iters: 3}"], "train.max_iters"),
         (["train=3"], "max_iter"),
-        (["~train.max_iter"], "deleted"),
+        (["~train.max_iter"], "key=value"),
         (["train.max_iter=0"], "train.max_iter"),
         (["train.device=foo"], "foo"),
         (["optimizer.lr=abc"], "optimizer.lr"),

@@ -13,10 +13,14 @@ Its arguments are pytest's fixtures. The key is the remedy as the code writes it
 varies; where one text is the remedy of several errors, it has several cases.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 from roilab.errors import UserError
 from roilab.via import Problem
@@ -37,10 +41,15 @@ class Case:
     leads_on: bool = False
 
     def is_remedy_of(self, error: UserError | Problem) -> bool:
-        """Whether an error has this remedy, perhaps as one of several (", or ")."""
+        """Whether an error has this remedy, perhaps as one of several (", or ").
+
+        What it says of an argument of a data set may be said of the key in a config.
+        """
         pattern = ".+".join(map(re.escape, self.remedy.split("{}")))
         pattern = f"(.*, or )?{pattern}(, or .*)?"
-        return re.fullmatch(pattern, error.remedy or "", re.DOTALL) is not None
+        remedy = error.remedy or ""
+        of_argument = re.sub(r"data\.(train|val)\.(?=\w+=)", "", remedy)
+        return any(re.fullmatch(pattern, text, re.DOTALL) for text in (remedy, of_argument))
 
 
 CASES: list[Case] = []
@@ -54,6 +63,12 @@ def case(*remedies: str, leads_on: bool = False) -> Callable[[Steps], Steps]:
         return steps
 
     return add
+
+
+def cases_of(modules: Iterable[ModuleType]) -> list[Case]:
+    """The cases that these modules add."""
+    names = {module.__name__ for module in modules}
+    return [case for case in CASES if case.steps.__module__ in names]
 
 
 def wrong(function: Callable[..., Any], *arguments: Any, **options: Any) -> Wrong:
@@ -90,6 +105,12 @@ def follow(case: Case, **fixtures: Any) -> None:
             left += [each for each in after if getattr(each, "severity", "error") == "error"]
         assert not left, f"left after step {followed}: {list(map(str, left))}"
     assert followed, "the case does not follow the remedy"
+
+
+def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> None:
+    """The same with pytest's fixtures, by the names of the arguments of the case."""
+    names = inspect.signature(case.steps).parameters
+    follow(case, **{name: request.getfixturevalue(name) for name in names})
 
 
 def printed(done: Any) -> Wrong:

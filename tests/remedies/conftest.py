@@ -4,12 +4,14 @@ import copy
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
+from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine.prepare import Setup, prepare
@@ -56,8 +58,8 @@ class Training:
     run: Run
     setups: dict[tuple[str, ...], Setup] = field(default_factory=dict)
 
-    def overrides(self, folder: Path, *more: str) -> list[str]:
-        """The overrides of its command line; later ones win."""
+    def overrides(self) -> list[str]:
+        """The overrides of its command line."""
         places = [
             override
             for split in ("train", "val")
@@ -66,12 +68,17 @@ class Training:
                 f"data.{split}.images={self.data}",
             )
         ]
-        return [*places, *SMALL, f"train.output_dir={folder}", *more]
+        return [*places, *SMALL, f"train.output_dir={self.run.folder}"]
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The config of its command line, which takes longer to load than all else."""
+        return config.load(CONFIG, self.overrides())
 
     def setup(self, folder: Path, *more: str) -> Setup:
         """The same training in another folder."""
         if more not in self.setups:
-            self.setups[more] = prepare(config.load(CONFIG, self.overrides(folder, *more)))
+            self.setups[more] = prepare(config.override(copy.deepcopy(self.config), more))
         cfg = copy.deepcopy(self.setups[more].cfg)
         return replace(self.setups[more], cfg=config.override(cfg, [f"train.output_dir={folder}"]))
 

@@ -41,7 +41,7 @@ def cell(folder: Path, name: str = "a", **more: str) -> Cell:
 def run(one: Cell) -> Wrong:
     """What is wrong when it is trained."""
     script = write(one.folder.parents[1] / "train.py", TRAIN)
-    return wrong(run_cell, one, [sys.executable, str(script)])
+    return wrong(run_cell, one, [sys.executable, "-I", "-S", str(script)])  # it starts sooner
 
 
 def follow_command(script: Script, remedy: str | None) -> Any:

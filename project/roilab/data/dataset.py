@@ -247,7 +247,12 @@ def _paths(files: str | Sequence[str]) -> list[Path]:
         )
     for path in paths:
         if not path.is_file():
-            raise UserError("the annotation file does not exist", key="files", file=path)
+            raise UserError(
+                "the annotation file does not exist",
+                key="files",
+                file=path,
+                remedy="give files=FILE images=DIR",
+            )
     return paths
 
 
@@ -273,7 +278,13 @@ def _roots(
         )
     for root in (root for each in roots for root in each):
         if not root.is_dir():
-            raise UserError("the image folder does not exist", key="images", file=root)
+            raise UserError(
+                "the image folder does not exist",
+                key="images",
+                file=root,
+                remedy="give the folder of the images, images=DIR; images=null is the folder of "
+                "the annotation file",
+            )
     return roots
 
 

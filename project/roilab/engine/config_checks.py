@@ -82,7 +82,7 @@ def apply_max_detections(cfg: DictConfig, of_file: tuple[Any, Any]) -> None:
             key=MAX_DETECTIONS,
             found=f"{limit}, and {TOPK}={topk}",
             expected="one number",
-            remedy=f"{MAX_DETECTIONS}={limit} {TOPK}={limit}",
+            remedy=f"let both say one number: {MAX_DETECTIONS}={limit} {TOPK}={limit}",
         )
     OmegaConf.update(cfg, TOPK, limit, force_add=True)
 

@@ -1,0 +1,91 @@
+"""Remedies of a user's own files in the place of the sample set, with its configs."""
+
+import copy
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from roilab.data.figures import FiguresPaths
+from roilab.engine import config
+from roilab.engine.prepare import prepare
+
+from .cases import Wrong, case, wrong
+from .conftest import CONFIG
+from .files import SIZE, image, polygon, via_json
+
+Attempts = Iterator[Wrong]
+
+
+@cache
+def sample_config() -> DictConfig:
+    """The config as it is, which takes long to load."""
+    return config.load(Path(CONFIG).resolve(), ["train.device=cpu"])
+
+
+def begin(*overrides: str) -> Wrong:
+    """What is wrong when a training begins; it is never what only the sample set has."""
+    cfg = config.override(copy.deepcopy(sample_config()), overrides)
+    errors = wrong(prepare, cfg)
+    assert not re.search("instance|visibility", " ".join(map(str, errors)))
+    return errors
+
+
+def own(split: str, folder: Path) -> list[str]:
+    """Overrides of a split by a VIA file of two images in this folder."""
+    file = via_json(folder, [polygon(kind="dog")], [polygon(kind="dog")])
+    return [f"data.{split}.files={file}", f"data.{split}.images={folder}"]
+
+
+@case("give the folder of the images, images=DIR; images=null is the folder of the annotation file")
+def a_file_without_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    sample_config()
+    monkeypatch.chdir(tmp_path)  # where there is no sample set
+    file, images = own("train", tmp_path / "own")
+    val = own("val", tmp_path / "val")
+    first = begin(file, *val)
+    yield first
+    for value in ("DIR", "null"):
+        (given,) = re.findall(rf"(\S+={value})\b", str(first[0].remedy))
+        yield begin(file, *val, given.replace("DIR", images.partition("=")[2]))
+
+
+@case("give files=FILE images=DIR")
+def a_split_that_is_left_to_the_sample_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Attempts:
+    sample_config()
+    monkeypatch.chdir(tmp_path)
+    train, val = own("train", tmp_path / "own"), own("val", tmp_path / "val")
+    first = begin(*train)
+    yield first
+    keys = re.findall(r"(\S+)=(?:FILE|DIR)", str(first[0].remedy))
+    assert keys == [each.partition("=")[0] for each in val]
+    yield begin(*train, *val)
+
+
+@case("rename, merge or drop classes with data.class_map={old: new, unwanted: null}")
+def a_split_of_the_sample_set(figures: FiguresPaths, tmp_path: Path) -> Attempts:
+    folder = figures.val.parent
+    sample = [f"data.val.files={figures.val}", f"data.val.images={folder}"]
+    yield begin(*own("train", tmp_path), *sample)
+    yield begin(*own("train", tmp_path), *sample, "data.class_map={car: dog, person: null}")
+
+
+@case("give the folder that holds them, images=DIR, or leave them out with missing_images=skip")
+def a_split_with_a_missing_image(tmp_path: Path) -> Attempts:
+    for split in ("train", "val"):
+        data = [*own("train", tmp_path / "train"), *own("val", tmp_path / "val")]
+        (tmp_path / split / "1.png").unlink()
+        first = begin(*data)
+        if split == "train":
+            yield first
+        folder, skip = re.findall(r"(\S+=(?:DIR|skip))", str(first[0].remedy))
+        assert {key.rpartition(".")[0] for key in (folder, skip)} == {f"data.{split}"}
+        yield begin(*data, skip)
+        for number in range(2):
+            image(tmp_path / "all" / f"{number}.png", size=SIZE)
+        yield begin(*data, folder.replace("DIR", str(tmp_path / "all")))

@@ -1,0 +1,11 @@
+"""Remedies of configs, overrides, prediction and sweeps work when they are followed."""
+
+import pytest
+
+from .cases import Case, cases_of, follow_with_fixtures
+from .parts import CONFIGS
+
+
+@pytest.mark.parametrize("case", cases_of(CONFIGS), ids=lambda case: case.steps.__name__)
+def test_the_remedy_works(case: Case, request: pytest.FixtureRequest) -> None:
+    follow_with_fixtures(case, request)

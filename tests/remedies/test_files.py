@@ -1,0 +1,11 @@
+"""Remedies of annotation files, images and data sets work when they are followed."""
+
+import pytest
+
+from .cases import Case, cases_of, follow_with_fixtures
+from .parts import FILES
+
+
+@pytest.mark.parametrize("case", cases_of(FILES), ids=lambda case: case.steps.__name__)
+def test_the_remedy_works(case: Case, request: pytest.FixtureRequest) -> None:
+    follow_with_fixtures(case, request)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from roilab.engine.device import share_cores
+from roilab.engine.device import dtype_of, share_cores
 
 FAULTS = """
 import resource, torch
@@ -61,3 +61,20 @@ def test_freed_memory_stays_with_the_process() -> None:
     # What is given back is paged in eight times. What is kept may be so once, where a small block
     # has come to lie at the end of the heap and the tensor goes behind it.
     assert 4 * kept < given_back
+
+
+@pytest.mark.parametrize(
+    ("capability", "has", "dtype"),
+    [
+        ("AVX512", True, torch.bfloat16),
+        ("AVX512", False, torch.float32),
+        ("AVX2", True, torch.float32),  # as ATEN_CPU_CAPABILITY=avx2 says
+    ],
+)
+def test_bfloat16_is_for_processors_that_have_it_and_may_use_it(
+    capability: str, has: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda: has, raising=False)
+    assert dtype_of("auto", torch.device("cpu")) == dtype

@@ -58,7 +58,10 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
             fast = torch.cuda.get_device_capability(device) >= (8, 0)
         else:
             probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-            fast = any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+            # The processor has the instructions, and ATEN_CPU_CAPABILITY does not rule them out.
+            fast = torch.backends.cpu.get_cpu_capability().startswith("AVX512") and any(
+                getattr(torch.cpu, probe, lambda: False)() for probe in probes
+            )
         return torch.bfloat16 if fast else torch.float32
     return getattr(torch, precision)
 

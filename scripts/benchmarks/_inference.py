@@ -21,6 +21,7 @@ from benchmarks._memory import peak_memory, reset_peak_memory
 from benchmarks._training import CONFIGS, stock
 from roilab.data.figures import write_figures
 from roilab.engine import config
+from roilab.engine.device import dtype_of
 from roilab.engine.prepare import fit_model
 from roilab.inference import Predictor, read_rgb
 from roilab.modeling.torchvision_weights import detectron2_name
@@ -196,11 +197,12 @@ def _note(ours: Any, theirs: Any, image: np.ndarray) -> str:
     # Theirs computes every convolution as it is written down.
     with FlopCounterMode(display=False) as counter:
         reference = len(theirs(image))
-    work, rate = counter.get_total_flops(), matmul_rate(torch.bfloat16)
+    dtype = dtype_of("auto", torch.device("cpu"))
+    work, rate = counter.get_total_flops(), matmul_rate(dtype)
     took = statistics.median(seconds(partial(ours, image)) for _ in range(3))
     return (
         f"{len(ours(image))} instances, the reference {reference}; its {work / 1e9:.0f} GFLOP "
-        f"would take {1000 * work / rate:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a bfloat16 "
+        f"would take {1000 * work / rate:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a {str(dtype)[6:]} "
         f"matrix product here, {work / rate / took:.0%} of ours"
     )
 

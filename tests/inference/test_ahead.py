@@ -68,10 +68,11 @@ def test_an_error_comes_behind_the_items_before_it() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
     closed: list[bool] = []
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
     done = []
 
     def work(number: int) -> None:
+        begun.set()
         gate.wait()
         done.append(number)
 
@@ -82,7 +83,8 @@ def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
     ):
         later(next(items))
         later(next(items))
-        threading.Timer(0.1, gate.set).start()
+        begun.wait()
+        threading.Timer(1, gate.set).start()  # by then, what waits has been dropped
         raise error
     assert closed == [True]
     assert done == [0]  # what waited is dropped

@@ -202,8 +202,8 @@ def _note(ours: Any, theirs: Any, image: np.ndarray) -> str:
     took = statistics.median(seconds(partial(ours, image)) for _ in range(3))
     return (
         f"{len(ours(image))} instances, the reference {reference}; its {work / 1e9:.0f} GFLOP "
-        f"would take {1000 * work / rate:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a {str(dtype)[6:]} "
-        f"matrix product here, {work / rate / took:.0%} of ours"
+        f"would take {1000 * work / rate:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a matrix "
+        f"product in {str(dtype)[6:]} here, {work / rate / took:.0%} of ours"
     )
 
 

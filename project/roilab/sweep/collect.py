@@ -101,7 +101,7 @@ class Collector:
         return self.found[cell]
 
     def _read(self, run: Run) -> Found:
-        results = json.loads(run.results_file.read_text(encoding="utf-8"))
+        results = run.results()
         dataset = self._dataset(run)
         detections = run.detections(dataset.coco_ids)
         truth, skeleton = dataset.coco_json(), dataset.skeleton
@@ -161,7 +161,7 @@ class Collector:
         arm = cells[0].arm.name
         if arm not in self.costs:
             self.costs[arm] = count(Run(cells[0].folder), self.of(cells[0]).dataset)
-        logs = [_log(Run(cell.folder)) for cell in cells]
+        logs = [Run(cell.folder).metrics() or [{}] for cell in cells]
         return Cost(
             *self.costs[arm],
             step=_median([line["time"] for log in logs for line in log if "time" in line]),
@@ -195,16 +195,6 @@ def count(run: Run, dataset: DetectionDataset) -> tuple[int | None, float | None
                 break
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return parameters, counter.get_total_flops() / images
-
-
-def _log(run: Run) -> list[dict[str, float]]:
-    """The lines of metrics.json, of which there is at least one."""
-    lines = (
-        run.metrics_file.read_text(encoding="utf-8").splitlines()
-        if run.metrics_file.is_file()
-        else []
-    )
-    return [json.loads(line) for line in lines] or [{}]
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from roilab.engine import provenance
 from roilab.engine.run import Run
 from roilab.evaluation import plots
 from roilab.evaluation.details import THRESHOLDS
@@ -321,7 +320,7 @@ def _runs(states: Mapping[Cell, State]) -> Section:
 
 def _origin(done: Sequence[Cell]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
-    starts = [start for cell in done for start in provenance.starts(Run(cell.folder))]
+    starts = [start for cell in done for start in Run(cell.folder).starts()]
     if not starts:
         return ""
 

@@ -327,8 +327,6 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
                 found=f"no {path.name}",
                 expected="a folder written by scripts/train.py",
             )
-    if "files" not in read_record(run.folder):
-        log.warning("%s is unverified: it has no digests, as of an older RoILab", folder)
     wanted = weights or run.weights.name
     there = sorted(path.name for path in run.folder.glob("*.pth"))
     if wanted not in there:  # a path to elsewhere is not, either
@@ -338,6 +336,10 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
             found=f"no {wanted}",
             expected=f"one of {', '.join(there)}" if there else "a training that has saved some",
         )
+    known = digests(run.folder)
+    unknown = [n for n in (run.config_file.name, "classes.json", wanted) if n not in known]
+    if unknown:
+        log.warning("%s: unverified, without a digest: %s", folder, ", ".join(unknown))
     return run
 
 

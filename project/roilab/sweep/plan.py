@@ -209,7 +209,7 @@ def saved(output: Path) -> tuple[Sweep, list[str]]:
 
 
 def _from_record(data: Any) -> tuple[Sweep, list[str]]:
-    """A sweep and its commands as `save` writes them; raises of many kinds where it is otherwise."""
+    """A sweep and its commands as `save` writes them; raises errors of many kinds if it is none."""
     data = dict(data)
     commands = _texts(data.pop("commands"))
     arms = tuple(Arm(**{**arm, "overrides": _texts(arm["overrides"])}) for arm in data.pop("arms"))

@@ -5,6 +5,7 @@ A digest finds damage, not malice: who can write a file can write its digest, to
 
 import contextlib
 import hashlib
+import itertools
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -58,15 +59,21 @@ def read_record(folder: Path) -> dict[str, Any]:
     starts, files = data.get("starts", []), data.get("files", {})
     if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
         raise damaged("starts", starts)
-    if not isinstance(files, dict) or not all(map(_is_digests, files.values())):
+    if not isinstance(files, dict) or not all(itertools.starmap(_is_entry, files.items())):
         raise damaged("files", files)
     if ("files" in data or "digest" in data) and not _is_own(data.get("digest"), content):
         raise damaged("digest", "not the digest of the record")
     return data
 
 
-def _is_digests(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+def _is_entry(name: str, digests: Any) -> bool:
+    """Whether a name is that of a file of the folder itself, with a list of digests."""
+    listed = isinstance(digests, list) and all(isinstance(each, str) for each in digests)
+    return listed and _is_own_file(name)
+
+
+def _is_own_file(name: str) -> bool:
+    return name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
 def _is_own(digest: Any, content: bytes) -> bool:
@@ -150,6 +157,14 @@ def accept(folder: Path, names: Iterable[str]) -> None:
         UserError: the record is damaged or cannot be written, or a file cannot be read.
     """
     record, names = read_record(folder), list(names)
+    for name in names:
+        if not _is_own_file(name) or name == RECORD:
+            raise UserError(
+                "not a file with a digest",
+                file=folder,
+                found=name,
+                expected=f"the name of a file of this folder, other than {RECORD}",
+            )
     files = {name: each for name, each in record.get("files", {}).items() if name not in names}
     there = [name for name in names if (folder / name).exists()]
     new = {name: [digest_of(read_bytes(folder / name))] for name in there}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from roilab import files
-from roilab.engine.run import LAYOUT, Run, find_runs, open_run
+from roilab.engine.record import LAYOUT
+from roilab.engine.run import Run, find_runs, open_run
 from roilab.errors import UserError
 
 from .running import shapes, trained

@@ -21,7 +21,6 @@ from roilab.engine import config, progress
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.predict import check_meaning, load_run
-from roilab.engine.provenance import starts
 from roilab.engine.report import Tracker
 from roilab.engine.run import Run
 from roilab.engine.train import build_trainer, evaluate_weights, replay, train
@@ -239,23 +238,23 @@ def a_state_of_weights_alone(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, new)
 
 
-@case("delete this file: it is a record, and the run is whole without it")
+@case("delete this file: it is a record, and the run is whole without it, but unverified")
 def a_damaged_record(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     write(run.provenance_file, "{")
-    yield wrong(starts, run)
+    yield wrong(run.starts)
     run.provenance_file.unlink()
-    yield wrong(starts, run)
+    yield wrong(run.starts)
     yield wrong(load_run, run)
 
 
-@case("delete this file: it is a record, and the run is whole without it")
+@case("delete this file: it is a record, and the run is whole without it, but unverified")
 def a_record_of_other_content(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     write(run.provenance_file, {"layout": 1, "starts": "yesterday"})
-    yield wrong(starts, run)
+    yield wrong(run.starts)
     run.provenance_file.unlink()
-    yield wrong(starts, run)
+    yield wrong(run.starts)
 
 
 @contextmanager

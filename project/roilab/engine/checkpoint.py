@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
-from torch import nn
+from torch import Tensor, nn
 
 from roilab.engine.record import RECORD, replacing, verify
 from roilab.errors import UserError
@@ -256,6 +256,22 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _unreadable(path, f"a {type(content).__name__}")
     return content
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The weights of a model from a checkpoint, by the names of its parameters.
+
+    Raises:
+        UserError: the file cannot be read, or has none.
+    """
+    weights = read(path).get("model")
+    if not isinstance(weights, dict) or not all(map(_is_named_tensor, weights.items())):
+        raise _unreadable(path, "no tensors by name below 'model'")
+    return weights
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 @contextmanager

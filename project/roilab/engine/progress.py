@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from roilab.engine.checkpoint import read, save_atomically, verified
+from roilab.engine.config import UNBUILDABLE
 from roilab.engine.record import forget
 from roilab.engine.run import FINAL, LAST, Run
 from roilab.engine.trainer import Trainer
@@ -105,7 +106,7 @@ def load(path: Path, trainer: Trainer) -> Progress:
             expected=error.expected,
             remedy="resume with the run's own config, or train in another folder",
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except UNBUILDABLE as error:
         raise UserError(
             "the checkpoint does not hold the state of this training",
             file=path,
@@ -116,7 +117,15 @@ def load(path: Path, trainer: Trainer) -> Progress:
 
 
 def _progress(state: dict[str, Any]) -> Progress:
-    return Progress(**{name: state[name] for name in asdict(Progress())})
+    progress = Progress(**{name: state[name] for name in asdict(Progress())})
+    for name in ("iteration", "evaluated", "best_iteration", "since_best"):
+        if type(getattr(progress, name)) is not int:
+            raise TypeError(f"{name} is {getattr(progress, name)!r}")
+    if progress.best is not None and type(progress.best) not in (int, float):
+        raise TypeError(f"best is {progress.best!r}")
+    if not isinstance(progress.unreadable, dict):
+        raise TypeError(f"unreadable is {progress.unreadable!r}")
+    return progress
 
 
 def newest(run: Run) -> Path | None:

@@ -19,7 +19,7 @@ LAYOUT = 1  # of the folder; docs/run-folder.md has what each number means
 RECORD = "run.json"
 _FORM = f'{{"layout": {LAYOUT}, "starts": [...], "files": {{...}}, "digest": "..."}}'
 _REMEDY = "delete this file: it is a record, and the run is whole without it, but unverified"
-_ABSENT = "absent"  # among the digests of a file: it need not be there
+ABSENT = "absent"  # among the digests of a file: it need not be there
 _BLANK = "0" * 64  # in the place of the record's own digest where it is computed
 
 
@@ -127,9 +127,9 @@ def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
     both = {}
     for name, digest in changed.items():
         if name in files:
-            both[name] = [*files[name], digest]
+            both[name] = list(dict.fromkeys([*files[name], digest]))
         elif not (folder / name).exists():
-            both[name] = [_ABSENT, digest]
+            both[name] = [ABSENT, digest]
         # Of a file without a digest nothing can be said until it is replaced.
     if both:
         write_record(folder, {**record, "files": {**files, **both}})
@@ -217,7 +217,7 @@ def is_there(path: Path) -> bool:
     """
     if path.exists():
         return True
-    if _ABSENT not in digests(path.parent).get(path.name, [_ABSENT]):
+    if ABSENT not in digests(path.parent).get(path.name, [ABSENT]):
         raise UserError(
             "a file of the run is gone",
             file=path,

@@ -1,12 +1,13 @@
 """The run folder: the only thing that is needed after training."""
 
+import contextlib
 import json
 import logging
 import math
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -341,6 +342,31 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
     if unknown:
         log.warning("%s: unverified, without a digest: %s", folder, ", ".join(unknown))
     return run
+
+
+@contextlib.contextmanager
+def reading(*runs: Run) -> Iterator[None]:
+    """What runs make the block raise is the mistake of a config without a digest, if one has none.
+
+    In such a config may be anything. With one that is as it was written, it is an error of ours.
+
+    Raises:
+        UserError: in place of what building a model, or using it, raises.
+    """
+    try:
+        yield
+    except config.UNBUILDABLE as error:
+        unknown = [run for run in runs if run.config_file.name not in digests(run.folder)]
+        if not unknown:
+            raise
+        path = unknown[0].config_file
+        compare = shlex.join(["python", "scripts/config.py", "diff", str(path), "CONFIG"])
+        raise UserError(
+            "the run cannot be used, and its config is unverified: a value in it may be damaged",
+            file=path,
+            found=f"{type(error).__name__}: {error}".partition("\n")[0],
+            remedy=f"see what differs from the config file that it was trained with: {compare}",
+        ) from error
 
 
 def find_runs(root: str | Path) -> list[Run]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from roilab.engine import checkpoint, config
-from roilab.engine.record import RECORD, digests, read_record, verify
+from roilab.engine.record import ABSENT, RECORD, digests, read_record, verify
 from roilab.engine.run import LAST, Run
 from roilab.errors import UserError
 from roilab.files import read_bytes, read_json
@@ -43,7 +43,11 @@ def verify_run(folder: Path) -> list[FileState]:
         read_record(folder)
     except UserError as error:
         return [FileState(RECORD, "damaged", str(error))]
-    known = digests(folder)
+    known = {
+        name: found
+        for name, found in digests(folder).items()
+        if ABSENT not in found or (folder / name).exists()
+    }
     names = {*known, run.config_file.name, "classes.json"}
     names |= {path.name for path in folder.iterdir() if _is_read(path.name)}
     return [_state(run, name, known=name in known) for name in sorted(names)]

@@ -15,7 +15,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.predict import load_run
 from roilab.engine.prepare import prepare
-from roilab.engine.run import Run, open_run
+from roilab.engine.run import Run, open_run, reading
 from roilab.engine.validate import eval_batches, limits_note
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
@@ -97,7 +97,9 @@ class Collector:
             UserError: the detections are gone, or the validation set cannot be read any more.
         """
         if cell not in self.found:
-            self.found[cell] = self._read(Run(cell.folder))
+            run = Run(cell.folder)
+            with reading(run):
+                self.found[cell] = self._read(run)
         return self.found[cell]
 
     def _read(self, run: Run) -> Found:
@@ -160,7 +162,9 @@ class Collector:
         """Of an arm, from its finished cells, of which there is at least one."""
         arm = cells[0].arm.name
         if arm not in self.costs:
-            self.costs[arm] = count(Run(cells[0].folder), self.of(cells[0]).dataset)
+            run = Run(cells[0].folder)
+            with reading(run):
+                self.costs[arm] = count(run, self.of(cells[0]).dataset)
         logs = [Run(cell.folder).metrics() or [{}] for cell in cells]
         return Cost(
             *self.costs[arm],

@@ -151,7 +151,7 @@ def collect(one: Cell) -> Wrong:
     return wrong(Collector(["bbox/AP"]).of, one)
 
 
-@case("find them anew: python scripts/evaluate.py --run {}")
+@case("find them anew: {}")
 def detections_that_are_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = evaluated(training, tmp_path)
     Run(one.folder).detections_file.unlink()
@@ -159,6 +159,26 @@ def detections_that_are_gone(training: Training, tmp_path: Path, script: Script)
     yield first
     assert follow_command(script, first[0].remedy).returncode == 0
     yield collect(one)
+
+
+@case("find it anew: {}")
+def a_result_that_is_damaged(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    one = evaluated(training, tmp_path)
+    run = Run(one.folder)
+    run.write_results({"bbox": {}})
+    first = wrong(run.results)
+    yield first
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(run.results)
+
+
+@case("delete this file: the command of the sweep writes it")
+def a_damaged_record_of_a_sweep(tmp_path: Path) -> Attempts:
+    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    write(tmp_path / "sweep.json", "{")
+    yield wrong(save, sweep, "the command", tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    yield wrong(save, sweep, "the command", tmp_path)
 
 
 @case("evaluate it anew: {}")

@@ -214,9 +214,9 @@ class Run:
         if not is_there(path):
             return []
         expected = "an object of numbers a line"
-        remedy = "to leave it out: delete this file"
+        remedy = "delete this file"
         if path.name in digests(self.folder):
-            remedy += f", and say so: {accepting(path)}"
+            remedy = f"delete this file and say so: {accepting(path)}"
         text = decode(read_verified(path, what=what), path, what=what, remedy=remedy)
         lines = []
         for number, line in enumerate(text.splitlines(), 1):

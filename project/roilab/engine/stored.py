@@ -24,7 +24,7 @@ def is_number(value: Any) -> bool:
 
 def problem_of_results(data: Any) -> str:
     """What is wrong with the AP of a run; "": nothing."""
-    if not isinstance(data, dict) or not data or not data.keys() <= set(TASKS):
+    if not isinstance(data, dict) or not data.keys() <= set(TASKS):
         return f"{_shown(data)} in place of the AP of {', '.join(TASKS)}"
     for task, metrics in data.items():
         if not isinstance(metrics, dict) or "AP" not in metrics:

@@ -23,6 +23,7 @@ from roilab.sweep.plan import Cell
 _MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
+_CENTURY = 3.2e9  # seconds
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 
@@ -111,6 +112,7 @@ def _record(cell: Cell) -> dict[str, Any] | None:
     sound = (
         isinstance(record, dict)
         and is_number(record.get("seconds", 0.0))
+        and abs(record.get("seconds", 0.0)) < _CENTURY
         and isinstance(record.get("error", ""), str)
     )
     if not sound:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from roilab.engine.stored import is_start
 from roilab.errors import UserError
 from roilab.files import parse_json, read_bytes, write_whole
 
@@ -57,7 +58,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             remedy="use a newer RoILab",
         )
     starts, files = data.get("starts", []), data.get("files", {})
-    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+    if not isinstance(starts, list) or not all(map(is_start, starts)):
         raise damaged("starts", starts)
     if not isinstance(files, dict) or not all(itertools.starmap(_is_entry, files.items())):
         raise damaged("files", files)

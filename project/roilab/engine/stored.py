@@ -51,6 +51,25 @@ def problem_of_rows(data: Any) -> str:
     return ""
 
 
+def is_start(data: Any) -> bool:
+    """Whether data are what run.json has of a start of a run; older ones have less."""
+    if not isinstance(data, dict):
+        return False
+    code, versions = data.get("code"), data.get("versions", {})
+    return (
+        (code is None or _has(code, commit=str, dirty=bool))
+        and isinstance(versions, dict)
+        and isinstance(data.get("cpu", ""), str)
+        and isinstance(data.get("gpus", []), list)
+        and all(isinstance(gpu, str) for gpu in data.get("gpus", []))
+    )
+
+
+def _has(data: Any, **kinds: type) -> bool:
+    """Whether data have these keys, with values of these kinds."""
+    return isinstance(data, dict) and all(isinstance(data.get(k), kinds[k]) for k in kinds)
+
+
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) or type(value) is int
 

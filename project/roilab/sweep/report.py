@@ -331,9 +331,13 @@ def _origin(done: Sequence[Cell]) -> str:
     for start in starts:
         code = start.get("code") or {"commit": "unknown", "dirty": False}
         commits.append(code["commit"][:7] + (" with changes" if code["dirty"] else ""))
-    machines = [", ".join(start["gpus"] or [start["cpu"], *_cores(start)]) for start in starts]
-    torch = [start["versions"]["torch"] for start in starts]
+    machines = [", ".join(start.get("gpus") or [*_cpu(start), *_cores(start)]) for start in starts]
+    torch = [start.get("versions", {}).get("torch", "unknown") for start in starts]
     return f"{all_of('Commit', commits)}; {all_of('torch', torch)}; {all_of('on', machines)}."
+
+
+def _cpu(start: Mapping[str, Any]) -> list[str]:
+    return [start.get("cpu") or "an unknown processor"]
 
 
 def _cores(start: Mapping[str, Any]) -> list[str]:

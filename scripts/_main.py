@@ -34,6 +34,20 @@ logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 logging.getLogger("detectron2.config.instantiate").setLevel(logging.CRITICAL)
 
 
+class _WithLevel(logging.Formatter):
+    """Begins with `warning:` or `error:`, as the problems of annotation files do by themselves."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        level = f"{record.levelname.lower()}: "
+        return text if text.startswith(("warning: ", "error: ")) else level + text
+
+
+# It prints what is logged before a run folder has its log, and where there is none.
+if logging.lastResort is not None:
+    logging.lastResort.setFormatter(_WithLevel())
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Call `main`, exit with its status: 2 after a mistake or a failing file, 130 after Ctrl-C."""
     # A name from a file may hold what is no character, such as half of an emoji.

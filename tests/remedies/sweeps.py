@@ -161,6 +161,16 @@ def detections_that_are_gone(training: Training, tmp_path: Path, script: Script)
     yield collect(one)
 
 
+@case("find them anew: {}")
+def detections_that_are_damaged(training: Training, tmp_path: Path) -> Attempts:
+    one = evaluated(training, tmp_path)
+    file = Run(one.folder).detections_file
+    whole = file.read_text()
+    for text in (whole[:-2], whole):
+        file.write_text(text)
+        yield collect(one)
+
+
 @case("find it anew: {}")
 def a_result_that_is_damaged(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = evaluated(training, tmp_path)

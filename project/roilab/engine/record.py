@@ -172,25 +172,26 @@ def accept(folder: Path, names: Iterable[str]) -> None:
     write_record(folder, {**record, "files": {**files, **new}})
 
 
-def read_verified(path: Path, **words: Any) -> bytes:
+def read_verified(path: Path, *, what: str = "the file", remedy: str | None = None) -> bytes:
     """The content of a file, which is as the record of its folder says, if that knows it.
 
     Args:
-        words: for the message of a file that cannot be read, see `roilab.files.read_bytes`.
+        what, remedy: for the message, see `roilab.files.read_bytes`.
 
     Raises:
         UserError: the file cannot be read, or is not as it was written; the record is damaged.
     """
-    content = read_bytes(path, **words)
-    verify(path, content)
+    content = read_bytes(path, what=what, remedy=remedy)
+    verify(path, content, remedy=remedy)
     return content
 
 
-def verify(path: Path, content: Any) -> bool:
+def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
     """Whether the record of a file's folder knows the file, which then is as it was written.
 
     Args:
         content: bytes, or the mapped file.
+        remedy: what helps beside a copy.
 
     Raises:
         UserError: it is not; or the record is damaged.
@@ -205,7 +206,8 @@ def verify(path: Path, content: Any) -> bool:
             file=path,
             found=f"sha256 {found}",
             expected=f"sha256 {' or '.join(expected)}, as {RECORD} says",
-            remedy=f"put a sound copy in its place; if it is meant to be so: {accepting(path)}",
+            remedy=(f"{remedy}, or " if remedy else "")
+            + f"put a sound copy in its place; if it is meant to be so: {accepting(path)}",
         )
     return True
 

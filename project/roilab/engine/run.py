@@ -97,6 +97,11 @@ class Run:
     def category_ids_file(self) -> Path:
         return self.folder / "category_ids.json"
 
+    @property
+    def evaluate_command(self) -> str:
+        """The command that evaluates the run anew, for a shell."""
+        return shlex.join(["python", "scripts/evaluate.py", "--run", str(self.folder)])
+
     def write_meaning(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
         """Write what gives the weights their meaning: config, class names and ids, skeleton."""
         contents = {
@@ -145,10 +150,11 @@ class Run:
         """What `write_evaluation` was given.
 
         Raises:
-            UserError: the detections are gone, or are not those of a data set with these ids.
+            UserError: the detections are gone or damaged, or are not those of a data set with these
+                ids.
         """
         path = self.detections_file
-        remedy = f"find them anew: {self._evaluating()}"
+        remedy = f"find them anew: {self.evaluate_command}"
         if not path.is_file():
             raise UserError("the detections of a run are gone", file=path, remedy=remedy)
         if not self.category_ids_file.is_file():
@@ -181,7 +187,7 @@ class Run:
         Raises:
             UserError: the file is gone, or damaged.
         """
-        remedy = f"find it anew: {self._evaluating()}"
+        remedy = f"find it anew: {self.evaluate_command}"
         what = "the AP of a run"
         found = self._read_json(self.results_file.name, what=what, expected=RESULTS, remedy=remedy)
         if problem := problem_of_results(found):
@@ -239,9 +245,6 @@ class Run:
                 )
             lines.append(found)
         return lines
-
-    def _evaluating(self) -> str:
-        return f"python scripts/evaluate.py --run {shlex.quote(str(self.folder))}"
 
     def _read_json(
         self, name: str, *, what: str, expected: str | None = None, remedy: str | None = None

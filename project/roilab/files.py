@@ -101,7 +101,7 @@ def decode(
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{what} is damaged: it is not UTF-8 text",
+            f"{what} cannot be read: not UTF-8 text",
             file=path,
             found=f"the byte 0x{content[error.start]:02x} at position {error.start}",
             expected=expected,
@@ -132,7 +132,7 @@ def parse_json(
     except (ValueError, RecursionError) as error:
         found = "nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(
-            f"{what} is damaged: it is not JSON",
+            f"{what} cannot be read: not JSON",
             file=path,
             found=found if content.strip() else "nothing in it",
             expected=expected,

@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, read without running what is in them."""
 
-import hashlib
 import os
 import pickle
 import shlex
@@ -19,7 +18,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
-from roilab.engine.record import RECORD, replacing, verify
+from roilab.engine.record import RECORD, Digest, replacing, verify
 from roilab.errors import UserError
 from roilab.files import whole
 from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2, unmet_settings
@@ -331,10 +330,10 @@ class _Hashing:
     """A file that is written, and the digest of what was."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.hash = file, hashlib.sha256()
+        self.file, self.digest = file, Digest()
 
     def write(self, content: Any) -> int:
-        self.hash.update(content)
+        self.digest.update(content)
         return self.file.write(content)
 
     def flush(self) -> None:
@@ -352,5 +351,5 @@ def save_atomically(data: dict[str, Any], path: Path) -> None:
             torch.save(data, cast(IO[bytes], hashing))
         if (path.parent / RECORD).exists():
             # The record allows both files until `whole` has put the new one in place.
-            new = {path.name: hashing.hash.hexdigest()}
+            new = {path.name: str(hashing.digest)}
             after.enter_context(replacing(path.parent, new))

@@ -4,11 +4,11 @@ A digest finds damage, not malice: who can write a file can write its digest, to
 """
 
 import contextlib
-import hashlib
 import itertools
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,32 @@ RECORD = "run.json"
 _FORM = f'{{"layout": {LAYOUT}, "starts": [...], "files": {{...}}, "digest": "..."}}'
 _REMEDY = "delete this file: it is a record, and the run is whole without it, but unverified"
 ABSENT = "absent"  # among the digests of a file: it need not be there
-_BLANK = "0" * 64  # in the place of the record's own digest where it is computed
+_OWN = ',\n  "digest": "{}"\n}}\n'  # the end of a record: the digest of all before
+
+
+class Digest:
+    """The digest of what it is updated with: the number of bytes, and their CRC-32.
+
+    It takes a third of the time of SHA-256, and misses one damage in four thousand millions.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = self.crc = 0
+
+    def update(self, content: Any) -> None:
+        """Go on with bytes, or with a mapped file."""
+        self.bytes += memoryview(content).nbytes
+        self.crc = zlib.crc32(content, self.crc)
+
+    def __str__(self) -> str:
+        return f"{self.bytes}-{self.crc:08x}"
 
 
 def digest_of(content: Any) -> str:
     """The digest of bytes, or of a mapped file, as run.json has it."""
-    return hashlib.sha256(content).hexdigest()
+    digest = Digest()
+    digest.update(content)
+    return str(digest)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -62,7 +82,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise damaged("starts", starts)
     if not isinstance(files, dict) or not all(itertools.starmap(_is_entry, files.items())):
         raise damaged("files", files)
-    if ("files" in data or "digest" in data) and not _is_own(data.get("digest"), content):
+    if ("files" in data or "digest" in data) and not _has_own(content):
         raise damaged("digest", "not the digest of the record")
     return data
 
@@ -77,11 +97,10 @@ def _is_own_file(name: str) -> bool:
     return name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
-def _is_own(digest: Any, content: bytes) -> bool:
-    """Whether a digest is that of a record with blanks in its place."""
-    if not isinstance(digest, str) or len(digest) != len(_BLANK):
-        return False
-    return digest_of(content.replace(digest.encode("utf-8", "replace"), _BLANK.encode())) == digest
+def _has_own(content: bytes) -> bool:
+    """Whether a record ends in its own digest."""
+    before = content.rpartition(_OWN.partition("{}")[0].encode())[0]
+    return content == before + _OWN.format(digest_of(before)).encode()
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -90,10 +109,10 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    data = {**record, "digest": _BLANK}
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    data = {key: value for key, value in record.items() if key != "digest"}
+    text = json.dumps(data, indent=2, ensure_ascii=False).removesuffix("\n}")
     content = text.encode("utf-8", "backslashreplace")
-    write_whole(folder / RECORD, content.replace(_BLANK.encode(), digest_of(content).encode()))
+    write_whole(folder / RECORD, content + _OWN.format(digest_of(content)).encode())
 
 
 def digests(folder: Path) -> dict[str, list[str]]:
@@ -204,12 +223,18 @@ def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
         raise UserError(
             "the file is not as it was written: it was damaged, changed or swapped",
             file=path,
-            found=f"sha256 {found}",
-            expected=f"sha256 {' or '.join(expected)}, as {RECORD} says",
+            found=_shown([found]),
+            expected=f"{_shown(expected)}, as {RECORD} says",
             remedy=(f"{remedy}, or " if remedy else "")
             + f"put a sound copy in its place; if it is meant to be so: {accepting(path)}",
         )
     return True
+
+
+def _shown(digests: Sequence[str]) -> str:
+    """Digests to read."""
+    parts = [digest.partition("-") for digest in digests if digest != ABSENT]
+    return " or ".join(f"{size} bytes with the CRC-32 {crc}" for size, _, crc in parts)
 
 
 def is_there(path: Path) -> bool:

@@ -27,6 +27,8 @@ warnings.filterwarnings("ignore", message="Creating a tensor from a list of nump
 warnings.filterwarnings("ignore", message="Mean of empty slice|invalid value .* in scalar divide")
 # What a limit is near is within it; what is beyond is refused, see `roilab.images.read_rgb`.
 warnings.filterwarnings("ignore", message="Image size .* exceeds limit of .* pixels")
+# The argument of DistributedDataParallel that torch from 2.14 on has under another name.
+warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated")
 # Its Swin, ViT and MViT import timm by an old name.
 warnings.filterwarnings("ignore", message="Importing from timm.models.layers is deprecated")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)

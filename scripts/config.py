@@ -1,4 +1,4 @@
-"""Show a config as it is used, or what two configs have otherwise.
+"""Show a config as it is used, or what two configs differ in.
 
     python scripts/config.py show configs/figures_mask.py
     python scripts/config.py show configs/figures_mask.py --key model.roi_heads pooler.op=roi_pool
@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import config
+from roilab.engine.config_keys import keys
 from roilab.engine.differences import differences, shown, table
 from roilab.errors import UserError
 
@@ -84,7 +85,7 @@ def part(data: dict[str, Any], key: str, file: Path) -> Any:
         elif isinstance(node, dict) and name in node:
             node = node[name]
         else:
-            near = difflib.get_close_matches(key, config.keys(OmegaConf.create(data)))
+            near = difflib.get_close_matches(key, keys(OmegaConf.create(data)))
             expected = f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(data)}"
             raise UserError("unknown key", file=file, key=key, expected=expected)
     return node

@@ -25,9 +25,8 @@ def check_references(cfg: DictConfig) -> None:
             "a value of the config follows one that is not there, or itself",
             key=error.full_key,
             found=str(error).splitlines()[0],
-            expected="${key} with another key of the config",
-            remedy="a text is quoted, and all of it once more for the shell: "
-            f"'{error.full_key}=\"${{...}}\"'",
+            expected="${key} with another key of the config; a text is quoted, and all of it once "
+            "more for the shell",
         ) from error
 
 
@@ -74,7 +73,7 @@ def apply_max_detections(cfg: DictConfig, of_file: tuple[Any, Any]) -> None:
             "the model has no limit that could follow",
             key=MAX_DETECTIONS,
             found=f"no {_PREDICTOR}",
-            remedy=f"{MAX_DETECTIONS}=null",
+            remedy="evaluation.max_detections=null",
         )
     # What followed the limit of a saved config follows the one that is overridden.
     if topk not in (None, limit) and of_file not in ((topk, topk),):

@@ -42,7 +42,7 @@ _LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 _QUOTED = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""", re.DOTALL)
 _PAIRS = {"[": "]", "{": "}"}
-A_LIST = "a list: [a, b]"
+A_LIST = "a list"
 _SCALARS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False"}
 # Text that means itself wherever it stands.
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"'$\\](?:[^,:\[\]{}\"'$\\\r\n]*[^\s,:\[\]{}\"'$\\])?")

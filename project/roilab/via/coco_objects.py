@@ -69,7 +69,7 @@ def _of_keypoints(
         return None
     if not any(visibility for _, _, visibility in keypoints_of(coco, places, skeleton)):
         message = f"a {label} of keypoints only, none of which skeleton '{skeleton.name}' has"
-        scene.error(regions[0], message, "give it a bbox, or add them to the skeleton", None)
+        scene.error(regions[0], message, "add them to the skeleton", None)
         return None
     message = f"a {label} of {len(regions)} points without an outline"
     scene.warning(regions[0], message, "outline it if it shall count for boxes and masks", None)

@@ -135,8 +135,7 @@ def _unknown(document: Document) -> UserError:
             "a COCO file without annotations",
             file=document.file,
             found=f"the keys {', '.join(map(repr, list(document.top)[:5]))}",
-            remedy="give the file that has them; where no image has an object, write "
-            "'annotations' as an empty list",
+            remedy="give the file that has them, or write 'annotations' as an empty list",
         )
     return UserError(
         "not a file of a kind that can be read",

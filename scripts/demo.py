@@ -26,7 +26,7 @@ from _main import run
 from tqdm import tqdm
 
 from roilab.engine.interrupts import Stop, stop_on_signals
-from roilab.engine.run import Run, open_run
+from roilab.engine.run import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.ahead import ahead, behind
@@ -35,7 +35,7 @@ from roilab.inference.outputs import Outputs
 from roilab.inference.pipeline import Found, find, following
 from roilab.inference.plan import KINDS, Plan
 from roilab.inference.sinks import OVERVIEW
-from roilab.inference.sources import Frame, open_source
+from roilab.inference.sources import Frame, Source, open_source
 
 SHOWN = 5  # of how many unreadable images it is said what is wrong; of all others, the names
 
@@ -102,6 +102,12 @@ def main() -> int:
     runs = [open_run(args.run, args.weights)]
     if args.compare:
         runs.append(open_run(args.compare))
+    with reading(*runs):
+        return _predict(args, source, runs)
+
+
+def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
+    """Predict, write and say what was found; returns the exit status."""
     plan = Plan(
         source=source,
         folder=args.output,

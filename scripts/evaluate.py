@@ -40,7 +40,7 @@ from roilab.draw import Picture
 from roilab.engine import config
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
-from roilab.engine.run import FINAL, Run, open_run
+from roilab.engine.run import FINAL, Run, open_run, reading
 from roilab.engine.validate import evaluate_model, limits_note
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -124,6 +124,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
+    with reading(folder):
+        evaluate(args, folder)
+
+
+def evaluate(args: argparse.Namespace, folder: Run) -> None:
+    """Evaluate a run, and write what is asked for."""
     cfg, model = load_run(folder, args.overrides)
     take_data(cfg, args, folder)
     dataset = prepare(cfg, training=False).val

@@ -17,7 +17,7 @@ from _arguments import Parser
 from _main import run
 
 from roilab.engine import config
-from roilab.engine.run import Run, open_run
+from roilab.engine.run import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.export import FORMATS, export_run
 from roilab.export.detector import INPUTS, MEANINGS
@@ -54,6 +54,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
+    with reading(folder):
+        _export(args, folder)
+
+
+def _export(args: argparse.Namespace, folder: Run) -> None:
+    """Export a run, and say what is in the file."""
     files = _files(folder, args.overrides, args.check)
     _keep([folder.weights, folder.config_file, *files], args.output, args.expected)
     images = [read_rgb(file) for file in files]

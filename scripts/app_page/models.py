@@ -9,7 +9,7 @@ import streamlit as st
 
 from app_page.inputs import Shot
 from app_page.messages import plain, show_error
-from roilab.engine.run import Run, find_runs, open_run
+from roilab.engine.run import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.export import attribute_names
@@ -80,7 +80,8 @@ def load_model(name: str, folder: str) -> Model | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str], tuple[int | str, ...]]:
-    return Predictor.from_run(_run, fast=True), attribute_names(_run), _run.category_ids()
+    with reading(_run):
+        return Predictor.from_run(_run, fast=True), attribute_names(_run), _run.category_ids()
 
 
 def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:

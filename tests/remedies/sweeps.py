@@ -171,6 +171,26 @@ def detections_that_are_damaged(training: Training, tmp_path: Path) -> Attempts:
         yield collect(one)
 
 
+@case("find it anew: {}")
+def a_result_that_is_damaged(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    one = evaluated(training, tmp_path)
+    run = Run(one.folder)
+    run.write_results({"bbox": {}})
+    first = wrong(run.results)
+    yield first
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(run.results)
+
+
+@case("delete this file: the command of the sweep writes it")
+def a_damaged_record_of_a_sweep(tmp_path: Path) -> Attempts:
+    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    write(tmp_path / "sweep.json", "{")
+    yield wrong(save, sweep, "the command", tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    yield wrong(save, sweep, "the command", tmp_path)
+
+
 @case("evaluate it anew: {}")
 def a_validation_set_that_has_changed(
     training: Training, tmp_path: Path, script: Script

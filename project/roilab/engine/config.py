@@ -39,8 +39,9 @@ from roilab.engine.config_keys import (
     nearest,
     select,
 )
+from roilab.engine.record import read_verified
 from roilab.errors import UserError
-from roilab.files import write_whole
+from roilab.files import decode, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,17 @@ UNBUILDABLE = (
     LookupError,
     OmegaConfBaseException,
     RuntimeError,
+    TypeError,
+    ValueError,
+)
+# What text raises that is no config, when it is read.
+_NO_CONFIG = (
+    yaml.YAMLError,
+    OmegaConfBaseException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
     TypeError,
     ValueError,
 )
@@ -144,8 +156,9 @@ def read(path: str | Path) -> DictConfig:
             builtins.__import__ = original
     else:
         try:
-            cfg = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            text = decode(read_verified(path, what="the config"), path, what="the config")
+            cfg = OmegaConf.create(yaml.safe_load(text))
+        except _NO_CONFIG as error:
             raise UserError("not a saved config", file=path, found=error) from error
     if not isinstance(cfg, DictConfig) or cfg._is_none():  # of an empty file, it is none
         raise UserError("not a saved config", file=path, expected="keys and values")

@@ -155,7 +155,7 @@ def start_logging(run: Run) -> None:
 def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
-    run.results_file.unlink(missing_ok=True)  # of a run that is to be longer
+    run.begin_anew()
     run.write_meaning(cfg, _training_set(setup))
     if source is not None:
         write_provenance(
@@ -263,8 +263,7 @@ def evaluate_weights(setup: Setup) -> Results:
 
 def _check_folder(run: Run, cfg: DictConfig, *, resume: bool) -> None:
     """Raise UserError where a folder holds another run, or none that is to be resumed."""
-    started = progress.newest(run) is not None
-    if not resume and started:
+    if not resume and run.states():
         raise UserError(
             "the run folder already holds a run",
             key="train.output_dir",

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from roilab.engine import provenance
 from roilab.engine.run import Run
 from roilab.evaluation import plots
 from roilab.evaluation.details import THRESHOLDS
@@ -321,7 +320,7 @@ def _runs(states: Mapping[Cell, State]) -> Section:
 
 def _origin(done: Sequence[Cell]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
-    starts = [start for cell in done for start in provenance.starts(Run(cell.folder))]
+    starts = [start for cell in done for start in Run(cell.folder).starts()]
     if not starts:
         return ""
 
@@ -332,9 +331,13 @@ def _origin(done: Sequence[Cell]) -> str:
     for start in starts:
         code = start.get("code") or {"commit": "unknown", "dirty": False}
         commits.append(code["commit"][:7] + (" with changes" if code["dirty"] else ""))
-    machines = [", ".join(start["gpus"] or [start["cpu"], *_cores(start)]) for start in starts]
-    torch = [start["versions"]["torch"] for start in starts]
+    machines = [", ".join(start.get("gpus") or [*_cpu(start), *_cores(start)]) for start in starts]
+    torch = [start.get("versions", {}).get("torch", "unknown") for start in starts]
     return f"{all_of('Commit', commits)}; {all_of('torch', torch)}; {all_of('on', machines)}."
+
+
+def _cpu(start: Mapping[str, Any]) -> list[str]:
+    return [start.get("cpu") or "an unknown processor"]
 
 
 def _cores(start: Mapping[str, Any]) -> list[str]:

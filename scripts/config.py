@@ -17,13 +17,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _arguments import Parser
+from _arguments import Parser, add_trust
 from _main import run
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from roilab.engine import config
+from roilab.engine import config, trusted
 from roilab.engine.differences import differences, shown, table
 from roilab.errors import UserError
 
@@ -37,6 +37,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("command", choices=("show", "diff"))
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file or a run folder")
     parser.add_argument("--key", help="show only what is below it, such as model.roi_heads")
+    add_trust(parser)
     parser.add_argument("rest", nargs="*", metavar="key=value", help="overrides of the config")
     args = parser.parse_args(arguments)
     args.other = None
@@ -102,6 +103,7 @@ def diff(args: argparse.Namespace) -> int:
 
 def main() -> int:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     return diff(args) if args.command == "diff" else show(args)
 
 

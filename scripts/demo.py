@@ -20,11 +20,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from _arguments import Parser
+from _arguments import Parser, add_trust
 from _main import run
 
 from tqdm import tqdm
 
+from roilab.engine import trusted
 from roilab.engine.interrupts import Stop, stop_on_signals
 from roilab.engine.run import Run, open_run
 from roilab.errors import UserError
@@ -75,6 +76,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="the numbers of the evaluation, to the last bit; slower",
     )
+    add_trust(parser)
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="overrides of the config, of both runs"
     )
@@ -97,6 +99,7 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 def main() -> int:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     _check(args)
     source = open_source(args.input)
     runs = [open_run(args.run, args.weights)]

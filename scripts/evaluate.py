@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _arguments import Parser
+from _arguments import Parser, add_trust
 from _main import run
 
 import numpy as np
@@ -37,7 +37,7 @@ from tqdm import tqdm
 from data_commands.common import output_file
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
-from roilab.engine import config
+from roilab.engine import config, trusted
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run
@@ -112,6 +112,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--blank", action="store_true", help="draw without the photographs, to publish the pictures"
     )
+    add_trust(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     args = parser.parse_args(arguments)
     if not 0 <= args.score <= 1:
@@ -123,6 +124,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     folder = open_run(args.run, args.weights)
     cfg, model = load_run(folder, args.overrides)
     take_data(cfg, args, folder)
@@ -201,9 +203,9 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
             )
         skeleton = folder.folder / "skeleton.json"
         cfg.data.val = L(load)(
-            files=args.data,
-            classes=list(folder.classes()),
-            skeleton=str(skeleton) if skeleton.is_file() else None,
+            files=config.escaped(args.data),
+            classes=config.escaped(list(folder.classes())),
+            skeleton=config.escaped(str(skeleton)) if skeleton.is_file() else None,
         )
     if args.data is not None:
         cfg.data.val.files = config.escaped(args.data)

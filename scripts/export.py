@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from _arguments import Parser
+from _arguments import Parser, add_trust
 from _main import run
 
-from roilab.engine import config
+from roilab.engine import config, trusted
 from roilab.engine.run import Run, open_run
 from roilab.errors import UserError
 from roilab.export import FORMATS, export_run
@@ -47,12 +47,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="also write the images of the check and what the model finds in them (.npz), to "
         "repeat the check where the model will run",
     )
+    add_trust(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     folder = open_run(args.run, args.weights)
     files = _files(folder, args.overrides, args.check)
     _keep([folder.weights, folder.config_file, *files], args.output, args.expected)

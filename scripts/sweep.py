@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from _arguments import Parser
+from _arguments import Parser, add_trust
 from _main import run
 
 import yaml
@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from roilab.engine import trusted
 from roilab.errors import UserError
 from roilab.sweep import (
     Cell,
@@ -57,6 +58,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", help="comma-separated, such as 0,1,2 (default: the file's)")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="train these arms alone")
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained")
+    add_trust(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--jobs", type=int, metavar="N", help="trainings at a time (default: one a GPU, or one)"
@@ -75,6 +77,7 @@ def main() -> int:
     if sys.argv[1:2] == ["report"]:
         return main_report(sys.argv[2:])
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     if args.jobs is not None and args.jobs < 1:
         raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
     parameters = dict(map(parameter, args.slurm or ()))
@@ -135,7 +138,10 @@ def main_report(arguments: list[str]) -> int:
     """Compare what a sweep has left so far."""
     parser = Parser(prog="sweep.py report", description=main_report.__doc__)
     parser.add_argument("folder", type=Path, help="what --output named")
-    folder = parser.parse_args(arguments).folder
+    add_trust(parser)
+    args = parser.parse_args(arguments)
+    trusted.allow(args.trust)
+    folder = args.folder
     sweep, commands = saved(folder)
     Report(sweep, commands).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
     print((folder / "report.md").read_text(encoding="utf-8"))

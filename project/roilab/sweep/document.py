@@ -9,6 +9,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from roilab import html
+from roilab.errors import UserError
 from roilab.files import write_whole
 
 
@@ -86,6 +87,10 @@ def write_files(folder: Path, sections: Sequence[Section]) -> None:
         f"{name}.jpg": jpeg for each in sections for name, (jpeg, _) in each.pictures.items()
     }
     for place, files in (("plots", plots), ("pictures", pictures)):
+        if (folder / place).is_symlink():  # what is elsewhere is not to be deleted
+            raise UserError(
+                "the folder of the report is a link", file=folder / place, remedy="delete the link"
+            )
         (folder / place).mkdir(parents=True, exist_ok=True)
         for path in (folder / place).iterdir():
             if path.name not in files:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _arguments import Parser, add_trust
-from _main import run
+from _main import run, say
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -70,9 +70,9 @@ def show(args: argparse.Namespace) -> int:
     if args.key is not None:
         data = part(data, args.key, args.config)
     if isinstance(data, dict | list):
-        print(config.to_yaml(data), end="")
+        say(config.to_yaml(data), end="")
     else:
-        print(shown(data))
+        say(shown(data))
     return 0
 
 
@@ -97,7 +97,7 @@ def diff(args: argparse.Namespace) -> int:
     found = differences(load(args.config, []), load(other, args.rest))
     if found:
         here = str(args.other) if args.other is not None else "with the overrides"
-        print(table(found, headers=("key", str(args.config), here)))
+        say(table(found, headers=("key", str(args.config), here)))
     return 1 if found else 0
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from _arguments import Parser, add_trust
-from _main import run
+from _main import run, say
 
 import numpy as np
 from detectron2.config import LazyCall as L
@@ -131,19 +131,19 @@ def main() -> None:
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)
     about = [f"{folder.weights} on {dataset.summary()}"]
-    print(about[0])
+    say(about[0])
     limit, note = cfg.evaluation.max_detections, limits_note(cfg, dataset)
     if note:
         about.append(note)
-        print(note)
+        say(note)
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
     found = evaluate_model(cfg, model, dataset, progress=bar)
     if args.fast:
         exact = found
         found = evaluate_model(cfg, for_inference(model, fast=True), dataset, progress=bar)
-    print(table(found.results))
+    say(table(found.results))
     if note:
-        print(note)
+        say(note)
     if args.fast:
         print_cost(found, exact, dataset, limit)
     if "keypoints" in found.results and dataset.skeleton is not None:
@@ -151,10 +151,10 @@ def main() -> None:
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
-        print(about[-1])
+        say(about[-1])
     truth, tasks = dataset.coco_json(), list(found.results)
     summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
-    print(f"\n{behind(summary)}\n")
+    say(f"\n{behind(summary)}\n")
     write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
         return
@@ -168,7 +168,7 @@ def main() -> None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"
         pictures = worst_pictures(draw, dataset, summary)
         write_whole(args.html, page(title, about, found.results, summary, pictures))
-        print(f"page: {args.html}")
+        say(f"page: {args.html}")
     if args.pictures is not None:
         draw_pictures(draw, dataset, args.pictures)
 
@@ -182,7 +182,7 @@ def print_cost(
         truth, fast.detections, exact.detections, tasks, dataset.skeleton, max_detections
     )
     for task, each in apart.items():
-        print(
+        say(
             f"{task} AP, fast against exact: {each.value:+.2f}, on other images like these "
             f"{each.low:+.2f} to {each.high:+.2f} (95%)"
         )
@@ -222,16 +222,16 @@ def write_results(
     final = folder.weights.name == FINAL  # a training that was cut has no result yet
     if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
         folder.write_evaluation(found, dataset.coco_ids)
-        print(f"written to {folder.results_file}")
+        say(f"written to {folder.results_file}")
     elif args.output is None:
-        print("not the run's own result, and not written: --output FILE would take it")
+        say("not the run's own result, and not written: --output FILE would take it")
     if args.output is not None:
         write_whole(args.output, json.dumps(found.results, indent=2) + "\n")
-        print(f"written to {args.output}")
+        say(f"written to {args.output}")
     if args.detections is not None:
         rows = dataset.coco_ids.to_file(found.detections)
         write_whole(args.detections, json.dumps(rows) + "\n")
-        print(f"detections: {args.detections}")
+        say(f"detections: {args.detections}")
 
 
 def worst_pictures(draw: Draw, dataset: DetectionDataset, summary: Summary) -> dict[int, bytes]:
@@ -256,7 +256,7 @@ def draw_pictures(draw: Draw, dataset: DetectionDataset, folder: Path) -> None:
         if len(pictures) < OVERVIEW_PICTURES:
             pictures.append(overview_cell(picture))
     write_whole(folder / OVERVIEW, jpeg(overview(pictures), PICTURE_QUALITY))
-    print(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")
+    say(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")
 
 
 if __name__ == "__main__":

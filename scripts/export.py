@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from _arguments import Parser, add_trust
-from _main import run
+from _main import run, say
 
 from roilab.engine import config, trusted
 from roilab.engine.run import Run, open_run
@@ -67,16 +67,16 @@ def main() -> None:
         overrides=args.overrides,
         expected=args.expected,
     )
-    print("the file against the model:")
+    say("the file against the model:")
     for each in done.differences:
-        print(f"  {each}")
+        say(f"  {each}")
     for title, names in (("inputs", INPUTS), ("outputs", done.outputs)):
-        print(f"{title}:")
+        say(f"{title}:")
         for name in names:
-            print(f"  {name:<12}{MEANINGS[name]}")
-    print(f"{args.format}: {args.output} ({done.bytes / 1e6:.1f} MB)")
+            say(f"  {name:<12}{MEANINGS[name]}")
+    say(f"{args.format}: {args.output} ({done.bytes / 1e6:.1f} MB)")
     if args.expected is not None:
-        print(f"images of the check and what the model finds in them: {args.expected}")
+        say(f"images of the check and what the model finds in them: {args.expected}")
 
 
 def _files(folder: Run, overrides: Sequence[str], given: Path | None) -> list[Path]:

@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from _arguments import Parser, add_trust
-from _main import run
+from _main import run, say
 
 import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from roilab.engine import trusted
 from roilab.errors import UserError
+from roilab.escaping import one_line
 from roilab.sweep import (
     Cell,
     Report,
@@ -90,7 +92,7 @@ def main() -> int:
     if args.dry_run:
         cells = plan(sweep, args.output)
         Console().print(Display(sweep, {cell: state_of(cell) for cell in cells}).table())
-        print(f"{len(wanted)} of {len(cells)} would be trained")
+        say(f"{len(wanted)} of {len(cells)} would be trained")
         return 0
     command = shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]])
     sweep, commands = save(sweep, command, args.output)
@@ -119,10 +121,10 @@ def main() -> int:
                 elif wave:
                     run_here(wave, train, slots(args.jobs), told=told, refresh=display.refresh)
     except KeyboardInterrupt:
-        print("what was trained is saved; the same command goes on", file=sys.stderr)
+        say("what was trained is saved; the same command goes on", file=sys.stderr)
         raise
     report.write(args.output, states)
-    print(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
+    say(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
     return 0 if all(states[cell].kind == "done" for cell in asked) else 1
 
 
@@ -131,7 +133,7 @@ def try_to_write(report: Report, folder: Path, states: dict[Cell, State]) -> Non
     try:
         report.write(folder, states)
     except Exception as error:  # of files, data, memory
-        print(f"the report cannot be written yet: {error}", file=sys.stderr)
+        say(f"the report cannot be written yet: {error}", file=sys.stderr)
 
 
 def main_report(arguments: list[str]) -> int:
@@ -144,7 +146,7 @@ def main_report(arguments: list[str]) -> int:
     folder = args.folder
     sweep, commands = saved(folder)
     Report(sweep, commands).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
-    print((folder / "report.md").read_text(encoding="utf-8"))
+    say((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 
 
@@ -204,19 +206,19 @@ class Display:
                 left = progress.seconds * (total - progress.iterations)
                 eta = str(timedelta(seconds=round(left)))
             table.add_row(
-                cell.arm.name,
+                Text(one_line(cell.arm.name)),
                 str(cell.seed),
                 f"{progress.iterations}/{total}",
                 eta,
                 "" if value is None else f"{value:.1f}",
-                shown(state),
+                Text(one_line(shown(state))),
             )
         return table
 
     def say(self, cell: Cell, text: str) -> None:
         """A line, where there is no table."""
         if self.live is None:
-            print(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)
+            say(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)
 
 
 def shown(state: State) -> str:

@@ -12,7 +12,7 @@ import argparse
 import sys
 
 from _arguments import Parser, add_trust
-from _main import run
+from _main import run, say
 
 from roilab.engine import config, processes, trusted
 from roilab.engine.prepare import prepare
@@ -51,7 +51,7 @@ def work(args: argparse.Namespace) -> None:
     setup = prepare(cfg, training=not args.eval_only)
     if args.replay:
         for number, losses in enumerate(replay(setup, args.replay)):
-            print(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
+            say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
         return
     source = Source(args.config_file, args.overrides, command())
     results = (
@@ -60,10 +60,10 @@ def work(args: argparse.Namespace) -> None:
         else train(setup, resume=args.resume, source=source)
     )
     if results:
-        print(table(results))
+        say(table(results))
         if note := limits_note(cfg, setup.val):
-            print(f"\n{note}")
-        print(f"\nrun folder: {cfg.train.output_dir}")
+            say(f"\n{note}")
+        say(f"\nrun folder: {cfg.train.output_dir}")
 
 
 def command() -> list[str]:

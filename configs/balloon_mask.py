@@ -10,7 +10,7 @@ About 11 minutes on two cores with AMX; box AP 26.3, mask AP 28.7 (docs/results/
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
-from .small_mask import data, dataloader, lr_multiplier, model, optimizer, pooler, train
+from .small_mask import data, dataloader, evaluation, lr_multiplier, model, optimizer, pooler, train
 
 for _split in ("train", "val"):
     _folder = f"datasets/balloon/{_split}"

@@ -5,7 +5,16 @@ Not run at full length; figures_mask_keypoint.py is what `make demo` runs.
 """
 
 from .common.figures import use_figures
-from .small_keypoint import data, dataloader, lr_multiplier, model, optimizer, pooler, train
+from .small_keypoint import (
+    data,
+    dataloader,
+    evaluation,
+    lr_multiplier,
+    model,
+    optimizer,
+    pooler,
+    train,
+)
 
 use_figures(data, dataloader, train)
 data.skeleton = "coco_person"

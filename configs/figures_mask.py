@@ -5,7 +5,7 @@ Not run at full length; figures_mask_keypoint.py is what `make demo` runs.
 """
 
 from .common.figures import use_figures
-from .small_mask import data, dataloader, lr_multiplier, model, optimizer, pooler, train
+from .small_mask import data, dataloader, evaluation, lr_multiplier, model, optimizer, pooler, train
 
 use_figures(data, dataloader, train)
 train.output_dir = "outputs/figures_mask"

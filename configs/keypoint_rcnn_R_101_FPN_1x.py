@@ -7,6 +7,7 @@ Not run here; the model zoo has R101 for 3x only.
 from .keypoint_rcnn_R_50_FPN_1x import (
     data,
     dataloader,
+    evaluation,
     lr_multiplier,
     model,
     optimizer,

@@ -7,6 +7,7 @@ Not run here, and without a published figure.
 from .mask_keypoint_rcnn_R_50_FPN_1x import (
     data,
     dataloader,
+    evaluation,
     lr_multiplier,
     model,
     optimizer,

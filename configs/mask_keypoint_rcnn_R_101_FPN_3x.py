@@ -8,6 +8,7 @@ from .common.schedule import lr_3x as lr_multiplier
 from .mask_keypoint_rcnn_R_101_FPN_1x import (
     data,
     dataloader,
+    evaluation,
     model,
     optimizer,
     pooler,

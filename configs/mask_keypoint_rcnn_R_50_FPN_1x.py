@@ -8,6 +8,7 @@ from .common.models import mask_keypoint_rcnn as model
 from .keypoint_rcnn_R_50_FPN_1x import (
     data,
     dataloader,
+    evaluation,
     lr_multiplier,
     optimizer,
     pooler,

@@ -9,7 +9,7 @@ from .common.models import mask_rcnn as model
 from .common.models import pooler
 from .common.schedule import lr_1x as lr_multiplier
 from .common.schedule import optimizer
-from .common.train import torchvision_weights, train, weights, zoo
+from .common.train import evaluation, torchvision_weights, train, weights, zoo
 
 # As upstream: ImageNet's stem and res2 stay as they are.
 model.backbone.bottom_up.freeze_at = 2

@@ -12,6 +12,7 @@ from roilab.modeling import point_rend
 from .mask_rcnn_R_50_FPN_1x import (
     data,
     dataloader,
+    evaluation,
     lr_multiplier,
     model,
     optimizer,

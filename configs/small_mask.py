@@ -12,7 +12,7 @@ from detectron2.config import LazyCall as L
 from .common.data import data, dataloader
 from .common.small import lr_multiplier, optimizer, pooler
 from .common.small import small_mask_rcnn as model
-from .common.train import train
+from .common.train import evaluation, train
 
 # Whose data it is, the command line says.
 data.train.update(files=None, images=None)

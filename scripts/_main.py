@@ -28,6 +28,8 @@ warnings.filterwarnings("ignore", message="Creating a tensor from a list of nump
 warnings.filterwarnings("ignore", message="Mean of empty slice|invalid value .* in scalar divide")
 # What a limit is near is within it; what is beyond is refused, see `roilab.images.read_rgb`.
 warnings.filterwarnings("ignore", message="Image size .* exceeds limit of .* pixels")
+# The argument of DistributedDataParallel that torch from 2.14 on has under another name.
+warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated")
 # Its Swin, ViT and MViT import timm by an old name.
 warnings.filterwarnings("ignore", message="Importing from timm.models.layers is deprecated")
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
@@ -48,6 +50,20 @@ logging.setLogRecordFactory(PrintableRecord)
 def say(*values: object, sep: str = " ", file: TextIO | None = None, **options: Any) -> None:
     """Print text that may have names from files in it, which a terminal does not obey."""
     print(printable(sep.join(map(str, values))), file=file, **options)
+
+
+class _WithLevel(logging.Formatter):
+    """Begins with `warning:` or `error:`, as the problems of annotation files do by themselves."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        level = f"{record.levelname.lower()}: "
+        return text if text.startswith(("warning: ", "error: ")) else level + text
+
+
+# It prints what is logged before a run folder has its log, and where there is none.
+if logging.lastResort is not None:
+    logging.lastResort.setFormatter(_WithLevel())
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

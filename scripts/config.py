@@ -1,4 +1,4 @@
-"""Show a config as it is used, or what two configs have otherwise.
+"""Show a config as it is used, or what two configs differ in.
 
     python scripts/config.py show configs/figures_mask.py
     python scripts/config.py show configs/figures_mask.py --key model.roi_heads pooler.op=roi_pool

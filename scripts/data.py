@@ -1,4 +1,4 @@
-"""Look at annotation data, mend it and carry it over, before a model is trained with it.
+"""Check, draw, count, convert, split and merge annotations, before a model is trained with them.
 
     python scripts/data.py COMMAND --help     what a command takes
 

@@ -1,4 +1,4 @@
-"""The knobs of a training run, with their defaults."""
+"""The knobs of a training run and of its evaluation, with their defaults."""
 
 from torchvision.models import get_weight
 
@@ -52,6 +52,14 @@ train = dict(
     max_unreadable=0.01,
     # Also log to wandb or trackio.
     tracker=None,
+)
+
+# How the model is evaluated; it needs no new training.
+evaluation = dict(
+    # The detections of a class that AP counts in an image, the best by score, and all that the
+    # model gives in an image. None: COCO's, 100 of boxes and masks and 20 of keypoints, and the
+    # model's own model.roi_heads.box_predictor.test_topk_per_image.
+    max_detections=None,
 )
 
 # What `train.init_checkpoint` can name, each with a `may_differ` of its own, and with `settings` of

@@ -148,12 +148,10 @@ def _write_coco(
 
     data, found = to_coco(annotations, rules_of(args), skeleton, size_of, progress)
     problems = list(found)
-    if annotations.container is via.Container.COCO:
-        before = json.loads(args.source.read_text(encoding="utf-8-sig"))
-        if lost := lost_links(before, skeleton):
-            message = f"{lost} links between keypoints are not in the skeleton and not written"
-            remedy = "give --skeleton with a file that has them"
-            problems.append(via.Problem("note", message, remedy, annotations.file))
+    if lost := lost_links(annotations.categories, skeleton):
+        message = f"{lost} links between keypoints are not in the skeleton and not written"
+        remedy = "give --skeleton with a file that has them"
+        problems.append(via.Problem("note", message, remedy, annotations.file))
     with working(f"writing {args.target}"):
         write_whole(args.target, json.dumps(data) + "\n")
     return len(data["images"]), problems

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from roilab.data.check import examine
+from roilab.data.read import read as read_any
 from roilab.images import ImageFolder
-from roilab.skeleton import COCO_PERSON
+from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import LabelRules, read
 
 
@@ -37,3 +38,41 @@ def test_objects_without_any_labelled_keypoint(points: int, tmp_path: Path) -> N
         else:
             (message,) = messages
             assert "none of the 2 objects" in message
+
+
+NAMES = COCO_PERSON.keypoints
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "names", "keypoints", "is_warned"),
+    [
+        (None, NAMES, [0] * 51, True),
+        (COCO_PERSON, NAMES, [0] * 51, True),
+        (None, NAMES, None, True),  # declared, and no annotation has any
+        (COCO_PERSON, NAMES, None, True),
+        (None, NAMES, [5, 5, 2, *[0] * 48], False),
+        (COCO_PERSON, NAMES, [5, 5, 2, *[0] * 48], False),
+        (None, (), None, False),
+    ],
+)
+def test_coco_objects_without_any_labelled_keypoint(
+    skeleton: Skeleton | None,
+    names: tuple[str, ...],
+    keypoints: list[int] | None,
+    is_warned: bool,
+    tmp_path: Path,
+) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    person = {"image_id": 1, "category_id": 1, "bbox": [2, 2, 9, 9], "iscrowd": 0}
+    more = {} if keypoints is None else {"keypoints": keypoints}
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 32}],
+        "annotations": [person | more | {"id": number} for number in (1, 2, 3)],
+        "categories": [{"id": 1, "name": "person", "keypoints": list(names)}],
+    }
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data))
+    found = examine(read_any(path), ImageFolder(tmp_path), LabelRules(), skeleton)
+    assert not found.errors
+    messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
+    assert [("3 objects" in each) for each in messages] == [True] * is_warned

@@ -18,6 +18,7 @@ from roilab.via import (
     Annotations,
     Attribute,
     Circle,
+    CocoCategory,
     Container,
     Ellipse,
     ImageRecord,
@@ -188,12 +189,13 @@ def test_values_that_coco_has_no_place_for() -> None:
 
 
 def test_links_that_the_skeleton_has_not() -> None:
-    names = ["head", "hand", "foot"]
-    category = {"name": "person", "keypoints": names, "skeleton": [[1, 2], [3, 1], [2, 1]]}
-    bones = Skeleton("b", ("person",), tuple(names), (), (("hand", "head"),), (0.1,) * 3)
-    assert lost_links({"categories": [category]}, bones) == 1
-    assert lost_links({"categories": [category, {"name": "car"}]}, None) == 3
-    assert lost_links({}, bones) == 0
+    names = ("head", "hand", "foot")
+    links = (("head", "hand"), ("foot", "head"), ("hand", "head"))
+    category = CocoCategory(1, "person", names, links)
+    bones = Skeleton("b", ("person",), names, (), (("hand", "head"),), (0.1,) * 3)
+    assert lost_links([category], bones) == 1
+    assert lost_links([category, CocoCategory(2, "car")], None) == 3
+    assert lost_links([], bones) == 0
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
@@ -232,3 +234,14 @@ def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
     (again,) = read(tmp_path / "coco.json").images
     assert again.filename == f"{name}.jpg"
     assert name in again.regions[0].attributes.values()
+
+
+def test_what_lies_outside_its_image_is_left_out() -> None:
+    regions = tuple(
+        Region(at, Rect(x, 1, 5, 5), {"class": "car"}) for at, x in enumerate((1, 20, 30))
+    )
+    image = ImageRecord("k", "a.jpg", 1, regions)
+    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
+    data, problems = to_coco(source, LabelRules(), None, lambda _: (20, 10))
+    assert [each["bbox"] for each in data["annotations"]] == [[1, 1, 5, 5]]
+    assert messages(problems).count("left out: the car lies outside") == 2

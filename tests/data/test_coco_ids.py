@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from roilab.data.coco_ids import CocoIds, category_ids
+from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.errors import UserError
 
 IDS = CocoIds({4: 900, 7: "street", 9: 1}, (500, 3))
@@ -40,3 +40,10 @@ def test_classes_that_the_file_does_not_have() -> None:
     assert ids == (501, 500, 502, 3)
     assert category_ids(["a", "b"], {}) == (1, 2)
     assert category_ids(["a", "b"], {"b": "x"}) == (1, "x")
+
+
+@pytest.mark.parametrize("other", ["street", None, -1, True, 2**53])
+def test_images_have_their_own_ids_where_all_are_numbers(other: Any) -> None:
+    """From 2**53 on, a number of JSON is not exact."""
+    assert image_numbers([7, 2**53 - 1]) == [7, 2**53 - 1]
+    assert image_numbers([7, other]) == [1, 2]

@@ -103,8 +103,8 @@ def rle(counts: object, height: object = HEIGHT, width: object = WIDTH) -> dict[
         ("bbox", [1, 1, 8, float("inf")], "the bbox of annotation 7 is no x, y", False),
         ("bbox", [1, 1, 0, 0], "the bbox of annotation 7 is without extent", False),
         ("segmentation", "abc", "the segmentation of annotation 7", True),
-        ("segmentation", [["1", 1, 9, 1, 9, 9]], "annotation 7: 'all_points_x' holds text", True),
-        ("segmentation", [[1, 1, 9, 1, 9]], "annotation 7: 3 values in all_points_x", True),
+        ("segmentation", [["1", 1, 9, 1, 9, 9]], "7: a ring of its segmentation is ['1'", True),
+        ("segmentation", [[1, 1, 9, 1, 9]], "7: a ring of its segmentation is [1, 1, 9", True),
         ("segmentation", [[1, 1, 9, 1]], "annotation 7: a polygon of 2 distinct vertices", True),
         ("segmentation", rle([-1, 201]), "no lengths", True),
         ("segmentation", rle([1 << 40]), "cover", True),
@@ -275,6 +275,8 @@ def test_classes_are_renamed_merged_and_dropped(tmp_path: Path, coco: dict[str, 
     merged = load(path, class_map={"van": "vehicle", "car": "vehicle", "cat": None})
     assert merged.classes == ("vehicle",)
     assert merged.coco_ids.categories == (0,)
+    # What is found is a van in the file: that is the category of this name.
+    assert load(path, class_map={"car": "van", "cat": None}).coco_ids.categories == (1,)
     dropped = load(path, class_map={"van": None}, classes=["dog", "car"])
     assert [len(record["annotations"]) for record in dropped.records] == [1, 0]
     assert dropped.records[0]["annotations"][0]["category_id"] == 1
@@ -409,3 +411,26 @@ class TestKeypoints:
         assert record["annotations"][0]["keypoints"] == [3.5, 4.5, 2, 1.5, 2.5, 1]
         with pytest.raises(UserError, match="do not fit the skeleton"):
             load(str(path), skeleton=str(write_skeleton(tmp_path, ["wheel"])))
+
+
+def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) -> None:
+    mask = {"size": [WIDTH, HEIGHT], "counts": [0, WIDTH * HEIGHT]}
+    coco["annotations"].append(
+        {"id": 8, "image_id": 1, "category_id": 1, "iscrowd": 1, "segmentation": mask}
+    )
+    path = write(tmp_path, coco)
+    dataset = load(str(path))
+    findings = examine(read(path), ImageFolder(tmp_path), LabelRules())
+    (problem,) = (each for each in findings.problems if each.severity == "error")
+    assert "left out: the mask of the car (annotation 8)" in problem.message
+    assert problem.region is None
+    assert findings.crowds == 0
+    assert not any(each["iscrowd"] for r in dataset.records for each in r["annotations"])
+
+
+def test_masks_of_any_encoding_are_json_data(tmp_path: Path, coco: dict[str, Any]) -> None:
+    lengths = [WIDTH, 20, HEIGHT * WIDTH - WIDTH - 20]
+    coco["annotations"][0]["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": lengths}
+    dataset = load(str(write(tmp_path, coco)))
+    again = write(tmp_path, json.loads(json.dumps(dataset.coco_json())))
+    assert load(str(again)).coco_json() == dataset.coco_json()

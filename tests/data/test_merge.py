@@ -62,8 +62,9 @@ def test_the_same_image_is_kept_once() -> None:
     assert severities(found) == ["note"]
 
 
-def test_the_same_image_annotated_otherwise_is_an_error() -> None:
-    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", {"k": "y"}))], "o")
+@pytest.mark.parametrize("other", [[{"k": "y"}], [{"k": "x"}, {"k": "x"}], []])
+def test_the_same_image_annotated_otherwise_is_an_error(other: list[dict[str, Value]]) -> None:
+    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", *other))], "o")
     assert found.images[0].regions[0].attributes == {"k": "x"}
     (problem,) = found.problems
     assert (problem.severity, problem.file, problem.image) == ("error", "b", "1")
@@ -218,6 +219,14 @@ def test_default_paths_that_differ_are_left_out() -> None:
     assert severities(found) == ["warning"]
 
 
+def test_a_file_without_a_default_path_contradicts_none() -> None:
+    for paths in (["", "p/"], ["p/", ""], ["p/", "", "p/"]):
+        sources = [source(str(i), default_path=path) for i, path in enumerate(paths)]
+        found = merge(sources, "out")
+        assert found.default_path == "p/"
+        assert not found.problems
+
+
 def test_progress_sees_the_images_of_each_file() -> None:
     seen: list[int] = []
 
@@ -286,3 +295,24 @@ def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> N
     assert [len(each.regions) for each in merged().images] == [1]
     ring[0] = 2  # another shape is no repetition
     assert "error" in severities(merged())
+
+
+def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
+    """They are of each file: an id names another image and another category in each."""
+    sources = []
+    for name, category in (("a", "cat"), ("b", "dog")):
+        row = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0}
+        data = {
+            "images": [{"id": 1, "file_name": f"{name}.png", "width": 64, "height": 48}],
+            "annotations": [row | {"segmentation": [[1, 1, 9, 1, 9, 9]], "bbox": [1, 1, 8, 8]}],
+            "categories": [{"id": 1, "name": category}],
+        }
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(data))
+        sources.append(read(path))
+    merged = merge(sources, "out")
+    assert merged.problems == ()
+    found = label(merged).images
+    assert [[each.label for each in image.instances] for image in found] == [["cat"], ["dog"]]
+    again = merge([sources[0], sources[0]], "out")
+    assert (len(again.images), severities(again)) == (1, ["note"])

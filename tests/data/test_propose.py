@@ -1,11 +1,15 @@
 """A skeleton from points, and sigmas from repeated annotation."""
 
+import json
 import random
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
+from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton, from_dict
 from roilab.via import (
@@ -172,3 +176,36 @@ def test_identical_points_leave_the_sigma() -> None:
     one = annotator(0, 5)
     found = estimate_sigmas([one, replace(one)], BONES)
     assert with_sigmas(BONES, found) == BONES
+
+
+@pytest.mark.parametrize(
+    ("declared", "keypoints", "links"),
+    [
+        (
+            {"keypoints": ["tail", "neck", "nose"], "skeleton": [[3, 2], [2, 1]]},
+            ("tail", "neck", "nose"),
+            (("nose", "neck"), ("neck", "tail")),
+        ),
+        ({}, ("1", "2", "3"), ()),
+    ],
+)
+def test_what_a_coco_category_declares(
+    tmp_path: Path,
+    declared: dict[str, Any],
+    keypoints: tuple[str, ...],
+    links: tuple[tuple[str, str], ...],
+) -> None:
+    """In its order and with its links, also of a keypoint that is labelled nowhere."""
+    row = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 9, 9], "iscrowd": 0}
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 20}],
+        "annotations": [row | {"keypoints": [3, 3, 2, 0, 0, 0, 5, 5, 2]}],
+        "categories": [{"id": 7, "name": "cat"} | declared],
+    }
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data))
+    annotations = read(path)
+    found = propose([annotations], "s")
+    assert (found.classes, found.keypoints, found.links) == (("cat",), keypoints, links)
+    (cat,) = label(annotations, LabelRules(), found).images[0].instances
+    assert cat.keypoints == ((3, 3, 2), (0, 0, 0), (5, 5, 2))

@@ -3,6 +3,7 @@
 import builtins
 import importlib.util
 import sys
+from pathlib import Path
 
 import pytest
 from detectron2.modeling import SwinTransformer
@@ -12,6 +13,7 @@ from roilab.engine import config
 from roilab.errors import UserError
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
+BOXES = "model.roi_heads.box_predictor"
 
 
 def test_override_of_a_known_key() -> None:
@@ -199,7 +201,57 @@ class TestMaxDetections:
         assert config.load(tmp_path / "config.yaml").evaluation.max_detections is None
         assert self.topk(config.load(tmp_path / "config.yaml", [f"{self.KEY}=7"])) == 7
 
+    def test_the_models_own_key_may_not_say_another_number(self) -> None:
+        own = f"model.{self.TOPK}"
+        with pytest.raises(UserError, match=rf"(?s)max_detections.*{own}=50") as error:
+            config.load(LEAF, [f"{self.KEY}=7", f"{own}=50"])
+        assert self.topk(config.load(LEAF, str(error.value.remedy).split())) == 7
+        assert self.topk(config.load(LEAF, [f"{own}=50"])) == 50
+
+    def test_every_leaf_shows_the_key(self) -> None:
+        for leaf in sorted(Path(LEAF).parent.glob("*.py")):
+            assert OmegaConf.to_container(config.read(leaf).evaluation) == config.EVALUATION, leaf
+
     @pytest.mark.parametrize("value", ["0", "1.5", "True", "many"])
     def test_it_is_a_number(self, value: str) -> None:
         with pytest.raises(UserError, match=r"evaluation\.max_detections"):
             config.load(LEAF, [f"{self.KEY}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("data.default_class=${no.key}", "data.default_class", "not found"),
+        ("train.seed=${train.seed}", "train.seed", "itself"),
+        ("train.seed=${train}", "train.seed", "parent"),
+        ("train=null", "train", "max_iter"),
+        ("evaluation=null", "evaluation", "max_detections"),
+        ("data.classes=person", "data.classes", r"data\.classes=\[person\]"),
+        ("data.class_map=x", "data.class_map", "a dict"),
+        ("dataloader.train.masks=yes", "dataloader.train.masks", "True or False"),
+        ("dataloader.train.num_workers=[1]", "dataloader.train.num_workers", "a whole number"),
+        (f"{BOXES}.test_score_thresh=low", f"{BOXES}.test_score_thresh", "a number"),
+        ("weights.mine=model.pth", "weights.mine", r"weights\.mine\.file=PATH"),
+        ("weights.mine.may_differ=[a]", "weights.mine.file", r"weights\.mine\.file=PATH"),
+    ],
+)
+def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as error:
+        config.load(LEAF, [text])
+    assert error.value.key == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data.class_map=null",
+        "train.seed=${train.log_period}",
+        "data.classes=${train.may_differ}",
+        "model.roi_heads.mask_in_features=null",
+        f"{BOXES}.test_score_thresh=0",
+        "weights.mine.file=model.pth",
+        "optimizer.lr=1",
+    ],
+)
+def test_values_that_a_key_takes(text: str) -> None:
+    config.load(LEAF, [text])

@@ -103,17 +103,48 @@ def test_an_augmentation_that_fails(data: Path, tmp_path: Path, split: str) -> N
     assert error.value.key == f"dataloader.{split}.augmentations"
 
 
+def test_a_mistake_that_only_predictions_would_meet(data: Path, tmp_path: Path) -> None:
+    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg.model.roi_heads.box_predictor.test_nms_thresh = "a"
+    with pytest.raises(UserError, match="where it predicts") as error:
+        tried(cfg)
+    assert str(error.value.key).startswith("model")
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("train.output_dir=null", "train.output_dir"),
+        ("train.output_dir=", "train.output_dir"),
+        ("train.freeze=[3]", "train.freeze"),
+        ("optimizer.lr=inf", "optimizer.lr"),
+        ("dataloader.train.num_workers=-1", "dataloader.train.num_workers"),
+        ("lr_multiplier.warmup_iters=-1", "lr_multiplier.warmup_iters"),
+        ("lr_multiplier=null", "lr_multiplier"),
+        ("optimizer=null", "optimizer"),
+        ("model.backbone=null", "model.backbone"),
+        ("model.roi_heads=null", "model.roi_heads"),
+    ],
+)
+def test_values_that_make_no_sense(data: Path, tmp_path: Path, override: str, key: str) -> None:
+    with pytest.raises(UserError) as error:
+        prepare(config.load(CONFIG, [*overrides(data, tmp_path), override]))
+    assert error.value.key == key
+
+
 def test_the_remedy_for_anchors_works(data: Path, tmp_path: Path) -> None:
     more = ("anchor_generator.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]", "head.num_anchors=5")
     cfg = config.load(CONFIG, overrides(data, tmp_path, *(f"{RPN}.{each}" for each in more)))
     tried(cfg)
 
 
-def test_trying_leaves_the_weights_alone(data: Path, tmp_path: Path) -> None:
+def test_trying_leaves_weights_and_random_numbers_alone(data: Path, tmp_path: Path) -> None:
     cfg = config.load(CONFIG, overrides(data, tmp_path, "model.backbone.norm=BN"))
     model = tried(cfg)
+    after = torch.get_rng_state()
     torch.manual_seed(0)
     assert same(model.state_dict(), build_model(cfg).state_dict())
+    assert torch.equal(after, torch.get_rng_state())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 

@@ -102,17 +102,20 @@ def test_a_limit_that_is_exceeded_is_told_with_its_numbers() -> None:
     assert exceeded_limits(truth, ["bbox", "segm"], BONES, None, fits) == []
     (keypoints,) = exceeded_limits(truth, TASKS, BONES, None, fits)
     assert keypoints == (
-        "keypoint AP counts the best 20 detections of a class in an image (COCO's limit), and 2 of "
-        "4 images have more annotated, up to 60: 41 of 101 objects cannot be found"
+        "2 of 4 images have more than 20 objects of a class, up to 60: 41 of 101 objects are left "
+        "out by keypoint AP (COCO's limit)"
     )
     (model,) = exceeded_limits(truth, ["bbox"], BONES, None, {"topk": 100})
     assert model == (
-        "the model finds at most 100 objects in an image (topk), and 1 of 4 images has more "
-        "annotated, up to 120: 20 of 166 objects cannot be found"
+        "1 of 4 images has more than 100 objects, up to 120: 20 of 166 objects are left out by "
+        "the model (topk)"
     )
     assert exceeded_limits(truth, TASKS, BONES, 60, fits) == []
-    box, _, keypoints = exceeded_limits(truth, TASKS, BONES, 59, fits)
-    assert "59 detections of a class in an image (evaluation.max_detections), and 1 of 4" in box
+    outlines, keypoints = exceeded_limits(truth, TASKS, BONES, 59, fits)
+    assert "1 of 4 images has more than 59 objects of a class" in outlines
+    assert outlines.endswith(
+        "by box AP (evaluation.max_detections) and mask AP (evaluation.max_detections)"
+    )
     assert "1 of 101" in keypoints
 
 

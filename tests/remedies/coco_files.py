@@ -92,6 +92,41 @@ def a_visibility_of_3(tmp_path: Path) -> Attempts:
         yield read(coco(tmp_path, {**SQUARE, "keypoints": points}, categories=PET))
 
 
+@case("write pairs of numbers, counted from 1")
+def a_link_counted_from_0(tmp_path: Path) -> Attempts:
+    for link in ([0, 1], [1, 2]):
+        categories = [{**PET[0], "skeleton": [link]}]
+        yield read(coco(tmp_path, SQUARE, categories=categories))
+
+
+@case("give each keypoint of it a name of its own")
+def two_keypoints_of_one_name(tmp_path: Path) -> Attempts:
+    for names in (["nose", "nose"], ["nose", "tail"]):
+        categories = [{**PET[0], "keypoints": names}]
+        yield read(coco(tmp_path, SQUARE, categories=categories))
+
+
+@case("give every category an id of its own")
+def two_categories_of_one_id(tmp_path: Path) -> Attempts:
+    for ids in ((1, 1), (1, 2)):
+        categories = [{"id": n, "name": f"class {at}"} for at, n in enumerate(ids)]
+        yield read(coco(tmp_path, SQUARE, categories=categories))
+
+
+@case("write it in square pixels, or leave it out: keypoints are measured by it")
+def an_area_of_nothing(tmp_path: Path) -> Attempts:
+    for area in (0, 400, None):
+        yield read(coco(tmp_path, {**SQUARE, "area": area}))
+
+
+@case("give the file that has them, or write 'annotations' as an empty list")
+def a_file_without_annotations(tmp_path: Path) -> Attempts:
+    images = [{"id": 1, "file_name": "0.png"}]
+    yield read(write(tmp_path / "images.json", {"images": images, "categories": PET}))
+    yield read(coco(tmp_path, SQUARE))
+    yield read(coco(tmp_path))
+
+
 def via_coco(folder: Path, *annotations: Mapping[str, Any], **more: Any) -> Path:
     """A COCO file as VIA exports it."""
     info = {"description": "VIA project exported to COCO format"}

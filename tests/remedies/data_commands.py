@@ -296,7 +296,37 @@ def a_class_under_another_name(tmp_path: Path) -> Attempts:
     yield merged(one, write(tmp_path / "two.json", two))
 
 
-@case("give {}, and the skeleton, or rename the attribute of this file to '{}'")
+@case("give the skeleton, and {} where that is not enough")
+def a_keypoint_attribute_and_no_skeleton(tmp_path: Path) -> Attempts:
+    bones = skeleton(tmp_path)
+    regions = [polygon(kind="dog"), point(9, 9, part="nose")]
+    declared = {"part": {"type": "text", "description": "[roilab:keypoint]"}}
+    one = via_project(tmp_path, regions, attributes=declared, name="one.json")
+    other = [polygon(kind="dog"), point(9, 9, joint="nose")]
+    two = write(tmp_path / "two.json", {"b": entry("1.png", other)})
+    yield merged(one, two)
+    yield merged(one, two, bones=bones)
+    other[1] = point(9, 9, joint="nose", other="tail")
+    two = write(tmp_path / "two.json", {"b": entry("1.png", other)})
+    yield merged(one, two, bones=bones, keypoint_attribute="joint")
+
+
+@case("give the skeleton")
+def points_that_an_attribute_ties_in_another_file(tmp_path: Path) -> Attempts:
+    bones = skeleton(tmp_path)
+    declared = {
+        role: {"type": "text", "description": f"[roilab:{role}]"}
+        for role in ("keypoint", "instance")
+    }
+    tied = [polygon(kind="dog", instance="1"), point(9, 9, keypoint="nose", instance="1")]
+    one = via_project(tmp_path, tied, attributes=declared, name="one.json")
+    untied = [polygon(kind="dog"), point(9, 9, keypoint="nose")]
+    two = write(tmp_path / "two.json", {"b": entry("1.png", untied)})
+    yield merged(one, two)
+    yield merged(one, two, bones=bones)
+
+
+@case("give {}, or rename the attribute of this file to '{}'")
 def a_keypoint_attribute_under_another_name(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)
     regions = [polygon(kind="dog"), point(9, 9, part="nose")]

@@ -21,6 +21,7 @@ from roilab.engine import config, progress, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.predict import check_meaning, load_run
+from roilab.engine.prepare import prepare
 from roilab.engine.provenance import starts
 from roilab.engine.report import Tracker
 from roilab.engine.run import Run
@@ -77,7 +78,25 @@ def a_limit_for_a_model_that_has_none(training: Training) -> Attempts:
     yield wrong(config.load, saved, [*given, str(first[0].remedy)])
 
 
+@case("{}={} {}={}")
+def another_limit_of_the_model(training: Training) -> Attempts:
+    saved = training.run.config_file
+    own = "model.roi_heads.box_predictor.test_topk_per_image=50"
+    first = wrong(config.load, saved, ["evaluation.max_detections=200", own])
+    yield first
+    yield wrong(config.load, saved, str(first[0].remedy).split())
+
+
 # Weights.
+
+
+@case("weights.{}.file=PATH")
+def named_weights_without_a_file(training: Training) -> Attempts:
+    saved, path = training.run.config_file, str(training.run.weights)
+    first = wrong(config.load, saved, [f"weights.mine={path}"])
+    yield first
+    remedy = str(first[0].remedy).replace("PATH", path)
+    yield wrong(config.load, saved, [remedy, "train.init_checkpoint=mine"])
 
 
 @case(
@@ -211,12 +230,13 @@ def nothing_to_resume(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, training.setup(training.copy(tmp_path / "run").folder), resume=True)
 
 
-@case("resume with the run's own config and overrides, or train in another folder")
+@case("resume with the run's own config, --config-file {}, or train in another folder")
 def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     other = "optimizer.lr=0.5"
     yield wrong(train, training.setup(run.folder, other), resume=True)
-    yield wrong(train, training.setup(run.folder), resume=True)
+    own = config.load(run.config_file, [f"train.output_dir={run.folder}"])
+    yield wrong(train, prepare(own), resume=True)
     yield wrong(train, training.setup(tmp_path / "other", other))
 
 

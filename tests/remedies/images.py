@@ -162,7 +162,7 @@ def _strict(file: Path) -> Wrong:
     return []
 
 
-@case("draw its outline in VIA, or train a keypoint config")
+@case("draw its outline or delete it in the file, or train a keypoint config")
 def a_mask_model_without_outlines(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)
     nose = point(9, 9, part="nose")
@@ -174,6 +174,7 @@ def a_mask_model_without_outlines(tmp_path: Path) -> Attempts:
     yield wrong(loader, via_json(tmp_path, [nose]), masks=True)
     yield wrong(loader, via_json(tmp_path, [nose]), masks=False)
     yield wrong(loader, via_json(tmp_path, [nose, polygon(kind="dog")]), masks=True)
+    yield wrong(loader, via_json(tmp_path, [polygon(kind="dog")]), masks=True)
 
 
 @case("mend the file, or take it out of the annotations")

@@ -76,11 +76,11 @@ def an_instance_attribute_where_there_is_none(tmp_path: Path) -> Attempts:
     yield label(file, default_class="dog")
 
 
-@case("leave {} out, give default_class")
+@case("give default_class as well")
 def a_class_attribute_where_there_is_none(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon()])
     yield label(file, class_attribute="kind")
-    yield label(file, default_class="dog")
+    yield label(file, class_attribute="kind", default_class="dog")
 
 
 NO_CLASS = "give default_class, the class of all regions, or class_attribute, or unlabelled=skip"

@@ -152,7 +152,7 @@ def collect(one: Cell) -> Wrong:
     return wrong(Collector(["bbox/AP"]).of, one)
 
 
-@case("find them anew: python scripts/evaluate.py --run {}")
+@case("find them anew: {}")
 def detections_that_are_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = evaluated(training, tmp_path)
     Run(one.folder).detections_file.unlink()
@@ -160,6 +160,16 @@ def detections_that_are_gone(training: Training, tmp_path: Path, script: Script)
     yield first
     assert follow_command(script, first[0].remedy).returncode == 0
     yield collect(one)
+
+
+@case("find them anew: {}")
+def detections_that_are_damaged(training: Training, tmp_path: Path) -> Attempts:
+    one = evaluated(training, tmp_path)
+    file = Run(one.folder).detections_file
+    whole = file.read_text()
+    for text in (whole[:-2], whole):
+        file.write_text(text)
+        yield collect(one)
 
 
 @case("evaluate it anew: {}")

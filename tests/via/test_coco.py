@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import (
     Annotations,
@@ -85,9 +86,9 @@ def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
         ({"bbox": [], "segmentation": []}, "no outline"),
         ({"keypoints": [1, 2, 2]}, "3 numbers for keypoints"),
         ({"keypoints": [1, 2, 7, 0, 0, 0]}, "visibility of 'head' is 7"),
-        ({"segmentation": [[1, 1, 2]]}, "all_points"),
+        ({"segmentation": [[1, 1, 2]]}, "numbers in pairs"),
         ({"segmentation": {"size": [4, 4], "counts": "x"}}, "run-length"),
-        ({"segmentation": [["a", 1, 2, 3, 4, 5]]}, "holds text"),
+        ({"segmentation": [["a", 1, 2, 3, 4, 5]]}, "numbers in pairs"),
     ],
 )
 def test_what_is_left_out_is_an_error(tmp_path: Path, row: dict[str, Any], message: str) -> None:
@@ -208,3 +209,90 @@ class TestViaCoco:
         assert all("save the project" in each.remedy for each in errors)
         assert all("the 2 annotations" in each.message for each in errors)
         assert [each.image for each in errors] == ["1a.jpg", "1b.jpg"]
+
+
+def messages(found: Annotations) -> str:
+    return "\n".join(f"{each.severity}: {each.message}" for each in found.problems)
+
+
+def test_categories_of_one_id_and_two_names_are_no_class(tmp_path: Path) -> None:
+    rows = ({"segmentation": [RING]}, {"category_id": 2, "segmentation": [RING]})
+    categories = [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": 2, "name": "car"}]
+    found = load(tmp_path, coco(*rows, categories=categories))
+    assert "error: 2 categories have the id 1: cat, dog; it cannot be told" in messages(found)
+    assert "of the 1 annotations" in messages(found)
+    assert [each.label for each in label(found).images[0].instances] == ["car"]
+    # The same category twice is no question.
+    found = load(tmp_path, coco(*rows, categories=[*categories[:1] * 2, categories[2]]))
+    assert len(label(found).images[0].instances) == 2
+    assert "the id 1" not in messages(found)
+
+
+def test_whole_numbers_are_the_same_ids_with_a_point(tmp_path: Path) -> None:
+    data = coco({"image_id": 1.0, "category_id": 1.0, "segmentation": [RING]})
+    data["images"][1]["id"] = 2.0
+    found = load(tmp_path, data)
+    assert found.problems == ()
+    assert [each.coco.id for each in found.images if each.coco is not None] == [1, 2]
+    assert [each.label for each in label(found).images[0].instances] == ["person"]
+
+
+@pytest.mark.parametrize("area", [0, -1, "x", True])
+def test_an_area_that_is_none_is_not_taken(tmp_path: Path, area: object) -> None:
+    found = load(tmp_path, coco({"segmentation": [RING], "area": area}))
+    assert "warning: the area of 1 annotations is no positive number" in messages(found)
+    (region,) = found.images[0].regions
+    assert region.coco is not None
+    assert region.coco.area is None
+
+
+@pytest.mark.parametrize(
+    ("links", "left_out"),
+    [([[1, 2]], 0), ([[1.0, 2.0]], 0), ([[0, 1], [1, 2]], 1), ([["head", "hand"]], 1), ([7], 1)],
+)
+def test_links_are_pairs_of_places(tmp_path: Path, links: object, left_out: int) -> None:
+    category = {"id": 1, "name": "person", "keypoints": ["head", "hand"], "skeleton": links}
+    found = load(tmp_path, coco({"segmentation": [RING]}, categories=[category]))
+    assert ("1 links of the category 'person' are left out" in messages(found)) == bool(left_out)
+    expected = () if links in ([["head", "hand"]], [7]) else (("head", "hand"),)
+    assert found.categories[0].links == expected
+
+
+def test_keypoint_names_of_a_category_differ(tmp_path: Path) -> None:
+    category = {"id": 1, "name": "person", "keypoints": ["head", "head"]}
+    row = {"segmentation": [RING], "keypoints": [3, 3, 2, 4, 4, 2]}
+    found = load(tmp_path, coco(row, categories=[category]))
+    assert "error: the category 'person' names keypoints twice: head" in messages(found)
+
+
+def test_keypoint_names_that_are_no_list_are_none(tmp_path: Path) -> None:
+    category = {"id": 1, "name": "person", "keypoints": "head"}
+    row = {"segmentation": [RING], "keypoints": [3, 3, 2, 4, 4, 2]}
+    found = load(tmp_path, coco(row, categories=[category]))
+    assert found.categories[0].keypoints == ("1", "2")
+    (one,) = label(found, skeleton=BONES).images[0].instances
+    assert one.keypoints == ((3, 3, 2), (4, 4, 2))
+
+
+def test_an_object_needs_a_keypoint_of_the_skeleton(tmp_path: Path) -> None:
+    category = {"id": 1, "name": "person", "keypoints": ["head", "tail"]}
+    alone = {"bbox": [], "keypoints": [0, 0, 0, 5, 5, 2]}
+    found = load(tmp_path, coco(alone, {"keypoints": [1, 1, 2, 0, 0, 0]}, categories=[category]))
+    labelled = label(found, skeleton=BONES)
+    assert [each.keypoints for each in labelled.images[0].instances] == [((1, 1, 2), (0, 0, 0))]
+    assert any("none of which skeleton 'bones' has" in each.message for each in labelled.problems)
+
+
+@pytest.mark.parametrize("ring", [["1", "1", "9", "1", "9", "9"], [1, 1, 9, 1, 9], [None] * 6])
+def test_a_ring_is_said_in_the_words_of_the_file(tmp_path: Path, ring: object) -> None:
+    found = load(tmp_path, coco({"segmentation": [ring, RING]}))
+    assert "error: annotation 1: a ring of its segmentation is" in messages(found)
+    assert len(found.images[0].regions) == 1
+
+
+def test_a_file_without_annotations_is_named(tmp_path: Path) -> None:
+    data = coco()
+    del data["annotations"]
+    with pytest.raises(UserError, match="a COCO file without annotations"):
+        load(tmp_path, data)
+    assert len(load(tmp_path, data | {"annotations": []}).images) == 2

@@ -57,30 +57,36 @@ def is_outside(instance: via.Instance, width: int, height: int) -> bool:
     return not _has_area(_clipped(extent_of(instance), width, height))
 
 
-def why_doubtful(instance: via.Instance, width: int, height: int) -> str:
-    """Why the box that a COCO file states for an object seems wrong; "" where it does not."""
+def box_fault(box: Box, outline: Box | None, width: int, height: int) -> str:
+    """What is wrong with a box (x0, y0, x1, y1) of an object in an image; "" where nothing is.
+
+    Args:
+        outline: the box around the object's outline; None where it has none.
+    """
+    if outline is not None and (overlap := iou(box, outline)) < LEAST_IOU:
+        return f"has an IoU of {overlap:.2f} with its outline"
+    out = max(-box[0], -box[1], box[2] - width, box[3] - height)
+    return (
+        f"reaches {out:g} pixels beyond the image of {width} x {height}" if out > ROUNDING else ""
+    )
+
+
+def stated_box_fault(instance: via.Instance, width: int, height: int) -> str:
+    """What is wrong with the box that a COCO file states for an object; "" where nothing is."""
     coco = instance.coco
     if coco is None or coco.box is None:
         return ""
     x, y, w, h = coco.box
     box = (x, y, x + w, y + h)
-    out = max(-x, -y, box[2] - width, box[3] - height)
-    corners: Box = coco.box
-    if coco.mask is not None:
-        extent = extent_of(instance)
-        overlap = iou(box, extent)
-        if overlap >= LEAST_IOU and out <= ROUNDING:
-            return ""
-        fits = iou(corners, extent) > max(overlap, LEAST_IOU)
-        fault = f"has an IoU of {overlap:.2f} with its outline"
-        if overlap >= LEAST_IOU:
-            fault = f"reaches {out:g} pixels beyond the image of {width} x {height}"
-    elif out > ROUNDING:
-        fits = x < w <= width + ROUNDING and y < h <= height + ROUNDING
-        fault = f"reaches {out:g} pixels beyond the image of {width} x {height}"
-    else:
+    outline = extent_of(instance) if coco.mask is not None else None
+    fault = box_fault(box, outline, width, height)
+    if not fault:
         return ""
-    reason = ", as if x0, y0, x1, y1 stood there" if fits else ""
+    if outline is not None:
+        has_corners = iou(coco.box, outline) > max(iou(box, outline), LEAST_IOU)
+    else:
+        has_corners = x < w <= width + ROUNDING and y < h <= height + ROUNDING
+    reason = ", as if x0, y0, x1, y1 stood there" if has_corners else ""
     numbers = ", ".join(f"{each:g}" for each in coco.box)
     return f"the bbox of annotation {coco.id} ({numbers}) {fault}{reason}"
 

@@ -13,7 +13,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.data.boxes import LEAST_IOU, ROUNDING, Box, iou
+from roilab.data.boxes import Box
 from roilab.data.masks import covers
 from roilab.errors import UserError
 from roilab.images import check_readable, header_size
@@ -203,7 +203,7 @@ def _keypoints(value: Any, points: int) -> list[float]:
     return [float(number) if value[at - at % 3 + 2] else 0.0 for at, number in enumerate(value)]
 
 
-def extent(anno: Mapping[str, Any]) -> Box | None:
+def outline_bounds(anno: Mapping[str, Any]) -> Box | None:
     """The box around a checked annotation's polygons; None where it has none."""
     rings = anno.get("segmentation")
     if not isinstance(rings, list):
@@ -214,23 +214,13 @@ def extent(anno: Mapping[str, Any]) -> Box | None:
 
 def is_left(anno: Mapping[str, Any], width: int, height: int, skeleton: Skeleton | None) -> bool:
     """Whether something is left of a checked annotation that is cut to its image."""
-    x0, y0, x1, y1 = extent(anno) or anno["bbox"]
+    x0, y0, x1, y1 = outline_bounds(anno) or anno["bbox"]
     mask = anno.get("segmentation")
     if anno["iscrowd"] or (isinstance(mask, Mapping) and mask_utils.area(mask)):
         return True  # a mask has the size of its image; crowds are no objects
     if skeleton is not None and min(x1 - x0, y1 - y0) <= 0 and any(anno["keypoints"][2::3]):
         return True  # the keypoints are all that it has
     return max(x0, 0) < min(x1, width) and max(y0, 0) < min(y1, height)
-
-
-def why_doubtful(anno: Mapping[str, Any], width: int, height: int) -> str:
-    """Why a checked annotation's box seems wrong; "" where it does not."""
-    x0, y0, x1, y1 = box = anno["bbox"]
-    outline = extent(anno)
-    if outline is not None and (overlap := iou(box, outline)) < LEAST_IOU:
-        return f"has an IoU of {overlap:.2f} with its outline"
-    out = max(-x0, -y0, x1 - width, y1 - height)
-    return f"reaches {out:g} pixels beyond the image" if out > ROUNDING else ""
 
 
 def repeated_ids(records: Sequence[Mapping[str, Any]]) -> list[object]:

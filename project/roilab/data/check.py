@@ -133,7 +133,7 @@ def examine(
     there = [each for each in located.places if isinstance(each, Path)]
     if (narrow := narrow_range(there, annotations.file)) is not None:
         problems.append(narrow)
-    if unlabelled := _unlabelled(annotations.file, kept, skeleton):
+    if unlabelled := _unlabelled(annotations, kept, skeleton):
         problems.append(unlabelled)
     regions = [region for image in annotations.images for region in image.regions]
     refused = _refused_regions(annotations)
@@ -176,16 +176,29 @@ def _refused_regions(annotations: via.Annotations) -> list[tuple[str | None, int
 
 
 def _unlabelled(
-    file: str, instances: Sequence[via.Instance], skeleton: Skeleton | None
+    annotations: via.Annotations, instances: Sequence[via.Instance], skeleton: Skeleton | None
 ) -> via.Problem | None:
-    """A warning where no object that should have keypoints has one that is labelled."""
-    classes = () if skeleton is None else skeleton.classes
-    objects = [each for each in instances if each.label in classes]
-    if not objects or any(v > 0 for each in objects for _, _, v in each.keypoints or ()):
+    """A warning where no object that should have keypoints has one that is labelled.
+
+    Those are objects of the skeleton's classes; without one, of the COCO categories that declare
+    keypoints.
+    """
+    declared = {str(each.id) for each in annotations.categories if each.keypoints}
+    count = labelled = 0
+    for each in instances:
+        if skeleton is not None and each.label in skeleton.classes:
+            is_labelled = any(value > 0 for _, _, value in each.keypoints or ())
+        elif skeleton is None and each.coco is not None and each.coco.category in declared:
+            is_labelled = any(value > 0 for value in each.coco.keypoints[2::3])
+        else:
+            continue
+        count += 1
+        labelled += is_labelled
+    if not count or labelled:
         return None
-    message = f"none of the {len(objects)} objects with a skeleton has a labelled keypoint (v > 0)"
+    message = f"none of the {count} objects with a skeleton has a labelled keypoint (v > 0)"
     remedy = "mark keypoints in VIA, or train without: masks and boxes do not need them"
-    return via.Problem("warning", message, remedy, file)
+    return via.Problem("warning", message, remedy, annotations.file)
 
 
 def _shape_name(region: via.Region) -> str:

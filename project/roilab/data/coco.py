@@ -6,6 +6,7 @@ from typing import Any
 
 from roilab import via
 from roilab.data.dicts import annotation, coco_json
+from roilab.data.fit import fit
 from roilab.data.roles import declared_classes
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
@@ -39,7 +40,8 @@ def to_coco(
     COCO has one class and one list of outlines an object. It does not hold other attributes of
     regions and images, scores, declarations, or shapes: a rectangle or polyline becomes a polygon,
     a curve a polygon within half a pixel, and an object of keypoints only gets the box around them.
-    An image whose size is unknown is left out. `file_name` is the record's file name.
+    An image whose size is unknown is left out, and an object that lies outside its image, as in
+    training. `file_name` is the record's file name.
 
     The categories are the options of the class attribute, in their order, used or not, so that the
     parts of one file agree; then other classes that occur. Images, annotations and categories are
@@ -66,12 +68,14 @@ def to_coco(
     held = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
     values = renumbered = 0
     file = labelled.file
-    for image in progress(labelled.images):
-        record = image.record
+    for whole in progress(labelled.images):
+        record = whole.record
         size = _size(record, size_of, file)
         if isinstance(size, via.Problem):
             problems.append(size)
             continue
+        image, left_out = fit(file, whole, *size)
+        problems += left_out
         # Those of a COCO file stay what they are.
         drawn = [each for each in image.instances if each.coco is None]
         changed.update(type(each) for obj in drawn for each in obj.outlines)
@@ -98,21 +102,10 @@ def to_coco(
     return coco_json(records, classes, skeleton), tuple(problems)
 
 
-def lost_links(data: Mapping[str, Any], skeleton: Skeleton | None) -> int:
-    """How many links between keypoints the categories of COCO json data have beyond a skeleton's.
-
-    Args:
-        data: sound enough to have been read.
-    """
+def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None) -> int:
+    """How many links between keypoints categories have beyond those of a skeleton."""
     kept = {frozenset(link) for link in skeleton.links} if skeleton is not None else set()
-    lost = set()
-    for category in data.get("categories") or ():
-        names = category.get("keypoints") or ()
-        for link in category.get("skeleton") or ():
-            ends = [names[at - 1] if 0 < at <= len(names) else at for at in link]
-            if frozenset(ends) not in kept:
-                lost.add((category.get("name"), *ends))
-    return len(lost)
+    return sum(frozenset(link) not in kept for each in categories for link in each.links)
 
 
 def _count(attributes: Mapping[str, via.Value], held: set[str | None]) -> int:

@@ -6,6 +6,8 @@ from typing import Any
 
 from roilab.errors import UserError
 
+_LARGEST_ID = 2**53  # beyond, JSON's numbers are not exact
+
 Row = Mapping[str, Any]
 
 
@@ -68,11 +70,10 @@ class CocoIds:
         return result
 
 
-def image_numbers(ids: Sequence[int | str]) -> list[int]:
+def image_numbers(ids: Sequence[int | str | None]) -> list[int]:
     """An integer for each image: its own id where all are whole numbers from 0, else 1, 2, ..."""
-    if all(type(each) is int and each >= 0 for each in ids):
-        return [int(each) for each in ids]
-    return list(range(1, len(ids) + 1))
+    numbers = [each for each in ids if type(each) is int and 0 <= each < _LARGEST_ID]
+    return numbers if len(numbers) == len(ids) else list(range(1, len(ids) + 1))
 
 
 def category_ids(classes: Sequence[str], known: Mapping[str, int | str]) -> tuple[int | str, ...]:

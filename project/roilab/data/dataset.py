@@ -15,8 +15,8 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import coco_json
-from roilab.data.missing import SHOWN
-from roilab.data.records import Found, load_records
+from roilab.data.missing import SHOWN, Choice, check_choice
+from roilab.data.records import LoadedRecords, load_records
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 
@@ -114,7 +114,7 @@ def load(
     drop_empty: bool = False,
     min_keypoints: int = 0,
     strict: bool = False,
-    missing_images: Literal["error", "skip"] = "error",
+    missing_images: Choice = "error",
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
 
@@ -154,15 +154,12 @@ def load(
         unlabelled=unlabelled,
         keypoint_vertices=keypoint_vertices,
     )
-    if missing_images not in ("error", "skip"):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
+    check_choice(missing_images)
     roots = _roots(images, paths)
     _refuse_repeated(paths, roots)
-    found = load_records(paths, roots, rules, classes, bones, strict, missing_images)
+    loaded = load_records(paths, roots, rules, classes, bones, strict, missing_images)
     return assemble(
-        found,
+        loaded,
         bones,
         origin=", ".join(map(str, paths)),
         label=f"{paths[0].parent.name}_{paths[0].stem}",
@@ -173,7 +170,7 @@ def load(
 
 
 def assemble(
-    found: Found,
+    loaded: LoadedRecords,
     skeleton: Skeleton | None,
     *,
     origin: str,
@@ -193,19 +190,19 @@ def assemble(
     Raises:
         UserError: no class has the keypoints of the skeleton, or no image is left.
     """
-    _check_skeleton(skeleton, found.classes, origin)
-    kept = tuple(record for record in found.records if _wanted(record, drop_empty, min_keypoints))
+    _check_skeleton(skeleton, loaded.classes, origin)
+    kept = tuple(record for record in loaded.records if _wanted(record, drop_empty, min_keypoints))
     if not kept:
-        _refuse_nothing(len(found.records), found.missing, min_keypoints, origin, remedy)
+        _refuse_nothing(len(loaded.records), loaded.missing, min_keypoints, origin, remedy)
     dataset = DetectionDataset(
-        name=_name(label, kept, found.classes, skeleton),
+        name=_name(label, kept, loaded.classes, skeleton),
         records=kept,
-        classes=found.classes,
+        classes=loaded.classes,
         skeleton=skeleton,
-        coco_ids=found.coco_ids,
-        dropped=len(found.records) - len(kept),
-        missing=found.missing,
-        outside=found.outside,
+        coco_ids=loaded.coco_ids,
+        dropped=len(loaded.records) - len(kept),
+        missing=loaded.missing,
+        outside=loaded.outside,
     )
     register(dataset)
     return dataset

@@ -92,6 +92,15 @@ def _mask(
     return mask if len(mask) == len(instance.outlines) else _rings(instance)
 
 
+def _as_json(
+    mask: Sequence[Sequence[float]] | Mapping[str, Any],
+) -> Sequence[Sequence[float]] | Mapping[str, Any]:
+    """A mask as JSON data, which hold no bytes: pycocotools compresses run lengths to these."""
+    if isinstance(mask, Mapping) and isinstance(mask["counts"], bytes):
+        return {**mask, "counts": mask["counts"].decode("ascii")}
+    return mask
+
+
 def _rings(instance: Instance) -> list[list[float]]:
     return [[float(value) for point in ring for value in point] for ring in instance.polygons]
 
@@ -132,7 +141,7 @@ def coco_json(
             }
             segmentation = anno.get("segmentation")
             if segmentation:
-                row["segmentation"] = segmentation
+                row["segmentation"] = _as_json(segmentation)
                 if "area" not in anno:
                     row["area"] = (
                         float(mask_utils.area(segmentation))

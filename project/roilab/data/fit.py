@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from roilab import via
-from roilab.data.boxes import is_outside, own_box, why_doubtful
+from roilab.data.boxes import is_outside, own_box, stated_box_fault
 from roilab.errors import UserError
 from roilab.images import check_readable, header_size
 
@@ -59,11 +59,18 @@ def fit(
             problems.append(error)
             continue
         kept.append(instance)
-        if reason := why_doubtful(instance, width, height):
+        if reason := stated_box_fault(instance, width, height):
             taken = "that" if own_box(instance, width, height) else "the box of its outline"
             remedy = f"write x, y, width and height in pixels; {taken} is trained on"
             problems.append(_problem("warning", reason, remedy, file, image, instance))
-    crowds = [each for each in image.crowds if _error(file, image, each, width, height) is None]
+    crowds = []
+    for crowd in image.crowds:
+        error = _error(file, image, crowd, width, height)
+        if error is None:
+            crowds.append(crowd)
+        else:
+            # The regions of crowds are numbered apart from those of objects.
+            problems.append(replace(error, region=None))
     if len(kept) == len(image.instances) and len(crowds) == len(image.crowds):
         return image, problems
     return replace(image, instances=tuple(kept), crowds=tuple(crowds)), problems

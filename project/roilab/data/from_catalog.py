@@ -7,25 +7,26 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.data.boxes import box_fault
 from roilab.data.catalog_records import (
     checked_annotation,
     image_record,
     image_size,
     is_left,
+    outline_bounds,
     repeated_ids,
-    why_doubtful,
 )
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
-from roilab.data.missing import shortened
+from roilab.data.missing import Choice, Unusable, check_choice, shortened
 from roilab.data.propose import DEFAULT_SIGMA
-from roilab.data.records import Found, log_problems
+from roilab.data.records import LoadedRecords, log_problems
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON, Skeleton
 
@@ -45,7 +46,7 @@ def from_catalog(
     drop_empty: bool = False,
     min_keypoints: int = 0,
     strict: bool = False,
-    missing_images: Literal["error", "skip"] = "error",
+    missing_images: Choice = "error",
 ) -> DetectionDataset:
     """A data set of `DatasetCatalog` with its metadata, checked as an annotation file is.
 
@@ -65,10 +66,7 @@ def from_catalog(
         UserError: it is not registered or cannot be loaded; its metadata or dicts are not sound; an
             image is missing or broken; nothing is left.
     """
-    if missing_images not in ("error", "skip"):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
+    check_choice(missing_images)
     raw = _dicts(name, register)
     metadata = MetadataCatalog.get(name).as_dict()
     known = _categories(name, metadata)
@@ -81,9 +79,9 @@ def from_catalog(
     for at, category_id in zip(place, known.values(), strict=True):
         if at is not None:
             ids.setdefault(names[at], category_id)  # the first of classes that became one
-    found = _read(name, raw, place, names, bones, category_ids(names, ids), strict, missing_images)
+    loaded = _read(name, raw, place, names, bones, category_ids(names, ids), strict, missing_images)
     return assemble(
-        found,
+        loaded,
         bones,
         origin=f"'{name}' of DatasetCatalog",
         label=name,
@@ -299,16 +297,17 @@ def _read(
     bones: Skeleton | None,
     categories: tuple[int | str, ...],
     strict: bool,
-    missing_images: Literal["error", "skip"],
-) -> Found:
+    missing_images: Choice,
+) -> LoadedRecords:
     """Checked records of all images that can be used."""
-    records, problems, lost, unusable = [], [], [], []
+    records, problems, lost = [], [], []
+    unusable = Unusable()
     points = None if bones is None else len(bones.keypoints)
     for number, each in enumerate(raw):
         record = image_record(name, number, each)
         size = image_size(name, each)
         if isinstance(size, via.Problem):
-            unusable.append(f"{size.image} ({size.message})")
+            unusable.note(size, is_missing=not Path(each["file_name"]).is_file())
             continue
         record["width"], record["height"] = size
         record["annotations"] = []
@@ -324,31 +323,24 @@ def _read(
                 remedy = "delete the annotation, or see that the image is the annotated one"
                 lost.append(via.Problem("error", message, remedy, name, record["file_name"]))
                 continue
-            if doubt := why_doubtful(made, *size):
-                message = f"the box of {text}, {doubt}"
+            if fault := box_fault(made["bbox"], outline_bounds(made), *size):
+                message = f"the box of {text}, {fault}"
                 remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
                 problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
             record["annotations"].append(made)
         records.append(record)
-    _settle(name, unusable, len(raw), missing_images)
+    missing = unusable.settle(
+        missing_images,
+        len(raw),
+        origin=f"'{name}' of DatasetCatalog",
+        key="name",
+        remedy="put them there, or leave them out with data.missing_images=skip",
+    )
     log_problems([*lost, *problems])
     if strict:
         via.refuse_errors(lost)
     _warn_of_double_files(name, records)
-    return Found(names, records, _number(name, records, categories), len(unusable), len(lost))
-
-
-def _settle(name: str, unusable: Sequence[str], total: int, choice: str) -> None:
-    if unusable and choice == "error":
-        raise UserError(
-            f"{len(unusable)} of {total} images of the data set '{name}' cannot be used",
-            key="name",
-            found=shortened(unusable),
-            expected="image files at file_name",
-            remedy="put them there, or leave them out with data.missing_images=skip",
-        )
-    if unusable:
-        log.warning("%s: %d images left out: %s", name, len(unusable), shortened(unusable))
+    return LoadedRecords(names, records, _number(name, records, categories), missing, len(lost))
 
 
 def _warn_of_double_files(name: str, records: Sequence[Mapping[str, Any]]) -> None:

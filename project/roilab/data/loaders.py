@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from detectron2.data import DatasetFromList, build_detection_test_loader
 from detectron2.data.build import trivial_batch_collator
+from detectron2.structures import BoxMode
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -167,14 +168,16 @@ def require_outlines(dataset: DetectionDataset) -> None:
         UserError: an instance has no outline.
     """
     for record in dataset.records:
-        if any(
-            not anno.get("segmentation") and not anno.get("iscrowd", 0)
-            for anno in record["annotations"]
-        ):
+        for anno in record["annotations"]:
+            if anno.get("segmentation") or anno.get("iscrowd", 0):
+                continue
+            x, y, width, height = BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYWH_ABS)
+            name = dataset.classes[anno["category_id"]]
             raise UserError(
                 "the model has a mask head but an instance has no outline",
                 file=record["file_name"],
-                remedy="draw its outline in VIA, or train a keypoint config",
+                found=f"'{name}' at x {x:.0f}, y {y:.0f}, {width:.0f} wide, {height:.0f} high",
+                remedy="draw its outline or delete it in the file, or train a keypoint config",
             )
 
 

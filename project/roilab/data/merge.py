@@ -9,7 +9,7 @@ from roilab.data.roles import with_values
 from roilab.data.unify import unify
 from roilab.skeleton import Skeleton
 from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region
-from roilab.via.layout import image_key
+from roilab.via.layout import free_key
 
 _AS_READ = via.LabelRules()
 _DECIMALS = 2  # VIA keeps three: of two files, one may hold a sum of two rounded numbers
@@ -56,7 +56,8 @@ def merge(
     images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
         problems += _add_images(images, source, sizes, progress)
-    paths = {source.default_path for source in sources}
+    # A file without a default path (JSON, CSV) does not contradict one that has it.
+    paths = {source.default_path for source in sources if source.default_path}
     if len(paths) > 1:
         message = f"the default paths differ and are left out: {', '.join(sorted(paths))}"
         remedy = "give the folders of the images when they are read"
@@ -91,13 +92,13 @@ def _add_images(
     progress: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]],
 ) -> list[Problem]:
     problems = []
+    taken = {image.key for image, _ in images.values()}
     same = 0
     for found in progress(source.images):
         image = found
         stated = sizes.get(image.filename, set())
         if image.size is None and len(stated) == 1:
-            size = next(iter(stated))
-            image = replace(image, size=size, key=image_key(image.filename, size))
+            image = replace(image, size=next(iter(stated)))
         elif image.size is None and stated:
             message = (
                 f"its size is not stated, and {len(stated)} images of other sizes have its name"
@@ -106,7 +107,10 @@ def _add_images(
             problems.append(Problem("warning", message, remedy, source.file, image.filename))
         key = (image.filename, image.size)
         if key not in images:
-            images[key] = image, source.file
+            # COCO's keys are ids, which two files have alike.
+            new = replace(image, key=free_key(image.filename, image.size, taken))
+            taken.add(new.key)
+            images[key] = new, source.file
             continue
         known, first = images[key]
         if _says_the_same(known, image):

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from roilab import via
 from roilab.errors import UserError
 
+Choice = Literal["error", "skip"]
 SHOWN = 5  # how many of many like problems a message spells out
 _LISTED = 200  # the same for images, each of which somebody has to look for
 
@@ -26,13 +26,14 @@ class Unusable:
         """Add the error of an image."""
         (self.missing if is_missing else self.broken).append(problem)
 
-    def settle(self, choice: Literal["error", "skip"], total: int, paths: Sequence[Path]) -> int:
+    def settle(self, choice: Choice, total: int, origin: str, key: str, remedy: str) -> int:
         """How many images are left out, which is logged.
 
         Args:
             choice: whether they are refused or left out.
             total: how many images are annotated.
-            paths: the annotation files.
+            origin: where the annotations come from, for messages.
+            key, remedy: of the argument that says where the images are.
 
         Raises:
             UserError: there are some, and they are refused; the message lists them.
@@ -44,15 +45,22 @@ class Unusable:
                 f"{len(found)} of {total} annotated images cannot be used "
                 f"({len(self.missing)} not there, {len(self.broken)} not readable or of another "
                 "size)",
-                file=", ".join(map(str, paths)),
-                key="images",
+                file=origin,
+                key=key,
                 found="\n            ".join(found[:_LISTED] + more),
-                remedy="give the folder that holds them, images=DIR, or leave them out with "
-                "missing_images=skip",
+                remedy=remedy,
             )
         if found:
-            log.warning("%d images left out: %s", len(found), shortened(found))
+            log.warning("%s: %d images left out: %s", origin, len(found), shortened(found))
         return len(found)
+
+
+def check_choice(missing_images: str) -> None:
+    """Raise UserError where `missing_images` is neither "error" nor "skip"."""
+    if missing_images not in get_args(Choice):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
 
 
 def shortened(texts: Sequence[str]) -> str:

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from roilab import via
 from roilab.data.check import SEVERITIES
-from roilab.data.coco_ids import CocoIds, category_ids
+from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dicts import annotation
 from roilab.data.fit import fit, image_size
 from roilab.data.locate import locate
-from roilab.data.missing import SHOWN, Unusable
+from roilab.data.missing import SHOWN, Choice, Unusable
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.images import ImageFolder
@@ -21,11 +21,9 @@ from roilab.via.collector import collector_paused
 
 log = logging.getLogger(__name__)
 
-_LARGEST_ID = 2**53  # of an image: beyond, JSON's numbers are not exact
-
 
 @dataclass(frozen=True)
-class Found:
+class LoadedRecords:
     """What annotation files became.
 
     Attributes:
@@ -50,8 +48,8 @@ def load_records(
     classes: Sequence[str] | None,
     skeleton: Skeleton | None,
     strict: bool,
-    missing_images: Literal["error", "skip"],
-) -> Found:
+    missing_images: Choice,
+) -> LoadedRecords:
     """Read and label files, and look at their images; problems go to the log.
 
     Args:
@@ -91,16 +89,25 @@ def load_records(
     if strict:
         via.refuse_errors(problems)
     total = sum(len(each.images) for each in sets)
-    missing = unusable.settle(missing_images, total, paths)
-    numbers = _numbers([image.record for image, _, _ in usable], read_files)
+    missing = unusable.settle(
+        missing_images,
+        total,
+        origin=", ".join(map(str, paths)),
+        key="images",
+        remedy="give the folder that holds them, images=DIR, or leave them out with "
+        "missing_images=skip",
+    )
+    ids = [image.record.coco.id if image.record.coco else None for image, _, _ in usable]
+    # Ids of several files may be the same.
+    numbers = image_numbers(ids if len(paths) == 1 else [None] * len(ids))
     records = [
         _record(number, place, image, names, skeleton, size)
         for number, (image, place, size) in zip(numbers, usable, strict=True)
     ]
-    ids = _coco_ids(numbers, [image.record for image, _, _ in usable], read_files, rules, names)
+    coco_ids = _coco_ids(numbers, ids, read_files, rules, names)
     # As Detectron2's reader of COCO files has them; for other files it is their order.
     records.sort(key=lambda record: record["image_id"])
-    return Found(names, records, ids, missing, outside)
+    return LoadedRecords(names, records, coco_ids, missing, outside)
 
 
 def _record(
@@ -124,38 +131,33 @@ def _record(
     }
 
 
-def _numbers(images: Sequence[via.ImageRecord], files: Sequence[via.Annotations]) -> list[int]:
-    """Different numbers for the images: the ids of a COCO file that stands alone, if all fit."""
-    ids = [image.coco.id for image in images if image.coco is not None]
-    if len(files) == 1 and len(ids) == len(images):
-        numbers = [each for each in ids if isinstance(each, int) and 0 <= each < _LARGEST_ID]
-        if len(numbers) == len(images):
-            return numbers
-    return list(range(1, len(images) + 1))
-
-
 def _coco_ids(
     numbers: Sequence[int],
-    images: Sequence[via.ImageRecord],
+    ids: Sequence[int | str | None],
     files: Sequence[via.Annotations],
     rules: via.LabelRules,
     classes: Sequence[str],
 ) -> CocoIds:
-    """The ids of COCO files; the package's own numbers where the files do not agree on theirs."""
-    ids = [image.coco.id for image in images if image.coco is not None]
+    """The ids of COCO files; the package's own numbers where the files do not agree on theirs.
+
+    Args:
+        ids: of the images in their files, None without one.
+    """
+    own = {number: each for number, each in zip(numbers, ids, strict=True) if each is not None}
     known: dict[str, int | str] = {}
     owners: dict[int | str, str] = {}
     for category in (category for file in files for category in file.categories):
         name = rules.class_map.get(category.name, category.name)
         if not name:
             continue
-        # Of categories that are made one, it is the first.
-        known.setdefault(name, category.id)
+        # Of categories that are made one, it is the one that has the name already, else the first.
+        if name == category.name or name not in known:
+            known[name] = category.id
         if owners.setdefault(category.id, name) != name:
             return CocoIds.numbered(numbers, len(classes))
-    if len(ids) != len(images) or len(set(ids)) != len(ids) or not known:
+    if len(own) != len(ids) or len(set(ids)) != len(ids) or not known:
         return CocoIds.numbered(numbers, len(classes))
-    return CocoIds(dict(zip(numbers, ids, strict=True)), category_ids(classes, known))
+    return CocoIds(own, category_ids(classes, known))
 
 
 def _class_names(

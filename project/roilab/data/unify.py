@@ -146,9 +146,19 @@ def _complete(
             key=_KEYS[role],
             found=with_samples(found),
             expected="one of these",
-            remedy=f"give {_KEYS[role]}"
-            + ("" if role == "class" else ", and the skeleton")
-            + f", or rename the attribute of this file to '{name}'",
+            remedy=f"give {_KEYS[role]}, or rename the attribute of this file to '{name}'"
+            if skeleton is not None or role == "class"
+            else f"give the skeleton, and {_KEYS[role]} where that is not enough",
+        )
+    if role == "instance" and skeleton is None and any(keypoint_regions(file.annotations, kinds)):
+        # Untied, they would belong to no object beside points that are tied.
+        raise UserError(
+            f"the points are not tied to their objects by an attribute, as they are by '{name}' "
+            f"in {first.annotations.file}",
+            file=file.annotations.file,
+            key="skeleton",
+            expected="the skeleton, to tie them as well",
+            remedy="give the skeleton",
         )
 
 

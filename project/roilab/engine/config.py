@@ -27,6 +27,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import overrides as texts
 from roilab.engine import trusted
+from roilab.engine.config_checks import (
+    apply_max_detections,
+    check_references,
+    check_weights,
+    max_detections_of,
+)
 from roilab.engine.yaml_data import read_yaml
 from roilab.errors import UserError
 from roilab.files import write_whole
@@ -45,13 +51,9 @@ UNBUILDABLE = (
     TypeError,
     ValueError,
 )
-# How a model is evaluated, whatever its config file.
-EVALUATION = {
-    # The detections of a class that AP counts in an image, the best by score, and all that the
-    # model gives in an image. None: COCO's, 100 of boxes and masks and 20 of keypoints, and the
-    # model's own model.roi_heads.box_predictor.test_topk_per_image.
-    "max_detections": None,
-}
+# What a config has that does not say how a model is evaluated, such as one of an older run; see
+# configs/common/train.py.
+EVALUATION = {"max_detections": None}
 # Dictionaries whose keys are the user's own words.
 OPEN_KEYS = ("data.class_map", "weights")
 
@@ -77,10 +79,13 @@ def load(
         UserError: no such file, the file fails, or an override names a key that does not exist.
     """
     saved = _read_whole(path)
-    before = _weights_name(saved)
+    check_weights(saved)
+    before, of_file = _weights_name(saved), max_detections_of(saved)
     cfg = override(saved, overrides)
     if init_checkpoint is not None:
         cfg.train.init_checkpoint = init_checkpoint
+    check_references(cfg)
+    check_weights(cfg)
     name = _weights_name(cfg)
     settings = cfg.weights[name].get("settings") if name else None
     if settings and (is_code(path) or name != before):
@@ -90,39 +95,17 @@ def load(
             trusted.check(OmegaConf.to_container(cfg), path)
         override(cfg, overrides)
         cfg.train.init_checkpoint = name
-    _apply_max_detections(cfg)
+    apply_max_detections(cfg, of_file)
     return cfg
 
 
 def _read_whole(path: str | Path) -> DictConfig:
-    """A training config with the keys of `evaluation`, which a file need not have."""
+    """A training config, also where its file is from before there was `evaluation`."""
     cfg = read(path)
     if "model" not in cfg:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
     cfg.evaluation = {**EVALUATION, **(cfg.get("evaluation") or {})}
     return cfg
-
-
-def _apply_max_detections(cfg: DictConfig) -> None:
-    """Let the model give as many detections of an image as the evaluation counts of a class."""
-    limit, predictor = cfg.evaluation.max_detections, "model.roi_heads.box_predictor"
-    if limit is None:
-        return
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise UserError(
-            "not a number of detections",
-            key="evaluation.max_detections",
-            found=limit,
-            expected="a whole number from 1, or null for COCO's limits",
-        )
-    if OmegaConf.select(cfg, predictor) is None:
-        raise UserError(
-            "the model has no limit that could follow",
-            key="evaluation.max_detections",
-            found=f"no {predictor}",
-            remedy="evaluation.max_detections=null",
-        )
-    OmegaConf.update(cfg, f"{predictor}.test_topk_per_image", limit, force_add=True)
 
 
 def _weights_name(cfg: DictConfig) -> str:
@@ -191,13 +174,15 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         try:
             value = texts.parse(written, key, lambda name: _kind_of(cfg, name))
         except ValueError as error:
+            a_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
+            meant = [written] if a_list else written
             raise UserError(
                 "an override cannot be read",
                 key=key,
                 found=written,
                 expected=error,
                 remedy="a text is quoted, and all of it once more for the shell: "
-                f"{shlex.quote(texts.write(key, written))}",
+                f"{shlex.quote(texts.write(key, meant))}",
             ) from error
         for name in _leaves(key, value):
             if not _is_known(cfg, name):
@@ -207,14 +192,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                     expected=_nearest(cfg, name),
                     remedy="see the config file, or config.yaml in a run folder, for all keys",
                 )
-        node = _select(cfg, key)
-        if isinstance(node, DictConfig) and node and not isinstance(value, dict | None):
-            raise UserError(
-                "a value does not fit its key",
-                key=key,
-                found=value,
-                expected=f"one of the keys below it: {', '.join(map(str, node))}",
-            )
+        _check_kind(cfg, key, value)
         if key.endswith("._target_"):
             _retarget(OmegaConf.select(cfg, key.rpartition(".")[0]), key, value)
         try:
@@ -224,6 +202,32 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 "a value does not fit its key", key=key, found=value, expected=error
             ) from error
     return cfg
+
+
+def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
+    """Raise UserError where a key takes values of another kind than this one."""
+    node = _select(cfg, key)
+    is_call = isinstance(node, DictConfig) and "_target_" in node
+    nothing_fits = is_call or key in OPEN_KEYS
+    if isinstance(node, DictConfig) and node and not isinstance(value, dict):
+        if value is not None or not nothing_fits:
+            raise UserError(
+                "a value does not fit its key",
+                key=key,
+                found=value,
+                expected=f"one of the keys below it: {', '.join(map(str, node))}",
+            )
+        return
+    expected = texts.misfit(value, _annotation_of(cfg, key))
+    if expected:
+        raise UserError(
+            "a value does not fit its key",
+            key=key,
+            found=value,
+            expected=f"a list: {texts.write(key, [value])}"
+            if expected == texts.A_LIST
+            else expected,
+        )
 
 
 def escaped(value: Any) -> Any:
@@ -260,6 +264,13 @@ def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
     parent_key = key.rpartition(".")[0]
     if parent_key in OPEN_KEYS:
         return texts.values_kind(_kind_of(cfg, parent_key)) or Any
+    annotation = _annotation_of(cfg, key)
+    return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
+
+
+def _annotation_of(cfg: DictConfig, key: str) -> texts.Kind:
+    """The annotation of the argument that a key is, or of one that follows it; Any: none."""
+    parent_key = key.rpartition(".")[0]
     annotation = _annotation(cfg, key)
     if annotation is Any:
         parent = _select(cfg, parent_key) if parent_key else cfg
@@ -268,7 +279,7 @@ def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
         for name in keys(cfg) if here is not None else ():
             if annotation is Any and _follows(cfg, name, here):
                 annotation = _annotation(cfg, name)
-    return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
+    return annotation
 
 
 def _annotation(cfg: DictConfig, key: str) -> texts.Kind:

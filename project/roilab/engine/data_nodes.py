@@ -17,6 +17,7 @@ _LOADERS = {
     "dataloader.train": ("dataset", "seed", "first"),
     "dataloader.test": ("dataset", "masks", "keypoints", "bitmaps"),
 }
+_OTHERS = ("model", "model.backbone", "model.roi_heads", "optimizer", "lr_multiplier")
 # Settings of `data` that hold for any kind of data set.
 _SHARED = ("class_map", "skeleton")
 
@@ -27,14 +28,14 @@ def check_data_nodes(cfg: DictConfig) -> None:
     Raises:
         UserError: a node is missing or of another kind, or there is one that is not used.
     """
-    for key in (*_DATA, *_LOADERS):
+    for key in (*_DATA, *_LOADERS, *_OTHERS):
         node = OmegaConf.select(cfg, key)
         if not isinstance(node, DictConfig) or "_target_" not in node:
             raise UserError(
                 "the config has no such node",
                 key=key,
                 found=node,
-                expected="a call, as in configs/common/data.py",
+                expected="a call, as in configs/small_mask.py and configs/common/data.py",
                 remedy="take data and dataloader from one of RoILab's configs, and train and "
                 "lr_multiplier with them",
             )

@@ -92,13 +92,20 @@ def _check_anchors(numbers: list[int], logits: nn.Module | None) -> None:
 
 
 def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: DetectionDataset) -> None:
-    """Load an image of each set, and let the model have its losses on two tiny images.
+    """Load an image of each set, and let the model have its losses and answers on tiny images.
 
-    Nothing is learnt and the weights stay as they are.
+    Nothing is learnt; the weights and the CPU's random generators stay as they are.
 
     Raises:
         UserError: a loader or a part of the model fails; names its key.
     """
+    with seeded(cfg.train.seed, STEP, 0):
+        _try_loaders(cfg, train, val)
+        _try_model(cfg, model, train)
+
+
+def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset) -> None:
+    """Load the first batch of each split."""
     single = {"num_workers": 0, "total_batch_size": comm.get_world_size()}
     _first(
         "dataloader.train",
@@ -107,6 +114,10 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
         ),
     )
     _first("dataloader.test", lambda: eval_batches(cfg, val, num_workers=0))
+
+
+def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
+    """Let the model have its losses on two tiny images, and its answer on one."""
     loading = cfg.dataloader.train
     for task, is_loaded in (("mask", loading.masks), ("keypoint", loading.keypoints)):
         if getattr(model.roi_heads, f"{task}_on", False) and not is_loaded:
@@ -120,16 +131,20 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
     item = _tiny(len(train.classes), loading.masks, loading.get("bitmaps", False), points)
     running: list[tuple[str, Any]] = []
     hooks = [hook for name, part in model.named_modules() for hook in _follow(name, part, running)]
+    doing = "in a training step"
     try:
-        with EventStorage(), torch.no_grad(), seeded(cfg.train.seed, STEP, 0):
+        with EventStorage(), torch.no_grad():
             loss_mode(model)
             model([item, item])
+            doing = "where it predicts"
+            model.eval()
+            model([item])
     except FloatingPointError:
         pass  # of weights, not of the config; the training says it with its numbers
     except config.UNBUILDABLE as error:
         name, shapes = running[-1] if running else ("", "")
         raise UserError(
-            "a part of the model fails in a training step",
+            f"a part of the model fails {doing}",
             key=_key(cfg, name),
             found=f"{type(error).__name__}: {error}{shapes}",
             expected="parts whose channels, sizes and numbers of classes fit each other",

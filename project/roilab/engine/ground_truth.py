@@ -3,6 +3,7 @@
 import difflib
 import logging
 import math
+from collections import Counter
 
 from omegaconf import DictConfig
 
@@ -64,10 +65,9 @@ def objects_by_metric(dataset: DetectionDataset, tasks: list[str]) -> dict[str, 
             counts[f"{task}/{metric}"] = len(scored)
         for metric, (low, high) in areas.items():
             counts[f"{task}/{metric}"] = sum(low <= row["area"] <= high for row in scored)
+        of_class = Counter(dataset.classes[row["category_id"] - 1] for row in scored)
         for name in names:
-            number = dataset.classes.index(name) + 1
-            count = sum(row["category_id"] == number for row in scored)
-            counts |= {f"{task}/{metric}-{name}": count for metric in ("AP", "AP50")}
+            counts |= {f"{task}/{metric}-{name}": of_class[name] for metric in ("AP", "AP50")}
     return counts
 
 

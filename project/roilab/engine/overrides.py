@@ -42,6 +42,8 @@ _LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 _QUOTED = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""", re.DOTALL)
 _PAIRS = {"[": "]", "{": "}"}
+A_LIST = "a list"
+_SCALARS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False"}
 # Text that means itself wherever it stands.
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"'$\\](?:[^,:\[\]{}\"'$\\\r\n]*[^\s,:\[\]{}\"'$\\])?")
 
@@ -226,6 +228,20 @@ def _takes_text(kind: Kind) -> bool:
     """Whether a key of this annotation takes text, and neither numbers nor truth values."""
     members = _members(kind)
     return any(each in (str, Path) for each in members) and not {int, float, bool, Any} & members
+
+
+def misfit(value: Any, kind: Kind) -> str:
+    """What a key of this annotation takes in place of a value; "": the value fits, or may do."""
+    members = _members(kind)
+    some = members - {types.NoneType}
+    if not some:
+        return ""
+    if isinstance(value, str) and not _takes_text(kind) and all(_takes_items(e) for e in some):
+        return A_LIST if values_kind(kind) is None else "a dict: {name: value}"
+    if isinstance(value, str | list | dict) and some <= set(_SCALARS):
+        words = [word for each, word in _SCALARS.items() if each in some]
+        return " or ".join([*words, *(["null"] if some < members else [])])
+    return ""
 
 
 def _item_kind(kind: Kind) -> Kind:

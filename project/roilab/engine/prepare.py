@@ -1,6 +1,7 @@
 """A config that agrees with its data, and an error for one that does not, within seconds."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,10 @@ def _check_numbers(cfg: DictConfig) -> None:
         return isinstance(value, int | float) and not isinstance(value, bool)
 
     train = cfg.train
+    folder = train.output_dir
+    check(
+        "train.output_dir", isinstance(folder, str) and folder.strip() != "", "the name of a folder"
+    )
     for name in ("max_iter", "log_period", "checkpoint_period", "checkpoints_kept", "accumulate"):
         check(f"train.{name}", whole(train[name], 1), _WHOLE + "1")
     for name in ("seed", "eval_period"):
@@ -111,7 +116,8 @@ def _check_numbers(cfg: DictConfig) -> None:
     for name in ("may_differ", "freeze"):
         check(
             f"train.{name}",
-            isinstance(train[name], ListConfig),
+            isinstance(train[name], ListConfig)
+            and all(isinstance(pattern, str) for pattern in train[name]),
             "a list of names, for example [roi_heads.mask_head.predictor.*]",
         )
     for name in ("clip_norm", "ema"):
@@ -135,7 +141,10 @@ def _check_numbers(cfg: DictConfig) -> None:
     check(key, whole(size, 1), _WHOLE + "1")
     check(key, size % processes == 0, f"a multiple of {processes}, the number of processes")
     rate = cfg.optimizer.lr
-    check("optimizer.lr", number(rate) and rate > 0, "a number above 0")
+    check("optimizer.lr", number(rate) and 0 < rate < math.inf, "a number above 0")
+    for split in ("train", "test"):
+        workers = cfg.dataloader[split].get("num_workers", 0)
+        check(f"dataloader.{split}.num_workers", whole(workers, 0), _WHOLE + "0")
 
 
 def scale_learning_rate(cfg: DictConfig) -> None:

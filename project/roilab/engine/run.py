@@ -75,6 +75,11 @@ class Run:
     def category_ids_file(self) -> Path:
         return self.folder / "category_ids.json"
 
+    @property
+    def evaluate_command(self) -> str:
+        """The command that evaluates the run anew, for a shell."""
+        return shlex.join(["python", "scripts/evaluate.py", "--run", str(self.folder)])
+
     def write_meaning(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
         """Write what gives the weights their meaning: config, class names and ids, skeleton."""
         config.save(cfg, self.config_file)
@@ -98,16 +103,23 @@ class Run:
         """What `write_evaluation` was given.
 
         Raises:
-            UserError: the detections are gone, or are not those of a data set with these ids.
+            UserError: the detections are gone or damaged, or are not those of a data set with these
+                ids.
         """
         path = self.detections_file
-        remedy = f"find them anew: python scripts/evaluate.py --run {shlex.quote(str(self.folder))}"
+        remedy = f"find them anew: {self.evaluate_command}"
         if not path.is_file():
             raise UserError("the detections of a run are gone", file=path, remedy=remedy)
         if not self.category_ids_file.is_file():
             ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
         try:
-            return ids.from_file(json.loads(path.read_text(encoding="utf-8")))
+            rows = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                "the detections of a run are damaged", file=path, found=error, remedy=remedy
+            ) from error
+        try:
+            return ids.from_file(rows)
         except UserError as error:
             raise UserError(
                 "the detections of a run are not of its validation set",

@@ -14,6 +14,8 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
+from roilab.errors import UserError
+
 log = logging.getLogger(__name__)
 
 # fvcore's schedule counts in steps but is scale-invariant; a run of two iterations, tried to see
@@ -60,6 +62,13 @@ def warmup_cosine(
 def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int | None) -> ParamScheduler:
     if warmup_iters is None:
         warmup_iters = warmup_length(max_iter)
+    if warmup_iters < 0:
+        raise UserError(
+            "not a number of iterations",
+            key="warmup_iters",
+            found=warmup_iters,
+            expected="a whole number from 0, or null for a tenth of the run",
+        )
     return WarmupParamScheduler(
         scheduler,
         warmup_factor=0.001,

@@ -317,7 +317,8 @@ def _check_folder(run: Run, cfg: DictConfig, *, resume: bool) -> None:
             "the run was begun with another config",
             file=run.config_file,
             found=f"\n{table(other, headers=('key', 'the run', 'now'))}",
-            remedy="resume with the run's own config and overrides, or train in another folder",
+            remedy="resume with the run's own config, "
+            f"--config-file {shlex.quote(str(run.config_file))}, or train in another folder",
         )
     if changed:
         log.warning("resumed with:\n%s", table(changed, headers=("key", "the run", "now")))

@@ -17,7 +17,7 @@ def exceeded_limits(
     max_detections: int | None,
     limits_of_model: Mapping[str, int],
 ) -> list[str]:
-    """A sentence for each limit that images of a data set are beyond, with the numbers.
+    """Sentences about the limits that images of a data set are beyond, with the numbers.
 
     No model can reach an AP of 100 on such images: what is beyond a limit counts as missed.
 
@@ -28,23 +28,19 @@ def exceeded_limits(
             key of the config that says so.
     """
     images = len(truth["images"])
-    sentences = []
+    # Limits that leave out the same objects share a sentence: what is beyond -> what stops there.
+    by_effect: dict[str, list[str]] = {}
     for task in tasks:
         limit = max_detections or COCO_MAX_DETECTIONS[task]
         whose = "evaluation.max_detections" if max_detections else "COCO's limit"
         of_class = objects_per_image(truth, task, skeleton, by_class=True)
-        if beyond := _beyond(of_class, limit, images):
-            sentences.append(
-                f"{_TASKS[task]} AP counts the best {limit} detections of a class in an image "
-                f"({whose}), and {beyond}"
-            )
+        if beyond := _beyond(of_class, limit, images, "objects of a class"):
+            by_effect.setdefault(beyond, []).append(f"{_TASKS[task]} AP ({whose})")
     of_all = objects_per_image(truth, "bbox", skeleton, by_class=False)
     for key, limit in limits_of_model.items():
-        if beyond := _beyond(of_all, limit, images):
-            sentences.append(
-                f"the model finds at most {limit} objects in an image ({key}), and {beyond}"
-            )
-    return sentences
+        if beyond := _beyond(of_all, limit, images, "objects"):
+            by_effect.setdefault(beyond, []).append(f"the model ({key})")
+    return [f"{beyond} by {' and '.join(names)}" for beyond, names in by_effect.items()]
 
 
 def objects_per_image(
@@ -65,7 +61,7 @@ def objects_per_image(
     )
 
 
-def _beyond(objects: Counter[tuple[int, int]], limit: int, images: int) -> str:
+def _beyond(objects: Counter[tuple[int, int]], limit: int, images: int, what: str) -> str:
     """How many images are beyond a limit, in words; "": none is."""
     over = {place: number for place, number in objects.items() if number > limit}
     if not over:
@@ -74,6 +70,6 @@ def _beyond(objects: Counter[tuple[int, int]], limit: int, images: int) -> str:
     lost = sum(number - limit for number in over.values())
     has = "has" if count == 1 else "have"
     return (
-        f"{count} of {images} images {has} more annotated, up to {max(over.values())}: {lost} "
-        f"of {objects.total()} objects cannot be found"
+        f"{count} of {images} images {has} more than {limit} {what}, up to {max(over.values())}: "
+        f"{lost} of {objects.total()} objects are left out"
     )

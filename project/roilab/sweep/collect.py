@@ -1,7 +1,6 @@
 """What the finished runs of a sweep found, ready to be compared; each run is read once."""
 
 import json
-import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,7 +145,7 @@ class Collector:
                 key=f"{task}/AP",
                 found=told,
                 expected=f"{now}, on the validation set as it is",
-                remedy=f"evaluate it anew: {_evaluation(run)}",
+                remedy=f"evaluate it anew: {run.evaluate_command}",
             )
 
     def _dataset(self, run: Run) -> DetectionDataset:
@@ -209,8 +208,3 @@ def _log(run: Run) -> list[dict[str, float]]:
 
 def _median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
-
-
-def _evaluation(run: Run) -> str:
-    """The command that evaluates a run, for a shell."""
-    return shlex.join(["python", "scripts/evaluate.py", "--run", str(run.folder)])

@@ -50,7 +50,10 @@ def must_occur(annotations: Annotations, key: str, name: str, found: dict[str, l
             expected=f"one of these instead of '{name}'" if found else "a region attribute",
             remedy=f"give another {key}"
             if found
-            else f"leave {key} out" + (", give default_class" if key == "class_attribute" else ""),
+            # Another file of the same training may need the name, so that it stays.
+            else "give default_class as well"
+            if key == "class_attribute"
+            else f"leave {key} out",
         )
 
 

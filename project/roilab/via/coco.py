@@ -94,10 +94,12 @@ class CocoReader:
     known: list[CocoCategory] = field(default_factory=list)
     images: dict[str, _Image] = field(default_factory=dict)
     lost_images: set[str] = field(default_factory=set)
+    lost_categories: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     seen: dict[object, str] = field(default_factory=dict)
     is_tied: bool = False
     has_scores: bool = False
+    unusable_areas: int = 0
     holes: int = 0
     hole_pixels: int = 0
 
@@ -133,9 +135,18 @@ class CocoReader:
                 message = f"the category '{name}' does not name its keypoints: they are numbered"
                 remedy = "name them in the category, or give a skeleton of as many keypoints"
                 self.report("warning", message, remedy)
+            if repeated := [each for each, n in Counter(keypoints).items() if n > 1]:
+                message = f"the category '{name}' names keypoints twice: {', '.join(repeated)}; "
+                message += "only the first of a name is read"
+                self.report("error", message, "give each keypoint of it a name of its own")
             self.categories[key] = Category("class", name, key, keypoints)
-            links = tuple(links_of(data.get("skeleton"), keypoints))
-            self.known.append(CocoCategory(id_of(data), name, keypoints, links, is_named))
+            links, unusable = links_of(data.get("skeleton"), keypoints)
+            if keypoints and unusable:
+                message = f"{unusable} links of the category '{name}' are left out: they are no "
+                message += f"pairs of places among its {len(keypoints)} keypoints"
+                self.report("warning", message, "write pairs of numbers, counted from 1")
+            self.known.append(CocoCategory(id_of(data), name, keypoints, tuple(links), is_named))
+        self._refuse_repeated_categories(annotations)
         same = Counter(each.name for each in self.known)
         for name, count in same.items():
             if count > 1:
@@ -143,6 +154,22 @@ class CocoReader:
                 self.report("warning", message, "give them different names, or make them one")
         if all(type(each.id) is int for each in self.known):
             self.known.sort(key=lambda each: each.id)
+
+    def _refuse_repeated_categories(self, annotations: Sequence[Data]) -> None:
+        """Of categories of one id and several names, no annotation can be told."""
+        names: dict[str, list[str]] = {}
+        for each in self.known:
+            names.setdefault(str(each.id), []).append(each.name)
+        held = Counter(text_of(data.get("category_id")) for data in annotations)
+        for key, found in names.items():
+            if len(set(found)) > 1:
+                self.lost_categories.add(key)
+                message = (
+                    f"{len(found)} categories have the id {key}: {', '.join(found)}; it cannot be "
+                    f"told which of the {held[key]} annotations of this id is whose: all are left "
+                    "out"
+                )
+                self.report("error", message, "give every category an id of its own")
 
     def read_images(
         self, images: Sequence[Data], annotations: Sequence[Data], remedy: str = _WRONG_IDS
@@ -197,11 +224,14 @@ class CocoReader:
             self.report("error", message, "annotate it again, or remove it", image.filename)
             return
         area = data.get("area")
+        has_area = is_number(area) and area > 0  # type: ignore[operator] # it is a number
+        # VIA writes an empty list for a point.
+        self.unusable_areas += area not in (None, []) and not has_area
         coco = CocoAnnotation(
             id=number,
             category=category.key,
             box=box,
-            area=float(area) if is_number(area) else None,  # type: ignore[arg-type]
+            area=float(area) if has_area else None,  # type: ignore[arg-type]
             mask=mask,
             keypoints=keypoints,
             is_crowd=data.get("iscrowd") in (1, "1", True),
@@ -228,6 +258,8 @@ class CocoReader:
         if data.get("category_id") is None:
             return Category("class", "")
         key = text_of(data["category_id"])
+        if key in self.lost_categories:
+            return None
         if key not in self.categories:
             message = f"annotation {text_of(data.get('id'))} has the unknown category {key}"
             self.report("error", message, "add the category, or remove the annotation", image)
@@ -438,6 +470,11 @@ class CocoReader:
             message = f"holes are filled (masks: {self.holes}, pixels: {self.hole_pixels})"
             remedy = "polygons have no holes; training takes the masks as they are"
             self.report("note", message, remedy)
+        if self.unusable_areas:
+            message = f"the area of {self.unusable_areas} annotations is no positive number: "
+            message += "that of the outline, or else of the box, is taken"
+            remedy = "write it in square pixels, or leave it out: keypoints are measured by it"
+            self.report("warning", message, remedy)
         images = [
             ImageRecord(
                 key=each.key,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from roilab.via.geometry import Refused, are_coordinates
 from roilab.via.records import Value
 
 Data = Mapping[str, object]
@@ -40,7 +41,8 @@ def _is_nested(outline: Sequence[object]) -> bool:
 
 def is_unnamed(category: Data) -> bool:
     """Whether a category names no keypoints."""
-    return not category.get("keypoints")
+    names = category.get("keypoints")
+    return not (isinstance(names, list) and names)
 
 
 def keypoint_counts(annotations: Sequence[Data]) -> dict[str, int]:
@@ -54,20 +56,30 @@ def keypoint_counts(annotations: Sequence[Data]) -> dict[str, int]:
     return {key: found.most_common(1)[0][0] for key, found in counts.items()}
 
 
-def links_of(pairs: object, names: Sequence[str]) -> list[tuple[str, str]]:
-    """The links of a category, which COCO writes as pairs of places from 1; others are left out."""
-    places = range(1, len(names) + 1)
-    return [
-        (names[pair[0] - 1], names[pair[1] - 1])
-        for pair in (pairs if isinstance(pairs, list) else ())
-        if isinstance(pair, list) and len(pair) == 2 and all(each in places for each in pair)
+def links_of(pairs: object, names: Sequence[str]) -> tuple[list[tuple[str, str]], int]:
+    """The links of a category, and how many are left out: COCO writes pairs of places from 1."""
+    listed = pairs if isinstance(pairs, list) else []
+    links = [
+        (names[int(pair[0]) - 1], names[int(pair[1]) - 1])
+        for pair in listed
+        if isinstance(pair, list) and len(pair) == 2 and all(_is_place(at, names) for at in pair)
     ]
+    return links, len(listed) - len(links)
+
+
+def _is_place(value: object, names: Sequence[str]) -> bool:
+    # Tables turn whole numbers into floats.
+    return is_number(value) and value in range(1, len(names) + 1)
 
 
 def as_polygon(ring: object) -> Data:
-    """A ring x0, y0, x1, y1, ... as VIA's polygon; the reader of shapes refuses what is none."""
-    if not isinstance(ring, list | tuple):
-        return {"name": "polygon"}
+    """A ring x0, y0, x1, y1, ... as VIA's polygon.
+
+    Raises:
+        Refused: it is no list of pairs of numbers.
+    """
+    if not isinstance(ring, list) or len(ring) % 2 or not are_coordinates(ring):
+        raise Refused(f"a ring of its segmentation is {ring!r:.60}, expected numbers in pairs")
     return {"name": "polygon", "all_points_x": list(ring[::2]), "all_points_y": list(ring[1::2])}
 
 
@@ -80,11 +92,18 @@ def objects_of(rows: object) -> list[Data]:
 def id_of(data: Data) -> int | str:
     """The id of an image or a category, as the file has it."""
     value = data.get("id")
+    if type(value) is float and value.is_integer():
+        return int(value)
     return value if type(value) is int else text_of(value)
 
 
 def text_of(value: object) -> str:
-    """A value as text, without the white space around it."""
+    """A value as text, without the white space around it.
+
+    A whole number is the same with and without a point: tables make floats of a column of ids.
+    """
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return "" if value is None else str(value).strip()
 
 

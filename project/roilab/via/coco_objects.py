@@ -14,9 +14,13 @@ Places = Mapping[str, Sequence[int | None]]
 Keypoints = tuple[tuple[float, float, int], ...]
 
 
-def group_coco(scene: Scene, skeleton: Skeleton | None) -> tuple[list[Draft], list[Draft]]:
+def group_coco(
+    scene: Scene, skeleton: Skeleton | None, places: Places
+) -> tuple[list[Draft], list[Draft]]:
     """The objects of an image of a COCO file, and its crowds, in the order of the file."""
-    objects = (_object(scene, skeleton, each) for each in _by_annotation(scene.image.regions))
+    objects = (
+        _object(scene, skeleton, places, each) for each in _by_annotation(scene.image.regions)
+    )
     crowds = (_crowd(scene, each) for each in _by_annotation(scene.image.crowds))
     return (
         [draft for draft in objects if draft is not None],
@@ -28,11 +32,13 @@ def _by_annotation(regions: Iterable[Region]) -> Iterable[list[Region]]:
     return (list(found) for _, found in groupby(regions, key=lambda region: id(region.coco)))
 
 
-def _object(scene: Scene, skeleton: Skeleton | None, regions: Sequence[Region]) -> Draft | None:
+def _object(
+    scene: Scene, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
+) -> Draft | None:
     """The object of an annotation; None where it is left out, which is reported."""
     outlined = [region for region in regions if not isinstance(region.shape, Point)]
     if not outlined:
-        return _of_keypoints(scene, skeleton, regions)
+        return _of_keypoints(scene, skeleton, places, regions)
     first, coco = outlined[0], regions[0].coco
     label = scene.classes.get((scene.image.key, first.index))
     if label is None:
@@ -50,20 +56,24 @@ def _object(scene: Scene, skeleton: Skeleton | None, regions: Sequence[Region]) 
 
 
 def _of_keypoints(
-    scene: Scene, skeleton: Skeleton | None, regions: Sequence[Region]
+    scene: Scene, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
 ) -> Draft | None:
     """The object of an annotation that has keypoints alone, which only a skeleton makes one."""
-    label = named_class(scene, regions[0])
-    if skeleton is None or label is None:
+    label, coco = named_class(scene, regions[0]), regions[0].coco
+    if skeleton is None or label is None or coco is None:
         return None
     if label not in skeleton.classes:
         message = f"a {label} of keypoints only, and skeleton '{skeleton.name}' is not that of it"
         remedy = f"give it a bbox, or name it in the skeleton, which is of {skeleton.classes}"
         scene.error(regions[0], message, remedy, None)
         return None
+    if not any(visibility for _, _, visibility in keypoints_of(coco, places, skeleton)):
+        message = f"a {label} of keypoints only, none of which skeleton '{skeleton.name}' has"
+        scene.error(regions[0], message, "add them to the skeleton", None)
+        return None
     message = f"a {label} of {len(regions)} points without an outline"
     scene.warning(regions[0], message, "outline it if it shall count for boxes and masks", None)
-    return Draft(label, "", [], [region.index for region in regions], coco=regions[0].coco)
+    return Draft(label, "", [], [region.index for region in regions], coco=coco)
 
 
 def _crowd(scene: Scene, regions: Sequence[Region]) -> Draft | None:

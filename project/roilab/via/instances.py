@@ -209,7 +209,7 @@ def label(
         drafts, crowds = (
             (group(scene, skeleton), list[Draft]())
             if record.coco is None
-            else group_coco(scene, skeleton)
+            else group_coco(scene, skeleton, places)
         )
         images.append(
             LabelledImage(

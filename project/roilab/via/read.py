@@ -130,6 +130,13 @@ def _unknown(document: Document) -> UserError:
             file=document.file,
             remedy="give the COCO file that they belong to, with them as its 'annotations'",
         )
+    if isinstance(document.top.get("images"), list) and "annotations" not in document.top:
+        return UserError(
+            "a COCO file without annotations",
+            file=document.file,
+            found=f"the keys {', '.join(map(repr, list(document.top)[:5]))}",
+            remedy="give the file that has them, or write 'annotations' as an empty list",
+        )
     return UserError(
         "not a file of a kind that can be read",
         file=document.file,

@@ -128,11 +128,9 @@ def find_roles(
     elif instance is None and any(keypoint_regions(annotations, kinds)):
         # Which parts are one object does not depend on whether its keypoints are read.
         taken = {label, *named.flags, visibility, score}
-        likely = keypoint or _likely_keypoint_attribute(annotations, kinds, points, taken)
-        if likely:
-            instance = _instance_attribute_or_none(
-                annotations, kinds, likely, {*taken, likely}, label is None
-            )
+        instance = _instance_attribute_or_none(
+            annotations, kinds, points, keypoint, taken, label is None
+        )
     possible = set(outlines) - {keypoint, visibility, instance, score}
     if label is None and not named.flags and not possible and keypoint in outlines:
         label = class_beside_keypoints(annotations, outlines[keypoint], keypoint, skeleton)
@@ -235,7 +233,8 @@ def _likely_keypoint_attribute(
 def _instance_attribute_or_none(
     annotations: Annotations,
     kinds: Kinds,
-    keypoint: str,
+    points: dict[str, list[str]],
+    keypoint: str | None,
     taken: Set[str | None],
     needs_class: bool,
 ) -> str | None:
@@ -243,6 +242,10 @@ def _instance_attribute_or_none(
 
     Points that are not read are no reason for an error.
     """
+    keypoint = keypoint or _likely_keypoint_attribute(annotations, kinds, points, taken)
+    if not keypoint:
+        return None
+    taken = {*taken, keypoint}
     try:
         found = _find_instance_attribute(annotations, kinds, keypoint, taken, None, needs_class)
     except UserError:

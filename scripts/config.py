@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import config, trusted
+from roilab.engine.config_keys import keys
 from roilab.engine.differences import differences, shown, table
 from roilab.errors import UserError
 
@@ -85,7 +86,7 @@ def part(data: dict[str, Any], key: str, file: Path) -> Any:
         elif isinstance(node, dict) and name in node:
             node = node[name]
         else:
-            near = difflib.get_close_matches(key, config.keys(OmegaConf.create(data)))
+            near = difflib.get_close_matches(key, keys(OmegaConf.create(data)))
             expected = f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(data)}"
             raise UserError("unknown key", file=file, key=key, expected=expected)
     return node

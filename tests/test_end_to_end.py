@@ -106,6 +106,21 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
     passed("demo", "--run", run, "--input", data / "val", "--output", pictures, "--threshold", 0)
     assert len(list(pictures.glob("00*.*"))) == 3
     assert list(pictures.glob("*.json"))
+    passed("export", "--run", run, "--output", tmp_path / "model.pt", "--format", "torchscript")
+
+
+def test_data_commands_and_a_sweep(data: Path, tmp_path: Path) -> None:
+    project, images = data / "val/via_project.json", data / "val"
+    passed("data", "check", project, "--images", images)
+    passed("data", "draw", project, "--images", images, "--output", tmp_path / "sheets")
+    passed("data", "stats", project, "--html", tmp_path / "stats.html")
+    split = ("--train", "0.5", "--output", tmp_path / "split")
+    passed("data", "split", project, "--images", images, *split)
+    overrides = [text for text in of(data, tmp_path) if not text.startswith("train.output_dir")]
+    arms = ("pooler.op=roi_pool,roi_align", "train.max_iter=1", *overrides)
+    output = tmp_path / "sweep"
+    passed("sweep", "configs/figures_mask_keypoint.py", *arms, "--output", output)
+    assert "2 of 2 runs are done" in (output / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +139,7 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
         (["train.max_iters=3"], "train.max_iter"),
         (["train={max_iters: 3}"], "train.max_iters"),
         (["train=3"], "max_iter"),
-        (["~train.max_iter"], "deleted"),
+        (["~train.max_iter"], "key=value"),
         (["train.max_iter=0"], "train.max_iter"),
         (["train.device=foo"], "foo"),
         (["optimizer.lr=abc"], "optimizer.lr"),

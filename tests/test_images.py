@@ -11,7 +11,7 @@ from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 from roilab.errors import UserError
-from roilab.images import ImageFolder, bits_of, check_readable, header_size, read_rgb
+from roilab.images import ImageFolder, bits_of, header_size, read_rgb, whole_size
 
 
 def photo(path: Path, size: tuple[int, int] = (40, 30), **options: object) -> Path:
@@ -250,7 +250,7 @@ class TestHeaderSize:
     def test_png_called_jpg(self, tmp_path: Path) -> None:
         path = photo(tmp_path / "a.png").rename(tmp_path / "a.jpg")
         assert header_size(path) == (40, 30)
-        check_readable(path)
+        whole_size(path)
 
     @pytest.mark.parametrize(
         "content",
@@ -267,25 +267,41 @@ class TestHeaderSize:
     def test_broken(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "a.jpg"
         path.write_bytes(content)
-        for check in (header_size, check_readable):
+        for check in (header_size, whole_size):
             with pytest.raises(UserError, match=r"cannot read the image(.|\n)*a\.jpg"):
                 check(path)
 
     def test_missing(self, tmp_path: Path) -> None:
-        for check in (header_size, check_readable):
+        for check in (header_size, whole_size):
             with pytest.raises(UserError, match="No such file"):
                 check(tmp_path / "a.jpg")
 
 
-class TestCheckReadable:
+class TestWholeSize:
     @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp", "a.webp"])
     def test_whole_and_cut(self, tmp_path: Path, name: str) -> None:
         path = photo(tmp_path / name, (200, 150))
-        check_readable(path)
+        whole_size(path)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) * 2 // 3])
         with pytest.raises(UserError, match="cannot read the image"):
-            check_readable(path)
+            whole_size(path)
+
+    @pytest.mark.parametrize("orientation", [1, 6])
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+    def test_is_that_of_the_header(self, tmp_path: Path, orientation: int, suffix: str) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = photo(tmp_path / f"a.{suffix}", exif=exif)
+        assert whole_size(path) == header_size(path)
+
+    def test_broken_pixels_before_an_orientation(self, tmp_path: Path) -> None:
+        path = png(tmp_path / "a.png", behind=EXIF)
+        content = path.read_bytes().partition(b"IEND")[0][:-4]
+        start = content.index(b"IDAT") + 4
+        path.write_bytes(content[:start] + bytes(20) + content[start + 20 :])
+        with pytest.raises(UserError, match="cannot read the image"):
+            whole_size(path)
 
     def test_whole_is_not_decoded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         paths = [photo(tmp_path / name, (200, 150)) for name in ("a.jpg", "a.png")]
@@ -295,7 +311,7 @@ class TestCheckReadable:
 
         monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
         for path in paths:
-            check_readable(path)
+            whole_size(path)
 
     def test_thumbnail_is_not_the_end(self, tmp_path: Path) -> None:
         thumbnail = photo(tmp_path / "small.jpg", (60, 60)).read_bytes()
@@ -304,12 +320,12 @@ class TestCheckReadable:
         assert content.index(b"\xff\xd9") < len(content) // 2
         path.write_bytes(content[: len(content) * 2 // 3])
         with pytest.raises(UserError, match="cannot read the image"):
-            check_readable(path)
+            whole_size(path)
 
     def test_bytes_behind_the_end(self, tmp_path: Path) -> None:
         path = photo(tmp_path / "a.jpg")
         path.write_bytes(path.read_bytes() + b"\0" * 100_000)
-        check_readable(path)
+        whole_size(path)
 
 
 # Mode and suffixes: every kind of file of 8 bits that Pillow writes and that people have.

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -185,11 +185,40 @@ def header_size(path: str | Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            orientation = _orientation(image)
+            return _shown_size(image)
     except Exception as error:  # Pillow's readers raise what they like on bad content
         raise _unreadable(path, error) from error
-    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
+
+
+def whole_size(path: str | Path) -> tuple[int, int]:
+    """The `header_size` of an image file that is whole.
+
+    A JPEG or a PNG that has its end marker is taken for whole; any other file is decoded.
+
+    Raises:
+        UserError: no such file, no image, or the file breaks off.
+    """
+    try:
+        with Image.open(path) as image:
+            stream = cast(BinaryIO, image.fp)  # of an image that was just opened
+            position = stream.tell()
+            is_whole = _has_end(stream)
+            stream.seek(position)
+            size = _shown_size(image)
+        if not is_whole:
+            # Afresh: to see how a PNG is turned, its pixels may have been read already, and Pillow
+            # says only once that they are broken.
+            with Image.open(path) as image:
+                image.load()
+        return size
+    except Exception as error:  # see `header_size`
+        raise _unreadable(path, error) from error
+
+
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of a just opened image, turned as its EXIF says."""
+    width, height = image.size
+    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
 def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
@@ -290,25 +319,8 @@ def _orients_behind_pixels(image: Image.Image) -> bool:
     return False
 
 
-def check_readable(path: str | Path) -> None:
-    """Make sure that an image file is whole.
-
-    A JPEG or a PNG that has its end marker is taken for whole; any other file is decoded.
-
-    Raises:
-        UserError: no such file, no image, or the file breaks off.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            if _has_end(stream):
-                return
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:  # see `header_size`
-        raise _unreadable(path, error) from error
-
-
 def _has_end(stream: BinaryIO) -> bool:
+    stream.seek(0)
     start = stream.read(len(_PNG_START))
     size = stream.seek(0, 2)
     if start == _PNG_START:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from detectron2.modeling import SwinTransformer
 from omegaconf import OmegaConf
 
@@ -14,6 +15,7 @@ from roilab.errors import UserError
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
 BOXES = "model.roi_heads.box_predictor"
+POOLER = "model.roi_heads.mask_pooler"
 
 
 def test_override_of_a_known_key() -> None:
@@ -174,6 +176,21 @@ def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch) -> None:
         config.build(node, "model.backbone.bottom_up")
     assert sys.executable in str(error.value)
     assert "model.backbone.bottom_up" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("pooler.op=foo", "model.roi_heads.box_pooler.op"),
+        (f"{POOLER}.sampling_ratio=-1", f"{POOLER}.sampling_ratio"),
+        (f"{POOLER}.scales=3", POOLER),
+    ],
+)
+def test_a_mistake_inside_a_node_has_its_whole_key(override: str, key: str) -> None:
+    cfg = config.load(LEAF, ["data.num_classes=3", override])
+    with torch.device("meta"), pytest.raises(UserError) as error:
+        config.build(cfg.model, "model")
+    assert error.value.key == key
 
 
 class TestMaxDetections:

@@ -140,11 +140,13 @@ def test_a_moving_average() -> None:
 def test_the_log_says_what_the_time_went_to(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     trained(data, run, "train.max_iter=4", "train.log_period=1", "train.checkpoint_period=2")
-    (line,) = re.findall(r"4 iterations in 0:\d\d:\d\d: (.*)", (run / "log.txt").read_text())
+    text = (run / "log.txt").read_text()
+    (line,) = re.findall(r"4 iterations in 0:\d\d:\d\d: (.*)", text)
     shares = {what: float(share) for what, share in re.findall(r"(\w[\w ]*) ([\d.]+)%", line)}
     assert set(shares) == {"data", "steps", "logging", "checkpoints", "evaluation", "all else"}
     assert abs(sum(shares.values()) - 100) < 0.5
     assert shares["steps"] > 0
+    assert "warm-up" not in text, "of four iterations, it has none"
 
 
 def test_accumulated_batches_are_one_large_batch(data: Path, tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Sig
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts/train.py").write_text(
         "import pathlib, signal, sys, time\n"
-        "folder = pathlib.Path([a for a in sys.argv if 'output_dir' in a][0].split(\"'\")[1])\n"
+        "place = next(a for a in sys.argv if a.startswith('train.output_dir='))\n"
+        "folder = pathlib.Path(place.partition('=')[2].strip('\"'))\n"
         "def save(*_):\n    (folder / 'saved').touch()\n    sys.exit(1)\n"
         "signal.signal(signal.SIGTERM, save)\n"
         "(folder / 'begun').touch()\ntime.sleep(60)"

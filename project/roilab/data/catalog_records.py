@@ -16,7 +16,7 @@ from roilab import via
 from roilab.data.boxes import Box
 from roilab.data.masks import covers
 from roilab.errors import UserError
-from roilab.images import check_readable, header_size
+from roilab.images import whole_size
 from roilab.skeleton import Skeleton
 
 _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
@@ -80,8 +80,7 @@ def image_size(name: str, raw: Mapping[str, Any]) -> tuple[int, int] | via.Probl
     if not path.is_file():
         return via.Problem("error", "no such image", "put it there", name, str(path))
     try:
-        check_readable(path)
-        size = header_size(path)
+        size = whole_size(path)
     except UserError as error:
         message = f"{error.message}: {error.found}"
         return via.Problem("error", message, "replace the image file", name, str(path))

@@ -7,7 +7,7 @@ from pathlib import Path
 from roilab import via
 from roilab.data.boxes import is_outside, own_box, stated_box_fault
 from roilab.errors import UserError
-from roilab.images import check_readable, header_size
+from roilab.images import whole_size
 
 
 def image_size(
@@ -24,8 +24,7 @@ def image_size(
     if isinstance(place, via.Problem):
         return place
     try:
-        check_readable(place)
-        size = header_size(place)
+        size = whole_size(place)
     except UserError as error:
         message = f"{error.message} {place}: {error.found}"
         return via.Problem("error", message, "replace the image file", str(file), image.filename)

@@ -6,15 +6,13 @@ allows.
 """
 
 import builtins
-import difflib
 import importlib.resources
 import importlib.util
-import inspect
 import logging
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,16 @@ from roilab.engine.config_checks import (
     check_references,
     check_weights,
     max_detections_of,
+)
+from roilab.engine.config_keys import (
+    OPEN_KEYS,
+    annotation_of,
+    arguments_of,
+    is_known,
+    kind_of,
+    leaves,
+    nearest,
+    select,
 )
 from roilab.engine.yaml_data import read_yaml
 from roilab.errors import UserError
@@ -54,8 +62,6 @@ UNBUILDABLE = (
 # What a config has that does not say how a model is evaluated, such as one of an older run; see
 # configs/common/train.py.
 EVALUATION = {"max_detections": None}
-# Dictionaries whose keys are the user's own words.
-OPEN_KEYS = ("data.class_map", "weights")
 
 
 def upstream(path: str) -> DictConfig:
@@ -172,9 +178,9 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     for text in overrides:
         key, written = texts.split(text)
         try:
-            value = texts.parse(written, key, lambda name: _kind_of(cfg, name))
+            value = texts.parse(written, key, lambda name: kind_of(cfg, name))
         except ValueError as error:
-            a_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
+            a_list = texts.misfit(written, annotation_of(cfg, key)) == texts.A_LIST
             meant = [written] if a_list else written
             raise UserError(
                 "an override cannot be read",
@@ -184,12 +190,12 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 remedy="a text is quoted, and all of it once more for the shell: "
                 f"{shlex.quote(texts.write(key, meant))}",
             ) from error
-        for name in _leaves(key, value):
-            if not _is_known(cfg, name):
+        for name in leaves(key, value):
+            if not is_known(cfg, name):
                 raise UserError(
                     "unknown key",
                     key=name,
-                    expected=_nearest(cfg, name),
+                    expected=nearest(cfg, name),
                     remedy="see the config file, or config.yaml in a run folder, for all keys",
                 )
         _check_kind(cfg, key, value)
@@ -206,7 +212,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
     """Raise UserError where a key takes values of another kind than this one."""
-    node = _select(cfg, key)
+    node = select(cfg, key)
     is_call = isinstance(node, DictConfig) and "_target_" in node
     nothing_fits = is_call or key in OPEN_KEYS
     if isinstance(node, DictConfig) and node and not isinstance(value, dict):
@@ -218,7 +224,7 @@ def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
                 expected=f"one of the keys below it: {', '.join(map(str, node))}",
             )
         return
-    expected = texts.misfit(value, _annotation_of(cfg, key))
+    expected = texts.misfit(value, annotation_of(cfg, key))
     if expected:
         raise UserError(
             "a value does not fit its key",
@@ -251,124 +257,6 @@ def escaped(value: Any) -> Any:
     return value.text if isinstance(value, texts.Reference) else value
 
 
-def _select(cfg: DictConfig, key: str) -> Any:
-    """The value of a key; None also where there is none yet."""
-    try:
-        return OmegaConf.select(cfg, key, throw_on_missing=False)
-    except OmegaConfBaseException:
-        return None  # it follows a key that was overridden, and no longer fits
-
-
-def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
-    """What a key takes: as its argument is annotated, or one that follows it, else as it is now."""
-    parent_key = key.rpartition(".")[0]
-    if parent_key in OPEN_KEYS:
-        return texts.values_kind(_kind_of(cfg, parent_key)) or Any
-    annotation = _annotation_of(cfg, key)
-    return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
-
-
-def _annotation_of(cfg: DictConfig, key: str) -> texts.Kind:
-    """The annotation of the argument that a key is, or of one that follows it; Any: none."""
-    parent_key = key.rpartition(".")[0]
-    annotation = _annotation(cfg, key)
-    if annotation is Any:
-        parent = _select(cfg, parent_key) if parent_key else cfg
-        leaf = key.rpartition(".")[2]
-        here = parent._get_node(leaf) if isinstance(parent, DictConfig) and leaf in parent else None
-        for name in keys(cfg) if here is not None else ():
-            if annotation is Any and _follows(cfg, name, here):
-                annotation = _annotation(cfg, name)
-    return annotation
-
-
-def _annotation(cfg: DictConfig, key: str) -> texts.Kind:
-    """The annotation of the argument that a key is; Any: it is none, or has none."""
-    parent_key, _, leaf = key.rpartition(".")
-    parent = _select(cfg, parent_key) if parent_key else None
-    if not isinstance(parent, DictConfig) or "_target_" not in parent:
-        return Any
-    target = parent["_target_"]
-    try:
-        parameter = parameters_of(locate(target) if isinstance(target, str) else target).get(leaf)
-    except (ImportError, TypeError, ValueError):  # it cannot be imported, or has no signature
-        return Any
-    empty = inspect.Parameter.empty
-    return Any if parameter is None or parameter.annotation is empty else parameter.annotation
-
-
-def _follows(cfg: DictConfig, key: str, node: Any) -> bool:
-    """Whether a key is an interpolation of a node."""
-    parent_key, _, leaf = key.rpartition(".")
-    parent = _select(cfg, parent_key) if parent_key else cfg
-    here = parent._get_node(leaf) if isinstance(parent, DictConfig) else None
-    if here is None or not here._is_interpolation():
-        return False
-    try:
-        return here._dereference_node() is node
-    except OmegaConfBaseException:
-        return False
-
-
-def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    """All dotted keys of a config, inner nodes included."""
-    nodes: Iterable[tuple[Any, Any]] = (
-        ((name, cfg._get_node(name)) for name in cfg)
-        if isinstance(cfg, DictConfig)
-        else ((index, cfg._get_node(index)) for index in range(len(cfg)))
-    )
-    for name, value in nodes:
-        yield f"{prefix}{name}"
-        if isinstance(value, DictConfig | ListConfig) and not value._is_interpolation():
-            yield from keys(value, f"{prefix}{name}.")
-
-
-def _leaves(key: str, value: Any) -> list[str]:
-    """The dotted keys that an override sets; a dict sets those of its own keys."""
-    if not isinstance(value, dict) or not value or key in OPEN_KEYS or "_target_" in value:
-        return [key]
-    return [leaf for name, item in value.items() for leaf in _leaves(f"{key}.{name}", item)]
-
-
-def _is_known(cfg: DictConfig, key: str) -> bool:
-    if any(key.startswith(f"{name}.") for name in OPEN_KEYS):
-        return True
-    if key in set(keys(cfg)):
-        return True
-    parent_key, _, leaf = key.rpartition(".")
-    parent = OmegaConf.select(cfg, parent_key) if parent_key else None
-    if not isinstance(parent, DictConfig) or "_target_" not in parent:
-        return False
-    target = parent["_target_"]
-    return leaf in arguments_of(locate(target) if isinstance(target, str) else target)
-
-
-def arguments_of(target: Callable[..., Any]) -> set[str]:
-    """The names of the arguments of a function or class, also those it hands on to a base class."""
-    return set(parameters_of(target))
-
-
-def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The arguments of a function or class, also those it hands on to a base class, by name."""
-    found: dict[str, inspect.Parameter] = {}
-    # A class may take **kwargs for its base, and that for its own.
-    makers: list[Any] = [target]
-    if isinstance(target, type):
-        makers = [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
-    for maker in makers:
-        try:
-            signature = inspect.signature(maker, eval_str=True)
-        except (NameError, AttributeError):  # an annotation that only a type checker can read
-            signature = inspect.signature(maker)
-        parameters = signature.parameters.values()
-        for parameter in parameters:
-            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                found.setdefault(parameter.name, parameter)
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return {name: parameter for name, parameter in found.items() if name != "self"}
-
-
 def _retarget(node: DictConfig, key: str, target: Any) -> None:
     """Leave out of a node what another target does not take."""
     try:
@@ -385,16 +273,6 @@ def _retarget(node: DictConfig, key: str, target: Any) -> None:
     for name in set(node) - arguments_of(found) - {"_target_"}:
         log.warning("%s: %s does not take %s=%s", key, target, name, node[name])
         del node[name]
-
-
-def _nearest(cfg: DictConfig, key: str) -> str:
-    known = list(keys(cfg))
-    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    if not near:
-        leaf = key.rpartition(".")[2]
-        leaves = {name.rpartition(".")[2]: name for name in known}
-        near = [leaves[n] for n in difflib.get_close_matches(leaf, leaves, n=3, cutoff=0.6)]
-    return f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(map(str, cfg))}"
 
 
 def save(cfg: DictConfig, path: Path) -> None:
@@ -446,11 +324,15 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
     """Instantiate a node, with arguments that a config cannot hold (a data set, a model).
 
     Raises:
-        UserError: an argument is unknown or missing; names the node.
+        UserError: an argument is unknown or missing; names the innermost node that has it.
     """
-    if isinstance(node, DictConfig):
-        node = {**{name: _plain_texts(value) for name, value in node.items()}, **arguments}
     try:
+        if isinstance(node, DictConfig) and "_target_" in node:
+            given: dict[Any, Any] = {
+                name: value for name, value in node.items() if name not in arguments
+            }
+            parts = {name: _part(value, f"{key}.{name}") for name, value in given.items()}
+            node = {**parts, **arguments}
         return instantiate(node)
     except UserError as error:
         # The node's argument, under the name that it has in the config.
@@ -462,6 +344,12 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         raise UserError(
             "a node of the config cannot be built", key=key, found=found, remedy=_install(error)
         ) from error
+
+
+def _part(value: Any, key: str) -> Any:
+    """An argument of a node; one that is a node itself is built under its own key."""
+    is_node = isinstance(value, DictConfig) and "_target_" in value
+    return build(value, key) if is_node else instantiate(_plain_texts(value))
 
 
 def _install(error: Exception) -> str | None:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from roilab.data.dataset import DetectionDataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine import config
+from roilab.engine.config_keys import arguments_of
 from roilab.errors import UserError
 
 _DATA = ("data.train", "data.val")
@@ -52,7 +53,7 @@ def check_data_nodes(cfg: DictConfig) -> None:
             )
     for key, needed in _LOADERS.items():
         target = OmegaConf.select(cfg, key)["_target_"]
-        takes = config.arguments_of(locate(target) if isinstance(target, str) else target)
+        takes = arguments_of(locate(target) if isinstance(target, str) else target)
         if missing := [name for name in needed if name not in takes]:
             own = f"roilab.data.loaders.{'train' if key.endswith('train') else 'eval'}_loader"
             raise UserError(

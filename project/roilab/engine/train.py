@@ -196,11 +196,12 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         changed = differences(config.load(source.config_file), cfg)
         if changed:
             log.info("what differs from %s:\n%s", source.config_file, table(changed))
-    if cfg.lr_multiplier.get("warmup_iters", 0) is None:
+    max_iter = cfg.train.max_iter
+    if cfg.lr_multiplier.get("warmup_iters", 0) is None and (length := warmup_length(max_iter)):
         log.info(
             "warm-up over the first %d of %d iterations (lr_multiplier.warmup_iters sets it)",
-            warmup_length(cfg.train.max_iter),
-            cfg.train.max_iter,
+            length,
+            max_iter,
         )
     log.info("train: %s", _training_set(setup).summary())
     log.info("val: %s", setup.val.summary())

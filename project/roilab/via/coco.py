@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from roilab.via.coco_json import (
     Category,
     Data,
-    as_polygon,
     id_of,
     is_number,
     is_size,
@@ -25,9 +24,9 @@ from roilab.via.coco_json import (
     objects_of,
     text_of,
 )
+from roilab.via.coco_shapes import ImageEntry, ShapeReader
 from roilab.via.document import Document
 from roilab.via.entries import warn_of_double_names
-from roilab.via.geometry import Refused, are_coordinates, read_shape
 from roilab.via.records import (
     Annotations,
     Attribute,
@@ -36,17 +35,12 @@ from roilab.via.records import (
     CocoImage,
     Container,
     ImageRecord,
-    Problem,
     Region,
-    Severity,
     Value,
 )
 from roilab.via.roles import TAGS
-from roilab.via.shapes import Area, Point, Polygon, Rect
+from roilab.via.shapes import Area, Point, Rect
 
-Mask = Sequence[Sequence[float]] | Mapping[str, object]
-Box = tuple[float, float, float, float]
-_VISIBILITIES: Mapping[float, str] = {1: "occluded", 2: "visible"}
 _WRONG_IDS = "give every image an id of its own"
 
 
@@ -71,48 +65,19 @@ def parse_coco(document: Document) -> Annotations:
 
 
 @dataclass(slots=True)
-class _Image:
-    """An image entry that is being put together. `shapes` counts the refused ones as well."""
-
-    key: str
-    filename: str
-    attributes: Mapping[str, Value]
-    coco: CocoImage
-    regions: list[Region] = field(default_factory=list)
-    crowds: list[Region] = field(default_factory=list)
-    shapes: int = 0
-    annotations: int = 0
-
-
-@dataclass(slots=True)
-class CocoReader:
+class CocoReader(ShapeReader):
     """Gathers images with their regions, and what cannot be one."""
 
-    document: Document
     categories: dict[str, Category] = field(default_factory=dict)
     declared: dict[str, Attribute] = field(default_factory=dict)
     known: list[CocoCategory] = field(default_factory=list)
-    images: dict[str, _Image] = field(default_factory=dict)
+    images: dict[str, ImageEntry] = field(default_factory=dict)
     lost_images: set[str] = field(default_factory=set)
     lost_categories: set[str] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
     seen: dict[object, str] = field(default_factory=dict)
     is_tied: bool = False
     has_scores: bool = False
     unusable_areas: int = 0
-    holes: int = 0
-    hole_pixels: int = 0
-
-    def report(
-        self,
-        severity: Severity,
-        message: str,
-        remedy: str,
-        image: str | None = None,
-        region: int | None = None,
-    ) -> None:
-        """Add a problem of the file, of an image, or of a region of it."""
-        self.problems.append(Problem(severity, message, remedy, self.document.file, image, region))
 
     def read_categories(self, categories: Sequence[Data], annotations: Sequence[Data]) -> None:
         """Note what the category ids stand for.
@@ -201,7 +166,7 @@ class CocoReader:
             attributes = {side: str(value) for side, value in stated.items()}
             size = (stated["width"], stated["height"]) if len(stated) == 2 else None
             coco = CocoImage(id_of(data), size)  # type: ignore[arg-type] # they are sizes
-            self.images[key] = _Image(key, name, attributes, coco)
+            self.images[key] = ImageEntry(key, name, attributes, coco)
 
     def read_annotation(self, data: Data) -> None:
         """Make regions of an annotation, or report why not."""
@@ -210,13 +175,13 @@ class CocoReader:
         if image is None or category is None:
             return
         number = text_of(data.get("id"))
-        outlines = self._outlines(data, image, number)
+        outlines = self.outlines(data, image, number)
         if outlines is None:
             return
         shapes, mask = outlines
         keypoints = self.keypoints(data, category, image, number)
         is_labelled = any(keypoints[2::3])
-        box = self._box(data, image, number, bool(shapes) or is_labelled)
+        box = self.box(data, image, number, bool(shapes) or is_labelled)
         if not shapes and box is not None:
             shapes = [Rect(*box)]
         if not shapes and not is_labelled:
@@ -243,7 +208,7 @@ class CocoReader:
         if shapes:
             self._warn_of_copy(image, coco, shapes)
 
-    def _image_of(self, data: Data) -> _Image | None:
+    def _image_of(self, data: Data) -> ImageEntry | None:
         """The image of an annotation; None, and a problem, where there is none."""
         key = text_of(data.get("image_id"))
         image = self.images.get(key)
@@ -266,7 +231,7 @@ class CocoReader:
             return None
         return self.categories[key]
 
-    def _values(self, data: Data, category: Category, image: _Image) -> Mapping[str, Value]:
+    def _values(self, data: Data, category: Category, image: ImageEntry) -> Mapping[str, Value]:
         """The attributes of an annotation's regions; the same mapping where they are the same."""
         image.annotations += 1
         values = category.values
@@ -279,7 +244,7 @@ class CocoReader:
 
     def _add_regions(
         self,
-        image: _Image,
+        image: ImageEntry,
         coco: CocoAnnotation,
         shapes: Sequence[Area],
         points: Sequence[tuple[Point, Mapping[str, Value]]],
@@ -307,126 +272,9 @@ class CocoReader:
         """What regions keep of their annotation: all of it."""
         return coco
 
-    def _outlines(
-        self, data: Data, image: _Image, number: str
-    ) -> tuple[list[Area], Mask | None] | None:
-        """The polygons of an annotation, and its mask; None, and a problem, where all are unsound.
-
-        Rings that cannot be used are left out of both.
-        """
-        outline = data.get("segmentation")
-        if isinstance(outline, Mapping):
-            found = self._rings_of_rle(outline, image.filename, number)
-            if found is None:
-                return None
-            return [Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in found], outline
-        if outline is not None and not isinstance(outline, list):
-            message = f"the segmentation of annotation {number} is {outline!r:.40}"
-            remedy = "write a list of polygons, or a run-length encoded mask"
-            self.report("error", message, remedy, image.filename)
-            return None
-        parts: Sequence[object] = outline or ()
-        # VIA writes one polygon without a list around it.
-        rings = [outline] if parts and not isinstance(parts[0], list) else parts
-        rings = [ring for ring in rings if ring != []]
-        shapes: list[Area] = []
-        sound: list[Sequence[float]] = []
-        for ring in rings:
-            try:
-                shapes.append(read_shape(as_polygon(ring)))  # type: ignore[arg-type] # no point
-                sound.append(ring)  # type: ignore[arg-type] # else it was refused
-            except Refused as reason:
-                message = f"annotation {number}: {reason}"
-                remedy = "draw its outline again, or remove it"
-                self.report("error", message, remedy, image.filename, image.shapes)
-                image.shapes += 1
-        if rings and not sound:
-            return None
-        return shapes, sound or None
-
-    def _rings_of_rle(
-        self, outline: Data, image: str, number: str
-    ) -> Sequence[Sequence[float]] | None:
-        if self.document.rings_of_rle is None:
-            message = f"annotation {number} is a run-length encoded mask, which is not read here"
-            self.report("error", message, "read it with roilab.data.read", image)
-            return None
-        try:
-            rings, hole = self.document.rings_of_rle(outline)
-        except ValueError as error:
-            message = f"the mask of annotation {number} cannot be decoded: {error}"
-            self.report("error", message, "write it again as COCO's run-length encoding", image)
-            return None
-        self.holes += hole > 0
-        self.hole_pixels += hole
-        return rings
-
-    def _box(self, data: Data, image: _Image, number: str, is_shown: bool) -> Box | None:
-        """The box of an annotation; None, and a problem, where it cannot be one.
-
-        Args:
-            is_shown: whether an outline or keypoints show where the object is.
-        """
-        box = data.get("bbox")
-        if box is None or box == []:
-            return None
-        if isinstance(box, list) and len(box) == 4 and are_coordinates(box):
-            if box[2] > 0 and box[3] > 0:
-                return (box[0], box[1], box[2], box[3])
-            found = f"without extent ({box[2]:g} x {box[3]:g})"
-        else:
-            found = f"no x, y, width and height, but {box!r:.60}"
-        message = f"the bbox of annotation {number} is {found}"
-        if is_shown:
-            message += ": the box around its outline or keypoints is taken"
-        remedy = "write x, y, width and height, or leave the bbox out"
-        self.report("warning" if is_shown else "error", message, remedy, image.filename)
-        return None
-
-    def keypoints(
-        self, data: Data, category: Category, image: _Image, number: str
-    ) -> Sequence[float]:
-        """The keypoints of an annotation, x, y, visibility of each; none where they are unsound."""
-        flat = data.get("keypoints")
-        if flat is None or flat == []:
-            return ()
-        if not isinstance(flat, list) or not are_coordinates(flat):
-            message = f"the keypoints of annotation {number} are {flat!r:.60}"
-            remedy = "write a list of numbers, three for each keypoint"
-            self.report("error", message, remedy, image.filename)
-            return ()
-        names = category.keypoints
-        if not any(flat[2::3]) and not names:
-            return ()
-        if len(flat) != 3 * len(names):
-            message = f"annotation {number} has {len(flat)} numbers for keypoints"
-            remedy = f"write three for each of the category's {len(names)} keypoints"
-            self.report("error", message, remedy, image.filename)
-            return ()
-        wrong = [at for at, v in enumerate(flat[2::3]) if v not in (0, 1, 2)]
-        if wrong:
-            flat = list(flat)
-            for at in wrong:
-                message = f"annotation {number}: the visibility of '{names[at]}' is "
-                message += f"{flat[3 * at + 2]!r:.20}"
-                self.report("error", message, "0, 1 or 2 is expected", image.filename)
-                flat[3 * at + 2] = 0
-        return flat
-
-    def points(
-        self, category: Category, keypoints: Sequence[float]
-    ) -> list[tuple[Point, Mapping[str, Value]]]:
-        """Points of the labelled keypoints, and the values that only they have."""
-        each = zip(
-            category.keypoints, keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True
-        )
-        return [
-            (Point(x, y), {"keypoint": name, "visibility": _VISIBILITIES[v]})
-            for name, x, y, v in each
-            if v
-        ]
-
-    def _warn_of_copy(self, image: _Image, coco: CocoAnnotation, shapes: Sequence[Area]) -> None:
+    def _warn_of_copy(
+        self, image: ImageEntry, coco: CocoAnnotation, shapes: Sequence[Area]
+    ) -> None:
         """Two annotations of one category and outline are two objects, which is seldom meant."""
         if coco.is_crowd or coco.mask is None:
             return

@@ -11,6 +11,7 @@ from app_page.inputs import Shot
 from app_page.messages import plain, show_error
 from roilab.engine.run import Run, find_runs, open_run, reading
 from roilab.errors import UserError
+from roilab.escaping import one_line
 from roilab.inference import Predictor
 from roilab.inference.export import attribute_names
 from roilab.inference.packed import PackedPrediction, pack
@@ -61,7 +62,8 @@ class Result:
 def named_runs(root: str) -> dict[str, str]:
     """The folders of runs by their path below the root, the newest weights first."""
     folders = [run.folder for run in find_runs(root)]
-    return {str(f.relative_to(root)) if str(f) != root else f.name: str(f) for f in folders}
+    names = (str(f.relative_to(root)) if str(f) != root else f.name for f in folders)
+    return {one_line(name): str(f) for name, f in zip(names, folders, strict=True)}
 
 
 def load_model(name: str, folder: str) -> Model | None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from roilab.data import dataset
-from roilab.engine import config, progress
+from roilab.engine import config, progress, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.predict import check_meaning, load_run
@@ -483,3 +483,44 @@ def a_tracker_that_does_not_start(
     yield wrong(train, training.setup(tmp_path, "train.tracker=null"))
     module.init = lambda **_: None  # type: ignore[attr-defined]
     yield wrong(Tracker, "wandb", "run", {})
+
+
+# What run folders may name.
+
+
+@case(
+    "if you know this code and want it to run, add to the command: {}",
+    "do not use this file, or correct it: it was not written by scripts/train.py",
+)
+def a_part_that_is_not_allowed(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Attempts:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    saved = training.run.config_file.read_text()
+    run = training.copy(tmp_path / "run")
+    own = saved.replace("roilab.modeling.mask_heads.MaskHead", "roilab.modeling.mask_heads._Conv")
+    run.config_file.write_text(own)
+    first = wrong(config.load, run.config_file)
+    run.config_file.write_text(f"{own}evil: ${{oc.env:HOME}}\n")
+    second = wrong(config.load, run.config_file)
+    yield [*first, *second]
+    run.config_file.write_text(own)
+    option, name = str(first[0].remedy).rpartition(": ")[2].split()
+    assert option == "--trust"
+    trusted.allow([name])
+    yield wrong(config.load, run.config_file)
+
+
+@case("correct this file, or delete it: --trust NAME makes a new one")
+def damaged_names_that_are_trusted(training: Training) -> Attempts:
+    path = trusted.settings_file()
+    before = path.read_text() if path.is_file() else None
+    write(path, "{")
+    try:
+        yield wrong(config.load, training.run.config_file)
+        path.unlink()
+        yield wrong(config.load, training.run.config_file)
+    finally:
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_text(before)

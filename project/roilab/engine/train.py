@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.data.randomness import INITIALISATION, seed_everything
-from roilab.engine import config, progress
+from roilab.engine import config, progress, trusted
 from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
@@ -80,8 +80,11 @@ def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -
         Interrupted: the training was asked to end; it is saved.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    notes = _allow_own_parts(cfg)
     _check_folder(run, cfg, resume=resume)
     start_logging(run)
+    for note in notes:
+        log.warning(note)
     if comm.is_main_process():
         _write_beginning(setup, run, source)
     comm.synchronize()
@@ -130,6 +133,31 @@ def replay(setup: Setup, file: str) -> list[dict[str, float]]:
     batches = iter(_batches(setup, iteration))
     with EventStorage(iteration):
         return trainer.replay(iteration, [next(batches) for _ in range(cfg.train.accumulate)])
+
+
+def _allow_own_parts(cfg: DictConfig) -> list[str]:
+    """Let the run folder be opened without a question where the config names the user's own parts.
+
+    Returns:
+        What the log should say.
+    """
+    notes = []
+    try:
+        allowed, others = trusted.allow_own(config.plain(cfg))
+    except UserError as error:  # such as a home folder that may not be written
+        return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
+    if allowed:
+        notes.append(
+            f"run folders may name these parts from now on, as your own: {', '.join(allowed)} "
+            f"(kept in {trusted.settings_file()})"
+        )
+    if others:
+        options = " ".join(f"--trust {name}" for name in others)
+        notes.append(
+            f"run folders may not name {', '.join(others)}, which is not your own: to open this "
+            f"run, add to the command {options}"
+        )
+    return notes
 
 
 def _training_set(setup: Setup) -> DetectionDataset:
@@ -248,8 +276,11 @@ def evaluate_weights(setup: Setup) -> Results:
             expected="a path, a URL, or a name in `weights`",
             remedy="to evaluate a run folder: python scripts/evaluate.py --run RUN",
         )
+    notes = _allow_own_parts(cfg)
     _check_folder(run, cfg, resume=False)
     start_logging(run)
+    for note in notes:
+        log.warning(note)
     if note := limits_note(cfg, setup.val):
         log.warning("val: %s", note)
     model = build_model(cfg)

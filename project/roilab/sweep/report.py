@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from roilab.engine.run import Run
+from roilab.escaping import csv_cell
 from roilab.evaluation import plots
 from roilab.evaluation.details import THRESHOLDS
 from roilab.evaluation.difference import METRICS, Difference, difference
@@ -288,15 +289,16 @@ class Report:
 
 
 def values(states: Mapping[Cell, State]) -> str:
-    """A CSV file: arm, seed, task, metric, value; unrounded."""
+    """A CSV file for people: arm, seed, task, metric, value; unrounded. No name is a formula."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["arm", "seed", "task", "metric", "value"])
     for cell, state in states.items():
         for task, metrics in (state.results or {}).items():
             for name, value in metrics.items():
+                names = map(csv_cell, (task, name))
                 writer.writerow(
-                    [cell.arm.name, cell.seed, task, name, "" if value is None else value]
+                    [csv_cell(cell.arm.name), cell.seed, *names, "" if value is None else value]
                 )
     return written.getvalue()
 

@@ -11,10 +11,10 @@ Ctrl-C saves and says how to go on. docs/run-folder.md has what the run folder h
 import argparse
 import sys
 
-from _arguments import Parser, add_trust
-from _main import run, say
+from _arguments import Parser
+from _main import run
 
-from roilab.engine import config, processes, trusted
+from roilab.engine import config, processes
 from roilab.engine.prepare import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, train
 from roilab.engine.validate import limits_note
@@ -40,7 +40,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FILE",
         help="repeat the step after a saved state of train.output_dir, and print its losses",
     )
-    add_trust(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
     return parser.parse_args(arguments)
 
@@ -51,7 +50,7 @@ def work(args: argparse.Namespace) -> None:
     setup = prepare(cfg, training=not args.eval_only)
     if args.replay:
         for number, losses in enumerate(replay(setup, args.replay)):
-            say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
+            print(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
         return
     source = Source(args.config_file, args.overrides, command())
     results = (
@@ -60,10 +59,10 @@ def work(args: argparse.Namespace) -> None:
         else train(setup, resume=args.resume, source=source)
     )
     if results:
-        say(table(results))
+        print(table(results))
         if note := limits_note(cfg, setup.val):
-            say(f"\n{note}")
-        say(f"\nrun folder: {cfg.train.output_dir}")
+            print(f"\n{note}")
+        print(f"\nrun folder: {cfg.train.output_dir}")
 
 
 def command() -> list[str]:
@@ -73,7 +72,6 @@ def command() -> list[str]:
 
 def main() -> None:
     args = parse(sys.argv[1:])
-    trusted.allow(args.trust)
     several = args.num_gpus * args.num_machines > 1
     if args.replay and (several or args.resume or args.eval_only):
         raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)

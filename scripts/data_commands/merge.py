@@ -11,8 +11,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from _main import say
-
 from data_commands.common import (
     add_roles,
     count_of,
@@ -56,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
         problems += via.write_project(args.output, merged, args.output.stem)
     print_problems(problems)
     regions = sum(len(image.regions) for image in merged.images)
-    say(f"{args.output}: {len(merged.images)} images, {regions} regions, {count_of(problems)}")
+    print(f"{args.output}: {len(merged.images)} images, {regions} regions, {count_of(problems)}")
     return status_of(problems)
 
 

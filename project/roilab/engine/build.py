@@ -172,7 +172,7 @@ def load_weights(
             expected=error.expected,
             remedy=error.remedy,
         ) from error
-    except (OSError, *config.UNBUILDABLE) as error:
+    except (OSError, AssertionError, ValueError) as error:
         remedies = ["check the path or the network"]
         if named.get("torchvision", source) != source:
             remedies.append(

@@ -8,7 +8,7 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.build import build_model
-from roilab.engine.checkpoint import read_weights, refuse_differences
+from roilab.engine.checkpoint import read, refuse_differences
 from roilab.engine.run import Run
 from roilab.errors import UserError
 
@@ -39,7 +39,7 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
             expected=f"{count}, model.roi_heads.num_classes",
         )
     model = build_model(cfg)
-    weights = read_weights(run.weights)
+    weights = read(run.weights).get("model", {})
     own = model.state_dict()
     try:
         refuse_differences(

@@ -38,10 +38,11 @@ from data_commands.common import output_file
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine import config
-from roilab.engine.predict import check_meaning, load_run
+from roilab.engine.limits import limits_note
+from roilab.engine.predict import check_meaning, load_config, load_model
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run
-from roilab.engine.validate import evaluate_model, limits_note
+from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.difference import between
@@ -124,10 +125,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> None:
     args = parse(sys.argv[1:])
     folder = open_run(args.run, args.weights)
-    cfg, model = load_run(folder, args.overrides)
+    cfg = load_config(folder, args.overrides)
     take_data(cfg, args, folder)
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)
+    model = load_model(folder, cfg)
     about = [f"{folder.weights} on {dataset.summary()}"]
     print(about[0])
     limit, note = cfg.evaluation.max_detections, limits_note(cfg, dataset)

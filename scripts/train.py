@@ -15,9 +15,9 @@ from _arguments import Parser
 from _main import run
 
 from roilab.engine import config, processes
+from roilab.engine.limits import limits_note
 from roilab.engine.prepare import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, train
-from roilab.engine.validate import limits_note
 from roilab.errors import UserError
 from roilab.evaluation import table
 

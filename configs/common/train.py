@@ -57,8 +57,8 @@ train = dict(
 # How the model is evaluated; it needs no new training.
 evaluation = dict(
     # The detections of a class that AP counts in an image, the best by score, and all that the
-    # model gives in an image. None: COCO's, 100 of boxes and masks and 20 of keypoints, and the
-    # model's own model.roi_heads.box_predictor.test_topk_per_image.
+    # model gives in an image. None: COCO's 100 of boxes and masks and 20 of keypoints, and the 100
+    # that Detectron2's models give; where an image has more objects, as many as it has.
     max_detections=None,
 )
 

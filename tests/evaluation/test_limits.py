@@ -1,13 +1,13 @@
-"""How many detections of an image count, and what is said where there are more objects."""
+"""How many detections of an image count, and what is said where it has more objects than COCO's."""
 
 import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from roilab.evaluation.ap import average_precision
+from roilab.evaluation.ap import average_precision, detection_limit
 from roilab.evaluation.details import confusion, joints
 from roilab.evaluation.difference import between, drawn, draws
-from roilab.evaluation.limits import exceeded_limits
+from roilab.evaluation.limits import exceeded_limits, raised_limits
 from roilab.evaluation.matches import match
 from roilab.evaluation.summary import summarize
 from roilab.skeleton import Skeleton
@@ -50,24 +50,27 @@ def scene(*counts: dict[str, int]) -> tuple[dict, list]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_best_detections_count_up_to_the_limit(task: str) -> None:
-    """COCO's limits cut the recall of perfect detections; another limit counts them all."""
+    """A limit cuts the recall of perfect detections; without one, all of them count."""
     truth, found = scene({"person": 150})
-    coco = {"bbox": 100, "segm": 100, "keypoints": 20}[task]
-    for limit, counted in ((None, coco), (30, 30), (150, 150), (1000, 150)):
+    for limit, counted in ((None, 150), (30, 30), (100, 100), (150, 150), (1000, 150)):
         (ap,) = average_precision(truth, found, [task], BONES, limit).values()
         # AP is over 101 values of recall.
         expected = 100 * (np.linspace(0, 1, 101) <= counted / 150).mean()
         assert ap["AP-person"] == pytest.approx(expected), limit
 
 
-def test_limits_of_coco_are_the_default() -> None:
-    truth, found = scene({"person": 25, "car": 40}, {"person": 3})
-    assert average_precision(truth, found, ["bbox"]) == average_precision(
-        truth, found, ["bbox"], None, 100
-    )
-    assert average_precision(truth, found, ["keypoints"], BONES) == average_precision(
-        truth, found, ["keypoints"], BONES, 20
-    )
+@pytest.mark.parametrize("task", TASKS)
+def test_limits_of_coco_are_the_default_where_the_objects_fit_them(task: str) -> None:
+    coco = {"bbox": 100, "segm": 100, "keypoints": 20}[task]
+    for persons, limit in ((coco - 1, coco), (coco, coco), (coco + 1, coco + 1)):
+        truth, found = scene({"person": persons, "car": 40}, {"person": 3})
+        assert detection_limit(truth, task, BONES, None) == limit
+        # Behind the best hundred there is no room for what is nothing.
+        nothing = [{**found[0], "score": 0.9999, "bbox": [500, 500, 9, 9]} for _ in range(coco)]
+        many = [*nothing, *found]
+        assert average_precision(truth, many, [task], BONES) == average_precision(
+            truth, many, [task], BONES, limit
+        )
 
 
 @pytest.mark.parametrize("limit", [None, 15, 200])
@@ -80,8 +83,7 @@ def test_all_figures_are_of_the_same_detections(limit: int | None) -> None:
     for task in TASKS:
         matches = match(truth, found, task, BONES, "all", limit)
         assert drawn({"all": matches}, draws(2))["AP"][0] == pytest.approx(ap[task]["AP"])
-        counted = limit or (20 if task == "keypoints" else 100)
-        right = min(counted, 120) + 5
+        right = min(limit or 120, 120) + 5
         assert summary.tasks[task].points["person"].right == right
         assert summary.tasks[task].points["person"].missed == persons - right
         assert np.mean(summary.tasks[task].strictness) == pytest.approx(ap[task]["AP"])
@@ -93,36 +95,47 @@ def test_all_figures_are_of_the_same_detections(limit: int | None) -> None:
         assert each.value == pytest.approx(ap[task]["AP"] - other)
     assert joints(truth, found, BONES, limit) == dict.fromkeys("ab", pytest.approx(1))
     # A confusion matrix has the detections of all classes in an image.
-    assert confusion(truth, found, 0.0, limit)[1][0, 0] == min(limit or 100, 120) + 5
+    labels, matrix = confusion(truth, found, 0.0, limit)
+    assert matrix[0, 0] == min(limit or 120, 120) + 5
+    assert matrix[1, 1] == (0 if limit == 15 else 10)
+    assert labels == ["person", "car", "background"]
 
 
-def test_a_limit_that_is_exceeded_is_told_with_its_numbers() -> None:
+def test_what_a_limit_leaves_out_is_said_with_its_numbers() -> None:
     truth, _ = scene({"person": 60, "car": 60}, {"person": 21}, {"person": 20}, {"car": 5})
     fits = {"topk": 200}
-    assert exceeded_limits(truth, ["bbox", "segm"], BONES, None, fits) == []
-    (keypoints,) = exceeded_limits(truth, TASKS, BONES, None, fits)
-    assert keypoints == (
-        "2 of 4 images have more than 20 objects of a class, up to 60: 41 of 101 objects are left "
-        "out by keypoint AP (COCO's limit)"
-    )
-    (model,) = exceeded_limits(truth, ["bbox"], BONES, None, {"topk": 100})
+    assert exceeded_limits(truth, TASKS, BONES, None, fits) == []
+    (model,) = exceeded_limits(truth, TASKS, BONES, None, {"topk": 100})
     assert model == (
         "1 of 4 images has more than 100 objects, up to 120: 20 of 166 objects are left out by "
         "the model (topk)"
     )
     assert exceeded_limits(truth, TASKS, BONES, 60, fits) == []
-    outlines, keypoints = exceeded_limits(truth, TASKS, BONES, 59, fits)
-    assert "1 of 4 images has more than 59 objects of a class" in outlines
-    assert outlines.endswith(
-        "by box AP (evaluation.max_detections) and mask AP (evaluation.max_detections)"
+    outlines, keypoints = exceeded_limits(truth, TASKS, BONES, 20, fits)
+    assert outlines == (
+        "2 of 4 images have more than 20 objects of a class, up to 60: 81 of 166 objects are left "
+        "out by box AP and mask AP"
     )
-    assert "1 of 101" in keypoints
+    assert "41 of 101 objects are left out by keypoint AP" in keypoints
+
+
+def test_a_limit_that_is_not_cocos_is_said_with_its_numbers() -> None:
+    more = "more than {} objects of a class, so that the best {} count for {} AP".format
+    truth, _ = scene({"person": 60, "car": 60}, {"person": 21}, {"person": 20}, {"car": 5})
+    assert raised_limits(truth, ["bbox", "segm"], BONES) == []
+    assert raised_limits(truth, TASKS, BONES) == [f"2 of 4 images have {more(20, 60, 'keypoint')}"]
+    truth, _ = scene({"person": 101})
+    assert raised_limits(truth, TASKS, BONES) == [
+        f"1 of 1 images has {more(100, 101, 'box AP and mask')}",
+        f"1 of 1 images has {more(20, 101, 'keypoint')}",
+    ]
 
 
 def test_crowds_and_objects_without_keypoints_do_not_count() -> None:
     truth, _ = scene({"person": 21})
     truth["annotations"][0]["num_keypoints"] = 0
-    assert exceeded_limits(truth, ["keypoints"], BONES, None, {}) == []
+    assert exceeded_limits(truth, ["keypoints"], BONES, 20, {}) == []
+    assert detection_limit(truth, "keypoints", BONES, None) == 20
     assert len(exceeded_limits(truth, ["bbox"], BONES, 20, {})) == 1
     truth["annotations"][0]["iscrowd"] = 1
     assert exceeded_limits(truth, ["bbox"], BONES, 20, {}) == []

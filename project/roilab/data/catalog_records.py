@@ -14,7 +14,7 @@ from pycocotools import mask as mask_utils
 
 from roilab import via
 from roilab.data.boxes import Box
-from roilab.data.masks import covers
+from roilab.data.masks import compressed
 from roilab.errors import UserError
 from roilab.images import whole_size
 from roilab.skeleton import Skeleton
@@ -174,15 +174,12 @@ def _outline(value: Any, height: int, width: int) -> Any:
             raise _Unsound("segmentation.size", size, f"{[height, width]}, the image's")
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
-        pixels = height * width
-        if isinstance(counts, list):
-            sound = all(type(each) is int and each >= 0 for each in counts)
-            if sound and sum(counts) == pixels:
-                packed = mask_utils.frPyObjects({"size": size, "counts": counts}, height, width)
-                return {"size": size, "counts": packed["counts"].decode("ascii")}
-        elif isinstance(counts, str) and covers(counts, pixels):
-            return {"size": size, "counts": counts}
-        raise _Unsound("segmentation.counts", counts, f"run lengths of {pixels} pixels")
+        try:
+            packed: Any = compressed({"size": size, "counts": counts})
+        except ValueError as error:
+            pixels = f"run lengths of {height * width} pixels"
+            raise _Unsound("segmentation.counts", counts, pixels) from error
+        return {"size": size, "counts": packed["counts"].decode("ascii")}
     if not isinstance(value, list | tuple):
         raise _Unsound("segmentation", value, "polygons, or a run-length encoded mask")
     for ring in value:

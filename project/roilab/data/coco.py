@@ -91,15 +91,30 @@ def to_coco(
         entry = {"file_name": record.filename, "image_id": number, "annotations": made}
         records.append({**entry, "width": width, "height": height})
 
+    unused = [name for name in classes if name not in labelled.classes]
+    if annotations.container is not via.Container.COCO:
+        renumbered = 0
+    problems += _notes(file, changed, values, unused, renumbered)
+    return coco_json(records, classes, skeleton), tuple(problems)
+
+
+def _notes(
+    file: str, changed: Counter[object], values: int, unused: Sequence[str], renumbered: int
+) -> list[via.Problem]:
+    """What COCO does not hold, counted.
+
+    Args:
+        changed: instances and outlines by their kind, see `_COUNTED`.
+        values: of attributes that are not kept.
+        unused: categories without an object.
+        renumbered: images whose id in a COCO file was another one.
+    """
     notes = [(changed[kind], text, more) for kind, (text, more) in _COUNTED.items()]
     notes.append((values, "attribute values are not kept", "COCO has none, keep the VIA file"))
-    unused = [name for name in classes if name not in labelled.classes]
     message = f"categories have no object: {', '.join(unused)}"
     notes.append((len(unused), message, "the file declares them"))
-    if annotations.container is via.Container.COCO:
-        notes.append((renumbered, "images have another id", "file names tell them apart"))
-    problems += [via.Problem("note", f"{n} {text}", more, file) for n, text, more in notes if n]
-    return coco_json(records, classes, skeleton), tuple(problems)
+    notes.append((renumbered, "images have another id", "file names tell them apart"))
+    return [via.Problem("note", f"{n} {text}", more, file) for n, text, more in notes if n]
 
 
 def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None) -> int:

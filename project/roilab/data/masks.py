@@ -40,7 +40,7 @@ def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
     Raises:
         ValueError: it is no such encoding.
     """
-    return rings_of(mask_utils.decode(_compressed(segmentation)).astype(bool))
+    return rings_of(mask_utils.decode(compressed(segmentation)).astype(bool))
 
 
 def box_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
@@ -49,17 +49,20 @@ def box_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
     Raises:
         ValueError: it is no such encoding.
     """
-    x, y, width, height = map(float, mask_utils.toBbox(_compressed(segmentation)))
+    x, y, width, height = map(float, mask_utils.toBbox(compressed(segmentation)))
     if not width or not height:
         return [], 0
     return [[x, y, x + width, y, x + width, y + height, x, y + height]], 0
 
 
-def _compressed(segmentation: Mapping[str, object]) -> dict[str, object]:
-    """A checked encoding as pycocotools takes it.
+def compressed(segmentation: Mapping[str, object]) -> dict[str, object]:
+    """A mask in COCO's run-length encoding, checked and compressed: its size, its counts as bytes.
+
+    Args:
+        segmentation: with its counts as a list of lengths, or as text.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no such encoding.
     """
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not (

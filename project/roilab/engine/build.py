@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.layers import NaiveSyncBatchNorm
@@ -128,19 +128,29 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
     return config.build(cfg.optimizer, "optimizer", params=parameters)
 
 
-def weights_of(cfg: DictConfig) -> tuple[str, list[str], dict[str, str]]:
-    """Where the initial weights are, which parameters may differ, and what weights have a name.
+class InitialWeights(NamedTuple):
+    """The weights that a model begins with.
 
-    The first two are what `train.init_checkpoint` says, or what that names in `weights`; the last
-    is the place of each of those.
+    Attributes:
+        source: a path or a URL; "" for none.
+        may_differ: names of parameters that may differ, with * for anything.
+        named: weights that the config has a name for, name -> path or URL.
     """
+
+    source: str
+    may_differ: Sequence[str]
+    named: Mapping[str, str]
+
+
+def weights_of(cfg: DictConfig) -> InitialWeights:
+    """What `train.init_checkpoint` says, or what that names in `weights`."""
     wanted = cfg.train.init_checkpoint or ""
     entries = cfg.get("weights") or {}
     places = {str(name): entry.get("file", "") for name, entry in entries.items()}
     if wanted not in entries:
-        return wanted, list(cfg.train.may_differ), places
+        return InitialWeights(wanted, list(cfg.train.may_differ), places)
     own = entries[wanted].get("may_differ") or []
-    return places[wanted], [*own, *cfg.train.may_differ], places
+    return InitialWeights(places[wanted], [*own, *cfg.train.may_differ], places)
 
 
 def load_weights(

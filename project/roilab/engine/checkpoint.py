@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
-from torch import nn
+from torch import Tensor, nn
 
 from roilab.errors import UserError
 from roilab.files import whole
@@ -201,6 +201,27 @@ def refuse_differences(
         ),
         expected="the model's own names and shapes",
         remedy=remedy,
+    )
+
+
+def refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Make sure that weights are those of a model, down to the last name and shape.
+
+    Args:
+        own: the model's state dict.
+
+    Raises:
+        UserError: they are not; lists what differs.
+    """
+    refuse_differences(
+        own=own,
+        missing=own.keys() - weights.keys(),
+        unexpected=weights.keys() - own.keys(),
+        shapes={
+            name: (weights[name].shape, own[name].shape)
+            for name in own.keys() & weights.keys()
+            if own[name].shape != weights[name].shape
+        },
     )
 
 

@@ -75,8 +75,8 @@ def apply_max_detections(cfg: DictConfig, of_file: tuple[Any, Any]) -> None:
             found=f"no {_PREDICTOR}",
             remedy="evaluation.max_detections=null",
         )
-    # What followed the limit of a saved config follows the one that is overridden.
-    if topk not in (None, limit) and of_file not in ((topk, topk),):
+    # A limit that is overridden takes the place of what the file says of the model.
+    if topk not in (None, limit) and (topk != of_file[1] or limit == of_file[0]):
         raise UserError(
             "two keys say how many detections of an image the model gives",
             key=MAX_DETECTIONS,

@@ -8,7 +8,7 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.build import build_model
-from roilab.engine.checkpoint import read, refuse_differences
+from roilab.engine.checkpoint import read, refuse_other_weights
 from roilab.engine.run import Run
 from roilab.errors import UserError
 
@@ -17,8 +17,17 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
     """The config of a run and its model with the trained weights, in evaluation mode.
 
     Raises:
-        UserError: the weights are not those of the model, down to the last name and shape, or an
-            override would have no effect.
+        UserError: see `load_config` and `load_model`.
+    """
+    cfg = load_config(run, overrides)
+    return cfg, load_model(run, cfg)
+
+
+def load_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config of a run.
+
+    Raises:
+        UserError: it is damaged, or an override cannot be applied or would have no effect.
     """
     for text in overrides:
         key = text.partition("=")[0]
@@ -29,7 +38,15 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
                 key=key,
                 expected=key.replace("data.", "data.val.", 1),
             )
-    cfg = config.load(run.config_file, overrides)
+    return config.load(run.config_file, overrides)
+
+
+def load_model(run: Run, cfg: DictConfig) -> nn.Module:
+    """The model of a run's config with the trained weights, in evaluation mode.
+
+    Raises:
+        UserError: the weights are not those of the model, down to the last name and shape.
+    """
     count, names = cfg.model.roi_heads.num_classes, run.classes()
     if count != len(names):
         raise UserError(
@@ -40,29 +57,17 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
         )
     model = build_model(cfg)
     weights = read(run.weights).get("model", {})
-    own = model.state_dict()
     try:
-        refuse_differences(
-            own=own,
-            missing=own.keys() - weights.keys(),
-            unexpected=weights.keys() - own.keys(),
-            shapes={
-                name: (weights[name].shape, own[name].shape)
-                for name in own.keys() & weights.keys()
-                if own[name].shape != weights[name].shape
-            },
-        )
+        refuse_other_weights(model.state_dict(), weights)
     except UserError as error:
         raise UserError(
             "the weights do not fit the model of the run's config",
             file=run.weights,
             found=error.found,
-            remedy="do not override the model when you load a run"
-            if overrides
-            else "take weights that this run has saved",
+            remedy="take weights that this run has saved, and do not override its model",
         ) from error
     model.load_state_dict(weights, strict=True)
-    return cfg, model.eval()
+    return model.eval()
 
 
 def check_meaning(run: Run, dataset: DetectionDataset) -> None:

@@ -20,6 +20,7 @@ from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keyp
 from roilab.engine.device import device_of, dtype_of
 from roilab.engine.first_step import check_geometry
 from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
+from roilab.engine.limits import fit_limits
 from roilab.engine.report import TRACKERS
 from roilab.engine.schedule import warn_of_low_peak
 from roilab.errors import UserError
@@ -43,8 +44,8 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     """Load the data, fit the config to it, and build the model without memory: all in seconds.
 
     The class names, the number of classes and of keypoints are taken from the data where the config
-    leaves them open (None), and checked where it does not; the learning rate is scaled to the
-    batch. The config is changed in place.
+    leaves them open (None), and checked where it does not; the model gives as many detections as
+    an image has objects; the learning rate is scaled to the batch. The config is changed in place.
 
     Raises:
         UserError: data, skeleton, config and model do not fit together.
@@ -64,6 +65,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if _has(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
+    fit_limits(cfg, val_set)
     model = _build_unused(cfg)
     check_geometry(model)
     if training:
@@ -170,7 +172,7 @@ def scale_learning_rate(cfg: DictConfig) -> None:
 def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
     """Warn of layers that are not trained where no weights are loaded: they stay random."""
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    if frozen and not weights_of(cfg)[0]:
+    if frozen and not weights_of(cfg).source:
         log.warning(
             "train.init_checkpoint is empty and %d parameters are frozen, the first %s: they "
             "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",

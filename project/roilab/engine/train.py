@@ -10,7 +10,7 @@ import torch
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
@@ -22,6 +22,7 @@ from roilab.engine.device import device_of, share_cores
 from roilab.engine.differences import differences, table
 from roilab.engine.first_step import try_step
 from roilab.engine.interrupts import stop_on_signals
+from roilab.engine.limits import fit_limits, limits_note
 from roilab.engine.loop import Interrupted, Loop
 from roilab.engine.prepare import Setup
 from roilab.engine.progress import Progress
@@ -30,7 +31,7 @@ from roilab.engine.report import make_writers
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.trainer import Trainer, build_trainer
-from roilab.engine.validate import evaluate_model, limits_note
+from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 
@@ -80,7 +81,7 @@ def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -
         Interrupted: the training was asked to end; it is saved.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    _check_folder(run, cfg, resume=resume)
+    _check_folder(run, setup, resume=resume)
     start_logging(run)
     if comm.is_main_process():
         _write_beginning(setup, run, source)
@@ -193,9 +194,9 @@ def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
     try_step(cfg, model, _training_set(setup), setup.val)
     file = progress.newest(run) if resume else None
     if file is None:
-        where, may_differ, named = weights_of(cfg)
-        if where:
-            load_weights(model, where, may_differ, named)
+        weights = weights_of(cfg)
+        if weights.source:
+            load_weights(model, *weights)
     trainer = build_trainer(cfg, model)
     done = Progress() if file is None else progress.load(file, trainer)
     log.info("%s, %s, %d threads", device, trainer.dtype, torch.get_num_threads())
@@ -239,8 +240,8 @@ def evaluate_weights(setup: Setup) -> Results:
         UserError: no weights are named, they cannot be had, or the folder holds a training.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    source, _, named = weights_of(cfg)  # what is evaluated must fit whole
-    if not source:
+    weights = weights_of(cfg)
+    if not weights.source:
         raise UserError(
             "there are no weights to evaluate",
             key="train.init_checkpoint",
@@ -248,12 +249,12 @@ def evaluate_weights(setup: Setup) -> Results:
             expected="a path, a URL, or a name in `weights`",
             remedy="to evaluate a run folder: python scripts/evaluate.py --run RUN",
         )
-    _check_folder(run, cfg, resume=False)
+    _check_folder(run, setup, resume=False)
     start_logging(run)
     if note := limits_note(cfg, setup.val):
         log.warning("val: %s", note)
     model = build_model(cfg)
-    load_weights(model, source, (), named)
+    load_weights(model, weights.source, (), weights.named)  # what is evaluated must fit whole
     found = evaluate_model(cfg, model, setup.val)
     if comm.is_main_process():
         run.write_meaning(cfg, setup.val)
@@ -261,7 +262,7 @@ def evaluate_weights(setup: Setup) -> Results:
     return found.results
 
 
-def _check_folder(run: Run, cfg: DictConfig, *, resume: bool) -> None:
+def _check_folder(run: Run, setup: Setup, *, resume: bool) -> None:
     """Raise UserError where a folder holds another run, or none that is to be resumed."""
     started = progress.newest(run) is not None
     if not resume and started:
@@ -280,7 +281,9 @@ def _check_folder(run: Run, cfg: DictConfig, *, resume: bool) -> None:
             expected="a run folder of scripts/train.py",
             remedy="leave out --resume, or correct train.output_dir",
         )
-    changed = differences(config.load(run.config_file), OmegaConf.create(config.plain(cfg)))
+    begun = config.load(run.config_file)
+    fit_limits(begun, setup.val)  # of a run from before the model's followed the data
+    changed = differences(begun, OmegaConf.create(config.plain(setup.cfg)))
     other = [each for each in changed if not each.key.startswith(_MAY_CHANGE)]
     if other:
         raise UserError(

@@ -16,7 +16,7 @@ from roilab.data.loaders import Batch
 from roilab.data.randomness import STEP, seed_everything
 from roilab.engine import config, processes
 from roilab.engine.build import build_model, build_optimizer, compile_backbone, train_mode
-from roilab.engine.checkpoint import refuse_differences
+from roilab.engine.checkpoint import refuse_other_weights
 from roilab.engine.device import dtype_of
 from roilab.engine.ema import MovingAverage
 
@@ -143,18 +143,8 @@ class Trainer:
             UserError: it is of another model.
             KeyError, ValueError: parts are missing, or do not fit.
         """
-        own, given = self.model.state_dict(), state["model"]
-        refuse_differences(
-            own=own,
-            missing=own.keys() - given.keys(),
-            unexpected=given.keys() - own.keys(),
-            shapes={
-                name: (given[name].shape, own[name].shape)
-                for name in own.keys() & given.keys()
-                if own[name].shape != given[name].shape
-            },
-        )
-        self.model.load_state_dict(given)
+        refuse_other_weights(self.model.state_dict(), state["model"])
+        self.model.load_state_dict(state["model"])
         for key in self._parts():
             getattr(self, key).load_state_dict(state[key])
 

@@ -1,6 +1,5 @@
 """A model on a data set: average precision, and the losses that training minimises."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from roilab.data.dataset import DetectionDataset
@@ -18,7 +17,6 @@ from roilab.engine import config
 from roilab.engine.build import loss_mode
 from roilab.engine.device import device_of, share_cores
 from roilab.evaluation import Evaluation, evaluate
-from roilab.evaluation.limits import exceeded_limits, objects_per_image
 
 Losses = dict[str, float]
 
@@ -52,33 +50,6 @@ def evaluate_model(
         share_cores(cfg.dataloader.test.num_workers)
     batches = progress(eval_batches(cfg, dataset))
     return evaluate(model, batches, dataset, cfg.evaluation.max_detections)
-
-
-def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
-    """What an evaluation leaves out of images with many objects, and the override that counts it.
-
-    "": nothing. See `roilab.evaluation.limits`.
-    """
-    heads, truth = cfg.model.roi_heads, dataset.coco_json()
-    features = {"segm": "mask_in_features", "keypoints": "keypoint_in_features"}
-    tasks = ["bbox", *(task for task, key in features.items() if heads.get(key) is not None)]
-    detections = "model.roi_heads.box_predictor.test_topk_per_image"
-    proposals = "model.proposal_generator.post_nms_topk"
-    in_training, in_test = OmegaConf.select(cfg, proposals, default=(2000, 1000))
-    of_model = {
-        detections: OmegaConf.select(cfg, detections, default=100),
-        proposals: in_test,
-    }
-    limit = cfg.evaluation.max_detections
-    sentences = exceeded_limits(truth, tasks, dataset.skeleton, limit, of_model)
-    if not sentences:
-        return ""
-    most = max(objects_per_image(truth, "bbox", None, by_class=False).values())
-    enough = math.ceil(most / 100) * 100
-    overrides = [f"evaluation.max_detections={enough}"]
-    if in_test < enough:
-        overrides.append(f"'{proposals}=[{in_training},{max(1000, enough)}]'")
-    return f"{'; '.join(sentences)}. To count them: {' '.join(overrides)}"
 
 
 def validate(

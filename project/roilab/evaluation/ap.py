@@ -1,5 +1,6 @@
 """COCO average precision from ground truth and detections, with the skeleton's own sigmas."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def average_precision(
         tasks: of "bbox", "segm", "keypoints".
         skeleton: gives the OKS sigmas, and the classes that the keypoint AP is over.
         max_detections: how many detections of a class count in an image, the best by score; None:
-            COCO's numbers, `COCO_MAX_DETECTIONS`.
+            see `detection_limit`.
 
     Returns:
         `{task: {metric: percent}}` with Detectron2's names (AP, AP50, AP75, APs, APm, APl) and, per
@@ -58,6 +59,43 @@ def scored(
     ]
 
 
+def objects_per_image(
+    truth: Mapping[str, Any], task: str, skeleton: Skeleton | None, *, by_class: bool
+) -> Counter[tuple[int, int]]:
+    """How many objects count for a task in an image: (image id, category id) -> number.
+
+    Without `by_class`, the category id is 0 and the number that of all classes. Crowds do not
+    count, nor do objects without a labelled keypoint where it is about keypoints.
+    """
+    categories = {category["id"] for category in scored(truth, task, skeleton)}
+    return Counter(
+        (anno["image_id"], anno["category_id"] if by_class else 0)
+        for anno in truth["annotations"]
+        if anno["category_id"] in categories
+        and not anno.get("iscrowd", 0)
+        and (task != "keypoints" or anno.get("num_keypoints", 0) > 0)
+    )
+
+
+def detection_limit(
+    truth: Mapping[str, Any],
+    task: str,
+    skeleton: Skeleton | None,
+    max_detections: int | None,
+    *,
+    by_class: bool = True,
+) -> int:
+    """The detections of a class, or of all classes, that count in an image.
+
+    Without a number they are COCO's, `COCO_MAX_DETECTIONS`, or as many as an image has objects
+    where that is more: with fewer, perfect detections would not have an AP of 100.
+    """
+    if max_detections is not None:
+        return max_detections
+    objects = objects_per_image(truth, task, skeleton, by_class=by_class)
+    return max(COCO_MAX_DETECTIONS[task], *objects.values(), 0)
+
+
 def evaluator(
     truth: Mapping[str, Any],
     detections: Sequence[Mapping[str, Any]],
@@ -74,7 +112,7 @@ def evaluator(
     ]
     ground_truth = COCO(dict(truth))
     coco = COCOeval(ground_truth, ground_truth.load_res(rows), task)
-    coco.params.max_dets = [max_detections or COCO_MAX_DETECTIONS[task]]
+    coco.params.max_dets = [detection_limit(truth, task, skeleton, max_detections)]
     coco.params.cat_ids = [category["id"] for category in scored(truth, task, skeleton)]
     if task == "keypoints" and skeleton is not None:
         coco.params.kpt_oks_sigmas = list(skeleton.sigmas)

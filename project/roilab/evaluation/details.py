@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import evaluator
+from roilab.evaluation.ap import detection_limit, evaluator
 from roilab.evaluation.matches import Matches
 from roilab.skeleton import Skeleton
 
@@ -88,7 +88,8 @@ def confusion(
         The classes and at last "background", and how often an object of a row's class was found as
         a column's: the last column has objects that were missed, the last row what is nothing.
     """
-    coco = evaluator(truth, detections, "bbox", None, max_detections)
+    limit = detection_limit(truth, "bbox", None, max_detections, by_class=False)
+    coco = evaluator(truth, detections, "bbox", None, limit)
     found = coco.confusion_matrix(min_score=score)
     return [*found["cat_names"], "background"], found["matrix"].astype(int)
 

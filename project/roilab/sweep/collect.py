@@ -12,10 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
+from roilab.engine.limits import limits_note
 from roilab.engine.predict import load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import Run, open_run
-from roilab.engine.validate import eval_batches, limits_note
+from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.evaluation.details import image_ap50, joints, strictness

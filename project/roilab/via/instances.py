@@ -13,7 +13,6 @@ from roilab.via.grouping import Draft, Scene, group
 from roilab.via.records import (
     Annotations,
     CocoAnnotation,
-    CocoCategory,
     Container,
     ImageRecord,
     Problem,
@@ -206,24 +205,27 @@ def label(
             class_map=rules.class_map,
             problems=problems,
         )
-        drafts, crowds = (
-            (group(scene, skeleton), list[Draft]())
-            if record.coco is None
-            else group_coco(scene, skeleton, places)
-        )
-        images.append(
-            LabelledImage(
-                record,
-                tuple(_instance(each, skeleton, places) for each in drafts),
-                tuple(_instance(each, None, places) for each in crowds),
-            )
-        )
+        images.append(_labelled(scene, skeleton, places))
     found = tuple(
         sorted({each.label for image in images for each in (*image.instances, *image.crowds)})
     )
     if skeleton is not None and found:
         problems += _unused_skeleton(annotations, roles, skeleton, found)
     return LabelledSet(annotations.file, tuple(images), found, tuple(problems))
+
+
+def _labelled(scene: Scene, skeleton: Skeleton | None, places: Places) -> LabelledImage:
+    """The instances of an image, and its crowds where it is of a COCO file."""
+    drafts, crowds = (
+        (group(scene, skeleton), list[Draft]())
+        if scene.image.coco is None
+        else group_coco(scene, skeleton, places)
+    )
+    return LabelledImage(
+        scene.image,
+        tuple(_instance(each, skeleton, places) for each in drafts),
+        tuple(_instance(each, None, places) for each in crowds),
+    )
 
 
 def _instance(draft: Draft, skeleton: Skeleton | None, places: Places) -> Instance:
@@ -254,7 +256,7 @@ def _unused_skeleton(
         remedy = (
             f"map a class to {classes} with class_map, or name the class in the skeleton's file"
         )
-    elif not any(map(_holds_keypoints, annotations.categories)) and not any(
+    elif not any(category.keypoints for category in annotations.categories) and not any(
         keypoint_regions(annotations, roles.kinds)
     ):
         message = f"the file has no keypoint of skeleton '{skeleton.name}'"
@@ -264,10 +266,6 @@ def _unused_skeleton(
     else:
         return []
     return [Problem("warning", message, remedy, annotations.file)]
-
-
-def _holds_keypoints(category: CocoCategory) -> bool:
-    return bool(category.keypoints)
 
 
 def _unused_points(

@@ -216,8 +216,10 @@ def _likely_keypoint_attribute(
     points: dict[str, list[str]],
     taken: Set[str | None],
 ) -> str | None:
-    """The one attribute that only points have and that is no visibility; None without a skeleton
-    that could tell it from others."""
+    """The one attribute that only points have and that is no visibility; None: there are several.
+
+    It is for points that no skeleton tells the names of.
+    """
     shared = attributes_in_use(outline_regions(annotations, kinds))
     declared = annotations.region_attributes
     possible = [

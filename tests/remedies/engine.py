@@ -169,13 +169,13 @@ def images_in_another_order_of_channels(training: Training, tmp_path: Path) -> A
     yield wrong(training.setup, tmp_path, *given, str(first[0].remedy))
 
 
-@case("do not override the model when you load a run")
+@case("take weights that this run has saved, and do not override its model")
 def a_run_with_another_model(training: Training) -> Attempts:
     yield wrong(load_run, training.run, ["model.roi_heads.mask_head.conv_dims=[32,32]"])
     yield wrong(load_run, training.run)
 
 
-@case("take weights that this run has saved")
+@case("take weights that this run has saved, and do not override its model")
 def a_run_with_weights_of_another(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     other = tmp_path / "run" / "other.pth"

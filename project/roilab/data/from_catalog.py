@@ -123,7 +123,8 @@ def _run(file: str) -> None:
     """Run a Python file."""
     path = Path(file)
     if not path.is_file():
-        raise UserError("there is no such file", key="register", file=path)
+        expected = "a Python file that registers the data set"
+        raise UserError("there is no such file", key="register", file=path, expected=expected)
     spec = importlib.util.spec_from_file_location(f"_registers_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError("not a Python file", key="register", file=path, expected="NAME.py")
@@ -135,6 +136,7 @@ def _run(file: str) -> None:
             key="register",
             file=path,
             found=f"{type(error).__name__}: {error}",
+            expected="a file that Python runs by itself",
         ) from error
 
 

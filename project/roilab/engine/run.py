@@ -190,7 +190,7 @@ class Run:
         try:
             ids = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError("not a list of category ids", file=path, found=error) from error
+            ids = error
         sound = isinstance(ids, list) and {type(each) for each in ids} <= {int, str}
         if not sound or len(ids) != count:
             raise UserError(

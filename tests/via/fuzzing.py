@@ -283,6 +283,7 @@ def fuzz(count: int, seed: int) -> dict[str, int]:
     path = folder / "input"
     bar = tqdm(inputs(count, seed), total=count, unit="input", disable=not sys.stderr.isatty())
     for done, data in enumerate(bar):
+        path.unlink(missing_ok=True)  # a file that is written over waits for the disk
         path.write_bytes(data)
         begun = time.process_time()
         try:

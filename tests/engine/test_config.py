@@ -259,16 +259,27 @@ def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("key", "text", "value"),
     [
-        "data.class_map=null",
-        "train.seed=${train.log_period}",
-        "data.classes=${train.may_differ}",
-        "model.roi_heads.mask_in_features=null",
-        f"{BOXES}.test_score_thresh=0",
-        "weights.mine.file=model.pth",
-        "optimizer.lr=1",
+        ("data.class_map", "null", None),
+        ("model.roi_heads.mask_in_features", "null", None),
+        (f"{BOXES}.test_score_thresh", "0", 0),
+        ("weights.mine.file", "model.pth", "model.pth"),
+        ("optimizer.lr", "1", 1),
     ],
 )
-def test_values_that_a_key_takes(text: str) -> None:
-    config.load(LEAF, [text])
+def test_values_that_a_key_takes(key: str, text: str, value: object) -> None:
+    cfg = config.load(LEAF, [f"{key}={text}"])
+    assert OmegaConf.select(cfg, key, default="the key is not there") == value
+
+
+@pytest.mark.parametrize(
+    ("key", "other", "text", "value"),
+    [
+        ("train.seed", "train.log_period", "7", 7),
+        ("data.classes", "train.may_differ", "[a,b]", ["a", "b"]),
+    ],
+)
+def test_a_key_follows_another(key: str, other: str, text: str, value: object) -> None:
+    cfg = config.load(LEAF, [f"{key}=${{{other}}}", f"{other}={text}"])
+    assert OmegaConf.select(cfg, key) == value

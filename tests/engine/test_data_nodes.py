@@ -166,9 +166,13 @@ def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -
     assert prepare(cfg).val.classes == ("square", "bar")
 
 
-def test_every_config_passes(data: Path, tmp_path: Path) -> None:
+def test_every_config_passes_until_a_node_is_taken_away() -> None:
     for path in Path("configs").glob("*.py"):
-        check_data_nodes(config.load(path))
+        cfg = config.load(path)
+        check_data_nodes(cfg)
+        del cfg.lr_multiplier
+        with pytest.raises(UserError, match="no such node"):
+            check_data_nodes(cfg)
 
 
 def test_a_node_that_gives_no_data_set(data: Path, tmp_path: Path) -> None:

@@ -86,31 +86,34 @@ def wrong(function: Callable[..., Any], *arguments: Any, **options: Any) -> Wron
     return [each for each in problems if isinstance(each, Problem)]
 
 
-def follow(case: Case, **fixtures: Any) -> None:
+def follow(case: Case, **fixtures: Any) -> list[str]:
     """Make the mistake of a case and follow its remedy.
 
-    Raises:
-        AssertionError: the mistake does not show the remedy; or, after it was followed, an error
-            that showed it has the same message still, or another leaves something out.
+    Returns:
+        Why the remedy does not work; empty where it does. The mistake does not show the remedy; or,
+        after it was followed, an error that showed it has the same message still, or another
+        leaves something out.
     """
     steps = case.steps(**fixtures)
     first = next(steps)
     shown = {error.message for error in first if case.is_remedy_of(error)}
-    assert shown, f"the mistake shows {[(each.message, each.remedy) for each in first]}"
+    if not shown:
+        return [f"the mistake shows {[(each.message, each.remedy) for each in first]}"]
     followed = 0
     for after in steps:
         followed += 1
         left = [each for each in after if each.message in shown]
         if not case.leads_on:
             left += [each for each in after if getattr(each, "severity", "error") == "error"]
-        assert not left, f"left after step {followed}: {list(map(str, left))}"
-    assert followed, "the case does not follow the remedy"
+        if left:
+            return [f"left after step {followed}: {each}" for each in left]
+    return [] if followed else ["the case does not follow the remedy"]
 
 
-def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> None:
+def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> list[str]:
     """The same with pytest's fixtures, by the names of the arguments of the case."""
     names = inspect.signature(case.steps).parameters
-    follow(case, **{name: request.getfixturevalue(name) for name in names})
+    return follow(case, **{name: request.getfixturevalue(name) for name in names})
 
 
 def printed(done: Any) -> Wrong:

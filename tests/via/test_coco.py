@@ -61,6 +61,24 @@ def test_outlines_and_boxes(tmp_path: Path) -> None:
     assert label(found).classes == ("car", "person")
 
 
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([1, 2, 3], []),
+        ([None, None, 3], []),
+        ([7, 7, 3], ["2 annotations have the id 7: all are read"]),
+        ([7, 3, 7, 3, 7], ["3 annotations have the id 7, and 1 more ids repeat: all are read"]),
+    ],
+)
+def test_ids_of_annotations_that_repeat_are_warned_of(
+    tmp_path: Path, ids: list[int | None], expected: list[str]
+) -> None:
+    found = load(tmp_path, coco(*({"id": each} for each in ids)))
+    assert [each.message for each in found.problems] == expected
+    assert {each.severity for each in found.problems} <= {"warning"}
+    assert len(found.images[0].regions) == len(ids)
+
+
 def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
     other = [21, 1, 29, 1, 29, 9]
     rows = (
@@ -176,13 +194,21 @@ class TestViaCoco:
         assert found.images[0].regions[0].attributes["kind"] != ""
         assert [each.severity for each in found.problems] == ["warning"]
 
-    def test_a_point(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("keypoints", [[3, 4, 2], [3, 4, 0], [3, 4]])
+    def test_a_point_is_seen_whatever_its_third_number(
+        self, tmp_path: Path, keypoints: list[int]
+    ) -> None:
         row = {"id": 0, "category_id": 1, "segmentation": [[]], "area": [], "bbox": []}
-        found = load(tmp_path, by_via(row | {"keypoints": [3, 4, 2], "num_keypoints": 1}))
-        assert found.images[0].regions[0].shape == Point(3, 4)
+        found = load(tmp_path, by_via(row | {"keypoints": keypoints, "num_keypoints": 1}))
+        (region,) = found.images[0].regions
+        assert region.shape == Point(3, 4)
+        assert region.coco is not None
+        assert region.coco.keypoints == [3, 4, 2]
         assert found.problems == ()
 
-    @pytest.mark.parametrize(("names", "lost"), [(("cat",), False), (("cat", "dog"), True)])
+    @pytest.mark.parametrize(
+        ("names", "lost"), [(("cat",), False), (("cat", "cat"), False), (("cat", "dog"), True)]
+    )
     def test_categories_without_ids(
         self, tmp_path: Path, names: tuple[str, ...], lost: bool
     ) -> None:

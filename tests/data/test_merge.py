@@ -98,6 +98,22 @@ def test_a_shape_is_the_same_whatever_kind_of_file_holds_it(shape: Shape, is_sam
         assert severities(merge(each, "o")) == ["note" if is_same else "error"]
 
 
+def test_curves_are_the_same_where_their_numbers_are() -> None:
+    circles = [
+        ImageRecord(name, name, 1, (Region(0, Circle(9, 9, radius), {}),))
+        for name, radius in (("1", 3), ("2", 3), ("1", 3), ("2", 4))
+    ]
+    found = merge([source("a", *circles[:2]), source("b", *circles[2:])], "o")
+    assert {each.image: each.severity for each in found.problems} == {None: "note", "2": "error"}
+
+
+def test_every_image_has_a_key_of_its_own() -> None:
+    """That of VIA is the name and the size, one behind the other."""
+    images = (image("a1", size=2), image("a", size=12), image("a12", size=None))
+    found = merge([source("first"), source("second", *images), source("third", image("b"))], "o")
+    assert len({each.key for each in found.images}) == len(found.images) == 4
+
+
 @pytest.mark.parametrize(
     ("one", "other", "is_same"),
     [

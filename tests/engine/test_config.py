@@ -266,6 +266,7 @@ def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> No
         (f"{BOXES}.test_score_thresh", "0", 0),
         ("weights.mine.file", "model.pth", "model.pth"),
         ("optimizer.lr", "1", 1),
+        ("evaluation.max_detections", "1", 1),
     ],
 )
 def test_values_that_a_key_takes(key: str, text: str, value: object) -> None:

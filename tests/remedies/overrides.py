@@ -32,3 +32,16 @@ def an_empty_choice_of_a_sweep() -> Attempts:
     yield first
     quoted = str(first[0].remedy).partition("commas: ")[2]
     yield wrong(load, "configs/ablations/mask_loss.py", [quoted])
+
+
+@case("give {}")
+def a_mistyped_op_of_all_poolers(training: Training) -> Attempts:
+    def built(op: str) -> Wrong:
+        cfg = config.load(training.run.config_file, [op])
+        return wrong(config.build, cfg.model, "model")
+
+    first = built("pooler.op=roi_aling")
+    yield first
+    assert first[0].key == "pooler.op"
+    assert first[0].remedy == "give pooler.op=roi_align"
+    yield built("pooler.op=roi_align")

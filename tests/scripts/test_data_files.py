@@ -44,7 +44,7 @@ class TestConvert:
 
     def test_what_is_lost_is_said(self, project: Path) -> None:
         done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv")
-        assert "the declarations of 4 attributes are not written" in done.stdout
+        assert "declarations of attributes are not written" in done.stdout
 
     def test_an_image_without_a_size_is_an_error(self, project: Path) -> None:
         (project / "0.png").unlink()

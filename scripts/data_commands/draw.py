@@ -89,7 +89,8 @@ def main(args: argparse.Namespace) -> int:
             )
         print(f"{each.file}: {drawn} of {counted(len(labelled.images), 'image')} drawn")
         if count := sum(map(len, loose.values())):
-            print(f"  as white crosses: {counted(count, 'point')} of no object")
+            belong = counted(count, "point belongs", "points belong")
+            print(f"  {belong} to no object: drawn as white crosses")
         if labelled.problems:
             print(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
     stale = _remove_stale(args.output, written)

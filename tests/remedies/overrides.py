@@ -3,6 +3,8 @@
 import shlex
 from collections.abc import Iterator
 
+import torch
+
 from roilab.engine import config
 from roilab.sweep import load
 
@@ -35,10 +37,11 @@ def an_empty_choice_of_a_sweep() -> Attempts:
 
 
 @case("give {}")
-def a_mistyped_op_of_all_poolers(training: Training) -> Attempts:
+def a_mistyped_op_of_all_poolers() -> Attempts:
     def built(op: str) -> Wrong:
-        cfg = config.load(training.run.config_file, [op])
-        return wrong(config.build, cfg.model, "model")
+        cfg = config.load(CONFIG, ["data.num_classes=1", op])
+        with torch.device("meta"):
+            return wrong(config.build, cfg.model, "model")
 
     first = built("pooler.op=roi_aling")
     yield first

@@ -61,9 +61,9 @@ class Typed:
         errors = self.call(command, files, shlex.split(" ".join(typed.values())))
         if self.before is None:
             self.before = typed
-            remedies = (str(each.remedy) for each in errors if self.case.is_remedy_of(each))
+            remedies = [str(each.remedy) for each in errors if self.case.is_remedy_of(each)]
             self.shown = [text for each in remedies for text in re.findall(self.piece, each)]
-            if errors and not self.shown:
+            if remedies and not self.shown:
                 raise NoArgument
             for text in self.shown:  # none is a usage error, or an unknown key
                 self.call(command, files, shlex.split(text))

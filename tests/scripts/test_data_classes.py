@@ -98,7 +98,7 @@ class TestOneClassEach:
         odd = write(tmp_path, [square(10, scratch="deep"), square(50, dent="small")])
         done = script("data", "check", odd)
         assert done.returncode == 1
-        assert "several names where each is a class" in done.stdout
+        assert "where each is a class of its own" in done.stdout
         names = ("--class-attribute", "scratch", "--class-attribute", "dent")
         done = script("data", "check", odd, *names)
         assert "dent 1, scratch 1" in done.stdout

@@ -150,7 +150,7 @@ def _write_coco(
     problems = list(found)
     if lost := lost_links(annotations.categories, skeleton):
         message = f"not written: {counted(lost, 'link')} between keypoints, not in the skeleton"
-        remedy = "give skeleton=FILE of a skeleton that has them"
+        remedy = "give --skeleton FILE of a skeleton that has them"
         problems.append(via.Problem("note", message, remedy, annotations.file))
     with working(f"writing {args.target}"):
         write_whole(args.target, json.dumps(data) + "\n")

@@ -16,6 +16,7 @@ from data_commands.common import (
     add_labels,
     fitting,
     folder_of,
+    option,
     print_problems,
     progress,
     read_all,
@@ -28,7 +29,6 @@ from data_commands.common import (
 )
 from roilab import via
 from roilab.data.split import divide
-from roilab.errors import argument
 from roilab.text import counted
 
 
@@ -101,7 +101,7 @@ def _in_one_part(labelled: via.LabelledSet, chosen: set[str]) -> list[via.Proble
             message=f"the class '{name}' is in {'train' if parts[0] else 'val'} only, "
             f"in {counted(len(parts), 'image')}",
             remedy="annotate more images of it, or drop it with "
-            f"{argument('class_map', {name: None})}",
+            f"{option('--class-map', {name: None})}",
             file=labelled.file,
         )
         for name, parts in images.items()

@@ -154,7 +154,8 @@ def options_without_names_exported_by_via(tmp_path: Path) -> Attempts:
 @case("{}; or, where all are of one class, give default_class=NAME")
 def a_class_lost_in_the_export_of_via(tmp_path: Path) -> Attempts:
     project = via_project(tmp_path, [polygon(kind="dog")], attributes={"kind": choice(dog="dog")})
-    lost = via_coco(tmp_path, {**SQUARE, "category_id": None})
+    far = {"segmentation": [[30, 5, 50, 5, 50, 25]], "bbox": [30, 5, 20, 20]}
+    lost = via_coco(tmp_path, {**SQUARE, "category_id": None}, far)
     yield read(lost)
     yield read(project)
     yield errors_of(label(lost, default_class="dog"))

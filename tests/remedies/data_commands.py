@@ -75,7 +75,7 @@ def coco_of_keypoints_only(tmp_path: Path) -> Attempts:
     yield converted(nose, polygon(kind="dog"))
 
 
-@case("give skeleton=FILE of a skeleton that has them")
+@case("give --skeleton FILE of a skeleton that has them")
 def links_that_are_lost(tmp_path: Path, script: Script) -> Attempts:
     pet = {"id": 1, "name": "dog", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
     annotated = {**SQUARE, "keypoints": [9, 9, 2, 12, 12, 2], "num_keypoints": 2}

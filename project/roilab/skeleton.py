@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Skeleton:
         if not self.keypoints or len(known) != len(self.keypoints):
             raise self._error("keypoints", self.keypoints, "at least one name, each name once")
         if not self.classes:
-            raise self._error("classes", self.classes, "at least one class name")
+            raise self._error("classes of the skeleton", self.classes, "at least one class name")
         for key, pairs in (("swaps", self.swaps), ("links", self.links)):
             for pair in pairs:
                 if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= known:
@@ -120,8 +120,10 @@ def load(source: str | Path) -> Skeleton:
         raise UserError(
             "cannot read the skeleton file",
             file=source,
+            key="skeleton",
             found=error.strerror,
             expected=f"a JSON file, or the name {COCO_PERSON.name}",
+            remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(

@@ -16,6 +16,7 @@ from data_commands.common import (
     add_labels,
     fitting,
     folder_of,
+    option,
     print_problems,
     progress,
     read_all,
@@ -28,6 +29,7 @@ from data_commands.common import (
 )
 from roilab import via
 from roilab.data.split import divide
+from roilab.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +69,8 @@ def main(args: argparse.Namespace) -> int:
     )
     problems = list(labelled.problems)
     if missing:
-        message = f"{missing} images are not in {folder}: copies among them are not recognised"
+        lost = counted(missing, "image is", "images are")
+        message = f"{lost} not in {folder}: copies among them are not recognised"
         problems.append(
             via.Problem("warning", message, "give the folder that holds them", annotations.file)
         )
@@ -80,7 +83,8 @@ def main(args: argparse.Namespace) -> int:
             problems += via.write_project(target, replace(declared, images=images), target.stem)
     print_problems(problems)
     _print_table(labelled, chosen)
-    print(f"{copies} images are copies of others and lie in the same part as those")
+    found = counted(copies, "image is a copy of another", "images are copies of others")
+    print(f"{found}, in the same part")
     print(*targets, sep="\n")
     return status_of(problems)
 
@@ -95,8 +99,9 @@ def _in_one_part(labelled: via.LabelledSet, chosen: set[str]) -> list[via.Proble
         via.Problem(
             severity="warning",
             message=f"the class '{name}' is in {'train' if parts[0] else 'val'} only, "
-            f"{len(parts)} images have it",
-            remedy="annotate more images of it, or drop it with --class-map",
+            f"in {counted(len(parts), 'image')}",
+            remedy="annotate more images of it, or drop it with "
+            f"{option('--class-map', {name: None})}",
             file=labelled.file,
         )
         for name, parts in images.items()

@@ -356,7 +356,7 @@ def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> N
         return merge(files, "out")
 
     assert "error" not in severities(merged())
-    assert "1 images are in an earlier file" in merged().problems[-1].message
+    assert "1 image of an earlier file" in merged().problems[-1].message
     assert [len(each.regions) for each in merged().images] == [1]
     ring[0] = 2  # another shape is no repetition
     assert "error" in severities(merged())

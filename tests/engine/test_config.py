@@ -181,7 +181,8 @@ def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("pooler.op=foo", "model.roi_heads.box_pooler.op"),
+        ("pooler.op=foo", "pooler.op"),
+        (f"{POOLER}.op=foo", f"{POOLER}.op"),
         (f"{POOLER}.sampling_ratio=-1", f"{POOLER}.sampling_ratio"),
         (f"{POOLER}.scales=3", POOLER),
     ],

@@ -185,7 +185,7 @@ class TestViaCoco:
         found = load(tmp_path, by_via(*(row | ids for row in rows), rows[0] | ids))
         assert len(found.images[0].regions) == 3
         (problem,) = found.problems
-        assert problem.message[:6] == "1 rows"
+        assert problem.message[:13] == "1 row repeats"
 
     def test_empty_names(self, tmp_path: Path) -> None:
         categories = [{"supercategory": "kind", "id": n, "name": ""} for n in (1, 2)] * 2
@@ -264,7 +264,7 @@ def test_whole_numbers_are_the_same_ids_with_a_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize("area", [0, -1, "x", True])
 def test_an_area_that_is_none_is_not_taken(tmp_path: Path, area: object) -> None:
     found = load(tmp_path, coco({"segmentation": [RING], "area": area}))
-    assert "warning: the area of 1 annotations is no positive number" in messages(found)
+    assert "warning: the area of 1 annotation is no positive number" in messages(found)
     (region,) = found.images[0].regions
     assert region.coco is not None
     assert region.coco.area is None
@@ -277,7 +277,7 @@ def test_an_area_that_is_none_is_not_taken(tmp_path: Path, area: object) -> None
 def test_links_are_pairs_of_places(tmp_path: Path, links: object, left_out: int) -> None:
     category = {"id": 1, "name": "person", "keypoints": ["head", "hand"], "skeleton": links}
     found = load(tmp_path, coco({"segmentation": [RING]}, categories=[category]))
-    assert ("1 links of the category 'person' are left out" in messages(found)) == bool(left_out)
+    assert ("1 link of the category 'person' left out" in messages(found)) == bool(left_out)
     expected = () if links in ([["head", "hand"]], [7]) else (("head", "hand"),)
     assert found.categories[0].links == expected
 

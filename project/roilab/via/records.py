@@ -33,6 +33,9 @@ class Problem:
 
     An error leaves something out; a warning does not; a note counts what is left out as asked, or
     says which of several readings was taken.
+
+    Attributes:
+        remedy: with arguments as `roilab.errors.argument` writes them; "": nothing is to be done.
     """
 
     severity: Severity
@@ -47,7 +50,8 @@ class Problem:
         place = [self.file, self.image, self.attribute and f"attribute '{self.attribute}'"]
         if self.region is not None:
             place.insert(2, f"region {self.region}")
-        return f"{self.severity}: {', '.join(filter(None, place))}: {self.message} ({self.remedy})"
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return f"{self.severity}: {', '.join(filter(None, place))}: {self.message}{remedy}"
 
 
 @dataclass(frozen=True, slots=True)

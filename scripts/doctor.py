@@ -1,8 +1,12 @@
 """Print versions and the device, try what RoILab stands on, name a remedy for what fails.
 
     python scripts/doctor.py
+    python scripts/doctor.py --run outputs/demo
+    python scripts/doctor.py --run outputs/demo --accept config.yaml
 
-Exit status 1 if something is broken. It needs nothing installed: what is missing it reports.
+Exit status 1 if something is broken. It needs nothing installed: what is missing it reports. With
+--run it verifies a run folder instead, file by file; --accept then takes files that were changed
+on purpose as they are, and without names all files of a run from before there were digests.
 """
 
 import sys
@@ -14,6 +18,7 @@ if sys.version_info < (3, 11):
     print("                  remedy: 3.11 or newer is needed, as in `make PYTHON=python3.12 setup`")
     sys.exit(1)
 
+import argparse
 import importlib
 import importlib.metadata
 import importlib.resources
@@ -22,7 +27,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,6 +65,49 @@ class Finding:
 
 
 def main() -> int:
+    """Look at the installation, or at a run folder; return 1 if something is broken."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, help="verify this run folder")
+    parser.add_argument(
+        "--accept", nargs="*", metavar="FILE", help="take these files of it as they are, or all"
+    )
+    args = parser.parse_args()
+    if args.accept is not None and args.run is None:
+        parser.error("--accept goes with --run")
+    return installation() if args.run is None else run_folder(args.run, args.accept)
+
+
+def run_folder(folder: Path, accepted: Sequence[str] | None) -> int:
+    """Print the state of each file of a run; return 1 if one is damaged or gone.
+
+    Args:
+        accepted: names of files that are taken as they are before; empty: all; None: none.
+    """
+    from roilab.engine.record import RECORD, accept
+    from roilab.engine.verify import verify_run
+    from roilab.errors import UserError
+
+    try:
+        if accepted is not None:
+            accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
+        states = verify_run(folder)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for state in states:
+        print(f"{state.name:<30}{state.kind}")
+        for line in state.reason.splitlines():
+            print(f"{'':<6}{line}")
+    broken = sum(state.kind in ("gone", "damaged") for state in states)
+    unverified = sum(state.kind == "unverified" for state in states)
+    print(f"\n{broken} of {len(states)} damaged or gone" if broken else "\nall sound", end="")
+    print(f", {unverified} without a digest" if unverified else "")
+    return 1 if broken else 0
+
+
+def installation() -> int:
     """Print every finding; return 1 if one needs a remedy."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

@@ -118,6 +118,7 @@ def test_nothing_is_run(
     assert not os.path.lexists(trap.mark)
     assert "Traceback" not in said
     assert trap.folder.name in said
+    assert "not as it was written" not in said  # a digest is no protection
 
 
 def test_runs_are_found_without_opening_them(tiny_run: Run, tmp_path: Path) -> None:

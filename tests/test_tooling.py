@@ -290,7 +290,7 @@ class TestDemo:
 class TestDoctor:
     def test_nothing_installed(self) -> None:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", SCRIPTS / "doctor.py"], capture_output=True, text=True
+            [sys.executable, "-E", "-S", SCRIPTS / "doctor.py"], capture_output=True, text=True
         )
         assert done.returncode == 1
         assert "Traceback" not in done.stderr

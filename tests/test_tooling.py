@@ -372,6 +372,8 @@ class TestBench:
         "roi_align_train": {"CHANNELS": 4, "REGIONS": ((8, 7), (2, 14)), "SIDE": 128},
         "roi_warp": {},  # its sizes are those of roi_align_max, here whole
         "load_dataset": {"IMAGES": 2},
+        "open_run": {"CONFIG": "figures_mask.py"},
+        "save_checkpoint": {"CONFIG": "figures_mask.py"},
         "train_figures": {"BATCH": 1, "SIZE": 96},
         "train_keypoint_r50": {"BATCH": 1, "SIZE": 96},
         "via_image_size": {"IMAGES": 2},

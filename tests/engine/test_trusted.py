@@ -29,6 +29,7 @@ from roilab.inference import Predictor
 from roilab.sweep import load as load_sweep
 
 from .hostile import LOCATE, call
+from .running import shapes, trained
 
 CONFIG = "configs/figures_mask_keypoint.py"
 SIZES = ["data.num_classes=2", "data.num_keypoints=2"]
@@ -242,6 +243,19 @@ def test_a_training_allows_the_users_own_parts_and_no_others(settings: Path, par
     assert "--trust functools.partial" in others
     assert json.loads(settings.read_text()) == {"trusted": [f"{parts}.Head"]}
     (others,) = _allow_own_parts(cfg)
+
+
+def test_the_run_of_a_training_with_own_parts_opens(
+    settings: Path, parts: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    head = f"model.roi_heads.mask_head._target_={parts}.Head"
+    trained(shapes(tmp_path / "data", train=2, val=1), run, "train.max_iter=1", head)
+    _, model = load_run(open_run(run))
+    assert type(model.roi_heads.mask_head).__module__ == parts
+    settings.unlink()  # another user's
+    with pytest.raises(UserError, match=f"--trust {parts}.Head"):
+        load_run(open_run(run))
 
 
 def test_a_training_goes_on_where_settings_cannot_be_written(

@@ -27,6 +27,7 @@ from roilab.engine.loop import Interrupted, Loop
 from roilab.engine.prepare import Setup
 from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
+from roilab.engine.record import digests
 from roilab.engine.report import make_writers
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
@@ -230,6 +231,8 @@ def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
     log.info("%s, %s, %d threads", device, trainer.dtype, torch.get_num_threads())
     if resume:
         came = f"from {file}" if file else "from its beginning: it was cut before a checkpoint"
+        if file and file.name not in digests(run.folder):
+            came += ", which is unverified: it has no digest"
         log.info("goes on at iteration %d, %s", done.iteration + 1, came)
     return trainer, done
 

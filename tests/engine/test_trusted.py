@@ -353,14 +353,19 @@ def test_a_sweep_is_no_data(tmp_path: Path) -> None:
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.parametrize("evaluates", [False, True])
 def test_paths_of_a_run_are_not_opened_where_nothing_needs_them(
-    tiny_run: Run, tmp_path: Path
+    evaluates: bool, tiny_run: Run, tmp_path: Path, script: Callable[..., Any]
 ) -> None:
-    """Annotations, images, skeleton and initial weights, in prediction."""
+    """Annotations, images, skeleton and initial weights; an evaluation needs those of `val`."""
     decoy = tmp_path / "decoy"
     data = yaml.safe_load(tiny_run.config_file.read_text())
-    for split in data["data"]["train"], data["data"]["val"]:
-        split |= {"files": [f"{decoy}.json"], "images": str(decoy), "skeleton": f"{decoy}.skeleton"}
+    for split in ("train",) if evaluates else ("train", "val"):
+        data["data"][split] |= {
+            "files": [f"{decoy}.json"],
+            "images": str(decoy),
+            "skeleton": f"{decoy}.skeleton",
+        }
     data["data"]["skeleton"] = f"{decoy}.skeleton"
     data["train"] |= {"init_checkpoint": f"{decoy}.pth", "output_dir": str(decoy)}
     folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
@@ -374,7 +379,11 @@ def test_paths_of_a_run_are_not_opened_where_nothing_needs_them(
             opened.append(str(arguments[0]))
 
     sys.addaudithook(watch)
-    Predictor.from_run(open_run(folder))
+    if evaluates:
+        done = script("evaluate", "--run", folder, "--output", tmp_path / "results.json")
+        assert done.returncode == 0, done.stderr
+    else:
+        Predictor.from_run(open_run(folder))
     watching = False
     assert any(path.endswith("config.yaml") for path in opened)
     assert not [path for path in opened if "decoy" in path]

@@ -120,7 +120,8 @@ def test_weights_that_do_not_fit_are_named(
         load_run(run)
     for text in (*named, run.weights.name):
         assert text in str(error.value)
-    assert "override" not in str(error.value)
+    assert error.value.remedy is not None
+    assert "weights that this run has saved" in error.value.remedy
 
 
 def test_weights_cut_short_and_a_folder_without_any(tiny_run: Run, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
+from roilab.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +229,8 @@ def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
             load_weights(model, *weights)
     trainer = build_trainer(cfg, model)
     done = Progress() if file is None else progress.load(file, trainer)
-    log.info("%s, %s, %d threads", device, trainer.dtype, torch.get_num_threads())
+    threads = counted(torch.get_num_threads(), "thread")
+    log.info("%s, %s, %s", device, trainer.dtype, threads)
     if resume:
         came = f"from {file}" if file else "from its beginning: it was cut before a checkpoint"
         if file and file.name not in digests(run.folder):

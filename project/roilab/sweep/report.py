@@ -24,6 +24,7 @@ from roilab.sweep.document import Section, latex, markdown, page, write_files
 from roilab.sweep.pictures import comparison, most_different
 from roilab.sweep.plan import Arm, Cell, Sweep
 from roilab.sweep.run import State
+from roilab.text import counted
 
 _PICTURES = 6
 _READING = (
@@ -344,7 +345,7 @@ def _cpu(start: Mapping[str, Any]) -> list[str]:
 
 def _cores(start: Mapping[str, Any]) -> list[str]:
     """In a list, which is empty for a run that has not noted it."""
-    return [f"{start['cores']} cores"] if "cores" in start else []
+    return [counted(start["cores"], "core")] if "cores" in start else []
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_images,
     add_labels,
@@ -86,9 +88,9 @@ def _print_summary(findings: Findings) -> None:
         "shapes": _counts(findings.shapes),
         "problems": count_of(findings.problems),
     }
-    print()
+    say()
     for name, value in rows.items():
-        print(f"{name:<11}{value}")
+        say(f"{name:<11}{value}")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

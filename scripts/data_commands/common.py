@@ -10,6 +10,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from _main import say
+
 from tqdm import tqdm
 
 from roilab import skeleton as skeletons
@@ -21,6 +23,7 @@ from roilab.data.read import read
 from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.data.roles import with_united_class
 from roilab.errors import UserError, written
+from roilab.escaping import one_line
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
@@ -131,7 +134,7 @@ def skeleton_of(
     rules = rules_of(args)
     found = next(filter(None, (fitting_skeleton(each, rules) for each in annotations)), None)
     if found is not None:
-        print(f"skeleton: {found.name}, whose names the points carry", file=sys.stderr)
+        say(f"skeleton: {found.name}, whose names the points carry", file=sys.stderr)
     return found
 
 
@@ -177,7 +180,7 @@ def working(text: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    print(f"{text} ...", end="", file=sys.stderr, flush=True)
+    say(f"{text} ...", end="", file=sys.stderr, flush=True)
     try:
         yield
     finally:
@@ -229,12 +232,12 @@ def print_problems(problems: Iterable[via.Problem]) -> None:
                 None if problem.region is None else f"region {problem.region}",
                 problem.attribute and f"attribute {problem.attribute}",
             ]
-            print(f"{severity}: {', '.join(filter(None, place))}")
-            print(f"  {problem.message}")
+            say(one_line(f"{severity}: {', '.join(filter(None, place))}"))
+            say(f"  {one_line(problem.message)}")
             if problem.remedy:
-                print(f"  remedy: {problem.remedy}")
+                say(f"  remedy: {one_line(problem.remedy)}")
         if len(listed) > SHOWN:
-            print(f"... and {counted(len(listed) - SHOWN, f'more {severity}')}")
+            say(f"... and {counted(len(listed) - SHOWN, f'more {severity}')}")
 
 
 def count_of(problems: Iterable[via.Problem]) -> str:

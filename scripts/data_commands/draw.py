@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from _main import say
+
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -87,14 +89,14 @@ def main(args: argparse.Namespace) -> int:
                 key="--images",
                 remedy="give the folder that holds the images",
             )
-        print(f"{each.file}: {drawn} of {counted(len(labelled.images), 'image')} drawn")
+        say(f"{each.file}: {drawn} of {counted(len(labelled.images), 'image')} drawn")
         if count := sum(map(len, loose.values())):
             belong = counted(count, "point belongs", "points belong")
-            print(f"  {belong} to no object: drawn as white crosses")
+            say(f"  {belong} to no object: drawn as white crosses")
         if labelled.problems:
-            print(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
+            say(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
     stale = _remove_stale(args.output, written)
-    print(
+    say(
         f"{counted(written, 'sheet')}: {args.output}"
         + (f" ({counted(stale, 'earlier one')} removed)" if stale else "")
     )
@@ -130,12 +132,12 @@ def _pictures(
             size = image_size(labelled.file, image.record, place)
             if isinstance(size, via.Problem) or isinstance(place, via.Problem):
                 reason = size.message if isinstance(size, via.Problem) else ""
-                print(f"skipped: {image.record.filename}: {reason}", file=sys.stderr)
+                say(f"skipped: {image.record.filename}: {reason}", file=sys.stderr)
                 continue
             try:
                 pixels = read_rgb(place)
             except UserError as error:
-                print(f"skipped: {place}: {error.message}: {error.found}", file=sys.stderr)
+                say(f"skipped: {place}: {error.message}: {error.found}", file=sys.stderr)
                 continue
             usable, _ = fit(labelled.file, image, *size)
             picture = _ground_truth(pixels, usable, skeleton, loose[image.record.key])

@@ -11,6 +11,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_roles,
     count_of,
@@ -56,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     print_problems(problems)
     regions = sum(len(image.regions) for image in merged.images)
     counts = f"{counted(len(merged.images), 'image')}, {counted(regions, 'region')}"
-    print(f"{args.output}: {counts}, {count_of(problems)}")
+    say(f"{args.output}: {counts}, {count_of(problems)}")
     return status_of(problems)
 
 

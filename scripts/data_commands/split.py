@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_images,
     add_labels,
@@ -84,8 +86,8 @@ def main(args: argparse.Namespace) -> int:
     print_problems(problems)
     _print_table(labelled, chosen)
     found = counted(copies, "image is a copy of another", "images are copies of others")
-    print(f"{found}, in the same part")
-    print(*targets, sep="\n")
+    say(f"{found}, in the same part")
+    say(*targets, sep="\n")
     return status_of(problems)
 
 
@@ -117,7 +119,7 @@ def _print_table(labelled: via.LabelledSet, chosen: set[str]) -> None:
         part.update(each.label for each in image.instances)
     rows = ["images", *labelled.classes]
     width = max(map(len, rows)) + 2
-    print(f"{'':<{width}}{'train':>8}{'val':>8}{'share':>8}")
+    say(f"{'':<{width}}{'train':>8}{'val':>8}{'share':>8}")
     for row in rows:
         train, val = counts[True][row], counts[False][row]
-        print(f"{row:<{width}}{train:>8}{val:>8}{train / max(1, train + val):>8.2f}")
+        say(f"{row:<{width}}{train:>8}{val:>8}{train / max(1, train + val):>8.2f}")

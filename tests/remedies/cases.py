@@ -67,7 +67,10 @@ KEYS = [
     {name: f"data.{split}.{name}" if name in _OWN else f"data.{name}" for name in _ARGUMENTS}
     for split in ("train", "val")
 ]
-_common = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "data_commands" / "common.py"))
+_SCRIPTS = Path(__file__).parents[2] / "scripts"
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.syspath_prepend(_SCRIPTS)
+    _common = runpy.run_path(str(_SCRIPTS / "data_commands" / "common.py"))
 OPTIONS = _common["OPTIONS"], _common["option"]
 # How remedies name an argument: as it is, by its key, by its option.
 WRITERS: list[tuple[Mapping[str, str], Callable[[str, Any], str]]] = [

@@ -81,6 +81,18 @@ class Parser(argparse.ArgumentParser):
         return [*ordered, *words[at:]]
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """The option that `roilab.engine.trusted.allow` takes."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="let run folders name your own part (package.module.name, all of package.module, or a "
+        ".py file that registers data), from now on",
+    )
+
+
 def _fits(action: argparse.Action, word: str) -> bool:
     """Whether a word can be a value of an option of several."""
     if is_override(word) or (action.metavar == "KEY=VALUE" and "=" not in word):

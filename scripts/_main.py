@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 # Compute threads that sleep while they wait share cores with other programs, threads that spin do
 # not: a step takes half the time beside one. It is read when torch is imported.
@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     from roilab.errors import UserError
+    from roilab.escaping import printable
 except ModuleNotFoundError:
     sys.exit(
         "error: RoILab is not installed in this Python: run `make setup`, use .venv/bin/python"
@@ -34,6 +35,21 @@ warnings.filterwarnings("ignore", message="Importing from timm.models.layers is 
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 # A node that cannot be built is an error of ours, which names it.
 logging.getLogger("detectron2.config.instantiate").setLevel(logging.CRITICAL)
+
+
+class PrintableRecord(logging.LogRecord):
+    """A message of a log, in which no name from a file is obeyed by a terminal."""
+
+    def getMessage(self) -> str:
+        return printable(super().getMessage())
+
+
+logging.setLogRecordFactory(PrintableRecord)
+
+
+def say(*values: object, sep: str = " ", file: TextIO | None = None, **options: Any) -> None:
+    """Print text that may have names from files in it, which a terminal does not obey."""
+    print(printable(sep.join(map(str, values))), file=file, **options)
 
 
 class _WithLevel(logging.Formatter):
@@ -59,12 +75,12 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     try:
         sys.exit(main() or 0)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         # A full disk, a folder that may not be written.
         place = f": {error.filename}" if error.filename else ""
-        print(f"error: {error.strerror or error}{place}", file=sys.stderr)
+        say(f"error: {error.strerror or error}{place}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from _arguments import add_trust
 from _main import run
 
 try:
@@ -33,12 +34,17 @@ def arguments(given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         metavar="DIR",
         help="runs are chosen from the folders in it, at any depth (default: outputs)",
     )
+    add_trust(parser)
     return parser.parse_known_args(given)
 
 
 def start() -> None:
     """Become the Streamlit that serves this file."""
     args, options = arguments(sys.argv[1:])
+    if args.trust:
+        from roilab.engine import trusted  # it imports torch, which takes seconds
+
+        trusted.allow(args.trust)
     command = ["streamlit", "run", __file__, *options, "--", "--runs", str(args.runs)]
     os.execv(sys.executable, [sys.executable, "-m", *command])
 

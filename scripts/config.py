@@ -17,13 +17,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _arguments import Parser
-from _main import run
+from _arguments import Parser, add_trust
+from _main import run, say
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from roilab.engine import config
+from roilab.engine import config, trusted
 from roilab.engine.config_keys import keys
 from roilab.engine.differences import differences, shown, table
 from roilab.errors import UserError
@@ -38,6 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("command", choices=("show", "diff"))
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file or a run folder")
     parser.add_argument("--key", help="show only what is below it, such as model.roi_heads")
+    add_trust(parser)
     parser.add_argument("rest", nargs="*", metavar="key=value", help="overrides of the config")
     args = parser.parse_args(arguments)
     args.other = None
@@ -70,9 +71,9 @@ def show(args: argparse.Namespace) -> int:
     if args.key is not None:
         data = part(data, args.key, args.config)
     if isinstance(data, dict | list):
-        print(config.to_yaml(data), end="")
+        say(config.to_yaml(data), end="")
     else:
-        print(shown(data))
+        say(shown(data))
     return 0
 
 
@@ -97,12 +98,13 @@ def diff(args: argparse.Namespace) -> int:
     found = differences(load(args.config, []), load(other, args.rest))
     if found:
         here = str(args.other) if args.other is not None else "with the overrides"
-        print(table(found, headers=("key", str(args.config), here)))
+        say(table(found, headers=("key", str(args.config), here)))
     return 1 if found else 0
 
 
 def main() -> int:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     return diff(args) if args.command == "diff" else show(args)
 
 

@@ -20,13 +20,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from _arguments import Parser
-from _main import run
+from _arguments import Parser, add_trust
+from _main import run, say
 
 from tqdm import tqdm
 
+from roilab.engine import trusted
 from roilab.engine.interrupts import Stop, stop_on_signals
-from roilab.engine.run import Run, open_run
+from roilab.engine.run import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.ahead import ahead, behind
@@ -35,7 +36,7 @@ from roilab.inference.outputs import Outputs
 from roilab.inference.pipeline import Found, find, following
 from roilab.inference.plan import KINDS, Plan
 from roilab.inference.sinks import OVERVIEW
-from roilab.inference.sources import Frame, open_source
+from roilab.inference.sources import Frame, Source, open_source
 
 SHOWN = 5  # of how many unreadable images it is said what is wrong; of all others, the names
 
@@ -75,6 +76,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="the numbers of the evaluation, to the last bit; slower",
     )
+    add_trust(parser)
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="overrides of the config, of both runs"
     )
@@ -97,11 +99,18 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 def main() -> int:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     _check(args)
     source = open_source(args.input)
     runs = [open_run(args.run, args.weights)]
     if args.compare:
         runs.append(open_run(args.compare))
+    with reading(*runs):
+        return _predict(args, source, runs)
+
+
+def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
+    """Predict, write and say what was found; returns the exit status."""
     plan = Plan(
         source=source,
         folder=args.output,
@@ -128,7 +137,7 @@ def main() -> int:
         outputs = _process(args, plan, predictors, broken, stop)
     _report(args, outputs, time.perf_counter() - start, broken)
     if stop.wanted and source.inputs:
-        print(f"interrupted after {_counted(outputs)}", file=sys.stderr)
+        say(f"interrupted after {_counted(outputs)}", file=sys.stderr)
         return 130
     return 1 if broken else 0
 
@@ -233,27 +242,27 @@ def _report(
 ) -> None:
     plan, counted = outputs.plan, _counted(outputs)
     for told in outputs.problems:
-        print(told, file=sys.stderr)
+        say(told, file=sys.stderr)
     found = _count(outputs.instances, "instance")
-    print(f"{found} with a score of at least {args.threshold} in {counted}")
+    say(f"{found} with a score of at least {args.threshold} in {counted}")
     for path in plan.data_files.values():
-        print(f"instances: {path}")
+        say(f"instances: {path}")
     if "video" in plan.kinds:
-        print(f"video:     {plan.video_file}")
+        say(f"video:     {plan.video_file}")
     if plan.saves_frames:
-        print(f"frames:    {plan.frame_folder}")
+        say(f"frames:    {plan.frame_folder}")
     if "picture" in plan.kinds:
-        print(f"pictures:  {args.output}")
+        say(f"pictures:  {args.output}")
         if plan.source.video is None:
-            print(f"overview:  {args.output / OVERVIEW}")
+            say(f"overview:  {args.output / OVERVIEW}")
     if args.compare:
-        print(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
+        say(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
     rate = outputs.images / seconds
-    print(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
+    say(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
         if plan.source.video is None:
-            print(f"{_count(len(broken), 'image')} left out:", file=sys.stderr)
-        print(_told(broken), file=sys.stderr)
+            say(f"{_count(len(broken), 'image')} left out:", file=sys.stderr)
+        say(_told(broken), file=sys.stderr)
 
 
 def _told(broken: list[UserError]) -> str:

@@ -1,8 +1,12 @@
 """Print versions and the device, try what RoILab stands on, name a remedy for what fails.
 
     python scripts/doctor.py
+    python scripts/doctor.py --run outputs/demo
+    python scripts/doctor.py --run outputs/demo --accept config.yaml
 
-Exit status 1 if something is broken. It needs nothing installed: what is missing it reports.
+Exit status 1 if something is broken. It needs nothing installed: what is missing it reports. With
+--run it verifies a run folder instead, file by file; --accept then takes files that were changed
+on purpose as they are, and without names all files of a run from before there were digests.
 """
 
 import sys
@@ -22,10 +26,12 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from _arguments import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 1024**3
@@ -60,6 +66,49 @@ class Finding:
 
 
 def main() -> int:
+    """Look at the installation, or at a run folder; return 1 if something is broken."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--run", type=Path, help="verify this run folder")
+    parser.add_argument(
+        "--accept", nargs="*", metavar="FILE", help="take these files of it as they are, or all"
+    )
+    args = parser.parse_args()
+    if args.accept is not None and args.run is None:
+        parser.error("--accept goes with --run")
+    if args.run is not None:
+        from _main import run  # it needs RoILab
+
+        run(lambda: verify(args.run, args.accept))
+    return installation()
+
+
+def verify(folder: Path, accepted: Sequence[str] | None) -> int:
+    """Print the state of each file of a run; return 1 if one is damaged or gone.
+
+    Args:
+        accepted: names of files that are taken as they are before; empty: all; None: none.
+    """
+    from _main import say
+
+    from roilab.engine.record import RECORD, accept
+    from roilab.engine.verify import verify_run
+    from roilab.escaping import one_line
+
+    if accepted is not None:
+        accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
+    states = verify_run(folder)
+    for state in states:
+        say(f"{one_line(state.name):<30}{state.kind}")
+        for line in state.reason.splitlines():
+            say(f"{'':<6}{line}")
+    broken = sum(state.kind in ("gone", "damaged") for state in states)
+    unverified = sum(state.kind == "unverified" for state in states)
+    print(f"\n{broken} of {len(states)} damaged or gone" if broken else "\nall sound", end="")
+    print(f", {unverified} without a digest" if unverified else "")
+    return 1 if broken else 0
+
+
+def installation() -> int:
     """Print every finding; return 1 if one needs a remedy."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

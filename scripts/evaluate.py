@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _arguments import Parser
-from _main import run
+from _arguments import Parser, add_trust
+from _main import run, say
 
 import numpy as np
 from detectron2.config import LazyCall as L
@@ -37,11 +37,11 @@ from tqdm import tqdm
 from data_commands.common import output_file
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
-from roilab.engine import config
+from roilab.engine import config, trusted
 from roilab.engine.limits import limits_note
 from roilab.engine.predict import check_meaning, load_config, load_model
 from roilab.engine.prepare import prepare
-from roilab.engine.run import FINAL, Run, open_run
+from roilab.engine.run import FINAL, Run, open_run, reading
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -113,6 +113,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--blank", action="store_true", help="draw without the photographs, to publish the pictures"
     )
+    add_trust(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     args = parser.parse_args(arguments)
     if not 0 <= args.score <= 1:
@@ -124,26 +125,33 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     folder = open_run(args.run, args.weights)
+    with reading(folder):
+        evaluate(args, folder)
+
+
+def evaluate(args: argparse.Namespace, folder: Run) -> None:
+    """Evaluate a run, and write what is asked for."""
     cfg = load_config(folder, args.overrides)
     take_data(cfg, args, folder)
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)
     model = load_model(folder, cfg)
     about = [f"{folder.weights} on {dataset.summary()}"]
-    print(about[0])
+    say(about[0])
     limit, note = cfg.evaluation.max_detections, limits_note(cfg, dataset)
     if note:
         about.append(note)
-        print(note)
+        say(note)
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
     found = evaluate_model(cfg, model, dataset, progress=bar)
     if args.fast:
         exact = found
         found = evaluate_model(cfg, for_inference(model, fast=True), dataset, progress=bar)
-    print(table(found.results))
+    say(table(found.results))
     if note:
-        print(note)
+        say(note)
     if args.fast:
         print_cost(found, exact, dataset, limit)
     if "keypoints" in found.results and dataset.skeleton is not None:
@@ -151,10 +159,10 @@ def main() -> None:
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
-        print(about[-1])
+        say(about[-1])
     truth, tasks = dataset.coco_json(), list(found.results)
     summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
-    print(f"\n{behind(summary)}\n")
+    say(f"\n{behind(summary)}\n")
     write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
         return
@@ -168,7 +176,7 @@ def main() -> None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"
         pictures = worst_pictures(draw, dataset, summary)
         write_whole(args.html, page(title, about, found.results, summary, pictures))
-        print(f"page: {args.html}")
+        say(f"page: {args.html}")
     if args.pictures is not None:
         draw_pictures(draw, dataset, args.pictures)
 
@@ -182,7 +190,7 @@ def print_cost(
         truth, fast.detections, exact.detections, tasks, dataset.skeleton, max_detections
     )
     for task, each in apart.items():
-        print(
+        say(
             f"{task} AP, fast against exact: {each.value:+.2f}, on other images like these "
             f"{each.low:+.2f} to {each.high:+.2f} (95%)"
         )
@@ -203,9 +211,9 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
             )
         skeleton = folder.folder / "skeleton.json"
         cfg.data.val = L(load)(
-            files=args.data,
-            classes=list(folder.classes()),
-            skeleton=str(skeleton) if skeleton.is_file() else None,
+            files=config.escaped(args.data),
+            classes=config.escaped(list(folder.classes())),
+            skeleton=config.escaped(str(skeleton)) if skeleton.is_file() else None,
         )
     if args.data is not None:
         cfg.data.val.files = config.escaped(args.data)
@@ -222,16 +230,16 @@ def write_results(
     final = folder.weights.name == FINAL  # a training that was cut has no result yet
     if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
         folder.write_evaluation(found, dataset.coco_ids)
-        print(f"written to {folder.results_file}")
+        say(f"written to {folder.results_file}")
     elif args.output is None:
-        print("not the run's own result, and not written: --output FILE would take it")
+        say("not the run's own result, and not written: --output FILE would take it")
     if args.output is not None:
         write_whole(args.output, json.dumps(found.results, indent=2) + "\n")
-        print(f"written to {args.output}")
+        say(f"written to {args.output}")
     if args.detections is not None:
         rows = dataset.coco_ids.to_file(found.detections)
         write_whole(args.detections, json.dumps(rows) + "\n")
-        print(f"detections: {args.detections}")
+        say(f"detections: {args.detections}")
 
 
 def worst_pictures(draw: Draw, dataset: DetectionDataset, summary: Summary) -> dict[int, bytes]:
@@ -256,7 +264,7 @@ def draw_pictures(draw: Draw, dataset: DetectionDataset, folder: Path) -> None:
         if len(pictures) < OVERVIEW_PICTURES:
             pictures.append(overview_cell(picture))
     write_whole(folder / OVERVIEW, jpeg(overview(pictures), PICTURE_QUALITY))
-    print(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")
+    say(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")
 
 
 if __name__ == "__main__":

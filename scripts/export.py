@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from _arguments import Parser
-from _main import run
+from _arguments import Parser, add_trust
+from _main import run, say
 
-from roilab.engine import config
-from roilab.engine.run import Run, open_run
+from roilab.engine import config, trusted
+from roilab.engine.run import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.export import FORMATS, export_run
 from roilab.export.detector import INPUTS, MEANINGS
@@ -47,13 +47,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="also write the images of the check and what the model finds in them (.npz), to "
         "repeat the check where the model will run",
     )
+    add_trust(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     folder = open_run(args.run, args.weights)
+    with reading(folder):
+        _export(args, folder)
+
+
+def _export(args: argparse.Namespace, folder: Run) -> None:
+    """Export a run, and say what is in the file."""
     files = _files(folder, args.overrides, args.check)
     _keep([folder.weights, folder.config_file, *files], args.output, args.expected)
     images = [read_rgb(file) for file in files]
@@ -65,16 +73,16 @@ def main() -> None:
         overrides=args.overrides,
         expected=args.expected,
     )
-    print("the file against the model:")
+    say("the file against the model:")
     for each in done.differences:
-        print(f"  {each}")
+        say(f"  {each}")
     for title, names in (("inputs", INPUTS), ("outputs", done.outputs)):
-        print(f"{title}:")
+        say(f"{title}:")
         for name in names:
-            print(f"  {name:<12}{MEANINGS[name]}")
-    print(f"{args.format}: {args.output} ({done.bytes / 1e6:.1f} MB)")
+            say(f"  {name:<12}{MEANINGS[name]}")
+    say(f"{args.format}: {args.output} ({done.bytes / 1e6:.1f} MB)")
     if args.expected is not None:
-        print(f"images of the check and what the model finds in them: {args.expected}")
+        say(f"images of the check and what the model finds in them: {args.expected}")
 
 
 def _files(folder: Run, overrides: Sequence[str], given: Path | None) -> list[Path]:

@@ -18,15 +18,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from _arguments import Parser
-from _main import run
+from _arguments import Parser, add_trust
+from _main import run, say
 
 import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from roilab.engine import trusted
 from roilab.errors import UserError
+from roilab.escaping import one_line
 from roilab.sweep import (
     Cell,
     Report,
@@ -57,6 +60,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", help="comma-separated, such as 0,1,2 (default: the file's)")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="train these arms alone")
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained")
+    add_trust(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--jobs", type=int, metavar="N", help="trainings at a time (default: one a GPU, or one)"
@@ -75,6 +79,7 @@ def main() -> int:
     if sys.argv[1:2] == ["report"]:
         return main_report(sys.argv[2:])
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     if args.jobs is not None and args.jobs < 1:
         raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
     parameters = dict(map(parameter, args.slurm or ()))
@@ -87,7 +92,7 @@ def main() -> int:
     if args.dry_run:
         cells = plan(sweep, args.output)
         Console().print(Display(sweep, {cell: state_of(cell) for cell in cells}).table())
-        print(f"{len(wanted)} of {len(cells)} would be trained")
+        say(f"{len(wanted)} of {len(cells)} would be trained")
         return 0
     command = shlex.join(["python", "scripts/sweep.py", *sys.argv[1:]])
     sweep, commands = save(sweep, command, args.output)
@@ -116,10 +121,10 @@ def main() -> int:
                 elif wave:
                     run_here(wave, train, slots(args.jobs), told=told, refresh=display.refresh)
     except KeyboardInterrupt:
-        print("what was trained is saved; the same command goes on", file=sys.stderr)
+        say("what was trained is saved; the same command goes on", file=sys.stderr)
         raise
     report.write(args.output, states)
-    print(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
+    say(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
     return 0 if all(states[cell].kind == "done" for cell in asked) else 1
 
 
@@ -128,17 +133,20 @@ def try_to_write(report: Report, folder: Path, states: dict[Cell, State]) -> Non
     try:
         report.write(folder, states)
     except Exception as error:  # of files, data, memory
-        print(f"the report cannot be written yet: {error}", file=sys.stderr)
+        say(f"the report cannot be written yet: {error}", file=sys.stderr)
 
 
 def main_report(arguments: list[str]) -> int:
     """Compare what a sweep has left so far."""
     parser = Parser(prog="sweep.py report", description=main_report.__doc__)
     parser.add_argument("folder", type=Path, help="what --output named")
-    folder = parser.parse_args(arguments).folder
+    add_trust(parser)
+    args = parser.parse_args(arguments)
+    trusted.allow(args.trust)
+    folder = args.folder
     sweep, commands = saved(folder)
     Report(sweep, commands).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
-    print((folder / "report.md").read_text(encoding="utf-8"))
+    say((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 
 
@@ -198,19 +206,19 @@ class Display:
                 left = progress.seconds * (total - progress.iterations)
                 eta = str(timedelta(seconds=round(left)))
             table.add_row(
-                cell.arm.name,
+                Text(one_line(cell.arm.name)),
                 str(cell.seed),
                 f"{progress.iterations}/{total}",
                 eta,
                 "" if value is None else f"{value:.1f}",
-                shown(state),
+                Text(one_line(shown(state))),
             )
         return table
 
     def say(self, cell: Cell, text: str) -> None:
         """A line, where there is no table."""
         if self.live is None:
-            print(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)
+            say(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)
 
 
 def shown(state: State) -> str:

@@ -11,10 +11,10 @@ Ctrl-C saves and says how to go on. docs/run-folder.md has what the run folder h
 import argparse
 import sys
 
-from _arguments import Parser
-from _main import run
+from _arguments import Parser, add_trust
+from _main import run, say
 
-from roilab.engine import config, processes
+from roilab.engine import config, processes, trusted
 from roilab.engine.limits import limits_note
 from roilab.engine.prepare import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, train
@@ -40,6 +40,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FILE",
         help="repeat the step after a saved state of train.output_dir, and print its losses",
     )
+    add_trust(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
     return parser.parse_args(arguments)
 
@@ -50,7 +51,7 @@ def work(args: argparse.Namespace) -> None:
     setup = prepare(cfg, training=not args.eval_only)
     if args.replay:
         for number, losses in enumerate(replay(setup, args.replay)):
-            print(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
+            say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
         return
     source = Source(args.config_file, args.overrides, command())
     results = (
@@ -59,10 +60,10 @@ def work(args: argparse.Namespace) -> None:
         else train(setup, resume=args.resume, source=source)
     )
     if results:
-        print(table(results))
+        say(table(results))
         if note := limits_note(cfg, setup.val):
-            print(f"\n{note}")
-        print(f"\nrun folder: {cfg.train.output_dir}")
+            say(f"\n{note}")
+        say(f"\nrun folder: {cfg.train.output_dir}")
 
 
 def command() -> list[str]:
@@ -72,6 +73,7 @@ def command() -> list[str]:
 
 def main() -> None:
     args = parse(sys.argv[1:])
+    trusted.allow(args.trust)
     several = args.num_gpus * args.num_machines > 1
     if args.replay and (several or args.resume or args.eval_only):
         raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)

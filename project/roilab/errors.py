@@ -4,9 +4,14 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from roilab.escaping import one_line, printable
+
 
 class UserError(Exception):
     """A mistake the user can mend. Scripts print it without a traceback and exit with status 2.
+
+    As text, it has no control characters, whatever names it has from files; its attributes are as
+    they were given.
 
     Args:
         message: what is wrong, in one sentence without a full stop.
@@ -26,7 +31,7 @@ class UserError(Exception):
         expected: object = None,
         remedy: str | None = None,
     ) -> None:
-        lines = [message]
+        lines = [printable(message)]
         for name, value in (
             ("file", file),
             ("key", key),
@@ -35,7 +40,9 @@ class UserError(Exception):
             ("remedy", remedy),
         ):
             if value is not None:
-                lines.append(f"  {name + ':':<10}{value}")
+                # A name has no lines of its own; what was found may be a table.
+                shown = one_line if name in ("file", "key") else printable
+                lines.append(f"  {name + ':':<10}{shown(str(value))}")
         super().__init__("\n".join(lines))
         self.message = message
         self.file = file

@@ -1,9 +1,11 @@
-"""Writing files whole or not at all."""
+"""Files: written whole or not at all, read with a message for what is damaged."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 from roilab.errors import UserError
 
@@ -62,3 +64,97 @@ def writing(path: str | Path) -> Iterator[None]:
         # A path with a null character is a ValueError.
         reason = error.strerror if isinstance(error, OSError) else None
         raise UserError("cannot write the file", file=path, found=reason or error) from error
+
+
+def read_bytes(path: str | Path, *, what: str = "the file", remedy: str | None = None) -> bytes:
+    """The content of a file.
+
+    Args:
+        what: the file is called so in the message.
+
+    Raises:
+        UserError: it is not there, is a folder, or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UserError(
+            f"{what} cannot be read", file=path, found=reason or error, remedy=remedy
+        ) from error
+
+
+def decode(
+    content: bytes,
+    path: str | Path,
+    *,
+    what: str = "the file",
+    expected: str | None = None,
+    remedy: str | None = None,
+) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        UserError: it is not UTF-8; names the place.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{what} cannot be read: not UTF-8 text",
+            file=path,
+            found=f"the byte 0x{content[error.start]:02x} at position {error.start}",
+            expected=expected,
+            remedy=remedy,
+        ) from error
+
+
+def parse_json(
+    content: bytes,
+    path: str | Path,
+    *,
+    what: str = "the file",
+    expected: str | None = None,
+    remedy: str | None = None,
+) -> Any:
+    """What a JSON file holds; NaN and infinity are no JSON.
+
+    Args:
+        content: of the file `path`.
+        what, expected, remedy: for the message.
+
+    Raises:
+        UserError: it is not UTF-8, or not JSON; names line and column.
+    """
+    text = decode(content, path, what=what, expected=expected, remedy=remedy)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        found = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(
+            f"{what} cannot be read: not JSON",
+            file=path,
+            found=found if content.strip() else "nothing in it",
+            expected=expected,
+            remedy=remedy,
+        ) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def read_json(
+    path: str | Path,
+    *,
+    what: str = "the file",
+    expected: str | None = None,
+    remedy: str | None = None,
+) -> Any:
+    """What a JSON file holds, see `parse_json`.
+
+    Raises:
+        UserError: the file cannot be read, or is not JSON.
+    """
+    content = read_bytes(path, what=what, remedy=remedy)
+    return parse_json(content, path, what=what, expected=expected, remedy=remedy)

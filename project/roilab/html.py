@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from roilab.escaping import printable
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --dim: #66727f; --ground: #ffffff;
         --line: #d9dfe5; --a: #2f6fb3; --b: #e08a1e; --c: #b8c2cc; }
@@ -47,8 +49,8 @@ def document(title: str, parts: Iterable[str]) -> str:
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
     )
-    # A name from a file may hold what is no character, such as half of an emoji.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    # A name from a file may hold what is no character, such as half of an emoji, or turns the text.
+    return printable(text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:

@@ -5,6 +5,7 @@ import re
 import streamlit as st
 
 from roilab.errors import UserError
+from roilab.escaping import printable
 
 
 def show_error(error: UserError) -> None:
@@ -18,7 +19,7 @@ def show_error(error: UserError) -> None:
 
 def plain(text: str) -> str:
     """Text in which Streamlit finds no markup."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(" ".join(text.split())))
 
 
 def milliseconds(seconds: float) -> str:

@@ -9,8 +9,9 @@ import streamlit as st
 
 from app_page.inputs import Shot
 from app_page.messages import plain, show_error
-from roilab.engine.run import Run, find_runs, open_run
+from roilab.engine.run import Run, find_runs, open_run, reading
 from roilab.errors import UserError
+from roilab.escaping import one_line
 from roilab.inference import Predictor
 from roilab.inference.export import attribute_names
 from roilab.inference.packed import PackedPrediction, pack
@@ -61,7 +62,8 @@ class Result:
 def named_runs(root: str) -> dict[str, str]:
     """The folders of runs by their path below the root, the newest weights first."""
     folders = [run.folder for run in find_runs(root)]
-    return {str(f.relative_to(root)) if str(f) != root else f.name: str(f) for f in folders}
+    names = (str(f.relative_to(root)) if str(f) != root else f.name for f in folders)
+    return {one_line(name): str(f) for name, f in zip(names, folders, strict=True)}
 
 
 def load_model(name: str, folder: str) -> Model | None:
@@ -80,7 +82,8 @@ def load_model(name: str, folder: str) -> Model | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str], tuple[int | str, ...]]:
-    return Predictor.from_run(_run, fast=True), attribute_names(_run), _run.category_ids()
+    with reading(_run):
+        return Predictor.from_run(_run, fast=True), attribute_names(_run), _run.category_ids()
 
 
 def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:

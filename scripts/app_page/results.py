@@ -12,6 +12,7 @@ from app_page.inputs import Shot
 from app_page.messages import milliseconds, plain
 from app_page.models import Result
 from roilab.draw import Picture
+from roilab.escaping import one_line
 from roilab.inference import Prediction, draw_prediction
 from roilab.inference.downloads import Downloads, FoundImage, png
 from roilab.inference.uploads import stem_of
@@ -96,7 +97,7 @@ def show_table(shot: Shot, result: Result, view: View) -> None:
 def _columns(shown: Prediction, keypoint_threshold: float) -> dict[str, Any]:
     x0, y0, x1, y1 = shown.boxes.astype(float).T
     columns: dict[str, Any] = {
-        "class": shown.labels,
+        "class": list(map(one_line, shown.labels)),
         "score": shown.scores,
         "x": x0,
         "y": y0,

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_images,
     add_labels,
@@ -83,9 +85,9 @@ def _print_summary(findings: Findings) -> None:
         "shapes": _counts(findings.shapes),
         "problems": count_of(findings.problems),
     }
-    print()
+    say()
     for name, value in rows.items():
-        print(f"{name:<11}{value}")
+        say(f"{name:<11}{value}")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from _main import say
+
 from tqdm import tqdm
 
 from roilab import skeleton as skeletons
@@ -19,6 +21,7 @@ from roilab.data.read import read
 from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.data.roles import with_united_class
 from roilab.errors import UserError
+from roilab.escaping import one_line
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
 
@@ -109,7 +112,7 @@ def skeleton_of(
     rules = rules_of(args)
     found = next(filter(None, (fitting_skeleton(each, rules) for each in annotations)), None)
     if found is not None:
-        print(f"skeleton: {found.name}, whose names the points carry", file=sys.stderr)
+        say(f"skeleton: {found.name}, whose names the points carry", file=sys.stderr)
     return found
 
 
@@ -155,7 +158,7 @@ def working(text: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    print(f"{text} ...", end="", file=sys.stderr, flush=True)
+    say(f"{text} ...", end="", file=sys.stderr, flush=True)
     try:
         yield
     finally:
@@ -207,10 +210,10 @@ def print_problems(problems: Iterable[via.Problem]) -> None:
                 None if problem.region is None else f"region {problem.region}",
                 problem.attribute and f"attribute {problem.attribute}",
             ]
-            print(f"{severity}: {', '.join(filter(None, place))}")
-            print(f"  {problem.message}\n  remedy: {problem.remedy}")
+            say(one_line(f"{severity}: {', '.join(filter(None, place))}"))
+            say(f"  {one_line(problem.message)}\n  remedy: {one_line(problem.remedy)}")
         if len(listed) > SHOWN:
-            print(f"... and {len(listed) - SHOWN} more {severity}s")
+            say(f"... and {len(listed) - SHOWN} more {severity}s")
 
 
 def count_of(problems: Iterable[via.Problem]) -> str:

@@ -11,6 +11,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_images,
     add_labels,
@@ -63,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
     write = _write_coco if args.to == "coco" else _write_via
     images, problems = write(args, annotations)
     print_problems(problems)
-    print(f"{args.target}: {images} images, {count_of(problems)}")
+    say(f"{args.target}: {images} images, {count_of(problems)}")
     return status_of(problems)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from _main import say
+
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -86,15 +88,13 @@ def main(args: argparse.Namespace) -> int:
                 key="--images",
                 remedy="give the folder that holds the images",
             )
-        print(f"{each.file}: {drawn} of {len(labelled.images)} images drawn")
+        say(f"{each.file}: {drawn} of {len(labelled.images)} images drawn")
         if count := sum(map(len, loose.values())):
-            print(f"  {count} points belong to no object: they are drawn as white crosses")
+            say(f"  {count} points belong to no object: they are drawn as white crosses")
         if labelled.problems:
-            print(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
+            say(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
     stale = _remove_stale(args.output, written)
-    print(
-        f"{written} sheets: {args.output}" + (f" ({stale} earlier ones removed)" if stale else "")
-    )
+    say(f"{written} sheets: {args.output}" + (f" ({stale} earlier ones removed)" if stale else ""))
     return 0
 
 
@@ -127,12 +127,12 @@ def _pictures(
             size = image_size(labelled.file, image.record, place)
             if isinstance(size, via.Problem) or isinstance(place, via.Problem):
                 reason = size.message if isinstance(size, via.Problem) else ""
-                print(f"skipped: {image.record.filename}: {reason}", file=sys.stderr)
+                say(f"skipped: {image.record.filename}: {reason}", file=sys.stderr)
                 continue
             try:
                 pixels = read_rgb(place)
             except UserError as error:
-                print(f"skipped: {place}: {error.message}: {error.found}", file=sys.stderr)
+                say(f"skipped: {place}: {error.message}: {error.found}", file=sys.stderr)
                 continue
             usable, _ = fit(labelled.file, image, *size)
             picture = _ground_truth(pixels, usable, skeleton, loose[image.record.key])

@@ -11,6 +11,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_roles,
     count_of,
@@ -54,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
         problems += via.write_project(args.output, merged, args.output.stem)
     print_problems(problems)
     regions = sum(len(image.regions) for image in merged.images)
-    print(f"{args.output}: {len(merged.images)} images, {regions} regions, {count_of(problems)}")
+    say(f"{args.output}: {len(merged.images)} images, {regions} regions, {count_of(problems)}")
     return status_of(problems)
 
 

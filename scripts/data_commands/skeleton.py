@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_labels,
     output_file,
@@ -75,15 +77,15 @@ def main(args: argparse.Namespace) -> int:
         for keypoint in proposed.keypoints:
             found = sigmas.get(keypoint)
             text = f"{found.value:.4f} from {found.objects} objects" if found else "not repeated"
-            print(f"sigma of {keypoint}: {text}", file=sys.stderr)
+            say(f"sigma of {keypoint}: {text}", file=sys.stderr)
     text = json.dumps(proposed.to_dict(), indent=2) + "\n"
     if args.output is not None:
         write_whole(args.output, text)
-        print(f"skeleton: {args.output}")
+        say(f"skeleton: {args.output}")
     else:
-        print(text, end="")
+        say(text, end="")
     links = "" if proposed.links else ", and fill in links (pairs of names that pictures join)"
-    print(
+    say(
         f"look at classes ({', '.join(proposed.classes)}) and swaps{links}"
         + ("" if args.sigmas else f"; a sigma of {DEFAULT_SIGMA} is a guess"),
         file=sys.stderr,

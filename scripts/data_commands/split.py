@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_images,
     add_labels,
@@ -80,8 +82,8 @@ def main(args: argparse.Namespace) -> int:
             problems += via.write_project(target, replace(declared, images=images), target.stem)
     print_problems(problems)
     _print_table(labelled, chosen)
-    print(f"{copies} images are copies of others and lie in the same part as those")
-    print(*targets, sep="\n")
+    say(f"{copies} images are copies of others and lie in the same part as those")
+    say(*targets, sep="\n")
     return status_of(problems)
 
 
@@ -112,7 +114,7 @@ def _print_table(labelled: via.LabelledSet, chosen: set[str]) -> None:
         part.update(each.label for each in image.instances)
     rows = ["images", *labelled.classes]
     width = max(map(len, rows)) + 2
-    print(f"{'':<{width}}{'train':>8}{'val':>8}{'share':>8}")
+    say(f"{'':<{width}}{'train':>8}{'val':>8}{'share':>8}")
     for row in rows:
         train, val = counts[True][row], counts[False][row]
-        print(f"{row:<{width}}{train:>8}{val:>8}{train / max(1, train + val):>8.2f}")
+        say(f"{row:<{width}}{train:>8}{val:>8}{train / max(1, train + val):>8.2f}")

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from _main import say
+
 from data_commands.common import (
     add_images,
     add_labels,
@@ -48,18 +50,18 @@ def main(args: argparse.Namespace) -> int:
     _print(stats)
     problems = [problem for each in labelled for problem in each.problems]
     if problems:
-        print(f"\n{count_of(problems)}: see check")
+        say(f"\n{count_of(problems)}: see check")
     if args.json is not None:
         write_whole(args.json, json.dumps(stats.to_dict(), indent=2) + "\n")
     if args.html is not None:
         write_whole(args.html, page(stats))
-        print(f"\npage: {args.html}")
+        say(f"\npage: {args.html}")
     return 0
 
 
 def _print(stats: Stats) -> None:
     crowds = f", {stats.crowds} crowds" if stats.crowds else ""
-    print(
+    say(
         f"{stats.images} images, {stats.empty_images} of them empty, "
         f"{stats.instances} instances{crowds}"
     )
@@ -93,10 +95,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
         [each if isinstance(each, str) else f"{each:,.0f}" for each in row] for row in rows[:_SHOWN]
     ]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    print()
+    say()
     for row in (head, *cells):
         name, *numbers = row
         right = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
-        print("  ".join((f"{name:<{widths[0]}}", *right)))
+        say("  ".join((f"{name:<{widths[0]}}", *right)))
     if len(rows) > _SHOWN:
-        print(f"... and {len(rows) - _SHOWN} more")
+        say(f"... and {len(rows) - _SHOWN} more")

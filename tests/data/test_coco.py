@@ -224,6 +224,18 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
         assert ours["num_keypoints"] == theirs["num_keypoints"]
 
 
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "-1", "\x1b[31mred"])
+def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
+    region = Region(0, Rect(1, 2, 3, 4), {"class": name})
+    image = ImageRecord("k", f"{name}.jpg", 5, (region,))
+    source = Annotations("via", Container.VIA2_PROJECT, (image,), {"class": Attribute("class")}, {})
+    data, _ = to_coco(source, LabelRules(), None, lambda _: (9, 9))
+    (tmp_path / "coco.json").write_text(json.dumps(data))
+    (again,) = read(tmp_path / "coco.json").images
+    assert again.filename == f"{name}.jpg"
+    assert name in again.regions[0].attributes.values()
+
+
 def test_what_lies_outside_its_image_is_left_out() -> None:
     regions = tuple(
         Region(at, Rect(x, 1, 5, 5), {"class": "car"}) for at, x in enumerate((1, 20, 30))

@@ -231,6 +231,7 @@ def keypoints_of_another_order(tmp_path: Path) -> Attempts:
 def category_ids_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     write(run.category_ids_file, [1, 2, 3])
+    run.provenance_file.unlink()
     yield wrong(run.category_ids)
     run.category_ids_file.unlink()
     yield wrong(run.category_ids)

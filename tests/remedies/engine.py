@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import resource
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,18 +17,17 @@ import pytest
 import torch
 
 from roilab.data import dataset
-from roilab.engine import config, progress
+from roilab.engine import config, progress, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
-from roilab.engine.provenance import starts
 from roilab.engine.report import Tracker
-from roilab.engine.run import Run
+from roilab.engine.run import Run, reading
 from roilab.engine.train import build_trainer, evaluate_weights, replay, train
 
 from .cases import Wrong, case, printed, wrong
-from .conftest import Training
+from .conftest import CONFIG, Training
 from .files import image, point, polygon, skeleton, via_json, write
 
 Attempts = Iterator[Wrong]
@@ -258,23 +258,124 @@ def a_state_of_weights_alone(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, new)
 
 
-@case("delete this file: it is a record, and the run is whole without it")
+@case("delete this file: it is a record, and the run is whole without it, but unverified")
 def a_damaged_record(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     write(run.provenance_file, "{")
-    yield wrong(starts, run)
+    yield wrong(run.starts)
     run.provenance_file.unlink()
-    yield wrong(starts, run)
+    yield wrong(run.starts)
     yield wrong(load_run, run)
 
 
-@case("delete this file: it is a record, and the run is whole without it")
+@case("delete this file: it is a record, and the run is whole without it, but unverified")
 def a_record_of_other_content(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     write(run.provenance_file, {"layout": 1, "starts": "yesterday"})
-    yield wrong(starts, run)
+    yield wrong(run.starts)
     run.provenance_file.unlink()
-    yield wrong(starts, run)
+    yield wrong(run.starts)
+
+
+Script = Callable[..., Any]
+
+
+def follow_command(script: Script, remedy: str | None) -> Any:
+    """Run the command in a remedy."""
+    found = re.search(r"python scripts/(\w+)\.py ([^;]*)", remedy or "")
+    assert found is not None
+    return script(found[1], *shlex.split(found[2]))
+
+
+@case("put a sound copy in its place; if it is meant to be so: {}")
+def a_file_that_is_not_as_it_was_written(
+    training: Training, tmp_path: Path, script: Script
+) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    path = run.folder / "classes.json"
+    before = path.read_text()
+    write(path, ["other"])
+    first = wrong(run.classes)
+    yield first
+    path.write_text(before)
+    yield wrong(run.classes)
+    write(path, ["other"])
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(run.classes)
+    assert run.classes() == ("other",)
+
+
+@case("put a copy in its place; if it is meant to be so: {}")
+def a_file_that_is_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    run.category_ids_file.unlink()
+    first = wrong(run.category_ids)
+    yield first
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(run.category_ids)
+
+
+@case("delete this file and say so: {}; the ids are then 1, 2, ...")
+def category_ids_that_were_accepted(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    run.write(run.category_ids_file.name, "[1, 2, 3]")
+    first = wrong(run.category_ids)
+    yield first
+    run.category_ids_file.unlink()
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(run.category_ids)
+
+
+@case("delete this file")
+def metrics_of_a_folder_without_digests(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    run.provenance_file.unlink()
+    write(run.metrics_file, "[]")
+    yield wrong(run.metrics)
+    run.metrics_file.unlink()
+    yield wrong(run.metrics)
+
+
+@case("delete this file and say so: {}")
+def metrics_that_were_accepted(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    run.write(run.metrics_file.name, "[]\n")
+    first = wrong(run.metrics)
+    yield first
+    run.metrics_file.unlink()
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(run.metrics)
+
+
+@case("put a sound copy in place, or delete them: the training then begins anew")
+def checkpoints_none_of_which_is_sound(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    setup = training.setup(run.folder)
+    for path in run.states():
+        path.write_bytes(b"")
+    yield wrong(train, setup, resume=True)
+    for path in run.states():
+        path.unlink()
+    yield wrong(train, setup, resume=True)
+
+
+@case("see what differs from the config file that it was trained with: {}")
+def a_config_that_is_damaged(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    run.provenance_file.unlink()
+    before = run.config_file.read_text()
+    run.config_file.write_text(before.replace("roi_heads:", "roi_haeds:"))
+
+    def load() -> None:
+        with reading(run):
+            load_run(run)
+
+    first = wrong(load)
+    yield first
+    command = (first[0].remedy or "").replace("CONFIG", CONFIG)
+    assert "roi_haeds" in follow_command(script, command).stdout
+    run.config_file.write_text(before)
+    yield wrong(load)
 
 
 @contextmanager
@@ -382,3 +483,44 @@ def a_tracker_that_does_not_start(
     yield wrong(train, training.setup(tmp_path, "train.tracker=null"))
     module.init = lambda **_: None  # type: ignore[attr-defined]
     yield wrong(Tracker, "wandb", "run", {})
+
+
+# What run folders may name.
+
+
+@case(
+    "if you know this code and want it to run, add to the command: {}",
+    "do not use this file, or correct it: it was not written by scripts/train.py",
+)
+def a_part_that_is_not_allowed(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Attempts:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    saved = training.run.config_file.read_text()
+    run = training.copy(tmp_path / "run")
+    own = saved.replace("roilab.modeling.mask_heads.MaskHead", "roilab.modeling.mask_heads._Conv")
+    run.config_file.write_text(own)
+    first = wrong(config.load, run.config_file)
+    run.config_file.write_text(f"{own}evil: ${{oc.env:HOME}}\n")
+    second = wrong(config.load, run.config_file)
+    yield [*first, *second]
+    run.config_file.write_text(own)
+    option, name = str(first[0].remedy).rpartition(": ")[2].split()
+    assert option == "--trust"
+    trusted.allow([name])
+    yield wrong(config.load, run.config_file)
+
+
+@case("correct this file, or delete it: --trust NAME makes a new one")
+def damaged_names_that_are_trusted(training: Training) -> Attempts:
+    path = trusted.settings_file()
+    before = path.read_text() if path.is_file() else None
+    write(path, "{")
+    try:
+        yield wrong(config.load, training.run.config_file)
+        path.unlink()
+        yield wrong(config.load, training.run.config_file)
+    finally:
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_text(before)

@@ -13,6 +13,7 @@ from typing import Any
 from roilab.engine.run import Run
 from roilab.sweep import Cell, load, parse_seeds, state_of
 from roilab.sweep.collect import Collector
+from roilab.sweep.document import write_files
 from roilab.sweep.plan import Arm, Sweep, save
 from roilab.sweep.run import run_cell
 
@@ -171,6 +172,26 @@ def detections_that_are_damaged(training: Training, tmp_path: Path) -> Attempts:
         yield collect(one)
 
 
+@case("find it anew: {}")
+def a_result_that_is_damaged(training: Training, tmp_path: Path, script: Script) -> Attempts:
+    one = evaluated(training, tmp_path)
+    run = Run(one.folder)
+    run.write_results({"bbox": {}})
+    first = wrong(run.results)
+    yield first
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(run.results)
+
+
+@case("delete this file: the command of the sweep writes it")
+def a_damaged_record_of_a_sweep(tmp_path: Path) -> Attempts:
+    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    write(tmp_path / "sweep.json", "{")
+    yield wrong(save, sweep, "the command", tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    yield wrong(save, sweep, "the command", tmp_path)
+
+
 @case("evaluate it anew: {}")
 def a_validation_set_that_has_changed(
     training: Training, tmp_path: Path, script: Script
@@ -184,3 +205,24 @@ def a_validation_set_that_has_changed(
     yield first
     assert follow_command(script, first[0].remedy).returncode == 0
     yield collect(one)
+
+
+@case("write it so, if it is yours")
+def a_sweep_that_is_no_python(tmp_path: Path) -> Attempts:
+    base = Path(CONFIG).resolve()
+    data = write(tmp_path / "s.yaml", f"sweep: {{base: '{base}', arms: {{a: {{}}}}}}\n")
+    yield wrong(load, data)
+    yield wrong(
+        load, write(tmp_path / "s.py", f"sweep = dict(base={str(base)!r}, arms=dict(a={{}}))\n")
+    )
+
+
+@case("delete the link")
+def pictures_of_a_report_that_would_be_elsewhere(tmp_path: Path) -> Attempts:
+    kept = write(tmp_path / "home" / "kept.txt", "mine")
+    (tmp_path / "plots").symlink_to(kept.parent)
+    yield wrong(write_files, tmp_path, [])
+    assert kept.read_text() == "mine"
+    (tmp_path / "plots").unlink()
+    yield wrong(write_files, tmp_path, [])
+    assert kept.read_text() == "mine"

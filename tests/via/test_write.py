@@ -333,3 +333,14 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
         write_project(path, annotations_of((record("b.jpg"),)))
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["via.json"]
+
+
+@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "-1", "+x", "\x1b[31mred", "a|b", "'=1"])
+def test_names_are_kept_to_the_byte(tmp_path: Path, write: Write, name: str) -> None:
+    """What looks like a formula, too: it is read back, and is no table for people."""
+    region = Region(0, Rect(1, 2, 3, 4), {name: name})
+    write(tmp_path / "via", annotations_of((ImageRecord("k", name, 5, (region,)),)))
+    (image,) = read(tmp_path / "via").images
+    assert image.filename == name
+    assert image.regions[0].attributes == {name: name}

@@ -52,8 +52,9 @@ def from_catalog(
 
     Args:
         name: under which it is registered.
-        register: a Python file that registers it, run unless it is registered already. A data set
-            that only a config file registers is unknown where the run folder is evaluated.
+        register: a Python file that registers it, run unless it is registered already; from a saved
+            config only if the user has allowed this file (`roilab.engine.trusted`). A data set that
+            only a config file registers is unknown where the run folder is evaluated.
         classes: class names in the order of the model's outputs; None: `thing_classes`.
         class_map: renames, merges or, by None, drops classes.
         skeleton: `coco_person` or a JSON file; None: that of the metadata's `keypoint_names`,

@@ -182,7 +182,7 @@ def load_weights(
             expected=error.expected,
             remedy=error.remedy,
         ) from error
-    except (OSError, AssertionError, ValueError) as error:
+    except (OSError, *config.UNBUILDABLE) as error:
         remedies = ["check the path or the network"]
         if named.get("torchvision", source) != source:
             remedies.append(

@@ -1,19 +1,24 @@
 """Checkpoints: written whole or not at all, read without running what is in them."""
 
+import os
 import pickle
 import shlex
+import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
+from roilab.engine.record import RECORD, Digest, replacing, verify
 from roilab.errors import UserError
 from roilab.files import whole
 from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2, unmet_settings
@@ -254,17 +259,83 @@ def _few(names: Sequence[str]) -> str:
 def read(path: str | Path) -> dict[str, Any]:
     """A .pth file's content on the CPU; tensors and plain data only.
 
+    Before anything of it is used, the file is compared with the digest that the run.json beside it
+    has, or, if that has none, with the checksums of its own, where it has any.
+
     Raises:
-        UserError: the file is cut short, no such file, or holds more than tensors and plain data.
+        UserError: the file is not as it was written, cut short, no such file, or holds more than
+            tensors and plain data.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with verified(Path(path)) as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # torch's reader raises what it likes on bad content
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise _unreadable(path, reason) from error
+        raise _unreadable(path, _reason(error)) from error
     if not isinstance(content, dict):
         raise _unreadable(path, f"a {type(content).__name__}")
     return content
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The weights of a model from a checkpoint, by the names of its parameters.
+
+    Raises:
+        UserError: the file cannot be read, or has none.
+    """
+    weights = read(path).get("model")
+    if not isinstance(weights, dict) or not all(map(_is_named_tensor, weights.items())):
+        raise _unreadable(path, "no tensors by name below 'model'")
+    return weights
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+@contextmanager
+def verified(path: Path) -> Iterator[IO[bytes]]:
+    """A checkpoint that is open, as it was written; it is read once for that.
+
+    Raises:
+        UserError: it is not as it was written, or cannot be read.
+    """
+    try:
+        file = path.open("rb")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, _reason(error)) from error
+    with file:
+        # The mapping and what is read through `file` are the same pages, and of the same file
+        # whatever takes its name meanwhile.
+        size = os.fstat(file.fileno()).st_size
+        content = mmap(file.fileno(), 0, access=ACCESS_READ) if size else b""
+        if not verify(path, content):
+            _check_sums(path, file)
+            file.seek(0)
+        yield file
+
+
+def _check_sums(path: Path, file: IO[bytes]) -> None:
+    """Raise UserError where a file that torch.save wrote disagrees with the sums in it.
+
+    It is a zip archive, with a CRC of each tensor, which torch's reader does not look at. Files
+    of torch before 1.6 are none, and have no sums.
+    """
+    begins_as_zip = file.read(2) == b"PK"
+    if not begins_as_zip and not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # of a damaged archive, of many kinds
+        raise _unreadable(path, _reason(error)) from error
+    if damaged is not None:
+        raise _unreadable(path, f"{damaged} in it does not agree with its checksum")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _unreadable(path: str | Path, found: str) -> UserError:
@@ -272,11 +343,34 @@ def _unreadable(path: str | Path, found: str) -> UserError:
         "the weights file cannot be read",
         file=path,
         found=found,
-        expected="a complete .pth of tensors",
+        expected="a complete .pth of tensors, as it was written",
     )
 
 
+class _Hashing:
+    """A file that is written, and the digest of what was."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.digest = file, Digest()
+
+    def write(self, content: Any) -> int:
+        self.digest.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
 def save_atomically(data: dict[str, Any], path: Path) -> None:
-    """Write `data` so that `path` is either the old file or the whole new one."""
-    with whole(path) as part, part.open("wb") as file:
-        torch.save(data, file)
+    """Write `data` so that `path` is either the old file or the whole new one.
+
+    In a run folder, its digest goes into run.json.
+    """
+    with ExitStack() as after, whole(path) as part:
+        with part.open("wb") as file:
+            hashing = _Hashing(file)
+            torch.save(data, cast(IO[bytes], hashing))
+        if (path.parent / RECORD).exists():
+            # The record allows both files until `whole` has put the new one in place.
+            new = {path.name: str(hashing.digest)}
+            after.enter_context(replacing(path.parent, new))

@@ -1,7 +1,8 @@
 """Strict lazy configs: load, override, save.
 
-A config file is code: loading one runs it, and a saved one names the callables to build. Only open
-config files and run folders that you trust.
+A config file in Python is code: loading one runs it, so only load those that you trust. A saved
+config, in YAML, is data: loading and building it runs nothing but what `roilab.engine.trusted`
+allows.
 """
 
 import builtins
@@ -23,6 +24,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import overrides as texts
+from roilab.engine import trusted
 from roilab.engine.config_checks import (
     apply_max_detections,
     check_references,
@@ -39,6 +41,7 @@ from roilab.engine.config_keys import (
     nearest,
     select,
 )
+from roilab.engine.yaml_data import NOT_PLAIN_DATA, read_yaml
 from roilab.errors import UserError
 from roilab.files import write_whole
 
@@ -91,9 +94,11 @@ def load(
     check_weights(cfg)
     name = _weights_name(cfg)
     settings = cfg.weights[name].get("settings") if name else None
-    if settings and (Path(path).suffix == ".py" or name != before):
+    if settings and (is_code(path) or name != before):
         cfg = _read_whole(path)
         cfg.merge_with(settings)
+        if not is_code(path):  # what is harmless apart need not be together
+            trusted.check(OmegaConf.to_container(cfg), path)
         override(cfg, overrides)
         cfg.train.init_checkpoint = name
     apply_max_detections(cfg, of_file)
@@ -115,11 +120,16 @@ def _weights_name(cfg: DictConfig) -> str:
     return name if name in (cfg.get("weights") or {}) else ""
 
 
+def is_code(path: str | Path) -> bool:
+    """Whether a config file is Python, which is run; any other is data."""
+    return Path(path).suffix == ".py"
+
+
 def read(path: str | Path) -> DictConfig:
     """What a lazy file, or a saved config, holds.
 
     Raises:
-        UserError: no such file, or the file fails.
+        UserError: no such file, the file fails, or a saved one names what is not allowed.
     """
     path = Path(path)
     if not path.is_file():
@@ -129,7 +139,7 @@ def read(path: str | Path) -> DictConfig:
             file=path,
             expected=f"one of {', '.join(near)}" if near else "a .py or .yaml file",
         )
-    if path.suffix == ".py":
+    if is_code(path):
         # Detectron2 patches __import__ while it loads and leaves it patched when the file raises.
         original = builtins.__import__
         try:
@@ -143,9 +153,11 @@ def read(path: str | Path) -> DictConfig:
         finally:
             builtins.__import__ = original
     else:
+        data = read_yaml(path)
+        trusted.check(data, path)
         try:
-            cfg = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            cfg = OmegaConf.create(data)
+        except (OmegaConfBaseException, *NOT_PLAIN_DATA) as error:
             raise UserError("not a saved config", file=path, found=error) from error
     if not isinstance(cfg, DictConfig) or cfg._is_none():  # of an empty file, it is none
         raise UserError("not a saved config", file=path, expected="keys and values")
@@ -349,7 +361,14 @@ def _install(error: Exception) -> str | None:
 
 
 def _plain_texts(value: Any) -> Any:
-    """A list of texts as Python's: `instantiate` would read a `${` in those of OmegaConf again."""
-    if isinstance(value, ListConfig) and all(isinstance(item, str | ListConfig) for item in value):
+    """A list with texts as Python's: `instantiate` would read a `${` in those of OmegaConf again.
+
+    So are the lists of the calls among the arguments.
+    """
+    if isinstance(value, ListConfig) and any(
+        isinstance(item, str | DictConfig | ListConfig) for item in value
+    ):
         return [_plain_texts(item) for item in value]
+    if isinstance(value, DictConfig) and "_target_" in value:
+        return {name: _plain_texts(item) for name, item in value.items()}
     return value

@@ -249,6 +249,7 @@ class Loop:
         self._write()
         if not self.main:
             return
+        self.run.close_log()
         self.run.write_evaluation(self.found, self.val.coco_ids)
         if self.trainer.ema is not None:
             self._save_weights(EMA, averaged=True)

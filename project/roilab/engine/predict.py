@@ -8,7 +8,7 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.build import build_model
-from roilab.engine.checkpoint import read, refuse_other_weights
+from roilab.engine.checkpoint import read_weights, refuse_other_weights
 from roilab.engine.run import Run
 from roilab.errors import UserError
 
@@ -56,7 +56,7 @@ def load_model(run: Run, cfg: DictConfig) -> nn.Module:
             expected=f"{count}, model.roi_heads.num_classes",
         )
     model = build_model(cfg)
-    weights = read(run.weights).get("model", {})
+    weights = read_weights(run.weights)
     try:
         refuse_other_weights(model.state_dict(), weights)
     except UserError as error:

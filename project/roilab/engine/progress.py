@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roilab.engine.checkpoint import read, save_atomically
+from roilab.engine.checkpoint import read, save_atomically, verified
+from roilab.engine.config import UNBUILDABLE
+from roilab.engine.record import forget
 from roilab.engine.run import FINAL, LAST, Run
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError
-from roilab.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ def save_to_resume(
     """Write a checkpoint to go on from; the oldest beyond `kept` are removed."""
     name = FINAL if final else f"model_{progress.iteration:07d}.pth"
     save(run, name, trainer, progress)
-    write_whole(run.folder / LAST, name)
-    for file in run.checkpoints()[:-kept]:
+    run.write(LAST, name)
+    old = run.checkpoints()[:-kept]
+    forget(run.folder, [file.name for file in old])
+    for file in old:
         file.unlink()
 
 
@@ -103,7 +106,7 @@ def load(path: Path, trainer: Trainer) -> Progress:
             expected=error.expected,
             remedy="resume with the run's own config, or train in another folder",
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except UNBUILDABLE as error:
         raise UserError(
             "the checkpoint does not hold the state of this training",
             file=path,
@@ -114,17 +117,48 @@ def load(path: Path, trainer: Trainer) -> Progress:
 
 
 def _progress(state: dict[str, Any]) -> Progress:
-    return Progress(**{name: state[name] for name in asdict(Progress())})
+    progress = Progress(**{name: state[name] for name in asdict(Progress())})
+    for name in ("iteration", "evaluated", "best_iteration", "since_best"):
+        if type(getattr(progress, name)) is not int:
+            raise TypeError(f"{name} is {getattr(progress, name)!r}")
+    if progress.best is not None and type(progress.best) not in (int, float):
+        raise TypeError(f"best is {progress.best!r}")
+    if not isinstance(progress.unreadable, dict):
+        raise TypeError(f"unreadable is {progress.unreadable!r}")
+    return progress
 
 
 def newest(run: Run) -> Path | None:
-    """The checkpoint that is furthest among those that can be read; the log names the others."""
-    found: dict[Path, int] = {}
-    final = run.folder / FINAL
-    for file in [*run.checkpoints(), *([final] if final.is_file() else [])]:
+    """The checkpoint that is furthest among the sound ones; the log names those passed over.
+
+    Raises:
+        UserError: there are checkpoints, and none is sound.
+    """
+    candidates: dict[Path, int] = {}
+    files = run.states()
+    for file in files:
         try:
             # The tensors stay on the disk; a file that was cut has lost its table of contents.
-            found[file] = torch.load(file, "cpu", weights_only=True, mmap=True)["iteration"]
+            candidates[file] = int(
+                torch.load(file, "cpu", weights_only=True, mmap=True)["iteration"]
+            )
         except Exception as error:  # torch raises many kinds for a file that is none
-            log.warning("%s cannot be read and is passed over: %s", file, str(error).split("\n")[0])
-    return max(found, key=lambda file: (found[file], file.name), default=None)
+            _pass_over(file, str(error).split("\n")[0])
+    for file in sorted(candidates, key=lambda file: (candidates[file], file.name), reverse=True):
+        try:
+            with verified(file):
+                return file
+        except UserError as error:
+            _pass_over(file, f"{error.message}, {error.found}")
+    if files:
+        raise UserError(
+            "no checkpoint of the run is sound",
+            file=run.folder,
+            found=", ".join(file.name for file in files),
+            remedy="put a sound copy in place, or delete them: the training then begins anew",
+        )
+    return None
+
+
+def _pass_over(file: Path, reason: str) -> None:
+    log.warning("%s cannot be read and is passed over: %s", file, reason)

@@ -3,7 +3,6 @@
 import ast
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -19,9 +18,8 @@ from detectron2.utils import comm
 
 import roilab
 from roilab.data.loaders import cores
-from roilab.engine.run import LAYOUT, Run
-from roilab.errors import UserError
-from roilab.files import write_whole
+from roilab.engine.record import read_record, write_record
+from roilab.engine.run import Run
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")
 _PACKAGE = Path(roilab.__file__).resolve().parent
@@ -53,28 +51,12 @@ def write_provenance(
         "versions": versions(),
         **machine(),
     }
-    record = {"layout": LAYOUT, "starts": [*starts(run), start]}
-    write_whole(run.provenance_file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    record = read_record(run.folder)
+    files = record.get("files", {})
+    write_record(
+        run.folder, {**record, "starts": [*record.get("starts", []), start], "files": files}
+    )
     copy_source(Path(config_file), run.folder / "source")
-
-
-def starts(run: Run) -> list[dict[str, Any]]:
-    """The starts of a run so far.
-
-    Raises:
-        UserError: run.json is damaged, or of a newer layout.
-    """
-    found = run.provenance().get("starts", [])
-    if not isinstance(found, list) or not all(isinstance(start, dict) for start in found):
-        raise UserError(
-            "the record of the run is damaged",
-            file=run.provenance_file,
-            key="starts",
-            found=found,
-            expected="a list of objects",
-            remedy="delete this file: it is a record, and the run is whole without it",
-        )
-    return found
 
 
 def versions() -> dict[str, str | None]:

@@ -10,12 +10,12 @@ import torch
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.data.randomness import INITIALISATION, seed_everything
-from roilab.engine import config, progress
+from roilab.engine import config, progress, trusted
 from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
@@ -81,8 +81,11 @@ def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -
         Interrupted: the training was asked to end; it is saved.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    notes = _allow_own_parts(cfg)
     _check_folder(run, setup, resume=resume)
     start_logging(run)
+    for note in notes:
+        log.warning(note)
     if comm.is_main_process():
         _write_beginning(setup, run, source)
     comm.synchronize()
@@ -133,6 +136,31 @@ def replay(setup: Setup, file: str) -> list[dict[str, float]]:
         return trainer.replay(iteration, [next(batches) for _ in range(cfg.train.accumulate)])
 
 
+def _allow_own_parts(cfg: DictConfig) -> list[str]:
+    """Let the run folder be opened without a question where the config names the user's own parts.
+
+    Returns:
+        What the log should say.
+    """
+    notes = []
+    try:
+        allowed, others = trusted.allow_own(config.plain(cfg))
+    except UserError as error:  # such as a home folder that may not be written
+        return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
+    if allowed:
+        notes.append(
+            f"run folders may name these parts from now on, as your own: {', '.join(allowed)} "
+            f"(kept in {trusted.settings_file()})"
+        )
+    if others:
+        options = " ".join(f"--trust {name}" for name in others)
+        notes.append(
+            f"run folders may not name {', '.join(others)}, which is not your own: to open this "
+            f"run, add to the command {options}"
+        )
+    return notes
+
+
 def _training_set(setup: Setup) -> DetectionDataset:
     if setup.train is None:
         raise ValueError("the set-up is for evaluation: prepare(cfg) also loads the training set")
@@ -156,7 +184,7 @@ def start_logging(run: Run) -> None:
 def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
-    run.results_file.unlink(missing_ok=True)  # of a run that is to be longer
+    run.begin_anew()
     run.write_meaning(cfg, _training_set(setup))
     if source is not None:
         write_provenance(
@@ -249,8 +277,11 @@ def evaluate_weights(setup: Setup) -> Results:
             expected="a path, a URL, or a name in `weights`",
             remedy="to evaluate a run folder: python scripts/evaluate.py --run RUN",
         )
+    notes = _allow_own_parts(cfg)
     _check_folder(run, setup, resume=False)
     start_logging(run)
+    for note in notes:
+        log.warning(note)
     if note := limits_note(cfg, setup.val):
         log.warning("val: %s", note)
     model = build_model(cfg)
@@ -264,8 +295,7 @@ def evaluate_weights(setup: Setup) -> Results:
 
 def _check_folder(run: Run, setup: Setup, *, resume: bool) -> None:
     """Raise UserError where a folder holds another run, or none that is to be resumed."""
-    started = progress.newest(run) is not None
-    if not resume and started:
+    if not resume and run.states():
         raise UserError(
             "the run folder already holds a run",
             key="train.output_dir",

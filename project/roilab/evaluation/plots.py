@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from roilab.escaping import one_line
 from roilab.evaluation.summary import running_mean
 
 COLOURS = ("#2f7fd0", "#c9660a", "#2a9058", "#9a5fd0", "#d0455a", "#128a98", "#94702c", "#74808c")
@@ -84,20 +85,20 @@ def intervals(bars: Mapping[str, tuple[float, float, float]], title: str, xlabel
         figure = Figure(figsize=(_WIDTH, 1.2 + _LEGEND_ROW * len(bars)), layout="constrained")
         axes = figure.subplots()
         axes.set_xlabel(xlabel)
-        axes.set_title(title, loc="left")
+        axes.set_title(one_line(title), loc="left")
         low, value, high = np.array(list(bars.values())).T
         axes.axvline(0, color=_INK, linewidth=0.8, alpha=0.6)
         axes.errorbar(
             value, range(len(bars)), xerr=(value - low, high - value), fmt="o", color=COLOURS[0]
         )
-        axes.set_yticks(range(len(bars)), list(bars))
+        axes.set_yticks(range(len(bars)), list(map(one_line, bars)))
         axes.invert_yaxis()
         return _text(figure)
 
 
 def _settings(title: str) -> Any:
     """Within it the settings hold; ids in the SVG are salted, since a page holds several."""
-    return matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": title})
+    return matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": one_line(title)})
 
 
 def _empty(title: str, xlabel: str, ylabel: str, lines: int) -> tuple[Figure, Any]:
@@ -105,7 +106,7 @@ def _empty(title: str, xlabel: str, ylabel: str, lines: int) -> tuple[Figure, An
     figure = Figure(figsize=(_WIDTH, _HEIGHT + _LEGEND_ROW * lines), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.set_title(title, loc="left")
+    axes.set_title(one_line(title), loc="left")
     return figure, axes
 
 
@@ -129,7 +130,7 @@ def _svg(figure: Figure, names: Sequence[str]) -> str:
     # Set afterwards: a legend leaves out a name that begins with "_".
     legend = figure.legend(lines, ["-"] * len(lines), loc="outside lower left")
     for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(name)
+        text.set_text(one_line(name))
     return _text(figure)
 
 

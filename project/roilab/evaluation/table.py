@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
 
+from roilab.escaping import markdown_cell
 from roilab.evaluation.details import WorkingPoint
 from roilab.evaluation.difference import METRICS
 from roilab.evaluation.summary import Summary
@@ -90,11 +91,11 @@ def _markdown(head: Sequence[str], rows: Iterable[Row], names: int) -> str:
     def cell(value: str | float | None) -> str:
         if value is None:
             return "-"
-        return f"{value:.1f}" if isinstance(value, float) else str(value)
+        return f"{value:.1f}" if isinstance(value, float) else markdown_cell(str(value))
 
     return tabulate(
         [[cell(value) for value in row] for row in rows],
-        headers=head,
+        headers=list(map(markdown_cell, head)),
         tablefmt="github",
         disable_numparse=True,
         colalign=(*["left"] * names, *["right"] * (len(head) - names)),

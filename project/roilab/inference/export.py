@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pycocotools import mask as mask_utils
 
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import to_pixel_index
 from roilab.data.masks import rings_of
+from roilab.engine import config
 from roilab.engine.run import Run
 from roilab.inference.predictor import Prediction
 from roilab.skeleton import Skeleton
@@ -51,7 +52,8 @@ def attribute_names(run: Run) -> dict[str, str]:
     Where the config names none, because it was found in the file, it is called as the role;
     `roilab.data.merge` then brings the two under one name.
     """
-    train = OmegaConf.select(OmegaConf.load(run.config_file), "data.train") or {}
+    train = OmegaConf.select(config.read(run.config_file), "data.train")
+    train = train if isinstance(train, DictConfig) else {}
     keys = {role: train.get(f"{role}_attribute") for role in TAGS}
     # Several attributes that are a class each are predicted as one.
     named = {role: name if isinstance(name, str) else None for role, name in keys.items()}

@@ -15,7 +15,7 @@ from roilab.engine import config
 from roilab.engine.limits import limits_note
 from roilab.engine.predict import load_run
 from roilab.engine.prepare import prepare
-from roilab.engine.run import Run, open_run
+from roilab.engine.run import Run, open_run, reading
 from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
@@ -97,11 +97,13 @@ class Collector:
             UserError: the detections are gone, or the validation set cannot be read any more.
         """
         if cell not in self.found:
-            self.found[cell] = self._read(Run(cell.folder))
+            run = Run(cell.folder)
+            with reading(run):
+                self.found[cell] = self._read(run)
         return self.found[cell]
 
     def _read(self, run: Run) -> Found:
-        results = json.loads(run.results_file.read_text(encoding="utf-8"))
+        results = run.results()
         dataset = self._dataset(run)
         detections = run.detections(dataset.coco_ids)
         truth, skeleton = dataset.coco_json(), dataset.skeleton
@@ -160,8 +162,10 @@ class Collector:
         """Of an arm, from its finished cells, of which there is at least one."""
         arm = cells[0].arm.name
         if arm not in self.costs:
-            self.costs[arm] = count(Run(cells[0].folder), self.of(cells[0]).dataset)
-        logs = [_log(Run(cell.folder)) for cell in cells]
+            run = Run(cells[0].folder)
+            with reading(run):
+                self.costs[arm] = count(run, self.of(cells[0]).dataset)
+        logs = [Run(cell.folder).metrics() or [{}] for cell in cells]
         return Cost(
             *self.costs[arm],
             step=_median([line["time"] for log in logs for line in log if "time" in line]),
@@ -195,16 +199,6 @@ def count(run: Run, dataset: DetectionDataset) -> tuple[int | None, float | None
                 break
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return parameters, counter.get_total_flops() / images
-
-
-def _log(run: Run) -> list[dict[str, float]]:
-    """The lines of metrics.json, of which there is at least one."""
-    lines = (
-        run.metrics_file.read_text(encoding="utf-8").splitlines()
-        if run.metrics_file.is_file()
-        else []
-    )
-    return [json.loads(line) for line in lines] or [{}]
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from roilab import html
+from roilab import escaping, html
+from roilab.errors import UserError
 from roilab.files import write_whole
 
 
@@ -33,16 +34,16 @@ class Section:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """With plots and pictures as links to where `write_files` leaves them."""
-    parts = [f"# {title}"]
+    parts = [f"# {escaping.markdown(title)}"]
     for section in sections:
         if section.title:
-            parts.append(f"## {section.title}")
-        parts += section.text
+            parts.append(f"## {escaping.markdown(section.title)}")
+        parts += map(_escaped, section.text)
         if section.rows:
             parts.append(_table(section))
         parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
         for name, (_, caption) in section.pictures.items():
-            parts += [f"![{name}](pictures/{name}.jpg)", caption]
+            parts += [f"![{name}](pictures/{name}.jpg)", escaping.markdown(caption)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,6 +63,15 @@ def page(title: str, sections: Sequence[Section]) -> str:
     return html.document(title, parts)
 
 
+def _escaped(paragraph: str) -> str:
+    """A paragraph as Markdown: its code marks are markup, and nothing else in it."""
+    parts = re.split(r"(`[^`]*`)", paragraph)
+    return "".join(
+        escaping.one_line(part) if at % 2 else escaping.markdown(part)
+        for at, part in enumerate(parts)
+    )
+
+
 def _marked(paragraph: str) -> str:
     """Markdown's code marks as HTML's."""
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(paragraph))
@@ -72,10 +82,12 @@ def latex(sections: Sequence[Section]) -> str:
     parts = []
     for section in sections:
         if section.rows:
-            table = tabulate(
-                section.rows, section.head, tablefmt="latex_booktabs", disable_numparse=True
-            )
-            parts.append(f"% {section.title}\n" + table.replace("±", r"$\pm$"))
+            lines = [" & ".join(map(escaping.latex, row)) for row in (section.head, *section.rows)]
+            head, *rows = (f"{line} \\\\" for line in lines)
+            body = (r"\toprule", head, r"\midrule", *rows, r"\bottomrule")
+            columns = "l" * len(section.head)
+            table = (rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}")
+            parts.append("\n".join([f"% {escaping.latex(section.title)}", *table]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -86,6 +98,10 @@ def write_files(folder: Path, sections: Sequence[Section]) -> None:
         f"{name}.jpg": jpeg for each in sections for name, (jpeg, _) in each.pictures.items()
     }
     for place, files in (("plots", plots), ("pictures", pictures)):
+        if (folder / place).is_symlink():  # what is elsewhere is not to be deleted
+            raise UserError(
+                "the folder of the report is a link", file=folder / place, remedy="delete the link"
+            )
         (folder / place).mkdir(parents=True, exist_ok=True)
         for path in (folder / place).iterdir():
             if path.name not in files:
@@ -95,11 +111,14 @@ def write_files(folder: Path, sections: Sequence[Section]) -> None:
 
 
 def _table(section: Section) -> str:
-    # A bar would end the cell.
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in section.rows]
-    head = [title.replace("|", "\\|") for title in section.head]
+    rows = [list(map(_cell, row)) for row in section.rows]
+    head = list(map(_cell, section.head))
     sides = ["right" if _is_numeric(column) else "left" for column in zip(*rows, strict=True)]
     return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=sides)
+
+
+def _cell(text: str) -> str:
+    return text if _is_numeric([text]) else escaping.markdown_cell(text)
 
 
 def _is_numeric(column: Sequence[str]) -> bool:

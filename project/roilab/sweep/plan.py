@@ -10,9 +10,10 @@ from typing import Any
 
 from roilab.engine import overrides as texts
 from roilab.errors import UserError
-from roilab.files import write_whole
+from roilab.files import read_json, write_whole
 
 _FILE = "sweep.json"
+_HUGE = 1e12  # no figure of a sweep is larger
 
 
 @dataclass(frozen=True)
@@ -191,20 +192,51 @@ def saved(output: Path) -> tuple[Sweep, list[str]]:
         UserError: the folder holds none.
     """
     path = output / _FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        commands = data.pop("commands")
-        arms = tuple(
-            Arm(**{**arm, "overrides": tuple(arm["overrides"])}) for arm in data.pop("arms")
-        )
-        seeds, metrics = (tuple(data.pop(key)) for key in ("seeds", "metrics"))
-        return Sweep(arms=arms, seeds=seeds, metrics=metrics, **data), commands
-    except FileNotFoundError as error:
+    if not path.exists():
         raise UserError(
             "not the folder of a sweep",
             file=output,
             found=f"no {_FILE}",
             expected="what --output named",
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError("the record of a sweep is damaged", file=path, found=error) from error
+        )
+    what, remedy = "the record of a sweep", "delete this file: the command of the sweep writes it"
+    data = read_json(path, what=what, remedy=remedy)
+    try:
+        return _from_record(data)
+    except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
+        found = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UserError(f"{what} is damaged", file=path, found=found, remedy=remedy) from error
+
+
+def _from_record(data: Any) -> tuple[Sweep, list[str]]:
+    """A sweep and its commands as `save` writes them; raises errors of many kinds if it is none."""
+    data = dict(data)
+    commands = _texts(data.pop("commands"))
+    arms = tuple(Arm(**{**arm, "overrides": _texts(arm["overrides"])}) for arm in data.pop("arms"))
+    for arm in arms:
+        _texts([arm.name, arm.config_file, arm.weights_of, arm.config])
+        if not all(map(_is_number, dict(arm.published).values())):
+            raise ValueError(f"published: {arm.published}")
+        if arm.max_iter is not None and not _is_number(arm.max_iter):
+            raise ValueError(f"max_iter: {arm.max_iter}")
+    sweep = Sweep(
+        arms=arms,
+        seeds=check_seeds(data.pop("seeds")),
+        metrics=_texts(data.pop("metrics")),
+        **data,
+    )
+    _texts([sweep.file, sweep.baseline, sweep.source, sweep.question])
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names) or sweep.baseline not in names or not sweep.metrics:
+        raise ValueError(f"arms {', '.join(names)}, baseline {sweep.baseline}")
+    return sweep, list(commands)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values} in place of texts")
+    return tuple(values)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _HUGE

@@ -45,6 +45,13 @@ def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         UserError: the file is neither, has keys that no sweep has, or contradicts itself.
     """
     found = config.read(file)
+    if "sweep" in found and not config.is_code(file):
+        raise UserError(
+            "a sweep is written in Python, since it names configs, which are run",
+            file=file,
+            expected="NAME.py, as in configs/ablations",
+            remedy="write it so, if it is yours",
+        )
     if "sweep" in found:
         sweep = _read(Path(file), config.plain(found)["sweep"])
     elif "model" in found:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from roilab.engine import provenance
 from roilab.engine.run import Run
+from roilab.escaping import csv_cell
 from roilab.evaluation import plots
 from roilab.evaluation.details import THRESHOLDS
 from roilab.evaluation.difference import METRICS, Difference, difference
@@ -289,15 +289,16 @@ class Report:
 
 
 def values(states: Mapping[Cell, State]) -> str:
-    """A CSV file: arm, seed, task, metric, value; unrounded."""
+    """A CSV file for people: arm, seed, task, metric, value; unrounded. No name is a formula."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["arm", "seed", "task", "metric", "value"])
     for cell, state in states.items():
         for task, metrics in (state.results or {}).items():
             for name, value in metrics.items():
+                names = map(csv_cell, (task, name))
                 writer.writerow(
-                    [cell.arm.name, cell.seed, task, name, "" if value is None else value]
+                    [csv_cell(cell.arm.name), cell.seed, *names, "" if value is None else value]
                 )
     return written.getvalue()
 
@@ -321,7 +322,7 @@ def _runs(states: Mapping[Cell, State]) -> Section:
 
 def _origin(done: Sequence[Cell]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
-    starts = [start for cell in done for start in provenance.starts(Run(cell.folder))]
+    starts = [start for cell in done for start in Run(cell.folder).starts()]
     if not starts:
         return ""
 
@@ -332,9 +333,13 @@ def _origin(done: Sequence[Cell]) -> str:
     for start in starts:
         code = start.get("code") or {"commit": "unknown", "dirty": False}
         commits.append(code["commit"][:7] + (" with changes" if code["dirty"] else ""))
-    machines = [", ".join(start["gpus"] or [start["cpu"], *_cores(start)]) for start in starts]
-    torch = [start["versions"]["torch"] for start in starts]
+    machines = [", ".join(start.get("gpus") or [*_cpu(start), *_cores(start)]) for start in starts]
+    torch = [start.get("versions", {}).get("torch", "unknown") for start in starts]
     return f"{all_of('Commit', commits)}; {all_of('torch', torch)}; {all_of('on', machines)}."
+
+
+def _cpu(start: Mapping[str, Any]) -> list[str]:
+    return [start.get("cpu") or "an unknown processor"]
 
 
 def _cores(start: Mapping[str, Any]) -> list[str]:

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from roilab.engine.run import Run
+from roilab.engine.stored import is_number
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
-from roilab.files import write_whole
+from roilab.files import read_json, write_whole
 from roilab.sweep.plan import Cell
 
 _MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
+_CENTURY = 3.2e9  # seconds
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 
@@ -94,8 +96,7 @@ def state_of(cell: Cell) -> State:
         )
     iterations, seconds = progress_of(cell).iterations, record.get("seconds", 0.0)
     if run.results_file.is_file():
-        results = json.loads(run.results_file.read_text(encoding="utf-8"))
-        return State("done", results, iterations=iterations, seconds=seconds)
+        return State("done", run.results(), iterations=iterations, seconds=seconds)
     if record.get("error"):
         return State("failed", error=record["error"], iterations=iterations, seconds=seconds)
     return State("cut" if trained else "open", iterations=iterations, seconds=seconds)
@@ -104,17 +105,24 @@ def state_of(cell: Cell) -> State:
 def _record(cell: Cell) -> dict[str, Any] | None:
     """What cell.json holds; None: there is none."""
     path = cell.folder / DEFINITION
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("not an object")
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except ValueError as error:
-        remedy = f"delete {cell.folder}, which trains it anew"
+    what, remedy = "the record of a cell", f"delete {cell.folder}, which trains it anew"
+    record = read_json(path, what=what, remedy=remedy)
+    sound = (
+        isinstance(record, dict)
+        and is_number(record.get("seconds", 0.0))
+        and abs(record.get("seconds", 0.0)) < _CENTURY
+        and isinstance(record.get("error", ""), str)
+    )
+    if not sound:
         raise UserError(
-            "the record of a cell is damaged", file=path, found=error, remedy=remedy
-        ) from error
+            f"{what} is damaged",
+            file=path,
+            found=record,
+            expected='{"arm": ..., "seed": ..., "config": ..., "seconds": 1.5, "error": ""}',
+            remedy=remedy,
+        )
     return record
 
 
@@ -129,9 +137,11 @@ def progress_of(cell: Cell) -> Progress:
         lines = []
     for line in lines:
         try:
-            latest |= json.loads(line)
-        except (ValueError, TypeError):  # half of it was read, or written
+            found = json.loads(line)
+        except (ValueError, RecursionError):  # half of it was read, or written
             continue
+        if isinstance(found, dict) and all(map(is_number, found.values())):
+            latest |= found
     iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
     return Progress(iterations, latest.get("time"), latest)
 

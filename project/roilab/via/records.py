@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from roilab.escaping import one_line
 from roilab.via.shapes import Shape
 
 # A text, dropdown, radio or image attribute holds one string; a checkbox the ids that are ticked.
@@ -47,7 +48,8 @@ class Problem:
         place = [self.file, self.image, self.attribute and f"attribute '{self.attribute}'"]
         if self.region is not None:
             place.insert(2, f"region {self.region}")
-        return f"{self.severity}: {', '.join(filter(None, place))}: {self.message} ({self.remedy})"
+        where = ", ".join(filter(None, place))
+        return one_line(f"{self.severity}: {where}: {self.message} ({self.remedy})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,132 @@
+"""What the results that a run folder stores have to look like, where no digest vouches for them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_LONGEST_RUN = 7  # characters, which hold more than the pixels of any image
+TASKS = ("bbox", "segm", "keypoints")
+ROWS = '[{"image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "score": 0.9, ...}, ...]'
+RESULTS = '{"bbox": {"AP": 41.2, ...}, ...}'
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, of a size that floats have."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def problem_of_results(data: Any) -> str:
+    """What is wrong with the AP of a run; "": nothing."""
+    if not isinstance(data, dict) or not data.keys() <= set(TASKS):
+        return f"{_shown(data)} in place of the AP of {', '.join(TASKS)}"
+    for task, metrics in data.items():
+        if not isinstance(metrics, dict) or "AP" not in metrics:
+            return f"{task} has no AP"
+        for name, value in metrics.items():
+            if value is not None and not is_number(value):
+                return f"{task}/{name} is {_shown(value)}"
+    return ""
+
+
+def problem_of_rows(data: Any) -> str:
+    """What is wrong with COCO result rows; "": nothing."""
+    if not isinstance(data, list):
+        return f"{_shown(data)} in place of a list"
+    for place, row in enumerate(data):
+        if not isinstance(row, dict):
+            return f"[{place}] is {_shown(row)}"
+        for key in ("image_id", "category_id", "bbox", "score"):
+            if key not in row:
+                return f"[{place}] has no {key}"
+        for key, value in row.items():
+            if key in _CHECKS and not _CHECKS[key](value):
+                return f"[{place}].{key} is {_shown(value)}"
+    return ""
+
+
+def is_start(data: Any) -> bool:
+    """Whether data are what run.json has of a start of a run; older ones have less."""
+    if not isinstance(data, dict):
+        return False
+    code, versions = data.get("code"), data.get("versions", {})
+    return (
+        (code is None or _has(code, commit=str, dirty=bool))
+        and isinstance(versions, dict)
+        and isinstance(data.get("cpu", ""), str)
+        and isinstance(data.get("gpus", []), list)
+        and all(isinstance(gpu, str) for gpu in data.get("gpus", []))
+    )
+
+
+def _has(data: Any, **kinds: type) -> bool:
+    """Whether data have these keys, with values of these kinds."""
+    return isinstance(data, dict) and all(isinstance(data.get(k), kinds[k]) for k in kinds)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) or type(value) is int
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+
+
+def _are_keypoints(value: Any) -> bool:
+    return isinstance(value, list) and len(value) % 3 == 0 and all(map(is_number, value))
+
+
+def _is_mask(value: Any) -> bool:
+    """Whether a value is a compressed RLE whose runs fill its image."""
+    if not isinstance(value, Mapping) or set(value) != {"size", "counts"}:
+        return False
+    size, counts = value["size"], value["counts"]
+    if not isinstance(size, list) or len(size) != 2 or not isinstance(counts, str):
+        return False
+    if not all(type(side) is int and 0 < side < 2**16 for side in size):
+        return False
+    return _pixels(counts) == size[0] * size[1]
+
+
+def _pixels(counts: str) -> int | None:
+    """The sum of the runs of a compressed RLE; None: it is none.
+
+    Six bits a character: five of the value, the lowest first, and one that says that more follow.
+    From the third on, a run is the difference to the one before the last.
+    """
+    six = np.frombuffer(counts.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(six & 32 == 0)
+    if not len(ends) or ends[-1] != len(six) - 1 or six.min() < 0 or six.max() > 63:
+        return None
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _LONGEST_RUN:
+        return None
+    places = np.arange(len(six)) - np.repeat(starts, lengths)
+    values = np.add.reduceat((six & 31) << (5 * places), starts)
+    values -= np.where(six[ends] & 16, np.int64(1) << (5 * lengths), 0)
+    for first in (1, 2):
+        values[first::2] = np.cumsum(values[first::2])
+    return None if values.min() < 0 else int(values.sum())
+
+
+_CHECKS = {
+    "image_id": _is_id,
+    "category_id": _is_id,
+    "bbox": _is_box,
+    "score": is_number,
+    "mask_score": is_number,
+    "keypoints": _are_keypoints,
+    "segmentation": _is_mask,
+}
+
+
+def _shown(value: Any, most: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."

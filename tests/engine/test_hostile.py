@@ -1,0 +1,143 @@
+"""No command runs anything that a stranger's run folder names.
+
+Each hostile folder is opened by one command here, and by every command where ROILAB_HOSTILE is
+"all", as `make fuzz` has it.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from detectron2.config import instantiate
+from omegaconf import OmegaConf
+from streamlit.testing.v1 import AppTest
+
+from roilab.data.figures import FiguresPaths
+from roilab.engine import config
+from roilab.engine.predict import load_run
+from roilab.engine.run import Run, find_runs, open_run
+from roilab.errors import UserError
+from roilab.inference import Predictor
+from roilab.inference.export import attribute_names
+
+from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_sweep, write_traps
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+NOTHING = Trap(Path("folder"), Path("mark"))
+Done = tuple[int, str, str]
+Script = Callable[..., Done]
+
+
+FUNCTIONS = {
+    "config.load": lambda trap: config.load(trap.folder / "config.yaml"),
+    "load_run": lambda trap: load_run(open_run(trap.folder)),
+    "Predictor.from_run": lambda trap: Predictor.from_run(open_run(trap.folder)),
+    "attribute_names": lambda trap: attribute_names(Run(trap.folder)),
+}
+SCRIPT_LINES = {
+    "config show": ("config", "show", "{run}"),
+    "config diff": ("config", "diff", "configs/figures_mask.py", "{run}"),
+    "evaluate": ("evaluate", "--run", "{run}"),
+    "export": ("export", "--run", "{run}", "--output", "{other}/m.onnx"),
+    "demo": ("demo", "--run", "{run}", "--input", "{images}", "--output", "{other}/found"),
+    "train": ("train", "--config-file", "{run}/config.yaml", "train.output_dir={other}/new"),
+    "resume": (
+        *("train", "--config-file", "configs/figures_mask_keypoint.py", "--resume"),
+        *("data.train.files={train}", "data.train.images={train_images}"),
+        *("data.val.files={val}", "data.val.images={images}", "train.output_dir={run}"),
+    ),
+    "sweep report": ("sweep", "report", "{sweep}"),
+}
+COMMANDS = (*FUNCTIONS, *SCRIPT_LINES)
+# What reads no config, no weights, or trains where there is nothing to refuse.
+OPENS_NO_WEIGHTS = ("config.load", "attribute_names", "config show", "config diff", "train")
+ALL = os.environ.get("ROILAB_HOSTILE") == "all"
+
+
+def pairs() -> list[tuple[Payload, str]]:
+    every = [(payload, name) for payload in PAYLOADS for name in COMMANDS]
+    if not ALL:
+        every = list(zip(PAYLOADS, cycle(COMMANDS), strict=False))
+    return [
+        (payload, name)
+        for payload, name in every
+        if payload.in_config or name not in (*OPENS_NO_WEIGHTS, "sweep report", "resume")
+    ]
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len({payload.name for payload in PAYLOADS}) == len(PAYLOADS) >= 60
+    assert {name for _, name in pairs()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", calls(NOTHING))
+def test_a_call_leaves_its_mark_where_nothing_refuses_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would prove nothing that there is none."""
+    trap = Trap(tmp_path / "run", tmp_path / "mark")
+    trap.folder.mkdir()
+    write_traps(trap)
+    monkeypatch.syspath_prepend(trap.folder)
+    monkeypatch.delitem(sys.modules, "evil_module", raising=False)
+    with contextlib.suppress(Exception):  # what comes after the mark does not matter
+        instantiate(OmegaConf.create(calls(trap)[name]))
+    assert os.path.lexists(trap.mark)
+
+
+@pytest.mark.parametrize(
+    ("payload", "command"), pairs(), ids=lambda each: each if isinstance(each, str) else each.name
+)
+def test_nothing_is_run(
+    payload: Payload,
+    command: str,
+    tiny_run: Run,
+    figures: FiguresPaths,
+    script: Script,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trap = hostile_folder(payload, tiny_run, tmp_path)
+    monkeypatch.syspath_prepend(trap.folder)  # as it is for whoever starts Python in it
+    if command in FUNCTIONS:
+        with pytest.raises(UserError) as error:
+            FUNCTIONS[command](trap)
+        said = str(error.value)
+    else:
+        sweep = hostile_sweep(trap, tmp_path / "sweep") if command == "sweep report" else ""
+        places = {"run": trap.folder, "other": tmp_path, "sweep": sweep}
+        places |= {"train": figures.train, "train_images": figures.train.parent}
+        places |= {"val": figures.val, "images": figures.val.parent}
+        line = [word.format(**places) for word in SCRIPT_LINES[command]]
+        code, _, said = script(*line)
+        assert code == 2, said
+    assert not os.path.lexists(trap.mark)
+    assert "Traceback" not in said
+    assert trap.folder.name in said
+    assert "not as it was written" not in said  # a digest is no protection
+
+
+def test_runs_are_found_without_opening_them(tiny_run: Run, tmp_path: Path) -> None:
+    for number, payload in enumerate(PAYLOADS[:3]):
+        hostile_folder(payload, tiny_run, tmp_path / f"{number}")
+    assert len(find_runs(tmp_path)) == 3
+    assert not list(tmp_path.rglob("mark"))
+
+
+def test_the_app_says_what_it_refuses(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    for number, payload in enumerate(PAYLOADS if ALL else PAYLOADS[5:6]):
+        trap = hostile_folder(payload, tiny_run, tmp_path / f"{number}")
+        monkeypatch.setattr("sys.argv", ["app.py", "--runs", str(trap.folder)])
+        app = AppTest.from_file(str(SCRIPTS / "app.py"), default_timeout=120).run()
+        assert not app.exception
+        assert app.error
+        if payload.in_config and not ALL:
+            assert r"\-\-trust" in app.error[0].value
+        assert not os.path.lexists(trap.mark)

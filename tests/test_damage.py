@@ -1,0 +1,259 @@
+"""Whatever happens to the files of a run or of a sweep, a command works or says what is wrong."""
+
+import math
+import os
+import random
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from roilab.data.figures import FiguresPaths
+from roilab.engine import checkpoint
+from roilab.engine.progress import newest
+from roilab.engine.record import write_record
+from roilab.engine.run import Run, find_runs
+from roilab.errors import UserError
+from roilab.sweep import load, plan, resolve
+from roilab.sweep.plan import save
+
+from . import damage
+from .damage import DAMAGES, Outcome, call, script
+from .engine.running import CONFIG, overrides, same, shapes, trained
+from .sweep.runs import NARROW, Folders, found, squares
+
+CASES = int(os.environ.get("ROILAB_FUZZ_DAMAGES", "24"))
+CHECKPOINTS = int(os.environ.get("ROILAB_FUZZ_CHECKPOINTS", "200"))
+SEED = int(os.environ.get("ROILAB_FUZZ_SEED", "0"))
+READ = ("config.yaml", "classes.json", "category_ids.json", "run.json", "model_final.pth")
+RESULTS = ("results.json", "coco_instances_results.json", "metrics.json")
+
+
+STEPS = ("train.max_iter=2", "train.checkpoint_period=1")
+ARMS = ("pooler.op=roi_pool,roi_align",)
+
+
+class Command(NamedTuple):
+    """A command on a folder, and the names of the files that it may read."""
+
+    name: str
+    run: Callable[[Path], Outcome]
+    files: tuple[str, ...]
+
+
+class Folder(NamedTuple):
+    """A sound folder, and the commands on it."""
+
+    path: Path
+    commands: tuple[Command, ...]
+
+
+@pytest.fixture(scope="module")
+def folders(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_run: Run,
+    figures: FiguresPaths,
+    scripts_path: None,
+) -> dict[str, Folder]:
+    """Of a training, of a model with keypoints, and of a sweep."""
+    out = tmp_path_factory.mktemp("out")
+    image = min(figures.val.parent.glob("*.jpg"))
+    data = shapes(out / "shapes", train=2, val=1)
+
+    def demo(folder: Path) -> Outcome:
+        return script("demo", "--run", folder, "--input", image, "--output", out / "pictures")
+
+    def evaluate(folder: Path) -> Outcome:
+        return script("evaluate", "--run", folder, "--output", out / "results.json")
+
+    def export(folder: Path) -> Outcome:
+        options = ("--check", image, "--format", "torchscript", "--output", out / "model.ts")
+        return script("export", "--run", folder, *options)
+
+    def app(folder: Path) -> Outcome:
+        from app_page.models import load_model
+
+        def load() -> None:
+            find_runs(folder)
+            load_model("run", str(folder))
+
+        return call(load)
+
+    def show(folder: Path) -> Outcome:
+        return script("config", "show", folder)
+
+    def diff(folder: Path) -> Outcome:
+        return script("config", "diff", folder, CONFIG)
+
+    def doctor(folder: Path) -> Outcome:
+        return script("doctor", "--run", folder)
+
+    def train(folder: Path, *options: str) -> Outcome:
+        return script("train", "--config-file", CONFIG, *options, *overrides(data, folder, *STEPS))
+
+    def resume(folder: Path) -> Outcome:
+        return train(folder, "--resume")
+
+    def replay(folder: Path) -> Outcome:
+        return train(folder, "--replay", "model_0000000.pth")
+
+    def sweep(folder: Path) -> Outcome:
+        options = ("--output", folder, "--dry-run")
+        return script("sweep", CONFIG, *options, *places, *NARROW, *ARMS)
+
+    def report(folder: Path) -> Outcome:
+        return script("sweep", "report", folder)
+
+    trained(data, out / "run", *STEPS)
+    places = squares(out / "squares")
+    _write_sweep(out / "sweep", places)
+    every = (
+        *(Command(c.__name__, c, READ) for c in (demo, evaluate, export, app)),
+        Command("show", show, ("config.yaml", "run.json")),
+        Command("diff", diff, ("config.yaml", "run.json")),
+        Command("doctor", doctor, (*READ, *RESULTS)),
+    )
+    training = (
+        Command("resume", resume, (*READ, *RESULTS, "model_0000000.pth", "last_checkpoint")),
+        Command("replay", replay, ("model_0000000.pth",)),
+    )
+    cells = (*RESULTS, "config.yaml", "run.json", "cell.json", "model_final.pth", "classes.json")
+    return {
+        "run": Folder(out / "run", (*every, *training)),
+        "keypoints": Folder(
+            tiny_run.folder,
+            tuple(c._replace(files=("skeleton.json",)) for c in every),
+        ),
+        "sweep": Folder(
+            out / "sweep",
+            (
+                Command("sweep", sweep, ("cell.json", "results.json", "metrics.json")),
+                Command("report", report, (*cells, "sweep.json")),
+            ),
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def scripts_path() -> Iterator[None]:
+    """The folder of the scripts is where they look for their modules."""
+    sys.path.insert(0, str(damage.ROOT / "scripts"))
+    yield
+    sys.path.remove(str(damage.ROOT / "scripts"))
+
+
+def _write_sweep(folder: Path, places: tuple[str, ...]) -> None:
+    """The folder of a sweep of two finished cells."""
+    sweep = resolve(load(CONFIG, [*places, *NARROW, *ARMS]))
+    save(sweep, "the command", folder)
+    runs = Folders(places)
+    for cell in plan(sweep, folder):
+        runs.write(cell, found(runs.dataset, 3))
+
+
+class Case(NamedTuple):
+    """A damage of a file, and a command on the folder then.
+
+    Attributes:
+        known: the record has digests.
+    """
+
+    kind: str
+    command: Command
+    file: Path
+    damaging: damage.Damage
+    known: bool
+
+    def __str__(self) -> str:
+        digests = "" if self.known else ", without digests"
+        return f"{self.damaging.__name__} {self.kind}/{self.file}: {self.command.name}{digests}"
+
+
+def cases(folders: dict[str, Folder], count: int, chance: random.Random) -> list[Case]:
+    """So many damages of all kinds and files, each under a command that may read the file."""
+    grid = [
+        Case(kind, command, file.relative_to(folder.path), damaging, known)
+        for kind, folder in folders.items()
+        for command in folder.commands
+        for file in sorted(folder.path.rglob("*"))
+        if file.name in command.files and "op=roi_align" not in file.parts  # one cell is enough
+        for damaging in DAMAGES
+        for known in (True, False)
+    ]
+    chance.shuffle(grid)
+    return (grid * math.ceil(count / len(grid)))[:count]
+
+
+def test_a_command_works_or_says_what_is_damaged(
+    folders: dict[str, Folder], tmp_path: Path
+) -> None:
+    chance = random.Random(SEED)
+    counts: Counter[str] = Counter()
+    wrong = []
+    for number, case in enumerate(cases(folders, CASES, chance)):
+        place = tmp_path / str(number)
+        damage.copy(folders[case.kind].path, place, str(case.file))
+        if not case.known:
+            damage.forget_digests(place)
+        case.damaging(place / case.file, chance)
+        outcome = case.command.run(place)
+        counts[outcome.kind if outcome.kind in ("success", "refused") else "wrong"] += 1
+        if outcome.kind not in ("success", "refused"):
+            wrong.append(f"{case}: {outcome.kind}")
+        shutil.rmtree(place)
+    print(f"{CASES} damaged files x commands, seed {SEED}: {dict(counts)}")  # noqa: T201 - what a fuzz is to say
+    assert not wrong, "\n".join(wrong)
+    assert counts["refused"] > CASES / 4
+
+
+def test_a_sound_folder_is_not_refused(folders: dict[str, Folder], tmp_path: Path) -> None:
+    for kind, folder in folders.items():
+        for number, command in enumerate(folder.commands):
+            place = damage.copy(folder.path, tmp_path / f"{kind}{number}", "")
+            outcome = command.run(place)
+            assert outcome.kind == "success", (kind, command.name, outcome)
+
+
+def test_damaged_checkpoints_are_noticed(tmp_path: Path) -> None:
+    """With a digest all are; without one, no tensor is another than it was."""
+    chance = random.Random(SEED)
+    torch.manual_seed(SEED)
+    path, other = tmp_path / "model_final.pth", tmp_path / "model_0000000.pth"
+    write_record(tmp_path, {"layout": 1, "files": {}})
+    state = {"model": {str(i): torch.randn(50, i + 1) for i in range(20)}, "iteration": 5}
+    checkpoint.save_atomically({**state, "iteration": 1}, other)
+    checkpoint.save_atomically(state, path)
+    assert same(checkpoint.read(path), state)
+    content, record = path.read_bytes(), (tmp_path / "run.json").read_bytes()
+    kinds = (damage.truncate, damage.flip, damage.zero, damage.randomise, swapped)
+    unnoticed = 0
+    for number in range(CHECKPOINTS):
+        path.write_bytes(content)
+        kinds[number % len(kinds)](path, chance)
+        if path.read_bytes() == content:  # a block of zeros that was one
+            continue
+        (tmp_path / "run.json").write_bytes(record)
+        with pytest.raises(UserError, match="not as it was written"):
+            checkpoint.read(path)
+        assert newest(Run(tmp_path)) == other
+        if kinds[number % len(kinds)] is swapped:
+            continue
+        (tmp_path / "run.json").unlink()
+        try:
+            read = checkpoint.read(path)
+        except UserError:
+            continue
+        unnoticed += 1
+        assert same(read, state), number
+    said = f"{CHECKPOINTS} damaged checkpoints, seed {SEED}"
+    print(f"{said}: without a digest {unnoticed} unnoticed")  # noqa: T201
+
+
+def swapped(path: Path, chance: random.Random) -> None:
+    """Another checkpoint in its place."""
+    shutil.copy(path.with_name("model_0000000.pth"), path)

@@ -1,11 +1,14 @@
 """Running one cell of a sweep as a process of its own."""
 
+import ctypes
 import fcntl
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +27,9 @@ _MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "c
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _CENTURY = 3.2e9  # seconds
+# Exit statuses of a training that was asked to end and is saved: 128 and SIGHUP, SIGINT, SIGTERM.
+_INTERRUPTED = (129, 130, 143)
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 
@@ -32,19 +38,26 @@ class State:
     """How far a cell is.
 
     Attributes:
-        kind: `open` has to begin, `cut` goes on from a checkpoint, `training` runs, `failed` did
-            the last time, `done` has results.
+        kind: `open` has to begin, `cut` goes on from a checkpoint, `queued` waits for a machine of
+            a cluster, `training` runs, `failed` did the last time, `done` has results.
         results: AP in percent by task and metric, of a cell that is done.
-        error: the last line that the process of a failed cell said.
+        error: why a cell failed, was cut, or waits: a line, empty where it is not known.
         iterations: how many are in its log.
         seconds: for how long its process ran, over all calls, but for those that were killed.
     """
 
-    kind: Literal["open", "cut", "training", "failed", "done"]
+    kind: Literal["open", "cut", "queued", "training", "failed", "done"]
     results: Results | None = None
     error: str = ""
     iterations: int = 0
     seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The state in few words, with its reason."""
+        if not self.error:
+            return self.kind
+        return f"{'saved' if self.kind == 'cut' else self.kind}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,8 @@ def state_of(cell: Cell) -> State:
         return State("done", run.results(), iterations=iterations, seconds=seconds)
     if record.get("error"):
         return State("failed", error=record["error"], iterations=iterations, seconds=seconds)
-    return State("cut" if trained else "open", iterations=iterations, seconds=seconds)
+    ended = record.get("ended", "")
+    return State("cut" if trained else "open", error=ended, iterations=iterations, seconds=seconds)
 
 
 def _record(cell: Cell) -> dict[str, Any] | None:
@@ -114,6 +128,7 @@ def _record(cell: Cell) -> dict[str, Any] | None:
         and is_number(record.get("seconds", 0.0))
         and abs(record.get("seconds", 0.0)) < _CENTURY
         and isinstance(record.get("error", ""), str)
+        and isinstance(record.get("ended", ""), str)
     )
     if not sound:
         raise UserError(
@@ -152,6 +167,8 @@ def run_cell(
     *,
     environment: Mapping[str, str] | None = None,
     watch: Callable[[], object] = lambda: None,
+    tied: bool = False,
+    patience: float = 0.0,
 ) -> State:
     """Train a cell, from its last checkpoint if it has one, and return what became of it.
 
@@ -161,11 +178,14 @@ def run_cell(
         train: the training command: the interpreter and scripts/train.py.
         environment: what is set for the training beside what this process has.
         watch: is called every now and then, and ends the training by an exception.
+        tied: whether the training is of this process's group, and is asked to end when this
+            process dies, as nothing of a cluster's job may outlive it.
+        patience: seconds to wait for another process that trains the cell.
 
     Raises:
         UserError: another process trains this cell, or the folder holds something else.
     """
-    with _alone(cell) as lock:
+    with _alone(cell, patience) as lock:
         before = state_of(cell)
         if before.kind == "done":
             return before
@@ -184,22 +204,39 @@ def run_cell(
         try:
             with (cell.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
                 begin = log.tell()
-                status = _wait(command, log, lock, {**os.environ, **(environment or {})}, watch)
+                variables = {**os.environ, **(environment or {})}
+                status = _wait(command, log, lock, variables, watch, tied=tied)
         finally:
             seconds = before.seconds + time.perf_counter() - started
             _define(cell, seconds)
         said = (cell.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
         if not run.results_file.is_file():
-            _define(cell, seconds, _last_line(said) or f"exit status {status} without a word")
+            why = _failure(said, status)
+            ended = status in _INTERRUPTED
+            _define(cell, seconds, error="" if ended else why, ended=why if ended else "")
         return state_of(cell)
 
 
-def attempt(cell: Cell, train: Sequence[str]) -> State:
-    """`run_cell`, in which the user's mistake costs this cell alone."""
+def note_end(cell: Cell, *, error: str = "", ended: str = "") -> None:
+    """Note in a cell's record why its training failed or was cut, where it has been begun."""
+    record = _record(cell)
+    if record is not None:
+        _define(cell, record.get("seconds", 0.0), error=error, ended=ended)
+
+
+def checkpoint_of(cell: Cell) -> str:
+    """The name of the file that a cell goes on from; empty where it has none."""
+    weights = Run(cell.folder).weights
+    return weights.name if weights.is_file() else ""
+
+
+def is_in_training(cell: Cell) -> bool:
+    """Whether a process of this machine trains a cell."""
     try:
-        return run_cell(cell, train)
-    except (UserError, OSError) as error:
-        return failed(error)
+        with _alone(cell):
+            return False
+    except UserError:
+        return True
 
 
 def failed(error: BaseException) -> State:
@@ -209,18 +246,24 @@ def failed(error: BaseException) -> State:
 
 
 @contextmanager
-def _alone(cell: Cell) -> Iterator[int]:
+def _alone(cell: Cell, patience: float = 0.0) -> Iterator[int]:
     """Keep other processes from a cell's folder; gives the descriptor that does."""
     cell.folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + patience
     with (cell.folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process",
-                file=cell.folder,
-                remedy="wait for it, or end it",
-            ) from error
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() < until:
+                    time.sleep(POLL_SECONDS)
+                    continue
+                raise UserError(
+                    f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process",
+                    file=cell.folder,
+                    remedy="wait for it, or end it",
+                ) from error
         yield file.fileno()
 
 
@@ -240,8 +283,9 @@ def _take_weights(cell: Cell, source: Path) -> None:
             shutil.copy(source / name, cell.folder / name)
 
 
-def _define(cell: Cell, seconds: float, error: str = "") -> None:
-    content = {**definition(cell), "seconds": round(seconds, 3), "error": error}
+def _define(cell: Cell, seconds: float, *, error: str = "", ended: str = "") -> None:
+    why = {"error": error, "ended": ended}
+    content = {**definition(cell), "seconds": round(seconds, 3), **why}
     write_whole(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")
 
 
@@ -251,6 +295,8 @@ def _wait(
     lock: int,
     environment: Mapping[str, str],
     watch: Callable[[], object],
+    *,
+    tied: bool,
 ) -> int:
     """Run a command and return its exit status."""
     with subprocess.Popen(
@@ -259,7 +305,9 @@ def _wait(
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
-        process_group=0,  # a terminal's Ctrl-C is this process's to pass on, once
+        # A terminal's Ctrl-C is this process's to pass on, once.
+        process_group=None if tied else 0,
+        preexec_fn=_end_with_parent() if tied else None,
         pass_fds=[lock],  # a training that outlives this process still has its folder alone
     ) as process:
         try:
@@ -273,8 +321,29 @@ def _wait(
             process.wait()
 
 
-def _last_line(said: str) -> str:
-    """What a process said last when it failed: the first line of its error, else the last line."""
+def _end_with_parent() -> Callable[[], object] | None:
+    """What has the kernel send SIGTERM to a new process when the thread that started it ends."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)  # loaded here, since little may be done in the new process
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _failure(said: str, status: int) -> str:
+    """Why a process failed: the first line of its error, else its signal or its last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
-    return (errors or lines or [""])[-1]
+    if errors:
+        return errors[0]
+    if status < 0:
+        last = f"; its last line: {lines[-1]}" if lines else ""
+        return f"killed by {signal_name(-status)}{last}"
+    return lines[-1] if lines else f"exit status {status} without a word"
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal, such as SIGTERM."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"

@@ -1,0 +1,79 @@
+"""Jobs of a real SLURM, which the tests start and stop: none is waited for when it is gone."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roilab.errors import UserError
+from roilab.sweep import Cell, run_on_cluster
+from roilab.sweep.plan import Arm
+
+from .endings import ENDINGS, Ending, check, run
+from .here import Slurm, missing
+
+pytestmark = pytest.mark.skipif(missing() != "", reason=missing() or "-")
+
+ALL = os.environ.get("ROILAB_SLURM_ENDINGS") == "all"
+ROOT = Path(__file__).resolve().parents[2]
+TOGETHER = ("done", "scancel", "requeue", "training_killed", "wrapper_killed", "scancel_deaf")
+ALONE = ("machine_lost",)
+
+
+@pytest.fixture(scope="module", params=["linuxproc", "pgid"])
+def slurm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Slurm]:
+    daemons = Slurm(tmp_path_factory.mktemp("slurm"), request.param)
+    daemons.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SLURM_CONF", "PATH"):
+            patch.setenv(name, daemons.environment[name])
+        patch.setenv("PYTHONPATH", str(ROOT / "project"))
+        patch.setattr("roilab.sweep.cluster._ASK_SECONDS", (1.0, 2.0))
+        yield daemons
+    daemons.stop()
+
+
+def names(endings: list[Ending]) -> list[str]:
+    return [each.name for each in endings]
+
+
+@pytest.mark.skipif(ALL, reason="each ending is tried alone")
+def test_cells_end_with_their_reason(slurm: Slurm, tmp_path: Path) -> None:
+    endings = [each for each in ENDINGS if each.name in TOGETHER]
+    states = run(slurm, tmp_path, endings)
+    for each in endings:
+        check(each, states[each.name], slurm, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "ending", [each for each in ENDINGS if ALL or each.name in ALONE], ids=lambda each: each.name
+)
+def test_a_cell_ends_with_its_reason(slurm: Slurm, tmp_path: Path, ending: Ending) -> None:
+    if not ALL and slurm.tracking == "pgid":
+        pytest.skip("a lost machine is the same for both")
+    states = run(slurm, tmp_path, [ending])
+    sys.stdout.write(f"{slurm.tracking} {ending.name}: ")
+    sys.stdout.write(" > ".join(state.text for state in states[ending.name]) + "\n")
+    check(ending, states[ending.name], slurm, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ({"slurm_partition": "none_such"}, "Invalid partition name specified"),
+        ({"gpus_per_node": 8}, r"Invalid generic resource \(gres\) specification"),
+        ({"mem_gb": 100_000}, "Memory specification can not be satisfied"),
+        ({"slurm_constraint": "none_such"}, "Invalid feature specification"),
+    ],
+)
+def test_what_sbatch_refuses_is_said_in_its_words(
+    slurm: Slurm, tmp_path: Path, parameter: dict[str, object], words: str
+) -> None:
+    cell = Cell(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    with pytest.raises(UserError, match=f"^sbatch refuses the jobs: [^\n]*{words}") as caught:
+        run_on_cluster([cell], [], tmp_path / "jobs", parameter, told=print, refresh=lambda: None)
+    assert all(f"{key}={value}" in str(caught.value.found) for key, value in parameter.items())

@@ -4,9 +4,9 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,8 @@ options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
 folder = pathlib.Path(options["train.output_dir"].strip("'"))
 starts = len(list(folder.glob("start_*")))
 asked = []
-signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, lambda number, frame: asked.append(number))
 (folder / "config.yaml").write_text("")
 if options["mode"] == "saved":
     (folder / "model_0000007.pth").write_text("")
@@ -38,10 +39,13 @@ while time.monotonic() < until:
         time.sleep(1)
         (folder / f"model_{10 + starts:07d}.pth").write_text("")
         print("saved", flush=True)
-        sys.exit(143)
+        sys.exit(128 + asked[0])
 (folder / "model_final.pth").write_text("")
 (folder / "results.json").write_text(json.dumps({"bbox": {"AP": 1.0}}))
 """
+
+
+SECONDS = 600  # after which a test is given up
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Ending:
         begins_again: whether the cell is queued a second time.
         parameters: of the job.
         alone: whether it would end other jobs, too.
-        seconds: that the training has for its start, 0 if it is not to begin.
+        starts: whether the training begins.
     """
 
     name: str
@@ -119,6 +123,12 @@ def kill(who: str, number: int) -> Callable[[Situation], object]:
     return lambda situation: os.kill(getattr(situation, who), number)
 
 
+def kill_all(situation: Situation) -> None:
+    """At once, as a machine without memory may do."""
+    for number in (situation.wrapper, situation.training):
+        os.kill(number, signal.SIGKILL)
+
+
 def lose_the_machine(situation: Situation) -> None:
     """It comes back after SLURM has given it up."""
     situation.slurm.kill_machine()
@@ -140,12 +150,10 @@ ENDINGS = [
     Ending("done", mode="done", kind="done"),
     Ending("fails", mode="fails", kind="failed", reason=("^error: the disk is full$",)),
     Ending("scancel", scancel(), reason=("CANCELLED", "SIGTERM", SAVED, r"log: /\S+")),
-    Ending("scancel_kill", scancel("--signal=KILL", "--full"), "failed", ("FAILED|CANCELLED",)),
+    Ending("scancel_kill", scancel("--signal=KILL", "--full"), reason=("CANCELLED", SAVED)),
     Ending("scancel_term", scancel("--signal=TERM", "--full"), reason=("SIGTERM", SAVED)),
     Ending("scancel_deaf", scancel(), "failed", ("CANCELLED",), "deaf"),
-    Ending(
-        "scancel_saved", scancel("--signal=KILL", "--full"), reason=("model_0000007",), mode="saved"
-    ),
+    Ending("killed", kill_all, "failed", ("FAILED, SIGKILL; goes on from model_0000007",), "saved"),
     Ending("requeue", requeue, "done", begins_again=True),
     Ending("hold_release", hold, "done", begins_again=True),
     Ending("warned", scancel("--signal=USR2", "--batch"), "done", begins_again=True),
@@ -219,39 +227,42 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         for each in endings
     }
     events, troubles = Events(), []
-
-    def act(ending: Ending) -> None:
-        cell = cells[ending.name]
-        try:
-            if ending.starts:
-                wait_for((cell.folder / "start_0").is_file, 200)
-                time.sleep(0.5)
-                ending.action(Situation(slurm, cell, events.job(cell)))
-        except Exception as error:
-            troubles.append(error)
-
-    threads = [threading.Thread(target=act, args=[each], daemon=True) for each in endings]
-    for thread in threads:
-        thread.start()
-    # Without the modules of the environment the played training starts sooner.
-    train = [sys.executable, "-I", "-S", str(script)]
-    parameters = {"timeout_min": 30, **endings[0].parameters}
-    until = time.monotonic() + 300
+    until = time.monotonic() + SECONDS
 
     def refresh() -> None:
         assert not troubles, troubles
         assert time.monotonic() < until, events.states
 
-    run_on_cluster(
-        list(cells.values()), train, folder / "jobs", parameters, told=events, refresh=refresh
-    )
-    for thread in threads:
-        thread.join()
-    assert not troubles
+    def submit(parameters: dict[str, object], members: list[Cell]) -> None:
+        # Without the modules of the environment the played training starts sooner.
+        train = [sys.executable, "-I", "-S", str(script)]
+        jobs = folder / "jobs"
+        parameters = {"timeout_min": 30, **parameters}
+        run_on_cluster(members, train, jobs, parameters, told=events, refresh=refresh)
+
+    def act(ending: Ending) -> None:
+        cell = cells[ending.name]
+        if ending.starts:
+            wait_for((cell.folder / "start_0").is_file, SECONDS)
+            time.sleep(0.5)
+            ending.action(Situation(slurm, cell, events.job(cell)))
+
+    groups = [
+        (parameters, [cells[each.name] for each in endings if each.parameters == parameters])
+        for place, parameters in enumerate(each.parameters for each in endings)
+        if parameters not in [each.parameters for each in endings[:place]]
+    ]
+    with ThreadPoolExecutor(len(endings) + len(groups)) as pool:
+        work = [pool.submit(submit, *group) for group in groups]
+        work += [pool.submit(act, ending) for ending in endings]
+        for done in as_completed(work):
+            if (error := done.exception()) is not None:
+                troubles.append(error)
+    assert not troubles, troubles
     return {name: events.states[cell] for name, cell in cells.items()}
 
 
-def check(ending: Ending, states: Sequence[State], slurm: Slurm, folder: Path) -> None:
+def check(ending: Ending, states: Sequence[State], folder: Path) -> None:
     """Raise AssertionError where a cell did not end as it should."""
     last = states[-1]
     if ending.kind == "any":

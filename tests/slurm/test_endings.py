@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roilab.errors import UserError
-from roilab.sweep import Cell, run_on_cluster
+from roilab.sweep import Cell, State, run_on_cluster
 from roilab.sweep.plan import Arm
 
 from .endings import ENDINGS, Ending, check, run
@@ -18,8 +18,11 @@ pytestmark = pytest.mark.skipif(missing() != "", reason=missing() or "-")
 
 ALL = os.environ.get("ROILAB_SLURM_ENDINGS") == "all"
 ROOT = Path(__file__).resolve().parents[2]
-TOGETHER = ("done", "scancel", "requeue", "training_killed", "wrapper_killed", "scancel_deaf")
-ALONE = ("machine_lost",)
+# Those of each run of the tests, by how SLURM knows the processes of a job.
+SOME = {
+    "linuxproc": ("done", "scancel", "warned", "training_killed", "machine_lost"),
+    "pgid": ("scancel", "scancel_deaf", "wrapper_killed"),
+}
 
 
 @pytest.fixture(scope="module", params=["linuxproc", "pgid"])
@@ -37,28 +40,28 @@ def slurm(
     daemons.stop()
 
 
-def names(endings: list[Ending]) -> list[str]:
-    return [each.name for each in endings]
+def report(slurm: Slurm, states: dict[str, list[State]]) -> None:
+    """A line a cell, which `pytest -s` shows."""
+    for name, passed in states.items():
+        words = " > ".join(state.text for state in passed)
+        sys.stdout.write(f"{slurm.tracking} {name}: {words}\n")
 
 
-@pytest.mark.skipif(ALL, reason="each ending is tried alone")
 def test_cells_end_with_their_reason(slurm: Slurm, tmp_path: Path) -> None:
-    endings = [each for each in ENDINGS if each.name in TOGETHER]
+    endings = [e for e in ENDINGS if not e.alone and (ALL or e.name in SOME[slurm.tracking])]
     states = run(slurm, tmp_path, endings)
+    report(slurm, states)
     for each in endings:
-        check(each, states[each.name], slurm, tmp_path)
+        check(each, states[each.name], tmp_path)
 
 
-@pytest.mark.parametrize(
-    "ending", [each for each in ENDINGS if ALL or each.name in ALONE], ids=lambda each: each.name
-)
-def test_a_cell_ends_with_its_reason(slurm: Slurm, tmp_path: Path, ending: Ending) -> None:
-    if not ALL and slurm.tracking == "pgid":
-        pytest.skip("a lost machine is the same for both")
+@pytest.mark.parametrize("ending", [e for e in ENDINGS if e.alone], ids=lambda e: e.name)
+def test_an_end_of_all_jobs_of_a_machine(slurm: Slurm, tmp_path: Path, ending: Ending) -> None:
+    if not ALL and ending.name not in SOME[slurm.tracking]:
+        pytest.skip("one of those that make fuzz tries")
     states = run(slurm, tmp_path, [ending])
-    sys.stdout.write(f"{slurm.tracking} {ending.name}: ")
-    sys.stdout.write(" > ".join(state.text for state in states[ending.name]) + "\n")
-    check(ending, states[ending.name], slurm, tmp_path)
+    report(slurm, states)
+    check(ending, states[ending.name], tmp_path)
 
 
 @pytest.mark.parametrize(

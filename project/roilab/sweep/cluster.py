@@ -68,8 +68,6 @@ def run_on_cluster(
     Raises:
         UserError: submitit is not installed or takes no such parameter, or sbatch refuses the jobs.
     """
-    if not cells:
-        return
     executor = _executor(folder, parameters)
     jobs = dict(zip(cells, _submit(executor, cells, train, parameters), strict=True))
     watch = _Watch(jobs, _Slurm() if executor.cluster == "slurm" else _Local(), told)

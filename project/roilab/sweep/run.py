@@ -27,8 +27,17 @@ _MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "c
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _CENTURY = 3.2e9  # seconds
-# Exit statuses of a training that was asked to end and is saved: 128 and SIGHUP, SIGINT, SIGTERM.
-_INTERRUPTED = (129, 130, 143)
+# Exit statuses of a training that a signal has asked to end, and that is saved.
+_INTERRUPTED = tuple(
+    128 + number
+    for number in (
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    )
+)
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
@@ -299,6 +308,9 @@ def _wait(
     tied: bool,
 ) -> int:
     """Run a command and return its exit status."""
+    # A cluster may send SIGTERM to all processes of a job, and again after a time of grace: what
+    # comes from here is another signal, which nobody takes for impatience.
+    asks = signal.SIGUSR1 if tied else signal.SIGTERM
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -307,7 +319,7 @@ def _wait(
         env=environment,
         # A terminal's Ctrl-C is this process's to pass on, once.
         process_group=None if tied else 0,
-        preexec_fn=_end_with_parent() if tied else None,
+        preexec_fn=_end_with_parent(asks) if tied else None,
         pass_fds=[lock],  # a training that outlives this process still has its folder alone
     ) as process:
         try:
@@ -317,16 +329,16 @@ def _wait(
                 time.sleep(POLL_SECONDS)
             return status
         finally:
-            process.terminate()  # does nothing to a process that has ended
+            process.send_signal(asks)  # does nothing to a process that has ended
             process.wait()
 
 
-def _end_with_parent() -> Callable[[], object] | None:
-    """What has the kernel send SIGTERM to a new process when the thread that started it ends."""
+def _end_with_parent(number: int) -> Callable[[], object] | None:
+    """What has the kernel send a signal to a new process when the thread that started it ends."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)  # loaded here, since little may be done in the new process
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _failure(said: str, status: int) -> str:

@@ -237,7 +237,8 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         # Without the modules of the environment the played training starts sooner.
         train = [sys.executable, "-I", "-S", str(script)]
         jobs = folder / "jobs"
-        parameters = {"timeout_min": 30, **parameters}
+        # More at a time would keep a small machine from starting them in time.
+        parameters = {"timeout_min": 30, "slurm_array_parallelism": 3, **parameters}
         run_on_cluster(members, train, jobs, parameters, told=events, refresh=refresh)
 
     def act(ending: Ending) -> None:

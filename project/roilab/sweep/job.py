@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from roilab.engine.lock import SILENT
 from roilab.errors import UserError
 from roilab.sweep.plan import Cell
 from roilab.sweep.run import (
@@ -29,7 +30,8 @@ from roilab.sweep.run import (
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_WARNINGS)
 _ANSWER_SECONDS = 60
-_PATIENCE = 120.0  # seconds for what is left of the job's last beginning to save and end
+# Seconds for what is left of the job's last beginning to save and end, or to be taken for gone.
+_PATIENCE = SILENT + 60
 
 
 class _Signalled(Exception):

@@ -1,7 +1,5 @@
 """Running one cell of a sweep as a process of its own."""
 
-import ctypes
-import fcntl
 import json
 import os
 import shlex
@@ -11,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run import Run
 from roilab.engine.stored import is_number
+from roilab.engine.train import LOCK as TRAINING_LOCK
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.files import read_json, write_whole
@@ -38,7 +38,15 @@ _INTERRUPTED = tuple(
         signal.SIGUSR2,
     )
 )
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+# Becomes a command that gets a signal when the thread that started it ends: PR_SET_PDEATHSIG of
+# linux/prctl.h is 1.
+_TIED = """
+import ctypes, os, sys
+number, parent, *command = sys.argv[1:]
+ctypes.CDLL(None).prctl(1, int(number))
+if os.getppid() == int(parent):
+    os.execvp(command[0], command)
+"""
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 
@@ -194,7 +202,7 @@ def run_cell(
     Raises:
         UserError: another process trains this cell, or the folder holds something else.
     """
-    with _alone(cell, patience) as lock:
+    with _alone(cell, patience, watch) as lock:
         before = state_of(cell)
         if before.kind == "done":
             return before
@@ -255,25 +263,31 @@ def failed(error: BaseException) -> State:
 
 
 @contextmanager
-def _alone(cell: Cell, patience: float = 0.0) -> Iterator[int]:
-    """Keep other processes from a cell's folder; gives the descriptor that does."""
+def _alone(
+    cell: Cell, patience: float = 0.0, watch: Callable[[], object] = lambda: None
+) -> Iterator[Lock]:
+    """Keep other processes from a cell's folder, after some patience with one that is there.
+
+    With patience the training's own lock is waited for, too: when a machine is lost, it may be
+    younger than this one.
+    """
     cell.folder.mkdir(parents=True, exist_ok=True)
+    message = f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process"
     until = time.monotonic() + patience
-    with (cell.folder / LOCK).open("w") as file:
+    with ExitStack() as stack:
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if patience:
+                    with locked(cell.folder / TRAINING_LOCK, message):
+                        pass
+                lock = stack.enter_context(locked(cell.folder / LOCK, message))
                 break
-            except BlockingIOError as error:
-                if time.monotonic() < until:
-                    time.sleep(POLL_SECONDS)
-                    continue
-                raise UserError(
-                    f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process",
-                    file=cell.folder,
-                    remedy="wait for it, or end it",
-                ) from error
-        yield file.fileno()
+            except UserError as error:
+                if error.message != message or time.monotonic() >= until:
+                    raise
+            watch()
+            time.sleep(POLL_SECONDS)
+        yield lock
 
 
 def _take_weights(cell: Cell, source: Path) -> None:
@@ -301,7 +315,7 @@ def _define(cell: Cell, seconds: float, *, error: str = "", ended: str = "") -> 
 def _wait(
     command: Sequence[str],
     output: IO[str],
-    lock: int,
+    lock: Lock,
     environment: Mapping[str, str],
     watch: Callable[[], object],
     *,
@@ -311,6 +325,9 @@ def _wait(
     # A cluster may send SIGTERM to all processes of a job, and again after a time of grace: what
     # comes from here is another signal, which nobody takes for impatience.
     asks = signal.SIGUSR1 if tied else signal.SIGTERM
+    if tied and sys.platform == "linux":
+        launch = [sys.executable, "-I", "-S", "-c", _TIED, str(int(asks)), str(os.getpid())]
+        command = [*launch, *command]
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -319,9 +336,10 @@ def _wait(
         env=environment,
         # A terminal's Ctrl-C is this process's to pass on, once.
         process_group=None if tied else 0,
-        preexec_fn=_end_with_parent(asks) if tied else None,
-        pass_fds=[lock],  # a training that outlives this process still has its folder alone
+        # A training that outlives this process still has its folder alone.
+        pass_fds=[lock.descriptor],
     ) as process:
+        lock.name(this_process(process.pid))
         try:
             # `wait` passes an interrupt on a quarter of a second later; clusters are impatient.
             while (status := process.poll()) is None:
@@ -331,14 +349,6 @@ def _wait(
         finally:
             process.send_signal(asks)  # does nothing to a process that has ended
             process.wait()
-
-
-def _end_with_parent(number: int) -> Callable[[], object] | None:
-    """What has the kernel send a signal to a new process when the thread that started it ends."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)  # loaded here, since little may be done in the new process
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _failure(said: str, status: int) -> str:

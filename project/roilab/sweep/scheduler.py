@@ -9,7 +9,7 @@ from threading import Event
 
 import torch
 
-from roilab.data.loaders import cores
+from roilab.data.workers import cores
 from roilab.sweep.plan import Cell
 from roilab.sweep.run import POLL_SECONDS, State, failed, run_cell
 

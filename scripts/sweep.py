@@ -69,8 +69,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--slurm",
         nargs="+",
         metavar="KEY=VALUE",
-        help="submit each training through submitit: timeout_min=600 slurm_partition=gpu "
-        "gpus_per_node=1; cluster=local tries it here",
+        help="submit each training to SLURM: timeout_min=600 slurm_partition=gpu gpus_per_node=1, "
+        "see docs/ablations.md; cluster=local tries it here",
     )
     return parser.parse_args(arguments)
 

@@ -226,7 +226,8 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         each.name: Cell(Arm(each.name, "c.py", (f"mode={each.mode}",), {}), 0, folder / each.name)
         for each in endings
     }
-    events, troubles = Events(), []
+    events = Events()
+    troubles: list[BaseException] = []
     until = time.monotonic() + SECONDS
 
     def refresh() -> None:
@@ -238,13 +239,13 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         train = [sys.executable, "-I", "-S", str(script)]
         jobs = folder / "jobs"
         # More at a time would keep a small machine from starting them in time.
-        parameters = {"timeout_min": 30, "slurm_array_parallelism": 3, **parameters}
+        parameters = {"timeout_min": 30, "slurm_array_parallelism": 8, **parameters}
         run_on_cluster(members, train, jobs, parameters, told=events, refresh=refresh)
 
     def act(ending: Ending) -> None:
         cell = cells[ending.name]
         if ending.starts:
-            wait_for((cell.folder / "start_0").is_file, SECONDS)
+            wait_for(lambda: troubles or (cell.folder / "start_0").is_file(), SECONDS)
             time.sleep(0.5)
             ending.action(Situation(slurm, cell, events.job(cell)))
 
@@ -256,10 +257,12 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
     with ThreadPoolExecutor(len(endings) + len(groups)) as pool:
         work = [pool.submit(submit, *group) for group in groups]
         work += [pool.submit(act, ending) for ending in endings]
-        for done in as_completed(work):
-            if (error := done.exception()) is not None:
-                troubles.append(error)
-    assert not troubles, troubles
+        try:
+            for done in as_completed(work):
+                done.result()
+        except BaseException as error:  # also Ctrl-C: the others are not to be waited for
+            troubles.append(error)
+            raise
     return {name: events.states[cell] for name, cell in cells.items()}
 
 

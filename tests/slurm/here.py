@@ -44,6 +44,8 @@ SlurmdLogFile={folder}/slurmd.log
 SlurmdTimeout={timeout}
 KillWait={wait}
 MinJobAge={age}
+BatchStartTimeout=300
+MessageTimeout=60
 SchedulerParameters=bf_interval=2,sched_interval=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory={memory} State=UNKNOWN
 PartitionName=low Nodes={host} Default=YES DefMemPerCPU=1 MaxTime=60 PriorityTier=1 State=UP

@@ -161,7 +161,7 @@ ENDINGS = [
         "time_limit",
         kind="done",
         begins_again=True,
-        parameters={"timeout_min": 1, "slurm_signal_delay_s": 40},
+        parameters={"timeout_min": 3, "slurm_signal_delay_s": 90},
     ),
     Ending("preempted", preempt, "done", begins_again=True, alone=True),
     Ending(

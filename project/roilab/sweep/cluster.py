@@ -249,7 +249,8 @@ def _last_line(job: Any) -> str:
     except OSError:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return ([line for line in lines if "error: " in line.lower()] or lines or [""])[-1]
+    errors = [line for line in lines if "error: " in line.lower()]
+    return (errors or [line for line in lines if "warn" not in line.lower()] or [""])[-1]
 
 
 def _submit(

@@ -22,7 +22,18 @@ _NEVER = re.compile(
     "|AccountNotAllowed|QOSNotAllowed|JobHoldMaxRequeue|launch_failed_requeued_held"
     r"|\w*Max\w*PerJob\w*|\w*MaxWallDuration\w*"
 )
-_USUAL = frozenset(["BeginTime", "JobArrayTaskLimit", "None", "Priority", "Resources"])
+# Reasons that add nothing to the state and to how its script ended.
+_USUAL = frozenset(
+    [
+        "BeginTime",
+        "JobArrayTaskLimit",
+        "JobLaunchFailure",  # of a script that a signal ended
+        "NonZeroExitCode",
+        "None",
+        "Priority",
+        "Resources",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class JobStatus:
     def text(self) -> str:
         """The state in few words, such as `CANCELLED, SIGTERM`."""
         parts = [self.state or "gone from SLURM's list"]
-        if self.reason not in _USUAL and self.reason != "NonZeroExitCode":
+        if self.reason not in _USUAL:
             parts.append(self.reason)
         if self.signal:
             parts.append(signal_name(self.signal))

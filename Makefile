@@ -3,15 +3,17 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-processors test-browser fuzz lint bench clean
+.PHONY: help setup demo test test-processors test-browser test-slurm fuzz lint bench clean
 
 help:
 	@echo "make demo                sample set, training, AP table and pictures (installs what is missing)"
 	@echo "make test [ARGS=...]     run the tests; ARGS goes to pytest"
 	@echo "make test-processors [ARGS=...]  the tests as on each older processor that this one can stand for"
 	@echo "make test-browser        the app in a headless Chromium, which must be installed"
+	@echo "make test-slurm          jobs of a SLURM that the tests start, which must be installed; as root"
 	@echo "make fuzz [N=... SEED=...]  spoilt annotation files, a million unless told otherwise; damaged"
-	@echo "                         and hostile run folders through every command"
+	@echo "                         and hostile run folders through every command, and jobs of"
+	@echo "                         SLURM that end in every way, where it is installed"
 	@echo "make lint                ruff check, ruff format, mypy"
 	@echo "make bench [ONLY=name]   every benchmark against its reference, into outputs/bench.json"
 	@echo "make setup               only make .venv"
@@ -39,12 +41,16 @@ test-processors: setup
 test-browser: setup
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/browser $(ARGS)
 
+test-slurm: setup
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/slurm $(ARGS)
+
 fuzz: setup
 	@ROILAB_FUZZ_INPUTS=$(or $(N),1000000) ROILAB_FUZZ_SEED=$(or $(SEED),1) \
 		$(RUN) -m pytest -q -s tests/via/test_fuzz.py
 	@ROILAB_FUZZ_DAMAGES=500 ROILAB_FUZZ_CHECKPOINTS=200 ROILAB_FUZZ_SEED=$(or $(SEED),1) \
 		OMP_NUM_THREADS=1 $(RUN) -m pytest -q -s tests/test_damage.py
 	@ROILAB_HOSTILE=all OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto tests/engine/test_hostile.py
+	@ROILAB_SLURM_ENDINGS=all OMP_NUM_THREADS=1 $(RUN) -m pytest -q -s tests/slurm
 
 lint: setup
 	@$(RUN) -m ruff check .

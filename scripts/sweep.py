@@ -69,8 +69,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--slurm",
         nargs="+",
         metavar="KEY=VALUE",
-        help="submit each training through submitit: timeout_min=600 slurm_partition=gpu "
-        "gpus_per_node=1; cluster=local tries it here",
+        help="submit each training to SLURM: timeout_min=600 slurm_partition=gpu gpus_per_node=1, "
+        "see docs/ablations.md; cluster=local tries it here",
     )
     return parser.parse_args(arguments)
 
@@ -105,7 +105,7 @@ def main() -> int:
 
     def told(cell: Cell, state: State) -> None:
         display.tell(cell, state)
-        if state.kind != "training":
+        if state.kind not in ("queued", "training"):
             try_to_write(report, args.output, states)
 
     train = [sys.executable, str(ROOT / "scripts/train.py")]
@@ -188,7 +188,7 @@ class Display:
         """Note that a cell begins, or what became of it."""
         self.states[cell] = state
         log = f", log in {cell.folder / 'stdout.txt'}" if state.kind == "training" else ""
-        self.say(cell, shown(state) + log)
+        self.say(cell, state.text + log)
 
     def refresh(self) -> None:
         if self.live is not None:
@@ -211,7 +211,7 @@ class Display:
                 f"{progress.iterations}/{total}",
                 eta,
                 "" if value is None else f"{value:.1f}",
-                Text(one_line(shown(state))),
+                Text(one_line(state.text)),
             )
         return table
 
@@ -219,11 +219,6 @@ class Display:
         """A line, where there is no table."""
         if self.live is None:
             say(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)
-
-
-def shown(state: State) -> str:
-    """A state in few words."""
-    return f"failed: {state.error}" if state.kind == "failed" else state.kind
 
 
 if __name__ == "__main__":

@@ -503,6 +503,7 @@ class TestProcessors:
 
 class TestContinuousIntegration:
     GREEN = "echo 10 passed, 2 skipped in 1.00s"
+    PROGRAMS = ("chromium", "chromedriver", "slurmctld", "munged")
     TOOLS = (
         "bash",
         "dirname",
@@ -524,12 +525,15 @@ class TestContinuousIntegration:
         lint: str = "true",
         browser: str = GREEN,
         processors: str = GREEN,
-        programs: tuple[str, ...] = ("chromium", "chromedriver"),
+        slurm: str = GREEN,
+        programs: tuple[str, ...] = PROGRAMS,
+        user: int = 0,
     ) -> int:
         """The status of .ci/run in a checkout whose make commands are these.
 
         Args:
             programs: those that are installed; apt-get writes what it is asked into a file.
+            user: the number of who runs it; 0 is root.
         """
         (folder / ".ci").mkdir()
         shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
@@ -538,6 +542,7 @@ class TestContinuousIntegration:
             "test": test,
             "test-processors": f"echo $(LEVELS) $(ARGS) >> asked; {processors}",
             "test-browser": browser,
+            "test-slurm": slurm,
         }
         lines = [f"{name}:\n\t@{recipe}\n" for name, recipe in recipes.items()]
         (folder / "Makefile").write_text("".join(lines))
@@ -546,7 +551,7 @@ class TestContinuousIntegration:
         for name in self.TOOLS:
             (tools / name).symlink_to(shutil.which(name) or name)
         scripts = dict.fromkeys(programs, "") | {
-            "id": "echo 0",
+            "id": f"echo {user}",
             "apt-get": f'echo "$*" >> {folder}/installed',
         }
         for name, script in scripts.items():
@@ -566,7 +571,7 @@ class TestContinuousIntegration:
         asked = (tmp_path / "asked").read_text()
         assert asked == "lowest tests/export tests/modeling tests/inference\n"
 
-    @pytest.mark.parametrize("command", ["test", "processors", "browser"])
+    @pytest.mark.parametrize("command", ["test", "processors", "browser", "slurm"])
     @pytest.mark.parametrize(
         "recipe",
         [
@@ -582,11 +587,25 @@ class TestContinuousIntegration:
     def test_lint_counts(self, tmp_path: Path) -> None:
         assert self.run(tmp_path, lint="false") != 0
 
-    @pytest.mark.parametrize("programs", [(), ("chromium",), ("chromedriver",)])
-    def test_a_missing_browser_is_installed(
-        self, tmp_path: Path, programs: tuple[str, ...]
+    @pytest.mark.parametrize(
+        ("missing", "packages"),
+        [
+            (PROGRAMS, ["chromium chromium-driver", "slurm-wlm munge"]),
+            (("chromium",), ["chromium chromium-driver"]),
+            (("chromedriver",), ["chromium chromium-driver"]),
+            (("slurmctld",), ["slurm-wlm munge"]),
+            (("munged",), ["slurm-wlm munge"]),
+        ],
+    )
+    def test_what_is_missing_is_installed(
+        self, tmp_path: Path, missing: tuple[str, ...], packages: list[str]
     ) -> None:
-        assert self.run(tmp_path, programs=programs) == 0
-        asked = (tmp_path / "installed").read_text()
-        assert "install" in asked
-        assert "chromium chromium-driver" in asked
+        there = tuple(name for name in self.PROGRAMS if name not in missing)
+        assert self.run(tmp_path, programs=there) == 0
+        asked = (tmp_path / "installed").read_text().splitlines()
+        installs = [line for line in asked if "install" in line]
+        assert len(installs) == len(packages)
+        assert all(line.endswith(names) for line, names in zip(installs, packages, strict=True))
+
+    def test_slurm_is_for_root(self, tmp_path: Path) -> None:
+        assert self.run(tmp_path, slurm="false", user=1000) == 0

@@ -315,9 +315,10 @@ def _tasks(states: Mapping[Cell, State]) -> list[str]:
 def _runs(states: Mapping[Cell, State]) -> Section:
     rows = []
     for cell, state in states.items():
-        said = f"failed: {state.error}" if state.kind == "failed" else state.kind
         took = str(timedelta(seconds=round(state.seconds))) if state.seconds else _DASH
-        rows.append([cell.arm.name, str(cell.seed), str(state.iterations or _DASH), took, said])
+        rows.append(
+            [cell.arm.name, str(cell.seed), str(state.iterations or _DASH), took, state.text]
+        )
     return Section("Runs", (), ["arm", "seed", "iterations", "time", "state"], rows)
 
 

@@ -4,10 +4,12 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -15,6 +17,7 @@ from typing import IO, Any, Literal
 from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run import Run
 from roilab.engine.stored import is_number
+from roilab.engine.train import LOCK as TRAINING_LOCK
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.files import read_json, write_whole
@@ -24,6 +27,26 @@ _MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "c
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _CENTURY = 3.2e9  # seconds
+# Exit statuses of a training that a signal has asked to end, and that is saved.
+_INTERRUPTED = tuple(
+    128 + number
+    for number in (
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    )
+)
+# Becomes a command that gets a signal when the thread that started it ends: PR_SET_PDEATHSIG of
+# linux/prctl.h is 1.
+_TIED = """
+import ctypes, os, sys
+number, parent, *command = sys.argv[1:]
+ctypes.CDLL(None).prctl(1, int(number))
+if os.getppid() == int(parent):
+    os.execvp(command[0], command)
+"""
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 
@@ -32,19 +55,26 @@ class State:
     """How far a cell is.
 
     Attributes:
-        kind: `open` has to begin, `cut` goes on from a checkpoint, `training` runs, `failed` did
-            the last time, `done` has results.
+        kind: `open` has to begin, `cut` goes on from a checkpoint, `queued` waits for a machine of
+            a cluster, `training` runs, `failed` did the last time, `done` has results.
         results: AP in percent by task and metric, of a cell that is done.
-        error: the last line that the process of a failed cell said.
+        error: why a cell failed, was cut, or waits: a line, empty where it is not known.
         iterations: how many are in its log.
         seconds: for how long its process ran, over all calls, but for those that were killed.
     """
 
-    kind: Literal["open", "cut", "training", "failed", "done"]
+    kind: Literal["open", "cut", "queued", "training", "failed", "done"]
     results: Results | None = None
     error: str = ""
     iterations: int = 0
     seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The state in few words, with its reason."""
+        if not self.error:
+            return self.kind
+        return f"{'saved' if self.kind == 'cut' else self.kind}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +129,8 @@ def state_of(cell: Cell) -> State:
         return State("done", run.results(), iterations=iterations, seconds=seconds)
     if record.get("error"):
         return State("failed", error=record["error"], iterations=iterations, seconds=seconds)
-    return State("cut" if trained else "open", iterations=iterations, seconds=seconds)
+    ended = record.get("ended", "")
+    return State("cut" if trained else "open", error=ended, iterations=iterations, seconds=seconds)
 
 
 def _record(cell: Cell) -> dict[str, Any] | None:
@@ -114,6 +145,7 @@ def _record(cell: Cell) -> dict[str, Any] | None:
         and is_number(record.get("seconds", 0.0))
         and abs(record.get("seconds", 0.0)) < _CENTURY
         and isinstance(record.get("error", ""), str)
+        and isinstance(record.get("ended", ""), str)
     )
     if not sound:
         raise UserError(
@@ -152,6 +184,8 @@ def run_cell(
     *,
     environment: Mapping[str, str] | None = None,
     watch: Callable[[], object] = lambda: None,
+    tied: bool = False,
+    patience: float = 0.0,
 ) -> State:
     """Train a cell, from its last checkpoint if it has one, and return what became of it.
 
@@ -161,11 +195,14 @@ def run_cell(
         train: the training command: the interpreter and scripts/train.py.
         environment: what is set for the training beside what this process has.
         watch: is called every now and then, and ends the training by an exception.
+        tied: whether the training is of this process's group, and is asked to end when this
+            process dies, as nothing of a cluster's job may outlive it.
+        patience: seconds to wait for another process that trains the cell.
 
     Raises:
         UserError: another process trains this cell, or the folder holds something else.
     """
-    with _alone(cell) as lock:
+    with _alone(cell, patience, watch) as lock:
         before = state_of(cell)
         if before.kind == "done":
             return before
@@ -184,22 +221,39 @@ def run_cell(
         try:
             with (cell.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
                 begin = log.tell()
-                status = _wait(command, log, lock, {**os.environ, **(environment or {})}, watch)
+                variables = {**os.environ, **(environment or {})}
+                status = _wait(command, log, lock, variables, watch, tied=tied)
         finally:
             seconds = before.seconds + time.perf_counter() - started
             _define(cell, seconds)
         said = (cell.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
         if not run.results_file.is_file():
-            _define(cell, seconds, _last_line(said) or f"exit status {status} without a word")
+            why = _failure(said, status)
+            ended = status in _INTERRUPTED
+            _define(cell, seconds, error="" if ended else why, ended=why if ended else "")
         return state_of(cell)
 
 
-def attempt(cell: Cell, train: Sequence[str]) -> State:
-    """`run_cell`, in which the user's mistake costs this cell alone."""
+def note_end(cell: Cell, *, error: str = "", ended: str = "") -> None:
+    """Note in a cell's record why its training failed or was cut, where it has been begun."""
+    record = _record(cell)
+    if record is not None:
+        _define(cell, record.get("seconds", 0.0), error=error, ended=ended)
+
+
+def checkpoint_of(cell: Cell) -> str:
+    """The name of the file that a cell goes on from; empty where it has none."""
+    weights = Run(cell.folder).weights
+    return weights.name if weights.is_file() else ""
+
+
+def is_in_training(cell: Cell) -> bool:
+    """Whether a process of this machine trains a cell."""
     try:
-        return run_cell(cell, train)
-    except (UserError, OSError) as error:
-        return failed(error)
+        with _alone(cell):
+            return False
+    except UserError:
+        return True
 
 
 def failed(error: BaseException) -> State:
@@ -209,11 +263,30 @@ def failed(error: BaseException) -> State:
 
 
 @contextmanager
-def _alone(cell: Cell) -> Iterator[Lock]:
-    """Keep other processes from a cell's folder."""
+def _alone(
+    cell: Cell, patience: float = 0.0, watch: Callable[[], object] = lambda: None
+) -> Iterator[Lock]:
+    """Keep other processes from a cell's folder, after some patience with one that is there.
+
+    With patience the training's own lock is waited for, too: when a machine is lost, it may be
+    younger than this one.
+    """
     cell.folder.mkdir(parents=True, exist_ok=True)
     message = f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process"
-    with locked(cell.folder / LOCK, message) as lock:
+    until = time.monotonic() + patience
+    with ExitStack() as stack:
+        while True:
+            try:
+                if patience:
+                    with locked(cell.folder / TRAINING_LOCK, message):
+                        pass
+                lock = stack.enter_context(locked(cell.folder / LOCK, message))
+                break
+            except UserError as error:
+                if error.message != message or time.monotonic() >= until:
+                    raise
+            watch()
+            time.sleep(POLL_SECONDS)
         yield lock
 
 
@@ -233,8 +306,9 @@ def _take_weights(cell: Cell, source: Path) -> None:
             shutil.copy(source / name, cell.folder / name)
 
 
-def _define(cell: Cell, seconds: float, error: str = "") -> None:
-    content = {**definition(cell), "seconds": round(seconds, 3), "error": error}
+def _define(cell: Cell, seconds: float, *, error: str = "", ended: str = "") -> None:
+    why = {"error": error, "ended": ended}
+    content = {**definition(cell), "seconds": round(seconds, 3), **why}
     write_whole(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")
 
 
@@ -244,18 +318,26 @@ def _wait(
     lock: Lock,
     environment: Mapping[str, str],
     watch: Callable[[], object],
+    *,
+    tied: bool,
 ) -> int:
     """Run a command and return its exit status."""
+    # A cluster may send SIGTERM to all processes of a job, and again after a time of grace: what
+    # comes from here is another signal, which nobody takes for impatience.
+    asks = signal.SIGUSR1 if tied else signal.SIGTERM
+    if tied and sys.platform == "linux":
+        launch = [sys.executable, "-I", "-S", "-c", _TIED, str(int(asks)), str(os.getpid())]
+        command = [*launch, *command]
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
-        process_group=0,  # a terminal's Ctrl-C is this process's to pass on, once
-        pass_fds=[
-            lock.descriptor
-        ],  # a training that outlives this process still has its folder alone
+        # A terminal's Ctrl-C is this process's to pass on, once.
+        process_group=None if tied else 0,
+        # A training that outlives this process still has its folder alone.
+        pass_fds=[lock.descriptor],
     ) as process:
         lock.name(this_process(process.pid))
         try:
@@ -265,12 +347,25 @@ def _wait(
                 time.sleep(POLL_SECONDS)
             return status
         finally:
-            process.terminate()  # does nothing to a process that has ended
+            process.send_signal(asks)  # does nothing to a process that has ended
             process.wait()
 
 
-def _last_line(said: str) -> str:
-    """What a process said last when it failed: the first line of its error, else the last line."""
+def _failure(said: str, status: int) -> str:
+    """Why a process failed: the first line of its error, else its signal or its last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
-    return (errors or lines or [""])[-1]
+    if errors:
+        return errors[0]
+    if status < 0:
+        last = f"; its last line: {lines[-1]}" if lines else ""
+        return f"killed by {signal_name(-status)}{last}"
+    return lines[-1] if lines else f"exit status {status} without a word"
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal, such as SIGTERM."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"

@@ -1,20 +1,17 @@
-"""Running the cells of a sweep: several at a time on this machine, or on a cluster."""
+"""Running the cells of a sweep on this machine, several at a time."""
 
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event
-from typing import Any
 
 import torch
 
 from roilab.data.workers import cores
-from roilab.errors import UserError
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import POLL_SECONDS, State, attempt, failed, run_cell
+from roilab.sweep.run import POLL_SECONDS, State, failed, run_cell
 
 Told = Callable[[Cell, State], object]
 
@@ -74,77 +71,12 @@ def run_here(
             pool.shutdown(cancel_futures=True)
 
 
-def run_on_cluster(
-    cells: Sequence[Cell],
-    train: Sequence[str],
-    folder: Path,
-    parameters: Mapping[str, Any],
-    *,
-    told: Told,
-    refresh: Callable[[], object],
-) -> None:
-    """Submit each cell as a job and wait for them; an interrupt cancels those that are left.
-
-    Args:
-        folder: of the jobs' own files, which all machines see.
-        parameters: of submitit's executor, such as `slurm_partition`; `cluster=local` runs the
-            jobs on this machine.
-
-    Raises:
-        UserError: submitit is not installed, or takes no such parameter.
-    """
-    executor = _executor(folder, parameters)
-    with executor.batch():
-        jobs = [executor.submit(attempt, cell, train) for cell in cells]
-    waiting = dict(zip(cells, jobs, strict=True))
-    begun: set[Cell] = set()
-    try:
-        while waiting:
-            for cell, job in list(waiting.items()):
-                if job.done():
-                    told(cell, _outcome(waiting.pop(cell)))
-                elif job.state == "RUNNING" and cell not in begun:
-                    begun.add(cell)
-                    told(cell, State("training"))
-            refresh()
-            time.sleep(POLL_SECONDS)
-    finally:
-        for job in waiting.values():
-            job.cancel()
-
-
-def _executor(folder: Path, parameters: Mapping[str, Any]) -> Any:
-    try:
-        import submitit
-    except ImportError as error:
-        raise UserError(
-            "submitit is not installed",
-            key="--slurm",
-            found=error,
-            remedy="pip install submitit",
-        ) from error
-    parameters = dict(parameters)
-    cluster = parameters.pop("cluster", None)
-    try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        executor.update_parameters(**parameters)
-    except (NameError, ValueError, RuntimeError) as error:
-        raise UserError(
-            "the cluster cannot be used",
-            key="--slurm",
-            found=error,
-            expected="parameters of submitit's AutoExecutor: timeout_min, slurm_partition, ...",
-        ) from error
-    return executor
-
-
-def _outcome(future: Any) -> State:
+def _outcome(future: Future[State]) -> State:
     """What became of a cell: an error costs this one alone."""
     try:
-        state: State = future.result()
-    except Exception as error:  # the cell's own, or of the cluster's many kinds
+        return future.result()
+    except Exception as error:
         return failed(error)
-    return state
 
 
 def slots(jobs: int | None) -> list[dict[str, str]]:

@@ -1,0 +1,282 @@
+"""The ways in which a cell's job ends, and what is to become of the cell."""
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roilab.sweep import Cell, State, run_on_cluster
+from roilab.sweep.plan import Arm
+
+from .here import Slurm, alive, wait_for
+
+# Plays scripts/train.py: it takes a minute when it begins, and none when it goes on. Asked to end
+# it leaves a checkpoint, twice as slowly as it is asked to.
+TRAINING = """
+import json, os, pathlib, signal, sys, time
+options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
+folder = pathlib.Path(options["train.output_dir"].strip("'"))
+starts = len(list(folder.glob("start_*")))
+asked = []
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, lambda number, frame: asked.append(number))
+(folder / "config.yaml").write_text("")
+if options["mode"] == "saved":
+    (folder / "model_0000007.pth").write_text("")
+(folder / f"part_{starts}").write_text(str(os.getpid()))
+(folder / f"part_{starts}").rename(folder / f"start_{starts}")
+if options["mode"] == "fails":
+    sys.exit("error: the disk is full")
+until = time.monotonic() + (60 if starts == 0 and options["mode"] != "done" else 0)
+while time.monotonic() < until:
+    time.sleep(0.1)
+    if asked and options["mode"] != "deaf":
+        time.sleep(1)
+        (folder / f"model_{10 + starts:07d}.pth").write_text("")
+        print("saved", flush=True)
+        sys.exit(128 + asked[0])
+(folder / "model_final.pth").write_text("")
+(folder / "results.json").write_text(json.dumps({"bbox": {"AP": 1.0}}))
+"""
+
+
+SECONDS = 600  # after which a test is given up
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A way to end.
+
+    Attributes:
+        name: of it, and of the arm that gets it.
+        mode: of the played training.
+        action: what is done as soon as the training runs.
+        kind: of the cell in the end.
+        reason: what the last message is to hold, as regular expressions.
+        begins_again: whether the cell is queued a second time.
+        parameters: of the job.
+        alone: whether it would end other jobs, too.
+        starts: whether the training begins.
+    """
+
+    name: str
+    action: Callable[["Situation"], object] = lambda situation: None
+    kind: str = "cut"
+    reason: tuple[str, ...] = ()
+    mode: str = "usual"
+    begins_again: bool = False
+    parameters: dict[str, object] = field(default_factory=dict)
+    alone: bool = False
+    starts: bool = True
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A cell whose training has begun."""
+
+    slurm: Slurm
+    cell: Cell
+    job: str
+
+    @property
+    def training(self) -> int:
+        """The number of the process that trains."""
+        return int((self.cell.folder / "start_0").read_text())
+
+    @property
+    def wrapper(self) -> int:
+        """The number of the job's own process, which is above it."""
+        stat = Path(f"/proc/{self.training}/stat").read_text()
+        return int(stat.rpartition(")")[2].split()[1])
+
+    def call(self, *command: str) -> str:
+        return self.slurm.call(*command)
+
+
+def scancel(*options: str) -> Callable[[Situation], object]:
+    return lambda situation: situation.call("scancel", *options, situation.job)
+
+
+def requeue(situation: Situation) -> None:
+    situation.call("scontrol", "requeue", situation.job)
+
+
+def hold(situation: Situation) -> None:
+    """Requeue a job so that it waits until it is released."""
+    situation.call("scontrol", "requeuehold", situation.job)
+    wait_for(lambda: "JobState=PENDING" in situation.call("scontrol", "show", "job", situation.job))
+    situation.call("scontrol", "release", situation.job)
+
+
+def preempt(situation: Situation) -> None:
+    """Take the machine from it for a job that goes before."""
+    wish = ["--partition=high", "--exclusive", "--output=/dev/null", "--time=1", "--wrap=sleep 1"]
+    situation.call("sbatch", *wish)
+
+
+def kill(who: str, number: int) -> Callable[[Situation], object]:
+    return lambda situation: os.kill(getattr(situation, who), number)
+
+
+def kill_all(situation: Situation) -> None:
+    """At once, as a machine without memory may do."""
+    for number in (situation.wrapper, situation.training):
+        os.kill(number, signal.SIGKILL)
+
+
+def lose_the_machine(situation: Situation) -> None:
+    """It comes back after SLURM has given it up."""
+    situation.slurm.kill_machine()
+    wait_for(lambda: "down" in situation.call("sinfo", "--noheader", "--format=%t"), 120)
+    situation.slurm.start_machine()
+
+
+def restart_the_controller(situation: Situation) -> None:
+    """It is away for some time, in which the job ends."""
+    situation.slurm.end("slurmctld.pid")
+    os.kill(situation.wrapper, signal.SIGTERM)
+    time.sleep(10)
+    situation.call("slurmctld")
+
+
+SAVED = "model_0000010.pth"
+SIGTERM, SIGKILL = signal.SIGTERM, signal.SIGKILL
+ENDINGS = [
+    Ending("done", mode="done", kind="done"),
+    Ending("fails", mode="fails", kind="failed", reason=("^error: the disk is full$",)),
+    Ending("scancel", scancel(), reason=("CANCELLED", "SIGTERM", SAVED, r"log: /\S+")),
+    Ending("scancel_kill", scancel("--signal=KILL", "--full"), reason=("CANCELLED", SAVED)),
+    Ending("scancel_term", scancel("--signal=TERM", "--full"), reason=("SIGTERM", SAVED)),
+    Ending("scancel_deaf", scancel(), "failed", ("CANCELLED",), "deaf"),
+    Ending("killed", kill_all, "failed", ("FAILED, SIGKILL; goes on from model_0000007",), "saved"),
+    Ending("requeue", requeue, "done", begins_again=True),
+    Ending("hold_release", hold, "done", begins_again=True),
+    Ending("warned", scancel("--signal=USR2", "--batch"), "done", begins_again=True),
+    Ending(
+        "time_limit",
+        kind="done",
+        begins_again=True,
+        parameters={"timeout_min": 3, "slurm_signal_delay_s": 90},
+    ),
+    Ending("preempted", preempt, "done", begins_again=True, alone=True),
+    Ending(
+        "preempted_cancel",
+        preempt,
+        reason=("PREEMPTED", SAVED),
+        parameters={"slurm_partition": "kill"},
+        alone=True,
+    ),
+    Ending("training_killed", kill("training", SIGKILL), "failed", ("killed by SIGKILL",)),
+    Ending("training_ended", kill("training", SIGTERM), reason=("saved",)),
+    Ending("wrapper_killed", kill("wrapper", SIGKILL), "any", ("FAILED", "SIGKILL")),
+    Ending("wrapper_ended", kill("wrapper", SIGTERM), reason=("SIGTERM", SAVED)),
+    Ending("machine_lost", lose_the_machine, "done", begins_again=True, alone=True),
+    Ending(
+        "machine_lost_for_good",
+        lose_the_machine,
+        "failed",
+        ("NODE_FAIL",),
+        parameters={"slurm_additional_parameters": {"no-requeue": True}},
+        alone=True,
+    ),
+    Ending("controller_away", restart_the_controller, reason=("SIGTERM", SAVED), alone=True),
+    Ending(
+        "time_too_long",
+        kind="failed",
+        reason=("PartitionTimeLimit",),
+        parameters={"timeout_min": 600},
+        starts=False,
+    ),
+    Ending(
+        "no_python",
+        kind="failed",
+        reason=("FAILED", "exit status 1"),
+        parameters={"slurm_setup": ["exit 1"]},
+        starts=False,
+    ),
+]
+
+
+class Events:
+    """What is told of cells."""
+
+    def __init__(self) -> None:
+        self.states: dict[Cell, list[State]] = {}
+
+    def __call__(self, cell: Cell, state: State) -> None:
+        self.states.setdefault(cell, []).append(state)
+
+    def job(self, cell: Cell) -> str:
+        found = re.match(r"SLURM job ([\d_]+)", self.states[cell][0].error)
+        assert found is not None
+        return found[1]
+
+
+def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list[State]]:
+    """Have cells end in several ways at once; returns what was told of each, by name."""
+    script = folder / "training.py"
+    folder.mkdir(parents=True, exist_ok=True)
+    script.write_text(TRAINING)
+    cells = {
+        each.name: Cell(Arm(each.name, "c.py", (f"mode={each.mode}",), {}), 0, folder / each.name)
+        for each in endings
+    }
+    events = Events()
+    troubles: list[BaseException] = []
+    until = time.monotonic() + SECONDS
+
+    def refresh() -> None:
+        assert not troubles, troubles
+        assert time.monotonic() < until, events.states
+
+    def submit(parameters: dict[str, object], members: list[Cell]) -> None:
+        # Without the modules of the environment the played training starts sooner.
+        train = [sys.executable, "-I", "-S", str(script)]
+        jobs = folder / "jobs"
+        # More at a time would keep a small machine from starting them in time.
+        parameters = {"timeout_min": 30, "slurm_array_parallelism": 8, **parameters}
+        run_on_cluster(members, train, jobs, parameters, told=events, refresh=refresh)
+
+    def act(ending: Ending) -> None:
+        cell = cells[ending.name]
+        if ending.starts:
+            wait_for(lambda: troubles or (cell.folder / "start_0").is_file(), SECONDS)
+            time.sleep(0.5)
+            ending.action(Situation(slurm, cell, events.job(cell)))
+
+    groups = [
+        (parameters, [cells[each.name] for each in endings if each.parameters == parameters])
+        for place, parameters in enumerate(each.parameters for each in endings)
+        if parameters not in [each.parameters for each in endings[:place]]
+    ]
+    with ThreadPoolExecutor(len(endings) + len(groups)) as pool:
+        work = [pool.submit(submit, *group) for group in groups]
+        work += [pool.submit(act, ending) for ending in endings]
+        try:
+            for done in as_completed(work):
+                done.result()
+        except BaseException as error:  # also Ctrl-C: the others are not to be waited for
+            troubles.append(error)
+            raise
+    return {name: events.states[cell] for name, cell in cells.items()}
+
+
+def check(ending: Ending, states: Sequence[State], folder: Path) -> None:
+    """Raise AssertionError where a cell did not end as it should."""
+    last = states[-1]
+    if ending.kind == "any":
+        assert last.kind in ("cut", "failed"), states
+    else:
+        assert last.kind == ending.kind, states
+    for reason in ending.reason:
+        assert re.search(reason, last.error), last
+    queued = [state for state in states if state.kind == "queued"]
+    assert ending.begins_again == any("requeued" in state.error for state in queued), states
+    # What outlives a job's own process saves and ends.
+    for file in (folder / ending.name).glob("start_*"):
+        wait_for(lambda file=file: not alive(int(file.read_text())))

@@ -1,0 +1,321 @@
+"""Jobs of a cluster that is played: a program in scontrol's place, and files in the jobs' place."""
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import submitit
+
+from roilab.errors import UserError
+from roilab.sweep import Cell, State, run_on_cluster, state_of
+from roilab.sweep.cluster import _Slurm, _slurm_options, _Watch
+from roilab.sweep.job import run_job
+from roilab.sweep.plan import Arm
+from roilab.sweep.run import checkpoint_of, definition, note_end, run_cell
+from roilab.sweep.slurm import JobStatus
+
+RUNNING, PENDING = JobStatus("RUNNING"), JobStatus("PENDING")
+
+
+class Job(submitit.core.core.Job[State]):
+    """One of submitit's whose result is a file that the tests write."""
+
+    def _register_in_watcher(self) -> None:
+        pass
+
+    def leave(self, outcome: str, result: object) -> None:
+        self.paths.folder.mkdir(parents=True, exist_ok=True)
+        self.paths.result_pickle.write_bytes(pickle.dumps((outcome, result)))
+
+    def say(self, text: str) -> None:
+        self.paths.folder.mkdir(parents=True, exist_ok=True)
+        self.paths.stderr.write_text(text)
+
+
+class Cluster(_Slurm):
+    """Gives the answers that it is given, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.answers: list[JobStatus | None] = []
+        self.cancelled: list[Any] = []
+
+    def statuses(self, jobs: Any) -> dict[Cell, JobStatus] | None:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return None if answer is None else dict.fromkeys(jobs, answer)
+
+    def cancel(self, jobs: Any) -> None:
+        self.cancelled += jobs
+        self.answers = [JobStatus("CANCELLED")]
+
+
+class Watched:
+    """A cell with its job, and what is told of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cell = Cell(Arm("a", "c.py", (), {}), 0, folder / "a/seed_0")
+        self.job = Job(folder / "jobs", "7")
+        self.cluster = Cluster()
+        self.told: list[State] = []
+        self.watch = _Watch(
+            {self.cell: self.job}, self.cluster, lambda _, state: self.told.append(state)
+        )
+
+    def look(self, *answers: JobStatus | None) -> list[State]:
+        """What is told when the cluster answers so, one answer a look."""
+        self.told.clear()
+        self.cluster.answers = list(answers) or [RUNNING]
+        for _ in range(max(1, len(answers))):
+            self.watch.next_question = 0.0
+            self.watch.look()
+        return self.told
+
+    def begin(self, checkpoint: str = "") -> None:
+        """Leave what a training leaves that has begun."""
+        self.cell.folder.mkdir(parents=True, exist_ok=True)
+        (self.cell.folder / "cell.json").write_text(str(definition(self.cell)).replace("'", '"'))
+        if checkpoint:
+            (self.cell.folder / checkpoint).write_text("")
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def test_a_job_waits_runs_and_leaves_its_result(watched: Watched) -> None:
+    assert watched.told == [State("queued", error="SLURM job 7")]
+    assert watched.look(PENDING, PENDING) == []
+    assert watched.look(RUNNING, RUNNING) == [State("training")]
+    watched.job.leave("success", State("done", {"bbox": {"AP": 1.0}}))
+    assert watched.look() == [State("done", {"bbox": {"AP": 1.0}})]
+    assert not watched.watch.jobs
+
+
+def test_a_requeued_job_is_waited_for(watched: Watched) -> None:
+    watched.begin("model_0000099.pth")
+    watched.look(RUNNING)
+    note_end(watched.cell, ended="SIGTERM, saved in model_0000099.pth")
+    # Between the two a job may look as if it were over.
+    for between in ("COMPLETING", "PREEMPTED", "NODE_FAIL"):
+        again = JobStatus("PENDING", "BeginTime", restarts=1)
+        told = watched.look(JobStatus(between), again)
+        assert watched.watch.jobs
+    assert told == []
+    watched.look(RUNNING)
+    assert watched.told == [State("training")]
+    (queued,) = watched.look(again)
+    assert queued.error == "SLURM job 7, requeued, SIGTERM, saved in model_0000099.pth"
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "TIMEOUT", "PREEMPTED", "NODE_FAIL", ""])
+def test_a_cell_with_a_checkpoint_is_saved(watched: Watched, state: str) -> None:
+    watched.begin("model_0000099.pth")
+    watched.job.say("all is well\nslurmstepd: error: *** JOB 7 DUE TO TIME LIMIT ***\nbye\n")
+    over = JobStatus(state, signal=15)
+    assert watched.look(over) == []
+    (last,) = watched.look(over)
+    assert last.kind == "cut"
+    assert last.text.startswith(f"saved: SLURM job 7: {state or 'gone'}")
+    for words in (
+        "SIGTERM",
+        "model_0000099.pth",
+        "DUE TO TIME LIMIT",
+        str(watched.job.paths.stderr),
+    ):
+        assert words in last.error
+    # What is told is also in the folder, for reports.
+    assert state_of(watched.cell) == last
+
+
+@pytest.mark.parametrize(
+    ("status", "checkpoint", "words"),
+    [
+        (JobStatus("CANCELLED"), "", "CANCELLED"),
+        (JobStatus("OUT_OF_MEMORY", signal=9), "model_0000099.pth", "OUT_OF_MEMORY, SIGKILL"),
+        (JobStatus("FAILED", exit_status=127), "", "FAILED, exit status 127"),
+        (JobStatus(""), "", "gone from SLURM's list"),
+    ],
+)
+def test_a_cell_without_what_was_to_be_saved_fails(
+    watched: Watched, status: JobStatus, checkpoint: str, words: str
+) -> None:
+    watched.begin(checkpoint)
+    watched.look(status)
+    (last,) = watched.look(status)
+    assert last.kind == "failed"
+    assert words in last.error
+    assert checkpoint in last.error
+    assert state_of(watched.cell) == last
+
+
+def test_a_job_that_ended_before_its_cell_began_leaves_no_folder(watched: Watched) -> None:
+    watched.look(JobStatus("CANCELLED"))
+    (last,) = watched.look(JobStatus("CANCELLED"))
+    assert (last.kind, state_of(watched.cell).kind) == ("failed", "open")
+    assert not watched.cell.folder.exists()
+
+
+def test_a_job_that_was_killed_after_its_results_is_done(watched: Watched) -> None:
+    watched.begin("model_final.pth")
+    (watched.cell.folder / "results.json").write_text('{"bbox": {"AP": 1.0}}')
+    watched.look(JobStatus("TIMEOUT"))
+    assert [state.kind for state in watched.look(JobStatus("TIMEOUT"))] == ["done"]
+
+
+def test_a_job_that_never_runs_is_not_waited_for(watched: Watched) -> None:
+    (last,) = watched.look(JobStatus("PENDING", "PartitionTimeLimit"))
+    assert last.text == "failed: SLURM job 7: PENDING, PartitionTimeLimit"
+    assert watched.cluster.cancelled == [watched.job]
+    assert not watched.watch.jobs
+
+
+def test_a_silent_controller_is_waited_for(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert watched.look(None, None) == []
+    assert caplog.text.count("SLURM does not answer") == 1
+    assert watched.watch.jobs
+    assert watched.look(RUNNING) == [State("training")]
+
+
+def test_a_result_that_is_an_error_is_that_of_the_log(watched: Watched) -> None:
+    watched.job.say("Traceback\n  a line\nModuleNotFoundError: No module named 'roilab'\n")
+    watched.job.leave("error", "Traceback ...")
+    (last,) = watched.look()
+    assert last.error.startswith("ModuleNotFoundError: No module named 'roilab'; log: ")
+
+
+def test_an_interrupt_waits_until_the_jobs_have_saved(watched: Watched) -> None:
+    watched.begin("model_0000099.pth")
+    watched.watch.end()
+    assert watched.cluster.cancelled == [watched.job]
+    assert watched.told[-1].kind == "cut"
+
+
+# Saves when it is asked to, and is done when it goes on. It says when it can be asked.
+TRAINING = """
+import pathlib, signal, sys, time
+options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
+folder = pathlib.Path(options["train.output_dir"].strip("'"))
+def save(number, frame):
+    if "nothing" not in options:
+        (folder / "model_0000009.pth").write_text("")
+    sys.exit(128 + number)
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, save)
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("number", "overrides", "requeue", "ended"),
+    [
+        (signal.SIGTERM, (), 0, "SIGTERM, saved in model_0000009.pth"),
+        (signal.SIGUSR2, (), 0, "SIGUSR2, saved in model_0000009.pth"),
+        (signal.SIGUSR2, (), 1, "cannot be requeued"),
+        (signal.SIGUSR2, ("nothing=1",), 0, "raise timeout_min"),
+    ],
+)
+def test_a_signal_to_a_job_has_its_cell_saved(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    handlers: None,
+    number: signal.Signals,
+    overrides: tuple[str, ...],
+    requeue: int,
+    ended: str,
+) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\nexit {requeue}\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING)
+    cell = Cell(Arm("a", "c.py", overrides, {}), 0, tmp_path / "a/seed_0")
+
+    def send() -> None:
+        said = cell.folder / "stdout.txt"
+        while not (said.is_file() and said.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with pytest.raises(SystemExit) as left:
+        run_job(cell, [sys.executable, "-I", "-S", str(script)])
+    sender.join()
+    assert left.value.code == 128 + number
+    assert ended in state_of(cell).error
+    assert bool(checkpoint_of(cell)) == (not overrides)
+    called = tmp_path / "called"
+    if number == signal.SIGUSR2 and not overrides:
+        assert called.read_text() == "requeue 12\n"
+    else:
+        assert not called.exists()
+
+
+def test_a_training_that_is_ended_by_itself_is_saved(tmp_path: Path) -> None:
+    cell = Cell(Arm("a", "c.py", (), {}), 0, tmp_path / "a/seed_0")
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING.replace("time.sleep(60)", "save(signal.SIGTERM, None)"))
+    state = run_cell(cell, [sys.executable, "-I", "-S", str(script)])
+    assert (state.kind, state.error) == ("cut", "begun")
+
+
+@pytest.mark.parametrize(
+    ("given", "signal_and_delay"),
+    [
+        ({}, "B:USR2@90"),
+        ({"timeout_min": 600}, "B:USR2@90"),
+        ({"timeout_min": 2}, "B:USR2@60"),  # or a job would be warned as soon as it begins
+        ({"timeout_min": 600, "slurm_signal_delay_s": 300}, "B:USR2@300"),
+        ({"slurm_additional_parameters": {"signal": "B:USR1@9"}}, "B:USR1@9"),
+    ],
+)
+def test_a_job_is_warned_of_its_time_limit(given: dict[str, Any], signal_and_delay: str) -> None:
+    options = _slurm_options(given)
+    more = options["slurm_additional_parameters"]
+    assert (more["signal"], more["requeue"]) == (signal_and_delay, True)
+    assert options["slurm_use_srun"] is False
+
+
+def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
+    more = _slurm_options({"slurm_additional_parameters": {"no-requeue": True}})
+    assert "requeue" not in more["slurm_additional_parameters"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cluster": "debug"}, "cluster=debug"),
+        ({"cluster": "local", "timeout_min": 1.5}, "1.5"),
+        ({"nodes": 2}, "nodes=2"),
+        ({"slurm_use_srun": True}, "one process"),
+        ({"timeout_min": -5}, "timeout_min=-5"),
+        ({"timeout_min": "x"}, "timeout_min=x"),
+    ],
+)
+def test_parameters_that_cannot_be(
+    tmp_path: Path, parameters: dict[str, Any], message: str
+) -> None:
+    cell = Cell(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    with pytest.raises(UserError, match=f"(?s)--slurm.*{message}|{message}.*--slurm"):
+        run_on_cluster([cell], [], tmp_path, parameters, told=print, refresh=lambda: None)

@@ -1,0 +1,137 @@
+"""scontrol's text, as SLURM 22.05 prints it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roilab.sweep.slurm import JobStatus, job_statuses, parse_jobs
+
+LINE = (
+    "JobId={id} {array}JobName=submitit UserId=root(0) GroupId=root(0) MCS_label=N/A Nice=0 "
+    "Account=(null) QOS=(null) JobState={state} Reason={reason} Dependency=(null) Requeue=1 "
+    "Restarts={restarts} BatchFlag=1 Reboot=0 ExitCode={code} RunTime=00:01:25 "
+    "TimeLimit=00:10:00 Partition=cpu NodeList=vm BatchHost=vm Command=/jobs/a b.sh Power= \n"
+)
+
+
+def line(
+    state: str,
+    number: int = 7,
+    *,
+    array: str = "",
+    reason: str = "None",
+    restarts: int = 0,
+    code: str = "0:0",
+) -> str:
+    """What scontrol prints of a job."""
+    task = f"ArrayJobId=7 ArrayTaskId={array} " if array else ""
+    return LINE.format(
+        id=number, array=task, state=state, reason=reason, restarts=restarts, code=code
+    )
+
+
+def status(state: str, **more: object) -> JobStatus:
+    return parse_jobs(line(state, **more))["7"]  # type: ignore[arg-type]
+
+
+def test_a_job() -> None:
+    assert parse_jobs(line("CANCELLED", code="0:15", restarts=2)) == {
+        "7": JobStatus("CANCELLED", "None", 2, 0, 15)
+    }
+    assert parse_jobs("") == {}
+    assert parse_jobs("No jobs in the system\n") == {}
+
+
+def test_the_jobs_of_an_array() -> None:
+    text = (
+        line("PENDING", 7, array="2-4,7%2", reason="Resources")
+        + line("RUNNING", 9, array="1")
+        + line("FAILED", 8, array="0", code="1:0", reason="NonZeroExitCode")
+    )
+    found = parse_jobs(text)
+    assert sorted(found) == ["7_0", "7_1", "7_2", "7_3", "7_4", "7_7"]
+    states = [found[f"7_{task}"].state for task in (0, 1, 2, 7)]
+    assert states == ["FAILED", "RUNNING", "PENDING", "PENDING"]
+    assert found["7_0"].exit_status == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (status("CANCELLED", code="0:15"), "CANCELLED, SIGTERM"),
+        (status("FAILED", code="2:0", reason="NonZeroExitCode"), "FAILED, exit status 2"),
+        (status("OUT_OF_MEMORY", code="0:125", reason="OutOfMemory"), "OUT_OF_MEMORY, OutOfMemory"),
+        (status("PENDING", reason="Priority"), "PENDING"),
+        (status("PENDING", reason="JobHeldUser"), "PENDING, JobHeldUser"),
+        (JobStatus(""), "gone from SLURM's list"),
+    ],
+)
+def test_the_state_in_few_words(found: JobStatus, text: str) -> None:
+    assert found.text.startswith(text)
+
+
+def test_what_is_over() -> None:
+    over = ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"]
+    live = ["PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED", "A_NEW_ONE"]
+    assert all(status(state).is_over for state in over)
+    assert not any(status(state).is_over for state in live)
+    assert JobStatus("").is_over
+
+
+@pytest.mark.parametrize(
+    ("reason", "never"),
+    [
+        ("PartitionTimeLimit", True),
+        ("QOSMaxCpuPerJobLimit", True),
+        ("AssocMaxWallDurationPerJobLimit", True),
+        ("launch_failed_requeued_held", True),
+        ("Resources", False),
+        ("ReqNodeNotAvail,", False),
+        ("QOSMaxJobsPerUserLimit", False),
+        ("JobHeldUser", False),
+    ],
+)
+def test_what_never_runs(reason: str, never: bool) -> None:
+    assert status("PENDING", reason=reason).never_runs == never
+    assert not status("RUNNING", reason=reason).never_runs
+
+
+def play_scontrol(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program in scontrol's place."""
+    path = folder / "scontrol"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_jobs_are_asked_about_by_their_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text").write_text(line("RUNNING", 9, array="1"))
+    script = f'echo "$@" >> {tmp_path}/calls; /bin/cat {tmp_path}/text'
+    play_scontrol(tmp_path, monkeypatch, script)
+    assert job_statuses(["7_0", "7_1"]) == {"7_0": JobStatus(""), "7_1": JobStatus("RUNNING")}
+    assert (tmp_path / "calls").read_text() == "--oneliner show job 7\n"
+
+
+def test_a_job_that_slurm_has_forgotten_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "slurm_load_jobs error: Invalid job id specified"
+    play_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
+    assert job_statuses(["7"]) == {"7": JobStatus("")}
+
+
+def test_a_controller_that_does_not_answer_ends_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
+    play_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
+    assert job_statuses(["7"]) is None
+
+    def hang(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("scontrol", 60)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert job_statuses(["7"]) is None

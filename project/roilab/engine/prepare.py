@@ -39,6 +39,19 @@ class Setup:
     train: DetectionDataset | None
     val: DetectionDataset
 
+    @property
+    def training_set(self) -> DetectionDataset:
+        """`train`, which has to be there.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self.train is None:
+            raise ValueError(
+                "the set-up is for evaluation: prepare(cfg) also loads the training set"
+            )
+        return self.train
+
 
 def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     """Load the data, fit the config to it, and build the model without memory: all in seconds.

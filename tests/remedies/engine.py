@@ -161,6 +161,14 @@ def weights_of_another_kind(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, training.setup(tmp_path / "new", "train.init_checkpoint=''"))
 
 
+@case("train.process_invariant=False")
+def a_norm_of_each_process(training: Training, tmp_path: Path) -> Attempts:
+    given = ["model.backbone.norm=BN", "train.process_invariant=True"]
+    first = wrong(training.setup, tmp_path, *given)
+    yield first
+    yield wrong(training.setup, tmp_path, *given, str(first[0].remedy))
+
+
 @case("dataloader.{}.image_format={}")
 def images_in_another_order_of_channels(training: Training, tmp_path: Path) -> Attempts:
     given = ["dataloader.train.image_format=RGB"]

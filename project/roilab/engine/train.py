@@ -201,7 +201,7 @@ def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
         share_cores(cfg.dataloader.train.num_workers)
         keep_freed_memory()
     seed_everything(cfg.train.seed, INITIALISATION)
-    model = build_model(cfg)
+    model = build_model(cfg, training=True)
     try_step(cfg, model, setup.training_set, setup.val)
     file = progress.newest(run) if resume else None
     if file is None:

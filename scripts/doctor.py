@@ -18,7 +18,6 @@ if sys.version_info < (3, 11):
     print("                  remedy: 3.11 or newer is needed, as in `make PYTHON=python3.12 setup`")
     sys.exit(1)
 
-import argparse
 import importlib
 import importlib.metadata
 import importlib.resources
@@ -31,6 +30,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from _arguments import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 1024**3
@@ -66,9 +67,7 @@ class Finding:
 
 def main() -> int:
     """Look at the installation, or at a run folder; return 1 if something is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--run", type=Path, help="verify this run folder")
     parser.add_argument(
         "--accept", nargs="*", metavar="FILE", help="take these files of it as they are, or all"
@@ -76,30 +75,32 @@ def main() -> int:
     args = parser.parse_args()
     if args.accept is not None and args.run is None:
         parser.error("--accept goes with --run")
-    return installation() if args.run is None else run_folder(args.run, args.accept)
+    if args.run is not None:
+        from _main import run  # it needs RoILab
+
+        run(lambda: verify(args.run, args.accept))
+    return installation()
 
 
-def run_folder(folder: Path, accepted: Sequence[str] | None) -> int:
+def verify(folder: Path, accepted: Sequence[str] | None) -> int:
     """Print the state of each file of a run; return 1 if one is damaged or gone.
 
     Args:
         accepted: names of files that are taken as they are before; empty: all; None: none.
     """
+    from _main import say
+
     from roilab.engine.record import RECORD, accept
     from roilab.engine.verify import verify_run
-    from roilab.errors import UserError
+    from roilab.escaping import one_line
 
-    try:
-        if accepted is not None:
-            accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
-        states = verify_run(folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if accepted is not None:
+        accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
+    states = verify_run(folder)
     for state in states:
-        print(f"{state.name:<30}{state.kind}")
+        say(f"{one_line(state.name):<30}{state.kind}")
         for line in state.reason.splitlines():
-            print(f"{'':<6}{line}")
+            say(f"{'':<6}{line}")
     broken = sum(state.kind in ("gone", "damaged") for state in states)
     unverified = sum(state.kind == "unverified" for state in states)
     print(f"\n{broken} of {len(states)} damaged or gone" if broken else "\nall sound", end="")

@@ -16,8 +16,6 @@ from typing import Any
 import torch
 import yaml
 
-from roilab.errors import UserError
-
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = (10**400, 1e308, -(10**30), float("nan"), float("inf"))
 WRONG: tuple[Any, ...] = (None, True, -1, 0, 1.5, "", "text", [], [[]], {}, {"a": 1}, "x" * 300)
@@ -177,14 +175,3 @@ def script(name: str, *arguments: object) -> Outcome:
     finally:
         sys.argv = before
     return Outcome("no end", said.getvalue())
-
-
-def call(function: Callable[[], object]) -> Outcome:
-    """Call a function of the package, or of the app."""
-    try:
-        function()
-    except UserError as error:
-        return Outcome("refused", str(error))
-    except Exception as error:  # what the test is for
-        return Outcome(f"{type(error).__name__}: {error}".partition("\n")[0], "")
-    return Outcome("success", "")

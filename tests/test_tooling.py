@@ -290,7 +290,7 @@ class TestDemo:
 class TestDoctor:
     def test_nothing_installed(self) -> None:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", SCRIPTS / "doctor.py"], capture_output=True, text=True
+            [sys.executable, "-E", "-S", SCRIPTS / "doctor.py"], capture_output=True, text=True
         )
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
@@ -372,6 +372,8 @@ class TestBench:
         "roi_align_train": {"CHANNELS": 4, "REGIONS": ((8, 7), (2, 14)), "SIDE": 128},
         "roi_warp": {},  # its sizes are those of roi_align_max, here whole
         "load_dataset": {"IMAGES": 2},
+        "open_run": {"CONFIG": "figures_mask.py"},
+        "save_checkpoint": {"CONFIG": "figures_mask.py"},
         "train_figures": {"BATCH": 1, "SIZE": 96},
         "train_keypoint_r50": {"BATCH": 1, "SIZE": 96},
         "via_image_size": {"IMAGES": 2},

@@ -1,6 +1,6 @@
 """A skeleton: keypoint names, left-right swaps, links and OKS sigmas, declared and checked once."""
 
-import json
+import codecs
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roilab.errors import UserError
+from roilab.files import parse_json, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +115,10 @@ def load(source: str | Path) -> Skeleton:
     """
     if str(source) == COCO_PERSON.name:
         return COCO_PERSON
-    try:
-        text = Path(source).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            "cannot read the skeleton file",
-            file=source,
-            found=error.strerror,
-            expected=f"a JSON file, or the name {COCO_PERSON.name}",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            "the skeleton file is not UTF-8 text",
-            file=source,
-            found=f"the byte 0x{error.object[error.start]:02x} at position {error.start}",
-            expected=f"a JSON file, or the name {COCO_PERSON.name}",
-        ) from error
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            "the skeleton file is not JSON",
-            file=source,
-            found=error,
-            expected=f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}",
-        ) from error
+    what, remedy = "the skeleton file", f"give a JSON file, or the name {COCO_PERSON.name}"
+    content = read_bytes(source, what=what, remedy=remedy).removeprefix(codecs.BOM_UTF8)
+    expected = f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}"
+    data = parse_json(content, source, what=what, expected=expected, remedy=remedy)
     return from_dict(data, file=source)
 
 

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from roilab.engine import progress
+from roilab.engine.checkpoint import save_atomically
 from roilab.engine.run import Run
 from roilab.errors import UserError
 
@@ -178,11 +178,11 @@ def test_a_checkpoint_of_another_model(data: Path, tmp_path: Path) -> None:
     state = checkpoint(run)
     name = "backbone.fpn_lateral2.weight"
     state["model"][name] = state["model"][name][:5]
-    torch.save(state, run / "model_final.pth")
+    save_atomically(state, run / "model_final.pth")
     with pytest.raises(UserError, match="of another model") as error:
         trained(data, run, "train.max_iter=2", resume=True)
     assert name in str(error.value)
-    torch.save({"iteration": 4, "model": checkpoint(run)["model"]}, run / "model_final.pth")
+    save_atomically({"iteration": 4, "model": checkpoint(run)["model"]}, run / "model_final.pth")
     with pytest.raises(UserError, match=r"another model|not hold the state"):
         trained(data, run, "train.max_iter=2", resume=True)
 

@@ -527,12 +527,12 @@ def a_part_that_is_not_allowed(
     saved = training.run.config_file.read_text()
     run = training.copy(tmp_path / "run")
     own = saved.replace("roilab.modeling.mask_heads.MaskHead", "roilab.modeling.mask_heads._Conv")
-    run.config_file.write_text(own)
+    run.write("config.yaml", own)
     first = wrong(config.load, run.config_file)
-    run.config_file.write_text(f"{own}evil: ${{oc.env:HOME}}\n")
+    run.write("config.yaml", f"{own}evil: ${{oc.env:HOME}}\n")
     second = wrong(config.load, run.config_file)
     yield [*first, *second]
-    run.config_file.write_text(own)
+    run.write("config.yaml", own)
     option, name = str(first[0].remedy).rpartition(": ")[2].split()
     assert option == "--trust"
     trusted.allow([name])

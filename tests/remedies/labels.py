@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from .cases import Wrong, case
+from roilab import skeleton as skeletons
+
+from .cases import Wrong, case, wrong
 from .files import (
     FAR,
     choice,
@@ -12,6 +14,7 @@ from .files import (
     skeleton,
     via_json,
     via_project,
+    write,
 )
 from .reading import label
 
@@ -107,6 +110,14 @@ def two_possible_keypoint_attributes(tmp_path: Path) -> Attempts:
     file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
     yield label(file, bones)
     yield label(file, bones, keypoint_attribute="part")
+
+
+@case("give a JSON file, or the name {}")
+def a_skeleton_file_that_is_damaged(tmp_path: Path) -> Attempts:
+    path = write(tmp_path / "pet.json", "{")
+    yield wrong(skeletons.load, path)
+    yield wrong(skeletons.load, skeleton(tmp_path))
+    yield wrong(skeletons.load, skeletons.COCO_PERSON.name)
 
 
 @case("name the points, or the skeleton's")

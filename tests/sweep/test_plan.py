@@ -217,5 +217,5 @@ def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
         saved(tmp_path)
     for spoilt in ("{", "[]", '{"commands": []}'):
         (tmp_path / "out/sweep.json").write_text(spoilt)
-        with pytest.raises(UserError, match="damaged"):
+        with pytest.raises(UserError, match="the record of a sweep"):
             saved(tmp_path / "out")

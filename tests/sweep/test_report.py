@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from roilab.engine.run import Run
 from roilab.errors import UserError
 from roilab.sweep import Cell, Report, State, Sweep, plan, state_of
 from roilab.sweep.document import Section, markdown
@@ -244,8 +245,8 @@ def test_arms_are_compared_in_what_both_have(tmp_path: Path, folders: Folders) -
     for cell in cells:
         folders.write(cell, found(folders.dataset, IMAGES))
         if cell.arm.name == "align":
-            path = cell.folder / "results.json"
-            path.write_text(json.dumps({"bbox": json.loads(path.read_text())["bbox"]}))
+            run = Run(cell.folder)
+            run.write_results({"bbox": run.results()["bbox"]})
     write(sweep(), tmp_path)
     assert tables(tmp_path)["Mask AP"][1]["runs"] == "0 of 2"
     rows = tables(tmp_path)["Difference to pool | max"]
@@ -262,8 +263,8 @@ def other_data(folder: Path, cells: list[Cell], folders: Folders, shift: int) ->
             shape["all_points_y"] = [y + shift for y in shape["all_points_y"]]
     path.write_text(json.dumps(entries))
     for cell in cells:
-        config = cell.folder / "config.yaml"
-        config.write_text(config.read_text().replace(folders.cfg.data.val.files, str(path)))
+        text = Run(cell.folder).config_file.read_text()
+        Run(cell.folder).write("config.yaml", text.replace(folders.cfg.data.val.files, str(path)))
 
 
 def test_arms_on_other_data_are_not_compared(tmp_path: Path, folders: Folders) -> None:
@@ -276,9 +277,9 @@ def test_arms_on_other_data_are_not_compared(tmp_path: Path, folders: Folders) -
     for row in rows:
         row["bbox"][1] += 1
     for cell in cells[1::2]:
-        (cell.folder / "coco_instances_results.json").write_text(json.dumps(rows))
-        results = json.loads((cell.folder / "results.json").read_text())
-        (cell.folder / "results.json").write_text(json.dumps({"bbox": results["bbox"]}))
+        run = Run(cell.folder)
+        run.write(run.detections_file.name, json.dumps(rows))
+        run.write_results({"bbox": run.results()["bbox"]})
     write(sweep(), tmp_path / "out")
     assert "Difference to pool | max" not in tables(tmp_path / "out")
 
@@ -324,8 +325,8 @@ def test_pictures_are_of_the_seeds_that_both_have(tmp_path: Path, folders: Folde
 def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(written, tmp_path / "again"))
     for cell in plan(sweep(), folder):
-        config = cell.folder / "config.yaml"
-        config.write_text(config.read_text().replace("via.json", "gone.json"))
+        text = Run(cell.folder).config_file.read_text()
+        Run(cell.folder).write("config.yaml", text.replace("via.json", "gone.json"))
     with pytest.raises(UserError, match=r"gone\.json"):
         write(sweep(), folder)
 

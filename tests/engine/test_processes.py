@@ -70,6 +70,31 @@ def test_two_processes(data: Path, alone: Path, tmp_path: Path) -> None:
     assert_as_alone(launched, alone, begun)
 
 
+def test_a_process_ends_without_the_end_of_the_interpreter() -> None:
+    """A thread of gloo that needs the interpreter while it ends aborts the process."""
+    code = """
+import atexit, os, sys
+from torch import distributed
+from roilab.engine import processes
+
+def work(status):
+    atexit.register(os.abort)
+    print("said")
+    if status:
+        sys.stderr.write("and why")
+        raise KeyboardInterrupt
+
+
+os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+os.environ["MASTER_PORT"] = "0"
+processes.start(work, int(sys.argv[1]), processes=1)
+"""
+    for status, said in ((0, ("said\n", "")), (130, ("said\n", "and why"))):
+        begun = process([sys.executable, "-W", "ignore", "-c", code, str(status)])
+        assert begun.communicate() == said
+        assert begun.returncode == status
+
+
 def test_a_mistake_is_said_once(data: Path, tmp_path: Path) -> None:
     begun = process(
         command(data, tmp_path / "run", "--num-gpus=2", "dataloader.train.total_batch_size=3")

@@ -1,9 +1,11 @@
 """One process or several: started by us, by torchrun, on one machine or many."""
 
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from detectron2.engine import launch
@@ -12,6 +14,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from roilab.errors import UserError
+
+_GRACE = 10  # seconds that the first process has to meet the mistake that another has met
 
 
 def under_torchrun() -> bool:
@@ -41,11 +45,7 @@ def start(
     """
     if under_torchrun():
         _join_torchrun()
-        try:
-            _in_a_process(work, argument)
-        finally:
-            distributed.destroy_process_group()
-        return
+        _in_a_process(work, argument)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
     if processes < 1 or (gpus is not None and processes > gpus):
         raise UserError(
@@ -78,16 +78,36 @@ def _join_torchrun() -> None:
     comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
-def _in_a_process(work: Callable[[Any], None], argument: Any) -> None:
-    """A mistake is said once and ends every process; all meet it, or the others are ended."""
+def _in_a_process(work: Callable[[Any], None], argument: Any) -> NoReturn:
+    """Run `work(argument)` as one of several processes, and end the process.
+
+    The first process that ends with a mistake has the others ended. Where all meet it, the first
+    process of each machine says it; a mistake that another alone meets, that one says.
+    """
     try:
         work(argument)
+        distributed.destroy_process_group()
+        status = 0
     except (UserError, OSError) as error:
-        if comm.is_main_process():
-            sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        if comm.get_local_rank() > 0:
+            time.sleep(_GRACE)
+        sys.stderr.write(f"error: {error}\n")
+        status = 2
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    """End this process without the interpreter's own end.
+
+    gloo's threads go on for as long as anything refers to their group, as Detectron2 and a model in
+    parallel do. One that lets go of its last tensor while the interpreter ends would abort it.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def parallel(model: nn.Module) -> nn.Module:

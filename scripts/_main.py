@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
 # Compute threads that sleep while they wait share cores with other programs, threads that spin do
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
-    from roilab.errors import UserError
+    from roilab.errors import UserError, machine_failure
     from roilab.escaping import printable
 except ModuleNotFoundError:
     sys.exit(
@@ -66,8 +67,25 @@ if logging.lastResort is not None:
     logging.lastResort.setFormatter(_WithLevel())
 
 
+def _excepthook(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Say what a failure of the machine is, where a script imports, too."""
+    failure = machine_failure(error)
+    if failure is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        say(f"error: {failure}", file=sys.stderr)
+
+
+sys.excepthook = _excepthook
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Call `main`, exit with its status: 2 after a mistake or a failing file, 130 after Ctrl-C."""
+    """Call `main`, exit with its status: 2 after a mistake or a failing file, 130 after Ctrl-C.
+
+    After another signal it is 128 and the signal's number.
+    """
     # A name from a file may hold what is no character, such as half of an emoji.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -77,11 +95,17 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except UserError as error:
         say(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:
-        # A full disk, a folder that may not be written.
-        place = f": {error.filename}" if error.filename else ""
-        say(f"error: {error.strerror or error}{place}", file=sys.stderr)
+    except Exception as error:
+        failure = machine_failure(error)
+        if failure is not None:
+            say(f"error: {failure}", file=sys.stderr)
+        elif isinstance(error, OSError):
+            # A full disk, a folder that may not be written.
+            place = f": {error.filename}" if error.filename else ""
+            say(f"error: {error.strerror or error}{place}", file=sys.stderr)
+        else:
+            raise
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        sys.exit(getattr(error, "status", 130))

@@ -138,7 +138,7 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
     _report(args, outputs, time.perf_counter() - start, broken)
     if stop.wanted and source.inputs:
         say(f"interrupted after {_counted(outputs)}", file=sys.stderr)
-        return 130
+        return 128 + stop.number
     return 1 if broken else 0
 
 

@@ -5,11 +5,15 @@
         train.output_dir=outputs/mine
     torchrun --nproc-per-node 8 scripts/train.py --config-file configs/mask_rcnn_R_50_FPN_1x.py
 
-Ctrl-C saves and says how to go on. docs/run-folder.md has what the run folder holds.
+Ctrl-C and a scheduler's signals save, and say how to go on. docs/run-folder.md has what the run
+folder holds.
 """
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from _arguments import Parser, add_trust
 from _main import run, say
@@ -17,7 +21,8 @@ from _main import run, say
 from roilab.engine import config, processes, trusted
 from roilab.engine.limits import limits_note
 from roilab.engine.prepare import prepare
-from roilab.engine.train import Source, evaluate_weights, replay, train
+from roilab.engine.run import Run
+from roilab.engine.train import Source, evaluate_weights, replay, saved, train
 from roilab.errors import UserError
 from roilab.evaluation import table
 
@@ -86,11 +91,15 @@ def main() -> None:
     args = parse(sys.argv[1:])
     trusted.allow(args.trust)
     several = args.num_gpus * args.num_machines > 1
+    left: Callable[[], str] = str
     if args.replay and (several or args.resume or args.eval_only):
         raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)
     if several and not processes.under_torchrun():
         # A mistake is told once, before there are several to tell it.
-        prepare(config.load(args.config_file, args.overrides), training=not args.eval_only)
+        cfg = prepare(
+            config.load(args.config_file, args.overrides), training=not args.eval_only
+        ).cfg
+        left = partial(saved, Run(Path(cfg.train.output_dir)))
     processes.start(
         work,
         args,
@@ -98,6 +107,7 @@ def main() -> None:
         machines=args.num_machines,
         rank=args.machine_rank,
         url=args.dist_url,
+        saved=left,
     )
 
 

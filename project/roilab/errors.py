@@ -1,5 +1,6 @@
 """The one exception for a user's mistake: it names file, key, what was found and expected."""
 
+import errno
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -66,3 +67,50 @@ class UserError(Exception):
             expected=self.expected,
             remedy=remedy,
         )
+
+
+# In the words of torch, numpy, OpenCV, Python and the loader of shared objects.
+_TOO_LITTLE_MEMORY = re.compile(
+    r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_alloc"
+    r"|insufficient memory|failed to allocate|unable to allocate|can't start new thread"
+    r"|failed to map segment|unable to mmap",
+    re.IGNORECASE,
+)
+_LOST_WORKER = re.compile(
+    r"DataLoader worker \(pid.*?(is killed by signal: .*|exited unexpectedly)"
+)
+
+
+def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
+    """What is to be said of an exception that the machine, not the program, is the reason of.
+
+    Args:
+        saved: what is left of the work, and how to go on.
+
+    Returns:
+        Too little memory, or a process of a loader that is gone; None: it is something else.
+    """
+    after = f"; {saved}" if saved else ""
+    cause: BaseException | None = error
+    # What is cut by such a failure may fail in its own words, as a file that is being written does.
+    while cause is not None and not isinstance(cause, UserError):
+        text = str(cause)
+        if lost := _LOST_WORKER.search(text):
+            return UserError(
+                "a process that loads images is gone",
+                found=lost[0].strip(),
+                expected="no other program, and no limit of memory, that ends it",
+                remedy=f"fewer of them: dataloader.train.num_workers=1, or 0 for none{after}",
+            )
+        no_memory = isinstance(cause, OSError) and cause.errno == errno.ENOMEM
+        if isinstance(cause, MemoryError) or no_memory or _TOO_LITTLE_MEMORY.search(text):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            return UserError(
+                "there is too little memory",
+                found=lines[0] if lines else type(cause).__name__,
+                expected="room for the model and its images, and no `ulimit -v`",
+                remedy="give the process more, or let it take less: a smaller "
+                f"dataloader.train.total_batch_size, dataloader.train.num_workers=0{after}",
+            )
+        cause = cause.__context__
+    return None

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +12,8 @@ from typing import Any, NoReturn
 from roilab.errors import UserError
 
 _START = 200  # bytes of its name that a file has while it is written
+_PART = re.compile(r"\..+\.(\d+)\.part", re.DOTALL)  # such a file, and the process that writes it
+_OLD = 3600  # seconds
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
@@ -37,7 +41,7 @@ def whole(path: str | Path) -> Iterator[Path]:
         raise UserError("cannot write the file", file=path, found="no file name", key="path")
     # A name may take 255 bytes, and those of a long one are all taken.
     start = os.fsdecode(os.fsencode(path.name)[:_START])
-    part = path.with_name(f".{start}.{os.getpid()}.part")
+    part = path.with_name(f".{start}.{os.getpid()}.part")  # as `_PART` has it
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +53,20 @@ def whole(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path, pid: int | None = None) -> None:
+    """Remove from a folder what `whole` had to leave there when its process was killed.
+
+    Args:
+        pid: of a process that is gone. Parts of others are removed after an hour, in which all that
+            is written is whole.
+    """
+    for path in folder.iterdir():
+        match = _PART.fullmatch(path.name)
+        with contextlib.suppress(OSError):  # it is whole by now, or another removes it, too
+            if match and (int(match[1]) == pid or time.time() - path.stat().st_mtime > _OLD):
+                path.unlink()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Loaders: a dataset, augmentations, a batch size -> batches as Detectron2's models take them."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.data.mapper import Mapper, Unreadable
 from roilab.data.randomness import AUGMENTATION, seeded
 from roilab.data.sampling import Batches
+from roilab.data.workers import leave_signals, signals_blocked, workers
 from roilab.errors import UserError
 
 Batch = list[dict[str, Any]]
@@ -73,7 +73,7 @@ def train_loader(
     if aspect_ratio_grouping:
         wide = [record["width"] > record["height"] for record in dataset.records]
     images: Any = _Augmented(dataset, mapper, seed)
-    return DataLoader(
+    return _Loader(
         images,
         batch_sampler=Batches(
             len(dataset),
@@ -87,30 +87,16 @@ def train_loader(
         num_workers=workers(num_workers),
         collate_fn=trivial_batch_collator,
         generator=torch.Generator(),  # without one, it would draw from the model's
-        worker_init_fn=_leave_signals,
+        worker_init_fn=leave_signals,
     )
 
 
-def workers(wanted: int) -> int:
-    """The workers of a loader: those that are wanted, but no more than the process has cores.
+class _Loader(DataLoader[Batch]):
+    """A loader whose workers leave signals to the main process from their first moment on."""
 
-    More of them would wait for each other, and torch would warn of them.
-    """
-    return min(wanted, max(1, cores() // comm.get_local_size()))
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
-
-
-def _leave_signals(_: int) -> None:
-    """Signals to a group of processes, as a terminal sends them, are for the main one to decide.
-
-    The main process can still end its workers, one by one.
-    """
-    os.setpgrp()
+    def __iter__(self) -> Any:
+        with signals_blocked():
+            return super().__iter__()
 
 
 class _Augmented(Dataset[dict[str, Any]]):
@@ -201,7 +187,9 @@ class _EvalBatches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.loader:
+        with signals_blocked():
+            batches = iter(self.loader)
+        for batch in batches:
             for item in batch:
                 if isinstance(item, UserError):
                     raise item
@@ -246,5 +234,5 @@ def eval_loader(
     loader = build_detection_test_loader(
         dataset, mapper=_Checked(mapper), num_workers=workers(num_workers), batch_size=batch_size
     )
-    loader.worker_init_fn = _leave_signals
+    loader.worker_init_fn = leave_signals
     return _EvalBatches(loader)

@@ -7,7 +7,7 @@ import sys
 import torch
 from detectron2.utils import comm
 
-from roilab.data.loaders import cores
+from roilab.data.workers import cores
 from roilab.errors import UserError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")

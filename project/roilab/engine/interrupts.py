@@ -1,46 +1,132 @@
-"""Ctrl-C and a scheduler's SIGTERM: work ends between two of its steps, not within one."""
+"""Ctrl-C and the signals of schedulers: work ends between two of its steps, not within one."""
 
-import logging
+import contextlib
+import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-log = logging.getLogger(__name__)
+from roilab.data.workers import END_SIGNALS
+
+# A signal to all processes comes a second time from those that pass it on; a user takes longer.
+_REPEATED = 1.0  # seconds
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has ended the work.
+
+    Args:
+        number: of the signal.
+        text: what became of the work.
+    """
+
+    def __init__(self, number: int, text: str = "") -> None:
+        super().__init__(text or f"ended by {signal.Signals(number).name}")
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status of a process that the signal ends, as shells have it."""
+        return 128 + self.number
 
 
 class Stop:
     """Whether the user, or the scheduler of a cluster, wants the work to end.
 
+    The same signal again, more than a second later, ends the process at once.
+
     Args:
-        then: what they are told will happen.
+        then: what will happen, for the terminal.
+
+    Attributes:
+        number: of the first signal that came; 0: none has.
     """
 
     def __init__(self, then: str) -> None:
         self.then = then
-        self.wanted = False
+        self.number = 0
+        self._since = 0.0
+        self._at_once = False
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted and number == signal.SIGINT:
-            raise KeyboardInterrupt  # asked twice: at once
-        self.wanted = True
-        log.warning("%s: %s", signal.Signals(number).name, self.then)
+    @property
+    def wanted(self) -> bool:
+        return self.number != 0
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it, a signal ends the work where it is: there is nothing to be finished.
+
+        Raises:
+            Interrupted: a signal came, before or within.
+        """
+        self._at_once = True
+        try:
+            if self.number:
+                raise Interrupted(self.number)
+            yield
+        finally:
+            self._at_once = False
+
+    def ask(self, number: int, frame: FrameType | None = None) -> None:
+        """Handle a signal."""
+        if self.is_again(number):
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not self.number:
+            self.number, self._since = number, time.monotonic()
+            _say(number, self.then)
+            if self._at_once:
+                raise Interrupted(number)
+
+    def is_again(self, number: int) -> bool:
+        """Whether a signal is the user's, for the second time."""
+        return number == self.number and time.monotonic() - self._since > _REPEATED
+
+
+def _say(number: int, then: str) -> None:
+    # A log, or a stream of Python's, may be within a line of its own when a signal comes.
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{signal.Signals(number).name}: {then}\n".encode())
+
+
+@contextmanager
+def on_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handle the signals that ask for an end in a block.
+
+    Those that are ignored stay so, as SIGHUP behind `nohup`. SIGINT does not: shells ignore it for
+    all that they run in the background, and who sends it to such a process means it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = {
+        number: signal.signal(number, handler)
+        for number in END_SIGNALS
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 @contextmanager
 def stop_on_signals(
-    then: str = "the training will be saved and ends after this step",
+    then: str = "the training will be saved and ends after this step; again: at once",
 ) -> Iterator[Stop]:
-    """Turn SIGINT and SIGTERM into a wish for a block; a second SIGINT interrupts at once."""
+    """Turn signals that ask for an end into a wish for a block; see `Stop`."""
     stop = Stop(then)
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, stop._ask) for number in numbers}
-    try:
+    with on_signals(stop.ask):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def end_on_signals() -> None:
+    """Let signals end this process at once, which may have been begun within `signals_blocked`."""
+    for number in END_SIGNALS:
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)

@@ -1,5 +1,6 @@
 """The loop of a training: steps, evaluations, checkpoints, and what ends it."""
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -17,11 +18,11 @@ from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.engine import processes
 from roilab.engine.device import memory_used
-from roilab.engine.interrupts import Stop
+from roilab.engine.interrupts import Interrupted, Stop
 from roilab.engine.progress import Progress, save, save_to_resume, save_weights
 from roilab.engine.run import Run
 from roilab.engine.trainer import NotFinite, Trainer
-from roilab.engine.validate import validate
+from roilab.engine.validate import Losses, validate
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
@@ -29,10 +30,6 @@ from roilab.evaluation.ap import Results
 log = logging.getLogger(__name__)
 
 BEST, EMA = "model_best.pth", "model_final_ema.pth"
-
-
-class Interrupted(KeyboardInterrupt):
-    """The training was asked to end, and can be resumed."""
 
 
 def _counted(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -80,6 +77,8 @@ class Loop:
         self.batches, self.images, self.val = batches, images, val
         self.writers, self.stop = writers, stop
         self.main = comm.is_main_process()
+        self.begun = progress.iteration
+        self.together = False  # whether all processes end
         self.found = Evaluation({}, [], None)
         self.spent: dict[str, float] = defaultdict(float)  # seconds, by what they went to
 
@@ -90,15 +89,18 @@ class Loop:
             UserError: a loss is not finite, too many images cannot be read, or the disk is full.
             Interrupted: the training was asked to end; it is saved.
         """
-        start, done = time.perf_counter(), self.progress.iteration
+        start = time.perf_counter()
         with EventStorage(self.progress.iteration + 1) as self.storage:
             try:
                 self._train()
                 self._finish()
-                self._account(self.progress.iteration - done, time.perf_counter() - start)
+                self._account(self.progress.iteration - self.begun, time.perf_counter() - start)
             except Interrupted:
-                self._write()
-                self._save(final=self._is_over())
+                if self.progress.iteration > self.begun:
+                    self._write()
+                    self._save(final=self._is_over())
+                if self.together:
+                    comm.synchronize()  # the first process that ends has the others ended
                 raise
         return self.found.results
 
@@ -107,6 +109,7 @@ class Loop:
         if self._due(self.cfg.train.eval_period) and not self._is_evaluated():
             self._evaluate()
         batches = iter(self.batches) if not self._is_over() else iter(())
+        self._heed()
         while not self._is_over():
             self._iterate(batches)
 
@@ -157,14 +160,20 @@ class Loop:
         if not self._is_over():
             if self._due(train.checkpoint_period):
                 self._save(final=False)
-            if processes.any_process(self.stop.wanted):
-                raise Interrupted
+            self._heed()
             if self._due(train.eval_period):
                 self._evaluate()
         # The last line also has the last evaluation, which is still to come.
         if self._is_evaluated() or (self._due(train.log_period) and not self._is_over()):
             self._write()
         self._show()
+
+    def _heed(self) -> None:
+        """End here if any process was asked to."""
+        number = processes.largest(self.stop.number)
+        if number:
+            self.together = True
+            raise Interrupted(number)
 
     @_counted("logging")
     def _show(self) -> None:
@@ -188,12 +197,12 @@ class Loop:
         """AP and losses of the model, AP of its average; the best is kept, the rest is noted."""
         self.storage.iter = max(self.progress.iteration, 0)
         model, ema = self.trainer.model, self.trainer.ema
-        self.found, losses = validate(self.cfg, model, self.val, self._watched)
+        self.found, losses = self._validate()
         metrics = {**losses, **_flat(self.found.results), "inference_time": self.found.seconds}
         self.averaged: Results = {}
         if ema is not None:
             with ema.in_place_of(model):
-                averaged, _ = validate(self.cfg, model, self.val, self._watched)
+                averaged, _ = self._validate()
             self.averaged = averaged.results
             metrics |= {f"ema/{name}": value for name, value in _flat(self.averaged).items()}
         metrics = processes.from_main(metrics)
@@ -212,12 +221,13 @@ class Loop:
             ),
         )
 
-    def _watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches of an evaluation; one process alone need not go through them all to end."""
-        for batch in batches:
-            if self.stop.wanted and comm.get_world_size() == 1:
-                raise Interrupted
-            yield batch
+    def _validate(self) -> tuple[Evaluation, Losses]:
+        """The model's AP and losses; a signal ends it at once in the process that saves.
+
+        The others are ended by what has begun them.
+        """
+        with self.stop.at_once() if self.main else contextlib.nullcontext():
+            return validate(self.cfg, self.trainer.model, self.val)
 
     def _note_best(self, metrics: dict[str, float | None]) -> None:
         name, progress = self.cfg.train.best, self.progress

@@ -56,8 +56,8 @@ class InvariantRCNN(GeneralizedRCNN):
         if not all("position" in item for item in batched_inputs):
             return images
         height, width = images.tensor.shape[-2:]
-        largest = processes.largest(torch.tensor([height, width], device=images.tensor.device))
-        below, right = int(largest[0]) - height, int(largest[1]) - width
+        below = processes.largest(height) - height
+        right = processes.largest(width) - width
         padded = ImageList(F.pad(images.tensor, (0, right, 0, below)), images.image_sizes)
         return NumberedImages(padded, [item["position"] for item in batched_inputs])
 

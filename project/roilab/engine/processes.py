@@ -1,21 +1,34 @@
 """One process or several: started by us, by torchrun, on one machine or many."""
 
 import logging
+import multiprocessing
 import os
+import signal
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from multiprocessing import connection, resource_tracker
+from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any, NoReturn
 
 import torch
-from detectron2.engine import launch
 from detectron2.utils import comm
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from roilab.data.workers import END_SIGNALS, signals_blocked
+from roilab.engine.interrupts import Interrupted, Stop, end_on_signals, on_signals
 from roilab.errors import UserError
 
+LOST_PEER = "another process of the training is gone"
 _GRACE = 10  # seconds that the first process has to meet the mistake that another has met
+_SAVING = 300  # seconds that processes have to write a checkpoint
+_TIMEOUT = timedelta(minutes=30)  # for what processes do together, such as waiting for the AP
+_CUT_OFF = 3  # exit status of a process that has lost another
 
 
 def under_torchrun() -> bool:
@@ -31,21 +44,25 @@ def start(
     machines: int = 1,
     rank: int = 0,
     url: str = "auto",
+    saved: Callable[[], str] = str,
 ) -> None:
     """Run `work(argument)` in each of the processes: NCCL on GPUs, gloo on the CPU.
+
+    A signal to this process, which asks for an end, goes to all of them.
 
     Args:
         processes: on this machine, one a GPU. torchrun, where it started us, knows better.
         machines, rank: how many machines, and which is this.
         url: where the processes meet; `auto` is for one machine.
+        saved: says what is left of the work, where a process is lost.
 
     Raises:
-        UserError: more processes than GPUs, or a number that makes no sense.
+        UserError: more processes than GPUs, a number that makes no sense, or a process is lost.
+        Interrupted: a signal ended it.
         SystemExit: a process failed; it has said why.
     """
     if under_torchrun():
-        _join_torchrun()
-        _in_a_process(work, argument)
+        _in_a_process(_join_torchrun, work, argument)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
     if processes < 1 or (gpus is not None and processes > gpus):
         raise UserError(
@@ -64,10 +81,150 @@ def start(
     if processes * machines == 1:
         work(argument)
         return
-    try:
-        launch(_in_a_process, processes, machines, rank, url, args=(work, argument))
-    except torch.multiprocessing.ProcessExitedException as error:
-        sys.exit(error.exit_code)
+    if url == "auto":
+        url = f"tcp://127.0.0.1:{_free_port()}"
+    context = multiprocessing.get_context("spawn")
+    _run_all(
+        [
+            context.Process(
+                target=_rank, args=(work, argument, local, processes, machines, rank, url)
+            )
+            for local in range(processes)
+        ],
+        saved,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        port: int = opened.getsockname()[1]
+    return port
+
+
+def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
+    """Start processes and wait until they have ended; where one fails, the others are ended.
+
+    Raises:
+        UserError, Interrupted, SystemExit: as `start`.
+    """
+    stop = Stop("every process of the training is told; again: at once")
+
+    def handle(number: int, frame: FrameType | None = None) -> None:
+        _send(ranks, signal.SIGKILL if stop.is_again(number) else number)
+        stop.ask(number)
+
+    resource_tracker.ensure_running()  # as it starts, it lets signals come
+    with on_signals(handle):
+        with signals_blocked():
+            for each in ranks:
+                each.start()
+        failed = _first_failure(ranks)
+        if failed is None:
+            return
+        if number := _ended_by(failed):
+            _send(ranks, number)  # the others may have to write a checkpoint
+        _join(ranks, _SAVING if number else _GRACE)
+        codes = [each.exitcode for each in ranks]
+        _send(ranks, signal.SIGKILL)
+        _join(ranks)
+    _raise_failure(ranks, codes, saved)
+
+
+def _raise_failure(
+    ranks: Sequence[BaseProcess], codes: Sequence[int | None], saved: Callable[[], str]
+) -> NoReturn:
+    """Say why processes ended.
+
+    Args:
+        codes: their exit statuses; None: it was killed when the others had ended.
+    """
+    numbers = [_ended_by(each) for each in ranks]
+    for code in codes:
+        if code is not None and code > 0 and code != _CUT_OFF and code - 128 not in END_SIGNALS:
+            sys.exit(code)  # it has said why
+    for place, code in enumerate(codes):
+        if code is not None and code < 0 and not numbers[place]:
+            raise UserError(
+                f"a process of the training was ended by {signal.Signals(-code).name}",
+                found=f"process {place} of {len(ranks)}",
+                expected="no other program, and no limit of memory, that ends it",
+                remedy=f"look for what did, such as the system's log; {saved()}",
+            )
+    if any(numbers):
+        raise Interrupted(max(numbers))
+    raise UserError(
+        LOST_PEER, remedy=f"look at what the processes of the other machines say; {saved()}"
+    )
+
+
+def _ended_by(process: BaseProcess) -> int:
+    """The signal that asked a process to end; 0: none did."""
+    code = process.exitcode or 0
+    number = -code if code < 0 else code - 128
+    return number if number in END_SIGNALS else 0
+
+
+def _send(ranks: Sequence[BaseProcess], number: int) -> None:
+    for each in ranks:
+        if each.pid is not None and each.is_alive():
+            os.kill(each.pid, number)
+
+
+def _first_failure(ranks: Sequence[BaseProcess]) -> BaseProcess | None:
+    """The first process that fails; None: all have ended well."""
+    running = list(ranks)
+    while running:
+        connection.wait([each.sentinel for each in running])
+        for each in running[:]:
+            if each.is_alive():
+                continue
+            if each.exitcode:
+                return each
+            running.remove(each)
+    return None
+
+
+def _join(ranks: Sequence[BaseProcess], seconds: float | None = None) -> None:
+    end = None if seconds is None else time.monotonic() + seconds
+    for each in ranks:
+        each.join(None if end is None else max(0.0, end - time.monotonic()))
+
+
+def _rank(
+    work: Callable[[Any], None],
+    argument: Any,
+    local: int,
+    processes: int,
+    machines: int,
+    machine: int,
+    url: str,
+) -> NoReturn:
+    """One of the processes that `start` begins."""
+    end_on_signals()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def join() -> None:
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(local)
+        distributed.init_process_group(
+            "nccl" if cuda else "gloo",
+            init_method=url,
+            world_size=processes * machines,
+            rank=machine * processes + local,
+            timeout=_TIMEOUT,
+        )
+        comm.create_local_process_group(processes)
+
+    _in_a_process(join, work, argument)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _join_torchrun() -> None:
@@ -78,23 +235,26 @@ def _join_torchrun() -> None:
     comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
-def _in_a_process(work: Callable[[Any], None], argument: Any) -> NoReturn:
-    """Run `work(argument)` as one of several processes, and end the process.
+def _in_a_process(join: Callable[[], None], work: Callable[[Any], None], argument: Any) -> NoReturn:
+    """Join the others, run `work(argument)` as one of several processes, and end the process.
 
     The first process that ends with a mistake has the others ended. Where all meet it, the first
     process of each machine says it; a mistake that another alone meets, that one says.
     """
     try:
+        join()
         work(argument)
         distributed.destroy_process_group()
         status = 0
     except (UserError, OSError) as error:
+        status = 2
+        if isinstance(error, UserError) and error.message == LOST_PEER and not under_torchrun():
+            _exit(_CUT_OFF)  # the process that has begun them all knows more
         if comm.get_local_rank() > 0:
             time.sleep(_GRACE)
         sys.stderr.write(f"error: {error}\n")
-        status = 2
-    except KeyboardInterrupt:
-        status = 130
+    except KeyboardInterrupt as error:
+        status = getattr(error, "status", 130)
     _exit(status)
 
 
@@ -129,14 +289,6 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
-def largest(values: Tensor) -> Tensor:
-    """The largest of each value over all processes, in each of them."""
-    if comm.get_world_size() > 1:
-        values = values.clone()
-        distributed.all_reduce(values, distributed.ReduceOp.MAX)
-    return values
-
-
 def of_whole_batch(losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
     """Losses whose mean over the processes is that of the items of all, and not that of the means.
 
@@ -155,10 +307,23 @@ def of_whole_batch(losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> d
 
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any process."""
+    return bool(largest(flag))
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers of all processes, in each of them."""
     if comm.get_world_size() == 1:
-        return flag
+        return number
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    return bool(mean(torch.tensor(float(flag), device=device)) > 0)
+    value = torch.tensor(int(number), device=device)
+    distributed.all_reduce(value, distributed.ReduceOp.MAX)
+    return int(value)
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an exception says that another process is gone, in gloo's words or NCCL's."""
+    known = isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
+    return comm.get_world_size() > 1 and known
 
 
 def from_main(value: Any) -> Any:

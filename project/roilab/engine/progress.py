@@ -13,7 +13,7 @@ from roilab.engine.config import UNBUILDABLE
 from roilab.engine.record import forget
 from roilab.engine.run import FINAL, LAST, Run
 from roilab.engine.trainer import Trainer
-from roilab.errors import UserError
+from roilab.errors import UserError, machine_failure
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     try:
         save_atomically(state, path)
     except (OSError, RuntimeError, UserError) as error:  # torch has its own words for a full disk
+        if machine_failure(error):
+            raise
         found = error.found if isinstance(error, UserError) else str(error).splitlines()[0]
         others = sorted(file.name for file in path.parent.glob("model_*.pth"))
         raise UserError(

@@ -17,7 +17,7 @@ import torch
 from detectron2.utils import comm
 
 import roilab
-from roilab.data.loaders import cores
+from roilab.data.workers import cores
 from roilab.engine.record import read_record, write_record
 from roilab.engine.run import Run
 

@@ -67,6 +67,17 @@ def refuse_begun(run: Run) -> None:
         )
 
 
+def require_begun(run: Run) -> None:
+    """Raise UserError where a folder holds no run that could be resumed."""
+    if not run.config_file.is_file():
+        raise UserError(
+            "there is nothing to resume",
+            file=run.folder,
+            expected="a run folder of scripts/train.py",
+            remedy="leave out --resume, or correct train.output_dir",
+        )
+
+
 def check_resumable(
     run: Run,
     setup: Setup,
@@ -74,7 +85,7 @@ def check_resumable(
     *,
     allow_changed_data: bool,
 ) -> list[str]:
-    """Make sure that a folder holds the run that is to be resumed, and that its data are the same.
+    """Make sure that the run of a folder is the one that is to be resumed, with the same data.
 
     Args:
         data: fingerprints of the data, by split.
@@ -83,15 +94,8 @@ def check_resumable(
         What the log should say.
 
     Raises:
-        UserError: it holds another run, none, or one of other data.
+        UserError: it is another run, or one of other data.
     """
-    if not run.config_file.is_file():
-        raise UserError(
-            "there is nothing to resume",
-            file=run.folder,
-            expected="a run folder of scripts/train.py",
-            remedy="leave out --resume, or correct train.output_dir",
-        )
     begun = config.load(run.config_file)
     fit_limits(begun, setup.val)  # of a run from before the model's followed the data
     changed = differences(begun, OmegaConf.create(config.plain(setup.cfg)))

@@ -2,7 +2,8 @@
 
 import logging
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,28 +15,32 @@ from omegaconf import DictConfig
 
 from roilab.data.loaders import Batch
 from roilab.data.randomness import INITIALISATION, seed_everything
-from roilab.engine import config, fingerprint, progress, trusted
+from roilab.engine import config, fingerprint, processes, progress, trusted
 from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.differences import differences, table
 from roilab.engine.first_step import try_step
-from roilab.engine.interrupts import stop_on_signals
+from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note
-from roilab.engine.loop import Interrupted, Loop
+from roilab.engine.lock import locked
+from roilab.engine.loop import Loop
 from roilab.engine.prepare import Setup
 from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
 from roilab.engine.report import make_writers
-from roilab.engine.resume import check_resumable, fingerprints, refuse_begun
+from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.validate import evaluate_model
-from roilab.errors import UserError
+from roilab.errors import UserError, machine_failure
 from roilab.evaluation.ap import Results
+from roilab.files import writing
 
 log = logging.getLogger(__name__)
+
+LOCK = ".training.lock"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,28 @@ def train(
             or a loss diverges.
         Interrupted: the training was asked to end; it is saved.
     """
-    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    run = Run(Path(setup.cfg.train.output_dir))
+    if resume:
+        require_begun(run)
+    try:
+        with _alone(run), stop_on_signals() as stop:
+            return _train(setup, run, stop, resume, source, allow_changed_data)
+    except Exception as error:
+        failure = _failure(error, run)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _train(
+    setup: Setup,
+    run: Run,
+    stop: Stop,
+    resume: bool,
+    source: Source | None,
+    allow_changed_data: bool,
+) -> Results:
+    cfg = setup.cfg
     notes = _allow_own_parts(cfg)
     data = fingerprints(setup)
     if resume:
@@ -79,27 +105,55 @@ def train(
         fingerprint.record(run.folder, data)
     comm.synchronize()
     trainer, done = _begin(setup, run, resume=resume)
-    with stop_on_signals() as stop:
-        loop = Loop(
-            cfg,
-            run,
-            trainer,
-            done,
-            batches=_batches(setup, done.iteration + 1),
-            images=len(setup.training_set),
-            val=setup.val,
-            writers=_writers(setup, run, done.iteration + 1),
-            stop=stop,
-        )
-        try:
-            return loop.run_to_end()
-        except Interrupted:
-            again = shlex.join([*source.command, "--resume"]) if source else "train(resume=True)"
-            log.warning("saved after iteration %d; go on with: %s", done.iteration, again)
-            raise
-        finally:
-            for writer in loop.writers:
-                writer.close()
+    loop = Loop(
+        cfg,
+        run,
+        trainer,
+        done,
+        batches=_batches(setup, done.iteration + 1),
+        images=len(setup.training_set),
+        val=setup.val,
+        writers=_writers(setup, run, done.iteration + 1),
+        stop=stop,
+    )
+    try:
+        return loop.run_to_end()
+    except Interrupted as error:
+        again = shlex.join([*source.command, "--resume"]) if source else "train(resume=True)"
+        what = f"saved after iteration {done.iteration}" if run.states() else "nothing to save yet"
+        log.warning("%s: %s; go on with: %s", error, what, again)
+        raise
+    finally:
+        for writer in loop.writers:
+            writer.close()
+
+
+@contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """Let no other process train in the run folder meanwhile; the first of several sees to it."""
+    with ExitStack() as stack:
+        if comm.is_main_process():
+            with writing(run.folder):
+                run.folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(run.folder / LOCK))
+        comm.synchronize()
+        yield
+
+
+def _failure(error: Exception, run: Run) -> UserError | None:
+    """What is to be said of an exception that no mistake of the config or the data is behind."""
+    if processes.is_lost_peer(error):
+        return UserError(processes.LOST_PEER, found=str(error).splitlines()[0], remedy=saved(run))
+    return machine_failure(error, saved(run))
+
+
+def saved(run: Run) -> str:
+    """What a training that was cut has left, and how to go on, for a message."""
+    states = run.states()
+    if not states:
+        return "nothing was saved yet: start again"
+    newest = max(states, key=lambda path: path.stat().st_mtime_ns)
+    return f"go on with --resume, from {newest}"
 
 
 def replay(setup: Setup, file: str) -> list[dict[str, float]]:
@@ -261,16 +315,17 @@ def evaluate_weights(setup: Setup) -> Results:
             remedy="to evaluate a run folder: python scripts/evaluate.py --run RUN",
         )
     notes = _allow_own_parts(cfg)
-    refuse_begun(run)
-    start_logging(run)
-    for note in notes:
-        log.warning(note)
-    if note := limits_note(cfg, setup.val):
-        log.warning("val: %s", note)
-    model = build_model(cfg)
-    load_weights(model, weights.source, (), weights.named)  # what is evaluated must fit whole
-    found = evaluate_model(cfg, model, setup.val)
-    if comm.is_main_process():
-        run.write_meaning(cfg, setup.val)
-        run.write_evaluation(found, setup.val.coco_ids)
-    return found.results
+    with _alone(run):
+        refuse_begun(run)
+        start_logging(run)
+        for note in notes:
+            log.warning(note)
+        if note := limits_note(cfg, setup.val):
+            log.warning("val: %s", note)
+        model = build_model(cfg)
+        load_weights(model, weights.source, (), weights.named)  # what is evaluated must fit whole
+        found = evaluate_model(cfg, model, setup.val)
+        if comm.is_main_process():
+            run.write_meaning(cfg, setup.val)
+            run.write_evaluation(found, setup.val.coco_ids)
+        return found.results

@@ -1,6 +1,5 @@
 """Running one cell of a sweep as a process of its own."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run import Run
 from roilab.engine.stored import is_number
 from roilab.errors import UserError
@@ -209,19 +209,12 @@ def failed(error: BaseException) -> State:
 
 
 @contextmanager
-def _alone(cell: Cell) -> Iterator[int]:
-    """Keep other processes from a cell's folder; gives the descriptor that does."""
+def _alone(cell: Cell) -> Iterator[Lock]:
+    """Keep other processes from a cell's folder."""
     cell.folder.mkdir(parents=True, exist_ok=True)
-    with (cell.folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process",
-                file=cell.folder,
-                remedy="wait for it, or end it",
-            ) from error
-        yield file.fileno()
+    message = f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process"
+    with locked(cell.folder / LOCK, message) as lock:
+        yield lock
 
 
 def _take_weights(cell: Cell, source: Path) -> None:
@@ -248,7 +241,7 @@ def _define(cell: Cell, seconds: float, error: str = "") -> None:
 def _wait(
     command: Sequence[str],
     output: IO[str],
-    lock: int,
+    lock: Lock,
     environment: Mapping[str, str],
     watch: Callable[[], object],
 ) -> int:
@@ -260,8 +253,11 @@ def _wait(
         stderr=subprocess.STDOUT,
         env=environment,
         process_group=0,  # a terminal's Ctrl-C is this process's to pass on, once
-        pass_fds=[lock],  # a training that outlives this process still has its folder alone
+        pass_fds=[
+            lock.descriptor
+        ],  # a training that outlives this process still has its folder alone
     ) as process:
+        lock.name(this_process(process.pid))
         try:
             # `wait` passes an interrupt on a quarter of a second later; clusters are impatient.
             while (status := process.poll()) is None:

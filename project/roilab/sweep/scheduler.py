@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from roilab.data.loaders import cores
+from roilab.data.workers import cores
 from roilab.errors import UserError
 from roilab.sweep.plan import Cell
 from roilab.sweep.run import POLL_SECONDS, State, attempt, failed, run_cell

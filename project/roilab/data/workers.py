@@ -1,0 +1,60 @@
+"""Processes that load images: how many, and what signals mean to them."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from detectron2.utils import comm
+
+# Ctrl-C, a scheduler's end, a closed terminal, and what a scheduler sends before its time limit.
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def workers(wanted: int) -> int:
+    """The workers of a loader: those that are wanted, but no more than the process has cores.
+
+    More of them would wait for each other, and torch would warn of them.
+    """
+    return min(wanted, max(1, cores() // comm.get_local_size()))
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Let no signal that asks for an end come in a block: they come after it.
+
+    In a process that begins within it they are blocked until it says otherwise.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals(_: int = 0) -> None:
+    """Leave the signals that ask for an end to the main process, whoever gets them.
+
+    A worker that ended by one would take the batches with it that the main process still wants.
+    Those of the main process itself are obeyed: it ends its workers so as the last thing that it
+    does. When it is gone without that, they end by themselves.
+    """
+    os.setpgrp()
+    known = hasattr(signal, "sigwaitinfo")  # not on macOS, where SIGTERM still ends a worker
+    numbers = [each for each in END_SIGNALS if known or each != signal.SIGTERM]
+    signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
+    if known:
+        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+
+
+def _obey(parent: int) -> None:
+    while signal.sigwaitinfo(END_SIGNALS).si_pid != parent:
+        pass
+    os._exit(0)

@@ -38,6 +38,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--dist-url", default="auto", help="where machines meet: tcp://HOST:PORT")
     parser.add_argument("--resume", action="store_true", help="continue train.output_dir")
     parser.add_argument(
+        "--allow-changed-data",
+        action="store_true",
+        help="resume also where annotations or images are not those that the run was begun with",
+    )
+    parser.add_argument(
         "--eval-only", action="store_true", help="evaluate train.init_checkpoint on the val set"
     )
     parser.add_argument(
@@ -62,7 +67,12 @@ def work(args: argparse.Namespace) -> None:
     results = (
         evaluate_weights(setup)
         if args.eval_only
-        else train(setup, resume=args.resume, source=source)
+        else train(
+            setup,
+            resume=args.resume,
+            source=source,
+            allow_changed_data=args.allow_changed_data,
+        )
     )
     if results:
         say(table(results))
@@ -72,8 +82,9 @@ def work(args: argparse.Namespace) -> None:
 
 
 def command() -> list[str]:
-    """The command that was given, without --resume."""
-    return [argument for argument in sys.orig_argv if argument != "--resume"]
+    """The command that was given, without what is for a single resumption."""
+    once = ("--resume", "--allow-changed-data")
+    return [argument for argument in sys.orig_argv if argument not in once]
 
 
 def main() -> None:

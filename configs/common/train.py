@@ -38,6 +38,10 @@ train = dict(
     cpu_kernels=True,
     # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.
     compile=False,
+    # Let several processes train what one would with the same batch, but for rounding: regions are
+    # sampled for each image by its number, losses are means over the whole batch. Not with layers
+    # that mix images: BN (SyncBN does on GPUs), dropout, PointRend's head.
+    process_invariant=False,
     # Iterations between two lines of the log, evaluations (0: only at the end), checkpoints.
     log_period=20,
     eval_period=5000,

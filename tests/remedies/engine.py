@@ -162,6 +162,14 @@ def weights_of_another_kind(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, training.setup(tmp_path / "new", "train.init_checkpoint=''"))
 
 
+@case("train.process_invariant=False")
+def a_norm_of_each_process(training: Training, tmp_path: Path) -> Attempts:
+    given = ["model.backbone.norm=BN", "train.process_invariant=True"]
+    first = wrong(training.setup, tmp_path, *given)
+    yield first
+    yield wrong(training.setup, tmp_path, *given, str(first[0].remedy))
+
+
 @case("dataloader.{}.image_format={}")
 def images_in_another_order_of_channels(training: Training, tmp_path: Path) -> Attempts:
     given = ["dataloader.train.image_format=RGB"]
@@ -240,6 +248,26 @@ def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
     own = config.load(run.config_file, [f"train.output_dir={run.folder}"])
     yield wrong(train, prepare(own), resume=True)
     yield wrong(train, training.setup(tmp_path / "other", other))
+
+
+@case(
+    "put them back; or go on with the data as they are: --allow-changed-data; or train in another "
+    "folder"
+)
+def resumed_with_other_data(training: Training, tmp_path: Path) -> Attempts:
+    run = training.copy(tmp_path / "run")
+    image = Path(training.setup(run.folder).training_set[0]["file_name"])
+    before = image.read_bytes()
+    try:
+        image.write_bytes(before + b"more")  # behind its end, where no reader looks
+        setup = training.setup(run.folder)
+        yield wrong(train, setup, resume=True)
+        yield wrong(train, setup, resume=True, allow_changed_data=True)
+        yield wrong(train, training.setup(tmp_path / "other"))
+    finally:
+        image.write_bytes(before)
+    run = training.copy(tmp_path / "again")
+    yield wrong(train, training.setup(run.folder), resume=True)
 
 
 @case("resume with the run's own config, or train in another folder")

@@ -121,6 +121,7 @@ class _Augmented(Dataset[dict[str, Any]]):
                     index = int(torch.randint(len(self.records), ()))
             else:
                 return {"unreadable": unreadable}
+        item = {**item, "position": position}
         return {**item, "unreadable": unreadable} if unreadable else item
 
 

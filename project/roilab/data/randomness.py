@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 # What numbers are drawn for: the second number that a generator is seeded with, after the run's.
-AUGMENTATION, INITIALISATION, STEP, VALIDATION = range(4)
+AUGMENTATION, INITIALISATION, STEP, VALIDATION, ANCHORS, PROPOSALS = range(6)
 
 
 def seed_everything(*numbers: int) -> None:

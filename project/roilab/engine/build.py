@@ -15,6 +15,7 @@ from torch._functorch import config as functorch
 from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
 from roilab.engine.device import device_of
+from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.errors import UserError
 from roilab.modeling.cpu_kernels import use_cpu_kernels
 from roilab.text import counted
@@ -22,13 +23,23 @@ from roilab.text import counted
 log = logging.getLogger(__name__)
 
 
-def build_model(cfg: DictConfig) -> nn.Module:
-    """The model of a config on its device, freshly initialised and partly frozen, if so wanted."""
+def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
+    """The model of a config on its device, freshly initialised and partly frozen, if so wanted.
+
+    Args:
+        training: as it is trained, which `train.process_invariant` makes a difference for.
+
+    Raises:
+        UserError: a node cannot be built, or not as it is to be trained.
+    """
     device = device_of(cfg.train.device)
-    model = config.build(cfg.model, "model")
+    invariant = training and cfg.train.process_invariant
+    model = config.build(process_invariant(cfg) if invariant else cfg.model, "model")
     freeze(model, cfg.train.freeze)
     if device.type == "cpu":
         model = without_sync(model)
+    if invariant:
+        refuse_dependent_layers(model)
     if cfg.train.cpu_kernels and not cfg.train.compile:  # the compiler makes its own
         model = use_cpu_kernels(model)
     memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format

@@ -106,11 +106,13 @@ def load(
 
 
 def _read_whole(path: str | Path) -> DictConfig:
-    """A training config, also where its file is from before there was `evaluation`."""
+    """A training config, also where its file is from before there were all of its keys."""
     cfg = read(path)
     if "model" not in cfg:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
     cfg.evaluation = {**EVALUATION, **(cfg.get("evaluation") or {})}
+    if isinstance(cfg.get("train"), DictConfig):
+        cfg.train.setdefault("process_invariant", False)
     return cfg
 
 

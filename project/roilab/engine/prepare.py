@@ -21,6 +21,7 @@ from roilab.engine.device import device_of, dtype_of
 from roilab.engine.first_step import check_geometry
 from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
 from roilab.engine.limits import fit_limits
+from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.engine.report import TRACKERS
 from roilab.engine.schedule import warn_of_low_peak
 from roilab.errors import UserError
@@ -39,6 +40,19 @@ class Setup:
     cfg: DictConfig
     train: DetectionDataset | None
     val: DetectionDataset
+
+    @property
+    def training_set(self) -> DetectionDataset:
+        """`train`, which has to be there.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self.train is None:
+            raise ValueError(
+                "the set-up is for evaluation: prepare(cfg) also loads the training set"
+            )
+        return self.train
 
 
 def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
@@ -77,6 +91,9 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         scale_learning_rate(cfg)
         freeze(model, cfg.train.freeze)
         _warn_of_random_frozen_layers(cfg, model)
+        if cfg.train.process_invariant:
+            process_invariant(cfg)
+            refuse_dependent_layers(model)
         build_optimizer(cfg, model)
         multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
         warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
@@ -114,7 +131,7 @@ def _check_numbers(cfg: DictConfig) -> None:
         check(f"train.{name}", whole(train[name], 0), _WHOLE + "0")
     for name in ("patience", "lr_batch_size"):
         check(f"train.{name}", train[name] is None or whole(train[name], 1), _WHOLE + "1, or null")
-    for name in ("channels_last", "cpu_kernels", "compile"):
+    for name in ("channels_last", "cpu_kernels", "compile", "process_invariant"):
         check(f"train.{name}", isinstance(train[name], bool), "True or False")
     for name in ("may_differ", "freeze"):
         check(

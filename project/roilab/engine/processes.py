@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
@@ -287,6 +287,22 @@ def mean(values: Tensor) -> Tensor:
         distributed.all_reduce(values)
         values /= count
     return values
+
+
+def of_whole_batch(losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
+    """Losses whose mean over the processes is that of the items of all, and not that of the means.
+
+    Args:
+        losses: of this process, by name.
+        counts: over how many items each of them is a mean here; one without is left as it is.
+    """
+    names = sorted(counts)
+    if comm.get_world_size() == 1 or not names:
+        return dict(losses)
+    device = next(iter(losses.values())).device
+    here = torch.tensor([float(counts[name]) for name in names], device=device)
+    shares = dict(zip(names, here / mean(here).clamp(min=1e-9), strict=True))
+    return {name: loss * shares[name] if name in shares else loss for name, loss in losses.items()}
 
 
 def any_process(flag: bool) -> bool:

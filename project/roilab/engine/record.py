@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roilab.engine.stored import is_start
+from roilab.engine.stored import is_fingerprint, is_start
 from roilab.errors import UserError
 from roilab.files import parse_json, read_bytes, write_whole
 
@@ -85,6 +85,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     accepted = data.get("accepted", [])
     if not isinstance(accepted, list) or not all(isinstance(name, str) for name in accepted):
         raise damaged("accepted", accepted)
+    data_sets = data.get("data", {})
+    if not isinstance(data_sets, dict) or not all(map(is_fingerprint, data_sets.values())):
+        raise damaged("data", data_sets)
     if ("files" in data or "digest" in data) and not _has_own(content):
         raise damaged("digest", "not the digest of the record")
     return data

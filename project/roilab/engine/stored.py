@@ -65,6 +65,14 @@ def is_start(data: Any) -> bool:
     )
 
 
+def is_fingerprint(data: Any) -> bool:
+    """Whether data are what run.json has of a data set, see `roilab.engine.fingerprint`."""
+    return (
+        _has(data, annotations=list, images=int, records=str, sizes=str, times=str, latest=int)
+        and 0 <= data["latest"] < 2**63
+    )
+
+
 def _has(data: Any, **kinds: type) -> bool:
     """Whether data have these keys, with values of these kinds."""
     return isinstance(data, dict) and all(isinstance(data.get(k), kinds[k]) for k in kinds)

@@ -11,19 +11,18 @@ import torch
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.data.randomness import INITIALISATION, seed_everything
-from roilab.engine import config, processes, progress, trusted
+from roilab.engine import config, fingerprint, processes, progress, trusted
 from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.differences import differences, table
 from roilab.engine.first_step import try_step
 from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
-from roilab.engine.limits import fit_limits, limits_note
+from roilab.engine.limits import limits_note
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
 from roilab.engine.prepare import Setup
@@ -31,6 +30,7 @@ from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
 from roilab.engine.record import digests
 from roilab.engine.report import make_writers
+from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.trainer import Trainer, build_trainer
@@ -43,31 +43,6 @@ from roilab.text import counted
 log = logging.getLogger(__name__)
 
 LOCK = ".training.lock"
-# What the weights do not depend on.
-EVALUATION_ONLY = (
-    "evaluation.",
-    "dataloader.test",
-    "model.roi_heads.box_predictor.test_",
-    "model.roi_heads.keypoint_head.decoder",
-)
-# What a run may be resumed with in another way than it began: nothing that a step depends on, and
-# how long it is to be.
-_MAY_CHANGE = (
-    *EVALUATION_ONLY,
-    "train.max_iter",
-    "train.device",
-    "train.compile",
-    "train.tracker",
-    "train.output_dir",
-    "train.log_period",
-    "train.eval_period",
-    "train.checkpoint_period",
-    "train.checkpoints_kept",
-    "train.patience",
-    "train.max_unreadable",
-    "dataloader.train.num_workers",
-    "lr_multiplier.max_iter",
-)
 
 
 @dataclass(frozen=True)
@@ -79,19 +54,29 @@ class Source:
     command: Sequence[str] = field(default_factory=tuple)
 
 
-def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -> Results:
+def train(
+    setup: Setup,
+    *,
+    resume: bool = False,
+    source: Source | None = None,
+    allow_changed_data: bool = False,
+) -> Results:
     """Train, evaluate and leave a complete run folder at `train.output_dir`; returns the AP.
 
+    Args:
+        allow_changed_data: resume also where the data are not those that the run was begun with.
+
     Raises:
-        UserError: there is nothing to resume, the folder holds another run, or a loss diverges.
+        UserError: there is nothing to resume, the folder holds another run, the data have changed,
+            or a loss diverges.
         Interrupted: the training was asked to end; it is saved.
     """
     run = Run(Path(setup.cfg.train.output_dir))
     if resume:
-        _require_begun(run)
+        require_begun(run)
     try:
         with _alone(run), stop_on_signals() as stop:
-            return _train(setup, run, stop, resume=resume, source=source)
+            return _train(setup, run, stop, resume, source, allow_changed_data)
     except Exception as error:
         failure = _failure(error, run)
         if failure is None:
@@ -99,15 +84,27 @@ def train(setup: Setup, *, resume: bool = False, source: Source | None = None) -
         raise failure from error
 
 
-def _train(setup: Setup, run: Run, stop: Stop, *, resume: bool, source: Source | None) -> Results:
+def _train(
+    setup: Setup,
+    run: Run,
+    stop: Stop,
+    resume: bool,
+    source: Source | None,
+    allow_changed_data: bool,
+) -> Results:
     cfg = setup.cfg
     notes = _allow_own_parts(cfg)
-    _check_folder(run, setup, resume=resume)
+    data = fingerprints(setup)
+    if resume:
+        notes += check_resumable(run, setup, data, allow_changed_data=allow_changed_data)
+    else:
+        refuse_begun(run)
     start_logging(run)
     for note in notes:
         log.warning(note)
     if comm.is_main_process():
         _write_beginning(setup, run, source)
+        fingerprint.record(run.folder, data)
     comm.synchronize()
     trainer, done = _begin(setup, run, resume=resume)
     loop = Loop(
@@ -116,7 +113,7 @@ def _train(setup: Setup, run: Run, stop: Stop, *, resume: bool, source: Source |
         trainer,
         done,
         batches=_batches(setup, done.iteration + 1),
-        images=len(_training_set(setup)),
+        images=len(setup.training_set),
         val=setup.val,
         writers=_writers(setup, run, done.iteration + 1),
         stop=stop,
@@ -209,12 +206,6 @@ def _allow_own_parts(cfg: DictConfig) -> list[str]:
     return notes
 
 
-def _training_set(setup: Setup) -> DetectionDataset:
-    if setup.train is None:
-        raise ValueError("the set-up is for evaluation: prepare(cfg) also loads the training set")
-    return setup.train
-
-
 def start_logging(run: Run) -> None:
     """Log to the terminal and to log.txt of the run folder, and no longer to that of another."""
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -233,7 +224,7 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
     run.begin_anew()
-    run.write_meaning(cfg, _training_set(setup))
+    run.write_meaning(cfg, setup.training_set)
     if source is not None:
         write_provenance(
             run,
@@ -252,7 +243,7 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
             length,
             max_iter,
         )
-    log.info("train: %s", _training_set(setup).summary())
+    log.info("train: %s", setup.training_set.summary())
     log.info("val: %s", setup.val.summary())
     if note := limits_note(cfg, setup.val):
         log.warning("val: %s", note)
@@ -266,8 +257,8 @@ def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
         share_cores(cfg.dataloader.train.num_workers)
         keep_freed_memory()
     seed_everything(cfg.train.seed, INITIALISATION)
-    model = build_model(cfg)
-    try_step(cfg, model, _training_set(setup), setup.val)
+    model = build_model(cfg, training=True)
+    try_step(cfg, model, setup.training_set, setup.val)
     file = progress.newest(run) if resume else None
     if file is None:
         weights = weights_of(cfg)
@@ -291,7 +282,7 @@ def _batches(setup: Setup, iteration: int) -> Iterable[Batch]:
     return config.build(
         cfg.dataloader.train,
         "dataloader.train",
-        dataset=_training_set(setup),
+        dataset=setup.training_set,
         seed=cfg.train.seed,
         first=iteration * cfg.train.accumulate,
     )
@@ -306,7 +297,7 @@ def _writers(setup: Setup, run: Run, start: int) -> list[EventWriter]:
         start=start,
         max_iter=cfg.train.max_iter,
         images_a_step=cfg.dataloader.train.total_batch_size * cfg.train.accumulate,
-        train_images=len(_training_set(setup)),
+        train_images=len(setup.training_set),
         tracker=cfg.train.tracker,
         cfg=cfg,
     )
@@ -330,7 +321,7 @@ def evaluate_weights(setup: Setup) -> Results:
         )
     notes = _allow_own_parts(cfg)
     with _alone(run):
-        _check_folder(run, setup, resume=False)
+        refuse_begun(run)
         start_logging(run)
         for note in notes:
             log.warning(note)
@@ -343,40 +334,3 @@ def evaluate_weights(setup: Setup) -> Results:
             run.write_meaning(cfg, setup.val)
             run.write_evaluation(found, setup.val.coco_ids)
         return found.results
-
-
-def _require_begun(run: Run) -> None:
-    if not run.config_file.is_file():
-        raise UserError(
-            "there is nothing to resume",
-            file=run.folder,
-            expected="a run folder of scripts/train.py",
-            remedy="leave out --resume, or correct train.output_dir",
-        )
-
-
-def _check_folder(run: Run, setup: Setup, *, resume: bool) -> None:
-    """Raise UserError where a folder holds another run, or none that is to be resumed."""
-    if not resume and run.states():
-        raise UserError(
-            "the run folder already holds a run",
-            key="train.output_dir",
-            file=run.folder,
-            remedy="continue it with --resume, choose another folder, or delete this one",
-        )
-    if not resume:
-        return
-    begun = config.load(run.config_file)
-    fit_limits(begun, setup.val)  # of a run from before the model's followed the data
-    changed = differences(begun, OmegaConf.create(config.plain(setup.cfg)))
-    other = [each for each in changed if not each.key.startswith(_MAY_CHANGE)]
-    if other:
-        raise UserError(
-            "the run was begun with another config",
-            file=run.config_file,
-            found=f"\n{table(other, headers=('key', 'the run', 'now'))}",
-            remedy="resume with the run's own config, "
-            f"--config-file {shlex.quote(str(run.config_file))}, or train in another folder",
-        )
-    if changed:
-        log.warning("resumed with:\n%s", table(changed, headers=("key", "the run", "now")))

@@ -82,6 +82,7 @@ class Trainer:
                 losses = self._losses(batch)
                 if processes.any_process(losses is None) or losses is None:
                     raise NotFinite({"region proposals": math.nan})
+                losses = processes.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
                 for name, value in self._values(losses).items():
                     sums[name] = sums.get(name, 0.0) + value / len(batches)
                 total = torch.stack(list(losses.values())).sum() / len(batches)
@@ -159,7 +160,7 @@ def _nothing() -> AbstractContextManager[None]:
 
 def build_trainer(cfg: DictConfig, model: nn.Module | None = None) -> Trainer:
     """The trainer of a config; a model that is given has its initial weights."""
-    model = build_model(cfg) if model is None else model
+    model = build_model(cfg, training=True) if model is None else model
     multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
     trainer = Trainer(
         model,

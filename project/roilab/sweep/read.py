@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from roilab.engine import config
 from roilab.engine import overrides as texts
 from roilab.engine.differences import differences
-from roilab.engine.train import EVALUATION_ONLY
+from roilab.engine.resume import EVALUATION_ONLY
 from roilab.errors import UserError
 from roilab.evaluation.difference import METRICS
 from roilab.evaluation.table import TITLES

@@ -1,0 +1,248 @@
+"""Training that does not depend on how many processes share a batch, but for rounding.
+
+Detectron2's parts give each process losses of its own share: the regions that they sample follow
+from one generator for all its images, masks and keypoints are averaged over those of the share, and
+its images are padded to the largest of them. Here regions are sampled for each image by its number,
+each loss knows over how many items it is a mean, and images are padded to the largest of the batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
+from detectron2.modeling.roi_heads.roi_heads import (
+    select_foreground_proposals,
+    select_proposals_with_visible_keypoints,
+)
+from detectron2.structures import ImageList, Instances
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig
+from torch import nn
+from torch.nn import functional as F
+
+from roilab.data.randomness import ANCHORS, PROPOSALS, seeded
+from roilab.engine import processes
+from roilab.errors import UserError
+from roilab.modeling.keypoint_losses import target_cells
+
+
+class NumberedImages(ImageList):
+    """A padded batch whose images have numbers, by which they are known in any process.
+
+    Args:
+        images: the batch.
+        numbers: of the images, in their order.
+    """
+
+    def __init__(self, images: ImageList, numbers: Sequence[int]) -> None:
+        super().__init__(images.tensor, images.image_sizes)
+        self.numbers = numbers
+
+
+class InvariantRCNN(GeneralizedRCNN):
+    """Detectron2's R-CNN for batches of the training loader, whose items have a `position`.
+
+    Items without one, as in an evaluation, are no share of a batch: it is Detectron2's for them.
+    """
+
+    roi_heads: "InvariantROIHeads"
+
+    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
+        """The normalised images, padded to the largest of the batch over all processes."""
+        images = super().preprocess_image(batched_inputs)
+        if not all("position" in item for item in batched_inputs):
+            return images
+        height, width = images.tensor.shape[-2:]
+        below = processes.largest(height) - height
+        right = processes.largest(width) - width
+        padded = ImageList(F.pad(images.tensor, (0, right, 0, below)), images.image_sizes)
+        return NumberedImages(padded, [item["position"] for item in batched_inputs])
+
+    @property
+    def loss_counts(self) -> Mapping[str, int]:
+        """Over how many items of this process each loss of the last step is a mean, by its name.
+
+        A loss without a count is a mean over images.
+        """
+        return self.roi_heads.loss_counts
+
+
+class InvariantRPN(RPN):
+    """Detectron2's RPN, whose sample of anchors follows from the image's number.
+
+    Args:
+        seed: of the samples.
+        parts: as Detectron2 takes them.
+    """
+
+    def __init__(self, *, seed: int, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.seed = seed
+        self.numbers: Sequence[int] | None = None
+
+    def forward(self, images: ImageList, *inputs: Any) -> Any:
+        """As Detectron2's."""
+        self.numbers = getattr(images, "numbers", None)
+        return super().forward(images, *inputs)
+
+    def label_and_sample_anchors(self, anchors: Any, gt_instances: list[Instances]) -> Any:
+        """As Detectron2's, an image at a time."""
+        if self.numbers is None:
+            return super().label_and_sample_anchors(anchors, gt_instances)
+        sampled = []
+        for number, truth in zip(self.numbers, gt_instances, strict=True):
+            with seeded(self.seed, ANCHORS, number):
+                sampled.append(super().label_and_sample_anchors(anchors, [truth]))
+        return [label for labels, _ in sampled for label in labels], [
+            box for _, boxes in sampled for box in boxes
+        ]
+
+
+class InvariantROIHeads(StandardROIHeads):
+    """Detectron2's RoI heads, whose sample of proposals follows from the image's number.
+
+    Args:
+        seed: of the samples.
+        parts: as Detectron2 takes them.
+    """
+
+    def __init__(self, *, seed: int, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.seed = seed
+        self.numbers: Sequence[int] | None = None
+        self.loss_counts: dict[str, int] = {}
+
+    def forward(self, images: ImageList, *inputs: Any) -> Any:
+        """As Detectron2's; `loss_counts` then has that of each loss."""
+        self.numbers = getattr(images, "numbers", None)
+        self.loss_counts = {}
+        return super().forward(images, *inputs)
+
+    def label_and_sample_proposals(
+        self, proposals: list[Instances], targets: list[Instances]
+    ) -> list[Instances]:
+        """As Detectron2's, an image at a time."""
+        if self.numbers is None:
+            return super().label_and_sample_proposals(proposals, targets)
+        sampled: list[Instances] = []
+        for number, proposed, truth in zip(self.numbers, proposals, targets, strict=True):
+            with seeded(self.seed, PROPOSALS, number):
+                sampled += super().label_and_sample_proposals([proposed], [truth])
+        return sampled
+
+    def _forward_box(self, features: Any, proposals: list[Instances]) -> Any:
+        found = super()._forward_box(features, proposals)
+        self._count(found, sum(map(len, proposals)))
+        return found
+
+    def _forward_mask(self, features: Any, instances: list[Instances]) -> Any:
+        found = super()._forward_mask(features, instances)
+        if self.training and self.mask_on:
+            self._count(found, sum(map(len, self._foreground(instances))))
+        return found
+
+    def _forward_keypoint(self, features: Any, instances: list[Instances]) -> Any:
+        found = super()._forward_keypoint(features, instances)
+        if self.training and self.keypoint_on and _is_mean_over_keypoints(self.keypoint_head):
+            learnt = select_proposals_with_visible_keypoints(self._foreground(instances))
+            # The side of the maps decides nothing: a keypoint is in its box, or not.
+            valid = [
+                target_cells(each.gt_keypoints.tensor, each.proposal_boxes.tensor, 1)[1].sum()
+                for each in learnt
+                if len(each)
+            ]
+            self._count(found, int(torch.stack(valid).sum()) if valid else 0)
+        return found
+
+    def _foreground(self, instances: list[Instances]) -> list[Instances]:
+        found: list[Instances] = select_foreground_proposals(instances, self.num_classes)[0]
+        return found
+
+    def _count(self, losses: Any, count: int) -> None:
+        if self.training:
+            self.loss_counts.update(dict.fromkeys(losses, count))
+
+
+def _is_mean_over_keypoints(head: Any) -> bool:
+    """Whether a keypoint head's loss is a mean over keypoints, as Detectron2's may be, too."""
+    return head.loss_normalizer in ("visible", None)
+
+
+# The classes that are replaced, by the keys of their nodes below the model's.
+_REPLACED: Mapping[str, tuple[type, type]] = {
+    "": (GeneralizedRCNN, InvariantRCNN),
+    "proposal_generator": (RPN, InvariantRPN),
+    "roi_heads": (StandardROIHeads, InvariantROIHeads),
+}
+
+
+def process_invariant(cfg: DictConfig) -> DictConfig:
+    """The node of a config's model, with the parts of this module in place of Detectron2's.
+
+    Raises:
+        UserError: a part depends on the batch of a process in a way of its own.
+    """
+    model = cfg.model.copy()
+    model._set_parent(cfg)  # interpolations lead out of it
+    for key, (stock, ours) in _REPLACED.items():
+        node = model if key == "" else model[key]
+        if _target(node) is not stock:
+            raise _refusal(f"model.{key}".rstrip(".") + "._target_", node["_target_"], stock)
+        node["_target_"] = _name(ours)
+        if key:
+            node["seed"] = cfg.train.seed
+    predictor = model.roi_heads.box_predictor
+    if _target(predictor) is not FastRCNNOutputLayers or predictor.get("use_fed_loss"):
+        key = "model.roi_heads.box_predictor"
+        raise _refusal(key, predictor["_target_"], f"{_name(FastRCNNOutputLayers)}, no fed loss")
+    mask_head = model.roi_heads.get("mask_head")
+    if mask_head is not None and _name(mask_head["_target_"]).endswith("point_rend"):
+        raise _refusal(
+            "model.roi_heads.mask_head._target_",
+            "a head that draws its points for all images of a process together",
+            "another mask head",
+        )
+    return model
+
+
+def refuse_dependent_layers(model: nn.Module) -> None:
+    """Make sure that no layer of a model depends on which images share a process.
+
+    Raises:
+        UserError: names the first that does.
+    """
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.SyncBatchNorm):
+            continue
+        trained = any(each.requires_grad for each in layer.parameters(recurse=False))
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and trained:
+            expected = "frozen, group or layer norms; on GPUs also SyncBN"
+        elif type(layer).__name__.startswith("Drop") and any(
+            getattr(layer, each, 0) for each in ("p", "drop_prob")
+        ):
+            expected = "no dropout"
+        else:
+            continue
+        raise _refusal(f"model, in {name}", type(layer).__name__, expected)
+
+
+def _target(node: DictConfig) -> Any:
+    target = node["_target_"]
+    return locate(target) if isinstance(target, str) else target
+
+
+def _name(target: Any) -> str:
+    return target if isinstance(target, str) else f"{target.__module__}.{target.__qualname__}"
+
+
+def _refusal(key: str, found: Any, expected: Any) -> UserError:
+    return UserError(
+        "this part of the model depends on how many processes share a batch",
+        key=key,
+        found=found if isinstance(found, str) else _name(found),
+        expected=expected if isinstance(expected, str) else _name(expected),
+        remedy="train.process_invariant=False",
+    )

@@ -128,6 +128,9 @@ def test_weights_cut_short_and_a_folder_without_any(tiny_run: Run, tmp_path: Pat
     run = Run(tmp_path / "run")
     shutil.copytree(tiny_run.folder, run.folder)
     run.weights.write_bytes(run.weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="not as it was written"):
+        load_run(run)
+    run.provenance_file.unlink()  # with the digests
     with pytest.raises(UserError, match="cannot be read"):
         load_run(run)
     run.weights.unlink()

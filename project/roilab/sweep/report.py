@@ -292,7 +292,7 @@ class Report:
 def values(states: Mapping[Cell, State]) -> str:
     """A CSV file for people: arm, seed, task, metric, value; unrounded. No name is a formula."""
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
+    writer = csv.writer(written)  # with "\n" as line end it would not quote a "\r" in a name
     writer.writerow(["arm", "seed", "task", "metric", "value"])
     for cell, state in states.items():
         for task, metrics in (state.results or {}).items():

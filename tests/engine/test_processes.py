@@ -151,19 +151,27 @@ def test_all_end_well() -> None:
     processes._run_all(forks(int, int), str)
 
 
-def test_a_lost_process_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_GRACE", 0.1)
-    cut_off = partial(os._exit, processes._CUT_OFF)
-    for others in ((wait,), (cut_off,)):
-        with pytest.raises(UserError, match="ended by SIGKILL") as error:
-            processes._run_all(forks(*others, end_by(signal.SIGKILL)), lambda: "all is saved")
-        assert "process 1 of 2" in str(error.value)
-        assert "all is saved" in str(error.value)
-    with pytest.raises(UserError, match=processes.LOST_PEER):  # on another machine
-        processes._run_all(forks(cut_off, wait), str)
+cut_off = partial(os._exit, processes._CUT_OFF)
+
+
+@pytest.mark.parametrize(("other", "grace"), [(wait, 0.0), (cut_off, 60.0)])
+def test_a_lost_process_is_one_message(
+    other: Callable[[], object], grace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_GRACE", grace)
+    with pytest.raises(UserError, match="ended by SIGKILL") as error:
+        processes._run_all(forks(other, end_by(signal.SIGKILL)), lambda: "all is saved")
+    assert "process 1 of 2" in str(error.value)
+    assert "all is saved" in str(error.value)
+
+
+def test_who_has_lost_another_may_not_know_why(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:  # which has said what its mistake is
         processes._run_all(forks(cut_off, partial(os._exit, 2)), str)
     assert ended.value.code == 2
+    monkeypatch.setattr(processes, "_GRACE", 0.0)
+    with pytest.raises(UserError, match=processes.LOST_PEER):  # on another machine
+        processes._run_all(forks(cut_off, wait), str)
 
 
 def test_a_signal_to_one_is_for_all(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ test-browser: setup
 fuzz: setup
 	@ROILAB_FUZZ_INPUTS=$(or $(N),1000000) ROILAB_FUZZ_SEED=$(or $(SEED),1) \
 		$(RUN) -m pytest -q -s tests/via/test_fuzz.py
-	@ROILAB_FUZZ_DAMAGES=1000 ROILAB_FUZZ_CHECKPOINTS=2000 ROILAB_FUZZ_SEED=$(or $(SEED),1) \
+	@ROILAB_FUZZ_DAMAGES=500 ROILAB_FUZZ_CHECKPOINTS=200 ROILAB_FUZZ_SEED=$(or $(SEED),1) \
 		OMP_NUM_THREADS=1 $(RUN) -m pytest -q -s tests/test_damage.py
 	@ROILAB_HOSTILE=all OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto tests/engine/test_hostile.py
 

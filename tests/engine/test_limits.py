@@ -51,6 +51,12 @@ def test_the_model_follows_the_objects_where_there_are_more_than_it_gives() -> N
     assert limits(again) == (300, 300)
 
 
+def test_fewer_proposals_than_a_hundred_stay_where_they_are_enough() -> None:
+    few = f"{PROPOSALS}=[40,20]"
+    assert limits(fitted(20, few)) == (None, 20)
+    assert limits(fitted(21, few)) == (None, 100)
+
+
 def test_what_a_key_says_stays() -> None:
     assert limits(fitted(250, f"{TOPK}=50")) == (50, 100)
     assert limits(fitted(50, "evaluation.max_detections=400")) == (400, 100)

@@ -99,7 +99,8 @@ class Situation:
 
 
 def scancel(*options: str) -> Callable[[Situation], object]:
-    return lambda situation: situation.call("scancel", *options, situation.job)
+    # It fails where the job is over before all of its processes have the signal.
+    return lambda situation: situation.slurm.call("scancel", *options, situation.job, check=False)
 
 
 def requeue(situation: Situation) -> None:

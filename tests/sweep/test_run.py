@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from roilab.engine.lock import locked
 from roilab.errors import UserError
 from roilab.sweep import Cell, State, run_here, run_on_cluster, slots, state_of
 from roilab.sweep.plan import Arm
@@ -160,6 +162,58 @@ def test_a_cell_is_trained_by_one_process_at_a_time(tmp_path: Path, train: list[
     while not ended(left):
         time.sleep(0.1)
     assert run_cell(one, train).kind == "done"
+
+
+@pytest.mark.parametrize("lock", [".lock", ".training.lock"])
+def test_a_job_waits_for_what_is_left_of_another(
+    tmp_path: Path, train: list[str], lock: str
+) -> None:
+    one = cell(tmp_path)
+    one.folder.mkdir(parents=True)
+    with locked(one.folder / lock):
+        with pytest.raises(UserError, match="being trained by another process"):
+            run_cell(one, train, patience=0.1)
+        # What ends a job ends its waiting, too.
+        with pytest.raises(InterruptedError):
+            run_cell(one, train, patience=60, watch=interrupt)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(one.folder / lock):
+            waiting = pool.submit(run_cell, one, train, patience=60)
+            time.sleep(1)
+            assert not waiting.done()
+            assert not (one.folder / "arguments").exists()
+        assert waiting.result().kind == "done"
+
+
+def interrupt() -> None:
+    raise InterruptedError
+
+
+def test_a_training_that_is_tied_ends_with_its_parent(tmp_path: Path) -> None:
+    """Saved: it gets a signal that it handles."""
+    one = cell(tmp_path)
+    saving = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: sys.exit('saved'))\n" + ENDLESS
+    )
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from roilab.sweep.plan import Arm, Cell\n"
+        "from roilab.sweep.run import run_cell\n"
+        f"one = Cell(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
+        f"run_cell(one, [sys.executable, '-c', {saving!r}], tied=True)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    said = one.folder / "stdout.txt"
+    while not (said.is_file() and said.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.1)
+    number = int(said.read_text())
+    assert os.getpgid(number) == os.getpgid(parent.pid)  # SLURM kills groups, too
+    parent.kill()
+    parent.wait()
+    while "saved" not in said.read_text():
+        time.sleep(0.1)
 
 
 def test_how_far_a_training_is(tmp_path: Path) -> None:

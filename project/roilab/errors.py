@@ -4,6 +4,7 @@ import errno
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Self
 
 from roilab.escaping import one_line, printable
 
@@ -51,6 +52,17 @@ class UserError(Exception):
         self.found = found
         self.expected = expected
         self.remedy = remedy
+
+    def of_file(self, file: str | Path) -> Self:
+        """The same mistake, of a file."""
+        return type(self)(
+            self.message,
+            file=file,
+            key=self.key,
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy,
+        )
 
     def under(self, node: str, arguments: Collection[str]) -> "UserError":
         """The same mistake of a node's argument, named from the root of the config.

@@ -21,11 +21,12 @@ STYLE = """<style>
 </style>"""
 
 
-def show_page(root: Path) -> None:
+def show_page(root: Path, max_memory: int | None = None) -> None:
     """Draw the page, as Streamlit does at every change of a widget.
 
     Args:
         root: the folder of the runs.
+        max_memory: the most bytes that the work on an image may take; None: what is available.
     """
     st.set_page_config(page_title="RoILab", layout="wide")
     st.html(STYLE)
@@ -39,7 +40,9 @@ def show_page(root: Path) -> None:
         chosen = _choose_runs(list(runs))
         uploads = _choose_files()
         view = _choose_view()
-    models = [model for name in chosen if (model := load_model(name, runs[name])) is not None]
+    models = [
+        model for name in chosen if (model := load_model(name, runs[name], max_memory)) is not None
+    ]
     if models:
         _show_files(models, uploads, view)
 

@@ -93,6 +93,26 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_max_memory(parser: argparse.ArgumentParser) -> None:
+    """The option that bounds the memory of an image's work."""
+    parser.add_argument(
+        "--max-memory",
+        type=_bytes,
+        metavar="GB",
+        help="refuse images whose work may take more (default: more than is available)",
+    )
+
+
+def _bytes(text: str) -> int:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0
+    if not 0 < size < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
+    return int(size * 1e9)
+
+
 def _fits(action: argparse.Action, word: str) -> bool:
     """Whether a word can be a value of an option of several."""
     if is_override(word) or (action.metavar == "KEY=VALUE" and "=" not in word):

@@ -81,6 +81,17 @@ def _excepthook(
 sys.excepthook = _excepthook
 
 
+def ended(status: int) -> int:
+    """The status; where a thread was left at its work, the process ends with it at once."""
+    from roilab.inference.ahead import is_any_left  # it imports torch, which takes seconds
+
+    if is_any_left():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Call `main`, exit with its status: 2 after a mistake or a failing file, 130 after Ctrl-C.
 

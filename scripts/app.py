@@ -8,18 +8,25 @@ scripts/.streamlit/config.toml. docs/app.md says what the page shows, and its li
 """
 
 import argparse
-import os
+import contextlib
+import ctypes
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from _arguments import add_trust
+from _arguments import add_max_memory, add_trust
 from _main import run
 
 try:
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 except ModuleNotFoundError:
     sys.exit("error: the app needs Streamlit: run `make setup`, or pip install streamlit")
+
+
+GRACE, POLL = 3.0, 0.1  # seconds for a server to end, and between two looks
+PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 def arguments(given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -34,19 +41,55 @@ def arguments(given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         metavar="DIR",
         help="runs are chosen from the folders in it, at any depth (default: outputs)",
     )
+    add_max_memory(parser)
     add_trust(parser)
     return parser.parse_known_args(given)
 
 
-def start() -> None:
-    """Become the Streamlit that serves this file."""
+def start() -> int:
+    """Serve this file with Streamlit; returns the exit status."""
     args, options = arguments(sys.argv[1:])
     if args.trust:
         from roilab.engine import trusted  # it imports torch, which takes seconds
 
         trusted.allow(args.trust)
-    command = ["streamlit", "run", __file__, *options, "--", "--runs", str(args.runs)]
-    os.execv(sys.executable, [sys.executable, "-m", *command])
+    own = ["--runs", str(args.runs)]
+    if args.max_memory is not None:
+        own += ["--max-memory", str(args.max_memory / 1e9)]
+    return serve([sys.executable, "-m", "streamlit", "run", __file__, *options, "--", *own])
+
+
+def serve(command: Sequence[str]) -> int:
+    """Run a server until it ends by itself, or a signal asks for it; returns the exit status.
+
+    A server whose model is at work does not end by itself: it is given some seconds.
+    """
+    server = subprocess.Popen(command, preexec_fn=_end_with_parent)
+    asked: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        asked.append(number)
+        server.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask)
+    left = GRACE
+    while left > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = server.wait(POLL)
+            return 128 + asked[0] if asked else status
+        left -= POLL if asked else 0
+    server.kill()
+    server.wait()
+    print(f"ended by {signal.Signals(asked[0]).name}", file=sys.stderr)
+    return 128 + asked[0]
+
+
+def _end_with_parent() -> None:
+    """Let the system end the server where this process is killed; Linux alone can."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":
@@ -55,5 +98,5 @@ if __name__ == "__main__":
     # Not before: it imports torch, which takes seconds.
     from app_page.page import show_page
 
-    args, _ = arguments(sys.argv[1:])
-    show_page(args.runs, args.trust)
+    given = arguments(sys.argv[1:])[0]
+    show_page(given.runs, given.trust, given.max_memory)

@@ -9,28 +9,31 @@ the first of them, and predictions.json; of a video by default a video, and pred
 is a VIA 2 project, with the least certain images first: correct it in VIA and train with it.
 
 Ctrl-C ends it after the images at hand and keeps what was found; a webcam runs until then. The exit
-status is 1 where images could not be read or a video is broken, 2 where nothing could be read, 130
-after Ctrl-C, except of a webcam. docs/demo.md has the files and their columns.
+status is 1 where images could not be read or do not fit into the memory, or a video is broken, 2
+where nothing could be read, 130 after Ctrl-C, except of a webcam, and 143 after SIGTERM.
+docs/demo.md has the files and their columns.
 """
 
 import argparse
+import contextlib
 import itertools
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from _arguments import Parser, add_trust
-from _main import run, say
+from _arguments import Parser, add_max_memory, add_trust
+from _main import ended, run, say
 
 from tqdm import tqdm
 
 from roilab.engine import trusted
-from roilab.engine.interrupts import Stop, stop_on_signals
+from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.run import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.inference.ahead import ahead, behind
+from roilab.inference.ahead import Left, OneAtATime, ahead, behind
 from roilab.inference.export import attribute_names
 from roilab.inference.outputs import Outputs
 from roilab.inference.pipeline import Found, find, following
@@ -39,6 +42,9 @@ from roilab.inference.sinks import OVERVIEW
 from roilab.inference.sources import Frame, Source, open_source
 from roilab.text import counted
 
+LARGE = 20_000_000  # pixels, from which on an image is looked at alone
+# Seconds after a signal for the model's work at hand, and for that of writing.
+LONGEST_STEP, LONGEST_WAIT = 2.0, 3.5
 SHOWN = 5  # of how many unreadable images it is said what is wrong; of all others, the names
 
 
@@ -77,6 +83,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="the numbers of the evaluation, to the last bit; slower",
     )
+    add_max_memory(parser)
     add_trust(parser)
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="overrides of the config, of both runs"
@@ -125,7 +132,25 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
     )
     plan.check()
     _check_smoothing(args, plan)
-    predictors = [Predictor.from_run(each, args.overrides, fast=not args.exact) for each in runs]
+    with stop_on_signals("ends after what is at hand; what was found is kept") as stop:
+        try:
+            return ended(_predict_until(args, plan, runs, stop))
+        except Left:
+            what = "what was at hand took too long: pictures were written, and no files of data"
+        except Interrupted as error:
+            what = str(error)
+        say(what, file=sys.stderr)
+        return ended(128 + stop.number)
+
+
+def _predict_until(args: argparse.Namespace, plan: Plan, runs: list[Run], stop: Stop) -> int:
+    with stop.at_once():
+        predictors = [
+            Predictor.from_run(
+                each, args.overrides, fast=not args.exact, max_memory=args.max_memory
+            )
+            for each in runs
+        ]
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -134,10 +159,9 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
         ) from error
     broken: list[UserError] = []
     start = time.perf_counter()
-    with stop_on_signals("ends after what is at hand; what was found is kept") as stop:
-        outputs = _process(args, plan, predictors, broken, stop)
+    outputs = _process(args, plan, predictors, broken, stop)
     _report(args, outputs, time.perf_counter() - start, broken)
-    if stop.wanted and source.inputs:
+    if stop.wanted and plan.source.inputs:
         say(f"interrupted after {_total(outputs)}", file=sys.stderr)
         return 128 + stop.number
     return 1 if broken else 0
@@ -155,7 +179,7 @@ def _process(
     Raises:
         UserError: nothing can be read, or a file cannot be written.
     """
-    source = plan.source
+    source, alone = plan.source, OneAtATime()
     total = source.count
     if args.limit is not None:
         total = args.limit if total is None else min(total, args.limit)
@@ -178,17 +202,54 @@ def _process(
 
         def put_away(found: Found) -> None:
             outputs.add(found if follow is None else follow(found))
+            alone.leave()
 
-        frames = (frame for frame in itertools.islice(source.frames(), args.limit))
         size = max(2, args.batch)
-        with ahead(frames, size) as items, behind(put_away, size) as later:
-            found = find(readable(items), predictors, batch=args.batch, threshold=args.threshold)
-            for each in found:
-                later(each)
-                bar.update()
+        frames = itertools.islice(_frames(source, predictors, alone, args.batch), args.limit)
+        with (
+            ahead((frame for frame in frames), size) as items,
+            behind(put_away, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
+        ):
+            options = {"batch": args.batch, "threshold": args.threshold}
+            found = (each for each in find(readable(items), predictors, **options))
+            # In a thread, since a model cannot be interrupted.
+            overdue = partial(stop.is_overdue, LONGEST_STEP)
+            with ahead(found, 1, overdue) as results, contextlib.closing(alone):
+                for each in results:
+                    bar.update()
+                    if isinstance(each, Found):
+                        later(each)
+                        continue
+                    broken.append(each)
+                    alone.leave()
+                    if source.video is not None:  # the other frames are as large
+                        break
         if not outputs.images:
             raise _nothing(broken, stop)
     return outputs
+
+
+def _frames(
+    source: Source, predictors: list[Predictor], alone: OneAtATime, batch: int
+) -> Iterator[Frame | UserError]:
+    """What is read, images only where they fit into the memory, the large ones by themselves."""
+    entered = False
+
+    def check(width: int, height: int) -> None:
+        nonlocal entered
+        # Where several are looked at together, they have to be read together.
+        alone.enter(width * height > LARGE and batch == 1)
+        entered = True
+        for predictor in predictors:
+            predictor.memory.check_image(width, height)
+
+    for item in source.frames(check):
+        if isinstance(item, UserError) and entered:
+            alone.leave()
+        if isinstance(item, Frame) and not entered:
+            alone.enter(False)
+        entered = False
+        yield item
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -272,7 +333,9 @@ def _told(broken: list[UserError]) -> str:
 
 def _nothing(broken: list[UserError], stop: Stop) -> BaseException:
     """Why no image is left."""
-    if stop.wanted or not broken:
+    if stop.wanted:
+        return Interrupted(stop.number, "nothing was found yet: nothing is written")
+    if not broken:
         return KeyboardInterrupt()
     if len(broken) == 1:
         return broken[0]

@@ -25,19 +25,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _arguments import Parser, add_trust
-from _main import run, say
+from _arguments import Parser, add_max_memory, add_trust
+from _main import ended, run, say
 
 import numpy as np
 from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
 from PIL import Image
+from torch import nn
 from tqdm import tqdm
 
 from data_commands.common import output_file
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine import config, trusted
+from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note
 from roilab.engine.predict import check_meaning, load_config, load_model
 from roilab.engine.prepare import prepare
@@ -51,6 +53,7 @@ from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import behind, table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
+from roilab.inference.ahead import result_of
 from roilab.inference.compare import by_image, compare
 from roilab.inference.fast import for_inference
 from roilab.inference.sinks import (
@@ -113,6 +116,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--blank", action="store_true", help="draw without the photographs, to publish the pictures"
     )
+    add_max_memory(parser)
     add_trust(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
     args = parser.parse_args(arguments)
@@ -123,15 +127,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def main() -> None:
+def main() -> int:
     args = parse(sys.argv[1:])
     trusted.allow(args.trust)
     folder = open_run(args.run, args.weights)
-    with reading(folder):
-        evaluate(args, folder)
+    with stop_on_signals("ends here; the files that are named above are whole") as stop:
+        try:
+            with stop.at_once(), reading(folder):
+                evaluate(args, folder, stop)
+        except Interrupted as error:
+            say(error, file=sys.stderr)
+            return ended(error.status)
+    return 0
 
 
-def evaluate(args: argparse.Namespace, folder: Run) -> None:
+def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     """Evaluate a run, and write what is asked for."""
     cfg = load_config(folder, args.overrides)
     take_data(cfg, args, folder)
@@ -145,10 +155,16 @@ def evaluate(args: argparse.Namespace, folder: Run) -> None:
         about.append(note)
         say(note)
     bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
-    found = evaluate_model(cfg, model, dataset, progress=bar)
+
+    def evaluated(model: nn.Module) -> Evaluation:
+        # In a thread, since a model cannot be interrupted.
+        work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory)
+        return result_of(work, lambda: stop.wanted)
+
+    found = evaluated(model)
     if args.fast:
         exact = found
-        found = evaluate_model(cfg, for_inference(model, fast=True), dataset, progress=bar)
+        found = evaluated(for_inference(model, fast=True))
     say(table(found.results))
     if note:
         say(note)

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from roilab.escaping import one_line, printable
 
@@ -59,6 +59,17 @@ class UserError(Exception):
         self.found = found
         self.expected = expected
         self.remedy = remedy
+
+    def of_file(self, file: str | Path) -> Self:
+        """The same mistake, of a file."""
+        return type(self)(
+            self.message,
+            file=file,
+            key=self.key,
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy,
+        )
 
     def with_keys(self, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> "UserError":
         """The same mistake, with a function's arguments named as the user gives them.

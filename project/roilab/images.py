@@ -3,7 +3,7 @@
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -221,17 +221,26 @@ def _shown_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
-def read_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
+def read_rgb(
+    path: str | Path, check: Callable[[int, int], None] | None = None
+) -> npt.NDArray[np.uint8]:
     """The pixels of an image file, for training and for prediction: see `to_rgb`.
+
+    Args:
+        check: is given the width and height of the header, and may raise a UserError.
 
     Raises:
         UserError: no such file, no image, or more pixels than Pillow decodes, see
-            `PIL.Image.MAX_IMAGE_PIXELS`; the last before they are decoded.
+            `PIL.Image.MAX_IMAGE_PIXELS`; the last, and that of `check`, before they are decoded.
     """
     try:
         # From a stream, as Detectron2's reader: by its name, Pillow turns some TIFFs otherwise.
         with Path(path).open("rb") as stream, Image.open(stream) as image:
+            if check is not None:
+                check(*image.size)
             return to_rgb(image)
+    except UserError as error:
+        raise error.of_file(path) from error
     except Exception as error:  # see `header_size`
         raise _unreadable(path, error) from error
 

@@ -66,13 +66,13 @@ def named_runs(root: str) -> dict[str, str]:
     return {one_line(name): str(f) for name, f in zip(names, folders, strict=True)}
 
 
-def load_model(name: str, folder: str) -> Model | None:
+def load_model(name: str, folder: str, max_memory: int | None) -> Model | None:
     """The model of a run; None, and a message on the page, where it cannot be loaded."""
     try:
         run = open_run(folder)
         key = (str(run.weights), run.weights.stat().st_mtime_ns)
         with st.spinner(f"Loading {plain(name)}"):
-            return Model(name, key, *_load(key, run))
+            return Model(name, key, *_load(key, run, max_memory))
     except UserError as error:
         show_error(error)
     except OSError as error:
@@ -81,9 +81,12 @@ def load_model(name: str, folder: str) -> Model | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _load(key: Key, _run: Run) -> tuple[Predictor, dict[str, str], tuple[int | str, ...]]:
+def _load(
+    key: Key, _run: Run, max_memory: int | None
+) -> tuple[Predictor, dict[str, str], tuple[int | str, ...]]:
     with reading(_run):
-        return Predictor.from_run(_run, fast=True), attribute_names(_run), _run.category_ids()
+        predictor = Predictor.from_run(_run, fast=True, max_memory=max_memory)
+        return predictor, attribute_names(_run), _run.category_ids()
 
 
 def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:

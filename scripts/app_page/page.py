@@ -23,12 +23,13 @@ STYLE = """<style>
 </style>"""
 
 
-def show_page(root: Path, trust: Sequence[str] = ()) -> None:
+def show_page(root: Path, trust: Sequence[str] = (), max_memory: int | None = None) -> None:
     """Draw the page, as Streamlit does at every change of a widget.
 
     Args:
         root: the folder of the runs.
         trust: names that runs may name from now on, see `roilab.engine.trusted`.
+        max_memory: the most bytes that the work on an image may take; None: what is available.
     """
     st.set_page_config(page_title="RoILab", layout="wide")
     st.html(STYLE)
@@ -46,7 +47,9 @@ def show_page(root: Path, trust: Sequence[str] = ()) -> None:
         chosen = _choose_runs(list(runs))
         uploads = _choose_files()
         view = _choose_view()
-    models = [model for name in chosen if (model := load_model(name, runs[name])) is not None]
+    models = [
+        model for name in chosen if (model := load_model(name, runs[name], max_memory)) is not None
+    ]
     if models:
         _show_files(models, uploads, view)
 

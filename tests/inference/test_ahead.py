@@ -1,12 +1,14 @@
 """Work beside the main thread: in order, bounded, and gone when its block is."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 
 import pytest
 
-from roilab.inference.ahead import ahead, behind
+from roilab.inference.ahead import Left, OneAtATime, ahead, behind, is_any_left, result_of
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +127,58 @@ def test_an_error_of_the_last_item_is_not_lost() -> None:
 
     with pytest.raises(ValueError, match="3"), behind(work, 9) as later:
         later(3)
+
+
+def stuck(begun: threading.Event, end: threading.Event) -> Generator[int, None, None]:
+    yield 1
+    begun.set()
+    end.wait()
+
+
+def test_a_thread_that_is_stuck_can_be_left() -> None:
+    begun, end = threading.Event(), threading.Event()
+    with ahead(stuck(begun, end), 1, begun.is_set) as items:
+        assert list(items) in ([1], [])
+    assert is_any_left()
+    end.set()
+    while is_any_left():
+        time.sleep(0.01)
+
+
+def test_work_that_is_stuck_can_be_left() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        begun.set()
+        end.wait()
+
+    with pytest.raises(Left), behind(work, 1, begun.is_set) as later:
+        later(1)
+    with pytest.raises(Left):
+        result_of(end.wait, begun.is_set)
+    end.set()
+    assert result_of(lambda: 3, lambda: False) == 3
+
+
+def test_large_items_go_by_themselves() -> None:
+    alone, made = OneAtATime(), []
+
+    def items() -> Generator[int, None, None]:
+        for number in range(6):
+            alone.enter(large=number in (2, 3))
+            made.append(number)
+            yield number
+
+    with ahead(items(), 4) as taken, contextlib.closing(alone):
+        for number in taken:
+            inside = len(made) - number
+            assert inside == 1 or number not in (2, 3)
+            assert number not in (0, 1) or made[-1] < 2
+            alone.leave()
+
+
+def test_nobody_waits_for_a_large_item_when_it_is_closed() -> None:
+    alone = OneAtATime()
+    alone.enter(large=True)
+    alone.close()
+    alone.enter(large=True)

@@ -5,6 +5,8 @@ import json
 import os
 import runpy
 import shutil
+import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -419,18 +421,46 @@ def test_without_streamlit_it_says_what_to_install(
         runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
 
 
-def test_it_becomes_streamlit_with_its_options(
+def test_it_starts_streamlit_with_its_options(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands = []
-    monkeypatch.setattr(os, "execv", lambda path, command: commands.append(command))
+
+    class Server:
+        def __init__(self, command: list[str], **options: object) -> None:
+            commands.append(command)
+
+        def wait(self, seconds: float | None = None) -> int:
+            return 3
+
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    options = ["--server.port", "1234", "--runs", str(tmp_path)]
+    options = ["--server.port", "1234", "--runs", str(tmp_path), "--max-memory", "2"]
     monkeypatch.setattr(sys, "argv", ["app.py", *options])
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
+    assert ended.value.code == 3
     (command,) = commands
     place = command.index("--")
     assert command[1:4] == ["-m", "streamlit", "run"]
     assert command[place - 2 : place] == ["--server.port", "1234"]
-    assert command[place + 1 :] == ["--runs", str(tmp_path)]
+    assert command[place + 1 :] == ["--runs", str(tmp_path), "--max-memory", "2.0"]
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_signal_ends_the_server_and_is_the_exit_status(heeds: bool, tmp_path: Path) -> None:
+    """Also where the server does not heed it, as with a model at work."""
+    code = "import signal, time; print('up', flush=True); " + (
+        "time.sleep(60)" if heeds else "signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+    )
+    serve = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import app; "
+        f"app.GRACE = 0.3; sys.exit(app.serve([sys.executable, '-c', {code!r}]))"
+    )
+    served = subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.PIPE)
+    assert served.stdout is not None
+    assert served.stdout.readline() == b"up\n"
+    served.terminate()
+    assert served.wait() == 128 + signal.SIGTERM
+    served.stdout.close()

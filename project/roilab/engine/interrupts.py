@@ -70,6 +70,10 @@ class Stop:
         finally:
             self._at_once = False
 
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether the first signal came longer ago than this."""
+        return self.wanted and time.monotonic() - self._since > seconds
+
     def ask(self, number: int, frame: FrameType | None = None) -> None:
         """Handle a signal."""
         if self.is_again(number):

@@ -17,6 +17,8 @@ from roilab.engine import config
 from roilab.engine.build import loss_mode
 from roilab.engine.device import device_of, share_cores
 from roilab.evaluation import Evaluation, evaluate
+from roilab.evaluation.memory import MemoryBound
+from roilab.memory import NotEnoughMemory
 
 Losses = dict[str, float]
 
@@ -44,12 +46,38 @@ def evaluate_model(
     model: nn.Module,
     dataset: DetectionDataset,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    max_memory: int | None = None,
 ) -> Evaluation:
-    """The model on a data set, loaded as the config says; `progress` wraps the batches."""
+    """The model on a data set, loaded as the config says; `progress` wraps the batches.
+
+    Args:
+        max_memory: the most bytes that the work on an image may take; None: what is available.
+
+    Raises:
+        NotEnoughMemory: an image would take more; where that follows from its size, before any is
+            looked at.
+    """
+    bound = _fitting(cfg, model, dataset, max_memory)
     if device_of(cfg.train.device).type == "cpu":
         share_cores(cfg.dataloader.test.num_workers)
     batches = progress(eval_batches(cfg, dataset))
-    return evaluate(model, batches, dataset, cfg.evaluation.max_detections)
+    return evaluate(model, batches, dataset, cfg.evaluation.max_detections, bound)
+
+
+def _fitting(
+    cfg: DictConfig, model: nn.Module, dataset: DetectionDataset, max_memory: int | None
+) -> MemoryBound:
+    """The bound of the memory, within which each image of the data set is by its size."""
+    nodes = cfg.dataloader.test.get("augmentations", ())
+    resizing = [config.build(node, "dataloader.test.augmentations") for node in nodes]
+    bound = MemoryBound(model, resizing, max_memory)
+    first = {(each["width"], each["height"]): each["file_name"] for each in dataset.records[::-1]}
+    for size, file in first.items():
+        try:
+            bound.check_image(*size)
+        except NotEnoughMemory as error:
+            raise error.of_file(file) from error
+    return bound
 
 
 def validate(

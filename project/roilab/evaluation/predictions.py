@@ -16,6 +16,7 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset
 from roilab.data.dicts import to_pixel_index
 from roilab.evaluation.ap import Results, average_precision
+from roilab.evaluation.memory import MemoryBound, detect
 from roilab.skeleton import Skeleton
 
 
@@ -36,7 +37,7 @@ class Evaluation:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, batches: Iterable[list[dict[str, Any]]]
+    model: nn.Module, batches: Iterable[list[dict[str, Any]]], bound: MemoryBound | None = None
 ) -> Iterator[tuple[dict[str, Any], Instances, float]]:
     """Each input dict with its instances on the CPU, in the size of the original image.
 
@@ -49,7 +50,7 @@ def predict(
     try:
         for batch in batches:
             start = time.perf_counter()
-            found = [outputs["instances"].to("cpu") for outputs in model(batch)]
+            found = [instances.to("cpu") for instances in detect(model, batch, bound)]
             seconds = (time.perf_counter() - start) / len(batch)
             for inputs, instances in zip(batch, found, strict=True):
                 yield inputs, instances, seconds
@@ -101,6 +102,7 @@ def evaluate(
     batches: Iterable[list[dict[str, Any]]],
     dataset: DetectionDataset,
     max_detections: int | None = None,
+    bound: MemoryBound | None = None,
 ) -> Evaluation:
     """A model on a data set; every process takes its share, the first returns the result.
 
@@ -108,10 +110,11 @@ def evaluate(
 
     Args:
         max_detections: of a class that count in an image, see `average_precision`.
+        bound: of the memory that an image takes, see `detect`.
     """
     detections: list[dict[str, Any]] = []
     tasks, took = {"bbox"}, []
-    for inputs, instances, seconds in predict(model, batches):
+    for inputs, instances, seconds in predict(model, batches, bound):
         took.append(seconds)
         tasks |= {"segm"} if instances.has("pred_masks") else set()
         tasks |= {"keypoints"} if instances.has("pred_keypoints") else set()

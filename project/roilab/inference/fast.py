@@ -49,8 +49,12 @@ class _Autocast(nn.Module):
         super().__init__()
         self.model, self.device_type, self.dtype = model, device_type, dtype
 
+    def autocast(self) -> torch.autocast:
+        """The precision of the model, as a context."""
+        return torch.autocast(self.device_type, self.dtype)
+
     def forward(self, inputs: Any) -> Any:
-        with torch.autocast(self.device_type, self.dtype):
+        with self.autocast():
             return self.model(inputs)
 
 

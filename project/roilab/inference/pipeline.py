@@ -8,6 +8,7 @@ from roilab.inference.predictor import Prediction, Predictor
 from roilab.inference.smooth import KeypointSmoother
 from roilab.inference.sources import Frame
 from roilab.inference.track import Tracker
+from roilab.memory import NotEnoughMemory
 from roilab.skeleton import Skeleton
 
 
@@ -27,20 +28,35 @@ class Found:
 
 def find(
     frames: Iterable[Frame], predictors: Sequence[Predictor], *, batch: int, threshold: float
-) -> Iterator[Found]:
-    """What is found in each frame, in order, with at least this score.
+) -> Iterator[Found | NotEnoughMemory]:
+    """What is found in each frame, in order, with at least this score; or why it does not fit.
 
     Args:
         batch: how many frames are given to a predictor at a time.
     """
     waiting = iter(frames)
     while group := list(itertools.islice(waiting, batch)):
-        images = [frame.image for frame in group]
+        yield from _find(group, predictors, threshold)
+
+
+def _find(
+    group: Sequence[Frame], predictors: Sequence[Predictor], threshold: float
+) -> Iterator[Found | NotEnoughMemory]:
+    """Of a group; where its images do not fit together, of each by itself."""
+    images = [frame.image for frame in group]
+    try:
         found = [predictor(images) for predictor in predictors]
-        for frame, predictions in zip(group, zip(*found, strict=True), strict=True):
-            # What is left out is not held until the frame is drawn.
-            kept = tuple(prediction.above(threshold) for prediction in predictions)
-            yield Found(frame, kept, (None,) * len(kept))
+    except NotEnoughMemory as error:
+        if len(group) == 1:
+            yield error.of_file(group[0].path or group[0].file_name)
+            return
+        for frame in group:
+            yield from _find([frame], predictors, threshold)
+        return
+    for frame, predictions in zip(group, zip(*found, strict=True), strict=True):
+        # What is left out is not held until the frame is drawn.
+        kept = tuple(prediction.above(threshold) for prediction in predictions)
+        yield Found(frame, kept, (None,) * len(kept))
 
 
 def following(skeletons: Sequence[Skeleton | None], *, smooth: bool) -> Callable[[Found], Found]:

@@ -24,8 +24,10 @@ from roilab.engine.predict import load_run
 from roilab.engine.prepare import fit_model
 from roilab.engine.run import Run
 from roilab.errors import UserError
+from roilab.evaluation.memory import MemoryBound, detect
 from roilab.images import read_rgb, to_rgb
 from roilab.inference.fast import for_inference
+from roilab.memory import NotEnoughMemory
 from roilab.modeling.keypoint_heads import KeypointHead
 from roilab.modeling.winograd import give_scratch_back
 from roilab.skeleton import Skeleton
@@ -116,6 +118,8 @@ class Predictor:
         skeleton: of the keypoints and the classes that have them.
         fast: in bfloat16 where that is faster. Otherwise the results are the model's, but for the
             rounding of float32.
+        max_memory: the most bytes that the work on an image may take; None: what is available.
+            What would take more is refused before it is taken.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class Predictor:
         skeleton: Skeleton | None,
         *,
         fast: bool = False,
+        max_memory: int | None = None,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
             raise UserError(
@@ -137,6 +142,7 @@ class Predictor:
             )
         self.model = for_inference(model, fast=fast)
         self.augmentations = T.AugmentationList(list(augmentations))
+        self.memory = MemoryBound(self.model, augmentations, max_memory)
         self.image_format = image_format
         self.classes = tuple(classes)
         self.skeleton = skeleton
@@ -144,7 +150,12 @@ class Predictor:
 
     @classmethod
     def from_run(
-        cls, run: Run, overrides: Sequence[str] = (), *, fast: bool = False
+        cls,
+        run: Run,
+        overrides: Sequence[str] = (),
+        *,
+        fast: bool = False,
+        max_memory: int | None = None,
     ) -> "Predictor":
         """The predictor of a run folder, on `train.device` (a CUDA device where there is one).
 
@@ -152,7 +163,7 @@ class Predictor:
             UserError: the run's weights and config do not fit together.
         """
         cfg, model = load_run(run, overrides)
-        return cls._of(cfg, model, run.classes(), run.skeleton(), fast)
+        return cls._of(cfg, model, run.classes(), run.skeleton(), fast, max_memory)
 
     @classmethod
     def from_config(
@@ -164,6 +175,7 @@ class Predictor:
         overrides: Sequence[str] = (),
         *,
         fast: bool = False,
+        max_memory: int | None = None,
     ) -> "Predictor":
         """The predictor of a config with any weights for it, such as the model zoo's.
 
@@ -178,7 +190,7 @@ class Predictor:
         fit_model(cfg, classes, skeleton)
         model = build_model(cfg)
         load_weights(model, *weights_of(cfg))
-        return cls._of(cfg, model, classes, skeleton, fast)
+        return cls._of(cfg, model, classes, skeleton, fast, max_memory)
 
     @classmethod
     def _of(
@@ -188,6 +200,7 @@ class Predictor:
         classes: Sequence[str],
         skeleton: Skeleton | None,
         fast: bool,
+        max_memory: int | None,
     ) -> "Predictor":
         test = cfg.dataloader.test
         predictor = cls(
@@ -197,6 +210,7 @@ class Predictor:
             classes,
             skeleton,
             fast=fast,
+            max_memory=max_memory,
         )
         give_freed_memory_back()
         return predictor
@@ -230,7 +244,9 @@ class Predictor:
             heatmaps: give the maps of the keypoint head, too.
 
         Raises:
-            UserError: a file or a Pillow image cannot be read, or the memory does not suffice.
+            UserError: a file or a Pillow image cannot be read.
+            NotEnoughMemory: a UserError, too: an image's work would take more than there is, or
+                than it may take.
             ValueError: an array of another form, no such order of channels, or "BGR" for a Pillow
                 image.
         """
@@ -248,24 +264,40 @@ class Predictor:
         found: dict[int, Prediction] = {}
         with self._lock, torch.inference_mode(), _maps_kept(self.model, heatmaps):
             for group in places.values():
-                for start in range(0, len(group), _MOST_AT_ONCE):
-                    part = group[start : start + _MOST_AT_ONCE]
-                    with _memory_told(inputs[part[0]]["image"], len(part)):
-                        outputs = self.model([inputs[place] for place in part])
-                    for place, output in zip(part, outputs, strict=True):
-                        found[place] = self.to_prediction(output["instances"], heatmaps)
+                shape = inputs[group[0]]["image"].shape
+                size = self._at_once(shape[1], shape[2], min(len(group), _MOST_AT_ONCE))
+                for start in range(0, len(group), size):
+                    part = group[start : start + size]
+                    with _memory_told(shape, len(part)):
+                        batch = [inputs[place] for place in part]
+                        for place, instances in zip(
+                            part, detect(self.model, batch, self.memory), strict=True
+                        ):
+                            found[place] = self.to_prediction(instances, heatmaps)
         # What the heads kept and freed would lie beside the features of the next images.
         give_scratch_back()
         if sum(each["image"].numel() for each in inputs) > _MUCH:
             give_freed_memory_back()
         return [found[place] for place in range(len(inputs))]
 
+    def _at_once(self, height: int, width: int, most: int) -> int:
+        """How many images of a size the model looks at together, at most."""
+        while True:
+            try:
+                self.memory.check_batch(height, width, most)
+                return most
+            except NotEnoughMemory:
+                if most == 1:
+                    raise
+                most //= 2
+
     def prepare(self, image: Image, channels: str = "RGB") -> dict[str, Any]:
         """An image as Detectron2's models take it; arguments are those of a call."""
         if isinstance(image, PIL.Image.Image):
+            self.memory.check_image(*image.size)
             pixels, channels = _pixels_of(image, channels), "RGB"
         elif isinstance(image, Path | str):
-            pixels, channels = read_rgb(image), "RGB"
+            pixels, channels = read_rgb(image, self.memory.check_image), "RGB"
         else:
             pixels = _checked(image)
         height, width = pixels.shape[:2]
@@ -352,15 +384,15 @@ def _maps_kept(model: nn.Module, kept: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_told(image: torch.Tensor, count: int) -> Iterator[None]:
+def _memory_told(shape: torch.Size, count: int) -> Iterator[None]:
     """Turn what torch raises where memory does not suffice into a mistake."""
     try:
         yield
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and _OF_CPU not in str(error):
             raise
-        height, width = image.shape[1:]
-        raise UserError(
+        height, width = shape[1:]
+        raise NotEnoughMemory(
             "the memory does not suffice",
             found=f"{count} x {width} x {height} pixels at once, as the model sees them",
             remedy="smaller or fewer images; dataloader.test.augmentations can make them smaller",

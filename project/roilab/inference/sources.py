@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 from roilab.draw import Picture
 from roilab.errors import UserError
@@ -27,6 +28,7 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 _WEBCAM = "webcam:"
+Check: TypeAlias = Callable[[int, int], None]
 _SHOWN = 5  # how many of many names a message has
 
 
@@ -54,7 +56,8 @@ class Source:
     """What is looked at.
 
     Attributes:
-        frames: gives each frame, or why it, or what follows it, cannot be read.
+        frames: gives each frame, or why it, or what follows it, cannot be read. Of images, it is
+            given a check of their width and height, see `roilab.images.read_rgb`.
         inputs: the files that are read.
         folder: that holds all the inputs; None where there are none.
         count: how many frames there are; None where that is not known.
@@ -64,7 +67,7 @@ class Source:
         tick: seconds, of which the times of frames are multiples.
     """
 
-    frames: Callable[[], Iterator[Frame | UserError]]
+    frames: Callable[..., Iterator[Frame | UserError]]
     inputs: tuple[Path, ...]
     folder: Path | None
     count: int | None
@@ -160,10 +163,10 @@ def _images(files: Sequence[Path]) -> Source:
     folders = [file.parent.resolve() for file in files]
     folder = Path(os.path.commonpath(folders))
 
-    def frames() -> Iterator[Frame | UserError]:
+    def frames(check: Check | None = None) -> Iterator[Frame | UserError]:
         for file, place in zip(files, folders, strict=True):
             try:
-                image = read_rgb(file)
+                image = read_rgb(file, check)
             except UserError as error:
                 yield error
             else:
@@ -190,7 +193,7 @@ def _webcam(name: str) -> Source:
 
 
 def _numbered(
-    name: str, read: Callable[[], Iterator[tuple[Picture, float]]]
+    name: str, read: Callable[[], Iterator[tuple[Picture, float]]], _: Check | None = None
 ) -> Iterator[Frame | UserError]:
     try:
         for index, (image, seconds) in enumerate(read()):

@@ -1,0 +1,96 @@
+"""How much memory this process may still take: what is free, and what limits leave of it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import resource
+except ModuleNotFoundError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
+from roilab.errors import UserError
+
+_UNLIMITED = 1 << 60  # what cgroups write for no limit is above it
+
+
+class NotEnoughMemory(UserError):
+    """What is asked for would take more memory than there is, or than it may take."""
+
+
+def gigabytes(size: float) -> str:
+    """A number of bytes to read."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
+def available(root: Path = Path("/")) -> tuple[int, str] | None:
+    """The bytes that this process may still take, and what bounds them; None: not known.
+
+    Args:
+        root: of the file system that says so.
+    """
+    return min(_bounds(root), default=None)
+
+
+def _bounds(root: Path) -> Iterator[tuple[int, str]]:
+    free = _fields(root / "proc/meminfo").get("MemAvailable")
+    if free is not None:
+        yield free, "the machine has free"
+    for left in _of_cgroups(root):
+        yield max(left, 0), "the limit of its control group leaves"
+    if resource is None:
+        return
+    status = _fields(root / "proc/self/status")
+    for kind, used, name in (
+        (resource.RLIMIT_AS, status.get("VmSize"), "ulimit -v"),
+        (resource.RLIMIT_DATA, status.get("VmData"), "ulimit -d"),
+    ):
+        most, _ = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY and used is not None:
+            yield max(most - used, 0), f"{name} leaves"
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """The lines `name: number kB` of a file of Linux, in bytes; none elsewhere."""
+    found = {}
+    for line in _text(path).splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if len(words) == 2 and words[1] == "kB":
+            found[name] = int(words[0]) * 1024
+    return found
+
+
+def _of_cgroups(root: Path) -> Iterator[int]:
+    """What the limit of each control group that this process is in leaves: cgroups 2, and 1."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, place = line.split(":", 2)
+        if controllers == "":
+            names = ("memory.max", "memory.current", "")
+            base = root / "sys/fs/cgroup"
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+            base = root / "sys/fs/cgroup/memory"
+        else:
+            continue
+        # The limits of those above hold, too. In a container, the place may be that outside of it.
+        group = base / place.lstrip("/")
+        for folder in dict.fromkeys([group, *group.parents, base]):
+            if folder == base or base in folder.parents:
+                yield from _left(folder, *names)
+
+
+def _left(folder: Path, limit: str, usage: str, prefix: str) -> Iterator[int]:
+    most, used = _text(folder / limit).strip(), _text(folder / usage).strip()
+    if not (most.isdigit() and used.isdigit()) or int(most) > _UNLIMITED:
+        return
+    # Files that were read are kept there for as long as there is room.
+    stat = dict(line.split()[:2] for line in _text(folder / "memory.stat").splitlines())
+    cached = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
+    yield int(most) - int(used) + cached
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return path.read_text(encoding="utf-8")
+    return ""

@@ -41,6 +41,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)  # a link by this name would be written through
         yield part
         with writing(path):
             with part.open("r+b") as stream:
@@ -49,6 +50,22 @@ def whole(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
+
+
+def refuse_link(path: Path) -> None:
+    """Make sure that a file that is written in place is no link: a stranger's may lead anywhere.
+
+    Raises:
+        UserError: it is one.
+    """
+    if path.is_symlink():
+        raise UserError(
+            "a file that is written to is a link",
+            file=path,
+            found=path.readlink(),
+            expected="a file of this folder",
+            remedy="delete the link",
+        )
 
 
 @contextlib.contextmanager

@@ -55,4 +55,5 @@ if __name__ == "__main__":
     # Not before: it imports torch, which takes seconds.
     from app_page.page import show_page
 
-    show_page(arguments(sys.argv[1:])[0].runs)
+    args, _ = arguments(sys.argv[1:])
+    show_page(args.runs, args.trust)

@@ -41,7 +41,7 @@ def train() -> None:
     The checkpoint tells, not results.json, which an evaluation of a half-trained model writes too.
     """
     tag = ROOT / RUN / "last_checkpoint"
-    last = tag.read_text(encoding="utf-8").strip() if tag.is_file() else None
+    last = tag.read_text(encoding="utf-8", errors="replace").strip() if tag.is_file() else None
     if last == "model_final.pth":
         print(f"\n{RUN} is trained and is used again; to start over: rm -r {RUN}", flush=True)
         return

@@ -1,13 +1,14 @@
 """A skeleton: keypoint names, left-right swaps, links and OKS sigmas, declared and checked once."""
 
-import json
+import codecs
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
+from roilab.files import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Skeleton:
         if not self.keypoints or len(known) != len(self.keypoints):
             raise self._error("keypoints", self.keypoints, "at least one name, each name once")
         if not self.classes:
-            raise self._error("classes", self.classes, "at least one class name")
+            raise self._error("classes of the skeleton", self.classes, "at least one class name")
         for key, pairs in (("swaps", self.swaps), ("links", self.links)):
             for pair in pairs:
                 if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= known:
@@ -115,30 +116,18 @@ def load(source: str | Path) -> Skeleton:
     if str(source) == COCO_PERSON.name:
         return COCO_PERSON
     try:
-        text = Path(source).read_text(encoding="utf-8-sig")
+        content = Path(source).read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise UserError(
             "cannot read the skeleton file",
             file=source,
+            key="skeleton",
             found=error.strerror,
             expected=f"a JSON file, or the name {COCO_PERSON.name}",
+            remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
         ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            "the skeleton file is not UTF-8 text",
-            file=source,
-            found=f"the byte 0x{error.object[error.start]:02x} at position {error.start}",
-            expected=f"a JSON file, or the name {COCO_PERSON.name}",
-        ) from error
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            "the skeleton file is not JSON",
-            file=source,
-            found=error,
-            expected=f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}",
-        ) from error
+    expected = f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}"
+    data = parse_json(content, source, what="the skeleton file", expected=expected)
     return from_dict(data, file=source)
 
 

@@ -44,6 +44,10 @@ SCRIPT_LINES = {
     "evaluate": ("evaluate", "--run", "{run}"),
     "export": ("export", "--run", "{run}", "--output", "{other}/m.onnx"),
     "demo": ("demo", "--run", "{run}", "--input", "{images}", "--output", "{other}/found"),
+    "demo --compare": (
+        *("demo", "--run", "{sound}", "--compare", "{run}"),
+        *("--input", "{images}", "--output", "{other}/found"),
+    ),
     "train": ("train", "--config-file", "{run}/config.yaml", "train.output_dir={other}/new"),
     "resume": (
         *("train", "--config-file", "configs/figures_mask_keypoint.py", "--resume"),
@@ -110,7 +114,11 @@ def test_nothing_is_run(
     else:
         sweep = hostile_sweep(trap, tmp_path / "sweep") if command == "sweep report" else ""
         places = {"run": trap.folder, "other": tmp_path, "sweep": sweep}
-        places |= {"train": figures.train, "train_images": figures.train.parent}
+        places |= {
+            "sound": tiny_run.folder,
+            "train": figures.train,
+            "train_images": figures.train.parent,
+        }
         places |= {"val": figures.val, "images": figures.val.parent}
         line = [word.format(**places) for word in SCRIPT_LINES[command]]
         code, _, said = script(*line)
@@ -126,6 +134,16 @@ def test_runs_are_found_without_opening_them(tiny_run: Run, tmp_path: Path) -> N
         hostile_folder(payload, tiny_run, tmp_path / f"{number}")
     assert len(find_runs(tmp_path)) == 3
     assert not list(tmp_path.rglob("mark"))
+
+
+def test_the_doctor_runs_nothing(tiny_run: Run, script: Script, tmp_path: Path) -> None:
+    """Nor where the record knows no file, so that it reads them."""
+    for number, payload in enumerate(PAYLOADS if ALL else PAYLOADS[-12:]):
+        trap = hostile_folder(payload, tiny_run, tmp_path / f"{number}")
+        assert script("doctor", "--run", trap.folder).returncode in (0, 1)
+        (trap.folder / "run.json").unlink()
+        assert script("doctor", "--run", trap.folder).returncode in (0, 1)
+        assert not os.path.lexists(trap.mark)
 
 
 def test_the_app_says_what_it_refuses(

@@ -124,7 +124,7 @@ def test_detections_of_an_older_run_are_read(coco: tuple[Path, Path], tmp_path: 
     """They have the image ids of the file, and class index + 1 as category ids."""
     ids = load(str(coco[0]), str(coco[1])).coco_ids
     run, image = Run(tmp_path), next(iter(ids.images))
-    old = {"image_id": ids.images[image], "category_id": 2, "score": 0.5}
+    old = {"image_id": ids.images[image], "category_id": 2, "bbox": [0, 0, 9, 9], "score": 0.5}
     run.detections_file.write_text(json.dumps([old]))
     assert run.detections(ids) == [old | {"image_id": image}]
 
@@ -133,7 +133,8 @@ def test_detections_of_other_data_are_refused(coco: tuple[Path, Path], tmp_path:
     ids = load(str(coco[0]), str(coco[1])).coco_ids
     run = Run(tmp_path)
     run.category_ids_file.write_text("[3, 500]")
-    run.detections_file.write_text('[{"image_id": 1, "category_id": 500, "score": 0.5}]')
+    row = {"image_id": 1, "category_id": 500, "bbox": [0, 0, 9, 9], "score": 0.5}
+    run.detections_file.write_text(json.dumps([row]))
     with pytest.raises(UserError, match=r"evaluate\.py --run") as caught:
         run.detections(ids)
     assert caught.value.key == "image_id"

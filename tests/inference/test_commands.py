@@ -91,7 +91,7 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
     shutil.copytree(tiny_run.folder, run.folder)
     cfg = OmegaConf.load(run.config_file)
     OmegaConf.update(cfg, "data.train.class_attribute", "name")
-    OmegaConf.save(cfg, run.config_file)
+    run.write(run.config_file.name, OmegaConf.to_yaml(cfg))
     attributes = {"shape_attributes": {"name": "rect", "x": 5, "y": 5, "width": 9, "height": 9}}
     regions = [attributes | {"region_attributes": {"name": name}} for name in ("car", "person")]
     train = tmp_path / "train.json"
@@ -305,7 +305,7 @@ def test_results_have_the_ids_of_the_coco_file(
     assert [ours["AP"], ours["AP50"]] == pytest.approx([100 * each for each in found.stats[:2]])
 
     trained = shutil.copytree(tiny_run.folder, tmp_path / "run")
-    (trained / "category_ids.json").write_text("[500, 3]")
+    Run(trained).write("category_ids.json", "[500, 3]")
     arguments = ("--input", folder, "--output", tmp_path / "out", "--save", "coco")
     done = script("demo", "--run", trained, *arguments, "--threshold", 0, "--limit", 1)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """Remedies of sweeps."""
 
 import fcntl
-import json
 import shlex
 import shutil
 import sys
@@ -183,6 +182,26 @@ def a_result_that_is_damaged(training: Training, tmp_path: Path, script: Script)
     yield wrong(run.results)
 
 
+@case("{}, or put a sound copy in its place; if it is meant to be so: {}")
+def a_result_that_is_not_as_it_was_written(
+    training: Training, tmp_path: Path, script: Script
+) -> Attempts:
+    run = Run(evaluated(training, tmp_path).folder)
+    write(run.results_file, {"bbox": {"AP": 1.0}})
+    first = wrong(run.results)
+    yield first
+    anew, _, accepting = str(first[0].remedy).partition(", or put")
+    assert follow_command(script, anew).returncode == 0
+    yield wrong(run.results)
+    before = run.results_file.read_text()
+    write(run.results_file, {"bbox": {"AP": 1.0}})
+    run.results_file.write_text(before)
+    yield wrong(run.results)
+    write(run.results_file, {"bbox": {"AP": 1.0}})
+    assert follow_command(script, accepting).returncode == 0
+    yield wrong(run.results)
+
+
 @case("delete this file: the command of the sweep writes it")
 def a_damaged_record_of_a_sweep(tmp_path: Path) -> Attempts:
     sweep = load(CONFIG, ["train.max_iter=1,2"])
@@ -197,10 +216,8 @@ def a_validation_set_that_has_changed(
     training: Training, tmp_path: Path, script: Script
 ) -> Attempts:
     one = evaluated(training, tmp_path)
-    results = Run(one.folder).results_file
-    found = json.loads(results.read_text())
-    found["bbox"]["AP"] = 77.7
-    results.write_text(json.dumps(found))
+    run = Run(one.folder)
+    run.write_results({**run.results(), "bbox": {**run.results()["bbox"], "AP": 77.7}})
     first = collect(one)
     yield first
     assert follow_command(script, first[0].remedy).returncode == 0

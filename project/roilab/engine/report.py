@@ -65,7 +65,7 @@ def forget(metrics: Path, start: int) -> None:
         try:
             if json.loads(line)["iteration"] < start:
                 kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the process was killed while it wrote
     write_whole(metrics, "".join(kept))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from roilab.data.figures.scene import Figure, Scene, draw_scene
 from roilab.errors import UserError
+from roilab.files import read_json
 from roilab.skeleton import COCO_PERSON
 from roilab.via.records import Annotations, Attribute, Container, ImageRecord, Region, Value
 from roilab.via.roles import TAGS
@@ -172,8 +173,8 @@ def _is_there(out: Path, arguments: dict[str, int]) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
-        found = json.loads((out / _ARGUMENTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(out / _ARGUMENTS)
+    except UserError:
         found = "something that is not a sample set"
     if found != arguments:
         raise UserError(

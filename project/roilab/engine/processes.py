@@ -125,7 +125,8 @@ def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
             return
         if number := _ended_by(failed):
             _send(ranks, number)  # the others may have to write a checkpoint
-        _join(ranks, _SAVING if number else _GRACE)
+        # One that has lost another may be ahead of it.
+        _join(ranks, _SAVING if number else _GRACE if failed.exitcode == _CUT_OFF else 0)
         codes = [each.exitcode for each in ranks]
         _send(ranks, signal.SIGKILL)
         _join(ranks)

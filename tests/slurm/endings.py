@@ -55,24 +55,22 @@ class Ending:
     Attributes:
         name: of it, and of the arm that gets it.
         mode: of the played training.
-        action: what is done as soon as the training runs.
+        action: what is done as soon as the training runs; None: nothing, and it need not run.
         kind: of the cell in the end.
         reason: what the last message is to hold, as regular expressions.
         begins_again: whether the cell is queued a second time.
         parameters: of the job.
         alone: whether it would end other jobs, too.
-        starts: whether the training begins.
     """
 
     name: str
-    action: Callable[["Situation"], object] = lambda situation: None
+    action: Callable[["Situation"], object] | None = None
     kind: str = "cut"
     reason: tuple[str, ...] = ()
     mode: str = "usual"
     begins_again: bool = False
     parameters: dict[str, object] = field(default_factory=dict)
     alone: bool = False
-    starts: bool = True
 
 
 @dataclass(frozen=True)
@@ -191,14 +189,12 @@ ENDINGS = [
         kind="failed",
         reason=("PartitionTimeLimit",),
         parameters={"timeout_min": 600},
-        starts=False,
     ),
     Ending(
         "no_python",
         kind="failed",
         reason=("FAILED", "exit status 1"),
         parameters={"slurm_setup": ["exit 1"]},
-        starts=False,
     ),
 ]
 
@@ -245,7 +241,7 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
 
     def act(ending: Ending) -> None:
         cell = cells[ending.name]
-        if ending.starts:
+        if ending.action is not None:
             wait_for(lambda: troubles or (cell.folder / "start_0").is_file(), SECONDS)
             time.sleep(0.5)
             ending.action(Situation(slurm, cell, events.job(cell)))

@@ -16,7 +16,8 @@ from .here import Slurm, missing
 
 pytestmark = pytest.mark.skipif(missing() != "", reason=missing() or "-")
 
-ALL = os.environ.get("ROILAB_SLURM_ENDINGS") == "all"
+# `all`, names with commas between, or those of each run of the tests.
+CHOSEN = os.environ.get("ROILAB_SLURM_ENDINGS", "")
 ROOT = Path(__file__).resolve().parents[2]
 # Those of each run of the tests, by how SLURM knows the processes of a job.
 SOME = {
@@ -62,10 +63,16 @@ def report(slurm: Slurm, states: dict[str, list[State]]) -> None:
         sys.stdout.write(f"{slurm.tracking} {name}: {words}\n")
 
 
+def is_chosen(ending: Ending, tracking: str) -> bool:
+    if CHOSEN == "all":
+        return tracking == TRACKING[0] or ending.name in KILLED
+    return ending.name in (CHOSEN.split(",") if CHOSEN else SOME[tracking])
+
+
 def test_cells_end_with_their_reason(slurm: Slurm, tmp_path: Path) -> None:
-    of_all = ALL and slurm.tracking == TRACKING[0]
-    names = KILLED if ALL else SOME[slurm.tracking]
-    endings = [each for each in ENDINGS if not each.alone and (of_all or each.name in names)]
+    endings = [each for each in ENDINGS if not each.alone and is_chosen(each, slurm.tracking)]
+    if not endings:
+        pytest.skip("none of them is chosen")
     states = run(slurm, tmp_path, endings)
     report(slurm, states)
     for each in endings:
@@ -74,7 +81,7 @@ def test_cells_end_with_their_reason(slurm: Slurm, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [e for e in ENDINGS if e.alone], ids=lambda e: e.name)
 def test_an_end_of_all_jobs_of_a_machine(slurm: Slurm, tmp_path: Path, ending: Ending) -> None:
-    if slurm.tracking != TRACKING[0] or not (ALL or ending.name in SOME[slurm.tracking]):
+    if not is_chosen(ending, slurm.tracking):
         pytest.skip("make fuzz tries it, with one tracking")
     states = run(slurm, tmp_path, [ending])
     report(slurm, states)

@@ -295,6 +295,7 @@ def test_a_job_is_warned_of_its_time_limit(given: dict[str, Any], signal_and_del
     more = options["slurm_additional_parameters"]
     assert (more["signal"], more["requeue"]) == (signal_and_delay, True)
     assert options["slurm_use_srun"] is False
+    assert _slurm_options({"slurm_setup": ["a"]})["slurm_setup"] == [*options["slurm_setup"], "a"]
 
 
 def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
@@ -310,6 +311,7 @@ def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
         ({"nodes": 2}, "nodes=2"),
         ({"slurm_use_srun": True}, "one process"),
         ({"timeout_min": -5}, "timeout_min=-5"),
+        ({"slurm_setup": "module load cuda"}, "slurm_setup=module load cuda"),
         ({"timeout_min": "x"}, "timeout_min=x"),
     ],
 )

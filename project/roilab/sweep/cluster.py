@@ -324,9 +324,22 @@ def _slurm_options(given: Mapping[str, Any]) -> dict[str, Any]:
             expected="minutes, 1 or more",
         )
     warning = given.get("slurm_signal_delay_s", min(_WARNING_SECONDS, int(30 * minutes)))
+    setup = given.get("slurm_setup", [])
+    if not isinstance(setup, list):
+        raise UserError(
+            "the commands before a job are no list",
+            key="--slurm",
+            found=f"slurm_setup={setup}",
+            expected="slurm_setup=[command, command]",
+        )
     own = given.get("slurm_additional_parameters", {})
     # To the job's process alone, which passes it on; and a job whose machine is lost begins again.
     ours: dict[str, Any] = {"signal": f"B:USR2@{warning}"}
     if "no-requeue" not in own:
         ours["requeue"] = True
-    return {"slurm_use_srun": False, "slurm_additional_parameters": {**ours, **own}}
+    return {
+        "slurm_use_srun": False,
+        # A warning that comes while the job still starts would kill it.
+        "slurm_setup": ["trap '' USR2", *setup],
+        "slurm_additional_parameters": {**ours, **own},
+    }

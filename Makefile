@@ -11,7 +11,7 @@ help:
 	@echo "make test-processors [ARGS=...]  the tests as on each older processor that this one can stand for"
 	@echo "make test-browser        the app in a headless Chromium, which must be installed"
 	@echo "make fuzz [N=... SEED=...]  spoilt annotation files, a million unless told otherwise; damaged"
-	@echo "                         and hostile run folders through every command"
+	@echo "                         and hostile run folders through every command, trainings that are killed"
 	@echo "make lint                ruff check, ruff format, mypy"
 	@echo "make bench [ONLY=name]   every benchmark against its reference, into outputs/bench.json"
 	@echo "make setup               only make .venv"
@@ -42,8 +42,10 @@ test-browser: setup
 fuzz: setup
 	@ROILAB_FUZZ_INPUTS=$(or $(N),1000000) ROILAB_FUZZ_SEED=$(or $(SEED),1) \
 		$(RUN) -m pytest -q -s tests/via/test_fuzz.py
-	@ROILAB_FUZZ_DAMAGES=1000 ROILAB_FUZZ_CHECKPOINTS=2000 ROILAB_FUZZ_SEED=$(or $(SEED),1) \
+	@ROILAB_FUZZ_DAMAGES=500 ROILAB_FUZZ_CHECKPOINTS=200 ROILAB_FUZZ_SEED=$(or $(SEED),1) \
 		OMP_NUM_THREADS=1 $(RUN) -m pytest -q -s tests/test_damage.py
+	@ROILAB_FUZZ_KILLS=100 ROILAB_FUZZ_SEED=$(or $(SEED),1) \
+		OMP_NUM_THREADS=1 $(RUN) -m pytest -q -s tests/engine/test_kills.py
 	@ROILAB_HOSTILE=all OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto tests/engine/test_hostile.py
 
 lint: setup

@@ -13,6 +13,8 @@ import sys
 from _arguments import Parser
 from _main import run
 
+from roilab.errors import UserError
+
 COMMANDS = {
     "check": "list what is wrong in files and with their images",
     "stats": "count images, classes, sizes and keypoints, on the terminal or as a page",
@@ -33,9 +35,13 @@ def main() -> int:
     name = parser.parse_args(sys.argv[1:2]).command
     # Only the command in question is imported: some need Detectron2, which takes seconds.
     command = importlib.import_module(f"data_commands.{name}")
+    common = importlib.import_module("data_commands.common")
     own = Parser(prog=f"{parser.prog} {name}", description=command.__doc__)
     command.add_arguments(own)
-    return int(command.main(own.parse_args(sys.argv[2:])))
+    try:
+        return int(command.main(own.parse_args(sys.argv[2:])))
+    except UserError as error:
+        raise error.with_keys(common.OPTIONS, common.option) from error
 
 
 if __name__ == "__main__":

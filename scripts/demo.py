@@ -40,6 +40,7 @@ from roilab.inference.pipeline import Found, find, following
 from roilab.inference.plan import KINDS, Plan
 from roilab.inference.sinks import OVERVIEW
 from roilab.inference.sources import Frame, Source, open_source
+from roilab.text import counted
 
 LARGE = 20_000_000  # pixels, from which on an image is looked at alone
 # Seconds after a signal for the model's work at hand, and for that of writing.
@@ -161,7 +162,7 @@ def _predict_until(args: argparse.Namespace, plan: Plan, runs: list[Run], stop: 
     outputs = _process(args, plan, predictors, broken, stop)
     _report(args, outputs, time.perf_counter() - start, broken)
     if stop.wanted and plan.source.inputs:
-        say(f"interrupted after {_counted(outputs)}", file=sys.stderr)
+        say(f"interrupted after {_total(outputs)}", file=sys.stderr)
         return 128 + stop.number
     return 1 if broken else 0
 
@@ -290,22 +291,18 @@ def _unit(plan: Plan) -> str:
     return "image" if plan.source.video is None else "frame"
 
 
-def _counted(outputs: Outputs) -> str:
-    return _count(outputs.images, _unit(outputs.plan))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _total(outputs: Outputs) -> str:
+    return counted(outputs.images, _unit(outputs.plan))
 
 
 def _report(
     args: argparse.Namespace, outputs: Outputs, seconds: float, broken: list[UserError]
 ) -> None:
-    plan, counted = outputs.plan, _counted(outputs)
+    plan, total = outputs.plan, _total(outputs)
     for told in outputs.problems:
         say(told, file=sys.stderr)
-    found = _count(outputs.instances, "instance")
-    say(f"{found} with a score of at least {args.threshold} in {counted}")
+    found = counted(outputs.instances, "instance")
+    say(f"{found} with a score of at least {args.threshold} in {total}")
     for path in plan.data_files.values():
         say(f"instances: {path}")
     if "video" in plan.kinds:
@@ -319,10 +316,10 @@ def _report(
     if args.compare:
         say(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
     rate = outputs.images / seconds
-    say(f"{counted} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
+    say(f"{total} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
         if plan.source.video is None:
-            say(f"{_count(len(broken), 'image')} left out:", file=sys.stderr)
+            say(f"{counted(len(broken), 'image')} left out:", file=sys.stderr)
         say(_told(broken), file=sys.stderr)
 
 

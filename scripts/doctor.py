@@ -222,7 +222,7 @@ def cpu() -> Finding:
     speed = "fast" if {"AMX", "AVX512-bf16"} & set(has) else "not faster than float32"
     return Finding(
         "CPU",
-        f"{cores} cores, torch uses {torch.get_num_threads()} threads;"
+        f"cores: {cores}, threads of torch: {torch.get_num_threads()};"
         f" {' '.join(has) or 'no vector extensions known'}; bf16 is {speed}",
     )
 

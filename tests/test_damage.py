@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import pytest
 import torch
@@ -170,30 +170,32 @@ class Case(NamedTuple):
     """A damage of a file, and a command on the folder then.
 
     Attributes:
-        known: the record has digests.
+        record: it has "digests", none of them in "older" folders, or that of the damaged file,
+            which was "accepted".
     """
 
     kind: str
     command: Command
     file: Path
     damaging: damage.Damage
-    known: bool
+    record: Literal["digests", "older", "accepted"]
 
     def __str__(self) -> str:
-        digests = "" if self.known else ", without digests"
-        return f"{self.damaging.__name__} {self.kind}/{self.file}: {self.command.name}{digests}"
+        return (
+            f"{self.damaging.__name__} {self.kind}/{self.file}: {self.command.name}, {self.record}"
+        )
 
 
 def cases(folders: dict[str, Folder], count: int, chance: random.Random) -> list[Case]:
     """So many damages of all kinds, three of four of a file that the command may read."""
     grid = [
-        Case(kind, command, file.relative_to(folder.path), damaging, known)
+        Case(kind, command, file.relative_to(folder.path), damaging, record)
         for kind, folder in folders.items()
         for command in folder.commands
         for file in sorted(folder.path.rglob("*"))
         if file.is_file() and "op=roi_align" not in file.parts  # one cell is enough
         for damaging in DAMAGES
-        for known in (True, False)
+        for record in get_args(Case.__annotations__["record"])
     ]
     chance.shuffle(grid)
     read = [case for case in grid if case.file.name in case.command.files]
@@ -211,9 +213,11 @@ def test_a_command_works_or_says_what_is_damaged(
     for number, case in enumerate(chosen):
         place = tmp_path / str(number)
         damage.copy(folders[case.kind].path, place, str(case.file))
-        if not case.known:
+        if case.record == "older":
             damage.forget_digests(place)
         case.damaging(place / case.file, chance)
+        if case.record == "accepted":
+            damage.accept_damage(place / case.file)
         outcome = case.command.run(place)
         counts[outcome.kind if outcome.kind in ("success", "refused") else "wrong"] += 1
         if outcome.kind not in ("success", "refused"):

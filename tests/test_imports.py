@@ -12,7 +12,19 @@ PACKAGE = Path(__file__).resolve().parent.parent / "project" / "roilab"
 
 # A room may import itself, the rooms below its own, and those beside it that are named for it.
 LAYERS = (
-    {"", "via", "skeleton", "draw", "errors", "escaping", "files", "html", "images", "memory"},
+    {
+        "",
+        "via",
+        "skeleton",
+        "draw",
+        "errors",
+        "escaping",
+        "files",
+        "html",
+        "images",
+        "memory",
+        "text",
+    },
     {"data", "modeling"},
     {"engine", "evaluation"},
     {"sweep", "inference"},

@@ -1,12 +1,19 @@
 """The one exception for a user's mistake: it names file, key, what was found and expected."""
 
 import errno
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from roilab.escaping import one_line, printable
+
+# `argument=value` in a remedy: the value is a quoted text, a dict or list of such, or a word.
+_WORDS = ("null", "true", "false")
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_VALUE = rf'{_TEXT}|\{{(?:[^{{}}"]|{_TEXT})*\}}|\[(?:[^\[\]"]|{_TEXT})*\]|[\w./-]*\w'
+_ARGUMENT = re.compile(rf"(?<![\w.-])(\w+)=({_VALUE})")
 
 
 class UserError(Exception):
@@ -64,20 +71,19 @@ class UserError(Exception):
             remedy=self.remedy,
         )
 
-    def under(self, node: str, arguments: Collection[str]) -> "UserError":
-        """The same mistake of a node's argument, named from the root of the config.
+    def with_keys(self, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> "UserError":
+        """The same mistake, with a function's arguments named as the user gives them.
 
-        So are the `argument=value` that its remedy proposes.
+        Args:
+            keys, write: see `written`.
         """
-        names = "|".join(map(re.escape, arguments))
-        remedy = self.remedy and re.sub(rf"(?<![\w.])({names})=", rf"{node}.\1=", self.remedy)
         return UserError(
             self.message,
             file=self.file,
-            key=f"{node}.{self.key}",
-            found=self.found,
+            key=keys.get(self.key, self.key) if self.key else None,
+            found=written(self.found, keys, write) if isinstance(self.found, str) else self.found,
             expected=self.expected,
-            remedy=remedy,
+            remedy=self.remedy and written(self.remedy, keys, write),
         )
 
 
@@ -126,3 +132,35 @@ def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
             )
         cause = cause.__context__
     return None
+
+
+def argument(name: str, value: object) -> str:
+    """`name=value`: how remedies write a function's argument. The value is a word, or JSON."""
+    is_word = isinstance(value, str) and re.fullmatch(r"\w+", value) and value not in _WORDS
+    return f"{name}={value if is_word else json.dumps(value, ensure_ascii=False)}"
+
+
+def written(text: str, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> str:
+    """A text with each `argument=value` in it as the user writes it.
+
+    A function does not know whether it is called for a config or a command line: who calls it does.
+    What only looks like an argument, such as a name from a file, stays.
+
+    Args:
+        text: a remedy, with arguments as `argument` writes them.
+        keys: argument -> its key in a config, or its option on the command line.
+        write: what gives such a key or option a value.
+    """
+
+    def one(match: re.Match[str]) -> str:
+        name, text = match.groups()
+        if name not in keys:
+            return match[0]
+        is_json = text[0] in '"{[' or text in _WORDS
+        try:
+            value = json.loads(text) if is_json else text
+        except ValueError:
+            return match[0]
+        return write(keys[name], value)
+
+    return _ARGUMENT.sub(one, text)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from roilab.errors import UserError
-from roilab.files import parse_json, read_bytes
+from roilab.errors import UserError, argument
+from roilab.files import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Skeleton:
         if not self.keypoints or len(known) != len(self.keypoints):
             raise self._error("keypoints", self.keypoints, "at least one name, each name once")
         if not self.classes:
-            raise self._error("classes", self.classes, "at least one class name")
+            raise self._error("classes of the skeleton", self.classes, "at least one class name")
         for key, pairs in (("swaps", self.swaps), ("links", self.links)):
             for pair in pairs:
                 if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= known:
@@ -115,10 +115,19 @@ def load(source: str | Path) -> Skeleton:
     """
     if str(source) == COCO_PERSON.name:
         return COCO_PERSON
-    what, remedy = "the skeleton file", f"give a JSON file, or the name {COCO_PERSON.name}"
-    content = read_bytes(source, what=what, remedy=remedy).removeprefix(codecs.BOM_UTF8)
+    try:
+        content = Path(source).read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise UserError(
+            "cannot read the skeleton file",
+            file=source,
+            key="skeleton",
+            found=error.strerror,
+            expected=f"a JSON file, or the name {COCO_PERSON.name}",
+            remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
+        ) from error
     expected = f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}"
-    data = parse_json(content, source, what=what, expected=expected, remedy=remedy)
+    data = parse_json(content, source, what="the skeleton file", expected=expected)
     return from_dict(data, file=source)
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import streamlit as st
 
 from app_page.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
-from app_page.messages import plain
+from app_page.messages import plain, show_error
 from app_page.models import Model, find_all, load_model, named_runs
 from app_page.results import View, files_of, show_buttons, show_shot, show_table
 from app_page.videos import show_video
+from roilab.engine import trusted
+from roilab.errors import UserError
 from roilab.inference.export import KEYPOINT_THRESHOLD
 
 MOST = 50  # files at a time
@@ -21,17 +23,22 @@ STYLE = """<style>
 </style>"""
 
 
-def show_page(root: Path, max_memory: int | None = None) -> None:
+def show_page(root: Path, trust: Sequence[str] = (), max_memory: int | None = None) -> None:
     """Draw the page, as Streamlit does at every change of a widget.
 
     Args:
         root: the folder of the runs.
+        trust: names that runs may name from now on, see `roilab.engine.trusted`.
         max_memory: the most bytes that the work on an image may take; None: what is available.
     """
     st.set_page_config(page_title="RoILab", layout="wide")
     st.html(STYLE)
     st.title("RoILab", anchor=False)
     st.markdown(ABOUT)
+    try:
+        trusted.allow(trust)
+    except UserError as error:
+        show_error(error)
     runs = named_runs(str(root))
     if not runs:
         _say_how_to_train(root)

@@ -16,6 +16,7 @@ from roilab.escaping import one_line
 from roilab.inference import Prediction, draw_prediction
 from roilab.inference.downloads import Downloads, FoundImage, png
 from roilab.inference.uploads import stem_of
+from roilab.text import counted
 
 # What is on a button, the name of its file, and what makes it.
 Button = tuple[str, str, Callable[[], bytes]]
@@ -77,7 +78,7 @@ def draw(picture: Picture, shot: Shot, result: Result, view: View) -> Picture:
 def show_table(shot: Shot, result: Result, view: View) -> None:
     """A row an instance, the best first."""
     shown = result.found[shot.digest][0].above(view.threshold)
-    count = f"{len(shown)} instance{'' if len(shown) == 1 else 's'}"
+    count = counted(len(shown), "instance")
     least = f"a score of {view.threshold:.2f} or more"
     st.markdown(f"**{plain(result.model.name)}**: {count} with {least}")
     if not len(shown):

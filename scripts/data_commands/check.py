@@ -8,6 +8,7 @@ The exit status is 0 where there is no error and 1 where there is.
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from _main import say
@@ -17,6 +18,7 @@ from data_commands.common import (
     add_labels,
     count_of,
     folder_of,
+    in_options,
     output_file,
     print_problems,
     progress,
@@ -65,7 +67,8 @@ def main(args: argparse.Namespace) -> int:
         for file, source in sources.items()
     ]
     if args.json is not None:
-        data = {"files": [each.to_dict() for each in findings]}
+        shown = [replace(each, problems=in_options(each.problems)) for each in findings]
+        data = {"files": [each.to_dict() for each in shown]}
         write_whole(args.json, json.dumps(data, indent=2) + "\n")
     print_problems(problem for each in findings for problem in each.problems)
     for each in findings:

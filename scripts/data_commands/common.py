@@ -1,10 +1,12 @@
 """Arguments that the commands share, and how problems are printed."""
 
 import argparse
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,13 +22,33 @@ from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.data.roles import with_united_class
-from roilab.errors import UserError
+from roilab.errors import UserError, written
 from roilab.escaping import one_line
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 
 T = TypeVar("T")
+# Arguments of functions that remedies name -> their options.
+OPTIONS = {
+    **{each.name: f"--{each.name.replace('_', '-')}" for each in fields(via.LabelRules)},
+    "skeleton": "--skeleton",
+    "classes": "--class",
+}
 SHOWN = 20  # how many of many problems of a severity are printed
+
+
+def option(name: str, value: str | Sequence[str] | Mapping[str, str | None]) -> str:
+    """What is typed in a shell to give an option a value, or several."""
+    if isinstance(value, Mapping):
+        value = [f"{old}={new or ''}" for old, new in value.items()]
+    values = [value] if isinstance(value, str) else value
+    return " ".join(f"{name} {shlex.quote(each)}" for each in values)
+
+
+def in_options(problems: Iterable[via.Problem]) -> tuple[via.Problem, ...]:
+    """Problems whose remedies name options in place of arguments."""
+    return tuple(replace(each, remedy=written(each.remedy, OPTIONS, option)) for each in problems)
 
 
 def output_file(text: str) -> Path:
@@ -191,7 +213,7 @@ def with_class_choice(
         roles = via.roles_of(annotations, rules, skeleton)
     except UserError as error:
         message = f"the class is not made a choice of VIA's: {error.message}"
-        remedy = "give --class-attribute, or make it a dropdown in VIA to export COCO there"
+        remedy = "give --class-attribute NAME, or make it a dropdown in VIA to export COCO there"
         return declared, [via.Problem("note", message, remedy, annotations.file)]
     attribute = roles.label
     if roles.flags:
@@ -201,7 +223,7 @@ def with_class_choice(
 
 def print_problems(problems: Iterable[via.Problem]) -> None:
     """The problems, the most severe first, long lists cut."""
-    problems = list(problems)
+    problems = in_options(problems)
     for severity in SEVERITIES:
         listed = [problem for problem in problems if problem.severity == severity]
         for problem in listed[:SHOWN]:
@@ -211,15 +233,17 @@ def print_problems(problems: Iterable[via.Problem]) -> None:
                 problem.attribute and f"attribute {problem.attribute}",
             ]
             say(one_line(f"{severity}: {', '.join(filter(None, place))}"))
-            say(f"  {one_line(problem.message)}\n  remedy: {one_line(problem.remedy)}")
+            say(f"  {one_line(problem.message)}")
+            if problem.remedy:
+                say(f"  remedy: {one_line(problem.remedy)}")
         if len(listed) > SHOWN:
-            say(f"... and {len(listed) - SHOWN} more {severity}s")
+            say(f"... and {counted(len(listed) - SHOWN, f'more {severity}')}")
 
 
 def count_of(problems: Iterable[via.Problem]) -> str:
     """How many problems of each severity."""
     counts = Counter(problem.severity for problem in problems)
-    return ", ".join(f"{counts[severity]} {severity}s" for severity in SEVERITIES)
+    return ", ".join(counted(counts[severity], severity) for severity in SEVERITIES)
 
 
 def status_of(problems: Iterable[via.Problem]) -> int:

@@ -34,6 +34,7 @@ from roilab.data.check import fitting_skeleton
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.images import header_size
+from roilab.text import counted
 from roilab.via.layout import image_key
 
 _LABELS = (
@@ -65,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
     write = _write_coco if args.to == "coco" else _write_via
     images, problems = write(args, annotations)
     print_problems(problems)
-    say(f"{args.target}: {images} images, {count_of(problems)}")
+    say(f"{args.target}: {counted(images, 'image')}, {count_of(problems)}")
     return status_of(problems)
 
 
@@ -123,7 +124,8 @@ def _with_sizes(
         images.append(image)
     problems = []
     if missing:
-        message = f"the sizes of {missing} images stay unknown: they are not in {folder}"
+        message = f"the sizes of {counted(missing, 'image')} stay unknown, for want of the file in "
+        message += str(folder)
         remedy = "give the folder that holds them, VIA knows images by name and size"
         problems.append(via.Problem("warning", message, remedy, annotations.file))
     return replace(annotations, images=tuple(images)), problems
@@ -149,8 +151,8 @@ def _write_coco(
     data, found = to_coco(annotations, rules_of(args), skeleton, size_of, progress)
     problems = list(found)
     if lost := lost_links(annotations.categories, skeleton):
-        message = f"{lost} links between keypoints are not in the skeleton and not written"
-        remedy = "give --skeleton with a file that has them"
+        message = f"not written: {counted(lost, 'link')} between keypoints, not in the skeleton"
+        remedy = "give --skeleton FILE of a skeleton that has them"
         problems.append(via.Problem("note", message, remedy, annotations.file))
     with working(f"writing {args.target}"):
         write_whole(args.target, json.dumps(data) + "\n")

@@ -35,6 +35,7 @@ from roilab.draw import Picture, draw, grid, titled
 from roilab.errors import UserError
 from roilab.images import read_rgb
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 
 # The longer side of an image on a sheet, in pixels: smaller ones are enlarged by a whole number,
 # larger ones made smaller, so that lines and names look alike on all.
@@ -88,13 +89,17 @@ def main(args: argparse.Namespace) -> int:
                 key="--images",
                 remedy="give the folder that holds the images",
             )
-        say(f"{each.file}: {drawn} of {len(labelled.images)} images drawn")
+        say(f"{each.file}: {drawn} of {counted(len(labelled.images), 'image')} drawn")
         if count := sum(map(len, loose.values())):
-            say(f"  {count} points belong to no object: they are drawn as white crosses")
+            belong = counted(count, "point belongs", "points belong")
+            say(f"  {belong} to no object: drawn as white crosses")
         if labelled.problems:
             say(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
     stale = _remove_stale(args.output, written)
-    say(f"{written} sheets: {args.output}" + (f" ({stale} earlier ones removed)" if stale else ""))
+    say(
+        f"{counted(written, 'sheet')}: {args.output}"
+        + (f" ({counted(stale, 'earlier one')} removed)" if stale else "")
+    )
     return 0
 
 

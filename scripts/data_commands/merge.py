@@ -32,6 +32,7 @@ from roilab.data.check import fitting_skeleton
 from roilab.data.merge import merge
 from roilab.data.unify import own_rules
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,8 @@ def main(args: argparse.Namespace) -> int:
         problems += via.write_project(args.output, merged, args.output.stem)
     print_problems(problems)
     regions = sum(len(image.regions) for image in merged.images)
-    say(f"{args.output}: {len(merged.images)} images, {regions} regions, {count_of(problems)}")
+    counts = f"{counted(len(merged.images), 'image')}, {counted(regions, 'region')}"
+    say(f"{args.output}: {counts}, {count_of(problems)}")
     return status_of(problems)
 
 

@@ -28,6 +28,7 @@ from roilab import via
 from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
 from roilab.files import write_whole
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +77,11 @@ def main(args: argparse.Namespace) -> int:
         proposed = with_sigmas(proposed, sigmas)
         for keypoint in proposed.keypoints:
             found = sigmas.get(keypoint)
-            text = f"{found.value:.4f} from {found.objects} objects" if found else "not repeated"
+            text = (
+                f"{found.value:.4f} from {counted(found.objects, 'object')}"
+                if found
+                else "not repeated"
+            )
             say(f"sigma of {keypoint}: {text}", file=sys.stderr)
     text = json.dumps(proposed.to_dict(), indent=2) + "\n"
     if args.output is not None:

@@ -18,6 +18,7 @@ from data_commands.common import (
     add_labels,
     fitting,
     folder_of,
+    option,
     print_problems,
     progress,
     read_all,
@@ -30,6 +31,7 @@ from data_commands.common import (
 )
 from roilab import via
 from roilab.data.split import divide
+from roilab.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +71,8 @@ def main(args: argparse.Namespace) -> int:
     )
     problems = list(labelled.problems)
     if missing:
-        message = f"{missing} images are not in {folder}: copies among them are not recognised"
+        lost = counted(missing, "image is", "images are")
+        message = f"{lost} not in {folder}: copies among them are not recognised"
         problems.append(
             via.Problem("warning", message, "give the folder that holds them", annotations.file)
         )
@@ -82,7 +85,8 @@ def main(args: argparse.Namespace) -> int:
             problems += via.write_project(target, replace(declared, images=images), target.stem)
     print_problems(problems)
     _print_table(labelled, chosen)
-    say(f"{copies} images are copies of others and lie in the same part as those")
+    found = counted(copies, "image is a copy of another", "images are copies of others")
+    say(f"{found}, in the same part")
     say(*targets, sep="\n")
     return status_of(problems)
 
@@ -97,8 +101,9 @@ def _in_one_part(labelled: via.LabelledSet, chosen: set[str]) -> list[via.Proble
         via.Problem(
             severity="warning",
             message=f"the class '{name}' is in {'train' if parts[0] else 'val'} only, "
-            f"{len(parts)} images have it",
-            remedy="annotate more images of it, or drop it with --class-map",
+            f"in {counted(len(parts), 'image')}",
+            remedy="annotate more images of it, or drop it with "
+            f"{option('--class-map', {name: None})}",
             file=labelled.file,
         )
         for name, parts in images.items()

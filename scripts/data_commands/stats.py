@@ -27,6 +27,7 @@ from roilab import via
 from roilab.data.stats import SIZES, Stats, statistics
 from roilab.data.stats_page import page
 from roilab.files import write_whole
+from roilab.text import counted
 
 _SHOWN = 30  # how many of many rows of a table are printed
 
@@ -60,10 +61,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _print(stats: Stats) -> None:
-    crowds = f", {stats.crowds} crowds" if stats.crowds else ""
+    crowds = f", {counted(stats.crowds, 'crowd')}" if stats.crowds else ""
     say(
-        f"{stats.images} images, {stats.empty_images} of them empty, "
-        f"{stats.instances} instances{crowds}"
+        f"{counted(stats.images, 'image')}, {stats.empty_images} of them empty, "
+        f"{counted(stats.instances, 'instance')}{crowds}"
     )
     _table(("shape", "regions"), stats.shapes.items())
     _table(

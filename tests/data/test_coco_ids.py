@@ -26,6 +26,7 @@ def test_there_and_back() -> None:
 def test_data_without_ids_keep_their_numbers() -> None:
     ids = CocoIds.numbered([4, 7, 9], 2)
     assert ids.to_file(ROWS) == ids.from_file(ROWS) == ROWS
+    assert ids.categories == (1, 2)
 
 
 @pytest.mark.parametrize("row", [{"image_id": 7}, {"category_id": 1}])
@@ -45,5 +46,5 @@ def test_classes_that_the_file_does_not_have() -> None:
 @pytest.mark.parametrize("other", ["street", None, -1, True, 2**53])
 def test_images_have_their_own_ids_where_all_are_numbers(other: Any) -> None:
     """From 2**53 on, a number of JSON is not exact."""
-    assert image_numbers([7, 2**53 - 1]) == [7, 2**53 - 1]
+    assert image_numbers([7, 0, 2**53 - 1]) == [7, 0, 2**53 - 1]
     assert image_numbers([7, other]) == [1, 2]

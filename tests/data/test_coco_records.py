@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,9 @@ def rle(counts: object, height: object = HEIGHT, width: object = WIDTH) -> dict[
         ("bbox", [1, 1, 8], "the bbox of annotation 7 is no x, y", False),
         ("bbox", [1, 1, "8", 8], "the bbox of annotation 7 is no x, y", False),
         ("bbox", [1, 1, 8, float("inf")], "the bbox of annotation 7 is no x, y", False),
-        ("bbox", [1, 1, 0, 0], "the bbox of annotation 7 is without extent", False),
+        ("bbox", {"0": 1, "1": 1, "2": 8, "3": 8}, "the bbox of annotation 7 is no x, y", False),
+        ("bbox", [1, 1, 0, 8], "the bbox of annotation 7 is without extent (0 x 8)", False),
+        ("bbox", [1, 1, 8, 0], "the bbox of annotation 7 is without extent (8 x 0)", False),
         ("segmentation", "abc", "the segmentation of annotation 7", True),
         ("segmentation", [["1", 1, 9, 1, 9, 9]], "7: a ring of its segmentation is ['1'", True),
         ("segmentation", [[1, 1, 9, 1, 9]], "7: a ring of its segmentation is [1, 1, 9", True),
@@ -426,6 +429,31 @@ def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) 
     assert problem.region is None
     assert findings.crowds == 0
     assert not any(each["iscrowd"] for r in dataset.records for each in r["annotations"])
+
+
+def test_the_summary_counts_objects_of_each_class_and_crowds_apart(
+    tmp_path: Path, coco: dict[str, Any]
+) -> None:
+    assert load(str(write(tmp_path, coco))).summary() == "2 images, 2 instances: car 2"
+    coco["categories"].append({"id": 2, "name": "van"})
+    first, second = coco["annotations"]
+    crowds = [first | {"id": number, "iscrowd": 1} for number in (8, 9)]
+    coco["annotations"] = [first, second, second | {"id": 3, "category_id": 2}, *crowds]
+    dataset = load(str(write(tmp_path, coco)))
+    assert dataset.summary() == "2 images, 3 instances: car 2, van 1; 2 crowds"
+    less = replace(dataset, dropped=4, outside=5).summary()
+    assert "; 2 crowds; 4 images without annotations left out" in less
+    assert "; 5 instances outside their image left out" in less
+
+
+def test_the_name_follows_the_skeleton(tmp_path: Path, coco: dict[str, Any]) -> None:
+    """Detectron2 keeps data sets by their names, with their keypoints."""
+    path = write(tmp_path, coco)
+    names = [
+        load(str(path), skeleton=str(write_skeleton(tmp_path, ["hub"], **more))).name
+        for more in ({}, {"sigmas": [0.3]}, {"sigmas": [0.3]})
+    ]
+    assert names[0] != names[1] == names[2]
 
 
 def test_masks_of_any_encoding_are_json_data(tmp_path: Path, coco: dict[str, Any]) -> None:

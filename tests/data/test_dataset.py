@@ -397,7 +397,7 @@ def test_strict_raises_what_else_is_left_out(
     assert "000001.jpg, region" in caplog.text
     outside = shape["x"] == 500
     assert dataset.outside == outside
-    assert ("1 instances outside their image left out" in dataset.summary()) == outside
+    assert ("1 instance outside its image left out" in dataset.summary()) == outside
     with pytest.raises(UserError, match=r"1 error in(.|\n)*000001\.jpg, region"):
         load(file, images, skeleton="coco_person", strict=True)
 

@@ -73,6 +73,11 @@ def test_every_annotation_carries_keypoints_where_there_is_a_skeleton() -> None:
     assert "keypoints" not in annotation(car, ["car"], None, 99, 99)
 
 
+def test_an_object_of_keypoints_alone_has_no_mask() -> None:
+    person = Instance("person", (), ((10.0, 10.0, 2), (29.0, 49.0, 1)), (0,))
+    assert "segmentation" not in annotation(person, ["person"], PAIR, 99, 99)
+
+
 def record(*instances: Instance) -> dict:
     classes = ["car", "person"]
     return {

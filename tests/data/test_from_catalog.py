@@ -187,6 +187,7 @@ def test_unsound_images_are_named(
         ({"thing_dataset_id_to_contiguous_id": [1, 2]}, "thing_dataset_id_to_contiguous_id"),
         (POSE | {"keypoint_flip_map": [("left", "rihgt")]}, "swaps"),
         (POSE | {"keypoint_flip_map": None}, "keypoint_flip_map"),
+        ({"keypoint_names": ["nose", "left"]}, "keypoint_flip_map"),
         (POSE | {"keypoint_flip_map": ["left"]}, "keypoint_names"),
         (POSE | {"keypoint_connection_rules": [("left", "rihgt", (1, 1, 1))]}, "links"),
         (POSE | {"keypoint_names": ["left", "left"]}, "keypoints"),
@@ -289,6 +290,17 @@ def test_missing_images_are_left_out_where_that_is_asked_for(
     with pytest.raises(UserError, match=r"0 not there, 1 not readable(.|\n)*missing_images=skip"):
         from_catalog(name)
     assert from_catalog(name, missing_images="skip").missing == 1
+
+
+def test_a_file_of_two_images_is_said(
+    registered: Callable[..., str], dicts: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    from_catalog(registered(dicts))
+    assert "more than once" not in caplog.text
+    file = Path(dicts[0]["file_name"])
+    dicts[1]["file_name"] = str(file.parent / ".." / file.parent.name / file.name)
+    assert len(from_catalog(registered(dicts)).records) == 2
+    assert f"images that occur more than once: {file}" in caplog.text
 
 
 def test_another_evaluator_is_said(

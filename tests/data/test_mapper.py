@@ -41,6 +41,7 @@ class Affine(Transform):
 H, V = HFlipTransform(WIDTH), VFlipTransform(HEIGHT)
 TURN = T.RotationTransform(HEIGHT, WIDTH, 180, expand=False)
 TRANSPOSE = Affine([[0, 1], [1, 0]])
+FLIPS = [T.RandomFlip(prob=1), T.RandomFlip(prob=1, horizontal=False, vertical=True)]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +102,25 @@ def keypoints(record: dict, *augmentations: object) -> np.ndarray:
     return mapper(record)["instances"].gt_keypoints.tensor[0].numpy()
 
 
+def test_a_flip_of_boxes_alone_moves_them(record: dict) -> None:
+    for flip_indices in (SWAPPED, None):
+        mapper = Mapper(
+            FLIPS[:1],
+            image_format="BGR",
+            masks=False,
+            keypoints=False,
+            bitmaps=False,
+            flip_indices=flip_indices,
+        )
+        instances = mapper(record)["instances"]
+        assert instances.gt_boxes.tensor.tolist() == [[WIDTH - 50, 5, WIDTH - 10, 35]]
+        assert not instances.has("gt_keypoints")
+
+
 def handedness(points: np.ndarray) -> float:
     """Twice the signed area of the triangle of left, right and nose, in pixels."""
     left, right, nose = points[:, :2]
     return float(np.linalg.det(np.stack([right - left, nose - left])))
-
-
-FLIPS = [T.RandomFlip(prob=1), T.RandomFlip(prob=1, horizontal=False, vertical=True)]
 
 
 @pytest.mark.parametrize("flip", [*FLIPS, TRANSPOSE], ids=["h", "v", "user's"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as mask_utils
 
-from roilab.data.masks import rings_of, rings_of_rle
+from roilab.data.masks import box_of_rle, rings_of, rings_of_rle
 from roilab.via.shapes import area
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
@@ -43,6 +43,21 @@ def test_both_encodings(mask: np.ndarray) -> None:
     expected = rings_of(mask)
     assert rings_of_rle({"size": size, "counts": encoded["counts"].decode()}) == expected
     assert rings_of_rle({"size": size, "counts": counts}) == expected
+
+
+@given(masks)
+def test_the_box_is_around_the_rings(mask: np.ndarray) -> None:
+    encoded = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))
+    boxes, _ = box_of_rle({"size": list(mask.shape), "counts": encoded["counts"].decode()})
+    rings, _ = rings_of(mask)
+    if not rings:
+        assert boxes == []
+        return
+    (x0, y0), (x1, y1) = (
+        each(np.concatenate(list(map(as_points, rings))), axis=0).tolist()
+        for each in (np.min, np.max)
+    )
+    assert list(map(as_points, boxes)) == [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]]
 
 
 def test_a_disc_keeps_its_pixels_with_fewer_vertices() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ from roilab.skeleton import Skeleton
 from roilab.via import (
     Annotations,
     Attribute,
+    Circle,
     Container,
     ImageRecord,
     LabelRules,
     Point,
+    Polygon,
     Rect,
     Region,
+    Shape,
     Value,
     label,
     read,
@@ -62,12 +66,73 @@ def test_the_same_image_is_kept_once() -> None:
     assert severities(found) == ["note"]
 
 
-@pytest.mark.parametrize("other", [[{"k": "y"}], [{"k": "x"}, {"k": "x"}], []])
-def test_the_same_image_annotated_otherwise_is_an_error(other: list[dict[str, Value]]) -> None:
-    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", *other))], "o")
+@pytest.mark.parametrize("others", ["", "x", "xy", "yx", "xxx"])
+def test_the_same_image_annotated_otherwise_is_an_error(others: str) -> None:
+    other = image("1", *({"k": value} for value in others))
+    found = merge([source("a", image("1", {"k": "x"}, {"k": "x"})), source("b", other)], "o")
     assert found.images[0].regions[0].attributes == {"k": "x"}
     (problem,) = found.problems
     assert (problem.severity, problem.file, problem.image) == ("error", "b", "1")
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_same"),
+    [
+        (Rect(2, 3, 5, 4), True),
+        (Polygon((2, 7, 7, 2), (3, 3, 7, 7)), True),
+        (Polygon((7, 7, 2, 2), (3, 7, 7, 3)), True),  # from another vertex on
+        (Polygon((2, 2, 7, 7), (3, 7, 7, 3)), True),  # the other way round
+        (Polygon((7, 2, 2, 7), (7, 7, 3, 3)), True),
+        (Polygon((2, 7, 2, 7), (3, 3, 7, 7)), False),  # the corners in a bow tie
+        (Polygon((2, 7, 7), (3, 3, 7)), False),
+        (Rect(2, 3, 5, 5), False),
+        (Circle(2, 3, 5), False),
+    ],
+)
+def test_a_shape_is_the_same_whatever_kind_of_file_holds_it(shape: Shape, is_same: bool) -> None:
+    pair = [
+        source(file, ImageRecord("1", "1", 1, (Region(0, each, {"k": "x"}),)))
+        for file, each in (("a", Rect(2, 3, 5, 4)), ("b", shape))
+    ]
+    for each in (pair, pair[::-1]):
+        assert severities(merge(each, "o")) == ["note" if is_same else "error"]
+
+
+def test_curves_are_the_same_where_their_numbers_are() -> None:
+    circles = [
+        ImageRecord(name, name, 1, (Region(0, Circle(9, 9, radius), {}),))
+        for name, radius in (("1", 3), ("2", 3), ("1", 3), ("2", 4))
+    ]
+    found = merge([source("a", *circles[:2]), source("b", *circles[2:])], "o")
+    assert {each.image: each.severity for each in found.problems} == {None: "note", "2": "error"}
+
+
+def test_every_image_has_a_key_of_its_own() -> None:
+    """That of VIA is the name and the size, one behind the other."""
+    images = (image("a1", size=2), image("a", size=12), image("a12", size=None))
+    found = merge([source("first"), source("second", *images), source("third", image("b"))], "o")
+    assert len({each.key for each in found.images}) == len(found.images) == 4
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ({}, {"width": "9", "height": "5"}, True),  # VIA's own export to COCO
+        ({"place": "x", "width": "9"}, {"place": "x"}, True),
+        ({"place": "x"}, {"place": "y"}, False),
+        ({"place": "x"}, {}, False),
+        ({"width": "9"}, {"width": "8"}, False),
+    ],
+)
+def test_an_image_has_its_attributes(
+    one: dict[str, Value], other: dict[str, Value], is_same: bool
+) -> None:
+    pair = [
+        source(file, replace(image("1", {"k": "x"}), attributes=each))
+        for file, each in (("a", one), ("b", other))
+    ]
+    for each in (pair, pair[::-1]):
+        assert severities(merge(each, "o")) == ["note" if is_same else "error"]
 
 
 def test_another_size_is_another_image() -> None:
@@ -291,7 +356,7 @@ def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> N
         return merge(files, "out")
 
     assert "error" not in severities(merged())
-    assert "1 images are in an earlier file" in merged().problems[-1].message
+    assert "1 image of an earlier file" in merged().problems[-1].message
     assert [len(each.regions) for each in merged().images] == [1]
     ring[0] = 2  # another shape is no repetition
     assert "error" in severities(merged())

@@ -181,7 +181,8 @@ def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("pooler.op=foo", "model.roi_heads.box_pooler.op"),
+        ("pooler.op=foo", "pooler.op"),
+        (f"{POOLER}.op=foo", f"{POOLER}.op"),
         (f"{POOLER}.sampling_ratio=-1", f"{POOLER}.sampling_ratio"),
         (f"{POOLER}.scales=3", POOLER),
     ],
@@ -259,16 +260,28 @@ def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("key", "text", "value"),
     [
-        "data.class_map=null",
-        "train.seed=${train.log_period}",
-        "data.classes=${train.may_differ}",
-        "model.roi_heads.mask_in_features=null",
-        f"{BOXES}.test_score_thresh=0",
-        "weights.mine.file=model.pth",
-        "optimizer.lr=1",
+        ("data.class_map", "null", None),
+        ("model.roi_heads.mask_in_features", "null", None),
+        (f"{BOXES}.test_score_thresh", "0", 0),
+        ("weights.mine.file", "model.pth", "model.pth"),
+        ("optimizer.lr", "1", 1),
+        ("evaluation.max_detections", "1", 1),
     ],
 )
-def test_values_that_a_key_takes(text: str) -> None:
-    config.load(LEAF, [text])
+def test_values_that_a_key_takes(key: str, text: str, value: object) -> None:
+    cfg = config.load(LEAF, [f"{key}={text}"])
+    assert OmegaConf.select(cfg, key, default="the key is not there") == value
+
+
+@pytest.mark.parametrize(
+    ("key", "other", "text", "value"),
+    [
+        ("train.seed", "train.log_period", "7", 7),
+        ("data.classes", "train.may_differ", "[a,b]", ["a", "b"]),
+    ],
+)
+def test_a_key_follows_another(key: str, other: str, text: str, value: object) -> None:
+    cfg = config.load(LEAF, [f"{key}=${{{other}}}", f"{other}={text}"])
+    assert OmegaConf.select(cfg, key) == value

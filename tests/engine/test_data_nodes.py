@@ -166,9 +166,13 @@ def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -
     assert prepare(cfg).val.classes == ("square", "bar")
 
 
-def test_every_config_passes(data: Path, tmp_path: Path) -> None:
+def test_every_config_passes_until_a_node_is_taken_away() -> None:
     for path in Path("configs").glob("*.py"):
-        check_data_nodes(config.load(path))
+        cfg = config.load(path)
+        check_data_nodes(cfg)
+        del cfg.lr_multiplier
+        with pytest.raises(UserError, match="no such node"):
+            check_data_nodes(cfg)
 
 
 def test_a_node_that_gives_no_data_set(data: Path, tmp_path: Path) -> None:
@@ -213,3 +217,27 @@ def test_keypoints_of_both_splits_agree(data: Path) -> None:
     for name in ("posed_top_end", "posed_end_top"):
         DatasetCatalog.pop(name)
         MetadataCatalog.pop(name)
+
+
+@pytest.mark.parametrize("key", ["data.skeleton", "data.val.skeleton"])
+def test_a_mistake_has_the_key_that_sets_it(data: Path, key: str) -> None:
+    """What both splits share is set once, by a key of `data`; a split may have its own."""
+    file = data / "val" / "via.json"
+    cfg = config.load(
+        CONFIG, [f"data.val.files={file}", "data.val.images=null", f"{key}=coco_persn"]
+    )
+    with pytest.raises(UserError) as error:
+        build_dataset(cfg, "data.val")
+    assert error.value.key == key
+    assert error.value.remedy == f"give {key}=coco_person, or {key}=FILE"
+
+
+def test_problems_are_logged_with_keys_of_the_config(data: Path, caplog: Any) -> None:
+    file = data / "val" / "via.json"
+    own = [f"data.val.files={file}", "data.val.images=null", "data.class_attribute=name"]
+    cfg = config.load(CONFIG, [*own, "data.keypoint_attribute=null", "data.skeleton=null"])
+    caplog.set_level("INFO")
+    name = build_dataset(cfg, "data.val").classes[0]
+    caplog.clear()
+    build_dataset(config.override(cfg, [f"data.val.class_map={{{name}: null}}"]), "data.val")
+    assert f"leave out 'data.val.class_map={{{name}: null}}' to keep them" in caplog.text

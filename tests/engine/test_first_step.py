@@ -135,7 +135,9 @@ def test_values_that_make_no_sense(data: Path, tmp_path: Path, override: str, ke
 def test_the_remedy_for_anchors_works(data: Path, tmp_path: Path) -> None:
     more = ("anchor_generator.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]", "head.num_anchors=5")
     cfg = config.load(CONFIG, overrides(data, tmp_path, *(f"{RPN}.{each}" for each in more)))
-    tried(cfg)
+    rpn = tried(cfg).proposal_generator
+    assert rpn.rpn_head.objectness_logits.out_channels == 5
+    assert set(rpn.anchor_generator.num_anchors) == {5}
 
 
 def test_trying_leaves_weights_and_random_numbers_alone(data: Path, tmp_path: Path) -> None:
@@ -150,12 +152,24 @@ def test_trying_leaves_weights_and_random_numbers_alone(data: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["mask", "keypoint", "mask_keypoint"])
 def test_sound_configs_pass(name: str, figures) -> None:
+    """Each head of theirs has its losses and its answers."""
     places = [
         f"data.{split}.{key}={value}"
         for split, file in (("train", figures.train), ("val", figures.val))
         for key, value in (("files", file), ("images", file.parent))
     ]
-    tried(config.load(f"configs/figures_{name}.py", [*places, "train.device=cpu"]))
+    setup = prepare(config.load(f"configs/figures_{name}.py", [*places, "train.device=cpu"]))
+    torch.manual_seed(0)
+    model = build_model(setup.cfg)
+    runs = []
+    for head in ("box_head", "mask_head", "keypoint_head"):
+        if part := getattr(model.roi_heads, head, None):
+            part.register_forward_pre_hook(
+                lambda part, _, head=head: runs.append((head, part.training))
+            )
+    try_step(setup.cfg, model, setup.train, setup.val)
+    heads = {"box_head", *(f"{task}_head" for task in name.split("_"))}
+    assert set(runs) == {(head, training) for head in heads for training in (True, False)}
 
 
 def swin(model: DictConfig) -> None:

@@ -51,6 +51,12 @@ def test_the_model_follows_the_objects_where_there_are_more_than_it_gives() -> N
     assert limits(again) == (300, 300)
 
 
+def test_fewer_proposals_than_a_hundred_stay_where_they_are_enough() -> None:
+    few = f"{PROPOSALS}=[40,20]"
+    assert limits(fitted(20, few)) == (None, 20)
+    assert limits(fitted(21, few)) == (None, 100)
+
+
 def test_what_a_key_says_stays() -> None:
     assert limits(fitted(250, f"{TOPK}=50")) == (50, 100)
     assert limits(fitted(50, "evaluation.max_detections=400")) == (400, 100)
@@ -60,7 +66,11 @@ def test_what_a_key_says_stays() -> None:
 @pytest.mark.parametrize("persons", [21, 101, 250])
 def test_nothing_is_left_out_by_default(persons: int) -> None:
     note = limits_note(fitted(persons), dataset(persons))
-    assert f"the best {persons} count for" in note
+    outlines, joints = (
+        f"the best {persons} count for {what} AP" for what in ("box AP and mask", "keypoint")
+    )
+    assert joints in note
+    assert (outlines in note) == (persons > 100)
     assert "left out" not in note
 
 

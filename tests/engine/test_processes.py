@@ -1,13 +1,21 @@
 """Several processes train what one would, evaluate each image once, and leave one run folder."""
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from roilab.engine import processes
+from roilab.engine.interrupts import Interrupted, end_on_signals, stop_on_signals
 from roilab.errors import UserError
 
 from .running import checkpoint, command, lines, process, shapes, trained
@@ -104,6 +112,89 @@ def test_a_mistake_is_said_once(data: Path, tmp_path: Path) -> None:
     assert err.count("error: ") == 1
     assert "a multiple of 2" in err
     assert "Traceback" not in err
+
+
+def forks(*targets: Callable[[], object]) -> list[BaseProcess]:
+    """Processes that take no time to begin."""
+    return [multiprocessing.get_context("fork").Process(target=target) for target in targets]
+
+
+def wait() -> None:
+    time.sleep(60)
+
+
+def end_by(number: int) -> Callable[[], None]:
+    def end() -> None:
+        end_on_signals()
+        os.kill(os.getpid(), number)
+
+    return end
+
+
+def end_after(number: int, file: Path, *, ready: Path | None = None) -> Callable[[], None]:
+    """Take time for a checkpoint when a signal comes, and end with the status of a training."""
+
+    def end() -> None:
+        with stop_on_signals() as stop:
+            if ready is not None:
+                ready.touch()
+            while not stop.wanted:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            file.touch()
+            os._exit(128 + number)
+
+    return end
+
+
+def test_all_end_well() -> None:
+    processes._run_all(forks(int, int), str)
+
+
+cut_off = partial(os._exit, processes._CUT_OFF)
+
+
+@pytest.mark.parametrize(("other", "grace"), [(wait, 0.0), (cut_off, 60.0)])
+def test_a_lost_process_is_one_message(
+    other: Callable[[], object], grace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_GRACE", grace)
+    with pytest.raises(UserError, match="ended by SIGKILL") as error:
+        processes._run_all(forks(other, end_by(signal.SIGKILL)), lambda: "all is saved")
+    assert "process 1 of 2" in str(error.value)
+    assert "all is saved" in str(error.value)
+
+
+def test_who_has_lost_another_may_not_know_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as ended:  # which has said what its mistake is
+        processes._run_all(forks(cut_off, partial(os._exit, 2)), str)
+    assert ended.value.code == 2
+    monkeypatch.setattr(processes, "_GRACE", 0.0)
+    with pytest.raises(UserError, match=processes.LOST_PEER):  # on another machine
+        processes._run_all(forks(cut_off, wait), str)
+
+
+def test_a_signal_to_one_is_for_all(tmp_path: Path) -> None:
+    """Those that have to save something are waited for."""
+    ranks = forks(end_after(15, tmp_path / "saved"), end_by(signal.SIGTERM))
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        processes._run_all(ranks, str)
+    assert (tmp_path / "saved").exists()
+
+
+def test_a_signal_is_passed_on(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+
+    def ask() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getppid(), signal.SIGUSR1)
+
+    ranks = forks(end_after(10, tmp_path / "saved", ready=ready), ask)
+    with pytest.raises(Interrupted) as ended:
+        processes._run_all(ranks, str)
+    assert ended.value.status == 138
+    assert (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ import torch
 
 from roilab import files
 from roilab.engine import checkpoint, record
-from roilab.engine.record import accept, digests, is_there, read_record, read_verified
+from roilab.engine.record import (
+    accept,
+    digests,
+    is_as_written,
+    is_there,
+    read_record,
+    read_verified,
+)
 from roilab.engine.run import Run
 from roilab.engine.verify import verify_run
 from roilab.errors import UserError
@@ -113,11 +120,14 @@ def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
         read_verified(run.config_file)
     accept(run.folder, ["config.yaml"])
     assert read_verified(run.config_file) == b"model: {a: 1}\n"
+    assert not is_as_written(run.config_file)
     (run.folder / "classes.json").unlink()
     with pytest.raises(UserError, match="gone"):
         is_there(run.folder / "classes.json")
     accept(run.folder, ["classes.json"])
     assert not is_there(run.folder / "classes.json")
+    run.write("config.yaml", "model: {b: 1}\n")
+    assert is_as_written(run.config_file)
 
 
 @pytest.mark.parametrize("name", ["../config.yaml", "/etc/hostname", "", "..", "run.json"])

@@ -1,8 +1,6 @@
 """A training that is cut and resumed gives the weights of one that was not, to the last bit."""
 
 import json
-import os
-import random
 import re
 import resource
 import shutil
@@ -17,7 +15,17 @@ from roilab.engine.checkpoint import save_atomically
 from roilab.engine.run import Run
 from roilab.errors import UserError
 
-from .running import checkpoint, command, lines, process, same, shapes, trained
+from .running import (
+    checkpoint,
+    command,
+    descendants,
+    lines,
+    process,
+    same,
+    send,
+    shapes,
+    trained,
+)
 
 # All that a training's state may hold.
 EVERYTHING = (
@@ -54,40 +62,17 @@ def assert_as_whole(run: Path, whole: Path) -> None:
     assert steps == list(range(12)), "each iteration stands once in the log"
 
 
-def test_killed_at_any_moment(data: Path, whole: Path, tmp_path: Path) -> None:
-    run, chance = tmp_path / "run", random.Random()
-    kills = []
-    while len(kills) < 3:
-        # Killed while it starts, in a step, while it saves or evaluates.
-        seen = len(lines(run))
-        begun = process(command(data, run, *EVERYTHING, *(["--resume"] if kills else [])))
-        until, moment = seen + chance.randrange(1, 4), chance.random() / 4
-        while len(lines(run)) < until and begun.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moment)
-        begun.send_signal(signal.SIGKILL)
-        begun.communicate()
-        kills.append((until, round(moment, 3)))
-    done = process(command(data, run, *EVERYTHING, "--resume", "dataloader.train.num_workers=2"))
-    said = done.communicate()
-    assert done.returncode == 0, (kills, said)
-    assert_as_whole(run, whole)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    number: int, data: Path, whole: Path, tmp_path: Path
-) -> None:
-    """As a terminal or a scheduler sends it: to the loader's workers, too."""
+def test_a_signal_to_every_process(data: Path, whole: Path, tmp_path: Path) -> None:
+    """As a scheduler sends it: to the loader's workers, too."""
     run = tmp_path / "run"
     workers = "dataloader.train.num_workers=1"
     begun = process(command(data, run, *EVERYTHING, workers), start_new_session=True)
     while len(lines(run)) < 2:
         time.sleep(0.01)
         assert begun.poll() is None
-    os.killpg(begun.pid, number)
+    send(descendants(begun.pid), signal.SIGTERM)
     out, err = begun.communicate()
-    assert begun.returncode == 130
+    assert begun.returncode == 143
     assert "Traceback" not in err
     said = out + err
     assert "--resume" in said

@@ -41,6 +41,8 @@ def test_a_warm_up_that_is_set_is_kept() -> None:
     [
         (300, 1000, ("optimizer.lr=0.02", "0.000199 (1%)", "at iteration 300 of 300")),
         (1400, 1000, ("(10%)", "at iteration 1001 of 1400")),
+        # Of a long run, not every iteration is looked at, but the last is.
+        (5000, 10_000, ("(1%)", "at iteration 5000 of 5000")),
         (1501, 1000, ()),
         (300, None, ()),
         (90_000, None, ()),

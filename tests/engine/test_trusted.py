@@ -29,6 +29,7 @@ from roilab.inference import Predictor
 from roilab.sweep import load as load_sweep
 
 from .hostile import LOCATE, call
+from .running import shapes, trained
 
 CONFIG = "configs/figures_mask_keypoint.py"
 SIZES = ["data.num_classes=2", "data.num_keypoints=2"]
@@ -244,6 +245,19 @@ def test_a_training_allows_the_users_own_parts_and_no_others(settings: Path, par
     (others,) = _allow_own_parts(cfg)
 
 
+def test_the_run_of_a_training_with_own_parts_opens(
+    settings: Path, parts: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    head = f"model.roi_heads.mask_head._target_={parts}.Head"
+    trained(shapes(tmp_path / "data", train=2, val=1), run, "train.max_iter=1", head)
+    _, model = load_run(open_run(run))
+    assert type(model.roi_heads.mask_head).__module__ == parts
+    settings.unlink()  # another user's
+    with pytest.raises(UserError, match=f"--trust {parts}.Head"):
+        load_run(open_run(run))
+
+
 def test_a_training_goes_on_where_settings_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: str
 ) -> None:
@@ -339,14 +353,19 @@ def test_a_sweep_is_no_data(tmp_path: Path) -> None:
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.parametrize("evaluates", [False, True])
 def test_paths_of_a_run_are_not_opened_where_nothing_needs_them(
-    tiny_run: Run, tmp_path: Path
+    evaluates: bool, tiny_run: Run, tmp_path: Path, script: Callable[..., Any]
 ) -> None:
-    """Annotations, images, skeleton and initial weights, in prediction."""
+    """Annotations, images, skeleton and initial weights; an evaluation needs those of `val`."""
     decoy = tmp_path / "decoy"
     data = yaml.safe_load(tiny_run.config_file.read_text())
-    for split in data["data"]["train"], data["data"]["val"]:
-        split |= {"files": [f"{decoy}.json"], "images": str(decoy), "skeleton": f"{decoy}.skeleton"}
+    for split in ("train",) if evaluates else ("train", "val"):
+        data["data"][split] |= {
+            "files": [f"{decoy}.json"],
+            "images": str(decoy),
+            "skeleton": f"{decoy}.skeleton",
+        }
     data["data"]["skeleton"] = f"{decoy}.skeleton"
     data["train"] |= {"init_checkpoint": f"{decoy}.pth", "output_dir": str(decoy)}
     folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
@@ -360,7 +379,11 @@ def test_paths_of_a_run_are_not_opened_where_nothing_needs_them(
             opened.append(str(arguments[0]))
 
     sys.addaudithook(watch)
-    Predictor.from_run(open_run(folder))
+    if evaluates:
+        done = script("evaluate", "--run", folder, "--output", tmp_path / "results.json")
+        assert done.returncode == 0, done.stderr
+    else:
+        Predictor.from_run(open_run(folder))
     watching = False
     assert any(path.endswith("config.yaml") for path in opened)
     assert not [path for path in opened if "decoy" in path]

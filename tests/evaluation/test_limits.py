@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from roilab.evaluation.ap import average_precision, detection_limit
+from roilab.evaluation.ap import average_precision, detection_limit, objects_per_image
 from roilab.evaluation.details import confusion, joints
 from roilab.evaluation.difference import between, drawn, draws
 from roilab.evaluation.limits import exceeded_limits, raised_limits
@@ -124,10 +124,11 @@ def test_a_limit_that_is_not_cocos_is_said_with_its_numbers() -> None:
     truth, _ = scene({"person": 60, "car": 60}, {"person": 21}, {"person": 20}, {"car": 5})
     assert raised_limits(truth, ["bbox", "segm"], BONES) == []
     assert raised_limits(truth, TASKS, BONES) == [f"2 of 4 images have {more(20, 60, 'keypoint')}"]
-    truth, _ = scene({"person": 101})
+    # An image with as many objects of two classes together is not one of those.
+    truth, _ = scene({"person": 101}, {"person": 20, "car": 90})
     assert raised_limits(truth, TASKS, BONES) == [
-        f"1 of 1 images has {more(100, 101, 'box AP and mask')}",
-        f"1 of 1 images has {more(20, 101, 'keypoint')}",
+        f"1 of 2 images has {more(100, 101, 'box AP and mask')}",
+        f"1 of 2 images has {more(20, 101, 'keypoint')}",
     ]
 
 
@@ -139,3 +140,11 @@ def test_crowds_and_objects_without_keypoints_do_not_count() -> None:
     assert len(exceeded_limits(truth, ["bbox"], BONES, 20, {})) == 1
     truth["annotations"][0]["iscrowd"] = 1
     assert exceeded_limits(truth, ["bbox"], BONES, 20, {}) == []
+
+
+def test_what_a_row_leaves_out_is_no_crowd_and_has_no_keypoints() -> None:
+    row = {"image_id": 1, "category_id": 1}
+    truth = {"images": [{"id": 1}], "categories": CATEGORIES, "annotations": [row]}
+    assert objects_per_image(truth, "bbox", BONES, by_class=True) == {(1, 1): 1}
+    assert objects_per_image(truth, "bbox", BONES, by_class=False) == {(1, 0): 1}
+    assert not objects_per_image(truth, "keypoints", BONES, by_class=True)

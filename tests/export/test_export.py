@@ -155,7 +155,7 @@ def test_onnx_file_is_run_by_the_code_of_the_document(
     said = done.stdout
     assert " 0 instances" in said
     assert re.search(
-        r"[1-9]\d* instances; boxes \S+ px, .* masks IoU \S+, [1-9]\d* keypoints", said
+        r"[1-9]\d* instances?; boxes \S+ px, .* masks IoU \S+, [1-9]\d* keypoints?", said
     )
     assert "image       uint8 (h, w, 3)" in said
 
@@ -335,7 +335,7 @@ def test_images_of_the_check_have_to_be_there(
     assert "nowhere" in done.stderr
     done = script("export", *arguments)  # with the run's own
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(" instances; boxes ") == 7
+    assert len(re.findall(r" instances?; boxes ", done.stdout)) == 7
     assert done.stdout.count("  84 x 60: ") == 3  # cut
     assert done.stdout.count("  131 x 97: ") == 1  # noise
     assert (tmp_path / "m.ts").is_file()

@@ -76,6 +76,25 @@ def test_keypoints_above_their_threshold_are_marked(
     assert [point[2] for point in row["instances"][0]["keypoints"]] == pytest.approx([0.9, 0.4])
 
 
+@pytest.mark.parametrize(
+    "name", ["=1+1", "@SUM(A1)", "-1", "=\t1", "=\r1", 'a,"b"\nc', "\x1b[31mred"]
+)
+def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
+    """Of files and of classes: what is written is read back, and is no table for people."""
+    found = replace(FOUND, bare=replace(FOUND.bare, labels=(name, name, name)))
+    files = replace(FILES, images=(FoundImage(name, 5, found),), classes=(name,), category_ids=(1,))
+    (image,) = json.loads(files.json())["images"]
+    assert {image["file_name"], *(each["class"] for each in image["instances"])} == {name}
+    for row in csv.DictReader(io.StringIO(files.csv().decode(), newline="")):
+        assert row["file_name"] == row["class"] == name
+    coco = json.loads(files.coco())
+    assert [coco["images"][0]["file_name"], coco["categories"][0]["name"]] == [name, name]
+    (tmp_path / "via").write_bytes(files.via())
+    (record,) = read(tmp_path / "via").images
+    assert record.filename == name
+    assert {region.attributes["class"] for region in record.regions} == {name}
+
+
 def test_via_knows_the_images_by_name_and_size(tmp_path: Path) -> None:
     (tmp_path / "via").write_bytes(FILES.via())
     images = read(tmp_path / "via", strict=True).images

@@ -120,13 +120,17 @@ def test_weights_that_do_not_fit_are_named(
         load_run(run)
     for text in (*named, run.weights.name):
         assert text in str(error.value)
-    assert "override" not in str(error.value)
+    assert error.value.remedy is not None
+    assert "weights that this run has saved" in error.value.remedy
 
 
 def test_weights_cut_short_and_a_folder_without_any(tiny_run: Run, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     shutil.copytree(tiny_run.folder, run.folder)
     run.weights.write_bytes(run.weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="not as it was written"):
+        load_run(run)
+    run.provenance_file.unlink()  # with the digests
     with pytest.raises(UserError, match="cannot be read"):
         load_run(run)
     run.weights.unlink()

@@ -15,14 +15,19 @@ varies; where one text is the remedy of several errors, it has several cases.
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+import runpy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from roilab.errors import UserError
+from roilab.data.dataset import load
+from roilab.data.from_catalog import from_catalog
+from roilab.engine.overrides import write_for_shell
+from roilab.errors import UserError, written
 from roilab.via import Problem
 
 Wrong = list[UserError | Problem]
@@ -43,16 +48,36 @@ class Case:
     def is_remedy_of(self, error: UserError | Problem) -> bool:
         """Whether an error has this remedy, perhaps as one of several (", or ").
 
-        What it says of an argument of a data set may be said of the key in a config.
+        What it says of an argument may be said of the key in a config, or of an option.
         """
-        pattern = ".+".join(map(re.escape, self.remedy.split("{}")))
-        pattern = f"(.*, or )?{pattern}(, or .*)?"
-        remedy = error.remedy or ""
-        of_argument = re.sub(r"data\.(train|val)\.(?=\w+=)", "", remedy)
-        return any(re.fullmatch(pattern, text, re.DOTALL) for text in (remedy, of_argument))
+        shown = error.remedy or ""
+        for keys, write in WRITERS:
+            remedy = written(self.remedy, keys, write)
+            pattern = ".+".join(map(re.escape, remedy.split("{}")))
+            if re.fullmatch(f"(.*, or )?{pattern}(, or .*)?", shown, re.DOTALL):
+                return True
+        return False
 
 
 CASES: list[Case] = []
+# Argument of a data set -> its key in a config, where both splits follow `data`.
+_OWN = ("files", "images", "name", "register", "drop_empty", "min_keypoints")
+_ARGUMENTS = inspect.signature(load).parameters | inspect.signature(from_catalog).parameters
+KEYS = [
+    {name: f"data.{split}.{name}" if name in _OWN else f"data.{name}" for name in _ARGUMENTS}
+    for split in ("train", "val")
+]
+_SCRIPTS = Path(__file__).parents[2] / "scripts"
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.syspath_prepend(_SCRIPTS)
+    _common = runpy.run_path(str(_SCRIPTS / "data_commands" / "common.py"))
+OPTIONS = _common["OPTIONS"], _common["option"]
+# How remedies name an argument: as it is, by its key, by its option.
+WRITERS: list[tuple[Mapping[str, str], Callable[[str, Any], str]]] = [
+    ({}, write_for_shell),
+    *((keys, write_for_shell) for keys in KEYS),
+    OPTIONS,
+]
 
 
 def case(*remedies: str, leads_on: bool = False) -> Callable[[Steps], Steps]:
@@ -86,31 +111,34 @@ def wrong(function: Callable[..., Any], *arguments: Any, **options: Any) -> Wron
     return [each for each in problems if isinstance(each, Problem)]
 
 
-def follow(case: Case, **fixtures: Any) -> None:
+def follow(case: Case, **fixtures: Any) -> list[str]:
     """Make the mistake of a case and follow its remedy.
 
-    Raises:
-        AssertionError: the mistake does not show the remedy; or, after it was followed, an error
-            that showed it has the same message still, or another leaves something out.
+    Returns:
+        Why the remedy does not work; empty where it does. The mistake does not show the remedy; or,
+        after it was followed, an error that showed it has the same message still, or another
+        leaves something out.
     """
     steps = case.steps(**fixtures)
     first = next(steps)
     shown = {error.message for error in first if case.is_remedy_of(error)}
-    assert shown, f"the mistake shows {[(each.message, each.remedy) for each in first]}"
+    if not shown:
+        return [f"the mistake shows {[(each.message, each.remedy) for each in first]}"]
     followed = 0
     for after in steps:
         followed += 1
         left = [each for each in after if each.message in shown]
         if not case.leads_on:
             left += [each for each in after if getattr(each, "severity", "error") == "error"]
-        assert not left, f"left after step {followed}: {list(map(str, left))}"
-    assert followed, "the case does not follow the remedy"
+        if left:
+            return [f"left after step {followed}: {each}" for each in left]
+    return [] if followed else ["the case does not follow the remedy"]
 
 
-def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> None:
+def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> list[str]:
     """The same with pytest's fixtures, by the names of the arguments of the case."""
     names = inspect.signature(case.steps).parameters
-    follow(case, **{name: request.getfixturevalue(name) for name in names})
+    return follow(case, **{name: request.getfixturevalue(name) for name in names})
 
 
 def printed(done: Any) -> Wrong:

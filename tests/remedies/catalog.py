@@ -16,6 +16,7 @@ from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keyp
 from roilab.errors import UserError
 from roilab.via import Problem
 
+from . import reading
 from .cases import Wrong, case, wrong
 from .conftest import Registry, Training
 from .files import image, point, polygon, skeleton, via_json, write
@@ -28,10 +29,12 @@ SWAPPED = {**POSE, "keypoint_flip_map": [("left_eye", "right_eye")]}
 
 def load(name: str = "dogs", **options: Any) -> Wrong:
     """What is wrong when a registered data set is loaded."""
+    if reading.as_typed is not None:
+        return reading.as_typed("from_catalog", name, **options)
     return wrong(from_catalog, name, **options)
 
 
-@case("name a Python file that registers it as data.train.register and data.val.register")
+@case("give a Python file that registers it, register=FILE.py, to each split")
 def a_name_that_is_not_registered(registry: Registry, tmp_path: Path) -> Attempts:
     data = json.dumps(registry.dicts())
     program = f"""
@@ -75,7 +78,7 @@ def metadata_without_a_mirror(registry: Registry) -> Attempts:
         yield load()
 
 
-@case("leave the skeleton to the metadata: data.skeleton=null")
+@case("leave the skeleton to the metadata: skeleton=null")
 def a_skeleton_beside_that_of_the_metadata(registry: Registry, tmp_path: Path) -> Attempts:
     registry.add(registry.dicts(**POINTS), **SWAPPED)
     yield load(skeleton=str(skeleton(tmp_path)))
@@ -90,7 +93,7 @@ def registered_images_without_objects(registry: Registry) -> Attempts:
         yield load(drop_empty=True)
 
 
-@case("put them there, or leave them out with data.missing_images=skip")
+@case("put them there, or leave them out with missing_images=skip")
 def registered_images_that_are_missing(registry: Registry, tmp_path: Path) -> Attempts:
     missing = [
         {**each, "file_name": str(tmp_path / "1.png"), "image_id": 2} for each in registry.dicts()

@@ -21,9 +21,14 @@ from .files import (
     via_project,
     write,
 )
-from .reading import check, label, read
+from .reading import check, label, proposed, read
 
 Attempts = Iterator[Wrong]
+
+
+def errors_of(found: Wrong) -> Wrong:
+    """What leaves something out; a warning of the file stays for as long as the file."""
+    return [each for each in found if getattr(each, "severity", "error") == "error"]
 
 
 @case("name it in the file")
@@ -146,11 +151,14 @@ def options_without_names_exported_by_via(tmp_path: Path) -> Attempts:
     yield read(via_project(tmp_path, [polygon(kind="dog")], attributes=attributes))
 
 
-@case("{}; or, where all are of one class, give default_class")
+@case("{}; or, where all are of one class, give default_class=NAME")
 def a_class_lost_in_the_export_of_via(tmp_path: Path) -> Attempts:
     project = via_project(tmp_path, [polygon(kind="dog")], attributes={"kind": choice(dog="dog")})
-    yield read(via_coco(tmp_path, {**SQUARE, "category_id": None}))
+    far = {"segmentation": [[30, 5, 50, 5, 50, 25]], "bbox": [30, 5, 20, 20]}
+    lost = via_coco(tmp_path, {**SQUARE, "category_id": None}, far)
+    yield read(lost)
     yield read(project)
+    yield errors_of(label(lost, default_class="dog"))
 
 
 @case("in VIA, save the project, which holds everything, and read that")
@@ -256,10 +264,11 @@ def two_categories_of_one_name(tmp_path: Path) -> Attempts:
         yield read(coco(tmp_path, SQUARE, categories=categories))
 
 
-@case("name them in the category, or give a skeleton of as many keypoints")
+@case("name them in the category, or give skeleton=FILE with as many keypoints")
 def a_category_that_names_no_keypoints(tmp_path: Path) -> Attempts:
     anno = {**SQUARE, "keypoints": [9, 9, 2, 9, 20, 2]}
     yield read(coco(tmp_path, anno))
+    yield errors_of(label(coco(tmp_path, anno), skeleton(tmp_path)))
     yield read(coco(tmp_path, anno, categories=PET))
 
 
@@ -295,12 +304,12 @@ def keypoints_alone_of_a_class_without_a_skeleton(tmp_path: Path) -> Attempts:
     yield label(coco(tmp_path, alone, categories=PET), both)
 
 
-@case("give --class, such as --class {}")
+@case("give one of the classes, such as {}")
 def categories_of_different_keypoints(tmp_path: Path) -> Attempts:
     categories = [*PET, {"id": 2, "name": "hand", "keypoints": ["thumb"]}]
-    file = data_read.read(coco(tmp_path, categories=categories))
-    yield wrong(propose, [file], "pet")
-    yield wrong(propose, [file], "pet", None, ["dog"])
+    file = coco(tmp_path, categories=categories)
+    yield proposed(file)
+    yield proposed(file, classes=["dog"])
 
 
 @case("keep the class to keep it")

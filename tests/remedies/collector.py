@@ -149,8 +149,8 @@ class _Collector:
         """What an expression can be."""
         place = f"{scope.file}:{getattr(node, 'lineno', 0)}"
         match node:
-            case ast.Constant(value=None) | ast.Attribute(attr="remedy"):
-                return set()  # the remedy of another error is found where that is raised
+            case ast.Constant(value=None | "") | ast.Attribute(attr="remedy"):
+                return set()  # none, or that of another error is found where that is raised
             case ast.Constant(value=str(text)):
                 return {(text, place)}
             case ast.JoinedStr(values=parts):
@@ -163,7 +163,7 @@ class _Collector:
                 return self._texts(body, scope) | self._texts(orelse, scope)
             case ast.BoolOp(values=values):
                 return set().union(*(self._texts(value, scope) for value in values))
-            case ast.Call(args=[*_, ast.Attribute(attr="remedy")]):
+            case ast.Call(args=[ast.Attribute(attr="remedy"), *_]):
                 return set()  # the same, with other names of keys
             case ast.Call(func=ast.Attribute(attr="join"), args=[joined]):
                 return set().union(*(self._texts(*row) for row in self._rows(joined, scope)))

@@ -9,10 +9,10 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.coco import to_coco
 from roilab.data.merge import merge
-from roilab.data.propose import propose
 from roilab.data.read import read
 from roilab.data.split import fingerprint, split
 
+from . import reading
 from .cases import Wrong, case, printed, wrong
 from .files import (
     FAR,
@@ -28,7 +28,7 @@ from .files import (
     via_project,
     write,
 )
-from .reading import label
+from .reading import label, proposed
 
 Attempts = Iterator[Wrong]
 Script = Callable[..., Any]
@@ -75,7 +75,7 @@ def coco_of_keypoints_only(tmp_path: Path) -> Attempts:
     yield converted(nose, polygon(kind="dog"))
 
 
-@case("give --skeleton with a file that has them")
+@case("give --skeleton FILE of a skeleton that has them")
 def links_that_are_lost(tmp_path: Path, script: Script) -> Attempts:
     pet = {"id": 1, "name": "dog", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
     annotated = {**SQUARE, "keypoints": [9, 9, 2, 12, 12, 2], "num_keypoints": 2}
@@ -87,7 +87,7 @@ def links_that_are_lost(tmp_path: Path, script: Script) -> Attempts:
     yield printed(script(*arguments, "--skeleton", bones))
 
 
-@case("give --class-attribute, or make it a dropdown in VIA to export COCO there")
+@case("give --class-attribute NAME, or make it a dropdown in VIA to export COCO there")
 def a_class_that_cannot_become_a_choice(tmp_path: Path, script: Script) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog", colour="red")])
     arguments = ("data", "convert", file, "--to", "via")
@@ -203,7 +203,7 @@ def a_picture_that_cannot_be_opened(tmp_path: Path) -> Attempts:
     yield wrong(fingerprint, record, image(folder))
 
 
-@case("annotate more images of it, or drop it with --class-map")
+@case("annotate more images of it, or drop it with {}")
 def a_class_in_one_part_only(tmp_path: Path, script: Script) -> Attempts:
     dogs, cat = [[polygon(kind="dog")]] * 4, [polygon(*FAR, kind="cat")]
     file = via_json(tmp_path, *dogs, cat)
@@ -219,6 +219,9 @@ def a_class_in_one_part_only(tmp_path: Path, script: Script) -> Attempts:
 
 def merged(*files: Path, bones: Path | None = None, **rules: Any) -> Wrong:
     """What is wrong when files are joined."""
+    if reading.as_typed is not None:
+        named = {} if bones is None else {"skeleton": str(bones)}
+        return reading.as_typed("merge", *files, **named, **rules)
     skeleton = None if bones is None else skeletons.load(bones)
     return wrong(
         lambda: merge([read(file) for file in files], "out.json", via.LabelRules(**rules), skeleton)
@@ -296,31 +299,31 @@ def a_class_under_another_name(tmp_path: Path) -> Attempts:
     yield merged(one, write(tmp_path / "two.json", two))
 
 
-@case("give the skeleton, and {} where that is not enough")
+@case("give skeleton=FILE; where that is not enough, {}")
 def a_keypoint_attribute_and_no_skeleton(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)
-    regions = [polygon(kind="dog"), point(9, 9, part="nose")]
+    regions = [polygon(kind="dog"), point(9, 9, part="tail")]
     declared = {"part": {"type": "text", "description": "[roilab:keypoint]"}}
     one = via_project(tmp_path, regions, attributes=declared, name="one.json")
-    other = [polygon(kind="dog"), point(9, 9, joint="nose")]
+    other = [polygon(kind="dog"), point(9, 9, joint="tail")]
     two = write(tmp_path / "two.json", {"b": entry("1.png", other)})
     yield merged(one, two)
     yield merged(one, two, bones=bones)
-    other[1] = point(9, 9, joint="nose", other="tail")
+    other[1] = point(9, 9, joint="tail", other="nose")
     two = write(tmp_path / "two.json", {"b": entry("1.png", other)})
     yield merged(one, two, bones=bones, keypoint_attribute="joint")
 
 
-@case("give the skeleton")
+@case("give skeleton=FILE")
 def points_that_an_attribute_ties_in_another_file(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)
     declared = {
         role: {"type": "text", "description": f"[roilab:{role}]"}
         for role in ("keypoint", "instance")
     }
-    tied = [polygon(kind="dog", instance="1"), point(9, 9, keypoint="nose", instance="1")]
+    tied = [polygon(kind="dog", instance="1"), point(9, 9, keypoint="tail", instance="1")]
     one = via_project(tmp_path, tied, attributes=declared, name="one.json")
-    untied = [polygon(kind="dog"), point(9, 9, keypoint="nose")]
+    untied = [polygon(kind="dog"), point(9, 9, keypoint="tail")]
     two = write(tmp_path / "two.json", {"b": entry("1.png", untied)})
     yield merged(one, two)
     yield merged(one, two, bones=bones)
@@ -368,20 +371,21 @@ def a_name_that_is_another_attribute(tmp_path: Path) -> Attempts:
 # Proposing a skeleton.
 
 
-@case("give --keypoint-attribute")
+@case("give keypoint_attribute=NAME")
 def two_possible_names_of_points(tmp_path: Path) -> Attempts:
-    files = [read(via_json(tmp_path, [point(9, 9, part="nose", other="tail")]))]
-    yield wrong(propose, files, "pet")
-    yield wrong(propose, files, "pet", "part")
+    file = via_json(tmp_path, [point(9, 9, part="nose", other="tail")])
+    yield proposed(file)
+    yield proposed(file, keypoint_attribute="part")
 
 
 @case(
     "give the points such an attribute in VIA; where paths hold the keypoints as vertices, write "
-    "the skeleton by hand and give keypoint_vertices"
+    "the skeleton by hand, and check with skeleton=FILE and keypoint_vertices=polyline or "
+    "keypoint_vertices=polygon"
 )
 def points_that_have_no_names(tmp_path: Path) -> Attempts:
     for nose in (point(9, 9), point(9, 9, part="nose")):
-        yield wrong(propose, [read(via_json(tmp_path, [polygon(kind="dog"), nose]))], "pet")
+        yield proposed(via_json(tmp_path, [polygon(kind="dog"), nose]))
     line = polygon((9, 9), (20, 20), kind="")
     line["shape_attributes"]["name"] = "polyline"
     yield label(
@@ -391,12 +395,12 @@ def points_that_have_no_names(tmp_path: Path) -> Attempts:
     )
 
 
-@case("give another --keypoint-attribute, or leave it out")
+@case("give keypoint_attribute=NAME, or leave it out")
 def a_keypoint_attribute_that_does_not_occur(tmp_path: Path) -> Attempts:
-    files = [read(via_json(tmp_path, [point(9, 9, part="nose")]))]
-    yield wrong(propose, files, "pet", "prat")
-    yield wrong(propose, files, "pet", "part")
-    yield wrong(propose, files, "pet")
+    file = via_json(tmp_path, [point(9, 9, part="nose")])
+    yield proposed(file, keypoint_attribute="prat")
+    yield proposed(file, keypoint_attribute="part")
+    yield proposed(file)
 
 
 @case("give the file of each person")

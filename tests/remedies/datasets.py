@@ -7,7 +7,6 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data import dataset
 from roilab.data.check import examine
 from roilab.data.figures import write_figures
 from roilab.data.read import read
@@ -48,7 +47,7 @@ def a_file_that_is_not_there(tmp_path: Path) -> Attempts:
     yield check(file)
 
 
-@case("give another {}")
+@case("give {}")
 def an_attribute_that_does_not_occur(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog")])
     yield check(file, class_attribute="knid")
@@ -71,7 +70,7 @@ def a_set_without_a_file(tmp_path: Path) -> Attempts:
     yield load(via_json(tmp_path, [polygon(kind="dog")]), images=str(tmp_path))
 
 
-@case("give one of these, or leave {} out")
+@case("give {}, or none")
 def an_unknown_choice(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog")])
     yield load(file, unlabelled="ignore")
@@ -104,7 +103,15 @@ def a_set_with_a_missing_image(tmp_path: Path) -> Attempts:
     yield load(file, missing_images="skip")
 
 
-@case("rename a class with data.class_map, or name yours in the skeleton file")
+@case("give {}, or skeleton=FILE")
+def a_set_with_a_skeleton_that_is_not_there(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="person")])
+    yield load(file, skeleton="coco_persn")
+    yield load(file, skeleton="coco_person")
+    yield load(file, skeleton=str(skeleton(tmp_path, "own", classes=["person"])))
+
+
+@case("rename a class with {}, or name yours in the skeleton file")
 def a_set_without_the_class_of_the_skeleton(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="puppy")])
     yield load(file, skeleton=str(skeleton(tmp_path)))
@@ -112,7 +119,7 @@ def a_set_without_the_class_of_the_skeleton(tmp_path: Path) -> Attempts:
     yield load(file, skeleton=str(skeleton(tmp_path, "puppy", classes=["puppy"])))
 
 
-@case("rename, merge or drop classes with data.class_map={old: new, unwanted: null}")
+@case('rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}')
 def a_class_that_the_model_does_not_know(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog"), polygon(*FAR, kind="cat")])
     yield load(file, classes=["dog"])
@@ -120,7 +127,7 @@ def a_class_that_the_model_does_not_know(tmp_path: Path) -> Attempts:
     yield load(file, classes=["dog"], class_map={"cat": None})
 
 
-@case("make them one with class_map")
+@case('make them one with class_map={"OLD": "NEW"}')
 def names_of_two_files_that_differ_by_case(tmp_path: Path, caplog: Any) -> Attempts:
     files = [
         via_json(tmp_path, [polygon(kind=name)], name=f"{name}.json") for name in ("dog", "Dog")
@@ -128,10 +135,9 @@ def names_of_two_files_that_differ_by_case(tmp_path: Path, caplog: Any) -> Attem
 
     def logged(**options: Any) -> Wrong:
         caplog.clear()
-        dataset.load(list(map(str, files)), **options)
-        remedy = "make them one with class_map"
-        texts = [each.getMessage() for each in caplog.records]
-        return [via.Problem("warning", text, remedy, "") for text in texts if remedy in text]
+        errors = load(*files, **options)
+        logged = [each.args[0] for each in caplog.records if isinstance(each.args, tuple)]
+        return errors + [each for each in logged if isinstance(each, via.Problem)]
 
     yield logged()
     yield logged(class_map={"Dog": "dog"})

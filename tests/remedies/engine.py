@@ -20,6 +20,7 @@ from roilab.data import dataset
 from roilab.engine import config, progress, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
+from roilab.engine.data_nodes import build_dataset
 from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.report import Tracker
@@ -192,15 +193,17 @@ def a_run_with_weights_of_another(training: Training, tmp_path: Path) -> Attempt
     yield wrong(load_run, run)
 
 
-@case("rename and drop classes with data.val.class_map={old: new, unwanted: null}")
+@case("rename and drop classes with 'data.val.class_map={OLD: NEW, UNWANTED: null}'")
 def data_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="hound")])
 
-    def evaluate(**options: Any) -> None:
-        check_meaning(training.run, dataset.load(str(file), **options))
+    def evaluate(*typed: str) -> None:
+        own = (f"data.val.files={file}", "data.val.images=null", "data.val.classes=null")
+        cfg = config.load(training.run.config_file, ["data.classes=null", *own, *typed])
+        check_meaning(training.run, build_dataset(cfg, "data.val"))
 
     yield wrong(evaluate)
-    yield wrong(evaluate, class_map={"hound": "dog"})
+    yield wrong(evaluate, "data.val.class_map={hound: dog}")
 
 
 @case("evaluate with the run's own skeleton.json")

@@ -3,6 +3,8 @@
 import shlex
 from collections.abc import Iterator
 
+import torch
+
 from roilab.engine import config
 from roilab.sweep import load
 
@@ -32,3 +34,17 @@ def an_empty_choice_of_a_sweep() -> Attempts:
     yield first
     quoted = str(first[0].remedy).partition("commas: ")[2]
     yield wrong(load, "configs/ablations/mask_loss.py", [quoted])
+
+
+@case("give {}")
+def a_mistyped_op_of_all_poolers() -> Attempts:
+    def built(op: str) -> Wrong:
+        cfg = config.load(CONFIG, ["data.num_classes=1", op])
+        with torch.device("meta"):
+            return wrong(config.build, cfg.model, "model")
+
+    first = built("pooler.op=roi_aling")
+    yield first
+    assert first[0].key == "pooler.op"
+    assert first[0].remedy == "give pooler.op=roi_align"
+    yield built("pooler.op=roi_align")

@@ -67,7 +67,7 @@ def a_split_that_is_left_to_the_sample_set(
     yield begin(*train, *val)
 
 
-@case("rename, merge or drop classes with data.class_map={old: new, unwanted: null}")
+@case('rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}')
 def a_split_of_the_sample_set(figures: FiguresPaths, tmp_path: Path) -> Attempts:
     folder = figures.val.parent
     sample = [f"data.val.files={figures.val}", f"data.val.images={folder}"]
@@ -84,7 +84,7 @@ def a_split_with_a_missing_image(tmp_path: Path) -> Attempts:
         if split == "train":
             yield first
         folder, skip = re.findall(r"(\S+=(?:DIR|skip))", str(first[0].remedy))
-        assert {key.rpartition(".")[0] for key in (folder, skip)} == {f"data.{split}"}
+        assert (folder, skip) == (f"data.{split}.images=DIR", "data.missing_images=skip")
         yield begin(*data, skip)
         for number in range(2):
             image(tmp_path / "all" / f"{number}.png", size=SIZE)

@@ -1,5 +1,6 @@
 """What is wrong with a file when it is read, labelled, checked or loaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,28 @@ from roilab import via
 from roilab.data import dataset
 from roilab.data import read as data_read
 from roilab.data.check import examine, refused
+from roilab.data.propose import propose
 from roilab.errors import UserError
 from roilab.images import ImageFolder
 
 from .cases import Wrong, wrong
 
+# What a test has called in the place of functions, with the name of a command, see test_typed.py.
+as_typed: Callable[..., Wrong] | None = None
+
 
 def read(file: Path) -> Wrong:
     """When it is read."""
+    if as_typed is not None:
+        return as_typed("check", file)
     return wrong(data_read.read, file)
 
 
 def label(file: Path, skeleton: Path | None = None, **rules: Any) -> Wrong:
     """When it is read and labelled."""
+    if as_typed is not None:
+        named = {} if skeleton is None else {"skeleton": str(skeleton)}
+        return as_typed("check", file, **named, **rules)
 
     def labelled() -> via.LabelledSet:
         bones = None if skeleton is None else skeletons.load(skeleton)
@@ -31,6 +41,8 @@ def label(file: Path, skeleton: Path | None = None, **rules: Any) -> Wrong:
 
 def check(file: Path, *folders: Path, **rules: Any) -> Wrong:
     """When it is checked with its images."""
+    if as_typed is not None and not folders:
+        return as_typed("check", file, **rules)
 
     def found() -> Any:
         try:
@@ -45,4 +57,13 @@ def check(file: Path, *folders: Path, **rules: Any) -> Wrong:
 
 def load(*files: Path, **options: Any) -> Wrong:
     """When a data set of these files is loaded."""
+    if as_typed is not None:
+        return as_typed("load", *files, **options)
     return wrong(dataset.load, [str(file) for file in files], **options)
+
+
+def proposed(file: Path, **options: Any) -> Wrong:
+    """When a skeleton is proposed from its points."""
+    if as_typed is not None:
+        return as_typed("skeleton", file, **options)
+    return wrong(propose, [data_read.read(file)], "pet", **options)

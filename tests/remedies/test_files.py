@@ -8,4 +8,4 @@ from .parts import FILES
 
 @pytest.mark.parametrize("case", cases_of(FILES), ids=lambda case: case.steps.__name__)
 def test_the_remedy_works(case: Case, request: pytest.FixtureRequest) -> None:
-    follow_with_fixtures(case, request)
+    assert follow_with_fixtures(case, request) == []

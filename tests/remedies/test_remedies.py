@@ -111,6 +111,6 @@ def one(remedy: str) -> list[UserError]:
     ],
 )
 def test_a_remedy_that_does_not_work_is_refused(steps: list[Any], reason: str) -> None:
-    with pytest.raises(AssertionError, match=reason):
-        follow(Case("make it {}", lambda: iter(steps)))
-    follow(Case("make it {}", lambda: iter([one("make it large"), []])))
+    (first, *_) = follow(Case("make it {}", lambda: iter(steps)))
+    assert reason in first
+    assert follow(Case("make it {}", lambda: iter([one("make it large"), []]))) == []

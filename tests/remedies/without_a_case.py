@@ -1,22 +1,11 @@
 """Remedies that no case follows, and why."""
 
-_NOTHING_TO_DO = "it says why nothing has to be done, or what keeps what is lost here"
 _TORCHVISION = "tests/modeling/test_torchvision_weights.py follows it"
 _INSTALLS = "it installs software, which needs the network"
 
 WITHOUT_A_CASE: dict[str, str] = {
     # Notes of writing and joining files.
-    "COCO has none, keep the VIA file": _NOTHING_TO_DO,
-    "VIA has no holes; the picture and COCO json keep them": _NOTHING_TO_DO,
-    "VIA keeps no more": _NOTHING_TO_DO,
-    "VIA numbers regions by their place, those left out have none": _NOTHING_TO_DO,
-    "file names tell them apart": _NOTHING_TO_DO,
-    "polygons have no holes; training takes the masks as they are": _NOTHING_TO_DO,
-    "nothing is lost": _NOTHING_TO_DO,
-    "the file declares them": _NOTHING_TO_DO,
-    "they are closed": _NOTHING_TO_DO,
-    "they are the same outlines": _NOTHING_TO_DO,
-    "they are within half a pixel": _NOTHING_TO_DO,
+    "COCO has none, keep the VIA file": "it says what keeps what is lost here",
     # Installing.
     "Detectron2's lazy configs need omegaconf<2.4; run `make setup`, then "
     "`.venv/bin/python scripts/doctor.py`": _INSTALLS,

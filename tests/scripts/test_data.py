@@ -115,7 +115,7 @@ class TestCheck:
         assert findings["keypoints"] == 0
         assert [each["severity"] for each in findings["problems"]] == ["warning", "note"]
         assert status == 0
-        assert "0 errors, 1 warnings, 1 notes" in printed
+        assert "0 errors, 1 warning, 1 note" in printed
 
     def test_cocos_skeleton_is_taken_where_it_fits(self, project: Path) -> None:
         _, named, _ = check(project, "--skeleton", "coco_person")
@@ -133,7 +133,7 @@ class TestCheck:
         assert set(problem) == KEYS
         assert problem["severity"] == "error"
         assert "kind" in problem["message"]
-        assert problem["remedy"].startswith("give class_attribute")
+        assert problem["remedy"].startswith("give --class-attribute NAME")
         assert status == 1
 
     def test_refused_regions_are_counted_and_located(self, project: Path) -> None:

@@ -161,7 +161,7 @@ class TestOneAttributeEach:
 
     def test_named(self) -> None:
         drawn = file_of([box(scratch="deep"), box(20, dent="small"), box(40)])
-        with pytest.raises(UserError, match="several names where each is a class"):
+        with pytest.raises(UserError, match="where each is a class of its own"):
             label(drawn)
         result = label(drawn, LabelRules(class_attribute=["scratch", "dent"]))
         assert labels(result) == ["scratch", "dent"]

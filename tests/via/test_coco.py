@@ -61,6 +61,24 @@ def test_outlines_and_boxes(tmp_path: Path) -> None:
     assert label(found).classes == ("car", "person")
 
 
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([1, 2, 3], []),
+        ([None, None, 3], []),
+        ([7, 7, 3], ["2 annotations have the id 7: all are read"]),
+        ([7, 3, 7, 3, 7], ["3 annotations have the id 7, and 1 more ids repeat: all are read"]),
+    ],
+)
+def test_ids_of_annotations_that_repeat_are_warned_of(
+    tmp_path: Path, ids: list[int | None], expected: list[str]
+) -> None:
+    found = load(tmp_path, coco(*({"id": each} for each in ids)))
+    assert [each.message for each in found.problems] == expected
+    assert {each.severity for each in found.problems} <= {"warning"}
+    assert len(found.images[0].regions) == len(ids)
+
+
 def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
     other = [21, 1, 29, 1, 29, 9]
     rows = (
@@ -167,7 +185,7 @@ class TestViaCoco:
         found = load(tmp_path, by_via(*(row | ids for row in rows), rows[0] | ids))
         assert len(found.images[0].regions) == 3
         (problem,) = found.problems
-        assert problem.message[:6] == "1 rows"
+        assert problem.message[:13] == "1 row repeats"
 
     def test_empty_names(self, tmp_path: Path) -> None:
         categories = [{"supercategory": "kind", "id": n, "name": ""} for n in (1, 2)] * 2
@@ -176,13 +194,19 @@ class TestViaCoco:
         assert found.images[0].regions[0].attributes["kind"] != ""
         assert [each.severity for each in found.problems] == ["warning"]
 
-    def test_a_point(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("keypoints", [[3, 4, 2], [3, 4, 0], [3, 4]])
+    def test_a_point_is_seen_whatever_its_third_number(
+        self, tmp_path: Path, keypoints: list[int]
+    ) -> None:
         row = {"id": 0, "category_id": 1, "segmentation": [[]], "area": [], "bbox": []}
-        found = load(tmp_path, by_via(row | {"keypoints": [3, 4, 2], "num_keypoints": 1}))
-        assert found.images[0].regions[0].shape == Point(3, 4)
+        found = load(tmp_path, by_via(row | {"keypoints": keypoints, "num_keypoints": 1}))
+        (region,) = found.images[0].regions
+        assert region.shape == Point(3, 4)
         assert found.problems == ()
 
-    @pytest.mark.parametrize(("names", "lost"), [(("cat",), False), (("cat", "dog"), True)])
+    @pytest.mark.parametrize(
+        ("names", "lost"), [(("cat",), False), (("cat", "cat"), False), (("cat", "dog"), True)]
+    )
     def test_categories_without_ids(
         self, tmp_path: Path, names: tuple[str, ...], lost: bool
     ) -> None:
@@ -240,7 +264,7 @@ def test_whole_numbers_are_the_same_ids_with_a_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize("area", [0, -1, "x", True])
 def test_an_area_that_is_none_is_not_taken(tmp_path: Path, area: object) -> None:
     found = load(tmp_path, coco({"segmentation": [RING], "area": area}))
-    assert "warning: the area of 1 annotations is no positive number" in messages(found)
+    assert "warning: the area of 1 annotation is no positive number" in messages(found)
     (region,) = found.images[0].regions
     assert region.coco is not None
     assert region.coco.area is None
@@ -253,7 +277,7 @@ def test_an_area_that_is_none_is_not_taken(tmp_path: Path, area: object) -> None
 def test_links_are_pairs_of_places(tmp_path: Path, links: object, left_out: int) -> None:
     category = {"id": 1, "name": "person", "keypoints": ["head", "hand"], "skeleton": links}
     found = load(tmp_path, coco({"segmentation": [RING]}, categories=[category]))
-    assert ("1 links of the category 'person' are left out" in messages(found)) == bool(left_out)
+    assert ("1 link of the category 'person' left out" in messages(found)) == bool(left_out)
     expected = () if links in ([["head", "hand"]], [7]) else (("head", "hand"),)
     assert found.categories[0].links == expected
 

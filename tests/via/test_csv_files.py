@@ -141,7 +141,7 @@ def test_numbers_that_are_missing_or_double(tmp_path: Path) -> None:
 def test_counts_that_disagree(tmp_path: Path) -> None:
     (problem,) = load(tmp_path, row(count=3)).problems
     assert (problem.severity, problem.image) == ("warning", "a.jpg")
-    assert "3 regions are stated" in problem.message
+    assert "has 1 region, and states 3" in problem.message
 
 
 def test_other_columns_are_refused(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_file_attributes_that_differ_between_rows(tmp_path: Path) -> None:
     assert found.images[0].attributes == {"a": "x"}
     problem = next(each for each in found.problems if "file_attributes" in each.message)
     assert (problem.severity, problem.image) == ("warning", "a.jpg")
-    assert "1 rows" in problem.message
+    assert "1 row has" in problem.message
     assert "line 4" in problem.message
 
 

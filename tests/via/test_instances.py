@@ -141,7 +141,7 @@ class TestClassValue:
         assert labels(result) == ["vehicle", "vehicle", "cat"]
         assert result.classes == ("cat", "vehicle")
         assert problems(result) == [("note", None, "kind")]
-        assert "1 regions of class 'tree'" in result.problems[0].message
+        assert "1 region of class 'tree'" in result.problems[0].message
 
     def test_map_of_a_class_that_does_not_occur(self) -> None:
         """A slip of the pen, or a class that only another split of the data has."""

@@ -202,7 +202,7 @@ def test_metadata_of_no_view(tmp_path: Path) -> None:
     data = project()
     data["metadata"]["x"] = region([1, 5, 5]) | {"vid": "9"}
     (problem,) = load(tmp_path, data).problems
-    assert "1 annotations have no view" in problem.message
+    assert "1 annotation without a view" in problem.message
 
 
 def test_where_files_are(tmp_path: Path) -> None:

@@ -212,9 +212,7 @@ def _as_problem(error: UserError, file: str, remedy: str | None = None) -> via.P
         parts.append(f"found {error.found}")
     if error.expected is not None:
         parts.append(f"expected {error.expected}")
-    remedy = remedy or error.remedy
-    if remedy is None:
-        remedy = f"give another {error.key}" if error.key else "save it again, or give another file"
+    remedy = remedy or error.remedy or "save it again, or give another file"
     return via.Problem("error", "; ".join(parts), remedy, file)
 
 

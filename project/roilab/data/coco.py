@@ -10,6 +10,7 @@ from roilab.data.fit import fit
 from roilab.data.roles import declared_classes
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 from roilab.via.entries import is_index
 
 # Width and height of an image; None where it is not to be had. May raise UserError.
@@ -17,12 +18,13 @@ SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
 
 _POINTS = "keypoints without an outline"
 _COUNTED = {
-    via.Rect: ("rectangles became polygons", "they are the same outlines"),
-    via.Circle: ("circles became polygons", "they are within half a pixel"),
-    via.Ellipse: ("ellipses became polygons", "they are within half a pixel"),
-    via.Polyline: ("polylines became polygons", "they are closed"),
+    via.Rect: ("rectangle", "written as polygons of the same outline", ""),
+    via.Circle: ("circle", "written as polygons within half a pixel", ""),
+    via.Ellipse: ("ellipse", "written as polygons within half a pixel", ""),
+    via.Polyline: ("polyline", "written as polygons, closed", ""),
     _POINTS: (
-        "objects of keypoints only have a box made up around these",
+        "object",
+        "with a box made up around keypoints, for want of an outline",
         "outline them if they shall count for boxes",
     ),
 }
@@ -109,12 +111,18 @@ def _notes(
         unused: categories without an object.
         renumbered: images whose id in a COCO file was another one.
     """
-    notes = [(changed[kind], text, more) for kind, (text, more) in _COUNTED.items()]
-    notes.append((values, "attribute values are not kept", "COCO has none, keep the VIA file"))
-    message = f"categories have no object: {', '.join(unused)}"
-    notes.append((len(unused), message, "the file declares them"))
-    notes.append((renumbered, "images have another id", "file names tell them apart"))
-    return [via.Problem("note", f"{n} {text}", more, file) for n, text, more in notes if n]
+    rows = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
+    rows.append((values, "attribute value", "not kept", "COCO has none, keep the VIA file"))
+    rows.append((renumbered, "image", "with another id, told apart by file names", ""))
+    notes = [
+        via.Problem("note", f"{text}: {counted(count, noun)}", remedy, file)
+        for count, noun, text, remedy in rows
+        if count
+    ]
+    if unused:
+        message = f"categories that are declared and have no object: {', '.join(unused)}"
+        notes.append(via.Problem("note", message, "", file))
+    return notes
 
 
 def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None) -> int:

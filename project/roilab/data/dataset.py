@@ -16,9 +16,10 @@ from roilab import via
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dicts import coco_json
 from roilab.data.missing import SHOWN, Choice, check_choice
-from roilab.data.records import LoadedRecords, load_records
-from roilab.errors import UserError
+from roilab.data.records import LoadedRecords, OnProblems, load_records, log_problems
+from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,18 @@ class DetectionDataset:
                     counts[anno["category_id"]] += 1
         shown = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
         more = f", ... ({len(shown)} classes)" if len(shown) > 2 * SHOWN else ""
-        more_crowds = f"; {crowds} crowds" if crowds else ""
+        more_crowds = f"; {counted(crowds, 'crowd')}" if crowds else ""
         left_out = "".join(
-            f"; {count} {what} left out"
+            f"; {counted(count, *what)} left out"
             for count, what in (
-                (self.dropped, "images without annotations"),
-                (self.missing, "missing or broken images"),
-                (self.outside, "instances outside their image"),
+                (self.dropped, ("image without annotations", "images without annotations")),
+                (self.missing, ("missing or broken image",)),
+                (self.outside, ("instance outside its image", "instances outside their image")),
             )
             if count
         )
         return (
-            f"{len(self)} images, {sum(counts)} instances: "
+            f"{counted(len(self), 'image')}, {counted(sum(counts), 'instance')}: "
             f"{', '.join(shown[: 2 * SHOWN])}{more}{more_crowds}{left_out}"
         )
 
@@ -115,6 +116,7 @@ def load(
     min_keypoints: int = 0,
     strict: bool = False,
     missing_images: Choice = "error",
+    on_problems: OnProblems = log_problems,
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
 
@@ -138,6 +140,7 @@ def load(
             part is taken.
         missing_images: whether an image that is not there or cannot be read is an error, or is left
             out and counted.
+        on_problems: is given what is wrong in the files; the log is, if nothing else.
 
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
@@ -157,7 +160,7 @@ def load(
     check_choice(missing_images)
     roots = _roots(images, paths)
     _refuse_repeated(paths, roots)
-    loaded = load_records(paths, roots, rules, classes, bones, strict, missing_images)
+    loaded = load_records(paths, roots, rules, classes, bones, strict, missing_images, on_problems)
     return assemble(
         loaded,
         bones,
@@ -316,7 +319,8 @@ def _check_skeleton(skeleton: Skeleton | None, classes: Sequence[str], origin: s
             key="classes of the skeleton",
             found=list(classes),
             expected=f"one of {list(skeleton.classes)}",
-            remedy="rename a class with data.class_map, or name yours in the skeleton file",
+            remedy=f"rename a class with {argument('class_map', {'OLD': skeleton.classes[0]})}, or "
+            "name yours in the skeleton file",
         )
 
 
@@ -332,11 +336,11 @@ def _refuse_nothing(
     total: int, missing: int, min_keypoints: int, origin: str, remedy: str
 ) -> NoReturn:
     left_out = f", and {missing} left out that are missing or broken" if missing else ""
-    wanted = f"at least {min_keypoints} keypoints" if min_keypoints else "an instance"
+    wanted = f"at least {counted(min_keypoints, 'keypoint')}" if min_keypoints else "an instance"
     raise UserError(
         "no image is left after filtering",
         file=origin,
-        found=f"{total} images, none with {wanted}{left_out}",
+        found=f"{counted(total, 'image')}, none with {wanted}{left_out}",
         expected=f"an image with {wanted}",
         remedy=remedy,
     )

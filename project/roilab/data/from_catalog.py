@@ -26,7 +26,7 @@ from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
 from roilab.data.missing import Choice, Unusable, check_choice, shortened
 from roilab.data.propose import DEFAULT_SIGMA
-from roilab.data.records import LoadedRecords, log_problems
+from roilab.data.records import LoadedRecords, OnProblems, log_problems
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON, Skeleton
 
@@ -47,6 +47,7 @@ def from_catalog(
     min_keypoints: int = 0,
     strict: bool = False,
     missing_images: Choice = "error",
+    on_problems: OnProblems = log_problems,
 ) -> DetectionDataset:
     """A data set of `DatasetCatalog` with its metadata, checked as an annotation file is.
 
@@ -59,7 +60,7 @@ def from_catalog(
         class_map: renames, merges or, by None, drops classes.
         skeleton: `coco_person` or a JSON file; None: that of the metadata's `keypoint_names`,
             `keypoint_flip_map` and `keypoint_connection_rules`, if there are any.
-        drop_empty, min_keypoints, missing_images: see `roilab.data.dataset.load`.
+        drop_empty, min_keypoints, missing_images, on_problems: see `roilab.data.dataset.load`.
         strict: an object outside its image is an error; otherwise it is left out.
 
     Raises:
@@ -79,7 +80,8 @@ def from_catalog(
     for at, category_id in zip(place, known.values(), strict=True):
         if at is not None:
             ids.setdefault(names[at], category_id)  # the first of classes that became one
-    loaded = _read(name, raw, place, names, bones, category_ids(names, ids), strict, missing_images)
+    categories = category_ids(names, ids)
+    loaded = _read(name, raw, place, names, bones, categories, strict, missing_images, on_problems)
     return assemble(
         loaded,
         bones,
@@ -103,8 +105,7 @@ def _dicts(name: str, register: str | None) -> list[Any]:
             file=register,
             found=name,
             expected=f"perhaps {' or '.join(near)}" if near else None,
-            remedy="name a Python file that registers it as data.train.register and "
-            "data.val.register"
+            remedy="give a Python file that registers it, register=FILE.py, to each split"
             if register is None
             else f"let the file call DatasetCatalog.register('{name}', FUNCTION)",
         )
@@ -194,7 +195,7 @@ def _class_places(
             key="classes",
             found=list(kept),
             expected=f"of {', '.join(names)}" if names else "at least one class",
-            remedy="rename, merge or drop classes with data.class_map={old: new, unwanted: null}",
+            remedy='rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}',
         )
     return names, [None if each is None else names.index(each) for each in mapped]
 
@@ -261,7 +262,7 @@ def _skeleton(
                 key="skeleton",
                 found=f"{bones.name}: {ours}",
                 expected=f"{key} of its metadata: {theirs}",
-                remedy="leave the skeleton to the metadata: data.skeleton=null",
+                remedy="leave the skeleton to the metadata: skeleton=null",
             )
     return bones
 
@@ -300,6 +301,7 @@ def _read(
     categories: tuple[int | str, ...],
     strict: bool,
     missing_images: Choice,
+    on_problems: OnProblems,
 ) -> LoadedRecords:
     """Checked records of all images that can be used."""
     records, problems, lost = [], [], []
@@ -336,9 +338,9 @@ def _read(
         len(raw),
         origin=f"'{name}' of DatasetCatalog",
         key="name",
-        remedy="put them there, or leave them out with data.missing_images=skip",
+        remedy="put them there, or leave them out with missing_images=skip",
     )
-    log_problems([*lost, *problems])
+    on_problems([*lost, *problems])
     if strict:
         via.refuse_errors(lost)
     _warn_of_double_files(name, records)

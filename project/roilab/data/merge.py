@@ -8,6 +8,7 @@ from roilab import via
 from roilab.data.roles import with_values
 from roilab.data.unify import unify
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region
 from roilab.via.layout import free_key
 
@@ -117,14 +118,14 @@ def _add_images(
             same += 1
             continue
         message = (
-            f"annotated differently in {first} ({len(known.regions)} regions) and here "
-            f"({len(image.regions)} regions): the first is kept"
+            f"annotated differently in {first} ({counted(len(known.regions), 'region')}) and here "
+            f"({counted(len(image.regions), 'region')}): the first is kept"
         )
         remedy = "remove one of the two, or rename the image where it is another picture"
         problems.append(Problem("error", message, remedy, source.file, image.filename))
     if same:
-        message = f"{same} images are in an earlier file with the same regions: they are kept once"
-        problems.append(Problem("note", message, "nothing is lost", source.file))
+        message = f"kept once: {counted(same, 'image')} of an earlier file with the same regions"
+        problems.append(Problem("note", message, "", source.file))
     return problems
 
 

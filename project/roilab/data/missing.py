@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from roilab import via
 from roilab.errors import UserError
+from roilab.text import counted
 
 Choice = Literal["error", "skip"]
 SHOWN = 5  # how many of many like problems a message spells out
@@ -51,7 +52,8 @@ class Unusable:
                 remedy=remedy,
             )
         if found:
-            log.warning("%s: %d images left out: %s", origin, len(found), shortened(found))
+            images = counted(len(found), "image")
+            log.warning("%s: %s left out: %s", origin, images, shortened(found))
         return len(found)
 
 

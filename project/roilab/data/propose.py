@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from roilab import via
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via.keypoints import visibility_of_word
 from roilab.via.roles import tagged
@@ -83,7 +83,8 @@ def propose(
             file=", ".join(file.file for file in files),
             expected="point regions with an attribute that names the keypoint",
             remedy="give the points such an attribute in VIA; where paths hold the keypoints as "
-            "vertices, write the skeleton by hand and give keypoint_vertices",
+            "vertices, write the skeleton by hand, and check with skeleton=FILE and "
+            "keypoint_vertices=polyline or keypoint_vertices=polygon",
         )
     names = tuple(each for each, _ in counts.most_common())
     return _skeleton(name, tuple(classes) or ("object",), names, ())
@@ -118,10 +119,10 @@ def _declared(files: Sequence[via.Annotations], classes: Sequence[str]) -> list[
         raise UserError(
             "the categories declare different keypoints: a skeleton has those of one",
             file=", ".join(file.file for file in files),
-            key="--class",
+            key="classes",
             found="; ".join(f"{each.name}: {', '.join(each.keypoints)}" for each in wanted),
             expected="categories with the same keypoints",
-            remedy=f"give --class, such as --class {wanted[0].name}",
+            remedy=f"give one of the classes, such as {argument('classes', [wanted[0].name])}",
         )
     return wanted
 
@@ -132,10 +133,10 @@ def _must_occur(files: Sequence[via.Annotations], name: str) -> None:
         raise UserError(
             f"no point has the attribute '{name}'",
             file=", ".join(file.file for file in files),
-            key="--keypoint-attribute",
+            key="keypoint_attribute",
             found=with_samples(found),
             expected=f"one of these instead of '{name}'",
-            remedy="give another --keypoint-attribute, or leave it out",
+            remedy="give keypoint_attribute=NAME, or leave it out",
         )
 
 
@@ -170,10 +171,10 @@ def _keypoint_attribute(file: via.Annotations, named: str | None) -> str | None:
         raise UserError(
             "several attributes could name the points",
             file=file.file,
-            key="--keypoint-attribute",
+            key="keypoint_attribute",
             found=with_samples(found),
             expected="one of these",
-            remedy="give --keypoint-attribute",
+            remedy="give keypoint_attribute=NAME",
         )
     return next(iter(found), None)
 

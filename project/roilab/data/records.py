@@ -1,7 +1,7 @@
 """Annotation files of any kind and the images they name -> Detectron2 dicts."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.images import ImageFolder
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 from roilab.via.collector import collector_paused
 
 log = logging.getLogger(__name__)
+OnProblems = Callable[[Sequence[via.Problem]], None]
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ def load_records(
     skeleton: Skeleton | None,
     strict: bool,
     missing_images: Choice,
+    on_problems: OnProblems,
 ) -> LoadedRecords:
-    """Read and label files, and look at their images; problems go to the log.
+    """Read and label files, and look at their images.
 
     Args:
         roots: the folders of each file's images.
         classes: those of the model; None: those of the files, see `roilab.data.dataset.load`.
-        rules, skeleton, strict, missing_images: see `roilab.data.dataset.load`.
+        rules, skeleton, strict, missing_images, on_problems: see `roilab.data.dataset.load`.
 
     Raises:
         UserError: a file cannot be used, has a class that the model does not know or, where it is
@@ -85,7 +88,7 @@ def load_records(
             problems += more
             outside += sum(problem.severity == "error" for problem in more)
             usable.append((fitting, str(place), size))
-    log_problems(problems)
+    on_problems(problems)
     if strict:
         via.refuse_errors(problems)
     total = sum(len(each.images) for each in sets)
@@ -181,10 +184,10 @@ def _class_names(
         raise UserError(
             f"the annotations hold classes that the model does not know: {', '.join(unknown)}",
             file=", ".join(each.file for each in sets),
-            key="data.classes",
+            key="classes",
             found=found,
             expected=list(classes),
-            remedy="rename, merge or drop classes with data.class_map={old: new, unwanted: null}",
+            remedy='rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}',
         )
     return tuple(classes)
 
@@ -199,9 +202,8 @@ def _alike(sets: Sequence[via.LabelledSet]) -> Iterator[via.Problem]:
         if len(set(names.values())) > 1:
             listed = ", ".join(f"'{name}' ({file})" for name, file in names.items())
             message = f"the classes {listed} differ only by case or white space"
-            yield via.Problem(
-                "warning", message, "make them one with class_map", list(names.values())[-1]
-            )
+            remedy = 'make them one with class_map={"OLD": "NEW"}'
+            yield via.Problem("warning", message, remedy, list(names.values())[-1])
 
 
 def log_problems(problems: Sequence[via.Problem]) -> None:
@@ -211,4 +213,5 @@ def log_problems(problems: Sequence[via.Problem]) -> None:
     for problem in problems[:SHOWN]:
         log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
     if len(problems) > SHOWN:
-        log.warning("%d more problems: see scripts/data.py check", len(problems) - SHOWN)
+        more = counted(len(problems) - SHOWN, "more problem")
+        log.warning("%s: see scripts/data.py check", more)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from roilab import via
 from roilab.data.roles import with_united_class, with_values
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via.roles import TAGS, Roles, tagged
 from roilab.via.values import attributes_in_use, keypoint_regions, outline_regions, with_samples
@@ -146,9 +146,10 @@ def _complete(
             key=_KEYS[role],
             found=with_samples(found),
             expected="one of these",
-            remedy=f"give {_KEYS[role]}, or rename the attribute of this file to '{name}'"
+            remedy=f"give {argument(_KEYS[role], 'NAME')}, or rename the attribute of this file to "
+            f"'{name}'"
             if skeleton is not None or role == "class"
-            else f"give the skeleton, and {_KEYS[role]} where that is not enough",
+            else f"give skeleton=FILE; where that is not enough, {argument(_KEYS[role], 'NAME')}",
         )
     if role == "instance" and skeleton is None and any(keypoint_regions(file.annotations, kinds)):
         # Untied, they would belong to no object beside points that are tied.
@@ -158,7 +159,7 @@ def _complete(
             file=file.annotations.file,
             key="skeleton",
             expected="the skeleton, to tie them as well",
-            remedy="give the skeleton",
+            remedy="give skeleton=FILE",
         )
 
 

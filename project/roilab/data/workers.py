@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from detectron2.utils import comm
@@ -27,12 +27,12 @@ def cores() -> int:
 
 
 @contextmanager
-def signals_blocked() -> Iterator[None]:
+def signals_blocked(numbers: Collection[int] = END_SIGNALS) -> Iterator[None]:
     """Let no signal that asks for an end come in a block: they come after it.
 
     In a process that begins within it they are blocked until it says otherwise.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from roilab.engine.device import device_of
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.errors import UserError
 from roilab.modeling.cpu_kernels import use_cpu_kernels
+from roilab.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def without_sync(model: nn.Module) -> nn.Module:
                 setattr(parent, name, plain)
                 count += 1
     if count:
-        log.warning("%d SyncBN layers are BN on the CPU: statistics of each process alone", count)
+        layers = counted(count, "SyncBN layer is", "SyncBN layers are")
+        log.warning("%s BN on the CPU: statistics of each process alone", layers)
     return model
 
 

@@ -10,9 +10,8 @@ import importlib.resources
 import importlib.util
 import logging
 import re
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from roilab.engine.config_keys import (
     annotation_of,
     arguments_of,
     is_known,
+    keys_of_arguments,
     kind_of,
     leaves,
     nearest,
@@ -190,7 +190,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 found=written,
                 expected=error,
                 remedy="a text is quoted, and all of it once more for the shell: "
-                f"{shlex.quote(texts.write(key, meant))}",
+                f"{texts.write_for_shell(key, meant)}",
             ) from error
         for name in leaves(key, value):
             if not is_known(cfg, name):
@@ -328,8 +328,10 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
     Raises:
         UserError: an argument is unknown or missing; names the innermost node that has it.
     """
+    keys: dict[str, str] = {}
     try:
         if isinstance(node, DictConfig) and "_target_" in node:
+            keys = keys_of_arguments(node, key)
             given: dict[Any, Any] = {
                 name: value for name, value in node.items() if name not in arguments
             }
@@ -337,10 +339,8 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
             node = {**parts, **arguments}
         return instantiate(node)
     except UserError as error:
-        # The node's argument, under the name that it has in the config.
-        if isinstance(node, Mapping) and error.key in node:
-            raise error.under(key, list(node)) from error
-        raise
+        # The node's arguments, under the names that they have in the config.
+        raise error.with_keys(keys, texts.write_for_shell) from error
     except UNBUILDABLE as error:
         found = f"{type(error).__name__}: {error}"
         raise UserError(

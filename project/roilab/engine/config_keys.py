@@ -3,6 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from detectron2.utils.registry import locate
@@ -12,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from roilab.engine import overrides as texts
 
 # Dictionaries whose keys are the user's own words.
-OPEN_KEYS = ("data.class_map", "weights")
+OPEN_KEYS = ("data.class_map", "data.train.class_map", "data.val.class_map", "weights")
 
 
 def select(cfg: DictConfig, key: str) -> Any:
@@ -52,13 +53,36 @@ def _annotation(cfg: DictConfig, key: str) -> texts.Kind:
     parent = select(cfg, parent_key) if parent_key else None
     if not isinstance(parent, DictConfig) or "_target_" not in parent:
         return Any
-    target = parent["_target_"]
-    try:
-        parameter = parameters_of(locate(target) if isinstance(target, str) else target).get(leaf)
-    except (ImportError, TypeError, ValueError):  # it cannot be imported, or has no signature
-        return Any
+    parameter = _parameters(parent).get(leaf)
     empty = inspect.Parameter.empty
     return Any if parameter is None or parameter.annotation is empty else parameter.annotation
+
+
+def _parameters(node: DictConfig) -> dict[str, inspect.Parameter]:
+    """What the target of a node takes, as far as that is known."""
+    target = node["_target_"]
+    try:
+        return parameters_of(locate(target) if isinstance(target, str) else target)
+    except (ImportError, TypeError, ValueError):  # it cannot be imported, or has no signature
+        return {}
+
+
+def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
+    """Argument of a node -> the key that sets it: its own, or the one that it follows.
+
+    Args:
+        key: of the node.
+    """
+    found = {name: f"{key}.{name}" for name in _parameters(node)}
+    for name in map(str, node):
+        value = node._get_node(name)
+        source = None
+        if value is not None and value._is_interpolation():
+            # What follows a key that is not there is refused when the node is built.
+            with suppress(OmegaConfBaseException):
+                source = value._dereference_node()
+        found[name] = f"{key}.{name}" if source is None else source._get_full_key(None)
+    return found
 
 
 def _follows(cfg: DictConfig, key: str, node: Any) -> bool:

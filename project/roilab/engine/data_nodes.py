@@ -1,6 +1,7 @@
 """The data and loader nodes of a config: of the right kind, and of one meaning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from detectron2.utils.registry import locate
@@ -8,9 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.from_catalog import from_catalog
+from roilab.data.records import log_problems
 from roilab.engine import config
-from roilab.engine.config_keys import arguments_of
-from roilab.errors import UserError
+from roilab.engine.config_keys import arguments_of, keys_of_arguments
+from roilab.engine.overrides import write_for_shell
+from roilab.errors import UserError, written
+from roilab.via import Problem
 
 _DATA = ("data.train", "data.val")
 # What is handed to the loaders' nodes beside what the config says.
@@ -84,7 +88,15 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
             leaves out a setting of `data`.
     """
     node = OmegaConf.select(cfg, key)
-    dataset = config.build(node, key)
+    keys = keys_of_arguments(node, key)
+
+    def log_with_keys(problems: Sequence[Problem]) -> None:
+        log_problems(
+            [replace(each, remedy=written(each.remedy, keys, write_for_shell)) for each in problems]
+        )
+
+    own = {"on_problems": log_with_keys} if "on_problems" in keys else {}
+    dataset = config.build(node, key, **own)
     if not isinstance(dataset, DetectionDataset):
         raise UserError(
             "the node does not give a data set",

@@ -18,15 +18,16 @@ _STOCK_TOPK, _STOCK_PROPOSALS = 100, (2000, 1000)  # where a config names none
 def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
     """Let the model give as many detections as an image has objects, where no key says how many.
 
-    It gets as many proposals in evaluation, at least. The config is changed in place.
+    It gets as many proposals in evaluation, where they are fewer than the objects. The config is
+    changed in place.
     """
-    enough = _enough(dataset)
-    if OmegaConf.select(cfg, TOPK) is None and enough > _STOCK_TOPK:
+    objects, enough = _most_objects(dataset), _enough(dataset)
+    if OmegaConf.select(cfg, TOPK) is None and objects > _STOCK_TOPK:
         OmegaConf.update(cfg, TOPK, enough, force_add=True)
-    limit = min(enough, OmegaConf.select(cfg, TOPK) or _STOCK_TOPK)
+    topk = OmegaConf.select(cfg, TOPK) or _STOCK_TOPK
     in_training, in_test = OmegaConf.select(cfg, PROPOSALS) or _STOCK_PROPOSALS
-    if in_test < limit:
-        OmegaConf.update(cfg, PROPOSALS, [in_training, limit], force_add=True)
+    if in_test < min(objects, topk):
+        OmegaConf.update(cfg, PROPOSALS, [in_training, min(enough, topk)], force_add=True)
 
 
 def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
@@ -51,9 +52,14 @@ def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
 
 
 def _enough(dataset: DetectionDataset) -> int:
-    """The most objects that an image has, of all classes, rounded up to hundreds."""
+    """The most objects that an image has, rounded up to hundreds."""
+    return math.ceil(_most_objects(dataset) / 100) * 100
+
+
+def _most_objects(dataset: DetectionDataset) -> int:
+    """The most objects that an image has, of all classes."""
     objects = [
         sum(not anno.get("iscrowd", 0) for anno in record["annotations"])
         for record in dataset.records
     ]
-    return math.ceil(max(objects, default=0) / 100) * 100
+    return max(objects, default=0)

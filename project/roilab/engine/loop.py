@@ -26,6 +26,7 @@ from roilab.engine.validate import Losses, validate
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
+from roilab.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -269,8 +270,8 @@ class Loop:
         """Say what the time went to."""
         parts = {**self.spent, "all else": seconds - sum(self.spent.values())}
         log.info(
-            "%d iterations in %s: %s",
-            iterations,
+            "%s in %s: %s",
+            counted(iterations, "iteration"),
             timedelta(seconds=round(seconds)),
             ", ".join(f"{what} {value / seconds:.1%}" for what, value in parts.items()),
         )

@@ -18,6 +18,7 @@ What a value means, the first rule that fits:
 
 import collections.abc
 import re
+import shlex
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -205,6 +206,11 @@ def choices(text: str) -> list[str]:
 def write(key: str, value: Any) -> str:
     """The override that gives a key this value: text, number, truth value, None, list or dict."""
     return f"{key}={_written(value)}"
+
+
+def write_for_shell(key: str, value: Any) -> str:
+    """The same as it is typed in a shell."""
+    return shlex.quote(write(key, value))
 
 
 def _written(value: Any) -> str:

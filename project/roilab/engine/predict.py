@@ -88,7 +88,8 @@ def check_meaning(run: Run, dataset: DetectionDataset) -> None:
                 key=f"data.val.{key}",
                 found=", ".join(given),
                 expected=", ".join(trained),
-                remedy="rename and drop classes with data.val.class_map={old: new, unwanted: null}"
+                remedy="rename and drop classes with "
+                "'data.val.class_map={OLD: NEW, UNWANTED: null}'"
                 if key == "classes"
                 else "evaluate with the run's own skeleton.json",
             )

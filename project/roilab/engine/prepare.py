@@ -26,6 +26,7 @@ from roilab.engine.report import TRACKERS
 from roilab.engine.schedule import warn_of_low_peak
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -191,9 +192,9 @@ def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     if frozen and not weights_of(cfg).source:
         log.warning(
-            "train.init_checkpoint is empty and %d parameters are frozen, the first %s: they "
+            "train.init_checkpoint is empty and %s frozen, the first %s: they "
             "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
-            len(frozen),
+            counted(len(frozen), "parameter is", "parameters are"),
             frozen[0],
         )
 

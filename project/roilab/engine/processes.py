@@ -116,7 +116,8 @@ def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
 
     resource_tracker.ensure_running()  # as it starts, it lets signals come
     with on_signals(handle):
-        with signals_blocked():
+        # While a process starts, Ctrl-C would be a traceback, and other signals end it at once.
+        with signals_blocked([signal.SIGINT]):
             for each in ranks:
                 each.start()
         failed = _first_failure(ranks)

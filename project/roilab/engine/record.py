@@ -85,6 +85,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     data_sets = data.get("data", {})
     if not isinstance(data_sets, dict) or not all(map(is_fingerprint, data_sets.values())):
         raise damaged("data", data_sets)
+    accepted = data.get("accepted", [])
+    if not isinstance(accepted, list) or not all(isinstance(name, str) for name in accepted):
+        raise damaged("accepted", accepted)
     if ("files" in data or "digest" in data) and not _has_own(content):
         raise damaged("digest", "not the digest of the record")
     return data
@@ -131,6 +134,18 @@ def digests(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def is_as_written(path: Path) -> bool:
+    """Whether the record of a file's folder vouches that RoILab wrote the file as it is.
+
+    Not where it has no digest of the file, or has one of what `accept` took as it was.
+
+    Raises:
+        UserError: the record is damaged, or of a newer layout.
+    """
+    record = read_record(path.parent)
+    return path.name in record.get("files", {}) and path.name not in record.get("accepted", [])
+
+
 @contextlib.contextmanager
 def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
     """Files are replaced in the block; whenever it is cut, the record allows what is there.
@@ -157,7 +172,9 @@ def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
     if both:
         write_record(folder, {**record, "files": {**files, **both}})
     yield
-    write_record(folder, {**record, "files": {**files, **{n: [d] for n, d in changed.items()}}})
+    accepted = [name for name in record.get("accepted", []) if name not in new]
+    files = {**files, **{name: [digest] for name, digest in changed.items()}}
+    write_record(folder, {**record, "files": files, "accepted": accepted})
 
 
 def forget(folder: Path, names: Iterable[str]) -> None:
@@ -191,7 +208,8 @@ def accept(folder: Path, names: Iterable[str]) -> None:
     files = {name: each for name, each in record.get("files", {}).items() if name not in names}
     there = [name for name in names if (folder / name).exists()]
     new = {name: [digest_of(read_bytes(folder / name))] for name in there}
-    write_record(folder, {**record, "files": {**files, **new}})
+    accepted = sorted({*record.get("accepted", []), *names})
+    write_record(folder, {**record, "files": {**files, **new}, "accepted": accepted})
 
 
 def read_verified(path: Path, *, what: str = "the file", remedy: str | None = None) -> bytes:

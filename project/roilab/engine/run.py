@@ -24,6 +24,7 @@ from roilab.engine.record import (
     digest_of,
     digests,
     forget,
+    is_as_written,
     is_there,
     read_record,
     read_verified,
@@ -162,7 +163,7 @@ class Run:
         what = "the detections of a run"
         rows = self._read_json(path.name, what=what, expected=ROWS, remedy=remedy)
         # Masks take long to look at.
-        if path.name not in digests(self.folder) and (problem := problem_of_rows(rows)):
+        if not is_as_written(path) and (problem := problem_of_rows(rows)):
             raise UserError(
                 f"{what} are damaged", file=path, found=problem, expected=ROWS, remedy=remedy
             )
@@ -349,7 +350,7 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
 
 @contextlib.contextmanager
 def reading(*runs: Run) -> Iterator[None]:
-    """What runs make the block raise is the mistake of a config without a digest, if one has none.
+    """What runs make the block raise is the mistake of a config that is not as RoILab wrote it.
 
     In such a config may be anything. With one that is as it was written, it is an error of ours.
 
@@ -359,13 +360,14 @@ def reading(*runs: Run) -> Iterator[None]:
     try:
         yield
     except config.UNBUILDABLE as error:
-        unknown = [run for run in runs if run.config_file.name not in digests(run.folder)]
-        if not unknown:
+        changed = [run.config_file for run in runs if not is_as_written(run.config_file)]
+        if not changed:
             raise
-        path = unknown[0].config_file
+        path = changed[0]
         compare = shlex.join(["python", "scripts/config.py", "diff", str(path), "CONFIG"])
         raise UserError(
-            "the run cannot be used, and its config is unverified: a value in it may be damaged",
+            "the run cannot be used, and its config is unverified or was changed by hand: a value "
+            "in it may be wrong",
             file=path,
             found=f"{type(error).__name__}: {error}".partition("\n")[0],
             remedy=f"see what differs from the config file that it was trained with: {compare}",

@@ -28,6 +28,7 @@ from roilab.engine.loop import Loop
 from roilab.engine.prepare import Setup
 from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
+from roilab.engine.record import digests
 from roilab.engine.report import make_writers
 from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
 from roilab.engine.run import Run
@@ -37,6 +38,7 @@ from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError, machine_failure
 from roilab.evaluation.ap import Results
 from roilab.files import writing
+from roilab.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -264,9 +266,12 @@ def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
             load_weights(model, *weights)
     trainer = build_trainer(cfg, model)
     done = Progress() if file is None else progress.load(file, trainer)
-    log.info("%s, %s, %d threads", device, trainer.dtype, torch.get_num_threads())
+    threads = counted(torch.get_num_threads(), "thread")
+    log.info("%s, %s, %s", device, trainer.dtype, threads)
     if resume:
         came = f"from {file}" if file else "from its beginning: it was cut before a checkpoint"
+        if file and file.name not in digests(run.folder):
+            came += ", which is unverified: it has no digest"
         log.info("goes on at iteration %d, %s", done.iteration + 1, came)
     return trainer, done
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from roilab.evaluation.matches import Matches, match
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 
 # The area of the objects that count, and which of ten thresholds of IoU or OKS from 0.5 on.
 METRICS = {
@@ -40,7 +41,7 @@ class Difference:
 
     def sentence(self) -> str:
         """What may be concluded."""
-        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        seeds = counted(self.seeds, "seed")
         # One training says nothing of others.
         alone = f" with this {seeds}" if self.seeds == 1 else ""
         if self.low > 0:

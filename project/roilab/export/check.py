@@ -17,6 +17,7 @@ from roilab.export.formats import Outputs, Runner
 from roilab.export.masks import THRESHOLD
 from roilab.inference import Prediction, Predictor
 from roilab.inference.export import KEYPOINT_THRESHOLD
+from roilab.text import counted
 
 Array = npt.NDArray[Any]
 
@@ -56,13 +57,15 @@ class Differences:
 
     def __str__(self) -> str:
         height, width = self.size
-        text = f"{width} x {height}: {self.instances} instances"
+        text = f"{width} x {height}: {counted(self.instances, 'instance')}"
         if self.alone:
             text += f", {self.alone} that only one finds"
         if self.instances:
             text += f"; boxes {self.boxes:.2g} px, scores {self.scores:.1g}"
             text += f", masks IoU {self.masks:.4f}"
-            text += f", {self.peaks} keypoints {self.keypoints:.2g} px" if self.peaks else ""
+            text += (
+                f", {counted(self.peaks, 'keypoint')} {self.keypoints:.2g} px" if self.peaks else ""
+            )
         return text
 
     @property
@@ -150,8 +153,8 @@ def compare(
     a, b = np.array(pairs).T
     values: dict[str, Any] = {}
     if expected.masks is not None and found.masks is not None:
-        counted = True if ignore is None else ~ignore[a]
-        values["masks"] = _least_iou(expected.masks[a] & counted, found.masks[b] & counted)
+        compared = True if ignore is None else ~ignore[a]
+        values["masks"] = _least_iou(expected.masks[a] & compared, found.masks[b] & compared)
     if expected.keypoints is not None and found.keypoints is not None:
         points, others = expected.keypoints[a], found.keypoints[b]
         has_peak = points[..., 2] > KEYPOINT_THRESHOLD  # false for what has no keypoints

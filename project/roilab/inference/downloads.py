@@ -96,7 +96,7 @@ class Downloads:
     def csv(self) -> bytes:
         """A row an instance."""
         stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
         writer.writerow(table.columns(self.skeleton))
         for image in self.images:
             writer.writerows(table.rows(self._row(image), self.skeleton))

@@ -139,9 +139,9 @@ def via_annotations(
     ]
     problems = []
     if filled:
-        message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)})"
-        remedy = "VIA has no holes; the picture and COCO json keep them"
-        problems.append(Problem("warning", message, remedy, "predictions"))
+        message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)}), since VIA has "
+        message += "none; the picture and COCO json keep them"
+        problems.append(Problem("warning", message, "", "predictions"))
     return Annotations(
         file="predictions",
         container=Container.VIA2_PROJECT,

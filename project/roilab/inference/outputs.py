@@ -190,7 +190,7 @@ def _json(plan: Plan) -> Iterator[_Add]:
 def _csv(plan: Plan) -> Iterator[_Add]:
     path = plan.data_files["csv"]
     with _text(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
         writer.writerow(table.columns(plan.skeleton))
 
         def add(item: _Item) -> None:

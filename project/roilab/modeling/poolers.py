@@ -5,6 +5,7 @@ RoIPool (Girshick, arXiv 1504.08083) quantises the box and its bins and takes th
 R-CNN, arXiv 1703.06870, Sec. 3) quantises nothing. Tables 2c, 2d and 6 of Mask R-CNN compare them.
 """
 
+import difflib
 import math
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align, roi_pool
 
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.modeling.graphs import in_graph
 from roilab.modeling.roi_average import roi_align_average, roi_align_average_only
 from roilab.modeling.roi_max import roi_align_max
@@ -56,8 +57,13 @@ class RoIPooler(nn.Module):
         super().__init__()
         for key, value, known in (("op", op, OPS), ("aggregation", aggregation, AGGREGATIONS)):
             if value not in known:
+                near = difflib.get_close_matches(str(value), known, n=1)
                 raise UserError(
-                    f"unknown {key} of a pooler", key=key, found=value, expected=" or ".join(known)
+                    f"unknown {key} of a pooler",
+                    key=key,
+                    found=value,
+                    expected=" or ".join(known),
+                    remedy=f"give {argument(key, near[0])}" if near else None,
                 )
         if not isinstance(sampling_ratio, int) or sampling_ratio < 0:
             raise UserError(

@@ -24,6 +24,7 @@ from roilab.sweep.document import Section, latex, markdown, page, write_files
 from roilab.sweep.pictures import comparison, most_different
 from roilab.sweep.plan import Arm, Cell, Sweep
 from roilab.sweep.run import State
+from roilab.text import counted
 
 _PICTURES = 6
 _READING = (
@@ -291,7 +292,7 @@ class Report:
 def values(states: Mapping[Cell, State]) -> str:
     """A CSV file for people: arm, seed, task, metric, value; unrounded. No name is a formula."""
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
+    writer = csv.writer(written)  # with "\n" as line end it would not quote a "\r" in a name
     writer.writerow(["arm", "seed", "task", "metric", "value"])
     for cell, state in states.items():
         for task, metrics in (state.results or {}).items():
@@ -344,7 +345,7 @@ def _cpu(start: Mapping[str, Any]) -> list[str]:
 
 def _cores(start: Mapping[str, Any]) -> list[str]:
     """In a list, which is empty for a run that has not noted it."""
-    return [f"{start['cores']} cores"] if "cores" in start else []
+    return [counted(start["cores"], "core")] if "cores" in start else []
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence, Set
 
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via.keypoints import keypoint_index
 from roilab.via.records import Annotations, Problem
@@ -48,12 +48,12 @@ def must_occur(annotations: Annotations, key: str, name: str, found: dict[str, l
             key=key,
             found=with_samples(found),
             expected=f"one of these instead of '{name}'" if found else "a region attribute",
-            remedy=f"give another {key}"
+            remedy=f"give {argument(key, 'NAME')}"
             if found
             # Another file of the same training may need the name, so that it stays.
-            else "give default_class as well"
+            else "give default_class=NAME as well"
             if key == "class_attribute"
-            else f"leave {key} out",
+            else f"leave out {argument(key, name)}",
         )
 
 
@@ -86,7 +86,7 @@ def class_by_name(
         return None
     if others:
         message = f"the class is '{classes[0]}' by its name, not {listed(sorted(others))}"
-        remedy = "give class_attribute if it is another"
+        remedy = "give class_attribute=NAME if it is another"
         problems.append(Problem("note", message, remedy, file, attribute=classes[0]))
     return classes[0]
 
@@ -148,7 +148,7 @@ def class_attribute(
     if possible:
         if _are_flags(annotations, kinds, possible):
             message = f"the attributes {listed(possible)} are read as a class each, by their names"
-            remedy = "give class_attribute if one of them holds the class"
+            remedy = "give class_attribute=NAME if one of them holds the class"
             problems.append(Problem("note", message, remedy, annotations.file))
             return None, tuple(possible)
         raise UserError(
@@ -157,8 +157,8 @@ def class_attribute(
             key="class_attribute",
             found=with_samples(possible),
             expected="one of these",
-            remedy="give class_attribute; several names where each is a class of its own; "
-            '"" and default_class where none is the class',
+            remedy='give class_attribute=NAME; class_attribute=["A", "B"] where each is a class of '
+            'its own; class_attribute="" default_class=NAME where none is the class',
         )
     raise UserError(
         "no attribute of the regions can be the class",
@@ -166,7 +166,7 @@ def class_attribute(
         key="class_attribute",
         found=with_samples(outlines) if outlines else "regions without attributes",
         expected="an attribute that names the class",
-        remedy="give default_class, the class of all regions, or class_attribute, or "
+        remedy="give default_class=NAME, the class of all regions, or class_attribute=NAME, or "
         "unlabelled=skip",
     )
 
@@ -214,8 +214,8 @@ def doubts(
         return []
     message = f"'{label}' is taken for the class, and {what}"
     remedy = (
-        'where it is no class, give class_attribute="" and default_class; where it is, '
-        f"class_attribute={label}"
+        'where it is no class, give class_attribute="" default_class=NAME; where it is, '
+        f"{argument('class_attribute', label)}"
     )
     return [Problem("warning", message, remedy, annotations.file, attribute=label)]
 

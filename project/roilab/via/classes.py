@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+from roilab.errors import argument
+from roilab.text import counted
 from roilab.via.records import Annotations, Attribute, Problem, Region, Severity
 from roilab.via.values import Kinds, described, folded, listed, outline_regions
 
@@ -87,7 +89,7 @@ def _unclear(
         remedy = "give it one in VIA"
     else:
         message = "the region has no class"
-        remedy = "label it in VIA, or give default_class, or unlabelled=skip"
+        remedy = "label it in VIA, or give default_class=NAME, or unlabelled=skip"
     return Problem("error", message, remedy, file, image, region.index, attribute)
 
 
@@ -105,12 +107,14 @@ class _About:
     ) -> Iterable[Problem]:
         """What is left out because the user said so."""
         if skipped:
-            message = f"{skipped} regions without a class are skipped"
+            message = f"skipped: {counted(skipped, 'region')} without a class"
             yield self._problem("note", message, "label them in VIA if they shall count")
         for name in sorted(occurring):
             if name in class_map and not class_map[name]:
-                message = f"{occurring[name]} regions of class '{name}' are dropped by class_map"
-                yield self._problem("note", message, "take it out of class_map to keep them")
+                regions = counted(occurring[name], "region")
+                message = f"dropped as asked: {regions} of class '{name}'"
+                remedy = f"leave out {argument('class_map', {name: None})} to keep them"
+                yield self._problem("note", message, remedy)
 
     def unused_names(
         self,
@@ -123,7 +127,7 @@ class _About:
         known = {*occurring, *(described(option, declared) for option in options)}
         unknown = sorted(set(class_map) - known)
         if unknown:
-            message = f"class_map renames {listed(unknown)}, which does not occur"
+            message = f"a class that is renamed does not occur: {listed(unknown)}"
             remedy = f"the file has {', '.join(sorted(known)) or 'no class at all'}"
             yield self._problem("warning", message, remedy)
 
@@ -137,8 +141,9 @@ class _About:
         for old, new in sorted(class_map.items()):
             both_occur = old in occurring and new in occurring.keys() - class_map
             if new and both_occur and folded(old) != folded(new):
-                message = f"class_map makes '{old}' one class with '{new}', which occurs as well"
-                remedy = f"map '{new}' to '{new}' if that is meant, else choose another name"
+                message = f"'{old}' becomes one class with '{new}', which occurs as well"
+                same = argument("class_map", {new: new})
+                remedy = f"add {same} if that is meant, else choose another name"
                 yield self._problem("warning", message, remedy)
         names: dict[str, list[str]] = {}
         for option in declared.options if declared is not None else ():
@@ -156,4 +161,5 @@ class _About:
         for found in alike.values():
             if len(found) > 1:
                 message = f"the classes {listed(sorted(found))} differ only by case or white space"
-                yield self._problem("warning", message, "make them one with class_map")
+                remedy = 'make them one with class_map={"OLD": "NEW"}'
+                yield self._problem("warning", message, remedy)

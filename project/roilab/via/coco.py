@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from roilab.text import counted
 from roilab.via.coco_json import (
     Category,
     Data,
@@ -98,7 +99,7 @@ class CocoReader(ShapeReader):
             if not is_named:
                 keypoints = tuple(str(number) for number in range(1, counts[key] + 1))
                 message = f"the category '{name}' does not name its keypoints: they are numbered"
-                remedy = "name them in the category, or give a skeleton of as many keypoints"
+                remedy = "name them in the category, or give skeleton=FILE with as many keypoints"
                 self.report("warning", message, remedy)
             if repeated := [each for each, n in Counter(keypoints).items() if n > 1]:
                 message = f"the category '{name}' names keypoints twice: {', '.join(repeated)}; "
@@ -107,8 +108,8 @@ class CocoReader(ShapeReader):
             self.categories[key] = Category("class", name, key, keypoints)
             links, unusable = links_of(data.get("skeleton"), keypoints)
             if keypoints and unusable:
-                message = f"{unusable} links of the category '{name}' are left out: they are no "
-                message += f"pairs of places among its {len(keypoints)} keypoints"
+                message = f"{counted(unusable, 'link')} of the category '{name}' left out: "
+                message += f"a link is a pair of places among its {len(keypoints)} keypoints"
                 self.report("warning", message, "write pairs of numbers, counted from 1")
             self.known.append(CocoCategory(id_of(data), name, keypoints, tuple(links), is_named))
         self._refuse_repeated_categories(annotations)
@@ -315,11 +316,12 @@ class CocoReader(ShapeReader):
     def annotations(self, container: Container) -> Annotations:
         """The images read, with every problem."""
         if self.holes:
-            message = f"holes are filled (masks: {self.holes}, pixels: {self.hole_pixels})"
-            remedy = "polygons have no holes; training takes the masks as they are"
-            self.report("note", message, remedy)
+            message = f"holes are filled (masks: {self.holes}, pixels: {self.hole_pixels}), since "
+            message += "polygons have none; training takes the masks as they are"
+            self.report("note", message, "")
         if self.unusable_areas:
-            message = f"the area of {self.unusable_areas} annotations is no positive number: "
+            count = counted(self.unusable_areas, "annotation")
+            message = f"the area of {count} is no positive number: "
             message += "that of the outline, or else of the box, is taken"
             remedy = "write it in square pixels, or leave it out: keypoints are measured by it"
             self.report("warning", message, remedy)

@@ -5,6 +5,7 @@ from itertools import groupby
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 from roilab.via.grouping import Draft, Scene, named_class
 from roilab.via.records import Annotations, CocoAnnotation, CocoCategory, Problem, Region
 from roilab.via.shapes import Point, why_flat
@@ -71,7 +72,7 @@ def _of_keypoints(
         message = f"a {label} of keypoints only, none of which skeleton '{skeleton.name}' has"
         scene.error(regions[0], message, "add them to the skeleton", None)
         return None
-    message = f"a {label} of {len(regions)} points without an outline"
+    message = f"a {label} of {counted(len(regions), 'point')} without an outline"
     scene.warning(regions[0], message, "outline it if it shall count for boxes and masks", None)
     return Draft(label, "", [], [region.index for region in regions], coco=coco)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from roilab.errors import UserError
+from roilab.text import counted
 from roilab.via.document import Document
 from roilab.via.entries import is_index, read_images
 from roilab.via.json_text import REMEDY_OF_REPEATED, load_json
@@ -135,17 +136,18 @@ def _parse(document: Document, container: Container) -> Annotations:
         images = _images(document, problems)
     for image in images.values():
         if is_index(image.stated) and int(image.stated) != image.rows:
-            message = f"{image.stated} regions are stated, and the file has {image.rows}"
+            message = f"the file has {counted(image.rows, 'region')}, and states {image.stated}"
             remedy = "see that no row was lost, export the file again from VIA"
             problems.append(Problem("warning", message, remedy, file, image.filename))
         if image.renumbered:
-            message = f"{image.renumbered} regions have no number of their own: they got the next"
+            count = counted(image.renumbered, "region has", "regions have")
+            message = f"{count} no number of their own and got the next"
             remedy = "number the regions of an image from 0"
             problems.append(Problem("warning", message, remedy, file, image.filename))
         if image.others:
             message = (
-                f"{len(image.others)} rows have other file_attributes than the image's first row, "
-                f"the first of them in line {image.others[0]}: they are not read"
+                f"{counted(len(image.others), 'row has', 'rows have')} other file_attributes than "
+                f"the image's first, which are not read; line {image.others[0]} is the first"
             )
             remedy = "give all rows of an image the same file_attributes"
             problems.append(Problem("warning", message, remedy, file, image.filename))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 from roilab.via.classes import Classes, class_value
 from roilab.via.keypoints import Mark, Unclear, read_marks
 from roilab.via.records import Attribute, CocoAnnotation, ImageRecord, Problem, Region
@@ -199,13 +200,13 @@ def _attach_by_place(
             if len(smallest) > 1:
                 places = " and ".join(str(outlined[number].regions[0]) for number in smallest)
                 message = f"the {_kind(region)} lies in several outlines of the same area: regions "
-                remedy = "delete one where it is double, or give instance_attribute"
+                remedy = "delete one where it is double, or give instance_attribute=NAME"
                 scene.error(region, message + places, remedy, None)
             elif smallest:
                 _attach(scene, skeleton, outlined[smallest[0]], region, marks)
             else:
                 message = f"the {_kind(region)} lies in no {' or '.join(skeleton.classes)}"
-                remedy = "draw the object's outline around it, or give instance_attribute"
+                remedy = "draw the object's outline around it, or give instance_attribute=NAME"
                 scene.error(region, message, remedy, None)
         return []
     points = [each for each in marked if isinstance(each[0].shape, Point)]
@@ -214,7 +215,7 @@ def _attach_by_place(
     if points and (objects or max(counts.values()) > 1):
         for region, _ in points:
             message = "the point belongs to one of several objects, none of them outlined"
-            remedy = "outline the objects, or give instance_attribute"
+            remedy = "outline the objects, or give instance_attribute=NAME"
             scene.error(region, message, remedy, None)
     elif points:
         objects = [points]
@@ -283,7 +284,7 @@ def _of_points(
     scene.problems.append(
         Problem(
             severity="warning",
-            message=f"a {draft.label} of {len(draft.marks)} points without an outline",
+            message=f"a {draft.label} of {counted(len(draft.marks), 'point')} without an outline",
             remedy="outline it if it shall count for boxes and masks",
             file=scene.file,
             image=scene.image.filename,

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
+from roilab.text import counted
 from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
 from roilab.via.collector import collector_paused
@@ -56,13 +57,13 @@ class LabelRules:
             ("keypoint_vertices", ("polygon", "polyline", None)),
         ):
             if getattr(self, key) not in possible:
-                expected = " or ".join(map(str, possible))
+                texts = [each for each in possible if each is not None]
                 raise UserError(
                     "no such choice",
                     key=key,
                     found=getattr(self, key),
-                    expected=expected,
-                    remedy=f"give one of these, or leave {key} out",
+                    expected=" or ".join(texts),
+                    remedy=f"give {' or '.join(argument(key, each) for each in texts)}, or none",
                 )
 
     @property
@@ -252,16 +253,15 @@ def _unused_skeleton(
     """
     if not set(found) & set(skeleton.classes):
         message = f"no class of the file ({', '.join(found)}) has skeleton '{skeleton.name}'"
-        classes = " or ".join(skeleton.classes)
-        remedy = (
-            f"map a class to {classes} with class_map, or name the class in the skeleton's file"
-        )
+        renaming = argument("class_map", {"OLD": skeleton.classes[0]})
+        remedy = f"rename a class with {renaming}, or name yours in the skeleton file"
     elif not any(category.keypoints for category in annotations.categories) and not any(
         keypoint_regions(annotations, roles.kinds)
     ):
         message = f"the file has no keypoint of skeleton '{skeleton.name}'"
         remedy = (
-            "mark them as points, or, where a path has them as vertices, give keypoint_vertices"
+            "mark them as points, or, where a path has them as vertices, give "
+            "keypoint_vertices=polyline or keypoint_vertices=polygon"
         )
     else:
         return []
@@ -277,10 +277,10 @@ def _unused_points(
         return []
     found = attributes_in_use(keypoint_regions(annotations, roles.kinds))
     if skeleton is None:
-        message = f"{count} regions that hold keypoints are ignored"
-        remedy = "give a skeleton to read them; scripts/data.py skeleton proposes one"
+        message = f"ignored: {counted(count, 'region')} with keypoints"
+        remedy = "give skeleton=FILE to read them; scripts/data.py skeleton proposes one"
         if not found and roles.kinds == (Point,):
-            remedy = "give the points an attribute in VIA that names each, then a skeleton"
+            remedy = "give the points an attribute in VIA that names each, then skeleton=FILE"
         return [Problem("warning", message, remedy, annotations.file)]
     used = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
     used |= {roles.score, *tagged(annotations.region_attributes).values()}
@@ -288,7 +288,8 @@ def _unused_points(
         Problem(
             severity="warning",
             message=f"an attribute of the points is not used: {with_samples({name: values})}",
-            remedy="give visibility_attribute or instance_attribute if it is one of them",
+            remedy=f"give {argument('visibility_attribute', name)} or "
+            f"{argument('instance_attribute', name)} if it is one of them",
             file=annotations.file,
             attribute=name,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from roilab.errors import UserError
+from roilab.text import counted
 from roilab.via.geometry import Refused, read_shape
 from roilab.via.records import Annotations, Attribute, ImageRecord, Problem, Region, Value
 from roilab.via.shapes import Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape, why_flat
@@ -147,16 +148,16 @@ class _Writer:
     def notes(self) -> list[Problem]:
         notes = []
         if self.crowds:
-            message = f"{self.crowds} crowds are left out"
+            message = f"{counted(self.crowds, 'crowd')} left out"
             remedy = "VIA has none; train from the COCO file to use them"
             notes.append(Problem("warning", message, remedy, self.file))
         if self.rounded:
-            message = f"{self.rounded} regions have coordinates that were rounded to 3 decimals"
-            notes.append(Problem("note", message, "VIA keeps no more", self.file))
+            message = f"rounded to 3 decimals, which VIA keeps: {counted(self.rounded, 'region')}"
+            notes.append(Problem("note", message, "", self.file))
         if self.renumbered:
-            message = f"the regions of {self.renumbered} images are numbered anew"
-            remedy = "VIA numbers regions by their place, those left out have none"
-            notes.append(Problem("note", message, remedy, self.file))
+            message = f"the regions of {counted(self.renumbered, 'image')} are numbered anew: VIA "
+            message += "numbers regions by their place, those left out have none"
+            notes.append(Problem("note", message, "", self.file))
         return notes
 
     def _region(self, region: Region, image: str) -> RegionData:

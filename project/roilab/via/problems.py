@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from roilab.errors import UserError
+from roilab.text import counted
 from roilab.via.records import Problem
 
 _SHOWN = 5  # how many of many problems the message spells out
@@ -19,7 +20,7 @@ def refuse_errors(problems: Iterable[Problem]) -> None:
         more = [f"... and {len(errors) - _SHOWN} more"] if len(errors) > _SHOWN else []
         listed = [str(problem) for problem in errors[:_SHOWN]] + more
         raise UserError(
-            f"{len(errors)} {'error' if len(errors) == 1 else 'errors'} in the annotations",
+            f"{counted(len(errors), 'error')} in the annotations",
             file=errors[0].file,
             found="\n            ".join(listed),
             expected="no error, since it is read strictly",

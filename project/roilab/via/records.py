@@ -34,6 +34,9 @@ class Problem:
 
     An error leaves something out; a warning does not; a note counts what is left out as asked, or
     says which of several readings was taken.
+
+    Attributes:
+        remedy: with arguments as `roilab.errors.argument` writes them; "": nothing is to be done.
     """
 
     severity: Severity
@@ -49,7 +52,8 @@ class Problem:
         if self.region is not None:
             place.insert(2, f"region {self.region}")
         where = ", ".join(filter(None, place))
-        return one_line(f"{self.severity}: {where}: {self.message} ({self.remedy})")
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return one_line(f"{self.severity}: {where}: {self.message}{remedy}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,9 @@ def _keypoint_attribute(
             found=with_samples(fitting or points),
             expected=f"point regions named as in skeleton '{skeleton.name}': "
             + ", ".join(skeleton.keypoints),
-            remedy="give keypoint_attribute" if fitting else "name the points, or the skeleton's",
+            remedy="give keypoint_attribute=NAME"
+            if fitting
+            else "name the points, or the skeleton's",
         )
     return next(iter(fitting))
 
@@ -205,7 +207,7 @@ def _visibility_attribute(
             key="visibility_attribute",
             found=with_samples(fitting),
             expected="one of these",
-            remedy='give visibility_attribute, "" where none of them is',
+            remedy='give visibility_attribute=NAME; where none of them is, visibility_attribute=""',
         )
     return next(iter(fitting), None)
 
@@ -323,6 +325,6 @@ def _find_instance_attribute(
             for name in sorted(shared)
         ),
         expected="one attribute with a value of its own for every object of an image",
-        remedy="give instance_attribute; where points belong to the outline around them, "
+        remedy="give instance_attribute=NAME; where points belong to the outline around them, "
         'instance_attribute=""',
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.errors import UserError
+from roilab.text import counted
 from roilab.via.csv_files import lines_of, long_cells, rows_of
 from roilab.via.document import Document
 from roilab.via.entries import KNOWN_AS, read_attributes, read_images
@@ -234,7 +235,7 @@ class _Project:
         image = self.images.get(vid)
         if image is None:
             where = self.left_out.get(vid)
-            self._count(where or "", "belong to what is left out" if where else "have no view")
+            self._count(where or "", "of what is left out" if where else "without a view")
             return
         times = data.get("z")
         if not isinstance(times, list) or not all(type(each) in (int, float) for each in times):
@@ -243,7 +244,7 @@ class _Project:
                 self.problem("error", message, "annotate it again in VIA", str(image["filename"]))
                 return
         elif times:
-            self._count(str(image["filename"]), "belong to a time, not to an image")
+            self._count(str(image["filename"]), "of a time, not of an image")
             return
         held = data.get("av", {})
         if not isinstance(held, Mapping):
@@ -276,7 +277,7 @@ class _Project:
         """The entries read, with every problem."""
         for place, count in self.dropped.items():
             image, _, why = place.rpartition("\n")
-            message = f"{count} annotations {why}"
+            message = f"{counted(count, 'annotation')} {why}"
             self.problem("error", message, "annotate them as regions of images", image or None)
         images = read_images(self.file, self.images, self.problems)
         return Annotations(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from roilab.text import counted
 from roilab.via.coco import CocoReader, is_coco
 from roilab.via.coco_json import Category, Data, objects_of, text_of
 from roilab.via.document import Document
@@ -37,13 +38,15 @@ def parse_via_coco(document: Document) -> Annotations:
     remedy = f"{_SAVE_PROJECT}: the export numbers images by the digits their names begin with"
     coco.read_images(objects_of(document.top["images"]), regions, remedy)
     if len(once) < len(rows):
-        message = f"{len(rows) - len(once)} rows repeat a region, one for each of its attributes"
+        count = counted(len(rows) - len(once), "row repeats", "rows repeat")
+        message = f"{count} a region, one for each of its attributes"
         coco.report("warning", message + "; only the last attribute is known", _SAVE_PROJECT)
     for data in regions:
         coco.read_annotation(data)
     if coco.without_category:
-        message = f"{coco.without_category} regions have lost their class: the export has no id"
-        remedy = f"{_SAVE_PROJECT}; or, where all are of one class, give default_class"
+        count = counted(coco.without_category, "region has", "regions have")
+        message = f"{count} lost the class: the export has no id"
+        remedy = f"{_SAVE_PROJECT}; or, where all are of one class, give default_class=NAME"
         coco.report("warning", f"{message} for it", remedy)
     return coco.annotations(Container.VIA_COCO)
 
@@ -71,7 +74,8 @@ class _ViaCocoReader(CocoReader):
             if data.get("id") is not None:
                 self.categories[text_of(data["id"])] = option
         if unnamed:
-            message = f"{unnamed} categories have no name: they are numbered by their attribute"
+            count = counted(unnamed, "category without a name", "categories without a name")
+            message = f"{count}, numbered by the attribute"
             self.report("warning", message, "describe the options in VIA, or read the project")
         found: dict[str, list[str]] = {}
         for option in self.options:

@@ -146,7 +146,7 @@ def _without_declarations(annotations: Annotations) -> list[Problem]:
     declared = [*annotations.region_attributes.values(), *annotations.file_attributes.values()]
     if declared:
         names = ", ".join(repr(attribute.name) for attribute in declared)
-        message = f"the declarations of {len(declared)} attributes are not written: {names}"
+        message = f"declarations of attributes are not written: {names}"
         described = any(
             text not in ("", option) for each in declared for option, text in each.options.items()
         )

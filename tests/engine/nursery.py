@@ -1,0 +1,66 @@
+"""Begins trainings as forks of one process that has imported everything: each costs its work alone.
+
+A script: a line of JSON in, `[number of processes, arguments of scripts/train.py, file of output]`;
+a line of JSON out, the ids of the processes. Another line out tells when they have ended, with
+their exit statuses. Each training is a session of its own, and one of several processes finds the
+others as torchrun has it.
+"""
+
+import json
+import os
+import runpy
+import socket
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        port: int = opened.getsockname()[1]
+    return port
+
+
+def begin(rank: int, processes: int, port: int, arguments: list[str], output: str) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()
+    out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(out, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if processes > 1:
+        os.environ |= {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(processes),
+            "LOCAL_WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+    path = SCRIPTS / "train.py"
+    sys.argv = [str(path), *arguments]
+    sys.orig_argv = [sys.executable, *sys.argv]
+    runpy.run_path(str(path), run_name="__main__")
+    raise AssertionError("it ends by sys.exit")
+
+
+def main() -> None:
+    sys.path.insert(0, str(SCRIPTS))
+    runpy.run_path(str(SCRIPTS / "train.py"), run_name="imported")
+    for line in iter(sys.stdin.readline, ""):
+        processes, arguments, output = json.loads(line)
+        port = free_port()
+        pids = [begin(rank, processes, port, arguments, output) for rank in range(processes)]
+        sys.stdout.write(json.dumps(pids) + "\n")
+        sys.stdout.flush()
+        states = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        sys.stdout.write(json.dumps(states) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

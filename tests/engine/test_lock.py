@@ -1,0 +1,189 @@
+"""One folder, one training: who has a lock, when it is taken over, and when not."""
+
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from roilab.engine import lock
+from roilab.engine.lock import Owner, locked, this_process
+from roilab.errors import UserError
+from roilab.files import whole
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".lock"
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without locks, as some of networks are."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def left_by(path: Path, owner: Owner, *, seconds: float = 0) -> None:
+    path.write_text(json.dumps(asdict(owner)))
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def ended() -> Owner:
+    """A process of this machine that is gone."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return this_process(done.pid)
+
+
+def elsewhere() -> Owner:
+    return replace(this_process(), host="another", boot="other")
+
+
+def test_a_second_is_refused(path: Path) -> None:
+    with locked(path):
+        with pytest.raises(UserError, match="another process trains") as error, locked(path):
+            pass
+        assert f"kill {os.getpid()}" in str(error.value)
+        assert f"process {os.getpid()} on {this_process().host}" in str(error.value)
+    assert not path.exists()
+    with locked(path):
+        assert Owner(**json.loads(path.read_text())).pid == os.getpid()
+
+
+def test_one_that_was_killed_is_taken_over(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with whole(path.with_name("model.pth")) as part:
+        owner = ended()
+        of_it = part.with_name(part.name.replace(str(os.getpid()), str(owner.pid)))
+        another = part.with_name(".of another.1.part")
+        for file in (part, of_it, another):
+            file.write_bytes(b"half")
+        left_by(path, owner)
+        with locked(path):
+            assert str(owner.pid) in caplog.text
+            assert not of_it.exists()
+            # Others may be at work on theirs.
+            assert another.exists()
+            assert part.exists()
+        os.utime(another, (0, 0))
+        with locked(path):
+            assert not another.exists()
+
+
+def test_one_of_another_machine(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "SETTLE", 0)
+    left_by(path, elsewhere(), seconds=lock.SILENT / 2)
+    with pytest.raises(UserError, match="on another") as error, locked(path):
+        pass
+    assert "kill" not in str(error.value)
+    assert f"delete {path}" in str(error.value)
+    path.unlink()  # the remedy
+    with locked(path):
+        pass
+    left_by(path, elsewhere(), seconds=lock.SILENT * 2)
+    with locked(path):
+        assert Owner(**json.loads(path.read_text())) != elsewhere()
+
+
+def test_an_owner_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    with locked(path):
+        os.utime(path, (0, 0))
+        while path.stat().st_mtime == 0:
+            time.sleep(0.01)
+
+
+def test_a_file_system_without_locks(
+    path: Path, monkeypatch: pytest.MonkeyPatch, no_locks: None
+) -> None:
+    monkeypatch.setattr(lock, "SETTLE", 0)
+    with locked(path):
+        with pytest.raises(UserError, match="another process trains"), locked(path):
+            pass
+        assert path.exists()
+    for owner in (ended(), replace(this_process(), boot="before it was started anew")):
+        left_by(path, owner)
+        with locked(path):
+            pass
+
+
+def test_of_two_that_take_over_one_gives_way(
+    path: Path, monkeypatch: pytest.MonkeyPatch, no_locks: None
+) -> None:
+    other = this_process(os.getppid())
+    monkeypatch.setattr(time, "sleep", lambda _: left_by(path, other))
+    left_by(path, ended())
+    with pytest.raises(UserError, match=f"process {other.pid} "), locked(path):
+        pass
+
+
+def test_one_that_is_being_written_is_anothers(path: Path) -> None:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="wait for it"), locked(path):
+            pass
+
+
+def test_processes_take_turns(path: Path) -> None:
+    """Whoever has it is alone, though each removes the file at the end."""
+    code = """
+import sys, time
+from pathlib import Path
+from roilab.engine.lock import locked
+from roilab.errors import UserError
+
+path, taken, end = Path(sys.argv[1]), 0, time.monotonic() + 1
+while time.monotonic() < end or not taken:
+    try:
+        with locked(path), path.with_name("alone").open("x"):
+            taken += 1
+            path.with_name("alone").unlink()
+    except UserError:
+        pass
+"""
+    with ExitStack() as stack:
+        begun = [
+            stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", code, path], stderr=subprocess.PIPE)
+            )
+            for _ in range(3)
+        ]
+        for each in begun:
+            _, said = each.communicate()
+            assert each.returncode == 0, said.decode()
+
+
+def test_a_fork_does_not_have_it(path: Path) -> None:
+    """Loader workers live a little longer than a training that is killed."""
+    code = """
+import os, sys, time
+from pathlib import Path
+from roilab.engine.lock import locked
+
+with locked(Path(sys.argv[1])):
+    if os.fork() == 0:
+        sys.stdin.read()
+        os._exit(0)
+    print("forked", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as begun:
+        assert begun.stdout is not None
+        assert begun.stdout.readline() == b"forked\n"
+        begun.kill()
+        begun.wait()
+        with locked(path):
+            pass

@@ -1,5 +1,6 @@
 """A file is the old one or the whole new one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
     write_whole(path, "second")
     assert path.read_text() == "second"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """Of its own name, or of that which it has until it is whole."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    path = tmp_path / "a.txt"
+    for link in (path, tmp_path / f".a.txt.{os.getpid()}.part"):
+        link.symlink_to(elsewhere)
+        write_whole(path, "new")
+        assert (path.read_text(), path.is_symlink()) == ("new", False)
+        assert elsewhere.read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)  # a link by this name would be written through
         yield part
         with writing(path):
             with part.open("r+b") as stream:
@@ -67,6 +68,22 @@ def remove_parts(folder: Path, pid: int | None = None) -> None:
         with contextlib.suppress(OSError):  # it is whole by now, or another removes it, too
             if match and (int(match[1]) == pid or time.time() - path.stat().st_mtime > _OLD):
                 path.unlink()
+
+
+def refuse_link(path: Path) -> None:
+    """Make sure that a file that is written in place is no link: a stranger's may lead anywhere.
+
+    Raises:
+        UserError: it is one.
+    """
+    if path.is_symlink():
+        raise UserError(
+            "a file that is written to is a link",
+            file=path,
+            found=path.readlink(),
+            expected="a file of this folder",
+            remedy="delete the link",
+        )
 
 
 @contextlib.contextmanager

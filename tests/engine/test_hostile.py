@@ -20,6 +20,7 @@ from roilab.data.figures import FiguresPaths
 from roilab.engine import config
 from roilab.engine.predict import load_run
 from roilab.engine.run import Run, find_runs, open_run
+from roilab.engine.train import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.export import attribute_names
@@ -127,6 +128,18 @@ def test_nothing_is_run(
     assert "Traceback" not in said
     assert trap.folder.name in said
     assert "not as it was written" not in said  # a digest is no protection
+
+
+@pytest.mark.parametrize("name", ["log.txt", "log.txt.rank1", "metrics.json"])
+def test_a_training_adds_lines_to_no_file_elsewhere(name: str, tmp_path: Path) -> None:
+    """Such as one that a shell runs when it starts."""
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "run"
+    elsewhere.write_text("mine")
+    folder.mkdir()
+    (folder / name).symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a link"):
+        start_logging(Run(folder))
+    assert elsewhere.read_text() == "mine"
 
 
 def test_runs_are_found_without_opening_them(tiny_run: Run, tmp_path: Path) -> None:

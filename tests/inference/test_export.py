@@ -135,7 +135,7 @@ def test_filled_holes_are_counted() -> None:
     assert record.filled == (6,)
     (problem,) = via_annotations([record], CLASSES, None, "").problems
     assert problem.severity == "warning"
-    assert problem.message == "holes are filled (masks: 1, pixels: 6)"
+    assert problem.message.startswith("holes are filled (masks: 1, pixels: 6), ")
     whole = via_record("a.jpg", 1, prediction(0.9), None)
     assert via_annotations([whole], CLASSES, None, "").problems == ()
 

@@ -25,7 +25,7 @@ from roilab.engine.predict import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.report import Tracker
 from roilab.engine.run import Run, reading
-from roilab.engine.train import build_trainer, evaluate_weights, replay, train
+from roilab.engine.train import build_trainer, evaluate_weights, replay, start_logging, train
 
 from .cases import Wrong, case, printed, wrong
 from .conftest import CONFIG, Training
@@ -514,6 +514,17 @@ def a_tracker_that_does_not_start(
     yield wrong(train, training.setup(tmp_path, "train.tracker=null"))
     module.init = lambda **_: None  # type: ignore[attr-defined]
     yield wrong(Tracker, "wandb", "run", {})
+
+
+@case("delete the link")
+def a_log_that_is_elsewhere(tmp_path: Path) -> Attempts:
+    kept = write(tmp_path / "kept.txt", "mine")
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    run.metrics_file.symlink_to(kept)
+    yield wrong(start_logging, run)
+    run.metrics_file.unlink()
+    yield wrong(start_logging, run)
 
 
 # What run folders may name.

@@ -83,7 +83,7 @@ def follow_as_typed(
 ) -> None:
     monkeypatch.setattr(reading, "as_typed", typed)
     try:
-        follow_with_fixtures(case, request)
+        assert follow_with_fixtures(case, request) == []
     except NoArgument:
         return
     if typed.before is not None:

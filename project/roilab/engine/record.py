@@ -241,13 +241,15 @@ def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
         return False
     found = digest_of(content)
     if found not in expected:
+        command = accepting(path)
         raise UserError(
             "the file is not as it was written: it was damaged, changed or swapped",
             file=path,
             found=_shown([found]),
             expected=f"{_shown(expected)}, as {RECORD} says",
-            remedy=(f"{remedy}, or " if remedy else "")
-            + f"put a sound copy in its place; if it is meant to be so: {accepting(path)}",
+            remedy=f"{remedy}, or put a sound copy in its place; if it is meant to be so: {command}"
+            if remedy
+            else f"put a sound copy in its place; if it is meant to be so: {command}",
         )
     return True
 

@@ -37,7 +37,7 @@ from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError, machine_failure
 from roilab.evaluation.ap import Results
-from roilab.files import writing
+from roilab.files import refuse_link, writing
 from roilab.text import counted
 
 log = logging.getLogger(__name__)
@@ -207,8 +207,14 @@ def _allow_own_parts(cfg: DictConfig) -> list[str]:
 
 
 def start_logging(run: Run) -> None:
-    """Log to the terminal and to log.txt of the run folder, and no longer to that of another."""
+    """Log to the terminal and to log.txt of the run folder, and no longer to that of another.
+
+    Raises:
+        UserError: a file that lines are added to is a link.
+    """
     run.folder.mkdir(parents=True, exist_ok=True)
+    for path in (run.metrics_file, *run.folder.glob("log.txt*")):
+        refuse_link(path)
     setup_logger.cache_clear()
     for name in ("detectron2", "fvcore", "roilab"):
         logger = logging.getLogger(name)

@@ -17,7 +17,7 @@ from roilab.engine.run import Run
 from roilab.engine.stored import is_number
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
-from roilab.files import read_json, write_whole
+from roilab.files import read_json, refuse_link, write_whole
 from roilab.sweep.plan import Cell
 
 _MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
@@ -181,6 +181,7 @@ def run_cell(
         options = ["--resume"] if resume else []
         command = [*train, "--config-file", cell.arm.config_file, *options, *cell.overrides]
         started = time.perf_counter()
+        refuse_link(cell.folder / LOG)
         try:
             with (cell.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
                 begin = log.tell()

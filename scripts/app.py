@@ -98,5 +98,5 @@ if __name__ == "__main__":
     # Not before: it imports torch, which takes seconds.
     from app_page.page import show_page
 
-    given = arguments(sys.argv[1:])[0]
-    show_page(given.runs, given.trust, given.max_memory)
+    args, _ = arguments(sys.argv[1:])
+    show_page(args.runs, args.trust, args.max_memory)

@@ -38,16 +38,27 @@ def an_upload_of_too_many_pixels() -> Attempts:
         yield wrong(decode_upload, "photo.png", stream.getvalue(), max_pixels=2000)
 
 
+@case("{}; to try it all the same: --max-memory {}")
+def an_image_that_does_not_fit(training: Training) -> Attempts:
+    def look(limit: int, side: int) -> None:
+        Predictor.from_run(training.run, max_memory=limit).memory.check_image(side, side)
+
+    first = wrong(look, 10**9, 10_000)
+    yield first
+    yield wrong(look, int(str(first[0].remedy).rpartition(" ")[2]) * 10**9, 10_000)
+    yield wrong(look, 10**9, 100)
+
+
 @case("smaller or fewer images; dataloader.test.augmentations can make them smaller")
 def too_little_memory(training: Training, monkeypatch: pytest.MonkeyPatch) -> Attempts:
-    forward = GeneralizedRCNN.forward
+    inference = GeneralizedRCNN.inference
 
-    def limited(self: Any, inputs: list[dict[str, Any]]) -> Any:
+    def limited(self: Any, inputs: list[dict[str, Any]], **options: Any) -> Any:
         if sum(each["image"].numel() for each in inputs) > 2 * 3 * 64 * 64:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return forward(self, inputs)
+        return inference(self, inputs, **options)
 
-    monkeypatch.setattr(GeneralizedRCNN, "forward", limited)
+    monkeypatch.setattr(GeneralizedRCNN, "inference", limited)
     resize = "_target_:detectron2.data.transforms.ResizeShortestEdge"
     smaller = f"dataloader.test.augmentations=[{{{resize},short_edge_length:64,max_size:64}}]"
     small, big = np.zeros((64, 64, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)

@@ -82,12 +82,12 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise damaged("starts", starts)
     if not isinstance(files, dict) or not all(itertools.starmap(_is_entry, files.items())):
         raise damaged("files", files)
-    accepted = data.get("accepted", [])
-    if not isinstance(accepted, list) or not all(isinstance(name, str) for name in accepted):
-        raise damaged("accepted", accepted)
     data_sets = data.get("data", {})
     if not isinstance(data_sets, dict) or not all(map(is_fingerprint, data_sets.values())):
         raise damaged("data", data_sets)
+    accepted = data.get("accepted", [])
+    if not isinstance(accepted, list) or not all(isinstance(name, str) for name in accepted):
+        raise damaged("accepted", accepted)
     if ("files" in data or "digest" in data) and not _has_own(content):
         raise damaged("digest", "not the digest of the record")
     return data

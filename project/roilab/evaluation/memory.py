@@ -34,7 +34,6 @@ _SCRATCH, _HEADS = 1.2, 200 << 20
 _GENEROUS = 4096
 _SIDES = 256, 512  # of the images that features are measured on, in pixels
 _IMAGE = "smaller images"
-_ANYWAY = "to try it all the same: --max-memory {}"
 
 
 class MemoryBound:
@@ -111,7 +110,7 @@ class MemoryBound:
             "an image does not fit into the memory",
             found=f"{what} may take {gigabytes(size)}",
             expected=f"at most {gigabytes(bound[0])}, which {bound[1]}",
-            remedy=f"{remedy}; {_ANYWAY.format(max(1, -(-size // 10**9)))}",
+            remedy=f"{remedy}; to try it all the same: --max-memory {-(-size // 10**9)}",
         )
 
     def _seen(self, height: int, width: int) -> tuple[int, int]:

@@ -158,6 +158,8 @@ def test_work_that_is_stuck_can_be_left() -> None:
         result_of(end.wait, begun.is_set)
     end.set()
     assert result_of(lambda: 3, lambda: False) == 3
+    while is_any_left():
+        time.sleep(0.01)
 
 
 def test_large_items_go_by_themselves() -> None:

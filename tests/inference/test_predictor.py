@@ -15,6 +15,7 @@ from torch import nn
 
 from roilab.engine.run import Run
 from roilab.errors import UserError
+from roilab.evaluation.memory import rcnn_of
 from roilab.inference import Prediction, Predictor, fast
 from roilab.inference.fast import for_inference
 from roilab.inference.fused import FusedBottleneckBlock
@@ -58,13 +59,14 @@ class TestSeveral:
         self, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         passes: list[int] = []
-        forward = predictor.model.forward
+        rcnn = rcnn_of(predictor.model)
+        inference = rcnn.inference
 
-        def counted(inputs: Any) -> Any:
+        def counted(inputs: Any, **options: Any) -> Any:
             passes.append(len(inputs))
-            return forward(inputs)
+            return inference(inputs, **options)
 
-        monkeypatch.setattr(predictor.model, "forward", counted)
+        monkeypatch.setattr(rcnn, "inference", counted)
         predictor(scenes(*self.SIZES))
         assert sorted(passes) == [1, 1, 3]
         passes.clear()
@@ -149,10 +151,11 @@ def test_from_several_threads_as_from_one(predictor: Predictor) -> None:
 
 def test_too_little_memory_is_told(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     images = scenes((40, 50), (40, 50))
-    monkeypatch.setattr(predictor.model, "forward", lambda _: torch.empty(2**60))
+    rcnn = rcnn_of(predictor.model)
+    monkeypatch.setattr(rcnn, "inference", lambda *_, **__: torch.empty(2**60))
     with pytest.raises(UserError, match=r"(?s)memory.*2 x 50 x 40 pixels"):
         predictor(images)
-    monkeypatch.setattr(predictor.model, "forward", lambda _: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(rcnn, "inference", lambda *_, **__: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="size"):
         predictor(images)
 

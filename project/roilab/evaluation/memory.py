@@ -33,7 +33,8 @@ _SCRATCH, _HEADS = 1.2, 200 << 20
 # Bytes a pixel that no known backbone takes: images for which it is enough need no measurement.
 _GENEROUS = 4096
 _SIDES = 256, 512  # of the images that features are measured on, in pixels
-_IMAGE = "smaller images"
+_SMALLER = "smaller images; dataloader.test.augmentations can make them smaller"
+_FEWER = "smaller images; or fewer masks: model.roi_heads.box_predictor.test_score_thresh=0.5"
 
 
 class MemoryBound:
@@ -59,9 +60,11 @@ class MemoryBound:
             NotEnoughMemory: it takes too much.
         """
         pixels = width * height
-        seen = self._seen(height, width)
-        self._require(_DECODING * pixels, None, f"decoding {width} x {height} pixels", _IMAGE)
-        self._check_features(*seen, 1, _PREPARING * pixels, f"{width} x {height} pixels")
+        what = f"{width} x {height} pixels"
+        least, seen = _DECODING * pixels, self._seen(height, width)
+        self._check_features(*seen, 1, what, beside=_PREPARING * pixels, least=least)
+        if self._device.type != "cpu":
+            self._require(least, None, what, _SMALLER)
 
     def check_batch(self, height: int, width: int, count: int) -> None:
         """Make sure that the model can look at some images of this size at once.
@@ -69,9 +72,7 @@ class MemoryBound:
         Raises:
             NotEnoughMemory: they take too much.
         """
-        self._check_features(
-            height, width, count, 0, f"{count} x {width} x {height} pixels at once"
-        )
+        self._check_features(height, width, count, f"{count} x {width} x {height} pixels at once")
 
     def check_masks(self, count: int, width: int, height: int) -> None:
         """Make sure that so many masks of an image fit.
@@ -83,26 +84,28 @@ class MemoryBound:
             (_COPIES * count + _PASTING) * width * height,
             None,
             f"{count} masks of {width} x {height} pixels",
-            "smaller images; or fewer masks: model.roi_heads.box_predictor.test_score_thresh=0.5",
+            _FEWER,
         )
 
-    def _check_features(self, height: int, width: int, count: int, beside: int, what: str) -> None:
-        device = next((each.device for each in self.model.parameters()), torch.device("cpu"))
-        pixels = count * height * width
+    @property
+    def _device(self) -> torch.device:
+        return next((each.device for each in self.model.parameters()), torch.device("cpu"))
+
+    def _check_features(
+        self, height: int, width: int, count: int, what: str, *, beside: int = 0, least: int = 0
+    ) -> None:
+        """Of images that the model sees so large, with other memory that is held `beside` them."""
+        pixels, device = count * height * width, self._device
         bound = _bound(self.limit, device)
-        if bound is None or _GENEROUS * pixels + beside + _HEADS < bound[0]:
+        if bound is None or max(_GENEROUS * pixels + beside + _HEADS, least) < bound[0]:
             return
         if self._features is None:
             self._features = measure(self.model, device)
         base, each = self._features
-        self._require(
-            int(base + each * pixels) + beside + _HEADS,
-            device,
-            f"{what}, {width} x {height} as the model sees them",
-            "smaller images; dataloader.test.augmentations can make them smaller",
-        )
+        size = max(int(base + each * pixels) + beside + _HEADS, least)
+        self._require(size, device, f"{what}, {width} x {height} as the model sees them", _SMALLER)
 
-    def _require(self, size: int, device: torch.device | None, what: str, remedy: str) -> None:
+    def _require(self, size: int, device: torch.device | None, what: str, instead: str) -> None:
         bound = _bound(self.limit, device)
         if bound is None or size <= bound[0]:
             return
@@ -110,7 +113,7 @@ class MemoryBound:
             "an image does not fit into the memory",
             found=f"{what} may take {gigabytes(size)}",
             expected=f"at most {gigabytes(bound[0])}, which {bound[1]}",
-            remedy=f"{remedy}; to try it all the same: --max-memory {-(-size // 10**9)}",
+            remedy=f"{instead}; to try it all the same: --max-memory {-(-size // 10**9)}",
         )
 
     def _seen(self, height: int, width: int) -> tuple[int, int]:

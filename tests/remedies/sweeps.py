@@ -1,6 +1,5 @@
 """Remedies of sweeps."""
 
-import fcntl
 import shlex
 import shutil
 import sys
@@ -9,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from roilab.engine.lock import locked
 from roilab.engine.run import Run
 from roilab.sweep import Cell, load, parse_seeds, state_of
 from roilab.sweep.collect import Collector
 from roilab.sweep.document import write_files
 from roilab.sweep.plan import Arm, Sweep, save
-from roilab.sweep.run import run_cell
+from roilab.sweep.run import LOCK, run_cell
 
 from .cases import Wrong, case, wrong
 from .conftest import CONFIG, Training
@@ -90,10 +90,8 @@ def a_damaged_record_of_a_cell(tmp_path: Path) -> Attempts:
 @case("wait for it, or end it")
 def a_cell_that_is_being_trained(tmp_path: Path) -> Attempts:
     one = cell(tmp_path)
-    run(one)
-    lock = next(path for path in one.folder.iterdir() if "lock" in path.name)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    one.folder.mkdir(parents=True)
+    with locked(one.folder / LOCK):
         first = run(one)
     yield first
     yield run(one)

@@ -87,7 +87,7 @@ def a_damaged_record_of_a_cell(tmp_path: Path) -> Attempts:
     assert state_of(one).kind == "done"
 
 
-@case("wait for it, or end it")
+@case("wait for it, or end it: kill {}")
 def a_cell_that_is_being_trained(tmp_path: Path) -> Attempts:
     one = cell(tmp_path)
     one.folder.mkdir(parents=True)

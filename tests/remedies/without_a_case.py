@@ -32,6 +32,10 @@ WITHOUT_A_CASE: dict[str, str] = {
     "look for what did, such as the system's log; {}": _MACHINE,
     "go on with --resume, from {}": "tests/engine/test_kills.py follows it",
     "nothing was saved yet: start again": "there is nothing to be followed",
+    # Of other machines.
+    "wait for it, or end it": "the process that writes who it is has the lock for milliseconds",
+    "wait for it, or end it there; if it is gone with its machine, delete {}, or wait: after {} "
+    "minutes without a sign of life it is taken over": "tests/engine/test_lock.py follows it",
     # Not shown by themselves.
     "save it again, or give another file": "it is for an error that has no remedy of its own",
     "put it there": "the error that lists such images has a remedy of its own",

@@ -178,13 +178,14 @@ def _seconds_since(path: Path) -> float:
 
 
 def _refused(path: Path, message: str, owner: Owner | None) -> UserError:
-    remedy = "wait for it, or end it"
-    if owner is not None and owner.host == platform.node():
-        remedy += f": kill {owner.pid}"
-    elif owner is not None:
-        remedy += (
-            f" there; if it is gone with its machine, delete {path}, or wait: after "
-            f"{SILENT / 60:.0f} minutes without a sign of life it is taken over"
+    if owner is None:
+        remedy = "wait for it, or end it"
+    elif owner.host == platform.node():
+        remedy = f"wait for it, or end it: kill {owner.pid}"
+    else:
+        remedy = (
+            f"wait for it, or end it there; if it is gone with its machine, delete {path}, or wait: "
+            f"after {SILENT / 60:.0f} minutes without a sign of life it is taken over"
         )
     return UserError(message, file=path.parent, found=owner, remedy=remedy)
 

@@ -7,8 +7,8 @@ function returns. Text that varies is written `{}`.
 
 import ast
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class _Collector:
     def collect(self) -> dict[str, list[str]]:
         """The result of `remedies`."""
         self.waiting = [*self._fields(), *self._named_remedy()]
+        self.waiting += self._inherited({each.callee: each for each in self.waiting})
         done: set[Parameter] = set()
         found: Texts = set()
         while self.waiting:
@@ -114,6 +115,14 @@ class _Collector:
                 ]
                 if "remedy" in names:
                     yield Parameter(node.name, "remedy", names.index("remedy"))
+
+    def _inherited(self, parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
+        """The parameter `remedy` of classes that have it from another of the project."""
+        for top in self.tops.values():
+            for node in top.own(ast.ClassDef):
+                for base in map(_name, node.bases):
+                    if base in parameters and node.name not in parameters:
+                        yield replace(parameters[base], callee=node.name)
 
     def _named_remedy(self) -> Iterator[Parameter]:
         """The parameter `remedy` of functions, and of classes that have one of their own."""

@@ -33,12 +33,15 @@ def test_remedies_are_found_wherever_they_are_written(tmp_path: Path) -> None:
         """
 class Problem:
     def __init__(self, message, remedy, file=None): ...
+
+class Error(Problem):
+    pass
 """,
     )
     write(
         tmp_path / "scripts" / "a.py",
         """
-from errors import Problem
+from errors import Error, Problem
 TABLE = {1: ("a", "of a table"), 2: ("b", "of a table, too")}
 CONSTANT = "a constant"
 
@@ -59,6 +62,7 @@ def work(place, name, log):
     Problem("a", remedy="a keyword" + (f"; or {name}" if name else "; or not"))
     text = "a variable" if name else CONSTANT
     Problem("a", text)
+    Error("a", "of a class that inherits")
     message, remedy = why_not(name)
     Problem(message, remedy)
     place.error("a")
@@ -87,6 +91,7 @@ def work(place, name, log):
         "of a method",
         "of a pair",
         "one of several",
+        "of a class that inherits",
         "appended",
     }
 

@@ -184,8 +184,8 @@ def _refused(path: Path, message: str, owner: Owner | None) -> UserError:
         remedy = f"wait for it, or end it: kill {owner.pid}"
     else:
         remedy = (
-            f"wait for it, or end it there; if it is gone with its machine, delete {path}, or wait: "
-            f"after {SILENT / 60:.0f} minutes without a sign of life it is taken over"
+            f"wait for it, or end it there; if it is gone with its machine, delete {path}, or "
+            f"wait: after {SILENT / 60:.0f} minutes without a sign of life it is taken over"
         )
     return UserError(message, file=path.parent, found=owner, remedy=remedy)
 

@@ -187,3 +187,12 @@ with locked(Path(sys.argv[1])):
         begun.wait()
         with locked(path):
             pass
+
+
+def test_a_link_is_not_written_through(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_text("of somebody else")
+    path.symlink_to(other)
+    with pytest.raises(UserError, match="is a link"), locked(path):
+        pass
+    assert other.read_text() == "of somebody else"

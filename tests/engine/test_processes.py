@@ -154,11 +154,8 @@ def test_all_end_well() -> None:
 cut_off = partial(os._exit, processes._CUT_OFF)
 
 
-@pytest.mark.parametrize(("other", "grace"), [(wait, 0.0), (cut_off, 60.0)])
-def test_a_lost_process_is_one_message(
-    other: Callable[[], object], grace: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "_GRACE", grace)
+@pytest.mark.parametrize("other", [wait, cut_off])
+def test_a_lost_process_is_one_message(other: Callable[[], object]) -> None:
     with pytest.raises(UserError, match="ended by SIGKILL") as error:
         processes._run_all(forks(other, end_by(signal.SIGKILL)), lambda: "all is saved")
     assert "process 1 of 2" in str(error.value)
@@ -172,6 +169,15 @@ def test_who_has_lost_another_may_not_know_why(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(processes, "_GRACE", 0.0)
     with pytest.raises(UserError, match=processes.LOST_PEER):  # on another machine
         processes._run_all(forks(cut_off, wait), str)
+
+
+def test_a_mistake_that_is_said_is_not_said_again() -> None:
+    """The others may be waiting for the first process to say it."""
+    started = time.monotonic()
+    with pytest.raises(SystemExit) as ended:
+        processes._run_all(forks(partial(os._exit, 2), wait), str)
+    assert ended.value.code == 2
+    assert time.monotonic() - started < 50
 
 
 def test_a_signal_to_one_is_for_all(tmp_path: Path) -> None:

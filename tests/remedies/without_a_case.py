@@ -1,6 +1,7 @@
 """Remedies that no case follows, and why."""
 
 _TORCHVISION = "tests/modeling/test_torchvision_weights.py follows it"
+_MACHINE = "it is for a failure of the machine"
 _INSTALLS = "it installs software, which needs the network"
 
 WITHOUT_A_CASE: dict[str, str] = {
@@ -24,6 +25,13 @@ WITHOUT_A_CASE: dict[str, str] = {
     "train.init_checkpoint=torchvision": _TORCHVISION,
     # Of the machine.
     "make room: a run folder takes up to 1 GiB": "only its owner can free space on a disk",
+    "fewer of them: dataloader.train.num_workers=1, or 0 for none{}": _MACHINE,
+    "give the process more, or let it take less: a smaller dataloader.train.total_batch_size, "
+    "dataloader.train.num_workers=0{}": _MACHINE,
+    "look at what the processes of the other machines say; {}": _MACHINE,
+    "look for what did, such as the system's log; {}": _MACHINE,
+    "go on with --resume, from {}": "tests/engine/test_kills.py follows it",
+    "nothing was saved yet: start again": "there is nothing to be followed",
     # Not shown by themselves.
     "save it again, or give another file": "it is for an error that has no remedy of its own",
     "put it there": "the error that lists such images has a remedy of its own",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from roilab.errors import UserError
-from roilab.files import remove_parts, writing
+from roilab.files import refuse_link, remove_parts, writing
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ def locked(path: Path, message: str = "another process trains in this folder") -
 
 def _open(path: Path, message: str) -> tuple[IO[str], bool]:
     """The file, and whether the operating system locks it."""
+    refuse_link(path)
     while True:
         file = path.open("a+", encoding="utf-8")
         # A loader's worker shall not have the lock when the training is gone.

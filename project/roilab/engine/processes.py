@@ -62,7 +62,7 @@ def start(
         SystemExit: a process failed; it has said why.
     """
     if under_torchrun():
-        _in_a_process(_join_torchrun, work, argument)
+        _in_a_process(_meet_under_torchrun, work, argument)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
     if processes < 1 or (gpus is not None and processes > gpus):
         raise UserError(
@@ -108,7 +108,7 @@ def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
     Raises:
         UserError, Interrupted, SystemExit: as `start`.
     """
-    stop = Stop("every process of the training is told; again: at once")
+    stop = Stop("every process of the training ends after its step; again: at once")
 
     def handle(number: int, frame: FrameType | None = None) -> None:
         _send(ranks, signal.SIGKILL if stop.is_again(number) else number)
@@ -125,7 +125,8 @@ def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
             return
         if number := _ended_by(failed):
             _send(ranks, number)  # the others may have to write a checkpoint
-        _join(ranks, _SAVING if number else _GRACE)
+        # One that has lost another may be ahead of it.
+        _join(ranks, _SAVING if number else _GRACE if failed.exitcode == _CUT_OFF else 0)
         codes = [each.exitcode for each in ranks]
         _send(ranks, signal.SIGKILL)
         _join(ranks)
@@ -205,7 +206,7 @@ def _rank(
     end_on_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def join() -> None:
+    def meet() -> None:
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(local)
@@ -218,7 +219,7 @@ def _rank(
         )
         comm.create_local_process_group(processes)
 
-    _in_a_process(join, work, argument)
+    _in_a_process(meet, work, argument)
 
 
 def _end_with_parent() -> None:
@@ -228,7 +229,7 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _join_torchrun() -> None:
+def _meet_under_torchrun() -> None:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -236,14 +237,14 @@ def _join_torchrun() -> None:
     comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
-def _in_a_process(join: Callable[[], None], work: Callable[[Any], None], argument: Any) -> NoReturn:
-    """Join the others, run `work(argument)` as one of several processes, and end the process.
+def _in_a_process(meet: Callable[[], None], work: Callable[[Any], None], argument: Any) -> NoReturn:
+    """Meet the others, run `work(argument)` as one of several processes, and end the process.
 
     The first process that ends with a mistake has the others ended. Where all meet it, the first
     process of each machine says it; a mistake that another alone meets, that one says.
     """
     try:
-        join()
+        meet()
         work(argument)
         distributed.destroy_process_group()
         status = 0

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -135,33 +135,25 @@ def test_one_that_is_being_written_is_anothers(path: Path) -> None:
             pass
 
 
-def test_processes_take_turns(path: Path) -> None:
-    """Whoever has it is alone, though each removes the file at the end."""
-    code = """
-import sys, time
-from pathlib import Path
-from roilab.engine.lock import locked
-from roilab.errors import UserError
+def test_the_file_that_is_locked_is_the_one_that_is_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner before removes its file, and another may be the first to make a new one."""
+    flock, others = fcntl.flock, []
 
-path, taken, end = Path(sys.argv[1]), 0, time.monotonic() + 1
-while time.monotonic() < end or not taken:
-    try:
-        with locked(path), path.with_name("alone").open("x"):
-            taken += 1
-            path.with_name("alone").unlink()
-    except UserError:
+    def overtaken(file: IO[str], how: int) -> None:
+        if not others:
+            path.unlink()
+            others.append(path.open("w"))
+            flock(others[0], how)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with pytest.raises(UserError, match="another process trains"), locked(path):
         pass
-"""
-    with ExitStack() as stack:
-        begun = [
-            stack.enter_context(
-                subprocess.Popen([sys.executable, "-c", code, path], stderr=subprocess.PIPE)
-            )
-            for _ in range(3)
-        ]
-        for each in begun:
-            _, said = each.communicate()
-            assert each.returncode == 0, said.decode()
+    others[0].close()
+    with locked(path):
+        pass
 
 
 def test_a_fork_does_not_have_it(path: Path) -> None:

@@ -151,7 +151,7 @@ def _open(path: Path, message: str) -> tuple[IO[str], bool]:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file, held
-        file.close()  # the owner before has removed it meanwhile
+        file.close()  # the last owner has removed it meanwhile
 
 
 def _read(file: IO[str]) -> Owner | None:

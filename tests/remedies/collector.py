@@ -106,7 +106,7 @@ class _Collector:
         return result
 
     def _fields(self) -> Iterator[Parameter]:
-        """The field `remedy` of dataclasses."""
+        """The field `remedy` of dataclasses, and the argument of the kinds of UserError."""
         for top in self.tops.values():
             for node in top.own(ast.ClassDef):
                 names = [
@@ -114,6 +114,8 @@ class _Collector:
                 ]
                 if "remedy" in names:
                     yield Parameter(node.name, "remedy", names.index("remedy"))
+                if "UserError" in map(_name, node.bases):
+                    yield Parameter(node.name, "remedy", None)
 
     def _named_remedy(self) -> Iterator[Parameter]:
         """The parameter `remedy` of functions, and of classes that have one of their own."""

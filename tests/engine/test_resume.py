@@ -128,6 +128,28 @@ def test_a_truncated_checkpoint_is_passed_over(data: Path, whole: Path, tmp_path
     assert_as_whole(run, whole)
 
 
+@pytest.mark.parametrize("last", [5, 11])
+def test_a_line_that_was_cut_with_the_process(
+    data: Path, whole: Path, tmp_path: Path, last: int
+) -> None:
+    """It is written after the checkpoint, and the last one after the evaluation."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    later = ["model_final.pth", "model_0000008.pth"] if last == 5 else []
+    for name in (*later, "results.json", "results_ema.json", "model_final_ema.pth"):
+        (run / name).unlink()
+    before = (run / "metrics.json").read_text().splitlines(keepends=True)
+    (run / "metrics.json").write_text(
+        "".join(line for line in before if json.loads(line)["iteration"] < last)
+    )
+    trained(data, run, *EVERYTHING, resume=True)
+    steps = [line for line in lines(run) if "total_loss" in line]
+    assert [line["iteration"] for line in steps] == list(range(12))
+    measured = checkpoint(run, "model_final.pth" if last == 11 else "model_0000005.pth")["measured"]
+    assert measured.items() <= steps[last].items()
+    assert ("bbox/AP" in steps[last]) == (last == 11)
+
+
 def test_nothing_to_resume(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to resume"):
         trained(data, tmp_path / "none", resume=True)

@@ -107,7 +107,7 @@ class _Collector:
         return result
 
     def _fields(self) -> Iterator[Parameter]:
-        """The field `remedy` of dataclasses, and the argument of the kinds of UserError."""
+        """The field `remedy` of dataclasses."""
         for top in self.tops.values():
             for node in top.own(ast.ClassDef):
                 names = [
@@ -115,8 +115,6 @@ class _Collector:
                 ]
                 if "remedy" in names:
                     yield Parameter(node.name, "remedy", names.index("remedy"))
-                if "UserError" in map(_name, node.bases):
-                    yield Parameter(node.name, "remedy", None)
 
     def _inherited(self, parameters: Mapping[str, Parameter]) -> Iterator[Parameter]:
         """The parameter `remedy` of classes that have it from another of the project."""

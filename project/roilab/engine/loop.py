@@ -106,9 +106,14 @@ class Loop:
         return self.found.results
 
     def _train(self) -> None:
-        # An evaluation that was cut with the process.
+        # An evaluation, or a line of the log, that was cut with the process.
+        cut_line = self.main and self._is_line_missing()
+        if cut_line:
+            self._put_measured()
         if self._due(self.cfg.train.eval_period) and not self._is_evaluated():
             self._evaluate()
+        if cut_line:
+            self._write_line()
         batches = iter(self.batches) if not self._is_over() else iter(())
         self._heed()
         while not self._is_over():
@@ -124,6 +129,11 @@ class Loop:
 
     def _is_evaluated(self) -> bool:
         return self.progress.evaluated == self.progress.iteration
+
+    def _is_line_missing(self) -> bool:
+        """Whether the log has no line of the last step, as a process that was killed leaves it."""
+        done = (line["iteration"] for line in self.run.metrics() if "total_loss" in line)
+        return bool(self.progress.measured) and self.progress.iteration not in done
 
     def _due(self, period: int) -> bool:
         done = self.progress.iteration + 1
@@ -147,14 +157,18 @@ class Loop:
         self.spent["data"] += loaded - start
         self.spent["steps"] += now - loaded
         if self.main:
-            self.storage.put_scalars(
-                **losses,
-                total_loss=sum(losses.values()),
-                data_time=loaded - start,
-                time=now - start,
-            )
-            self.storage.put_scalar("lr", rate, smoothing_hint=False)
+            measured = {**losses, "total_loss": sum(losses.values()), "lr": rate}
+            self.progress.measured = measured
+            self._put_measured()
+            self.storage.put_scalars(data_time=loaded - start, time=now - start)
         self._after_step()
+
+    def _put_measured(self) -> None:
+        """Put what the last step measured into the storage."""
+        self.storage.iter = self.progress.iteration
+        smoothed = dict(self.progress.measured)
+        self.storage.put_scalar("lr", smoothed.pop("lr"), smoothing_hint=False)
+        self.storage.put_scalars(**smoothed)
 
     def _after_step(self) -> None:
         train = self.cfg.train
@@ -164,10 +178,14 @@ class Loop:
             self._heed()
             if self._due(train.eval_period):
                 self._evaluate()
-        # The last line also has the last evaluation, which is still to come.
-        if self._is_evaluated() or (self._due(train.log_period) and not self._is_over()):
-            self._write()
+        self._write_line()
         self._show()
+
+    def _write_line(self) -> None:
+        """Write the line of the last step where one is due."""
+        # The last line also has the last evaluation, which is still to come.
+        if self._is_evaluated() or (self._due(self.cfg.train.log_period) and not self._is_over()):
+            self._write()
 
     def _heed(self) -> None:
         """End here if any process was asked to."""

@@ -28,6 +28,8 @@ class Progress:
         best, best_iteration: the best value of `train.best` so far, and where.
         since_best: how many evaluations ago that was.
         unreadable: images that could not be read, with the reason.
+        measured: the losses and the learning rate of the last step, for its line of the log, which
+            is written after the checkpoint.
     """
 
     iteration: int = -1
@@ -36,6 +38,7 @@ class Progress:
     best_iteration: int = -1
     since_best: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
 
     def take(self, value: float | None, *, less_is_better: bool) -> bool:
         """Take in the value of an evaluation; whether it is the best so far."""
@@ -119,6 +122,7 @@ def load(path: Path, trainer: Trainer) -> Progress:
 
 
 def _progress(state: dict[str, Any]) -> Progress:
+    state = {"measured": {}, **state}  # older checkpoints have none
     progress = Progress(**{name: state[name] for name in asdict(Progress())})
     for name in ("iteration", "evaluated", "best_iteration", "since_best"):
         if type(getattr(progress, name)) is not int:
@@ -127,6 +131,9 @@ def _progress(state: dict[str, Any]) -> Progress:
         raise TypeError(f"best is {progress.best!r}")
     if not isinstance(progress.unreadable, dict):
         raise TypeError(f"unreadable is {progress.unreadable!r}")
+    measured = progress.measured
+    if not isinstance(measured, dict) or not all(isinstance(v, float) for v in measured.values()):
+        raise TypeError(f"measured is {measured!r}")
     return progress
 
 

@@ -122,19 +122,23 @@ def test_nothing_is_saved_before_the_first_step(
 
 
 def test_again_is_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But not what a scheduler sends to all, and each passes on, or a later and graver signal."""
+    """But not what a scheduler sends again, what each process passes on, or another signal."""
     ended = []
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(os, "kill", lambda pid, number: ended.append(number))
     stop = Stop("it ends")
-    for number in (signal.SIGUSR1, signal.SIGUSR1, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
         stop.ask(number)
-    assert stop.number == signal.SIGUSR1
+    assert stop.number == signal.SIGINT
     monkeypatch.setattr(interrupts, "_REPEATED", -1.0)
     stop.ask(signal.SIGTERM)
     assert not ended
-    stop.ask(signal.SIGUSR1)
-    assert ended == [signal.SIGUSR1]
+    stop.ask(signal.SIGINT)
+    assert ended == [signal.SIGINT]
+    scheduled = Stop("it ends")
+    scheduled.ask(signal.SIGTERM)
+    scheduled.ask(signal.SIGTERM)
+    assert ended == [signal.SIGINT]
 
 
 def test_what_is_ignored_stays_so() -> None:

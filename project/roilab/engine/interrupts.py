@@ -36,7 +36,8 @@ class Interrupted(KeyboardInterrupt):
 class Stop:
     """Whether the user, or the scheduler of a cluster, wants the work to end.
 
-    The same signal again, more than a second later, ends the process at once.
+    Ctrl-C again, more than a second later, ends the process at once. Other signals do not, since
+    schedulers send them again themselves: SLURM when a job is preempted, and when its grace ends.
 
     Args:
         then: what will happen, for the terminal.
@@ -81,13 +82,13 @@ class Stop:
             os.kill(os.getpid(), number)
         elif not self.number:
             self.number, self._since = number, time.monotonic()
-            _say(number, self.then)
+            _say(number, self.then + ("; again: at once" if number == signal.SIGINT else ""))
             if self._at_once:
                 raise Interrupted(number)
 
     def is_again(self, number: int) -> bool:
-        """Whether a signal is the user's, for the second time."""
-        return number == self.number and time.monotonic() - self._since > _REPEATED
+        """Whether it is the user's Ctrl-C, for the second time."""
+        return number == self.number == signal.SIGINT and time.monotonic() - self._since > _REPEATED
 
 
 def _say(number: int, then: str) -> None:
@@ -120,7 +121,7 @@ def on_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[N
 
 @contextmanager
 def stop_on_signals(
-    then: str = "the training will be saved and ends after this step; again: at once",
+    then: str = "the training will be saved and ends after this step",
 ) -> Iterator[Stop]:
     """Turn signals that ask for an end into a wish for a block; see `Stop`."""
     stop = Stop(then)

@@ -108,7 +108,7 @@ def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
     Raises:
         UserError, Interrupted, SystemExit: as `start`.
     """
-    stop = Stop("every process of the training ends after its step; again: at once")
+    stop = Stop("every process of the training ends after its step")
 
     def handle(number: int, frame: FrameType | None = None) -> None:
         _send(ranks, signal.SIGKILL if stop.is_again(number) else number)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -85,34 +85,36 @@ def all_ended(pids: list[int]) -> Iterator[None]:
         send([each for pid in pids for each in descendants(pid)], signal.SIGKILL)
 
 
+def is_running(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def await_moment(moment: str, chance: random.Random, run: Path, seconds: float, pid: int) -> None:
-    """Return at a random moment of a kind, or when the process has ended."""
-    start, seen = time.monotonic(), len(lines(run))
-    until = chance.random() * seconds
-    steps = seen + chance.randrange(1, 6)
+    """Return at a random moment of a kind, or when the process has ended.
 
-    def ended() -> bool:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state == "Z" or time.monotonic() - start > 20 * seconds
-
-    if moment == "start":
-        time.sleep(until / 4)
-    elif moment == "any":
-        time.sleep(until)
-    elif moment == "write":
-        skipped = chance.randrange(8)
-        last: set[str] = set()
-        while skipped >= 0 and not ended():
+    Args:
+        seconds: that a whole training takes.
+    """
+    seen = len(lines(run))
+    wait = chance.random() * seconds / {"any": 1, "start": 4, "evaluation": 8, "write": 100}[moment]
+    writes, parts = chance.randrange(8), set[str]()
+    # What follows the fifth and the tenth step is an evaluation, and the end is one.
+    steps = next(each for each in (4, 9, 11) if seen <= each or each == 11)
+    while is_running(pid):
+        if moment == "write":
             now = {each.name for each in run.glob(".*.part")} if run.is_dir() else set()
-            skipped -= len(now - last)
-            last = now
-    else:
-        # What follows the fifth and the tenth step is an evaluation, and the end is one.
-        while len(lines(run)) < min(steps, 4 if seen < 4 else 9 if seen < 9 else 11):
-            if ended():
-                return
-            time.sleep(0.002)
-        time.sleep(until / 8)
+            writes -= len(now - parts)
+            parts = now
+        if (moment != "write" or writes < 0) and (
+            moment != "evaluation" or len(lines(run)) >= steps
+        ):
+            break
+        time.sleep(0.002)
+    end = time.monotonic() + wait
+    while is_running(pid) and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def kill(nursery: Nursery, pids: list[int], victim: str, chance: random.Random) -> None:

@@ -115,8 +115,14 @@ def test_a_mistake_is_said_once(data: Path, tmp_path: Path) -> None:
 
 
 def forks(*targets: Callable[[], object]) -> list[BaseProcess]:
-    """Processes that take no time to begin."""
-    return [multiprocessing.get_context("fork").Process(target=target) for target in targets]
+    """Processes that take no time to begin; they do not handle signals as the one here does."""
+
+    def run(target: Callable[[], object]) -> None:
+        end_on_signals()
+        target()
+
+    context = multiprocessing.get_context("fork")
+    return [context.Process(target=run, args=(target,)) for target in targets]
 
 
 def wait() -> None:
@@ -125,7 +131,6 @@ def wait() -> None:
 
 def end_by(number: int) -> Callable[[], None]:
     def end() -> None:
-        end_on_signals()
         os.kill(os.getpid(), number)
 
     return end

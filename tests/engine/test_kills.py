@@ -23,7 +23,7 @@ import pytest
 from .running import command, descendants, lines, send, shapes
 from .test_resume import EVERYTHING, assert_as_whole
 
-KILLS = int(os.environ.get("ROILAB_FUZZ_KILLS", "3"))
+KILLS = int(os.environ.get("ROILAB_FUZZ_KILLS", "1"))
 PROCESSES = (1, 2) if "ROILAB_FUZZ_KILLS" in os.environ else (1,)
 SEED = int(os.environ.get("ROILAB_FUZZ_SEED", "0"))
 MOMENTS = ("any", "write", "evaluation", "start")

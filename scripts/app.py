@@ -72,7 +72,8 @@ def serve(command: Sequence[str]) -> int:
         server.send_signal(signal.SIGTERM)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, ask)
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, ask)
     left = GRACE
     while left > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):

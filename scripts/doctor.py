@@ -90,12 +90,15 @@ def verify(folder: Path, accepted: Sequence[str] | None) -> int:
     """
     from _main import say
 
+    from roilab.engine.lock import locked
     from roilab.engine.record import RECORD, accept
+    from roilab.engine.train import LOCK
     from roilab.engine.verify import verify_run
     from roilab.escaping import one_line
 
     if accepted is not None:
-        accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
+        with locked(folder / LOCK):
+            accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
     states = verify_run(folder)
     for state in states:
         say(f"{one_line(state.name):<30}{state.kind}")

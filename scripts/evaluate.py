@@ -41,9 +41,11 @@ from roilab.draw import Picture
 from roilab.engine import config, trusted
 from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note
+from roilab.engine.lock import locked
 from roilab.engine.predict import check_meaning, load_config, load_model
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run, reading
+from roilab.engine.train import LOCK
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -245,7 +247,8 @@ def write_results(
     """Write the AP and the detections where they belong, and say where."""
     final = folder.weights.name == FINAL  # a training that was cut has no result yet
     if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
-        folder.write_evaluation(found, dataset.coco_ids)
+        with locked(folder.folder / LOCK):
+            folder.write_evaluation(found, dataset.coco_ids)
         say(f"written to {folder.results_file}")
     elif args.output is None:
         say("not the run's own result, and not written: --output FILE would take it")

@@ -150,7 +150,8 @@ def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
                 "a process that loads images is gone",
                 found=lost[0].strip(),
                 expected="no other program, and no limit of memory, that ends it",
-                remedy=f"fewer of them: dataloader.train.num_workers=1, or 0 for none{after}",
+                remedy="fewer of them: dataloader.train.num_workers=1, "
+                f"dataloader.test.num_workers=1, or 0 for none{after}",
             )
         no_memory = isinstance(cause, OSError) and cause.errno == errno.ENOMEM
         if isinstance(cause, MemoryError) or no_memory or _TOO_LITTLE_MEMORY.search(text):
@@ -159,8 +160,10 @@ def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
                 "there is too little memory",
                 found=lines[0] if lines else type(cause).__name__,
                 expected="room for the model and its images, and no `ulimit -v`",
-                remedy="give the process more, or let it take less: a smaller "
-                f"dataloader.train.total_batch_size, dataloader.train.num_workers=0{after}",
+                remedy="give the process more, or let it take less: "
+                f"dataloader.train.num_workers=0, dataloader.test.num_workers=0{after}; with a "
+                "smaller dataloader.train.total_batch_size it is another training, in a folder of "
+                "its own",
             )
         cause = cause.__context__
     return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from roilab.data.workers import END_SIGNALS, leave_signals, signals_blocked
 from roilab.engine import interrupts, loop
@@ -175,13 +175,18 @@ def test_workers_leave_signals_to_the_main_process() -> None:
     assert all(worker.exitcode == 0 for worker in before)
 
 
-def test_workers_end_by_their_parent() -> None:
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_end_by_their_parent(method: str) -> None:
+    numbers = TensorDataset(torch.arange(100))
+    loader: Any = DataLoader(
+        numbers, num_workers=1, worker_init_fn=leave_signals, multiprocessing_context=method
+    )
     with signals_blocked():
-        batches = iter(DataLoader(Numbers(), num_workers=1, worker_init_fn=leave_signals))
+        batches = iter(loader)
     next(batches)
     (worker,) = multiprocessing.active_children()
     worker.terminate()
-    worker.join()
+    worker.join(60)
     assert worker.exitcode == 0
 
 

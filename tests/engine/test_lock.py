@@ -118,14 +118,38 @@ def test_a_file_system_without_locks(
             pass
 
 
-def test_of_two_that_take_over_one_gives_way(
-    path: Path, monkeypatch: pytest.MonkeyPatch, no_locks: None
+@pytest.mark.parametrize("is_left", [True, False])
+def test_of_two_that_begin_at_once_one_gives_way(
+    path: Path, monkeypatch: pytest.MonkeyPatch, no_locks: None, is_left: bool
 ) -> None:
     other = this_process(os.getppid())
     monkeypatch.setattr(time, "sleep", lambda _: left_by(path, other))
-    left_by(path, ended())
+    if is_left:
+        left_by(path, ended())
     with pytest.raises(UserError, match=f"process {other.pid} "), locked(path):
         pass
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        "[]",
+        '{"host": 1}',
+        *(
+            json.dumps(asdict(this_process()) | {"pid": pid})
+            for pid in ("1", None, True, 0, -1, 10**30)
+        ),
+    ],
+    ids=range(9),
+)
+def test_a_damaged_file_names_nobody(
+    path: Path, no_locks: None, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setattr(lock, "SETTLE", 0)
+    path.write_text(content)
+    with locked(path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
 def test_one_that_is_being_written_is_anothers(path: Path) -> None:
@@ -165,9 +189,9 @@ from roilab.engine.lock import locked
 
 with locked(Path(sys.argv[1])):
     if os.fork() == 0:
+        print("forked", flush=True)
         sys.stdin.read()
         os._exit(0)
-    print("forked", flush=True)
     time.sleep(60)
 """
     with subprocess.Popen(

@@ -152,6 +152,11 @@ def end_after(number: int, file: Path, *, ready: Path | None = None) -> Callable
     return end
 
 
+class NoRoom(multiprocessing.Process):
+    def start(self) -> None:
+        raise OSError("no room")
+
+
 def test_all_end_well() -> None:
     processes._run_all(forks(int, int), str)
 
@@ -165,6 +170,14 @@ def test_a_lost_process_is_one_message(other: Callable[[], object]) -> None:
         processes._run_all(forks(other, end_by(signal.SIGKILL)), lambda: "all is saved")
     assert "process 1 of 2" in str(error.value)
     assert "all is saved" in str(error.value)
+
+
+def test_where_one_cannot_begin_none_is_left() -> None:
+    first, second = multiprocessing.Process(target=time.sleep, args=(60,)), NoRoom()
+    with pytest.raises(OSError, match="no room"):
+        processes._run_all([first, second], str)
+    first.join(30)
+    assert first.exitcode == -signal.SIGKILL
 
 
 def test_who_has_lost_another_may_not_know_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import logging
 import math
 import re
 import shutil
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from roilab.engine.build import (
 )
 from roilab.engine.ema import MovingAverage
 from roilab.engine.prepare import prepare
-from roilab.engine.progress import Progress
+from roilab.engine.progress import Progress, _progress
 from roilab.engine.train import replay, train
 from roilab.engine.validate import evaluate_model, features_once, validate
 from roilab.errors import UserError
@@ -116,6 +117,12 @@ def test_progress_takes_the_best(less: bool) -> None:
     assert taken == [False, True, less, False, not less]
     assert progress.best == (1.0 if less else 3.0)
     assert progress.best_iteration == (2 if less else 4)
+
+
+def test_progress_is_read_back() -> None:
+    """A learning rate may be a whole number."""
+    saved = Progress(3, 3, 1.5, 2, 1, {"a.jpg": "cut"}, {"lr": 1, "total_loss": 0.5})
+    assert _progress(asdict(saved)) == saved
 
 
 def test_a_moving_average() -> None:

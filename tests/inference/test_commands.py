@@ -20,7 +20,9 @@ from pycocotools.cocoeval import COCOeval
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.data.read import read
+from roilab.engine.lock import locked
 from roilab.engine.run import Run
+from roilab.engine.train import LOCK
 from roilab.inference import Predictor, read_rgb
 from roilab.skeleton import COCO_PERSON
 from roilab.via import Annotations, ImageRecord, LabelRules, label
@@ -332,3 +334,18 @@ def test_evaluation_refuses_what_cannot_work(
         assert all(each in done.stderr for each in named), done.stderr
         assert "Traceback" not in done.stderr
     assert not tiny_run.results_file.exists()
+
+
+def test_nothing_is_written_into_a_folder_that_is_trained_in(
+    script: Script, tiny_run: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with locked(folder / LOCK):
+        for command in (("evaluate", "--run", folder), ("doctor", "--run", folder, "--accept")):
+            done = script(*command)
+            assert done.returncode == 2
+            assert "another process trains in this folder" in done.stderr
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert script("doctor", "--run", folder, "--accept").returncode == 0

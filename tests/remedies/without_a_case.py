@@ -25,9 +25,11 @@ WITHOUT_A_CASE: dict[str, str] = {
     "train.init_checkpoint=torchvision": _TORCHVISION,
     # Of the machine.
     "make room: a run folder takes up to 1 GiB": "only its owner can free space on a disk",
-    "fewer of them: dataloader.train.num_workers=1, or 0 for none{}": _MACHINE,
-    "give the process more, or let it take less: a smaller dataloader.train.total_batch_size, "
-    "dataloader.train.num_workers=0{}": _MACHINE,
+    "fewer of them: dataloader.train.num_workers=1, dataloader.test.num_workers=1, or 0 for "
+    "none{}": _MACHINE,
+    "give the process more, or let it take less: dataloader.train.num_workers=0, "
+    "dataloader.test.num_workers=0{}; with a smaller dataloader.train.total_batch_size it is "
+    "another training, in a folder of its own": _MACHINE,
     "look at what the processes of the other machines say; {}": _MACHINE,
     "look for what did, such as the system's log; {}": _MACHINE,
     "go on with --resume, from {}": "tests/engine/test_kills.py follows it",

@@ -455,12 +455,14 @@ def test_a_signal_ends_the_server_and_is_the_exit_status(heeds: bool, tmp_path: 
         "time.sleep(60)" if heeds else "signal.signal(15, signal.SIG_IGN); time.sleep(60)"
     )
     serve = (
-        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import app; "
+        "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "  # as nohup does
+        f"sys.path.insert(0, {str(SCRIPTS)!r}); import app; "
         f"app.GRACE = 0.3; sys.exit(app.serve([sys.executable, '-c', {code!r}]))"
     )
     served = subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.PIPE)
     assert served.stdout is not None
     assert served.stdout.readline() == b"up\n"
+    served.send_signal(signal.SIGHUP)
     served.terminate()
     assert served.wait() == 128 + signal.SIGTERM
     served.stdout.close()

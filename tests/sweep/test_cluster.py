@@ -313,6 +313,8 @@ def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
         ({"timeout_min": -5}, "timeout_min=-5"),
         ({"slurm_setup": "module load cuda"}, "slurm_setup=module load cuda"),
         ({"timeout_min": "x"}, "timeout_min=x"),
+        ({"slurm_time": "1-0"}, "slurm_time=1-0"),
+        ({"slurm_additional_parameters": "nice"}, "slurm_additional_parameters=nice"),
     ],
 )
 def test_parameters_that_cannot_be(

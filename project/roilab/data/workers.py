@@ -1,5 +1,6 @@
 """Processes that load images: how many, and what signals mean to them."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -50,11 +51,12 @@ def leave_signals(_: int = 0) -> None:
     known = hasattr(signal, "sigwaitinfo")  # not on macOS, where SIGTERM still ends a worker
     numbers = [each for each in END_SIGNALS if known or each != signal.SIGTERM]
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
-    if known:
-        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    parent = multiprocessing.parent_process()
+    if known and parent is not None:
+        threading.Thread(target=_obey, args=(parent.pid,), daemon=True).start()
 
 
-def _obey(parent: int) -> None:
+def _obey(parent: int | None) -> None:
     while signal.sigwaitinfo(END_SIGNALS).si_pid != parent:
         pass
     os._exit(0)

@@ -15,6 +15,14 @@ from roilab.data.workers import END_SIGNALS
 _REPEATED = 1.0  # seconds
 
 
+def signal_name(number: int) -> str:
+    """The name of a signal, such as SIGTERM."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal has ended the work.
 

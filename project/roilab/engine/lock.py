@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 BEAT = 60.0  # seconds from one sign of life of an owner to the next
 SILENT = 600.0  # seconds without one after which an owner on another machine counts as gone
-SETTLE = 2.0  # seconds in which two that take the same lock over see each other
+SETTLE = 2.0  # seconds in which two that take the same lock see each other
+_MOST = 2**31  # processes have smaller numbers
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -113,7 +114,7 @@ def locked(path: Path, message: str = "another process trains in this folder") -
         lock = Lock(file)
         with writing(path):
             lock.name(here)
-        if owner is not None and (owner.host != here.host or not held):
+        if not held or (owner is not None and owner.host != here.host):
             time.sleep(SETTLE)
             with path.open(encoding="utf-8") as again:
                 winner = _read(again)
@@ -134,8 +135,6 @@ def _open(path: Path, message: str) -> tuple[IO[str], bool]:
     refuse_link(path)
     while True:
         file = path.open("a+", encoding="utf-8")
-        # A loader's worker shall not have the lock when the training is gone.
-        os.register_at_fork(after_in_child=file.close)
         held = True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,17 +149,21 @@ def _open(path: Path, message: str) -> tuple[IO[str], bool]:
             held = False
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                # A loader's worker shall not have the lock when the training is gone.
+                os.register_at_fork(after_in_child=file.close)
                 return file, held
         file.close()  # the last owner has removed it meanwhile
 
 
 def _read(file: IO[str]) -> Owner | None:
-    """The owner that a file names; None: none, or it is being written."""
+    """The owner that a file names; None: none, or it is damaged, or being written."""
     file.seek(0)
     try:
-        return Owner(**json.loads(file.read()))
-    except (ValueError, TypeError):
+        owner = Owner(**json.loads(file.read()))
+    except (ValueError, TypeError, RecursionError):
         return None
+    sound = all(type(getattr(owner, each.name)) is each.type for each in fields(Owner))
+    return owner if sound and 0 < owner.pid < _MOST else None
 
 
 def _is_gone(owner: Owner, here: Owner, path: Path, held: bool) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from roilab.data.workers import END_SIGNALS, signals_blocked
-from roilab.engine.interrupts import Interrupted, Stop, end_on_signals, on_signals
+from roilab.engine.interrupts import Interrupted, Stop, end_on_signals, on_signals, signal_name
 from roilab.errors import UserError
 
 LOST_PEER = "another process of the training is gone"
@@ -118,8 +118,12 @@ def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
     with on_signals(handle):
         # While a process starts, Ctrl-C would be a traceback, and other signals end it at once.
         with signals_blocked([signal.SIGINT]):
-            for each in ranks:
-                each.start()
+            try:
+                for each in ranks:
+                    each.start()
+            except OSError:  # those that wait for it would do so for long
+                _send(ranks, signal.SIGKILL)
+                raise
         failed = _first_failure(ranks)
         if failed is None:
             return
@@ -148,7 +152,7 @@ def _raise_failure(
     for place, code in enumerate(codes):
         if code is not None and code < 0 and not numbers[place]:
             raise UserError(
-                f"a process of the training was ended by {signal.Signals(-code).name}",
+                f"a process of the training was ended by {signal_name(-code)}",
                 found=f"process {place} of {len(ranks)}",
                 expected="no other program, and no limit of memory, that ends it",
                 remedy=f"look for what did, such as the system's log; {saved()}",

@@ -12,6 +12,7 @@ from roilab.engine.checkpoint import read, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
 from roilab.engine.record import forget
 from roilab.engine.run import FINAL, LAST, Run
+from roilab.engine.stored import is_number
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure
 
@@ -132,7 +133,7 @@ def _progress(state: dict[str, Any]) -> Progress:
     if not isinstance(progress.unreadable, dict):
         raise TypeError(f"unreadable is {progress.unreadable!r}")
     measured = progress.measured
-    if not isinstance(measured, dict) or not all(isinstance(v, float) for v in measured.values()):
+    if not isinstance(measured, dict) or not all(map(is_number, measured.values())):
         raise TypeError(f"measured is {measured!r}")
     return progress
 

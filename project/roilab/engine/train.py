@@ -99,6 +99,7 @@ def _train(
         notes += check_resumable(run, setup, data, allow_changed_data=allow_changed_data)
     else:
         refuse_begun(run)
+    comm.synchronize()  # no process reads the files that the first one replaces
     start_logging(run)
     for note in notes:
         log.warning(note)

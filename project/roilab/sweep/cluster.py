@@ -315,12 +315,13 @@ def _slurm_options(given: Mapping[str, Any]) -> dict[str, Any]:
             key="--slurm",
             found=f"{key}={given[key]}",
         )
-    minutes = given.get("slurm_time", given.get("timeout_min", _DEFAULT_MINUTES))
+    limit = "slurm_time" if "slurm_time" in given else "timeout_min"
+    minutes = given.get(limit, _DEFAULT_MINUTES)
     if not isinstance(minutes, int | float) or minutes <= 0:
         raise UserError(
             "the time limit is no time",
             key="--slurm",
-            found=f"timeout_min={minutes}",
+            found=f"{limit}={minutes}",
             expected="minutes, 1 or more",
         )
     warning = given.get("slurm_signal_delay_s", min(_WARNING_SECONDS, int(30 * minutes)))
@@ -333,6 +334,13 @@ def _slurm_options(given: Mapping[str, Any]) -> dict[str, Any]:
             expected="slurm_setup=[command, command]",
         )
     own = given.get("slurm_additional_parameters", {})
+    if not isinstance(own, dict):
+        raise UserError(
+            "sbatch's other options are not options with values",
+            key="--slurm",
+            found=f"slurm_additional_parameters={own}",
+            expected="slurm_additional_parameters={option: value}",
+        )
     # To the job's process alone, which passes it on; and a job whose machine is lost begins again.
     ours: dict[str, Any] = {"signal": f"B:USR2@{warning}"}
     if "no-requeue" not in own:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from roilab.data.workers import END_SIGNALS
+from roilab.engine.interrupts import signal_name
 from roilab.engine.lock import SILENT
 from roilab.errors import UserError
 from roilab.sweep.plan import Cell
@@ -23,12 +25,10 @@ from roilab.sweep.run import (
     failed,
     note_end,
     run_cell,
-    signal_name,
     state_of,
 )
 
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
-_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_WARNINGS)
 _ANSWER_SECONDS = 60
 # Seconds for what is left of the job's last beginning to save and end, or to be taken for gone.
 _PATIENCE = SILENT + 60
@@ -60,7 +60,7 @@ def run_job(cell: Cell, train: Sequence[str]) -> State:
     cluster's to know. Warned of a time limit, a job that has got further requeues itself.
     """
     signals = _Signals()
-    for number in _ENDS:
+    for number in END_SIGNALS:
         signal.signal(number, signals)
     before = checkpoint_of(cell)
     try:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from roilab.data.workers import END_SIGNALS
+from roilab.engine.interrupts import signal_name
 from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run import Run
 from roilab.engine.stored import is_number
@@ -28,16 +30,7 @@ LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
 POLL_SECONDS = 0.5
 _CENTURY = 3.2e9  # seconds
 # Exit statuses of a training that a signal has asked to end, and that is saved.
-_INTERRUPTED = tuple(
-    128 + number
-    for number in (
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-    )
-)
+_INTERRUPTED = tuple(128 + number for number in END_SIGNALS)
 # Becomes a command that gets a signal when the thread that started it ends: PR_SET_PDEATHSIG of
 # linux/prctl.h is 1.
 _TIED = """
@@ -340,8 +333,8 @@ def _wait(
         # A training that outlives this process still has its folder alone.
         pass_fds=[lock.descriptor],
     ) as process:
-        lock.name(this_process(process.pid))
         try:
+            lock.name(this_process(process.pid))
             # `wait` passes an interrupt on a quarter of a second later; clusters are impatient.
             while (status := process.poll()) is None:
                 watch()
@@ -362,11 +355,3 @@ def _failure(said: str, status: int) -> str:
         last = f"; its last line: {lines[-1]}" if lines else ""
         return f"killed by {signal_name(-status)}{last}"
     return lines[-1] if lines else f"exit status {status} without a word"
-
-
-def signal_name(number: int) -> str:
-    """The name of a signal, such as SIGTERM."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of the real-time signals
-        return f"signal {number}"

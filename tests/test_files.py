@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from roilab.errors import UserError
-from roilab.files import whole, write_whole
+from roilab.files import read_bytes, whole, write_whole
 
 
 def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
@@ -68,3 +68,11 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
     with pytest.raises(UserError, match="cannot write the file"):
         write_whole(tmp_path / place if place else "", "content")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(UserError, match="no plain file"):
+            read_bytes(tmp_path / name)

@@ -1,13 +1,15 @@
 """Files: written whole or not at all, read with a message for what is damaged."""
 
 import contextlib
+import errno
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from roilab.errors import UserError
 
@@ -101,6 +103,23 @@ def writing(path: str | Path) -> Iterator[None]:
         raise UserError("cannot write the file", file=path, found=reason or error) from error
 
 
+def open_plain(path: str | Path) -> IO[bytes]:
+    """A file that is open for reading, and has an end: no pipe, and no device such as /dev/zero.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+        ValueError: the path has a null character.
+    """
+    # A pipe that nobody writes to would be waited for when it is opened.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    kind = os.fstat(number).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(number)
+        is_folder = stat.S_ISDIR(kind)
+        raise OSError(errno.EINVAL, "a folder" if is_folder else "a pipe or device, no plain file")
+    return os.fdopen(number, "rb")
+
+
 def read_bytes(path: str | Path, *, what: str = "the file", remedy: str | None = None) -> bytes:
     """The content of a file.
 
@@ -108,10 +127,11 @@ def read_bytes(path: str | Path, *, what: str = "the file", remedy: str | None =
         what: the file is called so in the message.
 
     Raises:
-        UserError: it is not there, is a folder, or cannot be read.
+        UserError: it is not there, is no plain file, or cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        with open_plain(path) as file:
+            return file.read()
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         reason = error.strerror if isinstance(error, OSError) else None
         raise UserError(

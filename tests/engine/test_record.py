@@ -1,6 +1,7 @@
 """The digests of run.json: damage is noticed, a write that is cut is none."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,12 +131,19 @@ def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
     assert is_as_written(run.config_file)
 
 
+@pytest.mark.parametrize("digests", [[], ["absent"], ["0"], ["x-00000000"], ["1-2\n3"]])
+def test_a_file_in_the_record_has_a_digest(run: Run, digests: list[str]) -> None:
+    record.write_record(run.folder, {"layout": 1, "files": {"config.yaml": digests}})
+    with pytest.raises(UserError, match="damaged"):
+        read_record(run.folder)
+
+
 @pytest.mark.parametrize("name", ["../config.yaml", "/etc/hostname", "", "..", "run.json"])
 def test_only_files_of_the_folder_have_digests(run: Run, name: str) -> None:
     with pytest.raises(UserError, match="not a file with a digest"):
         accept(run.folder, [name])
     if name != "run.json":
-        record.write_record(run.folder, {"layout": 1, "files": {name: ["0"]}})
+        record.write_record(run.folder, {"layout": 1, "files": {name: ["0-00000000"]}})
         with pytest.raises(UserError, match="damaged"):
             read_record(run.folder)
 
@@ -165,3 +173,11 @@ def test_files_from_before_torch_1_6_have_none(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
     assert torch.equal(checkpoint.read(path)["a"], torch.ones(3))
+
+
+def test_a_pipe_as_checkpoint_is_not_waited_for(run: Run) -> None:
+    path = run.folder / "model_0000009.pth"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="no plain file"):
+        checkpoint.read(path)
+    assert kinds(run)[path.name] == "damaged"

@@ -268,7 +268,7 @@ def test_a_training_goes_on_where_settings_cannot_be_written(
     assert str(tmp_path / "file") in note
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a;b.c", "a..b", "no_such_file.py", "-x"])
+@pytest.mark.parametrize("name", ["", "a b", "a;b.c", "a..b", "é", "no_such_file.py", "-x"])
 def test_what_is_no_name_cannot_be_trusted(name: str, settings: Path) -> None:
     with pytest.raises(UserError, match="trust"):
         trusted.allow([name])

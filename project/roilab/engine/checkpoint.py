@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from roilab.engine.record import RECORD, Digest, replacing, verify
 from roilab.errors import UserError
-from roilab.files import whole
+from roilab.files import open_plain, whole
 from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2, unmet_settings
 
 _SHOWN = 8  # how many of many names a message lists
@@ -302,7 +302,7 @@ def verified(path: Path) -> Iterator[IO[bytes]]:
         UserError: it is not as it was written, or cannot be read.
     """
     try:
-        file = path.open("rb")
+        file = open_plain(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, _reason(error)) from error
     with file:

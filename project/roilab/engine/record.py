@@ -6,6 +6,7 @@ A digest finds damage, not malice: who can write a file can write its digest, to
 import contextlib
 import itertools
 import json
+import re
 import shlex
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ LAYOUT = 1  # of the folder; docs/run-folder.md has what each number means
 RECORD = "run.json"
 _FORM = f'{{"layout": {LAYOUT}, "starts": [...], "files": {{...}}, "digest": "..."}}'
 _REMEDY = "delete this file: it is a record, and the run is whole without it, but unverified"
+_DIGEST = re.compile(r"\d+-[0-9a-f]{8}", re.ASCII)
 ABSENT = "absent"  # among the digests of a file: it need not be there
 _OWN = ',\n  "digest": "{}"\n}}\n'  # the end of a record: the digest of all before
 
@@ -94,9 +96,9 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _is_entry(name: str, digests: Any) -> bool:
-    """Whether a name is that of a file of the folder itself, with a list of digests."""
+    """Whether a name is that of a file of the folder itself, with a list that has a digest."""
     listed = isinstance(digests, list) and all(isinstance(each, str) for each in digests)
-    return listed and _is_own_file(name)
+    return listed and any(map(_DIGEST.fullmatch, digests)) and _is_own_file(name)
 
 
 def _is_own_file(name: str) -> bool:

@@ -233,7 +233,7 @@ def _stored(name: str) -> str:
         if not Path(name).is_file():
             raise UserError("there is no such file to trust", key="--trust", file=name)
         return _file(name)
-    if not _NAME.fullmatch(name) and not name.isidentifier():
+    if not _NAME.fullmatch(name) and not (name.isidentifier() and name.isascii()):
         raise UserError(
             "not a name that can be trusted",
             key="--trust",

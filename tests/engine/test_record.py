@@ -9,6 +9,7 @@ import torch
 
 from roilab import files
 from roilab.engine import checkpoint, record
+from roilab.engine.progress import newest
 from roilab.engine.record import (
     accept,
     digests,
@@ -181,3 +182,4 @@ def test_a_pipe_as_checkpoint_is_not_waited_for(run: Run) -> None:
     with pytest.raises(UserError, match="no plain file"):
         checkpoint.read(path)
     assert kinds(run)[path.name] == "damaged"
+    assert newest(run) == run.folder / "model_final.pth"

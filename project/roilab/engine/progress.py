@@ -15,6 +15,7 @@ from roilab.engine.run import FINAL, LAST, Run
 from roilab.engine.stored import is_number
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure
+from roilab.files import open_plain
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +149,7 @@ def newest(run: Run) -> Path | None:
     files = run.states()
     for file in files:
         try:
+            open_plain(file).close()  # a pipe would be waited for
             # The tensors stay on the disk; a file that was cut has lost its table of contents.
             candidates[file] = int(
                 torch.load(file, "cpu", weights_only=True, mmap=True)["iteration"]

@@ -3,16 +3,19 @@
 A script: a line of JSON in, `[number of processes, arguments of scripts/train.py, file of output]`;
 a line of JSON out, the ids of the processes. Another line out tells when they have ended, with
 their exit statuses. Each training is a session of its own, and one of several processes finds the
-others as torchrun has it.
+others as torchrun has it; as there, when one fails, the others are ended if they do not end.
 """
 
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
+GRACE = 60.0  # seconds
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
@@ -48,6 +51,23 @@ def begin(rank: int, processes: int, port: int, arguments: list[str], output: st
     raise AssertionError("it ends by sys.exit")
 
 
+def wait_for(pids: list[int]) -> list[int]:
+    """The exit statuses of processes."""
+    states: dict[int, int] = {}
+    failed = None
+    while len(states) < len(pids):
+        for pid in set(pids) - set(states):
+            done, state = os.waitpid(pid, os.WNOHANG)
+            if done:
+                states[pid] = os.waitstatus_to_exitcode(state)
+                if states[pid] and failed is None:
+                    failed = time.monotonic()
+            elif failed is not None and time.monotonic() - failed > GRACE:
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return [states[pid] for pid in pids]
+
+
 def main() -> None:
     sys.path.insert(0, str(SCRIPTS))
     runpy.run_path(str(SCRIPTS / "train.py"), run_name="imported")
@@ -57,8 +77,7 @@ def main() -> None:
         pids = [begin(rank, processes, port, arguments, output) for rank in range(processes)]
         sys.stdout.write(json.dumps(pids) + "\n")
         sys.stdout.flush()
-        states = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-        sys.stdout.write(json.dumps(states) + "\n")
+        sys.stdout.write(json.dumps(wait_for(pids)) + "\n")
         sys.stdout.flush()
 
 

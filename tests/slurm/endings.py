@@ -15,8 +15,8 @@ from roilab.sweep.plan import Arm
 
 from .here import Slurm, alive, wait_for
 
-# Plays scripts/train.py: it takes a minute when it begins, and none when it goes on. Asked to end
-# it leaves a checkpoint, twice as slowly as it is asked to.
+# Plays scripts/train.py: it takes a minute when it begins, or, if it is long, until it is asked to
+# end, and no time when it goes on. Asked to end it takes a second to leave a checkpoint.
 TRAINING = """
 import json, os, pathlib, signal, sys, time
 options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
@@ -32,7 +32,8 @@ if options["mode"] == "saved":
 (folder / f"part_{starts}").rename(folder / f"start_{starts}")
 if options["mode"] == "fails":
     sys.exit("error: the disk is full")
-until = time.monotonic() + (60 if starts == 0 and options["mode"] != "done" else 0)
+lasts = {"done": 0, "long": 3600}.get(options["mode"], 60)
+until = time.monotonic() + (lasts if starts == 0 else 0)
 while time.monotonic() < until:
     time.sleep(0.1)
     if asked and options["mode"] != "deaf":
@@ -159,6 +160,7 @@ ENDINGS = [
     Ending(
         "time_limit",
         kind="done",
+        mode="long",
         begins_again=True,
         parameters={"timeout_min": 3, "slurm_signal_delay_s": 90},
     ),

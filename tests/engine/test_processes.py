@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from torch import distributed
 
 from roilab.engine import processes
 from roilab.engine.interrupts import Interrupted, end_on_signals, stop_on_signals
@@ -187,6 +189,25 @@ def test_who_has_lost_another_may_not_know_why(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(processes, "_GRACE", 0.0)
     with pytest.raises(UserError, match=processes.LOST_PEER):  # on another machine
         processes._run_all(forks(cut_off, wait), str)
+
+
+def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
+    """As where a machine does not come, or an address is none."""
+
+    def meet(url: str) -> None:
+        wait = timedelta(seconds=1)
+        distributed.init_process_group("gloo", url, rank=0, world_size=2, timeout=wait)
+
+    for url in ("none://", f"tcp://127.0.0.1:{processes._free_port()}"):
+        each = partial(meet, url)
+        with pytest.raises(SystemExit) as ended:
+            processes._run_all(forks(partial(processes._in_a_process, each, print, "work")), str)
+        said = capfd.readouterr()
+        assert ended.value.code == 2
+        assert said.err.count("error: the processes of the training do not meet") == 1
+        assert "--dist-url" in said.err
+        assert "Traceback" not in said.err
+        assert "work" not in said.out
 
 
 def test_a_mistake_that_is_said_is_not_said_again() -> None:

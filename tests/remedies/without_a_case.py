@@ -38,6 +38,8 @@ WITHOUT_A_CASE: dict[str, str] = {
     "wait for it, or end it": "the process that writes who it is has the lock for milliseconds",
     "wait for it, or end it there; if it is gone with its machine, delete {}, or wait: after {} "
     "minutes without a sign of life it is taken over": "tests/engine/test_lock.py follows it",
+    "start the command on each machine within half an hour, with its own --machine-rank and the "
+    "same --num-machines, --num-gpus and --dist-url tcp://HOST:PORT": "it needs other machines",
     # Not shown by themselves.
     "save it again, or give another file": "it is for an error that has no remedy of its own",
     "put it there": "the error that lists such images has a remedy of its own",

@@ -81,6 +81,10 @@ def start(
     if processes * machines == 1:
         work(argument)
         return
+    if machines > 1:
+        minutes = _TIMEOUT.total_seconds() / 60
+        where = f"for the processes of {machines} machines at {url}"
+        sys.stderr.write(f"waiting {where}, for up to {minutes:.0f} minutes\n")
     if url == "auto":
         url = f"tcp://127.0.0.1:{_free_port()}"
     context = multiprocessing.get_context("spawn")
@@ -248,7 +252,7 @@ def _in_a_process(meet: Callable[[], None], work: Callable[[Any], None], argumen
     process of each machine says it; a mistake that another alone meets, that one says.
     """
     try:
-        meet()
+        _meet(meet)
         work(argument)
         distributed.destroy_process_group()
         status = 0
@@ -262,6 +266,25 @@ def _in_a_process(meet: Callable[[], None], work: Callable[[Any], None], argumen
     except KeyboardInterrupt as error:
         status = getattr(error, "status", 130)
     _exit(status)
+
+
+def _meet(meet: Callable[[], None]) -> None:
+    """Let the processes know each other.
+
+    Raises:
+        UserError: some do not come within half an hour, or there is no such place to meet.
+    """
+    try:
+        meet()
+    except (RuntimeError, ValueError) as error:  # of torch.distributed, by what is wrong
+        raise UserError(
+            "the processes of the training do not meet",
+            key="--dist-url",
+            found=str(error).splitlines()[0],
+            expected="one address that all machines reach, and as many processes as were named",
+            remedy="start the command on each machine within half an hour, with its own "
+            "--machine-rank and the same --num-machines, --num-gpus and --dist-url tcp://HOST:PORT",
+        ) from error
 
 
 def _exit(status: int) -> NoReturn:

@@ -100,8 +100,10 @@ def test_an_owner_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lock, "BEAT", 0.01)
     with locked(path):
         os.utime(path, (0, 0))
-        while path.stat().st_mtime == 0:
+        until = time.monotonic() + 60
+        while path.stat().st_mtime == 0 and time.monotonic() < until:
             time.sleep(0.01)
+        assert path.stat().st_mtime > 0
 
 
 def test_a_file_system_without_locks(

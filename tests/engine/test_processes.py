@@ -160,7 +160,9 @@ class NoRoom(multiprocessing.Process):
 
 
 def test_all_end_well() -> None:
-    processes._run_all(forks(int, int), str)
+    ranks = forks(int, int)
+    processes._run_all(ranks, str)
+    assert [each.exitcode for each in ranks] == [0, 0]
 
 
 cut_off = partial(os._exit, processes._CUT_OFF)

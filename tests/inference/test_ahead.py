@@ -182,5 +182,10 @@ def test_large_items_go_by_themselves() -> None:
 def test_nobody_waits_for_a_large_item_when_it_is_closed() -> None:
     alone = OneAtATime()
     alone.enter(large=True)
+    second = threading.Thread(target=alone.enter, kwargs={"large": True}, daemon=True)
+    second.start()
+    second.join(0.1)
+    assert second.is_alive(), "it waits for the first"
     alone.close()
-    alone.enter(large=True)
+    second.join(60)
+    assert not second.is_alive()

@@ -346,15 +346,20 @@ def a_file_that_is_gone(training: Training, tmp_path: Path, script: Script) -> A
     yield wrong(run.category_ids)
 
 
+def delete_and_say_so(script: Script, file: Path, read: Callable[[], object]) -> Attempts:
+    """Follow the remedy of a file that was changed and accepted."""
+    first = wrong(read)
+    yield first
+    file.unlink()
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield wrong(read)
+
+
 @case("delete this file and say so: {}; the ids are then 1, 2, ...")
 def category_ids_that_were_accepted(training: Training, tmp_path: Path, script: Script) -> Attempts:
     run = training.copy(tmp_path / "run")
     run.write(run.category_ids_file.name, "[1, 2, 3]")
-    first = wrong(run.category_ids)
-    yield first
-    run.category_ids_file.unlink()
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield wrong(run.category_ids)
+    yield from delete_and_say_so(script, run.category_ids_file, run.category_ids)
 
 
 @case("delete this file")
@@ -371,11 +376,7 @@ def metrics_of_a_folder_without_digests(training: Training, tmp_path: Path) -> A
 def metrics_that_were_accepted(training: Training, tmp_path: Path, script: Script) -> Attempts:
     run = training.copy(tmp_path / "run")
     run.write(run.metrics_file.name, "[]\n")
-    first = wrong(run.metrics)
-    yield first
-    run.metrics_file.unlink()
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield wrong(run.metrics)
+    yield from delete_and_say_so(script, run.metrics_file, run.metrics)
 
 
 @case("put a sound copy in place, or delete them: the training then begins anew")

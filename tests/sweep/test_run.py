@@ -136,24 +136,29 @@ def test_an_interrupt_ends_the_training(tmp_path: Path, endless: list[str]) -> N
     assert state_of(one).kind == "open"
 
 
-def test_a_cell_is_trained_by_one_process_at_a_time(tmp_path: Path, train: list[str]) -> None:
-    """Also by one that outlived its sweep."""
-    one = cell(tmp_path)
+def begun(one: Cell, code: str, *, tied: bool = False) -> tuple[subprocess.Popen[bytes], int]:
+    """A process that trains a cell, and the number of the training, which says it first."""
     script = (
         "import sys; from pathlib import Path\n"
         "from roilab.sweep.plan import Arm, Cell\n"
         "from roilab.sweep.run import run_cell\n"
         f"one = Cell(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
-        f"run_cell(one, [sys.executable, '-c', {ENDLESS!r}])"
+        f"run_cell(one, [sys.executable, '-c', {code!r}], tied={tied})"
     )
-    sweep = subprocess.Popen([sys.executable, "-c", script])
+    parent = subprocess.Popen([sys.executable, "-c", script])
     said = one.folder / "stdout.txt"
     while not (said.is_file() and said.read_text()):
-        assert sweep.poll() is None
+        assert parent.poll() is None
         time.sleep(0.1)
+    return parent, int(said.read_text())
+
+
+def test_a_cell_is_trained_by_one_process_at_a_time(tmp_path: Path, train: list[str]) -> None:
+    """Also by one that outlived its sweep."""
+    one = cell(tmp_path)
+    sweep, left = begun(one, ENDLESS)
     sweep.kill()
     sweep.wait()
-    left = int(said.read_text())
     try:
         with pytest.raises(UserError, match=r"(?s)being trained by another process.*seed_0"):
             run_cell(one, train)
@@ -196,24 +201,14 @@ def test_a_training_that_is_tied_ends_with_its_parent(tmp_path: Path) -> None:
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGUSR1, lambda *_: sys.exit('saved'))\n" + ENDLESS
     )
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from roilab.sweep.plan import Arm, Cell\n"
-        "from roilab.sweep.run import run_cell\n"
-        f"one = Cell(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
-        f"run_cell(one, [sys.executable, '-c', {saving!r}], tied=True)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script])
-    said = one.folder / "stdout.txt"
-    while not (said.is_file() and said.read_text()):
-        assert parent.poll() is None
-        time.sleep(0.1)
-    number = int(said.read_text())
+    parent, number = begun(one, saving, tied=True)
     assert os.getpgid(number) == os.getpgid(parent.pid)  # SLURM kills groups, too
     parent.kill()
     parent.wait()
-    while "saved" not in said.read_text():
+    until = time.monotonic() + 60
+    while not ended(number) and time.monotonic() < until:
         time.sleep(0.1)
+    assert "saved" in (one.folder / "stdout.txt").read_text()
 
 
 def test_how_far_a_training_is(tmp_path: Path) -> None:

@@ -120,10 +120,8 @@ def load(
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
 
-    Several are one data set, whatever their kinds.
-
     Args:
-        files: one annotation file or several.
+        files: one annotation file or several, which are one data set, whatever their kinds.
         images: the folder of the images. For one file, several folders may be given; for several
             files, one entry a file, a folder or several. None: the folder of each annotation file.
         classes: class names in the order of the model's outputs; None: those of the files, the

@@ -70,8 +70,8 @@ class InvariantRCNN(GeneralizedRCNN):
         return self.roi_heads.loss_counts
 
 
-class InvariantRPN(RPN):
-    """Detectron2's RPN, whose sample of anchors follows from the image's number.
+class _Numbered(nn.Module):
+    """A part of Detectron2's whose samples follow from the numbers of the images.
 
     Args:
         seed: of the samples.
@@ -88,6 +88,10 @@ class InvariantRPN(RPN):
         self.numbers = getattr(images, "numbers", None)
         return super().forward(images, *inputs)
 
+
+class InvariantRPN(_Numbered, RPN):
+    """Detectron2's RPN, whose sample of anchors follows from the image's number."""
+
     def label_and_sample_anchors(self, anchors: Any, gt_instances: list[Instances]) -> Any:
         """As Detectron2's, an image at a time."""
         if self.numbers is None:
@@ -101,23 +105,15 @@ class InvariantRPN(RPN):
         ]
 
 
-class InvariantROIHeads(StandardROIHeads):
-    """Detectron2's RoI heads, whose sample of proposals follows from the image's number.
+class InvariantROIHeads(_Numbered, StandardROIHeads):
+    """Detectron2's RoI heads, whose sample of proposals follows from the image's number."""
 
-    Args:
-        seed: of the samples.
-        parts: as Detectron2 takes them.
-    """
-
-    def __init__(self, *, seed: int, **parts: Any) -> None:
+    def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
-        self.seed = seed
-        self.numbers: Sequence[int] | None = None
         self.loss_counts: dict[str, int] = {}
 
     def forward(self, images: ImageList, *inputs: Any) -> Any:
         """As Detectron2's; `loss_counts` then has that of each loss."""
-        self.numbers = getattr(images, "numbers", None)
         self.loss_counts = {}
         return super().forward(images, *inputs)
 

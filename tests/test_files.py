@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from roilab.errors import UserError
-from roilab.files import read_bytes, whole, write_whole
+from roilab.files import part_of_folder, read_bytes, remove_parts, whole, write_whole
 
 
 def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
@@ -40,6 +40,35 @@ def test_a_name_as_long_as_any(tmp_path: Path, name: str) -> None:
     write_whole(tmp_path / name, "content")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "content"
+
+
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder"
+    for _ in range(2):
+        with part_of_folder(path) as part:
+            (part / "a").mkdir()
+            (part / "a" / "b.txt").write_text("b")
+        assert list(path.parent.iterdir()) == []
+    with part_of_folder(path) as part:
+        part.rename(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    """Files and folders, but not what a link leads to, and what another process may be writing."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine").write_text("mine")
+    folder = tmp_path / "run"
+    with part_of_folder(folder / "source") as part, whole(folder / "a.txt") as file:
+        (part / "half").write_text("half")
+        file.write_text("half")
+        (folder / f".link.{os.getpid()}.part").symlink_to(elsewhere)
+        (folder / ".b.txt.1.part").write_text("of another")
+        remove_parts(folder, os.getpid())
+        assert [each.name for each in folder.iterdir()] == [".b.txt.1.part"]
+        file.write_text("whole")
+    assert (elsewhere / "mine").read_text() == "mine"
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -41,9 +42,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if not path.name:
         raise UserError("cannot write the file", file=path, found="no file name", key="path")
-    # A name may take 255 bytes, and those of a long one are all taken.
-    start = os.fsdecode(os.fsencode(path.name)[:_START])
-    part = path.with_name(f".{start}.{os.getpid()}.part")  # as `_PART` has it
+    part = _part_of(path)
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +57,41 @@ def whole(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def part_of_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill in the block and then to rename to `path`; if it is not, it is removed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    part = _part_of(path)
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
+        part.mkdir()
+        yield part
+    finally:
+        with contextlib.suppress(OSError):
+            _remove(part)
+
+
+def _part_of(path: Path) -> Path:
+    """The name that a file or folder has while it is written, by this process."""
+    # A name may take 255 bytes, and those of a long one are all taken.
+    start = os.fsdecode(os.fsencode(path.name)[:_START])
+    return path.with_name(f".{start}.{os.getpid()}.part")  # as `_PART` has it
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_parts(folder: Path, pid: int | None = None) -> None:
-    """Remove from a folder what `whole` had to leave there when its process was killed.
+    """Remove from a folder what was being written there when its process was killed.
 
     Args:
         pid: of a process that is gone. Parts of others are removed after an hour, in which all that
@@ -69,7 +101,7 @@ def remove_parts(folder: Path, pid: int | None = None) -> None:
         match = _PART.fullmatch(path.name)
         with contextlib.suppress(OSError):  # it is whole by now, or another removes it, too
             if match and (int(match[1]) == pid or time.time() - path.stat().st_mtime > _OLD):
-                path.unlink()
+                _remove(path)
 
 
 def refuse_link(path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import roilab
 from roilab.data.workers import cores
 from roilab.engine.record import read_record, write_record
 from roilab.engine.run import Run
+from roilab.files import part_of_folder
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")
 _PACKAGE = Path(roilab.__file__).resolve().parent
@@ -123,10 +123,8 @@ def copy_source(config_file: Path, folder: Path) -> None:
         return
     files = _sources(main)
     root = Path(os.path.commonpath([file.parent for file in files]))
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Copied whole before it takes its place.
-    with tempfile.TemporaryDirectory(prefix=".source.", dir=folder.parent) as temporary:
-        copy = Path(temporary) / "source"
+    with part_of_folder(folder) as copy:
         for file in files:
             place = copy / file.relative_to(root)
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,6 @@
 """The sample set on disk: images and one VIA 2 project a split, whole or not at all."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 
 from roilab.data.figures.scene import Figure, Scene, draw_scene
 from roilab.errors import UserError
-from roilab.files import read_json
+from roilab.files import part_of_folder, read_json, remove_parts
 from roilab.skeleton import COCO_PERSON
 from roilab.via.records import Annotations, Attribute, Container, ImageRecord, Region, Value
 from roilab.via.roles import TAGS
@@ -81,14 +79,10 @@ def write_figures(
     if _is_there(out, arguments):
         return _paths(out, reused=True)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        try:
+        with part_of_folder(out) as work:
+            remove_parts(out.parent)
             _write_all(work, arguments, progress)
-            work.chmod(0o755)
             work.replace(out)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise UserError(
             "cannot write the sample set",

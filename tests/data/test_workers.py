@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from roilab.data.figures import FiguresPaths
 
 HOLDS_ITS_BATCHES = """
@@ -34,3 +36,26 @@ def test_a_process_that_holds_its_batches_ends(figures: FiguresPaths, tmp_path: 
         check=False,
     )
     assert done.returncode == 3
+
+
+@pytest.mark.parametrize("error", ["ConnectionResetError", "EOFError", "ValueError"])
+def test_a_worker_says_no_more_of_its_end_than_the_main_process(error: str) -> None:
+    """A thread that hands a tensor over is cut when the main process ends."""
+    code = f"""
+import multiprocessing, sys, threading
+from roilab.data.workers import leave_signals
+
+def worker():
+    leave_signals()
+    try:
+        raise {error}("cut")
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+
+begun = multiprocessing.get_context("fork").Process(target=worker)
+begun.start()
+begun.join()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ("ValueError: cut" in done.stderr) == (error == "ValueError")
+    assert ("Traceback" in done.stderr) == (error == "ValueError")

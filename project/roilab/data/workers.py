@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 from detectron2.utils import comm
 
@@ -45,15 +47,27 @@ def leave_signals(_: int = 0) -> None:
 
     A worker that ended by one would take the batches with it that the main process still wants.
     Those of the main process itself are obeyed: it ends its workers so as the last thing that it
-    does. When it is gone without that, they end by themselves.
+    does. When it is gone without that, they end by themselves, and say nothing of it.
     """
     os.setpgrp()
+    sys.excepthook = _say_but_of_a_lost_parent
     known = hasattr(signal, "sigwaitinfo")  # not on macOS, where SIGTERM still ends a worker
     numbers = [each for each in END_SIGNALS if known or each != signal.SIGTERM]
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
     parent = multiprocessing.parent_process()
     if known and parent is not None:
         threading.Thread(target=_obey, args=(parent.pid,), daemon=True).start()
+
+
+def _say_but_of_a_lost_parent(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Say an error of a thread beside the worker's own, such as that which hands tensors over.
+
+    It is cut when the main process ends, which has said why.
+    """
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _obey(parent: int | None) -> None:

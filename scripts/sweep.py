@@ -10,12 +10,13 @@ continues what was cut and tries again what failed. `key=a,b` makes an arm of ea
 """
 
 import argparse
+import re
 import shlex
-import signal
 import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from _arguments import Parser, add_trust
@@ -28,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roilab.engine import trusted
+from roilab.engine.interrupts import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.sweep import (
@@ -98,10 +100,6 @@ def main() -> int:
     sweep, commands = save(sweep, command, args.output)
     states = {cell: state_of(cell) for cell in plan(sweep, args.output)}
     report, display = Report(sweep, commands), Display(sweep, states)
-    # What ends this process, such as a batch system or a closed terminal, is to end the trainings.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
 
     def told(cell: Cell, state: State) -> None:
         display.tell(cell, state)
@@ -110,7 +108,9 @@ def main() -> int:
 
     train = [sys.executable, str(ROOT / "scripts/train.py")]
     try:
-        with display:
+        # What ends this process, such as a batch system or a closed terminal, is to end the
+        # trainings.
+        with on_signals(end), display:
             # Those that take another's weights come when these are there.
             for wave in ([c for c in wanted if not c.source], [c for c in wanted if c.source]):
                 if wave and args.slurm:
@@ -126,6 +126,11 @@ def main() -> int:
     report.write(args.output, states)
     say(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
     return 0 if all(states[cell].kind == "done" for cell in asked) else 1
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """End the work where it is."""
+    raise Interrupted(number)
 
 
 def try_to_write(report: Report, folder: Path, states: dict[Cell, State]) -> None:
@@ -155,7 +160,8 @@ def parameter(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     try:
         if equals and key:
-            return key, yaml.safe_load(value)
+            # YAML takes 2:30 for 150.
+            return key, value if re.fullmatch(r"[\d:]+:[\d:]+", value) else yaml.safe_load(value)
     except yaml.YAMLError:
         pass
     raise UserError("a parameter cannot be read", key="--slurm", found=text, expected="key=value")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from roilab import files
+from roilab.engine import checkpoint
 from roilab.engine.record import LAYOUT
 from roilab.engine.run import Run, find_runs, open_run
 from roilab.errors import UserError
@@ -46,6 +47,15 @@ def test_own_weights_are_the_final_or_the_newest(folder: Path, gone: list[str], 
     for name in gone:
         (folder / name).unlink()
     assert open_run(folder).weights == folder / own
+
+
+def test_no_others_are_taken_where_the_final_ones_are_no_file(folder: Path) -> None:
+    final = folder / "model_final.pth"
+    final.unlink()
+    final.mkdir()
+    with pytest.raises(UserError) as error:
+        checkpoint.read(open_run(folder).weights)
+    assert str(final) in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["model_best.pth", "model_final_ema.pth", "model_0000099.pth"])

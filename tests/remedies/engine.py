@@ -386,6 +386,7 @@ def checkpoints_none_of_which_is_sound(training: Training, tmp_path: Path) -> At
     for path in run.states():
         path.write_bytes(b"")
     yield wrong(train, setup, resume=True)
+    assert run.results_file.is_file()  # nothing is taken away before it is known to go on
     for path in run.states():
         path.unlink()
     yield wrong(train, setup, resume=True)

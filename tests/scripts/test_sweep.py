@@ -50,8 +50,6 @@ class Sweep:
         monkeypatch.chdir(ROOT)
         self.script = module(ROOT / "scripts/sweep.py")
         monkeypatch.setattr(self.script, "ROOT", folder)
-        # The handler that it sets would outlive the test.
-        monkeypatch.setattr(self.script.signal, "signal", lambda *_: None)
         self.monkeypatch = monkeypatch
         self.folder = folder
         self.output = folder / "out"
@@ -157,6 +155,20 @@ def test_a_report_that_cannot_be_written_ends_no_training(
     assert "cannot be written yet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("timeout_min=30", 30),
+        ("slurm_time=30:00", "30:00"),
+        ("slurm_time=1-2:30", "1-2:30"),
+        ("slurm_setup=[a, b]", ["a", "b"]),
+        ("slurm_use_srun=true", True),
+    ],
+)
+def test_a_parameter_of_slurm(sweep: Sweep, text: str, value: object) -> None:
+    assert sweep.script.parameter(text) == (text.partition("=")[0], value)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Signals) -> None:
     """They get their chance to save, as the fake one does."""
@@ -177,7 +189,7 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Sig
         f"import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         f"import sweep; sweep.ROOT = Path({str(tmp_path)!r})\n"
         f"sys.argv = {[*arguments, '--jobs', '2', '--output', str(tmp_path / 'out')]!r}\n"
-        "sweep.main()"
+        "import _main; _main.run(sweep.main)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -189,6 +201,7 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Sig
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert b"the same command goes on" in said
+    assert process.returncode == 128 + number
     assert all((folder / "saved").exists() for folder in folders)
 
 

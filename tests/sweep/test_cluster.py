@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import submitit
 
+from roilab.engine.interrupts import Interrupted
 from roilab.errors import UserError
-from roilab.sweep import Cell, State, run_on_cluster, state_of
-from roilab.sweep.cluster import _Slurm, _slurm_options, _Watch
+from roilab.sweep import Cell, State, cluster, run_on_cluster, state_of
+from roilab.sweep.cluster import _minutes, _Slurm, _slurm_options, _Watch
 from roilab.sweep.job import run_job
 from roilab.sweep.plan import Arm
 from roilab.sweep.run import checkpoint_of, definition, note_end, run_cell
@@ -199,6 +201,21 @@ def test_an_interrupt_waits_until_the_jobs_have_saved(watched: Watched) -> None:
     assert watched.told[-1].kind == "cut"
 
 
+def test_jobs_that_were_just_submitted_are_cancelled(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(*_: object) -> list[Job]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return [watched.job]
+
+    monkeypatch.setattr(cluster, "_executor", lambda *_: SimpleNamespace(cluster="local"))
+    monkeypatch.setattr(cluster, "_submit", submit)
+    monkeypatch.setattr(cluster, "_Local", lambda: watched.cluster)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run_on_cluster([watched.cell], [], tmp_path, {}, told=print, refresh=lambda: None)
+    assert watched.cluster.cancelled == [watched.job]
+
+
 # Saves when it is asked to, and is done when it goes on. It says when it can be asked.
 TRAINING = """
 import pathlib, signal, sys, time
@@ -298,6 +315,26 @@ def test_a_job_is_warned_of_its_time_limit(given: dict[str, Any], signal_and_del
     assert _slurm_options({"slurm_setup": ["a"]})["slurm_setup"] == [*options["slurm_setup"], "a"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [
+        (30, 30),
+        ("30", 30),
+        ("30:01", 31),
+        ("2:30:00", 150),
+        ("1-0", 1440),
+        ("1-2:30", 1590),
+        ("2-00:00:30", 2881),
+        (0.5, None),
+        ("1-2-3", None),
+    ],
+)
+def test_time_limits_are_those_of_sbatch(limit: object, minutes: int | None) -> None:
+    assert _minutes(limit) == minutes
+    if minutes is not None:
+        assert _slurm_options({"slurm_time": limit})["timeout_min"] == minutes
+
+
 def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
     more = _slurm_options({"slurm_additional_parameters": {"no-requeue": True}})
     assert "requeue" not in more["slurm_additional_parameters"]
@@ -313,7 +350,8 @@ def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
         ({"timeout_min": -5}, "timeout_min=-5"),
         ({"slurm_setup": "module load cuda"}, "slurm_setup=module load cuda"),
         ({"timeout_min": "x"}, "timeout_min=x"),
-        ({"slurm_time": "1-0"}, "slurm_time=1-0"),
+        ({"slurm_time": "1-"}, "slurm_time=1-"),
+        ({"slurm_time": "0:0"}, "slurm_time=0:0"),
         ({"slurm_additional_parameters": "nice"}, "slurm_additional_parameters=nice"),
     ],
 )

@@ -1,11 +1,13 @@
 """scontrol's text, as SLURM 22.05 prints it."""
 
+import errno
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from roilab.sweep.slurm import JobStatus, job_statuses, parse_jobs
+from roilab.sweep.slurm import JobStatus, cancel, job_statuses, parse_jobs
 
 LINE = (
     "JobId={id} {array}JobName=submitit UserId=root(0) GroupId=root(0) MCS_label=N/A Nice=0 "
@@ -124,14 +126,15 @@ def test_a_job_that_slurm_has_forgotten_is_over(
 
 
 def test_a_controller_that_does_not_answer_ends_no_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
     play_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
     assert job_statuses(["7"]) is None
 
-    def hang(*_: object, **__: object) -> None:
-        raise subprocess.TimeoutExpired("scontrol", 60)
-
-    monkeypatch.setattr(subprocess, "run", hang)
-    assert job_statuses(["7"]) is None
+    for error in (subprocess.TimeoutExpired("scontrol", 60), OSError(errno.ENOMEM, "no memory")):
+        monkeypatch.setattr(subprocess, "run", Mock(side_effect=error))
+        assert job_statuses(["7"]) is None
+        if isinstance(error, OSError):
+            cancel(["7"])
+            assert "these go on: 7" in caplog.text

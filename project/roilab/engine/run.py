@@ -75,7 +75,8 @@ class Run:
         if self.weights_name is not None:
             return self.folder / self.weights_name
         final = self.folder / FINAL
-        return final if final.is_file() else max(self.checkpoints(), default=final)
+        # What has its name and is no file is damaged, and no reason to take others in its place.
+        return final if os.path.lexists(final) else max(self.checkpoints(), default=final)
 
     def checkpoints(self) -> list[Path]:
         """The states of the training that were written on its way, the oldest first."""

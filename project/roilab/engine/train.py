@@ -99,15 +99,16 @@ def _train(
         notes += check_resumable(run, setup, data, allow_changed_data=allow_changed_data)
     else:
         refuse_begun(run)
-    comm.synchronize()  # no process reads the files that the first one replaces
     start_logging(run)
     for note in notes:
         log.warning(note)
+    file = progress.newest(run) if resume else None
+    comm.synchronize()  # no process reads the files that the first one replaces
     if comm.is_main_process():
         _write_beginning(setup, run, source)
         fingerprint.record(run.folder, data)
     comm.synchronize()
-    trainer, done = _begin(setup, run, resume=resume)
+    trainer, done = _begin(setup, run, file, resume=resume)
     loop = Loop(
         cfg,
         run,
@@ -256,8 +257,8 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         log.warning("val: %s", note)
 
 
-def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
-    """The trainer as the run begins or goes on."""
+def _begin(setup: Setup, run: Run, file: Path | None, *, resume: bool) -> tuple[Trainer, Progress]:
+    """The trainer as the run begins, or goes on from a file."""
     cfg = setup.cfg
     device = device_of(cfg.train.device)
     if device.type == "cpu":
@@ -266,7 +267,6 @@ def _begin(setup: Setup, run: Run, *, resume: bool) -> tuple[Trainer, Progress]:
     seed_everything(cfg.train.seed, INITIALISATION)
     model = build_model(cfg, training=True)
     try_step(cfg, model, setup.training_set, setup.val)
-    file = progress.newest(run) if resume else None
     if file is None:
         weights = weights_of(cfg)
         if weights.source:

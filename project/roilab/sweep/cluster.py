@@ -8,7 +8,9 @@ needs neither accounting nor a machine that still answers.
 import contextlib
 import io
 import logging
+import math
 import os
+import re
 import shlex
 import signal
 import sys
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from roilab.engine.interrupts import Interrupted, stop_on_signals
 from roilab.errors import UserError
 from roilab.sweep import slurm
 from roilab.sweep.job import run_job
@@ -67,11 +70,16 @@ def run_on_cluster(
 
     Raises:
         UserError: submitit is not installed or takes no such parameter, or sbatch refuses the jobs.
+        Interrupted: a signal came while the jobs were submitted.
     """
     executor = _executor(folder, parameters)
-    jobs = dict(zip(cells, _submit(executor, cells, train, parameters), strict=True))
+    # Jobs that are submitted, and not yet known here, could not be cancelled.
+    with stop_on_signals("the jobs are cancelled as soon as they are submitted") as stop:
+        jobs = dict(zip(cells, _submit(executor, cells, train, parameters), strict=True))
     watch = _Watch(jobs, _Slurm() if executor.cluster == "slurm" else _Local(), told)
     try:
+        if stop.wanted:
+            raise Interrupted(stop.number)
         while watch.jobs:
             watch.look()
             refresh()
@@ -291,6 +299,7 @@ def _executor(folder: Path, parameters: Mapping[str, Any]) -> Any:
         )
     if cluster == "slurm":
         options |= _slurm_options(options)
+        options.pop("slurm_time", None)
     try:
         # Without srun and a shell around it, the job's process gets every signal itself, and has
         # time to save: a job step of srun is killed at once when its job is cancelled.
@@ -307,6 +316,26 @@ def _executor(folder: Path, parameters: Mapping[str, Any]) -> Any:
     return executor
 
 
+def _minutes(limit: object) -> int | None:
+    """The minutes of a time limit, rounded up; None: it is none.
+
+    Args:
+        limit: minutes, or one of sbatch's other forms: [hours:]minutes:seconds, or
+            days-hours[:minutes[:seconds]].
+    """
+    match = re.fullmatch(r"(\d+-)?(\d+)(?::(\d+))?(?::(\d+))?", str(limit), re.ASCII)
+    if match is None:
+        return None
+    first, second, third = (int(each or 0) for each in match.groups()[1:])
+    if match[1]:
+        seconds = 86400 * int(match[1][:-1]) + 3600 * first + 60 * second + third
+    elif match[4]:
+        seconds = 3600 * first + 60 * second + third
+    else:
+        seconds = 60 * first + second
+    return math.ceil(seconds / 60) or None
+
+
 def _slurm_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of SLURM's jobs that are not the user's to choose, or that follow from his."""
     for key in _FIXED & set(given):
@@ -316,13 +345,13 @@ def _slurm_options(given: Mapping[str, Any]) -> dict[str, Any]:
             found=f"{key}={given[key]}",
         )
     limit = "slurm_time" if "slurm_time" in given else "timeout_min"
-    minutes = given.get(limit, _DEFAULT_MINUTES)
-    if not isinstance(minutes, int | float) or minutes <= 0:
+    minutes = _minutes(given.get(limit, _DEFAULT_MINUTES))
+    if minutes is None:
         raise UserError(
             "the time limit is no time",
             key="--slurm",
-            found=f"{limit}={minutes}",
-            expected="minutes, 1 or more",
+            found=f"{limit}={given[limit]}",
+            expected="minutes, 1 or more, or as sbatch has it: 2:30:00 or 1-12:00",
         )
     warning = given.get("slurm_signal_delay_s", min(_WARNING_SECONDS, int(30 * minutes)))
     setup = given.get("slurm_setup", [])
@@ -346,6 +375,7 @@ def _slurm_options(given: Mapping[str, Any]) -> dict[str, Any]:
     if "no-requeue" not in own:
         ours["requeue"] = True
     return {
+        "timeout_min": minutes,
         "slurm_use_srun": False,
         # A warning that comes while the job still starts would kill it.
         "slurm_setup": ["trap '' USR2", *setup],

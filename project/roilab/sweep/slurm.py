@@ -94,6 +94,9 @@ def job_statuses(job_ids: Iterable[str]) -> dict[str, JobStatus] | None:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS)
         except subprocess.TimeoutExpired:
             return None
+        except OSError as error:  # such as no memory for another process
+            log.debug("%s", error)
+            return None
         if done.returncode == 0:
             known |= parse_jobs(done.stdout)
         elif "Invalid job id" not in done.stderr:
@@ -151,4 +154,7 @@ def cancel(job_ids: Iterable[str]) -> None:
     """Ask SLURM to end jobs: a signal, some time to save, and then their death."""
     job_ids = list(job_ids)
     if job_ids:
-        subprocess.run(["scancel", *job_ids], check=False)
+        try:
+            subprocess.run(["scancel", *job_ids], check=False)
+        except OSError as error:
+            log.warning("scancel cannot be run (%s), and these go on: %s", error, " ".join(job_ids))

@@ -47,6 +47,15 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves another program in place of pytest's, as AppTest does.
+
+    A process that the fork server begins imports the program again.
+    """
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 @pytest.fixture
 def script(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -108,9 +109,9 @@ def _bytes(text: str) -> int:
         size = float(text)
     except ValueError:
         size = 0
-    if not 0 < size < 1e9:
+    if not 0 < size < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
-    return int(size * 1e9)
+    return int(min(size, 1e9) * 1e9)  # no machine has 1e9 GB
 
 
 def _fits(action: argparse.Action, word: str) -> bool:

@@ -9,7 +9,6 @@ scripts/.streamlit/config.toml. docs/app.md says what the page shows, and its li
 
 import argparse
 import contextlib
-import ctypes
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 from _arguments import add_max_memory, add_trust
 from _main import run
 
+from roilab.children import tied
+
 try:
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 except ModuleNotFoundError:
@@ -26,7 +27,6 @@ except ModuleNotFoundError:
 
 
 GRACE, POLL = 3.0, 0.1  # seconds for a server to end, and between two looks
-PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 def arguments(given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -64,7 +64,7 @@ def serve(command: Sequence[str]) -> int:
 
     A server whose model is at work does not end by itself: it is given some seconds.
     """
-    server = subprocess.Popen(command, preexec_fn=_end_with_parent)
+    server = subprocess.Popen(tied(command, signal.SIGTERM))
     asked: list[int] = []
 
     def ask(number: int, _: object) -> None:
@@ -84,13 +84,6 @@ def serve(command: Sequence[str]) -> int:
     server.wait()
     print(f"ended by {signal.Signals(asked[0]).name}", file=sys.stderr)
     return 128 + asked[0]
-
-
-def _end_with_parent() -> None:
-    """Let the system end the server where this process is killed; Linux alone can."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

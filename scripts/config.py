@@ -68,6 +68,8 @@ def show(args: argparse.Namespace) -> int:
             key=error.full_key,
             found=str(error).splitlines()[0],
         ) from error
+    except UserError as error:
+        raise error if error.file else error.of_file(args.config) from error
     if args.key is not None:
         data = part(data, args.key, args.config)
     if isinstance(data, dict | list):

@@ -106,7 +106,8 @@ def verify(folder: Path, accepted: Sequence[str] | None) -> int:
             say(f"{'':<6}{line}")
     broken = sum(state.kind in ("gone", "damaged") for state in states)
     unverified = sum(state.kind == "unverified" for state in states)
-    print(f"\n{broken} of {len(states)} damaged or gone" if broken else "\nall sound", end="")
+    sound = "no damage found" if unverified else "all sound"
+    print(f"\n{broken} of {len(states)} damaged or gone" if broken else f"\n{sound}", end="")
     print(f", {unverified} without a digest" if unverified else "")
     return 1 if broken else 0
 

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "project" / "roilab"
 LAYERS = (
     {
         "",
+        "children",
         "via",
         "skeleton",
         "draw",

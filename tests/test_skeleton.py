@@ -1,6 +1,7 @@
 """Skeleton files: their mistakes are named."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_no_skeleton(tmp_path: Path, content: bytes, found: str) -> None:
         skeleton.load(path)
     assert str(path) in str(error.value)
     assert found in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["none.json", "", "a\0b", "pipe"])
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="the skeleton file cannot be read"):
+        skeleton.load(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roilab.errors import UserError, argument
-from roilab.files import parse_json
+from roilab.files import parse_json, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +115,11 @@ def load(source: str | Path) -> Skeleton:
     """
     if str(source) == COCO_PERSON.name:
         return COCO_PERSON
-    try:
-        content = Path(source).read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise UserError(
-            "cannot read the skeleton file",
-            file=source,
-            key="skeleton",
-            found=error.strerror,
-            expected=f"a JSON file, or the name {COCO_PERSON.name}",
-            remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
-        ) from error
+    content = read_bytes(
+        source,
+        what="the skeleton file",
+        remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
+    ).removeprefix(codecs.BOM_UTF8)
     expected = f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}"
     data = parse_json(content, source, what="the skeleton file", expected=expected)
     return from_dict(data, file=source)

@@ -127,7 +127,9 @@ def test_parts_by_their_short_names_are_on_the_list() -> None:
             assert f"{part.__module__}.{name}" in trusted.names()
 
 
-def test_a_run_that_was_written_at_3c816bb_opens(tmp_path: Path) -> None:
+def test_a_run_that_was_written_at_3c816bb_opens(
+    tmp_path: Path, script: Callable[..., Any]
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(OLD, folder)
     assert LOCATE in (folder / "config.yaml").read_text()
@@ -136,6 +138,8 @@ def test_a_run_that_was_written_at_3c816bb_opens(tmp_path: Path) -> None:
     cfg, again = load_run(open_run(folder), ["train.device=cpu"])
     assert str(again) == str(model)
     assert cfg.model.roi_heads.num_classes == 2
+    said = script("doctor", "--run", folder).stdout
+    assert said.endswith("no damage found, 6 without a digest\n")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +218,14 @@ def test_a_part_of_the_users_own_is_allowed_by_name(
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_a_name_may_have_any_letters(settings: Path) -> None:
+    config = {"model": call("größe.Köpfe.Kopf")}
+    (refused,) = trusted.find_refused(config)
+    assert refused.name == "größe.Köpfe.Kopf"
+    assert trusted.allow([refused.name]) == [refused.name]
+    trusted.check(config, "config.yaml")
+
+
 def test_a_module_stands_for_what_it_defines(settings: Path, parts: str) -> None:
     assert trusted.allow([parts]) == [parts]
     assert trusted.allow([parts]) == []
@@ -270,7 +282,7 @@ def test_a_training_goes_on_where_settings_cannot_be_written(
     assert str(tmp_path / "file") in note
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a;b.c", "a..b", "é", "no_such_file.py", "-x"])
+@pytest.mark.parametrize("name", ["", "a b", "a;b.c", "a..b", "é.", "no_such_file.py", "-x"])
 def test_what_is_no_name_cannot_be_trusted(name: str, settings: Path) -> None:
     with pytest.raises(UserError, match="trust"):
         trusted.allow([name])

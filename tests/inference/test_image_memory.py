@@ -152,11 +152,17 @@ def test_the_evaluation_says_it_before_an_image_is_looked_at(script, tiny_run) -
     assert "at most 0 MB, which --max-memory allows" in done.stderr
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "much"])
+@pytest.mark.parametrize("limit", ["0", "-1", "much", "inf"])
 def test_a_limit_is_a_number_of_gigabytes(script, tiny_run, limit: str) -> None:
     done = script("evaluate", "--run", tiny_run.folder, "--max-memory", limit)
     assert done.returncode == 2
     assert "is no number of gigabytes" in done.stderr
+
+
+def test_a_limit_may_be_as_large_as_one_likes(script, tiny_run, tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    done = script("evaluate", "--run", tiny_run.folder, "--max-memory", "1e300", "--output", out)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_check_of_a_file_names_it(tmp_path: Path) -> None:

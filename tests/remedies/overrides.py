@@ -1,7 +1,9 @@
 """Remedies of overrides."""
 
+import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -26,6 +28,20 @@ def a_list_that_is_not_closed(training: Training) -> Attempts:
 def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
     for name in ("???", "what"):
         yield wrong(config.load, training.run.config_file, [f"data.train.class_attribute={name}"])
+
+
+@case("add {}=VALUE to the command")
+def a_value_that_is_left_open(training: Training, tmp_path: Path) -> Attempts:
+    def shown(*overrides: str) -> Wrong:
+        cfg = config.load(file, overrides)
+        return wrong(config.plain, cfg)
+
+    file = tmp_path / "config.yaml"
+    text = training.run.config_file.read_text(encoding="utf-8")
+    file.write_text(re.sub(r"init_checkpoint: .*", "init_checkpoint: ???", text), encoding="utf-8")
+    first = shown()
+    yield first
+    yield shown(str(first[0].remedy).split()[1].replace("VALUE", "model.pth"))
 
 
 @case("quote a text with commas: {}")

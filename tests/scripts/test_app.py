@@ -442,6 +442,7 @@ def test_it_starts_streamlit_with_its_options(
         runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
     assert ended.value.code == 3
     (command,) = commands
+    command = command[command.index("-m") - 1 :]
     place = command.index("--")
     assert command[1:4] == ["-m", "streamlit", "run"]
     assert command[place - 2 : place] == ["--server.port", "1234"]

@@ -54,6 +54,14 @@ def test_show_a_part(script, monkeypatch, capsys, key: str, expected: str) -> No
     assert capsys.readouterr().out == expected
 
 
+def test_show_names_a_value_that_is_left_open(script, monkeypatch, tmp_path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text('model: {a: [1, "???"]}')
+    with pytest.raises(UserError, match="leaves a value open") as error:
+        call(script, monkeypatch, "show", file)
+    assert (error.value.file, error.value.key) == (file, "model.a.1")
+
+
 def test_show_names_the_nearest_key(script, monkeypatch) -> None:
     with pytest.raises(UserError, match=r"train\.max_iter"):
         call(script, monkeypatch, "show", MASK, "--key", "train.max_iters", "data.num_classes=2")

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +196,15 @@ class TestContainers:
             load(tmp_path, "{")
         assert gc.isenabled()
 
-    def test_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="No such file"):
-            read(tmp_path / "none.json")
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [("none", "No such file"), ("", "a folder"), ("pipe", "a pipe"), ("a\0b", "null")],
+    )
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path, name: str, reason: str) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(UserError, match=reason) as error:
+            read(tmp_path / name)
+        assert error.value.message == "the annotation file cannot be read"
 
     def test_broken_json_has_a_position(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="line 2, column 3"):

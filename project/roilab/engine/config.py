@@ -295,7 +295,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as dicts, lists, text and numbers.
 
     Raises:
-        UserError: a value is neither of these, nor a callable with a name.
+        UserError: a value is missing, or neither of these, nor a callable with a name.
     """
     data = OmegaConf.to_container(cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
     return _plain(data, "")
@@ -306,6 +306,13 @@ def _plain(value: Any, key: str) -> Any:
         return {str(name): _plain(item, f"{key}.{name}".strip(".")) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, f"{key}.{index}") for index, item in enumerate(value)]
+    if value == "???":
+        raise UserError(
+            "the config leaves a value open, for whoever uses it to give",
+            key=key,
+            found=value,
+            remedy=f"add {key}=VALUE to the command",
+        )
     if value is None or isinstance(value, bool | int | float | str):
         return value
     name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"

@@ -38,7 +38,6 @@ LOCATE = "detectron2.utils.registry.locate"
 _DATA = ("roilab.data.dataset.load", "roilab.data.from_catalog.from_catalog")
 _DATA_KEYS = ("data.train", "data.val")
 _REGISTER = "register"  # the argument of `from_catalog` that is a Python file, which it runs
-_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 # Packages whose names are no user's own parts.
 _OTHERS = frozenset(
     {"cv2", "detectron2", "fvcore", "hydra", "iopath", "numpy", "omegaconf", "PIL", "pycocotools"}
@@ -124,7 +123,7 @@ def _refused_call(node: dict[Any, Any], key: str, allowed: frozenset[str]) -> It
         target, place = node.get("name"), f"{key}.name".strip(".")
         if set(node) != {"_target_", "name"}:
             yield Refused(key, LOCATE, None, "a named object takes its name alone")
-    if not isinstance(target, str) or not _NAME.fullmatch(target):
+    if not isinstance(target, str) or "." not in target or not _is_name(target):
         yield Refused(place, target, None, "a target is the full name of a class or function")
     elif target in _DATA and key not in _DATA_KEYS:
         yield Refused(place, target, None, f"data sets stand in {' and '.join(_DATA_KEYS)} alone")
@@ -135,6 +134,10 @@ def _refused_call(node: dict[Any, Any], key: str, allowed: frozenset[str]) -> It
         name = file if isinstance(file, str) and file.endswith(".py") else None
         reason = "the config names a Python file that would be run"
         yield Refused(f"{key}.{_REGISTER}".strip("."), file, name, reason)
+
+
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _is_interpolated(text: str) -> bool:
@@ -233,7 +236,7 @@ def _stored(name: str) -> str:
         if not Path(name).is_file():
             raise UserError("there is no such file to trust", key="--trust", file=name)
         return _file(name)
-    if not _NAME.fullmatch(name) and not (name.isidentifier() and name.isascii()):
+    if not _is_name(name):
         raise UserError(
             "not a name that can be trusted",
             key="--trust",

@@ -27,6 +27,7 @@ from roilab.sweep.plan import Cell
 from roilab.sweep.run import (
     POLL_SECONDS,
     State,
+    Told,
     checkpoint_of,
     failed,
     is_in_training,
@@ -36,8 +37,6 @@ from roilab.sweep.run import (
 from roilab.sweep.slurm import JobStatus
 
 log = logging.getLogger(__name__)
-
-Told = Callable[[Cell, State], object]
 
 _WARNING_SECONDS = 90  # before a time limit
 _DEFAULT_MINUTES = 5  # submitit's

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from roilab import children
 from roilab.data.workers import END_SIGNALS
 from roilab.engine.interrupts import signal_name
 from roilab.engine.lock import Lock, locked, this_process
@@ -31,15 +31,6 @@ POLL_SECONDS = 0.5
 _CENTURY = 3.2e9  # seconds
 # Exit statuses of a training that a signal has asked to end, and that is saved.
 _INTERRUPTED = tuple(128 + number for number in END_SIGNALS)
-# Becomes a command that gets a signal when the thread that started it ends: PR_SET_PDEATHSIG of
-# linux/prctl.h is 1.
-_TIED = """
-import ctypes, os, sys
-number, parent, *command = sys.argv[1:]
-ctypes.CDLL(None).prctl(1, int(number))
-if os.getppid() == int(parent):
-    os.execvp(command[0], command)
-"""
 _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 
@@ -68,6 +59,9 @@ class State:
         if not self.error:
             return self.kind
         return f"{'saved' if self.kind == 'cut' else self.kind}: {self.error}"
+
+
+Told = Callable[[Cell, State], object]
 
 
 @dataclass(frozen=True)
@@ -319,11 +313,8 @@ def _wait(
     # A cluster may send SIGTERM to all processes of a job, and again after a time of grace: what
     # comes from here is another signal, which nobody takes for impatience.
     asks = signal.SIGUSR1 if tied else signal.SIGTERM
-    if tied and sys.platform == "linux":
-        launch = [sys.executable, "-I", "-S", "-c", _TIED, str(int(asks)), str(os.getpid())]
-        command = [*launch, *command]
     with subprocess.Popen(
-        command,
+        children.tied(command, asks) if tied else command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

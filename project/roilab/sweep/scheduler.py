@@ -11,9 +11,7 @@ import torch
 
 from roilab.data.workers import cores
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import POLL_SECONDS, State, failed, run_cell
-
-Told = Callable[[Cell, State], object]
+from roilab.sweep.run import POLL_SECONDS, State, Told, failed, run_cell
 
 
 class _Cancelled(Exception):

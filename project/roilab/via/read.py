@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from roilab.errors import UserError
+from roilab.files import read_bytes
 from roilab.via.collector import collector_paused
 from roilab.via.containers import FORMATS, find_format
 from roilab.via.document import Document, RingsOfRle
@@ -52,15 +53,13 @@ def read(
 
 
 def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> Document:
+    content = read_bytes(
+        path,
+        what="the annotation file",
+        remedy="see that the path is right, and that it is a file that you may read",
+    )
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            "cannot read the annotation file",
-            file=path,
-            found=error.strerror or error,
-            remedy="see that the path is right, and that it is a file that you may read",
-        ) from error
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             "the annotation file is not UTF-8 text",

@@ -5,8 +5,10 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -177,6 +179,7 @@ def test_workers_leave_signals_to_the_main_process() -> None:
 
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_end_by_their_parent(method: str) -> None:
+    resource_tracker.ensure_running()  # Python before 3.13 lets signals through when it begins
     numbers = TensorDataset(torch.arange(100))
     loader: Any = DataLoader(
         numbers, num_workers=1, worker_init_fn=leave_signals, multiprocessing_context=method
@@ -188,6 +191,27 @@ def test_workers_end_by_their_parent(method: str) -> None:
     worker.terminate()
     worker.join(60)
     assert worker.exitcode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch alone looks for the parent")
+def test_workers_end_when_their_main_process_is_gone(tmp_path: Path) -> None:
+    """Without torch's own look, which comes seconds later."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import multiprocessing, os, signal\n"
+        "from torch.utils.data import DataLoader\n"
+        "import torch.utils.data._utils.worker as worker\n"
+        "from roilab.data.workers import leave_signals\n"
+        "worker.MP_STATUS_CHECK_INTERVAL = 1e6\n"
+        "batches = iter(DataLoader(range(9), num_workers=1, worker_init_fn=leave_signals))\n"
+        "next(batches)\n"
+        "print(multiprocessing.active_children()[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    output = subprocess.run(
+        [sys.executable, program], capture_output=True, timeout=60, check=False
+    ).stdout
+    assert int(output) > 0  # the worker holds the other end of the pipe as long as it is there
 
 
 def test_a_lost_worker(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

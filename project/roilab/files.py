@@ -152,11 +152,18 @@ def open_plain(path: str | Path) -> IO[bytes]:
     return os.fdopen(number, "rb")
 
 
-def read_bytes(path: str | Path, *, what: str = "the file", remedy: str | None = None) -> bytes:
+def read_bytes(
+    path: str | Path,
+    *,
+    what: str = "the file",
+    key: str | None = None,
+    remedy: str | None = None,
+) -> bytes:
     """The content of a file.
 
     Args:
         what: the file is called so in the message.
+        key: what names the file.
 
     Raises:
         UserError: it is not there, is no plain file, or cannot be read.
@@ -167,7 +174,7 @@ def read_bytes(path: str | Path, *, what: str = "the file", remedy: str | None =
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         reason = error.strerror if isinstance(error, OSError) else None
         raise UserError(
-            f"{what} cannot be read", file=path, found=reason or error, remedy=remedy
+            f"{what} cannot be read", file=path, key=key, found=reason or error, remedy=remedy
         ) from error
 
 

@@ -118,6 +118,7 @@ def load(source: str | Path) -> Skeleton:
     content = read_bytes(
         source,
         what="the skeleton file",
+        key="skeleton",
         remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
     ).removeprefix(codecs.BOM_UTF8)
     expected = f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}"

@@ -13,11 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from _arguments import Parser
-from _main import run
-
 import benchmarks
 from benchmarks import Benchmark, seconds
+from roilab.cli.console import exit_with, set_up
+from roilab.cli.parser import Parser
 from roilab.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +25,7 @@ OUTPUT = ROOT / "outputs" / "bench.json"
 
 def main() -> int:
     """Run, print one table, write the file; return the exit status."""
+    set_up()
     parser = Parser(description="Run the benchmarks of the project.")
     parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(benchmarks.names())}")
     only = parser.parse_args().only
@@ -101,4 +101,4 @@ def amount(value: float, unit: float | str) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    exit_with(main)

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from _main import run
-
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.structures import (
@@ -34,6 +32,7 @@ from tqdm import tqdm
 from bench import seconds
 from benchmarks import on_one_thread, roi_align_max
 from benchmarks.keypoint_decode import detections
+from roilab.cli.console import exit_with
 from roilab.modeling import (
     DECODERS,
     GaussianKeypointHead,
@@ -178,4 +177,4 @@ def ratios(works: Mapping[str, Callable[[], object]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    run(main)
+    exit_with(main)

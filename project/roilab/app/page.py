@@ -5,11 +5,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app_page.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
-from app_page.messages import plain, show_error
-from app_page.models import Model, find_all, load_model, named_runs
-from app_page.results import View, files_of, show_buttons, show_shot, show_table
-from app_page.videos import show_video
+from roilab.app.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
+from roilab.app.messages import plain, show_error
+from roilab.app.models import Model, find_all, load_model, named_runs
+from roilab.app.results import View, files_of, show_buttons, show_shot, show_table
+from roilab.app.videos import show_video
 from roilab.engine import trusted
 from roilab.errors import UserError
 from roilab.inference.export import KEYPOINT_THRESHOLD

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from _main import say
-
-from data_commands.common import (
+from roilab import via
+from roilab.cli.console import say
+from roilab.cli.data_commands.common import (
     add_images,
     add_labels,
     count_of,
@@ -25,7 +25,6 @@ from data_commands.common import (
     rules_of,
     skeleton_of,
 )
-from roilab import via
 from roilab.data.check import Findings, examine, refused
 from roilab.data.locate import locate
 from roilab.data.read import read

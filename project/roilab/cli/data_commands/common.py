@@ -10,12 +10,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
 
-from _main import say
-
 from tqdm import tqdm
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.cli.console import say
 from roilab.data.check import SEVERITIES, fitting_skeleton
 from roilab.data.fit import fit_all
 from roilab.data.locate import locate

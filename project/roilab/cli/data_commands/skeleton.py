@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from _main import say
-
-from data_commands.common import (
+from roilab import skeleton as skeletons
+from roilab import via
+from roilab.cli.console import say
+from roilab.cli.data_commands.common import (
     add_labels,
     output_file,
     read_all,
@@ -23,8 +24,6 @@ from data_commands.common import (
     rules_of,
     working,
 )
-from roilab import skeleton as skeletons
-from roilab import via
 from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
 from roilab.files import write_whole
 from roilab.skeleton import Skeleton

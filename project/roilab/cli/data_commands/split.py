@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from _main import say
-
-from data_commands.common import (
+from roilab import via
+from roilab.cli.console import say
+from roilab.cli.data_commands.common import (
     add_images,
     add_labels,
     fitting,
@@ -29,7 +29,6 @@ from data_commands.common import (
     with_class_choice,
     working,
 )
-from roilab import via
 from roilab.data.split import divide
 from roilab.text import counted
 

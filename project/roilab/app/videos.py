@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app_page.inputs import Shot, Upload, clip_of, shots_of
-from app_page.messages import plain, show_error
-from app_page.models import Key, Model, Result, find_all, follow
-from app_page.results import View, draw, files_of, show_buttons, show_shot, show_table
+from roilab.app.inputs import Shot, Upload, clip_of, shots_of
+from roilab.app.messages import plain, show_error
+from roilab.app.models import Key, Model, Result, find_all, follow
+from roilab.app.results import View, draw, files_of, show_buttons, show_shot, show_table
 from roilab.errors import UserError
 from roilab.inference.clips import Clip, encode_clip
 from roilab.inference.uploads import stem_of

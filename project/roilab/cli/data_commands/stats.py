@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from _main import say
-
-from data_commands.common import (
+from roilab import via
+from roilab.cli.console import say
+from roilab.cli.data_commands.common import (
     add_images,
     add_labels,
     count_of,
@@ -23,7 +23,6 @@ from data_commands.common import (
     skeleton_of,
     working,
 )
-from roilab import via
 from roilab.data.stats import SIZES, Stats, statistics
 from roilab.data.stats_page import page
 from roilab.files import write_whole

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import streamlit as st
 
-from app_page.inputs import Shot
-from app_page.messages import plain, show_error
+from roilab.app.inputs import Shot
+from roilab.app.messages import plain, show_error
 from roilab.engine.run import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.escaping import one_line

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from _main import say
-
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data_commands.common import (
+from roilab import via
+from roilab.cli.console import say
+from roilab.cli.data_commands.common import (
     add_images,
     add_labels,
     count_of,
@@ -26,7 +26,6 @@ from data_commands.common import (
     rules_of,
     skeleton_of,
 )
-from roilab import via
 from roilab.data.boxes import HALF_PIXEL, box_of
 from roilab.data.dicts import to_continuous
 from roilab.data.fit import fit, image_size
@@ -94,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
             belong = counted(count, "point belongs", "points belong")
             say(f"  {belong} to no object: drawn as white crosses")
         if labelled.problems:
-            say(f"  {count_of(labelled.problems)}: see {Path(sys.argv[0]).name} check")
+            say(f"  {count_of(labelled.problems)}: see roilab data check")
     stale = _remove_stale(args.output, written)
     say(
         f"{counted(written, 'sheet')}: {args.output}"

@@ -11,9 +11,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from _main import say
-
-from data_commands.common import (
+from roilab import via
+from roilab.cli.console import say
+from roilab.cli.data_commands.common import (
     add_images,
     add_labels,
     count_of,
@@ -29,7 +29,6 @@ from data_commands.common import (
     with_class_choice,
     working,
 )
-from roilab import via
 from roilab.data.check import fitting_skeleton
 from roilab.errors import UserError
 from roilab.files import write_whole

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app_page.inputs import Shot
-from app_page.messages import milliseconds, plain
-from app_page.models import Result
+from roilab.app.inputs import Shot
+from roilab.app.messages import milliseconds, plain
+from roilab.app.models import Result
 from roilab.draw import Picture
 from roilab.escaping import one_line
 from roilab.inference import Prediction, draw_prediction

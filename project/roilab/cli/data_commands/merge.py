@@ -11,9 +11,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from _main import say
-
-from data_commands.common import (
+from roilab import skeleton as skeletons
+from roilab import via
+from roilab.cli.console import say
+from roilab.cli.data_commands.common import (
     add_roles,
     count_of,
     output_file,
@@ -26,8 +27,6 @@ from data_commands.common import (
     with_class_choice,
     working,
 )
-from roilab import skeleton as skeletons
-from roilab import via
 from roilab.data.check import fitting_skeleton
 from roilab.data.merge import merge
 from roilab.data.unify import own_rules

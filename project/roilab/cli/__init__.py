@@ -1,0 +1,1 @@
+"""The command line: arguments, and what is printed. `roilab.cli.main` has the list of commands."""

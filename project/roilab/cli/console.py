@@ -1,0 +1,117 @@
+"""The console of a command: a user's mistake is one message and exit status 2, no traceback."""
+
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NoReturn, TextIO
+
+from roilab.errors import UserError, machine_failure
+from roilab.escaping import printable
+
+# Of Detectron2 on a current torch, which are Detectron2's to mend, and of others.
+_IGNORED_WARNINGS = (
+    r".*torch\.(jit\.script|meshgrid).*",
+    "Creating a tensor from a list of numpy.ndarrays",
+    # It counts the visible keypoints of a batch that has none.
+    "Mean of empty slice|invalid value .* in scalar divide",
+    # What a limit is near is within it; what is beyond is refused, see `roilab.images.read_rgb`.
+    "Image size .* exceeds limit of .* pixels",
+    # The argument of DistributedDataParallel that torch from 2.14 on has under another name.
+    ".*broadcast_buffers.* is deprecated",
+    # Its Swin, ViT and MViT import timm by an old name.
+    "Importing from timm.models.layers is deprecated",
+)
+
+
+def set_up() -> None:
+    """Prepare this process for a command: before torch and Detectron2 are imported."""
+    # Compute threads that sleep while they wait share cores with other programs, threads that spin
+    # do not: a step takes half the time beside one. It is read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for message in _IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    # A node that cannot be built is an error of ours, which names it.
+    logging.getLogger("detectron2.config.instantiate").setLevel(logging.CRITICAL)
+    logging.setLogRecordFactory(PrintableRecord)
+    # It prints what is logged before a run folder has its log, and where there is none.
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_WithLevel())
+    sys.excepthook = _excepthook
+    # A name from a file may hold what is no character, such as half of an emoji.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class PrintableRecord(logging.LogRecord):
+    """A message of a log, in which no name from a file is obeyed by a terminal."""
+
+    def getMessage(self) -> str:
+        return printable(super().getMessage())
+
+
+def say(*values: object, sep: str = " ", file: TextIO | None = None, **options: Any) -> None:
+    """Print text that may have names from files in it, which a terminal does not obey."""
+    print(printable(sep.join(map(str, values))), file=file, **options)
+
+
+class _WithLevel(logging.Formatter):
+    """Begins with `warning:` or `error:`, as the problems of annotation files do by themselves."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        level = f"{record.levelname.lower()}: "
+        return text if text.startswith(("warning: ", "error: ")) else level + text
+
+
+def _excepthook(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Say what a failure of the machine is, where a module is imported, too."""
+    failure = machine_failure(error)
+    if failure is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        say(f"error: {failure}", file=sys.stderr)
+
+
+def ended(status: int) -> int:
+    """The status; where a thread was left at its work, the process ends with it at once."""
+    from roilab.inference.ahead import is_any_left  # it imports torch, which takes seconds
+
+    if is_any_left():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def exit_with(command: Callable[[], int | None]) -> NoReturn:
+    """Call a command, and exit with its status: 2 after a mistake, or where a file fails.
+
+    After a signal it is 128 and the signal's number, so that Ctrl-C gives 130.
+    """
+    try:
+        sys.exit(command() or 0)
+    except UserError as error:
+        say(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        failure = machine_failure(error)
+        if failure is not None:
+            say(f"error: {failure}", file=sys.stderr)
+        elif isinstance(error, OSError):
+            # A full disk, a folder that may not be written.
+            place = f": {error.filename}" if error.filename else ""
+            say(f"error: {error.strerror or error}{place}", file=sys.stderr)
+        else:
+            raise
+        sys.exit(2)
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        sys.exit(getattr(error, "status", 130))

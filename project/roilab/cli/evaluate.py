@@ -1,0 +1,285 @@
+"""Evaluate a run folder: box, mask and keypoint AP, and what is behind it.
+
+    python scripts/evaluate.py --run outputs/demo
+    python scripts/evaluate.py --run outputs/demo --html outputs/demo/evaluation.html
+    python scripts/evaluate.py --run outputs/demo --data other_via.json --images photos
+    python scripts/evaluate.py --run outputs/demo --data coco.json --detections found.json
+    python scripts/evaluate.py --run outputs/demo --weights model_best.pth --output best.json
+    python scripts/evaluate.py --run outputs/demo --pictures outputs/demo/compared
+
+Behind the AP are the joints' terms of OKS, precision and recall from --score on, and which classes
+are confused. The page of --html adds AP by strictness, the AP of single images, and pictures of the
+worst of them; it needs no network and no script.
+
+Without overrides, the result is the run's own and is written to its results.json. With any, it may
+be of other data or settings, with --data or --images it is of other data, and with --weights it is
+of other weights: results.json is left as it is, and --output takes the result. --detections takes
+the detections as COCO result rows, with the image and category ids of the data's annotation file.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import LazyCall as L
+from omegaconf import DictConfig
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from roilab.cli.console import ended, say
+from roilab.cli.data_commands.common import output_file
+from roilab.cli.parser import Parser, add_max_memory, add_trust
+from roilab.data.dataset import DetectionDataset, load
+from roilab.draw import Picture
+from roilab.engine import config, trusted
+from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
+from roilab.engine.limits import limits_note
+from roilab.engine.lock import locked
+from roilab.engine.predict import check_meaning, load_config, load_model
+from roilab.engine.prepare import prepare
+from roilab.engine.run import FINAL, Run, open_run, reading
+from roilab.engine.train import LOCK
+from roilab.engine.validate import evaluate_model
+from roilab.errors import UserError
+from roilab.evaluation import Evaluation
+from roilab.evaluation.difference import between
+from roilab.evaluation.page import page
+from roilab.evaluation.summary import Summary, summarize
+from roilab.evaluation.table import behind, table
+from roilab.files import write_whole
+from roilab.inference import overview, picture_names
+from roilab.inference.ahead import result_of
+from roilab.inference.compare import by_image, compare
+from roilab.inference.fast import for_inference
+from roilab.inference.sinks import (
+    OVERVIEW,
+    OVERVIEW_PICTURES,
+    PAGE_QUALITY,
+    PICTURE_QUALITY,
+    jpeg,
+    overview_cell,
+)
+
+Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
+WORST_PICTURES = 6
+LONGEST_SIDE = 1600  # of a picture in the page, in pixels
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="roilab evaluate", description=__doc__)
+    parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="FILE",
+        help="other annotation files, for data.val.files",
+    )
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        metavar="DIR",
+        help="their images, for data.val.images: one folder, or as many as there are files",
+    )
+    parser.add_argument(
+        "--score",
+        type=float,
+        default=0.5,
+        help="from which on a detection is drawn, and counts for precision, recall and confusion "
+        "(default: 0.5); AP counts every one",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="as the demo and the app predict, and what that costs"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the result there as JSON"
+    )
+    parser.add_argument(
+        "--detections",
+        type=output_file,
+        metavar="FILE",
+        help="write what was found there, as COCO result rows",
+    )
+    parser.add_argument(
+        "--html", type=output_file, metavar="FILE", help="write a page of what is behind the AP"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="draw each image, annotated beside predicted"
+    )
+    parser.add_argument(
+        "--blank", action="store_true", help="draw without the photographs, to publish the pictures"
+    )
+    add_max_memory(parser)
+    add_trust(parser)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
+    args = parser.parse_args(arguments)
+    if not 0 <= args.score <= 1:
+        raise UserError(
+            "not a score", key="--score", found=args.score, expected="a number from 0 to 1"
+        )
+    return args
+
+
+def main(arguments: list[str]) -> int:
+    args = parse(arguments)
+    trusted.allow(args.trust)
+    folder = open_run(args.run, args.weights)
+    with stop_on_signals("ends here; the files that are named above are whole") as stop:
+        try:
+            with stop.at_once(), reading(folder):
+                evaluate(args, folder, stop)
+        except Interrupted as error:
+            say(error, file=sys.stderr)
+            return ended(error.status)
+    return 0
+
+
+def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
+    """Evaluate a run, and write what is asked for."""
+    cfg = load_config(folder, args.overrides)
+    take_data(cfg, args, folder)
+    dataset = prepare(cfg, training=False).val
+    check_meaning(folder, dataset)
+    model = load_model(folder, cfg)
+    about = [f"{folder.weights} on {dataset.summary()}"]
+    say(about[0])
+    limit, note = cfg.evaluation.max_detections, limits_note(cfg, dataset)
+    if note:
+        about.append(note)
+        say(note)
+    bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
+
+    def evaluated(model: nn.Module) -> Evaluation:
+        # In a thread, since a model cannot be interrupted.
+        work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory)
+        return result_of(work, lambda: stop.wanted)
+
+    found = evaluated(model)
+    if args.fast:
+        exact = found
+        found = evaluated(for_inference(model, fast=True))
+    say(table(found.results))
+    if note:
+        say(note)
+    if args.fast:
+        print_cost(found, exact, dataset, limit)
+    if "keypoints" in found.results and dataset.skeleton is not None:
+        about.append(
+            f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
+            f"{dataset.area_source}"
+        )
+        say(about[-1])
+    truth, tasks = dataset.coco_json(), list(found.results)
+    summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
+    say(f"\n{behind(summary)}\n")
+    write_results(args, folder, found, dataset)
+    if args.html is None and args.pictures is None:
+        return
+    rows = by_image(found.detections, args.score)
+
+    def draw(record: Mapping[str, Any]) -> Picture:
+        predicted = {"predicted": rows.get(record["image_id"], [])}
+        return compare(record, dataset, predicted, blank=args.blank)
+
+    if args.html is not None:
+        title = f"{folder.folder.resolve().name}: {folder.weights.name}"
+        pictures = worst_pictures(draw, dataset, summary)
+        write_whole(args.html, page(title, about, found.results, summary, pictures))
+        say(f"page: {args.html}")
+    if args.pictures is not None:
+        draw_pictures(draw, dataset, args.pictures)
+
+
+def print_cost(
+    fast: Evaluation, exact: Evaluation, dataset: DetectionDataset, max_detections: int | None
+) -> None:
+    """Say how the AP of the fast mode differs from that of the exact one."""
+    truth, tasks = dataset.coco_json(), list(fast.results)
+    apart = between(
+        truth, fast.detections, exact.detections, tasks, dataset.skeleton, max_detections
+    )
+    for task, each in apart.items():
+        say(
+            f"{task} AP, fast against exact: {each.value:+.2f}, on other images like these "
+            f"{each.low:+.2f} to {each.high:+.2f} (95%)"
+        )
+
+
+def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
+    """Put the data of the command line in place of the run's.
+
+    Raises:
+        UserError: images are given alone, and the run's data are no files.
+    """
+    if "files" not in cfg.data.val and (args.data or args.images) is not None:
+        if args.data is None:
+            raise UserError(
+                "the run's data are registered, and have no folder of images",
+                key="--images",
+                expected="--data FILE beside it",
+            )
+        skeleton = folder.folder / "skeleton.json"
+        cfg.data.val = L(load)(
+            files=config.escaped(args.data),
+            classes=config.escaped(list(folder.classes())),
+            skeleton=config.escaped(str(skeleton)) if skeleton.is_file() else None,
+        )
+    if args.data is not None:
+        cfg.data.val.files = config.escaped(args.data)
+    if args.images is not None:
+        # One folder is for all files, a list has one for each.
+        images = args.images[0] if len(args.images) == 1 else args.images
+        cfg.data.val.images = config.escaped(images)
+
+
+def write_results(
+    args: argparse.Namespace, folder: Run, found: Evaluation, dataset: DetectionDataset
+) -> None:
+    """Write the AP and the detections where they belong, and say where."""
+    final = folder.weights.name == FINAL  # a training that was cut has no result yet
+    if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
+        with locked(folder.folder / LOCK):
+            folder.write_evaluation(found, dataset.coco_ids)
+        say(f"written to {folder.results_file}")
+    elif args.output is None:
+        say("not the run's own result, and not written: --output FILE would take it")
+    if args.output is not None:
+        write_whole(args.output, json.dumps(found.results, indent=2) + "\n")
+        say(f"written to {args.output}")
+    if args.detections is not None:
+        rows = dataset.coco_ids.to_file(found.detections)
+        write_whole(args.detections, json.dumps(rows) + "\n")
+        say(f"detections: {args.detections}")
+
+
+def worst_pictures(draw: Draw, dataset: DetectionDataset, summary: Summary) -> dict[int, bytes]:
+    """JPEG files of the images with the lowest AP of their own, by position in the summary."""
+    records = sorted(dataset.records, key=lambda record: record["image_id"])
+    pictures = {}
+    for at in summary.worst(WORST_PICTURES):
+        picture = Image.fromarray(draw(records[at]))
+        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        pictures[at] = jpeg(np.array(picture), PAGE_QUALITY)
+    return pictures
+
+
+def draw_pictures(draw: Draw, dataset: DetectionDataset, folder: Path) -> None:
+    """Write a picture of each image of the data set, and the first of them on one sheet."""
+    files = [Path(record["file_name"]) for record in dataset.records]
+    pictures: list[Picture] = []
+    bar = tqdm(dataset.records, unit="image", disable=not sys.stderr.isatty(), leave=False)
+    for record, name in zip(bar, picture_names(files), strict=True):
+        picture = draw(record)
+        write_whole(folder / name, jpeg(picture, PICTURE_QUALITY))
+        if len(pictures) < OVERVIEW_PICTURES:
+            pictures.append(overview_cell(picture))
+    write_whole(folder / OVERVIEW, jpeg(overview(pictures), PICTURE_QUALITY))
+    say(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")

@@ -1,0 +1,87 @@
+"""Draw the sample set: scenes with people and cars, annotated in one VIA 2 project a split.
+
+    roilab figures --out datasets/figures
+    roilab figures --video datasets/figures/round.mp4
+
+A second call with the same arguments finds the set and draws nothing. The video is one to try a
+model with: a camera that goes round over a scene of the sample set.
+"""
+
+import argparse
+import math
+import shlex
+from fractions import Fraction
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from roilab.cli.parser import Parser
+from roilab.data.figures import write_figures
+from roilab.data.figures.sample_set import scene
+from roilab.errors import UserError
+
+SCENE, WINDOW = 320, 256  # pixels a side, of what there is and of what the camera sees
+RATE = 12  # frames a second
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="roilab figures", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, metavar="DIR", help="folder to write")
+    what.add_argument("--video", type=Path, metavar="FILE", help=".mp4 to write")
+    parser.add_argument("--train", type=int, default=800, metavar="N", help="training images")
+    parser.add_argument("--val", type=int, default=64, metavar="N", help="validation images")
+    parser.add_argument("--size", type=int, default=256, metavar="S", help="pixels a side")
+    parser.add_argument("--seed", type=int, default=0, metavar="K", help="same seed, same bytes")
+    parser.add_argument("--frames", type=int, default=36, metavar="N", help="of the video's round")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Draw it and say where it is."""
+    options = parse(arguments)
+    if options.video is not None:
+        draw_video(options.video, options.frames, options.seed)
+    else:
+        draw_set(options)
+    return 0
+
+
+def draw_set(options: argparse.Namespace) -> None:
+    """The images and annotations of both splits."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing", total=options.train + options.val)
+        paths = write_figures(
+            options.out,
+            train=options.train,
+            val=options.val,
+            size=options.size,
+            seed=options.seed,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    if paths.reused:
+        print(f"Already drawn; delete {options.out} to start over.")
+    for path in (paths.train, paths.val, paths.skeleton):
+        print(path)
+    val = [str(paths.val), "--images", str(paths.val.parent), "--skeleton", str(paths.skeleton)]
+    print(f"Next: {shlex.join(['roilab', 'data', 'draw', *val])}")
+
+
+def draw_video(file: Path, frames: int, seed: int) -> None:
+    """What a camera sees that goes round over a scene once."""
+    from roilab.inference.video import video_writer  # it imports torch, which takes seconds
+
+    if frames < 1:
+        raise UserError("no frame", key="--frames", found=frames, expected="1 or more")
+    picture = scene("val", 0, SCENE, seed).image[:, :, ::-1]  # BGR
+    with video_writer(file, Fraction(RATE), Fraction(1, RATE)) as add:
+        for frame in range(frames):
+            angle = 2 * math.pi * frame / frames
+            x, y = (
+                round((SCENE - WINDOW) / 2 * (1 + part))
+                for part in (math.cos(angle), math.sin(angle))
+            )
+            add(picture[y : y + WINDOW, x : x + WINDOW], frame / RATE)
+    print(file)

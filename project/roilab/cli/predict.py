@@ -1,0 +1,341 @@
+"""Find instances in images or a video, and draw them.
+
+    python scripts/demo.py --run outputs/demo --input datasets/figures/val --output outputs/pictures
+    python scripts/demo.py --run outputs/demo --input street.mp4 --output outputs/street --smooth
+    python scripts/demo.py --run outputs/demo --input webcam:0 --output outputs/webcam
+
+The output folder gets what --save names: of images by default a picture of each, overview.jpg with
+the first of them, and predictions.json; of a video by default a video, and predictions.json. `via`
+is a VIA 2 project, with the least certain images first: correct it in VIA and train with it.
+
+Ctrl-C ends it after the images at hand and keeps what was found; a webcam runs until then. The exit
+status is 1 where images could not be read or do not fit into the memory, or a video is broken, 2
+where nothing could be read, 130 after Ctrl-C, except of a webcam, and 143 after SIGTERM.
+docs/demo.md has the files and their columns.
+"""
+
+import argparse
+import contextlib
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from roilab.cli.console import ended, say
+from roilab.cli.parser import Parser, add_max_memory, add_trust
+from roilab.engine import trusted
+from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
+from roilab.engine.run import Run, open_run, reading
+from roilab.errors import UserError
+from roilab.inference import Predictor
+from roilab.inference.ahead import Left, OneAtATime, ahead, behind
+from roilab.inference.export import attribute_names
+from roilab.inference.outputs import Outputs
+from roilab.inference.pipeline import Found, find, following
+from roilab.inference.plan import KINDS, Plan
+from roilab.inference.sinks import OVERVIEW
+from roilab.inference.sources import Frame, Source, open_source
+from roilab.text import counted
+
+LARGE = 20_000_000  # pixels, from which on an image is looked at alone
+# Seconds after a signal for the model's work at hand, and for that of writing.
+LONGEST_STEP, LONGEST_WAIT = 2.0, 3.5
+SHOWN = 5  # of how many unreadable images it is said what is wrong; of all others, the names
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="roilab predict", description=__doc__)
+    parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
+    )
+    parser.add_argument(
+        "--compare", metavar="RUN", help="another run, drawn beside; it is not in the data"
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        help="images, folders of them or patterns in quotes, or one video, or webcam:0",
+    )
+    parser.add_argument("--output", required=True, type=_folder, help="folder for what is written")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="the least score of an instance (default: 0.5)"
+    )
+    parser.add_argument(
+        "--save",
+        type=_kinds,
+        metavar="KINDS",
+        help=f"any of {','.join(KINDS)} (default: picture,json, of a video video,json)",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="images a forward pass (default: 1)"
+    )
+    parser.add_argument("--smooth", action="store_true", help="steady the keypoints of a video")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images or frames")
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="the numbers of the evaluation, to the last bit; slower",
+    )
+    add_max_memory(parser)
+    add_trust(parser)
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="overrides of the config, of both runs"
+    )
+    return parser.parse_args(arguments)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # else it would be the folder one is in
+        raise argparse.ArgumentTypeError("an empty name: was it a variable that is not set?")
+    return Path(text)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(text.split(","))
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(KINDS)}")
+    return kinds
+
+
+def main(arguments: list[str]) -> int:
+    args = parse(arguments)
+    trusted.allow(args.trust)
+    _check(args)
+    source = open_source(args.input)
+    runs = [open_run(args.run, args.weights)]
+    if args.compare:
+        runs.append(open_run(args.compare))
+    with reading(*runs):
+        return _predict(args, source, runs)
+
+
+def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
+    """Predict, write and say what was found; returns the exit status."""
+    plan = Plan(
+        source=source,
+        folder=args.output,
+        kinds=args.save or ("picture" if source.video is None else "video", "json"),
+        classes=runs[0].classes(),
+        category_ids=runs[0].category_ids(),
+        titles=_titles(runs),
+        skeletons=[each.skeleton() for each in runs],
+        threshold=args.threshold,
+        names=attribute_names(runs[0]),
+    )
+    plan.check()
+    _check_smoothing(args, plan)
+    with stop_on_signals("ends after what is at hand; what was found is kept") as stop:
+        try:
+            return ended(_predict_until(args, plan, runs, stop))
+        except Left:
+            what = "what was at hand took too long: pictures were written, and no files of data"
+        except Interrupted as error:
+            what = str(error)
+        say(what, file=sys.stderr)
+        return ended(128 + stop.number)
+
+
+def _predict_until(args: argparse.Namespace, plan: Plan, runs: list[Run], stop: Stop) -> int:
+    with stop.at_once():
+        predictors = [
+            Predictor.from_run(
+                each, args.overrides, fast=not args.exact, max_memory=args.max_memory
+            )
+            for each in runs
+        ]
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            "cannot make the folder", key="--output", file=args.output, found=error.strerror
+        ) from error
+    broken: list[UserError] = []
+    start = time.perf_counter()
+    outputs = _process(args, plan, predictors, broken, stop)
+    _report(args, outputs, time.perf_counter() - start, broken)
+    if stop.wanted and plan.source.inputs:
+        say(f"interrupted after {_total(outputs)}", file=sys.stderr)
+        return 128 + stop.number
+    return 1 if broken else 0
+
+
+def _process(
+    args: argparse.Namespace,
+    plan: Plan,
+    predictors: list[Predictor],
+    broken: list[UserError],
+    stop: Stop,
+) -> Outputs:
+    """Write what the predictors find; what cannot be read joins the broken.
+
+    Raises:
+        UserError: nothing can be read, or a file cannot be written.
+    """
+    source, alone = plan.source, OneAtATime()
+    total = source.count
+    if args.limit is not None:
+        total = args.limit if total is None else min(total, args.limit)
+    bar = tqdm(
+        total=total, unit=_unit(plan), disable=not sys.stderr.isatty(), leave=False, smoothing=0.1
+    )
+
+    def readable(items: Iterator[Frame | UserError]) -> Iterator[Frame]:
+        for item in items:
+            if stop.wanted:
+                return
+            if isinstance(item, UserError):
+                broken.append(item)
+                bar.update()
+            else:
+                yield item
+
+    follow = following(plan.skeletons, smooth=args.smooth) if source.video is not None else None
+    with Outputs(plan) as outputs, bar:
+
+        def put_away(found: Found) -> None:
+            outputs.add(found if follow is None else follow(found))
+            alone.leave()
+
+        size = max(2, args.batch)
+        frames = itertools.islice(_frames(source, predictors, alone, args.batch), args.limit)
+        with (
+            ahead((frame for frame in frames), size) as items,
+            behind(put_away, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
+        ):
+            options = {"batch": args.batch, "threshold": args.threshold}
+            found = (each for each in find(readable(items), predictors, **options))
+            # In a thread, since a model cannot be interrupted.
+            overdue = partial(stop.is_overdue, LONGEST_STEP)
+            with ahead(found, 1, overdue) as results, contextlib.closing(alone):
+                for each in results:
+                    bar.update()
+                    if isinstance(each, Found):
+                        later(each)
+                        continue
+                    broken.append(each)
+                    alone.leave()
+                    if source.video is not None:  # the other frames are as large
+                        break
+        if not outputs.images:
+            raise _nothing(broken, stop)
+    return outputs
+
+
+def _frames(
+    source: Source, predictors: list[Predictor], alone: OneAtATime, batch: int
+) -> Iterator[Frame | UserError]:
+    """What is read, images only where they fit into the memory, the large ones by themselves."""
+    entered = False
+
+    def check(width: int, height: int) -> None:
+        nonlocal entered
+        # Where several are looked at together, they have to be read together.
+        alone.enter(width * height > LARGE and batch == 1)
+        entered = True
+        for predictor in predictors:
+            predictor.memory.check_image(width, height)
+
+    for item in source.frames(check):
+        if isinstance(item, UserError) and entered:
+            alone.leave()
+        if isinstance(item, Frame) and not entered:
+            alone.enter(False)
+        entered = False
+        yield item
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not 0 <= args.threshold <= 1:
+        raise UserError(
+            "the threshold is a score",
+            key="--threshold",
+            found=args.threshold,
+            expected="a number from 0 to 1",
+        )
+    for key, value in (("--limit", args.limit), ("--batch", args.batch)):
+        if value is not None and value < 1:
+            raise UserError("not a number of images", key=key, found=value, expected="1 or more")
+
+
+def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
+    if not args.smooth:
+        return
+    if plan.source.video is None:
+        raise UserError(
+            "images do not follow each other in time",
+            key="--smooth",
+            expected="a video or a webcam as --input",
+        )
+    if all(skeleton is None for skeleton in plan.skeletons):
+        raise UserError("the run has no keypoints to smooth", key="--smooth", file=args.run)
+
+
+def _titles(runs: list[Run]) -> list[str]:
+    """The runs' names, with their folders or weights where one name is not enough."""
+    names = [run.folder.absolute().name for run in runs]
+    folders = [str(run.folder) for run in runs]
+    weights = [f"{name} {run.weights.stem}" for name, run in zip(names, runs, strict=True)]
+    apart = (each for each in (names, folders, weights) if len(set(each)) == len(each))
+    return next(apart, names)
+
+
+def _unit(plan: Plan) -> str:
+    return "image" if plan.source.video is None else "frame"
+
+
+def _total(outputs: Outputs) -> str:
+    return counted(outputs.images, _unit(outputs.plan))
+
+
+def _report(
+    args: argparse.Namespace, outputs: Outputs, seconds: float, broken: list[UserError]
+) -> None:
+    plan, total = outputs.plan, _total(outputs)
+    for told in outputs.problems:
+        say(told, file=sys.stderr)
+    found = counted(outputs.instances, "instance")
+    say(f"{found} with a score of at least {args.threshold} in {total}")
+    for path in plan.data_files.values():
+        say(f"instances: {path}")
+    if "video" in plan.kinds:
+        say(f"video:     {plan.video_file}")
+    if plan.saves_frames:
+        say(f"frames:    {plan.frame_folder}")
+    if "picture" in plan.kinds:
+        say(f"pictures:  {args.output}")
+        if plan.source.video is None:
+            say(f"overview:  {args.output / OVERVIEW}")
+    if args.compare:
+        say(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
+    rate = outputs.images / seconds
+    say(f"{total} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
+    if broken:
+        if plan.source.video is None:
+            say(f"{counted(len(broken), 'image')} left out:", file=sys.stderr)
+        say(_told(broken), file=sys.stderr)
+
+
+def _told(broken: list[UserError]) -> str:
+    """What is wrong with the first, and the names of all others."""
+    lines = [*map(str, broken[:SHOWN])]
+    if len(broken) > SHOWN:
+        lines += ["nor can these be read:", *(f"  {each.file}" for each in broken[SHOWN:])]
+    return "\n".join(lines)
+
+
+def _nothing(broken: list[UserError], stop: Stop) -> BaseException:
+    """Why no image is left."""
+    if stop.wanted:
+        return Interrupted(stop.number, "nothing was found yet: nothing is written")
+    if not broken:
+        return KeyboardInterrupt()
+    if len(broken) == 1:
+        return broken[0]
+    return UserError(f"none of the {len(broken)} images can be read\n{_told(broken)}")

@@ -1,0 +1,111 @@
+"""Train a model from a lazy config and evaluate it.
+
+    python scripts/train.py --config-file configs/figures_mask.py train.output_dir=outputs/mine
+    python scripts/train.py --config-file configs/figures_mask.py --resume \\
+        train.output_dir=outputs/mine
+    torchrun --nproc-per-node 8 scripts/train.py --config-file configs/mask_rcnn_R_50_FPN_1x.py
+
+Ctrl-C and a scheduler's signals save, and say how to go on. docs/run-folder.md has what the run
+folder holds.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from roilab.cli.console import say
+from roilab.cli.main import call
+from roilab.cli.parser import Parser, add_trust
+from roilab.engine import config, processes, trusted
+from roilab.engine.limits import limits_note
+from roilab.engine.prepare import prepare
+from roilab.engine.run import Run
+from roilab.engine.train import Source, evaluate_weights, replay, saved, train
+from roilab.errors import UserError
+from roilab.evaluation import table
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="roilab train", description=__doc__)
+    parser.add_argument("--config-file", required=True, help="a file of configs/, or your own")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="processes on this machine, one a GPU (or the CPU)"
+    )
+    parser.add_argument("--num-machines", type=int, default=1)
+    parser.add_argument("--machine-rank", type=int, default=0, help="which machine this is, from 0")
+    parser.add_argument("--dist-url", default="auto", help="where machines meet: tcp://HOST:PORT")
+    parser.add_argument("--resume", action="store_true", help="continue train.output_dir")
+    parser.add_argument(
+        "--allow-changed-data",
+        action="store_true",
+        help="resume also where annotations or images are not those that the run was begun with",
+    )
+    parser.add_argument(
+        "--eval-only", action="store_true", help="evaluate train.init_checkpoint on the val set"
+    )
+    parser.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="repeat the step after a saved state of train.output_dir, and print its losses",
+    )
+    add_trust(parser)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
+    return parser.parse_args(arguments)
+
+
+def work(args: argparse.Namespace) -> None:
+    """One process of the training."""
+    cfg = config.load(args.config_file, args.overrides)
+    setup = prepare(cfg, training=not args.eval_only)
+    if args.replay:
+        for number, losses in enumerate(replay(setup, args.replay)):
+            say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
+        return
+    source = Source(args.config_file, args.overrides, command())
+    results = (
+        evaluate_weights(setup)
+        if args.eval_only
+        else train(
+            setup,
+            resume=args.resume,
+            source=source,
+            allow_changed_data=args.allow_changed_data,
+        )
+    )
+    if results:
+        say(table(results))
+        if note := limits_note(cfg, setup.val):
+            say(f"\n{note}")
+        say(f"\nrun folder: {cfg.train.output_dir}")
+
+
+def command() -> list[str]:
+    """The command that was given, without what is for a single resumption."""
+    once = ("--resume", "--allow-changed-data")
+    return [argument for argument in sys.orig_argv if argument not in once]
+
+
+def main(arguments: list[str]) -> None:
+    args = parse(arguments)
+    trusted.allow(args.trust)
+    several = args.num_gpus * args.num_machines > 1
+    left: Callable[[], str] = str
+    if args.replay and (several or args.resume or args.eval_only):
+        raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)
+    if several and not processes.under_torchrun():
+        # A mistake is told once, before there are several to tell it.
+        cfg = prepare(
+            config.load(args.config_file, args.overrides), training=not args.eval_only
+        ).cfg
+        left = partial(saved, Run(Path(cfg.train.output_dir)))
+    processes.start(
+        partial(call, __name__, "work"),
+        args,
+        processes=args.num_gpus,
+        machines=args.num_machines,
+        rank=args.machine_rank,
+        url=args.dist_url,
+        saved=left,
+    )

@@ -13,6 +13,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+import roilab.cli.app
 from roilab.data.figures import FiguresPaths
 from roilab.engine import checkpoint
 from roilab.engine.progress import newest
@@ -78,7 +79,7 @@ def folders(
     def app(folder: Path) -> Outcome:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["app.py", "--runs", str(folder)])
-            page = AppTest.from_file(str(damage.ROOT / "scripts" / "app.py"), default_timeout=600)
+            page = AppTest.from_file(roilab.cli.app.__file__, default_timeout=600)
             page.run()
         if page.exception:
             return Outcome(page.exception[0].value, "")

@@ -5,7 +5,6 @@ import io
 import logging
 import re
 import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roilab import html
+from roilab.cli.console import PrintableRecord, say
 from roilab.errors import UserError
 from roilab.escaping import csv_cell, markdown, markdown_cell, one_line, printable
 from roilab.evaluation import plots, table
@@ -50,18 +50,12 @@ def test_errors_and_problems_have_no_control_characters() -> None:
     assert "\n" not in str(problem)
 
 
-def test_logs_and_lines_of_scripts_have_no_control_characters(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_logs_and_lines_of_commands_have_no_control_characters(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
-    before = logging.getLogRecordFactory()
-    try:
-        from _main import say
-    finally:
-        logging.setLogRecordFactory(before)
     say("found", OBEYED, file=sys.stderr)
     assert not CONTROL.search(capsys.readouterr().err)
-    record = sys.modules["_main"].PrintableRecord("n", 30, "f", 1, "found %s", (OBEYED,), None)
+    record = PrintableRecord("n", 30, "f", 1, "found %s", (OBEYED,), None)
     assert not CONTROL.search(logging.Formatter("%(message)s").format(record))
 
 

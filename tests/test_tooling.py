@@ -207,7 +207,9 @@ class TestSetup:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        shutil.copy(SCRIPTS / "doctor.py", checkout / "scripts")
+        for path in ("scripts/doctor.py", "project/roilab/cli/doctor.py"):
+            (checkout / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, checkout / path)
         monkeypatch.setattr(sys, "version_info", (3, 9, 18, "final", 0))
         with pytest.raises(SystemExit) as stopped:
             runpy.run_path(str(checkout / "scripts" / script), run_name="__main__")
@@ -313,7 +315,7 @@ class TestDoctor:
         import torch
         import torchvision
 
-        doctor = load_script("doctor", monkeypatch)
+        doctor = importlib.import_module("roilab.cli.doctor")
         monkeypatch.setattr(torchvision.ops, "nms", lambda *_: torch.tensor([0, 1]))
         assert "torch 2" in doctor.torchvision_ops().remedy
 

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+import roilab.cli.app
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run import Run
 from roilab.images import read_rgb
@@ -28,7 +28,6 @@ from roilab.inference.clips import decode_clip
 from roilab.inference.video import video_writer
 from roilab.via import read
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 LONG = 120  # seconds, for what takes one on an idle machine
 
 
@@ -65,8 +64,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
         seen.downloads[key] = (file_name, data)
         return button(label, data, file_name, key=key, **more)
 
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.setattr("app_page.results.draw_prediction", drawn)
+    monkeypatch.setattr("roilab.app.results.draw_prediction", drawn)
     monkeypatch.setattr(Predictor, "from_run", loaded)
     monkeypatch.setattr(Predictor, "__call__", counted)
     monkeypatch.setattr(st, "download_button", noted)
@@ -80,7 +78,7 @@ def open_app(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], 
 
     def call(runs: Path) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app.py", "--runs", str(runs)])
-        return AppTest.from_file(str(SCRIPTS / "app.py"), default_timeout=LONG).run()
+        return AppTest.from_file(roilab.cli.app.__file__, default_timeout=LONG).run()
 
     return call
 
@@ -212,7 +210,7 @@ def test_of_very_many_files_the_first_are_taken(
     figures: FiguresPaths,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app_page.page.MOST", 2)
+    monkeypatch.setattr("roilab.app.page.MOST", 2)
     app = open_app(runs)
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         app.file_uploader(key="files").upload(
@@ -414,11 +412,9 @@ def test_a_video_ends_where_the_model_fails(
 def test_without_streamlit_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "streamlit.runtime.scriptrunner", None)
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.setattr(sys, "argv", ["app.py"])
+    monkeypatch.setitem(sys.modules, "streamlit", None)
     with pytest.raises(SystemExit, match="pip install streamlit"):
-        runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
+        roilab.cli.app.main([])
 
 
 def test_it_starts_streamlit_with_its_options(
@@ -435,12 +431,8 @@ def test_it_starts_streamlit_with_its_options(
 
     monkeypatch.setattr(subprocess, "Popen", Server)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.syspath_prepend(str(SCRIPTS))
     options = ["--server.port", "1234", "--runs", str(tmp_path), "--max-memory", "2"]
-    monkeypatch.setattr(sys, "argv", ["app.py", *options])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(SCRIPTS / "app.py"), run_name="__main__")
-    assert ended.value.code == 3
+    assert roilab.cli.app.main(options) == 3
     (command,) = commands
     command = command[command.index("-m") - 1 :]
     place = command.index("--")
@@ -457,7 +449,7 @@ def test_a_signal_ends_the_server_and_is_the_exit_status(heeds: bool, tmp_path: 
     )
     serve = (
         "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "  # as nohup does
-        f"sys.path.insert(0, {str(SCRIPTS)!r}); import app; "
+        "from roilab.cli import app; "
         f"app.GRACE = 0.3; sys.exit(app.serve([sys.executable, '-c', {code!r}]))"
     )
     served = subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.PIPE)

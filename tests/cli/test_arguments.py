@@ -1,7 +1,6 @@
 """Options and other words of a command line in any order, in every script."""
 
 import importlib
-import importlib.util
 import itertools
 from pathlib import Path
 from types import ModuleType
@@ -9,36 +8,29 @@ from typing import Any
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+import roilab.cli
+from roilab.cli.parser import Parser
+
+CLI = Path(roilab.cli.__file__).parent
 OVERRIDES = ["train.max_iter=5", "data.train.files=via (1).json"]
 # A script, the function that parses, options that it needs, words that are no override.
 COMMANDS = {
     "train": (["--config-file", "c.py"], ["--eval-only"], []),
     "sweep": (["--output", "o"], ["--slurm", "timeout_min=600"], ["file.py"]),
-    "demo": (["--run", "r", "--output", "o"], ["--input", "a", "b"], []),
+    "predict": (["--run", "r", "--output", "o"], ["--input", "a", "b"], []),
     "evaluate": (["--run", "r"], ["--data", "a.json", "b.json"], []),
     "export": (["--run", "r", "--output", "o"], ["--format", "onnx"], []),
     "config": (["--key", "model"], [], ["show", "c.py"]),
 }
 
 
-@pytest.fixture(autouse=True)
-def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_command", SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def command(name: str) -> ModuleType:
+    return importlib.import_module(f"roilab.cli.{name}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_order_means_the_same(name: str) -> None:
-    parse = script(name).parse
+    parse = command(name).parse
     needed, more, words = COMMANDS[name]
     orders = itertools.permutations([needed, more, [*words, OVERRIDES[0]], OVERRIDES[1:]])
     wanted = parse([*needed, *more, *words, *OVERRIDES])
@@ -50,8 +42,8 @@ def test_any_order_means_the_same(name: str) -> None:
 
 
 def data_command(name: str) -> Any:
-    parser = importlib.import_module("_arguments").Parser()
-    importlib.import_module(f"data_commands.{name}").add_arguments(parser)
+    parser = Parser()
+    importlib.import_module(f"roilab.cli.data_commands.{name}").add_arguments(parser)
     return parser
 
 
@@ -82,7 +74,7 @@ def test_a_file_that_looks_like_an_override_is_a_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.b=1.jpg").touch()
-    args = script("demo").parse(
+    args = command("predict").parse(
         ["--run", "r", "--output", "o", "--input", "a.b=1.jpg", "a.b=2.jpg"]
     )
     assert args.input == ["a.b=1.jpg"]
@@ -101,19 +93,19 @@ def test_a_file_that_looks_like_an_override_is_a_file(
 )
 def test_an_unknown_option_names_the_nearest(capsys, arguments: list[str], said: str) -> None:
     with pytest.raises(SystemExit) as exit_status:
-        script("train").parse(arguments)
+        command("train").parse(arguments)
     assert exit_status.value.code == 2
     assert said in capsys.readouterr().err
 
 
 def test_help_lists_positional_words(capsys) -> None:
     with pytest.raises(SystemExit):
-        script("sweep").parse(["-h"])
+        command("sweep").parse(["-h"])
     assert "overrides of all arms" in capsys.readouterr().out
 
 
-def test_every_script_parses_in_one_way() -> None:
-    """But the app and the tests on older processors: their other words are another command's."""
-    for path in SCRIPTS.glob("*.py"):
-        if path.name not in ("app.py", "_arguments.py", "test_processors.py"):
+def test_every_command_parses_in_one_way() -> None:
+    """But `roilab` itself and the app, whose other words are another command's."""
+    for path in CLI.rglob("*.py"):
+        if path.name not in ("main.py", "app.py", "parser.py"):
             assert "ArgumentParser(" not in path.read_text(encoding="utf-8"), path

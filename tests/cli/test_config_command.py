@@ -1,13 +1,11 @@
 """scripts/config.py: what it prints, and its exit status."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
 
+from roilab.cli.config import main
 from roilab.engine import config
 from roilab.errors import UserError
 
@@ -15,24 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MASK, KEYPOINT = "configs/figures_mask.py", "configs/figures_keypoint.py"
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    spec = importlib.util.spec_from_file_location("config_command", ROOT / "scripts/config.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def call(*arguments: object) -> int:
+    return main([str(each) for each in arguments])
 
 
-def call(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["config.py", *map(str, arguments)])
-    return script.main()
-
-
-def test_show_prints_what_can_be_loaded_again(script, monkeypatch, capsys, tmp_path) -> None:
-    assert call(script, monkeypatch, "show", MASK, "train.seed=7", "data.num_classes=2") == 0
+def test_show_prints_what_can_be_loaded_again(capsys, tmp_path) -> None:
+    assert call("show", MASK, "train.seed=7", "data.num_classes=2") == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["train"]["seed"] == 7
     assert shown["model"]["roi_heads"]["num_classes"] == 2
@@ -49,41 +35,41 @@ def test_show_prints_what_can_be_loaded_again(script, monkeypatch, capsys, tmp_p
         ("dataloader.train.augmentations.0.horizontal", "true\n"),
     ],
 )
-def test_show_a_part(script, monkeypatch, capsys, key: str, expected: str) -> None:
-    call(script, monkeypatch, "show", MASK, "--key", key, "data.num_classes=2")
+def test_show_a_part(capsys, key: str, expected: str) -> None:
+    call("show", MASK, "--key", key, "data.num_classes=2")
     assert capsys.readouterr().out == expected
 
 
-def test_show_names_a_value_that_is_left_open(script, monkeypatch, tmp_path) -> None:
+def test_show_names_a_value_that_is_left_open(tmp_path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text('model: {a: [1, "???"]}')
     with pytest.raises(UserError, match="leaves a value open") as error:
-        call(script, monkeypatch, "show", file)
+        call("show", file)
     assert (error.value.file, error.value.key) == (file, "model.a.1")
 
 
-def test_show_names_the_nearest_key(script, monkeypatch) -> None:
+def test_show_names_the_nearest_key() -> None:
     with pytest.raises(UserError, match=r"train\.max_iter"):
-        call(script, monkeypatch, "show", MASK, "--key", "train.max_iters", "data.num_classes=2")
+        call("show", MASK, "--key", "train.max_iters", "data.num_classes=2")
 
 
-def test_diff_of_overrides(script, monkeypatch, capsys) -> None:
-    assert call(script, monkeypatch, "diff", MASK, "train.seed=0") == 0
+def test_diff_of_overrides(capsys) -> None:
+    assert call("diff", MASK, "train.seed=0") == 0
     assert capsys.readouterr().out == ""
-    assert call(script, monkeypatch, "diff", MASK, "train.seed=7") == 1
+    assert call("diff", MASK, "train.seed=7") == 1
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[-1] == ["train.seed", "0", "7"]
     assert len(rows) == 3
 
 
-def test_diff_of_two_configs_and_of_run_folders(script, monkeypatch, capsys, tmp_path) -> None:
-    assert call(script, monkeypatch, "diff", MASK, KEYPOINT) == 1
+def test_diff_of_two_configs_and_of_run_folders(capsys, tmp_path) -> None:
+    assert call("diff", MASK, KEYPOINT) == 1
     assert "model.roi_heads.mask_head" in capsys.readouterr().out
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         cfg = config.load(MASK, ["data.num_classes=2", f"train.output_dir={tmp_path / name}"])
         config.save(cfg, tmp_path / name / "config.yaml")
-    assert call(script, monkeypatch, "diff", tmp_path / "first", tmp_path / "second") == 1
+    assert call("diff", tmp_path / "first", tmp_path / "second") == 1
     out = capsys.readouterr().out
     assert "train.output_dir" in out
     assert len(out.splitlines()) == 3
@@ -92,6 +78,6 @@ def test_diff_of_two_configs_and_of_run_folders(script, monkeypatch, capsys, tmp
 @pytest.mark.parametrize(
     "arguments", [("diff", MASK, "missing.py"), ("show", "missing"), ("show", MASK, "train.x=1")]
 )
-def test_mistakes(script, monkeypatch, arguments: tuple[str, ...]) -> None:
+def test_mistakes(arguments: tuple[str, ...]) -> None:
     with pytest.raises(UserError):
-        call(script, monkeypatch, *arguments)
+        call(*arguments)

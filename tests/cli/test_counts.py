@@ -95,7 +95,7 @@ def of_draw(
     script: Script, path: Path, options: list[Any], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Counts, Boxes]:
     """Of what is drawn, with the boxes of objects."""
-    import data_commands.draw as command
+    import roilab.cli.data_commands.draw as command
 
     drawn: Counter[str] = Counter()
     totals = {"images": 0, "keypoints": 0}

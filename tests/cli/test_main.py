@@ -1,4 +1,4 @@
-"""What all scripts share: how they say what is wrong."""
+"""The command `roilab`, and what its commands share: how they say what is wrong."""
 
 import subprocess
 import sys
@@ -8,8 +8,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CODE = """
 import logging
 
-import _main
+from roilab.cli.console import set_up
 
+set_up()
 log = logging.getLogger("roilab.anything")
 log.warning("%d keypoints", 3)
 log.warning("warning: a.json: %s", "twice")
@@ -21,7 +22,6 @@ log.info("nobody asks for it")
 def test_warnings_are_called_so_before_there_is_a_log() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CODE],
-        cwd=ROOT / "scripts",
         env={"PYTHONPATH": str(ROOT / "project")},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""scripts/sweep.py with a training that only copies what another one left."""
+"""`roilab sweep` with a training that only copies what another one left."""
 
 import importlib.util
 import signal
@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from roilab.cli.sweep import main, parameter
 from roilab.errors import UserError
 from roilab.sweep import Cell, load
 
@@ -46,22 +47,17 @@ class Sweep:
     """The script among a training that is played."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.syspath_prepend(str(ROOT / "scripts"))
         monkeypatch.chdir(ROOT)
-        self.script = module(ROOT / "scripts/sweep.py")
-        monkeypatch.setattr(self.script, "ROOT", folder)
-        self.monkeypatch = monkeypatch
+        train = (sys.executable, str(folder / "scripts/train.py"))
+        monkeypatch.setattr("roilab.cli.sweep.TRAIN", train)
         self.folder = folder
         self.output = folder / "out"
 
     def __call__(self, *arguments: str, file: str = "configs/figures_mask.py") -> int:
-        own = ["sweep.py", file, "--output", str(self.output)]
-        self.monkeypatch.setattr(sys, "argv", [*own, *arguments])
-        return self.script.main()
+        return main([file, "--output", str(self.output), *arguments])
 
     def report(self) -> int:
-        self.monkeypatch.setattr(sys, "argv", ["sweep.py", "report", str(self.output)])
-        return self.script.main()
+        return main(["report", str(self.output)])
 
     def calls(self) -> list[str]:
         """The cells that were trained since the last look."""
@@ -166,7 +162,7 @@ def test_a_report_that_cannot_be_written_ends_no_training(
     ],
 )
 def test_a_parameter_of_slurm(sweep: Sweep, text: str, value: object) -> None:
-    assert sweep.script.parameter(text) == (text.partition("=")[0], value)
+    assert parameter(text) == (text.partition("=")[0], value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -181,15 +177,14 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Sig
         "signal.signal(signal.SIGTERM, save)\n"
         "(folder / 'begun').touch()\ntime.sleep(60)"
     )
-    arguments = ["sweep.py", "configs/figures_mask.py", "pooler.op=roi_pool,roi_align"]
+    arguments = ["configs/figures_mask.py", "pooler.op=roi_pool,roi_align"]
     script = (
         # The tests may themselves run where signals are ignored, behind nohup or a shell's &.
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        f"import sweep; sweep.ROOT = Path({str(tmp_path)!r})\n"
-        f"sys.argv = {[*arguments, '--jobs', '2', '--output', str(tmp_path / 'out')]!r}\n"
-        "import _main; _main.run(sweep.main)"
+        "import sys; from roilab.cli import sweep; from roilab.cli.main import run\n"
+        f"sweep.TRAIN = (sys.executable, {str(tmp_path / 'scripts/train.py')!r})\n"
+        f"run('sweep', {[*arguments, '--jobs', '2', '--output', str(tmp_path / 'out')]!r})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

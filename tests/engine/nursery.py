@@ -6,6 +6,7 @@ their exit statuses. Each training is a session of its own, and one of several p
 others as torchrun has it; as there, when one fails, the others are ended if they do not end.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -14,6 +15,8 @@ import socket
 import sys
 import time
 from pathlib import Path
+
+from roilab.cli.console import set_up
 
 GRACE = 60.0  # seconds
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -69,8 +72,8 @@ def wait_for(pids: list[int]) -> list[int]:
 
 
 def main() -> None:
-    sys.path.insert(0, str(SCRIPTS))
-    runpy.run_path(str(SCRIPTS / "train.py"), run_name="imported")
+    set_up()
+    importlib.import_module("roilab.cli.train")
     for line in iter(sys.stdin.readline, ""):
         processes, arguments, output = json.loads(line)
         port = free_port()

@@ -16,6 +16,7 @@ from detectron2.config import instantiate
 from omegaconf import OmegaConf
 from streamlit.testing.v1 import AppTest
 
+import roilab.cli.app
 from roilab.data.figures import FiguresPaths
 from roilab.engine import config
 from roilab.engine.predict import load_run
@@ -27,7 +28,6 @@ from roilab.inference.export import attribute_names
 
 from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_sweep, write_traps
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 NOTHING = Trap(Path("folder"), Path("mark"))
 Done = tuple[int, str, str]
 Script = Callable[..., Done]
@@ -162,11 +162,10 @@ def test_the_doctor_runs_nothing(tiny_run: Run, script: Script, tmp_path: Path) 
 def test_the_app_says_what_it_refuses(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
     for number, payload in enumerate(PAYLOADS if ALL else PAYLOADS[5:6]):
         trap = hostile_folder(payload, tiny_run, tmp_path / f"{number}")
         monkeypatch.setattr("sys.argv", ["app.py", "--runs", str(trap.folder)])
-        app = AppTest.from_file(str(SCRIPTS / "app.py"), default_timeout=120).run()
+        app = AppTest.from_file(roilab.cli.app.__file__, default_timeout=120).run()
         assert not app.exception
         assert app.error
         if payload.in_config and not ALL:

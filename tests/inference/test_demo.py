@@ -4,7 +4,6 @@ import csv
 import itertools
 import json
 import os
-import runpy
 import shutil
 import signal
 import threading
@@ -21,6 +20,7 @@ import pytest
 from PIL import Image
 
 from roilab import via
+from roilab.cli.console import set_up
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.draw import side_by_side
@@ -253,7 +253,7 @@ def test_a_large_image_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyP
         warnings.simplefilter("always")
         read_rgb(tmp_path / "a.png")
         assert len(told) == 1
-        runpy.run_path(str(SCRIPTS / "_main.py"))
+        set_up()
         read_rgb(tmp_path / "a.png")
         assert len(told) == 1
 

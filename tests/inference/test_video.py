@@ -296,7 +296,7 @@ def test_no_webcam(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_the_video_of_the_sample_set(script: Any, tmp_path: Path) -> None:
     path = tmp_path / "new" / "round.mp4"
-    done = script("make_video", "--out", path, "--frames", 5, "--seed", 1)
+    done = script("make_figures", "--video", path, "--frames", 5, "--seed", 1)
     assert done.returncode == 0, done.stderr
     frames, problem = read(path)
     assert problem is None
@@ -306,6 +306,6 @@ def test_the_video_of_the_sample_set(script: Any, tmp_path: Path) -> None:
     assert np.abs(frames[0][0].astype(int) - drawn).mean() < 5
     assert np.abs(frames[1][0].astype(int) - drawn).mean() > 10
 
-    done = script("make_video", "--out", path, "--frames", 0)
+    done = script("make_figures", "--video", path, "--frames", 0)
     assert done.returncode == 2
     assert "--frames" in done.stderr

@@ -15,15 +15,14 @@ varies; where one text is the remedy of several errors, it has several cases.
 
 import inspect
 import re
-import runpy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from roilab.cli.data_commands import common
 from roilab.data.dataset import load
 from roilab.data.from_catalog import from_catalog
 from roilab.engine.overrides import write_for_shell
@@ -67,11 +66,7 @@ KEYS = [
     {name: f"data.{split}.{name}" if name in _OWN else f"data.{name}" for name in _ARGUMENTS}
     for split in ("train", "val")
 ]
-_SCRIPTS = Path(__file__).parents[2] / "scripts"
-with pytest.MonkeyPatch.context() as _patch:
-    _patch.syspath_prepend(_SCRIPTS)
-    _common = runpy.run_path(str(_SCRIPTS / "data_commands" / "common.py"))
-OPTIONS = _common["OPTIONS"], _common["option"]
+OPTIONS = common.OPTIONS, common.option
 # How remedies name an argument: as it is, by its key, by its option.
 WRITERS: list[tuple[Mapping[str, str], Callable[[str, Any], str]]] = [
     ({}, write_for_shell),

@@ -1,7 +1,6 @@
 """Remedies of prediction and export."""
 
 import io
-import runpy
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 
+from roilab.cli import export
 from roilab.inference import Predictor
 from roilab.inference.sources import open_source
 from roilab.inference.uploads import decode_upload
@@ -83,8 +83,7 @@ def a_video_of_too_many_pixels(tmp_path: Path) -> Attempts:
 
 def keep(*arguments: Any) -> Wrong:
     """What is wrong with the names of an export's files, before anything is computed."""
-    script = Path(__file__).parents[2] / "scripts" / "export.py"
-    return wrong(runpy.run_path(str(script))["_keep"], *arguments)
+    return wrong(export._keep, *arguments)
 
 
 @case("give another")

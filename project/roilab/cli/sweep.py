@@ -50,6 +50,8 @@ from roilab.sweep import (
     state_of,
 )
 
+TRAIN = (sys.executable, "-m", "roilab", "train")
+
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab sweep", description=__doc__)
@@ -103,7 +105,6 @@ def main(arguments: list[str]) -> int:
         if state.kind not in ("queued", "training"):
             try_to_write(report, args.output, states)
 
-    train = [sys.executable, "-m", "roilab", "train"]
     try:
         # What ends this process, such as a batch system or a closed terminal, is to end the
         # trainings.
@@ -113,10 +114,10 @@ def main(arguments: list[str]) -> int:
                 if wave and args.slurm:
                     jobs = args.output / "jobs"
                     run_on_cluster(
-                        wave, train, jobs, parameters, told=told, refresh=display.refresh
+                        wave, TRAIN, jobs, parameters, told=told, refresh=display.refresh
                     )
                 elif wave:
-                    run_here(wave, train, slots(args.jobs), told=told, refresh=display.refresh)
+                    run_here(wave, TRAIN, slots(args.jobs), told=told, refresh=display.refresh)
     except KeyboardInterrupt:
         say("what was trained is saved; the same command goes on", file=sys.stderr)
         raise

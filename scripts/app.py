@@ -18,7 +18,7 @@ from pathlib import Path
 from _arguments import add_max_memory, add_trust
 from _main import run
 
-from roilab.children import tied
+from roilab.child_process import tied
 
 try:
     from streamlit.runtime.scriptrunner import get_script_run_ctx

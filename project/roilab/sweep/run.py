@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from roilab import children
+from roilab import child_process
 from roilab.data.workers import END_SIGNALS
 from roilab.engine.interrupts import signal_name
 from roilab.engine.lock import Lock, locked, this_process
@@ -314,7 +314,7 @@ def _wait(
     # comes from here is another signal, which nobody takes for impatience.
     asks = signal.SIGUSR1 if tied else signal.SIGTERM
     with subprocess.Popen(
-        children.tied(command, asks) if tied else command,
+        child_process.tied(command, asks) if tied else command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

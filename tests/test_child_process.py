@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from roilab.children import tied
+from roilab.child_process import tied
 
 CHILD = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('asked'))); "
     "print('up', flush=True); time.sleep(60)"
 )
 PARENT = (
-    "import signal, subprocess, sys; from roilab.children import tied; "
+    "import signal, subprocess, sys; from roilab.child_process import tied; "
     f"subprocess.run(tied([sys.executable, '-c', {CHILD!r}], signal.SIGTERM))"
 )
 

@@ -27,7 +27,7 @@ warnings.filterwarnings("ignore", message=r".*torch\.(jit\.script|meshgrid).*")
 warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
 # It counts the visible keypoints of a batch that has none.
 warnings.filterwarnings("ignore", message="Mean of empty slice|invalid value .* in scalar divide")
-# What a limit is near is within it; what is beyond is refused, see `roilab.images.read_rgb`.
+# What a limit is near is within it; what is beyond is refused, see `roilab.image_files.read_rgb`.
 warnings.filterwarnings("ignore", message="Image size .* exceeds limit of .* pixels")
 # The argument of DistributedDataParallel that torch from 2.14 on has under another name.
 warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated")

@@ -158,7 +158,7 @@ def test_rule_allows(module: str, source: str) -> None:
     assert violations(module, source) == []
 
 
-@pytest.mark.parametrize("room", ["roilab", "roilab.via", "roilab.skeleton", "roilab.images"])
+@pytest.mark.parametrize("room", ["roilab", "roilab.via", "roilab.skeleton", "roilab.image_files"])
 def test_import_is_light(room: str) -> None:
     code = f"import sys, {room}; print(*{{m.partition('.')[0] for m in sys.modules}})"
     done = subprocess.run(

@@ -24,7 +24,7 @@ from roilab.data.roles import with_class_choice as class_as_choice
 from roilab.data.roles import with_united_class
 from roilab.errors import UserError, written
 from roilab.escaping import one_line
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 

@@ -33,7 +33,7 @@ from roilab.data.fit import fit, image_size
 from roilab.data.locate import locate
 from roilab.draw import Picture, draw, grid, titled
 from roilab.errors import UserError
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 

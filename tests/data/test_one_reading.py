@@ -22,7 +22,7 @@ from roilab.data.locate import locate
 from roilab.data.read import read
 from roilab.data.stats import statistics
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON
 
 Counts = dict[str, Any]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from roilab.engine.predict import load_run
 from roilab.evaluation.memory import MemoryBound, detect, measure
-from roilab.images import header_size, read_rgb
+from roilab.image_files import header_size, read_rgb
 from roilab.inference import Predictor
 from roilab.inference.sources import image_files
 from roilab.memory import NotEnoughMemory
@@ -53,7 +53,7 @@ def bounded(predictor: Predictor, limit: int) -> Predictor:
 
 def test_a_large_image_is_refused_by_its_header(predictor, tmp_path: Path, monkeypatch) -> None:
     path = claim(tmp_path / "large.jpg")
-    monkeypatch.setattr("roilab.images.to_rgb", lambda image: pytest.fail("it was decoded"))
+    monkeypatch.setattr("roilab.image_files.to_rgb", lambda image: pytest.fail("it was decoded"))
     with pytest.raises(NotEnoughMemory, match="13000 x 13000") as caught:
         bounded(predictor, 2 * 10**9)(path)
     assert caught.value.file == path

@@ -11,7 +11,7 @@ from roilab.data import read as data_read
 from roilab.data.check import examine, refused
 from roilab.data.propose import propose
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 
 from .cases import Wrong, wrong
 

@@ -16,7 +16,7 @@ from roilab import via
 from roilab.data.boxes import Box
 from roilab.data.masks import compressed
 from roilab.errors import UserError
-from roilab.images import whole_size
+from roilab.image_files import whole_size
 from roilab.skeleton import Skeleton
 
 _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)

@@ -11,7 +11,7 @@ from roilab.data.fit import fit, image_size
 from roilab.data.locate import Located, locate
 from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 # How far, in pixels, a coordinate may lie beyond the image's edge.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roilab import via
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from roilab.data.locate import locate
 from roilab.data.missing import SHOWN, Choice, Unusable
 from roilab.data.read import read
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via.collector import collector_paused

@@ -12,7 +12,7 @@ from pycocotools import mask as mask_utils
 from roilab.data.boxes import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Picture, draw, side_by_side
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 from roilab.inference.sinks import legible_scale
 
 Row = Mapping[str, Any]

@@ -25,7 +25,7 @@ from roilab.engine.prepare import fit_model
 from roilab.engine.run import Run
 from roilab.errors import UserError
 from roilab.evaluation.memory import MemoryBound, detect
-from roilab.images import read_rgb, to_rgb
+from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.fast import for_inference
 from roilab.memory import NotEnoughMemory
 from roilab.modeling.keypoint_heads import KeypointHead

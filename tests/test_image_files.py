@@ -11,7 +11,7 @@ from detectron2.data.detection_utils import read_image
 from PIL import Image
 
 from roilab.errors import UserError
-from roilab.images import ImageFolder, bits_of, header_size, read_rgb, whole_size
+from roilab.image_files import ImageFolder, bits_of, header_size, read_rgb, whole_size
 
 
 def photo(path: Path, size: tuple[int, int] = (40, 30), **options: object) -> Path:
@@ -471,4 +471,7 @@ def test_only_two_modules_open_images() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in opens
     }
     benchmarks = {each for each in found if each.startswith("scripts/benchmarks/")}
-    assert found - benchmarks == {"project/roilab/images.py", "project/roilab/inference/uploads.py"}
+    assert found - benchmarks == {
+        "project/roilab/image_files.py",
+        "project/roilab/inference/uploads.py",
+    }

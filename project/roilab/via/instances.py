@@ -9,7 +9,7 @@ from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
-from roilab.via.collector import collector_paused
+from roilab.via.gc_pause import collector_paused
 from roilab.via.grouping import Draft, Scene, group
 from roilab.via.records import (
     Annotations,

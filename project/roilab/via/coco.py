@@ -26,7 +26,6 @@ from roilab.via.coco_json import (
     text_of,
 )
 from roilab.via.coco_shapes import ImageEntry, ShapeReader
-from roilab.via.document import Document
 from roilab.via.entries import warn_of_double_names
 from roilab.via.records import (
     Annotations,
@@ -41,6 +40,7 @@ from roilab.via.records import (
 )
 from roilab.via.roles import TAGS
 from roilab.via.shapes import Area, Point, Rect
+from roilab.via.source_file import Document
 
 _WRONG_IDS = "give every image an id of its own"
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from roilab.via import coco, csv_files, via3, via_coco
-from roilab.via.document import Document
 from roilab.via.entries import read_attributes, read_images
 from roilab.via.records import Annotations, Container, ImageRecord, Problem
+from roilab.via.source_file import Document
 
 
 @dataclass(frozen=True, slots=True)

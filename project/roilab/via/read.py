@@ -7,7 +7,7 @@ from pathlib import Path
 
 from roilab.errors import UserError
 from roilab.files import read_bytes
-from roilab.via.containers import FORMATS, find_format
+from roilab.via.format_detection import FORMATS, find_format
 from roilab.via.gc_pause import collector_paused
 from roilab.via.json_text import REMEDY_OF_REPEATED, Repeated, load_json
 from roilab.via.problems import refuse_errors

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from roilab.via.json_text import Repeated
+from roilab.via.strict_json import Repeated
 
 # COCO's run-length encoding of a mask -> its rings (x0, y0, x1, y1, ...) and how many pixels the
 # holes in them have, which rings cannot leave out. Raises ValueError where it is no such encoding.

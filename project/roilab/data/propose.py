@@ -10,16 +10,16 @@ from statistics import fmean
 from roilab import via
 from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, Skeleton
-from roilab.via.keypoints import visibility_of_word
-from roilab.via.roles import tagged
-from roilab.via.shapes import area
-from roilab.via.values import (
+from roilab.via.attribute_values import (
     attributes_in_use,
     described,
     outline_regions,
     single,
     with_samples,
 )
+from roilab.via.keypoints import visibility_of_word
+from roilab.via.roles import tagged
+from roilab.via.shapes import area
 
 # What is taken where nothing was measured: the mean of COCO's 17.
 DEFAULT_SIGMA = round(fmean(COCO_PERSON.sigmas), 3)

@@ -4,9 +4,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
-from roilab.via.keypoints import keypoint_index
-from roilab.via.records import Annotations, Problem
-from roilab.via.values import (
+from roilab.via.attribute_values import (
     Kinds,
     described,
     folded,
@@ -14,6 +12,8 @@ from roilab.via.values import (
     outline_regions,
     with_samples,
 )
+from roilab.via.keypoints import keypoint_index
+from roilab.via.records import Annotations, Problem
 
 # An attribute of the first names is the class beside attributes of the others, which RoILab's
 # predictions and trackers write. Two of the first stay two possible answers.

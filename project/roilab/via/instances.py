@@ -7,6 +7,7 @@ from typing import Literal
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted
+from roilab.via.attribute_values import Kinds, attributes_in_use, keypoint_regions, with_samples
 from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
 from roilab.via.gc_pause import collector_paused
@@ -20,7 +21,6 @@ from roilab.via.records import (
 )
 from roilab.via.roles import Roles, find_roles, tagged
 from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
-from roilab.via.values import Kinds, attributes_in_use, keypoint_regions, with_samples
 
 
 @dataclass(frozen=True, slots=True)

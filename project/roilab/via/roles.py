@@ -12,6 +12,14 @@ from dataclasses import dataclass
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.via.attribute_values import (
+    Kinds,
+    attributes_in_use,
+    keypoint_regions,
+    outline_regions,
+    single,
+    with_samples,
+)
 from roilab.via.class_roles import (
     class_attribute,
     class_beside_keypoints,
@@ -25,14 +33,6 @@ from roilab.via.classes import Unlabelled
 from roilab.via.keypoints import keypoint_index, visibility_of_word
 from roilab.via.records import Annotations, Attribute, Problem
 from roilab.via.shapes import Point
-from roilab.via.values import (
-    Kinds,
-    attributes_in_use,
-    keypoint_regions,
-    outline_regions,
-    single,
-    with_samples,
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from roilab.via.attribute_values import Kinds, attributes_in_use, keypoint_regio
 from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
 from roilab.via.gc_pause import collector_paused
-from roilab.via.grouping import Draft, Scene, group
+from roilab.via.instance_builder import Draft, Scene, group
 from roilab.via.records import (
     Annotations,
     CocoAnnotation,

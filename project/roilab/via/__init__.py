@@ -9,7 +9,7 @@ from roilab.via.instances import (
     roles_of,
 )
 from roilab.via.layout import with_declarations
-from roilab.via.problems import refuse_errors
+from roilab.via.raise_on_errors import refuse_errors
 from roilab.via.read import read
 from roilab.via.records import (
     Annotations,

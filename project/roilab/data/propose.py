@@ -10,6 +10,7 @@ from statistics import fmean
 from roilab import via
 from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, Skeleton
+from roilab.via.attribute_roles import tagged
 from roilab.via.attribute_values import (
     attributes_in_use,
     described,
@@ -18,7 +19,6 @@ from roilab.via.attribute_values import (
     with_samples,
 )
 from roilab.via.keypoints import visibility_of_word
-from roilab.via.roles import tagged
 from roilab.via.shapes import area
 
 # What is taken where nothing was measured: the mean of COCO's 17.

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.text import counted
+from roilab.via.attribute_roles import TAGS
 from roilab.via.coco_json import (
     Category,
     Data,
@@ -38,7 +39,6 @@ from roilab.via.records import (
     Region,
     Value,
 )
-from roilab.via.roles import TAGS
 from roilab.via.shapes import Area, Point, Rect
 from roilab.via.source_file import Document
 

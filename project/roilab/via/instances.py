@@ -7,6 +7,7 @@ from typing import Literal
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted
+from roilab.via.attribute_roles import Roles, find_roles, tagged
 from roilab.via.attribute_values import Kinds, attributes_in_use, keypoint_regions, with_samples
 from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
@@ -19,7 +20,6 @@ from roilab.via.records import (
     ImageRecord,
     Problem,
 )
-from roilab.via.roles import Roles, find_roles, tagged
 from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
 
 

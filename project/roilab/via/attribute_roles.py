@@ -2,7 +2,7 @@
 
 An attribute that is not named by the user is taken for what its description's tag says (RoILab
 writes such tags), else found where a single answer is possible. Its name is a hint in few cases,
-which a note reports: see `roilab.via.class_roles`. Several possible answers are an error
+which a note reports: see `roilab.via.class_attribute`. Several possible answers are an error
 that lists them.
 """
 
@@ -20,7 +20,7 @@ from roilab.via.attribute_values import (
     single,
     with_samples,
 )
-from roilab.via.class_roles import (
+from roilab.via.class_attribute import (
     class_attribute,
     class_beside_keypoints,
     class_by_name,

@@ -36,7 +36,7 @@ from roilab.via.shapes import (
     bounds,
     outline,
 )
-from roilab.via.write import WRITERS, write_csv, write_json, write_project
+from roilab.via.writer import WRITERS, write_csv, write_json, write_project
 
 __all__ = [
     "WRITERS",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from roilab import via
-from roilab.data.roles import with_united_class, with_values
+from roilab.data.class_dropdowns import with_united_class, with_values
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via.attribute_roles import TAGS, Roles, tagged

@@ -2,7 +2,7 @@
 
 import pytest
 
-from roilab.data.roles import declared_classes, with_class_choice, with_united_class
+from roilab.data.class_dropdowns import declared_classes, with_class_choice, with_united_class
 from roilab.via import (
     Annotations,
     Attribute,

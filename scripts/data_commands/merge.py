@@ -29,8 +29,8 @@ from data_commands.common import (
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.check import fitting_skeleton
+from roilab.data.harmonize_attributes import own_rules
 from roilab.data.merge import merge
-from roilab.data.unify import own_rules
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 

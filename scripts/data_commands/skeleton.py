@@ -25,7 +25,7 @@ from data_commands.common import (
 )
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
+from roilab.data.infer_skeleton import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
 from roilab.files import write_whole
 from roilab.skeleton import Skeleton
 from roilab.text import counted

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roilab.data.propose import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
+from roilab.data.infer_skeleton import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton, from_dict

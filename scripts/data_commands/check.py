@@ -27,8 +27,8 @@ from data_commands.common import (
 )
 from roilab import via
 from roilab.data.check import Findings, examine, refused
-from roilab.data.locate import locate
 from roilab.data.read import read
+from roilab.data.resolve_images import locate
 from roilab.errors import UserError
 from roilab.files import write_whole
 

@@ -20,8 +20,8 @@ from roilab.data.check import SEVERITIES, fitting_skeleton
 from roilab.data.class_dropdowns import with_class_choice as class_as_choice
 from roilab.data.class_dropdowns import with_united_class
 from roilab.data.fit import fit_all
-from roilab.data.locate import locate
 from roilab.data.read import read
+from roilab.data.resolve_images import locate
 from roilab.errors import UserError, written
 from roilab.escaping import one_line
 from roilab.image_files import ImageFolder

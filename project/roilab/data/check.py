@@ -8,7 +8,7 @@ from typing import Any
 
 from roilab import via
 from roilab.data.fit import fit, image_size
-from roilab.data.locate import Located, locate
+from roilab.data.resolve_images import Located, locate
 from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder

@@ -11,8 +11,8 @@ from roilab.data.check import SEVERITIES
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dicts import annotation
 from roilab.data.fit import fit, image_size
-from roilab.data.locate import locate
 from roilab.data.read import read
+from roilab.data.resolve_images import locate
 from roilab.data.unusable_images import SHOWN, Choice, Unusable
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder

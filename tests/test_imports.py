@@ -126,8 +126,8 @@ def test_module_keeps_the_rule(module: str) -> None:
         ("draw.py", "from detectron2.structures import Boxes"),
         ("draw.py", "def f():\n    import torchvision"),
         ("skeleton.py", "from roilab.data import dicts"),
-        ("data/dicts.py", "from roilab.modeling import poolers"),
-        ("data/dicts.py", "from roilab import modeling"),
+        ("data/dataset_dicts.py", "from roilab.modeling import poolers"),
+        ("data/dataset_dicts.py", "from roilab import modeling"),
         ("modeling/heads.py", "from ..data import dicts"),
         ("engine/train.py", "import roilab.inference.predictor"),
         ("evaluation/coco.py", "from roilab.sweep import plan"),
@@ -149,7 +149,10 @@ def test_rule_catches(module: str, source: str) -> None:
     [
         ("via/read.py", "import json\nfrom roilab.errors import UserError\nfrom . import shapes"),
         ("draw.py", "import cv2\nimport numpy as np\nfrom roilab.skeleton import Skeleton"),
-        ("data/dicts.py", "from detectron2.data import DatasetCatalog\nfrom roilab import via"),
+        (
+            "data/dataset_dicts.py",
+            "from detectron2.data import DatasetCatalog\nfrom roilab import via",
+        ),
         ("engine/train.py", "from roilab import __version__, data, modeling, evaluation"),
         ("sweep/run.py", "from roilab.engine import runs\nfrom .plan import plan"),
     ],

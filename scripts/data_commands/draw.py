@@ -28,7 +28,7 @@ from data_commands.common import (
 )
 from roilab import via
 from roilab.data.boxes import HALF_PIXEL, box_of
-from roilab.data.dicts import to_continuous
+from roilab.data.dataset_dicts import to_continuous
 from roilab.data.fit import fit, image_size
 from roilab.data.resolve_images import locate
 from roilab.draw import Picture, draw, grid, titled

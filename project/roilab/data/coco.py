@@ -6,7 +6,7 @@ from typing import Any
 
 from roilab import via
 from roilab.data.class_dropdowns import declared_classes
-from roilab.data.dicts import annotation, coco_json
+from roilab.data.dataset_dicts import annotation, coco_json
 from roilab.data.fit import fit
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton

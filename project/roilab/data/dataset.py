@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.coco_ids import CocoIds
-from roilab.data.dicts import coco_json
+from roilab.data.dataset_dicts import coco_json
 from roilab.data.records import LoadedRecords, OnProblems, load_records, log_problems
 from roilab.data.unusable_images import SHOWN, Choice, check_choice
 from roilab.errors import UserError, argument

@@ -9,7 +9,7 @@ from typing import Any
 from roilab import via
 from roilab.data.check import SEVERITIES
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
-from roilab.data.dicts import annotation
+from roilab.data.dataset_dicts import annotation
 from roilab.data.fit import fit, image_size
 from roilab.data.read import read
 from roilab.data.resolve_images import locate

@@ -14,7 +14,7 @@ from pycocotools import mask as mask_utils
 from torch import nn
 
 from roilab.data.dataset import DetectionDataset
-from roilab.data.dicts import to_pixel_index
+from roilab.data.dataset_dicts import to_pixel_index
 from roilab.evaluation.ap import Results, average_precision
 from roilab.evaluation.memory import MemoryBound, detect
 from roilab.skeleton import Skeleton

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pycocotools import mask as mask_utils
 
 from roilab.data.coco_ids import CocoIds
-from roilab.data.dicts import to_pixel_index
+from roilab.data.dataset_dicts import to_pixel_index
 from roilab.data.masks import rings_of
 from roilab.engine import config
 from roilab.engine.run import Run

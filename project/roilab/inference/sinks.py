@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from roilab.data.dicts import to_pixel_index
+from roilab.data.dataset_dicts import to_pixel_index
 from roilab.draw import Picture, draw, grid
 from roilab.evaluation.predictions import encode_mask
 from roilab.inference.export import KEYPOINT_THRESHOLD

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.data.dicts import annotation, box_of, coco_json, to_continuous, to_pixel_index
+from roilab.data.dataset_dicts import annotation, box_of, coco_json, to_continuous, to_pixel_index
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import Instance, Polygon
 

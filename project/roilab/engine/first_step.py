@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from roilab.data.dataset import DetectionDataset
-from roilab.data.randomness import STEP, seeded
+from roilab.data.seeding import STEP, seeded
 from roilab.engine import config
 from roilab.engine.build import loss_mode
 from roilab.engine.validate import eval_batches

@@ -14,7 +14,7 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 
 from roilab.data.loaders import Batch
-from roilab.data.randomness import INITIALISATION, seed_everything
+from roilab.data.seeding import INITIALISATION, seed_everything
 from roilab.engine import config, fingerprint, processes, progress, trusted
 from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from roilab.data.loaders import Batch
-from roilab.data.randomness import STEP, seed_everything
+from roilab.data.seeding import STEP, seed_everything
 from roilab.engine import config, processes
 from roilab.engine.build import build_model, build_optimizer, compile_backbone, train_mode
 from roilab.engine.checkpoint import refuse_other_weights

@@ -14,7 +14,7 @@ from pycocotools import mask as mask_utils
 
 from roilab import via
 from roilab.data.boxes import Box
-from roilab.data.masks import compressed
+from roilab.data.mask_to_polygons import compressed
 from roilab.errors import UserError
 from roilab.image_files import whole_size
 from roilab.skeleton import Skeleton

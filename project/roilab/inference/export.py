@@ -10,7 +10,7 @@ from pycocotools import mask as mask_utils
 
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dataset_dicts import to_pixel_index
-from roilab.data.masks import rings_of
+from roilab.data.mask_to_polygons import rings_of
 from roilab.engine import config
 from roilab.engine.run import Run
 from roilab.inference.predictor import Prediction

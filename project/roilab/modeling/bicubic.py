@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roilab.modeling.graphs import as_size, in_graph
+from roilab.modeling.tracing import as_size, in_graph
 
 # Cubic convolution (Keys 1981) with the coefficient that torch uses. On one axis a value is a sum
 # of two inner cells with weights of at least 0 and two outer ones with weights of at most 0; the

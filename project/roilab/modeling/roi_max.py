@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from roilab.modeling.graphs import in_graph
+from roilab.modeling.tracing import in_graph
 
 
 def roi_align_max(

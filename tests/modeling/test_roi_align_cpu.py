@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from roilab.modeling import RoIPooler, poolers
-from roilab.modeling.roi_average import roi_align_average
+from roilab.modeling.roi_align_cpu import roi_align_average
 
 SCALES = (1 / 4, 1 / 8, 1 / 16)
 HEIGHT, WIDTH = 64, 96

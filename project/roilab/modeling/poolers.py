@@ -18,7 +18,7 @@ from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError, argument
 from roilab.modeling.roi_align_cpu import roi_align_average, roi_align_average_only
-from roilab.modeling.roi_max import roi_align_max
+from roilab.modeling.roi_align_max import roi_align_max
 from roilab.modeling.tracing import in_graph
 
 OPS = ("roi_pool", "roi_warp", "roi_align")

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roilab.modeling.roi_max import corner_and_extent
+from roilab.modeling.roi_align_max import corner_and_extent
 
 # Channels at a time: what is copied between layouts then stays in the processor's cache, which
 # saves a third of the time for 1024 boxes of 256 channels, and memory.

@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from roilab.data.loaders import Batch
 from roilab.data.seeding import INITIALISATION, seed_everything
 from roilab.engine import config, fingerprint, processes, progress, trusted
-from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.differences import differences, table
@@ -25,6 +24,7 @@ from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
+from roilab.engine.malloc import keep_freed_memory
 from roilab.engine.prepare import Setup
 from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance

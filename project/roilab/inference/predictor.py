@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.allocator import give_freed_memory_back
 from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.malloc import give_freed_memory_back
 from roilab.engine.predict import load_run
 from roilab.engine.prepare import fit_model
 from roilab.engine.run import Run

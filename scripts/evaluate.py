@@ -41,8 +41,8 @@ from roilab.draw import Picture
 from roilab.engine import config, trusted
 from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note
+from roilab.engine.load_run import check_meaning, load_config, load_model
 from roilab.engine.lock import locked
-from roilab.engine.predict import check_meaning, load_config, load_model
 from roilab.engine.prepare import prepare
 from roilab.engine.run import FINAL, Run, open_run, reading
 from roilab.engine.train import LOCK

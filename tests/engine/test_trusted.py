@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from roilab.engine import config, trusted, yaml_data
 from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.predict import load_run
+from roilab.engine.load_run import load_run
 from roilab.engine.record import accept
 from roilab.engine.run import Run, open_run
 from roilab.engine.train import _allow_own_parts

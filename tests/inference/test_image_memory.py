@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from roilab.engine.predict import load_run
+from roilab.engine.load_run import load_run
 from roilab.evaluation.memory import MemoryBound, detect, measure
 from roilab.image_files import header_size, read_rgb
 from roilab.inference import Predictor

@@ -21,7 +21,7 @@ from roilab.engine import config, progress, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.data_nodes import build_dataset
-from roilab.engine.predict import check_meaning, load_run
+from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.report import Tracker
 from roilab.engine.run import Run, reading

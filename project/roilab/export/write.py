@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from roilab import __version__
-from roilab.engine.predict import load_run
+from roilab.engine.load_run import load_run
 from roilab.engine.run import Run
 from roilab.errors import UserError
 from roilab.export.check import (

@@ -19,8 +19,8 @@ from torch import nn
 
 from roilab.engine import config
 from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.load_run import load_run
 from roilab.engine.malloc import give_freed_memory_back
-from roilab.engine.predict import load_run
 from roilab.engine.prepare import fit_model
 from roilab.engine.run import Run
 from roilab.errors import UserError

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.limits import limits_note
-from roilab.engine.predict import load_run
+from roilab.engine.load_run import load_run
 from roilab.engine.prepare import prepare
 from roilab.engine.run import Run, open_run, reading
 from roilab.engine.validate import eval_batches

@@ -20,8 +20,8 @@ from _main import run, say
 
 from roilab.engine import config, processes, trusted
 from roilab.engine.limits import limits_note
-from roilab.engine.prepare import prepare
 from roilab.engine.run import Run
+from roilab.engine.setup import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, saved, train
 from roilab.errors import UserError
 from roilab.evaluation import table

@@ -96,8 +96,8 @@ def untrained(
     from roilab.engine import config
     from roilab.engine.build import build_model
     from roilab.engine.checkpoint import save_atomically
-    from roilab.engine.prepare import prepare
     from roilab.engine.run import Run
+    from roilab.engine.setup import prepare
 
     splits = [
         override

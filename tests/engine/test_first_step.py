@@ -19,7 +19,7 @@ from roilab.engine.ground_truth import (
     objects_by_metric,
     warn_of_unlabelled_keypoints,
 )
-from roilab.engine.prepare import prepare
+from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.errors import UserError
 

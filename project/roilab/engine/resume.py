@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from roilab.engine import config, fingerprint, processes
 from roilab.engine.differences import differences, table
 from roilab.engine.limits import fit_limits
-from roilab.engine.prepare import Setup
 from roilab.engine.run import Run
+from roilab.engine.setup import Setup
 from roilab.errors import UserError
 
 SPLITS = ("train", "val")

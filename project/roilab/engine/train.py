@@ -25,7 +25,6 @@ from roilab.engine.limits import limits_note
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
 from roilab.engine.malloc import keep_freed_memory
-from roilab.engine.prepare import Setup
 from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
 from roilab.engine.record import digests
@@ -33,6 +32,7 @@ from roilab.engine.report import make_writers
 from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
+from roilab.engine.setup import Setup
 from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError, machine_failure

@@ -14,8 +14,8 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.limits import limits_note
 from roilab.engine.load_run import load_run
-from roilab.engine.prepare import prepare
 from roilab.engine.run import Run, open_run, reading
+from roilab.engine.setup import prepare
 from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results

@@ -22,8 +22,8 @@ from roilab.engine.first_step import check_geometry
 from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
 from roilab.engine.limits import fit_limits
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
-from roilab.engine.report import TRACKERS
 from roilab.engine.schedule import warn_of_low_peak
+from roilab.engine.training_log import TRACKERS
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted

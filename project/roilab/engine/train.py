@@ -28,12 +28,12 @@ from roilab.engine.malloc import keep_freed_memory
 from roilab.engine.progress import Progress
 from roilab.engine.provenance import write_provenance
 from roilab.engine.record import digests
-from roilab.engine.report import make_writers
 from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.trainer import Trainer, build_trainer
+from roilab.engine.training_log import make_writers
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError, machine_failure
 from roilab.evaluation.ap import Results

@@ -9,7 +9,6 @@ import torch
 
 from roilab import files
 from roilab.engine import checkpoint, record
-from roilab.engine.progress import newest
 from roilab.engine.record import (
     accept,
     digests,
@@ -19,6 +18,7 @@ from roilab.engine.record import (
     read_verified,
 )
 from roilab.engine.run import Run
+from roilab.engine.train_state import newest
 from roilab.engine.verify import verify_run
 from roilab.errors import UserError
 

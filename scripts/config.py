@@ -24,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import config, trusted
+from roilab.engine.config_diff import differences, shown, table
 from roilab.engine.config_keys import keys
-from roilab.engine.differences import differences, shown, table
 from roilab.errors import UserError
 
 

@@ -8,7 +8,7 @@ from detectron2.utils import comm
 from omegaconf import OmegaConf
 
 from roilab.engine import config, fingerprint, processes
-from roilab.engine.differences import differences, table
+from roilab.engine.config_diff import differences, table
 from roilab.engine.limits import fit_limits
 from roilab.engine.run import Run
 from roilab.engine.setup import Setup

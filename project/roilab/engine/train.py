@@ -17,8 +17,8 @@ from roilab.data.loaders import Batch
 from roilab.data.seeding import INITIALISATION, seed_everything
 from roilab.engine import config, fingerprint, processes, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.config_diff import differences, table
 from roilab.engine.device import device_of, share_cores
-from roilab.engine.differences import differences, table
 from roilab.engine.first_step import try_step
 from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine import overrides as texts
-from roilab.engine.differences import differences
+from roilab.engine.config_diff import differences
 from roilab.engine.resume import EVALUATION_ONLY
 from roilab.errors import UserError
 from roilab.evaluation.difference import METRICS

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.differences import ABSENT, Difference, differences, shown, table
+from roilab.engine.config_diff import ABSENT, Difference, differences, shown, table
 
 LEAVES = ("mask_keypoint_rcnn_R_101_FPN_3x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
 

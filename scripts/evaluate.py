@@ -39,12 +39,12 @@ from data_commands.common import output_file
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine import config, trusted
-from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note
 from roilab.engine.load_run import check_meaning, load_config, load_model
 from roilab.engine.lock import locked
 from roilab.engine.run import FINAL, Run, open_run, reading
 from roilab.engine.setup import prepare
+from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train import LOCK
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError

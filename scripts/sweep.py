@@ -29,7 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roilab.engine import trusted
-from roilab.engine.interrupts import Interrupted, on_signals
+from roilab.engine.signals import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.sweep import (

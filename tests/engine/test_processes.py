@@ -17,7 +17,7 @@ import pytest
 from torch import distributed
 
 from roilab.engine import processes
-from roilab.engine.interrupts import Interrupted, end_on_signals, stop_on_signals
+from roilab.engine.signals import Interrupted, end_on_signals, stop_on_signals
 from roilab.errors import UserError
 
 from .running import checkpoint, command, lines, process, shapes, trained

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import submitit
 
-from roilab.engine.interrupts import Interrupted
+from roilab.engine.signals import Interrupted
 from roilab.errors import UserError
 from roilab.sweep import Cell, State, cluster, run_on_cluster, state_of
 from roilab.sweep.cluster import _minutes, _Slurm, _slurm_options, _Watch

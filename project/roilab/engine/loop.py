@@ -18,8 +18,8 @@ from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.engine import processes
 from roilab.engine.device import memory_used
-from roilab.engine.interrupts import Interrupted, Stop
 from roilab.engine.run import Run
+from roilab.engine.signals import Interrupted, Stop
 from roilab.engine.train_state import Progress, save, save_to_resume, save_weights
 from roilab.engine.trainer import NotFinite, Trainer
 from roilab.engine.validate import Losses, validate

@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from roilab.data.workers import END_SIGNALS, signals_blocked
-from roilab.engine.interrupts import Interrupted, Stop, end_on_signals, on_signals, signal_name
+from roilab.engine.signals import Interrupted, Stop, end_on_signals, on_signals, signal_name
 from roilab.errors import UserError
 
 LOST_PEER = "another process of the training is gone"

@@ -20,7 +20,6 @@ from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.config_diff import differences, table
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.first_step import try_step
-from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
 from roilab.engine.limits import limits_note
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
@@ -31,6 +30,7 @@ from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, re
 from roilab.engine.run import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
+from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train_state import Progress
 from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.training_log import make_writers

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roilab.engine.interrupts import Interrupted, stop_on_signals
+from roilab.engine.signals import Interrupted, stop_on_signals
 from roilab.errors import UserError
 from roilab.sweep import slurm
 from roilab.sweep.job import run_job

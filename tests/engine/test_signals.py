@@ -18,8 +18,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from roilab.data.workers import END_SIGNALS, leave_signals, signals_blocked
-from roilab.engine import interrupts, loop
-from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
+from roilab.engine import loop, signals
+from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure
 
@@ -132,7 +132,7 @@ def test_again_is_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
         stop.ask(number)
     assert stop.number == signal.SIGINT
-    monkeypatch.setattr(interrupts, "_REPEATED", -1.0)
+    monkeypatch.setattr(signals, "_REPEATED", -1.0)
     stop.ask(signal.SIGTERM)
     assert not ended
     stop.ask(signal.SIGINT)

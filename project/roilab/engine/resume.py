@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
-from roilab.engine import config, fingerprint, processes
+from roilab.engine import config, distributed, fingerprint
 from roilab.engine.config_diff import differences, table
 from roilab.engine.limits import fit_limits
 from roilab.engine.run import Run
@@ -52,7 +52,7 @@ def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
             files = setup.cfg.data[split].get("files") or []
             listed = [files] if isinstance(files, str) else list(files)
             found[split] = fingerprint.fingerprint(dataset, listed)
-    shared: dict[str, dict[str, Any]] = processes.from_main(found)
+    shared: dict[str, dict[str, Any]] = distributed.from_main(found)
     return shared
 
 

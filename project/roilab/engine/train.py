@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from roilab.data.loaders import Batch
 from roilab.data.seeding import INITIALISATION, seed_everything
-from roilab.engine import config, fingerprint, processes, train_state, trusted
+from roilab.engine import config, distributed, fingerprint, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.config_diff import differences, table
 from roilab.engine.device import device_of, share_cores
@@ -146,8 +146,8 @@ def _alone(run: Run) -> Iterator[None]:
 
 def _failure(error: Exception, run: Run) -> UserError | None:
     """What is to be said of an exception that no mistake of the config or the data is behind."""
-    if processes.is_lost_peer(error):
-        return UserError(processes.LOST_PEER, found=str(error).splitlines()[0], remedy=saved(run))
+    if distributed.is_lost_peer(error):
+        return UserError(distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=saved(run))
     return machine_failure(error, saved(run))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from torch import distributed
 
-from roilab.engine import processes
+from roilab.engine import distributed
 from roilab.engine.signals import Interrupted, end_on_signals, stop_on_signals
 from roilab.errors import UserError
 
@@ -161,17 +161,17 @@ class NoRoom(multiprocessing.Process):
 
 def test_all_end_well() -> None:
     ranks = forks(int, int)
-    processes._run_all(ranks, str)
+    distributed._run_all(ranks, str)
     assert [each.exitcode for each in ranks] == [0, 0]
 
 
-cut_off = partial(os._exit, processes._CUT_OFF)
+cut_off = partial(os._exit, distributed._CUT_OFF)
 
 
 @pytest.mark.parametrize("other", [wait, cut_off])
 def test_a_lost_process_is_one_message(other: Callable[[], object]) -> None:
     with pytest.raises(UserError, match="ended by SIGKILL") as error:
-        processes._run_all(forks(other, end_by(signal.SIGKILL)), lambda: "all is saved")
+        distributed._run_all(forks(other, end_by(signal.SIGKILL)), lambda: "all is saved")
     assert "process 1 of 2" in str(error.value)
     assert "all is saved" in str(error.value)
 
@@ -179,18 +179,18 @@ def test_a_lost_process_is_one_message(other: Callable[[], object]) -> None:
 def test_where_one_cannot_begin_none_is_left() -> None:
     first, second = multiprocessing.Process(target=time.sleep, args=(60,)), NoRoom()
     with pytest.raises(OSError, match="no room"):
-        processes._run_all([first, second], str)
+        distributed._run_all([first, second], str)
     first.join(30)
     assert first.exitcode == -signal.SIGKILL
 
 
 def test_who_has_lost_another_may_not_know_why(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:  # which has said what its mistake is
-        processes._run_all(forks(cut_off, partial(os._exit, 2)), str)
+        distributed._run_all(forks(cut_off, partial(os._exit, 2)), str)
     assert ended.value.code == 2
-    monkeypatch.setattr(processes, "_GRACE", 0.0)
-    with pytest.raises(UserError, match=processes.LOST_PEER):  # on another machine
-        processes._run_all(forks(cut_off, wait), str)
+    monkeypatch.setattr(distributed, "_GRACE", 0.0)
+    with pytest.raises(UserError, match=distributed.LOST_PEER):  # on another machine
+        distributed._run_all(forks(cut_off, wait), str)
 
 
 def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
@@ -200,10 +200,12 @@ def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
         wait = timedelta(seconds=1)
         distributed.init_process_group("gloo", url, rank=0, world_size=2, timeout=wait)
 
-    for url in ("none://", f"tcp://127.0.0.1:{processes._free_port()}"):
+    for url in ("none://", f"tcp://127.0.0.1:{distributed._free_port()}"):
         each = partial(meet, url)
         with pytest.raises(SystemExit) as ended:
-            processes._run_all(forks(partial(processes._in_a_process, each, print, "work")), str)
+            distributed._run_all(
+                forks(partial(distributed._in_a_process, each, print, "work")), str
+            )
         said = capfd.readouterr()
         assert ended.value.code == 2
         assert said.err.count("error: the processes of the training do not meet") == 1
@@ -216,7 +218,7 @@ def test_a_mistake_that_is_said_is_not_said_again() -> None:
     """The others may be waiting for the first process to say it."""
     started = time.monotonic()
     with pytest.raises(SystemExit) as ended:
-        processes._run_all(forks(partial(os._exit, 2), wait), str)
+        distributed._run_all(forks(partial(os._exit, 2), wait), str)
     assert ended.value.code == 2
     assert time.monotonic() - started < 50
 
@@ -225,7 +227,7 @@ def test_a_signal_to_one_is_for_all(tmp_path: Path) -> None:
     """Those that have to save something are waited for."""
     ranks = forks(end_after(15, tmp_path / "saved"), end_by(signal.SIGTERM))
     with pytest.raises(Interrupted, match="SIGTERM"):
-        processes._run_all(ranks, str)
+        distributed._run_all(ranks, str)
     assert (tmp_path / "saved").exists()
 
 
@@ -239,7 +241,7 @@ def test_a_signal_is_passed_on(tmp_path: Path) -> None:
 
     ranks = forks(end_after(10, tmp_path / "saved", ready=ready), ask)
     with pytest.raises(Interrupted) as ended:
-        processes._run_all(ranks, str)
+        distributed._run_all(ranks, str)
     assert ended.value.status == 138
     assert (tmp_path / "saved").exists()
 
@@ -254,4 +256,4 @@ def test_a_signal_is_passed_on(tmp_path: Path) -> None:
 )
 def test_numbers_that_make_no_sense(options, named: str) -> None:
     with pytest.raises(UserError, match=named):
-        processes.start(print, None, **options)
+        distributed.start(print, None, **options)

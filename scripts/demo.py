@@ -29,7 +29,7 @@ from _main import ended, run, say
 from tqdm import tqdm
 
 from roilab.engine import trusted
-from roilab.engine.run import Run, open_run, reading
+from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.errors import UserError
 from roilab.inference import Predictor

@@ -42,7 +42,7 @@ from roilab.engine import config, trusted
 from roilab.engine.limits import limits_note
 from roilab.engine.load_run import check_meaning, load_config, load_model
 from roilab.engine.lock import locked
-from roilab.engine.run import FINAL, Run, open_run, reading
+from roilab.engine.run_folder import FINAL, Run, open_run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train import LOCK

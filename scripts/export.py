@@ -17,7 +17,7 @@ from _arguments import Parser, add_trust
 from _main import run, say
 
 from roilab.engine import config, trusted
-from roilab.engine.run import Run, open_run, reading
+from roilab.engine.run_folder import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.export import FORMATS, export_run
 from roilab.export.detector import INPUTS, MEANINGS

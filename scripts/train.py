@@ -20,7 +20,7 @@ from _main import run, say
 
 from roilab.engine import config, distributed, trusted
 from roilab.engine.limits import limits_note
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, saved, train
 from roilab.errors import UserError

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app_page.inputs import Shot
 from app_page.messages import plain, show_error
-from roilab.engine.run import Run, find_runs, open_run, reading
+from roilab.engine.run_folder import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.inference import Predictor

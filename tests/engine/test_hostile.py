@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from roilab.data.figures import FiguresPaths
 from roilab.engine import config
 from roilab.engine.load_run import load_run
-from roilab.engine.run import Run, find_runs, open_run
+from roilab.engine.run_folder import Run, find_runs, open_run
 from roilab.engine.train import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor

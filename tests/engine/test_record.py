@@ -17,7 +17,7 @@ from roilab.engine.record import (
     read_record,
     read_verified,
 )
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.train_state import newest
 from roilab.engine.verify import verify_run
 from roilab.errors import UserError
@@ -100,7 +100,7 @@ def _cut(patch: pytest.MonkeyPatch, at: int) -> None:
         step()
 
     patch.setattr("roilab.engine.record.write_whole", written)
-    patch.setattr("roilab.engine.run.write_whole", written)
+    patch.setattr("roilab.engine.run_folder.write_whole", written)
 
 
 def test_a_checkpoint_that_is_cut_leaves_a_sound_folder(

@@ -12,7 +12,7 @@ import pytest
 
 from roilab.engine import train_state
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 
 from .running import (

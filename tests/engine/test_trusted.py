@@ -21,7 +21,7 @@ from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.load_run import load_run
 from roilab.engine.record import accept
-from roilab.engine.run import Run, open_run
+from roilab.engine.run_folder import Run, open_run
 from roilab.engine.train import _allow_own_parts
 from roilab.engine.yaml_data import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.errors import UserError

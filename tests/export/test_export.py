@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 from roilab.data.figures import FiguresPaths
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.export import FORMATS, Detector, export_run, write
 from roilab.export.check import compare, predicted, reference

@@ -24,7 +24,7 @@ from roilab import via
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.draw import side_by_side
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.inference import draw_prediction, read_rgb
 from roilab.inference.video import probe, read_video, video_writer
 

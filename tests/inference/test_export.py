@@ -9,7 +9,7 @@ from pycocotools import mask as mask_utils
 
 from roilab.data.merge import merge
 from roilab.data.read import read
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, coco_json, to_json, via_annotations, via_record
 from roilab.inference.export import NAMES, attribute_names
 from roilab.skeleton import Skeleton

@@ -22,7 +22,7 @@ from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.data_nodes import build_dataset
 from roilab.engine.load_run import check_meaning, load_run
-from roilab.engine.run import Run, reading
+from roilab.engine.run_folder import Run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.train import build_trainer, evaluate_weights, replay, start_logging, train
 from roilab.engine.training_log import Tracker

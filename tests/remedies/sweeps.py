@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roilab.engine.lock import locked
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.sweep import Cell, load, parse_seeds, state_of
 from roilab.sweep.collect import Collector
 from roilab.sweep.document import write_files

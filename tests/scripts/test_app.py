@@ -21,7 +21,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from roilab.data.figures import FiguresPaths
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.image_files import read_rgb
 from roilab.inference import Predictor, draw_prediction
 from roilab.inference.clips import decode_clip

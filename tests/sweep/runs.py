@@ -14,7 +14,7 @@ from roilab.engine import config
 from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.provenance import write_provenance
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, average_precision
 from roilab.sweep import Cell

@@ -18,7 +18,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.engine import distributed
 from roilab.engine.device import memory_used
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.signals import Interrupted, Stop
 from roilab.engine.train_state import Progress, save, save_to_resume, save_weights
 from roilab.engine.trainer import NotFinite, Trainer

@@ -27,7 +27,7 @@ from roilab.engine.malloc import keep_freed_memory
 from roilab.engine.provenance import write_provenance
 from roilab.engine.record import digests
 from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals

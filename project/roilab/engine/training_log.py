@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from roilab.engine import config
 from roilab.engine.device import memory_used
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.files import write_whole
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from roilab import __version__
 from roilab.engine.load_run import load_run
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.export.check import (
     Differences,

@@ -12,7 +12,7 @@ from roilab.data.coco_ids import CocoIds
 from roilab.data.dataset_dicts import to_pixel_index
 from roilab.data.mask_to_polygons import rings_of
 from roilab.engine import config
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.inference.predictor import Prediction
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -168,7 +168,7 @@ def coco_json(
 
     Args:
         images: in their order, which numbers them from 1.
-        category_ids: of the classes, in their order, see `roilab.engine.run.Run.category_ids`.
+        category_ids: of the classes, in their order, see `roilab.engine.run_folder.Run.category_ids`.
     """
     ids = CocoIds({number: number for number in range(1, len(images) + 1)}, tuple(category_ids))
     annotations: list[dict[str, Any]] = []

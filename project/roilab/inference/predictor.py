@@ -21,7 +21,7 @@ from roilab.engine import config
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.load_run import load_run
 from roilab.engine.malloc import give_freed_memory_back
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
 from roilab.evaluation.memory import MemoryBound, detect

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
 from roilab.evaluation import plots
 from roilab.evaluation.details import THRESHOLDS

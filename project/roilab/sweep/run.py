@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 from roilab import child_process
 from roilab.data.workers import END_SIGNALS
 from roilab.engine.lock import Lock, locked, this_process
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.signals import signal_name
 from roilab.engine.stored import is_number
 from roilab.engine.train import LOCK as TRAINING_LOCK

@@ -10,7 +10,7 @@ import pytest
 from roilab import files
 from roilab.engine import checkpoint
 from roilab.engine.record import LAYOUT
-from roilab.engine.run import Run, find_runs, open_run
+from roilab.engine.run_folder import Run, find_runs, open_run
 from roilab.errors import UserError
 
 from .running import shapes, trained

@@ -91,7 +91,7 @@ def verify(folder: Path, accepted: Sequence[str] | None) -> int:
     from _main import say
 
     from roilab.engine.lock import locked
-    from roilab.engine.record import RECORD, accept
+    from roilab.engine.run_record import RECORD, accept
     from roilab.engine.train import LOCK
     from roilab.engine.verify import verify_run
     from roilab.escaping import one_line

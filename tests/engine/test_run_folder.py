@@ -9,8 +9,8 @@ import pytest
 
 from roilab import files
 from roilab.engine import checkpoint
-from roilab.engine.record import LAYOUT
 from roilab.engine.run_folder import Run, find_runs, open_run
+from roilab.engine.run_record import LAYOUT
 from roilab.errors import UserError
 
 from .running import shapes, trained

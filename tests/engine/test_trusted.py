@@ -20,8 +20,8 @@ from roilab.engine import config, trusted, yaml_data
 from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.load_run import load_run
-from roilab.engine.record import accept
 from roilab.engine.run_folder import Run, open_run
+from roilab.engine.run_record import accept
 from roilab.engine.train import _allow_own_parts
 from roilab.engine.yaml_data import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.errors import UserError

@@ -18,7 +18,7 @@ from roilab import skeleton as skeletons
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
-from roilab.engine.record import (
+from roilab.engine.run_record import (
     RECORD,
     accepting,
     digest_of,

@@ -25,9 +25,9 @@ from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
 from roilab.engine.malloc import keep_freed_memory
 from roilab.engine.provenance import write_provenance
-from roilab.engine.record import digests
 from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
 from roilab.engine.run_folder import Run
+from roilab.engine.run_record import digests
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals

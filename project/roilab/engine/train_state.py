@@ -10,8 +10,8 @@ from torch import Tensor
 
 from roilab.engine.checkpoint import read, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
-from roilab.engine.record import forget
 from roilab.engine.run_folder import FINAL, LAST, Run
+from roilab.engine.run_record import forget
 from roilab.engine.stored import is_number
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure

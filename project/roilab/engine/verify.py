@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from roilab.engine import checkpoint, config
-from roilab.engine.record import ABSENT, RECORD, digests, read_record, verify
 from roilab.engine.run_folder import LAST, Run
+from roilab.engine.run_record import ABSENT, RECORD, digests, read_record, verify
 from roilab.errors import UserError
 from roilab.files import read_bytes, read_json
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from roilab.engine.record import read_verified
+from roilab.engine.run_record import read_verified
 from roilab.errors import UserError
 from roilab.files import decode
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from roilab import files
-from roilab.engine import checkpoint, record
-from roilab.engine.record import (
+from roilab.engine import checkpoint, run_record
+from roilab.engine.run_folder import Run
+from roilab.engine.run_record import (
     accept,
     digests,
     is_as_written,
@@ -17,7 +18,6 @@ from roilab.engine.record import (
     read_record,
     read_verified,
 )
-from roilab.engine.run_folder import Run
 from roilab.engine.train_state import newest
 from roilab.engine.verify import verify_run
 from roilab.errors import UserError
@@ -26,7 +26,7 @@ from roilab.errors import UserError
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Two classes and a checkpoint, each with a digest."""
-    record.write_record(tmp_path, {"layout": 1, "starts": [], "files": {}})
+    run_record.write_record(tmp_path, {"layout": 1, "starts": [], "files": {}})
     run = Run(tmp_path)
     run.write("classes.json", '["a", "b"]')
     run.write("config.yaml", "model: {}\n")
@@ -99,7 +99,7 @@ def _cut(patch: pytest.MonkeyPatch, at: int) -> None:
         write(path, content)
         step()
 
-    patch.setattr("roilab.engine.record.write_whole", written)
+    patch.setattr("roilab.engine.run_record.write_whole", written)
     patch.setattr("roilab.engine.run_folder.write_whole", written)
 
 
@@ -134,7 +134,7 @@ def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
 
 @pytest.mark.parametrize("digests", [[], ["absent"], ["0"], ["x-00000000"], ["1-2\n3"]])
 def test_a_file_in_the_record_has_a_digest(run: Run, digests: list[str]) -> None:
-    record.write_record(run.folder, {"layout": 1, "files": {"config.yaml": digests}})
+    run_record.write_record(run.folder, {"layout": 1, "files": {"config.yaml": digests}})
     with pytest.raises(UserError, match="damaged"):
         read_record(run.folder)
 
@@ -144,7 +144,7 @@ def test_only_files_of_the_folder_have_digests(run: Run, name: str) -> None:
     with pytest.raises(UserError, match="not a file with a digest"):
         accept(run.folder, [name])
     if name != "run.json":
-        record.write_record(run.folder, {"layout": 1, "files": {name: ["0-00000000"]}})
+        run_record.write_record(run.folder, {"layout": 1, "files": {name: ["0-00000000"]}})
         with pytest.raises(UserError, match="damaged"):
             read_record(run.folder)
 

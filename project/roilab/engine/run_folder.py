@@ -30,7 +30,13 @@ from roilab.engine.run_record import (
     read_verified,
     replacing,
 )
-from roilab.engine.stored import RESULTS, ROWS, is_number, problem_of_results, problem_of_rows
+from roilab.engine.stored_results import (
+    RESULTS,
+    ROWS,
+    is_number,
+    problem_of_results,
+    problem_of_rows,
+)
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roilab.engine.stored import is_fingerprint, is_start
+from roilab.engine.stored_results import is_fingerprint, is_start
 from roilab.errors import UserError
 from roilab.files import parse_json, read_bytes, write_whole
 

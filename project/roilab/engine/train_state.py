@@ -12,7 +12,7 @@ from roilab.engine.checkpoint import read, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
 from roilab.engine.run_folder import FINAL, LAST, Run
 from roilab.engine.run_record import forget
-from roilab.engine.stored import is_number
+from roilab.engine.stored_results import is_number
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure
 from roilab.files import open_plain

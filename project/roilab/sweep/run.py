@@ -18,7 +18,7 @@ from roilab.data.workers import END_SIGNALS
 from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import signal_name
-from roilab.engine.stored import is_number
+from roilab.engine.stored_results import is_number
 from roilab.engine.train import LOCK as TRAINING_LOCK
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results

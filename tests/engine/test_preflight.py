@@ -13,12 +13,12 @@ from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine.build import build_model
-from roilab.engine.first_step import try_step
 from roilab.engine.ground_truth import (
     check_best,
     objects_by_metric,
     warn_of_unlabelled_keypoints,
 )
+from roilab.engine.preflight import try_step
 from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.errors import UserError

@@ -19,7 +19,7 @@ from roilab.engine.run_record import (
     read_verified,
 )
 from roilab.engine.train_state import newest
-from roilab.engine.verify import verify_run
+from roilab.engine.verify_run import verify_run
 from roilab.errors import UserError
 
 

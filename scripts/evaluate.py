@@ -39,9 +39,9 @@ from data_commands.common import output_file
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine import config, trusted
-from roilab.engine.limits import limits_note
 from roilab.engine.load_run import check_meaning, load_config, load_model
 from roilab.engine.lock import locked
+from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import FINAL, Run, open_run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals

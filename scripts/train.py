@@ -19,7 +19,7 @@ from _arguments import Parser, add_trust
 from _main import run, say
 
 from roilab.engine import config, distributed, trusted
-from roilab.engine.limits import limits_note
+from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, saved, train

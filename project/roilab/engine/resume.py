@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config, distributed, fingerprint
 from roilab.engine.config_diff import differences, table
-from roilab.engine.limits import fit_limits
+from roilab.engine.max_detections import fit_limits
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup
 from roilab.errors import UserError

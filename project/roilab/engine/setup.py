@@ -19,7 +19,7 @@ from roilab.engine.build import build_optimizer, freeze, weights_of
 from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
 from roilab.engine.device import device_of, dtype_of
 from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
-from roilab.engine.limits import fit_limits
+from roilab.engine.max_detections import fit_limits
 from roilab.engine.preflight import check_geometry
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.engine.schedule import warn_of_low_peak

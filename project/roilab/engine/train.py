@@ -19,10 +19,10 @@ from roilab.engine import config, distributed, fingerprint, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.config_diff import differences, table
 from roilab.engine.device import device_of, share_cores
-from roilab.engine.limits import limits_note
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
 from roilab.engine.malloc import keep_freed_memory
+from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
 from roilab.engine.provenance import write_provenance
 from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
-from roilab.engine.limits import limits_note
 from roilab.engine.load_run import load_run
+from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.validate import eval_batches

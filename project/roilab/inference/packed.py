@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from roilab.evaluation.predictions import encode_mask
+from roilab.evaluation.evaluator import encode_mask
 from roilab.inference.predictor import Prediction
 
 

@@ -49,7 +49,7 @@ from roilab.engine.train import LOCK
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
-from roilab.evaluation.difference import between
+from roilab.evaluation.bootstrap import between
 from roilab.evaluation.page import page
 from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import behind, table

@@ -5,8 +5,8 @@ import pytest
 from pycocotools import mask as mask_utils
 
 from roilab.evaluation.ap import average_precision, detection_limit, objects_per_image
+from roilab.evaluation.bootstrap import between, drawn, draws
 from roilab.evaluation.details import confusion, joints
-from roilab.evaluation.difference import between, drawn, draws
 from roilab.evaluation.limits import exceeded_limits, raised_limits
 from roilab.evaluation.matches import match
 from roilab.evaluation.summary import summarize

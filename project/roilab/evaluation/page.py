@@ -7,8 +7,8 @@ from pathlib import Path
 from roilab import html_page
 from roilab.evaluation import plots
 from roilab.evaluation.ap import Results
+from roilab.evaluation.bootstrap import METRICS
 from roilab.evaluation.details import THRESHOLDS
-from roilab.evaluation.difference import METRICS
 from roilab.evaluation.summary import Summary, running_mean
 from roilab.evaluation.table import (
     JOINTS,

@@ -19,8 +19,8 @@ from roilab.engine.setup import prepare
 from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
+from roilab.evaluation.bootstrap import METRICS, drawn, draws
 from roilab.evaluation.details import image_ap50, joints, strictness
-from roilab.evaluation.difference import METRICS, drawn, draws
 from roilab.evaluation.matches import match
 from roilab.inference.compare import by_image
 from roilab.sweep.plan import Cell
@@ -35,7 +35,7 @@ class Found:
 
     Attributes:
         results: AP in percent by task and metric.
-        draws: 1 + B values of `task/metric`, see `roilab.evaluation.difference`.
+        draws: 1 + B values of `task/metric`, see `roilab.evaluation.bootstrap`.
         strictness: AP in percent at each threshold, by task.
         image_ap50: I, by task.
         joints: mean OKS term, where there are keypoints.

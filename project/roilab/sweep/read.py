@@ -19,7 +19,7 @@ from roilab.engine import overrides as texts
 from roilab.engine.config_diff import differences
 from roilab.engine.resume import EVALUATION_ONLY
 from roilab.errors import UserError
-from roilab.evaluation.difference import METRICS
+from roilab.evaluation.bootstrap import METRICS
 from roilab.evaluation.table import TITLES
 from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 

@@ -15,8 +15,8 @@ import numpy as np
 from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
 from roilab.evaluation import plots
+from roilab.evaluation.bootstrap import METRICS, Difference, difference
 from roilab.evaluation.details import THRESHOLDS
-from roilab.evaluation.difference import METRICS, Difference, difference
 from roilab.evaluation.table import TITLES
 from roilab.files import write_whole
 from roilab.sweep.collect import LEAST_SCORE, Collector, Cost, Found

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from roilab.evaluation.ap import average_precision
-from roilab.evaluation.difference import (
+from roilab.evaluation.bootstrap import (
     METRICS,
     Difference,
     between,

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine.config_checks import TOPK
-from roilab.evaluation.limits import exceeded_limits, raised_limits
+from roilab.evaluation.object_limits import exceeded_limits, raised_limits
 
 PROPOSALS = "model.proposal_generator.post_nms_topk"
 _STOCK_TOPK, _STOCK_PROPOSALS = 100, (2000, 1000)  # where a config names none
@@ -33,7 +33,7 @@ def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
 def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
     """What is said of images with many objects: another limit than COCO's, or objects left out.
 
-    "": nothing. See `roilab.evaluation.limits`.
+    "": nothing. See `roilab.evaluation.object_limits`.
     """
     heads, truth = cfg.model.roi_heads, dataset.coco_json()
     features = {"segm": "mask_in_features", "keypoints": "keypoint_in_features"}

@@ -7,8 +7,8 @@ from pycocotools import mask as mask_utils
 from roilab.evaluation.ap import average_precision, detection_limit, objects_per_image
 from roilab.evaluation.bootstrap import between, drawn, draws
 from roilab.evaluation.details import confusion, joints
-from roilab.evaluation.limits import exceeded_limits, raised_limits
 from roilab.evaluation.matches import match
+from roilab.evaluation.object_limits import exceeded_limits, raised_limits
 from roilab.evaluation.summary import summarize
 from roilab.skeleton import Skeleton
 

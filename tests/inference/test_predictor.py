@@ -15,7 +15,7 @@ from torch import nn
 
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.evaluation.memory import rcnn_of
+from roilab.evaluation.memory_bound import rcnn_of
 from roilab.inference import Prediction, Predictor, fast
 from roilab.inference.fast import for_inference
 from roilab.inference.fused import FusedBottleneckBlock

@@ -16,7 +16,7 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset
 from roilab.data.dataset_dicts import to_pixel_index
 from roilab.evaluation.ap import Results, average_precision
-from roilab.evaluation.memory import MemoryBound, detect
+from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.skeleton import Skeleton
 
 

@@ -24,7 +24,7 @@ from roilab.engine.malloc import give_freed_memory_back
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
-from roilab.evaluation.memory import MemoryBound, detect
+from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.fast import for_inference
 from roilab.memory import NotEnoughMemory

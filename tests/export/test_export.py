@@ -23,8 +23,8 @@ from roilab.data.figures import FiguresPaths
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.export import FORMATS, Detector, export_run, write
-from roilab.export.check import compare, predicted, reference
 from roilab.export.formats import runner
+from roilab.export.parity import compare, predicted, reference
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
 from roilab.modeling import MaskScoringHead
 

@@ -15,7 +15,9 @@ from roilab import __version__
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.export.check import (
+from roilab.export.detector import Detector
+from roilab.export.formats import runner, serialise
+from roilab.export.parity import (
     Differences,
     check_images,
     compare,
@@ -24,8 +26,6 @@ from roilab.export.check import (
     reference,
     refuse_different,
 )
-from roilab.export.detector import Detector
-from roilab.export.formats import runner, serialise
 from roilab.files import write_whole
 from roilab.inference import Predictor
 

@@ -83,7 +83,7 @@ sys.excepthook = _excepthook
 
 def ended(status: int) -> int:
     """The status; where a thread was left at its work, the process ends with it at once."""
-    from roilab.inference.ahead import is_any_left  # it imports torch, which takes seconds
+    from roilab.inference.prefetch import is_any_left  # it imports torch, which takes seconds
 
     if is_any_left():
         sys.stdout.flush()

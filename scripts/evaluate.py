@@ -55,9 +55,9 @@ from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import behind, table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
-from roilab.inference.ahead import result_of
 from roilab.inference.compare import by_image, compare
 from roilab.inference.fast import for_inference
+from roilab.inference.prefetch import result_of
 from roilab.inference.sinks import (
     OVERVIEW,
     OVERVIEW_PICTURES,

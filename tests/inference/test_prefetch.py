@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from roilab.inference.ahead import Left, OneAtATime, ahead, behind, is_any_left, result_of
+from roilab.inference.prefetch import Left, OneAtATime, ahead, behind, is_any_left, result_of
 
 
 @pytest.fixture(autouse=True)

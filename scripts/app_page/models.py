@@ -14,7 +14,7 @@ from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.inference import Predictor
 from roilab.inference.export import attribute_names
-from roilab.inference.packed import PackedPrediction, pack
+from roilab.inference.rle_prediction import PackedPrediction, pack
 from roilab.inference.track import Tracker
 
 # The file of the weights, and when it was written, in nanoseconds.

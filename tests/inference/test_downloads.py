@@ -14,7 +14,7 @@ from PIL import Image
 from roilab.inference import Prediction
 from roilab.inference.downloads import Downloads, FoundImage, Moment, png
 from roilab.inference.export import NAMES
-from roilab.inference.packed import pack
+from roilab.inference.rle_prediction import pack
 from roilab.skeleton import Skeleton
 from roilab.via import label, read
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roilab.inference import Prediction
-from roilab.inference.packed import pack
+from roilab.inference.rle_prediction import pack
 
 SCORES = np.array([0.9, 0.6, 0.6, 0.1])
 RANDOM = np.random.default_rng(0)

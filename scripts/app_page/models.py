@@ -13,8 +13,8 @@ from roilab.engine.run_folder import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.inference import Predictor
-from roilab.inference.export import attribute_names
 from roilab.inference.rle_prediction import PackedPrediction, pack
+from roilab.inference.to_annotations import attribute_names
 from roilab.inference.track import Tracker
 
 # The file of the weights, and when it was written, in nanoseconds.

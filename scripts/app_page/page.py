@@ -12,7 +12,7 @@ from app_page.results import View, files_of, show_buttons, show_shot, show_table
 from app_page.videos import show_video
 from roilab.engine import trusted
 from roilab.errors import UserError
-from roilab.inference.export import KEYPOINT_THRESHOLD
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
 
 MOST = 50  # files at a time
 ALONE = "no other run"

@@ -23,7 +23,7 @@ from roilab.engine.run_folder import Run, find_runs, open_run
 from roilab.engine.train import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.inference.export import attribute_names
+from roilab.inference.to_annotations import attribute_names
 
 from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_sweep, write_traps
 

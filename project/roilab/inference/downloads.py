@@ -15,9 +15,9 @@ from PIL import Image
 
 from roilab.draw import Picture
 from roilab.inference import table
-from roilab.inference.export import coco_json, via_annotations, via_record
 from roilab.inference.rle_prediction import PackedPrediction
 from roilab.inference.sinks import FRAME_QUALITY, jpeg, json_head, to_json
+from roilab.inference.to_annotations import coco_json, via_annotations, via_record
 from roilab.skeleton import Skeleton
 from roilab.via import write_project
 

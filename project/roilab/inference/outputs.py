@@ -14,7 +14,6 @@ from roilab import via
 from roilab.draw import Picture, draw, side_by_side
 from roilab.files import whole, write_whole, writing
 from roilab.inference import table
-from roilab.inference.export import coco_json, via_annotations, via_record
 from roilab.inference.pipeline import Found
 from roilab.inference.plan import VIA_FILES, Plan
 from roilab.inference.sinks import (
@@ -30,6 +29,7 @@ from roilab.inference.sinks import (
     overview_cell,
     to_json,
 )
+from roilab.inference.to_annotations import coco_json, via_annotations, via_record
 from roilab.inference.video import video_writer
 
 

@@ -34,7 +34,7 @@ class Plan:
         classes, category_ids: of the run whose instances the data hold.
         titles, skeletons: of that run, and of another that is drawn beside it.
         threshold: the least score of an instance.
-        names: of the attributes in VIA, see `roilab.inference.export.attribute_names`.
+        names: of the attributes in VIA, see `roilab.inference.to_annotations.attribute_names`.
     """
 
     source: Source

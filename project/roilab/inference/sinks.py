@@ -14,8 +14,8 @@ from PIL import Image
 from roilab.data.dataset_dicts import to_pixel_index
 from roilab.draw import Picture, draw, grid
 from roilab.evaluation.evaluator import encode_mask
-from roilab.inference.export import KEYPOINT_THRESHOLD
 from roilab.inference.predictor import Prediction
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
 from roilab.skeleton import Skeleton
 
 OVERVIEW = "overview.jpg"

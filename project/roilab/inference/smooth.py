@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from roilab.inference.export import KEYPOINT_THRESHOLD
 from roilab.inference.predictor import Array, Prediction
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from roilab.inference.export import KEYPOINT_THRESHOLD
 from roilab.inference.predictor import Array, Prediction
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
 from roilab.skeleton import Skeleton
 
 # How much of a track's velocity is that of its last step; the rest is what it was before.

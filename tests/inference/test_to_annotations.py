@@ -11,7 +11,7 @@ from roilab.data.merge import merge
 from roilab.data.read import read
 from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, coco_json, to_json, via_annotations, via_record
-from roilab.inference.export import NAMES, attribute_names
+from roilab.inference.to_annotations import NAMES, attribute_names
 from roilab.skeleton import Skeleton
 from roilab.via import (
     WRITERS,

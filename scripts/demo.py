@@ -37,7 +37,7 @@ from roilab.inference.outputs import Outputs
 from roilab.inference.pipeline import Found, find, following
 from roilab.inference.plan import KINDS, Plan
 from roilab.inference.prefetch import Left, OneAtATime, ahead, behind
-from roilab.inference.sinks import OVERVIEW
+from roilab.inference.rendering import OVERVIEW
 from roilab.inference.sources import Frame, Source, open_source
 from roilab.inference.to_annotations import attribute_names
 from roilab.text import counted

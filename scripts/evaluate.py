@@ -58,7 +58,7 @@ from roilab.inference import overview, picture_names
 from roilab.inference.compare import by_image, compare
 from roilab.inference.fast import for_inference
 from roilab.inference.prefetch import result_of
-from roilab.inference.sinks import (
+from roilab.inference.rendering import (
     OVERVIEW,
     OVERVIEW_PICTURES,
     PAGE_QUALITY,

@@ -13,7 +13,7 @@ from roilab.data.boxes import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Picture, draw, side_by_side
 from roilab.image_files import read_rgb
-from roilab.inference.sinks import legible_scale
+from roilab.inference.rendering import legible_scale
 
 Row = Mapping[str, Any]
 _CANVAS_GREY = 110

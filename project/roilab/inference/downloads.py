@@ -15,8 +15,8 @@ from PIL import Image
 
 from roilab.draw import Picture
 from roilab.inference import table
+from roilab.inference.rendering import FRAME_QUALITY, jpeg, json_head, to_json
 from roilab.inference.rle_prediction import PackedPrediction
-from roilab.inference.sinks import FRAME_QUALITY, jpeg, json_head, to_json
 from roilab.inference.to_annotations import coco_json, via_annotations, via_record
 from roilab.skeleton import Skeleton
 from roilab.via import write_project

@@ -16,7 +16,7 @@ from roilab.files import whole, write_whole, writing
 from roilab.inference import table
 from roilab.inference.pipeline import Found
 from roilab.inference.plan import VIA_FILES, Plan
-from roilab.inference.sinks import (
+from roilab.inference.rendering import (
     FRAME_QUALITY,
     OVERVIEW,
     OVERVIEW_PICTURES,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roilab.errors import UserError
-from roilab.inference.sinks import OVERVIEW, picture_names
+from roilab.inference.rendering import OVERVIEW, picture_names
 from roilab.inference.sources import Frame, Source
 from roilab.skeleton import Skeleton
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from roilab.inference.compare import compare
-from roilab.inference.sinks import PAGE_QUALITY, jpeg
+from roilab.inference.rendering import PAGE_QUALITY, jpeg
 from roilab.sweep.collect import Found
 
 

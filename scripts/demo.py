@@ -33,8 +33,8 @@ from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.errors import UserError
 from roilab.inference import Predictor
+from roilab.inference.output_plan import KINDS, Plan
 from roilab.inference.pipeline import Found, find, following
-from roilab.inference.plan import KINDS, Plan
 from roilab.inference.prefetch import Left, OneAtATime, ahead, behind
 from roilab.inference.rendering import OVERVIEW
 from roilab.inference.sinks import Outputs

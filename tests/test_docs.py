@@ -15,7 +15,7 @@ from roilab import modeling
 from roilab.engine import config
 from roilab.engine.overrides import choices, write
 from roilab.inference import table
-from roilab.inference.plan import DATA_FILES, KINDS
+from roilab.inference.output_plan import DATA_FILES, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "heads.md").read_text(encoding="utf-8")

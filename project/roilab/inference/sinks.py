@@ -14,8 +14,8 @@ from roilab import via
 from roilab.draw import Picture, draw, side_by_side
 from roilab.files import whole, write_whole, writing
 from roilab.inference import table
+from roilab.inference.output_plan import VIA_FILES, Plan
 from roilab.inference.pipeline import Found
-from roilab.inference.plan import VIA_FILES, Plan
 from roilab.inference.rendering import (
     FRAME_QUALITY,
     OVERVIEW,

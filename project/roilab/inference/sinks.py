@@ -13,7 +13,7 @@ from typing import Any, TextIO, TypeAlias
 from roilab import via
 from roilab.draw import Picture, draw, side_by_side
 from roilab.files import whole, write_whole, writing
-from roilab.inference import table
+from roilab.inference import csv_rows
 from roilab.inference.output_plan import VIA_FILES, Plan
 from roilab.inference.pipeline import Found
 from roilab.inference.rendering import (
@@ -191,11 +191,11 @@ def _csv(plan: Plan) -> Iterator[_Add]:
     path = plan.data_files["csv"]
     with _text(path) as stream:
         writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(table.columns(plan.skeleton))
+        writer.writerow(csv_rows.columns(plan.skeleton))
 
         def add(item: _Item) -> None:
             with writing(path):
-                writer.writerows(table.rows(item.row, plan.skeleton))
+                writer.writerows(csv_rows.rows(item.row, plan.skeleton))
 
         yield add
 

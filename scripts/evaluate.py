@@ -55,7 +55,6 @@ from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import behind, table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
-from roilab.inference.compare import by_image, compare
 from roilab.inference.fast import for_inference
 from roilab.inference.prefetch import result_of
 from roilab.inference.rendering import (
@@ -66,6 +65,7 @@ from roilab.inference.rendering import (
     jpeg,
     overview_cell,
 )
+from roilab.inference.side_by_side import by_image, compare
 
 Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
 WORST_PICTURES = 6

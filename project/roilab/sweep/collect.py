@@ -22,7 +22,7 @@ from roilab.evaluation.ap import Results
 from roilab.evaluation.bootstrap import METRICS, drawn, draws
 from roilab.evaluation.details import image_ap50, joints, strictness
 from roilab.evaluation.matches import match
-from roilab.inference.compare import by_image
+from roilab.inference.side_by_side import by_image
 from roilab.sweep.plan import Cell
 
 LEAST_SCORE = 0.5  # of what is drawn

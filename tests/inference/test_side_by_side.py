@@ -8,7 +8,7 @@ from detectron2.structures import BoxMode
 
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
-from roilab.inference.compare import compare
+from roilab.inference.side_by_side import compare
 
 
 def test_annotations_look_the_same_whatever_the_mode_of_their_boxes(

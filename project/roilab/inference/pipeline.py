@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from roilab.inference.one_euro import KeypointSmoother
 from roilab.inference.predictor import Prediction, Predictor
-from roilab.inference.smooth import KeypointSmoother
 from roilab.inference.sources import Frame
 from roilab.inference.track import Tracker
 from roilab.memory import NotEnoughMemory

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roilab.inference.one_euro import KeypointSmoother
 from roilab.inference.predictor import Prediction
-from roilab.inference.smooth import KeypointSmoother
 
 RATE = 30  # frames a second
 SIZE = 100.0  # of the instance, in pixels

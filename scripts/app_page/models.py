@@ -15,7 +15,7 @@ from roilab.escaping import one_line
 from roilab.inference import Predictor
 from roilab.inference.rle_prediction import PackedPrediction, pack
 from roilab.inference.to_annotations import attribute_names
-from roilab.inference.track import Tracker
+from roilab.inference.tracking import Tracker
 
 # The file of the weights, and when it was written, in nanoseconds.
 Key: TypeAlias = tuple[str, int]

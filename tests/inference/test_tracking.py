@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roilab.inference.predictor import Prediction
-from roilab.inference.track import Tracker
+from roilab.inference.tracking import Tracker
 from roilab.skeleton import Skeleton
 
 BONE = Skeleton("bone", ("it",), ("a", "b"), (), (("a", "b"),), (0.1, 0.1))

@@ -17,7 +17,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.run_record import RECORD, accept
 from roilab.sweep import Sweep, plan, save
 from roilab.sweep.plan import Arm
-from roilab.sweep.run import definition
+from roilab.sweep.runner import definition
 
 LOCATE = "detectron2.utils.registry.locate"
 Node = dict[str, Any]

@@ -14,7 +14,7 @@ from roilab.sweep import Cell, load, parse_seeds, state_of
 from roilab.sweep.collect import Collector
 from roilab.sweep.document import write_files
 from roilab.sweep.plan import Arm, Sweep, save
-from roilab.sweep.run import LOCK, run_cell
+from roilab.sweep.runner import LOCK, run_cell
 
 from .cases import Wrong, case, wrong
 from .conftest import CONFIG, Training

@@ -18,7 +18,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, average_precision
 from roilab.sweep import Cell
-from roilab.sweep.run import definition
+from roilab.sweep.runner import definition
 
 CONFIG = "configs/figures_mask.py"
 IMAGES, SIDE = 6, 64

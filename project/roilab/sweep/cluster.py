@@ -24,7 +24,7 @@ from roilab.errors import UserError
 from roilab.sweep import slurm
 from roilab.sweep.job import run_job
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import (
+from roilab.sweep.runner import (
     POLL_SECONDS,
     State,
     Told,

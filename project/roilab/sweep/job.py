@@ -19,7 +19,7 @@ from roilab.engine.lock import SILENT
 from roilab.engine.signals import signal_name
 from roilab.errors import UserError
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import (
+from roilab.sweep.runner import (
     State,
     checkpoint_of,
     failed,

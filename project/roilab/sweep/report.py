@@ -23,7 +23,7 @@ from roilab.sweep.collect import LEAST_SCORE, Collector, Cost, Found
 from roilab.sweep.document import Section, latex, markdown, page, write_files
 from roilab.sweep.pictures import comparison, most_different
 from roilab.sweep.plan import Arm, Cell, Sweep
-from roilab.sweep.run import State
+from roilab.sweep.runner import State
 from roilab.text import counted
 
 _PICTURES = 6

@@ -18,7 +18,7 @@ from roilab.engine.lock import locked
 from roilab.errors import UserError
 from roilab.sweep import Cell, State, run_here, run_on_cluster, slots, state_of
 from roilab.sweep.plan import Arm
-from roilab.sweep.run import definition, progress_of, run_cell
+from roilab.sweep.runner import definition, progress_of, run_cell
 
 # Plays scripts/train.py: writes what a finished run leaves, or fails for seed 1.
 FAKE = """
@@ -141,7 +141,7 @@ def begun(one: Cell, code: str, *, tied: bool = False) -> tuple[subprocess.Popen
     script = (
         "import sys; from pathlib import Path\n"
         "from roilab.sweep.plan import Arm, Cell\n"
-        "from roilab.sweep.run import run_cell\n"
+        "from roilab.sweep.runner import run_cell\n"
         f"one = Cell(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
         f"run_cell(one, [sys.executable, '-c', {code!r}], tied={tied})"
     )

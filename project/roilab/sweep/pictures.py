@@ -6,7 +6,7 @@ import numpy as np
 
 from roilab.inference.rendering import PAGE_QUALITY, jpeg
 from roilab.inference.side_by_side import compare
-from roilab.sweep.collect import Found
+from roilab.sweep.results import Found
 
 
 def most_different(

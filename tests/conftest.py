@@ -12,7 +12,7 @@ from hypothesis import settings
 from roilab.data.figures import FiguresPaths, write_figures
 
 if TYPE_CHECKING:
-    from roilab.engine.run import Run
+    from roilab.engine.run_folder import Run
 
 # No time decides a test: on a shared machine any example may take long.
 settings.register_profile("roilab", deadline=None)
@@ -96,8 +96,8 @@ def untrained(
     from roilab.engine import config
     from roilab.engine.build import build_model
     from roilab.engine.checkpoint import save_atomically
-    from roilab.engine.prepare import prepare
-    from roilab.engine.run import Run
+    from roilab.engine.run_folder import Run
+    from roilab.engine.setup import prepare
 
     splits = [
         override

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import yaml
 
-from roilab.engine.record import accept
+from roilab.engine.run_record import accept
 from roilab.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

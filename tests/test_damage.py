@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 import roilab.cli.app
 from roilab.data.figures import FiguresPaths
 from roilab.engine import checkpoint
-from roilab.engine.progress import newest
-from roilab.engine.record import write_record
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.run_record import write_record
+from roilab.engine.train_state import newest
 from roilab.errors import UserError
 from roilab.sweep import load, plan, resolve
 from roilab.sweep.plan import save

@@ -152,7 +152,7 @@ def test_mistakes_are_named_before_training(
 ) -> None:
     """In this process, since starting one a mistake would take minutes."""
     from roilab.engine import config
-    from roilab.engine.prepare import prepare
+    from roilab.engine.setup import prepare
     from roilab.engine.train import train
     from roilab.errors import UserError
 

@@ -27,7 +27,7 @@ from roilab.data.figures import write_figures
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.engine import config
 from roilab.engine.build import build_optimizer, weights_of
-from roilab.engine.prepare import prepare
+from roilab.engine.setup import prepare
 
 # A leaf of ours, Detectron2's leaf, and the number of its classes.
 LAZY = (

@@ -22,7 +22,7 @@ from benchmarks._training import CONFIGS, stock
 from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.device import dtype_of
-from roilab.engine.prepare import fit_model
+from roilab.engine.setup import fit_model
 from roilab.inference import Predictor, read_rgb
 from roilab.modeling.torchvision_weights import detectron2_name
 from roilab.skeleton import COCO_PERSON

@@ -8,7 +8,7 @@ from torch import nn
 from roilab.engine import config
 from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -27,10 +27,10 @@ from benchmarks import Benchmark, seconds
 from roilab.data.figures import write_figures
 from roilab.data.loaders import Batch
 from roilab.engine import config
-from roilab.engine.allocator import keep_freed_memory
 from roilab.engine.build import build_optimizer
 from roilab.engine.device import share_cores
-from roilab.engine.prepare import Setup, prepare
+from roilab.engine.malloc import keep_freed_memory
+from roilab.engine.setup import Setup, prepare
 from roilab.engine.trainer import build_trainer
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -10,8 +10,8 @@ from torch import nn
 from benchmarks import Benchmark, on_one_thread
 from benchmarks._runs import write_run
 from roilab.engine.build import build_model
-from roilab.engine.predict import load_run
-from roilab.engine.run import open_run
+from roilab.engine.load_run import load_run
+from roilab.engine.run_folder import open_run
 
 CONFIG = "mask_rcnn_R_50_FPN_1x.py"
 

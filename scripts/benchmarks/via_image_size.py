@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from benchmarks import Benchmark
-from roilab.images import header_size
+from roilab.image_files import header_size
 
 IMAGES = 500
 

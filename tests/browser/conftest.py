@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 from selenium import webdriver
 
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]

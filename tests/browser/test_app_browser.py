@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from roilab.data.figures import FiguresPaths
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 from roilab.inference.video import video_writer
 from roilab.via import read
 

@@ -21,8 +21,8 @@ from streamlit.testing.v1 import AppTest
 
 import roilab.cli.app
 from roilab.data.figures import FiguresPaths
-from roilab.engine.run import Run
-from roilab.images import read_rgb
+from roilab.engine.run_folder import Run
+from roilab.image_files import read_rgb
 from roilab.inference import Predictor, draw_prediction
 from roilab.inference.clips import decode_clip
 from roilab.inference.video import video_writer

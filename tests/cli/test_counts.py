@@ -18,7 +18,7 @@ from roilab.data.figures import FiguresPaths
 from roilab.data.loaders import eval_loader
 from roilab.data.read import read
 from roilab.errors import UserError
-from roilab.images import header_size
+from roilab.image_files import header_size
 from roilab.skeleton import COCO_PERSON
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from roilab.data.check import examine
 from roilab.data.read import read as read_any
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import LabelRules, read
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from roilab.data.check import Findings, examine
-from roilab.data.dicts import annotation
+from roilab.data.dataset_dicts import annotation
 from roilab.data.read import read
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.via import (
     Annotations,

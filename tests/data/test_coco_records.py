@@ -18,7 +18,7 @@ from roilab.data.check import examine
 from roilab.data.dataset import load
 from roilab.data.read import read
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.via import LabelRules, label
 
 WIDTH, HEIGHT = 20, 10

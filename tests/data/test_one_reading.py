@@ -18,11 +18,11 @@ from roilab.data.coco import to_coco
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.data.fit import fit_all
-from roilab.data.locate import locate
 from roilab.data.read import read
+from roilab.data.resolve_images import locate
 from roilab.data.stats import statistics
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON
 
 Counts = dict[str, Any]

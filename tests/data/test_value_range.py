@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roilab.data.value_range import narrow_range
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 
 README = Path(__file__).parents[2] / "datasets" / "README.md"
 Values = np.ndarray

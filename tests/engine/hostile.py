@@ -13,11 +13,11 @@ from typing import Any
 import torch
 import yaml
 
-from roilab.engine.record import RECORD, accept
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.run_record import RECORD, accept
 from roilab.sweep import Sweep, plan, save
 from roilab.sweep.plan import Arm
-from roilab.sweep.run import definition
+from roilab.sweep.runner import definition
 
 LOCATE = "detectron2.utils.registry.locate"
 Node = dict[str, Any]

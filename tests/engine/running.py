@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from roilab.engine import config
-from roilab.engine.prepare import prepare
+from roilab.engine.setup import prepare
 from roilab.engine.train import train
 
 CONFIG = "configs/figures_mask.py"

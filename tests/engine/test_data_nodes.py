@@ -21,7 +21,7 @@ from roilab.data.dataset import DetectionDataset, load
 from roilab.data.from_catalog import from_catalog
 from roilab.engine import config
 from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
-from roilab.engine.prepare import prepare
+from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.errors import UserError
 

@@ -19,12 +19,12 @@ from streamlit.testing.v1 import AppTest
 import roilab.cli.app
 from roilab.data.figures import FiguresPaths
 from roilab.engine import config
-from roilab.engine.predict import load_run
-from roilab.engine.run import Run, find_runs, open_run
+from roilab.engine.load_run import load_run
+from roilab.engine.run_folder import Run, find_runs, open_run
 from roilab.engine.train import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.inference.export import attribute_names
+from roilab.inference.to_annotations import attribute_names
 
 from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_sweep, write_traps
 

@@ -12,7 +12,7 @@ from PIL import Image
 from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.overrides import write
-from roilab.engine.prepare import Setup, prepare
+from roilab.engine.setup import Setup, prepare
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
 

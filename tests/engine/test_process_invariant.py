@@ -19,8 +19,8 @@ from torch import distributed
 
 from roilab.engine import config
 from roilab.engine.build import build_model
-from roilab.engine.prepare import Setup, prepare
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import _batches
 from roilab.engine.trainer import build_trainer
 from roilab.engine.validate import validate

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from roilab.engine import progress
+from roilab.engine import train_state
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 
 from .running import (
@@ -117,7 +117,7 @@ def test_a_truncated_checkpoint_is_passed_over(data: Path, whole: Path, tmp_path
     (run / "model_0000008.pth").write_bytes(b"")
     for name in ("results.json", "results_ema.json", "model_final_ema.pth"):
         (run / name).unlink()
-    newest = progress.newest(Run(run))
+    newest = train_state.newest(Run(run))
     assert newest is not None
     assert newest.name == "model_0000005.pth"
     done = process(command(data, run, *EVERYTHING, "--resume"))

@@ -12,10 +12,10 @@ from PIL import Image
 
 from roilab.engine import config, fingerprint
 from roilab.engine.data_nodes import build_dataset
-from roilab.engine.prepare import Setup
-from roilab.engine.record import read_record, write_record
 from roilab.engine.resume import check_resumable, fingerprints
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.run_record import read_record, write_record
+from roilab.engine.setup import Setup
 from roilab.errors import UserError
 
 from .running import overrides, shapes, trained

@@ -27,9 +27,9 @@ from roilab.engine.build import (
     without_sync,
 )
 from roilab.engine.ema import MovingAverage
-from roilab.engine.prepare import prepare
-from roilab.engine.progress import Progress, _progress
+from roilab.engine.setup import prepare
 from roilab.engine.train import replay, train
+from roilab.engine.train_state import Progress, _progress
 from roilab.engine.validate import evaluate_model, features_once, validate
 from roilab.errors import UserError
 

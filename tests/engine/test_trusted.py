@@ -16,14 +16,14 @@ import yaml
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 
-from roilab.engine import config, trusted, yaml_data
+from roilab.engine import config, safe_yaml, trusted
 from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.predict import load_run
-from roilab.engine.record import accept
-from roilab.engine.run import Run, open_run
+from roilab.engine.load_run import load_run
+from roilab.engine.run_folder import Run, open_run
+from roilab.engine.run_record import accept
+from roilab.engine.safe_yaml import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.engine.train import _allow_own_parts
-from roilab.engine.yaml_data import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.sweep import load as load_sweep
@@ -340,7 +340,7 @@ def laughs(levels: int, joined: str) -> str:
 def test_yaml_is_plain_and_bounded(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yaml_data, "MAX_VALUES", MANY)
+    monkeypatch.setattr(safe_yaml, "MAX_VALUES", MANY)
     path = tmp_path / "config.yaml"
     path.write_text(text)
     tracemalloc.start()

@@ -13,7 +13,7 @@ from detectron2.structures import Boxes, Instances
 from roilab.data.dataset import DetectionDataset, load
 from roilab.data.figures import FiguresPaths
 from roilab.evaluation import average_precision, table
-from roilab.evaluation.predictions import encode_mask, rows
+from roilab.evaluation.evaluator import encode_mask, rows
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 # Detectron2 and pycocotools.mask with numpy 2.

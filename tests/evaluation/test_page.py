@@ -10,7 +10,7 @@ import pytest
 from roilab.evaluation import average_precision, plots
 from roilab.evaluation.page import page
 from roilab.evaluation.summary import summarize
-from roilab.html import STYLE
+from roilab.html_page import STYLE
 
 from .test_summary import BONES, TASKS, scene
 

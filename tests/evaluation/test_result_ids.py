@@ -17,7 +17,7 @@ from torch import nn
 
 from roilab.data.dataset import DetectionDataset, load
 from roilab.data.figures import FiguresPaths
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.evaluation import evaluate
 from roilab.evaluation.ap import Results

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 
 STAGES = "model.backbone.bottom_up.stages"
 RESIZE = "detectron2.data.transforms.ResizeShortestEdge"

@@ -20,11 +20,11 @@ from PIL import Image
 from torch import nn
 
 from roilab.data.figures import FiguresPaths
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.export import FORMATS, Detector, export_run, write
-from roilab.export.check import compare, predicted, reference
+from roilab.export import FORMATS, Detector, export_run
 from roilab.export.formats import runner
+from roilab.export.parity import compare, predicted, reference
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
 from roilab.modeling import MaskScoringHead
 
@@ -228,7 +228,7 @@ def test_files_of_pytorch_run_without_the_package(
 def test_nothing_is_written_that_differs(
     sure_run: Run, figures: FiguresPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = write.runner
+    original = export_run.runner
 
     def moved(*arguments: Any) -> Any:
         run = original(*arguments)
@@ -241,7 +241,7 @@ def test_nothing_is_written_that_differs(
 
     arguments = (sure_run, tmp_path / "m.ts", "torchscript", some_images(figures)[:1])
     with monkeypatch.context() as patched:
-        patched.setattr(write, "runner", moved)
+        patched.setattr(export_run, "runner", moved)
         with pytest.raises(UserError, match=r"boxes 0\.6 px") as raised:
             export_run(*arguments, expected=tmp_path / "expected.npz")
     assert "boxes 0.5 px" in str(raised.value)
@@ -281,7 +281,7 @@ def test_pixels_away_from_the_threshold_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A file whose masks differ by few pixels from the model's, in one of its instances."""
-    original, predictor = write.runner, Predictor.from_run(sure_run)
+    original, predictor = export_run.runner, Predictor.from_run(sure_run)
 
     def share(candidate: Any) -> Any:
         """Of each instance, how many pixels rounding decides, for each that it does not."""
@@ -315,7 +315,7 @@ def test_pixels_away_from_the_threshold_count(
 
         return call
 
-    monkeypatch.setattr(write, "runner", spoilt)
+    monkeypatch.setattr(export_run, "runner", spoilt)
     arguments = (sure_run, tmp_path / "m.ts", "torchscript", images)
     if kind == "at the threshold":
         assert all(each.acceptable for each in export_run(*arguments).differences)
@@ -505,7 +505,7 @@ def test_instances_at_the_threshold_may_be_missing() -> None:
 
 
 def test_properties_of_a_file(sure_run: Run) -> None:
-    found = json.loads(json.dumps(write._metadata(Predictor.from_run(sure_run))))
+    found = json.loads(json.dumps(export_run._metadata(Predictor.from_run(sure_run))))
     assert found["classes"] == ["car", "person"]
     assert found["skeleton"]["keypoints"][0] == "nose"
     assert found["resize"] == {"short_edge": 120, "max_size": 180}

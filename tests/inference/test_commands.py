@@ -21,7 +21,7 @@ from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.data.read import read
 from roilab.engine.lock import locked
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.engine.train import LOCK
 from roilab.inference import Predictor, read_rgb
 from roilab.skeleton import COCO_PERSON

@@ -24,7 +24,7 @@ from roilab.cli.console import set_up
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.draw import side_by_side
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.inference import draw_prediction, read_rgb
 from roilab.inference.video import probe, read_video, video_writer
 
@@ -169,7 +169,7 @@ def test_two_weights_of_a_run_are_called_by_their_names(
         titles.append(names)
         return side_by_side(pictures, names)
 
-    monkeypatch.setattr("roilab.inference.outputs.side_by_side", beside)
+    monkeypatch.setattr("roilab.inference.sinks.side_by_side", beside)
     arguments = ("--run", run, "--weights", "model_best.pth", "--compare", run)
     images = ("--input", figures.val.parent, "--limit", 1, "--output", tmp_path / "out")
     done = script("demo", *arguments, *images)
@@ -346,7 +346,7 @@ def test_an_error_leaves_nothing_half_written(
         if next(written) == 3:
             raise OSError(28, "No space left on device", "frames/x.jpg")
 
-    monkeypatch.setattr("roilab.inference.outputs.write_whole", full)
+    monkeypatch.setattr("roilab.inference.sinks.write_whole", full)
     arguments = ("--run", tiny_run.folder, "--input", film, "--output", out)
     done = script("demo", *arguments, "--save", "picture,video,json,csv")
     assert done.returncode == 2
@@ -447,7 +447,7 @@ def test_colours_are_those_of_tracks(
         drawn.append(list(colours))
         return draw_prediction(*arguments, colours=colours)
 
-    monkeypatch.setattr("roilab.inference.outputs.draw_prediction", draw)
+    monkeypatch.setattr("roilab.inference.sinks.draw_prediction", draw)
     arguments = ("--run", tiny_run.folder, "--input", film, "--output", tmp_path / "out")
     done = script("demo", *arguments, "--threshold", 0.3)
     assert done.returncode == 0, done.stderr

@@ -13,8 +13,8 @@ from PIL import Image
 
 from roilab.inference import Prediction
 from roilab.inference.downloads import Downloads, FoundImage, Moment, png
-from roilab.inference.export import NAMES
-from roilab.inference.packed import pack
+from roilab.inference.rle_prediction import pack
+from roilab.inference.to_annotations import NAMES
 from roilab.skeleton import Skeleton
 from roilab.via import label, read
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from roilab.engine.predict import load_run
-from roilab.evaluation.memory import MemoryBound, detect, measure
-from roilab.images import header_size, read_rgb
+from roilab.engine.load_run import load_run
+from roilab.evaluation.memory_bound import MemoryBound, detect, measure
+from roilab.image_files import header_size, read_rgb
 from roilab.inference import Predictor
 from roilab.inference.sources import image_files
 from roilab.memory import NotEnoughMemory
@@ -53,7 +53,7 @@ def bounded(predictor: Predictor, limit: int) -> Predictor:
 
 def test_a_large_image_is_refused_by_its_header(predictor, tmp_path: Path, monkeypatch) -> None:
     path = claim(tmp_path / "large.jpg")
-    monkeypatch.setattr("roilab.images.to_rgb", lambda image: pytest.fail("it was decoded"))
+    monkeypatch.setattr("roilab.image_files.to_rgb", lambda image: pytest.fail("it was decoded"))
     with pytest.raises(NotEnoughMemory, match="13000 x 13000") as caught:
         bounded(predictor, 2 * 10**9)(path)
     assert caught.value.file == path
@@ -101,11 +101,11 @@ def test_masks_are_counted_before_they_are_made(predictor) -> None:
 
 def test_features_grow_with_the_pixels_as_measured(predictor) -> None:
     """By what two small images take, those of a larger one are known."""
-    from roilab.evaluation import memory
+    from roilab.evaluation import memory_bound
 
     base, each = measure(predictor.model, torch.device("cpu"))
     image = torch.zeros(3, 384, 640, dtype=torch.uint8)
-    with torch.no_grad(), memory._Live() as live:
+    with torch.no_grad(), memory_bound._Live() as live:
         predictor.model.backbone(predictor.model.preprocess_image([{"image": image}]).tensor)
     assert live.peak <= base + each * 384 * 640 <= 2 * live.peak
 

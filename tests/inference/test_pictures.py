@@ -10,7 +10,7 @@ from PIL import Image
 
 from roilab.draw import PALETTE, Picture, draw
 from roilab.inference.predictor import Prediction
-from roilab.inference.sinks import draw_prediction, jpeg, legible_scale
+from roilab.inference.rendering import draw_prediction, jpeg, legible_scale
 from roilab.skeleton import COCO_PERSON
 
 IMAGE = np.full((400, 500, 3), 128, np.uint8)

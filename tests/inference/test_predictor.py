@@ -13,9 +13,9 @@ from detectron2.modeling.backbone.resnet import BottleneckBlock
 from PIL import Image
 from torch import nn
 
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.evaluation.memory import rcnn_of
+from roilab.evaluation.memory_bound import rcnn_of
 from roilab.inference import Prediction, Predictor, fast
 from roilab.inference.fast import for_inference
 from roilab.inference.fused import FusedBottleneckBlock

@@ -15,8 +15,8 @@ from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.engine import config
 from roilab.engine.checkpoint import read, save_atomically
-from roilab.engine.predict import check_meaning, load_run
-from roilab.engine.run import Run, open_run
+from roilab.engine.load_run import check_meaning, load_run
+from roilab.engine.run_folder import Run, open_run
 from roilab.errors import UserError
 from roilab.evaluation import predict
 from roilab.inference import Predictor, read_rgb, to_json

@@ -16,7 +16,7 @@ from torch import nn
 from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.build import build_model, build_optimizer
-from roilab.engine.prepare import prepare
+from roilab.engine.setup import prepare
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.modeling import point_rend

@@ -15,7 +15,7 @@ from torchvision.ops import box_iou
 
 from roilab.engine import config
 from roilab.engine.build import load_weights, weights_of
-from roilab.engine.prepare import fit_model
+from roilab.engine.setup import fit_model
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.modeling import TorchvisionAnchorGenerator

@@ -6,7 +6,7 @@ from typing import Any
 
 from roilab import via
 from roilab.data import read as data_read
-from roilab.data.propose import propose
+from roilab.data.infer_skeleton import propose
 
 from .cases import Wrong, case, wrong
 from .files import (

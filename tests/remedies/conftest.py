@@ -14,8 +14,8 @@ from detectron2.structures import BoxMode
 from omegaconf import DictConfig
 
 from roilab.engine import config
-from roilab.engine.prepare import Setup, prepare
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import train
 
 from .files import image, polygon, via_json

@@ -10,7 +10,7 @@ from roilab import via
 from roilab.data.check import examine
 from roilab.data.figures import write_figures
 from roilab.data.read import read
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 
 from .cases import Wrong, case, printed, wrong
 from .files import (

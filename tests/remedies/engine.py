@@ -17,15 +17,15 @@ import pytest
 import torch
 
 from roilab.data import dataset
-from roilab.engine import config, progress, trusted
+from roilab.engine import config, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.data_nodes import build_dataset
-from roilab.engine.predict import check_meaning, load_run
-from roilab.engine.prepare import prepare
-from roilab.engine.report import Tracker
-from roilab.engine.run import Run, reading
+from roilab.engine.load_run import check_meaning, load_run
+from roilab.engine.run_folder import Run, reading
+from roilab.engine.setup import prepare
 from roilab.engine.train import build_trainer, evaluate_weights, replay, start_logging, train
+from roilab.engine.training_log import Tracker
 
 from .cases import Wrong, case, printed, wrong
 from .conftest import CONFIG, Training
@@ -274,15 +274,15 @@ def resumed_with_other_data(training: Training, tmp_path: Path) -> Attempts:
 def a_state_of_another_model(training: Training, tmp_path: Path) -> Attempts:
     setup = training.setup(tmp_path)
     wide = training.setup(tmp_path, "model.roi_heads.mask_head.conv_dims=[32,32]")
-    yield wrong(progress.load, training.run.weights, build_trainer(wide.cfg))
-    yield wrong(progress.load, training.run.weights, build_trainer(setup.cfg))
+    yield wrong(train_state.load, training.run.weights, build_trainer(wide.cfg))
+    yield wrong(train_state.load, training.run.weights, build_trainer(setup.cfg))
 
 
 @case("to start from its weights: train.init_checkpoint, in a new folder")
 def a_state_of_weights_alone(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     weights = torch.load(run.weights, weights_only=True)["model"]
-    progress.save_weights(run, "model_best.pth", weights, 0)
+    train_state.save_weights(run, "model_best.pth", weights, 0)
     setup = training.setup(run.folder)
     yield wrong(replay, setup, "model_best.pth")
     new = training.setup(tmp_path / "new", f"train.init_checkpoint={run.folder}/model_best.pth")
@@ -452,9 +452,9 @@ def a_disk_that_is_full_when_the_file_is_ended(
     run = Run(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)  # as some network disks do
-        first = wrong(progress.save_weights, run, "model_best.pth", weights, 0)
+        first = wrong(train_state.save_weights, run, "model_best.pth", weights, 0)
     yield first
-    yield wrong(progress.save_weights, run, "model_best.pth", weights, 0)
+    yield wrong(train_state.save_weights, run, "model_best.pth", weights, 0)
 
 
 @case("to evaluate a run folder: python scripts/evaluate.py --run RUN")

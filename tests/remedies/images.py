@@ -15,7 +15,7 @@ from PIL import Image
 
 from roilab import via
 from roilab.data import dataset, loaders
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 
 from .cases import Wrong, case, wrong
 from .files import (

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from roilab.data.figures import FiguresPaths
 from roilab.engine import config
-from roilab.engine.prepare import prepare
+from roilab.engine.setup import prepare
 
 from .cases import Wrong, case, wrong
 from .conftest import CONFIG

@@ -9,9 +9,9 @@ from roilab import via
 from roilab.data import dataset
 from roilab.data import read as data_read
 from roilab.data.check import examine, refused
-from roilab.data.propose import propose
+from roilab.data.infer_skeleton import propose
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 
 from .cases import Wrong, wrong
 

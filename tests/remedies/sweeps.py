@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from roilab.engine.lock import locked
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.sweep import Cell, load, parse_seeds, state_of
-from roilab.sweep.collect import Collector
 from roilab.sweep.document import write_files
 from roilab.sweep.plan import Arm, Sweep, save
-from roilab.sweep.run import LOCK, run_cell
+from roilab.sweep.results import Collector
+from roilab.sweep.runner import LOCK, run_cell
 
 from .cases import Wrong, case, wrong
 from .conftest import CONFIG, Training

@@ -13,12 +13,12 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.prepare import prepare
 from roilab.engine.provenance import write_provenance
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, average_precision
 from roilab.sweep import Cell
-from roilab.sweep.run import definition
+from roilab.sweep.runner import definition
 
 CONFIG = "configs/figures_mask.py"
 IMAGES, SIDE = 6, 64

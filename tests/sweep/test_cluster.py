@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import submitit
 
-from roilab.engine.interrupts import Interrupted
+from roilab.engine.signals import Interrupted
 from roilab.errors import UserError
 from roilab.sweep import Cell, State, cluster, run_on_cluster, state_of
 from roilab.sweep.cluster import _minutes, _Slurm, _slurm_options, _Watch
 from roilab.sweep.job import run_job
 from roilab.sweep.plan import Arm
-from roilab.sweep.run import checkpoint_of, definition, note_end, run_cell
+from roilab.sweep.runner import checkpoint_of, definition, note_end, run_cell
 from roilab.sweep.slurm import JobStatus
 
 RUNNING, PENDING = JobStatus("RUNNING"), JobStatus("PENDING")

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.sweep import Cell, Report, State, Sweep, plan, state_of
 from roilab.sweep.document import Section, markdown

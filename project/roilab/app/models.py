@@ -9,13 +9,13 @@ import streamlit as st
 
 from roilab.app.inputs import Shot
 from roilab.app.messages import plain, show_error
-from roilab.engine.run import Run, find_runs, open_run, reading
+from roilab.engine.run_folder import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.inference import Predictor
-from roilab.inference.export import attribute_names
-from roilab.inference.packed import PackedPrediction, pack
-from roilab.inference.track import Tracker
+from roilab.inference.rle_prediction import PackedPrediction, pack
+from roilab.inference.to_annotations import attribute_names
+from roilab.inference.tracking import Tracker
 
 # The file of the weights, and when it was written, in nanoseconds.
 Key: TypeAlias = tuple[str, int]

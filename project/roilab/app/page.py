@@ -12,7 +12,7 @@ from roilab.app.results import View, files_of, show_buttons, show_shot, show_tab
 from roilab.app.videos import show_video
 from roilab.engine import trusted
 from roilab.errors import UserError
-from roilab.inference.export import KEYPOINT_THRESHOLD
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
 
 MOST = 50  # files at a time
 ALONE = "no other run"

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from roilab.children import tied
+from roilab.child_process import tied
 from roilab.cli.console import set_up
 from roilab.cli.parser import add_max_memory, add_trust
 

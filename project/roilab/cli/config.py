@@ -22,8 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from roilab.cli.console import say
 from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, trusted
+from roilab.engine.config_diff import differences, shown, table
 from roilab.engine.config_keys import keys
-from roilab.engine.differences import differences, shown, table
 from roilab.errors import UserError
 
 

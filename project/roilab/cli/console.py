@@ -18,7 +18,7 @@ _IGNORED_WARNINGS = (
     "Creating a tensor from a list of numpy.ndarrays",
     # It counts the visible keypoints of a batch that has none.
     "Mean of empty slice|invalid value .* in scalar divide",
-    # What a limit is near is within it; what is beyond is refused, see `roilab.images.read_rgb`.
+    # What a limit is near is within it; what is beyond is refused: `roilab.image_files.read_rgb`.
     "Image size .* exceeds limit of .* pixels",
     # The argument of DistributedDataParallel that torch from 2.14 on has under another name.
     ".*broadcast_buffers.* is deprecated",
@@ -82,7 +82,7 @@ def _excepthook(
 
 def ended(status: int) -> int:
     """The status; where a thread was left at its work, the process ends with it at once."""
-    from roilab.inference.ahead import is_any_left  # it imports torch, which takes seconds
+    from roilab.inference.prefetch import is_any_left  # it imports torch, which takes seconds
 
     if is_any_left():
         sys.stdout.flush()

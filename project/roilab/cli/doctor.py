@@ -94,9 +94,9 @@ def verify(folder: Path, accepted: Sequence[str] | None) -> int:
     """
     from roilab.cli.console import say
     from roilab.engine.lock import locked
-    from roilab.engine.record import RECORD, accept
+    from roilab.engine.run_record import RECORD, accept
     from roilab.engine.train import LOCK
-    from roilab.engine.verify import verify_run
+    from roilab.engine.verify_run import verify_run
     from roilab.escaping import one_line
 
     if accepted is not None:

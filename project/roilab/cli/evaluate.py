@@ -38,26 +38,25 @@ from roilab.cli.parser import Parser, add_max_memory, add_trust
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine import config, trusted
-from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
-from roilab.engine.limits import limits_note
+from roilab.engine.load_run import check_meaning, load_config, load_model
 from roilab.engine.lock import locked
-from roilab.engine.predict import check_meaning, load_config, load_model
-from roilab.engine.prepare import prepare
-from roilab.engine.run import FINAL, Run, open_run, reading
+from roilab.engine.max_detections import limits_note
+from roilab.engine.run_folder import FINAL, Run, open_run, reading
+from roilab.engine.setup import prepare
+from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train import LOCK
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
-from roilab.evaluation.difference import between
+from roilab.evaluation.bootstrap import between
 from roilab.evaluation.page import page
 from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import behind, table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
-from roilab.inference.ahead import result_of
-from roilab.inference.compare import by_image, compare
 from roilab.inference.fast import for_inference
-from roilab.inference.sinks import (
+from roilab.inference.prefetch import result_of
+from roilab.inference.rendering import (
     OVERVIEW,
     OVERVIEW_PICTURES,
     PAGE_QUALITY,
@@ -65,6 +64,7 @@ from roilab.inference.sinks import (
     jpeg,
     overview_cell,
 )
+from roilab.inference.side_by_side import by_image, compare
 
 Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
 WORST_PICTURES = 6

@@ -15,7 +15,7 @@ from pathlib import Path
 from roilab.cli.console import say
 from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, trusted
-from roilab.engine.run import Run, open_run, reading
+from roilab.engine.run_folder import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.export import FORMATS, export_run
 from roilab.export.detector import INPUTS, MEANINGS

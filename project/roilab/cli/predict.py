@@ -28,17 +28,17 @@ from tqdm import tqdm
 from roilab.cli.console import ended, say
 from roilab.cli.parser import Parser, add_max_memory, add_trust
 from roilab.engine import trusted
-from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
-from roilab.engine.run import Run, open_run, reading
+from roilab.engine.run_folder import Run, open_run, reading
+from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.inference.ahead import Left, OneAtATime, ahead, behind
-from roilab.inference.export import attribute_names
-from roilab.inference.outputs import Outputs
+from roilab.inference.output_plan import KINDS, Plan
 from roilab.inference.pipeline import Found, find, following
-from roilab.inference.plan import KINDS, Plan
-from roilab.inference.sinks import OVERVIEW
+from roilab.inference.prefetch import Left, OneAtATime, ahead, behind
+from roilab.inference.rendering import OVERVIEW
+from roilab.inference.sinks import Outputs
 from roilab.inference.sources import Frame, Source, open_source
+from roilab.inference.to_annotations import attribute_names
 from roilab.text import counted
 
 LARGE = 20_000_000  # pixels, from which on an image is looked at alone

@@ -28,7 +28,7 @@ from rich.text import Text
 from roilab.cli.console import say
 from roilab.cli.parser import Parser, add_trust
 from roilab.engine import trusted
-from roilab.engine.interrupts import Interrupted, on_signals
+from roilab.engine.signals import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.sweep import (

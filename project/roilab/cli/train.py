@@ -18,10 +18,10 @@ from pathlib import Path
 from roilab.cli.console import say
 from roilab.cli.main import call
 from roilab.cli.parser import Parser, add_trust
-from roilab.engine import config, processes, trusted
-from roilab.engine.limits import limits_note
-from roilab.engine.prepare import prepare
-from roilab.engine.run import Run
+from roilab.engine import config, distributed, trusted
+from roilab.engine.max_detections import limits_note
+from roilab.engine.run_folder import Run
+from roilab.engine.setup import prepare
 from roilab.engine.train import Source, evaluate_weights, replay, saved, train
 from roilab.errors import UserError
 from roilab.evaluation import table
@@ -94,13 +94,13 @@ def main(arguments: list[str]) -> None:
     left: Callable[[], str] = str
     if args.replay and (several or args.resume or args.eval_only):
         raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)
-    if several and not processes.under_torchrun():
+    if several and not distributed.under_torchrun():
         # A mistake is told once, before there are several to tell it.
         cfg = prepare(
             config.load(args.config_file, args.overrides), training=not args.eval_only
         ).cfg
         left = partial(saved, Run(Path(cfg.train.output_dir)))
-    processes.start(
+    distributed.start(
         partial(call, __name__, "work"),
         args,
         processes=args.num_gpus,

@@ -14,9 +14,9 @@ from pycocotools import mask as mask_utils
 
 from roilab import via
 from roilab.data.boxes import Box
-from roilab.data.masks import compressed
+from roilab.data.mask_to_polygons import compressed
 from roilab.errors import UserError
-from roilab.images import whole_size
+from roilab.image_files import whole_size
 from roilab.skeleton import Skeleton
 
 _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)

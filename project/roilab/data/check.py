@@ -8,10 +8,10 @@ from typing import Any
 
 from roilab import via
 from roilab.data.fit import fit, image_size
-from roilab.data.locate import Located, locate
+from roilab.data.resolve_images import Located, locate
 from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 # How far, in pixels, a coordinate may lie beyond the image's edge.

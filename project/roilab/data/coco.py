@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from roilab import via
-from roilab.data.dicts import annotation, coco_json
+from roilab.data.class_dropdowns import declared_classes
+from roilab.data.dataset_dicts import annotation, coco_json
 from roilab.data.fit import fit
-from roilab.data.roles import declared_classes
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted

@@ -14,9 +14,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.coco_ids import CocoIds
-from roilab.data.dicts import coco_json
-from roilab.data.missing import SHOWN, Choice, check_choice
+from roilab.data.dataset_dicts import coco_json
 from roilab.data.records import LoadedRecords, OnProblems, load_records, log_problems
+from roilab.data.unusable_images import SHOWN, Choice, check_choice
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted

@@ -7,7 +7,7 @@ from pathlib import Path
 from roilab import via
 from roilab.data.boxes import is_outside, own_box, stated_box_fault
 from roilab.errors import UserError
-from roilab.images import whole_size
+from roilab.image_files import whole_size
 
 
 def image_size(

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.mapper import Mapper, Unreadable
-from roilab.data.randomness import AUGMENTATION, seeded
 from roilab.data.sampling import Batches
+from roilab.data.seeding import AUGMENTATION, seeded
 from roilab.data.workers import leave_signals, signals_blocked, workers
 from roilab.errors import UserError
 

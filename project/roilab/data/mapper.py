@@ -9,7 +9,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 
 from roilab.errors import UserError
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 
 
 class Unreadable(Exception):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from roilab import via
-from roilab.data.masks import box_of_rle, rings_of_rle
+from roilab.data.mask_to_polygons import box_of_rle, rings_of_rle
 
 
 def read(path: str | Path, *, strict: bool = False, is_brief: bool = False) -> via.Annotations:

@@ -9,16 +9,16 @@ from typing import Any
 from roilab import via
 from roilab.data.check import SEVERITIES
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
-from roilab.data.dicts import annotation
+from roilab.data.dataset_dicts import annotation
 from roilab.data.fit import fit, image_size
-from roilab.data.locate import locate
-from roilab.data.missing import SHOWN, Choice, Unusable
 from roilab.data.read import read
+from roilab.data.resolve_images import locate
+from roilab.data.unusable_images import SHOWN, Choice, Unusable
 from roilab.errors import UserError
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.collector import collector_paused
+from roilab.via.gc_pause import collector_paused
 
 log = logging.getLogger(__name__)
 OnProblems = Callable[[Sequence[via.Problem]], None]

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from roilab.data.stats import SIZES, Stats
-from roilab.html import document, heat_map, table
+from roilab.html_page import document, heat_map, table
 
 
 def page(stats: Stats) -> str:

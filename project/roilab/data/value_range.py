@@ -5,7 +5,7 @@ from pathlib import Path
 
 from roilab import via
 from roilab.errors import UserError
-from roilab.images import bits_of, read_rgb
+from roilab.image_files import bits_of, read_rgb
 
 # Images of a data set that are decoded: they are much alike, and decoding takes time.
 _SAMPLE = 32

@@ -18,7 +18,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
-from roilab.engine.record import RECORD, Digest, replacing, verify
+from roilab.engine.run_record import RECORD, Digest, replacing, verify
 from roilab.errors import UserError
 from roilab.files import open_plain, whole
 from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2, unmet_settings

@@ -41,7 +41,7 @@ from roilab.engine.config_keys import (
     nearest,
     select,
 )
-from roilab.engine.yaml_data import NOT_PLAIN_DATA, read_yaml
+from roilab.engine.safe_yaml import NOT_PLAIN_DATA, read_yaml
 from roilab.errors import UserError
 from roilab.files import write_whole
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from roilab.data.dataset import DetectionDataset
-from roilab.engine.record import Digest, digest_of, read_record, write_record
+from roilab.engine.run_record import Digest, digest_of, read_record, write_record
 from roilab.files import read_bytes
 
 _KEY = "data"  # of the record

@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
-from roilab.engine import processes
+from roilab.engine import distributed
 from roilab.engine.device import memory_used
-from roilab.engine.interrupts import Interrupted, Stop
-from roilab.engine.progress import Progress, save, save_to_resume, save_weights
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.signals import Interrupted, Stop
+from roilab.engine.train_state import Progress, save, save_to_resume, save_weights
 from roilab.engine.trainer import NotFinite, Trainer
 from roilab.engine.validate import Losses, validate
 from roilab.errors import UserError
@@ -189,7 +189,7 @@ class Loop:
 
     def _heed(self) -> None:
         """End here if any process was asked to."""
-        number = processes.largest(self.stop.number)
+        number = distributed.largest(self.stop.number)
         if number:
             self.together = True
             raise Interrupted(number)
@@ -224,7 +224,7 @@ class Loop:
                 averaged, _ = self._validate()
             self.averaged = averaged.results
             metrics |= {f"ema/{name}": value for name, value in _flat(self.averaged).items()}
-        metrics = processes.from_main(metrics)
+        metrics = distributed.from_main(metrics)
         self.progress.evaluated = self.progress.iteration
         if self.main:
             found = {name: value for name, value in metrics.items() if value is not None}
@@ -272,7 +272,7 @@ class Loop:
         """Leave the final weights and their AP."""
         self._save(final=True)
         # The first process alone has results.
-        missing = processes.any_process(self.main and not self.found.results)
+        missing = distributed.any_process(self.main and not self.found.results)
         if missing or not self._is_evaluated():
             self._evaluate()
         self._write()
@@ -314,14 +314,14 @@ class Loop:
         """Report images that could not be read, once each; too many of them end the training."""
         met = [pair for batch in batches for item in batch for pair in item.pop("unreadable", ())]
         known = self.progress.unreadable
-        if not processes.any_process(bool(met)):
+        if not distributed.any_process(bool(met)):
             return
         for file, reason in itertools.chain.from_iterable(comm.all_gather(met)):
             if file not in known:
                 known[file] = reason
                 log.warning("%s cannot be read (%s): another is taken in its place", file, reason)
         share = self.cfg.train.max_unreadable
-        none_left = processes.any_process(any("image" not in i for b in batches for i in b))
+        none_left = distributed.any_process(any("image" not in i for b in batches for i in b))
         if len(known) > share * self.images or none_left:
             raise UserError(
                 "too many images cannot be read",

@@ -23,8 +23,8 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.nn import functional as F
 
-from roilab.data.randomness import ANCHORS, PROPOSALS, seeded
-from roilab.engine import processes
+from roilab.data.seeding import ANCHORS, PROPOSALS, seeded
+from roilab.engine import distributed
 from roilab.errors import UserError
 from roilab.modeling.keypoint_losses import target_cells
 
@@ -56,8 +56,8 @@ class InvariantRCNN(GeneralizedRCNN):
         if not all("position" in item for item in batched_inputs):
             return images
         height, width = images.tensor.shape[-2:]
-        below = processes.largest(height) - height
-        right = processes.largest(width) - width
+        below = distributed.largest(height) - height
+        right = distributed.largest(width) - width
         padded = ImageList(F.pad(images.tensor, (0, right, 0, below)), images.image_sizes)
         return NumberedImages(padded, [item["position"] for item in batched_inputs])
 

@@ -17,8 +17,8 @@ from detectron2.utils import comm
 
 import roilab
 from roilab.data.workers import cores
-from roilab.engine.record import read_record, write_record
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.run_record import read_record, write_record
 from roilab.files import part_of_folder
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")

@@ -7,11 +7,11 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
-from roilab.engine import config, fingerprint, processes
-from roilab.engine.differences import differences, table
-from roilab.engine.limits import fit_limits
-from roilab.engine.prepare import Setup
-from roilab.engine.run import Run
+from roilab.engine import config, distributed, fingerprint
+from roilab.engine.config_diff import differences, table
+from roilab.engine.max_detections import fit_limits
+from roilab.engine.run_folder import Run
+from roilab.engine.setup import Setup
 from roilab.errors import UserError
 
 SPLITS = ("train", "val")
@@ -52,7 +52,7 @@ def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
             files = setup.cfg.data[split].get("files") or []
             listed = [files] if isinstance(files, str) else list(files)
             found[split] = fingerprint.fingerprint(dataset, listed)
-    shared: dict[str, dict[str, Any]] = processes.from_main(found)
+    shared: dict[str, dict[str, Any]] = distributed.from_main(found)
     return shared
 
 

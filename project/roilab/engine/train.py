@@ -14,26 +14,26 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 
 from roilab.data.loaders import Batch
-from roilab.data.randomness import INITIALISATION, seed_everything
-from roilab.engine import config, fingerprint, processes, progress, trusted
-from roilab.engine.allocator import keep_freed_memory
+from roilab.data.seeding import INITIALISATION, seed_everything
+from roilab.engine import config, distributed, fingerprint, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.config_diff import differences, table
 from roilab.engine.device import device_of, share_cores
-from roilab.engine.differences import differences, table
-from roilab.engine.first_step import try_step
-from roilab.engine.interrupts import Interrupted, Stop, stop_on_signals
-from roilab.engine.limits import limits_note
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
-from roilab.engine.prepare import Setup
-from roilab.engine.progress import Progress
+from roilab.engine.malloc import keep_freed_memory
+from roilab.engine.max_detections import limits_note
+from roilab.engine.preflight import try_step
 from roilab.engine.provenance import write_provenance
-from roilab.engine.record import digests
-from roilab.engine.report import make_writers
 from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
+from roilab.engine.run_record import digests
 from roilab.engine.schedule import warmup_length
+from roilab.engine.setup import Setup
+from roilab.engine.signals import Interrupted, Stop, stop_on_signals
+from roilab.engine.train_state import Progress
 from roilab.engine.trainer import Trainer, build_trainer
+from roilab.engine.training_log import make_writers
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError, machine_failure
 from roilab.evaluation.ap import Results
@@ -102,7 +102,7 @@ def _train(
     start_logging(run)
     for note in notes:
         log.warning(note)
-    file = progress.newest(run) if resume else None
+    file = train_state.newest(run) if resume else None
     comm.synchronize()  # no process reads the files that the first one replaces
     if comm.is_main_process():
         _write_beginning(setup, run, source)
@@ -146,8 +146,8 @@ def _alone(run: Run) -> Iterator[None]:
 
 def _failure(error: Exception, run: Run) -> UserError | None:
     """What is to be said of an exception that no mistake of the config or the data is behind."""
-    if processes.is_lost_peer(error):
-        return UserError(processes.LOST_PEER, found=str(error).splitlines()[0], remedy=saved(run))
+    if distributed.is_lost_peer(error):
+        return UserError(distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=saved(run))
     return machine_failure(error, saved(run))
 
 
@@ -177,7 +177,7 @@ def replay(setup: Setup, file: str) -> list[dict[str, float]]:
             expected=f"one of {', '.join(there)}" if there else "a file of the run folder",
         )
     trainer = build_trainer(cfg)
-    iteration = progress.load(path, trainer).iteration + 1
+    iteration = train_state.load(path, trainer).iteration + 1
     batches = iter(_batches(setup, iteration))
     with EventStorage(iteration):
         return trainer.replay(iteration, [next(batches) for _ in range(cfg.train.accumulate)])
@@ -272,7 +272,7 @@ def _begin(setup: Setup, run: Run, file: Path | None, *, resume: bool) -> tuple[
         if weights.source:
             load_weights(model, *weights)
     trainer = build_trainer(cfg, model)
-    done = Progress() if file is None else progress.load(file, trainer)
+    done = Progress() if file is None else train_state.load(file, trainer)
     threads = counted(torch.get_num_threads(), "thread")
     log.info("%s, %s, %s", device, trainer.dtype, threads)
     if resume:

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from roilab.data.loaders import Batch
-from roilab.data.randomness import STEP, seed_everything
-from roilab.engine import config, processes
+from roilab.data.seeding import STEP, seed_everything
+from roilab.engine import config, distributed
 from roilab.engine.build import build_model, build_optimizer, compile_backbone, train_mode
 from roilab.engine.checkpoint import refuse_other_weights
 from roilab.engine.device import dtype_of
@@ -52,7 +52,7 @@ class Trainer:
         seed: int = 0,
     ) -> None:
         self.model, self.optimizer = model, optimizer
-        self.parallel: Any = processes.parallel(model)
+        self.parallel: Any = distributed.parallel(model)
         self.schedule = schedule(optimizer)
         self.device = next(model.parameters()).device
         self.dtype, self.clip_norm, self.seed = dtype, clip_norm, seed
@@ -80,9 +80,9 @@ class Trainer:
             seed_everything(self.seed, STEP, iteration, number, comm.get_rank())
             with self._quiet(number < len(batches) - 1):
                 losses = self._losses(batch)
-                if processes.any_process(losses is None) or losses is None:
+                if distributed.any_process(losses is None) or losses is None:
                     raise NotFinite({"region proposals": math.nan})
-                losses = processes.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
+                losses = distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
                 for name, value in self._values(losses).items():
                     sums[name] = sums.get(name, 0.0) + value / len(batches)
                 total = torch.stack(list(losses.values())).sum() / len(batches)
@@ -127,7 +127,7 @@ class Trainer:
     def _values(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """As numbers; one transfer from the device for all."""
         stacked = torch.stack([value.detach().float() for value in losses.values()])
-        values = dict(zip(losses, processes.mean(stacked).tolist(), strict=True))
+        values = dict(zip(losses, distributed.mean(stacked).tolist(), strict=True))
         if not all(map(math.isfinite, values.values())):
             raise NotFinite(values)
         return values

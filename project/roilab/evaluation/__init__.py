@@ -1,7 +1,7 @@
 """COCO average precision for boxes, masks and keypoints."""
 
 from roilab.evaluation.ap import average_precision
-from roilab.evaluation.predictions import Evaluation, evaluate, predict
+from roilab.evaluation.evaluator import Evaluation, evaluate, predict
 from roilab.evaluation.table import table
 
 __all__ = ["Evaluation", "average_precision", "evaluate", "predict", "table"]

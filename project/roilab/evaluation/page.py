@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from roilab import html
+from roilab import html_page
 from roilab.evaluation import plots
 from roilab.evaluation.ap import Results
+from roilab.evaluation.bootstrap import METRICS
 from roilab.evaluation.details import THRESHOLDS
-from roilab.evaluation.difference import METRICS
 from roilab.evaluation.summary import Summary, running_mean
 from roilab.evaluation.table import (
     JOINTS,
@@ -48,9 +48,9 @@ def page(
             "Joints",
             f"The {JOINTS}: of objects found at OKS 0.5, over their labelled joints. The mean over "
             "an object's joints is its OKS.",
-            html.table(("joint", "term"), rows),
+            html_page.table(("joint", "term"), rows),
         )
-    return html.document(title, [*parts, *_images(summary), *_pictures(summary, pictures)])
+    return html_page.document(title, [*parts, *_images(summary), *_pictures(summary, pictures)])
 
 
 def _section(heading: str, text: str, *parts: str) -> list[str]:
@@ -63,7 +63,7 @@ def _ap(results: Results) -> list[str]:
         "COCO AP",
         "In percent. AP is the mean over ten strictnesses from 0.5 to 0.95, AP50 and AP75 are at "
         "one of them; APs, APm and APl are of small, medium and large objects.",
-        html.table(("task", "class", *METRICS), ap_rows(results)),
+        html_page.table(("task", "class", *METRICS), ap_rows(results)),
     )
 
 
@@ -75,8 +75,8 @@ def _strictness(summary: Summary) -> list[str]:
         "AP by strictness",
         "How exactly an object has to be found: a model that finds the objects, but not their "
         "place, begins high and falls early. The mean of a line is COCO AP.",
-        html.svg(plots.curves(lines, THRESHOLDS, "AP by strictness", x, y)),
-        html.table(("task", *(f"{threshold:.2f}" for threshold in THRESHOLDS)), rows),
+        html_page.svg(plots.curves(lines, THRESHOLDS, "AP by strictness", x, y)),
+        html_page.table(("task", *(f"{threshold:.2f}" for threshold in THRESHOLDS)), rows),
     )
 
 
@@ -85,7 +85,7 @@ def _points(summary: Summary) -> list[str]:
         f"Precision and recall from score {summary.score:g} on",
         "At IoU or OKS 0.5, in percent: the share of the detections that is right, and the share "
         "of the objects that is found.",
-        html.table(("task", "class", *POINT), point_rows(summary)),
+        html_page.table(("task", "class", *POINT), point_rows(summary)),
     )
 
 
@@ -100,7 +100,7 @@ def _confusion(summary: Summary) -> list[str]:
         "How often the box of an object of a row's class was found as one of a column's, at IoU "
         f"0.5. The column {background}: missed. The row {background}: found where no object is, "
         "or found once more.",
-        html.heat_map("annotated \\ predicted", summary.labels, rows),
+        html_page.heat_map("annotated \\ predicted", summary.labels, rows),
     )
 
 
@@ -118,9 +118,9 @@ def _images(summary: Summary) -> list[str]:
         "The AP at IoU or OKS 0.5 of each image as if it were the whole set: a dot an image, in "
         "their order, and as a line the mean of the images so far. COCO AP50 ranks the detections "
         "of all images together, and is another number.",
-        html.svg(plot),
+        html_page.svg(plot),
         f"<details><summary>{len(summary.images):,} images</summary>",
-        html.table(["image", *head], rows),
+        html_page.table(["image", *head], rows),
         "</details>",
     )
 
@@ -136,7 +136,7 @@ def _pictures(summary: Summary, pictures: Mapping[int, bytes]) -> list[str]:
             for task, found in summary.tasks.items()
             for value in [found.image_ap50[at]]
         )
-        shown = html.image(jpeg, f"{file}: annotated beside predicted")
+        shown = html_page.image(jpeg, f"{file}: annotated beside predicted")
         caption = f"<figcaption>{escape(f'{file}: {values}')}</figcaption>"
         figures.append(f"<figure>{shown}{caption}</figure>")
     return _section(

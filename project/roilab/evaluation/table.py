@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from tabulate import tabulate
 
 from roilab.escaping import markdown_cell
+from roilab.evaluation.bootstrap import METRICS
 from roilab.evaluation.details import WorkingPoint
-from roilab.evaluation.difference import METRICS
 from roilab.evaluation.summary import Summary
 
 TITLES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torchvision.ops import nms
 
 from roilab.export.masks import instance_masks, paste
-from roilab.export.supported import refuse_unsupported
-from roilab.modeling.graphs import as_tensor
+from roilab.export.validate import refuse_unsupported
+from roilab.modeling.tracing import as_tensor
 from roilab.skeleton import Skeleton
 
 INPUTS = ("image", "size")

@@ -13,7 +13,7 @@ from detectron2.projects.point_rend.point_features import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from roilab.modeling.graphs import as_size, as_tensor
+from roilab.modeling.tracing import as_size, as_tensor
 
 THRESHOLD = 0.5  # of `detector_postprocess`
 

@@ -14,10 +14,10 @@ from typing import Any
 from PIL import Image
 
 from roilab.draw import Picture
-from roilab.inference import table
-from roilab.inference.export import coco_json, via_annotations, via_record
-from roilab.inference.packed import PackedPrediction
-from roilab.inference.sinks import FRAME_QUALITY, jpeg, json_head, to_json
+from roilab.inference import csv_rows
+from roilab.inference.rendering import FRAME_QUALITY, jpeg, json_head, to_json
+from roilab.inference.rle_prediction import PackedPrediction
+from roilab.inference.to_annotations import coco_json, via_annotations, via_record
 from roilab.skeleton import Skeleton
 from roilab.via import write_project
 
@@ -97,9 +97,9 @@ class Downloads:
         """A row an instance."""
         stream = io.StringIO()
         writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(table.columns(self.skeleton))
+        writer.writerow(csv_rows.columns(self.skeleton))
         for image in self.images:
-            writer.writerows(table.rows(self._row(image), self.skeleton))
+            writer.writerows(csv_rows.rows(self._row(image), self.skeleton))
         return stream.getvalue().encode()
 
     def coco(self) -> bytes:

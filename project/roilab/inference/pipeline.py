@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from roilab.inference.one_euro import KeypointSmoother
 from roilab.inference.predictor import Prediction, Predictor
-from roilab.inference.smooth import KeypointSmoother
 from roilab.inference.sources import Frame
-from roilab.inference.track import Tracker
+from roilab.inference.tracking import Tracker
 from roilab.memory import NotEnoughMemory
 from roilab.skeleton import Skeleton
 

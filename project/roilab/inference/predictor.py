@@ -18,14 +18,14 @@ from omegaconf import DictConfig
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.allocator import give_freed_memory_back
 from roilab.engine.build import build_model, load_weights, weights_of
-from roilab.engine.predict import load_run
-from roilab.engine.prepare import fit_model
-from roilab.engine.run import Run
+from roilab.engine.load_run import load_run
+from roilab.engine.malloc import give_freed_memory_back
+from roilab.engine.run_folder import Run
+from roilab.engine.setup import fit_model
 from roilab.errors import UserError
-from roilab.evaluation.memory import MemoryBound, detect
-from roilab.images import read_rgb, to_rgb
+from roilab.evaluation.memory_bound import MemoryBound, detect
+from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.fast import for_inference
 from roilab.memory import NotEnoughMemory
 from roilab.modeling.keypoint_heads import KeypointHead

@@ -1,181 +1,264 @@
-"""Where predictions go: pictures, and JSON data."""
+"""What a demo leaves: pictures, videos, data, projects to correct, each whole or not at all."""
 
-import io
-from collections.abc import Sequence
-from dataclasses import replace
-from fractions import Fraction
+import contextlib
+import csv
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-from roilab.data.dicts import to_pixel_index
-from roilab.draw import Picture, draw, grid
-from roilab.evaluation.predictions import encode_mask
-from roilab.inference.export import KEYPOINT_THRESHOLD
-from roilab.inference.predictor import Prediction
-from roilab.skeleton import Skeleton
-
-OVERVIEW = "overview.jpg"
-OVERVIEW_PICTURES = 12
-# Of JPEGs: pictures, those within a page, and a video's frames, which a person annotates and a
-# model is trained with.
-PICTURE_QUALITY, PAGE_QUALITY, FRAME_QUALITY = 92, 85, 95
-_JPEG_SIDE = 65500  # a JPEG is no larger
-# A picture is enlarged up to this length of its longer side, so that lines and labels are thin
-# against the objects of small images; in the overview it is also made no larger. Only a picture
-# that would stay below the least side is enlarged more than three times.
-_LEGIBLE_SIDE = 768
-_LEAST_SIDE = 256
-_OVERVIEW_COLUMNS = 4
+from roilab import via
+from roilab.draw import Picture, draw, side_by_side
+from roilab.files import whole, write_whole, writing
+from roilab.inference import csv_rows
+from roilab.inference.output_plan import VIA_FILES, Plan
+from roilab.inference.pipeline import Found
+from roilab.inference.rendering import (
+    FRAME_QUALITY,
+    OVERVIEW,
+    OVERVIEW_PICTURES,
+    PICTURE_QUALITY,
+    draw_prediction,
+    jpeg,
+    json_head,
+    legible_scale,
+    overview,
+    overview_cell,
+    to_json,
+)
+from roilab.inference.to_annotations import coco_json, via_annotations, via_record
+from roilab.inference.video import video_writer
 
 
-def draw_prediction(
-    image: Picture,
-    prediction: Prediction,
-    skeleton: Skeleton | None,
-    *,
-    colours: Sequence[int] | npt.NDArray[np.int64] | None = None,
-    boxes: bool = True,
-    masks: bool = True,
-    keypoints: bool = True,
-    links: bool = True,
-    labels: bool = True,
-    keypoint_threshold: float = KEYPOINT_THRESHOLD,
-) -> Picture:
-    """A new picture of the H x W x 3 RGB image with boxes, masks, skeletons and labels.
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """What the writers take of a frame.
 
-    Args:
-        colours: N numbers, such as those of tracks; without them, an instance's place.
-        boxes, masks, keypoints, links, labels: which of them are drawn; links join keypoints, and
-            are drawn where these are.
-        keypoint_threshold: of a keypoint's score, which must exceed it.
+    Attributes:
+        row: the first run's instances, see `to_json`.
     """
-    if skeleton is not None and not links:
-        skeleton = replace(skeleton, links=())
-    names = [
-        f"{label} {score:.0%}"
-        for label, score in zip(prediction.labels, prediction.scores, strict=True)
-    ]
-    return draw(
-        image,
-        boxes=prediction.boxes if boxes else None,
-        masks=list(prediction.masks) if masks and prediction.masks is not None else None,
-        keypoints=prediction.keypoints if keypoints else None,
-        labels=names if labels else None,
-        colours=colours,
-        skeleton=skeleton,
-        keypoint_threshold=keypoint_threshold,
-        scale=legible_scale(image),
+
+    found: Found
+    row: dict[str, Any]
+    plan: Plan
+
+    @functools.cached_property
+    def picture(self) -> Picture:
+        """What is found, drawn; of several runs, the image itself and each of them."""
+        image = self.found.frame.image
+        shown = zip(self.found.predictions, self.found.tracks, self.plan.skeletons, strict=True)
+        pictures = [
+            draw_prediction(image, prediction, skeleton, colours=tracks)
+            for prediction, tracks, skeleton in shown
+        ]
+        if len(pictures) == 1:
+            return pictures[0]
+        original = draw(image, scale=legible_scale(image))
+        return side_by_side([original, *pictures], ["original", *self.plan.titles])
+
+
+_Add: TypeAlias = Callable[[_Item], None]
+
+
+@dataclass(eq=False)
+class Outputs:
+    """The files of a plan. A context manager: data and videos get their names when its block ends.
+
+    When the block raises, there are none of them.
+
+    Attributes:
+        images, instances: how many were added, of the first run.
+        problems: what the files of data cannot hold.
+    """
+
+    plan: Plan
+    images: int = 0
+    instances: int = 0
+    problems: list[via.Problem] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
+    _writers: list[_Add] = field(default_factory=list, init=False)
+
+    def __enter__(self) -> "Outputs":
+        plan = self.plan
+        via_files = {kind: path for kind, path in plan.data_files.items() if kind in VIA_FILES}
+        with contextlib.ExitStack() as stack:
+            writers = [_pictures(plan)] if "picture" in plan.kinds else []
+            if "video" in plan.kinds:
+                writers.append(_video(plan))
+            if plan.saves_frames:
+                writers.append(_frames(plan))
+            for kind, writer in (("json", _json), ("csv", _csv), ("coco", _coco)):
+                if kind in plan.kinds:
+                    writers.append(writer(plan))
+            if via_files:
+                writers.append(_via(plan, via_files, self.problems))
+            self._writers = [stack.enter_context(writer) for writer in writers]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def add(self, found: Found) -> None:
+        """Draw and write what is found in the next frame.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        frame = found.frame
+        row = to_json(
+            frame.file_name, found.predictions[0], found.tracks[0], frame.index, frame.seconds
+        )
+        item = _Item(found, row, self.plan)
+        for add in self._writers:
+            add(item)
+        self.images += 1
+        self.instances += len(found.predictions[0])
+
+
+@contextlib.contextmanager
+def _pictures(plan: Plan) -> Iterator[_Add]:
+    """A JPEG for each picture, and of images the first together."""
+    files = plan.picture_files
+    cells: list[Picture] = []
+
+    def add(item: _Item) -> None:
+        frame = item.found.frame
+        path = plan.folder / plan.frame_name(frame) if frame.path is None else files[frame.path]
+        write_whole(path, jpeg(item.picture, PICTURE_QUALITY))
+        if frame.path is not None and len(cells) < OVERVIEW_PICTURES:
+            cells.append(overview_cell(item.picture))
+
+    yield add
+    if cells:
+        write_whole(plan.folder / OVERVIEW, jpeg(overview(cells), PICTURE_QUALITY))
+
+
+@contextlib.contextmanager
+def _video(plan: Plan) -> Iterator[_Add]:
+    source = plan.source
+    with video_writer(plan.video_file, source.rate, source.tick) as write:
+
+        def add(item: _Item) -> None:
+            write(item.picture, item.found.frame.seconds or 0.0)
+
+        yield add
+
+
+@contextlib.contextmanager
+def _frames(plan: Plan) -> Iterator[_Add]:
+    """The frames of a video as they are, for data that refer to image files."""
+
+    def add(item: _Item) -> None:
+        path = plan.frame_folder / plan.frame_name(item.found.frame)
+        write_whole(path, jpeg(item.found.frame.image, FRAME_QUALITY))
+
+    yield add
+
+
+@contextlib.contextmanager
+def _json(plan: Plan) -> Iterator[_Add]:
+    """Written as it comes: of a long video, it is not held."""
+    path = plan.data_files["json"]
+    head = json_head(
+        plan.titles[0],
+        plan.classes,
+        plan.skeleton,
+        plan.threshold,
+        is_video=plan.source.video is not None,
+        rate=plan.source.rate,
     )
+    between = ""
+    with _text(path) as stream:
+        stream.write(json.dumps(head)[:-1] + ', "images": [')
+
+        def add(item: _Item) -> None:
+            nonlocal between
+            with writing(path):
+                stream.write(f"{between}\n{json.dumps(item.row)}")
+            between = ","
+
+        yield add
+        with writing(path):
+            stream.write("\n]}\n")
 
 
-def legible_scale(image: Picture) -> int:
-    """How many times larger a picture of the image should be: 1 to 3, or more if it is tiny."""
-    side = max(image.shape[:2])
-    return max(1, min(_LEGIBLE_SIDE // side, max(3, _LEAST_SIDE // side)))
+@contextlib.contextmanager
+def _csv(plan: Plan) -> Iterator[_Add]:
+    path = plan.data_files["csv"]
+    with _text(path) as stream:
+        writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
+        writer.writerow(csv_rows.columns(plan.skeleton))
+
+        def add(item: _Item) -> None:
+            with writing(path):
+                writer.writerows(csv_rows.rows(item.row, plan.skeleton))
+
+        yield add
 
 
-def overview(pictures: Sequence[Picture]) -> Picture:
-    """One sheet of several pictures, the large ones made smaller."""
-    return grid([overview_cell(picture) for picture in pictures], _OVERVIEW_COLUMNS)
+@contextlib.contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """A stream into a file that gets its name when the block has ended.
 
-
-def overview_cell(picture: Picture) -> Picture:
-    """The picture as it is in an overview."""
-    cell = Image.fromarray(picture)
-    cell.thumbnail((_LEGIBLE_SIDE, _LEGIBLE_SIDE))
-    return np.array(cell)
-
-
-def picture_names(files: Sequence[Path]) -> list[str]:
-    """A .jpg name for the picture of each image: no two alike, whatever their suffixes and case."""
-    taken = {OVERVIEW}
-    names = []
-    for file in files:
-        name = f"{file.stem}.jpg"
-        while name.lower() in taken:
-            name = f"{file.name}.jpg" if name == f"{file.stem}.jpg" else f"_{name}"
-        taken.add(name.lower())
-        names.append(name)
-    return names
-
-
-def jpeg(picture: Picture, quality: int) -> bytes:
-    """The content of a JPEG file; a picture that is too large for one is made smaller."""
-    image = Image.fromarray(picture)
-    image.thumbnail((_JPEG_SIDE, _JPEG_SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
-    return stream.getvalue()
-
-
-def json_head(
-    run: str,
-    classes: Sequence[str],
-    skeleton: Skeleton | None,
-    threshold: float,
-    *,
-    is_video: bool,
-    rate: Fraction | None,
-) -> dict[str, Any]:
-    """What the JSON data of several images, or of a video's frames, say of all of them.
-
-    Args:
-        rate: frames a second, of a video; None where that is not known.
+    Raises:
+        UserError: the file cannot be opened or closed. What the block raises is its own.
     """
-    head: dict[str, Any] = {
-        "run": run,
-        "classes": list(classes),
-        "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
-        "threshold": threshold,
-    }
-    if is_video:
-        head["frames_per_second"] = None if rate is None else float(rate)
-    return head
+    with whole(path) as part:
+        with writing(path):
+            # The name of an image may be no Unicode.
+            stream = part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        try:
+            yield stream
+            with writing(path):
+                stream.close()
+        finally:
+            # What is not written by now must not hide what the block has raised.
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
-def to_json(
-    file_name: str,
-    prediction: Prediction,
-    tracks: Sequence[int] | None = None,
-    frame: int | None = None,
-    seconds: float | None = None,
-) -> dict[str, Any]:
-    """One image's instances as JSON data, with the numbers of their tracks if there are any.
+@contextlib.contextmanager
+def _coco(plan: Plan) -> Iterator[_Add]:
+    rows: list[dict[str, Any]] = []
 
-    Boxes are x, y, width, height; masks are COCO RLE; keypoints are x, y, score in pixel indices,
-    as VIA and COCO hold them, absent for classes that have none.
+    def add(item: _Item) -> None:
+        row = item.row
+        if plan.saves_frames:
+            name = plan.frame_name(item.found.frame)
+            row = row | {"file_name": f"{plan.frame_folder.name}/{name}"}
+        rows.append(row)
 
-    Args:
-        frame, seconds: of a video, the frame's place and time.
-    """
-    instances = []
-    for index in range(len(prediction)):
-        x0, y0, x1, y1 = (float(value) for value in prediction.boxes[index])
-        instance: dict[str, Any] = {
-            "class": prediction.labels[index],
-            "score": float(prediction.scores[index]),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-        }
-        if prediction.masks is not None:
-            instance["segmentation"] = encode_mask(prediction.masks[index])
-        if prediction.mask_scores is not None:
-            instance["mask_score"] = float(prediction.mask_scores[index])
-        if prediction.keypoints is not None and not np.isnan(prediction.keypoints[index]).any():
-            flat = to_pixel_index(prediction.keypoints[index])
-            instance["keypoints"] = [flat[at : at + 3] for at in range(0, len(flat), 3)]
-        if tracks is not None:
-            instance["track"] = int(tracks[index])
-        instances.append(instance)
-    data = {
-        "file_name": file_name,
-        "width": prediction.width,
-        "height": prediction.height,
-        "instances": instances,
-    }
-    if frame is not None and seconds is not None:
-        data |= {"frame": frame, "time": round(seconds, 6)}
-    return data
+    yield add
+    content = coco_json(rows, plan.classes, plan.category_ids, plan.skeleton)
+    write_whole(plan.data_files["coco"], json.dumps(content) + "\n")
+
+
+@contextlib.contextmanager
+def _via(plan: Plan, files: dict[str, Path], problems: list[via.Problem]) -> Iterator[_Add]:
+    """Files for VIA, which open where the images, or the frames of the video, now are."""
+    records: list[via.ImageRecord] = []
+    folder = plan.source.folder
+    if plan.saves_frames or folder is None:
+        folder = plan.frame_folder.resolve()
+
+    def add(item: _Item) -> None:
+        frame = item.found.frame
+        path, name = frame.path, frame.file_name
+        if path is None:
+            name = plan.frame_name(frame)
+            path = plan.frame_folder / name
+        found = item.found.predictions[0]
+        records.append(via_record(name, path.stat().st_size, found, plan.skeleton, plan.names))
+
+    yield add
+    annotations = via_annotations(
+        records, plan.classes, plan.skeleton, f"{folder}{os.sep}", plan.names
+    )
+    problems += annotations.problems
+    for kind, path in files.items():
+        told = via.WRITERS[kind](path, annotations)
+        problems += [problem for problem in told if problem.severity != "note"]

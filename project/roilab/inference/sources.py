@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from roilab.draw import Picture
 from roilab.errors import UserError
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 from roilab.inference.video import check_webcam, probe, read_video, read_webcam
 
 SUFFIXES = frozenset(
@@ -57,7 +57,7 @@ class Source:
 
     Attributes:
         frames: gives each frame, or why it, or what follows it, cannot be read. Of images, it is
-            given a check of their width and height, see `roilab.images.read_rgb`.
+            given a check of their width and height, see `roilab.image_files.read_rgb`.
         inputs: the files that are read.
         folder: that holds all the inputs; None where there are none.
         count: how many frames there are; None where that is not known.

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from roilab.draw import Picture
 from roilab.errors import UserError
-from roilab.images import to_rgb
+from roilab.image_files import to_rgb
 
 MAX_BYTES = 64 << 20
 # A hundred masks of so many pixels are 2.5 GB while the model makes them.

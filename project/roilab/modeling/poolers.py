@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError, argument
-from roilab.modeling.graphs import in_graph
-from roilab.modeling.roi_average import roi_align_average, roi_align_average_only
-from roilab.modeling.roi_max import roi_align_max
+from roilab.modeling.roi_align_cpu import roi_align_average, roi_align_average_only
+from roilab.modeling.roi_align_max import roi_align_max
+from roilab.modeling.tracing import in_graph
 
 OPS = ("roi_pool", "roi_warp", "roi_align")
 AGGREGATIONS = ("average", "max")

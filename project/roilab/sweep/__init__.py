@@ -1,10 +1,10 @@
 """Ablations: arms and seeds -> runs -> a comparison."""
 
 from roilab.sweep.cluster import run_on_cluster
+from roilab.sweep.definition import load, resolve
 from roilab.sweep.plan import Arm, Cell, Sweep, chosen, parse_seeds, plan, save, saved
-from roilab.sweep.read import load, resolve
 from roilab.sweep.report import Report
-from roilab.sweep.run import State, progress_of, state_of
+from roilab.sweep.runner import State, progress_of, state_of
 from roilab.sweep.scheduler import run_here, slots
 
 __all__ = [

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roilab.engine.interrupts import Interrupted, stop_on_signals
+from roilab.engine.signals import Interrupted, stop_on_signals
 from roilab.errors import UserError
 from roilab.sweep import slurm
 from roilab.sweep.job import run_job
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import (
+from roilab.sweep.runner import (
     POLL_SECONDS,
     State,
     Told,

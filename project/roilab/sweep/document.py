@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from roilab import escaping, html
+from roilab import escaping, html_page
 from roilab.errors import UserError
 from roilab.files import write_whole
 
@@ -55,12 +55,12 @@ def page(title: str, sections: Sequence[Section]) -> str:
             parts.append(f"<h2>{escape(section.title)}</h2>")
         parts += [f"<p>{_marked(paragraph)}</p>" for paragraph in section.text]
         if section.rows:
-            parts.append(html.table(section.head, section.rows))
-        parts += [html.svg(plot) for plot in section.plots.values()]
+            parts.append(html_page.table(section.head, section.rows))
+        parts += [html_page.svg(plot) for plot in section.plots.values()]
         for jpeg, caption in section.pictures.values():
-            shown = html.image(jpeg, caption)
+            shown = html_page.image(jpeg, caption)
             parts.append(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
-    return html.document(title, parts)
+    return html_page.document(title, parts)
 
 
 def _escaped(paragraph: str) -> str:

@@ -15,11 +15,11 @@ from types import FrameType
 from typing import NoReturn
 
 from roilab.data.workers import END_SIGNALS
-from roilab.engine.interrupts import signal_name
 from roilab.engine.lock import SILENT
+from roilab.engine.signals import signal_name
 from roilab.errors import UserError
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import (
+from roilab.sweep.runner import (
     State,
     checkpoint_of,
     failed,

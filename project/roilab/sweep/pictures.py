@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roilab.inference.compare import compare
-from roilab.inference.sinks import PAGE_QUALITY, jpeg
-from roilab.sweep.collect import Found
+from roilab.inference.rendering import PAGE_QUALITY, jpeg
+from roilab.inference.side_by_side import compare
+from roilab.sweep.results import Found
 
 
 def most_different(

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from roilab.engine.run import Run
+from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
 from roilab.evaluation import plots
+from roilab.evaluation.bootstrap import METRICS, Difference, difference
 from roilab.evaluation.details import THRESHOLDS
-from roilab.evaluation.difference import METRICS, Difference, difference
 from roilab.evaluation.table import TITLES
 from roilab.files import write_whole
-from roilab.sweep.collect import LEAST_SCORE, Collector, Cost, Found
 from roilab.sweep.document import Section, latex, markdown, page, write_files
 from roilab.sweep.pictures import comparison, most_different
 from roilab.sweep.plan import Arm, Cell, Sweep
-from roilab.sweep.run import State
+from roilab.sweep.results import LEAST_SCORE, Collector, Cost, Found
+from roilab.sweep.runner import State
 from roilab.text import counted
 
 _PICTURES = 6

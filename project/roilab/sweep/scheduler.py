@@ -11,7 +11,7 @@ import torch
 
 from roilab.data.workers import cores
 from roilab.sweep.plan import Cell
-from roilab.sweep.run import POLL_SECONDS, State, Told, failed, run_cell
+from roilab.sweep.runner import POLL_SECONDS, State, Told, failed, run_cell
 
 
 class _Cancelled(Exception):

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from roilab.engine.interrupts import signal_name
+from roilab.engine.signals import signal_name
 
 log = logging.getLogger(__name__)
 

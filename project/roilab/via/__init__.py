@@ -9,7 +9,7 @@ from roilab.via.instances import (
     roles_of,
 )
 from roilab.via.layout import with_declarations
-from roilab.via.problems import refuse_errors
+from roilab.via.raise_on_errors import refuse_errors
 from roilab.via.read import read
 from roilab.via.records import (
     Annotations,
@@ -36,7 +36,7 @@ from roilab.via.shapes import (
     bounds,
     outline,
 )
-from roilab.via.write import WRITERS, write_csv, write_json, write_project
+from roilab.via.writer import WRITERS, write_csv, write_json, write_project
 
 __all__ = [
     "WRITERS",

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.text import counted
+from roilab.via.attribute_roles import TAGS
 from roilab.via.coco_json import (
     Category,
     Data,
@@ -26,7 +27,6 @@ from roilab.via.coco_json import (
     text_of,
 )
 from roilab.via.coco_shapes import ImageEntry, ShapeReader
-from roilab.via.document import Document
 from roilab.via.entries import warn_of_double_names
 from roilab.via.records import (
     Annotations,
@@ -39,8 +39,8 @@ from roilab.via.records import (
     Region,
     Value,
 )
-from roilab.via.roles import TAGS
 from roilab.via.shapes import Area, Point, Rect
+from roilab.via.source_file import Document
 
 _WRONG_IDS = "give every image an id of its own"
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.grouping import Draft, Scene, named_class
+from roilab.via.instance_builder import Draft, Scene, named_class
 from roilab.via.records import Annotations, CocoAnnotation, CocoCategory, Problem, Region
 from roilab.via.shapes import Point, why_flat
 

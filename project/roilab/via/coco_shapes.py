@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.via.coco_json import Category, Data, as_polygon
-from roilab.via.document import Document
 from roilab.via.geometry import Refused, are_coordinates, read_shape
 from roilab.via.records import CocoImage, Problem, Region, Severity, Value
 from roilab.via.shapes import Area, Point, Polygon
+from roilab.via.source_file import Document
 
 Mask = Sequence[Sequence[float]] | Mapping[str, object]
 Box = tuple[float, float, float, float]

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from roilab.errors import UserError
 from roilab.text import counted
-from roilab.via.document import Document
 from roilab.via.entries import is_index, read_images
-from roilab.via.json_text import REMEDY_OF_REPEATED, load_json
 from roilab.via.layout import free_key
 from roilab.via.records import Annotations, Container, Problem
+from roilab.via.source_file import Document
+from roilab.via.strict_json import REMEDY_OF_REPEATED, load_json
 
 _COLUMNS = (
     "filename",

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeGuard, TypeVar
 
-from roilab.via.json_text import LongInteger
 from roilab.via.shapes import (
     Circle,
     Ellipse,
@@ -15,6 +14,7 @@ from roilab.via.shapes import (
     Shape,
     open_ring,
 )
+from roilab.via.strict_json import LongInteger
 
 Data = Mapping[str, object]
 S = TypeVar("S", Rect, Circle, Ellipse)

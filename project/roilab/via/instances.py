@@ -7,10 +7,12 @@ from typing import Literal
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted
+from roilab.via.attribute_roles import Roles, find_roles, tagged
+from roilab.via.attribute_values import Kinds, attributes_in_use, keypoint_regions, with_samples
 from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
-from roilab.via.collector import collector_paused
-from roilab.via.grouping import Draft, Scene, group
+from roilab.via.gc_pause import collector_paused
+from roilab.via.instance_builder import Draft, Scene, group
 from roilab.via.records import (
     Annotations,
     CocoAnnotation,
@@ -18,9 +20,7 @@ from roilab.via.records import (
     ImageRecord,
     Problem,
 )
-from roilab.via.roles import Roles, find_roles, tagged
 from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
-from roilab.via.values import Kinds, attributes_in_use, keypoint_regions, with_samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from roilab.errors import UserError
 from roilab.files import read_bytes
-from roilab.via.collector import collector_paused
-from roilab.via.containers import FORMATS, find_format
-from roilab.via.document import Document, RingsOfRle
-from roilab.via.json_text import REMEDY_OF_REPEATED, Repeated, load_json
-from roilab.via.problems import refuse_errors
+from roilab.via.format_detection import FORMATS, find_format
+from roilab.via.gc_pause import collector_paused
+from roilab.via.raise_on_errors import refuse_errors
 from roilab.via.records import Annotations, Problem
+from roilab.via.source_file import Document, RingsOfRle
+from roilab.via.strict_json import REMEDY_OF_REPEATED, Repeated, load_json
 
 
 def read(

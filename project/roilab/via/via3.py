@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from roilab.errors import UserError
 from roilab.text import counted
 from roilab.via.csv_files import lines_of, long_cells, rows_of
-from roilab.via.document import Document
 from roilab.via.entries import KNOWN_AS, read_attributes, read_images
 from roilab.via.geometry import Refused
-from roilab.via.json_text import REMEDY_OF_REPEATED, load_json
 from roilab.via.records import Annotations, Attribute, Container, Problem, Severity
+from roilab.via.source_file import Document
+from roilab.via.strict_json import REMEDY_OF_REPEATED, load_json
 
 _TITLE = "# Exported using VGG Image Annotator"
 _CSV_COLUMNS = (

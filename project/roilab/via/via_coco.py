@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from roilab.text import counted
 from roilab.via.coco import CocoReader, is_coco
 from roilab.via.coco_json import Category, Data, objects_of, text_of
-from roilab.via.document import Document
 from roilab.via.geometry import are_coordinates
 from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Value
 from roilab.via.shapes import Point
+from roilab.via.source_file import Document
 
 _BY_VIA = "VIA project exported"
 _SAME_REGION = ("image_id", "id", "segmentation", "bbox", "keypoints")

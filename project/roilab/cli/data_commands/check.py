@@ -26,8 +26,8 @@ from roilab.cli.data_commands.common import (
     skeleton_of,
 )
 from roilab.data.check import Findings, examine, refused
-from roilab.data.locate import locate
 from roilab.data.read import read
+from roilab.data.resolve_images import locate
 from roilab.errors import UserError
 from roilab.files import write_whole
 

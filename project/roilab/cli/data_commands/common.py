@@ -16,14 +16,14 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say
 from roilab.data.check import SEVERITIES, fitting_skeleton
+from roilab.data.class_dropdowns import with_class_choice as class_as_choice
+from roilab.data.class_dropdowns import with_united_class
 from roilab.data.fit import fit_all
-from roilab.data.locate import locate
 from roilab.data.read import read
-from roilab.data.roles import with_class_choice as class_as_choice
-from roilab.data.roles import with_united_class
+from roilab.data.resolve_images import locate
 from roilab.errors import UserError, written
 from roilab.escaping import one_line
-from roilab.images import ImageFolder
+from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 

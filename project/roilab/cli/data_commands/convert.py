@@ -32,7 +32,7 @@ from roilab.cli.data_commands.common import (
 from roilab.data.check import fitting_skeleton
 from roilab.errors import UserError
 from roilab.files import write_whole
-from roilab.images import header_size
+from roilab.image_files import header_size
 from roilab.text import counted
 from roilab.via.layout import image_key
 

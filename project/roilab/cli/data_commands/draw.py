@@ -27,12 +27,12 @@ from roilab.cli.data_commands.common import (
     skeleton_of,
 )
 from roilab.data.boxes import HALF_PIXEL, box_of
-from roilab.data.dicts import to_continuous
+from roilab.data.dataset_dicts import to_continuous
 from roilab.data.fit import fit, image_size
-from roilab.data.locate import locate
+from roilab.data.resolve_images import locate
 from roilab.draw import Picture, draw, grid, titled
 from roilab.errors import UserError
-from roilab.images import read_rgb
+from roilab.image_files import read_rgb
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 

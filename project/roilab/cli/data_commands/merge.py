@@ -28,8 +28,8 @@ from roilab.cli.data_commands.common import (
     working,
 )
 from roilab.data.check import fitting_skeleton
+from roilab.data.harmonize_attributes import own_rules
 from roilab.data.merge import merge
-from roilab.data.unify import own_rules
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 

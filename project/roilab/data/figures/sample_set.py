@@ -12,10 +12,10 @@ from roilab.data.figures.scene import Figure, Scene, draw_scene
 from roilab.errors import UserError
 from roilab.files import part_of_folder, read_json, remove_parts
 from roilab.skeleton import COCO_PERSON
+from roilab.via.attribute_roles import TAGS
 from roilab.via.records import Annotations, Attribute, Container, ImageRecord, Region, Value
-from roilab.via.roles import TAGS
 from roilab.via.shapes import Point, Polygon, Shape
-from roilab.via.write import write_project
+from roilab.via.writer import write_project
 
 CLASSES = ("person", "car")
 # Counted up when the same arguments give other bytes: an older set is not taken for a new one.

@@ -1,0 +1,216 @@
+"""Files whose attributes have different names -> files in which each role has one name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from roilab import via
+from roilab.data.class_dropdowns import with_united_class, with_values
+from roilab.errors import UserError, argument
+from roilab.skeleton import Skeleton
+from roilab.via.attribute_roles import TAGS, Roles, tagged
+from roilab.via.attribute_values import (
+    attributes_in_use,
+    keypoint_regions,
+    outline_regions,
+    with_samples,
+)
+
+# Role -> the key of `via.LabelRules` that names its attribute.
+_KEYS = {role: f"{role}_attribute" for role in ("class", "keypoint", "instance", "visibility")}
+
+
+@dataclass(slots=True)
+class _Source:
+    """A file, its own rules, and what is known of its roles: role -> the name of the attribute."""
+
+    annotations: via.Annotations
+    rules: via.LabelRules
+    names: dict[str, str]
+
+    @property
+    def declared(self) -> Mapping[str, via.Attribute]:
+        return self.annotations.region_attributes
+
+
+def unify(
+    sources: Sequence[via.Annotations], rules: via.LabelRules, skeleton: Skeleton | None
+) -> list[via.Annotations]:
+    """The files with one attribute name a role: that of the first file that has the role.
+
+    Where points are tied to their object by an attribute in one file and by their place in another,
+    the other gets the attribute as well. Files that agree are not changed.
+
+    Args:
+        sources: with all their attributes declared.
+        rules: the attributes that they name count in the files that have them.
+
+    Raises:
+        UserError: it cannot be told which attribute of a file plays a role that another file has,
+            or a name has two roles.
+    """
+    files = [_source(each, rules, skeleton) for each in sources]
+    wanted: dict[str, str] = {}
+    for role in _KEYS:
+        first = next((file for file in files if role in file.names), None)
+        if first is None:
+            continue
+        wanted[role] = first.names[role]
+        for file in files:
+            if role not in file.names:
+                _complete(file, role, wanted[role], first, skeleton)
+    for role, name in wanted.items():
+        other = next((each for each in wanted if each != role and wanted[each] == name), None)
+        if other is not None:
+            raise UserError(
+                f"the attribute '{name}' is the {role} of one file and the {other} of another",
+                file=", ".join(each.file for each in sources),
+                remedy="rename it in one of the files",
+            )
+    tags = {role for file in files for role in tagged(file.declared)}
+    return [_renamed(file, wanted, tags) for file in files]
+
+
+def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelRules:
+    """The rules without the attributes that a file has not; it declares all that it has."""
+
+    def own(name: str | None) -> str | None:
+        # "" says that no attribute has the role, in every file.
+        return name if name == "" or name in annotations.region_attributes else None
+
+    label = rules.class_attribute
+    return replace(
+        rules,
+        class_attribute=own(label)
+        if isinstance(label, str)
+        else tuple(filter(own, rules.class_flags)) or None,
+        keypoint_attribute=own(rules.keypoint_attribute),
+        instance_attribute=own(rules.instance_attribute),
+        visibility_attribute=own(rules.visibility_attribute),
+    )
+
+
+def _source(
+    annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
+) -> _Source:
+    own = own_rules(annotations, rules)
+    try:
+        # Regions without a class keep none: a default lets the other roles be found.
+        roles = via.roles_of(annotations, replace(own, default_class=""), skeleton)
+    except UserError:
+        # Whether that matters depends on the other files.
+        tags = tagged(annotations.region_attributes)
+        label = own.class_attribute
+        roles = Roles(
+            label if isinstance(label, str) else tags.get("class"),
+            own.keypoint_attribute or tags.get("keypoint"),
+            tags.get("instance") if own.instance_attribute is None else own.instance_attribute,
+            tags.get("visibility")
+            if own.visibility_attribute is None
+            else own.visibility_attribute,
+            flags=own.class_flags,
+        )
+    if roles.flags:
+        annotations, name = with_united_class(annotations, roles.flags)
+        own = replace(own, class_attribute=name)
+        roles = replace(roles, label=name)
+    found = {
+        "class": roles.label,
+        "keypoint": roles.keypoint,
+        "instance": roles.instance,
+        "visibility": roles.visibility,
+    }
+    return _Source(annotations, own, {role: name for role, name in found.items() if name})
+
+
+def _complete(
+    file: _Source, role: str, name: str, first: _Source, skeleton: Skeleton | None
+) -> None:
+    """Find the attribute of a role, called `name` in the first file, or see that none is needed."""
+    if name in file.declared and name not in file.names.values():
+        file.names[role] = name
+        return
+    if getattr(file.rules, _KEYS[role]) == "":
+        return
+    kinds = file.rules.kinds
+    points = attributes_in_use(keypoint_regions(file.annotations, kinds))
+    if role == "class":
+        found = attributes_in_use(outline_regions(file.annotations, kinds))
+    elif role == "instance" and any(keypoint_regions(file.annotations, kinds)):
+        if skeleton is not None and "class" in file.names:
+            file.annotations = _tied(file, name, skeleton)
+            file.names[role] = name
+            return
+        found = points
+    else:
+        found = points if role == "keypoint" else {}
+    found = {each: found[each] for each in found if each not in file.names.values()}
+    if found:
+        raise UserError(
+            f"cannot tell which attribute is the {role}, '{name}' in {first.annotations.file}",
+            file=file.annotations.file,
+            key=_KEYS[role],
+            found=with_samples(found),
+            expected="one of these",
+            remedy=f"give {argument(_KEYS[role], 'NAME')}, or rename the attribute of this file to "
+            f"'{name}'"
+            if skeleton is not None or role == "class"
+            else f"give skeleton=FILE; where that is not enough, {argument(_KEYS[role], 'NAME')}",
+        )
+    if role == "instance" and skeleton is None and any(keypoint_regions(file.annotations, kinds)):
+        # Untied, they would belong to no object beside points that are tied.
+        raise UserError(
+            f"the points are not tied to their objects by an attribute, as they are by '{name}' "
+            f"in {first.annotations.file}",
+            file=file.annotations.file,
+            key="skeleton",
+            expected="the skeleton, to tie them as well",
+            remedy="give skeleton=FILE",
+        )
+
+
+def _tied(file: _Source, name: str, skeleton: Skeleton) -> via.Annotations:
+    """The file with an instance attribute, a number for each object of an image."""
+    labelled = via.label(file.annotations, file.rules, skeleton)
+    images = []
+    for image in labelled.images:
+        ties = {
+            index: {name: str(number)}
+            for number, instance in enumerate(image.instances, start=1)
+            for index in instance.regions
+        }
+        regions = tuple(
+            replace(region, attributes={**region.attributes, **ties.get(region.index, {})})
+            for region in image.record.regions
+        )
+        images.append(replace(image.record, regions=regions))
+    declared = {**file.declared, name: via.Attribute(name)}
+    return replace(file.annotations, images=tuple(images), region_attributes=declared)
+
+
+def _renamed(file: _Source, wanted: Mapping[str, str], tags: set[str]) -> via.Annotations:
+    """The file with the wanted names, and with the tags of the roles that any file tags."""
+    new = {name: wanted[role] for role, name in file.names.items()}
+    for old, name in new.items():
+        if name != old and name in file.declared and name not in new:
+            raise UserError(
+                f"'{old}' would be '{name}', as in the first file, but that is another attribute",
+                file=file.annotations.file,
+                found=f"both '{old}' and '{name}'",
+                remedy=f"rename '{name}' in this file",
+            )
+    attributes = {}
+    for old, declared in file.declared.items():
+        name = new.get(old, old)
+        attributes[name] = replace(declared, name=name)
+    for role in tags & file.names.keys():
+        declared = attributes[wanted[role]]
+        if not declared.description.endswith(TAGS[role]):
+            text = f"{declared.description} {TAGS[role]}".strip()
+            attributes[wanted[role]] = replace(declared, description=text)
+    if attributes == file.declared:
+        return file.annotations
+    return with_values(
+        file.annotations,
+        attributes,
+        lambda values: {new.get(old, old): value for old, value in values.items()},
+    )

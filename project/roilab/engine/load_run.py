@@ -1,0 +1,95 @@
+"""A trained model from its run folder."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+from torch import nn
+
+from roilab.data.dataset import DetectionDataset
+from roilab.engine import config
+from roilab.engine.build import build_model
+from roilab.engine.checkpoint import read_weights, refuse_other_weights
+from roilab.engine.run_folder import Run
+from roilab.errors import UserError
+
+
+def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Module]:
+    """The config of a run and its model with the trained weights, in evaluation mode.
+
+    Raises:
+        UserError: see `load_config` and `load_model`.
+    """
+    cfg = load_config(run, overrides)
+    return cfg, load_model(run, cfg)
+
+
+def load_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config of a run.
+
+    Raises:
+        UserError: it is damaged, or an override cannot be applied or would have no effect.
+    """
+    for text in overrides:
+        key = text.partition("=")[0]
+        if key.startswith("data.") and not key.startswith(("data.train.", "data.val.")):
+            # A saved config is resolved: what the splits shared stands in each of them by now.
+            raise UserError(
+                "a run's data settings stand in its splits",
+                key=key,
+                expected=key.replace("data.", "data.val.", 1),
+            )
+    return config.load(run.config_file, overrides)
+
+
+def load_model(run: Run, cfg: DictConfig) -> nn.Module:
+    """The model of a run's config with the trained weights, in evaluation mode.
+
+    Raises:
+        UserError: the weights are not those of the model, down to the last name and shape.
+    """
+    count, names = cfg.model.roi_heads.num_classes, run.classes()
+    if count != len(names):
+        raise UserError(
+            "the class names of the run do not fit its model",
+            file=run.folder / "classes.json",
+            found=f"{len(names)} names",
+            expected=f"{count}, model.roi_heads.num_classes",
+        )
+    model = build_model(cfg)
+    weights = read_weights(run.weights)
+    try:
+        refuse_other_weights(model.state_dict(), weights)
+    except UserError as error:
+        raise UserError(
+            "the weights do not fit the model of the run's config",
+            file=run.weights,
+            found=error.found,
+            remedy="take weights that this run has saved, and do not override its model",
+        ) from error
+    model.load_state_dict(weights, strict=True)
+    return model.eval()
+
+
+def check_meaning(run: Run, dataset: DetectionDataset) -> None:
+    """Make sure that a data set means by its numbers what the run's model was trained to mean.
+
+    Raises:
+        UserError: other classes or keypoints, or the same in another order.
+    """
+    skeleton = run.skeleton()
+    meanings = [("classes", run.classes(), dataset.classes)]
+    if skeleton is not None and dataset.skeleton is not None:
+        meanings.append(("skeleton", skeleton.keypoints, dataset.skeleton.keypoints))
+    for key, trained, given in meanings:
+        if given != trained:
+            raise UserError(
+                f"the {key} of the data are not those that the model was trained for",
+                file=run.folder,
+                key=f"data.val.{key}",
+                found=", ".join(given),
+                expected=", ".join(trained),
+                remedy="rename and drop classes with "
+                "'data.val.class_map={OLD: NEW, UNWANTED: null}'"
+                if key == "classes"
+                else "evaluate with the run's own skeleton.json",
+            )

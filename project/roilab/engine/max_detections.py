@@ -1,0 +1,65 @@
+"""The detections of an image that a model gives and an evaluation counts, and the data's objects.
+
+`evaluation.max_detections` is the one key for both; where it is None, they follow the data.
+"""
+
+import math
+
+from omegaconf import DictConfig, OmegaConf
+
+from roilab.data.dataset import DetectionDataset
+from roilab.engine.config_checks import TOPK
+from roilab.evaluation.object_limits import exceeded_limits, raised_limits
+
+PROPOSALS = "model.proposal_generator.post_nms_topk"
+_STOCK_TOPK, _STOCK_PROPOSALS = 100, (2000, 1000)  # where a config names none
+
+
+def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
+    """Let the model give as many detections as an image has objects, where no key says how many.
+
+    It gets as many proposals in evaluation, where they are fewer than the objects. The config is
+    changed in place.
+    """
+    objects, enough = _most_objects(dataset), _enough(dataset)
+    if OmegaConf.select(cfg, TOPK) is None and objects > _STOCK_TOPK:
+        OmegaConf.update(cfg, TOPK, enough, force_add=True)
+    topk = OmegaConf.select(cfg, TOPK) or _STOCK_TOPK
+    in_training, in_test = OmegaConf.select(cfg, PROPOSALS) or _STOCK_PROPOSALS
+    if in_test < min(objects, topk):
+        OmegaConf.update(cfg, PROPOSALS, [in_training, min(enough, topk)], force_add=True)
+
+
+def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
+    """What is said of images with many objects: another limit than COCO's, or objects left out.
+
+    "": nothing. See `roilab.evaluation.object_limits`.
+    """
+    heads, truth = cfg.model.roi_heads, dataset.coco_json()
+    features = {"segm": "mask_in_features", "keypoints": "keypoint_in_features"}
+    tasks = ["bbox", *(task for task, key in features.items() if heads.get(key) is not None)]
+    limit = cfg.evaluation.max_detections
+    raised = raised_limits(truth, tasks, dataset.skeleton) if limit is None else []
+    of_model = {
+        TOPK: OmegaConf.select(cfg, TOPK) or _STOCK_TOPK,
+        PROPOSALS: (OmegaConf.select(cfg, PROPOSALS) or _STOCK_PROPOSALS)[1],
+    }
+    left_out = exceeded_limits(truth, tasks, dataset.skeleton, limit, of_model)
+    note = "; ".join([*raised, *left_out])
+    return (
+        f"{note}. To count them: evaluation.max_detections={_enough(dataset)}" if left_out else note
+    )
+
+
+def _enough(dataset: DetectionDataset) -> int:
+    """The most objects that an image has, rounded up to hundreds."""
+    return math.ceil(_most_objects(dataset) / 100) * 100
+
+
+def _most_objects(dataset: DetectionDataset) -> int:
+    """The most objects that an image has, of all classes."""
+    objects = [
+        sum(not anno.get("iscrowd", 0) for anno in record["annotations"])
+        for record in dataset.records
+    ]
+    return max(objects, default=0)

@@ -1,0 +1,212 @@
+"""What the first step of a training would meet, found before it, in seconds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from roilab.data.dataset import DetectionDataset
+from roilab.data.seeding import STEP, seeded
+from roilab.engine import config
+from roilab.engine.build import loss_mode
+from roilab.engine.validate import eval_batches
+from roilab.errors import UserError
+
+_RPN = "model.proposal_generator"
+_SIDE = 64  # of the image that is tried, in pixels
+# Of the object on it, so thin that few regions overlap it: heads work on the fewest.
+_BOX = (29.0, 3.0, 35.0, 61.0)
+# Parts of a model that the config has under another name.
+_NAMES = {"rpn_head": "head"}
+
+
+def check_geometry(model: Any) -> None:
+    """See that anchors and RoI poolers fit the features that they are for.
+
+    Args:
+        model: a Detectron2 R-CNN; it may be on the meta device.
+
+    Raises:
+        UserError: names the key, and both numbers.
+    """
+    strides = {name: shape.stride for name, shape in model.backbone.output_shape().items()}
+    rpn = model.proposal_generator
+    anchors = getattr(rpn, "anchor_generator", None)
+    if anchors is not None and hasattr(anchors, "num_anchors"):
+        _check_features(f"{_RPN}.in_features", rpn.in_features, strides)
+        wanted = [strides[name] for name in rpn.in_features]
+        _agree(f"{_RPN}.anchor_generator.strides", list(anchors.strides), wanted, "the features")
+        _check_anchors(anchors.num_anchors, getattr(rpn.rpn_head, "objectness_logits", None))
+    heads = model.roi_heads
+    for task in ("box", "mask", "keypoint"):
+        names = getattr(heads, f"{task}_in_features", None)
+        pooler = getattr(heads, f"{task}_pooler", None)
+        if names is None:
+            continue
+        _check_features(f"model.roi_heads.{task}_in_features", names, strides)
+        if pooler is not None:
+            levels = getattr(pooler, "level_poolers", None)  # of Detectron2's own
+            scales = pooler.scales if levels is None else [level.spatial_scale for level in levels]
+            key = f"model.roi_heads.{task}_pooler.scales"
+            _agree(key, list(scales), [1 / strides[name] for name in names], "1 / stride")
+
+
+def _check_features(key: str, names: Any, strides: dict[str, int]) -> None:
+    if unknown := [name for name in names if name not in strides]:
+        raise UserError(
+            "the backbone has no such features",
+            key=key,
+            found=", ".join(unknown),
+            expected=f"of {', '.join(strides)}",
+        )
+
+
+def _agree(key: str, found: list[float], wanted: list[float], what: str) -> None:
+    if found != wanted:
+        raise UserError(
+            "a part of the model does not fit the features that it is for",
+            key=key,
+            found=found,
+            expected=f"{wanted}, {what} of in_features",
+        )
+
+
+def _check_anchors(numbers: list[int], logits: nn.Module | None) -> None:
+    """Compare the anchors of a cell, level by level, with the outputs of the RPN's head."""
+    outputs = getattr(logits, "out_channels", None)
+    if outputs is not None and set(numbers) != {outputs}:
+        several = len(set(numbers)) > 1
+        raise UserError(
+            "the RPN's head has not one output for each anchor of a cell",
+            key=f"{_RPN}.head.num_anchors",
+            found=outputs,
+            expected=f"the same number at all levels, not {numbers}" if several else numbers[0],
+            remedy=f"{_RPN}.anchor_generator makes sizes x aspect_ratios anchors; "
+            f"set {_RPN}.head.num_anchors to their number",
+        )
+
+
+def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: DetectionDataset) -> None:
+    """Load an image of each set, and let the model have its losses and answers on tiny images.
+
+    Nothing is learnt; the weights and the CPU's random generators stay as they are.
+
+    Raises:
+        UserError: a loader or a part of the model fails; names its key.
+    """
+    with seeded(cfg.train.seed, STEP, 0):
+        _try_loaders(cfg, train, val)
+        _try_model(cfg, model, train)
+
+
+def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset) -> None:
+    """Load the first batch of each split."""
+    single = {"num_workers": 0, "total_batch_size": comm.get_world_size()}
+    _first(
+        "dataloader.train",
+        lambda: config.build(
+            cfg.dataloader.train, "dataloader.train", dataset=train, seed=cfg.train.seed, **single
+        ),
+    )
+    _first("dataloader.test", lambda: eval_batches(cfg, val, num_workers=0))
+
+
+def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
+    """Let the model have its losses on two tiny images, and its answer on one."""
+    loading = cfg.dataloader.train
+    for task, is_loaded in (("mask", loading.masks), ("keypoint", loading.keypoints)):
+        if getattr(model.roi_heads, f"{task}_on", False) and not is_loaded:
+            raise UserError(
+                f"the model has a {task} head but the loader gives no {task}s",
+                key=f"dataloader.train.{task}s",
+                found=is_loaded,
+                expected=True,
+            )
+    points = len(train.skeleton.keypoints) if loading.keypoints and train.skeleton else None
+    item = _tiny(len(train.classes), loading.masks, loading.get("bitmaps", False), points)
+    running: list[tuple[str, Any]] = []
+    hooks = [hook for name, part in model.named_modules() for hook in _follow(name, part, running)]
+    doing = "in a training step"
+    try:
+        with EventStorage(), torch.no_grad():
+            loss_mode(model)
+            model([item, item])
+            doing = "where it predicts"
+            model.eval()
+            model([item])
+    except FloatingPointError:
+        pass  # of weights, not of the config; the training says it with its numbers
+    except config.UNBUILDABLE as error:
+        name, shapes = running[-1] if running else ("", "")
+        raise UserError(
+            f"a part of the model fails {doing}",
+            key=_key(cfg, name),
+            found=f"{type(error).__name__}: {error}{shapes}",
+            expected="parts whose channels, sizes and numbers of classes fit each other",
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _first(key: str, make: Callable[[], Any]) -> None:
+    """Load the first batch."""
+    loader = make()
+    try:
+        next(iter(loader))
+    except UserError:
+        raise
+    except config.UNBUILDABLE as error:
+        raise UserError(
+            "an image cannot be loaded as the config says",
+            key=f"{key}.augmentations",
+            found=f"{type(error).__name__}: {error}",
+            expected="augmentations that work on images, boxes, outlines and keypoints",
+        ) from error
+
+
+def _tiny(classes: int, masks: bool, bitmaps: bool, points: int | None) -> dict[str, Any]:
+    """A grey image with one object of the last class, as the loader gives it."""
+    x0, y0, x1, y1 = _BOX
+    instances = Instances((_SIDE, _SIDE))
+    instances.gt_boxes = Boxes(torch.tensor([_BOX]))
+    instances.gt_classes = torch.tensor([classes - 1])
+    if masks:
+        outlines = PolygonMasks([[[x0, y0, x1, y0, x1, y1, x0, y1]]])
+        instances.gt_masks = (
+            BitMasks.from_polygon_masks(outlines, _SIDE, _SIDE) if bitmaps else outlines
+        )
+    if points is not None:
+        middle = ((x0 + x1) / 2, (y0 + y1) / 2, 2.0)
+        instances.gt_keypoints = Keypoints([[middle] * points])
+    image = torch.full((3, _SIDE, _SIDE), 128, dtype=torch.uint8)
+    return {"image": image, "instances": instances, "height": _SIDE, "width": _SIDE}
+
+
+def _follow(name: str, part: nn.Module, running: list[tuple[str, Any]]) -> list[Any]:
+    """Keep the names of the parts that run, and the shapes of their inputs; returns the hooks."""
+
+    def begin(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        shapes = [" x ".join(map(str, each.shape)) for each in inputs if isinstance(each, Tensor)]
+        running.append((name, f"; its input: {', '.join(shapes)}" if shapes else ""))
+
+    def end(*_: Any) -> None:
+        running.pop()
+
+    return [part.register_forward_pre_hook(begin), part.register_forward_hook(end)]
+
+
+def _key(cfg: DictConfig, name: str) -> str:
+    """The innermost node of the config that a part of the model comes from."""
+    key, node = "model", cfg.model
+    for part in name.split("."):
+        part = _NAMES.get(part, part)
+        if not isinstance(node, DictConfig) or node.get(part) is None:
+            break
+        key, node = f"{key}.{part}", node[part]
+    return key

@@ -1,0 +1,315 @@
+"""A config that agrees with its data, and an error for one that does not, within seconds."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.utils import comm
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
+
+from roilab.data.dataset import DetectionDataset
+from roilab.data.loaders import require_outlines
+from roilab.data.value_range import narrow_range
+from roilab.engine import config
+from roilab.engine.build import build_optimizer, freeze, weights_of
+from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
+from roilab.engine.device import device_of, dtype_of
+from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
+from roilab.engine.max_detections import fit_limits
+from roilab.engine.preflight import check_geometry
+from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
+from roilab.engine.schedule import warn_of_low_peak
+from roilab.engine.training_log import TRACKERS
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton
+from roilab.text import counted
+
+log = logging.getLogger(__name__)
+
+_WHOLE = "a whole number from "
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A config that agrees with its data. `train` is None where only evaluation is wanted."""
+
+    cfg: DictConfig
+    train: DetectionDataset | None
+    val: DetectionDataset
+
+    @property
+    def training_set(self) -> DetectionDataset:
+        """`train`, which has to be there.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self.train is None:
+            raise ValueError(
+                "the set-up is for evaluation: prepare(cfg) also loads the training set"
+            )
+        return self.train
+
+
+def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
+    """Load the data, fit the config to it, and build the model without memory: all in seconds.
+
+    The class names, the number of classes and of keypoints are taken from the data where the config
+    leaves them open (None), and checked where it does not; the model gives as many detections as
+    an image has objects; the learning rate is scaled to the batch. The config is changed in place.
+
+    Raises:
+        UserError: data, skeleton, config and model do not fit together.
+    """
+    check_data_nodes(cfg)
+    _check_numbers(cfg)
+    dtype_of(cfg.train.precision, device_of(cfg.train.device))
+    train_set = None
+    if training or cfg.data.classes is None:
+        train_set = build_dataset(cfg, "data.train")
+        cfg.data.classes = config.escaped(list(train_set.classes))
+        if training:
+            _warn_of_narrow_range(train_set)
+    val_set = build_dataset(cfg, "data.val")
+    if train_set is not None:
+        check_keypoints(train_set, val_set)
+    fit_model(cfg, val_set.classes, val_set.skeleton)
+    if _has(cfg.model.roi_heads, "mask"):
+        require_outlines(val_set)
+    fit_limits(cfg, val_set)
+    model = _build_unused(cfg)
+    check_geometry(model)
+    if training:
+        check_best(cfg, val_set, _tasks(cfg.model.roi_heads))
+        if train_set is not None and _has(cfg.model.roi_heads, "keypoint"):
+            warn_of_unlabelled_keypoints(train_set, "data.train")
+            warn_of_unlabelled_keypoints(val_set, "data.val")
+        scale_learning_rate(cfg)
+        freeze(model, cfg.train.freeze)
+        _warn_of_random_frozen_layers(cfg, model)
+        if cfg.train.process_invariant:
+            process_invariant(cfg)
+            refuse_dependent_layers(model)
+        build_optimizer(cfg, model)
+        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+        warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
+    return Setup(cfg, train_set if training else None, val_set)
+
+
+def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
+    narrow = narrow_range([record["file_name"] for record in dataset.records], dataset.name)
+    if narrow is not None:
+        log.warning("%s; %s", narrow.message, narrow.remedy)
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """Raise UserError where a value of `train` is none, or one that makes no sense."""
+
+    def check(key: str, sound: bool, expected: str) -> None:
+        if not sound:
+            found = OmegaConf.select(cfg, key)
+            raise UserError("a value makes no sense", key=key, found=found, expected=expected)
+
+    def whole(value: Any, least: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    def number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    train = cfg.train
+    folder = train.output_dir
+    check(
+        "train.output_dir", isinstance(folder, str) and folder.strip() != "", "the name of a folder"
+    )
+    for name in ("max_iter", "log_period", "checkpoint_period", "checkpoints_kept", "accumulate"):
+        check(f"train.{name}", whole(train[name], 1), _WHOLE + "1")
+    for name in ("seed", "eval_period"):
+        check(f"train.{name}", whole(train[name], 0), _WHOLE + "0")
+    for name in ("patience", "lr_batch_size"):
+        check(f"train.{name}", train[name] is None or whole(train[name], 1), _WHOLE + "1, or null")
+    for name in ("channels_last", "cpu_kernels", "compile", "process_invariant"):
+        check(f"train.{name}", isinstance(train[name], bool), "True or False")
+    for name in ("may_differ", "freeze"):
+        check(
+            f"train.{name}",
+            isinstance(train[name], ListConfig)
+            and all(isinstance(pattern, str) for pattern in train[name]),
+            "a list of names, for example [roi_heads.mask_head.predictor.*]",
+        )
+    for name in ("clip_norm", "ema"):
+        value = train[name]
+        check(f"train.{name}", value is None or (number(value) and value > 0), "above 0, or null")
+    check("train.ema", train.ema is None or train.ema < 1, "below 1, or null")
+    check(
+        "train.tracker",
+        train.tracker in (None, *TRACKERS),
+        f"{' or '.join(TRACKERS)}, or null",
+    )
+    share = train.max_unreadable
+    check("train.max_unreadable", number(share) and 0 <= share <= 1, "a share, from 0 to 1")
+    check(
+        "train.patience",
+        train.patience is None or train.best is not None,
+        "null, or a metric to watch as train.best",
+    )
+    key = "dataloader.train.total_batch_size"
+    size, processes = cfg.dataloader.train.total_batch_size, comm.get_world_size()
+    check(key, whole(size, 1), _WHOLE + "1")
+    check(key, size % processes == 0, f"a multiple of {processes}, the number of processes")
+    rate = cfg.optimizer.lr
+    check("optimizer.lr", number(rate) and 0 < rate < math.inf, "a number above 0")
+    for split in ("train", "test"):
+        workers = cfg.dataloader[split].get("num_workers", 0)
+        check(f"dataloader.{split}.num_workers", whole(workers, 0), _WHOLE + "0")
+
+
+def scale_learning_rate(cfg: DictConfig) -> None:
+    """Scale `optimizer.lr` linearly from `train.lr_batch_size` images a step to the true number.
+
+    "Accurate, Large Minibatch SGD" (arXiv 1706.02677), Sec. 2.1. Done once: the config then says
+    the true number.
+    """
+    images = cfg.dataloader.train.total_batch_size * cfg.train.accumulate
+    if cfg.train.lr_batch_size in (None, images):
+        return
+    scaled = cfg.optimizer.lr * images / cfg.train.lr_batch_size
+    log.warning(
+        "learning rate %g for %d images a step: %g for %d (train.lr_batch_size=null leaves it)",
+        cfg.optimizer.lr,
+        cfg.train.lr_batch_size,
+        scaled,
+        images,
+    )
+    cfg.optimizer.lr, cfg.train.lr_batch_size = scaled, images
+
+
+def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
+    """Warn of layers that are not trained where no weights are loaded: they stay random."""
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen and not weights_of(cfg).source:
+        log.warning(
+            "train.init_checkpoint is empty and %s frozen, the first %s: they "
+            "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
+            counted(len(frozen), "parameter is", "parameters are"),
+            frozen[0],
+        )
+
+
+def _tasks(heads: DictConfig) -> list[str]:
+    """What the model answers, in the words of its evaluation."""
+    heads_of = {"segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
+    return ["bbox", *(task for task, there in heads_of.items() if there)]
+
+
+def _build_unused(cfg: DictConfig) -> Any:
+    """The model, without memory where that is possible; only to see that it can be built."""
+    try:
+        with torch.device("meta"):
+            return config.build(cfg.model, "model")
+    except UserError:
+        # Detectron2's Swin, ViT and MViT compute numbers while they are built. What is wrong with
+        # the config fails here, too.
+        return config.build(cfg.model, "model")
+
+
+def _has(heads: DictConfig, task: str) -> bool:
+    """Whether a model answers "mask" or "keypoint".
+
+    Raises:
+        UserError: it is told to, but has no head for it.
+    """
+    key = f"{task}_in_features"
+    head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None
+    if head is None and heads.get(key) is not None:
+        raise UserError(
+            "the model has no such head",
+            key=f"model.roi_heads.{task}_head",
+            found=None,
+            remedy=f"a head is switched off by model.roi_heads.{key}=null",
+        )
+    return head is not None and not switched_off
+
+
+def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None) -> None:
+    """Let the model of a config have these classes and keypoints, where it does not say others.
+
+    Raises:
+        UserError: it says others, or they are such that it cannot have.
+    """
+    names = {
+        "num_classes": len(classes),
+        "num_keypoints": None if skeleton is None else len(skeleton.keypoints),
+    }
+    for key, value in names.items():
+        if cfg.data[key] is None:
+            cfg.data[key] = value
+    heads = cfg.model.roi_heads
+    if _has(heads, "keypoint") and skeleton is None:
+        raise UserError(
+            "the model has a keypoint head but the data has no skeleton",
+            key="data.skeleton",
+            found=None,
+            expected="coco_person, or a JSON file that declares yours",
+        )
+    checks = [("model.roi_heads.num_classes", heads.num_classes, names["num_classes"])]
+    if _has(heads, "keypoint"):
+        checks.append(
+            (
+                "model.roi_heads.keypoint_head.num_keypoints",
+                heads.keypoint_head.num_keypoints,
+                names["num_keypoints"],
+            )
+        )
+    for key, found, expected in checks:
+        if found != expected:
+            what = f"classes {list(classes)}" if "classes" in key else "skeleton"
+            raise UserError(
+                f"the model does not fit the data's {what}",
+                key=key,
+                found=found,
+                expected=expected,
+                remedy="leave it to the data: drop the override",
+            )
+    if _has(heads, "mask"):
+        _check_mask_head(cfg, names["num_classes"])
+    _check_image_format(cfg)
+
+
+def _check_image_format(cfg: DictConfig) -> None:
+    """Raise UserError where the loaders give another order of channels than the model takes."""
+    order = cfg.model.get("input_format") or "BGR"
+    for split in ("train", "test"):
+        given = cfg.dataloader[split].get("image_format", "BGR")
+        if given != order:
+            raise UserError(
+                "the images are not loaded in the model's order of channels",
+                key=f"dataloader.{split}.image_format",
+                found=given,
+                expected=f"{order}, model.input_format",
+                remedy=f"dataloader.{split}.image_format={order}",
+            )
+
+
+def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:
+    """Raise UserError where a mask head cannot be trained as the config has it."""
+    head, key = cfg.model.roi_heads.mask_head, "model.roi_heads.mask_head"
+    if head.num_classes not in (1, num_classes):
+        raise UserError(
+            "the mask head does not fit the data's classes",
+            key=f"{key}.num_classes",
+            found=head.num_classes,
+            expected=f"{num_classes}, or 1 for a class-agnostic head",
+        )
+    target = head["_target_"]
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    if name.endswith("point_rend") and not cfg.dataloader.train.get("bitmaps", False):
+        raise UserError(
+            "PointRend learns from bitmaps",
+            key="dataloader.train.bitmaps",
+            found=False,
+            expected=True,
+        )

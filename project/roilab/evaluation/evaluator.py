@@ -1,0 +1,135 @@
+"""A model over a data set: instances -> COCO result rows -> AP."""
+
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.structures import Instances
+from detectron2.utils import comm
+from pycocotools import mask as mask_utils
+from torch import nn
+
+from roilab.data.dataset import DetectionDataset
+from roilab.data.dataset_dicts import to_pixel_index
+from roilab.evaluation.ap import Results, average_precision
+from roilab.evaluation.memory_bound import MemoryBound, detect
+from roilab.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model finds on a data set; in other processes than the first there is nothing.
+
+    Attributes:
+        results: AP in percent by task and metric.
+        detections: COCO result rows.
+        seconds: that the model takes for an image, the median; None: there is none.
+    """
+
+    results: Results
+    detections: list[dict[str, Any]]
+    seconds: float | None
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, batches: Iterable[list[dict[str, Any]]], bound: MemoryBound | None = None
+) -> Iterator[tuple[dict[str, Any], Instances, float]]:
+    """Each input dict with its instances on the CPU, in the size of the original image.
+
+    And with the seconds that the model took for it, in a batch its share.
+
+    The model is in evaluation mode meanwhile and as it was afterwards.
+    """
+    training = model.training
+    model.eval()
+    try:
+        for batch in batches:
+            start = time.perf_counter()
+            found = [instances.to("cpu") for instances in detect(model, batch, bound)]
+            seconds = (time.perf_counter() - start) / len(batch)
+            for inputs, instances in zip(batch, found, strict=True):
+                yield inputs, instances, seconds
+    finally:
+        model.train(training)
+
+
+def rows(
+    image_id: int, instances: Instances, classes: Sequence[str], skeleton: Skeleton | None
+) -> list[dict[str, Any]]:
+    """Instances of one image as COCO result rows; the instances are not touched.
+
+    Keypoints are given in pixel indices, for classes of the skeleton only. Where a head rates its
+    masks, that is `mask_score`, by which masks are ranked in place of `score`.
+    """
+    boxes = instances.pred_boxes.tensor.numpy().astype(float)
+    result: list[dict[str, Any]] = []
+    for index in range(len(instances)):
+        x0, y0, x1, y1 = boxes[index].tolist()
+        category = int(instances.pred_classes[index])
+        row: dict[str, Any] = {
+            "image_id": image_id,
+            "category_id": category + 1,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "score": float(instances.scores[index]),
+        }
+        if instances.has("pred_masks"):
+            row["segmentation"] = encode_mask(instances.pred_masks[index].numpy())
+        if instances.has("mask_scores"):
+            row["mask_score"] = float(instances.mask_scores[index])
+        if (
+            instances.has("pred_keypoints")
+            and skeleton is not None
+            and classes[category] in skeleton.classes
+        ):
+            row["keypoints"] = to_pixel_index(instances.pred_keypoints[index].numpy())
+        result.append(row)
+    return result
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """An H x W boolean mask as COCO RLE whose counts are text."""
+    rle = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[list[dict[str, Any]]],
+    dataset: DetectionDataset,
+    max_detections: int | None = None,
+    bound: MemoryBound | None = None,
+) -> Evaluation:
+    """A model on a data set; every process takes its share, the first returns the result.
+
+    The tasks are those the model answers: boxes always, masks and keypoints where it has the head.
+
+    Args:
+        max_detections: of a class that count in an image, see `average_precision`.
+        bound: of the memory that an image takes, see `detect`.
+    """
+    detections: list[dict[str, Any]] = []
+    tasks, took = {"bbox"}, []
+    for inputs, instances, seconds in predict(model, batches, bound):
+        took.append(seconds)
+        tasks |= {"segm"} if instances.has("pred_masks") else set()
+        tasks |= {"keypoints"} if instances.has("pred_keypoints") else set()
+        detections += rows(inputs["image_id"], instances, dataset.classes, dataset.skeleton)
+    shares = comm.gather((detections, tasks, took))
+    if not comm.is_main_process():
+        return Evaluation({}, [], None)
+    everything = [row for share, _, _ in shares for row in share]
+    answered = set().union(*(names for _, names, _ in shares))
+    times = [seconds for _, _, share in shares for seconds in share]
+    results = average_precision(
+        dataset.coco_json(),
+        everything,
+        [task for task in ("bbox", "segm", "keypoints") if task in answered],
+        dataset.skeleton,
+        max_detections,
+    )
+    return Evaluation(results, everything, statistics.median(times) if times else None)

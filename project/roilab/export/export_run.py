@@ -1,0 +1,135 @@
+"""A run folder -> a file in one of the formats, checked before it has its name."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import detectron2.data.transforms as T
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from roilab import __version__
+from roilab.engine.load_run import load_run
+from roilab.engine.run_folder import Run
+from roilab.errors import UserError
+from roilab.export.detector import Detector
+from roilab.export.formats import runner, serialise
+from roilab.export.parity import (
+    Differences,
+    check_images,
+    compare,
+    expected_arrays,
+    predicted,
+    reference,
+    refuse_different,
+)
+from roilab.files import write_whole
+from roilab.inference import Predictor
+
+# The layers as PyTorch has them: those that are faster on the CPU choose their way by values.
+_PLAIN = ("train.device=cpu", "train.cpu_kernels=false", "train.channels_last=false")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        bytes: of the file.
+        outputs: the names of what it gives.
+        differences: from the model, one for each image of the check.
+    """
+
+    bytes: int
+    outputs: tuple[str, ...]
+    differences: tuple[Differences, ...]
+
+
+def export_run(
+    run: Run,
+    output: Path,
+    format: str,
+    images: Sequence[npt.NDArray[np.uint8]],
+    *,
+    overrides: Sequence[str] = (),
+    expected: Path | None = None,
+) -> Exported:
+    """Write the model of a run as a file, when it finds what the model finds.
+
+    Args:
+        format: one of `FORMATS`.
+        images: H x W x 3 RGB, in which the model finds something; others are made of them.
+        overrides: of the run's config.
+        expected: where to write those images and what the model finds in them, an .npz file.
+
+    Raises:
+        UserError: the model cannot be exported, or the file does not find the same; then nothing is
+            written.
+    """
+    for path in (output, expected):
+        if path is not None and path.is_dir():
+            raise UserError("a file is written, and this is a folder", file=path)
+    predictor = Predictor.from_run(run, [*overrides, "train.device=cpu"])
+    metadata = _metadata(predictor)
+    _, plain = load_run(run, [*overrides, *_PLAIN])
+    detector = Detector(plain, predictor.image_format, predictor.classes, predictor.skeleton)
+    content = serialise(detector, format, metadata)
+    model = runner(content, format, detector.outputs)
+    of_boxes = detector.model.roi_heads.box_predictor
+    limits = (of_boxes.test_score_thresh, of_boxes.test_topk_per_image)
+    varied = list(check_images(images))
+    references = [reference(predictor, image) for image in varied]
+    differences = tuple(
+        compare(prediction, predicted(model, predictor, image), *limits, ignore)
+        for image, (prediction, ignore) in zip(varied, references, strict=True)
+    )
+    refuse_different(differences)
+    if expected is not None:
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = expected_arrays(varied, references)
+        np.savez_compressed(buffer, **arrays)
+        write_whole(expected, buffer.getvalue())
+    write_whole(output, content)
+    return Exported(len(content), detector.outputs, differences)
+
+
+def _metadata(predictor: Predictor) -> dict[str, Any]:
+    """What the file's user has to know; docs/export.md has the list."""
+    model: Any = predictor.model
+    skeleton = predictor.skeleton
+    return {
+        "classes": list(predictor.classes),
+        "skeleton": None if skeleton is None else skeleton.to_dict(),
+        "resize": _resizing(list(_flat(predictor.augmentations))),
+        "score_threshold": model.roi_heads.box_predictor.test_score_thresh,
+        "roilab": __version__,
+    }
+
+
+def _flat(augmentation: T.Augmentation) -> Iterator[T.Augmentation]:
+    if isinstance(augmentation, T.AugmentationList):
+        for each in augmentation.augs:
+            yield from _flat(each)
+    else:
+        yield augmentation
+
+
+def _resizing(augmentations: Sequence[T.Augmentation]) -> dict[str, int] | None:
+    """The sides that a picture is given before the model sees it; None: it keeps its own."""
+    if not augmentations:
+        return None
+    first, *others = augmentations
+    plain = not others and type(first) is T.ResizeShortestEdge
+    plain = plain and first.interp == Image.Resampling.BILINEAR
+    sides = set(first.short_edge_length) if plain else set()
+    if len(sides) != 1:
+        raise UserError(
+            "whoever runs the file has to prepare images as the evaluation does",
+            key="dataloader.test.augmentations",
+            found=", ".join(map(str, augmentations)),
+            expected="none, or one ResizeShortestEdge with one length and bilinear resizing",
+        )
+    return {"short_edge": int(sides.pop()), "max_size": int(first.max_size)}

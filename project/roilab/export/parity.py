@@ -1,0 +1,228 @@
+"""Whether an exported model finds what the model finds."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import detectron2.data.transforms as T
+import numpy as np
+import numpy.typing as npt
+import torch
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Instances
+
+from roilab.errors import UserError
+from roilab.export.formats import Outputs, Runner
+from roilab.export.masks import THRESHOLD
+from roilab.inference import Prediction, Predictor
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+from roilab.text import counted
+
+Array = npt.NDArray[Any]
+
+BOX_BAR, KEYPOINT_BAR, MASK_BAR = 0.5, 0.5, 0.99  # pixels, pixels, IoU
+# Another order of additions moves scores by some 1e-6; an instance may cross the threshold by it.
+_SCORE_NOISE = 1e-3
+# It moves a mask's probabilities by some 1e-6 and its box by some 1e-4 pixels, of which a
+# probability changes by at most a few tenths each: nearer to the threshold, a pixel may be on
+# either side of it.
+_PROBABILITY_NOISE = 1e-4
+_NEAR = 4.0  # pixels, in which a box of the other side is taken for the same
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Between two predictions of one image.
+
+    Attributes:
+        size: height and width of the image.
+        instances: how many both have.
+        alone: how many only one has, which are not at the threshold of scores.
+        boxes, keypoints: the largest difference of a coordinate, in pixels; of keypoints that have
+            a peak in their heat map.
+        peaks: how many keypoints have one.
+        masks: the least IoU, without pixels whose probability is at the threshold.
+        scores: the largest difference of a score.
+    """
+
+    size: tuple[int, int]
+    instances: int
+    alone: int = 0
+    boxes: float = 0.0
+    keypoints: float = 0.0
+    peaks: int = 0
+    masks: float = 1.0
+    scores: float = 0.0
+
+    def __str__(self) -> str:
+        height, width = self.size
+        text = f"{width} x {height}: {counted(self.instances, 'instance')}"
+        if self.alone:
+            text += f", {self.alone} that only one finds"
+        if self.instances:
+            text += f"; boxes {self.boxes:.2g} px, scores {self.scores:.1g}"
+            text += f", masks IoU {self.masks:.4f}"
+            text += (
+                f", {counted(self.peaks, 'keypoint')} {self.keypoints:.2g} px" if self.peaks else ""
+            )
+        return text
+
+    @property
+    def acceptable(self) -> bool:
+        near = self.boxes <= BOX_BAR and self.keypoints <= KEYPOINT_BAR and self.masks >= MASK_BAR
+        return near and not self.alone
+
+
+def check_images(images: Sequence[Array]) -> Iterator[Array]:
+    """Images of several sizes, made of those given: whole, cut, and one of noise."""
+    for image in images:
+        height, width = image.shape[:2]
+        yield image
+        yield np.ascontiguousarray(image[: max(1, height * 5 // 8), : max(1, width * 7 // 8)])
+    # Of one colour, anchors would have equal scores, of which either may come first.
+    yield np.random.default_rng(0).integers(0, 256, (97, 131, 3), dtype=np.uint8)
+
+
+def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
+    """What an exported model finds in an image, which is resized as the predictor resizes it."""
+    seen = T.AugInput(image)
+    predictor.augmentations(seen)
+    height, width = image.shape[:2]
+    found: Outputs = run(np.array(seen.image, order="C"), (height, width))
+    return Prediction(
+        width,
+        height,
+        found["boxes"],
+        found["scores"],
+        tuple(predictor.classes[label] for label in found["labels"]),
+        found.get("masks"),
+        found.get("keypoints"),
+        found.get("mask_scores"),
+    )
+
+
+def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | None]:
+    """What the model finds in an image, H x W x 3 RGB uint8, and the pixels of its masks that
+    rounding decides.
+
+    Returns:
+        The prediction, and N x H x W bool, true where a mask's probability is within rounding of
+        the threshold; None where the model has no masks.
+    """
+    height, width = image.shape[:2]
+    model: Any = predictor.model
+    with torch.inference_mode():
+        (seen,) = model.inference([predictor.prepare(image)], do_postprocess=False)
+
+    def at(threshold: float) -> Instances:
+        # It scales the boxes of what it is given in place.
+        return detector_postprocess(copy.deepcopy(seen), height, width, threshold)
+
+    prediction = predictor.to_prediction(at(THRESHOLD))
+    if prediction.masks is None:
+        return prediction, None
+    most, least = (at(THRESHOLD + noise) for noise in (-_PROBABILITY_NOISE, _PROBABILITY_NOISE))
+    return prediction, (most.pred_masks & ~least.pred_masks).numpy()
+
+
+def compare(
+    expected: Prediction,
+    found: Prediction,
+    threshold: float,
+    most: int,
+    ignore: Array | None = None,
+) -> Differences:
+    """What differs between the model's prediction and that of its exported file.
+
+    Args:
+        threshold: the score above which the model has instances.
+        most: how many it has at most; below 0: all.
+        ignore: N x H x W bool, the pixels of expected masks that do not count; None: all count.
+    """
+    pairs = _pairs(expected, found)
+    last = [each.scores.min() for each in (expected, found) if 0 <= most <= len(each) != 0]
+    sure = max([threshold, *last]) + _SCORE_NOISE
+    alone = sum(
+        int((np.delete(each.scores, [pair[side] for pair in pairs]) > sure).sum())
+        for side, each in enumerate((expected, found))
+    )
+    size = (expected.height, expected.width)
+    if not pairs:
+        return Differences(size, 0, alone)
+    a, b = np.array(pairs).T
+    values: dict[str, Any] = {}
+    if expected.masks is not None and found.masks is not None:
+        compared = True if ignore is None else ~ignore[a]
+        values["masks"] = _least_iou(expected.masks[a] & compared, found.masks[b] & compared)
+    if expected.keypoints is not None and found.keypoints is not None:
+        points, others = expected.keypoints[a], found.keypoints[b]
+        has_peak = points[..., 2] > KEYPOINT_THRESHOLD  # false for what has no keypoints
+        apart = np.abs(points - others)[has_peak][:, :2]
+        values |= {"keypoints": float(apart.max(initial=0)), "peaks": int(has_peak.sum())}
+    scores = np.abs(expected.scores[a] - found.scores[b]).max()
+    if expected.mask_scores is not None and found.mask_scores is not None:
+        scores = max(scores, np.abs(expected.mask_scores[a] - found.mask_scores[b]).max())
+    boxes = np.abs(expected.boxes[a] - found.boxes[b]).max()
+    return Differences(size, len(pairs), alone, float(boxes), scores=float(scores), **values)
+
+
+def _pairs(expected: Prediction, found: Prediction) -> list[tuple[int, int]]:
+    """Indices of the same instance in both: of one class, the boxes nearest to each other."""
+    free = set(range(len(found)))
+    pairs = []
+    for index, label in enumerate(expected.labels):
+        distance = {
+            other: float(np.abs(expected.boxes[index] - found.boxes[other]).max())
+            for other in free
+            if found.labels[other] == label
+        }
+        nearest = min(distance, key=distance.__getitem__, default=None)
+        if nearest is not None and distance[nearest] <= _NEAR:
+            pairs.append((index, nearest))
+            free.discard(nearest)
+    return pairs
+
+
+def _least_iou(masks: Array, others: Array) -> float:
+    both = (masks & others).sum(axis=(1, 2))
+    either = (masks | others).sum(axis=(1, 2))
+    return float(np.where(either, both / np.maximum(either, 1), 1.0).min())
+
+
+def refuse_different(differences: Sequence[Differences]) -> None:
+    """Make sure that the file may be given away.
+
+    Raises:
+        UserError: it differs from the model by more than the bars, or no image holds anything.
+    """
+    worst = [each for each in differences if not each.acceptable]
+    if worst:
+        raise UserError(
+            "the exported model does not find what the model finds; nothing is written",
+            found="\n            ".join(map(str, worst)),
+            expected=f"boxes {BOX_BAR} px, keypoints {KEYPOINT_BAR} px, masks IoU {MASK_BAR}",
+        )
+    if not any(each.instances for each in differences):
+        raise UserError(
+            "the model finds nothing in the images of the check, which so says nothing",
+            key="--check",
+            expected="images in which the model finds instances",
+        )
+
+
+def expected_arrays(
+    images: Sequence[Array], references: Sequence[tuple[Prediction, Array | None]]
+) -> dict[str, Array]:
+    """Images and what `reference` finds in them, as numpy's .npz file holds them.
+
+    Names are those of the outputs with the number of the image, such as boxes0; mask_ignore0 has
+    the pixels that do not count.
+    """
+    arrays: dict[str, Array] = {}
+    for index, (image, (each, ignore)) in enumerate(zip(images, references, strict=True)):
+        parts = {"image": image, "boxes": each.boxes, "scores": each.scores}
+        optional = {"masks": each.masks, "mask_ignore": ignore, "keypoints": each.keypoints}
+        parts |= {name: value for name, value in optional.items() if value is not None}
+        arrays |= {f"{name}{index}": value for name, value in parts.items()}
+    return arrays

@@ -1,0 +1,111 @@
+"""Keypoints of a video made steady by the One-Euro filter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from roilab.inference.predictor import Array, Prediction
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A track's filter.
+
+    Attributes:
+        seconds: when it was fed last.
+        given: (K, 2), what it was fed with, in pixels.
+        smooth: (K, 2), what it gave; NaN for keypoints that it was not fed with.
+        velocity: (K, 2), pixels a second, smoothed.
+    """
+
+    seconds: float
+    given: Array
+    smooth: Array
+    velocity: Array
+
+
+class KeypointSmoother:
+    """The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) on the keypoints of tracks.
+
+    A low-pass filter whose cutoff grows with speed: slow keypoints do not tremble, fast ones hardly
+    lag. Speeds are in sizes of the instance a second, the size being the square root of its box's
+    area, so that the same parameters suit small and large pictures, near and far objects.
+
+    A keypoint whose score is not above `KEYPOINT_THRESHOLD` may be anywhere: it is left as it is,
+    and its filter begins anew when it is seen again. So do all where time does not go on.
+
+    Args:
+        min_cutoff: of a keypoint at rest, in Hz. Lower is steadier.
+        beta: what a speed of one size a second adds to the cutoff, in Hz. Higher lags less: at a
+            steady speed a keypoint is never more than 1 / (2 pi beta) sizes behind.
+        derivative_cutoff: of the speed itself, in Hz.
+        patience: the seconds after which a track that is gone is forgotten.
+    """
+
+    def __init__(
+        self,
+        min_cutoff: float = 1.0,
+        beta: float = 8.0,
+        derivative_cutoff: float = 1.0,
+        *,
+        patience: float = 1.0,
+    ) -> None:
+        self.min_cutoff = min_cutoff
+        self.beta = beta
+        self.derivative_cutoff = derivative_cutoff
+        self.patience = patience
+        self._states: dict[int, _State] = {}
+
+    def __call__(
+        self, prediction: Prediction, ids: Sequence[int] | npt.NDArray[np.int64], seconds: float
+    ) -> Prediction:
+        """The instances of a frame with x and y of their keypoints smoothed; scores stay.
+
+        Args:
+            ids: of the N instances' tracks, see `roilab.inference.tracking.Tracker`.
+            seconds: the frame's time. Frames need not be evenly apart.
+        """
+        if prediction.keypoints is None or not len(prediction):
+            return prediction
+        self._states = {
+            number: state
+            for number, state in self._states.items()
+            if 0 < seconds - state.seconds <= self.patience
+        }
+        given = prediction.keypoints[..., :2].astype(float)
+        seen = prediction.keypoints[..., 2:] > KEYPOINT_THRESHOLD
+        none = np.full(given.shape[1:], np.nan)
+        new = _State(seconds - 1, none, none, np.zeros_like(none))
+        states = [self._states.get(int(number), new) for number in ids]
+        before = np.array([each.smooth for each in states])
+        known = seen & ~np.isnan(before)
+        step = seconds - np.array([each.seconds for each in states])[:, None, None]
+        # From what was given, not from what was smoothed, which is behind: the speed is the same
+        # at any frame rate.
+        velocity = (given - np.array([each.given for each in states])) / step
+        earlier = np.array([each.velocity for each in states])
+        velocity = earlier + _weight(self.derivative_cutoff, step) * (velocity - earlier)
+        velocity = np.where(known, velocity, 0.0)
+        speed = np.linalg.norm(velocity, axis=2, keepdims=True) / _sizes(prediction.boxes)
+        weight = _weight(self.min_cutoff + self.beta * speed, step)
+        smooth = np.where(known, before + weight * (given - before), given)
+        kept = np.where(seen, smooth, np.nan)
+        for number, *state in zip(ids, given, kept, velocity, strict=True):
+            self._states[int(number)] = _State(seconds, *state)
+        keypoints = prediction.keypoints.copy()
+        keypoints[..., :2] = smooth
+        return replace(prediction, keypoints=keypoints)
+
+
+def _sizes(boxes: Array) -> Array:
+    """N x 1 x 1, in pixels, at least one."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+    return np.asarray(np.sqrt(sides.prod(axis=1))[:, None, None])
+
+
+def _weight(cutoff: Array | float, step: Array) -> Array:
+    """Of the newest value in a first-order low-pass filter: cutoff in Hz, step in seconds."""
+    return np.asarray(1 / (1 + 1 / (2 * np.pi * cutoff * step)))

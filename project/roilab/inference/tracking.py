@@ -1,0 +1,157 @@
+"""Instances linked from frame to frame of a video, so that each keeps its number and colour."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from roilab.inference.predictor import Array, Prediction
+from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+from roilab.skeleton import Skeleton
+
+# How much of a track's velocity is that of its last step; the rest is what it was before.
+_NEWEST = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """What is known of an object since it was seen last.
+
+    Attributes:
+        frame: when that was.
+        box: (4,), x0 y0 x1 y1.
+        keypoints: (K, 3), x y score; NaN where there are none, K = 0 where they are not looked at.
+        velocity: (2,), of the box's centre, in pixels a frame.
+    """
+
+    number: int
+    label: str
+    frame: int
+    box: Array
+    keypoints: Array
+    velocity: Array
+
+
+class Tracker:
+    """Gives instances numbers that stay the same from frame to frame. For one video.
+
+    Instances of one class are alike by the IoU of their boxes or, where both have keypoints, by the
+    mean of that and of their OKS. A track is looked for where its velocity takes it, so that
+    objects that cross each other keep their numbers. Those most alike are linked first, which needs
+    no solver and hardly differs from the best assignment where objects overlap little. Sure
+    instances choose before the others, after ByteTrack (Zhang et al., arXiv 2110.06864): a weak
+    detection continues a track, but takes none away from a strong one.
+
+    Args:
+        skeleton: gives the sigmas of OKS; without it keypoints are not looked at.
+        least: the similarity, in [0, 1], below which instances are not linked.
+        patience: for how many frames a track may be lost and still be taken up again.
+        sure: the score from which an instance chooses first.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton | None = None,
+        *,
+        least: float = 0.2,
+        patience: int = 15,
+        sure: float = 0.5,
+    ) -> None:
+        self.sigmas = None if skeleton is None else np.array(skeleton.sigmas)
+        self.least = least
+        self.patience = patience
+        self.sure = sure
+        self._frame = 0
+        self._next = 0
+        self._tracks: list[_Track] = []
+
+    def update(self, prediction: Prediction) -> npt.NDArray[np.int64]:
+        """The numbers of the N instances of the next frame, from 0 on. None is used again."""
+        self._frame += 1
+        tracks = [each for each in self._tracks if self._frame - each.frame <= self.patience + 1]
+        keypoints = self._keypoints(prediction)
+        links = self._links(prediction, keypoints, tracks)
+        numbers = np.empty(len(prediction), dtype=np.int64)
+        for index, label in enumerate(prediction.labels):
+            box = prediction.boxes[index].astype(float)
+            velocity = np.zeros(2)
+            if index in links:
+                known = tracks[links[index]]
+                step = (_centre(box) - _centre(known.box)) / (self._frame - known.frame)
+                velocity = _NEWEST * step + (1 - _NEWEST) * known.velocity
+                numbers[index] = known.number
+            else:
+                numbers[index] = self._next
+                self._next += 1
+            found = int(numbers[index]), label, self._frame, box, keypoints[index], velocity
+            tracks.append(_Track(*found))
+        taken = set(links.values())
+        self._tracks = [each for place, each in enumerate(tracks) if place not in taken]
+        return numbers
+
+    def _keypoints(self, prediction: Prediction) -> Array:
+        """N x K x 3; NaN where there are none, K = 0 where they are not looked at."""
+        if self.sigmas is None:
+            return np.empty((len(prediction), 0, 3))
+        if prediction.keypoints is None:
+            return np.full((len(prediction), len(self.sigmas), 3), np.nan)
+        return prediction.keypoints.astype(float)
+
+    def _links(
+        self, prediction: Prediction, keypoints: Array, tracks: list[_Track]
+    ) -> dict[int, int]:
+        """The place of an instance -> that of its track; each at most once."""
+        if not tracks or not len(prediction):
+            return {}
+        gone = np.array([self._frame - each.frame for each in tracks])
+        moved = np.array([each.velocity for each in tracks]) * gone[:, None]
+        boxes = np.array([each.box for each in tracks]) + np.tile(moved, 2)
+        similarity = _iou(prediction.boxes.astype(float), boxes)
+        if self.sigmas is not None:
+            places = np.array([each.keypoints for each in tracks])
+            places[..., :2] += moved[:, None]
+            area = (_area(prediction.boxes)[:, None] + _area(boxes)) / 2
+            oks = _oks(keypoints, places, area, self.sigmas)
+            similarity = np.where(np.isnan(oks), similarity, (similarity + oks) / 2)
+        alike = np.array(prediction.labels)[:, None] == np.array([each.label for each in tracks])
+        rows, columns = np.nonzero(alike & (similarity >= self.least))
+        order = np.lexsort((-similarity[rows, columns], prediction.scores[rows] < self.sure))
+        links: dict[int, int] = {}
+        taken: set[int] = set()
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+            if row not in links and column not in taken:
+                links[row] = column
+                taken.add(column)
+        return links
+
+
+def _centre(box: Array) -> Array:
+    return (box[:2] + box[2:]) / 2
+
+
+def _area(boxes: Array) -> Array:
+    return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+
+
+def _iou(one: Array, other: Array) -> Array:
+    """N x M, of (N, 4) and (M, 4) boxes; 0 for boxes of no extent."""
+    low = np.maximum(one[:, None, :2], other[:, :2])
+    high = np.minimum(one[:, None, 2:], other[:, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    union = _area(one)[:, None] + _area(other) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def _oks(one: Array, other: Array, area: Array, sigmas: Array) -> Array:
+    """N x M, over the keypoints seen in both; NaN where there are none (COCO's definition).
+
+    Args:
+        one, other: (N, K, 3) and (M, K, 3).
+        area: (N, M), in square pixels.
+    """
+    seen = (one[:, None, :, 2] > KEYPOINT_THRESHOLD) & (other[:, :, 2] > KEYPOINT_THRESHOLD)
+    distance = ((one[:, None, :, :2] - other[:, :, :2]) ** 2).sum(axis=3)
+    spread = 2 * (2 * sigmas) ** 2 * (area[..., None] + np.spacing(1))
+    total = np.where(seen, np.exp(-distance / spread), 0).sum(axis=2)
+    count = seen.sum(axis=2)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -1,0 +1,278 @@
+"""The largest value of bicubically enlarged heat maps, without enlarging them whole.
+
+Detectron2's `heatmaps_to_keypoints` enlarges each object's maps to the object's size in pixels and
+takes the arg-max there. Nearly all of that is work for places that cannot hold the maximum. Here a
+map is seen as windows between its cells; what interpolation can reach in a window is bounded by the
+4 x 4 cells around it, and only windows that can reach what is found at the peak are enlarged. A map
+with so many of them that it costs less to enlarge it whole, such as the noise of an untrained head,
+is enlarged by two products with matrices of weights.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from roilab.modeling.tracing import as_size, in_graph
+
+# Cubic convolution (Keys 1981) with the coefficient that torch uses. On one axis a value is a sum
+# of two inner cells with weights of at least 0 and two outer ones with weights of at most 0; the
+# weights sum to 1, the outer ones to no less than -3/16. Of a sum over both axes, the weights below
+# 0 sum to no less than -_REACH.
+_A = -0.75
+_OUTER = 3 / 16
+_REACH = 2 * _OUTER * (1 + _OUTER)
+_ROUNDING = 1e-5  # of such a sum, as a share of its largest term
+_BLOCK = 4  # cells a side of what is looked at together before windows are
+_WINDOW_COST = 20_000  # multiplications of a matrix product in the time that a window takes
+_FEW = 8  # windows, for which it is not worth looking
+_CHUNK = 1 << 22  # numbers that are held at once, which bounds the memory
+
+
+def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where `F.interpolate(maps[r], (heights[r], widths[r]), mode="bicubic")` is largest.
+
+    Args:
+        maps: R x K x H x W, finite, float32 or float64.
+        heights, widths: R whole numbers of at least 1, in pixels.
+
+    Returns:
+        Column, row and value of the maximum, each R x K; of equal values the first in row order, as
+        far as rounding leaves them equal.
+    """
+    if in_graph():
+        return _each_whole(maps, heights, widths)
+    shape = maps.shape[:2]
+    flat = maps.flatten(0, 1)
+    sizes = torch.stack([heights, widths], dim=1).long().repeat_interleave(shape[1], dim=0)
+    # What it costs to enlarge a map whole; for a small object little enough not to look for less.
+    products = sizes[:, 0] * flat.shape[2] * (flat.shape[1] + sizes[:, 1])
+    whole = products <= _FEW * _WINDOW_COST
+    reached = flat.new_full((len(flat),), torch.inf)
+    windows = _around(_peaks(flat), flat.shape[2])
+    value, _ = _enlarged(flat, windows[~whole[windows[:, 0]]], sizes)
+    reached[~whole] = value.unflatten(0, (-1, 4)).amax(dim=1)
+    windows = _hopeful(flat, reached)
+    whole |= windows[:, 0].bincount(minlength=len(flat)) * _WINDOW_COST > products
+    windows = windows[~whole[windows[:, 0]]]
+
+    found = _enlarged(flat, windows, sizes), _enlarged_whole(flat, whole, sizes)
+    value, place = (torch.cat(parts) for parts in zip(*found, strict=True))
+    number = torch.cat([windows[:, 0], whole.nonzero()[:, 0]])
+    largest = flat.new_full((len(flat),), -torch.inf).scatter_reduce(0, number, value, "amax")
+    place = place.masked_fill(value < largest[number], torch.iinfo(torch.long).max)
+    first = place.new_full((len(flat),), torch.iinfo(torch.long).max)
+    first = first.scatter_reduce(0, number, place, "amin").view(shape)
+    first = first.masked_fill(first == torch.iinfo(torch.long).max, 0)  # a map that is not finite
+    across = widths.long()[:, None]
+    return first % across, first // across, largest.view(shape)
+
+
+def _each_whole(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same as a graph: all maps are enlarged whole, those of a keypoint at a time.
+
+    Memory for the largest of the R objects is held R times.
+    """
+    one = heights.new_ones(1)  # there may be no object
+    sides = [(torch.cat([one, size]).max().long(), size.long()) for size in (heights, widths)]
+    down, across = (
+        _weights(size, as_size(most), cells, maps.dtype)
+        for (most, size), cells in zip(sides, maps.shape[2:], strict=True)
+    )
+    columns, rows, values = [], [], []
+    for each in maps.unbind(dim=1):
+        grid = down @ each @ across.transpose(1, 2)
+        value, index = grid.flatten(1).max(dim=1)
+        columns.append(index % sides[1][0])
+        rows.append(index // sides[1][0])
+        values.append(value)
+    return torch.stack(columns, 1), torch.stack(rows, 1), torch.stack(values, 1)
+
+
+def _enlarged_whole(maps: Tensor, chosen: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest value of the chosen ones of M maps, enlarged, and where it is; as `_enlarged`."""
+    number = chosen.nonzero()[:, 0]
+    value, place = maps.new_zeros(len(number)), number.new_zeros(len(number))
+    for part in _alike(sizes[number]):
+        size = sizes[number[part]]
+        down, across = (
+            _weights(size[:, axis], int(size[:, axis].max()), maps.shape[1 + axis], maps.dtype)
+            for axis in (0, 1)
+        )
+        grid = down @ maps[number[part]] @ across.mT
+        value[part], index = grid.flatten(1).max(dim=1)
+        # Rows and columns beyond a map's own repeat its last: the first of equals is never there.
+        place[part] = index // grid.shape[2] * size[:, 1] + index % grid.shape[2]
+    return value, place
+
+
+def _weights(size: Tensor, most: int, cells: int, dtype: torch.dtype) -> Tensor:
+    """B x most x cells, the weights of all cells on an axis for each pixel of maps of B sizes.
+
+    Beyond a map's own size its last pixel is repeated.
+    """
+    scale = cells / size.to(dtype)
+    pixel = torch.arange(most, device=size.device).minimum(size[:, None] - 1)
+    at = (pixel + 0.5) * scale[:, None] - 0.5
+    cell = at.floor()
+    tap = cell[:, :, None].long() + torch.arange(-1, 3, device=size.device)
+    weights = torch.stack(_cubic(at - cell), dim=2)
+    return weights.new_zeros(*at.shape, cells).scatter_add(2, tap.clamp(0, cells - 1), weights)
+
+
+def _alike(sides: Tensor) -> Iterator[Tensor]:
+    """Indices of B x 2 sides in parts of like length, since in a part each pays for the longest."""
+    octaves = sides.double().log2().long()
+    kinds, order = (octaves[:, 0] * 64 + octaves[:, 1]).sort()
+    for kind in order.split(kinds.unique_consecutive(return_counts=True)[1].tolist()):
+        if len(kind):
+            yield from kind.split(max(1, _CHUNK // 8 // int(sides[kind].amax(dim=0).prod())))
+
+
+def _peaks(maps: Tensor) -> Tensor:
+    """The largest cell of each of M maps, as an index into its cells."""
+    return maps.flatten(1).max(dim=1).indices if len(maps) else maps.new_zeros(0).long()
+
+
+def _around(peaks: Tensor, width: int) -> Tensor:
+    """The four windows that touch a cell of each map: 4M x 3, map, row and column."""
+    number = torch.arange(len(peaks), device=peaks.device)
+    cell = torch.stack([number, peaks // width, peaks % width], dim=1)
+    steps = cell.new_tensor([[0, -1, -1], [0, -1, 0], [0, 0, -1], [0, 0, 0]])
+    return (cell[:, None] + steps).flatten(0, 1)
+
+
+def _hopeful(maps: Tensor, reached: Tensor) -> Tensor:
+    """The windows in which a value of at least `reached` is possible.
+
+    Args:
+        maps: M x H x W.
+        reached: M.
+
+    Returns:
+        B x 3, map, row and column; window (y, x) lies between the cells (y, x) and (y + 1, x + 1).
+    """
+    reached = reached - _ROUNDING * reached.abs()
+    # A value exceeds the largest cell around it by _REACH of their range at most: some cell around
+    # has at least this much.
+    lowest = maps.flatten(1).amin(dim=1) if len(maps) else reached
+    least = (reached + _REACH * lowest) / (1 + _REACH)
+    down, across = (-side % _BLOCK for side in maps.shape[1:])
+    padded = F.pad(maps, (0, across, 0, down), value=-torch.inf) if down or across else maps
+    blocks = padded.unflatten(1, (-1, _BLOCK)).amax(dim=2).unflatten(2, (-1, _BLOCK)).amax(dim=3)
+    # The cells around a window that begins in a block lie in it or in the blocks beside it.
+    hot = F.pad(blocks >= least[:, None, None], (1, 1, 1, 1))
+    hot = hot[:, :-2] | hot[:, 1:-1] | hot[:, 2:]
+    hot = hot[:, :, :-2] | hot[:, :, 1:-1] | hot[:, :, 2:]
+    found = [hot.new_zeros(0, 3, dtype=torch.long)]
+    for part in hot.nonzero().split(_CHUNK // (_BLOCK + 4) ** 2):
+        # Windows that begin in a block, and the cell before it, where the first ones of a map are.
+        corner = part * part.new_tensor([1, _BLOCK, _BLOCK]) - part.new_tensor([0, 1, 1])
+        ceiling = _ceiling(_patches(maps, corner, _BLOCK + 4))
+        within = (ceiling >= reached[part[:, 0]]).nonzero()
+        window = corner[within[:, 2]]
+        window[:, 1:] += within[:, :2]
+        # The ones before a block are the last of the block before.
+        found.append(window[((within[:, :2] > 0) | (window[:, 1:] < 0)).all(dim=1)])
+    return torch.cat(found)
+
+
+def _patches(maps: Tensor, corner: Tensor, side: int) -> Tensor:
+    """side x side x B cells from one before `corner` on; outside a map is its border once more.
+
+    B comes last, here and below: sums over long rows are fast, those over a few cells are not.
+
+    Args:
+        maps: M x H x W.
+        corner: B x 3, map, row and column.
+    """
+    height, width = maps.shape[1:]
+    steps = torch.arange(-1, side - 1, device=maps.device)[:, None]
+    y = (corner[:, 1] + steps).clamp(0, height - 1) + corner[:, 0] * height
+    x = (corner[:, 2] + steps).clamp(0, width - 1)
+    return maps.flatten()[y[:, None] * width + x[None]]
+
+
+def _ceiling(patches: Tensor) -> Tensor:
+    """What no value in the windows of S x S x B patches can exceed, (S - 3) x (S - 3) x B."""
+    inner = patches[:, 1:-2], patches[:, 2:-1]
+    outer = patches[:, :-3], patches[:, 3:]
+    high, low = torch.maximum(*inner), torch.minimum(*inner)
+    upper = high + _OUTER * (high - torch.minimum(*outer)).clamp(min=0)
+    lower = low - _OUTER * (torch.maximum(*outer) - low).clamp(min=0)
+    high = torch.maximum(upper[1:-2], upper[2:-1])
+    low = torch.minimum(lower[:-3], lower[3:])
+    return high + _OUTER * (high - low).clamp(min=0)
+
+
+def _enlarged(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest enlarged value in each window, and where it is.
+
+    Args:
+        maps: M x H x W.
+        windows: B x 3, map, row and column.
+        sizes: M x 2, height and width of the enlarged map.
+
+    Returns:
+        Value, -inf where no pixel falls in the window, and row * width + column in the enlarged
+        map, each B.
+    """
+    value, place = maps.new_zeros(len(windows)), windows.new_zeros(len(windows))
+    sides = sizes[windows[:, 0]] // sizes.new_tensor(maps.shape[1:]) + 2
+    for part in _alike(sides):
+        value[part], place[part] = _enlarge(maps, windows[part], sizes[windows[part, 0]])
+    return value, place
+
+
+def _enlarge(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    rows, down, any_row = _axis(windows[:, 1], sizes[:, 0], maps.shape[1], maps.dtype)
+    cols, across, any_col = _axis(windows[:, 2], sizes[:, 1], maps.shape[2], maps.dtype)
+    patch = _patches(maps, windows, 4)
+    lines = _sum(patch[:, j, None] * across[j] for j in range(4))
+    grid = _sum(lines[i] * down[i][:, None] for i in range(4))
+    value, index = grid.flatten(0, 1).max(dim=0)
+    row = rows.gather(0, index[None] // grid.shape[1])[0]
+    col = cols.gather(0, index[None] % grid.shape[1])[0]
+    return value.masked_fill(~(any_row & any_col), -torch.inf), row * sizes[:, 1] + col
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)
+
+
+def _axis(
+    window: Tensor, size: Tensor, cells: int, dtype: torch.dtype
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The pixels along one axis that fall in a window, and the weights of the four cells around.
+
+    Args:
+        window: B, from -1, before the first cell, to cells - 1, after the last.
+        size: B, pixels of the enlarged map on this axis.
+        cells: of the map.
+
+    Returns:
+        P x B pixel numbers, the last one repeated where a window has fewer than P; four times P x B
+        weights; B, whether there is any pixel.
+    """
+    scale = cells / size.to(dtype)
+    # Pixel p lies at (p + 1/2) scale - 1/2 in cells.
+    edges = torch.stack([window, window + 1])
+    start, stop = ((edges + 0.5) / scale - 0.5).ceil().long()
+    start, stop = start.clamp(min=0), stop.minimum(size)
+    most = max(1, int((stop - start).max()))
+    pixel = (start + torch.arange(most, device=size.device)[:, None]).minimum(stop - 1)
+    t = (pixel + 0.5) * scale - 0.5 - window
+    return pixel, _cubic(t), stop > start
+
+
+def _cubic(t: Tensor) -> list[Tensor]:
+    """The weights of the four cells around a place `t` after the second of them."""
+    s = 1 - t
+    return [
+        ((_A * (t + 1) - 5 * _A) * (t + 1) + 8 * _A) * (t + 1) - 4 * _A,
+        ((_A + 2) * t - (_A + 3)) * t * t + 1,
+        ((_A + 2) * s - (_A + 3)) * s * s + 1,
+        ((_A * (s + 1) - 5 * _A) * (s + 1) + 8 * _A) * (s + 1) - 4 * _A,
+    ]

@@ -1,0 +1,224 @@
+"""Which attribute is the class, by what the user says, its name, and its values."""
+
+from collections.abc import Collection, Mapping, Sequence, Set
+
+from roilab.errors import UserError, argument
+from roilab.skeleton import Skeleton
+from roilab.via.attribute_values import (
+    Kinds,
+    described,
+    folded,
+    listed,
+    outline_regions,
+    with_samples,
+)
+from roilab.via.keypoints import keypoint_index
+from roilab.via.records import Annotations, Problem
+
+# An attribute of the first names is the class beside attributes of the others, which RoILab's
+# predictions and trackers write. Two of the first stay two possible answers.
+_CLASS_NAMES = frozenset({"class", "label", "name", "names", "category", "type", "object"})
+_OTHER_NAMES = frozenset({"instance", "id", "track", "score"})
+# What says that an attribute applies.
+_YES = frozenset({"1", "true", "yes"})
+# An attribute that was found has too many values for a class from this share of the objects on; of
+# a few objects all may differ, unless every value has a number.
+_MANY_CLASSES = 0.75
+_FEW_OBJECTS = 8
+
+
+def must_occur(annotations: Annotations, key: str, name: str, found: dict[str, list[str]]) -> None:
+    """Refuse a name that no region has.
+
+    Args:
+        key: of `LabelRules`, which has the name.
+        found: the attributes that occur where the named one should.
+
+    Raises:
+        UserError: the attribute is neither in a region nor declared.
+    """
+    # An attribute that is always empty occurs: nothing may be occluded, for one. A file in which
+    # nothing is annotated cannot show whether the name is right.
+    regions = [region for image in annotations.images for region in image.regions]
+    occurs = any(name in region.attributes for region in regions)
+    if regions and not occurs and name not in annotations.region_attributes:
+        raise UserError(
+            f"no region has the attribute '{name}'",
+            file=annotations.file,
+            key=key,
+            found=with_samples(found),
+            expected=f"one of these instead of '{name}'" if found else "a region attribute",
+            remedy=f"give {argument(key, 'NAME')}"
+            if found
+            # Another file of the same training may need the name, so that it stays.
+            else "give default_class=NAME as well"
+            if key == "class_attribute"
+            else f"leave out {argument(key, name)}",
+        )
+
+
+def score_attribute(outlines: Mapping[str, list[str]], taken: Set[str | None]) -> str | None:
+    """The attribute called score that holds numbers from 0 to 1, as a model's are."""
+
+    def is_score(value: str) -> bool:
+        try:
+            return 0 <= float(value) <= 1
+        except ValueError:
+            return False
+
+    return next(
+        (
+            name
+            for name, values in outlines.items()
+            if folded(name) == "score" and name not in taken and all(map(is_score, values))
+        ),
+        None,
+    )
+
+
+def class_by_name(
+    file: str, possible: Collection[str], score: str | None, problems: list[Problem]
+) -> str | None:
+    """The attribute that is called as a class, where all others are called as something else."""
+    classes = [name for name in possible if folded(name) in _CLASS_NAMES]
+    others = {name for name in possible if folded(name) in _OTHER_NAMES}
+    if len(classes) != 1 or len(others) != len(possible) - 1 or not (others or score):
+        return None
+    if others:
+        message = f"the class is '{classes[0]}' by its name, not {listed(sorted(others))}"
+        remedy = "give class_attribute=NAME if it is another"
+        problems.append(Problem("note", message, remedy, file, attribute=classes[0]))
+    return classes[0]
+
+
+def instance_by_name(file: str, possible: Collection[str], problems: list[Problem]) -> str | None:
+    """The attribute that is called instance: predictions that are saved hold one."""
+    names = [name for name in possible if folded(name) == "instance"]
+    if len(names) != 1:
+        return None
+    message = f"regions of an image with the same '{names[0]}' are one object, by its name"
+    remedy = 'give instance_attribute="" if each region is an object'
+    problems.append(Problem("note", message, remedy, file, attribute=names[0]))
+    return names[0]
+
+
+def class_beside_keypoints(
+    annotations: Annotations, values: list[str], keypoint: str | None, skeleton: Skeleton | None
+) -> str | None:
+    """The attribute that names keypoints of points, where it names no keypoint of an outline."""
+    declared = annotations.region_attributes.get(keypoint or "")
+    if skeleton is None or any(
+        keypoint_index(value, declared, skeleton) is not None for value in values
+    ):
+        return None
+    return keypoint
+
+
+def class_attribute(
+    annotations: Annotations,
+    outlines: dict[str, list[str]],
+    kinds: Kinds,
+    label: str | None,
+    flags: tuple[str, ...],
+    unused: Collection[str],
+    may_lack: bool,
+    problems: list[Problem],
+) -> tuple[str | None, tuple[str, ...]]:
+    """The attribute that holds the class, else the attributes that are a class each.
+
+    Args:
+        outlines: the attributes of outlines.
+        label, flags: what is known; "" for a label says that there is none.
+        unused: those that play no other part.
+        may_lack: a region without a class is no mistake.
+    """
+    for name in (*flags, *filter(None, [label])):
+        # Sets are mixed from files with and without the attribute; what has none is then covered.
+        if outlines or not may_lack:
+            must_occur(annotations, "class_attribute", name, outlines)
+    if label or flags:
+        return label, flags
+    possible = {
+        name: values for name, values in outlines.items() if name in unused and label is None
+    }
+    if len(possible) == 1:
+        return next(iter(possible)), ()
+    if not possible and (may_lack or not any(outline_regions(annotations, kinds))):
+        return None, ()
+    if possible:
+        if _are_flags(annotations, kinds, possible):
+            message = f"the attributes {listed(possible)} are read as a class each, by their names"
+            remedy = "give class_attribute=NAME if one of them holds the class"
+            problems.append(Problem("note", message, remedy, annotations.file))
+            return None, tuple(possible)
+        raise UserError(
+            "several attributes could be the class",
+            file=annotations.file,
+            key="class_attribute",
+            found=with_samples(possible),
+            expected="one of these",
+            remedy='give class_attribute=NAME; class_attribute=["A", "B"] where each is a class of '
+            'its own; class_attribute="" default_class=NAME where none is the class',
+        )
+    raise UserError(
+        "no attribute of the regions can be the class",
+        file=annotations.file,
+        key="class_attribute",
+        found=with_samples(outlines) if outlines else "regions without attributes",
+        expected="an attribute that names the class",
+        remedy="give default_class=NAME, the class of all regions, or class_attribute=NAME, or "
+        "unlabelled=skip",
+    )
+
+
+def _are_flags(
+    annotations: Annotations, kinds: Kinds, possible: Mapping[str, Sequence[str]]
+) -> bool:
+    """Whether each attribute is a class: its value repeats its name, or every region ticks one."""
+
+    def repeats(name: str, value: str) -> bool:
+        described_as = described(value, annotations.region_attributes.get(name))
+        return folded(name) in (folded(value), folded(described_as))
+
+    pairs = [(name, value) for name, values in possible.items() for value in values]
+    if all(repeats(name, value) for name, value in pairs):
+        return True
+    return all(repeats(name, value) or folded(value) in _YES for name, value in pairs) and all(
+        sum(bool(region.attributes.get(name)) for name in possible) == 1
+        for _, region in outline_regions(annotations, kinds)
+    )
+
+
+def doubts(
+    annotations: Annotations,
+    kinds: Kinds,
+    label: str,
+    values: Sequence[str],
+    of_points: Sequence[str],
+) -> list[Problem]:
+    """A warning where an attribute that was found looks like the name of objects or of points.
+
+    Args:
+        values, of_points: what the attribute holds at outlines and at points.
+    """
+    declared = annotations.region_attributes.get(label)
+    count = sum(1 for _ in outline_regions(annotations, kinds))
+    few = count < _FEW_OBJECTS and not all(set(value) & set("0123456789") for value in values)
+    is_choice = declared is not None and declared.type != "text"
+    # VIA gives the default of an attribute to every region.
+    if len(values) == 1 and values[0] in of_points and len(of_points) > 1:
+        what = f"names points: {_some(of_points)}"
+    elif len(values) > 1 and not few and not is_choice and len(values) > _MANY_CLASSES * count:
+        what = f"has {len(values)} values for {count} objects: {_some(values)}"
+    else:
+        return []
+    message = f"'{label}' is taken for the class, and {what}"
+    remedy = (
+        'where it is no class, give class_attribute="" default_class=NAME; where it is, '
+        f"{argument('class_attribute', label)}"
+    )
+    return [Problem("warning", message, remedy, annotations.file, attribute=label)]
+
+
+def _some(values: Sequence[str]) -> str:
+    return listed(values[:4]) + (", ..." if len(values) > 4 else "")

@@ -1,0 +1,97 @@
+"""The class of a file, as COCO and as VIA want it."""
+
+import pytest
+
+from roilab.data.class_dropdowns import declared_classes, with_class_choice, with_united_class
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    LabelRules,
+    Rect,
+    Region,
+    Value,
+    label,
+    with_declarations,
+)
+
+
+def source(kind: Attribute | None, *values: Value) -> Annotations:
+    regions = tuple(Region(n, Rect(n, 0, 5, 5), {"kind": v}) for n, v in enumerate(values))
+    image = ImageRecord("a.jpg1", "a.jpg", 1, regions)
+    declared = {"kind": kind} if kind is not None else {}
+    return Annotations("via.json", Container.VIA2_PROJECT, (image,), declared, {})
+
+
+def test_text_becomes_a_dropdown() -> None:
+    for kind in (None, Attribute("kind")):
+        found = with_class_choice(source(kind, "dog", "", "cat"), "kind")
+        assert found.region_attributes == {
+            "kind": Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
+        }
+
+
+def test_the_default_of_a_text_is_that_of_the_dropdown() -> None:
+    found = with_class_choice(source(Attribute("kind", default_value="cat"), "dog"), "kind")
+    options = {"cat": "cat", "dog": "dog"}
+    expected = Attribute("kind", "dropdown", options=options, default_options=("cat",))
+    assert found.region_attributes["kind"] == expected
+
+
+def test_a_choice_keeps_its_type_and_gets_descriptions() -> None:
+    found = with_class_choice(source(Attribute("kind", "radio", "", {"a": "", "b": "bee"})), "kind")
+    assert found.region_attributes["kind"] == Attribute("kind", "radio", "", {"a": "a", "b": "bee"})
+    picture = Attribute("kind", "image", "", {"a": ""})
+    assert with_class_choice(source(picture), "kind").region_attributes == {"kind": picture}
+
+
+def test_several_ticks_are_no_dropdown() -> None:
+    found = with_class_choice(source(Attribute("kind"), ("a", "b"), "c"), "kind")
+    assert found.region_attributes["kind"].type == "text"
+
+
+def test_free_text_is_no_choice() -> None:
+    text = [f"line {number}" for number in range(60)]
+    found = with_class_choice(source(Attribute("kind"), *text), "kind")
+    assert found.region_attributes["kind"].type == "text"
+    found = with_class_choice(source(Attribute("kind"), *text * 2), "kind")
+    assert found.region_attributes["kind"].type == "dropdown"
+
+
+def test_declared_classes_in_their_order() -> None:
+    kind = Attribute("kind", "dropdown", "", {"2": "dog", "1": "cat", "3": "tree"})
+    names = declared_classes(source(kind), "kind", {"tree": None, "dog": "cat"})
+    assert names == ["cat"]
+    assert declared_classes(source(kind), "kind", {}) == ["dog", "cat", "tree"]
+    assert declared_classes(source(None), None, {}) == []
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_one_attribute_instead_of_one_for_each_class(several: bool) -> None:
+    values: list[dict[str, Value]] = [{"Key": "Key", "note": "x"}, {"Image": "Image"}, {}]
+    if several:
+        values.append({"Key": "Key", "Image": "Image"})
+    regions = tuple(Region(n, Rect(n, 0, 5, 5), v) for n, v in enumerate(values))
+    image = ImageRecord("a.jpg1", "a.jpg", 1, regions)
+    before = with_declarations(Annotations("v", Container.VIA2_JSON, (image,), {}, {}))
+    flags = ["Key", "Image"]
+    after, name = with_united_class(before, flags)
+    assert name == "class"
+    assert after.region_attributes == {
+        "note": Attribute("note"),
+        "class": Attribute(
+            "class", "checkbox" if several else "dropdown", options={x: x for x in flags}
+        ),
+    }
+    assert after.images[0].regions[0].attributes["note"] == "x"
+    found = label(after, LabelRules(class_attribute="class"))
+    expected = label(before, LabelRules(class_attribute=flags))
+    assert found.images[0].instances == expected.images[0].instances
+    assert len(found.images[0].instances) == 2
+    # A name that is taken is not taken again.
+    taken, other = with_united_class(
+        Annotations("v", Container.VIA2_JSON, (image,), {"class": Attribute("class")}, {}), flags
+    )
+    assert other == "label"
+    assert set(taken.region_attributes) == {"class", "label"}

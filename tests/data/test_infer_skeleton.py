@@ -1,0 +1,211 @@
+"""A skeleton from points, and sigmas from repeated annotation."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roilab.data.infer_skeleton import DEFAULT_SIGMA, estimate_sigmas, propose, with_sigmas
+from roilab.data.read import read
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton, from_dict
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    LabelledSet,
+    LabelRules,
+    Point,
+    Rect,
+    Region,
+    Shape,
+    Value,
+    label,
+)
+
+
+def file_of(*images: list[tuple[Shape, dict[str, Value]]], **declared: Attribute) -> Annotations:
+    records = tuple(
+        ImageRecord(f"{n}", f"{n}.jpg", None, tuple(Region(at, *each) for at, each in enumerate(r)))
+        for n, r in enumerate(images)
+    )
+    return Annotations("via.json", Container.VIA2_PROJECT, records, declared, {})
+
+
+def points(*names: str) -> list[tuple[Shape, dict[str, Value]]]:
+    return [(Point(1, 1), {"part": name, "id": "1", "seen": "visible"}) for name in names]
+
+
+def box() -> tuple[Shape, dict[str, Value]]:
+    return Rect(0, 0, 9, 9), {"kind": "cat", "id": "1"}
+
+
+def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
+    """VIA gives an attribute's default to every region that is drawn."""
+    drawn: list[tuple[Shape, dict[str, Value]]] = [
+        (Rect(0, 0, 9, 9), {"part": "head", "id": "1"}),
+        (Point(1, 1), {"part": "head", "id": "1"}),
+        (Point(2, 2), {"part": "tail", "id": "1"}),
+    ]
+    found = propose([file_of(drawn)], "s", classes=["cat"])
+    assert found.keypoints == ("head", "tail")
+    (cat,) = label(file_of(drawn), LabelRules(default_class="cat"), found).images[0].instances
+    assert cat.keypoints == ((1, 1, 2), (2, 2, 2))
+
+
+def test_one_attribute_for_outlines_and_points() -> None:
+    drawn: list[tuple[Shape, dict[str, Value]]] = [
+        (Rect(0, 0, 9, 9), {"name": "cat"}),
+        (Point(1, 1), {"name": "head"}),
+    ]
+    found = propose([file_of(drawn)], "s", classes=["cat"])
+    (cat,) = label(file_of(drawn), skeleton=found).images[0].instances
+    assert cat.keypoints == ((1, 1, 2),)
+
+
+def test_points_without_names_are_named_first() -> None:
+    drawn: list[tuple[Shape, dict[str, Value]]] = [(Rect(0, 0, 9, 9), {}), (Point(1, 1), {})]
+    with pytest.raises(UserError, match="give the points such an attribute in VIA"):
+        propose([file_of(drawn)], "s")
+
+
+def test_names_by_frequency_and_swaps() -> None:
+    found = propose(
+        [file_of([box(), *points("tail", "left_ear", "tail", "right_ear", "nose")])], "s"
+    )
+    assert found.keypoints == ("tail", "left_ear", "right_ear", "nose")
+    assert found.swaps == (("left_ear", "right_ear"),)
+    assert found.links == ()
+    assert found.sigmas == (DEFAULT_SIGMA, 0.035, 0.035, 0.026)
+    assert from_dict(found.to_dict()) == found
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "swapped"),
+    [
+        ("left_ear", "right_ear", True),
+        ("LeftEar", "RightEar", True),
+        ("Left ear", "Right ear", True),
+        ("ear_left", "ear_right", True),
+        ("l_ear", "r_ear", True),
+        ("ear-L", "ear-R", True),
+        ("leg", "reg", False),
+        ("pearl", "pearr", False),
+        ("lefteye2", "righteye2", True),
+        ("left", "right", True),
+        ("front_left_paw", "front_right_paw", True),
+        ("eyeL", "eyeR", True),
+        ("eyeLInner", "eyeRInner", True),
+        ("LEye", "REye", True),
+        ("LEG", "REG", False),
+        ("frontal", "frontar", False),
+        ("hipXL", "hipXR", False),
+    ],
+)
+def test_sides(left: str, right: str, swapped: bool) -> None:
+    found = propose([file_of([box(), *points(right, left, "nose")])], "s")
+    assert found.swaps == (((left, right),) if swapped else ())
+
+
+def test_option_ids_are_shown_by_description() -> None:
+    part = Attribute("part", "dropdown", "", {"0": "nose"})
+    assert propose([file_of([box(), *points("0")], part=part)], "s").keypoints == ("nose",)
+
+
+def test_which_attribute_has_to_be_plain() -> None:
+    drawn: list[tuple[Shape, dict[str, Value]]] = [(Point(1, 1), {"part": "nose", "who": "me"})]
+    with pytest.raises(UserError, match=r"part \('nose'\); who \('me'\)"):
+        propose([file_of(drawn)], "s")
+    assert propose([file_of(drawn)], "s", "part").keypoints == ("nose",)
+    with pytest.raises(UserError, match="no point has the attribute 'nope'"):
+        propose([file_of(drawn)], "s", "nope")
+
+
+def test_no_points() -> None:
+    with pytest.raises(UserError, match="no points"):
+        propose([file_of([box()])], "s")
+
+
+BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.5, 0.5))
+TRUE = {"nose": 0.03, "tail": 0.1}
+
+
+def annotator(seed: int, objects: int, names: tuple[str, ...] = ("nose", "tail")) -> LabelledSet:
+    """Somebody who draws 40 x 90 boxes right and points with the error of TRUE."""
+    chance = random.Random(seed)
+    images = []
+    for _ in range(objects):
+        drawn: list[tuple[Shape, dict[str, Value]]] = [
+            (Rect(0, 0, 40, 90), {"kind": "cat", "id": "1"})
+        ]
+        for name in names:
+            # sigma^2 = E[d^2] / s^2, and d^2 is the sum over x and y.
+            spread = TRUE[name] * (40 * 90) ** 0.5 / 2**0.5
+            x, y = 20 + chance.gauss(0, spread), 45 + chance.gauss(0, spread)
+            drawn.append((Point(x, y), {"part": name, "id": "1"}))
+        images.append(drawn)
+    return label(file_of(*images), skeleton=BONES)
+
+
+@pytest.mark.parametrize("people", [2, 4])
+def test_known_sigmas_are_found(people: int) -> None:
+    found = estimate_sigmas([annotator(seed, 600) for seed in range(people)], BONES)
+    for name, sigma in TRUE.items():
+        # The standard error of a root of a mean of 600 squares is below 3 %.
+        assert found[name].value == pytest.approx(sigma, rel=0.1)
+        assert found[name].objects == 600
+
+
+def test_what_is_not_repeated_keeps_its_sigma() -> None:
+    found = estimate_sigmas([annotator(0, 50), annotator(1, 50, ("nose",))], BONES)
+    assert set(found) == {"nose"}
+    assert with_sigmas(BONES, found).sigmas[1] == 0.5
+    assert with_sigmas(BONES, found).sigmas[0] != 0.5
+
+
+def test_one_annotator_is_not_enough() -> None:
+    with pytest.raises(UserError, match="annotated twice"):
+        estimate_sigmas([annotator(0, 5)], BONES)
+
+
+def test_identical_points_leave_the_sigma() -> None:
+    one = annotator(0, 5)
+    found = estimate_sigmas([one, replace(one)], BONES)
+    assert with_sigmas(BONES, found) == BONES
+
+
+@pytest.mark.parametrize(
+    ("declared", "keypoints", "links"),
+    [
+        (
+            {"keypoints": ["tail", "neck", "nose"], "skeleton": [[3, 2], [2, 1]]},
+            ("tail", "neck", "nose"),
+            (("nose", "neck"), ("neck", "tail")),
+        ),
+        ({}, ("1", "2", "3"), ()),
+    ],
+)
+def test_what_a_coco_category_declares(
+    tmp_path: Path,
+    declared: dict[str, Any],
+    keypoints: tuple[str, ...],
+    links: tuple[tuple[str, str], ...],
+) -> None:
+    """In its order and with its links, also of a keypoint that is labelled nowhere."""
+    row = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 9, 9], "iscrowd": 0}
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 20}],
+        "annotations": [row | {"keypoints": [3, 3, 2, 0, 0, 0, 5, 5, 2]}],
+        "categories": [{"id": 7, "name": "cat"} | declared],
+    }
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data))
+    annotations = read(path)
+    found = propose([annotations], "s")
+    assert (found.classes, found.keypoints, found.links) == (("cat",), keypoints, links)
+    (cat,) = label(annotations, LabelRules(), found).images[0].instances
+    assert cat.keypoints == ((3, 3, 2), (0, 0, 0), (5, 5, 2))

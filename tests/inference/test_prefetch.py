@@ -1,0 +1,191 @@
+"""Work beside the main thread: in order, bounded, and gone when its block is."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+
+import pytest
+
+from roilab.inference.prefetch import Left, OneAtATime, ahead, behind, is_any_left, result_of
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    assert not {thread.name for thread in threading.enumerate()} & {"ahead", "behind"}
+
+
+def numbers(made: list[int], closed: list[bool], fails_at: int = 10**9) -> Generator[int]:
+    try:
+        for number in range(1000):
+            if number == fails_at:
+                raise ValueError("cannot go on")
+            made.append(number)
+            yield number
+    finally:
+        closed.append(True)
+
+
+def test_items_come_in_order_from_another_thread() -> None:
+    threads = set()
+
+    def items() -> Generator[int]:
+        for number in range(50):
+            threads.add(threading.current_thread().name)
+            yield number
+
+    with ahead(items(), 3) as taken:
+        assert list(taken) == list(range(50))
+    assert threads == {"ahead"}
+
+
+def test_no_more_is_made_than_may_wait() -> None:
+    made: list[int] = []
+    closed: list[bool] = []
+    with ahead(numbers(made, closed), 4) as taken:
+        for _ in range(10):
+            next(taken)
+        threading.Event().wait(0.2)
+        # Those taken, those in the queue, and one in the hand.
+        assert len(made) <= 10 + 4 + 1
+    assert closed == [True]
+
+
+def test_an_error_comes_behind_the_items_before_it() -> None:
+    taken = []
+    closed: list[bool] = []
+
+    def take() -> None:
+        with ahead(numbers([], closed, fails_at=7), 2) as items:
+            taken.extend(items)
+            raise AssertionError("not reached")
+
+    with pytest.raises(ValueError, match="cannot go on"):
+        take()
+    assert closed == [True]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
+    closed: list[bool] = []
+    begun, gate = threading.Event(), threading.Event()
+    done = []
+
+    def work(number: int) -> None:
+        begun.set()
+        gate.wait()
+        done.append(number)
+
+    with (
+        suppress(error),
+        ahead(numbers([], closed), 2) as items,
+        behind(work, 3) as later,
+    ):
+        later(next(items))
+        later(next(items))
+        begun.wait()
+        threading.Timer(1, gate.set).start()  # by then, what waits has been dropped
+        raise error
+    assert closed == [True]
+    assert done == [0]  # what waited is dropped
+
+
+def test_all_is_done_at_the_end_of_the_block_in_order() -> None:
+    done: list[int] = []
+    with behind(done.append, 2) as later:
+        for number in range(100):
+            later(number)
+    assert done == list(range(100))
+
+
+def test_an_error_behind_stops_what_is_before_it() -> None:
+    done: list[int] = []
+    given = []
+
+    def work(number: int) -> None:
+        if number == 5:
+            raise OSError("the disk is full")
+        done.append(number)
+
+    def give() -> None:
+        with behind(work, 2) as later:
+            for number in range(1000):
+                given.append(number)
+                later(number)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        give()
+    assert done == list(range(5))
+    assert len(given) < 20
+
+
+def test_an_error_of_the_last_item_is_not_lost() -> None:
+    def work(number: int) -> None:
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="3"), behind(work, 9) as later:
+        later(3)
+
+
+def stuck(begun: threading.Event, end: threading.Event) -> Generator[int, None, None]:
+    yield 1
+    begun.set()
+    end.wait()
+
+
+def test_a_thread_that_is_stuck_can_be_left() -> None:
+    begun, end = threading.Event(), threading.Event()
+    with ahead(stuck(begun, end), 1, begun.is_set) as items:
+        assert list(items) in ([1], [])
+    assert is_any_left()
+    end.set()
+    while is_any_left():
+        time.sleep(0.01)
+
+
+def test_work_that_is_stuck_can_be_left() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        begun.set()
+        end.wait()
+
+    with pytest.raises(Left), behind(work, 1, begun.is_set) as later:
+        later(1)
+    with pytest.raises(Left):
+        result_of(end.wait, begun.is_set)
+    end.set()
+    assert result_of(lambda: 3, lambda: False) == 3
+    while is_any_left():
+        time.sleep(0.01)
+
+
+def test_large_items_go_by_themselves() -> None:
+    alone, made = OneAtATime(), []
+
+    def items() -> Generator[int, None, None]:
+        for number in range(6):
+            alone.enter(large=number in (2, 3))
+            made.append(number)
+            yield number
+
+    with ahead(items(), 4) as taken, contextlib.closing(alone):
+        for number in taken:
+            inside = len(made) - number
+            assert inside == 1 or number not in (2, 3)
+            assert number not in (0, 1) or made[-1] < 2
+            alone.leave()
+
+
+def test_nobody_waits_for_a_large_item_when_it_is_closed() -> None:
+    alone = OneAtATime()
+    alone.enter(large=True)
+    second = threading.Thread(target=alone.enter, kwargs={"large": True}, daemon=True)
+    second.start()
+    second.join(0.1)
+    assert second.is_alive(), "it waits for the first"
+    alone.close()
+    second.join(60)
+    assert not second.is_alive()

@@ -1,0 +1,193 @@
+"""Predictions as annotations: what a person corrects and trains with is what was predicted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as mask_utils
+
+from roilab.data.merge import merge
+from roilab.data.read import read
+from roilab.engine.run_folder import Run
+from roilab.inference import Prediction, coco_json, to_json, via_annotations, via_record
+from roilab.inference.to_annotations import NAMES, attribute_names
+from roilab.skeleton import Skeleton
+from roilab.via import (
+    WRITERS,
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    Polygon,
+    Rect,
+    Region,
+    label,
+    write_project,
+)
+
+BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
+CLASSES = ("car", "person")
+
+
+def prediction(*scores: float, masks: bool = True) -> Prediction:
+    """Persons on the even places, cars on the odd ones."""
+    count = len(scores)
+    drawn = np.zeros((count, 40, 60), dtype=bool)
+    keypoints = np.full((count, 2, 3), np.nan)
+    for index in range(count):
+        drawn[index, 5:25, 3 + index : 23 + index] = True
+        drawn[index, 30:36, 40:50] = True
+        if index % 2 == 0:
+            keypoints[index] = [[10.5, 12.5, 0.9], [20.5, 22.5, 0.01]]
+    return Prediction(
+        width=60,
+        height=40,
+        boxes=np.array([[3.0 + i, 5, 50, 36] for i in range(count)]).reshape(-1, 4),
+        scores=np.array(scores),
+        labels=tuple(CLASSES[(index + 1) % 2] for index in range(count)),
+        masks=drawn if masks else None,
+        keypoints=keypoints,
+    )
+
+
+@pytest.mark.parametrize("kind", ["via-json", "via-csv"])
+@pytest.mark.parametrize("skeleton", [None, BONES])
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("label_name", ["class", "Label", "kind"])
+def test_without_tags_the_names_say_the_same(
+    tmp_path: Path, kind: str, skeleton: Skeleton | None, masks: bool, label_name: str
+) -> None:
+    """Two persons in an image: without the tie, one of them had two heads."""
+    names = NAMES | {"class": label_name}
+    scores = ((0.9, 0.6, 0.5, 0.25), (0.75, 0.5), ())
+    records = [
+        via_record(f"{n}.jpg", n, prediction(*each, masks=masks), skeleton, names)
+        for n, each in enumerate(scores)
+    ]
+    project = via_annotations(records, CLASSES, skeleton, "", names)
+    write_project(tmp_path / "project", project)
+    WRITERS[kind](tmp_path / "export", project)
+    tagged = label(read(tmp_path / "project"), skeleton=skeleton)
+    named = label(read(tmp_path / "export"), skeleton=skeleton)
+    assert [each.instances for each in named.images] == [each.instances for each in tagged.images]
+    assert named.classes == tagged.classes == ("car", "person")
+    assert {each.severity for each in named.problems} <= {"note"}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> None:
+    found = prediction(0.9, 0.6)
+    record = via_record("a.jpg", 123, found, BONES)
+    path = tmp_path / "via"
+    WRITERS[kind](path, via_annotations([record], CLASSES, BONES, ""))
+    # A JSON or a CSV has no declarations, and with them no tags: the names say it.
+    labelled = label(read(path, strict=True), skeleton=BONES)
+    person, car = labelled.images[0].instances
+    assert (person.label, car.label) == ("person", "car")
+    # The keypoint without a peak in its heat map is not labelled; frames are VIA's.
+    assert person.keypoints == ((10, 12, 2), (0, 0, 0))
+    for index, instance in enumerate((person, car)):
+        rings = [[v for point in ring for v in point] for ring in instance.polygons]
+        mask = mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(rings, 40, 60)))
+        assert found.masks is not None
+        assert (mask.astype(bool) == found.masks[index]).all()
+
+
+def test_without_masks_there_are_boxes() -> None:
+    record = via_record("a.jpg", 1, prediction(0.9, masks=False), None)
+    (region,) = record.regions
+    assert region.shape == Rect(3, 5, 47, 31)
+    assert region.attributes == {"class": "person", "instance": "1", "score": "0.900"}
+
+
+def test_the_least_certain_image_comes_first() -> None:
+    scores = {"sure": (0.9, 0.8), "empty": (), "unsure": (0.99, 0.31), "middle": (0.5,)}
+    records = [via_record(name, 1, prediction(*each), BONES) for name, each in scores.items()]
+    found = via_annotations(records, CLASSES, BONES, "")
+    assert [image.filename for image in found.images] == ["unsure", "middle", "sure", "empty"]
+
+
+def test_coco(tmp_path: Path) -> None:
+    found = prediction(0.9, 0.6)
+    rows = [to_json("a.jpg", found), to_json("b.jpg", prediction())]
+    data = coco_json(rows, CLASSES, (500, 3), BONES)
+    assert [row["category_id"] for row in data["annotations"]] == [3, 500]
+    names = {each["name"]: each["id"] for each in data["categories"]}
+    assert names == dict(zip(CLASSES, (500, 3), strict=True))
+    assert [row["score"] for row in data["annotations"]] == pytest.approx([0.9, 0.6])
+    assert data["annotations"][0]["area"] == 20 * 20 + 6 * 10
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    labelled = label(read(path, strict=True), skeleton=BONES)
+    assert [len(image.instances) for image in labelled.images] == [2, 0]
+    person, car = labelled.images[0].instances
+    assert person.keypoints == ((10, 12, 2), (0, 0, 0))
+    assert car.keypoints is None
+    assert len(person.polygons) == 2
+
+
+def test_filled_holes_are_counted() -> None:
+    found = prediction(0.9, 0.6)
+    assert found.masks is not None
+    found.masks[0, 10:12, 10:13] = False
+    record = via_record("a.jpg", 1, found, None)
+    assert record.filled == (6,)
+    (problem,) = via_annotations([record], CLASSES, None, "").problems
+    assert problem.severity == "warning"
+    assert problem.message.startswith("holes are filled (masks: 1, pixels: 6), ")
+    whole = via_record("a.jpg", 1, prediction(0.9), None)
+    assert via_annotations([whole], CLASSES, None, "").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ("model: {}", {}),
+        ("data: {train: {class_attribute: null, files: a}}", {}),
+        (
+            "data: {train: {class_attribute: name, instance_attribute: id}}",
+            {"class": "name", "instance": "id"},
+        ),
+        (
+            "data: {train: {class_attribute: instance}}",
+            {"class": "instance", "instance": "predicted instance"},
+        ),
+    ],
+)
+def test_attributes_are_called_as_in_the_training_data(
+    tmp_path: Path, config: str, names: dict[str, str]
+) -> None:
+    run = Run(tmp_path)
+    run.config_file.write_text(config, encoding="utf-8")
+    roles = ("class", "keypoint", "instance", "visibility", "score")
+    assert attribute_names(run) == {role: role for role in roles} | names
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_corrected_predictions_join_what_was_trained_with(tmp_path: Path, named: bool) -> None:
+    """The class of the training data is called `name`, and the config says so or it was found."""
+    name = Attribute("name", "dropdown", "who", {"1": "person", "2": "car"})
+    regions = (
+        Region(0, Polygon((5, 30, 30), (5, 5, 40)), {"name": "1"}),
+        Region(1, Rect(40, 10, 24, 20), {"name": "2"}),
+    )
+    image = ImageRecord("old.jpg9", "old.jpg", 9, regions)
+    trained = Annotations("", Container.VIA2_PROJECT, (image,), {"name": name}, {})
+    write_project(tmp_path / "train.json", trained)
+    run = Run(tmp_path)
+    run.config_file.write_text(
+        f"data: {{train: {{class_attribute: {'name' if named else 'null'}}}}}", encoding="utf-8"
+    )
+    names = attribute_names(run)
+    record = via_record("new.jpg", 1, prediction(0.9, 0.6), BONES, names)
+    assert ("name" in record.regions[0].attributes) is named
+    predicted = via_annotations([record], CLASSES, BONES, "", names)
+    write_project(tmp_path / "new.json", predicted)
+    merged = merge([read(tmp_path / each) for each in ("train.json", "new.json")], "")
+    write_project(tmp_path / "more.json", merged)
+    labelled = label(read(tmp_path / "more.json", strict=True), skeleton=BONES)
+    assert [problem for problem in labelled.problems if problem.severity == "error"] == []
+    found = [[each.label for each in image.instances] for image in labelled.images]
+    assert found == [["person", "car"], ["person", "car"]]
+    assert labelled.images[1].instances[0].keypoints == ((10, 12, 2), (0, 0, 0))

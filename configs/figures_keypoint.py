@@ -1,6 +1,6 @@
 """Keypoints on the sample set, from scratch, on two CPU cores.
 
-python scripts/train.py --config-file configs/figures_keypoint.py
+roilab train --config-file configs/figures_keypoint.py
 Not run at full length; figures_mask_keypoint.py is what `make demo` runs.
 """
 

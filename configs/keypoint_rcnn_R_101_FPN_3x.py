@@ -1,6 +1,6 @@
 """Keypoint R-CNN, R101-FPN, 3x: 270,000 iterations of 16 images of COCO.
 
-python scripts/train.py --config-file configs/keypoint_rcnn_R_101_FPN_3x.py --num-gpus 8
+roilab train --config-file configs/keypoint_rcnn_R_101_FPN_3x.py --num-gpus 8
 Not run here. Detectron2's model zoo has box AP 56.4, keypoint AP 66.1 (8 V100).
 """
 

@@ -1,6 +1,6 @@
 """Keypoint R-CNN, R50-FPN, 3x: 270,000 iterations of 16 images of COCO.
 
-python scripts/train.py --config-file configs/keypoint_rcnn_R_50_FPN_3x.py --num-gpus 8
+roilab train --config-file configs/keypoint_rcnn_R_50_FPN_3x.py --num-gpus 8
 Not run here. Detectron2's model zoo has box AP 55.4, keypoint AP 65.5 (8 V100).
 """
 

@@ -1,6 +1,6 @@
 """Mask and Keypoint R-CNN, R101-FPN, 3x: 270,000 iterations of 16 images of COCO.
 
-python scripts/train.py --config-file configs/mask_keypoint_rcnn_R_101_FPN_3x.py --num-gpus 8
+roilab train --config-file configs/mask_keypoint_rcnn_R_101_FPN_3x.py --num-gpus 8
 Not run here, and without a published figure.
 """
 

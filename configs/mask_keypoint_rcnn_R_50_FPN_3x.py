@@ -1,6 +1,6 @@
 """Mask and Keypoint R-CNN, R50-FPN, 3x: 270,000 iterations of 16 images of COCO.
 
-python scripts/train.py --config-file configs/mask_keypoint_rcnn_R_50_FPN_3x.py --num-gpus 8
+roilab train --config-file configs/mask_keypoint_rcnn_R_50_FPN_3x.py --num-gpus 8
 Not run here. The paper has mask AP 45.1, keypoint AP 64.7 for persons with R50 (Table 5).
 """
 

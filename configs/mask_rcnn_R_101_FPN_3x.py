@@ -1,6 +1,6 @@
 """Mask R-CNN, R101-FPN, 3x: 270,000 iterations of 16 images of COCO.
 
-python scripts/train.py --config-file configs/mask_rcnn_R_101_FPN_3x.py --num-gpus 8
+roilab train --config-file configs/mask_rcnn_R_101_FPN_3x.py --num-gpus 8
 Not run here. Detectron2's model zoo has box AP 42.9, mask AP 38.6 (8 V100).
 """
 

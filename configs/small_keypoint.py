@@ -1,9 +1,9 @@
 """Keypoint R-CNN for your own images, from scratch, on two CPU cores.
 
-python scripts/train.py --config-file configs/small_keypoint.py train.output_dir=outputs/mine \
+roilab train --config-file configs/small_keypoint.py train.output_dir=outputs/mine \
     data.skeleton=SKELETON.json \
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
-The skeleton is coco_person or a file, which `scripts/data.py skeleton` proposes. Not run at full
+The skeleton is coco_person or a file, which `roilab data skeleton` proposes. Not run at full
 length.
 """
 

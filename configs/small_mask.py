@@ -1,6 +1,6 @@
 """Mask R-CNN for your own images, from scratch, on two CPU cores.
 
-python scripts/train.py --config-file configs/small_mask.py train.output_dir=outputs/mine \
+roilab train --config-file configs/small_mask.py train.output_dir=outputs/mine \
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
 Images are scaled to at most 512 pixels. Not run at full length: what it reaches follows from the
 data; balloon_mask.py, which differs in its augmentations, has mask AP 28.7 from 61 images.

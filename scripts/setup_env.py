@@ -33,6 +33,7 @@ from pathlib import Path
 
 LOCK = Path(ROOT, "requirements", "lock.txt")
 DETECTRON2 = Path(ROOT, "requirements", "detectron2.txt")
+PROJECT = Path(ROOT, "pyproject.toml")
 LOG = Path(VENV, "install.log")
 
 GIB = 1024**3
@@ -85,12 +86,13 @@ def is_installed() -> bool:
 
 
 def fingerprint(version: str) -> str:
-    """What the stamp holds: a hash of the pins, the interpreter's version and the checkout's place.
+    """What the stamp holds: a hash of pins, pyproject.toml, the interpreter's version and the place.
 
     The place counts because the editable install and the venv's scripts name it.
     """
     content = hashlib.sha256()
-    for part in (LOCK.read_bytes(), DETECTRON2.read_bytes(), version.encode(), ROOT.encode()):
+    files = (path.read_bytes() for path in (LOCK, DETECTRON2, PROJECT))
+    for part in (*files, version.encode(), ROOT.encode()):
         content.update(hashlib.sha256(part).digest())
     return content.hexdigest() + "\n"
 

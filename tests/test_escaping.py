@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab import html
+from roilab import html_page
 from roilab.cli.console import PrintableRecord, say
 from roilab.errors import UserError
 from roilab.escaping import csv_cell, markdown, markdown_cell, one_line, printable
@@ -109,7 +109,7 @@ def test_reports_have_a_name_in_its_place(name: str) -> None:
 
 
 def test_a_page_and_a_table_have_no_control_characters() -> None:
-    assert not CONTROL.search(html.document(OBEYED, [html.table([OBEYED], [[OBEYED]])]))
+    assert not CONTROL.search(html_page.document(OBEYED, [html_page.table([OBEYED], [[OBEYED]])]))
     metrics = {"AP": 1.0, "AP-a|b": 1.0, "AP50-a|b": 1.0, "AP-c": 1.0, "AP50-c": 1.0}
     (row,) = [line for line in table({"bbox": metrics}).splitlines() if r"a\|b" in line]
     head = table({"bbox": metrics}).splitlines()[0]

@@ -95,6 +95,7 @@ class TestSetup:
         (tmp_path / "scripts").mkdir()
         shutil.copy(SCRIPTS / "setup_env.py", tmp_path / "scripts")
         shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+        shutil.copy(ROOT / "pyproject.toml", tmp_path)
         bin_folder = tmp_path / ".venv" / "bin"
         bin_folder.mkdir(parents=True)
         (bin_folder / "python").symlink_to(sys.executable)
@@ -130,11 +131,13 @@ class TestSetup:
     def test_not_installed_without_a_stamp(self, checkout: Path) -> None:
         assert not self.setup_of(checkout).is_installed()
 
-    @pytest.mark.parametrize("name", ["lock.txt", "detectron2.txt"])
+    @pytest.mark.parametrize(
+        "name", ["requirements/lock.txt", "requirements/detectron2.txt", "pyproject.toml"]
+    )
     def test_other_pins_are_installed_again(self, checkout: Path, name: str) -> None:
         setup = self.stamp(checkout)
         assert setup.is_installed()
-        with (checkout / "requirements" / name).open("a") as pins:
+        with (checkout / name).open("a") as pins:
             pins.write("more==1\n")
         assert not setup.is_installed()
 

@@ -1,6 +1,6 @@
 """What a deeper backbone gains: R50-FPN and R101-FPN of Table 2a of Mask R-CNN.
 
-python scripts/sweep.py configs/ablations/backbone.py --output outputs/backbone
+roilab sweep configs/ablations/backbone.py --output outputs/backbone
 Not run yet.
 """
 

@@ -1,6 +1,6 @@
 """Does a deeper backbone find masks better, two or three blocks a stage? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_backbone.py --output outputs/figures_backbone
+roilab sweep configs/ablations/figures_backbone.py --output outputs/figures_backbone
 Not run yet. The data: see common/figures.py.
 """
 

@@ -1,6 +1,6 @@
 """Which keypoint head, and which reading of its maps, is the most exact? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_keypoint_head.py \
+roilab sweep configs/ablations/figures_keypoint_head.py \
     --output outputs/figures_keypoint_head
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """

@@ -1,6 +1,6 @@
 """Do masks need a head with a layout in space, convolutions or layers? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_mask_branch.py \
+roilab sweep configs/ablations/figures_mask_branch.py \
     --output outputs/figures_mask_branch
 Not run yet. The data: see common/figures.py.
 """

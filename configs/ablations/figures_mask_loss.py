@@ -1,6 +1,6 @@
 """Should classes compete for a mask's pixels, a softmax or sigmoids? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_mask_loss.py --output outputs/figures_mask_loss
+roilab sweep configs/ablations/figures_mask_loss.py --output outputs/figures_mask_loss
 Not run yet. The data: see common/figures.py.
 """
 

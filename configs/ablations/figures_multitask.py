@@ -1,6 +1,6 @@
 """What do boxes, masks and keypoints gain or lose by one another? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_multitask.py --output outputs/figures_multitask
+roilab sweep configs/ablations/figures_multitask.py --output outputs/figures_multitask
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 

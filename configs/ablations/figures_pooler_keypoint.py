@@ -1,6 +1,6 @@
 """Do keypoints need RoIAlign, or will RoIPool do? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_pooler_keypoint.py \
+roilab sweep configs/ablations/figures_pooler_keypoint.py \
     --output outputs/figures_pooler_keypoint
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """

@@ -1,6 +1,6 @@
 """Which RoI pooler is best for masks: RoIPool, RoIWarp or RoIAlign? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_pooler_mask.py \
+roilab sweep configs/ablations/figures_pooler_mask.py \
     --output outputs/figures_pooler_mask
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """

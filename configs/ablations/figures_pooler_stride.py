@@ -1,6 +1,6 @@
 """Does RoIAlign make coarse features usable, which RoIPool is not for? On the sample set.
 
-python scripts/sweep.py configs/ablations/figures_pooler_stride.py \
+roilab sweep configs/ablations/figures_pooler_stride.py \
     --output outputs/figures_pooler_stride
 Not run yet. The data: see common/figures.py.
 """

@@ -1,6 +1,6 @@
 """Which keypoint head and which reading of its maps is the most exact: those of docs/heads.md.
 
-python scripts/sweep.py configs/ablations/keypoint_head.py --output outputs/keypoint_head
+roilab sweep configs/ablations/keypoint_head.py --output outputs/keypoint_head
 Not run yet. Decoders read the maps of one training; the stock one is bicubic.
 """
 

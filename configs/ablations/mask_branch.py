@@ -1,6 +1,6 @@
 """What keeping the layout in space gains a mask head: Table 2e of Mask R-CNN.
 
-python scripts/sweep.py configs/ablations/mask_branch.py --output outputs/mask_branch
+roilab sweep configs/ablations/mask_branch.py --output outputs/mask_branch
 Not run yet.
 """
 

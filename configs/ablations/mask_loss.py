@@ -1,6 +1,6 @@
 """Whether classes should compete for the cells of a mask: Table 2b of Mask R-CNN, with FPN.
 
-python scripts/sweep.py configs/ablations/mask_loss.py --output outputs/mask_loss
+roilab sweep configs/ablations/mask_loss.py --output outputs/mask_loss
 Not run yet.
 """
 

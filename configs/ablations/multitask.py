@@ -1,6 +1,6 @@
 """What boxes, masks and keypoints of persons gain or lose by one another: Table 5 of Mask R-CNN.
 
-python scripts/sweep.py configs/ablations/multitask.py --output outputs/multitask
+roilab sweep configs/ablations/multitask.py --output outputs/multitask
 Not run yet.
 """
 

@@ -1,6 +1,6 @@
 """Keypoint AP with RoIPool and RoIAlign: Table 6 of Mask R-CNN.
 
-python scripts/sweep.py configs/ablations/pooler_keypoint.py --output outputs/pooler_keypoint
+roilab sweep configs/ablations/pooler_keypoint.py --output outputs/pooler_keypoint
 Not run yet.
 """
 

@@ -1,6 +1,6 @@
 """Mask AP with RoIPool, RoIWarp and RoIAlign, maximum and average: Table 2c of Mask R-CNN with FPN.
 
-python scripts/sweep.py configs/ablations/pooler_mask.py --output outputs/pooler_mask
+roilab sweep configs/ablations/pooler_mask.py --output outputs/pooler_mask
 Not run yet.
 """
 

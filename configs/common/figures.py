@@ -1,4 +1,4 @@
-"""The sample set (`python scripts/make_figures.py --out datasets/figures`) on two CPU cores."""
+"""The sample set (`roilab figures --out datasets/figures`) on two CPU cores."""
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L

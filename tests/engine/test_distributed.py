@@ -84,7 +84,7 @@ def test_a_process_ends_without_the_end_of_the_interpreter() -> None:
     code = """
 import atexit, os, sys
 from torch import distributed as torch_distributed
-from roilab.engine import processes
+from roilab.engine import distributed
 
 def work(status):
     atexit.register(os.abort)
@@ -96,7 +96,7 @@ def work(status):
 
 os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
 os.environ["MASTER_PORT"] = "0"
-processes.start(work, int(sys.argv[1]), processes=1)
+distributed.start(work, int(sys.argv[1]), processes=1)
 """
     for status, said in ((0, ("said\n", "")), (130, ("said\n", "and why"))):
         begun = process([sys.executable, "-W", "ignore", "-c", code, str(status)])

@@ -457,7 +457,7 @@ def a_disk_that_is_full_when_the_file_is_ended(
     yield wrong(train_state.save_weights, run, "model_best.pth", weights, 0)
 
 
-@case("to evaluate a run folder: python scripts/evaluate.py --run RUN")
+@case("to evaluate a run folder: roilab evaluate --run RUN")
 def no_weights_to_evaluate(training: Training, tmp_path: Path, script: Script) -> Attempts:
     yield wrong(evaluate_weights, training.setup(tmp_path, "train.init_checkpoint=''"))
     yield printed(script("evaluate", "--run", training.run.folder))

@@ -9,12 +9,12 @@ WITHOUT_A_CASE: dict[str, str] = {
     "COCO has none, keep the VIA file": "it says what keeps what is lost here",
     # Installing.
     "Detectron2's lazy configs need omegaconf<2.4; run `make setup`, then "
-    "`.venv/bin/python scripts/doctor.py`": _INSTALLS,
+    "`.venv/bin/roilab doctor`": _INSTALLS,
     "pip install onnx onnxruntime onnxscript": _INSTALLS,
     "pip install submitit": _INSTALLS,
     "pip install {}": _INSTALLS,
     "{} -m pip install {}": _INSTALLS,
-    "run `make setup`, then `.venv/bin/python scripts/doctor.py`": _INSTALLS,
+    "run `make setup`, then `.venv/bin/roilab doctor`": _INSTALLS,
     "the tested pair is {}: {}": _INSTALLS,
     "use a newer RoILab": _INSTALLS,
     # Weights of torchvision.

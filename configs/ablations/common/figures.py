@@ -1,6 +1,6 @@
 """What all ablations on the sample set share: 128-pixel scenes, trained in minutes on two cores.
 
-python scripts/make_figures.py --out datasets/figures_128 --size 128 --train 1600 --val 256
+roilab figures --out datasets/figures_128 --size 128 --train 1600 --val 256
 """
 
 _rpn = "model.proposal_generator"

@@ -1,1 +1,1 @@
-"""The page of scripts/app.py: `page` lays it out, of what the modules beside it give."""
+"""The page of roilab app: `page` lays it out, of what the modules beside it give."""

@@ -58,7 +58,7 @@ def _say_how_to_train(root: Path) -> None:
     """Nothing can be found without a run."""
     st.info(f"There is no trained run in the folder {plain(str(root))}.")
     st.markdown("Make one with the sample set, in minutes and without a GPU, or train your own:")
-    train = f"python scripts/train.py --config-file CONFIG train.output_dir={root / 'mine'}"
+    train = f"roilab train --config-file CONFIG train.output_dir={root / 'mine'}"
     st.code(f"make demo\n{train}", language="bash")
     st.markdown("Then load this page again. `--runs DIR` names another folder.")
 

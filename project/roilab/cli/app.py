@@ -1,6 +1,6 @@
 """A page in the browser: what a run, or two beside each other, find in images and videos.
 
-    python scripts/app.py --runs outputs
+    roilab app --runs outputs
 
 It starts Streamlit for this machine alone. Options of Streamlit may follow, such as
 `--server.port 8600`; its settings are in .streamlit/config.toml beside this file. docs/app.md

@@ -1,10 +1,10 @@
 """Show a config as it is used, or what two configs differ in.
 
-    python scripts/config.py show configs/figures_mask.py
-    python scripts/config.py show configs/figures_mask.py --key model.roi_heads pooler.op=roi_pool
-    python scripts/config.py diff configs/figures_mask.py pooler.op=roi_pool train.seed=1
-    python scripts/config.py diff configs/figures_mask.py configs/figures_keypoint.py
-    python scripts/config.py diff outputs/first outputs/second
+    roilab config show configs/figures_mask.py
+    roilab config show configs/figures_mask.py --key model.roi_heads pooler.op=roi_pool
+    roilab config diff configs/figures_mask.py pooler.op=roi_pool train.seed=1
+    roilab config diff configs/figures_mask.py configs/figures_keypoint.py
+    roilab config diff outputs/first outputs/second
 
 A config is a file or a run folder, whose config.yaml it then is. `diff` compares the first as it
 stands with the second, or else with itself, and the overrides; its exit status is 0 if they are
@@ -35,17 +35,26 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "       %(prog)s diff CONFIG [CONFIG] [key=value ...]",
     )
     parser.add_argument("command", choices=("show", "diff"))
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a file or a run folder")
+    parser.add_argument(
+        "config",
+        type=_path,
+        metavar="CONFIG",
+        help="a file, a run folder, or the name of a config of RoILab",
+    )
     parser.add_argument("--key", help="show only what is below it, such as model.roi_heads")
     add_trust(parser)
     parser.add_argument("rest", nargs="*", metavar="key=value", help="overrides of the config")
     args = parser.parse_args(arguments)
     args.other = None
     if args.command == "diff" and args.rest and _is_config(args.rest[0]):
-        args.other = Path(args.rest.pop(0))
+        args.other = _path(args.rest.pop(0))
     if args.command == "diff" and args.key is not None:
         parser.error("--key goes with show")
     return args
+
+
+def _path(name: str) -> Path:
+    return Path(config.find(name))
 
 
 def _is_config(word: str) -> bool:

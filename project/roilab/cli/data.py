@@ -1,6 +1,6 @@
 """Check, draw, count, convert, split and merge annotations, before a model is trained with them.
 
-    python scripts/data.py COMMAND --help     what a command takes
+    roilab data COMMAND --help     what a command takes
 
 Every command reads all kinds of VIA file (JSON, CSV and projects of VIA 1, 2 and 3) and COCO json,
 told apart by content. The exit status is 0, 1 where something is left out (an error), and 2 after a

@@ -1,8 +1,8 @@
 """Print versions and the device, try what RoILab stands on, name a remedy for what fails.
 
-    python scripts/doctor.py
-    python scripts/doctor.py --run outputs/demo
-    python scripts/doctor.py --run outputs/demo --accept config.yaml
+    roilab doctor
+    roilab doctor --run outputs/demo
+    roilab doctor --run outputs/demo --accept config.yaml
 
 Exit status 1 if something is broken. It needs nothing installed: what is missing it reports. With
 --run it verifies a run folder instead, file by file; --accept then takes files that were changed
@@ -11,7 +11,7 @@ on purpose as they are, and without names all files of a run from before there w
 
 import sys
 
-REINSTALL = "run `make setup`, then `.venv/bin/python scripts/doctor.py`"
+REINSTALL = "run `make setup`, then `.venv/bin/roilab doctor`"
 
 if sys.version_info < (3, 11):
     print("Python            {}.{}.{} at {}".format(*sys.version_info[:3], sys.executable))

@@ -1,11 +1,11 @@
 """Evaluate a run folder: box, mask and keypoint AP, and what is behind it.
 
-    python scripts/evaluate.py --run outputs/demo
-    python scripts/evaluate.py --run outputs/demo --html outputs/demo/evaluation.html
-    python scripts/evaluate.py --run outputs/demo --data other_via.json --images photos
-    python scripts/evaluate.py --run outputs/demo --data coco.json --detections found.json
-    python scripts/evaluate.py --run outputs/demo --weights model_best.pth --output best.json
-    python scripts/evaluate.py --run outputs/demo --pictures outputs/demo/compared
+    roilab evaluate --run outputs/demo
+    roilab evaluate --run outputs/demo --html outputs/demo/evaluation.html
+    roilab evaluate --run outputs/demo --data other_via.json --images photos
+    roilab evaluate --run outputs/demo --data coco.json --detections found.json
+    roilab evaluate --run outputs/demo --weights model_best.pth --output best.json
+    roilab evaluate --run outputs/demo --pictures outputs/demo/compared
 
 Behind the AP are the joints' terms of OKS, precision and recall from --score on, and which classes
 are confused. The page of --html adds AP by strictness, the AP of single images, and pictures of the
@@ -73,7 +73,7 @@ LONGEST_SIDE = 1600  # of a picture in the page, in pixels
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab evaluate", description=__doc__)
-    parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
+    parser.add_argument("--run", required=True, help="a folder written by roilab train")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
     )

@@ -1,6 +1,6 @@
 """Export a trained model to one file that runs without RoILab and Detectron2.
 
-    python scripts/export.py --run outputs/demo --output model.onnx
+    roilab export --run outputs/demo --output model.onnx
 
 The file is compared with the model on images of several sizes before it is written: boxes and
 keypoints may differ by 0.5 pixels, masks must agree to an IoU of 0.99 without the pixels whose
@@ -26,7 +26,7 @@ IMAGES = 3  # of the check; others are made of them
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab export", description=__doc__)
-    parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
+    parser.add_argument("--run", required=True, help="a folder written by roilab train")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
     )

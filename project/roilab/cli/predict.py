@@ -1,8 +1,8 @@
 """Find instances in images or a video, and draw them.
 
-    python scripts/demo.py --run outputs/demo --input datasets/figures/val --output outputs/pictures
-    python scripts/demo.py --run outputs/demo --input street.mp4 --output outputs/street --smooth
-    python scripts/demo.py --run outputs/demo --input webcam:0 --output outputs/webcam
+    roilab predict --run outputs/demo --input datasets/figures/val --output outputs/pictures
+    roilab predict --run outputs/demo --input street.mp4 --output outputs/street --smooth
+    roilab predict --run outputs/demo --input webcam:0 --output outputs/webcam
 
 The output folder gets what --save names: of images by default a picture of each, overview.jpg with
 the first of them, and predictions.json; of a video by default a video, and predictions.json. `via`
@@ -49,7 +49,7 @@ SHOWN = 5  # of how many unreadable images it is said what is wrong; of all othe
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab predict", description=__doc__)
-    parser.add_argument("--run", required=True, help="a folder written by scripts/train.py")
+    parser.add_argument("--run", required=True, help="a folder written by roilab train")
     parser.add_argument(
         "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
     )

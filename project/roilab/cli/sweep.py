@@ -1,9 +1,9 @@
 """Train every arm of an ablation with every seed and compare them.
 
-    python scripts/sweep.py configs/ablations/figures_pooler_mask.py --output outputs/poolers
-    python scripts/sweep.py configs/figures_mask.py pooler.op=roi_pool,roi_align --seeds 0,1,2 \\
+    roilab sweep configs/ablations/figures_pooler_mask.py --output outputs/poolers
+    roilab sweep configs/figures_mask.py pooler.op=roi_pool,roi_align --seeds 0,1,2 \\
         --output outputs/poolers
-    python scripts/sweep.py report outputs/poolers
+    roilab sweep report outputs/poolers
 
 Each arm and seed is a process with a run folder of its own. Calling it again skips what is done,
 continues what was cut and tries again what failed. `key=a,b` makes an arm of each value.
@@ -27,7 +27,7 @@ from rich.text import Text
 
 from roilab.cli.console import say
 from roilab.cli.parser import Parser, add_trust
-from roilab.engine import trusted
+from roilab.engine import config, trusted
 from roilab.engine.signals import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
@@ -55,7 +55,11 @@ TRAIN = (sys.executable, "-m", "roilab", "train")
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab sweep", description=__doc__)
-    parser.add_argument("file", help="a sweep of configs/ablations, or a training config")
+    parser.add_argument(
+        "file",
+        type=config.find,
+        help="a sweep, such as ablations/figures_pooler_mask, or a training config",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of all arms")
     parser.add_argument("--output", required=True, type=Path, help="folder of the sweep")
     parser.add_argument("--seeds", help="comma-separated, such as 0,1,2 (default: the file's)")

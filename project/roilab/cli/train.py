@@ -1,9 +1,9 @@
 """Train a model from a lazy config and evaluate it.
 
-    python scripts/train.py --config-file configs/figures_mask.py train.output_dir=outputs/mine
-    python scripts/train.py --config-file configs/figures_mask.py --resume \\
+    roilab train --config-file configs/figures_mask.py train.output_dir=outputs/mine
+    roilab train --config-file configs/figures_mask.py --resume \\
         train.output_dir=outputs/mine
-    torchrun --nproc-per-node 8 scripts/train.py --config-file configs/mask_rcnn_R_50_FPN_1x.py
+    torchrun --nproc-per-node 8 -m roilab train --config-file configs/mask_rcnn_R_50_FPN_1x.py
 
 Ctrl-C and a scheduler's signals save, and say how to go on. docs/run-folder.md has what the run
 folder holds.
@@ -29,7 +29,13 @@ from roilab.evaluation import table
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab train", description=__doc__)
-    parser.add_argument("--config-file", required=True, help="a file of configs/, or your own")
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        type=config.find,
+        metavar="CONFIG",
+        help="a config of RoILab by name, such as mask_rcnn_R_50_FPN_1x, or a file of yours",
+    )
     parser.add_argument(
         "--num-gpus", type=int, default=1, help="processes on this machine, one a GPU (or the CPU)"
     )

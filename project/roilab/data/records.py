@@ -214,4 +214,4 @@ def log_problems(problems: Sequence[via.Problem]) -> None:
         log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
     if len(problems) > SHOWN:
         more = counted(len(problems) - SHOWN, "more problem")
-        log.warning("%s: see scripts/data.py check", more)
+        log.warning("%s: see roilab data check", more)

@@ -127,6 +127,22 @@ def is_code(path: str | Path) -> bool:
     return Path(path).suffix == ".py"
 
 
+def find(name: str | Path) -> str:
+    """The path of a config file, or of a config that is installed with RoILab, from its name.
+
+    `mask_rcnn_R_50_FPN_1x` and `ablations/pooler_mask` are names.
+    """
+    installed = shipped_folder() / f"{name}.py"
+    named = not Path(name).suffix and not Path(name).exists() and installed.is_file()
+    return str(installed if named else name)
+
+
+def shipped_folder() -> Path:
+    """The folder of the configs that come with RoILab: of the package, or of the checkout."""
+    package = Path(__file__).parents[1]
+    return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())
+
+
 def read(path: str | Path) -> DictConfig:
     """What a lazy file, or a saved config, holds.
 
@@ -136,6 +152,8 @@ def read(path: str | Path) -> DictConfig:
     path = Path(path)
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        if not path.suffix:
+            near += sorted(p.stem for p in shipped_folder().glob("*.py"))
         raise UserError(
             "the config file does not exist",
             file=path,

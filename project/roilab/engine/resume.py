@@ -73,7 +73,7 @@ def require_begun(run: Run) -> None:
         raise UserError(
             "there is nothing to resume",
             file=run.folder,
-            expected="a run folder of scripts/train.py",
+            expected="a run folder of roilab train",
             remedy="leave out --resume, or correct train.output_dir",
         )
 

@@ -108,7 +108,7 @@ class Run:
     @property
     def evaluate_command(self) -> str:
         """The command that evaluates the run anew, for a shell."""
-        return shlex.join(["python", "scripts/evaluate.py", "--run", str(self.folder)])
+        return shlex.join(["roilab", "evaluate", "--run", str(self.folder)])
 
     def write_meaning(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
         """Write what gives the weights their meaning: config, class names and ids, skeleton."""
@@ -337,7 +337,7 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
                 "not a run folder",
                 file=folder,
                 found=f"no {path.name}",
-                expected="a folder written by scripts/train.py",
+                expected="a folder written by roilab train",
             )
     wanted = weights or run.weights.name
     there = sorted(path.name for path in run.folder.glob("*.pth"))
@@ -371,7 +371,7 @@ def reading(*runs: Run) -> Iterator[None]:
         if not changed:
             raise
         path = changed[0]
-        compare = shlex.join(["python", "scripts/config.py", "diff", str(path), "CONFIG"])
+        compare = shlex.join(["roilab", "config", "diff", str(path), "CONFIG"])
         raise UserError(
             "the run cannot be used, and its config is unverified or was changed by hand: a value "
             "in it may be wrong",

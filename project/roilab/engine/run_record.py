@@ -282,5 +282,5 @@ def is_there(path: Path) -> bool:
 
 def accepting(path: Path) -> str:
     """The command that takes a file of a run folder as it is."""
-    command = ["python", "scripts/doctor.py", "--run", str(path.parent), "--accept", path.name]
+    command = ["roilab", "doctor", "--run", str(path.parent), "--accept", path.name]
     return shlex.join(command)

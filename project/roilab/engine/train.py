@@ -324,7 +324,7 @@ def evaluate_weights(setup: Setup) -> Results:
             key="train.init_checkpoint",
             found="''",
             expected="a path, a URL, or a name in `weights`",
-            remedy="to evaluate a run folder: python scripts/evaluate.py --run RUN",
+            remedy="to evaluate a run folder: roilab evaluate --run RUN",
         )
     notes = _allow_own_parts(cfg)
     with _alone(run):

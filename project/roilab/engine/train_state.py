@@ -118,7 +118,7 @@ def load(path: Path, trainer: Trainer) -> Progress:
             "the checkpoint does not hold the state of this training",
             file=path,
             found=f"{type(error).__name__}: {error}",
-            expected="model, optimizer and progress, as scripts/train.py saves them",
+            expected="model, optimizer and progress, as roilab train saves them",
             remedy="to start from its weights: train.init_checkpoint, in a new folder",
         ) from error
 

@@ -95,7 +95,7 @@ def check(data: Any, file: str | Path) -> None:
         "you have allowed",
         remedy=f"if you know this code and want it to run, add to the command: {options}"
         if len(allowed) == len({each.name or each.key for each in refused})
-        else "do not use this file, or correct it: it was not written by scripts/train.py",
+        else "do not use this file, or correct it: it was not written by roilab train",
     )
 
 

@@ -60,7 +60,7 @@ class FoundImage:
 
 @dataclass(frozen=True, eq=False)
 class Downloads:
-    """Files of what one run found in some images, as scripts/demo.py writes them.
+    """Files of what one run found in some images, as roilab predict writes them.
 
     Args:
         run: its name.

@@ -60,7 +60,7 @@ def run_on_cluster(
     """Submit each cell as a job and wait for them; an interrupt cancels those that are left.
 
     Args:
-        train: the training command: the interpreter and scripts/train.py.
+        train: the training command: the interpreter and roilab train.
         folder: of the jobs' own files, which all machines see.
         parameters: of submitit's executor, such as `slurm_partition`; `cluster=local` runs the
             jobs on this machine.

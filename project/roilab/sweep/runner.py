@@ -103,7 +103,7 @@ def state_of(cell: Cell) -> State:
     trained = run.results_file.is_file() or run.weights.is_file()
     if trained and any(record.get(key) != value for key, value in definition(cell).items()):
         arm = [cell.arm.config_file, *cell.arm.overrides]
-        compare = shlex.join(["python", "scripts/config.py", "diff", str(cell.folder), *arm])
+        compare = shlex.join(["roilab", "config", "diff", str(cell.folder), *arm])
         raise UserError(
             f"arm '{cell.arm.name}', seed {cell.seed} was run with other settings",
             file=run.config_file,
@@ -179,7 +179,7 @@ def run_cell(
     An interrupt ends the process, too, and leaves a cell that the next call continues.
 
     Args:
-        train: the training command: the interpreter and scripts/train.py.
+        train: the training command: the interpreter and roilab train.
         environment: what is set for the training beside what this process has.
         watch: is called every now and then, and ends the training by an exception.
         tied: whether the training is of this process's group, and is asked to end when this

@@ -29,7 +29,7 @@ def run_here(
     """Run cells as processes of this machine; an interrupt ends them, so that they can go on.
 
     Args:
-        train: the training command: the interpreter and scripts/train.py.
+        train: the training command: the interpreter and roilab train.
         slots: how many run at a time, and what is set in the environment of each.
         told: is called in this thread when a cell begins (`training`) and with what became of it.
         refresh: is called about twice a second.

@@ -278,7 +278,7 @@ def _unused_points(
     found = attributes_in_use(keypoint_regions(annotations, roles.kinds))
     if skeleton is None:
         message = f"ignored: {counted(count, 'region')} with keypoints"
-        remedy = "give skeleton=FILE to read them; scripts/data.py skeleton proposes one"
+        remedy = "give skeleton=FILE to read them; roilab data skeleton proposes one"
         if not found and roles.kinds == (Point,):
             remedy = "give the points an attribute in VIA that names each, then skeleton=FILE"
         return [Problem("warning", message, remedy, annotations.file)]

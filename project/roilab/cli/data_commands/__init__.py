@@ -1,1 +1,1 @@
-"""The commands of scripts/data.py, a module each: `add_arguments(parser)` and `main(arguments)`."""
+"""The commands of roilab data, a module each: `add_arguments(parser)` and `main(arguments)`."""

@@ -86,7 +86,7 @@ def is_installed() -> bool:
 
 
 def fingerprint(version: str) -> str:
-    """What the stamp holds: a hash of pins, pyproject.toml, the interpreter's version and the place.
+    """What the stamp holds: a hash of pins, pyproject.toml, the interpreter's version, the place.
 
     The place counts because the editable install and the venv's scripts name it.
     """

@@ -1,4 +1,4 @@
-"""Check, stats and a data set count the same in one file; tests/scripts/test_counts.py has more."""
+"""Check, stats and a data set count the same in one file; tests/cli/test_counts.py has more."""
 
 import json
 from collections import Counter

@@ -14,15 +14,15 @@ PACKAGE = Path(__file__).resolve().parent.parent / "project" / "roilab"
 LAYERS = (
     {
         "",
-        "children",
+        "child_process",
         "via",
         "skeleton",
         "draw",
         "errors",
         "escaping",
         "files",
-        "html",
-        "images",
+        "html_page",
+        "image_files",
         "memory",
         "text",
     },

@@ -1,4 +1,4 @@
-"""scripts/app.py as people use it: it is served, and a Chromium looks at it."""
+"""roilab app as people use it: it is served, and a Chromium looks at it."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""scripts/app.py without a browser: what is on the page, and when a model runs."""
+"""roilab app without a browser: what is on the page, and when a model runs."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""scripts/config.py: what it prints, and its exit status."""
+"""roilab config: what it prints, and its exit status."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""scripts/data.py as a user runs it: findings, exit status, pictures."""
+"""roilab data as a user runs it: findings, exit status, pictures."""
 
 import json
 import os

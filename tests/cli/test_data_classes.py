@@ -1,4 +1,4 @@
-"""scripts/data.py about attributes that are no class, one class each, or named by predictions."""
+"""roilab data about attributes that are no class, one class each, or named by predictions."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -174,7 +174,7 @@ def test_from_points_that_are_ignored_to_keypoints(script: Script, tmp_path: Pat
     drawn = [square(10, keypoint="head"), point(15, 15, keypoint="head")]
     file = write(tmp_path, [*drawn, point(20, 20, keypoint="hip")])
     done = script("data", "check", file)
-    assert "scripts/data.py skeleton proposes one" in done.stdout
+    assert "roilab data skeleton proposes one" in done.stdout
     bones = tmp_path / "s.json"
     done = script("data", "skeleton", "--from", file, "--output", bones)
     assert "give --default-class NAME" in done.stderr

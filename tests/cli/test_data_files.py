@@ -1,4 +1,4 @@
-"""scripts/data.py convert, split, merge, stats and skeleton, as a user runs them."""
+"""roilab data convert, split, merge, stats and skeleton, as a user runs them."""
 
 import json
 from pathlib import Path

@@ -23,4 +23,4 @@ def test_a_long_list_is_cut_and_the_most_severe_stand_first(
     caplog.clear()
     log_problems([*(problem("note", n) for n in range(SHOWN + 1)), problem("error", 9)])
     assert "error 9" in caplog.messages[0]
-    assert caplog.messages[SHOWN:] == ["2 more problems: see scripts/data.py check"]
+    assert caplog.messages[SHOWN:] == ["2 more problems: see roilab data check"]

@@ -1,6 +1,6 @@
 """Begins trainings as forks of one process that has imported everything: each costs its work alone.
 
-A script: a line of JSON in, `[number of processes, arguments of scripts/train.py, file of output]`;
+A script: a line of JSON in, `[number of processes, arguments of roilab train, file of output]`;
 a line of JSON out, the ids of the processes. Another line out tells when they have ended, with
 their exit statuses. Each training is a session of its own, and one of several processes finds the
 others as torchrun has it; as there, when one fails, the others are ended if they do not end.

@@ -1,4 +1,4 @@
-"""scripts/export.py, its files where nothing of RoILab is, and docs/export.md as it is."""
+"""roilab export, its files where nothing of RoILab is, and docs/export.md as it is."""
 
 import json
 import re

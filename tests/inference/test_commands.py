@@ -1,4 +1,4 @@
-"""scripts/demo.py and scripts/evaluate.py as a user calls them, on an untrained model."""
+"""roilab predict and roilab evaluate as a user calls them, on an untrained model."""
 
 import base64
 import io

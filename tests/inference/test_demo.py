@@ -1,4 +1,4 @@
-"""scripts/demo.py on videos, on images of all kinds, on what is broken: an untrained model."""
+"""roilab predict on videos, on images of all kinds, on what is broken: an untrained model."""
 
 import csv
 import itertools

@@ -1,4 +1,4 @@
-"""Files to take away hold what is shown, in the form of scripts/demo.py."""
+"""Files to take away hold what is shown, in the form of roilab predict."""
 
 import csv
 import io

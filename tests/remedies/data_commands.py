@@ -1,4 +1,4 @@
-"""Remedies of the commands of scripts/data.py."""
+"""Remedies of the commands of roilab data."""
 
 import json
 from collections.abc import Callable, Iterator

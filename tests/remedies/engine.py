@@ -313,7 +313,7 @@ Script = Callable[..., Any]
 
 def follow_command(script: Script, remedy: str | None) -> Any:
     """Run the command in a remedy."""
-    found = re.search(r"python scripts/(\w+)\.py ([^;]*)", remedy or "")
+    found = re.search(r"roilab (\w+) ([^;]*)", remedy or "")
     assert found is not None
     return script(found[1], *shlex.split(found[2]))
 
@@ -534,7 +534,7 @@ def a_log_that_is_elsewhere(tmp_path: Path) -> Attempts:
 
 @case(
     "if you know this code and want it to run, add to the command: {}",
-    "do not use this file, or correct it: it was not written by scripts/train.py",
+    "do not use this file, or correct it: it was not written by roilab train",
 )
 def a_part_that_is_not_allowed(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

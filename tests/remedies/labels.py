@@ -169,7 +169,7 @@ def points_without_names(tmp_path: Path) -> Attempts:
     yield label(via_json(tmp_path, [dog, point(9, 9, part="nose")]), skeleton(tmp_path))
 
 
-@case("give skeleton=FILE to read them; scripts/data.py skeleton proposes one")
+@case("give skeleton=FILE to read them; roilab data skeleton proposes one")
 def points_without_a_skeleton(tmp_path: Path) -> Attempts:
     # A name that COCO's skeleton has not, which the data commands take where it fits.
     file = via_json(tmp_path, [polygon(kind="dog"), point(9, 9, part="tail")])

@@ -15,7 +15,7 @@ from roilab.sweep.plan import Arm
 
 from .here import Slurm, alive, wait_for
 
-# Plays scripts/train.py: it takes a minute when it begins, or, if it is long, until it is asked to
+# Plays roilab train: it takes a minute when it begins, or, if it is long, until it is asked to
 # end, and no time when it goes on. Asked to end it takes a second to leave a checkpoint.
 TRAINING = """
 import json, os, pathlib, signal, sys, time

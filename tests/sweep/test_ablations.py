@@ -37,7 +37,7 @@ def test_definition_is_sound(file: Path) -> None:
     assert list(sweep.seeds) == sorted(sweep.seeds)
     assert bool(sweep.source) == any(arm.published for arm in sweep.arms)
     assert sweep.question
-    assert f"scripts/sweep.py configs/ablations/{file.name} " in file.read_text().split('"""')[1]
+    assert f"roilab sweep configs/ablations/{file.name} " in file.read_text().split('"""')[1]
 
 
 @sweep_files

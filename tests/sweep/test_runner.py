@@ -20,7 +20,7 @@ from roilab.sweep import Cell, State, run_here, run_on_cluster, slots, state_of
 from roilab.sweep.plan import Arm
 from roilab.sweep.runner import definition, progress_of, run_cell
 
-# Plays scripts/train.py: writes what a finished run leaves, or fails for seed 1.
+# Plays roilab train: writes what a finished run leaves, or fails for seed 1.
 FAKE = """
 import json, os, pathlib, sys
 options = dict(a.split("=", 1) for a in sys.argv if "=" in a)

@@ -22,7 +22,7 @@ from torch import nn
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.export import FORMATS, Detector, exporter
+from roilab.export import FORMATS, Detector, export_run, exporter
 from roilab.export.formats import runner
 from roilab.export.parity import compare, predicted, reference
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
@@ -214,7 +214,7 @@ def test_files_of_pytorch_run_without_the_package(
     overrides = ("dataloader.test.augmentations=[]", f"{THRESHOLD}={sum(best[:2]) / 2}")
     for format, name in (("torchscript", "m.ts"), ("exported-program", "m.pt2")):
         expected = tmp_path / "expected.npz"
-        done = exporter(
+        done = export_run(
             sure_run, tmp_path / name, format, images, overrides=overrides, expected=expected
         )
         assert {each.size for each in done.differences} > {(96, 96), (50, 96), (31, 84), (96, 90)}
@@ -243,14 +243,14 @@ def test_nothing_is_written_that_differs(
     with monkeypatch.context() as patched:
         patched.setattr(exporter, "runner", moved)
         with pytest.raises(UserError, match=r"boxes 0\.6 px") as raised:
-            exporter(*arguments, expected=tmp_path / "expected.npz")
+            export_run(*arguments, expected=tmp_path / "expected.npz")
     assert "boxes 0.5 px" in str(raised.value)
     with pytest.raises(UserError, match="finds nothing in the images") as raised:
-        exporter(*arguments, overrides=[f"{THRESHOLD}=1.0"])
+        export_run(*arguments, overrides=[f"{THRESHOLD}=1.0"])
     assert raised.value.key == "--check"
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="this is a folder"):
-        exporter(sure_run, tmp_path, "torchscript", [])
+        export_run(sure_run, tmp_path, "torchscript", [])
 
 
 def test_reference_is_what_the_predictor_finds(sure_run: Run, figures: FiguresPaths) -> None:
@@ -318,10 +318,10 @@ def test_pixels_away_from_the_threshold_count(
     monkeypatch.setattr(exporter, "runner", spoilt)
     arguments = (sure_run, tmp_path / "m.ts", "torchscript", images)
     if kind == "at the threshold":
-        assert all(each.acceptable for each in exporter(*arguments).differences)
+        assert all(each.acceptable for each in export_run(*arguments).differences)
     else:
         with pytest.raises(UserError, match=r"masks IoU 0\.9[0-8]"):
-            exporter(*arguments)
+            export_run(*arguments)
         assert not (tmp_path / "m.ts").exists()
 
 
@@ -371,7 +371,7 @@ def test_what_an_exporter_raises_is_said(
 
     monkeypatch.setattr(Detector, "forward", fails)
     with pytest.raises(UserError) as raised:
-        exporter(sure_run, tmp_path / "m", format, [])
+        export_run(sure_run, tmp_path / "m", format, [])
     assert raised.value.found == f"{format} (RuntimeError: no translation of aten::strange)"
 
 
@@ -380,7 +380,7 @@ def test_packages_that_are_missing_are_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match="onnxscript") as raised:
-        exporter(sure_run, tmp_path / "m.onnx", "onnx", [])
+        export_run(sure_run, tmp_path / "m.onnx", "onnx", [])
     assert "pip install" in str(raised.value.remedy)
 
 
@@ -430,7 +430,7 @@ def test_preparations_that_nobody_can_repeat_are_refused(
 ) -> None:
     overrides = [f"dataloader.test.augmentations={augmentations}"]
     with pytest.raises(UserError, match="Resize") as raised:
-        exporter(sure_run, tmp_path / "m.ts", "torchscript", [], overrides=overrides)
+        export_run(sure_run, tmp_path / "m.ts", "torchscript", [], overrides=overrides)
     assert raised.value.key == "dataloader.test.augmentations"
 
 

@@ -46,9 +46,9 @@ def run(one: Cell) -> Wrong:
 
 def follow_command(script: Script, remedy: str | None) -> Any:
     """Run the command that a remedy ends in."""
-    python, path, *arguments = shlex.split((remedy or "").rpartition(": ")[2])
-    assert python == "python"
-    return script(Path(path).stem, *arguments)
+    program, command, *arguments = shlex.split((remedy or "").rpartition(": ")[2])
+    assert program == "roilab"
+    return script(command, *arguments)
 
 
 @case("delete {}, or choose another --output")

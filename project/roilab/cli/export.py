@@ -17,7 +17,7 @@ from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, trusted
 from roilab.engine.run_folder import Run, open_run, reading
 from roilab.errors import UserError
-from roilab.export import FORMATS, exporter
+from roilab.export import FORMATS, export_run
 from roilab.export.detector import INPUTS, MEANINGS
 from roilab.inference import image_files, read_rgb
 
@@ -63,7 +63,7 @@ def _export(args: argparse.Namespace, folder: Run) -> None:
     files = _files(folder, args.overrides, args.check)
     _keep([folder.weights, folder.config_file, *files], args.output, args.expected)
     images = [read_rgb(file) for file in files]
-    done = exporter(
+    done = export_run(
         folder,
         args.output,
         args.format,

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from torch import distributed as torch_distributed
 
 from roilab.engine import distributed
 from roilab.engine.signals import Interrupted, end_on_signals, stop_on_signals
@@ -197,7 +198,7 @@ def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
 
     def meet(url: str) -> None:
         wait = timedelta(seconds=1)
-        distributed.init_process_group("gloo", url, rank=0, world_size=2, timeout=wait)
+        torch_distributed.init_process_group("gloo", url, rank=0, world_size=2, timeout=wait)
 
     for url in ("none://", f"tcp://127.0.0.1:{distributed._free_port()}"):
         each = partial(meet, url)

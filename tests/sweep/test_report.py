@@ -287,7 +287,7 @@ def test_arms_on_other_data_are_not_compared(tmp_path: Path, folders: Folders) -
 def test_data_that_has_changed_is_said(written: Path, tmp_path: Path, folders: Folders) -> None:
     folder = Path(shutil.copytree(written, tmp_path / "again"))
     other_data(tmp_path, plan(sweep(), folder), folders, 9)
-    with pytest.raises(UserError, match=r"(?s)validation set has changed.*evaluate\.py"):
+    with pytest.raises(UserError, match=r"(?s)validation set has changed.*roilab evaluate"):
         write(sweep(), folder)
 
 
@@ -334,7 +334,7 @@ def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
 def test_detections_that_are_gone_are_said(written: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(written, tmp_path / "again"))
     (folder / "align/seed_0/coco_instances_results.json").unlink()
-    with pytest.raises(UserError, match=r"(?s)detections.*evaluate\.py --run .*align/seed_0"):
+    with pytest.raises(UserError, match=r"(?s)detections.*roilab evaluate --run .*align/seed_0"):
         write(sweep(), folder)
 
 

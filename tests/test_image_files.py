@@ -348,6 +348,19 @@ def scene(mode: str) -> Image.Image:
 
 
 class TestReadRgb:
+    def test_a_lost_worker_is_no_fault_of_the_image(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Torch says it from a signal, whatever the main process does just then."""
+
+        def lost(*_: object) -> None:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+        path = photo(tmp_path / "a.png")
+        monkeypatch.setattr("roilab.image_files.to_rgb", lost)
+        with pytest.raises(RuntimeError, match="pid 7"):
+            read_rgb(path)
+
     @pytest.mark.parametrize(("mode", "suffix"), EIGHT_BITS)
     @pytest.mark.parametrize("orientation", [None, 6])
     def test_eight_bits_are_as_detectron2_reads_them(

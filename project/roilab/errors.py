@@ -131,6 +131,11 @@ _LOST_WORKER = re.compile(
 )
 
 
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether torch says that a process of a loader is gone: to whatever the main process does."""
+    return _LOST_WORKER.search(str(error)) is not None
+
+
 def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
     """What is to be said of an exception that the machine, not the program, is the reason of.
 

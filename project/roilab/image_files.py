@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from roilab.errors import UserError
+from roilab.errors import UserError, is_lost_worker
 
 _EXIF_ORIENTATION = 0x0112
 _TURNED = {
@@ -362,6 +362,13 @@ def _segments(stream: BinaryIO) -> Iterator[tuple[int, int]]:
 
 
 def _unreadable(path: str | Path, error: Exception) -> UserError:
+    """The mistake that an image file cannot be read.
+
+    Raises:
+        Exception: `error`, where it is not of the file.
+    """
+    if is_lost_worker(error):
+        raise error
     if isinstance(error, Image.DecompressionBombError):
         return UserError(
             "the image has too many pixels",

@@ -15,7 +15,7 @@ import numpy as np
 from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
 from roilab.evaluation import plots
-from roilab.evaluation.bootstrap import METRICS, Difference, difference
+from roilab.evaluation.bootstrap import METRICS, PairedDifference, difference
 from roilab.evaluation.details import THRESHOLDS
 from roilab.evaluation.table import TITLES
 from roilab.files import write_whole
@@ -139,7 +139,7 @@ class Report:
         head = ["arm", "metric", "difference", "95% interval", "seeds", "reading"]
         return [Section(title, (), head, rows, {"differences": plot})]
 
-    def _apart(self, arm: Arm, done: Sequence[Cell]) -> dict[str, Difference]:
+    def _apart(self, arm: Arm, done: Sequence[Cell]) -> dict[str, PairedDifference]:
         """By metric."""
         pairs = list(self._pairs(arm, done).values())
         if not pairs:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.config_diff import ABSENT, Difference, differences, shown, table
+from roilab.engine.config_diff import ABSENT, ConfigDifference, differences, shown, table
 
 LEAVES = ("mask_keypoint_rcnn_R_101_FPN_3x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
 
@@ -19,7 +19,7 @@ def node(**values: object) -> DictConfig:
     return OmegaConf.create(values, flags={"allow_objects": True})
 
 
-def pairs(found: list[Difference]) -> dict[str, tuple[object, object]]:
+def pairs(found: list[ConfigDifference]) -> dict[str, tuple[object, object]]:
     return {each.key: (each.before, each.after) for each in found}
 
 
@@ -139,7 +139,9 @@ def test_nothing_is_changed() -> None:
     ],
 )
 def test_a_table_is_legible(key: str, before: object, after: object) -> None:
-    lines = table([Difference(key, before, after), Difference("b.c", 1, None)]).splitlines()
+    lines = table(
+        [ConfigDifference(key, before, after), ConfigDifference("b.c", 1, None)]
+    ).splitlines()
     assert len(lines) == 4
     assert all(len(line) <= 100 for line in lines)
     assert lines[-1].split() == ["b.c", "1", "null"]

@@ -29,7 +29,7 @@ from roilab.engine.build import (
 from roilab.engine.ema import MovingAverage
 from roilab.engine.setup import prepare
 from roilab.engine.train import replay, train
-from roilab.engine.train_state import Progress, _progress
+from roilab.engine.train_state import TrainState, _progress
 from roilab.engine.validate import evaluate_model, features_once, validate
 from roilab.errors import UserError
 
@@ -108,7 +108,7 @@ def test_the_best_is_kept_and_patience_ends(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("less", [False, True])
 def test_progress_takes_the_best(less: bool) -> None:
-    progress = Progress()
+    progress = TrainState()
     values = [None, 2.0, 1.0, 2.0, 3.0]
     taken = []
     for number, value in enumerate(values):
@@ -121,7 +121,7 @@ def test_progress_takes_the_best(less: bool) -> None:
 
 def test_progress_is_read_back() -> None:
     """A learning rate may be a whole number."""
-    saved = Progress(3, 3, 1.5, 2, 1, {"a.jpg": "cut"}, {"lr": 1, "total_loss": 0.5})
+    saved = TrainState(3, 3, 1.5, 2, 1, {"a.jpg": "cut"}, {"lr": 1, "total_loss": 0.5})
     assert _progress(asdict(saved)) == saved
 
 

@@ -20,7 +20,7 @@ from roilab.engine import distributed
 from roilab.engine.device import memory_used
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import Interrupted, Stop
-from roilab.engine.train_state import Progress, save, save_to_resume, save_weights
+from roilab.engine.train_state import TrainState, save, save_to_resume, save_weights
 from roilab.engine.trainer import NotFinite, Trainer
 from roilab.engine.validate import Losses, validate
 from roilab.errors import UserError
@@ -66,7 +66,7 @@ class Loop:
         cfg: DictConfig,
         run: Run,
         trainer: Trainer,
-        progress: Progress,
+        progress: TrainState,
         *,
         batches: Iterable[Batch],
         images: int,

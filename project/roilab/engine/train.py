@@ -31,7 +31,7 @@ from roilab.engine.run_record import digests
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.train_state import Progress
+from roilab.engine.train_state import TrainState
 from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.training_log import make_writers
 from roilab.engine.validate import evaluate_model
@@ -257,7 +257,9 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         log.warning("val: %s", note)
 
 
-def _begin(setup: Setup, run: Run, file: Path | None, *, resume: bool) -> tuple[Trainer, Progress]:
+def _begin(
+    setup: Setup, run: Run, file: Path | None, *, resume: bool
+) -> tuple[Trainer, TrainState]:
     """The trainer as the run begins, or goes on from a file."""
     cfg = setup.cfg
     device = device_of(cfg.train.device)
@@ -272,7 +274,7 @@ def _begin(setup: Setup, run: Run, file: Path | None, *, resume: bool) -> tuple[
         if weights.source:
             load_weights(model, *weights)
     trainer = build_trainer(cfg, model)
-    done = Progress() if file is None else train_state.load(file, trainer)
+    done = TrainState() if file is None else train_state.load(file, trainer)
     threads = counted(torch.get_num_threads(), "thread")
     log.info("%s, %s, %s", device, trainer.dtype, threads)
     if resume:

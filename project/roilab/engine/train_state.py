@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Progress:
+class TrainState:
     """Where a training is, beside its weights. Iterations count from 0; -1 is none.
 
     Attributes:
@@ -53,7 +53,7 @@ class Progress:
         return better
 
 
-def save(run: Run, name: str, trainer: Trainer, progress: Progress, **more: Any) -> None:
+def save(run: Run, name: str, trainer: Trainer, progress: TrainState, **more: Any) -> None:
     """Write the whole state of a training to a file of the run folder, or nothing."""
     _write(run.folder / name, {**trainer.state_dict(), **asdict(progress), **more})
 
@@ -83,7 +83,7 @@ def _write(path: Path, state: dict[str, Any]) -> None:
 
 
 def save_to_resume(
-    run: Run, trainer: Trainer, progress: Progress, *, final: bool, kept: int
+    run: Run, trainer: Trainer, progress: TrainState, *, final: bool, kept: int
 ) -> None:
     """Write a checkpoint to go on from; the oldest beyond `kept` are removed."""
     name = FINAL if final else f"model_{progress.iteration:07d}.pth"
@@ -95,7 +95,7 @@ def save_to_resume(
         file.unlink()
 
 
-def load(path: Path, trainer: Trainer) -> Progress:
+def load(path: Path, trainer: Trainer) -> TrainState:
     """Put a trainer into a saved state, and return how far it is.
 
     Raises:
@@ -123,9 +123,9 @@ def load(path: Path, trainer: Trainer) -> Progress:
         ) from error
 
 
-def _progress(state: dict[str, Any]) -> Progress:
+def _progress(state: dict[str, Any]) -> TrainState:
     state = {"measured": {}, **state}  # older checkpoints have none
-    progress = Progress(**{name: state[name] for name in asdict(Progress())})
+    progress = TrainState(**{name: state[name] for name in asdict(TrainState())})
     for name in ("iteration", "evaluated", "best_iteration", "since_best"):
         if type(getattr(progress, name)) is not int:
             raise TypeError(f"{name} is {getattr(progress, name)!r}")

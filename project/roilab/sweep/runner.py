@@ -65,7 +65,7 @@ Told = Callable[[Cell, State], object]
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
@@ -145,7 +145,7 @@ def _record(cell: Cell) -> dict[str, Any] | None:
     return record
 
 
-def progress_of(cell: Cell) -> Progress:
+def progress_of(cell: Cell) -> TrainingProgress:
     """How far a cell is, from the end of the log of its training."""
     latest: dict[str, float] = {}
     try:
@@ -162,7 +162,7 @@ def progress_of(cell: Cell) -> Progress:
         if isinstance(found, dict) and all(map(is_number, found.values())):
             latest |= found
     iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
-    return Progress(iterations, latest.get("time"), latest)
+    return TrainingProgress(iterations, latest.get("time"), latest)
 
 
 def run_cell(

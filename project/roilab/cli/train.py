@@ -22,7 +22,7 @@ from roilab.engine import config, distributed, trusted
 from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
-from roilab.engine.train import Source, evaluate_weights, replay, saved, train
+from roilab.engine.train import ConfigSource, evaluate_weights, replay, saved, train
 from roilab.errors import UserError
 from roilab.evaluation import table
 
@@ -69,7 +69,7 @@ def work(args: argparse.Namespace) -> None:
         for number, losses in enumerate(replay(setup, args.replay)):
             say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
         return
-    source = Source(args.config_file, args.overrides, command())
+    source = ConfigSource(args.config_file, args.overrides, command())
     results = (
         evaluate_weights(setup)
         if args.eval_only

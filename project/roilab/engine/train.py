@@ -46,7 +46,7 @@ LOCK = ".training.lock"
 
 
 @dataclass(frozen=True)
-class Source:
+class ConfigSource:
     """Where a config came from, for the record."""
 
     config_file: str | Path
@@ -58,7 +58,7 @@ def train(
     setup: Setup,
     *,
     resume: bool = False,
-    source: Source | None = None,
+    source: ConfigSource | None = None,
     allow_changed_data: bool = False,
 ) -> Results:
     """Train, evaluate and leave a complete run folder at `train.output_dir`; returns the AP.
@@ -89,7 +89,7 @@ def _train(
     run: Run,
     stop: Stop,
     resume: bool,
-    source: Source | None,
+    source: ConfigSource | None,
     allow_changed_data: bool,
 ) -> Results:
     cfg = setup.cfg
@@ -228,7 +228,7 @@ def start_logging(run: Run) -> None:
     logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
 
 
-def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
+def _write_beginning(setup: Setup, run: Run, source: ConfigSource | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
     run.begin_anew()

@@ -25,7 +25,7 @@ from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.run_folder import Run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.train import build_trainer, evaluate_weights, replay, start_logging, train
-from roilab.engine.training_log import Tracker
+from roilab.engine.training_log import ExperimentTracker
 
 from .cases import Wrong, case, printed, wrong
 from .conftest import CONFIG, Training
@@ -512,10 +512,10 @@ def a_tracker_that_does_not_start(
 
     module.init = init  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", module)
-    yield wrong(Tracker, "wandb", "run", {})
+    yield wrong(ExperimentTracker, "wandb", "run", {})
     yield wrong(train, training.setup(tmp_path, "train.tracker=null"))
     module.init = lambda **_: None  # type: ignore[attr-defined]
-    yield wrong(Tracker, "wandb", "run", {})
+    yield wrong(ExperimentTracker, "wandb", "run", {})
 
 
 @case("delete the link")

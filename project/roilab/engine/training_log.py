@@ -45,7 +45,9 @@ def make_writers(
     """
     # First: it may fail, and it prints.
     trackers = (
-        [] if tracker is None else [Tracker(tracker, run.folder.absolute().name, config.plain(cfg))]
+        []
+        if tracker is None
+        else [ExperimentTracker(tracker, run.folder.absolute().name, config.plain(cfg))]
     )
     forget(run.metrics_file, start)
     return [
@@ -146,7 +148,7 @@ class Console(EventWriter):
         self.stack.close()
 
 
-class Tracker(EventWriter):
+class ExperimentTracker(EventWriter):
     """Weights & Biases, or trackio, which has the same interface.
 
     Args:

@@ -51,7 +51,7 @@ from roilab.evaluation import Evaluation
 from roilab.evaluation.bootstrap import between
 from roilab.evaluation.page import page
 from roilab.evaluation.summary import Summary, summarize
-from roilab.evaluation.table import behind, table
+from roilab.evaluation.table import analysis_text, table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
 from roilab.inference.fast import for_inference
@@ -179,7 +179,7 @@ def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
         say(about[-1])
     truth, tasks = dataset.coco_json(), list(found.results)
     summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
-    say(f"\n{behind(summary)}\n")
+    say(f"\n{analysis_text(summary)}\n")
     write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
         return

@@ -38,7 +38,7 @@ def ap_rows(results: Mapping[str, Mapping[str, float | None]]) -> list[Row]:
     return rows
 
 
-def behind(summary: Summary) -> str:
+def analysis_text(summary: Summary) -> str:
     """Joints, working points and confused classes, each below what it is, for a terminal.
 
     The confused classes are left out where they are too many for its width.

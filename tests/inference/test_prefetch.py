@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from roilab.inference.prefetch import Left, OneAtATime, ahead, behind, is_any_left, result_of
+from roilab.inference.prefetch import Left, OneAtATime, ahead, in_background, is_any_left, result_of
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
     with (
         suppress(error),
         ahead(numbers([], closed), 2) as items,
-        behind(work, 3) as later,
+        in_background(work, 3) as later,
     ):
         later(next(items))
         later(next(items))
@@ -94,7 +94,7 @@ def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
 
 def test_all_is_done_at_the_end_of_the_block_in_order() -> None:
     done: list[int] = []
-    with behind(done.append, 2) as later:
+    with in_background(done.append, 2) as later:
         for number in range(100):
             later(number)
     assert done == list(range(100))
@@ -110,7 +110,7 @@ def test_an_error_behind_stops_what_is_before_it() -> None:
         done.append(number)
 
     def give() -> None:
-        with behind(work, 2) as later:
+        with in_background(work, 2) as later:
             for number in range(1000):
                 given.append(number)
                 later(number)
@@ -125,7 +125,7 @@ def test_an_error_of_the_last_item_is_not_lost() -> None:
     def work(number: int) -> None:
         raise ValueError(number)
 
-    with pytest.raises(ValueError, match="3"), behind(work, 9) as later:
+    with pytest.raises(ValueError, match="3"), in_background(work, 9) as later:
         later(3)
 
 
@@ -152,7 +152,7 @@ def test_work_that_is_stuck_can_be_left() -> None:
         begun.set()
         end.wait()
 
-    with pytest.raises(Left), behind(work, 1, begun.is_set) as later:
+    with pytest.raises(Left), in_background(work, 1, begun.is_set) as later:
         later(1)
     with pytest.raises(Left):
         result_of(end.wait, begun.is_set)

@@ -34,7 +34,7 @@ from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.output_plan import KINDS, Plan
 from roilab.inference.pipeline import Found, find, following
-from roilab.inference.prefetch import Left, OneAtATime, ahead, behind
+from roilab.inference.prefetch import Left, OneAtATime, ahead, in_background
 from roilab.inference.rendering import OVERVIEW
 from roilab.inference.sinks import Outputs
 from roilab.inference.sources import Frame, Source, open_source
@@ -207,7 +207,7 @@ def _process(
         frames = itertools.islice(_frames(source, predictors, alone, args.batch), args.limit)
         with (
             ahead((frame for frame in frames), size) as items,
-            behind(put_away, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
+            in_background(put_away, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
         ):
             options = {"batch": args.batch, "threshold": args.threshold}
             found = (each for each in find(readable(items), predictors, **options))

@@ -137,7 +137,7 @@ def result_of(work: Callable[[], T], leave: Callable[[], bool]) -> T:
 
 
 @contextlib.contextmanager
-def behind(
+def in_background(
     work: Callable[[T], None], size: int, leave: Callable[[], bool] = never
 ) -> Iterator[Callable[[T], None]]:
     """A function that takes an item for `work` in a thread, and waits when `size` of them wait.

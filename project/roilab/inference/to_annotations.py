@@ -153,7 +153,7 @@ def via_annotations(
     )
 
 
-def coco_json(
+def predictions_to_coco(
     images: Sequence[Mapping[str, Any]],
     classes: Sequence[str],
     category_ids: Sequence[int | str],

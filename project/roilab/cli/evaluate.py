@@ -64,7 +64,7 @@ from roilab.inference.rendering import (
     jpeg,
     overview_cell,
 )
-from roilab.inference.side_by_side import by_image, compare
+from roilab.inference.side_by_side import by_image, draw_comparison
 
 Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
 WORST_PICTURES = 6
@@ -187,7 +187,7 @@ def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
 
     def draw(record: Mapping[str, Any]) -> Picture:
         predicted = {"predicted": rows.get(record["image_id"], [])}
-        return compare(record, dataset, predicted, blank=args.blank)
+        return draw_comparison(record, dataset, predicted, blank=args.blank)
 
     if args.html is not None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"

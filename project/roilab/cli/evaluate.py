@@ -135,14 +135,14 @@ def main(arguments: list[str]) -> int:
     with stop_on_signals("ends here; the files that are named above are whole") as stop:
         try:
             with stop.at_once(), reading(folder):
-                evaluate(args, folder, stop)
+                evaluate_run(args, folder, stop)
         except Interrupted as error:
             say(error, file=sys.stderr)
             return ended(error.status)
     return 0
 
 
-def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
+def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     """Evaluate a run, and write what is asked for."""
     cfg = load_config(folder, args.overrides)
     take_data(cfg, args, folder)

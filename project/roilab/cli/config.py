@@ -54,7 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _path(name: str) -> Path:
-    return Path(config.find(name))
+    return Path(config.find_config(name))
 
 
 def _is_config(word: str) -> bool:

@@ -57,7 +57,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab sweep", description=__doc__)
     parser.add_argument(
         "file",
-        type=config.find,
+        type=config.find_config,
         help="a sweep, such as ablations/figures_pooler_mask, or a training config",
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of all arms")

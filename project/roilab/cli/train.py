@@ -32,7 +32,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--config-file",
         required=True,
-        type=config.find,
+        type=config.find_config,
         metavar="CONFIG",
         help="a config of RoILab by name, such as mask_rcnn_R_50_FPN_1x, or a file of yours",
     )

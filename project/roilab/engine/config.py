@@ -127,7 +127,7 @@ def is_code(path: str | Path) -> bool:
     return Path(path).suffix == ".py"
 
 
-def find(name: str | Path) -> str:
+def find_config(name: str | Path) -> str:
     """The path of a config file, or of a config that is installed with RoILab, from its name.
 
     `mask_rcnn_R_50_FPN_1x` and `ablations/pooler_mask` are names.

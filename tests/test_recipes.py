@@ -78,7 +78,7 @@ TRAIN_DIFFERENCES = {
 @functools.cache
 def load(name: str, classes: int) -> DictConfig:
     overrides = [f"data.num_classes={classes}"]
-    return config.load(f"configs/{name}.py", [*overrides, "data.num_keypoints=17"])
+    return config.load_config(f"configs/{name}.py", [*overrides, "data.num_keypoints=17"])
 
 
 @functools.cache
@@ -337,7 +337,7 @@ def test_point_rend_is_the_mask_recipe_with_its_head() -> None:
 @pytest.mark.parametrize("path", sorted(Path("configs").glob("*.py")), ids=lambda path: path.stem)
 def test_only_pretrained_layers_are_frozen(path: Path) -> None:
     """A layer that keeps random weights would spoil what is trained on it."""
-    cfg = config.load(path, ["data.num_classes=2", "data.num_keypoints=17"])
+    cfg = config.load_config(path, ["data.num_classes=2", "data.num_keypoints=17"])
     with torch.device("meta"):
         model = config.build(cfg.model, "model")
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
@@ -359,8 +359,8 @@ def test_frozen_layers_without_weights_are_warned_of(tmp_path: Path, caplog) -> 
     scratch = [*overrides, *labels.split(), "train.init_checkpoint=''"]
     path = "configs/mask_rcnn_R_50_FPN_1x.py"
     trained = "model.backbone.bottom_up.freeze_at=0"
-    prepare(config.load(path, [*overrides, *labels.split()]))
-    prepare(config.load(path, [*scratch, trained]))
+    prepare(config.load_config(path, [*overrides, *labels.split()]))
+    prepare(config.load_config(path, [*scratch, trained]))
     assert "random" not in caplog.text
-    prepare(config.load(path, scratch))
+    prepare(config.load_config(path, scratch))
     assert trained in caplog.text

@@ -26,14 +26,14 @@ def pairs(found: list[ConfigDifference]) -> dict[str, tuple[object, object]]:
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_a_config_its_copy_and_what_is_saved_of_it_are_equal(leaf: str, tmp_path: Path) -> None:
     """Also before the data has filled in the number of classes."""
-    cfg = config.load(f"configs/{leaf}.py")
+    cfg = config.load_config(f"configs/{leaf}.py")
     assert differences(cfg, copy.deepcopy(cfg)) == []
     config.save(cfg, tmp_path / "config.yaml")
-    assert differences(cfg, config.load(tmp_path / "config.yaml")) == []
+    assert differences(cfg, config.load_config(tmp_path / "config.yaml")) == []
 
 
 def test_an_override_and_what_follows_it() -> None:
-    cfg = config.load(f"configs/{LEAVES[2]}.py")
+    cfg = config.load_config(f"configs/{LEAVES[2]}.py")
     other = config.override(copy.deepcopy(cfg), ["pooler.op=roi_pool"])
     changed = pairs(differences(cfg, other))
     followers = {f"model.roi_heads.{n}_pooler.op" for n in ("box", "mask", "keypoint")}
@@ -122,7 +122,7 @@ def test_a_list_of_nodes_is_compared_node_by_node() -> None:
 
 
 def test_nothing_is_changed() -> None:
-    cfg = config.load(f"configs/{LEAVES[2]}.py")
+    cfg = config.load_config(f"configs/{LEAVES[2]}.py")
     before = OmegaConf.to_container(cfg, resolve=False)
     differences(cfg, node(model=None))
     assert OmegaConf.to_container(cfg, resolve=False) == before

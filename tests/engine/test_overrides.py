@@ -111,10 +111,10 @@ def test_a_list_that_cannot_be_read(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         meaning(text, list[int])
     with pytest.raises(UserError, match=r"(?s)cannot be read.*optimizer\.lr") as error:
-        config.load(LEAF, [f"optimizer.lr={text}"])
+        config.load_config(LEAF, [f"optimizer.lr={text}"])
     # The remedy gives the text.
     (word,) = shlex.split(str(error.value.remedy).rpartition("shell: ")[2])
-    assert config.load(LEAF, [word]).optimizer.lr == text
+    assert config.load_config(LEAF, [word]).optimizer.lr == text
 
 
 @given(values())
@@ -136,7 +136,7 @@ def test_any_text_of_a_key_of_text_comes_back_as_it_was_typed(text: str) -> None
 
 @pytest.fixture(scope="module")
 def cfg() -> Any:
-    return config.load("configs/figures_mask.py")
+    return config.load_config("configs/figures_mask.py")
 
 
 @settings(max_examples=25, phases=[Phase.explicit, Phase.generate])  # it copies a whole config
@@ -183,14 +183,14 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
     ],
 )
 def test_what_a_user_types(text: str, key: str, value: Any) -> None:
-    cfg = config.load(LEAF, [text])
+    cfg = config.load_config(LEAF, [text])
     expected = text.partition("=")[2] if value is None else value
     assert OmegaConf.select(cfg, key) == expected
 
 
 def test_the_mark_of_a_missing_value_is_refused() -> None:
     with pytest.raises(UserError, match=r"\?\?\?"):
-        config.load(LEAF, ["data.default_class=???"])
+        config.load_config(LEAF, ["data.default_class=???"])
 
 
 @pytest.mark.parametrize(

@@ -18,22 +18,24 @@ Attempts = Iterator[Wrong]
 
 @case("a text is quoted, and all of it once more for the shell: {}")
 def a_list_that_is_not_closed(training: Training) -> Attempts:
-    first = wrong(config.load, training.run.config_file, ["data.train.classes=[dog"])
+    first = wrong(config.load_config, training.run.config_file, ["data.train.classes=[dog"])
     yield first
     quoted = shlex.split(str(first[0].remedy).partition("shell: ")[2])
-    yield wrong(config.load, training.run.config_file, quoted)
+    yield wrong(config.load_config, training.run.config_file, quoted)
 
 
 @case("give it another name")
 def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
     for name in ("???", "what"):
-        yield wrong(config.load, training.run.config_file, [f"data.train.class_attribute={name}"])
+        yield wrong(
+            config.load_config, training.run.config_file, [f"data.train.class_attribute={name}"]
+        )
 
 
 @case("add {}=VALUE to the command")
 def a_value_that_is_left_open(training: Training, tmp_path: Path) -> Attempts:
     def shown(*overrides: str) -> Wrong:
-        cfg = config.load(file, overrides)
+        cfg = config.load_config(file, overrides)
         return wrong(config.plain, cfg)
 
     file = tmp_path / "config.yaml"
@@ -55,7 +57,7 @@ def an_empty_choice_of_a_sweep() -> Attempts:
 @case("give {}")
 def a_mistyped_op_of_all_poolers() -> Attempts:
     def built(op: str) -> Wrong:
-        cfg = config.load(CONFIG, ["data.num_classes=1", op])
+        cfg = config.load_config(CONFIG, ["data.num_classes=1", op])
         with torch.device("meta"):
             return wrong(config.build, cfg.model, "model")
 

@@ -68,7 +68,7 @@ class Folders:
     """Writes run folders of one small model on one data set."""
 
     def __init__(self, overrides: tuple[str, ...]) -> None:
-        cfg = config.load(CONFIG, [*overrides, *NARROW])
+        cfg = config.load_config(CONFIG, [*overrides, *NARROW])
         setup = prepare(cfg, training=False)
         self.cfg, self.dataset = setup.cfg, setup.val
         torch.manual_seed(0)

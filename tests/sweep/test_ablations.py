@@ -19,7 +19,10 @@ sweep_files = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in 
 def arms(sweep: Sweep) -> dict[str, Any]:
     """The config of each arm, with two classes and five keypoints."""
     given = ("data.num_classes=2", "data.num_keypoints=5")
-    return {arm.name: config.load(arm.config_file, [*arm.overrides, *given]) for arm in sweep.arms}
+    return {
+        arm.name: config.load_config(arm.config_file, [*arm.overrides, *given])
+        for arm in sweep.arms
+    }
 
 
 def test_every_sweep_has_a_small_variant() -> None:

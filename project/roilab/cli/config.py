@@ -62,7 +62,7 @@ def _is_config(word: str) -> bool:
 
 
 def load(path: Path, overrides: list[str]) -> DictConfig:
-    return config.load(path / "config.yaml" if path.is_dir() else path, overrides)
+    return config.load_config(path / "config.yaml" if path.is_dir() else path, overrides)
 
 
 def show(args: argparse.Namespace) -> int:

@@ -63,7 +63,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def work(args: argparse.Namespace) -> None:
     """One process of the training."""
-    cfg = config.load(args.config_file, args.overrides)
+    cfg = config.load_config(args.config_file, args.overrides)
     setup = prepare(cfg, training=not args.eval_only)
     if args.replay:
         for number, losses in enumerate(replay(setup, args.replay)):
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> None:
     if several and not distributed.under_torchrun():
         # A mistake is told once, before there are several to tell it.
         cfg = prepare(
-            config.load(args.config_file, args.overrides), training=not args.eval_only
+            config.load_config(args.config_file, args.overrides), training=not args.eval_only
         ).cfg
         left = partial(saved, Run(Path(cfg.train.output_dir)))
     distributed.start(

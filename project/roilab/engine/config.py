@@ -70,7 +70,7 @@ def upstream(path: str) -> DictConfig:
     return LazyConfig.load(str(configs / path))
 
 
-def load(
+def load_config(
     path: str | Path, overrides: Sequence[str] = (), *, init_checkpoint: str | None = None
 ) -> DictConfig:
     """A config file (.py, or .yaml as `save` writes it) with `key=value` overrides applied.

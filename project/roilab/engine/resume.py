@@ -96,7 +96,7 @@ def check_resumable(
     Raises:
         UserError: it is another run, or one of other data.
     """
-    begun = config.load(run.config_file)
+    begun = config.load_config(run.config_file)
     fit_limits(begun, setup.val)  # of a run from before the model's followed the data
     changed = differences(begun, OmegaConf.create(config.plain(setup.cfg)))
     before = fingerprint.recorded(run.folder)

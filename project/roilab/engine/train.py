@@ -241,7 +241,7 @@ def _write_beginning(setup: Setup, run: Run, source: ConfigSource | None) -> Non
             command=source.command,
             seed=cfg.train.seed,
         )
-        changed = differences(config.load(source.config_file), cfg)
+        changed = differences(config.load_config(source.config_file), cfg)
         if changed:
             log.info("what differs from %s:\n%s", source.config_file, table(changed))
     max_iter = cfg.train.max_iter

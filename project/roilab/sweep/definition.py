@@ -73,7 +73,7 @@ def resolve(sweep: Sweep) -> Sweep:
         UserError: a config has no such key, its model cannot be built, two arms are the same, or an
             arm would take weights that were trained in another way.
     """
-    cfgs = {arm.name: config.load(arm.config_file, arm.overrides) for arm in sweep.arms}
+    cfgs = {arm.name: config.load_config(arm.config_file, arm.overrides) for arm in sweep.arms}
     arms: list[Arm] = []
     for arm in sweep.arms:
         cfg = cfgs[arm.name]

@@ -107,7 +107,7 @@ class Collector:
         dataset = self._dataset(run)
         detections = run.detections(dataset.coco_ids)
         truth, skeleton = dataset.coco_json(), dataset.skeleton
-        cfg = config.load(run.config_file)
+        cfg = config.load_config(run.config_file)
         limit = cfg.evaluation.max_detections
         weights = draws(len(dataset))
         values: dict[str, np.ndarray] = {}
@@ -152,7 +152,7 @@ class Collector:
             )
 
     def _dataset(self, run: Run) -> DetectionDataset:
-        cfg = config.load(run.config_file)
+        cfg = config.load_config(run.config_file)
         key = json.dumps(config.plain(cfg.data.val), sort_keys=True)
         if key not in self.datasets:
             self.datasets[key] = prepare(cfg, training=False).val

@@ -128,7 +128,7 @@ def calls(trap: Trap) -> dict[str, Node]:
             "detectron2.config.LazyConfig.load": {"filename": trap.script},
             "detectron2.config.lazy.LazyConfig.load": {"filename": trap.script},
             LOCATE: {"name": f"{MODULE}.anything"},
-            "roilab.engine.config.read": {"path": trap.script},
+            "roilab.engine.config.read_config": {"path": trap.script},
             "roilab.engine.config.load_config": {"path": trap.script},
             "roilab.data.from_catalog._run": {"file": trap.script},
             "roilab.data.from_catalog.from_catalog": {"name": "evil", "register": trap.script},

@@ -235,7 +235,9 @@ class TestMaxDetections:
 
     def test_every_leaf_shows_the_key(self) -> None:
         for leaf in sorted(Path(LEAF).parent.glob("*.py")):
-            assert OmegaConf.to_container(config.read(leaf).evaluation) == config.EVALUATION, leaf
+            assert (
+                OmegaConf.to_container(config.read_config(leaf).evaluation) == config.EVALUATION
+            ), leaf
 
     @pytest.mark.parametrize("value", ["0", "1.5", "True", "many"])
     def test_it_is_a_number(self, value: str) -> None:

@@ -107,7 +107,7 @@ def load_config(
 
 def _read_whole(path: str | Path) -> DictConfig:
     """A training config, also where its file is from before there were all of its keys."""
-    cfg = read(path)
+    cfg = read_config(path)
     if "model" not in cfg:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
     cfg.evaluation = {**EVALUATION, **(cfg.get("evaluation") or {})}
@@ -143,7 +143,7 @@ def shipped_folder() -> Path:
     return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())
 
 
-def read(path: str | Path) -> DictConfig:
+def read_config(path: str | Path) -> DictConfig:
     """What a lazy file, or a saved config, holds.
 
     Raises:

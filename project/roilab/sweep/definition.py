@@ -44,7 +44,7 @@ def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     Raises:
         UserError: the file is neither, has keys that no sweep has, or contradicts itself.
     """
-    found = config.read(file)
+    found = config.read_config(file)
     if "sweep" in found and not config.is_code(file):
         raise UserError(
             "a sweep is written in Python, since it names configs, which are run",

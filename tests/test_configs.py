@@ -30,7 +30,7 @@ def test_every_combination_ships() -> None:
 def test_config_builds_and_round_trips(name: str, tmp_path) -> None:
     cfg = config.load_config(f"configs/{name}", ["data.num_classes=2", "data.num_keypoints=5"])
     model = build(cfg)
-    config.save(cfg, tmp_path / "config.yaml")
+    config.save_config(cfg, tmp_path / "config.yaml")
     again = build(config.load_config(tmp_path / "config.yaml"))
     assert str(model) == str(again)
     heads = model.roi_heads

@@ -70,7 +70,7 @@ def test_diff_of_two_configs_and_of_run_folders(capsys, tmp_path) -> None:
         cfg = config.load_config(
             MASK, ["data.num_classes=2", f"train.output_dir={tmp_path / name}"]
         )
-        config.save(cfg, tmp_path / name / "config.yaml")
+        config.save_config(cfg, tmp_path / name / "config.yaml")
     assert call("diff", tmp_path / "first", tmp_path / "second") == 1
     out = capsys.readouterr().out
     assert "train.output_dir" in out

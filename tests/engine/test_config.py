@@ -104,7 +104,7 @@ def test_an_empty_file_is_no_config(tmp_path) -> None:
 
 def test_a_saved_config_is_plain_resolved_yaml(tmp_path) -> None:
     cfg = config.load_config(LEAF, ["data.num_classes=3", "pooler.op=roi_pool"])
-    config.save(cfg, tmp_path / "config.yaml")
+    config.save_config(cfg, tmp_path / "config.yaml")
     text = (tmp_path / "config.yaml").read_text()
     assert "!!python" not in text
     assert "${" not in text
@@ -112,7 +112,7 @@ def test_a_saved_config_is_plain_resolved_yaml(tmp_path) -> None:
     assert saved.model.roi_heads.num_classes == 3
     assert saved.model.roi_heads.mask_pooler.op == "roi_pool"
     # Saving what was loaded changes nothing more.
-    config.save(saved, tmp_path / "again.yaml")
+    config.save_config(saved, tmp_path / "again.yaml")
     assert (tmp_path / "again.yaml").read_text() == text
 
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_saved_is_named(tmp_path) -> None:
     cfg = OmegaConf.create({"model": {"f": None}}, flags={"allow_objects": True})
     cfg.model.f = lambda: 0
     with pytest.raises(UserError, match=r"model\.f"):
-        config.save(cfg, tmp_path / "config.yaml")
+        config.save_config(cfg, tmp_path / "config.yaml")
     assert not list(tmp_path.iterdir())
 
 
@@ -212,14 +212,14 @@ class TestMaxDetections:
         assert self.topk(config.load_config(LEAF)) == 100
         cfg = config.load_config(LEAF, ["data.num_classes=2", f"{self.KEY}=300"])
         assert self.topk(cfg) == 300
-        config.save(cfg, tmp_path / "config.yaml")
+        config.save_config(cfg, tmp_path / "config.yaml")
         assert self.topk(config.load_config(tmp_path / "config.yaml")) == 300
         assert self.topk(config.load_config(tmp_path / "config.yaml", [f"{self.KEY}=50"])) == 50
 
     def test_a_config_of_before_has_the_key(self, tmp_path) -> None:
         cfg = config.load_config(LEAF, ["data.num_classes=2"])
         del cfg["evaluation"]
-        config.save(cfg, tmp_path / "config.yaml")
+        config.save_config(cfg, tmp_path / "config.yaml")
         assert config.load_config(tmp_path / "config.yaml").evaluation.max_detections is None
         assert self.topk(config.load_config(tmp_path / "config.yaml", [f"{self.KEY}=7"])) == 7
 

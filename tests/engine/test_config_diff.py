@@ -28,7 +28,7 @@ def test_a_config_its_copy_and_what_is_saved_of_it_are_equal(leaf: str, tmp_path
     """Also before the data has filled in the number of classes."""
     cfg = config.load_config(f"configs/{leaf}.py")
     assert differences(cfg, copy.deepcopy(cfg)) == []
-    config.save(cfg, tmp_path / "config.yaml")
+    config.save_config(cfg, tmp_path / "config.yaml")
     assert differences(cfg, config.load_config(tmp_path / "config.yaml")) == []
 
 

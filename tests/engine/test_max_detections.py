@@ -86,7 +86,7 @@ def test_the_remedy_counts_what_is_left_out(persons: int) -> None:
 
 def test_a_run_can_be_evaluated_on_data_with_more_objects(tmp_path) -> None:
     cfg = fitted(150, "data.num_classes=1", "data.num_keypoints=17")
-    config.save(cfg, tmp_path / "config.yaml")
+    config.save_config(cfg, tmp_path / "config.yaml")
     note = limits_note(config.load_config(tmp_path / "config.yaml"), dataset(350))
     (override,) = shlex.split(note.partition("To count them: ")[2])
     again = config.load_config(tmp_path / "config.yaml", [override])

@@ -163,7 +163,7 @@ def test_a_class_of_any_name_gets_into_the_run_folder(name: str, tmp_path: Path)
     setup = prepared(SMALL[0], *data_of(file, file))
     assert setup.val.classes == (name,)
     assert list(setup.cfg.data.classes) == [name]
-    config.save(setup.cfg, tmp_path / "run" / "config.yaml")
+    config.save_config(setup.cfg, tmp_path / "run" / "config.yaml")
     again = config.load_config(
         tmp_path / "run" / "config.yaml", [write("data.val.default_class", name)]
     )

@@ -378,7 +378,7 @@ def test_the_learning_rate_follows_the_batch(
     assert math.isclose(cfg.optimizer.lr, 0.4 * scaled)
     assert ("learning rate" in caplog.text) == (scaled != 1)
     # What a run folder holds is not scaled once more.
-    config.save(cfg, tmp_path / "config.yaml")
+    config.save_config(cfg, tmp_path / "config.yaml")
     again = config.load_config(tmp_path / "config.yaml")
     prepare(again)
     assert math.isclose(again.optimizer.lr, cfg.optimizer.lr)

@@ -97,7 +97,7 @@ def test_a_run_of_every_shipped_sweep_names_what_is_on_the_list(path: Path) -> N
 
 def opened(cfg: DictConfig, folder: Path) -> Any:
     """A config that was saved as a run does and read again; its model is built, without memory."""
-    config.save(cfg, folder / "config.yaml")
+    config.save_config(cfg, folder / "config.yaml")
     again = config.load_config(folder / "config.yaml")
     with torch.device("meta"):
         assert list(config.build(again.model, "model").parameters())

@@ -295,7 +295,7 @@ def _retarget(node: DictConfig, key: str, target: Any) -> None:
         del node[name]
 
 
-def save(cfg: DictConfig, path: Path) -> None:
+def save_config(cfg: DictConfig, path: Path) -> None:
     """Write the config with every interpolation resolved, as plain YAML; atomic.
 
     Raises:

@@ -153,7 +153,7 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
         "data.class_map": {name: path, path: None},
     }
     config.override(cfg, [write(key, value) for key, value in given_values.items()])
-    saved = OmegaConf.create(config.yaml.safe_load(config.to_yaml(config.plain(cfg))))
+    saved = OmegaConf.create(config.yaml.safe_load(config.to_yaml(config.to_plain_data(cfg))))
     for each in (cfg, saved):
         read = OmegaConf.to_container(each, resolve=True)
         assert read["train"]["output_dir"] == read["data"]["train"]["files"] == path

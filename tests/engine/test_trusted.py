@@ -101,20 +101,20 @@ def opened(cfg: DictConfig, folder: Path) -> Any:
     again = config.load_config(folder / "config.yaml")
     with torch.device("meta"):
         assert list(config.build(again.model, "model").parameters())
-    return config.plain(again)
+    return config.to_plain_data(again)
 
 
 @pytest.mark.parametrize("path", sorted(Path("configs").glob("*.py")), ids=lambda path: path.stem)
 def test_a_run_of_every_shipped_config_opens(path: Path, tmp_path: Path) -> None:
     cfg = config.load_config(path, SIZES)
-    assert opened(cfg, tmp_path) == config.plain(cfg)
+    assert opened(cfg, tmp_path) == config.to_plain_data(cfg)
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_run_of_every_part_opens(line: str, tmp_path: Path) -> None:
     """Of the lines of docs/heads.md: poolers, heads and decoders."""
     cfg = config.load_config(CONFIG, [*SIZES, *shlex.split(line)])
-    assert opened(cfg, tmp_path) == config.plain(cfg)
+    assert opened(cfg, tmp_path) == config.to_plain_data(cfg)
 
 
 def test_parts_by_their_short_names_are_on_the_list() -> None:

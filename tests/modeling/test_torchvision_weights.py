@@ -263,7 +263,7 @@ def test_settings_of_weights_yield_to_overrides_and_stay_in_a_saved_config(tmp_p
     assert list(cfg.model.pixel_mean) == [123.675, 116.28, 103.53]
     config.save_config(cfg, tmp_path / "config.yaml")
     again = config.load_config(tmp_path / "config.yaml")
-    assert config.plain(again) == config.plain(cfg)
+    assert config.to_plain_data(again) == config.to_plain_data(cfg)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

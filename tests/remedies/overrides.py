@@ -36,7 +36,7 @@ def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
 def a_value_that_is_left_open(training: Training, tmp_path: Path) -> Attempts:
     def shown(*overrides: str) -> Wrong:
         cfg = config.load_config(file, overrides)
-        return wrong(config.plain, cfg)
+        return wrong(config.to_plain_data, cfg)
 
     file = tmp_path / "config.yaml"
     text = training.run.config_file.read_text(encoding="utf-8")

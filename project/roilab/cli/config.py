@@ -68,7 +68,7 @@ def load(path: Path, overrides: list[str]) -> DictConfig:
 def show(args: argparse.Namespace) -> int:
     """Print a config, or a part of it, as the run folder will have it."""
     try:
-        data: Any = config.plain(load(args.config, args.rest))
+        data: Any = config.to_plain_data(load(args.config, args.rest))
     except OmegaConfBaseException as error:
         raise UserError(
             "a value of the config follows one that is not there",

@@ -301,7 +301,7 @@ def save_config(cfg: DictConfig, path: Path) -> None:
     Raises:
         UserError: a value is neither text, number, list, dict, nor a callable with a name.
     """
-    write_whole(path, to_yaml(plain(cfg)))
+    write_whole(path, to_yaml(to_plain_data(cfg)))
 
 
 def to_yaml(data: Any) -> str:
@@ -309,7 +309,7 @@ def to_yaml(data: Any) -> str:
     return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def to_plain_data(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as dicts, lists, text and numbers.
 
     Raises:

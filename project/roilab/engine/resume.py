@@ -98,7 +98,7 @@ def check_resumable(
     """
     begun = config.load_config(run.config_file)
     fit_limits(begun, setup.val)  # of a run from before the model's followed the data
-    changed = differences(begun, OmegaConf.create(config.plain(setup.cfg)))
+    changed = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
     before = fingerprint.recorded(run.folder)
     may_change = _MAY_CHANGE if before is None else (*_MAY_CHANGE, *_PLACES)
     other = [each for each in changed if not each.key.startswith(may_change)]

@@ -113,7 +113,7 @@ class Run:
     def write_meaning(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
         """Write what gives the weights their meaning: config, class names and ids, skeleton."""
         contents = {
-            self.config_file.name: config.to_yaml(config.plain(cfg)),
+            self.config_file.name: config.to_yaml(config.to_plain_data(cfg)),
             "classes.json": _json(list(dataset.classes)),
             self.category_ids_file.name: _json(list(dataset.coco_ids.categories)),
         }

@@ -191,7 +191,7 @@ def _allow_own_parts(cfg: DictConfig) -> list[str]:
     """
     notes = []
     try:
-        allowed, others = trusted.allow_own(config.plain(cfg))
+        allowed, others = trusted.allow_own(config.to_plain_data(cfg))
     except UserError as error:  # such as a home folder that may not be written
         return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
     if allowed:

@@ -47,7 +47,7 @@ def make_writers(
     trackers = (
         []
         if tracker is None
-        else [ExperimentTracker(tracker, run.folder.absolute().name, config.plain(cfg))]
+        else [ExperimentTracker(tracker, run.folder.absolute().name, config.to_plain_data(cfg))]
     )
     forget(run.metrics_file, start)
     return [

@@ -53,7 +53,7 @@ def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
             remedy="write it so, if it is yours",
         )
     if "sweep" in found:
-        sweep = _read(Path(file), config.plain(found)["sweep"])
+        sweep = _read(Path(file), config.to_plain_data(found)["sweep"])
     elif "model" in found:
         alone = Arm("", str(file), (), {})
         sweep = Sweep(str(file), (alone,), "", (0,), _METRICS, "")
@@ -78,7 +78,7 @@ def resolve(sweep: Sweep) -> Sweep:
     for arm in sweep.arms:
         cfg = cfgs[arm.name]
         _try_model(cfg)
-        text = json.dumps(config.plain(cfg), sort_keys=True)
+        text = json.dumps(config.to_plain_data(cfg), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         for other in arms:
             if other.config == digest:

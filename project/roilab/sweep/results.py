@@ -153,7 +153,7 @@ class Collector:
 
     def _dataset(self, run: Run) -> DetectionDataset:
         cfg = config.load_config(run.config_file)
-        key = json.dumps(config.plain(cfg.data.val), sort_keys=True)
+        key = json.dumps(config.to_plain_data(cfg.data.val), sort_keys=True)
         if key not in self.datasets:
             self.datasets[key] = prepare(cfg, training=False).val
         return self.datasets[key]

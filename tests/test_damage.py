@@ -246,7 +246,7 @@ def test_damaged_checkpoints_are_noticed(tmp_path: Path) -> None:
     state = {"model": {str(i): torch.randn(50, i + 1) for i in range(20)}, "iteration": 5}
     checkpoint.save_atomically({**state, "iteration": 1}, other)
     checkpoint.save_atomically(state, path)
-    assert same(checkpoint.read(path), state)
+    assert same(checkpoint.read_checkpoint(path), state)
     content, record = path.read_bytes(), (tmp_path / "run.json").read_bytes()
     kinds = (damage.truncate, damage.flip, damage.zero, damage.randomise, swapped)
     unnoticed = 0
@@ -257,13 +257,13 @@ def test_damaged_checkpoints_are_noticed(tmp_path: Path) -> None:
             continue
         (tmp_path / "run.json").write_bytes(record)
         with pytest.raises(UserError, match="not as it was written"):
-            checkpoint.read(path)
+            checkpoint.read_checkpoint(path)
         assert newest(Run(tmp_path)) == other
         if kinds[number % len(kinds)] is swapped:
             continue
         (tmp_path / "run.json").unlink()
         try:
-            read = checkpoint.read(path)
+            read = checkpoint.read_checkpoint(path)
         except UserError:
             continue
         unnoticed += 1

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roilab.engine.checkpoint import read, save_atomically, verified
+from roilab.engine.checkpoint import read_checkpoint, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
 from roilab.engine.run_folder import FINAL, LAST, Run
 from roilab.engine.run_record import forget
@@ -101,7 +101,7 @@ def load(path: Path, trainer: Trainer) -> TrainState:
     Raises:
         UserError: the file is no whole state, or that of another model.
     """
-    state = read(path)
+    state = read_checkpoint(path)
     try:
         trainer.load_state_dict(state)
         return _progress(state)

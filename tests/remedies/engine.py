@@ -274,8 +274,8 @@ def resumed_with_other_data(training: Training, tmp_path: Path) -> Attempts:
 def a_state_of_another_model(training: Training, tmp_path: Path) -> Attempts:
     setup = training.setup(tmp_path)
     wide = training.setup(tmp_path, "model.roi_heads.mask_head.conv_dims=[32,32]")
-    yield wrong(train_state.load, training.run.weights, build_trainer(wide.cfg))
-    yield wrong(train_state.load, training.run.weights, build_trainer(setup.cfg))
+    yield wrong(train_state.load_train_state, training.run.weights, build_trainer(wide.cfg))
+    yield wrong(train_state.load_train_state, training.run.weights, build_trainer(setup.cfg))
 
 
 @case("to start from its weights: train.init_checkpoint, in a new folder")

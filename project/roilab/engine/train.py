@@ -177,7 +177,7 @@ def replay(setup: Setup, file: str) -> list[dict[str, float]]:
             expected=f"one of {', '.join(there)}" if there else "a file of the run folder",
         )
     trainer = build_trainer(cfg)
-    iteration = train_state.load(path, trainer).iteration + 1
+    iteration = train_state.load_train_state(path, trainer).iteration + 1
     batches = iter(_batches(setup, iteration))
     with EventStorage(iteration):
         return trainer.replay(iteration, [next(batches) for _ in range(cfg.train.accumulate)])
@@ -274,7 +274,7 @@ def _begin(
         if weights.source:
             load_weights(model, *weights)
     trainer = build_trainer(cfg, model)
-    done = TrainState() if file is None else train_state.load(file, trainer)
+    done = TrainState() if file is None else train_state.load_train_state(file, trainer)
     threads = counted(torch.get_num_threads(), "thread")
     log.info("%s, %s, %s", device, trainer.dtype, threads)
     if resume:

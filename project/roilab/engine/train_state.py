@@ -95,7 +95,7 @@ def save_to_resume(
         file.unlink()
 
 
-def load(path: Path, trainer: Trainer) -> TrainState:
+def load_train_state(path: Path, trainer: Trainer) -> TrainState:
     """Put a trainer into a saved state, and return how far it is.
 
     Raises:

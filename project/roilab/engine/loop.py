@@ -20,7 +20,7 @@ from roilab.engine import distributed
 from roilab.engine.device import memory_used
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import Interrupted, Stop
-from roilab.engine.train_state import TrainState, save, save_to_resume, save_weights
+from roilab.engine.train_state import TrainState, save_to_resume, save_train_state, save_weights
 from roilab.engine.trainer import NotFinite, Trainer
 from roilab.engine.validate import Losses, validate
 from roilab.errors import UserError
@@ -300,7 +300,7 @@ class Loop:
         saved = f"diverged_{iteration:07d}.pth"
         if self.main:
             self._write()
-            save(self.run, saved, self.trainer, self.progress, files=everywhere)
+            save_train_state(self.run, saved, self.trainer, self.progress, files=everywhere)
         raise UserError(
             f"the loss is not finite at iteration {iteration}",
             file=self.run.folder / saved,

@@ -53,7 +53,9 @@ class TrainState:
         return better
 
 
-def save(run: Run, name: str, trainer: Trainer, progress: TrainState, **more: Any) -> None:
+def save_train_state(
+    run: Run, name: str, trainer: Trainer, progress: TrainState, **more: Any
+) -> None:
     """Write the whole state of a training to a file of the run folder, or nothing."""
     _write(run.folder / name, {**trainer.state_dict(), **asdict(progress), **more})
 
@@ -87,7 +89,7 @@ def save_to_resume(
 ) -> None:
     """Write a checkpoint to go on from; the oldest beyond `kept` are removed."""
     name = FINAL if final else f"model_{progress.iteration:07d}.pth"
-    save(run, name, trainer, progress)
+    save_train_state(run, name, trainer, progress)
     run.write(LAST, name)
     old = run.checkpoints()[:-kept]
     forget(run.folder, [file.name for file in old])

@@ -20,7 +20,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.run_record import write_record
 from roilab.engine.train_state import newest
 from roilab.errors import UserError
-from roilab.sweep import load, plan, resolve
+from roilab.sweep import load_sweep, plan, resolve
 from roilab.sweep.plan import save
 
 from . import damage
@@ -160,7 +160,7 @@ def scripts_path() -> Iterator[None]:
 
 def _write_sweep(folder: Path, places: tuple[str, ...]) -> None:
     """The folder of a sweep of two finished cells."""
-    sweep = resolve(load(CONFIG, [*places, *NARROW, *ARMS]))
+    sweep = resolve(load_sweep(CONFIG, [*places, *NARROW, *ARMS]))
     save(sweep, "the command", folder)
     runs = Folders(places)
     for cell in plan(sweep, folder):

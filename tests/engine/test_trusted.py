@@ -26,7 +26,7 @@ from roilab.engine.safe_yaml import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.engine.train import _allow_own_parts
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.sweep import load as load_sweep
+from roilab.sweep import load_sweep as load_sweep
 
 from .hostile import LOCATE, call
 from .running import shapes, trained

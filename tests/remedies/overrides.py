@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from roilab.engine import config
-from roilab.sweep import load
+from roilab.sweep import load_sweep
 
 from .cases import Wrong, case, wrong
 from .conftest import CONFIG, Training
@@ -48,10 +48,10 @@ def a_value_that_is_left_open(training: Training, tmp_path: Path) -> Attempts:
 
 @case("quote a text with commas: {}")
 def an_empty_choice_of_a_sweep() -> Attempts:
-    first = wrong(load, CONFIG, ["data.class_attribute=a,,b"])
+    first = wrong(load_sweep, CONFIG, ["data.class_attribute=a,,b"])
     yield first
     quoted = str(first[0].remedy).partition("commas: ")[2]
-    yield wrong(load, "configs/ablations/mask_loss.py", [quoted])
+    yield wrong(load_sweep, "configs/ablations/mask_loss.py", [quoted])
 
 
 @case("give {}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
-from roilab.sweep import Cell, load, parse_seeds, state_of
+from roilab.sweep import Cell, load_sweep, parse_seeds, state_of
 from roilab.sweep.document import write_files
 from roilab.sweep.plan import Arm, Sweep, save
 from roilab.sweep.results import Collector
@@ -128,8 +128,8 @@ def a_folder_of_another_sweep(tmp_path: Path, script: Script) -> Attempts:
 
 @case("{} is what says it")
 def a_seed_as_an_override(tmp_path: Path) -> Attempts:
-    yield wrong(load, CONFIG, ["train.max_iter=1,2", "train.seed=3"])
-    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    yield wrong(load_sweep, CONFIG, ["train.max_iter=1,2", "train.seed=3"])
+    sweep = load_sweep(CONFIG, ["train.max_iter=1,2"])
     assert replace(sweep, seeds=parse_seeds("3")).seeds == (3,)
     yield []
 
@@ -202,7 +202,7 @@ def a_result_that_is_not_as_it_was_written(
 
 @case("delete this file: the command of the sweep writes it")
 def a_damaged_record_of_a_sweep(tmp_path: Path) -> Attempts:
-    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    sweep = load_sweep(CONFIG, ["train.max_iter=1,2"])
     write(tmp_path / "sweep.json", "{")
     yield wrong(save, sweep, "the command", tmp_path)
     (tmp_path / "sweep.json").unlink()
@@ -226,9 +226,10 @@ def a_validation_set_that_has_changed(
 def a_sweep_that_is_no_python(tmp_path: Path) -> Attempts:
     base = Path(CONFIG).resolve()
     data = write(tmp_path / "s.yaml", f"sweep: {{base: '{base}', arms: {{a: {{}}}}}}\n")
-    yield wrong(load, data)
+    yield wrong(load_sweep, data)
     yield wrong(
-        load, write(tmp_path / "s.py", f"sweep = dict(base={str(base)!r}, arms=dict(a={{}}))\n")
+        load_sweep,
+        write(tmp_path / "s.py", f"sweep = dict(base={str(base)!r}, arms=dict(a={{}}))\n"),
     )
 
 

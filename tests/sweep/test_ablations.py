@@ -8,7 +8,7 @@ import torch
 from detectron2.config import instantiate
 
 from roilab.engine import config
-from roilab.sweep import Sweep, load, resolve
+from roilab.sweep import Sweep, load_sweep, resolve
 
 ABLATIONS = Path(__file__).parents[2] / "configs/ablations"
 FILES = sorted(ABLATIONS.glob("*.py"))
@@ -34,7 +34,7 @@ def test_every_sweep_has_a_small_variant() -> None:
 
 @sweep_files
 def test_definition_is_sound(file: Path) -> None:
-    sweep = load(file)
+    sweep = load_sweep(file)
     assert len(sweep.arms) > 1
     assert sweep.metrics
     assert list(sweep.seeds) == sorted(sweep.seeds)
@@ -45,7 +45,7 @@ def test_definition_is_sound(file: Path) -> None:
 
 @sweep_files
 def test_every_arm_builds_and_differs(file: Path) -> None:
-    sweep = resolve(load(file))
+    sweep = resolve(load_sweep(file))
     cfgs = arms(sweep)
     for name, cfg in cfgs.items():
         assert (cfg.pooler.aggregation, cfg.pooler.sampling_ratio) != ("max", 1), (

@@ -37,7 +37,7 @@ from roilab.sweep import (
     State,
     Sweep,
     chosen,
-    load,
+    load_sweep,
     parse_seeds,
     plan,
     progress_of,
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
     parameters = dict(map(parameter, args.slurm or ()))
     # A typo should cost no training.
-    sweep = resolve(load(args.file, args.overrides))
+    sweep = resolve(load_sweep(args.file, args.overrides))
     if args.seeds is not None:
         sweep = replace(sweep, seeds=parse_seeds(args.seeds))
     asked = chosen(plan(sweep, args.output), args.only)

@@ -33,7 +33,7 @@ _TAKEN = ("plots", "pictures", "jobs")
 _SET = {"train.seed": "--seeds", "train.output_dir": "--output"}
 
 
-def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """A sweep from a lazy file, and from overrides, of which `key=a,b` makes arms.
 
     Args:

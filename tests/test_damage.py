@@ -21,7 +21,7 @@ from roilab.engine.run_record import write_record
 from roilab.engine.train_state import newest
 from roilab.errors import UserError
 from roilab.sweep import load_sweep, plan, resolve
-from roilab.sweep.plan import save
+from roilab.sweep.plan import save_sweep
 
 from . import damage
 from .damage import DAMAGES, Outcome, script
@@ -161,7 +161,7 @@ def scripts_path() -> Iterator[None]:
 def _write_sweep(folder: Path, places: tuple[str, ...]) -> None:
     """The folder of a sweep of two finished cells."""
     sweep = resolve(load_sweep(CONFIG, [*places, *NARROW, *ARMS]))
-    save(sweep, "the command", folder)
+    save_sweep(sweep, "the command", folder)
     runs = Folders(places)
     for cell in plan(sweep, folder):
         runs.write(cell, found(runs.dataset, 3))

@@ -12,7 +12,7 @@ from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
 from roilab.sweep import Cell, load_sweep, parse_seeds, state_of
 from roilab.sweep.document import write_files
-from roilab.sweep.plan import Arm, Sweep, save
+from roilab.sweep.plan import Arm, Sweep, save_sweep
 from roilab.sweep.results import Collector
 from roilab.sweep.runner import LOCK, run_cell
 
@@ -119,10 +119,10 @@ def a_folder_of_another_sweep(tmp_path: Path, script: Script) -> Attempts:
     def sweep(*arms: Arm) -> Sweep:
         return Sweep("sweep.py", arms, arms[0].name, (0,), ("bbox/AP",), "")
 
-    save(sweep(*arms), "first", tmp_path)
-    yield wrong(save, sweep(arms[0]), "second", tmp_path)
-    yield wrong(save, sweep(arms[0]), "second", tmp_path / "other")
-    yield wrong(save, sweep(*arms), "second", tmp_path)
+    save_sweep(sweep(*arms), "first", tmp_path)
+    yield wrong(save_sweep, sweep(arms[0]), "second", tmp_path)
+    yield wrong(save_sweep, sweep(arms[0]), "second", tmp_path / "other")
+    yield wrong(save_sweep, sweep(*arms), "second", tmp_path)
     assert "--only" in script("sweep", "--help").stdout
 
 
@@ -204,9 +204,9 @@ def a_result_that_is_not_as_it_was_written(
 def a_damaged_record_of_a_sweep(tmp_path: Path) -> Attempts:
     sweep = load_sweep(CONFIG, ["train.max_iter=1,2"])
     write(tmp_path / "sweep.json", "{")
-    yield wrong(save, sweep, "the command", tmp_path)
+    yield wrong(save_sweep, sweep, "the command", tmp_path)
     (tmp_path / "sweep.json").unlink()
-    yield wrong(save, sweep, "the command", tmp_path)
+    yield wrong(save_sweep, sweep, "the command", tmp_path)
 
 
 @case("evaluate it anew: {}")

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config
 from roilab.errors import UserError
-from roilab.sweep import chosen, load_sweep, parse_seeds, plan, resolve, save, saved
+from roilab.sweep import chosen, load_sweep, parse_seeds, plan, resolve, save_sweep, saved
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "configs/figures_mask.py"
@@ -205,15 +205,15 @@ def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name
 
 def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
     sweep = load_sweep(file, ["train.ema=null,0.9"])
-    save(sweep, "the command", tmp_path / "out")
+    save_sweep(sweep, "the command", tmp_path / "out")
     assert saved(tmp_path / "out") == (sweep, ["the command"])
     # More seeds and arms are added; none is lost.
     more = replace(load_sweep(file, ["train.ema=null,0.9,0.5"]), seeds=(0, 3))
-    kept, commands = save(more, "another", tmp_path / "out")
+    kept, commands = save_sweep(more, "another", tmp_path / "out")
     assert (kept.seeds, len(kept.arms)) == ((0, 1, 3), 9)
     assert commands == ["the command", "another"]
     with pytest.raises(UserError, match=r"(?s)another sweep.*ema=0\.5"):
-        save(sweep, "the command", tmp_path / "out")
+        save_sweep(sweep, "the command", tmp_path / "out")
     assert saved(tmp_path / "out") == (kept, commands)
     with pytest.raises(UserError, match="not the folder of a sweep"):
         saved(tmp_path)

@@ -44,7 +44,7 @@ from roilab.sweep import (
     resolve,
     run_here,
     run_on_cluster,
-    save,
+    save_sweep,
     saved,
     slots,
     state_of,
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> int:
         say(f"{len(wanted)} of {len(cells)} would be trained")
         return 0
     command = shlex.join(["roilab", "sweep", *arguments])
-    sweep, commands = save(sweep, command, args.output)
+    sweep, commands = save_sweep(sweep, command, args.output)
     states = {cell: state_of(cell) for cell in plan(sweep, args.output)}
     report, display = Report(sweep, commands), Display(sweep, states)
 

@@ -157,7 +157,7 @@ def check_seeds(seeds: Any, file: str | Path | None = None) -> tuple[int, ...]:
     return tuple(listed)
 
 
-def save(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
+def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
     """Leave in the folder of a sweep what its report needs to know of it.
 
     Returns:

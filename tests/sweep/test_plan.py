@@ -9,7 +9,15 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config
 from roilab.errors import UserError
-from roilab.sweep import chosen, load_sweep, parse_seeds, plan, resolve, save_sweep, saved
+from roilab.sweep import (
+    chosen,
+    load_saved_sweep,
+    load_sweep,
+    parse_seeds,
+    plan,
+    resolve,
+    save_sweep,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "configs/figures_mask.py"
@@ -206,7 +214,7 @@ def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name
 def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
     sweep = load_sweep(file, ["train.ema=null,0.9"])
     save_sweep(sweep, "the command", tmp_path / "out")
-    assert saved(tmp_path / "out") == (sweep, ["the command"])
+    assert load_saved_sweep(tmp_path / "out") == (sweep, ["the command"])
     # More seeds and arms are added; none is lost.
     more = replace(load_sweep(file, ["train.ema=null,0.9,0.5"]), seeds=(0, 3))
     kept, commands = save_sweep(more, "another", tmp_path / "out")
@@ -214,10 +222,10 @@ def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
     assert commands == ["the command", "another"]
     with pytest.raises(UserError, match=r"(?s)another sweep.*ema=0\.5"):
         save_sweep(sweep, "the command", tmp_path / "out")
-    assert saved(tmp_path / "out") == (kept, commands)
+    assert load_saved_sweep(tmp_path / "out") == (kept, commands)
     with pytest.raises(UserError, match="not the folder of a sweep"):
-        saved(tmp_path)
+        load_saved_sweep(tmp_path)
     for spoilt in ("{", "[]", '{"commands": []}'):
         (tmp_path / "out/sweep.json").write_text(spoilt)
         with pytest.raises(UserError, match="the record of a sweep"):
-            saved(tmp_path / "out")
+            load_saved_sweep(tmp_path / "out")

@@ -37,6 +37,7 @@ from roilab.sweep import (
     State,
     Sweep,
     chosen,
+    load_saved_sweep,
     load_sweep,
     parse_seeds,
     plan,
@@ -45,7 +46,6 @@ from roilab.sweep import (
     run_here,
     run_on_cluster,
     save_sweep,
-    saved,
     slots,
     state_of,
 )
@@ -151,7 +151,7 @@ def main_report(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     trusted.allow(args.trust)
     folder = args.folder
-    sweep, commands = saved(folder)
+    sweep, commands = load_saved_sweep(folder)
     Report(sweep, commands).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
     say((folder / "report.md").read_text(encoding="utf-8"))
     return 0

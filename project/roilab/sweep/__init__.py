@@ -2,7 +2,16 @@
 
 from roilab.sweep.cluster import run_on_cluster
 from roilab.sweep.definition import load_sweep, resolve
-from roilab.sweep.plan import Arm, Cell, Sweep, chosen, parse_seeds, plan, save_sweep, saved
+from roilab.sweep.plan import (
+    Arm,
+    Cell,
+    Sweep,
+    chosen,
+    load_saved_sweep,
+    parse_seeds,
+    plan,
+    save_sweep,
+)
 from roilab.sweep.report import Report
 from roilab.sweep.runner import State, progress_of, state_of
 from roilab.sweep.scheduler import run_here, slots

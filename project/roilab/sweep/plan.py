@@ -168,7 +168,7 @@ def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[st
     """
     commands: list[str] = []
     if (output / _FILE).is_file():
-        before, commands = saved(output)
+        before, commands = load_saved_sweep(output)
         lost = [arm.name for arm in before.arms if arm.name not in {a.name for a in sweep.arms}]
         if lost:
             raise UserError(
@@ -185,7 +185,7 @@ def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[st
     return sweep, commands
 
 
-def saved(output: Path) -> tuple[Sweep, list[str]]:
+def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
     """The sweep of a folder, and the commands that made it.
 
     Raises:

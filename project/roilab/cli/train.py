@@ -22,7 +22,7 @@ from roilab.engine import config, distributed, trusted
 from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
-from roilab.engine.train import ConfigSource, evaluate_weights, replay, saved, train
+from roilab.engine.train import ConfigSource, describe_saved, evaluate_weights, replay, train
 from roilab.errors import UserError
 from roilab.evaluation import table
 
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> None:
         cfg = prepare(
             config.load_config(args.config_file, args.overrides), training=not args.eval_only
         ).cfg
-        left = partial(saved, Run(Path(cfg.train.output_dir)))
+        left = partial(describe_saved, Run(Path(cfg.train.output_dir)))
     distributed.start(
         partial(call, __name__, "work"),
         args,

@@ -147,11 +147,13 @@ def _alone(run: Run) -> Iterator[None]:
 def _failure(error: Exception, run: Run) -> UserError | None:
     """What is to be said of an exception that no mistake of the config or the data is behind."""
     if distributed.is_lost_peer(error):
-        return UserError(distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=saved(run))
-    return machine_failure(error, saved(run))
+        return UserError(
+            distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=describe_saved(run)
+        )
+    return machine_failure(error, describe_saved(run))
 
 
-def saved(run: Run) -> str:
+def describe_saved(run: Run) -> str:
     """What a training that was cut has left, and how to go on, for a message."""
     states = run.states()
     if not states:

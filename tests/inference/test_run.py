@@ -156,6 +156,6 @@ def test_data_must_mean_what_the_model_means(
     check_meaning(tiny_run, data(skeleton=str(path)))  # sigmas are the evaluation's own business
     declaration["keypoints"] = declaration["keypoints"][::-1]
     path.write_text(json.dumps(declaration))
-    assert skeletons.load(path).keypoints[0] == "right_ankle"
+    assert skeletons.load_skeleton(path).keypoints[0] == "right_ankle"
     with pytest.raises(UserError, match=r"data\.val\.skeleton"):
         check_meaning(tiny_run, data(skeleton=str(path)))

@@ -144,7 +144,7 @@ def load(
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
     paths = _paths(files)
-    bones = None if skeleton is None else skeletons.load(skeleton)
+    bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
     rules = via.LabelRules(
         class_attribute=class_attribute,
         class_map=dict(class_map or {}),

@@ -23,11 +23,11 @@ from roilab.engine.run_record import (
     accepting,
     digest_of,
     digests,
-    forget,
     is_as_written,
     is_there,
     read_record,
     read_verified,
+    remove_digests,
     replacing,
 )
 from roilab.engine.stored_results import (
@@ -133,7 +133,7 @@ class Run:
 
     def begin_anew(self) -> None:
         """Remove the results, of a run that is to be longer; its log is open from now on."""
-        forget(self.folder, [self.results_file.name, self.metrics_file.name])
+        remove_digests(self.folder, [self.results_file.name, self.metrics_file.name])
         self.results_file.unlink(missing_ok=True)
 
     def close_log(self) -> None:

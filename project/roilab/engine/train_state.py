@@ -11,7 +11,7 @@ from torch import Tensor
 from roilab.engine.checkpoint import read_checkpoint, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
 from roilab.engine.run_folder import FINAL, LAST, Run
-from roilab.engine.run_record import forget
+from roilab.engine.run_record import remove_digests
 from roilab.engine.stored_results import is_number
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure
@@ -92,7 +92,7 @@ def save_to_resume(
     save_train_state(run, name, trainer, progress)
     run.write(LAST, name)
     old = run.checkpoints()[:-kept]
-    forget(run.folder, [file.name for file in old])
+    remove_digests(run.folder, [file.name for file in old])
     for file in old:
         file.unlink()
 

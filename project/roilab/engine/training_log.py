@@ -49,7 +49,7 @@ def make_writers(
         if tracker is None
         else [ExperimentTracker(tracker, run.folder.absolute().name, config.to_plain_data(cfg))]
     )
-    forget(run.metrics_file, start)
+    truncate_metrics(run.metrics_file, start)
     return [
         JSONWriter(str(run.metrics_file)),
         TensorboardXWriter(str(run.folder), purge_step=start),
@@ -58,7 +58,7 @@ def make_writers(
     ]
 
 
-def forget(metrics: Path, start: int) -> None:
+def truncate_metrics(metrics: Path, start: int) -> None:
     """Take the lines from iteration `start` on out of a metrics file, and any that was cut."""
     if not metrics.is_file():
         return

@@ -48,7 +48,7 @@ def markdown_cell(text: str) -> str:
     return markdown(text).replace("|", r"\|")
 
 
-def latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text in which LaTeX finds no command."""
     return "".join(_LATEX.get(char, char) for char in one_line(text))
 

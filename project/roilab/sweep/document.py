@@ -82,12 +82,14 @@ def latex(sections: Sequence[Section]) -> str:
     parts = []
     for section in sections:
         if section.rows:
-            lines = [" & ".join(map(escaping.latex, row)) for row in (section.head, *section.rows)]
+            lines = [
+                " & ".join(map(escaping.escape_latex, row)) for row in (section.head, *section.rows)
+            ]
             head, *rows = (f"{line} \\\\" for line in lines)
             body = (r"\toprule", head, r"\midrule", *rows, r"\bottomrule")
             columns = "l" * len(section.head)
             table = (rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}")
-            parts.append("\n".join([f"% {escaping.latex(section.title)}", *table]))
+            parts.append("\n".join([f"% {escaping.escape_latex(section.title)}", *table]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from roilab import html_page
 from roilab.cli.console import PrintableRecord, say
 from roilab.errors import UserError
-from roilab.escaping import csv_cell, markdown, markdown_cell, one_line, printable
+from roilab.escaping import csv_cell, escape_markdown, markdown_cell, one_line, printable
 from roilab.evaluation import plots, table
 from roilab.sweep import document
 from roilab.via import Problem
@@ -88,7 +88,7 @@ def test_markdown_has_no_markup_of_a_name(name: str) -> None:
 
 def test_names_of_python_and_numbers_need_no_escape() -> None:
     for text in ("model.roi_heads.mask_head", "12.5 ± 0.3", "+1.0 to +2.0", "-3", "0.5"):
-        assert markdown(text) == text
+        assert escape_markdown(text) == text
 
 
 @pytest.mark.parametrize("name", [*MARKUP, OBEYED, "\\input{x}", "%", "a & b", "${x}"])

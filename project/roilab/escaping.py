@@ -38,14 +38,14 @@ def one_line(text: str) -> str:
     return _LINE.sub(lambda found: repr(found[0])[1:-1], printable(text))
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text in which Markdown finds no markup, for a heading or a part of a paragraph."""
     return _MARKDOWN.sub(lambda found: f"\\{found[0]}", one_line(text))
 
 
 def markdown_cell(text: str) -> str:
     """The same for a cell of a table, which a bar would end."""
-    return markdown(text).replace("|", r"\|")
+    return escape_markdown(text).replace("|", r"\|")
 
 
 def escape_latex(text: str) -> str:

@@ -34,16 +34,16 @@ class Section:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """With plots and pictures as links to where `write_files` leaves them."""
-    parts = [f"# {escaping.markdown(title)}"]
+    parts = [f"# {escaping.escape_markdown(title)}"]
     for section in sections:
         if section.title:
-            parts.append(f"## {escaping.markdown(section.title)}")
+            parts.append(f"## {escaping.escape_markdown(section.title)}")
         parts += map(_escaped, section.text)
         if section.rows:
             parts.append(_table(section))
         parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
         for name, (_, caption) in section.pictures.items():
-            parts += [f"![{name}](pictures/{name}.jpg)", escaping.markdown(caption)]
+            parts += [f"![{name}](pictures/{name}.jpg)", escaping.escape_markdown(caption)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -67,7 +67,7 @@ def _escaped(paragraph: str) -> str:
     """A paragraph as Markdown: its code marks are markup, and nothing else in it."""
     parts = re.split(r"(`[^`]*`)", paragraph)
     return "".join(
-        escaping.one_line(part) if at % 2 else escaping.markdown(part)
+        escaping.one_line(part) if at % 2 else escaping.escape_markdown(part)
         for at, part in enumerate(parts)
     )
 

@@ -66,7 +66,7 @@ def named_runs(root: str) -> dict[str, str]:
     return {one_line(name): str(f) for name, f in zip(names, folders, strict=True)}
 
 
-def load_model(name: str, folder: str, max_memory: int | None) -> Model | None:
+def cached_model(name: str, folder: str, max_memory: int | None) -> Model | None:
     """The model of a run; None, and a message on the page, where it cannot be loaded."""
     try:
         run = open_run(folder)

@@ -82,11 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.run is not None:
         from roilab.cli.console import exit_with  # it needs RoILab
 
-        exit_with(lambda: verify(args.run, args.accept))
+        exit_with(lambda: verify_folder(args.run, args.accept))
     return installation()
 
 
-def verify(folder: Path, accepted: Sequence[str] | None) -> int:
+def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
     """Print the state of each file of a run; return 1 if one is damaged or gone.
 
     Args:

@@ -49,7 +49,7 @@ from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.bootstrap import between
-from roilab.evaluation.page import page
+from roilab.evaluation.page import evaluation_page
 from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import analysis_text, table
 from roilab.files import write_whole
@@ -192,7 +192,7 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     if args.html is not None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"
         pictures = worst_pictures(draw, dataset, summary)
-        write_whole(args.html, page(title, about, found.results, summary, pictures))
+        write_whole(args.html, evaluation_page(title, about, found.results, summary, pictures))
         say(f"page: {args.html}")
     if args.pictures is not None:
         draw_pictures(draw, dataset, args.pictures)

@@ -24,7 +24,7 @@ IMAGE_AP50 = "per-image AP@0.5 (not COCO AP50)"
 RUNNING_MEAN = "per-image AP@0.5, running mean (not COCO AP50)"
 
 
-def page(
+def evaluation_page(
     title: str,
     about: Sequence[str],
     results: Results,

@@ -8,7 +8,7 @@ from roilab.data.stats import SIZES, Stats
 from roilab.html_page import document, heat_map, table
 
 
-def page(stats: Stats) -> str:
+def stats_page(stats: Stats) -> str:
     """The whole page. Names from the files are escaped."""
     names = ", ".join(Path(file).name for file in stats.files)
     facts = {

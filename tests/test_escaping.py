@@ -99,7 +99,7 @@ def test_reports_have_a_name_in_its_place(name: str) -> None:
     text = document.markdown(name, [section])
     (row,) = [line for line in text.splitlines() if line.startswith("|") and "1.0" in line]
     assert len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) == 3
-    page, latex = document.page(name, [section]), document.latex([section])
+    page, latex = document.document_page(name, [section]), document.latex([section])
     for each in (text, page, latex, section.plots["p"]):
         assert not CONTROL.search(each)
     ElementTree.fromstring(section.plots["p"])

@@ -47,7 +47,7 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
+def document_page(title: str, sections: Sequence[Section]) -> str:
     """With plots and pictures in it."""
     parts = []
     for section in sections:

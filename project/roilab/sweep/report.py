@@ -19,7 +19,7 @@ from roilab.evaluation.bootstrap import METRICS, PairedDifference, difference
 from roilab.evaluation.details import THRESHOLDS
 from roilab.evaluation.table import TITLES
 from roilab.files import write_whole
-from roilab.sweep.document import Section, latex, markdown, page, write_files
+from roilab.sweep.document import Section, document_page, latex, markdown, write_files
 from roilab.sweep.pictures import comparison, most_different
 from roilab.sweep.plan import Arm, Cell, Sweep
 from roilab.sweep.results import LEAST_SCORE, Collector, Cost, Found
@@ -57,7 +57,7 @@ class Report:
         write_files(folder, sections)
         title = self.sweep.name
         write_whole(folder / "report.md", markdown(title, sections))
-        write_whole(folder / "report.html", page(title, sections))
+        write_whole(folder / "report.html", document_page(title, sections))
         write_whole(folder / "report.tex", latex(sections))
         write_whole(folder / "report.csv", values(states))
 

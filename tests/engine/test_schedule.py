@@ -4,7 +4,7 @@ import pytest
 from detectron2.config import instantiate
 
 from roilab.engine.config import load_config, upstream
-from roilab.engine.schedule import peak, warmup_cosine, warmup_steps, warn_of_low_peak
+from roilab.engine.schedule import peak_learning_rate, warmup_cosine, warmup_steps, warn_of_low_peak
 
 
 @pytest.mark.parametrize(("name", "iterations"), [("1x", 90_000), ("3x", 270_000)])
@@ -23,7 +23,7 @@ def test_a_short_run_warms_up_for_a_tenth_of_it(leaf: str, iterations: int) -> N
     tenth = iterations // 10
     assert schedule(0.0) == pytest.approx(0.001)
     assert schedule(tenth / 2 / iterations) == pytest.approx(0.5, abs=0.03)
-    share, iteration = peak(schedule, iterations)
+    share, iteration = peak_learning_rate(schedule, iterations)
     assert share > 0.97
     assert iteration == tenth + 1
 

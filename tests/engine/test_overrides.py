@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from roilab.engine import config
-from roilab.engine.overrides import choices, parse, split, write
+from roilab.engine.overrides import choices, parse, split_override, write
 from roilab.errors import UserError
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
@@ -119,7 +119,7 @@ def test_a_list_that_cannot_be_read(text: str) -> None:
 
 @given(values())
 def test_a_written_value_comes_back(value: Any) -> None:
-    _, text = split(write("key", value))
+    _, text = split_override(write("key", value))
     assert meaning(text) == value
     assert choices(f"key={text}") == [f"key={text}"], "of a sweep, too"
 
@@ -213,7 +213,7 @@ def test_an_empty_choice_says_how_to_write_a_comma() -> None:
         choices("data.train.files=a,.json,")
     written = str(error.value.remedy).rpartition("commas: ")[2]
     assert choices(written) == [written]
-    assert meaning(split(written)[1], PATHS) == "a,.json,"
+    assert meaning(split_override(written)[1], PATHS) == "a,.json,"
 
 
 def test_a_shell_gives_back_what_was_printed() -> None:
@@ -227,4 +227,4 @@ def test_a_shell_gives_back_what_was_printed() -> None:
     ).stdout
     again = said.split("\0")[:-1]
     assert again == words
-    assert [meaning(split(word)[1], str) for word in again] == texts
+    assert [meaning(split_override(word)[1], str) for word in again] == texts

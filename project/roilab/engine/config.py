@@ -196,7 +196,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             target cannot be imported.
     """
     for text in overrides:
-        key, written = texts.split(text)
+        key, written = texts.split_override(text)
         try:
             value = texts.parse(written, key, lambda name: kind_of(cfg, name))
         except ValueError as error:

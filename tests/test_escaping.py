@@ -109,7 +109,9 @@ def test_reports_have_a_name_in_its_place(name: str) -> None:
 
 
 def test_a_page_and_a_table_have_no_control_characters() -> None:
-    assert not CONTROL.search(html_page.document(OBEYED, [html_page.table([OBEYED], [[OBEYED]])]))
+    assert not CONTROL.search(
+        html_page.document(OBEYED, [html_page.html_table([OBEYED], [[OBEYED]])])
+    )
     metrics = {"AP": 1.0, "AP-a|b": 1.0, "AP50-a|b": 1.0, "AP-c": 1.0, "AP50-c": 1.0}
     (row,) = [line for line in table({"bbox": metrics}).splitlines() if r"a\|b" in line]
     head = table({"bbox": metrics}).splitlines()[0]

@@ -55,7 +55,7 @@ def document_page(title: str, sections: Sequence[Section]) -> str:
             parts.append(f"<h2>{escape(section.title)}</h2>")
         parts += [f"<p>{_marked(paragraph)}</p>" for paragraph in section.text]
         if section.rows:
-            parts.append(html_page.table(section.head, section.rows))
+            parts.append(html_page.html_table(section.head, section.rows))
         parts += [html_page.svg(plot) for plot in section.plots.values()]
         for jpeg, caption in section.pictures.values():
             shown = html_page.image(jpeg, caption)

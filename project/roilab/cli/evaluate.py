@@ -51,7 +51,7 @@ from roilab.evaluation import Evaluation
 from roilab.evaluation.bootstrap import between
 from roilab.evaluation.page import evaluation_page
 from roilab.evaluation.summary import Summary, summarize
-from roilab.evaluation.table import analysis_text, table
+from roilab.evaluation.table import analysis_text, ap_table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
 from roilab.inference.fast import for_inference
@@ -166,7 +166,7 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     if args.fast:
         exact = found
         found = evaluated(for_inference(model, fast=True))
-    say(table(found.results))
+    say(ap_table(found.results))
     if note:
         say(note)
     if args.fast:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.config_diff import ABSENT, ConfigDifference, differences, shown, table
+from roilab.engine.config_diff import ABSENT, ConfigDifference, difference_table, differences, shown
 
 LEAVES = ("mask_keypoint_rcnn_R_101_FPN_3x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
 
@@ -107,7 +107,7 @@ def test_values_that_are_equal(before: dict, after: dict) -> None:
 def test_what_only_one_side_has() -> None:
     first, second = node(a={"x": 1}, c=0), node(a={"y": "-"}, c=0)
     assert pairs(differences(first, second)) == {"a.x": (1, ABSENT), "a.y": (ABSENT, "-")}
-    rows = [line.split() for line in table(differences(first, second)).splitlines()]
+    rows = [line.split() for line in difference_table(differences(first, second)).splitlines()]
     assert rows[0] == ["key", "base", "here"]
     assert rows[2:] == [["a.x", "1", "-"], ["a.y", "-", "'-'"]]
 
@@ -139,7 +139,7 @@ def test_nothing_is_changed() -> None:
     ],
 )
 def test_a_table_is_legible(key: str, before: object, after: object) -> None:
-    lines = table(
+    lines = difference_table(
         [ConfigDifference(key, before, after), ConfigDifference("b.c", 1, None)]
     ).splitlines()
     assert len(lines) == 4

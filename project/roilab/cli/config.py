@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from roilab.cli.console import say
 from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, trusted
-from roilab.engine.config_diff import differences, shown, table
+from roilab.engine.config_diff import difference_table, differences, shown
 from roilab.engine.config_keys import keys
 from roilab.errors import UserError
 
@@ -108,7 +108,7 @@ def diff(args: argparse.Namespace) -> int:
     found = differences(load(args.config, []), load(other, args.rest))
     if found:
         here = str(args.other) if args.other is not None else "with the overrides"
-        say(table(found, headers=("key", str(args.config), here)))
+        say(difference_table(found, headers=("key", str(args.config), here)))
     return 1 if found else 0
 
 

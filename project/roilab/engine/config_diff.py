@@ -44,7 +44,7 @@ def differences(base: DictConfig, other: DictConfig) -> list[ConfigDifference]:
     return [ConfigDifference(key, *pair) for key, pair in pairs.items() if not _same(*pair)]
 
 
-def table(
+def difference_table(
     rows: Sequence[ConfigDifference], headers: Sequence[str] = ("key", "base", "here")
 ) -> str:
     """The differences in columns; what is long is shortened in its middle."""

@@ -8,7 +8,7 @@ from detectron2.utils import comm
 from omegaconf import OmegaConf
 
 from roilab.engine import config, distributed, fingerprint
-from roilab.engine.config_diff import differences, table
+from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.max_detections import fit_limits
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup
@@ -106,13 +106,15 @@ def check_resumable(
         raise UserError(
             "the run was begun with another config",
             file=run.config_file,
-            found=f"\n{table(other, headers=('key', 'the run', 'now'))}",
+            found=f"\n{difference_table(other, headers=('key', 'the run', 'now'))}",
             remedy="resume with the run's own config, "
             f"--config-file {shlex.quote(str(run.config_file))}, or train in another folder",
         )
     notes = _compare_data(run, setup, before, data, allow_changed_data)
     if changed:
-        notes.append(f"resumed with:\n{table(changed, headers=('key', 'the run', 'now'))}")
+        notes.append(
+            f"resumed with:\n{difference_table(changed, headers=('key', 'the run', 'now'))}"
+        )
     return notes
 
 

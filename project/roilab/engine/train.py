@@ -17,7 +17,7 @@ from roilab.data.loaders import Batch
 from roilab.data.seeding import INITIALISATION, seed_everything
 from roilab.engine import config, distributed, fingerprint, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
-from roilab.engine.config_diff import differences, table
+from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
@@ -245,7 +245,7 @@ def _write_beginning(setup: Setup, run: Run, source: ConfigSource | None) -> Non
         )
         changed = differences(config.load_config(source.config_file), cfg)
         if changed:
-            log.info("what differs from %s:\n%s", source.config_file, table(changed))
+            log.info("what differs from %s:\n%s", source.config_file, difference_table(changed))
     max_iter = cfg.train.max_iter
     if cfg.lr_multiplier.get("warmup_iters", 0) is None and (length := warmup_length(max_iter)):
         log.info(

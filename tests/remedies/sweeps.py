@@ -10,7 +10,7 @@ from typing import Any
 
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
-from roilab.sweep import Cell, load_sweep, parse_seeds, state_of
+from roilab.sweep import Trial, load_sweep, parse_seeds, state_of
 from roilab.sweep.document import write_files
 from roilab.sweep.plan import Arm, Sweep, save_sweep
 from roilab.sweep.results import Collector
@@ -33,12 +33,12 @@ for name in ("config.yaml", "model_final.pth"):
 """
 
 
-def cell(folder: Path, name: str = "a", **more: str) -> Cell:
+def cell(folder: Path, name: str = "a", **more: str) -> Trial:
     """A training of a sweep in this folder."""
-    return Cell(Arm(name, CONFIG, ("train.max_iter=7",), {}, **more), 0, folder / name / "seed_0")
+    return Trial(Arm(name, CONFIG, ("train.max_iter=7",), {}, **more), 0, folder / name / "seed_0")
 
 
-def run(one: Cell) -> Wrong:
+def run(one: Trial) -> Wrong:
     """What is wrong when it is trained."""
     script = write(one.folder.parents[1] / "train.py", TRAIN)
     return wrong(run_cell, one, [sys.executable, "-I", "-S", str(script)])  # it starts sooner
@@ -137,14 +137,14 @@ def a_seed_as_an_override(tmp_path: Path) -> Attempts:
 # Reports.
 
 
-def evaluated(training: Training, folder: Path) -> Cell:
+def evaluated(training: Training, folder: Path) -> Trial:
     """A cell that is the run of the training."""
     one = cell(folder / "with a space")
     training.copy(one.folder)
     return one
 
 
-def collect(one: Cell) -> Wrong:
+def collect(one: Trial) -> Wrong:
     """What is wrong when a report reads a cell."""
     return wrong(Collector(["bbox/AP"]).of, one)
 

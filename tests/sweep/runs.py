@@ -17,7 +17,7 @@ from roilab.engine.provenance import write_provenance
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, average_precision
-from roilab.sweep import Cell
+from roilab.sweep import Trial
 from roilab.sweep.runner import definition
 
 CONFIG = "configs/figures_mask.py"
@@ -74,7 +74,7 @@ class Folders:
         torch.manual_seed(0)
         self.model = build_model(cfg)
 
-    def write(self, cell: Cell, detections: list[dict[str, Any]], seconds: float = 61.4) -> None:
+    def write(self, cell: Trial, detections: list[dict[str, Any]], seconds: float = 61.4) -> None:
         """What a finished cell leaves."""
         run = Run(cell.folder)
         run.folder.mkdir(parents=True, exist_ok=True)

@@ -32,10 +32,10 @@ from roilab.engine.signals import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.sweep import (
-    Cell,
     Report,
     State,
     Sweep,
+    Trial,
     chosen,
     load_saved_sweep,
     load_sweep,
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
     states = {cell: state_of(cell) for cell in plan(sweep, args.output)}
     report, display = Report(sweep, commands), Display(sweep, states)
 
-    def told(cell: Cell, state: State) -> None:
+    def told(cell: Trial, state: State) -> None:
         display.tell(cell, state)
         if state.kind not in ("queued", "training"):
             try_to_write(report, args.output, states)
@@ -135,7 +135,7 @@ def end(number: int, frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
-def try_to_write(report: Report, folder: Path, states: dict[Cell, State]) -> None:
+def try_to_write(report: Report, folder: Path, states: dict[Trial, State]) -> None:
     """Write the report of what is there; whatever stands in its way ends no training."""
     try:
         report.write(folder, states)
@@ -172,7 +172,7 @@ def parameter(text: str) -> tuple[str, Any]:
 class Display:
     """The cells and how far they are: a live table on a terminal, plain lines elsewhere."""
 
-    def __init__(self, sweep: Sweep, states: dict[Cell, State]) -> None:
+    def __init__(self, sweep: Sweep, states: dict[Trial, State]) -> None:
         self.metric = sweep.metrics[0]
         self.states = states
         console = Console(stderr=True)
@@ -192,7 +192,7 @@ class Display:
             self.live.update(self.table())
             self.live.stop()
 
-    def tell(self, cell: Cell, state: State) -> None:
+    def tell(self, cell: Trial, state: State) -> None:
         """Note that a cell begins, or what became of it."""
         self.states[cell] = state
         log = f", log in {cell.folder / 'stdout.txt'}" if state.kind == "training" else ""
@@ -223,7 +223,7 @@ class Display:
             )
         return table
 
-    def say(self, cell: Cell, text: str) -> None:
+    def say(self, cell: Trial, text: str) -> None:
         """A line, where there is no table."""
         if self.live is None:
             say(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)

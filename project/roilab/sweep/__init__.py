@@ -4,8 +4,8 @@ from roilab.sweep.cluster import run_on_cluster
 from roilab.sweep.definition import load_sweep, resolve
 from roilab.sweep.plan import (
     Arm,
-    Cell,
     Sweep,
+    Trial,
     chosen,
     load_saved_sweep,
     parse_seeds,

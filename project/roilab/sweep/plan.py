@@ -74,7 +74,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One training: an arm with a seed, in a run folder of its own."""
 
     arm: Arm
@@ -95,16 +95,16 @@ class Cell:
         return (*self.arm.overrides, f"train.seed={self.seed}", place)
 
 
-def plan(sweep: Sweep, output: Path) -> list[Cell]:
+def plan(sweep: Sweep, output: Path) -> list[Trial]:
     """A cell for each seed and arm, seed by seed, so that early results compare all arms."""
     return [
-        Cell(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
+        Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
         for seed in sweep.seeds
         for arm in sweep.arms
     ]
 
 
-def chosen(cells: Sequence[Cell], pattern: str) -> list[Cell]:
+def chosen(cells: Sequence[Trial], pattern: str) -> list[Trial]:
     """The cells of the arms that have this name, or whose name matches, with * for anything.
 
     Raises:

@@ -21,7 +21,7 @@ from roilab.engine.device import memory_used
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import Interrupted, Stop
 from roilab.engine.train_state import TrainState, save_to_resume, save_train_state, save_weights
-from roilab.engine.trainer import NotFinite, Trainer
+from roilab.engine.trainer import NonFiniteLoss, Trainer
 from roilab.engine.validate import Losses, validate
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -150,7 +150,7 @@ class Loop:
         rate = self.trainer.learning_rate
         try:
             losses = self.trainer.step(iteration, taken)
-        except NotFinite as error:
+        except NonFiniteLoss as error:
             self._diverged(iteration, taken, error)
         self.progress.iteration = iteration
         now = time.perf_counter()
@@ -294,7 +294,7 @@ class Loop:
             ", ".join(f"{what} {value / seconds:.1%}" for what, value in parts.items()),
         )
 
-    def _diverged(self, iteration: int, batches: list[Batch], error: NotFinite) -> NoReturn:
+    def _diverged(self, iteration: int, batches: list[Batch], error: NonFiniteLoss) -> NoReturn:
         files = [item["file_name"] for batch in batches for item in batch]
         everywhere = [name for share in comm.all_gather(files) for name in share]
         saved = f"diverged_{iteration:07d}.pth"

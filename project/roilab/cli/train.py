@@ -24,7 +24,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.engine.train import ConfigSource, describe_saved, evaluate_weights, replay, train
 from roilab.errors import UserError
-from roilab.evaluation import table
+from roilab.evaluation import ap_table
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -81,7 +81,7 @@ def work(args: argparse.Namespace) -> None:
         )
     )
     if results:
-        say(table(results))
+        say(ap_table(results))
         if note := limits_note(cfg, setup.val):
             say(f"\n{note}")
         say(f"\nrun folder: {cfg.train.output_dir}")

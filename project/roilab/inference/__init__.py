@@ -9,11 +9,11 @@ from roilab.inference.to_annotations import predictions_to_coco, via_annotations
 __all__ = [
     "Prediction",
     "Predictor",
-    "coco_json",
     "draw_prediction",
     "image_files",
     "overview",
     "picture_names",
+    "predictions_to_coco",
     "read_rgb",
     "to_json",
     "via_annotations",

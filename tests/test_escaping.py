@@ -15,7 +15,7 @@ from roilab import html_page
 from roilab.cli.console import PrintableRecord, say
 from roilab.errors import UserError
 from roilab.escaping import csv_cell, escape_markdown, markdown_cell, one_line, printable
-from roilab.evaluation import plots, table
+from roilab.evaluation import ap_table, plots
 from roilab.sweep import document
 from roilab.via import Problem
 
@@ -113,8 +113,8 @@ def test_a_page_and_a_table_have_no_control_characters() -> None:
         html_page.document(OBEYED, [html_page.html_table([OBEYED], [[OBEYED]])])
     )
     metrics = {"AP": 1.0, "AP-a|b": 1.0, "AP50-a|b": 1.0, "AP-c": 1.0, "AP50-c": 1.0}
-    (row,) = [line for line in table({"bbox": metrics}).splitlines() if r"a\|b" in line]
-    head = table({"bbox": metrics}).splitlines()[0]
+    (row,) = [line for line in ap_table({"bbox": metrics}).splitlines() if r"a\|b" in line]
+    head = ap_table({"bbox": metrics}).splitlines()[0]
     assert row.count("|") - row.count(r"\|") == head.count("|")
 
 

@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, Instances
 
 from roilab.data.dataset import DetectionDataset, load
 from roilab.data.figures import FiguresPaths
-from roilab.evaluation import average_precision, table
+from roilab.evaluation import average_precision, ap_table
 from roilab.evaluation.evaluator import coco_rows, encode_mask
 from roilab.skeleton import COCO_PERSON, Skeleton
 
@@ -212,6 +212,6 @@ def test_rows_do_not_touch_the_instances(dataset: DetectionDataset) -> None:
 
 
 def test_table_shows_every_task_and_class(dataset: DetectionDataset) -> None:
-    text = table(average_precision(dataset.coco_json(), perfect(dataset), TASKS, dataset.skeleton))
+    text = ap_table(average_precision(dataset.coco_json(), perfect(dataset), TASKS, dataset.skeleton))
     for word in ("box", "mask", "keypoint", "person", "car", "100.0"):
         assert word in text

@@ -28,10 +28,10 @@ def test_every_combination_ships() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_builds_and_round_trips(name: str, tmp_path) -> None:
-    cfg = config.load(f"configs/{name}", ["data.num_classes=2", "data.num_keypoints=5"])
+    cfg = config.load_config(f"configs/{name}", ["data.num_classes=2", "data.num_keypoints=5"])
     model = build(cfg)
-    config.save(cfg, tmp_path / "config.yaml")
-    again = build(config.load(tmp_path / "config.yaml"))
+    config.save_config(cfg, tmp_path / "config.yaml")
+    again = build(config.load_config(tmp_path / "config.yaml"))
     assert str(model) == str(again)
     heads = model.roi_heads
     assert heads.num_classes == 2
@@ -44,7 +44,7 @@ def test_config_builds_and_round_trips(name: str, tmp_path) -> None:
 @pytest.mark.parametrize("depth", [50, 101])
 def test_depth_and_schedule_are_what_the_name_says(depth: int) -> None:
     for schedule, iterations in (("1x", 90_000), ("3x", 270_000)):
-        cfg = config.load(f"configs/mask_rcnn_R_{depth}_FPN_{schedule}.py")
+        cfg = config.load_config(f"configs/mask_rcnn_R_{depth}_FPN_{schedule}.py")
         assert cfg.model.backbone.bottom_up.stages.depth == depth
         assert cfg.train.max_iter == iterations
 
@@ -52,6 +52,6 @@ def test_depth_and_schedule_are_what_the_name_says(depth: int) -> None:
 def test_the_baseline_is_upstreams_model() -> None:
     """The same parameters as Detectron2's own lazy config builds."""
     theirs = config.upstream("common/models/mask_rcnn_fpn.py")
-    ours = config.load("configs/mask_rcnn_R_50_FPN_1x.py", ["data.num_classes=80"])
+    ours = config.load_config("configs/mask_rcnn_R_50_FPN_1x.py", ["data.num_classes=80"])
     shapes = [{k: v.shape for k, v in build(cfg).state_dict().items()} for cfg in (theirs, ours)]
     assert shapes[0] == shapes[1]

@@ -20,8 +20,8 @@ from roilab.engine.run_folder import Run
 from roilab.engine.run_record import write_record
 from roilab.engine.train_state import newest
 from roilab.errors import UserError
-from roilab.sweep import load, plan, resolve
-from roilab.sweep.plan import save
+from roilab.sweep import load_sweep, plan, resolve
+from roilab.sweep.plan import save_sweep
 
 from . import damage
 from .damage import DAMAGES, Outcome, script
@@ -160,8 +160,8 @@ def scripts_path() -> Iterator[None]:
 
 def _write_sweep(folder: Path, places: tuple[str, ...]) -> None:
     """The folder of a sweep of two finished cells."""
-    sweep = resolve(load(CONFIG, [*places, *NARROW, *ARMS]))
-    save(sweep, "the command", folder)
+    sweep = resolve(load_sweep(CONFIG, [*places, *NARROW, *ARMS]))
+    save_sweep(sweep, "the command", folder)
     runs = Folders(places)
     for cell in plan(sweep, folder):
         runs.write(cell, found(runs.dataset, 3))
@@ -246,7 +246,7 @@ def test_damaged_checkpoints_are_noticed(tmp_path: Path) -> None:
     state = {"model": {str(i): torch.randn(50, i + 1) for i in range(20)}, "iteration": 5}
     checkpoint.save_atomically({**state, "iteration": 1}, other)
     checkpoint.save_atomically(state, path)
-    assert same(checkpoint.read(path), state)
+    assert same(checkpoint.read_checkpoint(path), state)
     content, record = path.read_bytes(), (tmp_path / "run.json").read_bytes()
     kinds = (damage.truncate, damage.flip, damage.zero, damage.randomise, swapped)
     unnoticed = 0
@@ -257,13 +257,13 @@ def test_damaged_checkpoints_are_noticed(tmp_path: Path) -> None:
             continue
         (tmp_path / "run.json").write_bytes(record)
         with pytest.raises(UserError, match="not as it was written"):
-            checkpoint.read(path)
+            checkpoint.read_checkpoint(path)
         assert newest(Run(tmp_path)) == other
         if kinds[number % len(kinds)] is swapped:
             continue
         (tmp_path / "run.json").unlink()
         try:
-            read = checkpoint.read(path)
+            read = checkpoint.read_checkpoint(path)
         except UserError:
             continue
         unnoticed += 1

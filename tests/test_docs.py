@@ -30,7 +30,7 @@ SIZES = ["data.num_classes=2", "data.num_keypoints=2"]
 
 @functools.cache
 def load(name: str) -> Any:
-    return config.load(ROOT / "configs" / f"{name}.py", SIZES)
+    return config.load_config(ROOT / "configs" / f"{name}.py", SIZES)
 
 
 def parts(cfg: Any) -> str:
@@ -69,13 +69,13 @@ def test_how_to_write_a_text_that_would_mean_something_else() -> None:
     assert len(rows) == 4
     for text, command in rows:
         (override,) = shlex.split(command)
-        cfg = config.load(ROOT / "configs" / "small_mask.py", [override])
+        cfg = config.load_config(ROOT / "configs" / "small_mask.py", [override])
         assert OmegaConf.select(cfg, override.partition("=")[0]) == text
 
 
 def test_names_in_a_dict_and_files_in_a_sweep() -> None:
     (named,) = re.findall(r"'(data\.class_map=\{\".+\})'", OVERRIDES)
-    cfg = config.load(ROOT / "configs" / "small_mask.py", [named])
+    cfg = config.load_config(ROOT / "configs" / "small_mask.py", [named])
     assert dict(cfg.data.train.class_map) == {
         "a, b": "ab",
         "c:": "c",

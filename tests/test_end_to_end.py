@@ -158,7 +158,7 @@ def test_mistakes_are_named_before_training(
 
     def start() -> None:
         everything = [*of(data, tmp_path / "run"), *overrides]
-        train(prepare(config.load("configs/figures_mask_keypoint.py", everything)))
+        train(prepare(config.load_config("configs/figures_mask_keypoint.py", everything)))
 
     with pytest.raises(UserError) as error:
         start()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from roilab import html_page
 from roilab.cli.console import PrintableRecord, say
 from roilab.errors import UserError
-from roilab.escaping import csv_cell, markdown, markdown_cell, one_line, printable
-from roilab.evaluation import plots, table
+from roilab.escaping import csv_cell, escape_markdown, markdown_cell, one_line, printable
+from roilab.evaluation import ap_table, plots
 from roilab.sweep import document
 from roilab.via import Problem
 
@@ -88,7 +88,7 @@ def test_markdown_has_no_markup_of_a_name(name: str) -> None:
 
 def test_names_of_python_and_numbers_need_no_escape() -> None:
     for text in ("model.roi_heads.mask_head", "12.5 ± 0.3", "+1.0 to +2.0", "-3", "0.5"):
-        assert markdown(text) == text
+        assert escape_markdown(text) == text
 
 
 @pytest.mark.parametrize("name", [*MARKUP, OBEYED, "\\input{x}", "%", "a & b", "${x}"])
@@ -99,7 +99,7 @@ def test_reports_have_a_name_in_its_place(name: str) -> None:
     text = document.markdown(name, [section])
     (row,) = [line for line in text.splitlines() if line.startswith("|") and "1.0" in line]
     assert len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) == 3
-    page, latex = document.page(name, [section]), document.latex([section])
+    page, latex = document.document_page(name, [section]), document.latex([section])
     for each in (text, page, latex, section.plots["p"]):
         assert not CONTROL.search(each)
     ElementTree.fromstring(section.plots["p"])
@@ -109,10 +109,12 @@ def test_reports_have_a_name_in_its_place(name: str) -> None:
 
 
 def test_a_page_and_a_table_have_no_control_characters() -> None:
-    assert not CONTROL.search(html_page.document(OBEYED, [html_page.table([OBEYED], [[OBEYED]])]))
+    assert not CONTROL.search(
+        html_page.document(OBEYED, [html_page.html_table([OBEYED], [[OBEYED]])])
+    )
     metrics = {"AP": 1.0, "AP-a|b": 1.0, "AP50-a|b": 1.0, "AP-c": 1.0, "AP50-c": 1.0}
-    (row,) = [line for line in table({"bbox": metrics}).splitlines() if r"a\|b" in line]
-    head = table({"bbox": metrics}).splitlines()[0]
+    (row,) = [line for line in ap_table({"bbox": metrics}).splitlines() if r"a\|b" in line]
+    head = ap_table({"bbox": metrics}).splitlines()[0]
     assert row.count("|") - row.count(r"\|") == head.count("|")
 
 

@@ -40,12 +40,12 @@ def test_a_document_is_whole() -> None:
 
 
 def test_a_document_with_half_an_emoji_can_be_written() -> None:
-    text = html_page.document("\ud83d", [html_page.table(["\ud83d"], [])])
+    text = html_page.document("\ud83d", [html_page.html_table(["\ud83d"], [])])
     assert text.encode("utf-8").count(b"\\ud83d") == 3
 
 
 def test_a_table_escapes_and_formats() -> None:
-    page = Page(html_page.table(["<b>", "n"], [["<b>", 1234], ["x & y", 1234.56], ["", None]]))
+    page = Page(html_page.html_table(["<b>", "n"], [["<b>", 1234], ["x & y", 1234.56], ["", None]]))
     assert page.texts == ["<b>", "n", "<b>", "1,234", "x & y", "1,234.6", "-"]
     assert "b" not in page.tags
 

@@ -78,7 +78,7 @@ TRAIN_DIFFERENCES = {
 @functools.cache
 def load(name: str, classes: int) -> DictConfig:
     overrides = [f"data.num_classes={classes}"]
-    return config.load(f"configs/{name}.py", [*overrides, "data.num_keypoints=17"])
+    return config.load_config(f"configs/{name}.py", [*overrides, "data.num_keypoints=17"])
 
 
 @functools.cache
@@ -105,8 +105,8 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(("name", "path", "classes"), LAZY)
 class TestLazyLeaves:
     def test_model_and_optimizer(self, name: str, path: str, classes: int) -> None:
-        ours = config.plain(load(name, classes))
-        theirs = config.plain(upstream(path))
+        ours = config.to_plain_data(load(name, classes))
+        theirs = config.to_plain_data(upstream(path))
         found = differing(ours["model"], theirs["model"])
         assert found <= MODEL_DIFFERENCES.keys()
         poolers = [v for k, v in ours["model"]["roi_heads"].items() if k.endswith("_pooler")]
@@ -174,7 +174,9 @@ def assert_same_files(node: DictConfig, name: str) -> None:
 
 
 def assert_same_augmentations(ours: DictConfig, theirs: DictConfig) -> None:
-    assert config.plain(ours)["augmentations"] == config.plain(theirs)["augmentations"]
+    assert (
+        config.to_plain_data(ours)["augmentations"] == config.to_plain_data(theirs)["augmentations"]
+    )
 
 
 def defaults(target: Any, node: DictConfig) -> dict[str, Any]:
@@ -314,9 +316,9 @@ def augmentation(thing: T.Augmentation) -> tuple[str, dict[str, Any]]:
 def test_masks_and_keypoints_are_the_keypoint_recipe_with_a_mask_branch(
     depth: int, schedule: str
 ) -> None:
-    both = config.plain(load(f"mask_keypoint_rcnn_R_{depth}_FPN_{schedule}", 1))
-    keypoints = config.plain(load(f"keypoint_rcnn_R_{depth}_FPN_{schedule}", 1))
-    masks = config.plain(load(f"mask_rcnn_R_{depth}_FPN_{schedule}", 1))
+    both = config.to_plain_data(load(f"mask_keypoint_rcnn_R_{depth}_FPN_{schedule}", 1))
+    keypoints = config.to_plain_data(load(f"keypoint_rcnn_R_{depth}_FPN_{schedule}", 1))
+    masks = config.to_plain_data(load(f"mask_rcnn_R_{depth}_FPN_{schedule}", 1))
     found = {
         key
         for key in differing(both, keypoints)
@@ -328,8 +330,8 @@ def test_masks_and_keypoints_are_the_keypoint_recipe_with_a_mask_branch(
 
 
 def test_point_rend_is_the_mask_recipe_with_its_head() -> None:
-    ours = config.plain(load("point_rend_R_50_FPN_1x", 80))
-    found = differing(ours, config.plain(load("mask_rcnn_R_50_FPN_1x", 80)))
+    ours = config.to_plain_data(load("point_rend_R_50_FPN_1x", 80))
+    found = differing(ours, config.to_plain_data(load("mask_rcnn_R_50_FPN_1x", 80)))
     expected = ("model.roi_heads.mask_", "weights.", "train.output_dir", "dataloader.train.bitmaps")
     assert all(key.startswith(expected) for key in found)
 
@@ -337,7 +339,7 @@ def test_point_rend_is_the_mask_recipe_with_its_head() -> None:
 @pytest.mark.parametrize("path", sorted(Path("configs").glob("*.py")), ids=lambda path: path.stem)
 def test_only_pretrained_layers_are_frozen(path: Path) -> None:
     """A layer that keeps random weights would spoil what is trained on it."""
-    cfg = config.load(path, ["data.num_classes=2", "data.num_keypoints=17"])
+    cfg = config.load_config(path, ["data.num_classes=2", "data.num_keypoints=17"])
     with torch.device("meta"):
         model = config.build(cfg.model, "model")
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
@@ -359,8 +361,8 @@ def test_frozen_layers_without_weights_are_warned_of(tmp_path: Path, caplog) -> 
     scratch = [*overrides, *labels.split(), "train.init_checkpoint=''"]
     path = "configs/mask_rcnn_R_50_FPN_1x.py"
     trained = "model.backbone.bottom_up.freeze_at=0"
-    prepare(config.load(path, [*overrides, *labels.split()]))
-    prepare(config.load(path, [*scratch, trained]))
+    prepare(config.load_config(path, [*overrides, *labels.split()]))
+    prepare(config.load_config(path, [*scratch, trained]))
     assert "random" not in caplog.text
-    prepare(config.load(path, scratch))
+    prepare(config.load_config(path, scratch))
     assert trained in caplog.text

@@ -17,7 +17,7 @@ def test_round_trip_and_byte_order_mark(tmp_path: Path) -> None:
     text = json.dumps(PAIR.to_dict()).encode()
     for content in (text, b"\xef\xbb\xbf" + text):
         path.write_bytes(content)
-        assert skeleton.load(path) == PAIR
+        assert skeleton.load_skeleton(path) == PAIR
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_no_skeleton(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "pair.json"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
-        skeleton.load(path)
+        skeleton.load_skeleton(path)
     assert str(path) in str(error.value)
     assert found in str(error.value)
 
@@ -45,7 +45,7 @@ def test_no_skeleton(tmp_path: Path, content: bytes, found: str) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="the skeleton file cannot be read"):
-        skeleton.load(tmp_path / name)
+        skeleton.load_skeleton(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_sigmas(tmp_path: Path, sigmas: list[float]) -> None:
     path = tmp_path / "pair.json"
     path.write_text(json.dumps(PAIR.to_dict() | {"sigmas": sigmas}))
     with pytest.raises(UserError) as error:
-        skeleton.load(path)
+        skeleton.load_skeleton(path)
     assert str(path) in str(error.value)

@@ -38,17 +38,17 @@ def one_line(text: str) -> str:
     return _LINE.sub(lambda found: repr(found[0])[1:-1], printable(text))
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text in which Markdown finds no markup, for a heading or a part of a paragraph."""
     return _MARKDOWN.sub(lambda found: f"\\{found[0]}", one_line(text))
 
 
 def markdown_cell(text: str) -> str:
     """The same for a cell of a table, which a bar would end."""
-    return markdown(text).replace("|", r"\|")
+    return escape_markdown(text).replace("|", r"\|")
 
 
-def latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text in which LaTeX finds no command."""
     return "".join(_LATEX.get(char, char) for char in one_line(text))
 

@@ -53,7 +53,7 @@ def document(title: str, parts: Iterable[str]) -> str:
     return printable(text)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
     """A table: None is a dash, whole numbers are grouped by thousands, others have one decimal."""
     top = "".join(f"<th>{escape(each)}</th>" for each in head)
     body = "".join(

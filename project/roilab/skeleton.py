@@ -107,7 +107,7 @@ def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skelet
         ) from error
 
 
-def load(source: str | Path) -> Skeleton:
+def load_skeleton(source: str | Path) -> Skeleton:
     """A skeleton by name (`coco_person`) or from a JSON file with the keys of `Skeleton`.
 
     Raises:

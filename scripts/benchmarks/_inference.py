@@ -185,7 +185,7 @@ def torchvision_detector(task: str, folder: Path, side: int) -> Callable[[np.nda
 def _config(task: str, *, stock_parts: bool) -> DictConfig:
     """The model's config. Strides are where torchvision has them, so that all do the same work."""
     name, classes, skeleton = _TASKS[task]
-    cfg = config.load(CONFIGS / name, [_STRIDE])
+    cfg = config.load_config(CONFIGS / name, [_STRIDE])
     fit_model(cfg, classes, skeleton)
     if stock_parts:
         stock(cfg.model)

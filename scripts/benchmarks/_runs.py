@@ -20,8 +20,8 @@ def write_run(folder: Path, name: str) -> tuple[Run, nn.Module]:
         name: the config's file.
     """
     sizes = ["data.num_classes=2", "data.num_keypoints=2", "train.device=cpu"]
-    cfg, run = config.load(CONFIGS / name, sizes), Run(folder / "run")
-    run.write(run.config_file.name, config.to_yaml(config.plain(cfg)))
+    cfg, run = config.load_config(CONFIGS / name, sizes), Run(folder / "run")
+    run.write(run.config_file.name, config.to_yaml(config.to_plain_data(cfg)))
     run.write("classes.json", json.dumps(["a", "b"]))
     model = build_model(cfg)
     save_atomically({"model": model.state_dict()}, run.weights)

@@ -96,7 +96,7 @@ def _begin(
 ) -> None:
     global _contestant
     warnings.filterwarnings("ignore")
-    cfg = config.load(CONFIGS / name, overrides)
+    cfg = config.load_config(CONFIGS / name, overrides)
     for split, file in files.items():
         cfg.data[split].update(files=str(file), images=str(file.parent))
     cfg.train.init_checkpoint = ""

@@ -24,7 +24,7 @@ def test_show_prints_what_can_be_loaded_again(capsys, tmp_path) -> None:
     assert shown["model"]["roi_heads"]["num_classes"] == 2
     copy = tmp_path / "copy.yaml"
     copy.write_text(yaml.safe_dump(shown))
-    assert config.load(copy).train.seed == 7
+    assert config.load_config(copy).train.seed == 7
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,10 @@ def test_diff_of_two_configs_and_of_run_folders(capsys, tmp_path) -> None:
     assert "model.roi_heads.mask_head" in capsys.readouterr().out
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        cfg = config.load(MASK, ["data.num_classes=2", f"train.output_dir={tmp_path / name}"])
-        config.save(cfg, tmp_path / name / "config.yaml")
+        cfg = config.load_config(
+            MASK, ["data.num_classes=2", f"train.output_dir={tmp_path / name}"]
+        )
+        config.save_config(cfg, tmp_path / name / "config.yaml")
     assert call("diff", tmp_path / "first", tmp_path / "second") == 1
     out = capsys.readouterr().out
     assert "train.output_dir" in out

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roilab.data.read import read
-from roilab.skeleton import COCO_PERSON, load
+from roilab.skeleton import COCO_PERSON, load_skeleton
 from roilab.via import Attribute, label
 
 from .test_data import data, edit, project
@@ -250,7 +250,7 @@ class TestStatsAndSkeleton:
         out = project / "mine.json"
         done = data("skeleton", "--from", project / "via.json", "--output", out)
         assert done.returncode == 0, done.stderr
-        found = load(out)
+        found = load_skeleton(out)
         assert (found.name, found.classes) == ("mine", ("person",))
         assert found.keypoints == ("nose", "left_eye")
         done = data("check", project / "via.json", "--skeleton", out)

@@ -12,7 +12,7 @@ import pytest
 
 from roilab.cli.sweep import main, parameter
 from roilab.errors import UserError
-from roilab.sweep import Cell, load
+from roilab.sweep import Trial, load_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = """
@@ -77,8 +77,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
 @pytest.fixture
 def template(sweep: Sweep) -> None:
     folders = runs.Folders(runs.squares(sweep.folder / "data"))
-    arm = load("configs/figures_mask.py", ["a.b=1,2"]).arms[0]
-    folders.write(Cell(arm, 0, sweep.folder / "scripts/template"), runs.found(folders.dataset, 3))
+    arm = load_sweep("configs/figures_mask.py", ["a.b=1,2"]).arms[0]
+    folders.write(Trial(arm, 0, sweep.folder / "scripts/template"), runs.found(folders.dataset, 3))
 
 
 def test_a_crash_costs_one_cell_and_is_tried_again(

@@ -211,7 +211,9 @@ def test_what_lies_outside_its_image_is_left_out_as_in_check(
     assert dataset.outside == 2 - instances
     left_out = "left out: the car (annotation 7) lies outside the image of 20 x 10 pixels"
     assert (left_out in caplog.text) == (instances < 2)
-    findings = examine(read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load(str(bones)))
+    findings = examine(
+        read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load_skeleton(str(bones))
+    )
     assert findings.instances == instances
     if instances < 2:
         assert findings.errors
@@ -384,7 +386,7 @@ class TestBoxes:
         assert y0 < 2
         assert x1 > 9
         assert y1 > 8
-        skeleton = skeletons.load(str(bones))
+        skeleton = skeletons.load_skeleton(str(bones))
         findings = examine(read(path), ImageFolder(tmp_path), LabelRules(), skeleton)
         assert (findings.instances, findings.keypoints) == (2, 2)
 
@@ -397,7 +399,9 @@ class TestKeypoints:
         bones = write_skeleton(tmp_path, ["hub"])
         for record in load(str(path), skeleton=str(bones)).records:
             assert record["annotations"][0]["keypoints"] == [3.5, 3.5, 2]
-        found = examine(read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load(str(bones)))
+        found = examine(
+            read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load_skeleton(str(bones))
+        )
         assert (found.errors, found.keypoints) == (0, 2)
         with pytest.raises(UserError, match="1 keypoints"):
             load(str(path), skeleton=str(write_skeleton(tmp_path, ["hub", "door"])))

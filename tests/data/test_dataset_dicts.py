@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.data.dataset_dicts import annotation, box_of, coco_json, to_continuous, to_pixel_index
+from roilab.data.dataset_dicts import (
+    annotation,
+    box_of,
+    dataset_to_coco,
+    to_continuous,
+    to_pixel_index,
+)
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import Instance, Polygon
 
@@ -94,8 +100,8 @@ def test_coco_json_of_an_instance() -> None:
     car = Instance("car", (SQUARE, SQUARE), None, (1,))
     records = [record(person, car)]
     before = copy.deepcopy(records)
-    data = coco_json(records, ["car", "person"], PAIR)
-    again = coco_json(records, ["car", "person"], PAIR)
+    data = dataset_to_coco(records, ["car", "person"], PAIR)
+    again = dataset_to_coco(records, ["car", "person"], PAIR)
     assert records == before, "the export must not shift what it is given"
     assert data == again
     first, second = data["annotations"]
@@ -110,6 +116,6 @@ def test_coco_json_of_an_instance() -> None:
 
 
 def test_empty_images_stay_in_the_json() -> None:
-    data = coco_json([record()], ["car"], COCO_PERSON)
+    data = dataset_to_coco([record()], ["car"], COCO_PERSON)
     assert len(data["images"]) == 1
     assert data["annotations"] == []

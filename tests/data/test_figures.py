@@ -220,7 +220,7 @@ def test_points_carry_no_class_and_outlines_no_keypoint(folder: Path) -> None:
 
 
 def test_skeleton_file_is_the_skeleton(folder: Path) -> None:
-    assert skeleton.load(folder / "skeleton.json") == COCO_PERSON
+    assert skeleton.load_skeleton(folder / "skeleton.json") == COCO_PERSON
 
 
 # Once, whole, and never over something else

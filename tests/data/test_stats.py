@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 
 from roilab.data.stats import OfClass, Stats, statistics
-from roilab.data.stats_page import page
+from roilab.data.stats_page import stats_page
 from roilab.skeleton import Skeleton
 from roilab.via import (
     Annotations,
@@ -65,7 +65,7 @@ def test_json() -> None:
 
 
 def test_page_is_whole_and_escaped() -> None:
-    text = page(counted())
+    text = stats_page(counted())
     opened: list[str] = []
 
     class Balanced(HTMLParser):
@@ -90,7 +90,7 @@ def test_nothing_annotated() -> None:
     source = Annotations("empty.json", Container.VIA2_JSON, (), {}, {})
     found = statistics([(source, label(source))], None)
     assert (found.images, found.instances, found.classes) == (0, 0, {})
-    assert "empty.json" in page(found)
+    assert "empty.json" in stats_page(found)
 
 
 def test_progress_sees_every_image() -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import RECORD, accept
-from roilab.sweep import Sweep, plan, save
+from roilab.sweep import Sweep, plan, save_sweep
 from roilab.sweep.plan import Arm
 from roilab.sweep.runner import definition
 
@@ -128,8 +128,8 @@ def calls(trap: Trap) -> dict[str, Node]:
             "detectron2.config.LazyConfig.load": {"filename": trap.script},
             "detectron2.config.lazy.LazyConfig.load": {"filename": trap.script},
             LOCATE: {"name": f"{MODULE}.anything"},
-            "roilab.engine.config.read": {"path": trap.script},
-            "roilab.engine.config.load": {"path": trap.script},
+            "roilab.engine.config.read_config": {"path": trap.script},
+            "roilab.engine.config.load_config": {"path": trap.script},
             "roilab.data.from_catalog._run": {"file": trap.script},
             "roilab.data.from_catalog.from_catalog": {"name": "evil", "register": trap.script},
             "roilab.files.write_whole": {"path": mark, "content": "here"},
@@ -285,7 +285,7 @@ def hostile_sweep(trap: Trap, folder: Path) -> Path:
     """A sweep whose only run, which is done, is the hostile one."""
     arm = Arm("a", trap.script, ("model._target_=os.mkdir",), {})
     sweep = Sweep("s.py", (arm,), "a", (0,), ("bbox/AP",), "")
-    save(sweep, "the command", folder)
+    save_sweep(sweep, "the command", folder)
     (cell,) = plan(sweep, folder)
     shutil.copytree(trap.folder, cell.folder)
     (cell.folder / "cell.json").write_text(json.dumps(definition(cell)))

@@ -88,7 +88,7 @@ def overrides(data: Path, run: Path, *more: str) -> list[str]:
 
 def trained(data: Path, run: Path, *more: str, resume: bool = False) -> dict[str, Any]:
     """Train in this process, and return the final checkpoint."""
-    train(prepare(config.load(CONFIG, overrides(data, run, *more))), resume=resume)
+    train(prepare(config.load_config(CONFIG, overrides(data, run, *more))), resume=resume)
     return checkpoint(run)
 
 

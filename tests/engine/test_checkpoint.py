@@ -45,7 +45,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save_atomically({"a": torch.zeros(1)}, path)
-    assert torch.equal(checkpoint.read(path)["a"], torch.ones(1))
+    assert torch.equal(checkpoint.read_checkpoint(path)["a"], torch.ones(1))
     assert [file.name for file in tmp_path.iterdir()] == ["model.pth"]
 
 
@@ -53,7 +53,7 @@ def test_a_pth_with_code_is_refused(tmp_path) -> None:
     trap, path = tmp_path / "sprung", tmp_path / "bad.pth"
     torch.save({"model": Trap(str(trap))}, path)
     with pytest.raises(UserError, match="cannot be read"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
     assert not trap.exists()
 
 
@@ -80,7 +80,7 @@ def test_a_truncated_pth_is_named(tmp_path) -> None:
     checkpoint.save_atomically({"a": torch.ones(1000)}, path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match=r"cut\.pth"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02]q\x00.", b"version https://"])
@@ -88,11 +88,11 @@ def test_what_is_no_pth_is_named(tmp_path, content: bytes) -> None:
     path = tmp_path / "odd.pth"
     path.write_bytes(content)
     with pytest.raises(UserError, match="cannot be read") as caught:
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
     assert "odd.pth" in str(caught.value)
     assert caught.value.found
     with pytest.raises(UserError, match=r"lost\.pth"):
-        checkpoint.read(tmp_path / "lost.pth")
+        checkpoint.read_checkpoint(tmp_path / "lost.pth")
 
 
 @pytest.mark.parametrize("content", [b"", pickle.dumps([1, 2]), pickle.dumps({"model": None})])

@@ -19,7 +19,7 @@ POOLER = "model.roi_heads.mask_pooler"
 
 
 def test_override_of_a_known_key() -> None:
-    cfg = config.load(LEAF, ["train.max_iter=7", "optimizer.lr=0.5"])
+    cfg = config.load_config(LEAF, ["train.max_iter=7", "optimizer.lr=0.5"])
     assert cfg.train.max_iter == 7
     assert cfg.optimizer.lr == 0.5
 
@@ -36,44 +36,44 @@ def test_override_of_a_known_key() -> None:
 )
 def test_unknown_key_names_the_nearest(text: str, named: str) -> None:
     with pytest.raises(UserError, match="unknown key") as error:
-        config.load(LEAF, [text])
+        config.load_config(LEAF, [text])
     assert named in str(error.value)
 
 
 def test_an_argument_the_target_accepts_is_known() -> None:
-    cfg = config.load(LEAF, ["model.roi_heads.mask_head.conv_norm=GN"])
+    cfg = config.load_config(LEAF, ["model.roi_heads.mask_head.conv_norm=GN"])
     assert cfg.model.roi_heads.mask_head.conv_norm == "GN"
 
 
 @pytest.mark.parametrize("text", ["train.max_iter", "=3", "train.max_iter=[1,"])
 def test_an_override_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UserError):
-        config.load(LEAF, [text])
+        config.load_config(LEAF, [text])
 
 
 def test_users_own_words_are_open_keys() -> None:
-    cfg = config.load(LEAF, ["data.class_map={persson: person, tree: null}"])
+    cfg = config.load_config(LEAF, ["data.class_map={persson: person, tree: null}"])
     assert dict(cfg.data.class_map) == {"persson": "person", "tree": None}
     assert dict(cfg.data.train.class_map) == {"persson": "person", "tree": None}
 
 
 def test_one_knob_drives_every_pooler_and_each_can_be_set_alone() -> None:
     leaf = "configs/mask_keypoint_rcnn_R_50_FPN_1x.py"
-    heads = config.load(leaf, ["pooler.op=roi_pool"]).model.roi_heads
+    heads = config.load_config(leaf, ["pooler.op=roi_pool"]).model.roi_heads
     poolers = ("box_pooler", "mask_pooler", "keypoint_pooler")
     assert [heads[name].op for name in poolers] == ["roi_pool"] * 3
-    heads = config.load(leaf, ["model.roi_heads.mask_pooler.op=roi_pool"]).model.roi_heads
+    heads = config.load_config(leaf, ["model.roi_heads.mask_pooler.op=roi_pool"]).model.roi_heads
     assert [heads[name].op for name in poolers] == ["roi_align", "roi_pool", "roi_align"]
 
 
 def test_imagenet_weights_follow_the_depth() -> None:
-    cfg = config.load(LEAF, ["model.backbone.bottom_up.stages.depth=101"])
+    cfg = config.load_config(LEAF, ["model.backbone.bottom_up.stages.depth=101"])
     assert cfg.weights.imagenet.file.endswith("R-101.pkl")
 
 
 def test_missing_config_file() -> None:
     with pytest.raises(UserError, match="does not exist") as error:
-        config.load("configs/mask_rcnn_R_50_FPN_9x.py")
+        config.load_config("configs/mask_rcnn_R_50_FPN_9x.py")
     assert "mask_rcnn_R_50_FPN_1x.py" in str(error.value)
 
 
@@ -82,7 +82,7 @@ def test_a_config_that_raises_names_its_file_and_leaves_import_alone(tmp_path) -
     path.write_text("model = {}\nraise KeyError('lost')\n")
     before = builtins.__import__
     with pytest.raises(UserError, match="fails to load") as error:
-        config.load(path)
+        config.load_config(path)
     assert "bad.py" in str(error.value)
     assert "lost" in str(error.value)
     assert builtins.__import__ is before
@@ -92,27 +92,27 @@ def test_not_a_training_config(tmp_path) -> None:
     path = tmp_path / "other.yaml"
     path.write_text("train: {}\n")
     with pytest.raises(UserError, match="not a training config"):
-        config.load(path)
+        config.load_config(path)
 
 
 def test_an_empty_file_is_no_config(tmp_path) -> None:
     path = tmp_path / "empty.yaml"
     path.touch()
     with pytest.raises(UserError, match="not a saved config"):
-        config.load(path)
+        config.load_config(path)
 
 
 def test_a_saved_config_is_plain_resolved_yaml(tmp_path) -> None:
-    cfg = config.load(LEAF, ["data.num_classes=3", "pooler.op=roi_pool"])
-    config.save(cfg, tmp_path / "config.yaml")
+    cfg = config.load_config(LEAF, ["data.num_classes=3", "pooler.op=roi_pool"])
+    config.save_config(cfg, tmp_path / "config.yaml")
     text = (tmp_path / "config.yaml").read_text()
     assert "!!python" not in text
     assert "${" not in text
-    saved = config.load(tmp_path / "config.yaml")
+    saved = config.load_config(tmp_path / "config.yaml")
     assert saved.model.roi_heads.num_classes == 3
     assert saved.model.roi_heads.mask_pooler.op == "roi_pool"
     # Saving what was loaded changes nothing more.
-    config.save(saved, tmp_path / "again.yaml")
+    config.save_config(saved, tmp_path / "again.yaml")
     assert (tmp_path / "again.yaml").read_text() == text
 
 
@@ -120,14 +120,14 @@ def test_a_saved_config_runs_no_yaml_tags(tmp_path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("model: !!python/object/apply:os.system ['exit 1']\n")
     with pytest.raises(UserError, match="not a saved config"):
-        config.load(path)
+        config.load_config(path)
 
 
 def test_what_cannot_be_saved_is_named(tmp_path) -> None:
     cfg = OmegaConf.create({"model": {"f": None}}, flags={"allow_objects": True})
     cfg.model.f = lambda: 0
     with pytest.raises(UserError, match=r"model\.f"):
-        config.save(cfg, tmp_path / "config.yaml")
+        config.save_config(cfg, tmp_path / "config.yaml")
     assert not list(tmp_path.iterdir())
 
 
@@ -138,7 +138,9 @@ class TestTargets:
 
     def test_what_both_take_stays_and_the_rest_is_named(self, caplog) -> None:
         target = f"{self.HEAD}._target_=roilab.modeling.MLPMaskHead"
-        head = config.load(LEAF, [f"{self.HEAD}.loss_weight=2", target]).model.roi_heads.mask_head
+        head = config.load_config(
+            LEAF, [f"{self.HEAD}.loss_weight=2", target]
+        ).model.roi_heads.mask_head
         assert head.loss_weight == 2
         assert "num_classes" in head
         assert "conv_dims" not in head
@@ -146,17 +148,19 @@ class TestTargets:
 
     def test_arguments_of_base_classes_are_known(self) -> None:
         target = f"{self.HEAD}._target_=roilab.modeling.MaskScoringHead"
-        head = config.load(LEAF, [target, f"{self.HEAD}.output_size=56"]).model.roi_heads.mask_head
+        head = config.load_config(
+            LEAF, [target, f"{self.HEAD}.output_size=56"]
+        ).model.roi_heads.mask_head
         assert head.output_size == 56
         with pytest.raises(UserError, match="unknown key"):
-            config.load(LEAF, [target, f"{self.HEAD}.fc_dims=[8]"])
+            config.load_config(LEAF, [target, f"{self.HEAD}.fc_dims=[8]"])
 
     @pytest.mark.parametrize(
         "target", ["roilab.modeling.MLPHead", "no.such.module", "roilab.modeling"]
     )
     def test_a_target_that_is_none(self, target: str) -> None:
         with pytest.raises(UserError, match=r"mask_head\._target_"):
-            config.load(LEAF, [f"{self.HEAD}._target_={target}"])
+            config.load_config(LEAF, [f"{self.HEAD}._target_={target}"])
 
 
 def test_a_config_may_build_on_the_model_zoo(tmp_path) -> None:
@@ -165,7 +169,7 @@ def test_a_config_may_build_on_the_model_zoo(tmp_path) -> None:
         "from detectron2.model_zoo import get_config\n\n"
         'model = get_config("common/models/mask_rcnn_fpn.py").model\n'
     )
-    assert config.load(path).model.roi_heads.num_classes == 80
+    assert config.load_config(path).model.roi_heads.num_classes == 80
 
 
 def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch) -> None:
@@ -188,7 +192,7 @@ def test_a_package_that_is_not_installed_has_a_remedy(monkeypatch) -> None:
     ],
 )
 def test_a_mistake_inside_a_node_has_its_whole_key(override: str, key: str) -> None:
-    cfg = config.load(LEAF, ["data.num_classes=3", override])
+    cfg = config.load_config(LEAF, ["data.num_classes=3", override])
     with torch.device("meta"), pytest.raises(UserError) as error:
         config.build(cfg.model, "model")
     assert error.value.key == key
@@ -204,36 +208,41 @@ class TestMaxDetections:
         return OmegaConf.select(cfg.model, self.TOPK, default=100)
 
     def test_the_model_follows(self, tmp_path) -> None:
-        assert config.load(LEAF).evaluation.max_detections is None
-        assert self.topk(config.load(LEAF)) == 100
-        cfg = config.load(LEAF, ["data.num_classes=2", f"{self.KEY}=300"])
+        assert config.load_config(LEAF).evaluation.max_detections is None
+        assert self.topk(config.load_config(LEAF)) == 100
+        cfg = config.load_config(LEAF, ["data.num_classes=2", f"{self.KEY}=300"])
         assert self.topk(cfg) == 300
-        config.save(cfg, tmp_path / "config.yaml")
-        assert self.topk(config.load(tmp_path / "config.yaml")) == 300
-        assert self.topk(config.load(tmp_path / "config.yaml", [f"{self.KEY}=50"])) == 50
+        config.save_config(cfg, tmp_path / "config.yaml")
+        assert self.topk(config.load_config(tmp_path / "config.yaml")) == 300
+        assert self.topk(config.load_config(tmp_path / "config.yaml", [f"{self.KEY}=50"])) == 50
 
     def test_a_config_of_before_has_the_key(self, tmp_path) -> None:
-        cfg = config.load(LEAF, ["data.num_classes=2"])
+        cfg = config.load_config(LEAF, ["data.num_classes=2"])
         del cfg["evaluation"]
-        config.save(cfg, tmp_path / "config.yaml")
-        assert config.load(tmp_path / "config.yaml").evaluation.max_detections is None
-        assert self.topk(config.load(tmp_path / "config.yaml", [f"{self.KEY}=7"])) == 7
+        config.save_config(cfg, tmp_path / "config.yaml")
+        assert config.load_config(tmp_path / "config.yaml").evaluation.max_detections is None
+        assert self.topk(config.load_config(tmp_path / "config.yaml", [f"{self.KEY}=7"])) == 7
 
     def test_the_models_own_key_may_not_say_another_number(self) -> None:
         own = f"model.{self.TOPK}"
         with pytest.raises(UserError, match=rf"(?s)max_detections.*{own}=50") as error:
-            config.load(LEAF, [f"{self.KEY}=7", f"{own}=50"])
-        assert self.topk(config.load(LEAF, str(error.value.remedy).partition(": ")[2].split())) == 7
-        assert self.topk(config.load(LEAF, [f"{own}=50"])) == 50
+            config.load_config(LEAF, [f"{self.KEY}=7", f"{own}=50"])
+        assert (
+            self.topk(config.load_config(LEAF, str(error.value.remedy).partition(": ")[2].split()))
+            == 7
+        )
+        assert self.topk(config.load_config(LEAF, [f"{own}=50"])) == 50
 
     def test_every_leaf_shows_the_key(self) -> None:
         for leaf in sorted(Path(LEAF).parent.glob("*.py")):
-            assert OmegaConf.to_container(config.read(leaf).evaluation) == config.EVALUATION, leaf
+            assert (
+                OmegaConf.to_container(config.read_config(leaf).evaluation) == config.EVALUATION
+            ), leaf
 
     @pytest.mark.parametrize("value", ["0", "1.5", "True", "many"])
     def test_it_is_a_number(self, value: str) -> None:
         with pytest.raises(UserError, match=r"evaluation\.max_detections"):
-            config.load(LEAF, [f"{self.KEY}={value}"])
+            config.load_config(LEAF, [f"{self.KEY}={value}"])
 
 
 @pytest.mark.parametrize(
@@ -255,7 +264,7 @@ class TestMaxDetections:
 )
 def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason) as error:
-        config.load(LEAF, [text])
+        config.load_config(LEAF, [text])
     assert error.value.key == key
 
 
@@ -271,7 +280,7 @@ def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> No
     ],
 )
 def test_values_that_a_key_takes(key: str, text: str, value: object) -> None:
-    cfg = config.load(LEAF, [f"{key}={text}"])
+    cfg = config.load_config(LEAF, [f"{key}={text}"])
     assert OmegaConf.select(cfg, key, default="the key is not there") == value
 
 
@@ -283,5 +292,5 @@ def test_values_that_a_key_takes(key: str, text: str, value: object) -> None:
     ],
 )
 def test_a_key_follows_another(key: str, other: str, text: str, value: object) -> None:
-    cfg = config.load(LEAF, [f"{key}=${{{other}}}", f"{other}={text}"])
+    cfg = config.load_config(LEAF, [f"{key}=${{{other}}}", f"{other}={text}"])
     assert OmegaConf.select(cfg, key) == value

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.config_diff import ABSENT, Difference, differences, shown, table
+from roilab.engine.config_diff import ABSENT, ConfigDifference, difference_table, differences, shown
 
 LEAVES = ("mask_keypoint_rcnn_R_101_FPN_3x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
 
@@ -19,21 +19,21 @@ def node(**values: object) -> DictConfig:
     return OmegaConf.create(values, flags={"allow_objects": True})
 
 
-def pairs(found: list[Difference]) -> dict[str, tuple[object, object]]:
+def pairs(found: list[ConfigDifference]) -> dict[str, tuple[object, object]]:
     return {each.key: (each.before, each.after) for each in found}
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_a_config_its_copy_and_what_is_saved_of_it_are_equal(leaf: str, tmp_path: Path) -> None:
     """Also before the data has filled in the number of classes."""
-    cfg = config.load(f"configs/{leaf}.py")
+    cfg = config.load_config(f"configs/{leaf}.py")
     assert differences(cfg, copy.deepcopy(cfg)) == []
-    config.save(cfg, tmp_path / "config.yaml")
-    assert differences(cfg, config.load(tmp_path / "config.yaml")) == []
+    config.save_config(cfg, tmp_path / "config.yaml")
+    assert differences(cfg, config.load_config(tmp_path / "config.yaml")) == []
 
 
 def test_an_override_and_what_follows_it() -> None:
-    cfg = config.load(f"configs/{LEAVES[2]}.py")
+    cfg = config.load_config(f"configs/{LEAVES[2]}.py")
     other = config.override(copy.deepcopy(cfg), ["pooler.op=roi_pool"])
     changed = pairs(differences(cfg, other))
     followers = {f"model.roi_heads.{n}_pooler.op" for n in ("box", "mask", "keypoint")}
@@ -107,7 +107,7 @@ def test_values_that_are_equal(before: dict, after: dict) -> None:
 def test_what_only_one_side_has() -> None:
     first, second = node(a={"x": 1}, c=0), node(a={"y": "-"}, c=0)
     assert pairs(differences(first, second)) == {"a.x": (1, ABSENT), "a.y": (ABSENT, "-")}
-    rows = [line.split() for line in table(differences(first, second)).splitlines()]
+    rows = [line.split() for line in difference_table(differences(first, second)).splitlines()]
     assert rows[0] == ["key", "base", "here"]
     assert rows[2:] == [["a.x", "1", "-"], ["a.y", "-", "'-'"]]
 
@@ -122,7 +122,7 @@ def test_a_list_of_nodes_is_compared_node_by_node() -> None:
 
 
 def test_nothing_is_changed() -> None:
-    cfg = config.load(f"configs/{LEAVES[2]}.py")
+    cfg = config.load_config(f"configs/{LEAVES[2]}.py")
     before = OmegaConf.to_container(cfg, resolve=False)
     differences(cfg, node(model=None))
     assert OmegaConf.to_container(cfg, resolve=False) == before
@@ -139,7 +139,9 @@ def test_nothing_is_changed() -> None:
     ],
 )
 def test_a_table_is_legible(key: str, before: object, after: object) -> None:
-    lines = table([Difference(key, before, after), Difference("b.c", 1, None)]).splitlines()
+    lines = difference_table(
+        [ConfigDifference(key, before, after), ConfigDifference("b.c", 1, None)]
+    ).splitlines()
     assert len(lines) == 4
     assert all(len(line) <= 100 for line in lines)
     assert lines[-1].split() == ["b.c", "1", "null"]

@@ -67,7 +67,7 @@ def forget() -> None:
 
 
 def catalog_config(data: Path, run: Path, *more: str) -> DictConfig:
-    cfg = config.load(CONFIG, overrides(data, run, *more))
+    cfg = config.load_config(CONFIG, overrides(data, run, *more))
     cfg.data.train, cfg.data.val = (
         L(from_catalog)(name=name, register=str(data / "register.py"), drop_empty=True)
         for name in NAMES
@@ -145,7 +145,7 @@ def test_a_data_set_that_only_the_config_registered_has_a_remedy(
 def test_detectron2s_own_nodes_are_refused_by_name(
     data: Path, tmp_path: Path, key: str, node: Any, named: tuple[str, ...]
 ) -> None:
-    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     parent, _, leaf = key.partition(".")
     cfg[parent][leaf] = node
     with pytest.raises(UserError) as caught:
@@ -156,7 +156,7 @@ def test_detectron2s_own_nodes_are_refused_by_name(
 
 def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -> None:
     prepare(catalog_config(data, tmp_path))  # registers
-    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     for key, name in zip(("train", "val"), NAMES, strict=True):
         cfg.data[key] = L(get_detection_dataset_dicts)(names=name)
     for _ in NAMES:
@@ -168,7 +168,7 @@ def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -
 
 def test_every_config_passes_until_a_node_is_taken_away() -> None:
     for path in Path("configs").glob("*.py"):
-        cfg = config.load(path)
+        cfg = config.load_config(path)
         check_data_nodes(cfg)
         del cfg.lr_multiplier
         with pytest.raises(UserError, match="no such node"):
@@ -176,7 +176,7 @@ def test_every_config_passes_until_a_node_is_taken_away() -> None:
 
 
 def test_a_node_that_gives_no_data_set(data: Path, tmp_path: Path) -> None:
-    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     cfg.data.train = {"_target_": "collections.Counter", "a": 1}
     with pytest.raises(UserError, match=r"Counter gives Counter") as caught:
         build_dataset(cfg, "data.train")
@@ -223,7 +223,7 @@ def test_keypoints_of_both_splits_agree(data: Path) -> None:
 def test_a_mistake_has_the_key_that_sets_it(data: Path, key: str) -> None:
     """What both splits share is set once, by a key of `data`; a split may have its own."""
     file = data / "val" / "via.json"
-    cfg = config.load(
+    cfg = config.load_config(
         CONFIG, [f"data.val.files={file}", "data.val.images=null", f"{key}=coco_persn"]
     )
     with pytest.raises(UserError) as error:
@@ -235,7 +235,7 @@ def test_a_mistake_has_the_key_that_sets_it(data: Path, key: str) -> None:
 def test_problems_are_logged_with_keys_of_the_config(data: Path, caplog: Any) -> None:
     file = data / "val" / "via.json"
     own = [f"data.val.files={file}", "data.val.images=null", "data.class_attribute=name"]
-    cfg = config.load(CONFIG, [*own, "data.keypoint_attribute=null", "data.skeleton=null"])
+    cfg = config.load_config(CONFIG, [*own, "data.keypoint_attribute=null", "data.skeleton=null"])
     caplog.set_level("INFO")
     name = build_dataset(cfg, "data.val").classes[0]
     caplog.clear()

@@ -34,7 +34,7 @@ Script = Callable[..., Done]
 
 
 FUNCTIONS = {
-    "config.load": lambda trap: config.load(trap.folder / "config.yaml"),
+    "config.load": lambda trap: config.load_config(trap.folder / "config.yaml"),
     "load_run": lambda trap: load_run(open_run(trap.folder)),
     "Predictor.from_run": lambda trap: Predictor.from_run(open_run(trap.folder)),
     "attribute_names": lambda trap: attribute_names(Run(trap.folder)),

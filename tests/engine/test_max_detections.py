@@ -30,7 +30,7 @@ def dataset(persons: int) -> Any:
 
 
 def fitted(persons: int, *overrides: str, leaf: str = LEAF) -> DictConfig:
-    cfg = config.load(leaf, overrides)
+    cfg = config.load_config(leaf, overrides)
     fit_limits(cfg, dataset(persons))
     return cfg
 
@@ -41,7 +41,7 @@ def limits(cfg: DictConfig) -> tuple[Any, Any]:
 
 
 def test_the_model_follows_the_objects_where_there_are_more_than_it_gives() -> None:
-    assert limits(fitted(100)) == limits(config.load(LEAF)) == (None, 100)
+    assert limits(fitted(100)) == limits(config.load_config(LEAF)) == (None, 100)
     assert limits(fitted(101)) == (200, 200)
     assert limits(fitted(250)) == (300, 300)
     r50 = fitted(250, leaf="configs/mask_rcnn_R_50_FPN_1x.py")
@@ -86,10 +86,10 @@ def test_the_remedy_counts_what_is_left_out(persons: int) -> None:
 
 def test_a_run_can_be_evaluated_on_data_with_more_objects(tmp_path) -> None:
     cfg = fitted(150, "data.num_classes=1", "data.num_keypoints=17")
-    config.save(cfg, tmp_path / "config.yaml")
-    note = limits_note(config.load(tmp_path / "config.yaml"), dataset(350))
+    config.save_config(cfg, tmp_path / "config.yaml")
+    note = limits_note(config.load_config(tmp_path / "config.yaml"), dataset(350))
     (override,) = shlex.split(note.partition("To count them: ")[2])
-    again = config.load(tmp_path / "config.yaml", [override])
+    again = config.load_config(tmp_path / "config.yaml", [override])
     fit_limits(again, dataset(350))
     assert limits_note(again, dataset(350)) == ""
 

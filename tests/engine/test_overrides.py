@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from roilab.engine import config
-from roilab.engine.overrides import choices, parse, split, write
+from roilab.engine.overrides import choices, parse, split_override, write
 from roilab.errors import UserError
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
@@ -111,15 +111,15 @@ def test_a_list_that_cannot_be_read(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         meaning(text, list[int])
     with pytest.raises(UserError, match=r"(?s)cannot be read.*optimizer\.lr") as error:
-        config.load(LEAF, [f"optimizer.lr={text}"])
+        config.load_config(LEAF, [f"optimizer.lr={text}"])
     # The remedy gives the text.
     (word,) = shlex.split(str(error.value.remedy).rpartition("shell: ")[2])
-    assert config.load(LEAF, [word]).optimizer.lr == text
+    assert config.load_config(LEAF, [word]).optimizer.lr == text
 
 
 @given(values())
 def test_a_written_value_comes_back(value: Any) -> None:
-    _, text = split(write("key", value))
+    _, text = split_override(write("key", value))
     assert meaning(text) == value
     assert choices(f"key={text}") == [f"key={text}"], "of a sweep, too"
 
@@ -136,7 +136,7 @@ def test_any_text_of_a_key_of_text_comes_back_as_it_was_typed(text: str) -> None
 
 @pytest.fixture(scope="module")
 def cfg() -> Any:
-    return config.load("configs/figures_mask.py")
+    return config.load_config("configs/figures_mask.py")
 
 
 @settings(max_examples=25, phases=[Phase.explicit, Phase.generate])  # it copies a whole config
@@ -153,7 +153,7 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
         "data.class_map": {name: path, path: None},
     }
     config.override(cfg, [write(key, value) for key, value in given_values.items()])
-    saved = OmegaConf.create(config.yaml.safe_load(config.to_yaml(config.plain(cfg))))
+    saved = OmegaConf.create(config.yaml.safe_load(config.to_yaml(config.to_plain_data(cfg))))
     for each in (cfg, saved):
         read = OmegaConf.to_container(each, resolve=True)
         assert read["train"]["output_dir"] == read["data"]["train"]["files"] == path
@@ -183,14 +183,14 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
     ],
 )
 def test_what_a_user_types(text: str, key: str, value: Any) -> None:
-    cfg = config.load(LEAF, [text])
+    cfg = config.load_config(LEAF, [text])
     expected = text.partition("=")[2] if value is None else value
     assert OmegaConf.select(cfg, key) == expected
 
 
 def test_the_mark_of_a_missing_value_is_refused() -> None:
     with pytest.raises(UserError, match=r"\?\?\?"):
-        config.load(LEAF, ["data.default_class=???"])
+        config.load_config(LEAF, ["data.default_class=???"])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_an_empty_choice_says_how_to_write_a_comma() -> None:
         choices("data.train.files=a,.json,")
     written = str(error.value.remedy).rpartition("commas: ")[2]
     assert choices(written) == [written]
-    assert meaning(split(written)[1], PATHS) == "a,.json,"
+    assert meaning(split_override(written)[1], PATHS) == "a,.json,"
 
 
 def test_a_shell_gives_back_what_was_printed() -> None:
@@ -227,4 +227,4 @@ def test_a_shell_gives_back_what_was_printed() -> None:
     ).stdout
     again = said.split("\0")[:-1]
     assert again == words
-    assert [meaning(split(word)[1], str) for word in again] == texts
+    assert [meaning(split_override(word)[1], str) for word in again] == texts

@@ -53,7 +53,7 @@ def data_of(train: Path, val: Path) -> list[str]:
 
 
 def prepared(name: str, *overrides: str) -> Setup:
-    return prepare(config.load(name, [*overrides, *TINY]))
+    return prepare(config.load_config(name, [*overrides, *TINY]))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_classes_are_those_of_the_data(name: str, spots: list[str]) -> None:
 
 @pytest.mark.parametrize("name", [*SMALL, *FIGURES, BALLOON])
 def test_no_config_says_how_attributes_are_read(name: str) -> None:
-    data = config.load(name).data
+    data = config.load_config(name).data
     keys = ("class_attribute", "keypoint_attribute", "instance_attribute", "visibility_attribute")
     assert [data[key] for key in (*keys, "default_class", "classes")] == [None] * 6
     assert data.class_map == {}
@@ -163,7 +163,9 @@ def test_a_class_of_any_name_gets_into_the_run_folder(name: str, tmp_path: Path)
     setup = prepared(SMALL[0], *data_of(file, file))
     assert setup.val.classes == (name,)
     assert list(setup.cfg.data.classes) == [name]
-    config.save(setup.cfg, tmp_path / "run" / "config.yaml")
-    again = config.load(tmp_path / "run" / "config.yaml", [write("data.val.default_class", name)])
+    config.save_config(setup.cfg, tmp_path / "run" / "config.yaml")
+    again = config.load_config(
+        tmp_path / "run" / "config.yaml", [write("data.val.default_class", name)]
+    )
     assert list(again.data.val.classes) == [name]
     assert again.data.val.default_class == name

@@ -104,7 +104,7 @@ def test_an_augmentation_that_fails(data: Path, tmp_path: Path, split: str) -> N
 
 
 def test_a_mistake_that_only_predictions_would_meet(data: Path, tmp_path: Path) -> None:
-    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     cfg.model.roi_heads.box_predictor.test_nms_thresh = "a"
     with pytest.raises(UserError, match="where it predicts") as error:
         tried(cfg)
@@ -128,20 +128,20 @@ def test_a_mistake_that_only_predictions_would_meet(data: Path, tmp_path: Path) 
 )
 def test_values_that_make_no_sense(data: Path, tmp_path: Path, override: str, key: str) -> None:
     with pytest.raises(UserError) as error:
-        prepare(config.load(CONFIG, [*overrides(data, tmp_path), override]))
+        prepare(config.load_config(CONFIG, [*overrides(data, tmp_path), override]))
     assert error.value.key == key
 
 
 def test_the_remedy_for_anchors_works(data: Path, tmp_path: Path) -> None:
     more = ("anchor_generator.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]", "head.num_anchors=5")
-    cfg = config.load(CONFIG, overrides(data, tmp_path, *(f"{RPN}.{each}" for each in more)))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path, *(f"{RPN}.{each}" for each in more)))
     rpn = tried(cfg).proposal_generator
     assert rpn.rpn_head.objectness_logits.out_channels == 5
     assert set(rpn.anchor_generator.num_anchors) == {5}
 
 
 def test_trying_leaves_weights_and_random_numbers_alone(data: Path, tmp_path: Path) -> None:
-    cfg = config.load(CONFIG, overrides(data, tmp_path, "model.backbone.norm=BN"))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path, "model.backbone.norm=BN"))
     model = tried(cfg)
     after = torch.get_rng_state()
     torch.manual_seed(0)
@@ -158,7 +158,7 @@ def test_sound_configs_pass(name: str, figures) -> None:
         for split, file in (("train", figures.train), ("val", figures.val))
         for key, value in (("files", file), ("images", file.parent))
     ]
-    setup = prepare(config.load(f"configs/figures_{name}.py", [*places, "train.device=cpu"]))
+    setup = prepare(config.load_config(f"configs/figures_{name}.py", [*places, "train.device=cpu"]))
     torch.manual_seed(0)
     model = build_model(setup.cfg)
     runs = []
@@ -205,7 +205,7 @@ def vit(model: DictConfig) -> None:
 @pytest.mark.parametrize("change", [swin, mvit, vit], ids=lambda change: change.__name__)
 def test_detectron2s_transformers_train(data: Path, tmp_path: Path, change) -> None:
     """They cannot be built on the meta device."""
-    cfg = config.load(CONFIG, overrides(data, tmp_path / "run", "train.max_iter=2"))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path / "run", "train.max_iter=2"))
     change(cfg.model)
     with torch.device("meta"), pytest.raises(UserError, match="meta"):
         config.build(cfg.model, "model")
@@ -215,7 +215,7 @@ def test_detectron2s_transformers_train(data: Path, tmp_path: Path, change) -> N
 
 def test_objects_by_metric(data: Path, tmp_path: Path) -> None:
     """Three images with a square and a bar each, all below 32 x 32 pixels."""
-    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     counts = objects_by_metric(prepare(cfg, training=False).val, ["bbox", "segm"])
     for task in ("bbox", "segm"):
         assert counts[f"{task}/AP"] == counts[f"{task}/APs"] == 6
@@ -225,7 +225,7 @@ def test_objects_by_metric(data: Path, tmp_path: Path) -> None:
 
 def test_keypoints_that_are_all_unlabelled_are_counted(figures, caplog) -> None:
     place = [f"data.val.files={figures.val}", f"data.val.images={figures.val.parent}"]
-    cfg = config.load("configs/figures_keypoint.py", place)
+    cfg = config.load_config("configs/figures_keypoint.py", place)
     dataset = config.build(cfg.data.val, "data.val")
     warn_of_unlabelled_keypoints(dataset, "data.val")
     assert not caplog.text

@@ -102,7 +102,7 @@ def apart(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 
 def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
-    setup = prepare(config.load(CONFIG, overrides(data, tmp_path, *BATCH, INVARIANT)))
+    setup = prepare(config.load_config(CONFIG, overrides(data, tmp_path, *BATCH, INVARIANT)))
     alone = steps(setup)
     first, second = together(lambda: steps(setup), tmp_path)
     assert apart(first, alone) < 1e-5
@@ -112,13 +112,13 @@ def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
 
 
 def test_without_it_they_are_not(data: Path, tmp_path: Path) -> None:
-    setup = prepare(config.load(CONFIG, overrides(data, tmp_path, *BATCH)))
+    setup = prepare(config.load_config(CONFIG, overrides(data, tmp_path, *BATCH)))
     assert apart(together(lambda: steps(setup), tmp_path)[0], steps(setup)) > 1e-2
 
 
 def test_keypoints_are_averaged_over_the_whole_batch(tiny_run: Run, tmp_path: Path) -> None:
     """Of as many as are labelled, which differ from image to image."""
-    cfg = config.load(tiny_run.config_file, [*BATCH, INVARIANT, "train.precision=float32"])
+    cfg = config.load_config(tiny_run.config_file, [*BATCH, INVARIANT, "train.precision=float32"])
     setup = prepare(cfg)
     alone = steps(setup)
     assert {"loss_mask", "loss_keypoint"} <= alone["losses"][0].keys()
@@ -134,7 +134,7 @@ def test_in_one_process_the_sample_alone_is_another(data: Path, tmp_path: Path) 
         "model.roi_heads.positive_fraction=1.0",
     )
     found = [
-        steps(prepare(config.load(CONFIG, overrides(data, tmp_path, *BATCH, *every, *more))))
+        steps(prepare(config.load_config(CONFIG, overrides(data, tmp_path, *BATCH, *every, *more))))
         for more in ([INVARIANT], [])
     ]
     assert apart(*found) < 1e-5
@@ -152,7 +152,9 @@ def test_in_one_process_the_sample_alone_is_another(data: Path, tmp_path: Path) 
     ],
 )
 def test_parts_that_cannot_are_named(change: str, named: str, data: Path, tmp_path: Path) -> None:
-    cfg = config.load(CONFIG, overrides(data, tmp_path, "data.num_classes=2", INVARIANT, change))
+    cfg = config.load_config(
+        CONFIG, overrides(data, tmp_path, "data.num_classes=2", INVARIANT, change)
+    )
     with pytest.raises(UserError, match="depends on how many processes") as caught:
         build_model(cfg, training=True)
     assert named in str(caught.value)
@@ -161,7 +163,7 @@ def test_parts_that_cannot_are_named(change: str, named: str, data: Path, tmp_pa
 
 def test_an_evaluation_is_the_stock_models(data: Path, tmp_path: Path) -> None:
     """Its processes have images of their own, and do not wait for each other."""
-    setup = prepare(config.load(CONFIG, overrides(data, tmp_path, INVARIANT)))
+    setup = prepare(config.load_config(CONFIG, overrides(data, tmp_path, INVARIANT)))
     found = []
     for training in (True, False):
         torch.manual_seed(0)

@@ -45,7 +45,7 @@ def places(data: Path) -> list[str]:
 
 def set_up(data: Path, run: Path, *more: str) -> Setup:
     """As `prepare` leaves it: the run's own config, with the data that it is to be resumed with."""
-    cfg = config.load(run / "config.yaml", [*places(data), "train.max_iter=2", *more])
+    cfg = config.load_config(run / "config.yaml", [*places(data), "train.max_iter=2", *more])
     return Setup(cfg, build_dataset(cfg, "data.train"), build_dataset(cfg, "data.val"))
 
 
@@ -162,7 +162,7 @@ def test_a_run_from_before_the_record_is_one_line(copied) -> None:
     write_record(run, record)
     with pytest.raises(UserError, match="another config"):  # as to where they are, too
         checked(data, run)
-    cfg = config.load(run / "config.yaml")
+    cfg = config.load_config(run / "config.yaml")
     setup = Setup(cfg, build_dataset(cfg, "data.train"), build_dataset(cfg, "data.val"))
     notes = check_resumable(Run(run), setup, fingerprints(setup), allow_changed_data=False)
     assert len(notes) == 1

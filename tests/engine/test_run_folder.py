@@ -54,7 +54,7 @@ def test_no_others_are_taken_where_the_final_ones_are_no_file(folder: Path) -> N
     final.unlink()
     final.mkdir()
     with pytest.raises(UserError) as error:
-        checkpoint.read(open_run(folder).weights)
+        checkpoint.read_checkpoint(open_run(folder).weights)
     assert str(final) in str(error.value)
 
 

@@ -58,7 +58,7 @@ def test_files_that_were_mixed_up_are_noticed(run: Run) -> None:
     checkpoint.save_atomically({"iteration": 0}, run.folder / "model_0000000.pth")
     (run.folder / "model_0000000.pth").replace(run.weights)
     with pytest.raises(UserError, match="not as it was written"):
-        checkpoint.read(run.folder / "model_final.pth")
+        checkpoint.read_checkpoint(run.folder / "model_final.pth")
     assert kinds(run)["model_final.pth"] == "damaged"
     assert kinds(run)["model_0000000.pth"] == "removed"
 
@@ -167,19 +167,19 @@ def test_a_checkpoint_without_a_digest_has_its_own_sums(tmp_path: Path) -> None:
     content[place] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match="checksum"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
 
 
 def test_files_from_before_torch_1_6_have_none(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
-    assert torch.equal(checkpoint.read(path)["a"], torch.ones(3))
+    assert torch.equal(checkpoint.read_checkpoint(path)["a"], torch.ones(3))
 
 
 def test_a_pipe_as_checkpoint_is_not_waited_for(run: Run) -> None:
     path = run.folder / "model_0000009.pth"
     os.mkfifo(path)
     with pytest.raises(UserError, match="no plain file"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
     assert kinds(run)[path.name] == "damaged"
     assert newest(run) == run.folder / "model_final.pth"

@@ -3,14 +3,14 @@
 import pytest
 from detectron2.config import instantiate
 
-from roilab.engine.config import load, upstream
-from roilab.engine.schedule import peak, warmup_cosine, warmup_steps, warn_of_low_peak
+from roilab.engine.config import load_config, upstream
+from roilab.engine.schedule import peak_learning_rate, warmup_cosine, warmup_steps, warn_of_low_peak
 
 
 @pytest.mark.parametrize(("name", "iterations"), [("1x", 90_000), ("3x", 270_000)])
 def test_equal_to_upstream_at_full_length(name: str, iterations: int) -> None:
     theirs = instantiate(upstream("common/coco_schedule.py")[f"lr_multiplier_{name}"])
-    ours = instantiate(load(f"configs/mask_rcnn_R_50_FPN_{name}.py").lr_multiplier)
+    ours = instantiate(load_config(f"configs/mask_rcnn_R_50_FPN_{name}.py").lr_multiplier)
     for step in range(0, iterations, 500):
         assert ours(step / iterations) == pytest.approx(theirs(step / iterations), rel=1e-6)
 
@@ -18,19 +18,19 @@ def test_equal_to_upstream_at_full_length(name: str, iterations: int) -> None:
 @pytest.mark.parametrize("leaf", ["mask_rcnn_R_50_FPN_1x", "mask_rcnn_R_50_FPN_3x", "figures_mask"])
 @pytest.mark.parametrize("iterations", [20, 100, 300, 1000, 1400, 4000])
 def test_a_short_run_warms_up_for_a_tenth_of_it(leaf: str, iterations: int) -> None:
-    cfg = load(f"configs/{leaf}.py", [f"train.max_iter={iterations}"])
+    cfg = load_config(f"configs/{leaf}.py", [f"train.max_iter={iterations}"])
     schedule = instantiate(cfg.lr_multiplier)
     tenth = iterations // 10
     assert schedule(0.0) == pytest.approx(0.001)
     assert schedule(tenth / 2 / iterations) == pytest.approx(0.5, abs=0.03)
-    share, iteration = peak(schedule, iterations)
+    share, iteration = peak_learning_rate(schedule, iterations)
     assert share > 0.97
     assert iteration == tenth + 1
 
 
 def test_a_warm_up_that_is_set_is_kept() -> None:
     more = ["train.max_iter=4000", "lr_multiplier.warmup_iters=1000"]
-    schedule = instantiate(load("configs/mask_rcnn_R_50_FPN_1x.py", more).lr_multiplier)
+    schedule = instantiate(load_config("configs/mask_rcnn_R_50_FPN_1x.py", more).lr_multiplier)
     assert schedule(500 / 4000) == pytest.approx(0.5, abs=0.01)
     assert schedule(1000 / 4000) == pytest.approx(1.0)
     assert schedule(3000 / 4000) == pytest.approx(0.1)
@@ -59,7 +59,7 @@ def test_a_run_that_never_reaches_its_rate_is_warned_of(
 
 @pytest.mark.parametrize("iterations", [1, 2, 5])
 def test_a_trial_of_a_few_iterations_has_a_schedule(iterations: int) -> None:
-    cfg = load("configs/mask_rcnn_R_50_FPN_1x.py", [f"train.max_iter={iterations}"])
+    cfg = load_config("configs/mask_rcnn_R_50_FPN_1x.py", [f"train.max_iter={iterations}"])
     schedule = instantiate(cfg.lr_multiplier)
     assert all(0 <= schedule(step / iterations) <= 1 for step in range(iterations))
 

@@ -29,7 +29,7 @@ from roilab.engine.build import (
 from roilab.engine.ema import MovingAverage
 from roilab.engine.setup import prepare
 from roilab.engine.train import replay, train
-from roilab.engine.train_state import Progress, _progress
+from roilab.engine.train_state import TrainState, _progress
 from roilab.engine.validate import evaluate_model, features_once, validate
 from roilab.errors import UserError
 
@@ -108,7 +108,7 @@ def test_the_best_is_kept_and_patience_ends(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("less", [False, True])
 def test_progress_takes_the_best(less: bool) -> None:
-    progress = Progress()
+    progress = TrainState()
     values = [None, 2.0, 1.0, 2.0, 3.0]
     taken = []
     for number, value in enumerate(values):
@@ -121,7 +121,7 @@ def test_progress_takes_the_best(less: bool) -> None:
 
 def test_progress_is_read_back() -> None:
     """A learning rate may be a whole number."""
-    saved = Progress(3, 3, 1.5, 2, 1, {"a.jpg": "cut"}, {"lr": 1, "total_loss": 0.5})
+    saved = TrainState(3, 3, 1.5, 2, 1, {"a.jpg": "cut"}, {"lr": 1, "total_loss": 0.5})
     assert _progress(asdict(saved)) == saved
 
 
@@ -280,7 +280,7 @@ def test_features_are_made_once_for_the_same_images() -> None:
 
 def test_validation_losses_change_no_detection(data: Path, tmp_path: Path) -> None:
     """And have the same value whether the features are made once or twice."""
-    cfg = config.load(CONFIG, overrides(data, tmp_path))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     setup = prepare(cfg, training=False)
     torch.manual_seed(0)
     model = build.build_model(cfg)
@@ -372,14 +372,14 @@ def test_the_learning_rate_follows_the_batch(
         f"train.lr_batch_size={meant}",
         "optimizer.lr=0.4",
     )
-    cfg = config.load(CONFIG, overrides(data, tmp_path, *more))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path, *more))
     with caplog.at_level(logging.WARNING):
         prepare(cfg)
     assert math.isclose(cfg.optimizer.lr, 0.4 * scaled)
     assert ("learning rate" in caplog.text) == (scaled != 1)
     # What a run folder holds is not scaled once more.
-    config.save(cfg, tmp_path / "config.yaml")
-    again = config.load(tmp_path / "config.yaml")
+    config.save_config(cfg, tmp_path / "config.yaml")
+    again = config.load_config(tmp_path / "config.yaml")
     prepare(again)
     assert math.isclose(again.optimizer.lr, cfg.optimizer.lr)
 
@@ -390,7 +390,7 @@ def test_few_bits_in_files_of_16_are_warned_of_once(tmp_path: Path, caplog) -> N
         grey = np.asarray(Image.open(path).convert("L"))
         Image.fromarray(grey.astype(np.uint16) * 16).save(path)
     with caplog.at_level(logging.WARNING):
-        prepare(config.load(CONFIG, overrides(folder, tmp_path)))
+        prepare(config.load_config(CONFIG, overrides(folder, tmp_path)))
     assert caplog.text.count("6 of 6 images looked at") == 1
     assert "likely hold 12 bits in files of 16" in caplog.text
     assert "datasets/README.md" in caplog.text
@@ -411,7 +411,7 @@ def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, monkeypatch) -> N
     assert len(state["files"]) == 4
     assert all(file in said for file in state["files"])
     assert all(torch.isfinite(value).all() for value in state["model"].values())
-    cfg = config.load(run / "config.yaml")
+    cfg = config.load_config(run / "config.yaml")
     replayed = replay(prepare(cfg), f"diverged_{iteration:07d}.pth")
     found = {name: sum(batch[name] for batch in replayed) for name in replayed[0]}
     for name, value in found.items():
@@ -422,7 +422,9 @@ def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, monkeypatch) -> N
 
 def test_an_image_that_cannot_be_read(tmp_path: Path, caplog) -> None:
     data, run = shapes(tmp_path / "data"), tmp_path / "run"
-    cfg = config.load(CONFIG, overrides(data, run, "train.max_iter=9", "train.max_unreadable=0.5"))
+    cfg = config.load_config(
+        CONFIG, overrides(data, run, "train.max_iter=9", "train.max_unreadable=0.5")
+    )
     setup = prepare(cfg)
     file = data / "train" / "3.png"
     file.write_bytes(file.read_bytes()[:900])
@@ -474,7 +476,7 @@ def test_mistakes_are_named(data: Path, tmp_path: Path, override: str, named: st
 
 def test_more_parts_of_a_config(data: Path, tmp_path: Path) -> None:
     """Norms and biases without decay, by the upstream's groups; bfloat16 on the CPU."""
-    cfg = config.load(CONFIG, overrides(data, tmp_path, "train.max_iter=2"))
+    cfg = config.load_config(CONFIG, overrides(data, tmp_path, "train.max_iter=2"))
     assert OmegaConf.select(cfg, "optimizer.params.weight_decay_norm") == 0
     state = trained(
         data,

@@ -26,7 +26,7 @@ from roilab.engine.safe_yaml import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.engine.train import _allow_own_parts
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.sweep import load as load_sweep
+from roilab.sweep import load_sweep as load_sweep
 
 from .hostile import LOCATE, call
 from .running import shapes, trained
@@ -97,24 +97,24 @@ def test_a_run_of_every_shipped_sweep_names_what_is_on_the_list(path: Path) -> N
 
 def opened(cfg: DictConfig, folder: Path) -> Any:
     """A config that was saved as a run does and read again; its model is built, without memory."""
-    config.save(cfg, folder / "config.yaml")
-    again = config.load(folder / "config.yaml")
+    config.save_config(cfg, folder / "config.yaml")
+    again = config.load_config(folder / "config.yaml")
     with torch.device("meta"):
         assert list(config.build(again.model, "model").parameters())
-    return config.plain(again)
+    return config.to_plain_data(again)
 
 
 @pytest.mark.parametrize("path", sorted(Path("configs").glob("*.py")), ids=lambda path: path.stem)
 def test_a_run_of_every_shipped_config_opens(path: Path, tmp_path: Path) -> None:
-    cfg = config.load(path, SIZES)
-    assert opened(cfg, tmp_path) == config.plain(cfg)
+    cfg = config.load_config(path, SIZES)
+    assert opened(cfg, tmp_path) == config.to_plain_data(cfg)
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_run_of_every_part_opens(line: str, tmp_path: Path) -> None:
     """Of the lines of docs/heads.md: poolers, heads and decoders."""
-    cfg = config.load(CONFIG, [*SIZES, *shlex.split(line)])
-    assert opened(cfg, tmp_path) == config.plain(cfg)
+    cfg = config.load_config(CONFIG, [*SIZES, *shlex.split(line)])
+    assert opened(cfg, tmp_path) == config.to_plain_data(cfg)
 
 
 def test_parts_by_their_short_names_are_on_the_list() -> None:
@@ -135,7 +135,7 @@ def test_a_run_of_an_earlier_version_opens(
     folder = tmp_path / "run"
     shutil.copytree(OLD[commit], folder)
     assert LOCATE in (folder / "config.yaml").read_text()
-    model = build_model(config.load(folder / "config.yaml", ["train.device=cpu"]))
+    model = build_model(config.load_config(folder / "config.yaml", ["train.device=cpu"]))
     save_atomically({"model": model.state_dict()}, folder / "model_final.pth")
     cfg, again = load_run(open_run(folder), ["train.device=cpu"])
     assert str(again) == str(model)
@@ -193,9 +193,9 @@ def test_settings_of_weights_cannot_make_a_call_of_harmless_parts(tiny_run: Run,
     data["weights"] = {"evil": {"file": "x.pth", "settings": settings}}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(data))
-    config.load(path)
+    config.load_config(path)
     with pytest.raises(UserError, match=r"os\.getcwd"):
-        config.load(path, ["train.init_checkpoint=evil"])
+        config.load_config(path, ["train.init_checkpoint=evil"])
 
 
 def test_a_part_of_the_users_own_is_allowed_by_name(
@@ -253,7 +253,7 @@ def test_several_names_are_allowed_at_once(settings: Path, tmp_path: Path) -> No
 
 def test_a_training_allows_the_users_own_parts_and_no_others(settings: Path, parts: str) -> None:
     head = "model.roi_heads.mask_head._target_"
-    cfg = config.load(CONFIG, [f"{head}={parts}.Head"])
+    cfg = config.load_config(CONFIG, [f"{head}={parts}.Head"])
     cfg.lr_multiplier._target_ = "functools.partial"
     allowed, others = _allow_own_parts(cfg)
     assert f"{parts}.Head" in allowed
@@ -280,7 +280,7 @@ def test_a_training_goes_on_where_settings_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
-    cfg = config.load(CONFIG, [f"model.roi_heads.mask_head._target_={parts}.Head"])
+    cfg = config.load_config(CONFIG, [f"model.roi_heads.mask_head._target_={parts}.Head"])
     (note,) = _allow_own_parts(cfg)
     assert str(tmp_path / "file") in note
 

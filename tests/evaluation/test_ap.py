@@ -12,8 +12,8 @@ from detectron2.structures import Boxes, Instances
 
 from roilab.data.dataset import DetectionDataset, load
 from roilab.data.figures import FiguresPaths
-from roilab.evaluation import average_precision, table
-from roilab.evaluation.evaluator import encode_mask, rows
+from roilab.evaluation import ap_table, average_precision
+from roilab.evaluation.evaluator import coco_rows, encode_mask
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 # Detectron2 and pycocotools.mask with numpy 2.
@@ -178,7 +178,7 @@ def test_equal_to_detectron2s_evaluator(dataset: DetectionDataset, tmp_path: Pat
     detections = [
         row
         for image_id, instances in found.items()
-        for row in rows(image_id, instances, dataset.classes, dataset.skeleton)
+        for row in coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
     ]
     ours = average_precision(dataset.coco_json(), detections, TASKS, dataset.skeleton)
     evaluator = COCOEvaluator(
@@ -206,12 +206,14 @@ def test_rows_do_not_touch_the_instances(dataset: DetectionDataset) -> None:
         (image_id, found) for image_id, found in noisy_instances(dataset).items() if len(found)
     )
     before = instances.pred_keypoints.clone()
-    first = rows(image_id, instances, dataset.classes, dataset.skeleton)
-    assert first == rows(image_id, instances, dataset.classes, dataset.skeleton)
+    first = coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
+    assert first == coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
     assert torch.equal(before, instances.pred_keypoints)
 
 
 def test_table_shows_every_task_and_class(dataset: DetectionDataset) -> None:
-    text = table(average_precision(dataset.coco_json(), perfect(dataset), TASKS, dataset.skeleton))
+    text = ap_table(
+        average_precision(dataset.coco_json(), perfect(dataset), TASKS, dataset.skeleton)
+    )
     for word in ("box", "mask", "keypoint", "person", "car", "100.0"):
         assert word in text

@@ -9,7 +9,7 @@ import pytest
 from roilab.evaluation.ap import average_precision
 from roilab.evaluation.bootstrap import (
     METRICS,
-    Difference,
+    PairedDifference,
     between,
     difference,
     drawn,
@@ -60,7 +60,7 @@ def test_the_first_draw_is_cocos_figure(task: str) -> None:
 def test_an_arm_does_not_differ_from_itself() -> None:
     values = np.stack(2 * [ap_of(*scene(0, 8, 5, 3, tied=False))])
     result = difference(values, values, 8)
-    assert result == Difference(0, 0, 0, 8, 2)
+    assert result == PairedDifference(0, 0, 0, 8, 2)
     assert result.sentence() == "not distinguishable with 8 images and 2 seeds"
 
 
@@ -75,7 +75,7 @@ def test_two_sets_of_detections_of_one_scene() -> None:
         assert each.value == pytest.approx(ap[0] - ap[1])
         assert each.low <= each.value < 0
     same = between(truth, found, found, tasks, BONES)
-    assert set(same.values()) == {Difference(0, 0, 0, 12, 1)}
+    assert set(same.values()) == {PairedDifference(0, 0, 0, 12, 1)}
     assert between({**truth, "annotations": []}, found, found, tasks, BONES) == {}
 
 

@@ -8,7 +8,7 @@ import matplotlib
 import pytest
 
 from roilab.evaluation import average_precision, plots
-from roilab.evaluation.page import page
+from roilab.evaluation.page import evaluation_page
 from roilab.evaluation.summary import summarize
 from roilab.html_page import STYLE
 
@@ -96,7 +96,7 @@ def whole(names: tuple[str, str] = ("person", "car")) -> str:
     tasks = TASKS if bones is not None else ["bbox"]
     results = average_precision(truth, found, tasks, bones)
     summary = summarize(truth, found, tasks, bones, 0.5)
-    return page("run", ["a sentence"], results, summary, {2: b"worst", 0: b"better"})
+    return evaluation_page("run", ["a sentence"], results, summary, {2: b"worst", 0: b"better"})
 
 
 def test_page_has_everything() -> None:
@@ -157,6 +157,6 @@ def test_names_are_escaped_and_pictures_may_be_absent() -> None:
     truth, found = scene()
     results = average_precision(truth, found, ["bbox"])
     summary = summarize(truth, found, ["bbox"], None, 0.5)
-    bare = Reader(page("<i>", ["<u>"], results, summary, {}))
+    bare = Reader(evaluation_page("<i>", ["<u>"], results, summary, {}))
     assert not {"i", "u", "img"} & set(bare.tags)
     assert "Worst images" not in bare.texts

@@ -7,7 +7,7 @@ import pytest
 from roilab.evaluation import average_precision, summary
 from roilab.evaluation.details import WorkingPoint
 from roilab.evaluation.summary import Summary, running_mean, summarize
-from roilab.evaluation.table import behind
+from roilab.evaluation.table import analysis_text
 
 from .test_parity import skeleton
 
@@ -116,7 +116,7 @@ def test_nothing_annotated_and_nothing_found() -> None:
     assert found.worst(5) == []
     assert found.joints == dict.fromkeys("abc")
     assert not found.confusion.any()
-    assert "| box      | person  |           - |        - |" in behind(found)
+    assert "| box      | person  |           - |        - |" in analysis_text(found)
 
 
 def test_running_mean() -> None:
@@ -126,13 +126,13 @@ def test_running_mean() -> None:
 
 def test_text_for_a_terminal() -> None:
     truth, found = scene()
-    text = behind(summarize(truth, found, TASKS, BONES, 0.5))
+    text = analysis_text(summarize(truth, found, TASKS, BONES, 0.5))
     assert "joint, from 0 to 1: a 1.00, b 0.32, c -" in text
     assert "from score 0.5 on" in text
     assert "| box      | person  |        33.3 |     50.0 |       1 |       2 |        1 |" in text
     assert "| car        |        1 |     0 |            0 |" in text
     many = {**truth, "categories": [{"id": i, "name": f"c{i}"} for i in range(1, 13)]}
-    wide = behind(summarize(many, found, ["bbox"], None, 0.5))
+    wide = analysis_text(summarize(many, found, ["bbox"], None, 0.5))
     assert "c12" in wide
     assert "background" not in wide
 

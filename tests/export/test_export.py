@@ -24,7 +24,7 @@ from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.export import FORMATS, Detector, export_run, exporter
 from roilab.export.formats import runner
-from roilab.export.parity import compare, predicted, reference
+from roilab.export.parity import check_parity, predicted, reference
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
 from roilab.modeling import MaskScoringHead
 
@@ -455,7 +455,7 @@ def shuffled(prediction: Prediction, order: list[int]) -> Prediction:
 
 def test_comparison_finds_the_same_instance() -> None:
     expected = some_prediction()
-    same = compare(expected, shuffled(expected, [2, 1, 0]), 0.05, 100)
+    same = check_parity(expected, shuffled(expected, [2, 1, 0]), 0.05, 100)
     assert (same.instances, same.alone, same.peaks) == (3, 0, 3)
     assert (same.boxes, same.keypoints, same.masks, same.scores) == (0, 0, 1, 0)
     assert same.acceptable
@@ -464,19 +464,19 @@ def test_comparison_finds_the_same_instance() -> None:
 def test_comparison_measures_what_differs() -> None:
     expected = some_prediction()
     moved = replace(expected, boxes=expected.boxes + np.float32(0.6))
-    assert compare(expected, moved, 0.05, 100).boxes == pytest.approx(0.6)
-    assert not compare(expected, moved, 0.05, 100).acceptable
+    assert check_parity(expected, moved, 0.05, 100).boxes == pytest.approx(0.6)
+    assert not check_parity(expected, moved, 0.05, 100).acceptable
     assert expected.keypoints is not None
     assert expected.masks is not None
     for joint, apart in (((0, 1), 0.6), ((1, 1), 0)):  # the latter has no peak
         keypoints = expected.keypoints.copy()
         keypoints[(*joint, 0)] += 0.6
-        found = compare(expected, replace(expected, keypoints=keypoints), 0.05, 100)
+        found = check_parity(expected, replace(expected, keypoints=keypoints), 0.05, 100)
         assert found.keypoints == pytest.approx(apart)
         assert found.acceptable == (apart == 0)
     masks = expected.masks.copy()
     masks[2, 5, 5:7] = False
-    found = compare(expected, replace(expected, masks=masks), 0.05, 100)
+    found = check_parity(expected, replace(expected, masks=masks), 0.05, 100)
     assert found.masks == pytest.approx(0.98)
     assert not found.acceptable
     # Nor do pixels count that rounding decides, and no others are forgiven for it.
@@ -484,7 +484,7 @@ def test_comparison_measures_what_differs() -> None:
         ignore = np.zeros_like(masks)
         ignore[2, row, 4:7] = True
         order = [2, 1, 0]
-        found = compare(
+        found = check_parity(
             shuffled(expected, order), replace(expected, masks=masks), 0.05, 100, ignore[order]
         )
         assert found.acceptable == acceptable
@@ -495,13 +495,13 @@ def test_instances_at_the_threshold_may_be_missing() -> None:
     expected = some_prediction()
     without = shuffled(expected, [0, 1])
     # The last one has a score of 0.5.
-    assert compare(expected, without, 0.05, 100).alone == 1
-    assert not compare(without, expected, 0.05, 100).acceptable
-    assert compare(expected, without, 0.4995, 100).acceptable
-    assert compare(expected, without, 0.05, 3).acceptable  # another may have taken its place
+    assert check_parity(expected, without, 0.05, 100).alone == 1
+    assert not check_parity(without, expected, 0.05, 100).acceptable
+    assert check_parity(expected, without, 0.4995, 100).acceptable
+    assert check_parity(expected, without, 0.05, 3).acceptable  # another may have taken its place
     nothing = shuffled(expected, [])
-    assert compare(nothing, nothing, 0.05, 100).acceptable
-    assert compare(nothing, expected, 0.05, 100).alone == 3
+    assert check_parity(nothing, nothing, 0.05, 100).acceptable
+    assert check_parity(nothing, expected, 0.05, 100).alone == 3
 
 
 def test_properties_of_a_file(sure_run: Run) -> None:

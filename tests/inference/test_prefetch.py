@@ -8,7 +8,14 @@ from contextlib import suppress
 
 import pytest
 
-from roilab.inference.prefetch import Left, OneAtATime, ahead, behind, is_any_left, result_of
+from roilab.inference.prefetch import (
+    Left,
+    OneAtATime,
+    in_background,
+    is_any_left,
+    prefetch,
+    result_of,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +43,7 @@ def test_items_come_in_order_from_another_thread() -> None:
             threads.add(threading.current_thread().name)
             yield number
 
-    with ahead(items(), 3) as taken:
+    with prefetch(items(), 3) as taken:
         assert list(taken) == list(range(50))
     assert threads == {"ahead"}
 
@@ -44,7 +51,7 @@ def test_items_come_in_order_from_another_thread() -> None:
 def test_no_more_is_made_than_may_wait() -> None:
     made: list[int] = []
     closed: list[bool] = []
-    with ahead(numbers(made, closed), 4) as taken:
+    with prefetch(numbers(made, closed), 4) as taken:
         for _ in range(10):
             next(taken)
         threading.Event().wait(0.2)
@@ -58,7 +65,7 @@ def test_an_error_comes_behind_the_items_before_it() -> None:
     closed: list[bool] = []
 
     def take() -> None:
-        with ahead(numbers([], closed, fails_at=7), 2) as items:
+        with prefetch(numbers([], closed, fails_at=7), 2) as items:
             taken.extend(items)
             raise AssertionError("not reached")
 
@@ -80,8 +87,8 @@ def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
 
     with (
         suppress(error),
-        ahead(numbers([], closed), 2) as items,
-        behind(work, 3) as later,
+        prefetch(numbers([], closed), 2) as items,
+        in_background(work, 3) as later,
     ):
         later(next(items))
         later(next(items))
@@ -94,7 +101,7 @@ def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
 
 def test_all_is_done_at_the_end_of_the_block_in_order() -> None:
     done: list[int] = []
-    with behind(done.append, 2) as later:
+    with in_background(done.append, 2) as later:
         for number in range(100):
             later(number)
     assert done == list(range(100))
@@ -110,7 +117,7 @@ def test_an_error_behind_stops_what_is_before_it() -> None:
         done.append(number)
 
     def give() -> None:
-        with behind(work, 2) as later:
+        with in_background(work, 2) as later:
             for number in range(1000):
                 given.append(number)
                 later(number)
@@ -125,7 +132,7 @@ def test_an_error_of_the_last_item_is_not_lost() -> None:
     def work(number: int) -> None:
         raise ValueError(number)
 
-    with pytest.raises(ValueError, match="3"), behind(work, 9) as later:
+    with pytest.raises(ValueError, match="3"), in_background(work, 9) as later:
         later(3)
 
 
@@ -137,7 +144,7 @@ def stuck(begun: threading.Event, end: threading.Event) -> Generator[int, None, 
 
 def test_a_thread_that_is_stuck_can_be_left() -> None:
     begun, end = threading.Event(), threading.Event()
-    with ahead(stuck(begun, end), 1, begun.is_set) as items:
+    with prefetch(stuck(begun, end), 1, begun.is_set) as items:
         assert list(items) in ([1], [])
     assert is_any_left()
     end.set()
@@ -152,7 +159,7 @@ def test_work_that_is_stuck_can_be_left() -> None:
         begun.set()
         end.wait()
 
-    with pytest.raises(Left), behind(work, 1, begun.is_set) as later:
+    with pytest.raises(Left), in_background(work, 1, begun.is_set) as later:
         later(1)
     with pytest.raises(Left):
         result_of(end.wait, begun.is_set)
@@ -171,7 +178,7 @@ def test_large_items_go_by_themselves() -> None:
             made.append(number)
             yield number
 
-    with ahead(items(), 4) as taken, contextlib.closing(alone):
+    with prefetch(items(), 4) as taken, contextlib.closing(alone):
         for number in taken:
             inside = len(made) - number
             assert inside == 1 or number not in (2, 3)

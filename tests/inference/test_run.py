@@ -14,7 +14,7 @@ from roilab import skeleton as skeletons
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.engine import config
-from roilab.engine.checkpoint import read, save_atomically
+from roilab.engine.checkpoint import read_checkpoint, save_atomically
 from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.run_folder import Run, open_run
 from roilab.errors import UserError
@@ -113,7 +113,7 @@ def test_weights_that_do_not_fit_are_named(
 ) -> None:
     run = Run(tmp_path / "run")
     shutil.copytree(tiny_run.folder, run.folder)
-    weights = read(run.weights)
+    weights = read_checkpoint(run.weights)
     spoil(weights["model"])
     save_atomically(weights, run.weights)
     with pytest.raises(UserError) as error:
@@ -156,6 +156,6 @@ def test_data_must_mean_what_the_model_means(
     check_meaning(tiny_run, data(skeleton=str(path)))  # sigmas are the evaluation's own business
     declaration["keypoints"] = declaration["keypoints"][::-1]
     path.write_text(json.dumps(declaration))
-    assert skeletons.load(path).keypoints[0] == "right_ankle"
+    assert skeletons.load_skeleton(path).keypoints[0] == "right_ankle"
     with pytest.raises(UserError, match=r"data\.val\.skeleton"):
         check_meaning(tiny_run, data(skeleton=str(path)))

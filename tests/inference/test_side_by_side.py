@@ -8,7 +8,7 @@ from detectron2.structures import BoxMode
 
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
-from roilab.inference.side_by_side import compare
+from roilab.inference.side_by_side import draw_comparison
 
 
 def test_annotations_look_the_same_whatever_the_mode_of_their_boxes(
@@ -24,4 +24,6 @@ def test_annotations_look_the_same_whatever_the_mode_of_their_boxes(
     (other,) = [each for each in theirs.records if each["file_name"] == one["file_name"]]
     modes = {anno["bbox_mode"] for anno in other["annotations"]}
     assert modes == {BoxMode.XYWH_ABS}
-    np.testing.assert_array_equal(compare(one, ours, {}), compare(other, theirs, {}))
+    np.testing.assert_array_equal(
+        draw_comparison(one, ours, {}), draw_comparison(other, theirs, {})
+    )

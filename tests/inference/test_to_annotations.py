@@ -10,7 +10,7 @@ from pycocotools import mask as mask_utils
 from roilab.data.merge import merge
 from roilab.data.read import read
 from roilab.engine.run_folder import Run
-from roilab.inference import Prediction, coco_json, to_json, via_annotations, via_record
+from roilab.inference import Prediction, predictions_to_coco, to_json, via_annotations, via_record
 from roilab.inference.to_annotations import NAMES, attribute_names
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -111,7 +111,7 @@ def test_the_least_certain_image_comes_first() -> None:
 def test_coco(tmp_path: Path) -> None:
     found = prediction(0.9, 0.6)
     rows = [to_json("a.jpg", found), to_json("b.jpg", prediction())]
-    data = coco_json(rows, CLASSES, (500, 3), BONES)
+    data = predictions_to_coco(rows, CLASSES, (500, 3), BONES)
     assert [row["category_id"] for row in data["annotations"]] == [3, 500]
     names = {each["name"]: each["id"] for each in data["categories"]}
     assert names == dict(zip(CLASSES, (500, 3), strict=True))

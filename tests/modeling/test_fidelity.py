@@ -38,7 +38,9 @@ def configs(name: str, stock: str, depth: int) -> tuple[Any, Any]:
     theirs.backbone.bottom_up.stages.depth = depth
     theirs.roi_heads.box_predictor.update(test_score_thresh=0.0, test_topk_per_image=DETECTIONS)
     classes = theirs.roi_heads.num_classes
-    return config.load(f"configs/{name}.py", [*OURS, f"data.num_classes={classes}"]).model, theirs
+    return config.load_config(
+        f"configs/{name}.py", [*OURS, f"data.num_classes={classes}"]
+    ).model, theirs
 
 
 def pair(case: tuple[str, str, int]) -> tuple[nn.Module, nn.Module]:
@@ -157,7 +159,7 @@ class TestZooWeights:
     @pytest.mark.parametrize("depth", [50, 101])
     def test_imagenet_weights_lack_what_the_config_says(self, depth: int, tmp_path: Path) -> None:
         """A file of the backbone alone, with a classifier left over, loads; nothing less does."""
-        cfg = config.load(f"configs/mask_rcnn_R_{depth}_FPN_1x.py", ["data.num_classes=2"])
+        cfg = config.load_config(f"configs/mask_rcnn_R_{depth}_FPN_1x.py", ["data.num_classes=2"])
         model = instantiate(cfg.model)
         arrays = {
             name: value.numpy()
@@ -177,7 +179,7 @@ class TestZooWeights:
     def test_coco_weights_start_a_model_of_other_classes(self, name: str, tmp_path: Path) -> None:
         """All but the last layers are taken; a model with both heads takes those of one."""
         sizes = ["data.num_classes=2", "data.num_keypoints=3"]
-        cfg = config.load(f"configs/{name}_R_50_FPN_1x.py", sizes)
+        cfg = config.load_config(f"configs/{name}_R_50_FPN_1x.py", sizes)
         stock = "mask_rcnn_fpn" if name == "mask_rcnn" else "keypoint_rcnn_fpn"
         theirs = instantiate(config.upstream(f"common/models/{stock}.py").model)
         ours = instantiate(cfg.model)

@@ -100,7 +100,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def load(
     images: list[str], arm: list[str], change: Callable[[Any], None] = lambda cfg: None
 ) -> tuple[nn.Module, list[dict[str, Any]], Any]:
-    cfg = config.load(ROOT / "configs/figures_mask_keypoint.py", [*images, *TINY, *arm])
+    cfg = config.load_config(ROOT / "configs/figures_mask_keypoint.py", [*images, *TINY, *arm])
     narrow(cfg)
     change(cfg)
     setup = prepare(cfg)
@@ -243,7 +243,7 @@ def test_two_shoulders_from_one_declaration(images: list[str], tmp_path: Path) -
     file.write_text(json.dumps(SHOULDERS))
     flip = "dataloader.train.augmentations.0.prob=1.0"
     tiny = [each for each in TINY if "augmentations" not in each]
-    cfg = config.load(
+    cfg = config.load_config(
         ROOT / "configs/figures_mask_keypoint.py",
         [*images, *tiny, flip, f"data.skeleton={file}", "dataloader.test.num_workers=0"],
     )

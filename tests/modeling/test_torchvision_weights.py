@@ -140,7 +140,7 @@ def small_file(task: str, path: Path, num_classes: int = 90) -> str:
 def shapes(task: str, num_classes: int) -> dict[str, torch.Size]:
     """Those of our model's parameters."""
     sizes = [f"data.num_classes={num_classes}", "data.num_keypoints=17"]
-    cfg = config.load(f"configs/{task}_rcnn_R_50_FPN_1x.py", sizes)
+    cfg = config.load_config(f"configs/{task}_rcnn_R_50_FPN_1x.py", sizes)
     with torch.device("meta"):
         return {name: v.shape for name, v in config.build(cfg.model, "").state_dict().items()}
 
@@ -198,7 +198,7 @@ def test_anchors_are_torchvisions(size: tuple[int, int]) -> None:
 
 def error_of(overrides: list[str], leaf: str = "mask_rcnn_R_50_FPN_1x") -> UserError | None:
     """What loading the initial weights of a config raises."""
-    cfg = config.load(f"configs/{leaf}.py", ["data.num_classes=2", *overrides])
+    cfg = config.load_config(f"configs/{leaf}.py", ["data.num_classes=2", *overrides])
     try:
         load_weights(config.build(cfg.model, "model"), *weights_of(cfg))
     except UserError as error:
@@ -253,23 +253,23 @@ def test_an_unreachable_zoo_names_torchvision_and_that_works(
 
 def test_settings_of_weights_yield_to_overrides_and_stay_in_a_saved_config(tmp_path: Path) -> None:
     leaf = "configs/mask_rcnn_R_50_FPN_1x.py"
-    assert config.load(leaf).model.input_format == "BGR"
-    assert config.load(leaf).train.init_checkpoint == "imagenet"
-    cfg = config.load(leaf, [BY_NAME, "data.num_classes=2", "pooler.sampling_ratio=0"])
+    assert config.load_config(leaf).model.input_format == "BGR"
+    assert config.load_config(leaf).train.init_checkpoint == "imagenet"
+    cfg = config.load_config(leaf, [BY_NAME, "data.num_classes=2", "pooler.sampling_ratio=0"])
     assert cfg.model.input_format == cfg.dataloader.train.image_format == "RGB"
     assert cfg.dataloader.test.image_format == "RGB"
     assert not cfg.model.roi_heads.box_pooler.aligned
     assert cfg.model.roi_heads.box_pooler.sampling_ratio == 0
     assert list(cfg.model.pixel_mean) == [123.675, 116.28, 103.53]
-    config.save(cfg, tmp_path / "config.yaml")
-    again = config.load(tmp_path / "config.yaml")
-    assert config.plain(again) == config.plain(cfg)
+    config.save_config(cfg, tmp_path / "config.yaml")
+    again = config.load_config(tmp_path / "config.yaml")
+    assert config.to_plain_data(again) == config.to_plain_data(cfg)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_loader_of_another_order_of_channels_is_refused(split: str) -> None:
     leaf, key = "configs/mask_rcnn_R_50_FPN_1x.py", f"dataloader.{split}.image_format"
-    fit_model(config.load(leaf, [BY_NAME]), ["car"], None)
+    fit_model(config.load_config(leaf, [BY_NAME]), ["car"], None)
     with pytest.raises(UserError, match=re.escape(key)) as caught:
-        fit_model(config.load(leaf, [f"{key}=RGB"]), ["car"], None)
-    fit_model(config.load(leaf, [f"{key}=RGB", str(caught.value.remedy)]), ["car"], None)
+        fit_model(config.load_config(leaf, [f"{key}=RGB"]), ["car"], None)
+    fit_model(config.load_config(leaf, [f"{key}=RGB", str(caught.value.remedy)]), ["car"], None)

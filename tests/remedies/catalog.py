@@ -146,7 +146,7 @@ def listed(errors: Wrong) -> Wrong:
 
 def saved(training: Training) -> DictConfig:
     """The config of the training."""
-    return config.load(training.run.config_file)
+    return config.load_config(training.run.config_file)
 
 
 @case(

@@ -73,7 +73,7 @@ class Training:
     @cached_property
     def config(self) -> DictConfig:
         """The config of its command line, which takes longer to load than all else."""
-        return config.load(CONFIG, self.overrides())
+        return config.load_config(CONFIG, self.overrides())
 
     def setup(self, folder: Path, *more: str) -> Setup:
         """The same training in another folder."""

@@ -65,7 +65,7 @@ def coco_of_a_broken_image(tmp_path: Path, script: Script) -> Attempts:
 
 @case("outline them if they shall count for boxes")
 def coco_of_keypoints_only(tmp_path: Path) -> Attempts:
-    bones, nose = skeletons.load(skeleton(tmp_path)), point(9, 9, part="nose")
+    bones, nose = skeletons.load_skeleton(skeleton(tmp_path)), point(9, 9, part="nose")
 
     def converted(*regions: Any) -> Wrong:
         annotations = read(via_json(tmp_path, list(regions)))
@@ -222,7 +222,7 @@ def merged(*files: Path, bones: Path | None = None, **rules: Any) -> Wrong:
     if reading.as_typed is not None:
         named = {} if bones is None else {"skeleton": str(bones)}
         return reading.as_typed("merge", *files, **named, **rules)
-    skeleton = None if bones is None else skeletons.load(bones)
+    skeleton = None if bones is None else skeletons.load_skeleton(bones)
     return wrong(
         lambda: merge([read(file) for file in files], "out.json", via.LabelRules(**rules), skeleton)
     )

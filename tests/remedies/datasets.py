@@ -80,7 +80,7 @@ def an_unknown_choice(tmp_path: Path) -> Attempts:
 
 @case("mark keypoints in VIA, or train without: masks and boxes do not need them")
 def objects_whose_keypoints_are_not_labelled(tmp_path: Path) -> Attempts:
-    bones = skeletons.load(skeleton(tmp_path))
+    bones = skeletons.load_skeleton(skeleton(tmp_path))
 
     def checked(seen: str, bones: Any) -> Wrong:
         regions = [polygon(kind="dog"), point(9, 9, part="nose", seen=seen)]

@@ -25,7 +25,7 @@ from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.run_folder import Run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.train import build_trainer, evaluate_weights, replay, start_logging, train
-from roilab.engine.training_log import Tracker
+from roilab.engine.training_log import ExperimentTracker
 
 from .cases import Wrong, case, printed, wrong
 from .conftest import CONFIG, Training
@@ -41,9 +41,9 @@ Script = Callable[..., Any]
 @case("see the config file, or config.yaml in a run folder, for all keys")
 def an_unknown_key(training: Training) -> Attempts:
     saved = training.run.config_file
-    yield wrong(config.load, saved, ["train.clipnorm=1"])
+    yield wrong(config.load_config, saved, ["train.clipnorm=1"])
     assert "clip_norm: " in saved.read_text()
-    yield wrong(config.load, saved, ["train.clip_norm=1"])
+    yield wrong(config.load_config, saved, ["train.clip_norm=1"])
 
 
 @case("a head is switched off by model.roi_heads.{}=null")
@@ -73,18 +73,18 @@ def another_number_of_anchors(training: Training, tmp_path: Path) -> Attempts:
 def a_limit_for_a_model_that_has_none(training: Training) -> Attempts:
     saved = training.run.config_file
     given = ["model.roi_heads.box_predictor=null", "evaluation.max_detections=200"]
-    first = wrong(config.load, saved, given)
+    first = wrong(config.load_config, saved, given)
     yield first
-    yield wrong(config.load, saved, [*given, str(first[0].remedy)])
+    yield wrong(config.load_config, saved, [*given, str(first[0].remedy)])
 
 
 @case("let both say one number: {}={} {}={}")
 def another_limit_of_the_model(training: Training) -> Attempts:
     saved = training.run.config_file
     own = "model.roi_heads.box_predictor.test_topk_per_image=50"
-    first = wrong(config.load, saved, ["evaluation.max_detections=200", own])
+    first = wrong(config.load_config, saved, ["evaluation.max_detections=200", own])
     yield first
-    yield wrong(config.load, saved, str(first[0].remedy).partition(": ")[2].split())
+    yield wrong(config.load_config, saved, str(first[0].remedy).partition(": ")[2].split())
 
 
 # Weights.
@@ -93,10 +93,10 @@ def another_limit_of_the_model(training: Training) -> Attempts:
 @case("weights.{}.file=PATH")
 def named_weights_without_a_file(training: Training) -> Attempts:
     saved, path = training.run.config_file, str(training.run.weights)
-    first = wrong(config.load, saved, [f"weights.mine={path}"])
+    first = wrong(config.load_config, saved, [f"weights.mine={path}"])
     yield first
     remedy = str(first[0].remedy).replace("PATH", path)
-    yield wrong(config.load, saved, [remedy, "train.init_checkpoint=mine"])
+    yield wrong(config.load_config, saved, [remedy, "train.init_checkpoint=mine"])
 
 
 @case(
@@ -129,7 +129,7 @@ def weights_of_another_model(training: Training, tmp_path: Path) -> Attempts:
     yield first
     given = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
     assert given
-    cfg = config.load(training.run.config_file, [given.group(1)])
+    cfg = config.load_config(training.run.config_file, [given.group(1)])
     yield wrong(load_weights, model, str(other), cfg.train.may_differ)
     yield wrong(load_weights, model, str(training.run.weights))
 
@@ -145,7 +145,7 @@ def weights_that_differ_in_most_parts(training: Training, tmp_path: Path) -> Att
     yield first
     given = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
     assert given
-    cfg = config.load(training.run.config_file, [given.group(1)])
+    cfg = config.load_config(training.run.config_file, [given.group(1)])
     yield wrong(load_weights, model, str(other), cfg.train.may_differ)
 
 
@@ -199,7 +199,7 @@ def data_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
 
     def evaluate(*typed: str) -> None:
         own = (f"data.val.files={file}", "data.val.images=null", "data.val.classes=null")
-        cfg = config.load(training.run.config_file, ["data.classes=null", *own, *typed])
+        cfg = config.load_config(training.run.config_file, ["data.classes=null", *own, *typed])
         check_meaning(training.run, build_dataset(cfg, "data.val"))
 
     yield wrong(evaluate)
@@ -245,7 +245,7 @@ def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     other = "optimizer.lr=0.5"
     yield wrong(train, training.setup(run.folder, other), resume=True)
-    own = config.load(run.config_file, [f"train.output_dir={run.folder}"])
+    own = config.load_config(run.config_file, [f"train.output_dir={run.folder}"])
     yield wrong(train, prepare(own), resume=True)
     yield wrong(train, training.setup(tmp_path / "other", other))
 
@@ -274,8 +274,8 @@ def resumed_with_other_data(training: Training, tmp_path: Path) -> Attempts:
 def a_state_of_another_model(training: Training, tmp_path: Path) -> Attempts:
     setup = training.setup(tmp_path)
     wide = training.setup(tmp_path, "model.roi_heads.mask_head.conv_dims=[32,32]")
-    yield wrong(train_state.load, training.run.weights, build_trainer(wide.cfg))
-    yield wrong(train_state.load, training.run.weights, build_trainer(setup.cfg))
+    yield wrong(train_state.load_train_state, training.run.weights, build_trainer(wide.cfg))
+    yield wrong(train_state.load_train_state, training.run.weights, build_trainer(setup.cfg))
 
 
 @case("to start from its weights: train.init_checkpoint, in a new folder")
@@ -512,10 +512,10 @@ def a_tracker_that_does_not_start(
 
     module.init = init  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", module)
-    yield wrong(Tracker, "wandb", "run", {})
+    yield wrong(ExperimentTracker, "wandb", "run", {})
     yield wrong(train, training.setup(tmp_path, "train.tracker=null"))
     module.init = lambda **_: None  # type: ignore[attr-defined]
-    yield wrong(Tracker, "wandb", "run", {})
+    yield wrong(ExperimentTracker, "wandb", "run", {})
 
 
 @case("delete the link")
@@ -544,15 +544,15 @@ def a_part_that_is_not_allowed(
     run = training.copy(tmp_path / "run")
     own = saved.replace("roilab.modeling.mask_heads.MaskHead", "roilab.modeling.mask_heads._Conv")
     run.write("config.yaml", own)
-    first = wrong(config.load, run.config_file)
+    first = wrong(config.load_config, run.config_file)
     run.write("config.yaml", f"{own}evil: ${{oc.env:HOME}}\n")
-    second = wrong(config.load, run.config_file)
+    second = wrong(config.load_config, run.config_file)
     yield [*first, *second]
     run.write("config.yaml", own)
     option, name = str(first[0].remedy).rpartition(": ")[2].split()
     assert option == "--trust"
     trusted.allow([name])
-    yield wrong(config.load, run.config_file)
+    yield wrong(config.load_config, run.config_file)
 
 
 @case("correct this file, or delete it: --trust NAME makes a new one")
@@ -561,9 +561,9 @@ def damaged_names_that_are_trusted(training: Training) -> Attempts:
     before = path.read_text() if path.is_file() else None
     write(path, "{")
     try:
-        yield wrong(config.load, training.run.config_file)
+        yield wrong(config.load_config, training.run.config_file)
         path.unlink()
-        yield wrong(config.load, training.run.config_file)
+        yield wrong(config.load_config, training.run.config_file)
     finally:
         path.unlink(missing_ok=True)
         if before is not None:

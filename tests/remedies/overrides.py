@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from roilab.engine import config
-from roilab.sweep import load
+from roilab.sweep import load_sweep
 
 from .cases import Wrong, case, wrong
 from .conftest import CONFIG, Training
@@ -18,23 +18,25 @@ Attempts = Iterator[Wrong]
 
 @case("a text is quoted, and all of it once more for the shell: {}")
 def a_list_that_is_not_closed(training: Training) -> Attempts:
-    first = wrong(config.load, training.run.config_file, ["data.train.classes=[dog"])
+    first = wrong(config.load_config, training.run.config_file, ["data.train.classes=[dog"])
     yield first
     quoted = shlex.split(str(first[0].remedy).partition("shell: ")[2])
-    yield wrong(config.load, training.run.config_file, quoted)
+    yield wrong(config.load_config, training.run.config_file, quoted)
 
 
 @case("give it another name")
 def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
     for name in ("???", "what"):
-        yield wrong(config.load, training.run.config_file, [f"data.train.class_attribute={name}"])
+        yield wrong(
+            config.load_config, training.run.config_file, [f"data.train.class_attribute={name}"]
+        )
 
 
 @case("add {}=VALUE to the command")
 def a_value_that_is_left_open(training: Training, tmp_path: Path) -> Attempts:
     def shown(*overrides: str) -> Wrong:
-        cfg = config.load(file, overrides)
-        return wrong(config.plain, cfg)
+        cfg = config.load_config(file, overrides)
+        return wrong(config.to_plain_data, cfg)
 
     file = tmp_path / "config.yaml"
     text = training.run.config_file.read_text(encoding="utf-8")
@@ -46,16 +48,16 @@ def a_value_that_is_left_open(training: Training, tmp_path: Path) -> Attempts:
 
 @case("quote a text with commas: {}")
 def an_empty_choice_of_a_sweep() -> Attempts:
-    first = wrong(load, CONFIG, ["data.class_attribute=a,,b"])
+    first = wrong(load_sweep, CONFIG, ["data.class_attribute=a,,b"])
     yield first
     quoted = str(first[0].remedy).partition("commas: ")[2]
-    yield wrong(load, "configs/ablations/mask_loss.py", [quoted])
+    yield wrong(load_sweep, "configs/ablations/mask_loss.py", [quoted])
 
 
 @case("give {}")
 def a_mistyped_op_of_all_poolers() -> Attempts:
     def built(op: str) -> Wrong:
-        cfg = config.load(CONFIG, ["data.num_classes=1", op])
+        cfg = config.load_config(CONFIG, ["data.num_classes=1", op])
         with torch.device("meta"):
             return wrong(config.build, cfg.model, "model")
 

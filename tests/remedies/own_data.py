@@ -23,7 +23,7 @@ Attempts = Iterator[Wrong]
 @cache
 def sample_config() -> DictConfig:
     """The config as it is, which takes long to load."""
-    return config.load(Path(CONFIG).resolve(), ["train.device=cpu"])
+    return config.load_config(Path(CONFIG).resolve(), ["train.device=cpu"])
 
 
 def begin(*overrides: str) -> Wrong:

@@ -33,7 +33,7 @@ def label(file: Path, skeleton: Path | None = None, **rules: Any) -> Wrong:
         return as_typed("check", file, **named, **rules)
 
     def labelled() -> via.LabelledSet:
-        bones = None if skeleton is None else skeletons.load(skeleton)
+        bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
         return via.label(data_read.read(file), via.LabelRules(**rules), bones)
 
     return wrong(labelled)

@@ -10,9 +10,9 @@ from typing import Any
 
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
-from roilab.sweep import Cell, load, parse_seeds, state_of
+from roilab.sweep import Trial, load_sweep, parse_seeds, state_of
 from roilab.sweep.document import write_files
-from roilab.sweep.plan import Arm, Sweep, save
+from roilab.sweep.plan import Arm, Sweep, save_sweep
 from roilab.sweep.results import Collector
 from roilab.sweep.runner import LOCK, run_cell
 
@@ -33,12 +33,12 @@ for name in ("config.yaml", "model_final.pth"):
 """
 
 
-def cell(folder: Path, name: str = "a", **more: str) -> Cell:
+def cell(folder: Path, name: str = "a", **more: str) -> Trial:
     """A training of a sweep in this folder."""
-    return Cell(Arm(name, CONFIG, ("train.max_iter=7",), {}, **more), 0, folder / name / "seed_0")
+    return Trial(Arm(name, CONFIG, ("train.max_iter=7",), {}, **more), 0, folder / name / "seed_0")
 
 
-def run(one: Cell) -> Wrong:
+def run(one: Trial) -> Wrong:
     """What is wrong when it is trained."""
     script = write(one.folder.parents[1] / "train.py", TRAIN)
     return wrong(run_cell, one, [sys.executable, "-I", "-S", str(script)])  # it starts sooner
@@ -119,17 +119,17 @@ def a_folder_of_another_sweep(tmp_path: Path, script: Script) -> Attempts:
     def sweep(*arms: Arm) -> Sweep:
         return Sweep("sweep.py", arms, arms[0].name, (0,), ("bbox/AP",), "")
 
-    save(sweep(*arms), "first", tmp_path)
-    yield wrong(save, sweep(arms[0]), "second", tmp_path)
-    yield wrong(save, sweep(arms[0]), "second", tmp_path / "other")
-    yield wrong(save, sweep(*arms), "second", tmp_path)
+    save_sweep(sweep(*arms), "first", tmp_path)
+    yield wrong(save_sweep, sweep(arms[0]), "second", tmp_path)
+    yield wrong(save_sweep, sweep(arms[0]), "second", tmp_path / "other")
+    yield wrong(save_sweep, sweep(*arms), "second", tmp_path)
     assert "--only" in script("sweep", "--help").stdout
 
 
 @case("{} is what says it")
 def a_seed_as_an_override(tmp_path: Path) -> Attempts:
-    yield wrong(load, CONFIG, ["train.max_iter=1,2", "train.seed=3"])
-    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    yield wrong(load_sweep, CONFIG, ["train.max_iter=1,2", "train.seed=3"])
+    sweep = load_sweep(CONFIG, ["train.max_iter=1,2"])
     assert replace(sweep, seeds=parse_seeds("3")).seeds == (3,)
     yield []
 
@@ -137,14 +137,14 @@ def a_seed_as_an_override(tmp_path: Path) -> Attempts:
 # Reports.
 
 
-def evaluated(training: Training, folder: Path) -> Cell:
+def evaluated(training: Training, folder: Path) -> Trial:
     """A cell that is the run of the training."""
     one = cell(folder / "with a space")
     training.copy(one.folder)
     return one
 
 
-def collect(one: Cell) -> Wrong:
+def collect(one: Trial) -> Wrong:
     """What is wrong when a report reads a cell."""
     return wrong(Collector(["bbox/AP"]).of, one)
 
@@ -202,11 +202,11 @@ def a_result_that_is_not_as_it_was_written(
 
 @case("delete this file: the command of the sweep writes it")
 def a_damaged_record_of_a_sweep(tmp_path: Path) -> Attempts:
-    sweep = load(CONFIG, ["train.max_iter=1,2"])
+    sweep = load_sweep(CONFIG, ["train.max_iter=1,2"])
     write(tmp_path / "sweep.json", "{")
-    yield wrong(save, sweep, "the command", tmp_path)
+    yield wrong(save_sweep, sweep, "the command", tmp_path)
     (tmp_path / "sweep.json").unlink()
-    yield wrong(save, sweep, "the command", tmp_path)
+    yield wrong(save_sweep, sweep, "the command", tmp_path)
 
 
 @case("evaluate it anew: {}")
@@ -226,9 +226,10 @@ def a_validation_set_that_has_changed(
 def a_sweep_that_is_no_python(tmp_path: Path) -> Attempts:
     base = Path(CONFIG).resolve()
     data = write(tmp_path / "s.yaml", f"sweep: {{base: '{base}', arms: {{a: {{}}}}}}\n")
-    yield wrong(load, data)
+    yield wrong(load_sweep, data)
     yield wrong(
-        load, write(tmp_path / "s.py", f"sweep = dict(base={str(base)!r}, arms=dict(a={{}}))\n")
+        load_sweep,
+        write(tmp_path / "s.py", f"sweep = dict(base={str(base)!r}, arms=dict(a={{}}))\n"),
     )
 
 

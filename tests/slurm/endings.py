@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roilab.sweep import Cell, State, run_on_cluster
+from roilab.sweep import State, Trial, run_on_cluster
 from roilab.sweep.plan import Arm
 
 from .here import Slurm, alive, wait_for
@@ -79,7 +79,7 @@ class Situation:
     """A cell whose training has begun."""
 
     slurm: Slurm
-    cell: Cell
+    cell: Trial
     job: str
 
     @property
@@ -205,12 +205,12 @@ class Events:
     """What is told of cells."""
 
     def __init__(self) -> None:
-        self.states: dict[Cell, list[State]] = {}
+        self.states: dict[Trial, list[State]] = {}
 
-    def __call__(self, cell: Cell, state: State) -> None:
+    def __call__(self, cell: Trial, state: State) -> None:
         self.states.setdefault(cell, []).append(state)
 
-    def job(self, cell: Cell) -> str:
+    def job(self, cell: Trial) -> str:
         found = re.match(r"SLURM job ([\d_]+)", self.states[cell][0].error)
         assert found is not None
         return found[1]
@@ -222,7 +222,7 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
     folder.mkdir(parents=True, exist_ok=True)
     script.write_text(TRAINING)
     cells = {
-        each.name: Cell(Arm(each.name, "c.py", (f"mode={each.mode}",), {}), 0, folder / each.name)
+        each.name: Trial(Arm(each.name, "c.py", (f"mode={each.mode}",), {}), 0, folder / each.name)
         for each in endings
     }
     events = Events()
@@ -233,7 +233,7 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         assert not troubles, troubles
         assert time.monotonic() < until, events.states
 
-    def submit(parameters: dict[str, object], members: list[Cell]) -> None:
+    def submit(parameters: dict[str, object], members: list[Trial]) -> None:
         # Without the modules of the environment the played training starts sooner.
         train = [sys.executable, "-I", "-S", str(script)]
         jobs = folder / "jobs"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roilab.errors import UserError
-from roilab.sweep import Cell, State, run_on_cluster
+from roilab.sweep import State, Trial, run_on_cluster
 from roilab.sweep.plan import Arm
 
 from .endings import ENDINGS, Ending, check, run
@@ -100,7 +100,7 @@ def test_an_end_of_all_jobs_of_a_machine(slurm: Slurm, tmp_path: Path, ending: E
 def test_what_sbatch_refuses_is_said_in_its_words(
     slurm: Slurm, tmp_path: Path, parameter: dict[str, object], words: str
 ) -> None:
-    cell = Cell(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    cell = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
     with pytest.raises(UserError, match=f"^sbatch refuses the jobs: [^\n]*{words}") as caught:
         run_on_cluster([cell], [], tmp_path / "jobs", parameter, told=print, refresh=lambda: None)
     assert all(f"{key}={value}" in str(caught.value.found) for key, value in parameter.items())

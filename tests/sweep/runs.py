@@ -17,7 +17,7 @@ from roilab.engine.provenance import write_provenance
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, average_precision
-from roilab.sweep import Cell
+from roilab.sweep import Trial
 from roilab.sweep.runner import definition
 
 CONFIG = "configs/figures_mask.py"
@@ -68,13 +68,13 @@ class Folders:
     """Writes run folders of one small model on one data set."""
 
     def __init__(self, overrides: tuple[str, ...]) -> None:
-        cfg = config.load(CONFIG, [*overrides, *NARROW])
+        cfg = config.load_config(CONFIG, [*overrides, *NARROW])
         setup = prepare(cfg, training=False)
         self.cfg, self.dataset = setup.cfg, setup.val
         torch.manual_seed(0)
         self.model = build_model(cfg)
 
-    def write(self, cell: Cell, detections: list[dict[str, Any]], seconds: float = 61.4) -> None:
+    def write(self, cell: Trial, detections: list[dict[str, Any]], seconds: float = 61.4) -> None:
         """What a finished cell leaves."""
         run = Run(cell.folder)
         run.folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import torch
 from detectron2.config import instantiate
 
 from roilab.engine import config
-from roilab.sweep import Sweep, load, resolve
+from roilab.sweep import Sweep, load_sweep, resolve
 
 ABLATIONS = Path(__file__).parents[2] / "configs/ablations"
 FILES = sorted(ABLATIONS.glob("*.py"))
@@ -19,7 +19,10 @@ sweep_files = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in 
 def arms(sweep: Sweep) -> dict[str, Any]:
     """The config of each arm, with two classes and five keypoints."""
     given = ("data.num_classes=2", "data.num_keypoints=5")
-    return {arm.name: config.load(arm.config_file, [*arm.overrides, *given]) for arm in sweep.arms}
+    return {
+        arm.name: config.load_config(arm.config_file, [*arm.overrides, *given])
+        for arm in sweep.arms
+    }
 
 
 def test_every_sweep_has_a_small_variant() -> None:
@@ -31,7 +34,7 @@ def test_every_sweep_has_a_small_variant() -> None:
 
 @sweep_files
 def test_definition_is_sound(file: Path) -> None:
-    sweep = load(file)
+    sweep = load_sweep(file)
     assert len(sweep.arms) > 1
     assert sweep.metrics
     assert list(sweep.seeds) == sorted(sweep.seeds)
@@ -42,7 +45,7 @@ def test_definition_is_sound(file: Path) -> None:
 
 @sweep_files
 def test_every_arm_builds_and_differs(file: Path) -> None:
-    sweep = resolve(load(file))
+    sweep = resolve(load_sweep(file))
     cfgs = arms(sweep)
     for name, cfg in cfgs.items():
         assert (cfg.pooler.aggregation, cfg.pooler.sampling_ratio) != ("max", 1), (

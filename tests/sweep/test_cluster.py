@@ -16,7 +16,7 @@ import submitit
 
 from roilab.engine.signals import Interrupted
 from roilab.errors import UserError
-from roilab.sweep import Cell, State, cluster, run_on_cluster, state_of
+from roilab.sweep import State, Trial, cluster, run_on_cluster, state_of
 from roilab.sweep.cluster import _minutes, _Slurm, _slurm_options, _Watch
 from roilab.sweep.job import run_job
 from roilab.sweep.plan import Arm
@@ -48,7 +48,7 @@ class Cluster(_Slurm):
         self.answers: list[JobStatus | None] = []
         self.cancelled: list[Any] = []
 
-    def statuses(self, jobs: Any) -> dict[Cell, JobStatus] | None:
+    def statuses(self, jobs: Any) -> dict[Trial, JobStatus] | None:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return None if answer is None else dict.fromkeys(jobs, answer)
 
@@ -61,7 +61,7 @@ class Watched:
     """A cell with its job, and what is told of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.cell = Cell(Arm("a", "c.py", (), {}), 0, folder / "a/seed_0")
+        self.cell = Trial(Arm("a", "c.py", (), {}), 0, folder / "a/seed_0")
         self.job = Job(folder / "jobs", "7")
         self.cluster = Cluster()
         self.told: list[State] = []
@@ -266,7 +266,7 @@ def test_a_signal_to_a_job_has_its_cell_saved(
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     script = tmp_path / "train.py"
     script.write_text(TRAINING)
-    cell = Cell(Arm("a", "c.py", overrides, {}), 0, tmp_path / "a/seed_0")
+    cell = Trial(Arm("a", "c.py", overrides, {}), 0, tmp_path / "a/seed_0")
 
     def send() -> None:
         said = cell.folder / "stdout.txt"
@@ -290,7 +290,7 @@ def test_a_signal_to_a_job_has_its_cell_saved(
 
 
 def test_a_training_that_is_ended_by_itself_is_saved(tmp_path: Path) -> None:
-    cell = Cell(Arm("a", "c.py", (), {}), 0, tmp_path / "a/seed_0")
+    cell = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a/seed_0")
     script = tmp_path / "train.py"
     script.write_text(TRAINING.replace("time.sleep(60)", "save(signal.SIGTERM, None)"))
     state = run_cell(cell, [sys.executable, "-I", "-S", str(script)])
@@ -358,6 +358,6 @@ def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
 def test_parameters_that_cannot_be(
     tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
-    cell = Cell(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    cell = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
     with pytest.raises(UserError, match=f"(?s)--slurm.*{message}|{message}.*--slurm"):
         run_on_cluster([cell], [], tmp_path, parameters, told=print, refresh=lambda: None)

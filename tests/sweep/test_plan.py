@@ -9,7 +9,15 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config
 from roilab.errors import UserError
-from roilab.sweep import chosen, load, parse_seeds, plan, resolve, save, saved
+from roilab.sweep import (
+    chosen,
+    load_saved_sweep,
+    load_sweep,
+    parse_seeds,
+    plan,
+    resolve,
+    save_sweep,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "configs/figures_mask.py"
@@ -39,7 +47,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file(file: Path) -> None:
-    sweep = load(file)
+    sweep = load_sweep(file)
     assert (sweep.name, sweep.question) == ("pooler", "Which pooler, and why?")
     assert [arm.name for arm in sweep.arms] == ["RoI Pool", "other", "plain"]
     assert [arm.overrides for arm in sweep.arms] == [
@@ -58,7 +66,7 @@ def test_a_file(file: Path) -> None:
 
 
 def test_cells_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path) -> None:
-    cells = plan(load(file), tmp_path)
+    cells = plan(load_sweep(file), tmp_path)
     assert [(cell.arm.name, cell.seed) for cell in cells[:4]] == [
         ("RoI Pool", 3),
         ("other", 3),
@@ -68,14 +76,16 @@ def test_cells_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path
     assert len({cell.folder for cell in cells}) == 6
     assert cells[0].folder == tmp_path / "RoI_Pool/seed_3"
     assert [cell.seed for cell in chosen(cells, "RoI*")] == [3, 1]
-    listed = plan(load(file, ["train.freeze=[a],[b]"]), tmp_path)
+    listed = plan(load_sweep(file, ["train.freeze=[a],[b]"]), tmp_path)
     assert [cell.seed for cell in chosen(listed, "plain, freeze=[a]")] == [3, 1]
     with pytest.raises(UserError, match=r"(?s)--only.*RoI Pool, other, plain"):
         chosen(cells, "RoIAlign")
 
 
 def test_several_values_make_arms_of_any_file(file: Path) -> None:
-    sweep = load(BASE, ["pooler.op=roi_pool,roi_align", "train.max_iter=7", "train.ema=null,0.9"])
+    sweep = load_sweep(
+        BASE, ["pooler.op=roi_pool,roi_align", "train.max_iter=7", "train.ema=null,0.9"]
+    )
     assert [arm.name for arm in sweep.arms] == [
         "op=roi_pool, ema=null",
         "op=roi_pool, ema=0.9",
@@ -88,11 +98,11 @@ def test_several_values_make_arms_of_any_file(file: Path) -> None:
         "pooler.op=roi_pool",
         "train.ema=0.9",
     }
-    several = load(file, ["train.ema=null,0.9"])
+    several = load_sweep(file, ["train.ema=null,0.9"])
     assert len(several.arms) == 6
     assert several.baseline == "plain, ema=null"
-    assert load(file, ["a=glob(*)"]).arms[0].overrides[-1] == "a=glob(*)"
-    assert load(file, ["dataloader.x=[1,2]"]).arms[2].overrides[-1] == "dataloader.x=[1,2]"
+    assert load_sweep(file, ["a=glob(*)"]).arms[0].overrides[-1] == "a=glob(*)"
+    assert load_sweep(file, ["dataloader.x=[1,2]"]).arms[2].overrides[-1] == "dataloader.x=[1,2]"
 
 
 @pytest.mark.parametrize(
@@ -131,13 +141,13 @@ def test_mistakes_in_a_file(file: Path, before: str, after: str, message: str) -
     assert before in SWEEP
     file.write_text(SWEEP.replace(before, after))
     with pytest.raises(UserError, match=f"(?s){message}") as raised:
-        load(file)
+        load_sweep(file)
     assert str(file) in str(raised.value)
 
 
 def test_an_arm_may_take_the_weights_of_another(file: Path, tmp_path: Path) -> None:
     file.write_text(SWEEP.replace('{"pooler.op": "roi_pool"}', '{"weights_of": "plain"}'))
-    cells = plan(load(file, ["train.ema=null,0.9"]), tmp_path)
+    cells = plan(load_sweep(file, ["train.ema=null,0.9"]), tmp_path)
     assert [cell.source for cell in cells[:3]] == [
         tmp_path / "plain_ema=null/seed_3",
         tmp_path / "plain_ema=0.9/seed_3",
@@ -154,11 +164,11 @@ def small(folder: Path, **arms: dict[str, object]) -> Path:
 
 def test_what_the_configs_hold(tmp_path: Path) -> None:
     file = small(tmp_path, a={"train.max_iter": 7}, b={"pooler.op": "roi_pool"})
-    one, other = resolve(load(file)).arms
+    one, other = resolve(load_sweep(file)).arms
     assert (one.max_iter, other.max_iter) == (7, 500)
     assert one.config != other.config
     # Wherever it is called from, and whatever the arm is called.
-    again = resolve(load(small(tmp_path, c={"train.max_iter": 7}))).arms[0]
+    again = resolve(load_sweep(small(tmp_path, c={"train.max_iter": 7}))).arms[0]
     assert again.config == one.config
 
 
@@ -176,12 +186,12 @@ def test_what_the_configs_hold(tmp_path: Path) -> None:
 )
 def test_mistakes_in_configs(tmp_path: Path, arms: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"(?s){message}"):
-        resolve(load(small(tmp_path, **arms)))
+        resolve(load_sweep(small(tmp_path, **arms)))
 
 
 def test_a_config_alone_has_no_arms() -> None:
     with pytest.raises(UserError, match="key=a,b"):
-        load(BASE)
+        load_sweep(BASE)
 
 
 def test_seeds() -> None:
@@ -193,7 +203,7 @@ def test_seeds() -> None:
 
 @pytest.mark.parametrize("name", ["plain", "with space", "a,b", "it's", "[x](1)=2"])
 def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name: str) -> None:
-    cell = plan(load(file), tmp_path / name)[0]
+    cell = plan(load_sweep(file), tmp_path / name)[0]
     cfg = OmegaConf.create(
         {"train": {"seed": 5, "output_dir": "", "max_iter": 0}, "pooler": {"op": ""}}
     )
@@ -202,20 +212,20 @@ def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name
 
 
 def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
-    sweep = load(file, ["train.ema=null,0.9"])
-    save(sweep, "the command", tmp_path / "out")
-    assert saved(tmp_path / "out") == (sweep, ["the command"])
+    sweep = load_sweep(file, ["train.ema=null,0.9"])
+    save_sweep(sweep, "the command", tmp_path / "out")
+    assert load_saved_sweep(tmp_path / "out") == (sweep, ["the command"])
     # More seeds and arms are added; none is lost.
-    more = replace(load(file, ["train.ema=null,0.9,0.5"]), seeds=(0, 3))
-    kept, commands = save(more, "another", tmp_path / "out")
+    more = replace(load_sweep(file, ["train.ema=null,0.9,0.5"]), seeds=(0, 3))
+    kept, commands = save_sweep(more, "another", tmp_path / "out")
     assert (kept.seeds, len(kept.arms)) == ((0, 1, 3), 9)
     assert commands == ["the command", "another"]
     with pytest.raises(UserError, match=r"(?s)another sweep.*ema=0\.5"):
-        save(sweep, "the command", tmp_path / "out")
-    assert saved(tmp_path / "out") == (kept, commands)
+        save_sweep(sweep, "the command", tmp_path / "out")
+    assert load_saved_sweep(tmp_path / "out") == (kept, commands)
     with pytest.raises(UserError, match="not the folder of a sweep"):
-        saved(tmp_path)
+        load_saved_sweep(tmp_path)
     for spoilt in ("{", "[]", '{"commands": []}'):
         (tmp_path / "out/sweep.json").write_text(spoilt)
         with pytest.raises(UserError, match="the record of a sweep"):
-            saved(tmp_path / "out")
+            load_saved_sweep(tmp_path / "out")

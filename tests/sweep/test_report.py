@@ -17,7 +17,7 @@ from PIL import Image
 
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.sweep import Cell, Report, State, Sweep, plan, state_of
+from roilab.sweep import Report, State, Sweep, Trial, plan, state_of
 from roilab.sweep.document import Section, markdown
 from roilab.sweep.pictures import most_different
 from roilab.sweep.plan import Arm
@@ -58,7 +58,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
     return write(sweep(), folder)
 
 
-def write(of: Sweep, folder: Path, states: Mapping[Cell, State] | None = None) -> Path:
+def write(of: Sweep, folder: Path, states: Mapping[Trial, State] | None = None) -> Path:
     states = states or {cell: state_of(cell) for cell in plan(of, folder)}
     Report(of, ["the command"]).write(folder, states)
     return folder
@@ -253,7 +253,7 @@ def test_arms_are_compared_in_what_both_have(tmp_path: Path, folders: Folders) -
     assert [row["metric"] for row in rows] == ["box AP", "box AP50", "box AP75"]
 
 
-def other_data(folder: Path, cells: list[Cell], folders: Folders, shift: int) -> None:
+def other_data(folder: Path, cells: list[Trial], folders: Folders, shift: int) -> None:
     """As many images, whose regions are elsewhere; and an AP that is of these."""
     path = folder / "other.json"
     entries = json.loads(Path(folders.cfg.data.val.files).read_text())

@@ -16,7 +16,7 @@ import pytest
 
 from roilab.engine.lock import locked
 from roilab.errors import UserError
-from roilab.sweep import Cell, State, run_here, run_on_cluster, slots, state_of
+from roilab.sweep import State, Trial, run_here, run_on_cluster, slots, state_of
 from roilab.sweep.plan import Arm
 from roilab.sweep.runner import definition, progress_of, run_cell
 
@@ -42,9 +42,9 @@ with (folder / "metrics.json").open("a") as log:
 ENDLESS = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
 
 
-def cell(tmp_path: Path, name: str = "a", *overrides: str, seed: int = 0) -> Cell:
+def cell(tmp_path: Path, name: str = "a", *overrides: str, seed: int = 0) -> Trial:
     arm = Arm(name, "base.py", overrides or ("ap=1",), {})
-    return Cell(arm, seed, tmp_path / name / f"seed_{seed}")
+    return Trial(arm, seed, tmp_path / name / f"seed_{seed}")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_cell_runs_once(tmp_path: Path, train: list[str]) -> None:
     assert state_of(one) == state
 
 
-def cut(one: Cell, tag: str) -> None:
+def cut(one: Trial, tag: str) -> None:
     """Leave what a cell leaves that was cut after the checkpoint `tag`."""
     one.folder.mkdir(parents=True)
     (one.folder / "cell.json").write_text(json.dumps({**definition(one), "seconds": 100.0}))
@@ -136,7 +136,7 @@ def test_an_interrupt_ends_the_training(tmp_path: Path, endless: list[str]) -> N
     assert state_of(one).kind == "open"
 
 
-def begun(one: Cell, code: str, *, tied: bool = False) -> tuple[subprocess.Popen[bytes], int]:
+def begun(one: Trial, code: str, *, tied: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """A process that trains a cell, and the number of the training, which says it first."""
     script = (
         "import sys; from pathlib import Path\n"
@@ -226,7 +226,7 @@ def test_how_far_a_training_is(tmp_path: Path) -> None:
 def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: list[str]) -> None:
     source = cell(tmp_path, "b")
     arm = Arm("a", "base.py", ("ap=2",), {}, weights_of="b")
-    one = Cell(arm, 0, tmp_path / "a/seed_0")
+    one = Trial(arm, 0, tmp_path / "a/seed_0")
     with pytest.raises(UserError, match=r"'b', seed 0 are not there"):
         run_cell(one, train)
     run_cell(source, train)
@@ -302,10 +302,10 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int, str]] = []
-        self.states: dict[Cell, State] = {}
+        self.states: dict[Trial, State] = {}
         self.refreshed = 0
 
-    def __call__(self, one: Cell, state: State) -> None:
+    def __call__(self, one: Trial, state: State) -> None:
         assert threading.current_thread() is threading.main_thread()
         self.events.append((one.arm.name, one.seed, state.kind))
         self.states[one] = state

@@ -10,14 +10,14 @@ from roilab.escaping import printable
 
 def show_error(error: UserError) -> None:
     """A mistake, in a red box."""
-    lines = [f"**{plain(error.message)}**"]
+    lines = [f"**{escape_streamlit(error.message)}**"]
     for name in ("file", "key", "found", "expected", "remedy"):
         if (value := getattr(error, name)) is not None:
-            lines.append(f"{name}: {plain(str(value))}")
+            lines.append(f"{name}: {escape_streamlit(str(value))}")
     st.error("  \n".join(lines))
 
 
-def plain(text: str) -> str:
+def escape_streamlit(text: str) -> str:
     """Text in which Streamlit finds no markup."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(" ".join(text.split())))
 

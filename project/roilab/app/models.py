@@ -8,7 +8,7 @@ from typing import TypeAlias
 import streamlit as st
 
 from roilab.app.inputs import Shot
-from roilab.app.messages import plain, show_error
+from roilab.app.messages import escape_streamlit, show_error
 from roilab.engine.run_folder import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.escaping import one_line
@@ -66,12 +66,12 @@ def named_runs(root: str) -> dict[str, str]:
     return {one_line(name): str(f) for name, f in zip(names, folders, strict=True)}
 
 
-def load_model(name: str, folder: str, max_memory: int | None) -> Model | None:
+def cached_model(name: str, folder: str, max_memory: int | None) -> Model | None:
     """The model of a run; None, and a message on the page, where it cannot be loaded."""
     try:
         run = open_run(folder)
         key = (str(run.weights), run.weights.stat().st_mtime_ns)
-        with st.spinner(f"Loading {plain(name)}"):
+        with st.spinner(f"Loading {escape_streamlit(name)}"):
             return Model(name, key, *_load(key, run, max_memory))
     except UserError as error:
         show_error(error)

@@ -6,8 +6,8 @@ from pathlib import Path
 import streamlit as st
 
 from roilab.app.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
-from roilab.app.messages import plain, show_error
-from roilab.app.models import Model, find_all, load_model, named_runs
+from roilab.app.messages import escape_streamlit, show_error
+from roilab.app.models import Model, cached_model, find_all, named_runs
 from roilab.app.results import View, files_of, show_buttons, show_shot, show_table
 from roilab.app.videos import show_video
 from roilab.engine import trusted
@@ -48,7 +48,9 @@ def show_page(root: Path, trust: Sequence[str] = (), max_memory: int | None = No
         uploads = _choose_files()
         view = _choose_view()
     models = [
-        model for name in chosen if (model := load_model(name, runs[name], max_memory)) is not None
+        model
+        for name in chosen
+        if (model := cached_model(name, runs[name], max_memory)) is not None
     ]
     if models:
         _show_files(models, uploads, view)
@@ -56,7 +58,7 @@ def show_page(root: Path, trust: Sequence[str] = (), max_memory: int | None = No
 
 def _say_how_to_train(root: Path) -> None:
     """Nothing can be found without a run."""
-    st.info(f"There is no trained run in the folder {plain(str(root))}.")
+    st.info(f"There is no trained run in the folder {escape_streamlit(str(root))}.")
     st.markdown("Make one with the sample set, in minutes and without a GPU, or train your own:")
     train = f"roilab train --config-file CONFIG train.output_dir={root / 'mine'}"
     st.code(f"make demo\n{train}", language="bash")

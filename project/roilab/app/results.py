@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from roilab.app.inputs import Shot
-from roilab.app.messages import milliseconds, plain
+from roilab.app.messages import escape_streamlit, milliseconds
 from roilab.app.models import Result
 from roilab.draw import Picture
 from roilab.escaping import one_line
@@ -43,7 +43,7 @@ def show_shot(shot: Shot, results: Sequence[Result], view: View) -> list[Picture
         st.image(picture, width="stretch", output_format="PNG")
         height, width = picture.shape[:2]
         size = f"{width} × {height} pixels"
-        st.caption(f"**{plain(shot.name)}** · {size} · read in {milliseconds(reading)}")
+        st.caption(f"**{escape_streamlit(shot.name)}** · {size} · read in {milliseconds(reading)}")
     drawn = []
     for column, result in zip(others, results, strict=True):
         began = time.perf_counter()
@@ -54,7 +54,7 @@ def show_shot(shot: Shot, results: Sequence[Result], view: View) -> list[Picture
         )
         with column:
             st.image(drawn[-1], width="stretch", output_format="PNG")
-            st.caption(" · ".join([f"**{plain(result.model.name)}**", *times]))
+            st.caption(" · ".join([f"**{escape_streamlit(result.model.name)}**", *times]))
     return drawn
 
 
@@ -80,7 +80,7 @@ def show_table(shot: Shot, result: Result, view: View) -> None:
     shown = result.found[shot.digest][0].above(view.threshold)
     count = counted(len(shown), "instance")
     least = f"a score of {view.threshold:.2f} or more"
-    st.markdown(f"**{plain(result.model.name)}**: {count} with {least}")
+    st.markdown(f"**{escape_streamlit(result.model.name)}**: {count} with {least}")
     if not len(shown):
         st.info("Move the slider of the score to the left to see less certain ones.")
         return

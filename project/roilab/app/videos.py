@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from roilab.app.inputs import Shot, Upload, clip_of, shots_of
-from roilab.app.messages import plain, show_error
+from roilab.app.messages import escape_streamlit, show_error
 from roilab.app.models import Key, Model, Result, find_all, follow
 from roilab.app.results import View, draw, files_of, show_buttons, show_shot, show_table
 from roilab.errors import UserError
@@ -28,15 +28,15 @@ def show_video(models: Sequence[Model], upload: Upload, view: View) -> None:
     with first:
         st.video(_plain_video(upload.digest, clip))
         length = f"{len(clip.frames)} frames, {clip.seconds[-1]:.1f} s"
-        st.caption(f"**{plain(upload.name)}** · {length}")
+        st.caption(f"**{escape_streamlit(upload.name)}** · {length}")
         if clip.ends is not None:
-            st.warning(plain(clip.ends))
+            st.warning(escape_streamlit(clip.ends))
     videos = []
     for column, result in zip(others, results, strict=True):
         with column:
             videos.append(_drawn_video(result.model.key, upload.digest, view, clip, shots, result))
             st.video(videos[-1])
-            st.caption(f"**{plain(result.model.name)}**")
+            st.caption(f"**{escape_streamlit(result.model.name)}**")
     last = len(shots) - 1
     shot = shots[st.slider("Frame", 0, last, 0, key="frame") if last else 0]
     drawn = show_shot(shot, results, view)

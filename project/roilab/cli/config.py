@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from roilab.cli.console import say
 from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, trusted
-from roilab.engine.config_diff import differences, shown, table
+from roilab.engine.config_diff import difference_table, differences, shown
 from roilab.engine.config_keys import keys
 from roilab.errors import UserError
 
@@ -54,7 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _path(name: str) -> Path:
-    return Path(config.find(name))
+    return Path(config.find_config(name))
 
 
 def _is_config(word: str) -> bool:
@@ -62,13 +62,13 @@ def _is_config(word: str) -> bool:
 
 
 def load(path: Path, overrides: list[str]) -> DictConfig:
-    return config.load(path / "config.yaml" if path.is_dir() else path, overrides)
+    return config.load_config(path / "config.yaml" if path.is_dir() else path, overrides)
 
 
 def show(args: argparse.Namespace) -> int:
     """Print a config, or a part of it, as the run folder will have it."""
     try:
-        data: Any = config.plain(load(args.config, args.rest))
+        data: Any = config.to_plain_data(load(args.config, args.rest))
     except OmegaConfBaseException as error:
         raise UserError(
             "a value of the config follows one that is not there",
@@ -108,7 +108,7 @@ def diff(args: argparse.Namespace) -> int:
     found = differences(load(args.config, []), load(other, args.rest))
     if found:
         here = str(args.other) if args.other is not None else "with the overrides"
-        say(table(found, headers=("key", str(args.config), here)))
+        say(difference_table(found, headers=("key", str(args.config), here)))
     return 1 if found else 0
 
 

@@ -82,11 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.run is not None:
         from roilab.cli.console import exit_with  # it needs RoILab
 
-        exit_with(lambda: verify(args.run, args.accept))
+        exit_with(lambda: verify_folder(args.run, args.accept))
     return installation()
 
 
-def verify(folder: Path, accepted: Sequence[str] | None) -> int:
+def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
     """Print the state of each file of a run; return 1 if one is damaged or gone.
 
     Args:
@@ -135,7 +135,7 @@ def installation() -> int:
             finding = check()
         # Whatever a broken installation raises is a finding, and the other checks still run.
         except Exception as error:
-            finding = Finding(name, "does not work: " + one_line(error), REINSTALL)
+            finding = Finding(name, "does not work: " + first_line(error), REINSTALL)
         print(f"{finding.name:<18}{finding.seen}", flush=True)
         if finding.remedy:
             broken += 1
@@ -158,7 +158,7 @@ def package(module: str) -> Finding:
     except ModuleNotFoundError as error:
         if error.name == name:
             return Finding(name, "missing", REINSTALL)
-        return Finding(name, "does not import: " + one_line(error), REINSTALL)
+        return Finding(name, "does not import: " + first_line(error), REINSTALL)
     version = installed_version(distribution) or str(getattr(loaded, "__version__", "no version"))
     tested = pins().get(distribution)
     note = "" if tested in (None, version) else f" (tested: {tested})"
@@ -284,7 +284,7 @@ def disk() -> Finding:
     return Finding("free disk", f"{free:.0f} GiB")
 
 
-def one_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The error's kind and the first line of what it says."""
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0] if said else ''}"

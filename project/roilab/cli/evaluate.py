@@ -49,9 +49,9 @@ from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.bootstrap import between
-from roilab.evaluation.page import page
+from roilab.evaluation.page import evaluation_page
 from roilab.evaluation.summary import Summary, summarize
-from roilab.evaluation.table import behind, table
+from roilab.evaluation.table import analysis_text, ap_table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
 from roilab.inference.fast import for_inference
@@ -64,7 +64,7 @@ from roilab.inference.rendering import (
     jpeg,
     overview_cell,
 )
-from roilab.inference.side_by_side import by_image, compare
+from roilab.inference.side_by_side import by_image, draw_comparison
 
 Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
 WORST_PICTURES = 6
@@ -135,14 +135,14 @@ def main(arguments: list[str]) -> int:
     with stop_on_signals("ends here; the files that are named above are whole") as stop:
         try:
             with stop.at_once(), reading(folder):
-                evaluate(args, folder, stop)
+                evaluate_run(args, folder, stop)
         except Interrupted as error:
             say(error, file=sys.stderr)
             return ended(error.status)
     return 0
 
 
-def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
+def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     """Evaluate a run, and write what is asked for."""
     cfg = load_config(folder, args.overrides)
     take_data(cfg, args, folder)
@@ -166,7 +166,7 @@ def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     if args.fast:
         exact = found
         found = evaluated(for_inference(model, fast=True))
-    say(table(found.results))
+    say(ap_table(found.results))
     if note:
         say(note)
     if args.fast:
@@ -179,7 +179,7 @@ def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
         say(about[-1])
     truth, tasks = dataset.coco_json(), list(found.results)
     summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
-    say(f"\n{behind(summary)}\n")
+    say(f"\n{analysis_text(summary)}\n")
     write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
         return
@@ -187,12 +187,12 @@ def evaluate(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
 
     def draw(record: Mapping[str, Any]) -> Picture:
         predicted = {"predicted": rows.get(record["image_id"], [])}
-        return compare(record, dataset, predicted, blank=args.blank)
+        return draw_comparison(record, dataset, predicted, blank=args.blank)
 
     if args.html is not None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"
         pictures = worst_pictures(draw, dataset, summary)
-        write_whole(args.html, page(title, about, found.results, summary, pictures))
+        write_whole(args.html, evaluation_page(title, about, found.results, summary, pictures))
         say(f"page: {args.html}")
     if args.pictures is not None:
         draw_pictures(draw, dataset, args.pictures)

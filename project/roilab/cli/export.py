@@ -87,7 +87,7 @@ def _files(folder: Run, overrides: Sequence[str], given: Path | None) -> list[Pa
     """Images with objects: those given, or the first ones that the run was validated with."""
     if given is not None:
         return image_files(given, "--check")[:IMAGES]
-    places = config.load(folder.config_file, overrides).data.val.get("images")
+    places = config.load_config(folder.config_file, overrides).data.val.get("images")
     while places is not None and not isinstance(places, str):
         places = next(iter(places), None)
     if places is None or not Path(places).is_dir():

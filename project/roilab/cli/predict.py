@@ -34,7 +34,7 @@ from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.output_plan import KINDS, Plan
 from roilab.inference.pipeline import Found, find, following
-from roilab.inference.prefetch import Left, OneAtATime, ahead, behind
+from roilab.inference.prefetch import Left, OneAtATime, in_background, prefetch
 from roilab.inference.rendering import OVERVIEW
 from roilab.inference.sinks import Outputs
 from roilab.inference.sources import Frame, Source, open_source
@@ -206,14 +206,14 @@ def _process(
         size = max(2, args.batch)
         frames = itertools.islice(_frames(source, predictors, alone, args.batch), args.limit)
         with (
-            ahead((frame for frame in frames), size) as items,
-            behind(put_away, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
+            prefetch((frame for frame in frames), size) as items,
+            in_background(put_away, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
         ):
             options = {"batch": args.batch, "threshold": args.threshold}
             found = (each for each in find(readable(items), predictors, **options))
             # In a thread, since a model cannot be interrupted.
             overdue = partial(stop.is_overdue, LONGEST_STEP)
-            with ahead(found, 1, overdue) as results, contextlib.closing(alone):
+            with prefetch(found, 1, overdue) as results, contextlib.closing(alone):
                 for each in results:
                     bar.update()
                     if isinstance(each, Found):

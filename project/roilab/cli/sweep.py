@@ -32,20 +32,20 @@ from roilab.engine.signals import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.sweep import (
-    Cell,
     Report,
     State,
     Sweep,
+    Trial,
     chosen,
-    load,
+    load_saved_sweep,
+    load_sweep,
     parse_seeds,
     plan,
     progress_of,
     resolve,
     run_here,
     run_on_cluster,
-    save,
-    saved,
+    save_sweep,
     slots,
     state_of,
 )
@@ -57,7 +57,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="roilab sweep", description=__doc__)
     parser.add_argument(
         "file",
-        type=config.find,
+        type=config.find_config,
         help="a sweep, such as ablations/figures_pooler_mask, or a training config",
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of all arms")
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
     parameters = dict(map(parameter, args.slurm or ()))
     # A typo should cost no training.
-    sweep = resolve(load(args.file, args.overrides))
+    sweep = resolve(load_sweep(args.file, args.overrides))
     if args.seeds is not None:
         sweep = replace(sweep, seeds=parse_seeds(args.seeds))
     asked = chosen(plan(sweep, args.output), args.only)
@@ -100,11 +100,11 @@ def main(arguments: list[str]) -> int:
         say(f"{len(wanted)} of {len(cells)} would be trained")
         return 0
     command = shlex.join(["roilab", "sweep", *arguments])
-    sweep, commands = save(sweep, command, args.output)
+    sweep, commands = save_sweep(sweep, command, args.output)
     states = {cell: state_of(cell) for cell in plan(sweep, args.output)}
     report, display = Report(sweep, commands), Display(sweep, states)
 
-    def told(cell: Cell, state: State) -> None:
+    def told(cell: Trial, state: State) -> None:
         display.tell(cell, state)
         if state.kind not in ("queued", "training"):
             try_to_write(report, args.output, states)
@@ -135,7 +135,7 @@ def end(number: int, frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
-def try_to_write(report: Report, folder: Path, states: dict[Cell, State]) -> None:
+def try_to_write(report: Report, folder: Path, states: dict[Trial, State]) -> None:
     """Write the report of what is there; whatever stands in its way ends no training."""
     try:
         report.write(folder, states)
@@ -151,7 +151,7 @@ def main_report(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     trusted.allow(args.trust)
     folder = args.folder
-    sweep, commands = saved(folder)
+    sweep, commands = load_saved_sweep(folder)
     Report(sweep, commands).write(folder, {cell: state_of(cell) for cell in plan(sweep, folder)})
     say((folder / "report.md").read_text(encoding="utf-8"))
     return 0
@@ -172,7 +172,7 @@ def parameter(text: str) -> tuple[str, Any]:
 class Display:
     """The cells and how far they are: a live table on a terminal, plain lines elsewhere."""
 
-    def __init__(self, sweep: Sweep, states: dict[Cell, State]) -> None:
+    def __init__(self, sweep: Sweep, states: dict[Trial, State]) -> None:
         self.metric = sweep.metrics[0]
         self.states = states
         console = Console(stderr=True)
@@ -192,7 +192,7 @@ class Display:
             self.live.update(self.table())
             self.live.stop()
 
-    def tell(self, cell: Cell, state: State) -> None:
+    def tell(self, cell: Trial, state: State) -> None:
         """Note that a cell begins, or what became of it."""
         self.states[cell] = state
         log = f", log in {cell.folder / 'stdout.txt'}" if state.kind == "training" else ""
@@ -223,7 +223,7 @@ class Display:
             )
         return table
 
-    def say(self, cell: Cell, text: str) -> None:
+    def say(self, cell: Trial, text: str) -> None:
         """A line, where there is no table."""
         if self.live is None:
             say(f"{self.places[cell]} {cell.arm.name}, seed {cell.seed}: {text}", flush=True)

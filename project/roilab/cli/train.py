@@ -22,9 +22,9 @@ from roilab.engine import config, distributed, trusted
 from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
-from roilab.engine.train import Source, evaluate_weights, replay, saved, train
+from roilab.engine.train import ConfigSource, describe_saved, evaluate_weights, replay, train
 from roilab.errors import UserError
-from roilab.evaluation import table
+from roilab.evaluation import ap_table
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -32,7 +32,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--config-file",
         required=True,
-        type=config.find,
+        type=config.find_config,
         metavar="CONFIG",
         help="a config of RoILab by name, such as mask_rcnn_R_50_FPN_1x, or a file of yours",
     )
@@ -63,13 +63,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def work(args: argparse.Namespace) -> None:
     """One process of the training."""
-    cfg = config.load(args.config_file, args.overrides)
+    cfg = config.load_config(args.config_file, args.overrides)
     setup = prepare(cfg, training=not args.eval_only)
     if args.replay:
         for number, losses in enumerate(replay(setup, args.replay)):
             say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
         return
-    source = Source(args.config_file, args.overrides, command())
+    source = ConfigSource(args.config_file, args.overrides, command())
     results = (
         evaluate_weights(setup)
         if args.eval_only
@@ -81,7 +81,7 @@ def work(args: argparse.Namespace) -> None:
         )
     )
     if results:
-        say(table(results))
+        say(ap_table(results))
         if note := limits_note(cfg, setup.val):
             say(f"\n{note}")
         say(f"\nrun folder: {cfg.train.output_dir}")
@@ -103,9 +103,9 @@ def main(arguments: list[str]) -> None:
     if several and not distributed.under_torchrun():
         # A mistake is told once, before there are several to tell it.
         cfg = prepare(
-            config.load(args.config_file, args.overrides), training=not args.eval_only
+            config.load_config(args.config_file, args.overrides), training=not args.eval_only
         ).cfg
-        left = partial(saved, Run(Path(cfg.train.output_dir)))
+        left = partial(describe_saved, Run(Path(cfg.train.output_dir)))
     distributed.start(
         partial(call, __name__, "work"),
         args,

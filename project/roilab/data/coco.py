@@ -6,7 +6,7 @@ from typing import Any
 
 from roilab import via
 from roilab.data.class_dropdowns import declared_classes
-from roilab.data.dataset_dicts import annotation, coco_json
+from roilab.data.dataset_dicts import annotation, dataset_to_coco
 from roilab.data.fit import fit
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
@@ -97,7 +97,7 @@ def to_coco(
     if annotations.container is not via.Container.COCO:
         renumbered = 0
     problems += _notes(file, changed, values, unused, renumbered)
-    return coco_json(records, classes, skeleton), tuple(problems)
+    return dataset_to_coco(records, classes, skeleton), tuple(problems)
 
 
 def _notes(

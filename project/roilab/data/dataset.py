@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.coco_ids import CocoIds
-from roilab.data.dataset_dicts import coco_json
+from roilab.data.dataset_dicts import dataset_to_coco
 from roilab.data.records import LoadedRecords, OnProblems, load_records, log_problems
 from roilab.data.unusable_images import SHOWN, Choice, check_choice
 from roilab.errors import UserError, argument
@@ -68,7 +68,7 @@ class DetectionDataset:
         """The same images and instances as COCO json data, by the package's numbers: image ids are
         those of the records, category ids class index + 1.
         """
-        return coco_json(self.records, self.classes, self.skeleton)
+        return dataset_to_coco(self.records, self.classes, self.skeleton)
 
     def summary(self) -> str:
         """One line for the log: images, instances by class, crowds, and what was left out."""
@@ -144,7 +144,7 @@ def load(
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
     paths = _paths(files)
-    bones = None if skeleton is None else skeletons.load(skeleton)
+    bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
     rules = via.LabelRules(
         class_attribute=class_attribute,
         class_map=dict(class_map or {}),

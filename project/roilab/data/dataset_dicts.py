@@ -119,7 +119,7 @@ def polygon_area(ring: Sequence[float]) -> float:
     return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
 
 
-def coco_json(
+def dataset_to_coco(
     records: Sequence[Mapping[str, Any]], classes: Sequence[str], skeleton: Skeleton | None
 ) -> dict[str, Any]:
     """Detectron2 dicts as COCO json data; the dicts are not touched.

@@ -209,7 +209,7 @@ def _skeleton(
     place: Sequence[int | None],
 ) -> Skeleton | None:
     """The skeleton that is given, which the metadata must not contradict, or the metadata's."""
-    bones = None if given is None else skeletons.load(given)
+    bones = None if given is None else skeletons.load_skeleton(given)
     keypoints = metadata.get("keypoint_names")
     if keypoints is None:
         return bones

@@ -5,10 +5,10 @@ from html import escape
 from pathlib import Path
 
 from roilab.data.stats import SIZES, Stats
-from roilab.html_page import document, heat_map, table
+from roilab.html_page import document, heat_map, html_table
 
 
-def page(stats: Stats) -> str:
+def stats_page(stats: Stats) -> str:
     """The whole page. Names from the files are escaped."""
     names = ", ".join(Path(file).name for file in stats.files)
     facts = {
@@ -66,7 +66,7 @@ def _classes(stats: Stats) -> str:
         )
         for name, each in stats.classes.items()
     ]
-    return "<h2>Classes</h2>" + table(head, rows)
+    return "<h2>Classes</h2>" + html_table(head, rows)
 
 
 def _bars(rows: Iterable[tuple[str, Sequence[int]]]) -> str:

@@ -150,7 +150,7 @@ class Checkpointer(DetectionCheckpointer):
         }
 
     def _torch_load(self, f: str) -> dict[str, Any]:
-        return read(f)
+        return read_checkpoint(f)
 
 
 def refuse_differences(
@@ -256,7 +256,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A .pth file's content on the CPU; tensors and plain data only.
 
     Before anything of it is used, the file is compared with the digest that the run.json beside it
@@ -284,7 +284,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file cannot be read, or has none.
     """
-    weights = read(path).get("model")
+    weights = read_checkpoint(path).get("model")
     if not isinstance(weights, dict) or not all(map(_is_named_tensor, weights.items())):
         raise _unreadable(path, "no tensors by name below 'model'")
     return weights

@@ -70,7 +70,7 @@ def upstream(path: str) -> DictConfig:
     return LazyConfig.load(str(configs / path))
 
 
-def load(
+def load_config(
     path: str | Path, overrides: Sequence[str] = (), *, init_checkpoint: str | None = None
 ) -> DictConfig:
     """A config file (.py, or .yaml as `save` writes it) with `key=value` overrides applied.
@@ -107,7 +107,7 @@ def load(
 
 def _read_whole(path: str | Path) -> DictConfig:
     """A training config, also where its file is from before there were all of its keys."""
-    cfg = read(path)
+    cfg = read_config(path)
     if "model" not in cfg:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
     cfg.evaluation = {**EVALUATION, **(cfg.get("evaluation") or {})}
@@ -127,7 +127,7 @@ def is_code(path: str | Path) -> bool:
     return Path(path).suffix == ".py"
 
 
-def find(name: str | Path) -> str:
+def find_config(name: str | Path) -> str:
     """The path of a config file, or of a config that is installed with RoILab, from its name.
 
     `mask_rcnn_R_50_FPN_1x` and `ablations/pooler_mask` are names.
@@ -143,7 +143,7 @@ def shipped_folder() -> Path:
     return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())
 
 
-def read(path: str | Path) -> DictConfig:
+def read_config(path: str | Path) -> DictConfig:
     """What a lazy file, or a saved config, holds.
 
     Raises:
@@ -196,7 +196,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             target cannot be imported.
     """
     for text in overrides:
-        key, written = texts.split(text)
+        key, written = texts.split_override(text)
         try:
             value = texts.parse(written, key, lambda name: kind_of(cfg, name))
         except ValueError as error:
@@ -295,13 +295,13 @@ def _retarget(node: DictConfig, key: str, target: Any) -> None:
         del node[name]
 
 
-def save(cfg: DictConfig, path: Path) -> None:
+def save_config(cfg: DictConfig, path: Path) -> None:
     """Write the config with every interpolation resolved, as plain YAML; atomic.
 
     Raises:
         UserError: a value is neither text, number, list, dict, nor a callable with a name.
     """
-    write_whole(path, to_yaml(plain(cfg)))
+    write_whole(path, to_yaml(to_plain_data(cfg)))
 
 
 def to_yaml(data: Any) -> str:
@@ -309,7 +309,7 @@ def to_yaml(data: Any) -> str:
     return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def to_plain_data(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as dicts, lists, text and numbers.
 
     Raises:

@@ -25,7 +25,7 @@ ABSENT = Absent()
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConfigDifference:
     """A dotted key and its values as plain data; `ABSENT` where there is no such key."""
 
     key: str
@@ -33,7 +33,7 @@ class Difference:
     after: Any
 
 
-def differences(base: DictConfig, other: DictConfig) -> list[Difference]:
+def differences(base: DictConfig, other: DictConfig) -> list[ConfigDifference]:
     """The leaves that differ, in the order of `base`, then those that only `other` has.
 
     Interpolations are followed, where they lead somewhere. Functions are compared by name, also
@@ -41,10 +41,12 @@ def differences(base: DictConfig, other: DictConfig) -> list[Difference]:
     """
     before, after = dict(_leaves(base)), dict(_leaves(other))
     pairs = {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in {**before, **after}}
-    return [Difference(key, *pair) for key, pair in pairs.items() if not _same(*pair)]
+    return [ConfigDifference(key, *pair) for key, pair in pairs.items() if not _same(*pair)]
 
 
-def table(rows: Sequence[Difference], headers: Sequence[str] = ("key", "base", "here")) -> str:
+def difference_table(
+    rows: Sequence[ConfigDifference], headers: Sequence[str] = ("key", "base", "here")
+) -> str:
     """The differences in columns; what is long is shortened in its middle."""
     # tabulate gives a heading two columns more than it has letters.
     titles = tuple(f"{title}  " for title in headers)

@@ -38,7 +38,7 @@ def load_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
                 key=key,
                 expected=key.replace("data.", "data.val.", 1),
             )
-    return config.load(run.config_file, overrides)
+    return config.load_config(run.config_file, overrides)
 
 
 def load_model(run: Run, cfg: DictConfig) -> nn.Module:

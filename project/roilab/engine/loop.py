@@ -20,8 +20,8 @@ from roilab.engine import distributed
 from roilab.engine.device import memory_used
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import Interrupted, Stop
-from roilab.engine.train_state import Progress, save, save_to_resume, save_weights
-from roilab.engine.trainer import NotFinite, Trainer
+from roilab.engine.train_state import TrainState, save_to_resume, save_train_state, save_weights
+from roilab.engine.trainer import NonFiniteLoss, Trainer
 from roilab.engine.validate import Losses, validate
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -66,7 +66,7 @@ class Loop:
         cfg: DictConfig,
         run: Run,
         trainer: Trainer,
-        progress: Progress,
+        progress: TrainState,
         *,
         batches: Iterable[Batch],
         images: int,
@@ -150,7 +150,7 @@ class Loop:
         rate = self.trainer.learning_rate
         try:
             losses = self.trainer.step(iteration, taken)
-        except NotFinite as error:
+        except NonFiniteLoss as error:
             self._diverged(iteration, taken, error)
         self.progress.iteration = iteration
         now = time.perf_counter()
@@ -294,13 +294,13 @@ class Loop:
             ", ".join(f"{what} {value / seconds:.1%}" for what, value in parts.items()),
         )
 
-    def _diverged(self, iteration: int, batches: list[Batch], error: NotFinite) -> NoReturn:
+    def _diverged(self, iteration: int, batches: list[Batch], error: NonFiniteLoss) -> NoReturn:
         files = [item["file_name"] for batch in batches for item in batch]
         everywhere = [name for share in comm.all_gather(files) for name in share]
         saved = f"diverged_{iteration:07d}.pth"
         if self.main:
             self._write()
-            save(self.run, saved, self.trainer, self.progress, files=everywhere)
+            save_train_state(self.run, saved, self.trainer, self.progress, files=everywhere)
         raise UserError(
             f"the loss is not finite at iteration {iteration}",
             file=self.run.folder / saved,

@@ -56,7 +56,7 @@ class Reference:
     text: str
 
 
-def split(text: str) -> tuple[str, str]:
+def split_override(text: str) -> tuple[str, str]:
     """The key and the text of the value of `key=value`.
 
     Raises:
@@ -186,7 +186,7 @@ def choices(text: str) -> list[str]:
     Raises:
         UserError: it is no override, or a choice is empty.
     """
-    key, value = split(text)
+    key, value = split_override(text)
     try:
         parts = _split(value, ",")
     except ValueError:

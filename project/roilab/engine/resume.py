@@ -8,7 +8,7 @@ from detectron2.utils import comm
 from omegaconf import OmegaConf
 
 from roilab.engine import config, distributed, fingerprint
-from roilab.engine.config_diff import differences, table
+from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.max_detections import fit_limits
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup
@@ -96,9 +96,9 @@ def check_resumable(
     Raises:
         UserError: it is another run, or one of other data.
     """
-    begun = config.load(run.config_file)
+    begun = config.load_config(run.config_file)
     fit_limits(begun, setup.val)  # of a run from before the model's followed the data
-    changed = differences(begun, OmegaConf.create(config.plain(setup.cfg)))
+    changed = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
     before = fingerprint.recorded(run.folder)
     may_change = _MAY_CHANGE if before is None else (*_MAY_CHANGE, *_PLACES)
     other = [each for each in changed if not each.key.startswith(may_change)]
@@ -106,13 +106,15 @@ def check_resumable(
         raise UserError(
             "the run was begun with another config",
             file=run.config_file,
-            found=f"\n{table(other, headers=('key', 'the run', 'now'))}",
+            found=f"\n{difference_table(other, headers=('key', 'the run', 'now'))}",
             remedy="resume with the run's own config, "
             f"--config-file {shlex.quote(str(run.config_file))}, or train in another folder",
         )
     notes = _compare_data(run, setup, before, data, allow_changed_data)
     if changed:
-        notes.append(f"resumed with:\n{table(changed, headers=('key', 'the run', 'now'))}")
+        notes.append(
+            f"resumed with:\n{difference_table(changed, headers=('key', 'the run', 'now'))}"
+        )
     return notes
 
 

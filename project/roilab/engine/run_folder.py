@@ -23,11 +23,11 @@ from roilab.engine.run_record import (
     accepting,
     digest_of,
     digests,
-    forget,
     is_as_written,
     is_there,
     read_record,
     read_verified,
+    remove_digests,
     replacing,
 )
 from roilab.engine.stored_results import (
@@ -113,7 +113,7 @@ class Run:
     def write_meaning(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
         """Write what gives the weights their meaning: config, class names and ids, skeleton."""
         contents = {
-            self.config_file.name: config.to_yaml(config.plain(cfg)),
+            self.config_file.name: config.to_yaml(config.to_plain_data(cfg)),
             "classes.json": _json(list(dataset.classes)),
             self.category_ids_file.name: _json(list(dataset.coco_ids.categories)),
         }
@@ -133,7 +133,7 @@ class Run:
 
     def begin_anew(self) -> None:
         """Remove the results, of a run that is to be longer; its log is open from now on."""
-        forget(self.folder, [self.results_file.name, self.metrics_file.name])
+        remove_digests(self.folder, [self.results_file.name, self.metrics_file.name])
         self.results_file.unlink(missing_ok=True)
 
     def close_log(self) -> None:

@@ -179,7 +179,7 @@ def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
     write_record(folder, {**record, "files": files, "accepted": accepted})
 
 
-def forget(folder: Path, names: Iterable[str]) -> None:
+def remove_digests(folder: Path, names: Iterable[str]) -> None:
     """Take the digests of files that are about to be removed, or appended to, out of the record.
 
     Raises:

@@ -77,7 +77,7 @@ def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int | None)
     )
 
 
-def peak(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:
+def peak_learning_rate(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:
     """The largest share of the learning rate that a run reaches, and the iteration, from 1."""
     step = max(1, max_iter // _PROBES)
     shares = ((multiplier(i / max_iter), -i) for i in (*range(0, max_iter, step), max_iter - 1))
@@ -89,7 +89,7 @@ def warn_of_low_peak(
     multiplier: Callable[[float], float], max_iter: int, learning_rate: float
 ) -> None:
     """Warn where a run ends before it has reached its learning rate."""
-    share, iteration = peak(multiplier, max_iter)
+    share, iteration = peak_learning_rate(multiplier, max_iter)
     if share < _CLOSE:
         log.warning(
             "the rate never reaches optimizer.lr=%g: its peak is %.3g (%.2g%%), at iteration %d of "

@@ -17,7 +17,7 @@ from roilab.data.loaders import Batch
 from roilab.data.seeding import INITIALISATION, seed_everything
 from roilab.engine import config, distributed, fingerprint, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
-from roilab.engine.config_diff import differences, table
+from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
@@ -31,7 +31,7 @@ from roilab.engine.run_record import digests
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.train_state import Progress
+from roilab.engine.train_state import TrainState
 from roilab.engine.trainer import Trainer, build_trainer
 from roilab.engine.training_log import make_writers
 from roilab.engine.validate import evaluate_model
@@ -46,7 +46,7 @@ LOCK = ".training.lock"
 
 
 @dataclass(frozen=True)
-class Source:
+class ConfigSource:
     """Where a config came from, for the record."""
 
     config_file: str | Path
@@ -58,7 +58,7 @@ def train(
     setup: Setup,
     *,
     resume: bool = False,
-    source: Source | None = None,
+    source: ConfigSource | None = None,
     allow_changed_data: bool = False,
 ) -> Results:
     """Train, evaluate and leave a complete run folder at `train.output_dir`; returns the AP.
@@ -89,7 +89,7 @@ def _train(
     run: Run,
     stop: Stop,
     resume: bool,
-    source: Source | None,
+    source: ConfigSource | None,
     allow_changed_data: bool,
 ) -> Results:
     cfg = setup.cfg
@@ -147,11 +147,13 @@ def _alone(run: Run) -> Iterator[None]:
 def _failure(error: Exception, run: Run) -> UserError | None:
     """What is to be said of an exception that no mistake of the config or the data is behind."""
     if distributed.is_lost_peer(error):
-        return UserError(distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=saved(run))
-    return machine_failure(error, saved(run))
+        return UserError(
+            distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=describe_saved(run)
+        )
+    return machine_failure(error, describe_saved(run))
 
 
-def saved(run: Run) -> str:
+def describe_saved(run: Run) -> str:
     """What a training that was cut has left, and how to go on, for a message."""
     states = run.states()
     if not states:
@@ -177,7 +179,7 @@ def replay(setup: Setup, file: str) -> list[dict[str, float]]:
             expected=f"one of {', '.join(there)}" if there else "a file of the run folder",
         )
     trainer = build_trainer(cfg)
-    iteration = train_state.load(path, trainer).iteration + 1
+    iteration = train_state.load_train_state(path, trainer).iteration + 1
     batches = iter(_batches(setup, iteration))
     with EventStorage(iteration):
         return trainer.replay(iteration, [next(batches) for _ in range(cfg.train.accumulate)])
@@ -191,7 +193,7 @@ def _allow_own_parts(cfg: DictConfig) -> list[str]:
     """
     notes = []
     try:
-        allowed, others = trusted.allow_own(config.plain(cfg))
+        allowed, others = trusted.allow_own(config.to_plain_data(cfg))
     except UserError as error:  # such as a home folder that may not be written
         return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
     if allowed:
@@ -228,7 +230,7 @@ def start_logging(run: Run) -> None:
     logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
 
 
-def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
+def _write_beginning(setup: Setup, run: Run, source: ConfigSource | None) -> None:
     """What a run folder holds before the first step, and what the log says."""
     cfg = setup.cfg
     run.begin_anew()
@@ -241,9 +243,9 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
             command=source.command,
             seed=cfg.train.seed,
         )
-        changed = differences(config.load(source.config_file), cfg)
+        changed = differences(config.load_config(source.config_file), cfg)
         if changed:
-            log.info("what differs from %s:\n%s", source.config_file, table(changed))
+            log.info("what differs from %s:\n%s", source.config_file, difference_table(changed))
     max_iter = cfg.train.max_iter
     if cfg.lr_multiplier.get("warmup_iters", 0) is None and (length := warmup_length(max_iter)):
         log.info(
@@ -257,7 +259,9 @@ def _write_beginning(setup: Setup, run: Run, source: Source | None) -> None:
         log.warning("val: %s", note)
 
 
-def _begin(setup: Setup, run: Run, file: Path | None, *, resume: bool) -> tuple[Trainer, Progress]:
+def _begin(
+    setup: Setup, run: Run, file: Path | None, *, resume: bool
+) -> tuple[Trainer, TrainState]:
     """The trainer as the run begins, or goes on from a file."""
     cfg = setup.cfg
     device = device_of(cfg.train.device)
@@ -272,7 +276,7 @@ def _begin(setup: Setup, run: Run, file: Path | None, *, resume: bool) -> tuple[
         if weights.source:
             load_weights(model, *weights)
     trainer = build_trainer(cfg, model)
-    done = Progress() if file is None else train_state.load(file, trainer)
+    done = TrainState() if file is None else train_state.load_train_state(file, trainer)
     threads = counted(torch.get_num_threads(), "thread")
     log.info("%s, %s, %s", device, trainer.dtype, threads)
     if resume:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roilab.engine.checkpoint import read, save_atomically, verified
+from roilab.engine.checkpoint import read_checkpoint, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
 from roilab.engine.run_folder import FINAL, LAST, Run
-from roilab.engine.run_record import forget
+from roilab.engine.run_record import remove_digests
 from roilab.engine.stored_results import is_number
 from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Progress:
+class TrainState:
     """Where a training is, beside its weights. Iterations count from 0; -1 is none.
 
     Attributes:
@@ -53,7 +53,9 @@ class Progress:
         return better
 
 
-def save(run: Run, name: str, trainer: Trainer, progress: Progress, **more: Any) -> None:
+def save_train_state(
+    run: Run, name: str, trainer: Trainer, progress: TrainState, **more: Any
+) -> None:
     """Write the whole state of a training to a file of the run folder, or nothing."""
     _write(run.folder / name, {**trainer.state_dict(), **asdict(progress), **more})
 
@@ -83,25 +85,25 @@ def _write(path: Path, state: dict[str, Any]) -> None:
 
 
 def save_to_resume(
-    run: Run, trainer: Trainer, progress: Progress, *, final: bool, kept: int
+    run: Run, trainer: Trainer, progress: TrainState, *, final: bool, kept: int
 ) -> None:
     """Write a checkpoint to go on from; the oldest beyond `kept` are removed."""
     name = FINAL if final else f"model_{progress.iteration:07d}.pth"
-    save(run, name, trainer, progress)
+    save_train_state(run, name, trainer, progress)
     run.write(LAST, name)
     old = run.checkpoints()[:-kept]
-    forget(run.folder, [file.name for file in old])
+    remove_digests(run.folder, [file.name for file in old])
     for file in old:
         file.unlink()
 
 
-def load(path: Path, trainer: Trainer) -> Progress:
+def load_train_state(path: Path, trainer: Trainer) -> TrainState:
     """Put a trainer into a saved state, and return how far it is.
 
     Raises:
         UserError: the file is no whole state, or that of another model.
     """
-    state = read(path)
+    state = read_checkpoint(path)
     try:
         trainer.load_state_dict(state)
         return _progress(state)
@@ -123,9 +125,9 @@ def load(path: Path, trainer: Trainer) -> Progress:
         ) from error
 
 
-def _progress(state: dict[str, Any]) -> Progress:
+def _progress(state: dict[str, Any]) -> TrainState:
     state = {"measured": {}, **state}  # older checkpoints have none
-    progress = Progress(**{name: state[name] for name in asdict(Progress())})
+    progress = TrainState(**{name: state[name] for name in asdict(TrainState())})
     for name in ("iteration", "evaluated", "best_iteration", "since_best"):
         if type(getattr(progress, name)) is not int:
             raise TypeError(f"{name} is {getattr(progress, name)!r}")

@@ -21,7 +21,7 @@ from roilab.engine.device import dtype_of
 from roilab.engine.ema import MovingAverage
 
 
-class NotFinite(ArithmeticError):
+class NonFiniteLoss(ArithmeticError):
     """A loss that is infinite or no number; the message has all of the step's."""
 
     def __init__(self, losses: dict[str, float]) -> None:
@@ -81,7 +81,7 @@ class Trainer:
             with self._quiet(number < len(batches) - 1):
                 losses = self._losses(batch)
                 if distributed.any_process(losses is None) or losses is None:
-                    raise NotFinite({"region proposals": math.nan})
+                    raise NonFiniteLoss({"region proposals": math.nan})
                 losses = distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
                 for name, value in self._values(losses).items():
                     sums[name] = sums.get(name, 0.0) + value / len(batches)
@@ -129,7 +129,7 @@ class Trainer:
         stacked = torch.stack([value.detach().float() for value in losses.values()])
         values = dict(zip(losses, distributed.mean(stacked).tolist(), strict=True))
         if not all(map(math.isfinite, values.values())):
-            raise NotFinite(values)
+            raise NonFiniteLoss(values)
         return values
 
     def state_dict(self) -> dict[str, Any]:

@@ -45,9 +45,11 @@ def make_writers(
     """
     # First: it may fail, and it prints.
     trackers = (
-        [] if tracker is None else [Tracker(tracker, run.folder.absolute().name, config.plain(cfg))]
+        []
+        if tracker is None
+        else [ExperimentTracker(tracker, run.folder.absolute().name, config.to_plain_data(cfg))]
     )
-    forget(run.metrics_file, start)
+    truncate_metrics(run.metrics_file, start)
     return [
         JSONWriter(str(run.metrics_file)),
         TensorboardXWriter(str(run.folder), purge_step=start),
@@ -56,7 +58,7 @@ def make_writers(
     ]
 
 
-def forget(metrics: Path, start: int) -> None:
+def truncate_metrics(metrics: Path, start: int) -> None:
     """Take the lines from iteration `start` on out of a metrics file, and any that was cut."""
     if not metrics.is_file():
         return
@@ -146,7 +148,7 @@ class Console(EventWriter):
         self.stack.close()
 
 
-class Tracker(EventWriter):
+class ExperimentTracker(EventWriter):
     """Weights & Biases, or trackio, which has the same interface.
 
     Args:

@@ -47,7 +47,7 @@ _SHOWN = 8  # how many names a message lists
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedTarget:
     """A place of a config that names what is not allowed.
 
     Attributes:
@@ -99,12 +99,12 @@ def check(data: Any, file: str | Path) -> None:
     )
 
 
-def find_refused(data: Any) -> Iterator[Refused]:
+def find_refused(data: Any) -> Iterator[RefusedTarget]:
     """The places of a config that name what is not allowed, in their order."""
     yield from _refused(data, "", _allowed())
 
 
-def _refused(value: Any, key: str, allowed: frozenset[str]) -> Iterator[Refused]:
+def _refused(value: Any, key: str, allowed: frozenset[str]) -> Iterator[RefusedTarget]:
     if isinstance(value, dict):
         if "_target_" in value:
             yield from _refused_call(value, key, allowed)
@@ -114,26 +114,32 @@ def _refused(value: Any, key: str, allowed: frozenset[str]) -> Iterator[Refused]
         for index, item in enumerate(value):
             yield from _refused(item, f"{key}.{index}".strip("."), allowed)
     elif isinstance(value, str) and _is_interpolated(value):
-        yield Refused(key, value, None, "a config that is data follows no other keys or variables")
+        yield RefusedTarget(
+            key, value, None, "a config that is data follows no other keys or variables"
+        )
 
 
-def _refused_call(node: dict[Any, Any], key: str, allowed: frozenset[str]) -> Iterator[Refused]:
+def _refused_call(
+    node: dict[Any, Any], key: str, allowed: frozenset[str]
+) -> Iterator[RefusedTarget]:
     target, place = node["_target_"], f"{key}._target_".strip(".")
     if target == LOCATE:
         target, place = node.get("name"), f"{key}.name".strip(".")
         if set(node) != {"_target_", "name"}:
-            yield Refused(key, LOCATE, None, "a named object takes its name alone")
+            yield RefusedTarget(key, LOCATE, None, "a named object takes its name alone")
     if not isinstance(target, str) or "." not in target or not _is_name(target):
-        yield Refused(place, target, None, "a target is the full name of a class or function")
+        yield RefusedTarget(place, target, None, "a target is the full name of a class or function")
     elif target in _DATA and key not in _DATA_KEYS:
-        yield Refused(place, target, None, f"data sets stand in {' and '.join(_DATA_KEYS)} alone")
+        yield RefusedTarget(
+            place, target, None, f"data sets stand in {' and '.join(_DATA_KEYS)} alone"
+        )
     elif target not in names() and not _is_of(target, allowed):
-        yield Refused(place, target, target)
+        yield RefusedTarget(place, target, target)
     file = node.get(_REGISTER)
     if file is not None and not (isinstance(file, str) and _file(file) in allowed):
         name = file if isinstance(file, str) and file.endswith(".py") else None
         reason = "the config names a Python file that would be run"
-        yield Refused(f"{key}.{_REGISTER}".strip("."), file, name, reason)
+        yield RefusedTarget(f"{key}.{_REGISTER}".strip("."), file, name, reason)
 
 
 def _is_name(text: str) -> bool:

@@ -85,7 +85,7 @@ def _state(run: Run, name: str, *, known: bool) -> FileState:
 def _read(run: Run, name: str) -> None:
     """Read a file without a digest as what it is; raises UserError where that is not possible."""
     readers = {
-        run.config_file.name: lambda: config.read(run.config_file),
+        run.config_file.name: lambda: config.read_config(run.config_file),
         run.category_ids_file.name: run.category_ids,
         run.metrics_file.name: run.metrics,
         run.results_file.name: run.results,

@@ -26,7 +26,7 @@ _OF_T = 200
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """In percent of AP, with an interval that holds the true difference in 95 of 100 cases.
 
     Attributes:
@@ -90,7 +90,7 @@ def _mean(ap: np.ndarray) -> np.ndarray:
     return 100 * np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def difference(arm: np.ndarray, baseline: np.ndarray, images: int) -> Difference | None:
+def difference(arm: np.ndarray, baseline: np.ndarray, images: int) -> PairedDifference | None:
     """Of the mean over seeds of a metric; None where there is nothing to find.
 
     Args:
@@ -102,7 +102,7 @@ def difference(arm: np.ndarray, baseline: np.ndarray, images: int) -> Difference
     if not apart.size:
         return None
     low, high = interval(apart[:, 0], apart[:, 1:], np.random.default_rng(0))
-    return Difference(float(apart[:, 0].mean()), low, high, images, len(apart))
+    return PairedDifference(float(apart[:, 0].mean()), low, high, images, len(apart))
 
 
 def between(
@@ -112,7 +112,7 @@ def between(
     tasks: Sequence[str],
     skeleton: Skeleton | None,
     max_detections: int | None = None,
-) -> dict[str, Difference]:
+) -> dict[str, PairedDifference]:
     """How much higher the AP of one set of detections is than that of another, by task.
 
     Args:

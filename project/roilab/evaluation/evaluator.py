@@ -58,7 +58,7 @@ def predict(
         model.train(training)
 
 
-def rows(
+def coco_rows(
     image_id: int, instances: Instances, classes: Sequence[str], skeleton: Skeleton | None
 ) -> list[dict[str, Any]]:
     """Instances of one image as COCO result rows; the instances are not touched.
@@ -118,7 +118,7 @@ def evaluate(
         took.append(seconds)
         tasks |= {"segm"} if instances.has("pred_masks") else set()
         tasks |= {"keypoints"} if instances.has("pred_keypoints") else set()
-        detections += rows(inputs["image_id"], instances, dataset.classes, dataset.skeleton)
+        detections += coco_rows(inputs["image_id"], instances, dataset.classes, dataset.skeleton)
     shares = comm.gather((detections, tasks, took))
     if not comm.is_main_process():
         return Evaluation({}, [], None)

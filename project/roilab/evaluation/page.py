@@ -24,7 +24,7 @@ IMAGE_AP50 = "per-image AP@0.5 (not COCO AP50)"
 RUNNING_MEAN = "per-image AP@0.5, running mean (not COCO AP50)"
 
 
-def page(
+def evaluation_page(
     title: str,
     about: Sequence[str],
     results: Results,
@@ -48,7 +48,7 @@ def page(
             "Joints",
             f"The {JOINTS}: of objects found at OKS 0.5, over their labelled joints. The mean over "
             "an object's joints is its OKS.",
-            html_page.table(("joint", "term"), rows),
+            html_page.html_table(("joint", "term"), rows),
         )
     return html_page.document(title, [*parts, *_images(summary), *_pictures(summary, pictures)])
 
@@ -63,7 +63,7 @@ def _ap(results: Results) -> list[str]:
         "COCO AP",
         "In percent. AP is the mean over ten strictnesses from 0.5 to 0.95, AP50 and AP75 are at "
         "one of them; APs, APm and APl are of small, medium and large objects.",
-        html_page.table(("task", "class", *METRICS), ap_rows(results)),
+        html_page.html_table(("task", "class", *METRICS), ap_rows(results)),
     )
 
 
@@ -76,7 +76,7 @@ def _strictness(summary: Summary) -> list[str]:
         "How exactly an object has to be found: a model that finds the objects, but not their "
         "place, begins high and falls early. The mean of a line is COCO AP.",
         html_page.svg(plots.curves(lines, THRESHOLDS, "AP by strictness", x, y)),
-        html_page.table(("task", *(f"{threshold:.2f}" for threshold in THRESHOLDS)), rows),
+        html_page.html_table(("task", *(f"{threshold:.2f}" for threshold in THRESHOLDS)), rows),
     )
 
 
@@ -85,7 +85,7 @@ def _points(summary: Summary) -> list[str]:
         f"Precision and recall from score {summary.score:g} on",
         "At IoU or OKS 0.5, in percent: the share of the detections that is right, and the share "
         "of the objects that is found.",
-        html_page.table(("task", "class", *POINT), point_rows(summary)),
+        html_page.html_table(("task", "class", *POINT), point_rows(summary)),
     )
 
 
@@ -120,7 +120,7 @@ def _images(summary: Summary) -> list[str]:
         "of all images together, and is another number.",
         html_page.svg(plot),
         f"<details><summary>{len(summary.images):,} images</summary>",
-        html_page.table(["image", *head], rows),
+        html_page.html_table(["image", *head], rows),
         "</details>",
     )
 

@@ -18,7 +18,7 @@ _MOST_COLUMNS = 12  # of the confusion matrix, that a terminal takes
 Row = list[str | float | None]
 
 
-def table(results: Mapping[str, Mapping[str, float | None]]) -> str:
+def ap_table(results: Mapping[str, Mapping[str, float | None]]) -> str:
     """A Markdown table: a row for each task over all classes, then one for each task and class."""
     return _markdown(["task", "class", *METRICS], ap_rows(results), names=2)
 
@@ -38,7 +38,7 @@ def ap_rows(results: Mapping[str, Mapping[str, float | None]]) -> list[Row]:
     return rows
 
 
-def behind(summary: Summary) -> str:
+def analysis_text(summary: Summary) -> str:
     """Joints, working points and confused classes, each below what it is, for a terminal.
 
     The confused classes are left out where they are too many for its width.

@@ -20,7 +20,7 @@ from roilab.export.formats import runner, serialise
 from roilab.export.parity import (
     Differences,
     check_images,
-    compare,
+    check_parity,
     expected_arrays,
     predicted,
     reference,
@@ -83,7 +83,7 @@ def export_run(
     varied = list(check_images(images))
     references = [reference(predictor, image) for image in varied]
     differences = tuple(
-        compare(prediction, predicted(model, predictor, image), *limits, ignore)
+        check_parity(prediction, predicted(model, predictor, image), *limits, ignore)
         for image, (prediction, ignore) in zip(varied, references, strict=True)
     )
     refuse_different(differences)

@@ -126,7 +126,7 @@ def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | N
     return prediction, (most.pred_masks & ~least.pred_masks).numpy()
 
 
-def compare(
+def check_parity(
     expected: Prediction,
     found: Prediction,
     threshold: float,

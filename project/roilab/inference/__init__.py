@@ -4,16 +4,16 @@ from roilab.image_files import read_rgb
 from roilab.inference.predictor import Prediction, Predictor
 from roilab.inference.rendering import draw_prediction, overview, picture_names, to_json
 from roilab.inference.sources import image_files
-from roilab.inference.to_annotations import coco_json, via_annotations, via_record
+from roilab.inference.to_annotations import predictions_to_coco, via_annotations, via_record
 
 __all__ = [
     "Prediction",
     "Predictor",
-    "coco_json",
     "draw_prediction",
     "image_files",
     "overview",
     "picture_names",
+    "predictions_to_coco",
     "read_rgb",
     "to_json",
     "via_annotations",

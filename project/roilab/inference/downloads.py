@@ -17,7 +17,7 @@ from roilab.draw import Picture
 from roilab.inference import csv_rows
 from roilab.inference.rendering import FRAME_QUALITY, jpeg, json_head, to_json
 from roilab.inference.rle_prediction import PackedPrediction
-from roilab.inference.to_annotations import coco_json, via_annotations, via_record
+from roilab.inference.to_annotations import predictions_to_coco, via_annotations, via_record
 from roilab.skeleton import Skeleton
 from roilab.via import write_project
 
@@ -105,7 +105,7 @@ class Downloads:
     def coco(self) -> bytes:
         """COCO json, which names the frames of a video as images."""
         rows = [self._row(image) | {"file_name": image.name} for image in self.images]
-        data = coco_json(
+        data = predictions_to_coco(
             rows, self.classes, self.category_ids, self.skeleton, self.keypoint_threshold
         )
         return _encoded(data)

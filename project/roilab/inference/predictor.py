@@ -186,7 +186,7 @@ class Predictor:
         Raises:
             UserError: weights, classes or skeleton do not fit the model.
         """
-        cfg = config.load(config_file, overrides, init_checkpoint=weights)
+        cfg = config.load_config(config_file, overrides, init_checkpoint=weights)
         fit_model(cfg, classes, skeleton)
         model = build_model(cfg)
         load_weights(model, *weights_of(cfg))

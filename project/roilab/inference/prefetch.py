@@ -71,7 +71,7 @@ class _End:
 
 
 @contextlib.contextmanager
-def ahead(
+def prefetch(
     items: Generator[T, None, None], size: int, leave: Callable[[], bool] = never
 ) -> Iterator[Iterator[T]]:
     """The items, of which a thread makes up to `size` before they are asked for.
@@ -130,14 +130,14 @@ def result_of(work: Callable[[], T], leave: Callable[[], bool]) -> T:
     Raises:
         Left: it was.
     """
-    with ahead((work() for _ in range(1)), 1, leave) as results:
+    with prefetch((work() for _ in range(1)), 1, leave) as results:
         for result in results:
             return result
     raise Left
 
 
 @contextlib.contextmanager
-def behind(
+def in_background(
     work: Callable[[T], None], size: int, leave: Callable[[], bool] = never
 ) -> Iterator[Callable[[T], None]]:
     """A function that takes an item for `work` in a thread, and waits when `size` of them wait.

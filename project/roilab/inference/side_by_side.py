@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 _CANVAS_GREY = 110
 
 
-def compare(
+def draw_comparison(
     record: Mapping[str, Any],
     dataset: DetectionDataset,
     found: Mapping[str, Sequence[Row]],

@@ -29,7 +29,7 @@ from roilab.inference.rendering import (
     overview_cell,
     to_json,
 )
-from roilab.inference.to_annotations import coco_json, via_annotations, via_record
+from roilab.inference.to_annotations import predictions_to_coco, via_annotations, via_record
 from roilab.inference.video import video_writer
 
 
@@ -233,7 +233,7 @@ def _coco(plan: Plan) -> Iterator[_Add]:
         rows.append(row)
 
     yield add
-    content = coco_json(rows, plan.classes, plan.category_ids, plan.skeleton)
+    content = predictions_to_coco(rows, plan.classes, plan.category_ids, plan.skeleton)
     write_whole(plan.data_files["coco"], json.dumps(content) + "\n")
 
 

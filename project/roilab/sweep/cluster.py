@@ -23,7 +23,7 @@ from roilab.engine.signals import Interrupted, stop_on_signals
 from roilab.errors import UserError
 from roilab.sweep import slurm
 from roilab.sweep.job import run_job
-from roilab.sweep.plan import Cell
+from roilab.sweep.plan import Trial
 from roilab.sweep.runner import (
     POLL_SECONDS,
     State,
@@ -49,7 +49,7 @@ _TAIL = 2**14  # bytes at the end of a job's log
 
 
 def run_on_cluster(
-    cells: Sequence[Cell],
+    cells: Sequence[Trial],
     train: Sequence[str],
     folder: Path,
     parameters: Mapping[str, Any],
@@ -91,7 +91,7 @@ def run_on_cluster(
 class _Slurm:
     name = "SLURM job"
 
-    def statuses(self, jobs: Mapping[Cell, Any]) -> dict[Cell, JobStatus] | None:
+    def statuses(self, jobs: Mapping[Trial, Any]) -> dict[Trial, JobStatus] | None:
         found = slurm.job_statuses(job.job_id for job in jobs.values())
         if found is None:
             return None
@@ -106,10 +106,10 @@ class _Local:
 
     name = "job"
 
-    def statuses(self, jobs: Mapping[Cell, Any]) -> dict[Cell, JobStatus]:
+    def statuses(self, jobs: Mapping[Trial, Any]) -> dict[Trial, JobStatus]:
         return {cell: self._status(cell, job) for cell, job in jobs.items()}
 
-    def _status(self, cell: Cell, job: Any) -> JobStatus:
+    def _status(self, cell: Trial, job: Any) -> JobStatus:
         # A training may outlive the process above it while it saves.
         running = job.state == "RUNNING" or is_in_training(cell)
         return JobStatus("RUNNING" if running else "CANCELLED")
@@ -127,13 +127,13 @@ class _Watch:
         jobs: those that are not.
     """
 
-    def __init__(self, jobs: Mapping[Cell, Any], cluster: _Slurm | _Local, told: Told) -> None:
+    def __init__(self, jobs: Mapping[Trial, Any], cluster: _Slurm | _Local, told: Told) -> None:
         self.jobs, self.cluster, self.told = dict(jobs), cluster, told
         self.started = time.monotonic()
         self.next_question = 0.0
         self.silent = False
-        self.last: dict[Cell, State] = {}
-        self.ending: set[Cell] = set()
+        self.last: dict[Trial, State] = {}
+        self.ending: set[Trial] = set()
         for cell, job in self.jobs.items():
             self._tell(cell, State("queued", error=f"{cluster.name} {job.job_id}"))
 
@@ -181,7 +181,7 @@ class _Watch:
             else:  # it may be requeued yet, and its result may be on its way here
                 self.ending.add(cell)
 
-    def _queued(self, cell: Cell, status: JobStatus) -> State:
+    def _queued(self, cell: Trial, status: JobStatus) -> State:
         """The state of a cell whose job waits, perhaps to begin again."""
         parts = [self._name(cell)]
         if status.restarts:
@@ -192,7 +192,7 @@ class _Watch:
             parts.append(status.text)
         return State("queued", error=", ".join(parts))
 
-    def _outcome(self, cell: Cell, status: JobStatus) -> State:
+    def _outcome(self, cell: Trial, status: JobStatus) -> State:
         """What became of a cell whose job is over and has left no result."""
         try:
             state = state_of(cell)
@@ -228,15 +228,15 @@ class _Watch:
             return State("failed", error=f"{why}; log: {_log_file(job)}")
         return state
 
-    def _name(self, cell: Cell) -> str:
+    def _name(self, cell: Trial) -> str:
         return f"{self.cluster.name} {self.jobs[cell].job_id}"
 
-    def _tell(self, cell: Cell, state: State) -> None:
+    def _tell(self, cell: Trial, state: State) -> None:
         if self.last.get(cell) != state:
             self.last[cell] = state
             self.told(cell, state)
 
-    def _close(self, cell: Cell, state: State) -> None:
+    def _close(self, cell: Trial, state: State) -> None:
         del self.jobs[cell]
         self.told(cell, state)
 
@@ -261,7 +261,7 @@ def _last_line(job: Any) -> str:
 
 
 def _submit(
-    executor: Any, cells: Sequence[Cell], train: Sequence[str], parameters: Mapping[str, Any]
+    executor: Any, cells: Sequence[Trial], train: Sequence[str], parameters: Mapping[str, Any]
 ) -> list[Any]:
     """The jobs of cells, of SLURM's in one array."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError

@@ -33,7 +33,7 @@ _TAKEN = ("plots", "pictures", "jobs")
 _SET = {"train.seed": "--seeds", "train.output_dir": "--output"}
 
 
-def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """A sweep from a lazy file, and from overrides, of which `key=a,b` makes arms.
 
     Args:
@@ -44,7 +44,7 @@ def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     Raises:
         UserError: the file is neither, has keys that no sweep has, or contradicts itself.
     """
-    found = config.read(file)
+    found = config.read_config(file)
     if "sweep" in found and not config.is_code(file):
         raise UserError(
             "a sweep is written in Python, since it names configs, which are run",
@@ -53,7 +53,7 @@ def load(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
             remedy="write it so, if it is yours",
         )
     if "sweep" in found:
-        sweep = _read(Path(file), config.plain(found)["sweep"])
+        sweep = _read(Path(file), config.to_plain_data(found)["sweep"])
     elif "model" in found:
         alone = Arm("", str(file), (), {})
         sweep = Sweep(str(file), (alone,), "", (0,), _METRICS, "")
@@ -73,12 +73,12 @@ def resolve(sweep: Sweep) -> Sweep:
         UserError: a config has no such key, its model cannot be built, two arms are the same, or an
             arm would take weights that were trained in another way.
     """
-    cfgs = {arm.name: config.load(arm.config_file, arm.overrides) for arm in sweep.arms}
+    cfgs = {arm.name: config.load_config(arm.config_file, arm.overrides) for arm in sweep.arms}
     arms: list[Arm] = []
     for arm in sweep.arms:
         cfg = cfgs[arm.name]
         _try_model(cfg)
-        text = json.dumps(config.plain(cfg), sort_keys=True)
+        text = json.dumps(config.to_plain_data(cfg), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         for other in arms:
             if other.config == digest:

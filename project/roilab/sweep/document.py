@@ -34,20 +34,20 @@ class Section:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """With plots and pictures as links to where `write_files` leaves them."""
-    parts = [f"# {escaping.markdown(title)}"]
+    parts = [f"# {escaping.escape_markdown(title)}"]
     for section in sections:
         if section.title:
-            parts.append(f"## {escaping.markdown(section.title)}")
+            parts.append(f"## {escaping.escape_markdown(section.title)}")
         parts += map(_escaped, section.text)
         if section.rows:
             parts.append(_table(section))
         parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
         for name, (_, caption) in section.pictures.items():
-            parts += [f"![{name}](pictures/{name}.jpg)", escaping.markdown(caption)]
+            parts += [f"![{name}](pictures/{name}.jpg)", escaping.escape_markdown(caption)]
     return "\n\n".join(parts) + "\n"
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
+def document_page(title: str, sections: Sequence[Section]) -> str:
     """With plots and pictures in it."""
     parts = []
     for section in sections:
@@ -55,7 +55,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
             parts.append(f"<h2>{escape(section.title)}</h2>")
         parts += [f"<p>{_marked(paragraph)}</p>" for paragraph in section.text]
         if section.rows:
-            parts.append(html_page.table(section.head, section.rows))
+            parts.append(html_page.html_table(section.head, section.rows))
         parts += [html_page.svg(plot) for plot in section.plots.values()]
         for jpeg, caption in section.pictures.values():
             shown = html_page.image(jpeg, caption)
@@ -67,7 +67,7 @@ def _escaped(paragraph: str) -> str:
     """A paragraph as Markdown: its code marks are markup, and nothing else in it."""
     parts = re.split(r"(`[^`]*`)", paragraph)
     return "".join(
-        escaping.one_line(part) if at % 2 else escaping.markdown(part)
+        escaping.one_line(part) if at % 2 else escaping.escape_markdown(part)
         for at, part in enumerate(parts)
     )
 
@@ -82,12 +82,14 @@ def latex(sections: Sequence[Section]) -> str:
     parts = []
     for section in sections:
         if section.rows:
-            lines = [" & ".join(map(escaping.latex, row)) for row in (section.head, *section.rows)]
+            lines = [
+                " & ".join(map(escaping.escape_latex, row)) for row in (section.head, *section.rows)
+            ]
             head, *rows = (f"{line} \\\\" for line in lines)
             body = (r"\toprule", head, r"\midrule", *rows, r"\bottomrule")
             columns = "l" * len(section.head)
             table = (rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}")
-            parts.append("\n".join([f"% {escaping.latex(section.title)}", *table]))
+            parts.append("\n".join([f"% {escaping.escape_latex(section.title)}", *table]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -18,7 +18,7 @@ from roilab.data.workers import END_SIGNALS
 from roilab.engine.lock import SILENT
 from roilab.engine.signals import signal_name
 from roilab.errors import UserError
-from roilab.sweep.plan import Cell
+from roilab.sweep.plan import Trial
 from roilab.sweep.runner import (
     State,
     checkpoint_of,
@@ -52,7 +52,7 @@ class _Signals:
             raise _Signalled
 
 
-def run_job(cell: Cell, train: Sequence[str]) -> State:
+def run_job(cell: Trial, train: Sequence[str]) -> State:
     """Train a cell, and return what became of it: the result of a job.
 
     A job that a signal ends has none: its training is asked to save and waited for, and then the
@@ -75,7 +75,7 @@ def run_job(cell: Cell, train: Sequence[str]) -> State:
         return State("failed", error=f"{type(error).__name__}: {error}")
 
 
-def _end(cell: Cell, number: int, before: str) -> NoReturn:
+def _end(cell: Trial, number: int, before: str) -> NoReturn:
     """Leave a job that got a signal; one that was warned begins again, if it has got further."""
     name, after = signal_name(number), checkpoint_of(cell)
     ended = f"{name}, saved in {after}" if after else f"{name}, before there was a checkpoint"

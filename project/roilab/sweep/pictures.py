@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from roilab.inference.rendering import PAGE_QUALITY, jpeg
-from roilab.inference.side_by_side import compare
+from roilab.inference.side_by_side import draw_comparison
 from roilab.sweep.results import Found
 
 
@@ -27,5 +27,7 @@ def comparison(at: int, one: Found, other: Found, names: Sequence[str]) -> bytes
     """A JPEG file: the image at a position, its annotations, and what two runs find in it."""
     record = other.images()[at]
     rows = [found.drawn.get(record["image_id"], []) for found in (one, other)]
-    picture = compare(record, other.dataset, dict(zip(names, rows, strict=True)), original=True)
+    picture = draw_comparison(
+        record, other.dataset, dict(zip(names, rows, strict=True)), original=True
+    )
     return jpeg(picture, PAGE_QUALITY)

@@ -74,7 +74,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One training: an arm with a seed, in a run folder of its own."""
 
     arm: Arm
@@ -95,16 +95,16 @@ class Cell:
         return (*self.arm.overrides, f"train.seed={self.seed}", place)
 
 
-def plan(sweep: Sweep, output: Path) -> list[Cell]:
+def plan(sweep: Sweep, output: Path) -> list[Trial]:
     """A cell for each seed and arm, seed by seed, so that early results compare all arms."""
     return [
-        Cell(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
+        Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
         for seed in sweep.seeds
         for arm in sweep.arms
     ]
 
 
-def chosen(cells: Sequence[Cell], pattern: str) -> list[Cell]:
+def chosen(cells: Sequence[Trial], pattern: str) -> list[Trial]:
     """The cells of the arms that have this name, or whose name matches, with * for anything.
 
     Raises:
@@ -157,7 +157,7 @@ def check_seeds(seeds: Any, file: str | Path | None = None) -> tuple[int, ...]:
     return tuple(listed)
 
 
-def save(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
+def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
     """Leave in the folder of a sweep what its report needs to know of it.
 
     Returns:
@@ -168,7 +168,7 @@ def save(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
     """
     commands: list[str] = []
     if (output / _FILE).is_file():
-        before, commands = saved(output)
+        before, commands = load_saved_sweep(output)
         lost = [arm.name for arm in before.arms if arm.name not in {a.name for a in sweep.arms}]
         if lost:
             raise UserError(
@@ -185,7 +185,7 @@ def save(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
     return sweep, commands
 
 
-def saved(output: Path) -> tuple[Sweep, list[str]]:
+def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
     """The sweep of a folder, and the commands that made it.
 
     Raises:

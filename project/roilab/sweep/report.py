@@ -15,13 +15,13 @@ import numpy as np
 from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
 from roilab.evaluation import plots
-from roilab.evaluation.bootstrap import METRICS, Difference, difference
+from roilab.evaluation.bootstrap import METRICS, PairedDifference, difference
 from roilab.evaluation.details import THRESHOLDS
 from roilab.evaluation.table import TITLES
 from roilab.files import write_whole
-from roilab.sweep.document import Section, latex, markdown, page, write_files
+from roilab.sweep.document import Section, document_page, latex, markdown, write_files
 from roilab.sweep.pictures import comparison, most_different
-from roilab.sweep.plan import Arm, Cell, Sweep
+from roilab.sweep.plan import Arm, Sweep, Trial
 from roilab.sweep.results import LEAST_SCORE, Collector, Cost, Found
 from roilab.sweep.runner import State
 from roilab.text import counted
@@ -47,7 +47,7 @@ class Report:
         self.sweep, self.commands = sweep, commands
         self.collector = Collector(sweep.metrics)
 
-    def write(self, folder: Path, states: Mapping[Cell, State]) -> None:
+    def write(self, folder: Path, states: Mapping[Trial, State]) -> None:
         """Write report.md, report.csv, report.tex and report.html, with plots and pictures.
 
         Args:
@@ -57,11 +57,11 @@ class Report:
         write_files(folder, sections)
         title = self.sweep.name
         write_whole(folder / "report.md", markdown(title, sections))
-        write_whole(folder / "report.html", page(title, sections))
+        write_whole(folder / "report.html", document_page(title, sections))
         write_whole(folder / "report.tex", latex(sections))
         write_whole(folder / "report.csv", values(states))
 
-    def sections(self, states: Mapping[Cell, State]) -> list[Section]:
+    def sections(self, states: Mapping[Trial, State]) -> list[Section]:
         """All that is known so far."""
         done, tasks = _done(states), _tasks(states)
         found = [self._beginning(states), *self._headline(states)]
@@ -71,19 +71,19 @@ class Report:
             found += [self._cost(done), *self._pictures(done)]
         return [*found, self._arms(), _runs(states)]
 
-    def headline(self, states: Mapping[Cell, State]) -> str:
+    def headline(self, states: Mapping[Trial, State]) -> str:
         """What was asked, for a terminal."""
         sections = [replace(each, plots={}) for each in self._headline(states)]
         return markdown(self.sweep.name, sections)
 
-    def _headline(self, states: Mapping[Cell, State]) -> list[Section]:
+    def _headline(self, states: Mapping[Trial, State]) -> list[Section]:
         tasks = [self._task(task, states) for task in _tasks(states)]
         return [*tasks, *self._differences(_done(states))]
 
-    def _of(self, arm: Arm, cells: Sequence[Cell]) -> list[Cell]:
+    def _of(self, arm: Arm, cells: Sequence[Trial]) -> list[Trial]:
         return [cell for cell in cells if cell.arm == arm]
 
-    def _beginning(self, states: Mapping[Cell, State]) -> Section:
+    def _beginning(self, states: Mapping[Trial, State]) -> Section:
         done = _done(states)
         seeds = sorted({cell.seed for cell in done})
         text = [
@@ -100,7 +100,7 @@ class Report:
         text += sorted({self.collector.of(cell).limits for cell in done})
         return Section("", [each for each in text if each])
 
-    def _task(self, task: str, states: Mapping[Cell, State]) -> Section:
+    def _task(self, task: str, states: Mapping[Trial, State]) -> Section:
         """AP of each arm, and what was published of such an arm beside it."""
         published = [
             name
@@ -122,7 +122,7 @@ class Report:
         text = [f"Published: {self.sweep.source}."] if published else []
         return Section(f"{TITLES[task].capitalize()} AP", text, head, rows)
 
-    def _differences(self, done: Sequence[Cell]) -> list[Section]:
+    def _differences(self, done: Sequence[Trial]) -> list[Section]:
         """Of each arm to the baseline, over the seeds that both have."""
         rows, bars = [], {}
         for arm in self.sweep.others():
@@ -139,7 +139,7 @@ class Report:
         head = ["arm", "metric", "difference", "95% interval", "seeds", "reading"]
         return [Section(title, (), head, rows, {"differences": plot})]
 
-    def _apart(self, arm: Arm, done: Sequence[Cell]) -> dict[str, Difference]:
+    def _apart(self, arm: Arm, done: Sequence[Trial]) -> dict[str, PairedDifference]:
         """By metric."""
         pairs = list(self._pairs(arm, done).values())
         if not pairs:
@@ -153,7 +153,7 @@ class Report:
                 found[name] = apart
         return found
 
-    def _pairs(self, arm: Arm, done: Sequence[Cell]) -> dict[int, tuple[Found, Found]]:
+    def _pairs(self, arm: Arm, done: Sequence[Trial]) -> dict[int, tuple[Found, Found]]:
         """What an arm and the baseline found, for each seed that both have."""
         ours, theirs = (
             {cell.seed: self.collector.of(cell) for cell in done if cell.arm.name == name}
@@ -164,7 +164,7 @@ class Report:
         same = all(one.dataset.name == other.dataset.name for one, other in pairs.values())
         return pairs if same else {}
 
-    def _strictness(self, task: str, done: Sequence[Cell]) -> Section:
+    def _strictness(self, task: str, done: Sequence[Trial]) -> Section:
         lines = {}
         for arm in self.sweep.arms:
             runs = [self.collector.of(cell).strictness for cell in self._of(arm, done)]
@@ -179,7 +179,7 @@ class Report:
         head = ["arm", *(f"{threshold:.2f}" for threshold in THRESHOLDS)]
         return Section(title, (), head, rows, {f"strictness_{task}": plot})
 
-    def _classes(self, done: Sequence[Cell], tasks: Sequence[str]) -> list[Section]:
+    def _classes(self, done: Sequence[Trial], tasks: Sequence[str]) -> list[Section]:
         """AP of each class, where there are several."""
         results = {
             arm: [self.collector.of(c).results for c in self._of(arm, done)]
@@ -204,7 +204,7 @@ class Report:
         head = ["arm", *(f"{TITLES[task]}, {name[len('AP-') :]}" for task, name in columns)]
         return [Section("AP of each class", (), head, rows)]
 
-    def _joints(self, done: Sequence[Cell]) -> list[Section]:
+    def _joints(self, done: Sequence[Trial]) -> list[Section]:
         """A row a joint, since there may be many, and a column an arm."""
         columns = {}
         for arm in self.sweep.arms:
@@ -227,7 +227,7 @@ class Report:
         ]
         return [Section("Joints", [text], ["joint", *columns], rows)]
 
-    def _cost(self, done: Sequence[Cell]) -> Section:
+    def _cost(self, done: Sequence[Trial]) -> Section:
         costs = {
             arm.name: self.collector.cost(self._of(arm, done))
             for arm in self.sweep.arms
@@ -244,7 +244,7 @@ class Report:
         rows = [[name, *_cost_row(cost)] for name, cost in costs.items()]
         return Section("Cost", [text], head, rows)
 
-    def _pictures(self, done: Sequence[Cell]) -> list[Section]:
+    def _pictures(self, done: Sequence[Trial]) -> list[Section]:
         """Where the baseline differs most from the arm that is farthest from it."""
         found = {arm: self._apart(arm, done) for arm in self.sweep.others()}
         # By the first metric that is compared.
@@ -289,7 +289,7 @@ class Report:
         return Section("Arms", text, ["arm", "config", "overrides", "weights of"], rows)
 
 
-def values(states: Mapping[Cell, State]) -> str:
+def values(states: Mapping[Trial, State]) -> str:
     """A CSV file for people: arm, seed, task, metric, value; unrounded. No name is a formula."""
     written = io.StringIO()
     writer = csv.writer(written)  # with "\n" as line end it would not quote a "\r" in a name
@@ -304,15 +304,15 @@ def values(states: Mapping[Cell, State]) -> str:
     return written.getvalue()
 
 
-def _done(states: Mapping[Cell, State]) -> list[Cell]:
+def _done(states: Mapping[Trial, State]) -> list[Trial]:
     return [cell for cell, state in states.items() if state.kind == "done"]
 
 
-def _tasks(states: Mapping[Cell, State]) -> list[str]:
+def _tasks(states: Mapping[Trial, State]) -> list[str]:
     return [task for task in TITLES if any(task in (s.results or {}) for s in states.values())]
 
 
-def _runs(states: Mapping[Cell, State]) -> Section:
+def _runs(states: Mapping[Trial, State]) -> Section:
     rows = []
     for cell, state in states.items():
         took = str(timedelta(seconds=round(state.seconds))) if state.seconds else _DASH
@@ -322,7 +322,7 @@ def _runs(states: Mapping[Cell, State]) -> Section:
     return Section("Runs", (), ["arm", "seed", "iterations", "time", "state"], rows)
 
 
-def _origin(done: Sequence[Cell]) -> str:
+def _origin(done: Sequence[Trial]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
     starts = [start for cell in done for start in Run(cell.folder).starts()]
     if not starts:

@@ -23,7 +23,7 @@ from roilab.evaluation.bootstrap import METRICS, drawn, draws
 from roilab.evaluation.details import image_ap50, joints, strictness
 from roilab.evaluation.matches import match
 from roilab.inference.side_by_side import by_image
-from roilab.sweep.plan import Cell
+from roilab.sweep.plan import Trial
 
 LEAST_SCORE = 0.5  # of what is drawn
 _COUNTED_IMAGES = 4
@@ -86,11 +86,11 @@ class Collector:
     """
 
     metrics: Sequence[str]
-    found: dict[Cell, Found] = field(default_factory=dict)
+    found: dict[Trial, Found] = field(default_factory=dict)
     costs: dict[str, tuple[int | None, float | None]] = field(default_factory=dict)
     datasets: dict[str, DetectionDataset] = field(default_factory=dict)
 
-    def of(self, cell: Cell) -> Found:
+    def of(self, cell: Trial) -> Found:
         """What a finished cell found.
 
         Raises:
@@ -107,7 +107,7 @@ class Collector:
         dataset = self._dataset(run)
         detections = run.detections(dataset.coco_ids)
         truth, skeleton = dataset.coco_json(), dataset.skeleton
-        cfg = config.load(run.config_file)
+        cfg = config.load_config(run.config_file)
         limit = cfg.evaluation.max_detections
         weights = draws(len(dataset))
         values: dict[str, np.ndarray] = {}
@@ -152,13 +152,13 @@ class Collector:
             )
 
     def _dataset(self, run: Run) -> DetectionDataset:
-        cfg = config.load(run.config_file)
-        key = json.dumps(config.plain(cfg.data.val), sort_keys=True)
+        cfg = config.load_config(run.config_file)
+        key = json.dumps(config.to_plain_data(cfg.data.val), sort_keys=True)
         if key not in self.datasets:
             self.datasets[key] = prepare(cfg, training=False).val
         return self.datasets[key]
 
-    def cost(self, cells: Sequence[Cell]) -> Cost:
+    def cost(self, cells: Sequence[Trial]) -> Cost:
         """Of an arm, from its finished cells, of which there is at least one."""
         arm = cells[0].arm.name
         if arm not in self.costs:

@@ -23,7 +23,7 @@ from roilab.engine.train import LOCK as TRAINING_LOCK
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.files import read_json, refuse_link, write_whole
-from roilab.sweep.plan import Cell
+from roilab.sweep.plan import Trial
 
 _MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
 LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
@@ -61,11 +61,11 @@ class State:
         return f"{'saved' if self.kind == 'cut' else self.kind}: {self.error}"
 
 
-Told = Callable[[Cell, State], object]
+Told = Callable[[Trial, State], object]
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
@@ -79,12 +79,12 @@ class Progress:
     latest: Mapping[str, float]
 
 
-def definition(cell: Cell) -> dict[str, object]:
+def definition(cell: Trial) -> dict[str, object]:
     """What makes the cell what it is, wherever it and its config are."""
     return {"arm": cell.arm.name, "seed": cell.seed, "config": cell.arm.config}
 
 
-def state_of(cell: Cell) -> State:
+def state_of(cell: Trial) -> State:
     """The state that a cell's run folder shows.
 
     Raises:
@@ -120,7 +120,7 @@ def state_of(cell: Cell) -> State:
     return State("cut" if trained else "open", error=ended, iterations=iterations, seconds=seconds)
 
 
-def _record(cell: Cell) -> dict[str, Any] | None:
+def _record(cell: Trial) -> dict[str, Any] | None:
     """What cell.json holds; None: there is none."""
     path = cell.folder / DEFINITION
     if not path.exists():
@@ -145,7 +145,7 @@ def _record(cell: Cell) -> dict[str, Any] | None:
     return record
 
 
-def progress_of(cell: Cell) -> Progress:
+def progress_of(cell: Trial) -> TrainingProgress:
     """How far a cell is, from the end of the log of its training."""
     latest: dict[str, float] = {}
     try:
@@ -162,11 +162,11 @@ def progress_of(cell: Cell) -> Progress:
         if isinstance(found, dict) and all(map(is_number, found.values())):
             latest |= found
     iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
-    return Progress(iterations, latest.get("time"), latest)
+    return TrainingProgress(iterations, latest.get("time"), latest)
 
 
 def run_cell(
-    cell: Cell,
+    cell: Trial,
     train: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
@@ -222,20 +222,20 @@ def run_cell(
         return state_of(cell)
 
 
-def note_end(cell: Cell, *, error: str = "", ended: str = "") -> None:
+def note_end(cell: Trial, *, error: str = "", ended: str = "") -> None:
     """Note in a cell's record why its training failed or was cut, where it has been begun."""
     record = _record(cell)
     if record is not None:
         _define(cell, record.get("seconds", 0.0), error=error, ended=ended)
 
 
-def checkpoint_of(cell: Cell) -> str:
+def checkpoint_of(cell: Trial) -> str:
     """The name of the file that a cell goes on from; empty where it has none."""
     weights = Run(cell.folder).weights
     return weights.name if weights.is_file() else ""
 
 
-def is_in_training(cell: Cell) -> bool:
+def is_in_training(cell: Trial) -> bool:
     """Whether a process of this machine trains a cell."""
     try:
         with _alone(cell):
@@ -252,7 +252,7 @@ def failed(error: BaseException) -> State:
 
 @contextmanager
 def _alone(
-    cell: Cell, patience: float = 0.0, watch: Callable[[], object] = lambda: None
+    cell: Trial, patience: float = 0.0, watch: Callable[[], object] = lambda: None
 ) -> Iterator[Lock]:
     """Keep other processes from a cell's folder, after some patience with one that is there.
 
@@ -278,7 +278,7 @@ def _alone(
         yield lock
 
 
-def _take_weights(cell: Cell, source: Path) -> None:
+def _take_weights(cell: Trial, source: Path) -> None:
     """Leave the training of the cell's source as one that was cut before its evaluation."""
     run = Run(source)
     if not (run.results_file.is_file() and run.weights.is_file()):
@@ -294,7 +294,7 @@ def _take_weights(cell: Cell, source: Path) -> None:
             shutil.copy(source / name, cell.folder / name)
 
 
-def _define(cell: Cell, seconds: float, *, error: str = "", ended: str = "") -> None:
+def _define(cell: Trial, seconds: float, *, error: str = "", ended: str = "") -> None:
     why = {"error": error, "ended": ended}
     content = {**definition(cell), "seconds": round(seconds, 3), **why}
     write_whole(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")

@@ -10,7 +10,7 @@ from threading import Event
 import torch
 
 from roilab.data.workers import cores
-from roilab.sweep.plan import Cell
+from roilab.sweep.plan import Trial
 from roilab.sweep.runner import POLL_SECONDS, State, Told, failed, run_cell
 
 
@@ -19,7 +19,7 @@ class _Cancelled(Exception):
 
 
 def run_here(
-    cells: Sequence[Cell],
+    cells: Sequence[Trial],
     train: Sequence[str],
     slots: Sequence[Mapping[str, str]],
     *,
@@ -37,14 +37,14 @@ def run_here(
     free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
     for slot in slots:
         free.put(slot)
-    begun: SimpleQueue[Cell] = SimpleQueue()
+    begun: SimpleQueue[Trial] = SimpleQueue()
     over = Event()
 
     def watch() -> None:
         if over.is_set():
             raise _Cancelled
 
-    def run(cell: Cell) -> State:
+    def run(cell: Trial) -> State:
         watch()
         slot = free.get()
         begun.put(cell)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from roilab.via.geometry import Refused, are_coordinates
+from roilab.via.geometry import InvalidShape, are_coordinates
 from roilab.via.records import Value
 
 Data = Mapping[str, object]
@@ -79,7 +79,7 @@ def as_polygon(ring: object) -> Data:
         Refused: it is no list of pairs of numbers.
     """
     if not isinstance(ring, list) or len(ring) % 2 or not are_coordinates(ring):
-        raise Refused(f"a ring of its segmentation is {ring!r:.60}, expected numbers in pairs")
+        raise InvalidShape(f"a ring of its segmentation is {ring!r:.60}, expected numbers in pairs")
     return {"name": "polygon", "all_points_x": list(ring[::2]), "all_points_y": list(ring[1::2])}
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.instance_builder import Draft, Scene, named_class
+from roilab.via.instance_builder import Draft, ImageContext, named_class
 from roilab.via.records import Annotations, CocoAnnotation, CocoCategory, Problem, Region
 from roilab.via.shapes import Point, why_flat
 
@@ -16,7 +16,7 @@ Keypoints = tuple[tuple[float, float, int], ...]
 
 
 def group_coco(
-    scene: Scene, skeleton: Skeleton | None, places: Places
+    scene: ImageContext, skeleton: Skeleton | None, places: Places
 ) -> tuple[list[Draft], list[Draft]]:
     """The objects of an image of a COCO file, and its crowds, in the order of the file."""
     objects = (
@@ -34,7 +34,7 @@ def _by_annotation(regions: Iterable[Region]) -> Iterable[list[Region]]:
 
 
 def _object(
-    scene: Scene, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
+    scene: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
 ) -> Draft | None:
     """The object of an annotation; None where it is left out, which is reported."""
     outlined = [region for region in regions if not isinstance(region.shape, Point)]
@@ -57,7 +57,7 @@ def _object(
 
 
 def _of_keypoints(
-    scene: Scene, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
+    scene: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
 ) -> Draft | None:
     """The object of an annotation that has keypoints alone, which only a skeleton makes one."""
     label, coco = named_class(scene, regions[0]), regions[0].coco
@@ -77,7 +77,7 @@ def _of_keypoints(
     return Draft(label, "", [], [region.index for region in regions], coco=coco)
 
 
-def _crowd(scene: Scene, regions: Sequence[Region]) -> Draft | None:
+def _crowd(scene: ImageContext, regions: Sequence[Region]) -> Draft | None:
     label = named_class(scene, regions[0])
     if label is None:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.via.coco_json import Category, Data, as_polygon
-from roilab.via.geometry import Refused, are_coordinates, read_shape
+from roilab.via.geometry import InvalidShape, are_coordinates, read_shape
 from roilab.via.records import CocoImage, Problem, Region, Severity, Value
 from roilab.via.shapes import Area, Point, Polygon
 from roilab.via.source_file import Document
@@ -79,7 +79,7 @@ class ShapeReader:
             try:
                 shapes.append(read_shape(as_polygon(ring)))  # type: ignore[arg-type] # no point
                 sound.append(ring)  # type: ignore[arg-type] # else it was refused
-            except Refused as reason:
+            except InvalidShape as reason:
                 message = f"annotation {number}: {reason}"
                 remedy = "draw its outline again, or remove it"
                 self.report("error", message, remedy, image.filename, image.shapes)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from sys import intern
 
-from roilab.via.geometry import Refused, read_shape
+from roilab.via.geometry import InvalidShape, read_shape
 from roilab.via.records import Attribute, ImageRecord, Problem, Region, Value
 from roilab.via.shapes import Shape
 
@@ -133,7 +133,7 @@ def _read_regions(regions: object, place: _Place) -> tuple[Region, ...]:
         where = replace(place, known_as=str(data[KNOWN_AS])) if KNOWN_AS in data else place
         try:
             shape = read_shape(data.get("shape_attributes"))
-        except Refused as reason:
+        except InvalidShape as reason:
             where.error(str(reason), "draw the region again in VIA, or delete it", index)
             continue
         values = _read_values(data, "region_attributes", where, index)

@@ -23,7 +23,7 @@ _NUMBERS = frozenset({int, float})
 _LIMIT = 10_000_000  # no image is as wide; from about 10^16 on, half a pixel would be lost
 
 
-class Refused(Exception):
+class InvalidShape(Exception):
     """A shape that cannot be used. The message says why, without a full stop."""
 
 
@@ -42,13 +42,13 @@ def read_shape(data: object) -> Shape:
     Raises:
         Refused: no known shape, a coordinate is missing or not finite, or the shape has no extent.
     """
-    if isinstance(data, Refused):
+    if isinstance(data, InvalidShape):
         raise data
     if not isinstance(data, Mapping):
-        raise Refused("the region has no shape_attributes")
+        raise InvalidShape("the region has no shape_attributes")
     name = shape_name(data)
     if name not in _READERS:
-        raise Refused(f"unknown shape '{name}', expected one of {', '.join(_READERS)}")
+        raise InvalidShape(f"unknown shape '{name}', expected one of {', '.join(_READERS)}")
     return _READERS[name](data)
 
 
@@ -86,7 +86,7 @@ def _polygon(data: Data) -> Polygon:
     # One without area may be a path of keypoints: `label` knows, and refuses it as an outline.
     distinct = len(set(zip(xs, ys, strict=True)))
     if distinct < 3:
-        raise Refused(f"a polygon of {distinct} distinct vertices, expected at least 3")
+        raise InvalidShape(f"a polygon of {distinct} distinct vertices, expected at least 3")
     return Polygon(tuple(xs), tuple(ys))
 
 
@@ -94,7 +94,7 @@ def _polyline(data: Data) -> Polyline:
     xs, ys = _vertices(data)
     distinct = len(set(zip(xs, ys, strict=True)))
     if distinct < 2:
-        raise Refused(f"a polyline of {distinct} distinct vertices, expected at least 2")
+        raise InvalidShape(f"a polyline of {distinct} distinct vertices, expected at least 2")
     return Polyline(xs, ys)
 
 
@@ -115,14 +115,14 @@ _READERS: Mapping[str, Callable[[Data], Shape]] = {
 def _extended(shape: S, name: str, *extents: float) -> S:
     if min(extents) <= 0:
         sizes = " x ".join(f"{extent:g}" for extent in extents)
-        raise Refused(f"a {name} without extent ({sizes})")
+        raise InvalidShape(f"a {name} without extent ({sizes})")
     return shape
 
 
 def _number(data: Data, key: str) -> float:
     value = data.get(key)
     if value is None:
-        raise Refused(f"the {shape_name(data)} has no '{key}'")
+        raise InvalidShape(f"the {shape_name(data)} has no '{key}'")
     if not _is_sound(value):
         raise _bad_number(value, key)
     return value
@@ -131,14 +131,14 @@ def _number(data: Data, key: str) -> float:
 def _vertices(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
     xs, ys = (_coordinates(data, key) for key in ("all_points_x", "all_points_y"))
     if len(xs) != len(ys):
-        raise Refused(f"{len(xs)} values in all_points_x and {len(ys)} in all_points_y")
+        raise InvalidShape(f"{len(xs)} values in all_points_x and {len(ys)} in all_points_y")
     return xs, ys
 
 
 def _coordinates(data: Data, key: str) -> tuple[float, ...]:
     values = data.get(key)
     if not isinstance(values, list):
-        raise Refused(f"the {shape_name(data)} has no list '{key}'")
+        raise InvalidShape(f"the {shape_name(data)} has no list '{key}'")
     if not are_coordinates(values):
         raise next(_bad_number(value, key) for value in values if not _is_sound(value))
     return tuple(values)
@@ -149,13 +149,15 @@ def _is_sound(value: object) -> TypeGuard[float]:
     return type(value) in _NUMBERS and -_LIMIT <= value <= _LIMIT  # type: ignore[operator]
 
 
-def _bad_number(value: object, key: str) -> Refused:
+def _bad_number(value: object, key: str) -> InvalidShape:
     if type(value) not in _NUMBERS:
         if isinstance(value, LongInteger):
-            return Refused(f"'{key}' holds a number of {len(value)} digits, wider than any image")
+            return InvalidShape(
+                f"'{key}' holds a number of {len(value)} digits, wider than any image"
+            )
         kinds: Mapping[type, str] = {list: "a list", dict: "an object", str: "text"}
         kind = kinds.get(type(value), repr(value))
-        return Refused(f"'{key}' holds {kind}, expected a number")
+        return InvalidShape(f"'{key}' holds {kind}, expected a number")
     if isinstance(value, float) and not math.isfinite(value):
-        return Refused(f"'{key}' holds a number that is not finite")
-    return Refused(f"'{key}' holds a number beyond {_LIMIT} pixels, wider than any image")
+        return InvalidShape(f"'{key}' holds a number that is not finite")
+    return InvalidShape(f"'{key}' holds a number beyond {_LIMIT} pixels, wider than any image")

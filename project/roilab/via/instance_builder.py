@@ -33,7 +33,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ImageContext:
     """One image and all that is known about its file. What is left out goes to `problems`."""
 
     file: str
@@ -61,7 +61,7 @@ class Scene:
         self.problems.append(Problem("note", message, remedy, *place))
 
 
-def named_class(scene: Scene, region: Region) -> str | None:
+def named_class(scene: ImageContext, region: Region) -> str | None:
     """The class of a region by its attribute, the default and the map; None for none."""
     declared = scene.declared.get(scene.roles.label or "")
     roles = scene.roles
@@ -69,7 +69,7 @@ def named_class(scene: Scene, region: Region) -> str | None:
     return None if name is None else scene.class_map.get(name, name) or None
 
 
-def group(scene: Scene, skeleton: Skeleton | None) -> list[Draft]:
+def group(scene: ImageContext, skeleton: Skeleton | None) -> list[Draft]:
     """The objects of an image, in the order of their first region."""
     drafts, left_out = _outlined(scene)
     if skeleton is not None:
@@ -81,7 +81,7 @@ def group(scene: Scene, skeleton: Skeleton | None) -> list[Draft]:
     return sorted(drafts, key=lambda draft: min(draft.regions))
 
 
-def _outlined(scene: Scene) -> tuple[list[Draft], dict[str, bool]]:
+def _outlined(scene: ImageContext) -> tuple[list[Draft], dict[str, bool]]:
     """Objects made of outlines; and the ties of those left out: True where that was asked for."""
     drafts: list[Draft] = []
     tied: dict[str, Draft] = {}
@@ -120,7 +120,7 @@ def _outlined(scene: Scene) -> tuple[list[Draft], dict[str, bool]]:
     return drafts, left_out
 
 
-def _marked(scene: Scene, skeleton: Skeleton) -> list[Marked]:
+def _marked(scene: ImageContext, skeleton: Skeleton) -> list[Marked]:
     marked = []
     roles = scene.roles
     for region in scene.image.regions:
@@ -136,7 +136,7 @@ def _marked(scene: Scene, skeleton: Skeleton) -> list[Marked]:
 
 
 def _attach_by_tie(
-    scene: Scene,
+    scene: ImageContext,
     skeleton: Skeleton,
     drafts: list[Draft],
     left_out: Mapping[str, bool],
@@ -177,7 +177,7 @@ def _attach_by_tie(
 
 
 def _attach_by_place(
-    scene: Scene, skeleton: Skeleton, drafts: list[Draft], marked: list[Marked]
+    scene: ImageContext, skeleton: Skeleton, drafts: list[Draft], marked: list[Marked]
 ) -> list[Draft]:
     """Give each point, and each path as a whole, to the smallest outline around it.
 
@@ -223,7 +223,7 @@ def _attach_by_place(
     return [draft for draft in made if draft is not None]
 
 
-def _several_ties(scene: Scene, region: Region) -> str:
+def _several_ties(scene: ImageContext, region: Region) -> str:
     """The ticks of the instance attribute where there is more than one, as text; else ""."""
     value = region.attributes.get(scene.roles.instance or "", "")
     return ", ".join(value) if isinstance(value, tuple) and len(value) > 1 else ""
@@ -235,7 +235,7 @@ def _kind(region: Region) -> str:
 
 
 def _attach(
-    scene: Scene, skeleton: Skeleton, draft: Draft, region: Region, marks: Iterable[Mark]
+    scene: ImageContext, skeleton: Skeleton, draft: Draft, region: Region, marks: Iterable[Mark]
 ) -> None:
     """Give the marks of a region to an object, all or, where it has one of them already, none."""
     for mark in marks:
@@ -249,7 +249,7 @@ def _attach(
 
 
 def _of_points(
-    scene: Scene, skeleton: Skeleton, tie: str, marked: Sequence[Marked]
+    scene: ImageContext, skeleton: Skeleton, tie: str, marked: Sequence[Marked]
 ) -> Draft | None:
     """An object without an outline; its class is the points' own, else the only one possible."""
     roles = scene.roles

@@ -12,7 +12,7 @@ from roilab.via.attribute_values import Kinds, attributes_in_use, keypoint_regio
 from roilab.via.classes import Unlabelled, name_classes
 from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
 from roilab.via.gc_pause import collector_paused
-from roilab.via.instance_builder import Draft, Scene, group
+from roilab.via.instance_builder import Draft, ImageContext, group
 from roilab.via.records import (
     Annotations,
     CocoAnnotation,
@@ -196,7 +196,7 @@ def label(
         places = keypoint_places(annotations, skeleton, rules.class_map, problems)
     images = []
     for record in annotations.images:
-        scene = Scene(
+        scene = ImageContext(
             file=annotations.file,
             image=record,
             roles=roles,
@@ -215,7 +215,7 @@ def label(
     return LabelledSet(annotations.file, tuple(images), found, tuple(problems))
 
 
-def _labelled(scene: Scene, skeleton: Skeleton | None, places: Places) -> LabelledImage:
+def _labelled(scene: ImageContext, skeleton: Skeleton | None, places: Places) -> LabelledImage:
     """The instances of an image, and its crowds where it is of a COCO file."""
     drafts, crowds = (
         (group(scene, skeleton), list[Draft]())

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from roilab.errors import UserError
 from roilab.text import counted
-from roilab.via.geometry import Refused, read_shape
+from roilab.via.geometry import InvalidShape, read_shape
 from roilab.via.records import Annotations, Attribute, ImageRecord, Problem, Region, Value
 from roilab.via.shapes import Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape, why_flat
 
@@ -232,7 +232,7 @@ def _reads(shape: Mapping[str, object]) -> tuple[int, str] | str:
     has none; or why it is refused."""
     try:
         read = read_shape(shape)
-    except Refused as reason:
+    except InvalidShape as reason:
         return str(reason)
     return (len(read.xs), why_flat(read)) if isinstance(read, Polygon | Polyline) else (0, "")
 

@@ -11,7 +11,7 @@ from roilab.errors import UserError
 from roilab.text import counted
 from roilab.via.csv_files import lines_of, long_cells, rows_of
 from roilab.via.entries import KNOWN_AS, read_attributes, read_images
-from roilab.via.geometry import Refused
+from roilab.via.geometry import InvalidShape
 from roilab.via.records import Annotations, Attribute, Container, Problem, Severity
 from roilab.via.source_file import Document
 from roilab.via.strict_json import REMEDY_OF_REPEATED, load_json
@@ -300,7 +300,7 @@ def _filename(file: Mapping[str, object], prefixes: Mapping[str, object]) -> str
     return str(file.get("fname") or "")
 
 
-def _shape(data: object) -> dict[str, object] | Refused:
+def _shape(data: object) -> dict[str, object] | InvalidShape:
     """VIA 3's list [number, coordinate, ...] as VIA 2's `shape_attributes`.
 
     What cannot be one is handed on as it is, or as the reason: the reader of shapes refuses it with
@@ -314,7 +314,7 @@ def _shape(data: object) -> dict[str, object] | Refused:
     if number in _SHAPES:
         name, keys = _SHAPES[number]
         if len(coordinates) > len(keys):
-            return Refused(f"a {name} of {len(coordinates)} coordinates, expected {len(keys)}")
+            return InvalidShape(f"a {name} of {len(coordinates)} coordinates, expected {len(keys)}")
         return {"name": name, **dict(zip(keys, coordinates, strict=False))}
     xs, ys = coordinates[0::2], coordinates[1::2]
     if number in (_LINE, _POLYLINE, _POLYGON):
@@ -326,12 +326,16 @@ def _shape(data: object) -> dict[str, object] | Refused:
     )
     if number == _EXTREME_RECTANGLE:
         if not sound or not 2 <= len(xs) <= 4:
-            return Refused(f"a rect of {len(coordinates)} extreme coordinates, expected 4 points")
+            return InvalidShape(
+                f"a rect of {len(coordinates)} extreme coordinates, expected 4 points"
+            )
         x, y = min(xs), min(ys)
         return {"name": "rect", "x": x, "y": y, "width": max(xs) - x, "height": max(ys) - y}
     if number == _EXTREME_CIRCLE:
         if not sound or len(xs) != 3:
-            return Refused(f"a circle of {len(coordinates)} extreme coordinates, expected 3 points")
+            return InvalidShape(
+                f"a circle of {len(coordinates)} extreme coordinates, expected 3 points"
+            )
         return {"name": "circle", **_circle(xs, ys)}
     return {"name": f"shape {number}"}
 

@@ -129,7 +129,7 @@ def skeleton_of(
 ) -> Skeleton | None:
     """The skeleton that was named, else COCO's where the points of a file carry its names."""
     if args.skeleton is not None:
-        return skeletons.load(args.skeleton)
+        return skeletons.load_skeleton(args.skeleton)
     rules = rules_of(args)
     found = next(filter(None, (fitting_skeleton(each, rules) for each in annotations)), None)
     if found is not None:

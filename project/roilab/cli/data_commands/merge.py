@@ -66,7 +66,7 @@ def _skeleton(
 ) -> Skeleton | None:
     """The skeleton that was named, else COCO's where it fits a file, whose names may be its own."""
     if args.skeleton is not None:
-        return skeletons.load(args.skeleton)
+        return skeletons.load_skeleton(args.skeleton)
     declared = map(via.with_declarations, sources)
     found = (fitting_skeleton(each, own_rules(each, rules)) for each in declared)
     return next(filter(None, found), None)

@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
         refuse_to_overwrite(args.output, args.files)
     files = read_all(args.files)
     if args.skeleton is not None:
-        proposed = skeletons.load(args.skeleton)
+        proposed = skeletons.load_skeleton(args.skeleton)
     else:
         name = args.output.stem if args.output is not None else "skeleton"
         with working("counting points"):

@@ -24,7 +24,7 @@ from roilab.cli.data_commands.common import (
     working,
 )
 from roilab.data.stats import SIZES, Stats, statistics
-from roilab.data.stats_page import page
+from roilab.data.stats_page import stats_page
 from roilab.files import write_whole
 from roilab.text import counted
 
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json is not None:
         write_whole(args.json, json.dumps(stats.to_dict(), indent=2) + "\n")
     if args.html is not None:
-        write_whole(args.html, page(stats))
+        write_whole(args.html, stats_page(stats))
         say(f"\npage: {args.html}")
     return 0
 

@@ -30,7 +30,7 @@ class FiguresPaths:
 
     Attributes:
         train, val: the VIA 2 projects.
-        skeleton: the skeleton declaration, for `roilab.skeleton.load`.
+        skeleton: the skeleton declaration, for `roilab.skeleton.load_skeleton`.
         reused: it was already there.
     """
 

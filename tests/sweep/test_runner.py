@@ -140,9 +140,9 @@ def begun(one: Trial, code: str, *, tied: bool = False) -> tuple[subprocess.Pope
     """A process that trains a cell, and the number of the training, which says it first."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from roilab.sweep.plan import Arm, Cell\n"
+        "from roilab.sweep.plan import Arm, Trial\n"
         "from roilab.sweep.runner import run_cell\n"
-        f"one = Cell(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
+        f"one = Trial(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
         f"run_cell(one, [sys.executable, '-c', {code!r}], tied={tied})"
     )
     parent = subprocess.Popen([sys.executable, "-c", script])

@@ -22,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 import roilab.cli.app
 from roilab.data.figures import FiguresPaths
 from roilab.engine.run_folder import Run
+from roilab.errors import UserError
 from roilab.image_files import read_rgb
 from roilab.inference import Predictor, draw_prediction
 from roilab.inference.clips import decode_clip
@@ -413,7 +414,7 @@ def test_without_streamlit_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "streamlit", None)
-    with pytest.raises(SystemExit, match="pip install streamlit"):
+    with pytest.raises(UserError, match="pip install streamlit"):
         roilab.cli.app.main([])
 
 

@@ -294,3 +294,18 @@ def test_values_that_a_key_takes(key: str, text: str, value: object) -> None:
 def test_a_key_follows_another(key: str, other: str, text: str, value: object) -> None:
     cfg = config.load_config(LEAF, [f"{key}=${{{other}}}", f"{other}={text}"])
     assert OmegaConf.select(cfg, key) == value
+
+
+def test_a_config_of_roilab_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mask_rcnn_R_50_FPN_1x", "ablations/pooler_mask"):
+        found = Path(config.find_config(name))
+        assert found.is_file()
+        assert found == config.shipped_folder() / f"{name}.py"
+    Path("figures_mask").touch()  # a file of the user's own comes first
+    assert config.find_config("figures_mask") == "figures_mask"
+    assert config.find_config("figures_mask.py") == "figures_mask.py"
+    with pytest.raises(UserError, match="mask_rcnn_R_50_FPN_1x"):
+        config.load_config(config.find_config("mask_rcnn_R_50"))

@@ -12,6 +12,7 @@ WITHOUT_A_CASE: dict[str, str] = {
     "`.venv/bin/roilab doctor`": _INSTALLS,
     "pip install onnx onnxruntime onnxscript": _INSTALLS,
     "pip install submitit": _INSTALLS,
+    "run `make setup`, or pip install streamlit": _INSTALLS,
     "pip install {}": _INSTALLS,
     "{} -m pip install {}": _INSTALLS,
     "run `make setup`, then `.venv/bin/roilab doctor`": _INSTALLS,

@@ -9,7 +9,7 @@ says what the page shows, and its limits.
 
 import argparse
 import contextlib
-import importlib
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -19,6 +19,7 @@ from pathlib import Path
 from roilab.child_process import tied
 from roilab.cli.console import set_up
 from roilab.cli.parser import add_max_memory, add_trust
+from roilab.errors import UserError
 
 GRACE, POLL = 3.0, 0.1  # seconds for a server to end, and between two looks
 
@@ -44,11 +45,12 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def main(arguments: list[str]) -> int:
     """Serve this file with Streamlit; returns the exit status."""
-    try:
-        importlib.import_module("streamlit")
-    except ModuleNotFoundError:
-        sys.exit("error: the app needs Streamlit: run `make setup`, or pip install streamlit")
     args, options = parse(arguments)
+    if importlib.util.find_spec("streamlit") is None:
+        raise UserError(
+            "the app needs Streamlit, which is not installed",
+            remedy="run `make setup`, or pip install streamlit",
+        )
     if args.trust:
         from roilab.engine import trusted  # it imports torch, which takes seconds
 

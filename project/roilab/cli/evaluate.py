@@ -38,7 +38,7 @@ from roilab.cli.parser import Parser, add_max_memory, add_trust
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine import config, trusted
-from roilab.engine.load_run import check_meaning, load_config, load_model
+from roilab.engine.load_run import check_meaning, load_model, load_run_config
 from roilab.engine.lock import locked
 from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import FINAL, Run, open_run, reading
@@ -144,7 +144,7 @@ def main(arguments: list[str]) -> int:
 
 def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     """Evaluate a run, and write what is asked for."""
-    cfg = load_config(folder, args.overrides)
+    cfg = load_run_config(folder, args.overrides)
     take_data(cfg, args, folder)
     dataset = prepare(cfg, training=False).val
     check_meaning(folder, dataset)

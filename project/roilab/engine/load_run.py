@@ -17,13 +17,13 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
     """The config of a run and its model with the trained weights, in evaluation mode.
 
     Raises:
-        UserError: see `load_config` and `load_model`.
+        UserError: see `load_run_config` and `load_model`.
     """
-    cfg = load_config(run, overrides)
+    cfg = load_run_config(run, overrides)
     return cfg, load_model(run, cfg)
 
 
-def load_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
+def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
     """The config of a run.
 
     Raises:

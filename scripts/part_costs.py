@@ -1,4 +1,4 @@
-"""What the parts of docs/heads.md cost, as the columns of its tables.
+"""Measure the costs of the parts in docs/heads.md, as the columns of its tables.
 
     python scripts/part_costs.py
 

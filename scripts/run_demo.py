@@ -1,4 +1,4 @@
-"""What `make demo` does once .venv is there: sample set, training, AP table, pictures.
+"""Run the steps of `make demo` once .venv exists: sample set, training, AP table, pictures.
 
 Every step is one of the project's own commands, printed before it runs. A sample set that is there
 and a finished training are used again, an interrupted training is continued.

@@ -56,7 +56,7 @@ UNREACHABLE = (
 
 
 class SetupError(Exception):
-    """What stands in the way, in one line."""
+    """An obstacle to the setup, in one line."""
 
 
 def main() -> int:
@@ -122,7 +122,7 @@ def install() -> None:
 
 
 def make_venv() -> None:
-    """A .venv with pip: the one that is there, mended if it can be, or a new one."""
+    """Make a .venv with pip: repair the existing one if possible, else make a new one."""
     # Without its pyvenv.cfg the Python in .venv is the one it links to, and not ours to change.
     if run_in_venv("import sys; sys.exit(sys.prefix == sys.base_prefix)") is not None and (
         run_in_venv("import pip") is not None or run_in_venv(None, "-m", "ensurepip") is not None
@@ -295,7 +295,7 @@ def check_space() -> None:
 
 
 def disk_full() -> str:
-    """How much is free where, and how much is needed."""
+    """The error for a full disk: the free space, and the space needed."""
     free = shutil.disk_usage(ROOT).free / GIB
     temporary = tempfile.gettempdir()
     free_temporary = shutil.disk_usage(temporary).free / GIB

@@ -1,4 +1,4 @@
-"""What a deeper backbone gains: R50-FPN and R101-FPN of Table 2a of Mask R-CNN.
+"""Gain of a deeper backbone: R50-FPN and R101-FPN of Table 2a of Mask R-CNN.
 
 roilab sweep configs/ablations/backbone.py --output outputs/backbone
 Not run yet.

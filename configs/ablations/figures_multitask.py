@@ -1,4 +1,4 @@
-"""What do boxes, masks and keypoints gain or lose by one another? On the sample set.
+"""Gains and losses of boxes, masks and keypoints by one another, on the sample set.
 
 roilab sweep configs/ablations/figures_multitask.py --output outputs/figures_multitask
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.

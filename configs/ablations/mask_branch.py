@@ -1,4 +1,4 @@
-"""What keeping the layout in space gains a mask head: Table 2e of Mask R-CNN.
+"""Gain of a mask head that keeps the spatial layout: Table 2e of Mask R-CNN.
 
 roilab sweep configs/ablations/mask_branch.py --output outputs/mask_branch
 Not run yet.

@@ -1,4 +1,4 @@
-"""What boxes, masks and keypoints of persons gain or lose by one another: Table 5 of Mask R-CNN.
+"""Gains and losses of boxes, masks and keypoints of persons by one another: Table 5 of Mask R-CNN.
 
 roilab sweep configs/ablations/multitask.py --output outputs/multitask
 Not run yet.

@@ -1,4 +1,4 @@
-"""How much RoIAlign gains on coarse features, of stride 32: Table 2d of Mask R-CNN, with FPN.
+"""Gain of RoIAlign on coarse features, of stride 32: Table 2d of Mask R-CNN, with FPN.
 
 roilab sweep configs/ablations/pooler_stride.py --output outputs/pooler_stride
 Not run yet. The proposals come from all levels of the pyramid, boxes and masks from p5 alone.

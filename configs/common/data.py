@@ -1,4 +1,4 @@
-"""Data: one node for VIA and COCO files (told apart by content), and the loaders.
+"""Data: one node for VIA and COCO files (recognised by content), and the loaders.
 
 Your own data, on the command line:
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR

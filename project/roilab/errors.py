@@ -17,7 +17,7 @@ _ARGUMENT = re.compile(rf"(?<![\w.-])(\w+)=({_VALUE})")
 
 
 class UserError(Exception):
-    """A mistake the user can mend. Scripts print it without a traceback and exit with status 2.
+    """A mistake that the user can correct. Commands print it without a traceback, with status 2.
 
     As text, it has no control characters, whatever names it has from files; its attributes are as
     they were given.
@@ -137,7 +137,7 @@ def is_lost_worker(error: BaseException) -> bool:
 
 
 def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
-    """What is to be said of an exception that the machine, not the program, is the reason of.
+    """The error for an exception that the machine caused: no memory, or a lost process; else None.
 
     Args:
         saved: what is left of the work, and how to go on.

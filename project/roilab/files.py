@@ -211,7 +211,7 @@ def parse_json(
     expected: str | None = None,
     remedy: str | None = None,
 ) -> Any:
-    """What a JSON file holds; NaN and infinity are no JSON.
+    """Parse the content of a JSON file; NaN and infinity are refused.
 
     Args:
         content: of the file `path`.
@@ -245,7 +245,7 @@ def read_json(
     expected: str | None = None,
     remedy: str | None = None,
 ) -> Any:
-    """What a JSON file holds, see `parse_json`.
+    """Read a JSON file, see `parse_json`.
 
     Raises:
         UserError: the file cannot be read, or is not JSON.

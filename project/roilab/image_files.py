@@ -150,7 +150,7 @@ def _existing(paths: list[Path]) -> list[Path]:
 
 
 def _possible_names(filename: str) -> list[str]:
-    """What the file of an entry may be called below the root, the likeliest first."""
+    """Possible paths of an entry's file below the root, the likeliest first."""
     names = []
     if not _is_absolute(filename):
         names += [filename, _forward(filename)]
@@ -271,7 +271,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def bits_of(path: str | Path) -> int:
-    """How many bits a value of an image has in its file, from its header: 16, 12, or 8 and less.
+    """Bits of an image's values in its file, from its header: 16, 12, or 8 and less.
 
     Raises:
         UserError: no such file, or no image.

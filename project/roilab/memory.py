@@ -1,4 +1,4 @@
-"""How much memory this process may still take: what is free, and what limits leave of it."""
+"""The memory that this process may still take: free memory, and what limits leave of it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _UNLIMITED = 1 << 60  # what cgroups write for no limit is above it
 
 
 class NotEnoughMemory(UserError):
-    """What is asked for would take more memory than there is, or than it may take."""
+    """An operation would take more memory than is available, or than is allowed."""
 
 
 def gigabytes(size: float) -> str:
@@ -62,7 +62,7 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def _of_cgroups(root: Path) -> Iterator[int]:
-    """What the limit of each control group that this process is in leaves: cgroups 2, and 1."""
+    """The memory that each control group of this process leaves: cgroups 2, and 1."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, place = line.split(":", 2)
         if controllers == "":

@@ -69,7 +69,7 @@ def on_one_thread(work: Callable[[], object]) -> Callable[[], None]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """The seconds of one call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -114,7 +114,7 @@ def scene(folder: Path, side: int) -> np.ndarray:
 
 
 def random_weights(task: str, image: np.ndarray) -> dict[str, Tensor]:
-    """Of Detectron2's model, such that a trained one's number of instances is found.
+    """Random weights of Detectron2's model, with which it finds as many instances as a trained one.
 
     Residual branches are damped as trained ones are: sums of undamped ones grow with depth. The
     scores are spread, and the background's raised until few enough regions exceed it.
@@ -193,7 +193,7 @@ def _config(task: str, *, stock_parts: bool) -> DictConfig:
 
 
 def _note(ours: Any, theirs: Any, image: np.ndarray) -> str:
-    """How many instances each finds, and how far ours is from what the hardware could do."""
+    """The number of instances that each finds, and how near ours is to the hardware's peak."""
     # Theirs computes every convolution as it is written down.
     with FlopCounterMode(display=False) as counter:
         reference = len(theirs(image))

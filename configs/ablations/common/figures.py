@@ -1,4 +1,4 @@
-"""What all ablations on the sample set share: 128-pixel scenes, trained in minutes on two cores.
+"""Settings that all ablations on the sample set share: 128-pixel scenes, minutes on two cores.
 
 roilab figures --out datasets/figures_128 --size 128 --train 1600 --val 256
 """

@@ -1,4 +1,4 @@
-"""What there is to look at: the images and videos that were dropped, or a sample."""
+"""Inputs of the page: the images and videos that the user dropped, or a sample."""
 
 import hashlib
 import io
@@ -65,7 +65,7 @@ def uploads_of(files: Sequence[UploadedFile]) -> list[Upload]:
 
 
 def sample_upload() -> Upload:
-    """What is shown before anything is dropped."""
+    """The image that is shown before the user drops one."""
     return _upload("sample.png", io.BytesIO(_sample()))
 
 

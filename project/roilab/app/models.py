@@ -46,7 +46,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Result:
-    """What a model finds in some images.
+    """The predictions of one model for several images.
 
     Attributes:
         found: by the digest of the image.
@@ -90,7 +90,7 @@ def _load(
 
 
 def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:
-    """What each model finds; what fails is said and left out, and of a video it is the end.
+    """Predict each image with each model; one that fails is reported, left out, and ends a video.
 
     Returns:
         The images that all models have looked at, and for each model what it has found in them.

@@ -75,7 +75,7 @@ def _choose_runs(names: list[str]) -> list[str]:
 
 
 def _choose_files() -> list[Upload]:
-    """What was dropped, or the sample."""
+    """The files that the user dropped, or the sample."""
     st.header("Input", anchor=False)
     label, types = "Images and videos", IMAGES + VIDEOS
     files = st.file_uploader(label, types, accept_multiple_files=True, key="files")

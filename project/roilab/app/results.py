@@ -24,7 +24,7 @@ Button = tuple[str, str, Callable[[], bytes]]
 
 @dataclass(frozen=True)
 class View:
-    """What the side bar says of what is shown."""
+    """The settings of the side bar."""
 
     threshold: float
     keypoint_threshold: float

@@ -88,7 +88,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def part(data: dict[str, Any], key: str, file: Path) -> Any:
-    """What is below a key."""
+    """The part of a config below a key."""
     node: Any = data
     for name in key.split("."):
         if isinstance(node, list) and name.isdecimal() and int(name) < len(node):

@@ -255,7 +255,7 @@ def torchvision_ops() -> Finding:
 
 
 def pair_remedy() -> str:
-    """What to do about a torch and a torchvision that do not fit."""
+    """The remedy for a torch and a torchvision that do not fit each other."""
     tested = pins()
     pair = f"torch {tested.get('torch')} and torchvision {tested.get('torchvision')}"
     return f"the tested pair is {pair}: {REINSTALL}"

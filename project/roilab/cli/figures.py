@@ -70,7 +70,7 @@ def draw_set(options: argparse.Namespace) -> None:
 
 
 def draw_video(file: Path, frames: int, seed: int) -> None:
-    """What a camera sees that goes round over a scene once."""
+    """Write the view of a camera that circles once over a scene."""
     from roilab.inference.video import video_writer  # it imports torch, which takes seconds
 
     if frames < 1:

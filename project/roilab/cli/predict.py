@@ -231,7 +231,7 @@ def _process(
 def _frames(
     source: Source, predictors: list[Predictor], alone: OneAtATime, batch: int
 ) -> Iterator[Frame | UserError]:
-    """What is read, images only where they fit into the memory, the large ones by themselves."""
+    """The frames of the source, large images alone; one too large for memory gives its error."""
     entered = False
 
     def check(width: int, height: int) -> None:
@@ -323,7 +323,7 @@ def _report(
 
 
 def _told(broken: list[UserError]) -> str:
-    """What is wrong with the first, and the names of all others."""
+    """The errors of the first images, and the names of all others."""
     lines = [*map(str, broken[:SHOWN])]
     if len(broken) > SHOWN:
         lines += ["nor can these be read:", *(f"  {each.file}" for each in broken[SHOWN:])]
@@ -331,7 +331,7 @@ def _told(broken: list[UserError]) -> str:
 
 
 def _nothing(broken: list[UserError], stop: Stop) -> BaseException:
-    """Why no image is left."""
+    """The reason why no image is left."""
     if stop.wanted:
         return Interrupted(stop.number, "nothing was found yet: nothing is written")
     if not broken:

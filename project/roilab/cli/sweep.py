@@ -203,7 +203,7 @@ class Display:
             self.live.update(self.table())
 
     def table(self) -> Table:
-        """How far every cell is."""
+        """A table with the state of every cell."""
         table = Table()
         for title in ("arm", "seed", "iteration", "eta", self.metric, "state"):
             table.add_column(title, justify="left" if title in ("arm", "state") else "right")

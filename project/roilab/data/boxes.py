@@ -58,7 +58,7 @@ def is_outside(instance: via.Instance, width: int, height: int) -> bool:
 
 
 def box_fault(box: Box, outline: Box | None, width: int, height: int) -> str:
-    """What is wrong with a box (x0, y0, x1, y1) of an object in an image; "" where nothing is.
+    """The fault of a box (x0, y0, x1, y1) of an object in an image; "" for a sound box.
 
     Args:
         outline: the box around the object's outline; None where it has none.
@@ -72,7 +72,7 @@ def box_fault(box: Box, outline: Box | None, width: int, height: int) -> str:
 
 
 def stated_box_fault(instance: via.Instance, width: int, height: int) -> str:
-    """What is wrong with the box that a COCO file states for an object; "" where nothing is."""
+    """The fault of the box that a COCO file states for an object; "" for a sound box."""
     coco = instance.coco
     if coco is None or coco.box is None:
         return ""

@@ -23,7 +23,7 @@ _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
 
 
 class _Unsound(Exception):
-    """Of an annotation: a key, and what is expected of it."""
+    """A key of an annotation whose value is unsound, and what is expected."""
 
     def __init__(self, key: str, found: object, expected: str) -> None:
         super().__init__(key)

@@ -1,4 +1,4 @@
-"""What is in an annotation file, and what is wrong with it and with its images."""
+"""Check of an annotation file: its content, its problems, and those of its images."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class Findings:
 
     @property
     def errors(self) -> int:
-        """How many of the problems leave something out."""
+        """The number of problems that leave something out."""
         return sum(problem.severity == "error" for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def _look_at(
 
 
 def _outside(region: via.Region, width: int, height: int) -> str:
-    """How far a region reaches out of its image; "" where it does not.
+    """Overhang of a region beyond its image, in words; "" for one inside.
 
     Half a pixel beyond the edge is rounding. A point at the edge itself (x = width) is within: VIA
     rounds a click in an enlarged image up to it.

@@ -103,7 +103,7 @@ def to_coco(
 def _notes(
     file: str, changed: Counter[object], values: int, unused: Sequence[str], renumbered: int
 ) -> list[via.Problem]:
-    """What COCO does not hold, counted.
+    """Notes that count what COCO cannot hold.
 
     Args:
         changed: instances and outlines by their kind, see `_COUNTED`.
@@ -126,7 +126,7 @@ def _notes(
 
 
 def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None) -> int:
-    """How many links between keypoints categories have beyond those of a skeleton."""
+    """The number of links in the categories that the skeleton does not have."""
     kept = {frozenset(link) for link in skeleton.links} if skeleton is not None else set()
     return sum(frozenset(link) not in kept for each in categories for link in each.links)
 

@@ -118,7 +118,7 @@ def load(
     missing_images: Choice = "error",
     on_problems: OnProblems = log_problems,
 ) -> DetectionDataset:
-    """Read annotation files (VIA or COCO, told apart by content), check them, and register them.
+    """Read annotation files (VIA or COCO, recognised by content), check them, and register them.
 
     Args:
         files: one annotation file or several, which are one data set, whatever their kinds.

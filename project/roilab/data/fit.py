@@ -106,7 +106,7 @@ def fit_all(
 def _error(
     file: str, image: via.LabelledImage, instance: via.Instance, width: int, height: int
 ) -> via.Problem | None:
-    """Why an instance is left out of an image; None where it can be used."""
+    """The reason why an instance is left out; None for one that can be used."""
     coco = instance.coco
     name = instance.label if coco is None else f"{instance.label} (annotation {coco.id})"
     if coco is not None and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:

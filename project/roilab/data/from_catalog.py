@@ -94,7 +94,7 @@ def from_catalog(
 
 
 def _dicts(name: str, register: str | None) -> list[Any]:
-    """What the catalog's function returns."""
+    """The dicts that the catalog's function returns."""
     if name not in DatasetCatalog and register is not None:
         _run(register)
     if name not in DatasetCatalog:

@@ -26,7 +26,7 @@ OnProblems = Callable[[Sequence[via.Problem]], None]
 
 @dataclass(frozen=True)
 class LoadedRecords:
-    """What annotation files became.
+    """The records made of annotation files.
 
     Attributes:
         classes: names in the order of `category_id`.

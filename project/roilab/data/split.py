@@ -14,7 +14,7 @@ from roilab.errors import UserError
 
 
 def fingerprint(record: via.ImageRecord, path: Path | None) -> str:
-    """What two copies of one picture share: a hash of the file, else of its name and size.
+    """A value that two copies of one picture share: a hash of the file, else of its name and size.
 
     Raises:
         UserError: the file cannot be read.
@@ -100,7 +100,7 @@ def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -
 def _wanted(
     labels: Mapping[str, Collection[Hashable]], share: float
 ) -> tuple[dict[Hashable, float], dict[Hashable, float]]:
-    """How many pictures of each label the parts still want."""
+    """The number of pictures of each label that each part still needs."""
     counts = Counter(label for found in labels.values() for label in found)
     first = {label: share * count for label, count in counts.items()}
     return first, {label: (1 - share) * count for label, count in counts.items()}

@@ -1,4 +1,4 @@
-"""What annotation files hold, in numbers."""
+"""Statistics of annotation files."""
 
 import math
 import statistics as stdlib
@@ -67,7 +67,7 @@ class Stats:
 
     @property
     def instances(self) -> int:
-        """Of all classes."""
+        """The number of instances of all classes."""
         return sum(each.instances for each in self.classes.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _of_class(instances: Sequence[_Areas], images: int) -> OfClass:
 
 
 def _box_area(instance: via.Instance) -> float:
-    """Of the box around the outlines, else around the labelled keypoints."""
+    """The area of the box around the outlines, else around the labelled keypoints."""
     boxes = [via.bounds(shape) for shape in instance.outlines]
     boxes += [(x, y, x, y) for x, y, v in instance.keypoints or () if v and not boxes]
     x0, y0, x1, y1 = zip(*boxes, strict=True)

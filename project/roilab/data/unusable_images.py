@@ -28,7 +28,7 @@ class Unusable:
         (self.missing if is_missing else self.broken).append(problem)
 
     def settle(self, choice: Choice, total: int, origin: str, key: str, remedy: str) -> int:
-        """How many images are left out, which is logged.
+        """Log and return the number of images that are left out.
 
         Args:
             choice: whether they are refused or left out.

@@ -38,7 +38,7 @@ BLACK: Colour = (0, 0, 0)
 
 
 def colour_of(number: int) -> Colour:
-    """Of an instance; the palette begins anew after its last colour."""
+    """The colour of an instance; the palette repeats after its last colour."""
     return PALETTE[number % len(PALETTE)]
 
 
@@ -53,7 +53,7 @@ def side_colours(skeleton: Skeleton | None, count: int) -> npt.NDArray[np.int64]
 
 
 def side_of(picture: Picture) -> float:
-    """Of the square with the picture's area, in pixels: sizes of lines and letters go by it."""
+    """Side in pixels of the square with the picture's area, with which lines and letters scale."""
     return math.sqrt(picture.shape[0] * picture.shape[1])
 
 

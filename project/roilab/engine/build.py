@@ -156,7 +156,7 @@ class InitialWeights(NamedTuple):
 
 
 def weights_of(cfg: DictConfig) -> InitialWeights:
-    """What `train.init_checkpoint` says, or what that names in `weights`."""
+    """The initial weights: those of `train.init_checkpoint`, which may be a name in `weights`."""
     wanted = cfg.train.init_checkpoint or ""
     entries = cfg.get("weights") or {}
     places = {str(name): entry.get("file", "") for name, entry in entries.items()}

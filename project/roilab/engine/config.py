@@ -144,7 +144,7 @@ def shipped_folder() -> Path:
 
 
 def read_config(path: str | Path) -> DictConfig:
-    """What a lazy file, or a saved config, holds.
+    """Read a lazy config file or a saved config.
 
     Raises:
         UserError: no such file, the file fails, or a saved one names what is not allowed.
@@ -380,7 +380,7 @@ def _part(value: Any, key: str) -> Any:
 
 
 def _install(error: Exception) -> str | None:
-    """How to get the package that an import did not find; None for every other error."""
+    """The remedy for an import that did not find a package; None for every other error."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     if not package or importlib.util.find_spec(package) is not None:
         return None

@@ -1,4 +1,4 @@
-"""What one config has otherwise than another."""
+"""Differences between two configs, leaf by leaf."""
 
 import math
 from collections.abc import Iterator, Sequence

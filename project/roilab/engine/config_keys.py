@@ -25,7 +25,7 @@ def select(cfg: DictConfig, key: str) -> Any:
 
 
 def kind_of(cfg: DictConfig, key: str) -> texts.Kind:
-    """What a key takes: as its argument is annotated, or one that follows it, else as it is now."""
+    """The type of a key: that of its argument, of one that follows it, or of its value."""
     parent_key = key.rpartition(".")[0]
     if parent_key in OPEN_KEYS:
         return texts.values_kind(kind_of(cfg, parent_key)) or Any
@@ -59,7 +59,7 @@ def _annotation(cfg: DictConfig, key: str) -> texts.Kind:
 
 
 def _parameters(node: DictConfig) -> dict[str, inspect.Parameter]:
-    """What the target of a node takes, as far as that is known."""
+    """The parameters of a node's target, as far as they are known."""
     target = node["_target_"]
     try:
         return parameters_of(locate(target) if isinstance(target, str) else target)

@@ -1,4 +1,4 @@
-"""Where and with which precision a model runs."""
+"""Device and precision of a model."""
 
 import os
 import resource

@@ -356,5 +356,5 @@ def is_lost_peer(error: BaseException) -> bool:
 
 
 def from_main(value: Any) -> Any:
-    """What the main process has, in all of them."""
+    """Broadcast an object from the main process to all processes."""
     return comm.all_gather(value)[0]

@@ -19,7 +19,7 @@ _SHOWN = 5  # how many of many images a message names
 
 
 def fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[str, Any]:
-    """What tells a data set from a changed one; of the images it takes one `stat` each.
+    """The fingerprint of a data set, which changes with the data; it takes one `stat` an image.
 
     Places do not count: a copy in another folder has the same `records` and `sizes`.
 
@@ -85,7 +85,7 @@ def record(folder: Path, fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], data: DetectionDataset) -> list[str]:
-    """What has changed of a data set that a training depends on; empty: nothing.
+    """The changes of a data set that affect a training; empty if there are none.
 
     Times do not count, which a copy may have of its own.
     """
@@ -114,7 +114,7 @@ def _later(latest: int, data: DetectionDataset) -> Iterator[str]:
 
 
 def notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What else is not as it was, of a data set without `changes`; empty: nothing."""
+    """Other differences of a data set without `changes`, which are only reported."""
     found = []
     if before["annotations"] != now["annotations"]:
         found.append("the annotation files were written anew, and mean the same")

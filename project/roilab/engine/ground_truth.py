@@ -1,4 +1,4 @@
-"""What the annotations of a data set can be scored by, and learnt from."""
+"""The ground truth of a data set: which metrics it allows, and what a model can learn from it."""
 
 import difflib
 import logging
@@ -52,7 +52,7 @@ def check_best(cfg: DictConfig, dataset: DetectionDataset, tasks: list[str]) -> 
 
 
 def objects_by_metric(dataset: DetectionDataset, tasks: list[str]) -> dict[str, int]:
-    """How many objects of a data set each metric of its evaluation is over, by COCO's rules."""
+    """The number of objects that each metric of a data set's evaluation counts, by COCO's rules."""
     rows = [row for row in dataset.coco_json()["annotations"] if not row["iscrowd"]]
     counts: dict[str, int] = {}
     for task in tasks:

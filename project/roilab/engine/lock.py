@@ -173,7 +173,7 @@ def _is_gone(owner: Owner, here: Owner, path: Path, held: bool) -> bool:
 
 
 def _seconds_since(path: Path) -> float:
-    """How long ago a file was written, by the clock of its file system."""
+    """Seconds since a file was written, by the clock of its file system."""
     with tempfile.TemporaryFile(dir=path.parent) as now:
         now.write(b"now")
         now.flush()

@@ -1,4 +1,4 @@
-"""What becomes of memory that torch frees on the CPU."""
+"""Settings of malloc: memory that torch frees on the CPU stays with the process."""
 
 import ctypes
 

@@ -31,7 +31,7 @@ def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
 
 
 def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
-    """What is said of images with many objects: another limit than COCO's, or objects left out.
+    """A note on images with many objects: a limit other than COCO's, or objects left out.
 
     "": nothing. See `roilab.evaluation.object_limits`.
     """

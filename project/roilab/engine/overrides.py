@@ -69,7 +69,7 @@ def split_override(text: str) -> tuple[str, str]:
 
 
 def parse(text: str, key: str, kind_of: Callable[[str], Kind]) -> Any:
-    """What the text of a value means, by the rules above.
+    """Parse the text of a value by the rules above.
 
     Args:
         key: for which it is.
@@ -171,7 +171,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _unquoted(text: str) -> str | None:
-    """What quotes around all of a text hold; None: there are none."""
+    """The text within quotes that enclose all of it; None without such quotes."""
     if _QUOTED.fullmatch(text) is None:
         return None
     quote, inner = text.strip()[0], text.strip()[1:-1]
@@ -237,7 +237,7 @@ def _takes_text(kind: Kind) -> bool:
 
 
 def misfit(value: Any, kind: Kind) -> str:
-    """What a key of this annotation takes in place of a value; "": the value fits, or may do."""
+    """The form that this annotation requires; "" if the value fits, or may fit."""
     members = _members(kind)
     some = members - {types.NoneType}
     if not some:
@@ -251,7 +251,7 @@ def misfit(value: Any, kind: Kind) -> str:
 
 
 def _item_kind(kind: Kind) -> Kind:
-    """What the items of a list take, by the annotation of the list."""
+    """The annotation of a list's items."""
     for member in _members(kind):
         if _is(get_origin(member), collections.abc.Sequence) and get_args(member):
             return get_args(member)[0]
@@ -259,7 +259,7 @@ def _item_kind(kind: Kind) -> Kind:
 
 
 def values_kind(kind: Kind) -> Kind | None:
-    """What the values of a dict take; None: that is for the keys below to say."""
+    """The annotation of a dict's values; None if each key has its own."""
     for member in _members(kind):
         if _is(get_origin(member), collections.abc.Mapping) and get_args(member):
             return get_args(member)[1]

@@ -1,4 +1,4 @@
-"""What the first step of a training would meet, found before it, in seconds."""
+"""Checks before a training that find in seconds what would stop its first step."""
 
 from collections.abc import Callable
 from typing import Any

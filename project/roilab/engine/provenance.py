@@ -1,4 +1,4 @@
-"""Where a run came from: command, config, code, versions, machine."""
+"""Provenance of a run: command, config, code, versions, machine."""
 
 import ast
 import datetime
@@ -60,7 +60,7 @@ def write_provenance(
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and the packages that the results may depend on; None for what is not there."""
+    """Versions of Python and of packages that affect results; None: not installed."""
     found: dict[str, str | None] = {
         "python": platform.python_version(),
         "roilab": roilab.__version__,
@@ -143,7 +143,7 @@ def _sources(main: Path) -> list[Path]:
 
 
 def _imported(file: Path) -> list[Path]:
-    """Of lazy configs only `from .module import name` is relative; Detectron2 refuses the rest."""
+    """The files that a lazy config imports, by the only relative form that Detectron2 allows."""
     return [
         file.parents[node.level - 1].joinpath(f"{node.module.replace('.', '/')}.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""What a run may be resumed with, and what not: another config, other data."""
+"""Checks before a run is resumed: its config and its data."""
 
 import shlex
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ def _compare_data(
     now: Mapping[str, Mapping[str, Any]],
     allow_changed_data: bool,
 ) -> list[str]:
-    """What the log should say of the data of a run that is resumed.
+    """Compare the data of a resumed run with its record; returns notes for the log.
 
     Raises:
         UserError: they have changed, and may not.

@@ -155,7 +155,7 @@ class Run:
         self.write_results(found.results)
 
     def detections(self, ids: CocoIds) -> list[dict[str, Any]]:
-        """What `write_evaluation` was given.
+        """The detections that `write_evaluation` stored.
 
         Raises:
             UserError: the detections are gone or damaged, or are not those of a data set with these
@@ -357,7 +357,7 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
 
 @contextlib.contextmanager
 def reading(*runs: Run) -> Iterator[None]:
-    """What runs make the block raise is the mistake of a config that is not as RoILab wrote it.
+    """Within the block, an exception of a run whose config was edited becomes a UserError.
 
     In such a config may be anything. With one that is as it was written, it is an error of ours.
 

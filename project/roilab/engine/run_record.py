@@ -52,7 +52,7 @@ def digest_of(content: Any) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What run.json holds; only the layout, where a folder has none: made by hand, or before.
+    """Read run.json; without one (a folder made by hand, or older) the record is its layout alone.
 
     Raises:
         UserError: it is damaged, or of a newer layout.

@@ -60,7 +60,7 @@ def _refused(what: str, event: yaml.Event) -> yaml.YAMLError:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """What a YAML file holds: dicts, lists, text, numbers, dates.
+    """Read a YAML file: dicts, lists, text, numbers, dates.
 
     Raises:
         UserError: it is damaged, no YAML, has tags, or is larger or deeper than a config.

@@ -200,7 +200,7 @@ def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
 
 
 def _tasks(heads: DictConfig) -> list[str]:
-    """What the model answers, in the words of its evaluation."""
+    """The tasks of a model: bbox, segm, keypoints."""
     heads_of = {"segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
     return ["bbox", *(task for task, there in heads_of.items() if there)]
 

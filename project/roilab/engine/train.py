@@ -47,7 +47,7 @@ LOCK = ".training.lock"
 
 @dataclass(frozen=True)
 class ConfigSource:
-    """Where a config came from, for the record."""
+    """The source of a config, for the record: file, overrides, command."""
 
     config_file: str | Path
     overrides: Sequence[str] = field(default_factory=tuple)
@@ -145,7 +145,7 @@ def _alone(run: Run) -> Iterator[None]:
 
 
 def _failure(error: Exception, run: Run) -> UserError | None:
-    """What is to be said of an exception that no mistake of the config or the data is behind."""
+    """The error for an exception that neither config nor data caused; None for other exceptions."""
     if distributed.is_lost_peer(error):
         return UserError(
             distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=describe_saved(run)
@@ -154,7 +154,7 @@ def _failure(error: Exception, run: Run) -> UserError | None:
 
 
 def describe_saved(run: Run) -> str:
-    """What a training that was cut has left, and how to go on, for a message."""
+    """A sentence for messages: the checkpoint of an interrupted training, and how to resume it."""
     states = run.states()
     if not states:
         return "nothing was saved yet: start again"
@@ -231,7 +231,7 @@ def start_logging(run: Run) -> None:
 
 
 def _write_beginning(setup: Setup, run: Run, source: ConfigSource | None) -> None:
-    """What a run folder holds before the first step, and what the log says."""
+    """Write the files of a run folder before the first step, and the first lines of its log."""
     cfg = setup.cfg
     run.begin_anew()
     run.write_meaning(cfg, setup.training_set)

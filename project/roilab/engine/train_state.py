@@ -1,4 +1,4 @@
-"""How far a training is, and the checkpoints that it can go on from."""
+"""The state of a training beside its weights, and the checkpoints that it resumes from."""
 
 import logging
 from dataclasses import asdict, dataclass, field
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainState:
-    """Where a training is, beside its weights. Iterations count from 0; -1 is none.
+    """The state of a training beside its weights. Iterations count from 0; -1 means none.
 
     Attributes:
         iteration: the last one that is done.

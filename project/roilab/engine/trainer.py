@@ -61,7 +61,7 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """That of the next step, of the largest group of parameters."""
+        """The learning rate of the next step, of the largest group of parameters."""
         groups = self.optimizer.param_groups
         return max(groups, key=lambda g: sum(p.numel() for p in g["params"]))["lr"]
 

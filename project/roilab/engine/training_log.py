@@ -1,4 +1,4 @@
-"""What a terminal, a log and the files show of a training."""
+"""Output of a training: terminal, log, metrics files, trackers."""
 
 import datetime
 import importlib
@@ -38,7 +38,7 @@ def make_writers(
     tracker: str | None,
     cfg: DictConfig,
 ) -> list[EventWriter]:
-    """All that is to be told of a training from iteration `start` on; what was told is removed.
+    """The writers of a training from iteration `start` on; later lines of before are removed.
 
     Raises:
         UserError: there is no such tracker, or it does not start.

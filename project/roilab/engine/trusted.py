@@ -1,4 +1,4 @@
-"""What a config that is data may name: written names, and those that the user allows.
+"""Names that a config that is data may refer to: a fixed list, and those that the user allows.
 
 A config file in Python is code and may do anything. A config.yaml, of a run folder or by itself,
 is data that may come from anyone: all that it can name is in `trusted_names.txt` or has been
@@ -174,7 +174,7 @@ def _defines(module: str, target: str) -> bool:
 
 
 def settings_file() -> Path:
-    """Where the user's own names are kept: below `XDG_CONFIG_HOME`, or ~/.config."""
+    """The file with the names that the user allows: below `XDG_CONFIG_HOME`, or ~/.config."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "roilab" / "trusted.json"
 

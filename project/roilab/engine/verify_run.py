@@ -16,7 +16,7 @@ _RESULTS = re.compile(r"results\w*\.json")
 
 @dataclass(frozen=True)
 class FileState:
-    """How a file of a run folder is.
+    """The state of a file of a run folder.
 
     Attributes:
         kind: `sound` is as its digest says, `unverified` has none and can be read, `removed` is a

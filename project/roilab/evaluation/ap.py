@@ -62,7 +62,7 @@ def scored(
 def objects_per_image(
     truth: Mapping[str, Any], task: str, skeleton: Skeleton | None, *, by_class: bool
 ) -> Counter[tuple[int, int]]:
-    """How many objects count for a task in an image: (image id, category id) -> number.
+    """The number of objects that count for a task, by (image id, category id).
 
     Without `by_class`, the category id is 0 and the number that of all classes. Crowds do not
     count, nor do objects without a labelled keypoint where it is about keypoints.

@@ -40,7 +40,7 @@ class PairedDifference:
     seeds: int
 
     def sentence(self) -> str:
-        """What may be concluded."""
+        """The conclusion in words."""
         seeds = counted(self.seeds, "seed")
         # One training says nothing of others.
         alone = f" with this {seeds}" if self.seeds == 1 else ""
@@ -52,7 +52,7 @@ class PairedDifference:
 
 
 def draws(images: int) -> np.ndarray:
-    """How often each image counts: (1 + B) x I, at first once, then drawn with replacement.
+    """Bootstrap weights of the images, (1 + B) x I: ones first, then draws with replacement.
 
     The same for every arm: a comparison is paired.
     """
@@ -91,7 +91,7 @@ def _mean(ap: np.ndarray) -> np.ndarray:
 
 
 def difference(arm: np.ndarray, baseline: np.ndarray, images: int) -> PairedDifference | None:
-    """Of the mean over seeds of a metric; None where there is nothing to find.
+    """The difference of a metric's mean over seeds; None without data.
 
     Args:
         arm, baseline: S x (1 + B), on the same draws and with the same seeds.
@@ -113,7 +113,7 @@ def between(
     skeleton: Skeleton | None,
     max_detections: int | None = None,
 ) -> dict[str, PairedDifference]:
-    """How much higher the AP of one set of detections is than that of another, by task.
+    """The differences in AP between two sets of detections, by task.
 
     Args:
         truth: COCO json of the images, on which both were found.

@@ -1,4 +1,4 @@
-"""What is behind an AP: strictness, single images, a working point, confused classes, joints."""
+"""Analysis of an AP: by IoU threshold, image, working point, confused class and joint."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class WorkingPoint:
 
 
 def working_point(matches: Matches, score: float) -> WorkingPoint:
-    """Of one class. An object matched by a worse detection alone is missed."""
+    """The working point of a class. An object that only a worse detection matches is missed."""
     taken = matches.score >= score
     right, wrong = (int((each[0] & taken).sum()) for each in (matches.right, matches.wrong))
     return WorkingPoint(right, wrong, int(matches.objects.sum()) - right)
@@ -138,6 +138,6 @@ def _any(matches: Mapping[str, Matches]) -> Matches:
 
 
 def _mean(values: np.ndarray, scale: float = 100) -> float | None:
-    """Of those that are not NaN."""
+    """The mean of the values that are not NaN."""
     valid = values[~np.isnan(values)]
     return float(scale * valid.mean()) if valid.size else None

@@ -22,7 +22,7 @@ from roilab.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model finds on a data set; in other processes than the first there is nothing.
+    """The evaluation of a model on a data set; empty in all processes but the first.
 
     Attributes:
         results: AP in percent by task and metric.

@@ -19,7 +19,7 @@ _CELLS = 2**24  # of weights times detections at a time
 
 @dataclass(frozen=True)
 class Matches:
-    """Of one task and class, at T thresholds of IoU or OKS, over I images.
+    """The matches of one task and class, at T thresholds of IoU or OKS, over I images.
 
     Attributes:
         image: D, the position of each detection's image.

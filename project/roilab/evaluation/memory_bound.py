@@ -38,7 +38,7 @@ _FEWER = "smaller images; or fewer masks: model.roi_heads.box_predictor.test_sco
 
 
 class MemoryBound:
-    """What a model takes for images, against what it may take.
+    """A bound of the memory that a model needs for images, compared with a limit.
 
     Args:
         model: a Detectron2 model in evaluation mode, or one made of it for inference.
@@ -94,7 +94,7 @@ class MemoryBound:
     def _check_features(
         self, height: int, width: int, count: int, what: str, *, beside: int = 0, least: int = 0
     ) -> None:
-        """Of images that the model sees so large, with other memory that is held `beside` them."""
+        """Check the features of images of this size, with other memory held `beside` them."""
         pixels, device = count * height * width, self._device
         bound = _bound(self.limit, device)
         if bound is None or max(_GENEROUS * pixels + beside + _HEADS, least) < bound[0]:

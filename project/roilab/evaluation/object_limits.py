@@ -64,7 +64,7 @@ def exceeded_limits(
 
 
 def _beyond(objects: Counter[tuple[int, int]], limit: int, images: int, what: str) -> str:
-    """How many objects are beyond a limit, in words; "": none is."""
+    """The number of objects beyond a limit, in words; "" for none."""
     lost = sum(max(0, number - limit) for number in objects.values())
     if not lost:
         return ""

@@ -1,4 +1,4 @@
-"""What is behind the AP of one model, as one HTML page that needs no network and no script."""
+"""The analysis of one model's AP as one HTML page that needs no network and no script."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

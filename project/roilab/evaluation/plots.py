@@ -59,7 +59,7 @@ def curves(
 
 
 def running_means(values: Mapping[str, Sequence[float | None]], title: str, ylabel: str) -> str:
-    """What each image has, as dots in the order of the images, and as a line the mean so far.
+    """A plot of each image's value as a dot, and of the running mean as a line.
 
     Args:
         values: by name, in percent, one an image; None: it has none.
@@ -111,7 +111,7 @@ def _empty(title: str, xlabel: str, ylabel: str, lines: int) -> tuple[Figure, An
 
 
 def _look(index: int) -> dict[str, Any]:
-    """Of a line: where the colours come again, their dashes differ."""
+    """The style of a line: when colours repeat, the dashes differ."""
     style = _STYLES[index // len(COLOURS) % len(_STYLES)]
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": style, "linewidth": 1.8}
 

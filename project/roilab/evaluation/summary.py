@@ -14,7 +14,7 @@ from roilab.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """Of one task.
+    """The analysis of one task.
 
     Attributes:
         strictness: AP in percent at each of `details.THRESHOLDS`, the mean over classes.
@@ -29,7 +29,7 @@ class TaskSummary:
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """What is behind the AP of a model on a data set; None everywhere: there are no such objects.
+    """The analysis of a model's AP on a data set; a part is None if there are no such objects.
 
     Attributes:
         score: from which on the working points and the confused classes count a detection.

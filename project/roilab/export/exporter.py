@@ -35,7 +35,7 @@ _PLAIN = ("train.device=cpu", "train.cpu_kernels=false", "train.channels_last=fa
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The exported file, and how far it differs from the model.
 
     Attributes:
         bytes: of the file.
@@ -97,7 +97,7 @@ def export_run(
 
 
 def _metadata(predictor: Predictor) -> dict[str, Any]:
-    """What the file's user has to know; docs/export.md has the list."""
+    """The metadata of an exported file; docs/export.md has the list."""
     model: Any = predictor.model
     skeleton = predictor.skeleton
     return {

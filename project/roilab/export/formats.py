@@ -144,8 +144,10 @@ def _example() -> tuple[Tensor, Tensor]:
 
 
 def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
-    """What runs a file: an image as the model is to see it, and the size (height, width) of the
-    original, to the outputs by name.
+    """A function that runs an exported file.
+
+    It takes an image as the model sees it and the size (height, width) of the original, and returns
+    the outputs by name.
     """
     if format == "onnx":
         return _onnx_runner(content)

@@ -43,7 +43,7 @@ def instance_masks(
 
 
 def _chosen(logits: Tensor, labels: Tensor) -> Tensor:
-    """Of R x classes x m x m those of each one's class, R x m x m."""
+    """The masks of each instance's own class: R x classes x m x m -> R x m x m."""
     if logits.shape[1] == 1:
         return logits[:, 0]
     return logits[torch.arange(logits.shape[0]), labels]

@@ -85,7 +85,7 @@ def check_images(images: Sequence[Array]) -> Iterator[Array]:
 
 
 def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
-    """What an exported model finds in an image, which is resized as the predictor resizes it."""
+    """The prediction of an exported model for an image, resized as the predictor resizes it."""
     seen = T.AugInput(image)
     predictor.augmentations(seen)
     height, width = image.shape[:2]
@@ -103,8 +103,10 @@ def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
 
 
 def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | None]:
-    """What the model finds in an image, H x W x 3 RGB uint8, and the pixels of its masks that
-    rounding decides.
+    """The model's prediction for an image, and the pixels of its masks that rounding decides.
+
+    Args:
+        image: H x W x 3 RGB uint8.
 
     Returns:
         The prediction, and N x H x W bool, true where a mask's probability is within rounding of
@@ -133,7 +135,7 @@ def check_parity(
     most: int,
     ignore: Array | None = None,
 ) -> Differences:
-    """What differs between the model's prediction and that of its exported file.
+    """Compare the model's prediction with that of its exported file.
 
     Args:
         threshold: the score above which the model has instances.

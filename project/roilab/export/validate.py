@@ -1,4 +1,4 @@
-"""What can be exported: models of these kinds; others are refused by name before any work."""
+"""Checks before an export: models of other kinds are refused by name."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What was found in several images, as the content of files to take away."""
+"""Predictions for several images as the content of files to download."""
 
 import csv
 import io

@@ -107,5 +107,5 @@ def _sizes(boxes: Array) -> Array:
 
 
 def _weight(cutoff: Array | float, step: Array) -> Array:
-    """Of the newest value in a first-order low-pass filter: cutoff in Hz, step in seconds."""
+    """Weight of the newest value in a first-order low-pass filter; cutoff in Hz, step in s."""
     return np.asarray(1 / (1 + 1 / (2 * np.pi * cutoff * step)))

@@ -1,4 +1,4 @@
-"""What a demo is to leave, and whether it may: nothing that is read is written over."""
+"""The plan of a prediction's output files; nothing that is read is overwritten."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _FRAMES = "frames"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is made of what is found.
+    """The output files of a prediction.
 
     Attributes:
         folder: that gets it.
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def skeleton(self) -> Skeleton | None:
-        """Of the keypoints in the data."""
+        """The skeleton of the keypoints in the data."""
         return self.skeletons[0]
 
     @property
@@ -59,28 +59,28 @@ class Plan:
 
     @property
     def data_files(self) -> dict[str, Path]:
-        """Where each kind of data goes."""
+        """The file of each kind of data."""
         return {kind: self.folder / name for kind, name in DATA_FILES.items() if kind in self.kinds}
 
     @property
     def video_file(self) -> Path:
-        """Where the video goes."""
+        """The file of the video."""
         return self.folder / f"{self.source.video}.mp4"
 
     @property
     def frame_folder(self) -> Path:
-        """Where the frames of a video go."""
+        """The folder of a video's frames."""
         return self.folder / _FRAMES
 
     @property
     def picture_files(self) -> dict[Path, Path]:
-        """Where the picture of each image file goes."""
+        """The file of each image's picture."""
         names = picture_names(self.source.inputs)
         pairs = zip(self.source.inputs, names, strict=True)
         return {file: self.folder / name for file, name in pairs}
 
     def frame_name(self, frame: Frame) -> str:
-        """Of the picture of a video's frame."""
+        """The file name of the picture of a video's frame."""
         return f"{self.source.video}_{frame.index:06}.jpg"
 
     def check(self) -> None:

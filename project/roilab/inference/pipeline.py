@@ -29,7 +29,7 @@ class Found:
 def find(
     frames: Iterable[Frame], predictors: Sequence[Predictor], *, batch: int, threshold: float
 ) -> Iterator[Found | NotEnoughMemory]:
-    """What is found in each frame, in order, with at least this score; or why it does not fit.
+    """Predict each frame, in order, with at least this score; one too large gives its error.
 
     Args:
         batch: how many frames are given to a predictor at a time.
@@ -42,7 +42,7 @@ def find(
 def _find(
     group: Sequence[Frame], predictors: Sequence[Predictor], threshold: float
 ) -> Iterator[Found | NotEnoughMemory]:
-    """Of a group; where its images do not fit together, of each by itself."""
+    """Predict a group of frames; each alone where they do not fit into memory together."""
     images = [frame.image for frame in group]
     try:
         found = [predictor(images) for predictor in predictors]

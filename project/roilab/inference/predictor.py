@@ -281,7 +281,7 @@ class Predictor:
         return [found[place] for place in range(len(inputs))]
 
     def _at_once(self, height: int, width: int, most: int) -> int:
-        """How many images of a size the model looks at together, at most."""
+        """The largest number of images of a size that the model takes at once."""
         while True:
             try:
                 self.memory.check_batch(height, width, most)

@@ -64,7 +64,7 @@ class OneAtATime:
 
 
 class _End:
-    """What comes behind the last item, and why, if not because there are no more."""
+    """The end of the items, with the exception that ended them, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -122,7 +122,7 @@ def prefetch(
 
 
 def result_of(work: Callable[[], T], leave: Callable[[], bool]) -> T:
-    """What some work gives, in a thread, so that signals are heard meanwhile.
+    """The result of work that runs in a thread, so that signals are handled meanwhile.
 
     Args:
         leave: whether the thread is to be left.

@@ -1,4 +1,4 @@
-"""Where predictions go: pictures, and JSON data."""
+"""Predictions rendered as pictures and as JSON data."""
 
 import io
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def draw_prediction(
 
 
 def legible_scale(image: Picture) -> int:
-    """How many times larger a picture of the image should be: 1 to 3, or more if it is tiny."""
+    """The factor by which a picture is enlarged to be legible: 1 to 3, or more for a tiny image."""
     side = max(image.shape[:2])
     return max(1, min(_LEGIBLE_SIDE // side, max(3, _LEAST_SIDE // side)))
 
@@ -121,7 +121,7 @@ def json_head(
     is_video: bool,
     rate: Fraction | None,
 ) -> dict[str, Any]:
-    """What the JSON data of several images, or of a video's frames, say of all of them.
+    """The part of the JSON data that all images, or all frames of a video, share.
 
     Args:
         rate: frames a second, of a video; None where that is not known.

@@ -1,4 +1,4 @@
-"""What was annotated beside what was found."""
+"""Annotations and predictions of an image, drawn side by side."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

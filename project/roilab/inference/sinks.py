@@ -1,4 +1,4 @@
-"""What a demo leaves: pictures, videos, data, projects to correct, each whole or not at all."""
+"""Sinks of a prediction: pictures, videos, data, VIA projects, each written whole or not at all."""
 
 import contextlib
 import csv
@@ -35,7 +35,7 @@ from roilab.inference.video import video_writer
 
 @dataclass(frozen=True, eq=False)
 class _Item:
-    """What the writers take of a frame.
+    """A frame as the writers take it.
 
     Attributes:
         row: the first run's instances, see `to_json`.
@@ -47,7 +47,7 @@ class _Item:
 
     @functools.cached_property
     def picture(self) -> Picture:
-        """What is found, drawn; of several runs, the image itself and each of them."""
+        """The picture of a prediction; of several runs, the image and each run's picture."""
         image = self.found.frame.image
         shown = zip(self.found.predictions, self.found.tracks, self.plan.skeletons, strict=True)
         pictures = [

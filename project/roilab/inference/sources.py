@@ -1,4 +1,4 @@
-"""Where images come from: files, folders, patterns, a video, a webcam."""
+"""Sources of images: files, folders, patterns, a video, a webcam."""
 
 import functools
 import glob
@@ -53,7 +53,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Source:
-    """What is looked at.
+    """A source of images or frames.
 
     Attributes:
         frames: gives each frame, or why it, or what follows it, cannot be read. Of images, it is
@@ -77,7 +77,7 @@ class Source:
 
 
 def open_source(inputs: Sequence[str]) -> Source:
-    """What a user has named: images, folders and patterns of images, or one video or webcam.
+    """Open the source that the user named: images, folders, patterns, one video or one webcam.
 
     Raises:
         UserError: there is no such thing, or a video or webcam is not alone.

@@ -15,7 +15,7 @@ _NEWEST = 0.5
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """What is known of an object since it was seen last.
+    """The last known state of a tracked object.
 
     Attributes:
         frame: when that was.

@@ -29,7 +29,7 @@ _TRANSPORT_PACKETS = (188, 192, 204)
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file says of itself.
+    """The header of a video file.
 
     Attributes:
         frames: how many, nearly; None where it is not said.
@@ -43,7 +43,7 @@ class VideoInfo:
 
 
 def probe(path: Path, kind: str | None = None, max_pixels: int | None = None) -> VideoInfo:
-    """What the header of a video file says; see `read_video`.
+    """Read the header of a video file; see `read_video`.
 
     Raises:
         UserError: no such file, no video, or its frames are too large.
@@ -124,7 +124,7 @@ class _Reading:
                     yield frame
 
     def missing(self) -> str | None:
-        """What the container says is there, and is not."""
+        """A description of what the container announces and the file lacks; None if nothing."""
         container, stream = self.container, self.container.streams.video[0]
         if container.format.name == "mpegts" and all(
             container.size % size for size in _TRANSPORT_PACKETS
@@ -186,7 +186,7 @@ def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[An
 
 
 def _place(path: Path) -> str:
-    """What FFmpeg takes for a file, and for nothing else: "12:30.mp4" is an address to it."""
+    """A path that FFmpeg takes for a file: it takes "12:30.mp4" for an address."""
     return str(path.absolute())
 
 

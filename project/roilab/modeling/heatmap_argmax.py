@@ -32,7 +32,7 @@ _CHUNK = 1 << 22  # numbers that are held at once, which bounds the memory
 
 
 def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where `F.interpolate(maps[r], (heights[r], widths[r]), mode="bicubic")` is largest.
+    """The argmax of `F.interpolate(maps[r], (heights[r], widths[r]), mode="bicubic")`.
 
     Args:
         maps: R x K x H x W, finite, float32 or float64.
@@ -196,7 +196,7 @@ def _patches(maps: Tensor, corner: Tensor, side: int) -> Tensor:
 
 
 def _ceiling(patches: Tensor) -> Tensor:
-    """What no value in the windows of S x S x B patches can exceed, (S - 3) x (S - 3) x B."""
+    """An upper bound of the values in each window of S x S x B patches, (S - 3) x (S - 3) x B."""
     inner = patches[:, 1:-2], patches[:, 2:-1]
     outer = patches[:, :-3], patches[:, 3:]
     high, low = torch.maximum(*inner), torch.minimum(*inner)

@@ -1,4 +1,4 @@
-"""What a keypoint head learns from: targets and losses as free functions.
+"""Targets and losses of keypoint heads as free functions.
 
 Every loss takes a head's output and targets in its frame, and gives one number for each keypoint of
 each instance, N x K, not yet reduced; callers leave out what is not valid.

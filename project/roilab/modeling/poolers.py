@@ -172,7 +172,7 @@ def exactly(features: Tensor) -> Tensor:
 
 
 def exact_dtype(features: Tensor) -> torch.dtype:
-    """That of `exactly`."""
+    """The dtype of `exactly`."""
     return torch.promote_types(features.dtype, torch.float32)
 
 

@@ -118,7 +118,7 @@ class _Axis(NamedTuple):
 
 
 def _axis(corner: Tensor, side: Tensor, count: Tensor, limit: Tensor, bins: int) -> _Axis:
-    """What the cells weigh in the bins along one axis, all samples of a bin together.
+    """The weights of the cells in the bins along one axis, summed over the samples of a bin.
 
     As in the kernel, a sample up to one cell outside takes the border's value, one further out
     takes none.
@@ -208,7 +208,7 @@ def _ends(counts: Tensor) -> Tensor:
 
 
 def _runs(starts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Of runs of whole numbers: for each number the index of its run, and the number itself."""
+    """For runs of whole numbers: the index of each number's run, and the number."""
     run = torch.repeat_interleave(counts)
     shift = starts - _ends(counts)[:-1]
     return run, torch.arange(len(run)) + shift.index_select(0, run)

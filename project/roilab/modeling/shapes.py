@@ -1,4 +1,4 @@
-"""What a head can make of the RoI features that it gets."""
+"""Checks of the shapes of RoI features that a head takes."""
 
 from detectron2.layers import ShapeSpec
 

@@ -1,4 +1,4 @@
-"""Where a model is recorded as a graph: `torch.export` and `torch.jit.trace` see no values.
+"""Helpers for tracing: `torch.export` and `torch.jit.trace` see no values.
 
 What branches or loops on values elsewhere, to do less, has a second way here that does not.
 """

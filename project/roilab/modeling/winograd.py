@@ -166,7 +166,7 @@ class _Tiles:
                 yield slice(i, min(i + images, self.n)), slice(r, min(r + rows, self.rows))
 
     def _padded(self, part: tuple[slice, slice]) -> Tensor:
-        """What a part sees, zeros around the map: n x (4 rows + 2) x (4 columns + 2) x C."""
+        """The input of a part, zeros around the map: n x (4 rows + 2) x (4 columns + 2) x C."""
         n, rows, columns = self.shape(part)
         sides = (_OUT * rows + 2, _OUT * columns + 2)
         padded = _scratch.take("padded", self.x.dtype, n, *sides, self.channels).zero_()
@@ -225,7 +225,7 @@ class _Scratch(threading.local):
         self.kept: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def take(self, name: str, dtype: torch.dtype, *shape: int) -> Tensor:
-        """Of any content."""
+        """A buffer of any content."""
         size, key = math.prod(shape), (name, dtype)
         if key not in self.kept or len(self.kept[key]) < size:
             with torch.inference_mode(False):  # what it gives may be written to in training, too

@@ -193,7 +193,7 @@ class _Watch:
         return State("queued", error=", ".join(parts))
 
     def _outcome(self, cell: Trial, status: JobStatus) -> State:
-        """What became of a cell whose job is over and has left no result."""
+        """The state of a cell whose job has ended without a result."""
         try:
             state = state_of(cell)
         except (UserError, OSError) as error:
@@ -220,7 +220,7 @@ class _Watch:
         )
 
     def _result(self, job: Any) -> State:
-        """What a job returned; where it failed outside of the training, its log says why."""
+        """The result of a job; if it failed outside of the training, the reason is from its log."""
         try:
             state: State = job.result()
         except Exception as error:  # of submitit, or of what it cannot read
@@ -242,7 +242,7 @@ class _Watch:
 
 
 def _log_file(job: Any) -> Path:
-    """Where the errors of a job are, or would be."""
+    """The file with the errors of a job, whether it exists or not."""
     error, output = Path(job.paths.stderr), Path(job.paths.stdout)
     return output if output.is_file() and not error.is_file() else error
 

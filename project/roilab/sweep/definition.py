@@ -128,7 +128,7 @@ def _read(file: Path, data: Any) -> Sweep:
         _kind(file, "sweep.metrics", None, list, "at least one task/metric")
 
     def arm(name: str, setting: Any) -> Arm:
-        """Of overrides, or of a config of its own."""
+        """An arm made of overrides, or of a config of its own."""
         key = f"sweep.arms.{name}"
         if isinstance(setting, str):
             start, own = setting, {}

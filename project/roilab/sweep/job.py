@@ -1,4 +1,4 @@
-"""What a job of a cluster does: it trains a cell, and has it saved when the cluster ends the job.
+"""The job of a cluster: it trains a cell, and lets it save when the cluster ends the job.
 
 A cluster tells a job of its end by signals. SLURM sends SIGTERM when a job is cancelled or
 preempted, and waits for `KillWait` seconds (30 by default) before it kills; before a time limit it

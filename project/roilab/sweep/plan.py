@@ -1,4 +1,4 @@
-"""What a sweep consists of: arms, seeds, and a run folder for each pair."""
+"""The plan of a sweep: arms, seeds, and a run folder for each pair."""
 
 import json
 import re
@@ -90,7 +90,7 @@ class Trial:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """All that the training is told: of this arm, of this cell."""
+        """The overrides of the training: those of its arm, and its own."""
         place = texts.write("train.output_dir", str(self.folder))
         return (*self.arm.overrides, f"train.seed={self.seed}", place)
 

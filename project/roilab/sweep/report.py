@@ -1,4 +1,4 @@
-"""What a sweep has found: tables, plots and pictures, finished or not."""
+"""The report of a sweep, finished or not: tables, plots and pictures."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ _DASH = "-"
 
 
 class Report:
-    """Of one sweep. Made once, it reads each run once, however often it is written.
+    """The report of one sweep. It reads each run once, however often it is written.
 
     Args:
         commands: that the sweep was made by; shown.
@@ -72,7 +72,7 @@ class Report:
         return [*found, self._arms(), _runs(states)]
 
     def headline(self, states: Mapping[Trial, State]) -> str:
-        """What was asked, for a terminal."""
+        """The tables of the report without plots, as Markdown for a terminal."""
         sections = [replace(each, plots={}) for each in self._headline(states)]
         return markdown(self.sweep.name, sections)
 
@@ -123,7 +123,7 @@ class Report:
         return Section(f"{TITLES[task].capitalize()} AP", text, head, rows)
 
     def _differences(self, done: Sequence[Trial]) -> list[Section]:
-        """Of each arm to the baseline, over the seeds that both have."""
+        """The differences of each arm to the baseline, over the seeds that both have."""
         rows, bars = [], {}
         for arm in self.sweep.others():
             for name, found in self._apart(arm, done).items():
@@ -154,7 +154,7 @@ class Report:
         return found
 
     def _pairs(self, arm: Arm, done: Sequence[Trial]) -> dict[int, tuple[Found, Found]]:
-        """What an arm and the baseline found, for each seed that both have."""
+        """The results of an arm and of the baseline, for each seed that both have."""
         ours, theirs = (
             {cell.seed: self.collector.of(cell) for cell in done if cell.arm.name == name}
             for name in (arm.name, self.sweep.baseline)
@@ -245,7 +245,7 @@ class Report:
         return Section("Cost", [text], head, rows)
 
     def _pictures(self, done: Sequence[Trial]) -> list[Section]:
-        """Where the baseline differs most from the arm that is farthest from it."""
+        """Pictures of the images where the baseline differs most from the arm farthest from it."""
         found = {arm: self._apart(arm, done) for arm in self.sweep.others()}
         # By the first metric that is compared.
         apart = {arm: next(iter(each.items())) for arm, each in found.items() if each}

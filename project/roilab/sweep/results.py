@@ -1,4 +1,4 @@
-"""What the finished runs of a sweep found, ready to be compared; each run is read once."""
+"""The results of a sweep's finished runs, ready to be compared; each run is read once."""
 
 import json
 import statistics
@@ -31,7 +31,7 @@ _COUNTED_IMAGES = 4
 
 @dataclass(frozen=True)
 class Found:
-    """What a run found on its validation set.
+    """The results of a run on its validation set.
 
     Attributes:
         results: AP in percent by task and metric.
@@ -59,7 +59,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model takes; None: not known.
+    """The cost of a model; a value is None if it is not known.
 
     Attributes:
         parameters: all of them; as the operations, not known without the weights.
@@ -91,7 +91,7 @@ class Collector:
     datasets: dict[str, DetectionDataset] = field(default_factory=dict)
 
     def of(self, cell: Trial) -> Found:
-        """What a finished cell found.
+        """The results of a finished cell.
 
         Raises:
             UserError: the detections are gone, or the validation set cannot be read any more.
@@ -159,7 +159,7 @@ class Collector:
         return self.datasets[key]
 
     def cost(self, cells: Sequence[Trial]) -> Cost:
-        """Of an arm, from its finished cells, of which there is at least one."""
+        """The cost of an arm, from its finished cells, of which there is at least one."""
         arm = cells[0].arm.name
         if arm not in self.costs:
             run = Run(cells[0].folder)

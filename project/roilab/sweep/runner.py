@@ -36,7 +36,7 @@ _TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
 
 @dataclass(frozen=True)
 class State:
-    """How far a cell is.
+    """The state of a cell.
 
     Attributes:
         kind: `open` has to begin, `cut` goes on from a checkpoint, `queued` waits for a machine of
@@ -66,7 +66,7 @@ Told = Callable[[Trial, State], object]
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
         iterations: how many are in its log.
@@ -80,7 +80,7 @@ class TrainingProgress:
 
 
 def definition(cell: Trial) -> dict[str, object]:
-    """What makes the cell what it is, wherever it and its config are."""
+    """The identity of a cell, independent of where it and its config are stored."""
     return {"arm": cell.arm.name, "seed": cell.seed, "config": cell.arm.config}
 
 
@@ -121,7 +121,7 @@ def state_of(cell: Trial) -> State:
 
 
 def _record(cell: Trial) -> dict[str, Any] | None:
-    """What cell.json holds; None: there is none."""
+    """The content of cell.json; None without one."""
     path = cell.folder / DEFINITION
     if not path.exists():
         return None
@@ -146,7 +146,7 @@ def _record(cell: Trial) -> dict[str, Any] | None:
 
 
 def progress_of(cell: Trial) -> TrainingProgress:
-    """How far a cell is, from the end of the log of its training."""
+    """The progress of a cell, from the end of its training's log."""
     latest: dict[str, float] = {}
     try:
         with Run(cell.folder).metrics_file.open("rb") as log:
@@ -337,7 +337,7 @@ def _wait(
 
 
 def _failure(said: str, status: int) -> str:
-    """Why a process failed: the first line of its error, else its signal or its last line."""
+    """The reason of a failed process: the first line of its error, else its signal or last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     if errors:

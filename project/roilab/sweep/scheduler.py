@@ -70,7 +70,7 @@ def run_here(
 
 
 def _outcome(future: Future[State]) -> State:
-    """What became of a cell: an error costs this one alone."""
+    """The state of a cell after its training; an error costs this cell alone."""
     try:
         return future.result()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What SLURM says of jobs, without its accounting: scontrol's text, read."""
+"""Status of SLURM jobs without accounting, parsed from scontrol's output."""
 
 import logging
 import re
@@ -38,7 +38,7 @@ _USUAL = frozenset(
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How far a job of a cluster is.
+    """The status of a cluster's job.
 
     Attributes:
         state: SLURM's word, such as `PENDING`; empty for a job that it no longer knows.

@@ -1,4 +1,4 @@
-"""What the attributes of a file hold: which occur, where, and with what values."""
+"""The attributes of a file: which occur, where, and with which values."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 

@@ -105,7 +105,7 @@ class _About:
     def dropped(
         self, skipped: int, occurring: Mapping[str, int], class_map: Mapping[str, str | None]
     ) -> Iterable[Problem]:
-        """What is left out because the user said so."""
+        """Regions that are left out because the user said so."""
         if skipped:
             message = f"skipped: {counted(skipped, 'region')} without a class"
             yield self._problem("note", message, "label them in VIA if they shall count")

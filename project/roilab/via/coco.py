@@ -122,7 +122,7 @@ class CocoReader(ShapeReader):
             self.known.sort(key=lambda each: each.id)
 
     def _refuse_repeated_categories(self, annotations: Sequence[Data]) -> None:
-        """Of categories of one id and several names, no annotation can be told."""
+        """Refuse categories of one id and different names: their annotations are ambiguous."""
         names: dict[str, list[str]] = {}
         for each in self.known:
             names.setdefault(str(each.id), []).append(each.name)
@@ -270,7 +270,7 @@ class CocoReader(ShapeReader):
         image.shapes = start + len(points)
 
     def exact(self, coco: CocoAnnotation) -> CocoAnnotation | None:
-        """What regions keep of their annotation: all of it."""
+        """The region keeps all of its annotation."""
         return coco
 
     def _warn_of_copy(

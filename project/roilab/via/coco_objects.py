@@ -91,7 +91,7 @@ def keypoint_places(
     class_map: Mapping[str, str | None],
     problems: list[Problem],
 ) -> Places:
-    """Where the keypoints of a skeleton are among those of each category of a COCO file.
+    """The index of each skeleton keypoint among the keypoints of each category of a COCO file.
 
     They are told by their names; those of a category that names none, by their order.
 

@@ -110,7 +110,7 @@ def lines_of(text: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Image:
-    """What the rows of an image hold.
+    """The rows of an image.
 
     Attributes:
         cell, attributes: the file attributes of its first row, as text and as data.

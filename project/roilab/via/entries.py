@@ -15,7 +15,7 @@ KNOWN_AS = "roilab:known as"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in a file something stands; problems found there are added to `problems`.
+    """A place in a file; problems there are added to `problems`.
 
     `known_as` is what the file calls a region, where that is not its index.
     """

@@ -25,7 +25,7 @@ from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
 
 @dataclass(frozen=True, slots=True)
 class LabelRules:
-    """How attributes become classes and keypoints. None: found where only one answer is possible.
+    """Rules by which attributes become classes and keypoints. None: inferred if unambiguous.
 
     Attributes:
         class_attribute: the region attribute that names the class; "": none does; several names:

@@ -95,7 +95,7 @@ def read_marks(
 
 
 def _visibility(region: Region, name: str | None, declared: Mapping[str, Attribute]) -> int:
-    """How visible a point is, by VISIBILITY_VALUES, in any case.
+    """The visibility of a point, by VISIBILITY_VALUES, upper or lower case.
 
     0, 1, 2 and the words mean COCO's values. Yes and no (or true and false) answer the attribute's
     own name: `occluded: yes` is 1, `visible: yes` is 2, and `no` the other of the two; a name that

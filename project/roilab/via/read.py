@@ -22,7 +22,7 @@ def read(
     rings_of_rle: RingsOfRle | None = None,
     keypoints_as_points: bool = True,
 ) -> Annotations:
-    """Read a file of any of the kinds of `Container`, told apart by content, never by name.
+    """Read a file of any kind of `Container`, recognised by content, never by name.
 
     Regions that cannot be used are left out, each with an error among the result's `problems`.
     White space around values and file names is removed, numbers become text, a checkbox becomes the
@@ -152,7 +152,7 @@ def _are_results(data: object) -> bool:
 
 
 def _looks_like(document: Document) -> str:
-    """What a document that nothing recognises seems to be, for the message."""
+    """A guess at the kind of a document that no reader recognises, for the message."""
     if document.data is None:
         if not document.text.strip():
             return "an empty file"

@@ -15,7 +15,7 @@ Severity = Literal["error", "warning", "note"]
 
 
 class Container(StrEnum):
-    """The kinds of file that are read, told apart by content, never by name."""
+    """The kinds of file that are read, recognised by content, never by name."""
 
     VIA1_JSON = "VIA 1 JSON"
     VIA2_JSON = "VIA 2 JSON"
@@ -100,7 +100,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoAnnotation:
-    """What a COCO annotation says of its object. The regions that are made of it share it.
+    """The COCO annotation of an object. The regions that are made of it share it.
 
     Lists are those of the file and are not to be changed.
 

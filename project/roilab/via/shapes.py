@@ -114,7 +114,7 @@ def outline(shape: Area, tolerance: float = 0.5) -> tuple[XY, ...]:
 
 
 def why_flat(shape: Area) -> str:
-    """Why a shape has no inside, as a polygon or polyline may have none; "" where it has one."""
+    """The reason why a shape encloses no area, as a polygon may; "" if it encloses one."""
     if not isinstance(shape, _Path) or encloses_area(shape.xs, shape.ys):
         return ""
     if on_one_line(shape.xs, shape.ys):

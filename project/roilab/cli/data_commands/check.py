@@ -35,7 +35,7 @@ _SHOWN = 20  # how many of many classes are listed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `check` takes."""
+    """Add the arguments of `check`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
     add_images(parser)
     parser.add_argument(

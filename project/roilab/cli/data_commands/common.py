@@ -38,7 +38,7 @@ SHOWN = 20  # how many of many problems of a severity are printed
 
 
 def option(name: str, value: str | Sequence[str] | Mapping[str, str | None]) -> str:
-    """What is typed in a shell to give an option a value, or several."""
+    """An option with its values, quoted for a shell."""
     if isinstance(value, Mapping):
         value = [f"{old}={new or ''}" for old, new in value.items()]
     values = [value] if isinstance(value, str) else value
@@ -64,7 +64,7 @@ def output_file(text: str) -> Path:
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
-    """How attributes become classes and keypoints, see `roilab.via.LabelRules`."""
+    """Add the options of `roilab.via.LabelRules`: how attributes become classes and keypoints."""
     group = add_roles(parser)
     group.add_argument(
         "--class-map",
@@ -111,7 +111,7 @@ def add_roles(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 def rules_of(args: argparse.Namespace) -> via.LabelRules:
-    """What `add_labels` took, but for the skeleton."""
+    """The label rules of the options that `add_labels` added, without the skeleton."""
     return via.LabelRules(
         class_attribute=_class_attribute(args.class_attribute),
         class_map=_class_map(args.class_map),
@@ -138,7 +138,7 @@ def skeleton_of(
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Where the images are."""
+    """Add the option that names the folders of images."""
     parser.add_argument(
         "--images",
         type=Path,
@@ -240,7 +240,7 @@ def print_problems(problems: Iterable[via.Problem]) -> None:
 
 
 def count_of(problems: Iterable[via.Problem]) -> str:
-    """How many problems of each severity."""
+    """Count the problems of each severity, in words."""
     counts = Counter(problem.severity for problem in problems)
     return ", ".join(counted(counts[severity], severity) for severity in SEVERITIES)
 
@@ -251,7 +251,7 @@ def status_of(problems: Iterable[via.Problem]) -> int:
 
 
 def refuse_to_overwrite(path: Path, sources: Iterable[Path]) -> None:
-    """Keep what is there: a source, or a file that somebody may have mended by hand.
+    """Refuse to overwrite a source, or a file that somebody may have corrected by hand.
 
     Raises:
         UserError: there is a file already, or a folder.

@@ -48,7 +48,7 @@ _LABELS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `convert` takes."""
+    """Add the arguments of `convert`."""
     parser.add_argument("source", type=Path, metavar="SRC", help="the file to read")
     parser.add_argument("target", type=output_file, metavar="DST", help="the file to write")
     parser.add_argument("--to", required=True, choices=(*via.WRITERS, "coco"), help="its kind")

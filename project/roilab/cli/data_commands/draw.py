@@ -44,7 +44,7 @@ _LETTERS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `draw` takes."""
+    """Add the arguments of `draw`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
     add_images(parser)
     parser.add_argument(

@@ -35,7 +35,7 @@ from roilab.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `merge` takes."""
+    """Add the arguments of `merge`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
     parser.add_argument(
         "--output", required=True, type=output_file, metavar="OUT", help="the project to write"

@@ -31,7 +31,7 @@ from roilab.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `skeleton` takes."""
+    """Add the arguments of `skeleton`."""
     parser.add_argument(
         "--from",
         dest="files",

@@ -34,7 +34,7 @@ from roilab.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `split` takes."""
+    """Add the arguments of `split`."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the annotation file")
     parser.add_argument(
         "--train", type=float, default=0.8, metavar="SHARE", help="of the images (default: 0.8)"

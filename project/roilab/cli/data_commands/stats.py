@@ -32,7 +32,7 @@ _SHOWN = 30  # how many of many rows of a table are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `stats` takes."""
+    """Add the arguments of `stats`."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="annotation files")
     add_images(parser)
     parser.add_argument("--html", type=output_file, metavar="OUT", help="write a page with plots")

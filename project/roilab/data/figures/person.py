@@ -15,7 +15,7 @@ from roilab.data.figures.pose import HEAD, SIDES, Joints, Vector, random_pose
 
 
 class Part(IntEnum):
-    """What is on top at a sub-pixel."""
+    """The body part that is on top at a sub-pixel."""
 
     HAIR = 1
     FACE = 2
@@ -193,7 +193,7 @@ def _ball(person: Person, place: Vector, radius: float) -> Ball:
 def _tube(
     person: Person, start: Vector, end: Vector, radii: tuple[float, float], bias: float
 ) -> tuple[float, list[Ball]]:
-    """How near a tapered tube is, and its balls; radii and bias (towards us) in body units."""
+    """Depth of a tapered tube and its end balls; radii and bias (to the viewer) in body units."""
     balls = [
         _ball(person, place, radius * person.build)
         for place, radius in zip((start, end), radii, strict=True)

@@ -26,7 +26,7 @@ _QUALITY = 95
 
 @dataclass(frozen=True, slots=True)
 class FiguresPaths:
-    """Where a sample set is; the images of a split lie beside its project.
+    """The paths of a sample set; the images of a split lie beside its project.
 
     Attributes:
         train, val: the VIA 2 projects.

@@ -115,7 +115,7 @@ def _place_car(rng: np.random.Generator, size: int) -> _Placed:
 
 
 def _across(rng: np.random.Generator, size: int, width: float) -> float:
-    """Where the middle of an object is: mostly inside, sometimes cut by the left or right edge."""
+    """The x of an object's centre: mostly inside, sometimes cut by the left or right edge."""
     if rng.random() < 0.15:
         cut = rng.uniform(0.0, 0.4) * width - width / 2
         return float(-cut if rng.random() < 0.5 else size + cut)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from roilab.errors import UserError, argument
@@ -177,3 +178,5 @@ COCO_PERSON = Skeleton(
         *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),  # legs
     ),
 )
+# For a keypoint that COCO does not name: the mean of COCO's.
+DEFAULT_SIGMA = round(fmean(COCO_PERSON.sigmas), 3)

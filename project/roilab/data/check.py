@@ -16,7 +16,6 @@ from roilab.skeleton import COCO_PERSON, Skeleton
 
 # How far, in pixels, a coordinate may lie beyond the image's edge.
 EDGE = 0.5
-SEVERITIES: tuple[via.Severity, ...] = ("error", "warning", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ def examine(
         keypoints=sum(v > 0 for each in kept for _, _, v in each.keypoints or ()),
         classes=dict(sorted(Counter(each.label for each in kept).items())),
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
-        problems=tuple(sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))),
+        problems=tuple(sorted(problems, key=lambda each: via.SEVERITIES.index(each.severity))),
     )
 
 

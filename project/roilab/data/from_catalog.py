@@ -24,11 +24,10 @@ from roilab.data.catalog_records import (
 )
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
-from roilab.data.infer_skeleton import DEFAULT_SIGMA
 from roilab.data.records import LoadedRecords, OnProblems, log_problems
 from roilab.data.unusable_images import Choice, Unusable, check_choice, shortened
 from roilab.errors import UserError
-from roilab.skeleton import COCO_PERSON, Skeleton
+from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from roilab import via
 from roilab.errors import UserError, argument
-from roilab.skeleton import COCO_PERSON, Skeleton
+from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
 from roilab.via.attribute_roles import tagged
 from roilab.via.attribute_values import (
     attributes_in_use,
@@ -22,7 +22,6 @@ from roilab.via.keypoints import visibility_of_word
 from roilab.via.shapes import area
 
 # What is taken where nothing was measured: the mean of COCO's 17.
-DEFAULT_SIGMA = round(fmean(COCO_PERSON.sigmas), 3)
 # What says left, and right instead. One letter counts only where it is set apart: by a break, or as
 # a capital between others than capitals (eyeL, LEye).
 _SIDES = (

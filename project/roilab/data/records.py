@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
-from roilab.data.check import SEVERITIES
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset_dicts import annotation
 from roilab.data.fit import fit, image_size
@@ -209,7 +208,7 @@ def _alike(sets: Sequence[via.LabelledSet]) -> Iterator[via.Problem]:
 def log_problems(problems: Sequence[via.Problem]) -> None:
     """Write problems to the log, the most severe first, a long list cut."""
     # What leaves something out is not to be hidden behind what does not.
-    problems = sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
+    problems = sorted(problems, key=lambda problem: via.SEVERITIES.index(problem.severity))
     for problem in problems[:SHOWN]:
         log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
     if len(problems) > SHOWN:

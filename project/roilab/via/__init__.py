@@ -12,6 +12,7 @@ from roilab.via.layout import with_declarations
 from roilab.via.raise_on_errors import refuse_errors
 from roilab.via.read import read
 from roilab.via.records import (
+    SEVERITIES,
     Annotations,
     Attribute,
     CocoAnnotation,
@@ -39,6 +40,7 @@ from roilab.via.shapes import (
 from roilab.via.writer import WRITERS, write_csv, write_json, write_project
 
 __all__ = [
+    "SEVERITIES",
     "WRITERS",
     "XY",
     "Annotations",

@@ -12,6 +12,8 @@ from roilab.via.shapes import Shape
 Value = str | tuple[str, ...]
 
 Severity = Literal["error", "warning", "note"]
+# From the worst on.
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Container(StrEnum):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say
-from roilab.data.check import SEVERITIES, fitting_skeleton
+from roilab.data.check import fitting_skeleton
 from roilab.data.class_dropdowns import with_class_choice as class_as_choice
 from roilab.data.class_dropdowns import with_united_class
 from roilab.data.fit import fit_all
@@ -223,7 +223,7 @@ def with_class_choice(
 def print_problems(problems: Iterable[via.Problem]) -> None:
     """The problems, the most severe first, long lists cut."""
     problems = in_options(problems)
-    for severity in SEVERITIES:
+    for severity in via.SEVERITIES:
         listed = [problem for problem in problems if problem.severity == severity]
         for problem in listed[:SHOWN]:
             place = [
@@ -242,7 +242,7 @@ def print_problems(problems: Iterable[via.Problem]) -> None:
 def count_of(problems: Iterable[via.Problem]) -> str:
     """Count the problems of each severity, in words."""
     counts = Counter(problem.severity for problem in problems)
-    return ", ".join(counted(counts[severity], severity) for severity in SEVERITIES)
+    return ", ".join(counted(counts[severity], severity) for severity in via.SEVERITIES)
 
 
 def status_of(problems: Iterable[via.Problem]) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from roilab.data.check import Findings, examine
+from roilab.curation.check import Findings, examine
 from roilab.data.dataset_dicts import annotation
 from roilab.data.read import read
 from roilab.image_files import ImageFolder

@@ -13,8 +13,8 @@ from detectron2.structures import BoxMode
 from PIL import Image
 
 from roilab import skeleton as skeletons
+from roilab.curation.check import examine
 from roilab.data.boxes import box_of
-from roilab.data.check import examine
 from roilab.data.dataset import load
 from roilab.data.read import read
 from roilab.errors import UserError

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.data.check import examine
+from roilab.curation.check import examine
 from roilab.data.coco import to_coco
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths

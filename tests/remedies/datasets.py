@@ -7,7 +7,7 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.check import examine
+from roilab.curation.check import examine
 from roilab.data.figures import write_figures
 from roilab.data.read import read
 from roilab.image_files import ImageFolder

@@ -25,7 +25,7 @@ from roilab.cli.data_commands.common import (
     rules_of,
     skeleton_of,
 )
-from roilab.data.check import Findings, examine, refused
+from roilab.curation.check import Findings, examine, refused
 from roilab.data.read import read
 from roilab.data.resolve_images import locate
 from roilab.errors import UserError

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say
-from roilab.data.check import fitting_skeleton
+from roilab.curation.check import fitting_skeleton
 from roilab.data.class_dropdowns import with_class_choice as class_as_choice
 from roilab.data.class_dropdowns import with_united_class
 from roilab.data.fit import fit_all

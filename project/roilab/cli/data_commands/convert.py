@@ -29,7 +29,7 @@ from roilab.cli.data_commands.common import (
     with_class_choice,
     working,
 )
-from roilab.data.check import fitting_skeleton
+from roilab.curation.check import fitting_skeleton
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.image_files import header_size

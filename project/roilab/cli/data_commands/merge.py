@@ -27,7 +27,7 @@ from roilab.cli.data_commands.common import (
     with_class_choice,
     working,
 )
-from roilab.data.check import fitting_skeleton
+from roilab.curation.check import fitting_skeleton
 from roilab.data.harmonize_attributes import own_rules
 from roilab.data.merge import merge
 from roilab.skeleton import Skeleton

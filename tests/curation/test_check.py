@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.data.check import examine
+from roilab.curation.check import examine
 from roilab.data.read import read as read_any
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton

@@ -14,13 +14,13 @@ from pycocotools import mask as mask_utils
 
 from roilab import via
 from roilab.curation.check import examine
+from roilab.curation.stats import statistics
 from roilab.data.coco import to_coco
 from roilab.data.dataset import load
 from roilab.data.figures import FiguresPaths
 from roilab.data.fit import fit_all
 from roilab.data.read import read
 from roilab.data.resolve_images import locate
-from roilab.data.stats import statistics
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from roilab.data.stats import SIZES, Stats
+from roilab.curation.stats import SIZES, Stats
 from roilab.html_page import document, heat_map, html_table
 
 

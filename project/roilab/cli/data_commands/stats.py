@@ -23,7 +23,7 @@ from roilab.cli.data_commands.common import (
     skeleton_of,
     working,
 )
-from roilab.data.stats import SIZES, Stats, statistics
+from roilab.curation.stats import SIZES, Stats, statistics
 from roilab.data.stats_page import stats_page
 from roilab.files import write_whole
 from roilab.text import counted

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from roilab.data.stats import OfClass, Stats, statistics
+from roilab.curation.stats import OfClass, Stats, statistics
 from roilab.data.stats_page import stats_page
 from roilab.skeleton import Skeleton
 from roilab.via import (

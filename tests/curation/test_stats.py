@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 
 from roilab.curation.stats import OfClass, Stats, statistics
-from roilab.data.stats_page import stats_page
+from roilab.curation.stats_page import stats_page
 from roilab.skeleton import Skeleton
 from roilab.via import (
     Annotations,

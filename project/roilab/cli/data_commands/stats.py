@@ -24,7 +24,7 @@ from roilab.cli.data_commands.common import (
     working,
 )
 from roilab.curation.stats import SIZES, Stats, statistics
-from roilab.data.stats_page import stats_page
+from roilab.curation.stats_page import stats_page
 from roilab.files import write_whole
 from roilab.text import counted
 

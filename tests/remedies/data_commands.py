@@ -7,10 +7,10 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.curation.split import fingerprint, split
 from roilab.data.coco import to_coco
 from roilab.data.merge import merge
 from roilab.data.read import read
-from roilab.data.split import fingerprint, split
 
 from . import reading
 from .cases import Wrong, case, printed, wrong

@@ -29,7 +29,7 @@ from roilab.cli.data_commands.common import (
     with_class_choice,
     working,
 )
-from roilab.data.split import divide
+from roilab.curation.split import divide
 from roilab.text import counted
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.data.split import divide, split
+from roilab.curation.split import divide, split
 from roilab.errors import UserError
 from roilab.via import Annotations, Container, ImageRecord, Rect, Region, label
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from roilab.data.merge import merge
+from roilab.curation.merge import merge
 from roilab.data.read import read
 from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, predictions_to_coco, to_json, via_annotations, via_record

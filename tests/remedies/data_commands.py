@@ -7,9 +7,9 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.curation.merge import merge
 from roilab.curation.split import fingerprint, split
 from roilab.data.coco import to_coco
-from roilab.data.merge import merge
 from roilab.data.read import read
 
 from . import reading

@@ -50,7 +50,7 @@ def attribute_names(run: Run) -> dict[str, str]:
     """Role -> the attribute of the run's training data that has it, so that predictions fit them.
 
     Where the config names none, because it was found in the file, it is called as the role;
-    `roilab.data.merge` then brings the two under one name.
+    `roilab.curation.merge` then brings the two under one name.
     """
     train = OmegaConf.select(config.read_config(run.config_file), "data.train")
     train = train if isinstance(train, DictConfig) else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roilab.data.merge import merge
+from roilab.curation.merge import merge
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import (

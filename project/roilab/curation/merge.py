@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from roilab import via
+from roilab.curation.harmonize_attributes import unify
 from roilab.data.class_dropdowns import with_values
-from roilab.data.harmonize_attributes import unify
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region

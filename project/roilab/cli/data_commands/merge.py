@@ -28,8 +28,8 @@ from roilab.cli.data_commands.common import (
     working,
 )
 from roilab.curation.check import fitting_skeleton
+from roilab.curation.harmonize_attributes import own_rules
 from roilab.curation.merge import merge
-from roilab.data.harmonize_attributes import own_rules
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 

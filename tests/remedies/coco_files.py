@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
+from roilab.curation.infer_skeleton import propose
 from roilab.data import read as data_read
-from roilab.data.infer_skeleton import propose
 
 from .cases import Wrong, case, wrong
 from .files import (

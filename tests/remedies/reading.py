@@ -7,9 +7,9 @@ from typing import Any
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.curation.check import examine, refused
+from roilab.curation.infer_skeleton import propose
 from roilab.data import dataset
 from roilab.data import read as data_read
-from roilab.data.infer_skeleton import propose
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 

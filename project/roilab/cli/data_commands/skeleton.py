@@ -24,7 +24,7 @@ from roilab.cli.data_commands.common import (
     rules_of,
     working,
 )
-from roilab.data.infer_skeleton import estimate_sigmas, propose, with_sigmas
+from roilab.curation.infer_skeleton import estimate_sigmas, propose, with_sigmas
 from roilab.files import write_whole
 from roilab.skeleton import DEFAULT_SIGMA, Skeleton
 from roilab.text import counted

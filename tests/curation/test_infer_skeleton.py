@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roilab.data.infer_skeleton import estimate_sigmas, propose, with_sigmas
+from roilab.curation.infer_skeleton import estimate_sigmas, propose, with_sigmas
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import DEFAULT_SIGMA, Skeleton, from_dict

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roilab.data.figures.canvas import SCALE, Image, Layer, random_colour, shade
+from roilab.synthetic.canvas import SCALE, Image, Layer, random_colour, shade
 
 Range = tuple[float, float]
 

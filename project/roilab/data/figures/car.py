@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roilab.data.figures.canvas import Ball, Colour, Layer, random_colour, shade
+from roilab.synthetic.canvas import Ball, Colour, Layer, random_colour, shade
 
 # Outline of cabin and windows along the length (0 rear, 1 front) and above the ground, in lengths.
 _CABINS = {

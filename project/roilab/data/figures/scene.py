@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roilab.data.figures.person import draw_person, parts_showing, random_person
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic.background import draw_background, texture
 from roilab.synthetic.canvas import SCALE, Image, Layer
 from roilab.synthetic.car import draw_car, random_car
+from roilab.synthetic.person import draw_person, parts_showing, random_person
 
 # An object of which less than this share can be seen is not placed.
 LEAST_VISIBLE = 0.5

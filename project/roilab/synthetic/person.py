@@ -10,8 +10,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from roilab.data.figures.pose import HEAD, SIDES, Joints, Vector, random_pose
 from roilab.synthetic.canvas import Ball, Colour, Layer, random_colour, shade
+from roilab.synthetic.pose import HEAD, SIDES, Joints, Vector, random_pose
 
 
 class Part(IntEnum):

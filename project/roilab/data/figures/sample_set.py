@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roilab.data.figures.scene import Figure, Scene, draw_scene
 from roilab.errors import UserError
 from roilab.files import part_of_folder, read_json, remove_parts
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic.scene import Figure, Scene, draw_scene
 from roilab.via.attribute_roles import TAGS
 from roilab.via.records import Annotations, Attribute, Container, ImageRecord, Region, Value
 from roilab.via.shapes import Point, Polygon, Shape

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.data.figures.sample_set import scene
 from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.inference import video
 from roilab.inference.video import check_webcam, probe, read_video, read_webcam, video_writer
+from roilab.synthetic.sample_set import scene
 
 # A codec for each kind of file; only the last needs no neighbour to decode a frame.
 KINDS = {

@@ -10,11 +10,11 @@ import numpy as np
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from roilab.data.figures.sample_set import scene
 from roilab.draw import Picture
 from roilab.inference.clips import Clip, decode_clip
 from roilab.inference.downloads import Moment, png
 from roilab.inference.uploads import container_of, decode_upload, distinct, stem_of
+from roilab.synthetic.sample_set import scene
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "gif")
 VIDEOS = ("mp4", "mov", "m4v", "mkv", "webm", "avi")

@@ -18,8 +18,8 @@ from rich.progress import Progress
 
 from roilab.cli.parser import Parser
 from roilab.data.figures import write_figures
-from roilab.data.figures.sample_set import scene
 from roilab.errors import UserError
+from roilab.synthetic.sample_set import scene
 
 SCENE, WINDOW = 320, 256  # pixels a side, of what there is and of what the camera sees
 RATE = 12  # frames a second

@@ -1,5 +1,5 @@
 """The generated sample set: articulated people and cars, annotated as a person would in VIA."""
 
-from roilab.data.figures.sample_set import FiguresPaths, write_figures
+from roilab.synthetic.sample_set import FiguresPaths, write_figures
 
 __all__ = ["FiguresPaths", "write_figures"]

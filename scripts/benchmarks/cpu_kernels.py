@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks import Benchmark, seconds
-from roilab.modeling.cpu_kernels import use_cpu_kernels
+from roilab.cpu.kernels import use_cpu_kernels
 
 # Channels, images, cells a side.
 CONVOLUTIONS = ((256, 2, 80), (256, 2, 40), (128, 4, 40), (160, 8, 16), (96, 8, 64), (64, 8, 64))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from roilab.cpu.kernels import use_cpu_kernels
 from roilab.modeling import group_norm
-from roilab.modeling.cpu_kernels import use_cpu_kernels
 from roilab.modeling.group_norm import ChannelsLastGroupNorm
 
 LAST = torch.channels_last

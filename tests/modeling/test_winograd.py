@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from roilab.cpu.kernels import use_cpu_kernels
 from roilab.modeling import winograd
-from roilab.modeling.cpu_kernels import use_cpu_kernels
 from roilab.modeling.winograd import WinogradConv2d, winograd_conv
 
 DOUBLE = torch.float64

@@ -3,9 +3,9 @@
 from detectron2.layers import Conv2d
 from torch import nn
 
-from roilab.modeling import winograd
+from roilab.cpu import winograd
+from roilab.cpu.winograd import WinogradConv2d
 from roilab.modeling.group_norm import ChannelsLastGroupNorm
-from roilab.modeling.winograd import WinogradConv2d
 
 
 def use_cpu_kernels(model: nn.Module) -> nn.Module:

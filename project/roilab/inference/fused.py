@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from detectron2.modeling.backbone.resnet import BottleneckBlock
 from torch import Tensor, nn
 
-from roilab.modeling.winograd import WinogradConv2d
+from roilab.cpu.winograd import WinogradConv2d
 
 
 def fuse_blocks(model: nn.Module) -> None:

@@ -17,6 +17,7 @@ from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
+from roilab.cpu.winograd import give_scratch_back
 from roilab.engine import config
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.load_run import load_run
@@ -29,7 +30,6 @@ from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.fast import for_inference
 from roilab.memory import NotEnoughMemory
 from roilab.modeling.keypoint_heads import KeypointHead
-from roilab.modeling.winograd import give_scratch_back
 from roilab.skeleton import Skeleton
 
 Array = npt.NDArray[Any]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from roilab.cpu import winograd
 from roilab.cpu.kernels import use_cpu_kernels
-from roilab.modeling import winograd
-from roilab.modeling.winograd import WinogradConv2d, winograd_conv
+from roilab.cpu.winograd import WinogradConv2d, winograd_conv
 
 DOUBLE = torch.float64
 FORMATS = (torch.contiguous_format, torch.channels_last)

@@ -4,8 +4,8 @@ from detectron2.layers import Conv2d
 from torch import nn
 
 from roilab.cpu import winograd
+from roilab.cpu.group_norm import ChannelsLastGroupNorm
 from roilab.cpu.winograd import WinogradConv2d
-from roilab.modeling.group_norm import ChannelsLastGroupNorm
 
 
 def use_cpu_kernels(model: nn.Module) -> nn.Module:

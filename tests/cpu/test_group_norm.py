@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from roilab.cpu import group_norm
+from roilab.cpu.group_norm import ChannelsLastGroupNorm
 from roilab.cpu.kernels import use_cpu_kernels
-from roilab.modeling import group_norm
-from roilab.modeling.group_norm import ChannelsLastGroupNorm
 
 LAST = torch.channels_last
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align, roi_pool
 
+from roilab.cpu.roi_align import roi_align_average, roi_align_average_only
 from roilab.errors import UserError, argument
-from roilab.modeling.roi_align_cpu import roi_align_average, roi_align_average_only
 from roilab.modeling.roi_align_max import roi_align_max
 from roilab.modeling.tracing import in_graph
 

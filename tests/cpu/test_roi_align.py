@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from roilab.cpu.roi_align import roi_align_average
 from roilab.modeling import RoIPooler, poolers
-from roilab.modeling.roi_align_cpu import roi_align_average
 
 SCALES = (1 / 4, 1 / 8, 1 / 16)
 HEIGHT, WIDTH = 64, 96

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from roilab.cpu.heatmap_argmax import enlarged_argmax
 from roilab.modeling.decoders import DECODERS, bicubic, mass_around, to_cells
-from roilab.modeling.heatmap_argmax import enlarged_argmax
 
 K = 5
 SUB_CELL = {name: decoder for name, decoder in DECODERS.items() if name != "bicubic"}
@@ -82,7 +82,7 @@ class TestBicubic:
         maps = as_a_head_gives(6, "noise", seed=3)
         rois = boxes(6, torch.Generator().manual_seed(4))
         whole = bicubic(maps, rois)
-        monkeypatch.setattr("roilab.modeling.heatmap_argmax._CHUNK", 1000)
+        monkeypatch.setattr("roilab.cpu.heatmap_argmax._CHUNK", 1000)
         parts = bicubic(maps, rois)
         assert torch.equal(whole[0], parts[0])
         assert torch.equal(whole[1], parts[1])

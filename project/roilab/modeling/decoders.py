@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roilab.modeling.heatmap_argmax import enlarged_argmax
+from roilab.cpu.heatmap_argmax import enlarged_argmax
 
 Decoded = tuple[Tensor, Tensor]
 Decoder = Callable[[Tensor, Tensor], Decoded]

@@ -24,12 +24,12 @@ from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
 
 from benchmarks import Benchmark, seconds
+from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.figures import write_figures
 from roilab.data.loaders import Batch
 from roilab.engine import config
 from roilab.engine.build import build_optimizer
 from roilab.engine.device import share_cores
-from roilab.engine.malloc import keep_freed_memory
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.trainer import build_trainer
 

@@ -12,7 +12,7 @@ from roilab.engine.device import dtype_of, share_cores
 
 FAULTS = """
 import resource, torch
-from roilab.engine.malloc import keep_freed_memory
+from roilab.cpu.malloc import keep_freed_memory
 
 def use():
     for _ in range(8):

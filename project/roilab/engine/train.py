@@ -13,6 +13,7 @@ from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 
+from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.data.seeding import INITIALISATION, seed_everything
 from roilab.engine import config, distributed, fingerprint, train_state, trusted
@@ -21,7 +22,6 @@ from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.device import device_of, share_cores
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
-from roilab.engine.malloc import keep_freed_memory
 from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
 from roilab.engine.provenance import write_provenance

@@ -17,11 +17,11 @@ from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
+from roilab.cpu.malloc import give_freed_memory_back
 from roilab.cpu.winograd import give_scratch_back
 from roilab.engine import config
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.load_run import load_run
-from roilab.engine.malloc import give_freed_memory_back
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError

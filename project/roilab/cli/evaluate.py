@@ -35,6 +35,7 @@ from tqdm import tqdm
 from roilab.cli.console import ended, say
 from roilab.cli.data_commands.common import output_file
 from roilab.cli.parser import Parser, add_max_memory, add_trust
+from roilab.cpu.fast import for_inference
 from roilab.data.dataset import DetectionDataset, load
 from roilab.draw import Picture
 from roilab.engine import config, trusted
@@ -54,7 +55,6 @@ from roilab.evaluation.summary import Summary, summarize
 from roilab.evaluation.table import analysis_text, ap_table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
-from roilab.inference.fast import for_inference
 from roilab.inference.prefetch import result_of
 from roilab.inference.rendering import (
     OVERVIEW,

@@ -17,6 +17,7 @@ from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
+from roilab.cpu.fast import for_inference
 from roilab.cpu.malloc import give_freed_memory_back
 from roilab.cpu.winograd import give_scratch_back
 from roilab.engine import config
@@ -27,7 +28,6 @@ from roilab.engine.setup import fit_model
 from roilab.errors import UserError
 from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.image_files import read_rgb, to_rgb
-from roilab.inference.fast import for_inference
 from roilab.memory import NotEnoughMemory
 from roilab.modeling.keypoint_heads import KeypointHead
 from roilab.skeleton import Skeleton
@@ -111,7 +111,7 @@ class Predictor:
     every core busy by itself.
 
     Args:
-        model: a Detectron2 model with its weights; changed, see `roilab.inference.fast`.
+        model: a Detectron2 model with its weights; changed, see `roilab.cpu.fast`.
         augmentations: of the evaluation, such as resizing; none may be random.
         image_format: the model's order of channels, "BGR" or "RGB".
         classes: names in the order of the model's outputs.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import settings
 
-from roilab.data.figures import FiguresPaths, write_figures
+from roilab.synthetic import FiguresPaths, write_figures
 
 if TYPE_CHECKING:
     from roilab.engine.run_folder import Run

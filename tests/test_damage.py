@@ -14,7 +14,6 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import roilab.cli.app
-from roilab.data.figures import FiguresPaths
 from roilab.engine import checkpoint
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import write_record
@@ -22,6 +21,7 @@ from roilab.engine.train_state import newest
 from roilab.errors import UserError
 from roilab.sweep import load_sweep, plan, resolve
 from roilab.sweep.plan import save_sweep
+from roilab.synthetic import FiguresPaths
 
 from . import damage
 from .damage import DAMAGES, Outcome, script

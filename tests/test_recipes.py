@@ -23,11 +23,11 @@ from detectron2.solver.lr_scheduler import LRMultiplier
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
-from roilab.data.figures import write_figures
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.engine import config
 from roilab.engine.build import build_optimizer, weights_of
 from roilab.engine.setup import prepare
+from roilab.synthetic import write_figures
 
 # A leaf of ours, Detectron2's leaf, and the number of its classes.
 LAZY = (

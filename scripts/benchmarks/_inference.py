@@ -19,13 +19,13 @@ from torchvision.models import detection
 from benchmarks import Benchmark, seconds
 from benchmarks._memory import peak_memory, reset_peak_memory
 from benchmarks._training import CONFIGS, stock
-from roilab.data.figures import write_figures
+from roilab.device import dtype_of
 from roilab.engine import config
-from roilab.engine.device import dtype_of
 from roilab.engine.setup import fit_model
 from roilab.inference import Predictor, read_rgb
 from roilab.modeling.torchvision_weights import detectron2_name
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import write_figures
 
 FEWEST, MOST = 40, 60  # detections that the random weights shall give, of the 100 at most
 SPREAD = 10  # of the scores' weights, so that a few stand out

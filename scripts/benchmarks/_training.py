@@ -25,13 +25,13 @@ from omegaconf import DictConfig
 
 from benchmarks import Benchmark, seconds
 from roilab.cpu.malloc import keep_freed_memory
-from roilab.data.figures import write_figures
 from roilab.data.loaders import Batch
+from roilab.device import share_cores
 from roilab.engine import config
 from roilab.engine.build import build_optimizer
-from roilab.engine.device import share_cores
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.trainer import build_trainer
+from roilab.synthetic import write_figures
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 _ITERATIONS = 2  # timed together in each round

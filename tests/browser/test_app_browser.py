@@ -12,9 +12,9 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from roilab.data.figures import FiguresPaths
 from roilab.image_files import read_rgb
 from roilab.inference.video import video_writer
+from roilab.synthetic import FiguresPaths
 from roilab.via import read
 
 from .conftest import awaited, until

@@ -14,12 +14,12 @@ from PIL import Image
 from roilab import via
 from roilab.data import mapper
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.data.loaders import eval_loader
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.image_files import header_size
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import FiguresPaths
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FILES = sorted(

@@ -10,10 +10,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_dict
 
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import FiguresPaths
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 

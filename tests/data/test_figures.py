@@ -9,9 +9,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from roilab import skeleton
-from roilab.data.figures import write_figures
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import write_figures
 from roilab.synthetic.sample_set import region_attributes, scene
 from roilab.synthetic.scene import Figure, Scene, outline
 from roilab.via.instances import LabelledSet, label

@@ -16,10 +16,10 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.data.from_catalog import from_catalog
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import FiguresPaths
 
 WIDTH, HEIGHT = 20, 10
 RING = [1.0, 1.0, 9.0, 1.0, 9.0, 9.0]

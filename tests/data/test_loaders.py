@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from roilab.data.dataset import DetectionDataset, load
-from roilab.data.figures import FiguresPaths
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.data.sampling import Batches
 from roilab.data.seeding import seed_everything, seeded
 from roilab.data.workers import workers
 from roilab.errors import UserError
+from roilab.synthetic import FiguresPaths
 
 AUGMENTATIONS = [T.ResizeShortestEdge([64, 96], 128, "choice"), T.RandomFlip()]
 

@@ -17,13 +17,13 @@ from roilab.curation.check import examine
 from roilab.curation.stats import statistics
 from roilab.data.coco import to_coco
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.data.fit import fit_all
 from roilab.data.read import read
 from roilab.data.resolve_images import locate
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import FiguresPaths
 
 Counts = dict[str, Any]
 

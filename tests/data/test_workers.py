@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roilab.data.figures import FiguresPaths
+from roilab.synthetic import FiguresPaths
 
 HOLDS_ITS_BATCHES = """
 import sys

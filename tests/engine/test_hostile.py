@@ -17,7 +17,6 @@ from omegaconf import OmegaConf
 from streamlit.testing.v1 import AppTest
 
 import roilab.cli.app
-from roilab.data.figures import FiguresPaths
 from roilab.engine import config
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run, find_runs, open_run
@@ -25,6 +24,7 @@ from roilab.engine.train import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.to_annotations import attribute_names
+from roilab.synthetic import FiguresPaths
 
 from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_sweep, write_traps
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.overrides import write
 from roilab.engine.setup import Setup, prepare
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import write_figures
 
 SMALL = [f"configs/small_{kind}.py" for kind in ("mask", "keypoint", "mask_keypoint")]
 FIGURES = [name.replace("small", "figures") for name in SMALL]

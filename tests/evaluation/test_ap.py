@@ -11,10 +11,10 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 
 from roilab.data.dataset import DetectionDataset, load
-from roilab.data.figures import FiguresPaths
 from roilab.evaluation import ap_table, average_precision
 from roilab.evaluation.evaluator import coco_rows, encode_mask
 from roilab.skeleton import COCO_PERSON, Skeleton
+from roilab.synthetic import FiguresPaths
 
 # Detectron2 and pycocotools.mask with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -16,11 +16,11 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 
 from roilab.data.dataset import DetectionDataset, load
-from roilab.data.figures import FiguresPaths
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.evaluation import evaluate
 from roilab.evaluation.ap import Results
+from roilab.synthetic import FiguresPaths
 
 # pycocotools.mask with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

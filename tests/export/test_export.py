@@ -19,7 +19,6 @@ from detectron2.modeling.poolers import ROIPooler
 from PIL import Image
 from torch import nn
 
-from roilab.data.figures import FiguresPaths
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.export import FORMATS, Detector, export_run, exporter
@@ -27,6 +26,7 @@ from roilab.export.formats import runner
 from roilab.export.parity import check_parity, predicted, reference
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
 from roilab.modeling import MaskScoringHead
+from roilab.synthetic import FiguresPaths
 
 Script = Callable[..., Any]
 

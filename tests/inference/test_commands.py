@@ -18,13 +18,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.data.read import read
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
 from roilab.engine.train import LOCK
 from roilab.inference import Predictor, read_rgb
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import FiguresPaths
 from roilab.via import Annotations, ImageRecord, LabelRules, label
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture

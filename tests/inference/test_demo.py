@@ -22,11 +22,11 @@ from PIL import Image
 from roilab import via
 from roilab.cli.console import set_up
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.draw import side_by_side
 from roilab.engine.run_folder import Run
 from roilab.inference import draw_prediction, read_rgb
 from roilab.inference.video import probe, read_video, video_writer
+from roilab.synthetic import FiguresPaths
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture
 RATE = Fraction(12)

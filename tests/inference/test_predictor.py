@@ -13,13 +13,14 @@ from detectron2.modeling.backbone.resnet import BottleneckBlock
 from PIL import Image
 from torch import nn
 
+from roilab.cpu import fast
 from roilab.cpu.fast import for_inference
 from roilab.cpu.fused import FusedBottleneckBlock
 from roilab.cpu.kernels import use_cpu_kernels
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.evaluation.memory_bound import rcnn_of
-from roilab.inference import Prediction, Predictor, fast
+from roilab.inference import Prediction, Predictor
 from roilab.skeleton import COCO_PERSON
 
 CONFIG = Path(__file__).parents[2] / "configs" / "figures_mask_keypoint.py"

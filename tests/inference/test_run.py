@@ -12,7 +12,6 @@ from pycocotools import mask as mask_utils
 
 from roilab import skeleton as skeletons
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.engine import config
 from roilab.engine.checkpoint import read_checkpoint, save_atomically
 from roilab.engine.load_run import check_meaning, load_run
@@ -21,6 +20,7 @@ from roilab.errors import UserError
 from roilab.evaluation import predict
 from roilab.inference import Predictor, read_rgb, to_json
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import FiguresPaths
 
 # pycocotools.mask.decode with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

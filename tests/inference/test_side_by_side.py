@@ -7,8 +7,8 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from roilab.data.dataset import load
-from roilab.data.figures import FiguresPaths
 from roilab.inference.side_by_side import draw_comparison
+from roilab.synthetic import FiguresPaths
 
 
 def test_annotations_look_the_same_whatever_the_mode_of_their_boxes(

@@ -13,13 +13,13 @@ from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from roilab.data.figures import write_figures
 from roilab.engine import config
 from roilab.engine.build import build_model, build_optimizer
 from roilab.engine.setup import prepare
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.modeling import point_rend
+from roilab.synthetic import write_figures
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 32

@@ -8,9 +8,9 @@ from typing import Any
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.curation.check import examine
-from roilab.data.figures import write_figures
 from roilab.data.read import read
 from roilab.image_files import ImageFolder
+from roilab.synthetic import write_figures
 
 from .cases import Wrong, case, printed, wrong
 from .files import (

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from roilab.data.figures import FiguresPaths
 from roilab.engine import config
 from roilab.engine.setup import prepare
+from roilab.synthetic import FiguresPaths
 
 from .cases import Wrong, case, wrong
 from .conftest import CONFIG

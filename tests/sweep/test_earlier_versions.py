@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roilab.data.figures import write_figures
+from roilab.synthetic import write_figures
 
 # By the commit that wrote it; without weights, which are large.
 OLD = Path(__file__).with_name("sweep_fe98d7c")

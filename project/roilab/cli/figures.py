@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from roilab.cli.parser import Parser
-from roilab.data.figures import write_figures
 from roilab.errors import UserError
+from roilab.synthetic import write_figures
 from roilab.synthetic.sample_set import scene
 
 SCENE, WINDOW = 320, 256  # pixels a side, of what there is and of what the camera sees

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from roilab.cpu.fused import fuse_blocks
-from roilab.engine.device import dtype_of
+from roilab.device import dtype_of
 from roilab.modeling.keypoint_heads import KeypointHead
 
 _HEAVY = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

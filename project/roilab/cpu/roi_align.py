@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roilab.modeling.roi_align_max import corner_and_extent
-
 # Channels at a time: what is copied between layouts then stays in the processor's cache, which
 # saves a third of the time for 1024 boxes of 256 channels, and memory.
 _CHANNELS = 64
@@ -250,3 +248,9 @@ def _fill(maps: Tensor, table: Tensor) -> None:
     """Copy an NHW x C table into N x C x H x W."""
     last = maps.permute(0, 2, 3, 1)
     last.copy_(table.view(last.shape))
+
+
+def corner_and_extent(rois: Tensor, scale: float | Tensor, aligned: bool) -> tuple[Tensor, Tensor]:
+    """Top left corner and extent of boxes in cells, each R x 2 as x, y, as the kernel has them."""
+    low, high = (rois[:, 1:] * scale - (0.5 if aligned else 0.0)).split(2, dim=1)
+    return low, high - low if aligned else (high - low).clamp(min=1)

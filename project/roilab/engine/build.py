@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch
 
 from roilab.cpu.kernels import use_cpu_kernels
+from roilab.device import device_of
 from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
-from roilab.engine.device import device_of
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.errors import UserError
 from roilab.text import counted

@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
+from roilab.device import memory_used
 from roilab.engine import distributed
-from roilab.engine.device import memory_used
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import Interrupted, Stop
 from roilab.engine.train_state import TrainState, save_to_resume, save_train_state, save_weights

@@ -14,10 +14,10 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
 from roilab.data.value_range import narrow_range
+from roilab.device import device_of, dtype_of
 from roilab.engine import config
 from roilab.engine.build import build_optimizer, freeze, weights_of
 from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
-from roilab.engine.device import device_of, dtype_of
 from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
 from roilab.engine.max_detections import fit_limits
 from roilab.engine.preflight import check_geometry

@@ -16,10 +16,10 @@ from omegaconf import DictConfig
 from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.data.seeding import INITIALISATION, seed_everything
+from roilab.device import device_of, share_cores
 from roilab.engine import config, distributed, fingerprint, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.config_diff import difference_table, differences
-from roilab.engine.device import device_of, share_cores
 from roilab.engine.lock import locked
 from roilab.engine.loop import Loop
 from roilab.engine.max_detections import limits_note

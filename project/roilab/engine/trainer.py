@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from roilab.data.loaders import Batch
 from roilab.data.seeding import STEP, seed_everything
+from roilab.device import dtype_of
 from roilab.engine import config, distributed
 from roilab.engine.build import build_model, build_optimizer, compile_backbone, train_mode
 from roilab.engine.checkpoint import refuse_other_weights
-from roilab.engine.device import dtype_of
 from roilab.engine.ema import MovingAverage
 
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from roilab.device import memory_used
 from roilab.engine import config
-from roilab.engine.device import memory_used
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.files import write_whole

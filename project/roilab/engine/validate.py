@@ -13,9 +13,9 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
 from roilab.data.seeding import VALIDATION, seeded
+from roilab.device import device_of, share_cores
 from roilab.engine import config
 from roilab.engine.build import loss_mode
-from roilab.engine.device import device_of, share_cores
 from roilab.evaluation import Evaluation, evaluate
 from roilab.evaluation.memory_bound import MemoryBound
 from roilab.memory import NotEnoughMemory

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from roilab.cpu.roi_align import corner_and_extent
 from roilab.modeling.tracing import in_graph
 
 
@@ -54,12 +55,6 @@ def roi_align_max(
     totals = counts.prod(dim=1)
     pooled: Tensor = _Largest.apply(features, moved, totals, output_size, scale, aligned)
     return pooled[order.argsort()]
-
-
-def corner_and_extent(rois: Tensor, scale: float | Tensor, aligned: bool) -> tuple[Tensor, Tensor]:
-    """Top left corner and extent of boxes in cells, each R x 2 as x, y, as the kernel has them."""
-    low, high = (rois[:, 1:] * scale - (0.5 if aligned else 0.0)).split(2, dim=1)
-    return low, high - low if aligned else (high - low).clamp(min=1)
 
 
 def _moved(rois: Tensor, bins: Tensor, counts: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from roilab.engine.device import dtype_of, share_cores
+from roilab.device import dtype_of, share_cores
 
 FAULTS = """
 import resource, torch

@@ -1,0 +1,1 @@
+"""Work on annotation files before training: check, statistics, split, merge, skeletons."""

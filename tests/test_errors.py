@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.errors import UserError, argument, written
+from roilab.errors import UserError, argument, rename_arguments
 
 KEYS = {"kind": "data.kind", "names": "data.names"}
 TEXTS = st.text(max_size=8)
@@ -28,7 +28,7 @@ def write(key: str, value: Any) -> str:
 def test_any_value_of_an_argument_is_written(value: Any) -> None:
     text = f"give {argument('kind', value)}, or none; {argument('names', value)}"
     expected = f"give {write('data.kind', value)}, or none; {write('data.names', value)}"
-    assert written(text, KEYS, write) == expected
+    assert rename_arguments(text, KEYS, write) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_any_value_of_an_argument_is_written(value: Any) -> None:
     ],
 )
 def test_what_is_no_argument_stays(text: str) -> None:
-    assert written(text, KEYS, write) == text
+    assert rename_arguments(text, KEYS, write) == text
 
 
 def test_all_of_an_error_has_the_keys() -> None:

@@ -25,7 +25,8 @@ class UserError(Exception):
     Args:
         message: what is wrong, in one sentence without a full stop.
         file: the file in which it is wrong.
-        key: the key, attribute or option in that file (or on the command line).
+        key: the key or attribute in that file, or the parameter of a function, which a command
+            prints as its option.
         found, expected: the two things that disagree.
         remedy: what to do about it.
     """
@@ -72,18 +73,20 @@ class UserError(Exception):
         )
 
     def with_keys(self, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> "UserError":
-        """The same mistake, with a function's arguments named as the user gives them.
+        """The same mistake, with a function's arguments named as the user types them.
 
         Args:
-            keys, write: see `written`.
+            keys, write: see `rename_arguments`.
         """
         return UserError(
             self.message,
             file=self.file,
             key=keys.get(self.key, self.key) if self.key else None,
-            found=written(self.found, keys, write) if isinstance(self.found, str) else self.found,
+            found=rename_arguments(self.found, keys, write)
+            if isinstance(self.found, str)
+            else self.found,
             expected=self.expected,
-            remedy=self.remedy and written(self.remedy, keys, write),
+            remedy=self.remedy and rename_arguments(self.remedy, keys, write),
         )
 
 
@@ -93,19 +96,20 @@ def argument(name: str, value: object) -> str:
     return f"{name}={value if is_word else json.dumps(value, ensure_ascii=False)}"
 
 
-def written(text: str, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> str:
-    """A text with each `argument=value` in it as the user writes it.
+def rename_arguments(text: str, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> str:
+    """Replace each `argument=value` in a text by what the user types for it.
 
-    A function does not know whether it is called for a config or a command line: who calls it does.
-    What only looks like an argument, such as a name from a file, stays.
+    The package knows no options of a command and no place of a node in a config: its messages name
+    the parameter of a function, and the caller renames it. What only looks like an argument, such
+    as a name from a file, stays.
 
     Args:
-        text: a remedy, with arguments as `argument` writes them.
+        text: a message or remedy, with arguments as `argument` writes them.
         keys: argument -> its key in a config, or its option on the command line.
-        write: what gives such a key or option a value.
+        write: returns such a key or option with a value.
     """
 
-    def one(match: re.Match[str]) -> str:
+    def rename(match: re.Match[str]) -> str:
         name, text = match.groups()
         if name not in keys:
             return match[0]
@@ -116,7 +120,7 @@ def written(text: str, keys: Mapping[str, str], write: Callable[[str, Any], str]
             return match[0]
         return write(keys[name], value)
 
-    return _ARGUMENT.sub(one, text)
+    return _ARGUMENT.sub(rename, text)
 
 
 # In the words of torch, numpy, OpenCV, Python and the loader of shared objects.

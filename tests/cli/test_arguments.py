@@ -1,7 +1,10 @@
-"""Options and other words of a command line in any order, in every script."""
+"""Options and other words of a command line: order, errors, and where they are named."""
 
+import ast
 import importlib
 import itertools
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,7 +12,9 @@ from typing import Any
 import pytest
 
 import roilab.cli
+from roilab.cli.console import PrintableRecord, print_error
 from roilab.cli.parser import Parser
+from roilab.errors import UserError
 
 CLI = Path(roilab.cli.__file__).parent
 OVERRIDES = ["train.max_iter=5", "data.train.files=via (1).json"]
@@ -109,3 +114,81 @@ def test_every_command_parses_in_one_way() -> None:
     for path in CLI.rglob("*.py"):
         if path.name not in ("main.py", "app.py", "parser.py"):
             assert "ArgumentParser(" not in path.read_text(encoding="utf-8"), path
+
+
+# Options of other programs: git, scontrol, torchrun.
+FOREIGN = {"--no-optional-locks", "--error-unmatch", "--oneliner", "--nproc-per-node"}
+# Still to do: they name options of ours, or print and exit.
+TO_DO = {
+    "app/page.py",
+    "data/dataset.py",
+    "engine/distributed.py",
+    "engine/loop.py",
+    "engine/resume.py",
+    "engine/run_folder.py",
+    "engine/run_record.py",
+    "engine/train.py",
+    "engine/train_state.py",
+    "engine/trusted.py",
+    "engine/verify_run.py",
+    "evaluation/memory_bound.py",
+    "export/formats.py",
+    "export/parity.py",
+    "inference/output_plan.py",
+    "inference/sources.py",
+    "inference/video.py",
+    "sweep/cluster.py",
+    "sweep/definition.py",
+    "sweep/job.py",
+    "sweep/plan.py",
+    "sweep/runner.py",
+    "via/coco_objects.py",
+}
+
+
+def command_line_in(tree: ast.AST) -> Iterator[str]:
+    """The options that a module names, and what of a command line it uses."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = re.sub(r"--[a-z]+:|var\(--[a-z]+\)", "", node.value)  # variables of CSS
+            yield from set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) - FOREIGN
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = {getattr(node, "module", None), *(alias.name for alias in node.names)}
+            yield from names & {"argparse"}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.exit"):
+            yield ast.unparse(node)
+
+
+def test_only_commands_name_options_print_and_exit() -> None:
+    package = CLI.parent
+    named = {}
+    for path in package.rglob("*.py"):
+        if CLI not in path.parents:
+            lines = sorted(command_line_in(ast.parse(path.read_text(encoding="utf-8"))))
+            named |= {str(path.relative_to(package)): lines} if lines else {}
+    assert {file: lines for file, lines in named.items() if file not in TO_DO} == {}
+    source = 'import argparse\nsys.exit(print("add --resume, as in git --oneliner"))'
+    assert len(list(command_line_in(ast.parse(source)))) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("go on with resume=true", "go on with --resume"),
+        ('allow it: trust=["a.b", "my file.py"]', "allow it: --trust a.b --trust 'my file.py'"),
+        (
+            'accept=["config.yaml", "b"], max_memory=5000000001',
+            "--accept config.yaml b, --max-memory 6",
+        ),
+        ('slurm={"timeout_min": "600"}', "--slurm timeout_min=600"),
+        ("dist_url=tcp train.resume=true resume", "--dist-url tcp train.resume=true resume"),
+    ],
+)
+def test_messages_have_options_in_place_of_parameters(
+    text: str, printed: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert print_error(UserError("wrong", key="num_gpus", remedy=text)) == 2
+    assert capsys.readouterr().err == (
+        f"error: wrong\n  key:      --num-gpus\n  remedy:   {printed}\n"
+    )
+    assert PrintableRecord("log", 0, "", 0, "%s", (text,), None).getMessage() == printed

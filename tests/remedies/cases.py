@@ -22,11 +22,12 @@ from typing import Any
 
 import pytest
 
+from roilab.cli import options
 from roilab.cli.data_commands import common
 from roilab.data.dataset import load
 from roilab.data.from_catalog import from_catalog
 from roilab.engine.overrides import write_for_shell
-from roilab.errors import UserError, written
+from roilab.errors import UserError, rename_arguments
 from roilab.via import Problem
 
 Wrong = list[UserError | Problem]
@@ -51,7 +52,7 @@ class Case:
         """
         shown = error.remedy or ""
         for keys, write in WRITERS:
-            remedy = written(self.remedy, keys, write)
+            remedy = rename_arguments(self.remedy, keys, write)
             pattern = ".+".join(map(re.escape, remedy.split("{}")))
             if re.fullmatch(f"(.*, or )?{pattern}(, or .*)?", shown, re.DOTALL):
                 return True
@@ -66,7 +67,7 @@ KEYS = [
     {name: f"data.{split}.{name}" if name in _OWN else f"data.{name}" for name in _ARGUMENTS}
     for split in ("train", "val")
 ]
-OPTIONS = common.OPTIONS, common.option
+OPTIONS = options.OPTIONS | common.OPTIONS, options.option
 # How remedies name an argument: as it is, by its key, by its option.
 WRITERS: list[tuple[Mapping[str, str], Callable[[str, Any], str]]] = [
     ({}, write_for_shell),

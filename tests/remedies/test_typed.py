@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from roilab.engine import config
 from roilab.engine.data_nodes import build_dataset
 from roilab.engine.overrides import write, write_for_shell
-from roilab.errors import written
+from roilab.errors import rename_arguments
 from roilab.via import Problem
 
 from . import catalog, coco_files, data_commands, datasets, labels, reading
@@ -39,7 +39,7 @@ class Typed:
 
     Args:
         call: takes the name of a command, files, and what is typed beside them.
-        keys, write: see `roilab.errors.written`.
+        keys, write: see `roilab.errors.rename_arguments`.
         piece: what the remedy says of an argument, as a regular expression.
     """
 
@@ -89,7 +89,10 @@ def follow_as_typed(
         return []
     if typed.before is not None and not typed.followed:
         wrong.append(f"what it shows is not typed: {typed.shown}")
-    if typed.before is None and written(case.remedy, typed.keys, typed.write) != case.remedy:
+    if (
+        typed.before is None
+        and rename_arguments(case.remedy, typed.keys, typed.write) != case.remedy
+    ):
         wrong.append("nothing is typed")
     return wrong
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
+from roilab.cli.options import error_with_options, with_options
 from roilab.errors import UserError, machine_failure
 from roilab.escaping import printable
 
@@ -49,10 +50,10 @@ def set_up() -> None:
 
 
 class PrintableRecord(logging.LogRecord):
-    """A message of a log, in which no name from a file is obeyed by a terminal."""
+    """A message of a log, with options, and no control characters from names in files."""
 
     def getMessage(self) -> str:
-        return printable(super().getMessage())
+        return printable(with_options(super().getMessage()))
 
 
 def say(*values: object, sep: str = " ", file: TextIO | None = None, **options: Any) -> None:
@@ -72,12 +73,32 @@ class _WithLevel(logging.Formatter):
 def _excepthook(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Say what a failure of the machine is, where a module is imported, too."""
+    """Name a failure of the machine also where it hits the import of a module."""
     failure = machine_failure(error)
     if failure is None:
         sys.__excepthook__(kind, error, trace)
     else:
-        say(f"error: {failure}", file=sys.stderr)
+        print_error(failure)
+
+
+def print_error(error: BaseException) -> int | None:
+    """Print an exception that is no bug of ours; returns the exit status, None for a bug.
+
+    The status is 2 after a mistake or where a file fails, and after a signal 128 and its number, so
+    that Ctrl-C gives 130.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        say(with_options(str(error)) or "interrupted", file=sys.stderr)
+        return getattr(error, "status", 130)
+    problem = error if isinstance(error, UserError) else machine_failure(error)
+    if problem is not None:
+        say(f"error: {error_with_options(problem)}", file=sys.stderr)
+    elif isinstance(error, OSError):  # such as a full disk, or a folder without permission to write
+        place = f": {error.filename}" if error.filename else ""
+        say(f"error: {error.strerror or error}{place}", file=sys.stderr)
+    else:
+        return None
+    return 2
 
 
 def ended(status: int) -> int:
@@ -92,26 +113,12 @@ def ended(status: int) -> int:
 
 
 def exit_with(command: Callable[[], int | None]) -> NoReturn:
-    """Call a command, and exit with its status: 2 after a mistake, or where a file fails.
-
-    After a signal it is 128 and the signal's number, so that Ctrl-C gives 130.
-    """
+    """Call a command, and exit with its status, or with that of its error (`print_error`)."""
     try:
-        sys.exit(command() or 0)
-    except UserError as error:
-        say(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:
-        failure = machine_failure(error)
-        if failure is not None:
-            say(f"error: {failure}", file=sys.stderr)
-        elif isinstance(error, OSError):
-            # A full disk, a folder that may not be written.
-            place = f": {error.filename}" if error.filename else ""
-            say(f"error: {error.strerror or error}{place}", file=sys.stderr)
-        else:
+        status = command() or 0
+    except (Exception, KeyboardInterrupt) as error:
+        printed = print_error(error)
+        if printed is None:
             raise
-        sys.exit(2)
-    except KeyboardInterrupt as error:
-        print(str(error) or "interrupted", file=sys.stderr)
-        sys.exit(getattr(error, "status", 130))
+        status = printed
+    sys.exit(status)

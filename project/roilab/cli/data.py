@@ -9,6 +9,7 @@ mistake on the command line.
 
 import importlib
 
+from roilab.cli.options import error_with_options
 from roilab.cli.parser import Parser
 from roilab.errors import UserError
 
@@ -38,4 +39,4 @@ def main(arguments: list[str]) -> int:
     try:
         return int(command.main(own.parse_args(arguments[1:])))
     except UserError as error:
-        raise error.with_keys(common.OPTIONS, common.option) from error
+        raise error_with_options(error, common.OPTIONS) from error

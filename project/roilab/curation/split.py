@@ -55,7 +55,7 @@ def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -
     if not 0 < share < 1:
         raise UserError(
             "a part needs a share",
-            key="--train",
+            key="share",
             found=share,
             expected="more than 0, less than 1",
             remedy="give a number such as 0.8",

@@ -13,7 +13,7 @@ from roilab.data.records import log_problems
 from roilab.engine import config
 from roilab.engine.config_keys import arguments_of, keys_of_arguments
 from roilab.engine.overrides import write_for_shell
-from roilab.errors import UserError, written
+from roilab.errors import UserError, rename_arguments
 from roilab.via import Problem
 
 _DATA = ("data.train", "data.val")
@@ -92,7 +92,10 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
 
     def log_with_keys(problems: Sequence[Problem]) -> None:
         log_problems(
-            [replace(each, remedy=written(each.remedy, keys, write_for_shell)) for each in problems]
+            [
+                replace(each, remedy=rename_arguments(each.remedy, keys, write_for_shell))
+                for each in problems
+            ]
         )
 
     own = {"on_problems": log_with_keys} if "on_problems" in keys else {}

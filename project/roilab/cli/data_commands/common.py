@@ -1,10 +1,9 @@
 """Arguments that the commands share, and how problems are printed."""
 
 import argparse
-import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,39 +14,33 @@ from tqdm import tqdm
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say
+from roilab.cli.options import with_options
 from roilab.curation.check import fitting_skeleton
 from roilab.data.class_dropdowns import with_class_choice as class_as_choice
 from roilab.data.class_dropdowns import with_united_class
 from roilab.data.fit import fit_all
 from roilab.data.read import read
 from roilab.data.resolve_images import locate
-from roilab.errors import UserError, written
+from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 
 T = TypeVar("T")
-# Arguments of functions that remedies name -> their options.
+# Parameters that messages of these commands name, beside those of all commands.
 OPTIONS = {
-    **{each.name: f"--{each.name.replace('_', '-')}" for each in fields(via.LabelRules)},
+    **{field.name: f"--{field.name.replace('_', '-')}" for field in fields(via.LabelRules)},
     "skeleton": "--skeleton",
     "classes": "--class",
+    "share": "--train",
 }
 SHOWN = 20  # how many of many problems of a severity are printed
 
 
-def option(name: str, value: str | Sequence[str] | Mapping[str, str | None]) -> str:
-    """An option with its values, quoted for a shell."""
-    if isinstance(value, Mapping):
-        value = [f"{old}={new or ''}" for old, new in value.items()]
-    values = [value] if isinstance(value, str) else value
-    return " ".join(f"{name} {shlex.quote(each)}" for each in values)
-
-
 def in_options(problems: Iterable[via.Problem]) -> tuple[via.Problem, ...]:
     """Problems whose remedies name options in place of arguments."""
-    return tuple(replace(each, remedy=written(each.remedy, OPTIONS, option)) for each in problems)
+    return tuple(replace(each, remedy=with_options(each.remedy, OPTIONS)) for each in problems)
 
 
 def output_file(text: str) -> Path:

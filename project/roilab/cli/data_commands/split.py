@@ -18,7 +18,6 @@ from roilab.cli.data_commands.common import (
     add_labels,
     fitting,
     folder_of,
-    option,
     print_problems,
     progress,
     read_all,
@@ -29,6 +28,7 @@ from roilab.cli.data_commands.common import (
     with_class_choice,
     working,
 )
+from roilab.cli.options import option
 from roilab.curation.split import divide
 from roilab.text import counted
 

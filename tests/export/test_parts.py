@@ -137,10 +137,12 @@ def test_keypoint_heads(name: str, arguments: dict[str, Any]) -> None:
         with torch.no_grad():
             (expected,) = part.head.eval()(features, [image])
         for call in calls.values():
-            keypoints, scores = call(features, boxes)
+            keypoints, heat = call(features, boxes)
             assert keypoints.shape == (count, 3, 3)
-            np.testing.assert_allclose(keypoints, expected.pred_keypoints, rtol=1e-3, atol=1e-2)
-            np.testing.assert_allclose(scores, expected.pred_keypoint_scores, atol=1e-3)
+            places, scores = expected.pred_keypoints.split([2, 1], dim=2)
+            np.testing.assert_allclose(keypoints[..., :2], places, rtol=1e-3, atol=1e-2)
+            np.testing.assert_allclose(keypoints[..., 2:], scores, atol=1e-3)
+            np.testing.assert_allclose(heat, expected.pred_keypoint_heat, rtol=1e-3, atol=1e-2)
 
 
 class Masks(nn.Module):

@@ -37,8 +37,7 @@ class Fixed(nn.Module):
         found.pred_classes = torch.tensor([1, 0])
         found.pred_masks = torch.zeros(2, image["height"], image["width"], dtype=torch.bool)
         found.pred_masks[0, 5:30, 4:15] = True
-        found.pred_keypoints = torch.full((2, 17, 3), 10.5)
-        found.pred_keypoint_scores = torch.full((2, 17), 0.75)
+        found.pred_keypoints = torch.tensor([10.5, 10.5, 0.75]).expand(2, 17, 3)
         return [{"instances": found}]
 
 

@@ -77,7 +77,8 @@ class TestStock:
             head.eval()(regions(), detections(proposals((3, 2)))) for head in self.pair()
         )
         for mine, stock in zip(ours, theirs, strict=True):
-            assert torch.allclose(mine.pred_keypoints, stock.pred_keypoints, atol=1e-4)
+            places, heat = mine.pred_keypoints[..., :2], mine.pred_keypoint_heat[..., None]
+            assert torch.allclose(torch.cat([places, heat], 2), stock.pred_keypoints, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -87,7 +88,7 @@ class TestEvery:
         loss_of(head, regions(), proposals((5,), keypoints=2)).backward()
         found = head.eval()(regions(), detections(proposals((3, 2))))
         assert [each.pred_keypoints.shape for each in found] == [(3, 2, 3), (2, 2, 3)]
-        assert [each.pred_keypoint_scores.shape for each in found] == [(3, 2), (2, 2)]
+        assert [each.pred_keypoint_heat.shape for each in found] == [(3, 2), (2, 2)]
 
     def test_instances_are_not_touched(self, kind: type[KeypointHead]) -> None:
         given = detections(proposals())
@@ -152,8 +153,8 @@ class TestEvery:
         with torch.no_grad():
             for scale in (0.0, 1.0, 100.0):
                 for each in head(scale * regions(), detections(proposals())):
-                    assert (each.pred_keypoint_scores >= 0).all()
-                    assert (each.pred_keypoint_scores <= 1).all()
+                    assert (each.pred_keypoints[..., 2] >= 0).all()
+                    assert (each.pred_keypoints[..., 2] <= 1).all()
 
     def test_what_is_learnt_is_what_is_decoded(self, kind: type[KeypointHead]) -> None:
         """The output that has the least loss is read as the annotated keypoints."""
@@ -169,14 +170,14 @@ class TestEvery:
             optimizer.zero_grad()
             head.loss(free[0] if isinstance(output, Tensor) else free, images).backward()
             optimizer.step()
-        found, scores = head.decode(free[0] if isinstance(output, Tensor) else free, boxes)
+        found, _ = head.decode(free[0] if isinstance(output, Tensor) else free, boxes)
         labelled = keypoints[..., 2] > 0
         cell = (boxes[:, 2:] - boxes[:, :2])[:, None] / 56
         # A decoder may round to pixels of the image, which can be larger than a cell.
         off = ((found[..., :2] - keypoints[..., :2]).abs() / cell.clamp(min=1)).amax(dim=2)
         assert off[labelled].max() < 1
         if kind is not IntegralKeypointHead:  # which may reach a mean without a peak
-            assert scores[labelled].min() > 0.5
+            assert found[..., 2][labelled].min() > 0.5
 
 
 class TestScores:
@@ -189,7 +190,8 @@ class TestScores:
             torch.randn(count, 1, 7, 7, generator=generator), (side, side), mode="bilinear"
         )
         boxes = torch.tensor([0.0, 0, side, side]).expand(count, 4)
-        found, scores = make(KeypointHead, num_keypoints=1).decode(maps, boxes)
+        found, _ = make(KeypointHead, num_keypoints=1).decode(maps, boxes)
+        scores = found[..., 2]
         drawn = torch.multinomial(maps.flatten(1).softmax(dim=1), 1, generator=generator)[:, 0]
         cell = found[:, 0, :2].floor()
         hit = ((cell[:, 0] - drawn % side).abs() <= 1) & ((cell[:, 1] - drawn // side).abs() <= 1)
@@ -197,30 +199,30 @@ class TestScores:
             assert abs(scores[part, 0].mean() - hit[part].float().mean()) < 0.04
         assert scores.max() - scores.min() > 0.3
 
-    def test_raw_score_of_a_sigmoid_is_its_peak(self) -> None:
+    def test_heat_of_a_sigmoid_is_its_peak(self) -> None:
         head = make(SigmoidKeypointHead, decoder="quarter_shift")
         maps = torch.randn(2, K, 56, 56, generator=torch.Generator().manual_seed(0))
-        found, _ = head.decode(maps, torch.tensor([[0.0, 0, 50, 50]] * 2))
-        assert torch.allclose(found[..., 2], maps.sigmoid().amax(dim=(2, 3)))
+        _, heat = head.decode(maps, torch.tensor([[0.0, 0, 50, 50]] * 2))
+        assert torch.allclose(heat, maps.sigmoid().amax(dim=(2, 3)))
 
     def test_score_of_a_gaussian_is_its_value_where_it_was_found(self) -> None:
         head = make(GaussianKeypointHead, decoder="quarter_shift", num_keypoints=1)
         maps = torch.zeros(1, 1, 56, 56)
         maps[0, 0, 20, 30], maps[0, 0, 20, 31] = 0.7, 0.5
-        found, scores = head.decode(maps, torch.tensor([[0.0, 0, 56, 56]]))
+        found, heat = head.decode(maps, torch.tensor([[0.0, 0, 56, 56]]))
         assert torch.allclose(found[0, 0, 0], torch.tensor(30.75))
-        assert torch.allclose(scores, torch.tensor(0.7))
         assert torch.allclose(found[..., 2], torch.tensor(0.7))
+        assert torch.allclose(heat, torch.tensor(0.7))
 
     def test_scores_of_simcc_are_products_over_both_axes(self) -> None:
         head = make(SimCCKeypointHead, num_keypoints=1)
         x, y = torch.full((1, 1, 112), -20.0), torch.full((1, 1, 112), -20.0)
         x[..., 0], x[..., 60] = math.log(0.75), math.log(0.25)  # at the border, all in one bin
         y[..., 50], y[..., 51], y[..., 90] = (math.log(p) for p in (0.4, 0.2, 0.4 - 1e-3))
-        found, scores = head.decode((x, y), torch.tensor([[0.0, 0, 112, 112]]))
+        found, heat = head.decode((x, y), torch.tensor([[0.0, 0, 112, 112]]))
         assert torch.allclose(found[0, 0, :2], torch.tensor([0.5, 50.5 + 1 / 3]), atol=1e-3)
-        assert torch.allclose(found[0, 0, 2], torch.tensor(0.75 * 0.4), atol=1e-3)
-        assert torch.allclose(scores, torch.tensor(0.75 * 0.6), atol=1e-3)
+        assert torch.allclose(heat, torch.tensor(0.75 * 0.4), atol=1e-3)
+        assert torch.allclose(found[0, 0, 2], torch.tensor(0.75 * 0.6), atol=1e-3)
 
     def test_a_sigmoid_head_begins_sure_that_a_cell_is_not_the_one(self) -> None:
         _, heat = make(SigmoidKeypointHead).heat(make(SigmoidKeypointHead).layers(0 * regions()))

@@ -146,7 +146,7 @@ def landing(model: nn.Module, batch: list[dict[str, Any]]) -> tuple[float, float
         extent = (truth.gt_boxes.tensor[:, 2:] - truth.gt_boxes.tensor[:, :2]).amax(1)
         off = (each.pred_keypoints[..., :2] - points[..., :2]).norm(dim=2) / extent[:, None]
         distances += off[points[..., 2] > 0].tolist()
-        scores += each.pred_keypoint_scores[points[..., 2] > 0].tolist()
+        scores += each.pred_keypoints[..., 2][points[..., 2] > 0].tolist()
     model.train()
     return tuple(sum(values) / len(values) for values in (overlaps, distances, scores))
 

@@ -173,8 +173,8 @@ class Detector(nn.Module):
         heads = self.model.roi_heads
         maps = [features[name] for name in heads.keypoint_in_features]
         output = heads.keypoint_head.layers(heads.keypoint_pooler.in_one_image(maps, boxes))
-        keypoints, score = heads.keypoint_head.decode(output, boxes)
-        return torch.cat([keypoints[..., :2], score[..., None]], dim=2)
+        keypoints: Tensor = heads.keypoint_head.decode(output, boxes)[0]
+        return keypoints
 
 
 def _limits(size: Tensor) -> Tensor:

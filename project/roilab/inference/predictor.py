@@ -318,7 +318,6 @@ class Predictor:
         keypoints = None
         if "pred_keypoints" in fields:
             keypoints = fields["pred_keypoints"].numpy().copy()
-            keypoints[:, :, 2] = fields["pred_keypoint_scores"].numpy()
             has = set(self.skeleton.classes) if self.skeleton is not None else set()
             keypoints[[label not in has for label in labels]] = np.nan
         height, width = found.image_size

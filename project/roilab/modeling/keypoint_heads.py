@@ -90,16 +90,16 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
 
         Returns:
             {"loss_keypoint": scalar}, or new Instances with `pred_keypoints`, N x K x 3: x, y and
-            Detectron2's score; `pred_keypoint_scores`, N x K, in [0, 1]; and, where
-            `keep_heatmaps` is set, `pred_keypoint_heatmaps`, N x K x H x W.
+            a score in [0, 1]; `pred_keypoint_heat`, N x K, which Detectron2 has in the score's
+            place; and, where `keep_heatmaps` is set, `pred_keypoint_heatmaps`, N x K x H x W.
         """
         output = self.layers(x)
         if self.training:
             return {"loss_keypoint": self.loss(output, instances) * self.loss_weight}
         boxes = Boxes.cat([each.pred_boxes for each in instances]).tensor
-        keypoints, scores = self.decode(output, boxes)
+        keypoints, heat = self.decode(output, boxes)
         counts = [len(each) for each in instances]
-        fields = {"pred_keypoints": keypoints, "pred_keypoint_scores": scores}
+        fields = {"pred_keypoints": keypoints, "pred_keypoint_heat": heat}
         if self.keep_heatmaps and isinstance(output, Tensor):
             fields["pred_keypoint_heatmaps"] = output.float()
         shares = zip(*(values.split(counts) for values in fields.values()), strict=True)
@@ -129,15 +129,17 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
 
     @torch.no_grad()
     def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Keypoints, R x K x 3, with the heat at the peak (for a softmax: Detectron2's score, which
-        may exceed 1), and their scores in [0, 1], R x K."""
+        """Keypoints, R x K x 3: x, y and a score in [0, 1]; and the heat at their peaks, R x K.
+
+        The heat of a softmax is Detectron2's score, a density, which may exceed 1.
+        """
         # Autocast would round the products of matrices that decoders use.
         with torch.autocast(output.device.type, enabled=False):
             log_heat, heat = self.heat(output.float())
             xy, value = DECODERS[self.decoder](log_heat, boxes)
-        raw = (value - log_heat.flatten(2).amax(2)).exp() * heat.flatten(2).amax(2)
-        score = self.score(heat, to_cells(xy, boxes, *heat.shape[2:]))
-        return torch.cat([xy, raw[..., None]], dim=2), score.clamp(0, 1)
+        peak = (value - log_heat.flatten(2).amax(2)).exp() * heat.flatten(2).amax(2)
+        score = self.score(heat, to_cells(xy, boxes, *heat.shape[2:])).clamp(0, 1)
+        return torch.cat([xy, score[..., None]], dim=2), peak
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """The logarithm of the heat, up to a constant for each map, and the heat."""
@@ -261,7 +263,7 @@ class SimCCKeypointHead(KeypointHead):
 
     @torch.no_grad()
     def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Keypoints, R x K x 3, and their scores in [0, 1], R x K: products over the two axes."""
+        """Keypoints, R x K x 3, and their heat, R x K: products over the two axes."""
         places, peaks, masses = [], [], []
         for logits in output:
             line = logits.float().softmax(dim=2)
@@ -276,8 +278,8 @@ class SimCCKeypointHead(KeypointHead):
             masses.append(mass)
         extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)[:, None]
         xy = boxes[:, None, :2] + torch.stack(places, dim=2) / self.bins * extent
-        raw = peaks[0] * peaks[1]
-        return torch.cat([xy, raw[..., None]], dim=2), (masses[0] * masses[1]).clamp(0, 1)
+        score = (masses[0] * masses[1]).clamp(0, 1)
+        return torch.cat([xy, score[..., None]], dim=2), peaks[0] * peaks[1]
 
 
 def _nothing(output: Any) -> Tensor:

@@ -10,7 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.config_diff import ABSENT, ConfigDifference, difference_table, differences, shown
+from roilab.engine.config_diff import (
+    ABSENT,
+    ConfigDifference,
+    difference_table,
+    differences,
+    value_text,
+)
 
 LEAVES = ("mask_keypoint_rcnn_R_101_FPN_3x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
 
@@ -61,7 +67,7 @@ def test_an_override_and_what_follows_it() -> None:
 def test_values_that_differ(before: dict, after: dict) -> None:
     (found,) = differences(node(**before), node(**after))
     assert found.key == "a"
-    assert shown(found.before) != shown(found.after)
+    assert value_text(found.before) != value_text(found.after)
 
 
 @pytest.mark.parametrize(
@@ -148,5 +154,5 @@ def test_a_table_is_legible(key: str, before: object, after: object) -> None:
     # A row keeps both ends of what it shortens, and short values whole.
     assert "..." in lines[2]
     for value in (before, after):
-        assert shown(value)[:5] in lines[2]
-        assert lines[2].count(shown(value)[-5:]) >= 1
+        assert value_text(value)[:5] in lines[2]
+        assert lines[2].count(value_text(value)[-5:]) >= 1

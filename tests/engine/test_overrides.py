@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from roilab.engine import config
-from roilab.engine.overrides import choices, parse, split_override, write
+from roilab.engine.overrides import choices, parse_value, split_override, write
 from roilab.errors import UserError
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
@@ -44,7 +44,7 @@ def values() -> st.SearchStrategy[Any]:
 
 
 def meaning(text: str, kind: Any = Any) -> Any:
-    return parse(text, "key", lambda _: kind)
+    return parse_value(text, "key", lambda _: kind)
 
 
 @pytest.mark.parametrize(

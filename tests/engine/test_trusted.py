@@ -16,14 +16,14 @@ import yaml
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 
-from roilab.engine import config, safe_yaml, trusted
+from roilab.engine import config, trusted
 from roilab.engine.build import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run, open_run
 from roilab.engine.run_record import accept
-from roilab.engine.safe_yaml import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.engine.train import _allow_own_parts
+from roilab.engine.trusted import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.sweep import load_sweep as load_sweep
@@ -73,7 +73,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def names_of(data: Any) -> list[str]:
-    return [str(each.found) for each in trusted.find_refused(data)]
+    return [str(target.value) for target in trusted.find_refused(data)]
 
 
 def test_the_list_is_sorted_and_all_of_it_is_there() -> None:
@@ -92,7 +92,7 @@ def test_a_run_of_every_shipped_sweep_names_what_is_on_the_list(path: Path) -> N
         for text in arm.overrides:
             key, _, value = text.partition("=")
             if key.endswith("_target_"):
-                assert value in trusted.names()
+                assert value in trusted.listed_names()
 
 
 def opened(cfg: DictConfig, folder: Path) -> Any:
@@ -124,8 +124,8 @@ def test_parts_by_their_short_names_are_on_the_list() -> None:
     for name in modeling.__all__:
         part = getattr(modeling, name)
         if callable(part):
-            assert f"roilab.modeling.{name}" in trusted.names()
-            assert f"{part.__module__}.{name}" in trusted.names()
+            assert f"roilab.modeling.{name}" in trusted.listed_names()
+            assert f"{part.__module__}.{name}" in trusted.listed_names()
 
 
 @pytest.mark.parametrize("commit", OLD)
@@ -179,7 +179,7 @@ def test_a_run_of_an_earlier_version_opens(
 def test_what_looks_harmless_is_refused_where_it_stands(node: dict[str, Any]) -> None:
     assert not names_of({"model": {"a": call("torch.nn.Identity"), "text": "\\${oc.env:HOME}"}})
     with pytest.raises(UserError) as error:
-        trusted.check({"model": {"list": [{"deep": node}]}}, "config.yaml")
+        trusted.refuse_untrusted({"model": {"list": [{"deep": node}]}}, "config.yaml")
     assert str(error.value.key).startswith("model.list.0.deep")
     assert error.value.remedy
 
@@ -226,7 +226,7 @@ def test_a_name_may_have_any_letters(settings: Path) -> None:
     (refused,) = trusted.find_refused(config)
     assert refused.name == "größe.Köpfe.Kopf"
     assert trusted.allow([refused.name]) == [refused.name]
-    trusted.check(config, "config.yaml")
+    trusted.refuse_untrusted(config, "config.yaml")
 
 
 def test_a_module_stands_for_what_it_defines(settings: Path, parts: str) -> None:
@@ -244,11 +244,11 @@ def test_several_names_are_allowed_at_once(settings: Path, tmp_path: Path) -> No
     file.touch()
     data = {"a": call("one.a"), "data": {"val": call("two.b", register=str(file))}}
     with pytest.raises(UserError) as error:
-        trusted.check(data, "config.yaml")
+        trusted.refuse_untrusted(data, "config.yaml")
     words = str(error.value.remedy).rpartition("command: ")[2].split()
     assert words == ["--trust", "one.a", "--trust", "two.b", "--trust", str(file)]
     trusted.allow(words[1::2])
-    trusted.check(data, "config.yaml")
+    trusted.refuse_untrusted(data, "config.yaml")
 
 
 def test_a_training_allows_the_users_own_parts_and_no_others(settings: Path, parts: str) -> None:
@@ -297,7 +297,7 @@ def test_damaged_settings_are_named(text: str, settings: Path) -> None:
     settings.parent.mkdir(parents=True)
     settings.write_bytes(text.encode("latin1"))
     with pytest.raises(UserError, match="cannot be read") as error:
-        trusted.check({"a": call("mine.a")}, "config.yaml")
+        trusted.refuse_untrusted({"a": call("mine.a")}, "config.yaml")
     assert error.value.file == settings
 
 
@@ -340,7 +340,7 @@ def laughs(levels: int, joined: str) -> str:
 def test_yaml_is_plain_and_bounded(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safe_yaml, "MAX_VALUES", MANY)
+    monkeypatch.setattr(trusted, "MAX_VALUES", MANY)
     path = tmp_path / "config.yaml"
     path.write_text(text)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Strict lazy configs: load, override, save.
+"""Strict lazy configs: find, load, check, save and build them.
 
 A config file in Python is code: loading one runs it, so only load those that you trust. A saved
 config, in YAML, is data: loading and building it runs nothing but what `roilab.engine.trusted`
@@ -8,8 +8,6 @@ allows.
 import builtins
 import importlib.resources
 import importlib.util
-import logging
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
@@ -22,30 +20,11 @@ from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
-from roilab.engine import overrides as texts
 from roilab.engine import trusted
-from roilab.engine.config_checks import (
-    apply_max_detections,
-    check_references,
-    check_weights,
-    max_detections_of,
-)
-from roilab.engine.config_keys import (
-    OPEN_KEYS,
-    annotation_of,
-    arguments_of,
-    is_known,
-    keys_of_arguments,
-    kind_of,
-    leaves,
-    nearest,
-    select,
-)
-from roilab.engine.safe_yaml import NOT_PLAIN_DATA, read_yaml
+from roilab.engine.config_keys import escaped, full_name, keys_of_arguments, override
+from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError
 from roilab.files import write_whole
-
-log = logging.getLogger(__name__)
 
 # What wrong arguments make a model, loader or optimizer raise, when it is built or first used.
 UNBUILDABLE = (
@@ -59,9 +38,12 @@ UNBUILDABLE = (
     TypeError,
     ValueError,
 )
-# What a config has that does not say how a model is evaluated, such as one of an older run; see
+# The node `evaluation` of a config without one, such as that of an older run; see
 # configs/common/train.py.
 EVALUATION = {"max_detections": None}
+_MAX_DETECTIONS = "evaluation.max_detections"
+_PREDICTOR = "model.roi_heads.box_predictor"
+TOPK = f"{_PREDICTOR}.test_topk_per_image"
 
 
 def upstream(path: str) -> DictConfig:
@@ -70,43 +52,66 @@ def upstream(path: str) -> DictConfig:
     return LazyConfig.load(str(configs / path))
 
 
+def find_config(name: str | Path) -> str:
+    """The path of a config file, or of a config that is installed with RoILab, from its name.
+
+    `mask_rcnn_R_50_FPN_1x` and `ablations/pooler_mask` are names.
+    """
+    installed = shipped_folder() / f"{name}.py"
+    is_name = not Path(name).suffix and not Path(name).exists() and installed.is_file()
+    return str(installed if is_name else name)
+
+
+def shipped_folder() -> Path:
+    """The folder of the configs that come with RoILab: of the package, or of the checkout."""
+    package = Path(__file__).parents[1]
+    return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())
+
+
+def is_code(path: str | Path) -> bool:
+    """Whether a config file is Python, which is run; any other is data."""
+    return Path(path).suffix == ".py"
+
+
 def load_config(
     path: str | Path, overrides: Sequence[str] = (), *, init_checkpoint: str | None = None
 ) -> DictConfig:
-    """A config file (.py, or .yaml as `save` writes it) with `key=value` overrides applied.
+    """Load a training config (.py, or .yaml as `save_config` writes it) and apply overrides.
 
-    The settings of the initial weights, where they have some in `weights`, come before the
-    overrides. A saved config has those of its own weights already.
+    Initial weights that have settings in `weights` bring them along, and overrides come after
+    these. A saved config already has the settings of its own weights.
 
     Args:
+        overrides: `key=value`, see `roilab.engine.overrides`.
         init_checkpoint: in place of `train.init_checkpoint`.
 
     Raises:
-        UserError: no such file, the file fails, or an override names a key that does not exist.
+        UserError: the file cannot be loaded, an override names a key that does not exist, or the
+            config contradicts itself.
     """
-    saved = _read_whole(path)
-    check_weights(saved)
-    before, of_file = _weights_name(saved), max_detections_of(saved)
-    cfg = override(saved, overrides)
+    cfg = _read_training_config(path)
+    _check_weights(cfg)
+    limits, weights = _detection_limits(cfg), _initial_weights(cfg)
+    override(cfg, overrides)
     if init_checkpoint is not None:
         cfg.train.init_checkpoint = init_checkpoint
-    check_references(cfg)
-    check_weights(cfg)
-    name = _weights_name(cfg)
+    _check_references(cfg)
+    _check_weights(cfg)
+    name = _initial_weights(cfg)
     settings = cfg.weights[name].get("settings") if name else None
-    if settings and (is_code(path) or name != before):
-        cfg = _read_whole(path)
+    if settings and (is_code(path) or name != weights):
+        cfg = _read_training_config(path)
         cfg.merge_with(settings)
-        if not is_code(path):  # what is harmless apart need not be together
-            trusted.check(OmegaConf.to_container(cfg), path)
+        if not is_code(path):  # nodes that are harmless apart need not be so when merged
+            trusted.refuse_untrusted(OmegaConf.to_container(cfg), path)
         override(cfg, overrides)
         cfg.train.init_checkpoint = name
-    apply_max_detections(cfg, of_file)
+    _apply_max_detections(cfg, limits)
     return cfg
 
 
-def _read_whole(path: str | Path) -> DictConfig:
-    """A training config, also where its file is from before there were all of its keys."""
+def _read_training_config(path: str | Path) -> DictConfig:
+    """Read a training config, and add the keys that were not there yet when it was written."""
     cfg = read_config(path)
     if "model" not in cfg:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
@@ -116,38 +121,17 @@ def _read_whole(path: str | Path) -> DictConfig:
     return cfg
 
 
-def _weights_name(cfg: DictConfig) -> str:
+def _initial_weights(cfg: DictConfig) -> str:
     """The entry of `weights` that training begins with; "": none of them."""
     name = OmegaConf.select(cfg, "train.init_checkpoint") or ""
     return name if name in (cfg.get("weights") or {}) else ""
-
-
-def is_code(path: str | Path) -> bool:
-    """Whether a config file is Python, which is run; any other is data."""
-    return Path(path).suffix == ".py"
-
-
-def find_config(name: str | Path) -> str:
-    """The path of a config file, or of a config that is installed with RoILab, from its name.
-
-    `mask_rcnn_R_50_FPN_1x` and `ablations/pooler_mask` are names.
-    """
-    installed = shipped_folder() / f"{name}.py"
-    named = not Path(name).suffix and not Path(name).exists() and installed.is_file()
-    return str(installed if named else name)
-
-
-def shipped_folder() -> Path:
-    """The folder of the configs that come with RoILab: of the package, or of the checkout."""
-    package = Path(__file__).parents[1]
-    return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())
 
 
 def read_config(path: str | Path) -> DictConfig:
     """Read a lazy config file or a saved config.
 
     Raises:
-        UserError: no such file, the file fails, or a saved one names what is not allowed.
+        UserError: no such file, the file fails, or a saved one names code that is not trusted.
     """
     path = Path(path)
     if not path.is_file():
@@ -159,140 +143,106 @@ def read_config(path: str | Path) -> DictConfig:
             file=path,
             expected=f"one of {', '.join(near)}" if near else "a .py or .yaml file",
         )
-    if is_code(path):
-        # Detectron2 patches __import__ while it loads and leaves it patched when the file raises.
-        original = builtins.__import__
-        try:
-            cfg = LazyConfig.load(str(path))
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                "the config file fails to load", file=path, found=f"{type(error).__name__}: {error}"
-            ) from error
-        finally:
-            builtins.__import__ = original
-    else:
-        data = read_yaml(path)
-        trusted.check(data, path)
-        try:
-            cfg = OmegaConf.create(data)
-        except (OmegaConfBaseException, *NOT_PLAIN_DATA) as error:
-            raise UserError("not a saved config", file=path, found=error) from error
-    if not isinstance(cfg, DictConfig) or cfg._is_none():  # of an empty file, it is none
+    cfg = _run_config(path) if is_code(path) else _read_saved_config(path)
+    if not isinstance(cfg, DictConfig) or cfg._is_none():  # the file is empty, or no mapping
         raise UserError("not a saved config", file=path, expected="keys and values")
     return cfg
 
 
-def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Apply `key=value` strings in place, and return the config.
-
-    `roilab.engine.overrides` says what the text of a value means. A key must exist, or be an
-    argument that its node's target accepts. A new `_target_` keeps the arguments of its node that
-    it accepts as well; the others are left out, which the log says.
-
-    Raises:
-        UserError: an override cannot be parsed, its key is unknown (names the nearest key), or a
-            target cannot be imported.
-    """
-    for text in overrides:
-        key, written = texts.split_override(text)
-        try:
-            value = texts.parse(written, key, lambda name: kind_of(cfg, name))
-        except ValueError as error:
-            a_list = texts.misfit(written, annotation_of(cfg, key)) == texts.A_LIST
-            meant = [written] if a_list else written
-            raise UserError(
-                "an override cannot be read",
-                key=key,
-                found=written,
-                expected=error,
-                remedy="a text is quoted, and all of it once more for the shell: "
-                f"{texts.write_for_shell(key, meant)}",
-            ) from error
-        for name in leaves(key, value):
-            if not is_known(cfg, name):
-                raise UserError(
-                    "unknown key",
-                    key=name,
-                    expected=nearest(cfg, name),
-                    remedy="see the config file, or config.yaml in a run folder, for all keys",
-                )
-        _check_kind(cfg, key, value)
-        if key.endswith("._target_"):
-            _retarget(OmegaConf.select(cfg, key.rpartition(".")[0]), key, value)
-        try:
-            OmegaConf.update(cfg, key, escaped(value), merge=True, force_add=True)
-        except OmegaConfBaseException as error:
-            raise UserError(
-                "a value does not fit its key", key=key, found=value, expected=error
-            ) from error
-    return cfg
-
-
-def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
-    """Raise UserError where a key takes values of another kind than this one."""
-    node = select(cfg, key)
-    is_call = isinstance(node, DictConfig) and "_target_" in node
-    nothing_fits = is_call or key in OPEN_KEYS
-    if isinstance(node, DictConfig) and node and not isinstance(value, dict):
-        if value is not None or not nothing_fits:
-            raise UserError(
-                "a value does not fit its key",
-                key=key,
-                found=value,
-                expected=f"one of the keys below it: {', '.join(map(str, node))}",
-            )
-        return
-    expected = texts.misfit(value, annotation_of(cfg, key))
-    if expected:
-        raise UserError(
-            "a value does not fit its key",
-            key=key,
-            found=value,
-            expected=f"a list: {texts.write(key, [value])}"
-            if expected == texts.A_LIST
-            else expected,
-        )
-
-
-def escaped(value: Any) -> Any:
-    """Plain data as OmegaConf has to be given it, where `${` in a text is to mean itself.
-
-    Raises:
-        UserError: a text is `???`, to which OmegaConf gives a meaning that cannot be taken away.
-    """
-    if value == "???":
-        raise UserError(
-            "a text of a config cannot be ???, which marks a value that is missing",
-            found=value,
-            remedy="give it another name",
-        )
-    if isinstance(value, str):
-        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", value)
-    if isinstance(value, dict):
-        return {name: escaped(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    return value.text if isinstance(value, texts.Reference) else value
-
-
-def _retarget(node: DictConfig, key: str, target: Any) -> None:
-    """Leave out of a node what another target does not take."""
+def _run_config(path: Path) -> Any:
+    # Detectron2 patches __import__ while it loads and leaves it patched when the file raises.
+    original = builtins.__import__
     try:
-        found = locate(target)
-    except (ImportError, TypeError) as error:
+        return LazyConfig.load(str(path))
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(
-            "the target cannot be imported",
-            key=key,
-            found=target,
-            expected="package.module.name of a class or function",
+            "the config file fails to load", file=path, found=f"{type(error).__name__}: {error}"
         ) from error
-    if not callable(found):
-        raise UserError("the target cannot be called", key=key, found=target)
-    for name in set(node) - arguments_of(found) - {"_target_"}:
-        log.warning("%s: %s does not take %s=%s", key, target, name, node[name])
-        del node[name]
+    finally:
+        builtins.__import__ = original
+
+
+def _read_saved_config(path: Path) -> Any:
+    data = trusted.read_yaml(path)
+    trusted.refuse_untrusted(data, path)
+    try:
+        return OmegaConf.create(data)
+    except (OmegaConfBaseException, *trusted.NOT_PLAIN_DATA) as error:
+        raise UserError("not a saved config", file=path, found=error) from error
+
+
+def _check_references(cfg: DictConfig) -> None:
+    """Raise UserError where a `${key}` names a key that does not exist, or itself."""
+    try:
+        OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(
+            "a value of the config refers to a key that does not exist, or to itself",
+            key=error.full_key,
+            found=str(error).splitlines()[0],
+            expected="${key} with another key of the config; a text is quoted, and all of it once "
+            "more for the shell",
+        ) from error
+
+
+def _check_weights(cfg: DictConfig) -> None:
+    """Raise UserError where an entry of `weights` does not say where its file is."""
+    for name, entry in (cfg.get("weights") or {}).items():
+        is_entry = isinstance(entry, DictConfig)
+        file = entry.get("file") if is_entry else entry
+        if not is_entry or not isinstance(file, str):
+            raise UserError(
+                "named weights have no file",
+                key=f"weights.{name}.file" if is_entry else f"weights.{name}",
+                found=file,
+                expected="a path or a URL",
+                remedy=f"weights.{name}.file=PATH",
+            )
+
+
+def _detection_limits(cfg: DictConfig) -> tuple[Any, Any]:
+    """Detections that the evaluation counts, and that the model gives; None where not set."""
+    return OmegaConf.select(cfg, _MAX_DETECTIONS), OmegaConf.select(cfg, TOPK)
+
+
+def _apply_max_detections(cfg: DictConfig, of_file: tuple[Any, Any]) -> None:
+    """Make the model give as many detections of an image as the evaluation counts of a class.
+
+    Args:
+        of_file: `_detection_limits` before the overrides.
+
+    Raises:
+        UserError: the limit is no number, or the model's own key says another one.
+    """
+    limit, topk = _detection_limits(cfg)
+    if limit is None:
+        return
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise UserError(
+            "not a number of detections",
+            key=_MAX_DETECTIONS,
+            found=limit,
+            expected="a whole number from 1, or null for COCO's limits",
+        )
+    if OmegaConf.select(cfg, _PREDICTOR) is None:
+        raise UserError(
+            "the model has no limit that could follow",
+            key=_MAX_DETECTIONS,
+            found=f"no {_PREDICTOR}",
+            remedy="evaluation.max_detections=null",
+        )
+    # A limit that is overridden takes the place of the model's limit in the file.
+    if topk not in (None, limit) and (topk != of_file[1] or limit == of_file[0]):
+        raise UserError(
+            "two keys say how many detections of an image the model gives",
+            key=_MAX_DETECTIONS,
+            found=f"{limit}, and {TOPK}={topk}",
+            expected="one number",
+            remedy=f"let both say one number: {_MAX_DETECTIONS}={limit} {TOPK}={limit}",
+        )
+    OmegaConf.update(cfg, TOPK, limit, force_add=True)
 
 
 def save_config(cfg: DictConfig, path: Path) -> None:
@@ -305,7 +255,7 @@ def save_config(cfg: DictConfig, path: Path) -> None:
 
 
 def to_yaml(data: Any) -> str:
-    """Plain data of a config as YAML that `load` reads, where `${` in a text is to mean itself."""
+    """Plain data of a config as YAML that `read_config` reads; a `${` in a text means itself."""
     return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
 
 
@@ -333,18 +283,18 @@ def _plain(value: Any, key: str) -> Any:
         )
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
-    if callable(value) and "<" not in name and locate(name) is value:
-        # As a target, a name will do; as an argument, it takes a node that finds the object again.
-        if key.endswith("_target_"):
-            return name
-        return {"_target_": "detectron2.utils.registry.locate", "name": name}
     if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec
-        target = type(value)
-        return {"_target_": f"{target.__module__}.{target.__qualname__}", **asdict(value)}
-    raise UserError(
-        "a config value cannot be saved", key=key, found=value, expected="plain data or a function"
-    )
+        return {"_target_": full_name(type(value)), **asdict(value)}
+    name = full_name(value) if callable(value) and hasattr(value, "__qualname__") else "<object>"
+    if "<" in name or locate(name) is not value:
+        raise UserError(
+            "a config value cannot be saved",
+            key=key,
+            found=value,
+            expected="plain data or a function",
+        )
+    # As a target, a name will do; as an argument, it takes a node that finds the object again.
+    return name if key.endswith("_target_") else {"_target_": trusted.LOCATE, "name": name}
 
 
 def build(node: Any, key: str, **arguments: Any) -> Any:
@@ -357,30 +307,30 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
     try:
         if isinstance(node, DictConfig) and "_target_" in node:
             keys = keys_of_arguments(node, key)
-            given: dict[Any, Any] = {
-                name: value for name, value in node.items() if name not in arguments
-            }
-            parts = {name: _part(value, f"{key}.{name}") for name, value in given.items()}
+            own: dict[Any, Any] = {k: value for k, value in node.items() if k not in arguments}
+            parts = {name: _build_part(value, f"{key}.{name}") for name, value in own.items()}
             node = {**parts, **arguments}
         return instantiate(node)
     except UserError as error:
         # The node's arguments, under the names that they have in the config.
-        raise error.with_keys(keys, texts.write_for_shell) from error
+        raise error.with_keys(keys, write_for_shell) from error
     except UNBUILDABLE as error:
-        found = f"{type(error).__name__}: {error}"
         raise UserError(
-            "a node of the config cannot be built", key=key, found=found, remedy=_install(error)
+            "a node of the config cannot be built",
+            key=key,
+            found=f"{type(error).__name__}: {error}",
+            remedy=_install(error),
         ) from error
 
 
-def _part(value: Any, key: str) -> Any:
+def _build_part(value: Any, key: str) -> Any:
     """An argument of a node; one that is a node itself is built under its own key."""
     is_node = isinstance(value, DictConfig) and "_target_" in value
     return build(value, key) if is_node else instantiate(_plain_texts(value))
 
 
 def _install(error: Exception) -> str | None:
-    """The remedy for an import that did not find a package; None for every other error."""
+    """The remedy for an import of a package that is not installed; None for other errors."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     if not package or importlib.util.find_spec(package) is not None:
         return None
@@ -388,9 +338,9 @@ def _install(error: Exception) -> str | None:
 
 
 def _plain_texts(value: Any) -> Any:
-    """A list with texts as Python's: `instantiate` would read a `${` in those of OmegaConf again.
+    """A list, and those of calls in it, with Python's texts in place of OmegaConf's.
 
-    So are the lists of the calls among the arguments.
+    `instantiate` would read a `${` in OmegaConf's texts again.
     """
     if isinstance(value, ListConfig) and any(
         isinstance(item, str | DictConfig | ListConfig) for item in value

@@ -2,20 +2,23 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, ListConfig, Node, OmegaConf
+from omegaconf import DictConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 from tabulate import tabulate
+
+from roilab.engine.config_keys import full_name
+from roilab.engine.trusted import LOCATE
 
 _WIDTH = 100  # columns of a table
 _KEY_WIDTH = 56  # at most, so that the values have the rest
 
 
 class Absent:
-    """The value of a key that is not there."""
+    """The value of a key that does not exist."""
 
     def __repr__(self) -> str:
         return "-"
@@ -36,10 +39,10 @@ class ConfigDifference:
 def differences(base: DictConfig, other: DictConfig) -> list[ConfigDifference]:
     """The leaves that differ, in the order of `base`, then those that only `other` has.
 
-    Interpolations are followed, where they lead somewhere. Functions are compared by name, also
-    with the node that `config.save` writes in their place. A list of plain values is one leaf.
+    References are followed, unless one leads nowhere. Functions are compared by name, also with
+    the node that `config.save_config` writes in their place. A list of plain values is one leaf.
     """
-    before, after = dict(_leaves(base)), dict(_leaves(other))
+    before, after = dict(_leaves(_container(base))), dict(_leaves(_container(other)))
     pairs = {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in {**before, **after}}
     return [ConfigDifference(key, *pair) for key, pair in pairs.items() if not _same(*pair)]
 
@@ -50,7 +53,7 @@ def difference_table(
     """The differences in columns; what is long is shortened in its middle."""
     # tabulate gives a heading two columns more than it has letters.
     titles = tuple(f"{title}  " for title in headers)
-    cells = [titles, *((row.key, shown(row.before), shown(row.after)) for row in rows)]
+    cells = [titles, *((row.key, value_text(row.before), value_text(row.after)) for row in rows)]
     key, before, after = (max(map(len, column)) for column in zip(*cells, strict=True))
     key = min(key, _KEY_WIDTH)
     room = _WIDTH - key - len("    ")
@@ -61,7 +64,7 @@ def difference_table(
     return tabulate(rest, headers=[title.rstrip() for title in first], disable_numparse=True)
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value on one line, as YAML writes it."""
     if value is ABSENT:
         return str(value)
@@ -74,48 +77,39 @@ def shown(value: Any) -> str:
     return " ".join(text.split())[1:-1]
 
 
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """All keys with their values. A node that `save` writes in another form has that form."""
-    parts: Sequence[Any] = ()
-    if isinstance(node, DictConfig) and len(node):
-        if str(node.get("_target_")).endswith("registry.locate"):
-            yield key, node["name"]  # a function that is an argument
-            return
-        kind = OmegaConf.get_type(node)
-        if kind is not dict:  # ShapeSpec
-            yield f"{key}._target_", _named(kind)
-        parts = list(node)
-    elif isinstance(node, ListConfig) and any(isinstance(item, DictConfig) for item in _each(node)):
-        parts = range(len(node))
-    for part in parts:
-        yield from _leaves(_value(node, part), f"{key}.{part}" if key else str(part))
-    if not parts:
-        yield key, _plain(node)
+def _container(cfg: DictConfig) -> Any:
+    def container(resolve: bool) -> Any:
+        mode = SCMode.INSTANTIATE
+        return OmegaConf.to_container(cfg, resolve=resolve, structured_config_mode=mode)
 
-
-def _each(node: ListConfig) -> Iterator[Any]:
-    return (_value(node, index) for index in range(len(node)))
-
-
-def _value(node: DictConfig | ListConfig, part: Any) -> Any:
     try:
-        return node[part]
+        return container(resolve=True)
     except OmegaConfBaseException:
-        return node._get_node(part)  # it follows what is not there yet
+        return container(resolve=False)
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """All keys with their values; a value that `config.save_config` writes as a node is one."""
+    if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec
+        value = {"_target_": type(value), **asdict(value)}
+    if isinstance(value, dict) and _plain(value.get("_target_")) == LOCATE:
+        value = value["name"]  # a function that is an argument
+    parts: Any = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        parts = enumerate(value)
+    if parts:
+        for name, part in parts:
+            yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, _plain(value)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, ListConfig) and not value._is_none() and not value._is_interpolation():
-        return [_plain(item) for item in _each(value)]
-    if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
-        return {}
-    if isinstance(value, Node):
-        return value._value()
-    return _named(value) if callable(value) and hasattr(value, "__qualname__") else value
-
-
-def _named(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return full_name(value) if callable(value) and hasattr(value, "__qualname__") else value
 
 
 def _same(first: Any, second: Any) -> bool:

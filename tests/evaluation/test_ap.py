@@ -11,8 +11,9 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 
 from roilab.data.dataset import DetectionDataset, load
-from roilab.evaluation import ap_table, average_precision
+from roilab.evaluation import average_precision
 from roilab.evaluation.evaluator import coco_rows, encode_mask
+from roilab.reporting import ap_table
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.synthetic import FiguresPaths
 

@@ -7,7 +7,7 @@ import pytest
 from roilab.evaluation import average_precision, summary
 from roilab.evaluation.details import WorkingPoint
 from roilab.evaluation.summary import Summary, running_mean, summarize
-from roilab.evaluation.table import analysis_text
+from roilab.reporting import analysis_text
 
 from .test_parity import skeleton
 

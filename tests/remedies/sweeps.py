@@ -10,8 +10,8 @@ from typing import Any
 
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
+from roilab.reporting.document import write_attachments
 from roilab.sweep import Trial, load_sweep, parse_seeds, state_of
-from roilab.sweep.document import write_files
 from roilab.sweep.plan import Arm, Sweep, save_sweep
 from roilab.sweep.results import Collector
 from roilab.sweep.runner import LOCK, run_cell
@@ -237,8 +237,8 @@ def a_sweep_that_is_no_python(tmp_path: Path) -> Attempts:
 def pictures_of_a_report_that_would_be_elsewhere(tmp_path: Path) -> Attempts:
     kept = write(tmp_path / "home" / "kept.txt", "mine")
     (tmp_path / "plots").symlink_to(kept.parent)
-    yield wrong(write_files, tmp_path, [])
+    yield wrong(write_attachments, tmp_path, [])
     assert kept.read_text() == "mine"
     (tmp_path / "plots").unlink()
-    yield wrong(write_files, tmp_path, [])
+    yield wrong(write_attachments, tmp_path, [])
     assert kept.read_text() == "mine"

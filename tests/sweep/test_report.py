@@ -18,7 +18,6 @@ from PIL import Image
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.sweep import Report, State, Sweep, Trial, plan, state_of
-from roilab.sweep.document import Section, markdown
 from roilab.sweep.pictures import most_different
 from roilab.sweep.plan import Arm
 
@@ -343,14 +342,3 @@ def test_images_that_differ_most() -> None:
     other = [[0.0, 90.0, None, 0.0], [0.0, 70.0, None, 50.0]]
     assert most_different(one, other, 5) == [(3, -75.0), (1, 30.0)]
     assert most_different(one, other, 1) == [(3, -75.0)]
-
-
-def test_a_bar_ends_no_cell() -> None:
-    text = markdown("m", [Section("t", head=["a|b"], rows=[["c|d"]])])
-    assert "a\\|b" in text
-    assert "c\\|d" in text
-
-
-def test_columns_of_numbers_are_to_the_right() -> None:
-    section = Section("t", head=["a", "b", "c"], rows=[["x", "1.5 ± 2", "1 to 2"], ["y", "-", "z"]])
-    assert "|:----|--------:|:-------|" in markdown("m", [section])

@@ -50,9 +50,7 @@ from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
 from roilab.evaluation.bootstrap import between
-from roilab.evaluation.page import evaluation_page
 from roilab.evaluation.summary import Summary, summarize
-from roilab.evaluation.table import analysis_text, ap_table
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
 from roilab.inference.prefetch import result_of
@@ -65,6 +63,7 @@ from roilab.inference.rendering import (
     overview_cell,
 )
 from roilab.inference.side_by_side import by_image, draw_comparison
+from roilab.reporting import analysis_text, ap_table, evaluation_page
 
 Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
 WORST_PICTURES = 6

@@ -24,7 +24,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.engine.train import ConfigSource, describe_saved, evaluate_weights, replay, train
 from roilab.errors import UserError
-from roilab.evaluation import ap_table
+from roilab.reporting import ap_table
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -10,6 +10,8 @@ from hotcoco import COCO, COCOeval
 from roilab.skeleton import Skeleton
 
 Results = dict[str, dict[str, float | None]]
+# COCO's tasks in words, for messages and tables.
+TASK_NAMES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
 # The detections of a class that count in an image, by COCO's rules.
 COCO_MAX_DETECTIONS = {"bbox": 100, "segm": 100, "keypoints": 20}
 # The rows of COCO's area axis, under Detectron2's names; keypoints have no small ones.

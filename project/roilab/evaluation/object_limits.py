@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from roilab.evaluation.ap import COCO_MAX_DETECTIONS, detection_limit, objects_per_image
+from roilab.evaluation.ap import (
+    COCO_MAX_DETECTIONS,
+    TASK_NAMES,
+    detection_limit,
+    objects_per_image,
+)
 from roilab.skeleton import Skeleton
-
-_TASKS = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
 
 
 def raised_limits(
@@ -27,7 +30,7 @@ def raised_limits(
         if limit > coco:
             images = _images(objects, coco, len(truth["images"]))
             text = f"{images} more than {coco} objects of a class, so that the best {limit} count"
-            sentences.setdefault(text, []).append(f"{_TASKS[task]} AP")
+            sentences.setdefault(text, []).append(f"{TASK_NAMES[task]} AP")
     return [f"{text} for {' and '.join(names)}" for text, names in sentences.items()]
 
 
@@ -55,7 +58,7 @@ def exceeded_limits(
         of_class = objects_per_image(truth, task, skeleton, by_class=True)
         limit = detection_limit(truth, task, skeleton, max_detections)
         if beyond := _beyond(of_class, limit, images, "objects of a class"):
-            by_effect.setdefault(beyond, []).append(f"{_TASKS[task]} AP")
+            by_effect.setdefault(beyond, []).append(f"{TASK_NAMES[task]} AP")
     of_all = objects_per_image(truth, "bbox", skeleton, by_class=False)
     for key, limit in limits_of_model.items():
         if beyond := _beyond(of_all, limit, images, "objects"):

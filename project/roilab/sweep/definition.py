@@ -19,14 +19,14 @@ from roilab.engine import overrides as texts
 from roilab.engine.config_diff import differences
 from roilab.engine.resume import EVALUATION_ONLY
 from roilab.errors import UserError
+from roilab.evaluation.ap import TASK_NAMES
 from roilab.evaluation.bootstrap import METRICS
-from roilab.evaluation.table import TITLES
 from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")
 _PUBLISHED = ("source", "rows")
 # What is compared without a word of it.
-_METRICS = tuple(f"{task}/{name}" for task in TITLES for name in ("AP", "AP50", "AP75"))
+_METRICS = tuple(f"{task}/{name}" for task in TASK_NAMES for name in ("AP", "AP50", "AP75"))
 # What the folder of a sweep has beside those of its arms.
 _TAKEN = ("plots", "pictures", "jobs")
 # What each cell has of its own.
@@ -239,7 +239,7 @@ def _checked(sweep: Sweep) -> Sweep:
     figures = [*sweep.metrics, *(name for arm in sweep.arms for name in arm.published)]
     for name in figures:
         task, _, metric = str(name).partition("/")
-        if task not in TITLES or metric not in METRICS:
-            expected = f"{', '.join(TITLES)}, / and {', '.join(METRICS)}"
+        if task not in TASK_NAMES or metric not in METRICS:
+            expected = f"{', '.join(TASK_NAMES)}, / and {', '.join(METRICS)}"
             raise _wrong(sweep, "metrics", "there is no such metric", name, expected)
     return sweep

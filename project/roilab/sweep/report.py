@@ -14,12 +14,21 @@ import numpy as np
 
 from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
-from roilab.evaluation import plots
+from roilab.evaluation.ap import TASK_NAMES
 from roilab.evaluation.bootstrap import METRICS, PairedDifference, difference
 from roilab.evaluation.details import THRESHOLDS
-from roilab.evaluation.table import TITLES
 from roilab.files import write_whole
-from roilab.sweep.document import Section, document_page, latex, markdown, write_files
+from roilab.reporting import plots
+from roilab.reporting.document import (
+    Picture,
+    Plot,
+    Section,
+    Table,
+    to_html,
+    to_latex,
+    to_markdown,
+    write_attachments,
+)
 from roilab.sweep.pictures import comparison, most_different
 from roilab.sweep.plan import Arm, Sweep, Trial
 from roilab.sweep.results import LEAST_SCORE, Collector, Cost, Found
@@ -54,11 +63,11 @@ class Report:
             states: of all cells, in order.
         """
         sections = self.sections(states)
-        write_files(folder, sections)
+        write_attachments(folder, sections)
         title = self.sweep.name
-        write_whole(folder / "report.md", markdown(title, sections))
-        write_whole(folder / "report.html", document_page(title, sections))
-        write_whole(folder / "report.tex", latex(sections))
+        write_whole(folder / "report.md", to_markdown(title, sections))
+        write_whole(folder / "report.html", to_html(title, sections))
+        write_whole(folder / "report.tex", to_latex(sections))
         write_whole(folder / "report.csv", values(states))
 
     def sections(self, states: Mapping[Trial, State]) -> list[Section]:
@@ -73,8 +82,11 @@ class Report:
 
     def headline(self, states: Mapping[Trial, State]) -> str:
         """The tables of the report without plots, as Markdown for a terminal."""
-        sections = [replace(each, plots={}) for each in self._headline(states)]
-        return markdown(self.sweep.name, sections)
+        sections = [
+            replace(section, parts=[part for part in section.parts if isinstance(part, Table)])
+            for section in self._headline(states)
+        ]
+        return to_markdown(self.sweep.name, sections)
 
     def _headline(self, states: Mapping[Trial, State]) -> list[Section]:
         tasks = [self._task(task, states) for task in _tasks(states)]
@@ -98,7 +110,7 @@ class Report:
                 "nothing of how far another training would differ."
             )
         text += sorted({self.collector.of(cell).limits for cell in done})
-        return Section("", [each for each in text if each])
+        return Section("", text)
 
     def _task(self, task: str, states: Mapping[Trial, State]) -> Section:
         """AP of each arm, and what was published of such an arm beside it."""
@@ -119,15 +131,15 @@ class Report:
             theirs = [_number(arm.published.get(f"{task}/{name}")) for name in published]
             rows.append([arm.name, f"{len(results)} of {runs}", *ours, *theirs])
         head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
-        text = [f"Published: {self.sweep.source}."] if published else []
-        return Section(f"{TITLES[task].capitalize()} AP", text, head, rows)
+        text = f"Published: {self.sweep.source}." if published else ""
+        return Section(f"{TASK_NAMES[task].capitalize()} AP", text, [Table(head, rows)])
 
     def _differences(self, done: Sequence[Trial]) -> list[Section]:
         """The differences of each arm to the baseline, over the seeds that both have."""
         rows, bars = [], {}
         for arm in self.sweep.others():
             for name, found in self._apart(arm, done).items():
-                place = f"{TITLES[name.partition('/')[0]]} {name.partition('/')[2]}"
+                place = f"{TASK_NAMES[name.partition('/')[0]]} {name.partition('/')[2]}"
                 interval = f"{found.low:+.1f} to {found.high:+.1f}"
                 value, seeds = f"{found.value:+.1f}", str(found.seeds)
                 rows.append([arm.name, place, value, interval, seeds, found.sentence()])
@@ -137,7 +149,7 @@ class Report:
         title = f"Difference to {self.sweep.baseline}"
         plot = plots.intervals(bars, title, "difference of AP, with its 95% interval")
         head = ["arm", "metric", "difference", "95% interval", "seeds", "reading"]
-        return [Section(title, (), head, rows, {"differences": plot})]
+        return [Section(title, (), [Table(head, rows), Plot("differences", plot)])]
 
     def _apart(self, arm: Arm, done: Sequence[Trial]) -> dict[str, PairedDifference]:
         """By metric."""
@@ -173,11 +185,11 @@ class Report:
                     _mean(each) for each in zip(*(run[task] for run in runs), strict=True)
                 ]
         measure = "OKS" if task == "keypoints" else "IoU"
-        title = f"{TITLES[task].capitalize()} AP by strictness"
+        title = f"{TASK_NAMES[task].capitalize()} AP by strictness"
         plot = plots.curves(lines, THRESHOLDS, title, f"least {measure} of a match", "AP, percent")
         rows = [[name, *map(_number, values)] for name, values in lines.items()]
         head = ["arm", *(f"{threshold:.2f}" for threshold in THRESHOLDS)]
-        return Section(title, (), head, rows, {f"strictness_{task}": plot})
+        return Section(title, (), [Table(head, rows), Plot(f"strictness_{task}", plot)])
 
     def _classes(self, done: Sequence[Trial], tasks: Sequence[str]) -> list[Section]:
         """AP of each class, where there are several."""
@@ -201,8 +213,8 @@ class Report:
             [arm.name, *(_spread([r[t].get(n) for r in runs if t in r]) for t, n in columns)]
             for arm, runs in results.items()
         ]
-        head = ["arm", *(f"{TITLES[task]}, {name[len('AP-') :]}" for task, name in columns)]
-        return [Section("AP of each class", (), head, rows)]
+        head = ["arm", *(f"{TASK_NAMES[task]}, {name[len('AP-') :]}" for task, name in columns)]
+        return [Section("AP of each class", (), [Table(head, rows)])]
 
     def _joints(self, done: Sequence[Trial]) -> list[Section]:
         """A row a joint, since there may be many, and a column an arm."""
@@ -225,7 +237,7 @@ class Report:
             [joint, *(_number(column.get(joint), 3) for column in columns.values())]
             for joint in joints
         ]
-        return [Section("Joints", [text], ["joint", *columns], rows)]
+        return [Section("Joints", text, [Table(["joint", *columns], rows)])]
 
     def _cost(self, done: Sequence[Trial]) -> Section:
         costs = {
@@ -242,7 +254,7 @@ class Report:
         head = ["arm", "parameters, M", "GFLOP an image", "s a training step"]
         head += ["ms an image, inference", "memory of the training, GiB"]
         rows = [[name, *_cost_row(cost)] for name, cost in costs.items()]
-        return Section("Cost", [text], head, rows)
+        return Section("Cost", text, [Table(head, rows)])
 
     def _pictures(self, done: Sequence[Trial]) -> list[Section]:
         """Pictures of the images where the baseline differs most from the arm farthest from it."""
@@ -261,17 +273,18 @@ class Report:
             _PICTURES,
         )
         names = [self.sweep.baseline, arm.name]
-        pictures = {}
+        pictures = []
         for number, (at, more) in enumerate(places, 1):
             file = Path(other[0].images()[at]["file_name"]).name
             caption = f"{file}: per-image AP@0.5 {more:+.0f} with {arm.name}"
-            pictures[f"{number}"] = (comparison(at, one[0], other[0], names), caption)
+            jpeg = comparison(at, one[0], other[0], names)
+            pictures.append(Picture(str(number), jpeg, caption))
         text = (
-            f"The images on which {names[0]} and {names[1]} differ most in {TITLES[task]} AP@0.5 "
-            f"of the single image, the mean over seeds, which is not COCO AP50. Drawn is seed "
-            f"{min(pairs)}, from score {LEAST_SCORE} on."
+            f"The images on which {names[0]} and {names[1]} differ most in {TASK_NAMES[task]} "
+            "AP@0.5 of the single image, the mean over seeds, which is not COCO AP50. Drawn is "
+            f"seed {min(pairs)}, from score {LEAST_SCORE} on."
         )
-        return [Section("Where they differ most", [text], pictures=pictures)]
+        return [Section("Where they differ most", text, pictures)]
 
     def _arms(self) -> Section:
         arms = self.sweep.arms
@@ -285,8 +298,8 @@ class Report:
             ]
             for arm in arms
         ]
-        text = [f"All of them: `{shlex.join(shared)}`"] if shared else []
-        return Section("Arms", text, ["arm", "config", "overrides", "weights of"], rows)
+        text = f"All of them: `{shlex.join(shared)}`" if shared else ""
+        return Section("Arms", text, [Table(["arm", "config", "overrides", "weights of"], rows)])
 
 
 def values(states: Mapping[Trial, State]) -> str:
@@ -309,7 +322,7 @@ def _done(states: Mapping[Trial, State]) -> list[Trial]:
 
 
 def _tasks(states: Mapping[Trial, State]) -> list[str]:
-    return [task for task in TITLES if any(task in (s.results or {}) for s in states.values())]
+    return [task for task in TASK_NAMES if any(task in (s.results or {}) for s in states.values())]
 
 
 def _runs(states: Mapping[Trial, State]) -> Section:
@@ -319,7 +332,7 @@ def _runs(states: Mapping[Trial, State]) -> Section:
         rows.append(
             [cell.arm.name, str(cell.seed), str(state.iterations or _DASH), took, state.text]
         )
-    return Section("Runs", (), ["arm", "seed", "iterations", "time", "state"], rows)
+    return Section("Runs", (), [Table(["arm", "seed", "iterations", "time", "state"], rows)])
 
 
 def _origin(done: Sequence[Trial]) -> str:

@@ -24,8 +24,8 @@ from roilab.cli.data_commands.common import (
     working,
 )
 from roilab.curation.stats import SIZES, Stats, statistics
-from roilab.curation.stats_page import stats_page
 from roilab.files import write_whole
+from roilab.reporting import statistics_page
 from roilab.text import counted
 
 _SHOWN = 30  # how many of many rows of a table are printed
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json is not None:
         write_whole(args.json, json.dumps(stats.to_dict(), indent=2) + "\n")
     if args.html is not None:
-        write_whole(args.html, stats_page(stats))
+        write_whole(args.html, statistics_page(stats))
         say(f"\npage: {args.html}")
     return 0
 

@@ -1,32 +1,28 @@
 """The AP table, and what is behind the AP as text for a terminal."""
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from tabulate import tabulate
-
-from roilab.escaping import markdown_cell
+from roilab.evaluation.ap import TASK_NAMES
 from roilab.evaluation.bootstrap import METRICS
 from roilab.evaluation.details import WorkingPoint
 from roilab.evaluation.summary import Summary
+from roilab.reporting.document import Cell, markdown_table
 
-TITLES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
 POINT = ("precision", "recall", "right", "wrong", "missed")
 JOINTS = "mean OKS term of each joint, from 0 to 1"
 _MOST_COLUMNS = 12  # of the confusion matrix, that a terminal takes
 
-Row = list[str | float | None]
-
 
 def ap_table(results: Mapping[str, Mapping[str, float | None]]) -> str:
     """A Markdown table: a row for each task over all classes, then one for each task and class."""
-    return _markdown(["task", "class", *METRICS], ap_rows(results), names=2)
+    return markdown_table(["task", "class", *METRICS], ap_rows(results), "github")
 
 
-def ap_rows(results: Mapping[str, Mapping[str, float | None]]) -> list[Row]:
+def ap_rows(results: Mapping[str, Mapping[str, float | None]]) -> list[list[Cell]]:
     """Task, class, and `METRICS` in percent, of which a class has the first two."""
-    rows: list[Row] = [
-        [TITLES.get(task, task), "all", *(metrics.get(name) for name in METRICS)]
+    rows: list[list[Cell]] = [
+        [TASK_NAMES.get(task, task), "all", *(metrics.get(name) for name in METRICS)]
         for task, metrics in results.items()
     ]
     for task, metrics in results.items():
@@ -34,7 +30,7 @@ def ap_rows(results: Mapping[str, Mapping[str, float | None]]) -> list[Row]:
         if len(classes) > 1 or task == "keypoints":
             for name in classes:
                 pair = (metrics[f"AP-{name}"], metrics[f"AP50-{name}"])
-                rows.append([TITLES.get(task, task), name, *pair, "", "", "", ""])
+                rows.append([TASK_NAMES.get(task, task), name, *pair, "", "", "", ""])
     return rows
 
 
@@ -49,29 +45,29 @@ def analysis_text(summary: Summary) -> str:
         parts.append(textwrap.fill(f"{JOINTS}: {terms}", 100))
     parts += [
         f"from score {summary.score:g} on, at IoU or OKS 0.5:",
-        _markdown(["task", "class", *POINT], point_rows(summary), names=2),
+        markdown_table(["task", "class", *POINT], point_rows(summary), "github"),
     ]
     if len(summary.labels) <= _MOST_COLUMNS:
-        rows: list[Row] = [
-            [name, *map(int, counts)]
-            for name, counts in zip(summary.labels, summary.confusion, strict=True)
+        rows: list[list[Cell]] = [
+            [name, *counts]
+            for name, counts in zip(summary.labels, summary.confusion.tolist(), strict=True)
         ]
         parts += [
             "from the same score on, boxes of the row's class found as the column's, at IoU 0.5:",
-            _markdown(["", *summary.labels], rows, names=1),
+            markdown_table(["", *summary.labels], rows, "github"),
         ]
     return "\n\n".join(parts)
 
 
-def point_rows(summary: Summary) -> list[Row]:
+def point_rows(summary: Summary) -> list[list[Cell]]:
     """Task, class, and `POINT`: precision and recall in percent."""
 
     def percent(share: float | None) -> float | None:
         return None if share is None else 100 * share
 
-    def row(task: str, name: str, point: WorkingPoint) -> Row:
+    def row(task: str, name: str, point: WorkingPoint) -> list[Cell]:
         shares = (percent(point.precision), percent(point.recall))
-        return [TITLES.get(task, task), name, *shares, point.right, point.wrong, point.missed]
+        return [TASK_NAMES.get(task, task), name, *shares, point.right, point.wrong, point.missed]
 
     return [
         row(task, name, point)
@@ -83,20 +79,3 @@ def point_rows(summary: Summary) -> list[Row]:
 def decimals(term: float | None) -> str:
     """A share with two decimals, which tell joints apart."""
     return "-" if term is None else f"{term:.2f}"
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Row], names: int) -> str:
-    """A table whose first columns are names, to the left; numbers are to the right."""
-
-    def cell(value: str | float | None) -> str:
-        if value is None:
-            return "-"
-        return f"{value:.1f}" if isinstance(value, float) else markdown_cell(str(value))
-
-    return tabulate(
-        [[cell(value) for value in row] for row in rows],
-        headers=list(map(markdown_cell, head)),
-        tablefmt="github",
-        disable_numparse=True,
-        colalign=(*["left"] * names, *["right"] * (len(head) - names)),
-    )

@@ -1,0 +1,221 @@
+"""Documents of sections: as Markdown, as LaTeX tables, and as one HTML page that stands alone.
+
+The page needs no network and no script. All text is escaped for the format that it is written in.
+"""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from tabulate import tabulate
+
+from roilab.errors import UserError
+from roilab.escaping import escape_latex, escape_markdown, markdown_cell, one_line, printable
+from roilab.files import write_whole
+
+Cell = str | float | None
+_PLOTS, _PICTURES = "plots", "pictures"  # folders beside the Markdown
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. None is a dash, whole numbers have separators of thousands, others one decimal.
+
+    Attributes:
+        look: in HTML, where the first column holds names: "heat" tints counts by their share of
+            the largest; "bars" draws up to three counts a row as the parts of a bar; "facts"
+            shows one number a row in large type.
+        folded: a line in place of the table, which opens it in HTML; empty: it is open.
+    """
+
+    kind: ClassVar = "table"
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    look: Literal["table", "heat", "bars", "facts"] = "table"
+    folded: str = ""
+
+    @property
+    def largest(self) -> float:
+        """The largest count, or 1."""
+        return max((count for row in self.rows for count in _counts(row)), default=0) or 1
+
+    @property
+    def largest_sum(self) -> float:
+        """The largest sum of the counts of a row, or 1."""
+        return max((sum(_counts(row)) for row in self.rows), default=0) or 1
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot as SVG text; `name` is its file's, without the suffix."""
+
+    kind: ClassVar = "plot"
+    name: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG file with its caption; `alt` describes it where the caption does not."""
+
+    kind: ClassVar = "picture"
+    name: str
+    jpeg: bytes
+    caption: str
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, paragraphs below it, and tables, plots and pictures.
+
+    Attributes:
+        title: the heading; empty: none.
+        text: one paragraph or several, in which code stands between `marks`.
+    """
+
+    title: str
+    text: str | Sequence[str] = ()
+    parts: Sequence[Table | Plot | Picture] = ()
+
+    @property
+    def paragraphs(self) -> Sequence[str]:
+        """The paragraphs that hold text."""
+        text = [self.text] if isinstance(self.text, str) else self.text
+        return [paragraph for paragraph in text if paragraph]
+
+
+def to_html(title: str, sections: Sequence[Section]) -> str:
+    """A whole page with its plots and pictures inside, which can be written as UTF-8."""
+    page = _environment().get_template("page.html.jinja").render(title=title, sections=sections)
+    # A name from a file may hold half of an emoji, or turn the direction of the text.
+    return printable(page)
+
+
+def to_markdown(title: str, sections: Sequence[Section]) -> str:
+    """Markdown with links to the plots and pictures where `write_attachments` writes them."""
+    blocks = [f"# {escape_markdown(title)}"]
+    for section in sections:
+        if section.title:
+            blocks.append(f"## {escape_markdown(section.title)}")
+        blocks += map(_markdown_paragraph, section.paragraphs)
+        for part in section.parts:
+            if isinstance(part, Plot):
+                blocks.append(f"![{part.name}]({_PLOTS}/{part.name}.svg)")
+            elif isinstance(part, Picture):
+                blocks.append(f"![{part.name}]({_PICTURES}/{part.name}.jpg)")
+                blocks.append(escape_markdown(part.caption))
+            elif part.rows:
+                blocks.append(markdown_table(part.head, part.rows, "pipe"))
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_latex(sections: Sequence[Section]) -> str:
+    """The tables alone, for the booktabs package."""
+    tables = []
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, Table) and part.rows:
+                rows = [part.head, *(map(number, row) for row in part.rows)]
+                head, *body = (" & ".join(map(escape_latex, row)) + r" \\" for row in rows)
+                lines = (r"\toprule", head, r"\midrule", *body, r"\bottomrule")
+                begin = rf"\begin{{tabular}}{{{'l' * len(part.head)}}}"
+                comment = f"% {escape_latex(section.title)}"
+                tables.append("\n".join([comment, begin, *lines, r"\end{tabular}"]))
+    return "\n\n".join(tables) + "\n"
+
+
+def write_attachments(folder: Path, sections: Sequence[Section]) -> None:
+    """Write the plots and pictures of the Markdown into folders that hold nothing else afterwards.
+
+    Raises:
+        UserError: one of the folders is a link, whose files elsewhere would be deleted.
+    """
+    parts = [part for section in sections for part in section.parts]
+    plots = {f"{part.name}.svg": part.svg.encode() for part in parts if isinstance(part, Plot)}
+    pictures = {f"{part.name}.jpg": part.jpeg for part in parts if isinstance(part, Picture)}
+    for name, files in ((_PLOTS, plots), (_PICTURES, pictures)):
+        place = folder / name
+        if place.is_symlink():
+            raise UserError(
+                "the folder of the report is a link", file=place, remedy="delete the link"
+            )
+        place.mkdir(parents=True, exist_ok=True)
+        for path in place.iterdir():
+            if path.name not in files:
+                path.unlink()
+        for file, content in files.items():
+            write_whole(place / file, content)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Cell]], style: str) -> str:
+    """A Markdown table whose columns of numbers are aligned to the right.
+
+    Args:
+        style: of tabulate: "pipe" writes the alignment for a renderer, "github" reads better in a
+            terminal.
+    """
+    cells = [[number(value) for value in row] for row in rows]
+    columns = zip(*cells, strict=True)
+    sides = [
+        "right" if all(re.match(r"[-+]?\d|-?$", cell) for cell in column) else "left"
+        for column in columns
+    ]
+    escaped = [[cell if cell == "-" else markdown_cell(cell) for cell in row] for row in cells]
+    return tabulate(
+        escaped,
+        list(map(markdown_cell, head)),
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=sides or None,
+    )
+
+
+def number(value: Cell) -> str:
+    """The text of a table's cell."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def _counts(row: Sequence[Cell]) -> list[float]:
+    return [value for value in row[1:] if isinstance(value, int | float)]
+
+
+def _markdown_paragraph(paragraph: str) -> str:
+    """A paragraph in which code marks are the only markup."""
+    parts = re.split(r"(`[^`]*`)", paragraph)
+    return "".join(
+        one_line(part) if at % 2 else escape_markdown(part) for at, part in enumerate(parts)
+    )
+
+
+def _code_marks(paragraph: str) -> Markup:
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(paragraph))))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    filters: Mapping[str, Any] = {
+        "number": number,
+        "code_marks": _code_marks,
+        "base64": lambda picture: base64.b64encode(picture.jpeg).decode("ascii"),
+        # Without what stands before the root element in a file.
+        "inline_svg": lambda plot: Markup(plot.svg[max(0, plot.svg.find("<svg")) :].strip()),
+    }
+    environment.filters.update(filters)
+    return environment

@@ -19,9 +19,9 @@ from roilab.inference.output_plan import DATA_FILES, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "heads.md").read_text(encoding="utf-8")
-# Rows of tables with overrides in code marks; of the stock parts the row says "as it is".
+# Rows of tables with overrides in code marks; of the stock parts the row says "default".
 LINES = {
-    " ".join(found): (found, "as it is" in row)
+    " ".join(found): (found, "default" in row)
     for row in TEXT.splitlines()
     if row.startswith("|") and (found := re.findall(r"`((?:model|pooler)\.[^`]*=[^`]+)`", row))
 }

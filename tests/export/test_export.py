@@ -165,7 +165,7 @@ def test_onnx_file_is_run_by_the_code_of_the_document(
     no_torch = "roilab,detectron2,torch,torchvision,cv2"
     checked = elsewhere(tmp_path, "check.py", "m.onnx", "expected.npz", without=no_torch)
     expected = np.load(tmp_path / "expected.npz")
-    assert checked.count("as the model has them") == 7
+    assert checked.count("equal to the model's") == 7
     assert checked.startswith("image 0: 0 instances")
     printed = elsewhere(tmp_path, "detect.py", "m.onnx", "images/1.png", without=no_torch)
     assert len(printed.splitlines()) == len(expected["scores2"]) > 0

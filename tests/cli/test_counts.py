@@ -110,7 +110,7 @@ def of_draw(
             totals["keypoints"] += int((given["keypoints"][..., 2] > 0).sum())
         return pixels[:8, :8]
 
-    monkeypatch.setattr(command, "draw", draw)
+    monkeypatch.setattr(command, "draw_instances", draw)
     monkeypatch.setattr(command, "read_rgb", blank)
     monkeypatch.setattr(command, "_SIDE", 10**6)  # nothing is made smaller
     monkeypatch.setattr(command, "titled", lambda picture, *_: picture)

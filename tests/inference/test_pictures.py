@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.draw import PALETTE, Picture, draw
+from roilab.draw import PALETTE, Picture, draw_instances
 from roilab.inference.predictor import Prediction
 from roilab.inference.rendering import draw_prediction, jpeg, legible_scale
 from roilab.skeleton import COCO_PERSON
@@ -88,7 +88,7 @@ def test_colours_are_those_of_tracks(prediction: Prediction) -> None:
 def test_an_instance_of_another_class_has_no_keypoints(prediction: Prediction) -> None:
     assert prediction.keypoints is not None
     found = picture(prediction, boxes=False, masks=False, labels=False)
-    person = draw(IMAGE, keypoints=prediction.keypoints[:1], skeleton=COCO_PERSON)
+    person = draw_instances(IMAGE, keypoints=prediction.keypoints[:1], skeleton=COCO_PERSON)
     # Keypoints of low scores are above the threshold here.
     np.testing.assert_array_equal(found, person)
 

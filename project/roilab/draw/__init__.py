@@ -4,8 +4,7 @@ Coordinates are continuous: the pixel of column c and row r covers [c, c + 1) x 
 """
 
 from roilab.draw.colours import PALETTE, Colour, Picture
-from roilab.draw.instances import draw
-from roilab.draw.masks import Mask, Ring
+from roilab.draw.instances import Mask, draw_instances
 from roilab.draw.sheets import grid, side_by_side, titled
 
 __all__ = [
@@ -13,8 +12,7 @@ __all__ = [
     "Colour",
     "Mask",
     "Picture",
-    "Ring",
-    "draw",
+    "draw_instances",
     "grid",
     "side_by_side",
     "titled",

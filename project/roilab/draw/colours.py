@@ -1,7 +1,7 @@
-"""Colours of instances, sides and outlines, and how wide lines are.
+"""Colours of instances, sides and rims, and the widths of lines.
 
-Whatever is drawn has a black rim and is not dark itself: on a light ground the rim is seen, on a
-dark one what it surrounds, on a ground of the same colour both.
+Everything has a black rim and a colour that is not dark: on a light ground the rim is seen, on a
+dark one the colour, on a ground of the same colour both.
 """
 
 import math
@@ -29,17 +29,12 @@ PALETTE: tuple[Colour, ...] = (
     (255, 110, 110),
     (0, 200, 210),
 )
-# Told apart by hue, and by lightness where hues are not seen: light, darker and white.
+# They differ in hue, and in lightness for eyes that see no hues: light, darker and white.
 FIRST_SIDE: Colour = (255, 170, 30)
 SECOND_SIDE: Colour = (30, 125, 255)
 MIDDLE: Colour = (245, 245, 245)
 FADED: Colour = (140, 140, 140)
 BLACK: Colour = (0, 0, 0)
-
-
-def colour_of(number: int) -> Colour:
-    """The colour of an instance; the palette repeats after its last colour."""
-    return PALETTE[number % len(PALETTE)]
 
 
 def side_colours(skeleton: Skeleton | None, count: int) -> npt.NDArray[np.int64]:
@@ -52,11 +47,11 @@ def side_colours(skeleton: Skeleton | None, count: int) -> npt.NDArray[np.int64]
     return colours
 
 
-def side_of(picture: Picture) -> float:
+def mean_side(picture: Picture) -> float:
     """Side in pixels of the square with the picture's area, with which lines and letters scale."""
     return math.sqrt(picture.shape[0] * picture.shape[1])
 
 
-def rim_of(line: int) -> int:
-    """The width of the black rim on each side of a line, in pixels."""
+def rim_width(line: int) -> int:
+    """Width in pixels of the black rim on each side of a line."""
     return max(1, round(line / 3))

@@ -1,6 +1,7 @@
-"""Instances drawn over an image."""
+"""Instances drawn over an image: masks and outlines, boxes, keypoints and links, labels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
@@ -8,30 +9,50 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roilab.draw.colours import BLACK, Colour, Picture, colour_of, rim_of, side_of
-from roilab.draw.keypoints import draw_crosses, draw_keypoints
-from roilab.draw.labels import Labels
-from roilab.draw.masks import Area, Mask, area_of, draw_area
+from roilab.draw.colours import (
+    BLACK,
+    FADED,
+    MIDDLE,
+    PALETTE,
+    Colour,
+    Picture,
+    mean_side,
+    rim_width,
+    side_colours,
+)
+from roilab.draw.sheets import Labels
 from roilab.skeleton import Skeleton
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-Colours: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
+Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+Mask: TypeAlias = npt.NDArray[np.bool_] | Sequence[npt.ArrayLike]
+
+# OpenCV's fixed point: coordinates are in 1/16 of a pixel.
+BITS = 4
+_OPACITY = 0.4  # of a mask's colour
+# The radius of a dot that is hardly seen, and how much larger a sure one's is, in line widths.
+_RADIUS, _GROWTH = 0.9, 1.1
+_CROSS = 2.5  # how far the arms of a cross reach, in line widths
+# What is smaller and lies between pixels is as dark as its rim.
+_LEAST_RADIUS, _LEAST_WIDTH = 1.5, 2
+# A line is no wider than this share of the instance, so that dots of small ones stay apart.
+_SHARE = 1 / 50
 
 
-def draw(
+def draw_instances(
     image: Picture,
     *,
     boxes: npt.ArrayLike | None = None,
     masks: Sequence[Mask] | None = None,
     keypoints: npt.ArrayLike | None = None,
     labels: Sequence[str] | None = None,
-    colours: Colours | None = None,
+    colours: Sequence[int] | Ints | None = None,
     loose_points: npt.ArrayLike = (),
     skeleton: Skeleton | None = None,
     keypoint_threshold: float = 0.0,
     scale: int = 1,
 ) -> Picture:
-    """Draw instances over an image. Every instance has a colour of its own.
+    """Draw instances over an image, each in a colour of its own.
 
     Lines and letters grow with the picture, and have a rim that is seen on any ground.
 
@@ -49,14 +70,14 @@ def draw(
             start after its end; without them, an instance's place.
         loose_points: (P, 2), x y of points that belong to no instance, which become crosses.
         skeleton: links and sides of the keypoints; without it they are dots.
-        keypoint_threshold: keypoints that are not seen better than that are not drawn.
+        keypoint_threshold: a keypoint is drawn where its third number exceeds it.
         scale: how many times larger the picture becomes, so that lines over small images are thin.
 
     Returns:
         A new picture, (H * scale)x(W * scale)x3, uint8, RGB.
 
     Raises:
-        ValueError: an array has another form than said here.
+        ValueError: an array has another form.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: found {image.shape} {image.dtype}, expected HxWx3 uint8")
@@ -71,22 +92,21 @@ def draw(
         raise ValueError(f"keypoints: found {count}, expected {expected}")
 
     picture = _enlarged(image, scale)
-    line = max(1, round(side_of(picture) / 300))
+    line = max(1, round(mean_side(picture) / 300))
     areas = [area_of(mask, image.shape, scale) for mask in masks or ()]
     for place, area in enumerate(areas):
-        draw_area(picture, area, _colour(colours, place), line)
+        _draw_area(picture, area, _colour(colours, place), line)
     for place, box in enumerate(() if corners is None else corners):
         _draw_box(picture, box * scale, _colour(colours, place), line)
     if joints is not None and count:
-        draw_keypoints(picture, joints, skeleton, keypoint_threshold, line, scale)
-    draw_crosses(picture, np.asarray(loose_points, dtype=float).reshape(-1, 2), line, scale)
+        _draw_keypoints(picture, joints, skeleton, keypoint_threshold, line, scale)
+    _draw_crosses(picture, np.asarray(loose_points, dtype=float).reshape(-1, 2), line, scale)
     anchors = _anchors(corners, areas, joints, keypoint_threshold, scale)
-    written = Labels(picture)
-    # Without anything to hold on to, labels are listed from the top left corner.
+    texts = Labels(picture)
     for place, label in enumerate(labels or ()):
         if label:
-            anchor = anchors[place] if anchors else (0, 0)
-            written.add(label, anchor, _colour(colours, place))
+            # Without an anchor, labels are listed from the top left corner.
+            texts.add(label, anchors[place] if anchors else (0, 0), _colour(colours, place))
     return picture
 
 
@@ -94,6 +114,10 @@ def _check_counts(*arrays: Sequence[object] | npt.NDArray[Any] | None) -> None:
     counts = [len(items) for items in arrays if items is not None]
     if len(set(counts)) > 1:
         raise ValueError(f"different numbers of instances: {counts}")
+
+
+def _colour(colours: Sequence[int] | Ints | None, place: int) -> Colour:
+    return PALETTE[(place if colours is None else int(colours[place])) % len(PALETTE)]
 
 
 def _array(name: str, values: npt.ArrayLike | None, dimensions: int, last: int) -> Floats | None:
@@ -108,10 +132,6 @@ def _array(name: str, values: npt.ArrayLike | None, dimensions: int, last: int) 
     return array
 
 
-def _colour(colours: Colours | None, place: int) -> Colour:
-    return colour_of(place if colours is None else int(colours[place]))
-
-
 def _enlarged(image: Picture, scale: int) -> Picture:
     if scale == 1:
         return np.array(image, order="C")
@@ -121,31 +141,16 @@ def _enlarged(image: Picture, scale: int) -> Picture:
     return np.asarray(enlarged, dtype=np.uint8)
 
 
-def _draw_box(picture: Picture, box: Floats, colour: Colour, line: int) -> None:
-    """Four bars, the same number of pixels wide on all sides, which OpenCV's lines are not."""
-    left, top, right, bottom = np.rint(np.clip(box, -(2**20), 2**20)).astype(int).tolist()
-    outside, inside = line // 2, line - line // 2
-    for rim, shade in ((rim_of(line), BLACK), (0, colour)):
-        out, into = outside + rim, inside + rim
-        for x0, y0, x1, y1 in (
-            (left - out, top - out, right + out, top + into),
-            (left - out, bottom - into, right + out, bottom + out),
-            (left - out, top - out, left + into, bottom + out),
-            (right - into, top - out, right + out, bottom + out),
-        ):
-            cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), shade, cv2.FILLED)
-
-
 def _anchors(
     corners: Floats | None,
-    areas: Sequence[Area],
+    areas: Sequence["Area"],
     joints: Floats | None,
     threshold: float,
     scale: int,
 ) -> list[tuple[int, int]]:
     """Each instance's top left corner in the picture: of its box, else its mask, else points."""
     anchors = []
-    points = [] if joints is None else [each[each[:, 2] > threshold, :2] * scale for each in joints]
+    points = [] if joints is None else [row[row[:, 2] > threshold, :2] * scale for row in joints]
     for box, area, point in zip_longest(() if corners is None else corners, areas, points):
         place = np.zeros(2)
         if box is not None:
@@ -156,3 +161,160 @@ def _anchors(
             place = point.min(axis=0)
         anchors.append((int(place[0]), int(place[1])))
     return anchors
+
+
+def subpixel(points: Floats, scale: float) -> npt.NDArray[np.int32]:
+    """Continuous coordinates -> OpenCV's: fixed point, with (0, 0) in the middle of a pixel."""
+    # OpenCV keeps fixed point in 32 bits; a point so far outside is not seen anyway.
+    fixed = np.clip((points * scale - 0.5) * (1 << BITS), -(2**28), 2**28)
+    return np.rint(fixed).astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Area:
+    """The part of a picture that a mask covers: `pixels` of 0 and 1 from column `left`, row `top`
+    on. Without a pixel where the mask is empty or lies outside."""
+
+    left: int = 0
+    top: int = 0
+    pixels: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+
+
+def area_of(mask: Mask, shape: tuple[int, ...], scale: int) -> Area:
+    """A mask or rings over an image of a shape, in the picture `scale` times larger.
+
+    Raises:
+        ValueError: the mask has another size.
+    """
+    height, width = shape[:2]
+    if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
+        if mask.shape != (height, width):
+            raise ValueError(f"mask: found the shape {mask.shape}, expected {(height, width)}")
+        rows = np.flatnonzero(mask.any(axis=1))
+        if not len(rows):
+            return Area()
+        top, bottom = int(rows[0]), int(rows[-1]) + 1
+        columns = np.flatnonzero(mask[top:bottom].any(axis=0))
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        pixels = mask[top:bottom, left:right].view(np.uint8)
+        if scale > 1:  # edges stay where they are, and steps of single pixels become slopes
+            size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
+            smooth = cv2.resize(pixels * np.uint8(254), size, interpolation=cv2.INTER_LINEAR)
+            pixels = np.asarray(cv2.threshold(smooth, 126, 1, cv2.THRESH_BINARY)[1], np.uint8)
+        return Area(left * scale, top * scale, pixels)
+    rings = [subpixel(np.asarray(ring, float).reshape(-1, 2), scale) for ring in mask]
+    vertices = np.concatenate([np.zeros((0, 2), np.int32), *rings])
+    if not len(vertices):
+        return Area()
+    limits = np.array([width, height]) * scale
+    start = np.clip(vertices.min(axis=0) >> BITS, 0, limits)
+    stop = np.clip((vertices.max(axis=0) >> BITS) + 2, start, limits)
+    pixels = np.zeros((stop - start)[::-1], np.uint8)
+    # One ring at a time: together, what two rings share would count as a hole.
+    for ring in rings if pixels.size else ():
+        if len(ring):
+            shifted = (ring - (start << BITS)).astype(np.int32)
+            cv2.fillPoly(pixels, [shifted], 1, cv2.LINE_8, BITS)
+    return Area(int(start[0]), int(start[1]), pixels)
+
+
+def _draw_area(picture: Picture, area: Area, colour: Colour, line: int) -> None:
+    """Tint an area, and draw its outline. The rim lies outside, where it does not darken small
+    masks."""
+    if not area.pixels.size:
+        return
+    thin = max(1, line // 2)
+    rim = rim_width(thin) + thin // 2
+    high, wide = area.pixels.shape
+    # The area and the rim around it, as far as they are in the picture.
+    left, top = max(0, area.left - rim), max(0, area.top - rim)
+    part = picture[top : area.top + high + rim, left : area.left + wide + rim]
+    pixels = np.zeros(part.shape[:2], np.uint8)
+    pixels[area.top - top :, area.left - left :][:high, :wide] = area.pixels
+    shades = np.arange(256)[:, None] * (1 - _OPACITY) + np.array(colour) * _OPACITY
+    tinted = cv2.LUT(part, np.rint(shades).astype(np.uint8)[None])
+    around = cv2.dilate(pixels, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8))
+    cv2.subtract(part, part, part, mask=around)  # black, as every rim
+    cv2.copyTo(tinted, pixels, part)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, contours, -1, colour, thin, cv2.LINE_AA, offset=(left, top))
+
+
+def _draw_box(picture: Picture, box: Floats, colour: Colour, line: int) -> None:
+    """Four bars, the same number of pixels wide on all sides, which OpenCV's lines are not."""
+    left, top, right, bottom = np.rint(np.clip(box, -(2**20), 2**20)).astype(int).tolist()
+    outside, inside = line // 2, line - line // 2
+    for rim, shade in ((rim_width(line), BLACK), (0, colour)):
+        out, into = outside + rim, inside + rim
+        for x0, y0, x1, y1 in (
+            (left - out, top - out, right + out, top + into),
+            (left - out, bottom - into, right + out, bottom + out),
+            (left - out, top - out, left + into, bottom + out),
+            (right - into, top - out, right + out, bottom + out),
+        ):
+            cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), shade, cv2.FILLED)
+
+
+def _draw_keypoints(
+    picture: Picture,
+    joints: Floats,
+    skeleton: Skeleton | None,
+    threshold: float,
+    line: int,
+    scale: int,
+) -> None:
+    """Links under dots, an instance after the other.
+
+    Args:
+        joints: (N, K, 3), x y and how well they are seen, 1 or more being best; NaN for none.
+    """
+    seen = joints[..., 2] > threshold
+    joints = np.nan_to_num(joints)
+    places = subpixel(joints[..., :2], scale)
+    strengths = np.clip(joints[..., 2], 0, 1)
+    # Of all keypoints, seen or not: two eyes alone do not make a small person.
+    extents = np.ptp(joints[..., :2], axis=1).max(axis=1) * scale
+    colours = side_colours(skeleton, joints.shape[1])
+    links = np.array(skeleton.link_indices if skeleton is not None else (), int).reshape(-1, 2)
+    for place, strength, shown, extent in zip(places, strengths, seen, extents, strict=True):
+        if not shown.any():
+            continue
+        width = max(1, min(line, round(extent * _SHARE))) if extent else line
+        whole = links[shown[links].all(axis=1)]
+        _draw_links(picture, place[whole], strength[whole].min(axis=1), colours[whole], width)
+        _draw_dots(picture, place[shown], strength[shown], colours[shown], width)
+
+
+def _draw_links(picture: Picture, ends: Ints, strengths: Floats, colours: Ints, line: int) -> None:
+    """Lines between the (L, 2, 2) ends, by the strength of the weaker one and the ends' colours."""
+    same = (colours[:, 0] == colours[:, 1]).all(axis=1, keepdims=True)
+    joined = np.where(same, colours[:, 0], MIDDLE)
+    shades = np.array(FADED) + (joined - np.array(FADED)) * np.sqrt(strengths)[:, None]
+    widths = np.maximum(_LEAST_WIDTH, np.ceil(line * (1 + strengths) / 2)).astype(int)
+    lines = list(zip(ends.tolist(), widths.tolist(), shades.tolist(), strict=True))
+    rim = 2 * rim_width(line)
+    for (start, end), width, _ in lines:
+        cv2.line(picture, start, end, BLACK, width + rim, cv2.LINE_AA, BITS)
+    for (start, end), width, shade in lines:
+        cv2.line(picture, start, end, shade, width, cv2.LINE_AA, BITS)
+
+
+def _draw_dots(picture: Picture, places: Ints, strengths: Floats, colours: Ints, line: int) -> None:
+    radii = np.maximum(_LEAST_RADIUS, line * (_RADIUS + _GROWTH * strengths))
+    inner = np.rint(radii * (1 << BITS)).astype(int)
+    outer = inner + (rim_width(line) << BITS)
+    dots = (places.tolist(), inner.tolist(), outer.tolist(), colours.tolist())
+    for place, radius, rim, colour in zip(*dots, strict=True):
+        cv2.circle(picture, place, rim, BLACK, cv2.FILLED, cv2.LINE_AA, BITS)
+        cv2.circle(picture, place, radius, colour, cv2.FILLED, cv2.LINE_AA, BITS)
+
+
+def _draw_crosses(picture: Picture, points: Floats, line: int, scale: int) -> None:
+    """White crosses with a black rim, over the (P, 2) points."""
+    reach = round((_CROSS * line + 1) * (1 << BITS))
+    arms = [np.array([reach, reach]), np.array([reach, -reach])]
+    for colour, width in ((BLACK, line + 2 * rim_width(line)), (MIDDLE, line)):
+        for place in subpixel(points, scale):
+            for arm in arms:
+                ends = (place - arm).tolist(), (place + arm).tolist()
+                cv2.line(picture, *ends, colour, width, cv2.LINE_AA, BITS)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from roilab.data.dataset_dicts import to_pixel_index
-from roilab.draw import Picture, draw, grid
+from roilab.draw import Picture, draw_instances, grid
 from roilab.evaluation.evaluator import encode_mask
 from roilab.inference.predictor import Prediction
 from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
@@ -59,7 +59,7 @@ def draw_prediction(
         f"{label} {score:.0%}"
         for label, score in zip(prediction.labels, prediction.scores, strict=True)
     ]
-    return draw(
+    return draw_instances(
         image,
         boxes=prediction.boxes if boxes else None,
         masks=list(prediction.masks) if masks and prediction.masks is not None else None,

@@ -11,7 +11,7 @@ from pycocotools import mask as mask_utils
 
 from roilab.data.boxes import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
-from roilab.draw import Picture, draw, side_by_side
+from roilab.draw import Picture, draw_instances, side_by_side
 from roilab.image_files import read_rgb
 from roilab.inference.rendering import legible_scale
 
@@ -37,7 +37,7 @@ def draw_comparison(
     """
     image = read_rgb(Path(record["file_name"]))
     canvas = np.full_like(image, _CANVAS_GREY) if blank else image
-    pictures = {"image": draw(image, scale=legible_scale(image))} if original else {}
+    pictures = {"image": draw_instances(image, scale=legible_scale(image))} if original else {}
     pictures["annotated"] = _draw_truth(canvas, record, dataset)
     drawn = [_draw_rows(canvas, rows, dataset) for rows in found.values()]
     return side_by_side([*pictures.values(), *drawn], [*pictures, *found])
@@ -62,7 +62,7 @@ def _draw_truth(image: Picture, record: Mapping[str, Any], dataset: DetectionDat
         keypoints = np.array([a["keypoints"] for a in annotations], dtype=float)
         keypoints = keypoints.reshape(len(annotations), count, 3)
         keypoints[..., 2] /= 2  # of visibilities
-    return draw(
+    return draw_instances(
         image,
         boxes=np.array(boxes, dtype=float).reshape(-1, 4),
         masks=[_outline(a.get("segmentation", [])) for a in annotations],
@@ -86,7 +86,7 @@ def _draw_rows(image: Picture, rows: Sequence[Row], dataset: DetectionDataset) -
     masks = [
         mask_utils.decode(row["segmentation"]).astype(bool) for row in rows if "segmentation" in row
     ]
-    return draw(
+    return draw_instances(
         image,
         boxes=boxes,
         masks=masks if len(masks) == len(rows) else None,

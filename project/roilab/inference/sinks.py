@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
 from roilab import via
-from roilab.draw import Picture, draw, side_by_side
+from roilab.draw import Picture, draw_instances, side_by_side
 from roilab.files import whole, write_whole, writing
 from roilab.inference import csv_rows
 from roilab.inference.output_plan import VIA_FILES, Plan
@@ -56,7 +56,7 @@ class _Item:
         ]
         if len(pictures) == 1:
             return pictures[0]
-        original = draw(image, scale=legible_scale(image))
+        original = draw_instances(image, scale=legible_scale(image))
         return side_by_side([original, *pictures], ["original", *self.plan.titles])
 
 

@@ -30,7 +30,7 @@ from roilab.data.boxes import HALF_PIXEL, box_of
 from roilab.data.dataset_dicts import to_continuous
 from roilab.data.fit import fit, image_size
 from roilab.data.resolve_images import locate
-from roilab.draw import Picture, draw, grid, titled
+from roilab.draw import Picture, draw_instances, grid, titled
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
 from roilab.skeleton import Skeleton
@@ -182,7 +182,7 @@ def _ground_truth(
         keypoints[..., :2] *= shrink
         keypoints[..., 2] /= 2  # of visibilities
     boxes = np.array([box_of(each, width, height) for each in drawn], dtype=float)
-    return draw(
+    return draw_instances(
         pixels,
         boxes=boxes.reshape(-1, 4) * shrink,
         masks=[[np.array(ring) * shrink for ring in each.polygons] for each in drawn],

@@ -12,8 +12,8 @@ from roilab import skeleton
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import write_figures
-from roilab.synthetic.sample_set import region_attributes, scene
-from roilab.synthetic.scene import Figure, Scene, outline
+from roilab.synthetic.sample_set import region_attributes, sample_scene
+from roilab.synthetic.scene import Figure, Scene, visible_rings
 from roilab.via.instances import LabelledSet, label
 from roilab.via.read import read
 from roilab.via.records import Container
@@ -27,7 +27,7 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [scene("train", index, SIZE, seed=0) for index in range(50)]
+    return [sample_scene("train", index, SIZE, seed=0) for index in range(50)]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_polygons_are_what_one_can_click(figures: list[Figure]) -> None:
 def test_outline_of_a_rectangle_is_its_edge() -> None:
     visible = np.zeros((SIZE * 3, SIZE * 3), bool)
     visible[30:90, 12:60] = True  # rows 10 to 30, columns 4 to 20 in pixels
-    (ring,) = outline(visible)
+    (ring,) = visible_rings(visible)
     assert set(ring) == {(4, 10), (20, 10), (20, 30), (4, 30)}
 
 
@@ -196,7 +196,7 @@ def test_project_says_what_was_drawn(folder: Path) -> None:
     assert len(images) == 20
     for index, image in enumerate(images):
         assert image.record.filename == f"{index:06d}.jpg"
-        drawn = scene("train", index, SIZE, seed=0).figures
+        drawn = sample_scene("train", index, SIZE, seed=0).figures
         assert len(image.instances) == len(drawn)
         for instance, figure in zip(image.instances, drawn, strict=True):
             assert instance.label == figure.label

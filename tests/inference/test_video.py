@@ -15,7 +15,7 @@ from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.inference import video
 from roilab.inference.video import check_webcam, probe, read_video, read_webcam, video_writer
-from roilab.synthetic.sample_set import scene
+from roilab.synthetic.sample_set import sample_scene
 
 # A codec for each kind of file; only the last needs no neighbour to decode a frame.
 KINDS = {
@@ -302,7 +302,7 @@ def test_the_video_of_the_sample_set(script: Any, tmp_path: Path) -> None:
     assert problem is None
     assert [picture.shape for picture, _ in frames] == [(256, 256, 3)] * 5
     assert [seconds for _, seconds in frames] == pytest.approx([i / 12 for i in range(5)])
-    drawn = scene("val", 0, 320, 1).image[32 : 32 + 256, 64:, ::-1]  # as it begins, RGB
+    drawn = sample_scene("val", 0, 320, 1).image[32 : 32 + 256, 64:, ::-1]  # as it begins, RGB
     assert np.abs(frames[0][0].astype(int) - drawn).mean() < 5
     assert np.abs(frames[1][0].astype(int) - drawn).mean() > 10
 

@@ -14,7 +14,7 @@ from roilab.draw import Picture
 from roilab.inference.clips import Clip, decode_clip
 from roilab.inference.downloads import Moment, png
 from roilab.inference.uploads import container_of, decode_upload, distinct, stem_of
-from roilab.synthetic.sample_set import scene
+from roilab.synthetic.sample_set import sample_scene
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "gif")
 VIDEOS = ("mp4", "mov", "m4v", "mkv", "webm", "avi")
@@ -118,4 +118,4 @@ def shots_of(upload: Upload, clip: Clip, reading: float) -> list[Shot]:
 
 @st.cache_data(show_spinner=False)
 def _sample() -> bytes:
-    return png(np.ascontiguousarray(scene(*_SAMPLE).image[:, :, ::-1]))
+    return png(np.ascontiguousarray(sample_scene(*_SAMPLE).image[:, :, ::-1]))

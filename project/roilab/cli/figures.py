@@ -19,7 +19,7 @@ from rich.progress import Progress
 from roilab.cli.parser import Parser
 from roilab.errors import UserError
 from roilab.synthetic import write_figures
-from roilab.synthetic.sample_set import scene
+from roilab.synthetic.sample_set import sample_scene
 
 SCENE, WINDOW = 320, 256  # pixels a side, of what there is and of what the camera sees
 RATE = 12  # frames a second
@@ -75,7 +75,7 @@ def draw_video(file: Path, frames: int, seed: int) -> None:
 
     if frames < 1:
         raise UserError("no frame", key="--frames", found=frames, expected="1 or more")
-    picture = scene("val", 0, SCENE, seed).image[:, :, ::-1]  # BGR
+    picture = sample_scene("val", 0, SCENE, seed).image[:, :, ::-1]  # BGR
     with video_writer(file, Fraction(RATE), Fraction(1, RATE)) as add:
         for frame in range(frames):
             angle = 2 * math.pi * frame / frames

@@ -31,7 +31,7 @@ class FiguresPaths:
     Attributes:
         train, val: the VIA 2 projects.
         skeleton: the skeleton declaration, for `roilab.skeleton.load_skeleton`.
-        reused: it was already there.
+        reused: whether it was there already.
     """
 
     train: Path
@@ -48,7 +48,7 @@ def write_figures(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> FiguresPaths:
-    """Draw a sample set into the folder `out`, whole or not at all, or reuse the one that is there.
+    """Draw a sample set into the folder `out`, whole or not at all, or reuse the one in it.
 
     The same `size` and `seed` give the same image i of a split, whatever the number of images.
 
@@ -61,22 +61,14 @@ def write_figures(
         UserError: a number is out of range, `out` holds anything else than this very set, or it
             cannot be written.
     """
-    for key, value, least in (
-        ("train", train, 1),
-        ("val", val, 1),
-        ("size", size, 64),
-        ("seed", seed, 0),
-    ):
+    arguments = {"train": train, "val": val, "size": size, "seed": seed}
+    for (key, value), least in zip(arguments.items(), (1, 1, 64, 0), strict=True):
         if value < least:
-            raise UserError(
-                "the sample set cannot be drawn so",
-                key=key,
-                found=value,
-                expected=f"at least {least}",
-            )
+            problem = "the sample set cannot be drawn so"
+            raise UserError(problem, key=key, found=value, expected=f"at least {least}")
     out = Path(out)
-    arguments = {"drawing": _DRAWING, "train": train, "val": val, "size": size, "seed": seed}
-    if _is_there(out, arguments):
+    arguments = {"drawing": _DRAWING, **arguments}
+    if _is_drawn(out, arguments):
         return _paths(out, reused=True)
     try:
         with part_of_folder(out) as work:
@@ -93,7 +85,7 @@ def write_figures(
     return _paths(out, reused=False)
 
 
-def scene(split: str, index: int, size: int, seed: int) -> Scene:
+def sample_scene(split: str, index: int, size: int, seed: int) -> Scene:
     """Image `index` of a split ("train" or "val") of the sample set."""
     return draw_scene(np.random.default_rng([seed, ("train", "val").index(split), index]), size)
 
@@ -124,7 +116,7 @@ def regions(figures: tuple[Figure, ...]) -> tuple[Region, ...]:
             seen = "visible" if visible else "occluded"
             values = {"instance": instance, "keypoint": name, "visibility": seen}
             drawn.append((Point(x, y), values))
-    return tuple(Region(index, *one) for index, one in enumerate(drawn))
+    return tuple(Region(number, *region) for number, region in enumerate(drawn))
 
 
 def _write_all(
@@ -136,7 +128,7 @@ def _write_all(
         (folder / split).mkdir()
         records = []
         for index in range(arguments[split]):
-            drawn = scene(split, index, arguments["size"], arguments["seed"])
+            drawn = sample_scene(split, index, arguments["size"], arguments["seed"])
             records.append(_write_image(folder / split / f"{index:06d}.jpg", drawn))
             done += 1
             if progress is not None:
@@ -162,7 +154,7 @@ def _write_json(path: Path, data: object) -> None:
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def _is_there(out: Path, arguments: dict[str, int]) -> bool:
+def _is_drawn(out: Path, arguments: dict[str, int]) -> bool:
     """Whether `out` already is the set of these arguments; False if it is empty or missing."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False

@@ -1,5 +1,6 @@
-"""A scene: background, people and cars, painted far to near, and what one would click on it."""
+"""A scene: background, people and cars, painted far to near, and what an annotator would click."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -7,15 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 from roilab.skeleton import COCO_PERSON
-from roilab.synthetic.background import draw_background, texture
-from roilab.synthetic.canvas import SCALE, Image, Layer
-from roilab.synthetic.car import draw_car, random_car
+from roilab.synthetic.canvas import SCALE, Ball, Colour, Image, Layer, random_colour, shade
 from roilab.synthetic.person import draw_person, parts_showing, random_person
+
+Range = tuple[float, float]
 
 # An object of which less than this share can be seen is not placed.
 LEAST_VISIBLE = 0.5
 _TRIES = 12
 _EMPTY = 0.08
+# Hues: blue, dusk, and any.
+_SKIES: tuple[Range, ...] = ((95, 120), (95, 120), (5, 25), (0, 180))
+# Outline of cabin and windows along the length (0 rear, 1 front) and above the ground, in lengths.
+_CABINS = {
+    "saloon": ((0.18, 0.25), (0.30, 0.40), (0.56, 0.40), (0.74, 0.25)),
+    "hatch": ((0.06, 0.25), (0.12, 0.41), (0.54, 0.41), (0.72, 0.25)),
+    "van": ((0.04, 0.25), (0.05, 0.48), (0.70, 0.48), (0.86, 0.25)),
+    "pickup": ((0.40, 0.25), (0.43, 0.42), (0.64, 0.42), (0.78, 0.25)),
+}
+_CAR = 1  # the part of a car in the part map
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +73,20 @@ class _Placed:
 
 def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     """A random scene of `size` x `size` pixels."""
-    background = draw_background(rng, size)
+    background = _draw_background(rng, size)
     placed: list[_Placed] = []
     for label in _cast(rng):
         for _ in range(_TRIES):
             candidate = _place_person(rng, size) if label == "person" else _place_car(rng, size)
-            together = sorted([*placed, candidate], key=lambda one: one.ground)
+            together = sorted([*placed, candidate], key=lambda item: item.ground)
             if _all_visible(together):
                 placed = together
                 break
     owner = _owner(placed, size)
     canvas = _shadows(background.colour, placed)
-    for index, one in enumerate(placed):
-        cv2.copyTo(one.layer.colour, (owner == index + 1).astype(np.uint8), canvas)
-    figures = tuple(_annotate(one, owner == index + 1, size) for index, one in enumerate(placed))
+    for index, item in enumerate(placed):
+        cv2.copyTo(item.layer.colour, (owner == index + 1).astype(np.uint8), canvas)
+    figures = tuple(_annotate(item, owner == index + 1, size) for index, item in enumerate(placed))
     return Scene(_develop(rng, canvas, size), figures)
 
 
@@ -106,11 +117,11 @@ def _place_person(rng: np.random.Generator, size: int) -> _Placed:
 
 def _place_car(rng: np.random.Generator, size: int) -> _Placed:
     share = rng.uniform(0.26, 0.6)
-    car = random_car(rng, share * size)
+    car = _random_car(rng, share * size)
     middle = _across(rng, size, car.width)
     ground = (0.56 + 0.6 * share + rng.uniform(-0.06, 0.06)) * size
     layer = Layer(size)
-    draw_car(layer, car, middle, ground)
+    _draw_car(layer, car, middle, ground)
     return _Placed("car", ground, middle, car.width, layer, {}, None)
 
 
@@ -126,8 +137,8 @@ def _across(rng: np.random.Generator, size: int, width: float) -> float:
 def _all_visible(placed: list[_Placed]) -> bool:
     """Whether enough of each object shows, were these painted in order."""
     covered = np.zeros_like(placed[0].layer.part, dtype=bool)
-    for one in reversed(placed):
-        whole = one.layer.part > 0
+    for item in reversed(placed):
+        whole = item.layer.part > 0
         if np.count_nonzero(whole & ~covered) < LEAST_VISIBLE * np.count_nonzero(whole):
             return False
         covered |= whole
@@ -137,17 +148,17 @@ def _all_visible(placed: list[_Placed]) -> bool:
 def _owner(placed: list[_Placed], size: int) -> Image:
     """(S, S) uint8: 1 + index of the object on top of each sub-pixel, 0 for none."""
     owner: Image = np.zeros((size * SCALE, size * SCALE), np.uint8)
-    for index, one in enumerate(placed):
-        owner[one.layer.part > 0] = index + 1
+    for index, item in enumerate(placed):
+        owner[item.layer.part > 0] = index + 1
     return owner
 
 
 def _shadows(ground: Image, placed: list[_Placed]) -> Image:
     """The background with a soft shadow under each object."""
     light = np.full(ground.shape, 255, np.uint8)
-    for one in placed:
-        centre = (round(one.middle * SCALE), round((one.ground - 0.02 * one.width) * SCALE))
-        axes = (round(0.52 * one.width * SCALE), round(0.08 * one.width * SCALE))
+    for item in placed:
+        centre = (round(item.middle * SCALE), round((item.ground - 0.02 * item.width) * SCALE))
+        axes = (round(0.52 * item.width * SCALE), round(0.08 * item.width * SCALE))
         cv2.ellipse(light, centre, axes, 0, 0, 360, (145, 145, 145), -1)
     soft = cv2.blur(light, (4 * SCALE + 1, 4 * SCALE + 1))
     return np.asarray(cv2.multiply(ground, soft, scale=1 / 255), np.uint8)
@@ -158,24 +169,24 @@ def _develop(rng: np.random.Generator, canvas: Image, size: int) -> Image:
     pixels = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     image = np.asarray(pixels, np.float32)
     image = (image - 128) * rng.uniform(0.8, 1.1) + 128 + rng.uniform(-18, 18)
-    image += texture(rng, size) * rng.uniform(0, 4)
+    image += _texture(rng, size) * rng.uniform(0, 4)
     image += rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0.5, 3.0)
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
 
 
-def _annotate(one: _Placed, visible: npt.NDArray[np.bool_], size: int) -> Figure:
+def _annotate(item: _Placed, visible: npt.NDArray[np.bool_], size: int) -> Figure:
     coverage = cv2.resize(visible.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
     keypoints = {}
-    for name in COCO_PERSON.keypoints if one.joints else ():
-        x, y = one.joints[name]
+    for name in COCO_PERSON.keypoints if item.joints else ():
+        x, y = item.joints[name]
         if 0 <= x < size and 0 <= y < size:
             row, column = int(y * SCALE), int(x * SCALE)
-            shown = visible[row, column] and one.layer.part[row, column] in parts_showing(name)
+            shown = visible[row, column] and item.layer.part[row, column] in parts_showing(name)
             keypoints[name] = (int(x), int(y), bool(shown))
-    return Figure(one.label, coverage >= 0.5, outline(visible), keypoints, one.front)
+    return Figure(item.label, coverage >= 0.5, visible_rings(visible), keypoints, item.front)
 
 
-def outline(visible: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, int], ...], ...]:
+def visible_rings(visible: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Rings around the visible parts, largest first.
 
     Args:
@@ -201,3 +212,171 @@ def outline(visible: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, int], ...]
         if len(kept) >= 3:
             rings.append(tuple((int(x), int(y)) for x, y in kept))
     return tuple(rings)
+
+
+def _draw_background(rng: np.random.Generator, size: int) -> Layer:
+    """A background on a layer of `size` x `size` pixels; its part map stays empty."""
+    layer = Layer(size, _ground(rng, size))
+    for _ in range(rng.integers(2, 7)):
+        _building(rng, layer, size)
+    for _ in range(rng.integers(0, 4)):
+        _tree(rng, layer, size)
+    for _ in range(rng.integers(4, 13)):
+        _clutter(rng, layer, size)
+    return layer
+
+
+def _texture(rng: np.random.Generator, size: int) -> npt.NDArray[np.float32]:
+    """(size, size, 1) smooth noise of several scales, mean about 0, deviation about 1."""
+    total = np.zeros((size, size, 1), np.float32)
+    for cells, weight in ((4, 1.0), (12, 0.7), (40, 0.5)):
+        grid = rng.standard_normal((cells, cells), dtype=np.float32)
+        total[:, :, 0] += weight * cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
+    return total
+
+
+def _ground(rng: np.random.Generator, size: int) -> Image:
+    """Sky or wall above, ground below, with texture."""
+    horizon = rng.uniform(0.3, 0.65)
+    rows = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
+
+    def gradient(hue: Range, saturation: Range, value: Range) -> npt.NDArray[np.float32]:
+        top, bottom = (
+            np.array(random_colour(rng, hue, saturation, value), np.float32) for _ in range(2)
+        )
+        return top + rows * (bottom - top)
+
+    sky = _SKIES[rng.integers(len(_SKIES))]
+    upper = gradient(sky, (0.05, 0.45), (0.5, 0.95))
+    lower = gradient((10, 80), (0.05, 0.45), (0.25, 0.8))
+    image = np.where(rows < horizon, upper, lower) + np.zeros((size, size, 1), np.float32)
+    image += _texture(rng, size) * rng.uniform(2, 9)
+    small = np.clip(image, 0, 255).astype(np.uint8)
+    grown: Image = cv2.resize(small, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_LINEAR)
+    return grown
+
+
+def _building(rng: np.random.Generator, layer: Layer, size: int) -> None:
+    x, wide = rng.uniform(-0.1, 1.0) * size, rng.uniform(0.1, 0.35) * size
+    base, tall = rng.uniform(0.45, 0.75) * size, rng.uniform(0.1, 0.5) * size
+    colour = random_colour(rng, saturation=(0.05, 0.45), value=(0.3, 0.9))
+    layer.hull(_corners(x, base, wide, -tall, 1.0), colour, flat=True)
+    pane, gap = rng.uniform(0.02, 0.04) * size, rng.uniform(0.05, 0.08) * size
+    light = shade(colour, rng.choice((0.6, 1.4)))
+    for left in np.arange(x + 0.4 * gap, x + wide - pane, gap):
+        for top in np.arange(base - tall + 0.4 * gap, base - pane, gap):
+            layer.hull(_corners(left, top, pane, 1.3 * pane, 0.5), light, flat=True)
+
+
+def _corners(x: float, y: float, width: float, height: float, radius: float) -> list[Ball]:
+    """Circles in the corners of a box."""
+    return [(x + w, y + h, radius) for h in (0.0, height) for w in (0.0, width)]
+
+
+def _tree(rng: np.random.Generator, layer: Layer, size: int) -> None:
+    x, base = rng.uniform(0, 1) * size, rng.uniform(0.5, 0.85) * size
+    tall = rng.uniform(0.2, 0.4) * size
+    layer.hull([(x, base, 0.018 * size), (x, base - tall, 0.012 * size)], (50, 75, 105))
+    leaf = random_colour(rng, (28, 65), (0.4, 0.8), (0.25, 0.6))
+    for _ in range(rng.integers(3, 6)):
+        dx, dy = rng.normal(0, 0.05, 2) * size
+        spot = (x + dx, base - tall + dy, rng.uniform(0.04, 0.08) * size)
+        layer.hull([spot], shade(leaf, rng.uniform(0.8, 1.2)))
+
+
+def _clutter(rng: np.random.Generator, layer: Layer, size: int) -> None:
+    """Things that share something with a person or a car: a bar, a disc, a box, a pole."""
+    x, y = rng.uniform(0, 1, 2) * size
+    colour = random_colour(rng)
+    kind = rng.integers(5)
+    flat = bool(rng.random() < 0.4)
+    if kind == 0:
+        angle, length = rng.uniform(0, np.pi), rng.uniform(0.08, 0.3) * size
+        ends = [
+            (x + s * length * np.cos(angle), y + s * length * np.sin(angle)) for s in (-0.5, 0.5)
+        ]
+        thick = rng.uniform(0.01, 0.035) * size
+        layer.hull([(*end, thick) for end in ends], colour, flat=flat)
+    elif kind == 1:
+        layer.hull([(x, y, rng.uniform(0.015, 0.07) * size)], colour, flat=flat)
+    elif kind == 2:
+        wide, tall = rng.uniform(0.04, 0.2, 2) * size
+        layer.hull(_corners(x, y, wide, tall, 0.01 * size), colour, flat=flat)
+    elif kind == 3:
+        thick = rng.uniform(0.006, 0.02) * size
+        tall = rng.uniform(0.2, 0.6) * size
+        layer.hull([(x, y, thick), (x, y - tall, thick)], colour, flat=flat)
+        layer.hull([(x, y - tall, thick * rng.uniform(1, 3))], random_colour(rng), flat=flat)
+    else:
+        ends = (np.array([x, y]) + size * rng.normal(0, 0.07, (4, 2))).tolist()
+        layer.hull([(*end, 0.01 * size) for end in ends], colour, flat=flat)
+
+
+@dataclass(frozen=True, slots=True)
+class _Car:
+    """A car, not yet placed: `width` pixels long, heading right or left."""
+
+    width: float
+    kind: str
+    right: bool
+    paint: Colour
+    hub: Colour
+    tilt: float
+
+
+def _random_car(rng: np.random.Generator, width: float) -> _Car:
+    """A car of random kind, colour and heading, `width` pixels long."""
+    return _Car(
+        width=width,
+        kind=str(rng.choice(list(_CABINS))),
+        right=bool(rng.random() < 0.5),
+        paint=random_colour(rng, saturation=(0.0, 0.9), value=(0.35, 0.95)),
+        hub=shade((190, 190, 190), rng.uniform(0.7, 1.2)),
+        tilt=float(rng.normal(0.0, 0.03)),
+    )
+
+
+def _draw_car(layer: Layer, car: _Car, x: float, y: float) -> None:
+    """Draw the car with the middle of its length at x and its wheels standing at y (pixels)."""
+
+    def at(along: float, above: float, radius: float) -> Ball:
+        dx = (along - 0.5) * car.width * (1 if car.right else -1)
+        dy = -above * car.width
+        return (
+            x + dx * np.cos(car.tilt) - dy * np.sin(car.tilt),
+            y + dx * np.sin(car.tilt) + dy * np.cos(car.tilt),
+            radius * car.width,
+        )
+
+    cabin = _CABINS[car.kind]
+    layer.hull([at(a, h - 0.02 if h > 0.3 else h, 0.03) for a, h in cabin], car.paint, _CAR)
+    body = ((0.05, 0.12), (0.95, 0.11), (0.055, 0.225), (0.93, 0.20))
+    layer.hull([at(along, above, 0.05) for along, above in body], car.paint, _CAR)
+    layer.hull([at(0.05, 0.235, 0.012), at(0.93, 0.215, 0.012)], shade(car.paint, 1.25), flat=True)
+    layer.hull([at(0.04, 0.085, 0.02), at(0.96, 0.085, 0.02)], shade(car.paint, 0.55), flat=True)
+    _windows(layer, car, at)
+    layer.hull([at(0.955, 0.19, 0.02), at(0.93, 0.19, 0.02)], (150, 235, 255), flat=True)
+    layer.hull([at(0.03, 0.2, 0.016), at(0.03, 0.17, 0.016)], (50, 50, 215), flat=True)
+    for along in (0.22, 0.77):
+        layer.hull([at(along, 0.085, 0.102)], shade(car.paint, 0.45), flat=True)
+        layer.hull([at(along, 0.085, 0.085)], (38, 36, 36), _CAR, flat=True)
+        layer.hull([at(along, 0.085, 0.048)], car.hub, flat=True)
+        layer.hull([at(along, 0.085, 0.02)], shade(car.hub, 0.5), flat=True)
+
+
+def _windows(layer: Layer, car: _Car, at: Callable[[float, float, float], Ball]) -> None:
+    (a0, low), (a1, high), (a2, _), (a3, _) = _CABINS[car.kind]
+    low, high = low + 0.015, high - 0.04
+    middle = (a1 + a2) / 2 + 0.03
+    glass = (120, 95, 70)
+    panes = [
+        ((a0 + 0.045, low), (a1 + 0.02, high), (middle - 0.015, high), (middle - 0.015, low)),
+        ((middle + 0.015, low), (middle + 0.015, high), (a2 - 0.015, high), (a3 - 0.05, low)),
+    ]
+    for pane in panes:
+        layer.hull([at(a, h, 0.012) for a, h in pane], glass, flat=True)
+        upper = [at(a, h, 0.006) for a, h in pane]
+        layer.hull(upper[1:], (205, 185, 150), flat=True)
+    layer.hull(
+        [at(middle, 0.2, 0.004), at(middle + 0.04, 0.2, 0.004)], shade(car.paint, 0.5), flat=True
+    )

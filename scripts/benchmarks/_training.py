@@ -28,9 +28,9 @@ from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.device import share_cores
 from roilab.engine import config
-from roilab.engine.build import build_optimizer
+from roilab.engine.build import build_model, build_optimizer
 from roilab.engine.setup import Setup, prepare
-from roilab.engine.trainer import build_trainer
+from roilab.engine.train import Trainer
 from roilab.synthetic import write_figures
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -126,7 +126,7 @@ class _Ours:
     def __init__(self, setup: Setup) -> None:
         share_cores(setup.cfg.dataloader.train.num_workers)
         keep_freed_memory()
-        self.trainer = build_trainer(setup.cfg)
+        self.trainer = Trainer(setup.cfg, build_model(setup.cfg, training=True))
         self.batches, self.numbers = our_batches(setup), itertools.count()
         self.kept = next(self.batches)
         self.waited: list[float] = []

@@ -20,7 +20,7 @@ import roilab.cli.app
 from roilab.engine import config
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run, find_runs, open_run
-from roilab.engine.train import start_logging
+from roilab.engine.training_log import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.to_annotations import attribute_names

@@ -21,8 +21,7 @@ from roilab.engine import config
 from roilab.engine.build import build_model
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup, prepare
-from roilab.engine.train import _batches
-from roilab.engine.trainer import build_trainer
+from roilab.engine.train import Trainer, build_train_loader
 from roilab.engine.validate import validate
 from roilab.errors import UserError
 
@@ -60,8 +59,8 @@ def data(tmp_path_factory) -> Path:
 def steps(setup: Setup) -> dict[str, Any]:
     """The losses and the weights after some steps of this process."""
     torch.manual_seed(0)
-    trainer = build_trainer(setup.cfg)
-    batches = iter(_batches(setup, 0))
+    trainer = Trainer(setup.cfg, build_model(setup.cfg, training=True))
+    batches = iter(build_train_loader(setup, 0))
     losses = []
     with EventStorage():
         for iteration in range(STEPS):

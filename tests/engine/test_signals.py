@@ -18,9 +18,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from roilab.data.workers import END_SIGNALS, leave_signals, signals_blocked
-from roilab.engine import loop, signals
+from roilab.engine import signals
+from roilab.engine import train as training
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.trainer import Trainer
+from roilab.engine.train import Trainer, TrainingLoop
 from roilab.errors import UserError, machine_failure
 
 from .running import checkpoint, command, same, shapes, trained
@@ -88,7 +89,7 @@ def test_an_evaluation_is_not_waited_for(
 ) -> None:
     """Not even while the averaged weights are in the place of the model's."""
     run, calls = tmp_path / "run", []
-    validate = loop.validate
+    validate = training.validate
 
     def asked(*arguments: Any) -> Any:
         calls.append(arguments)
@@ -99,7 +100,7 @@ def test_an_evaluation_is_not_waited_for(
         return validate(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "validate", asked)
+        patched.setattr(training, "validate", asked)
         with pytest.raises(Interrupted):
             trained(data, run, *SHORT)
     assert checkpoint(run, "model_0000002.pth")["iteration"] == 2
@@ -110,13 +111,13 @@ def test_nothing_is_saved_before_the_first_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    forward = loop.Loop.run_to_end
+    forward = TrainingLoop.run_to_end
 
-    def asked(self: loop.Loop) -> Any:
+    def asked(self: TrainingLoop) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return forward(self)
 
-    monkeypatch.setattr(loop.Loop, "run_to_end", asked)
+    monkeypatch.setattr(TrainingLoop, "run_to_end", asked)
     with pytest.raises(Interrupted):
         trained(data, run, *SHORT)
     assert "nothing to save yet" in "".join(capfd.readouterr())

@@ -27,9 +27,10 @@ from roilab.engine.build import (
     without_sync,
 )
 from roilab.engine.ema import MovingAverage
+from roilab.engine.replay import replay
 from roilab.engine.setup import prepare
-from roilab.engine.train import replay, train
-from roilab.engine.train_state import TrainState, _progress
+from roilab.engine.train import train
+from roilab.engine.train_state import TrainState, _train_state
 from roilab.engine.validate import evaluate_model, features_once, validate
 from roilab.errors import UserError
 
@@ -113,7 +114,7 @@ def test_progress_takes_the_best(less: bool) -> None:
     taken = []
     for number, value in enumerate(values):
         progress.iteration = number
-        taken.append(progress.take(value, less_is_better=less))
+        taken.append(progress.update_best(value, less_is_better=less))
     assert taken == [False, True, less, False, not less]
     assert progress.best == (1.0 if less else 3.0)
     assert progress.best_iteration == (2 if less else 4)
@@ -122,7 +123,7 @@ def test_progress_takes_the_best(less: bool) -> None:
 def test_progress_is_read_back() -> None:
     """A learning rate may be a whole number."""
     saved = TrainState(3, 3, 1.5, 2, 1, {"a.jpg": "cut"}, {"lr": 1, "total_loss": 0.5})
-    assert _progress(asdict(saved)) == saved
+    assert _train_state(asdict(saved)) == saved
 
 
 def test_a_moving_average() -> None:

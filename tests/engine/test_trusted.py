@@ -22,7 +22,6 @@ from roilab.engine.checkpoint import save_atomically
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run, open_run
 from roilab.engine.run_record import accept
-from roilab.engine.train import _allow_own_parts
 from roilab.engine.trusted import MAX_BYTES, MAX_DEPTH, read_yaml
 from roilab.errors import UserError
 from roilab.inference import Predictor
@@ -255,11 +254,11 @@ def test_a_training_allows_the_users_own_parts_and_no_others(settings: Path, par
     head = "model.roi_heads.mask_head._target_"
     cfg = config.load_config(CONFIG, [f"{head}={parts}.Head"])
     cfg.lr_multiplier._target_ = "functools.partial"
-    allowed, others = _allow_own_parts(cfg)
+    allowed, others = trusted.allow_own_parts(config.to_plain_data(cfg))
     assert f"{parts}.Head" in allowed
     assert "--trust functools.partial" in others
     assert json.loads(settings.read_text()) == {"trusted": [f"{parts}.Head"]}
-    (others,) = _allow_own_parts(cfg)
+    (others,) = trusted.allow_own_parts(config.to_plain_data(cfg))
 
 
 def test_the_run_of_a_training_with_own_parts_opens(
@@ -281,7 +280,7 @@ def test_a_training_goes_on_where_settings_cannot_be_written(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
     cfg = config.load_config(CONFIG, [f"model.roi_heads.mask_head._target_={parts}.Head"])
-    (note,) = _allow_own_parts(cfg)
+    (note,) = trusted.allow_own_parts(config.to_plain_data(cfg))
     assert str(tmp_path / "file") in note
 
 

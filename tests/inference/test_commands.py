@@ -21,7 +21,6 @@ from roilab.data.dataset import load
 from roilab.data.read import read
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
-from roilab.engine.train import LOCK
 from roilab.inference import Predictor, read_rgb
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
@@ -342,7 +341,7 @@ def test_nothing_is_written_into_a_folder_that_is_trained_in(
     folder = tmp_path / "run"
     shutil.copytree(tiny_run.folder, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with locked(folder / LOCK):
+    with locked(Run(folder).lock_file):
         for command in (("evaluate", "--run", folder), ("doctor", "--run", folder, "--accept")):
             done = script(*command)
             assert done.returncode == 2

@@ -22,10 +22,11 @@ from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.data_nodes import build_dataset
 from roilab.engine.load_run import check_meaning, load_run
+from roilab.engine.replay import replay
 from roilab.engine.run_folder import Run, reading
 from roilab.engine.setup import prepare
-from roilab.engine.train import build_trainer, evaluate_weights, replay, start_logging, train
-from roilab.engine.training_log import ExperimentTracker
+from roilab.engine.train import Trainer, evaluate_weights, train
+from roilab.engine.training_log import ExperimentTracker, start_logging
 
 from .cases import Wrong, case, printed, wrong
 from .conftest import CONFIG, Training
@@ -274,8 +275,9 @@ def resumed_with_other_data(training: Training, tmp_path: Path) -> Attempts:
 def a_state_of_another_model(training: Training, tmp_path: Path) -> Attempts:
     setup = training.setup(tmp_path)
     wide = training.setup(tmp_path, "model.roi_heads.mask_head.conv_dims=[32,32]")
-    yield wrong(train_state.load_train_state, training.run.weights, build_trainer(wide.cfg))
-    yield wrong(train_state.load_train_state, training.run.weights, build_trainer(setup.cfg))
+    for cfg in (wide.cfg, setup.cfg):
+        trainer = Trainer(cfg, build_model(cfg, training=True))
+        yield wrong(train_state.load_train_state, training.run.weights, trainer)
 
 
 @case("to start from its weights: train.init_checkpoint, in a new folder")
@@ -483,21 +485,21 @@ def a_loss_that_is_not_finite(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, training.setup(tmp_path / "slow", *fast, *slow))
 
 
-@case("mend or remove these files, or allow a larger share")
+@case("repair or remove these files, or allow a larger share")
 def images_that_cannot_be_read(training: Training, tmp_path: Path) -> Attempts:
     dog = [polygon(kind="dog")]
     file = via_json(tmp_path / "data", dog, dog)
     own = (f"data.train.files={file}", f"data.train.images={file.parent}")
 
-    def begin(folder: str, *overrides: str, mended: bool = False) -> None:
+    def begin(folder: str, *overrides: str, repaired: bool = False) -> None:
         image(file.parent / "0.png")
         setup = training.setup(tmp_path / folder, *own, *overrides)
-        if not mended:
+        if not repaired:
             write(file.parent / "0.png", "no image")
         train(setup)
 
     yield wrong(begin, "1")
-    yield wrong(begin, "2", mended=True)
+    yield wrong(begin, "2", repaired=True)
     yield wrong(begin, "3", "train.max_unreadable=0.5")
 
 

@@ -94,13 +94,13 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
     """
     from roilab.cli.console import say
     from roilab.engine.lock import locked
+    from roilab.engine.run_folder import Run
     from roilab.engine.run_record import RECORD, accept
-    from roilab.engine.train import LOCK
     from roilab.engine.verify_run import verify_run
     from roilab.escaping import one_line
 
     if accepted is not None:
-        with locked(folder / LOCK):
+        with locked(Run(folder).lock_file):
             accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
     states = verify_run(folder)
     for state in states:

@@ -45,7 +45,6 @@ from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import FINAL, Run, open_run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.train import LOCK
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
@@ -245,7 +244,7 @@ def write_results(
     """Write the AP and the detections where they belong, and say where."""
     final = folder.weights.name == FINAL  # a training that was cut has no result yet
     if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
-        with locked(folder.folder / LOCK):
+        with locked(folder.lock_file):
             folder.write_evaluation(found, dataset.coco_ids)
         say(f"written to {folder.results_file}")
     elif args.output is None:

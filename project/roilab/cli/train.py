@@ -20,9 +20,12 @@ from roilab.cli.main import call
 from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, distributed, trusted
 from roilab.engine.max_detections import limits_note
+from roilab.engine.replay import replay
+from roilab.engine.resume import ConfigSource
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
-from roilab.engine.train import ConfigSource, describe_saved, evaluate_weights, replay, train
+from roilab.engine.train import evaluate_weights, train
+from roilab.engine.train_state import describe_saved
 from roilab.errors import UserError
 from roilab.reporting import ap_table
 
@@ -69,7 +72,9 @@ def work(args: argparse.Namespace) -> None:
         for number, losses in enumerate(replay(setup, args.replay)):
             say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
         return
-    source = ConfigSource(args.config_file, args.overrides, command())
+    source = ConfigSource(
+        args.config_file, args.overrides, command(), resume_command=[*command(), "--resume"]
+    )
     results = (
         evaluate_weights(setup)
         if args.eval_only

@@ -349,10 +349,12 @@ def largest(number: int) -> int:
     return int(value)
 
 
-def is_lost_peer(error: BaseException) -> bool:
-    """Whether an exception says that another process is gone, in gloo's words or NCCL's."""
-    known = isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
-    return comm.get_world_size() > 1 and known
+def lost_peer(error: BaseException, saved: str) -> UserError | None:
+    """The error for an exception, of gloo or NCCL, that another process is gone; else None."""
+    is_known = isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
+    if comm.get_world_size() == 1 or not is_known:
+        return None
+    return UserError(LOST_PEER, found=str(error).splitlines()[0], remedy=saved)
 
 
 def from_main(value: Any) -> Any:

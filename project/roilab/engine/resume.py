@@ -1,18 +1,32 @@
-"""Checks before a run is resumed: its config and its data."""
+"""How a run begins and is resumed: checks of its folder, config and data, and its first files."""
 
+import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
-from roilab.engine import config, distributed, fingerprint
+from roilab.engine import config, distributed, fingerprint, trusted
 from roilab.engine.config_diff import difference_table, differences
-from roilab.engine.max_detections import fit_limits
+from roilab.engine.lock import locked
+from roilab.engine.max_detections import fit_limits, limits_note
+from roilab.engine.provenance import write_provenance
 from roilab.engine.run_folder import Run
+from roilab.engine.run_record import digests
+from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
+from roilab.engine.signals import Interrupted
+from roilab.engine.train_state import TrainState, newest
+from roilab.engine.training_log import start_logging
 from roilab.errors import UserError
+from roilab.files import writing
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
 # What the weights do not depend on.
@@ -42,6 +56,118 @@ _MAY_CHANGE = (
 )
 # Where the data are, and no more: what they are is compared by their fingerprints.
 _PLACES = tuple(f"data.{split}.{key}" for split in SPLITS for key in ("files", "images"))
+
+
+@dataclass(frozen=True)
+class ConfigSource:
+    """The source of a config, for the record.
+
+    Attributes:
+        command: that started the training.
+        resume_command: that goes on with it.
+    """
+
+    config_file: str | Path
+    overrides: Sequence[str] = ()
+    command: Sequence[str] = ()
+    resume_command: Sequence[str] = ()
+
+
+@contextmanager
+def locked_run(run: Run) -> Iterator[None]:
+    """Keep other trainings out of the run folder; the first process of several holds the lock."""
+    with ExitStack() as stack:
+        if comm.is_main_process():
+            with writing(run.folder):
+                run.folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(run.lock_file))
+        comm.synchronize()
+        yield
+
+
+def begin(
+    setup: Setup, run: Run, source: ConfigSource | None, *, resume: bool, allow_changed: bool
+) -> Path | None:
+    """Check the run folder, write its first files and the first lines of its log.
+
+    Returns:
+        The checkpoint to resume from; None: there is none yet.
+
+    Raises:
+        UserError: the folder holds another run, or the data of a run have changed.
+    """
+    notes = trusted.allow_own_parts(config.to_plain_data(setup.cfg))
+    data = fingerprints(setup)
+    if resume:
+        notes += check_resumable(run, setup, data, allow_changed_data=allow_changed)
+    else:
+        refuse_begun(run)
+    start_logging(run)
+    for note in notes:
+        log.warning(note)
+    checkpoint = newest(run) if resume else None
+    comm.synchronize()  # no process reads the files that the first one replaces
+    if comm.is_main_process():
+        _write_run_files(setup, run, source)
+        fingerprint.record(run.folder, data)
+    comm.synchronize()
+    return checkpoint
+
+
+def _write_run_files(setup: Setup, run: Run, source: ConfigSource | None) -> None:
+    cfg = setup.cfg
+    run.begin_anew()
+    run.write_meaning(cfg, setup.training_set)
+    if source is not None:
+        write_provenance(
+            run,
+            config_file=source.config_file,
+            overrides=source.overrides,
+            command=source.command,
+            seed=cfg.train.seed,
+        )
+        changed = differences(config.load_config(source.config_file), cfg)
+        if changed:
+            log.info("what differs from %s:\n%s", source.config_file, difference_table(changed))
+    max_iter = cfg.train.max_iter
+    if cfg.lr_multiplier.get("warmup_iters", 0) is None and (length := warmup_length(max_iter)):
+        log.info(
+            "warm-up over the first %d of %d iterations (lr_multiplier.warmup_iters sets it)",
+            length,
+            max_iter,
+        )
+    log.info("train: %s", setup.training_set.summary())
+    log.info("val: %s", setup.val.summary())
+    if note := limits_note(cfg, setup.val):
+        log.warning("val: %s", note)
+
+
+def log_resumed(run: Run, checkpoint: Path | None, iteration: int) -> None:
+    """Log where a resumed training goes on.
+
+    Args:
+        iteration: the first to come.
+    """
+    came = "from its beginning: it was cut before a checkpoint"
+    if checkpoint is not None:
+        came = f"from {checkpoint}"
+        if checkpoint.name not in digests(run.folder):
+            came += ", which is unverified: it has no digest"
+    log.info("goes on at iteration %d, %s", iteration, came)
+
+
+@contextmanager
+def logged_interruption(run: Run, state: TrainState, source: ConfigSource | None) -> Iterator[None]:
+    """Where a signal ends the block, log what is saved and the command that goes on."""
+    try:
+        yield
+    except Interrupted as error:
+        again = shlex.join(source.resume_command) if source else "train(resume=True)"
+        saved = (
+            f"saved after iteration {state.iteration}" if run.states() else "nothing to save yet"
+        )
+        log.warning("%s: %s; go on with: %s", error, saved, again)
+        raise
 
 
 def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:

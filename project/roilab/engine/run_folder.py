@@ -74,6 +74,10 @@ class Run:
         return self.folder / "metrics.json"
 
     @property
+    def lock_file(self) -> Path:
+        return self.folder / ".training.lock"
+
+    @property
     def weights(self) -> Path:
         """The weights that are asked for: the final ones, before the end of the training those of
         the last checkpoint.

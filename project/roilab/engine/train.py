@@ -1,57 +1,64 @@
-"""From a config to a trained and evaluated run folder."""
+"""The training loop, from a config to a trained and evaluated run folder.
 
+It reads as Detectron2's `tools/lazyconfig_train_net.py`: `train` is its do_train,
+`evaluate_weights` its do_test, and `Trainer.step` the step of its SimpleTrainer. What there are
+hooks for, `TrainingLoop` does after each step: checkpoint, evaluation, log.
+"""
+
+import itertools
 import logging
-import shlex
+import math
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
+from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage, EventWriter
-from detectron2.utils.logger import setup_logger
+from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
-from roilab.data.seeding import INITIALISATION, seed_everything
-from roilab.device import device_of, share_cores
-from roilab.engine import config, distributed, fingerprint, train_state, trusted
-from roilab.engine.build import build_model, load_weights, weights_of
-from roilab.engine.config_diff import difference_table, differences
-from roilab.engine.lock import locked
-from roilab.engine.loop import Loop
+from roilab.data.seeding import INITIALISATION, STEP, seed_everything
+from roilab.device import device_of, dtype_of, memory_used, share_cores
+from roilab.engine import build, config, distributed, trusted
+from roilab.engine.checkpoint import refuse_other_weights
+from roilab.engine.ema import MovingAverage
 from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
-from roilab.engine.provenance import write_provenance
-from roilab.engine.resume import check_resumable, fingerprints, refuse_begun, require_begun
+from roilab.engine.resume import (
+    ConfigSource,
+    begin,
+    locked_run,
+    log_resumed,
+    logged_interruption,
+    refuse_begun,
+    require_begun,
+)
 from roilab.engine.run_folder import Run
-from roilab.engine.run_record import digests
-from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.train_state import TrainState
-from roilab.engine.trainer import Trainer, build_trainer
-from roilab.engine.training_log import make_writers
-from roilab.engine.validate import evaluate_model
-from roilab.errors import UserError, machine_failure
+from roilab.engine.train_state import (
+    NonFiniteLoss,
+    TrainState,
+    explained,
+    load_train_state,
+    save_to_resume,
+    save_weights,
+)
+from roilab.engine.training_log import log_timings, make_writers, start_logging, timed
+from roilab.engine.validate import Losses, evaluate_model, validate
+from roilab.errors import UserError
+from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
-from roilab.files import refuse_link, writing
 from roilab.text import counted
 
 log = logging.getLogger(__name__)
-
-LOCK = ".training.lock"
-
-
-@dataclass(frozen=True)
-class ConfigSource:
-    """The source of a config, for the record: file, overrides, command."""
-
-    config_file: str | Path
-    overrides: Sequence[str] = field(default_factory=tuple)
-    command: Sequence[str] = field(default_factory=tuple)
 
 
 def train(
@@ -68,260 +75,355 @@ def train(
 
     Raises:
         UserError: there is nothing to resume, the folder holds another run, the data have changed,
-            or a loss diverges.
-        Interrupted: the training was asked to end; it is saved.
-    """
-    run = Run(Path(setup.cfg.train.output_dir))
-    if resume:
-        require_begun(run)
-    try:
-        with _alone(run), stop_on_signals() as stop:
-            return _train(setup, run, stop, resume, source, allow_changed_data)
-    except Exception as error:
-        failure = _failure(error, run)
-        if failure is None:
-            raise
-        raise failure from error
-
-
-def _train(
-    setup: Setup,
-    run: Run,
-    stop: Stop,
-    resume: bool,
-    source: ConfigSource | None,
-    allow_changed_data: bool,
-) -> Results:
-    cfg = setup.cfg
-    notes = _allow_own_parts(cfg)
-    data = fingerprints(setup)
-    if resume:
-        notes += check_resumable(run, setup, data, allow_changed_data=allow_changed_data)
-    else:
-        refuse_begun(run)
-    start_logging(run)
-    for note in notes:
-        log.warning(note)
-    file = train_state.newest(run) if resume else None
-    comm.synchronize()  # no process reads the files that the first one replaces
-    if comm.is_main_process():
-        _write_beginning(setup, run, source)
-        fingerprint.record(run.folder, data)
-    comm.synchronize()
-    trainer, done = _begin(setup, run, file, resume=resume)
-    loop = Loop(
-        cfg,
-        run,
-        trainer,
-        done,
-        batches=_batches(setup, done.iteration + 1),
-        images=len(setup.training_set),
-        val=setup.val,
-        writers=_writers(setup, run, done.iteration + 1),
-        stop=stop,
-    )
-    try:
-        return loop.run_to_end()
-    except Interrupted as error:
-        again = shlex.join([*source.command, "--resume"]) if source else "train(resume=True)"
-        what = f"saved after iteration {done.iteration}" if run.states() else "nothing to save yet"
-        log.warning("%s: %s; go on with: %s", error, what, again)
-        raise
-    finally:
-        for writer in loop.writers:
-            writer.close()
-
-
-@contextmanager
-def _alone(run: Run) -> Iterator[None]:
-    """Let no other process train in the run folder meanwhile; the first of several sees to it."""
-    with ExitStack() as stack:
-        if comm.is_main_process():
-            with writing(run.folder):
-                run.folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(run.folder / LOCK))
-        comm.synchronize()
-        yield
-
-
-def _failure(error: Exception, run: Run) -> UserError | None:
-    """The error for an exception that neither config nor data caused; None for other exceptions."""
-    if distributed.is_lost_peer(error):
-        return UserError(
-            distributed.LOST_PEER, found=str(error).splitlines()[0], remedy=describe_saved(run)
-        )
-    return machine_failure(error, describe_saved(run))
-
-
-def describe_saved(run: Run) -> str:
-    """A sentence for messages: the checkpoint of an interrupted training, and how to resume it."""
-    states = run.states()
-    if not states:
-        return "nothing was saved yet: start again"
-    newest = max(states, key=lambda path: path.stat().st_mtime_ns)
-    return f"go on with --resume, from {newest}"
-
-
-def replay(setup: Setup, file: str) -> list[dict[str, float]]:
-    """The losses of each batch of the step that follows a saved state, of one process.
-
-    Raises:
-        UserError: there is no such file in the run folder, or it is of another model.
+            a loss is not finite, too many images cannot be read, or the disk is full.
+        Interrupted: a signal ended the training; it is saved.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    path = run.folder / file
-    if not path.is_file():
-        there = sorted(each.name for each in run.folder.glob("*.pth"))
-        raise UserError(
-            "there is no such state to replay",
-            key="--replay",
-            file=path,
-            expected=f"one of {', '.join(there)}" if there else "a file of the run folder",
-        )
-    trainer = build_trainer(cfg)
-    iteration = train_state.load_train_state(path, trainer).iteration + 1
-    batches = iter(_batches(setup, iteration))
-    with EventStorage(iteration):
-        return trainer.replay(iteration, [next(batches) for _ in range(cfg.train.accumulate)])
-
-
-def _allow_own_parts(cfg: DictConfig) -> list[str]:
-    """Let the run folder be opened without a question where the config names the user's own parts.
-
-    Returns:
-        What the log should say.
-    """
-    notes = []
-    try:
-        allowed, others = trusted.allow_own(config.to_plain_data(cfg))
-    except UserError as error:  # such as a home folder that may not be written
-        return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
-    if allowed:
-        notes.append(
-            f"run folders may name these parts from now on, as your own: {', '.join(allowed)} "
-            f"(kept in {trusted.settings_file()})"
-        )
-    if others:
-        options = " ".join(f"--trust {name}" for name in others)
-        notes.append(
-            f"run folders may not name {', '.join(others)}, which is not your own: to open this "
-            f"run, add to the command {options}"
-        )
-    return notes
-
-
-def start_logging(run: Run) -> None:
-    """Log to the terminal and to log.txt of the run folder, and no longer to that of another.
-
-    Raises:
-        UserError: a file that lines are added to is a link.
-    """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    for path in (run.metrics_file, *run.folder.glob("log.txt*")):
-        refuse_link(path)
-    setup_logger.cache_clear()
-    for name in ("detectron2", "fvcore", "roilab"):
-        logger = logging.getLogger(name)
-        for handler in logger.handlers[:]:
-            if type(handler) is logging.StreamHandler:  # as setup_logger makes them
-                logger.removeHandler(handler)
-        setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
-    # How many bytes a list of annotations has.
-    logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
-
-
-def _write_beginning(setup: Setup, run: Run, source: ConfigSource | None) -> None:
-    """Write the files of a run folder before the first step, and the first lines of its log."""
-    cfg = setup.cfg
-    run.begin_anew()
-    run.write_meaning(cfg, setup.training_set)
-    if source is not None:
-        write_provenance(
-            run,
-            config_file=source.config_file,
-            overrides=source.overrides,
-            command=source.command,
-            seed=cfg.train.seed,
-        )
-        changed = differences(config.load_config(source.config_file), cfg)
-        if changed:
-            log.info("what differs from %s:\n%s", source.config_file, difference_table(changed))
-    max_iter = cfg.train.max_iter
-    if cfg.lr_multiplier.get("warmup_iters", 0) is None and (length := warmup_length(max_iter)):
-        log.info(
-            "warm-up over the first %d of %d iterations (lr_multiplier.warmup_iters sets it)",
-            length,
-            max_iter,
-        )
-    log.info("train: %s", setup.training_set.summary())
-    log.info("val: %s", setup.val.summary())
-    if note := limits_note(cfg, setup.val):
-        log.warning("val: %s", note)
-
-
-def _begin(
-    setup: Setup, run: Run, file: Path | None, *, resume: bool
-) -> tuple[Trainer, TrainState]:
-    """The trainer as the run begins, or goes on from a file."""
-    cfg = setup.cfg
-    device = device_of(cfg.train.device)
-    if device.type == "cpu":
-        share_cores(cfg.dataloader.train.num_workers)
-        keep_freed_memory()
-    seed_everything(cfg.train.seed, INITIALISATION)
-    model = build_model(cfg, training=True)
-    try_step(cfg, model, setup.training_set, setup.val)
-    if file is None:
-        weights = weights_of(cfg)
-        if weights.source:
-            load_weights(model, *weights)
-    trainer = build_trainer(cfg, model)
-    done = TrainState() if file is None else train_state.load_train_state(file, trainer)
-    threads = counted(torch.get_num_threads(), "thread")
-    log.info("%s, %s, %s", device, trainer.dtype, threads)
     if resume:
-        came = f"from {file}" if file else "from its beginning: it was cut before a checkpoint"
-        if file and file.name not in digests(run.folder):
-            came += ", which is unverified: it has no digest"
-        log.info("goes on at iteration %d, %s", done.iteration + 1, came)
-    return trainer, done
+        require_begun(run)
+    with explained(run), locked_run(run), stop_on_signals() as stop:
+        checkpoint = begin(setup, run, source, resume=resume, allow_changed=allow_changed_data)
+        device = device_of(cfg.train.device)
+        if device.type == "cpu":
+            share_cores(cfg.dataloader.train.num_workers)
+            keep_freed_memory()
+        seed_everything(cfg.train.seed, INITIALISATION)
+        model = build.build_model(cfg, training=True)
+        try_step(cfg, model, setup.training_set, setup.val)
+        if checkpoint is None and (weights := build.weights_of(cfg)).source:
+            build.load_weights(model, *weights)
+        trainer, state = Trainer(cfg, model), TrainState()
+        log.info("%s, %s, %s", device, trainer.dtype, counted(torch.get_num_threads(), "thread"))
+        if checkpoint is not None:
+            state = load_train_state(checkpoint, trainer)
+        if resume:
+            log_resumed(run, checkpoint, state.iteration + 1)
+        with logged_interruption(run, state, source):
+            return TrainingLoop(setup, run, trainer, state, stop).run_to_end()
 
 
-def _batches(setup: Setup, iteration: int) -> Iterable[Batch]:
-    """The batches of the steps from an iteration on."""
-    cfg = setup.cfg
+def build_train_loader(setup: Setup, iteration: int) -> Iterable[Batch]:
+    """The batches of a training from an iteration on, `train.accumulate` for each."""
+    train = setup.cfg.train
     return config.build(
-        cfg.dataloader.train,
+        setup.cfg.dataloader.train,
         "dataloader.train",
         dataset=setup.training_set,
-        seed=cfg.train.seed,
-        first=iteration * cfg.train.accumulate,
+        seed=train.seed,
+        first=iteration * train.accumulate,
     )
 
 
-def _writers(setup: Setup, run: Run, start: int) -> list[EventWriter]:
-    cfg = setup.cfg
-    if not comm.is_main_process():
-        return []
-    return make_writers(
-        run,
-        start=start,
-        max_iter=cfg.train.max_iter,
-        images_a_step=cfg.dataloader.train.total_batch_size * cfg.train.accumulate,
-        train_images=len(setup.training_set),
-        tracker=cfg.train.tracker,
-        cfg=cfg,
-    )
+class Trainer:
+    """A model with its optimizer, learning-rate schedule, loss scaler and moving average.
+
+    Args:
+        model: gives a dict of losses in training mode; has its initial weights.
+    """
+
+    def __init__(self, cfg: DictConfig, model: nn.Module) -> None:
+        train = cfg.train
+        self.model, self.clip_norm, self.seed = model, train.clip_norm, train.seed
+        self.device = next(model.parameters()).device
+        self.dtype = dtype_of(train.precision, self.device)
+        self.parallel: Any = distributed.parallel(model)
+        self.optimizer = build.build_optimizer(cfg, model)
+        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+        self.schedule = LRMultiplier(self.optimizer, multiplier, train.max_iter)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.ema = None if train.ema is None else MovingAverage(model, train.ema)
+        if train.compile:
+            build.compile_backbone(model)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step, of the largest group of parameters."""
+        groups = self.optimizer.param_groups
+        return max(groups, key=lambda g: sum(p.numel() for p in g["params"]))["lr"]
+
+    def step(self, iteration: int, batches: Sequence[Batch]) -> Losses:
+        """One step on the mean gradient of the batches; returns the mean losses by name.
+
+        Losses are means over the processes, too.
+
+        Raises:
+            NonFiniteLoss: a loss is not finite; the weights are those before the step.
+        """
+        build.train_mode(self.model)
+        self.optimizer.zero_grad()
+        sums: Losses = {}
+        for number, batch in enumerate(batches):
+            # Several processes exchange their gradients once a step, not once a batch.
+            waits = number < len(batches) - 1 and self.parallel is not self.model
+            with self.parallel.no_sync() if waits else nullcontext():
+                losses = self.losses(iteration, number, batch)
+                if distributed.any_process(losses is None) or losses is None:
+                    raise NonFiniteLoss({"region proposals": math.nan})
+                losses = distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
+                for name, value in self._values(losses).items():
+                    sums[name] = sums.get(name, 0.0) + value / len(batches)
+                total = torch.stack(list(losses.values())).sum() / len(batches)
+                self.scaler.scale(total).backward()
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update(self.model)
+        return sums
+
+    def losses(self, iteration: int, number: int, batch: Batch) -> dict[str, Tensor] | None:
+        """By name; None where Detectron2 finds that proposals are infinite or not numbers."""
+        seed_everything(self.seed, STEP, iteration, number, comm.get_rank())
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            try:
+                return self.parallel(batch)
+            except FloatingPointError:
+                return None
+
+    def _values(self, losses: dict[str, Tensor]) -> Losses:
+        """As numbers; one transfer from the device for all."""
+        stacked = torch.stack([value.detach().float() for value in losses.values()])
+        values = dict(zip(losses, distributed.mean(stacked).tolist(), strict=True))
+        if not all(map(math.isfinite, values.values())):
+            raise NonFiniteLoss(values)
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a step depends on, beside its number and its batches."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from such a state.
+
+        Raises:
+            UserError: it is of another model.
+            KeyError, ValueError: parts are missing, or do not fit.
+        """
+        refuse_other_weights(self.model.state_dict(), state["model"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        names = ("model", "optimizer", "schedule", "scaler", "ema")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class TrainingLoop:
+    """The steps of a training from its state to its end, with what is due after each.
+
+    Args:
+        run: the folder for checkpoints, metrics and results.
+        state: the progress so far; it is updated.
+        stop: ends the loop after the step at hand.
+    """
+
+    def __init__(
+        self, setup: Setup, run: Run, trainer: Trainer, state: TrainState, stop: Stop
+    ) -> None:
+        self.cfg, self.setup, self.run, self.stop = setup.cfg, setup, run, stop
+        self.trainer, self.state = trainer, state
+        self.main = comm.is_main_process()
+        self.first, self.images = state.iteration + 1, len(setup.training_set)
+        self.batches = build_train_loader(setup, self.first)
+        self.all_end = False  # whether all processes end together
+        self.evaluation, self.ema_results = Evaluation({}, [], None), Results()
+        self.timings: dict[str, float] = defaultdict(float)  # seconds, by activity
+
+    def run_to_end(self) -> Results:
+        """Train, evaluate, save; returns the AP of the final weights (in the main process).
+
+        Raises:
+            UserError, Interrupted: see `train`.
+        """
+        start = time.perf_counter()
+        writers = make_writers(self.run, self.cfg, start=self.first, images=self.images)
+        with writers as self.writers, EventStorage(self.first) as self.storage:
+            try:
+                self._before_train()
+                batches = iter(() if self._is_over() else self.batches)
+                self._end_if_asked()
+                while not self._is_over():
+                    self._run_step(batches)
+                    self._after_step()
+                self._after_train()
+                done = self.state.iteration + 1 - self.first
+                log_timings(self.timings, done, time.perf_counter() - start)
+            except Interrupted:
+                if self.state.iteration >= self.first:
+                    self._write()
+                    self._save(final=self._is_over())
+                if self.all_end:
+                    comm.synchronize()  # the first process that ends has the others ended
+                raise
+        return self.evaluation.results
+
+    def _before_train(self) -> None:
+        """Make up for an evaluation, or a line of the log, that was cut with the process."""
+        logged = (line["iteration"] for line in self.run.metrics() if "total_loss" in line)
+        is_cut = self.main and bool(self.state.measured) and self.state.iteration not in logged
+        if is_cut:
+            self._put_measured()
+        if self.state.is_due(self.cfg.train.eval_period) and not self.state.is_evaluated:
+            self._evaluate()
+        if is_cut:
+            self._write_line()
+
+    def _run_step(self, batches: Iterator[Batch]) -> None:
+        iteration = self.storage.iter = self.state.iteration + 1
+        start = time.perf_counter()
+        step_batches = list(itertools.islice(batches, self.cfg.train.accumulate))
+        self.state.note_unreadable(step_batches, self.images, self.cfg.train.max_unreadable)
+        loaded = time.perf_counter()
+        learning_rate = self.trainer.learning_rate
+        try:
+            losses = self.trainer.step(iteration, step_batches)
+        except NonFiniteLoss as error:
+            if self.main:
+                self._write()
+            raise self.state.save_diverged(self.run, self.trainer, step_batches, error) from error
+        self.state.iteration = iteration
+        end = time.perf_counter()
+        self.timings["data"] += loaded - start
+        self.timings["steps"] += end - loaded
+        if self.main:
+            total = sum(losses.values())
+            self.state.measured = {**losses, "total_loss": total, "lr": learning_rate}
+            self._put_measured()
+            self.storage.put_scalars(data_time=loaded - start, time=end - start)
+
+    def _after_step(self) -> None:
+        if not self._is_over():
+            if self.state.is_due(self.cfg.train.checkpoint_period):
+                self._save(final=False)
+            self._end_if_asked()
+            if self.state.is_due(self.cfg.train.eval_period):
+                self._evaluate()
+        self._write_line()
+        with timed(self.timings, "logging"):
+            for writer in self.writers:
+                getattr(writer, "step", lambda: None)()
+
+    def _after_train(self) -> None:
+        """Leave the final weights and their AP."""
+        self._save(final=True)
+        # The first process alone has results.
+        is_missing = distributed.any_process(self.main and not self.evaluation.results)
+        if is_missing or not self.state.is_evaluated:
+            self._evaluate()
+        self._write()
+        if self.main:
+            self.run.close_log()
+            self.run.write_evaluation(self.evaluation, self.setup.val.coco_ids)
+            if self.trainer.ema is not None:
+                self._save_weights("model_final_ema.pth", averaged=True)
+                self.run.write_results(self.ema_results, "results_ema.json")
+
+    def _is_over(self) -> bool:
+        return self.state.iteration + 1 >= self.cfg.train.max_iter or self._is_stale()
+
+    def _is_stale(self) -> bool:
+        patience = self.cfg.train.patience
+        return patience is not None and self.state.since_best >= patience
+
+    def _end_if_asked(self) -> None:
+        """End here if a signal came to any process."""
+        if number := distributed.largest(self.stop.number):
+            self.all_end = True
+            raise Interrupted(number)
+
+    def _put_measured(self) -> None:
+        """Put the measurements of the last step into the storage."""
+        self.storage.iter = self.state.iteration
+        losses = {name: value for name, value in self.state.measured.items() if name != "lr"}
+        self.storage.put_scalar("lr", self.state.measured["lr"], smoothing_hint=False)
+        self.storage.put_scalars(**losses)
+
+    def _write_line(self) -> None:
+        """Write the line of the last step where one is due."""
+        # The last line also has the last evaluation, which is still to come.
+        is_due = self.state.is_due(self.cfg.train.log_period) and not self._is_over()
+        if self.state.is_evaluated or is_due:
+            self._write()
+
+    def _write(self) -> None:
+        with timed(self.timings, "logging"):
+            self.storage.put_scalar("memory", memory_used() / 2**30, smoothing_hint=False)
+            for writer in self.writers:
+                writer.write()
+
+    def _save(self, *, final: bool) -> None:
+        if self.main:
+            kept = self.cfg.train.checkpoints_kept
+            with timed(self.timings, "checkpoints"):
+                save_to_resume(self.run, self.trainer, self.state, final=final, kept=kept)
+
+    def _save_weights(self, name: str, *, averaged: bool) -> None:
+        ema = self.trainer.ema
+        weights = ema.weights if averaged and ema is not None else self.trainer.model.state_dict()
+        save_weights(self.run, name, weights, self.state.iteration)
+
+    def _evaluate(self) -> None:
+        """AP and losses of the model, AP of its average; keeps the best, logs the rest."""
+        with timed(self.timings, "evaluation"):
+            self.storage.iter = max(self.state.iteration, 0)
+            self.evaluation, losses = self._validate()
+            metrics = {**losses, **_flat(self.evaluation.results)}
+            metrics["inference_time"] = self.evaluation.seconds
+            if self.trainer.ema is not None:
+                with self.trainer.ema.in_place_of(self.trainer.model):
+                    self.ema_results = self._validate()[0].results
+                metrics |= {f"ema/{name}": v for name, v in _flat(self.ema_results).items()}
+            metrics = distributed.from_main(metrics)
+            self.state.evaluated = self.state.iteration
+            numbers = {name: value for name, value in metrics.items() if value is not None}
+            if self.main:
+                self.storage.put_scalars(**numbers, smoothing_hint=False)
+            self._note_best(metrics)
+            shown = [
+                f"{name} {value:.4g}"
+                for name, value in numbers.items()
+                if name.endswith(("/AP", "_total_loss"))
+            ]
+            log.info("after iteration %d: %s", self.state.iteration, ", ".join(shown))
+
+    def _validate(self) -> tuple[Evaluation, Losses]:
+        """AP and losses; a signal ends it at once in the first process, and then the others."""
+        with self.stop.at_once() if self.main else nullcontext():
+            return validate(self.cfg, self.trainer.model, self.setup.val)
+
+    def _note_best(self, metrics: dict[str, float | None]) -> None:
+        """Keep the weights where they are the best so far by `train.best`."""
+        name = self.cfg.train.best
+        if name is None:
+            return
+        if not self.state.update_best(metrics[name], less_is_better=name.endswith("loss")):
+            if self._is_stale():
+                log.info("%s has not improved in %d evaluations", name, self.state.since_best)
+        elif self.main:
+            log.info("%s is the best so far: model_best.pth", name)
+            averaged = name.startswith("ema/")
+            self._save_weights("model_best.pth", averaged=averaged)
+            results = self.ema_results if averaged else self.evaluation.results
+            self.run.write_results(results, "results_best.json")
+
+
+def _flat(results: Results) -> dict[str, float | None]:
+    return {
+        f"{task}/{name}": ap for task, metrics in results.items() for name, ap in metrics.items()
+    }
 
 
 def evaluate_weights(setup: Setup) -> Results:
     """AP of `train.init_checkpoint`; leaves results.json and their meaning at `train.output_dir`.
 
     Raises:
-        UserError: no weights are named, they cannot be had, or the folder holds a training.
+        UserError: no weights are named, they cannot be loaded, or the folder holds a training.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    weights = weights_of(cfg)
+    weights = build.weights_of(cfg)
     if not weights.source:
         raise UserError(
             "there are no weights to evaluate",
@@ -330,18 +432,18 @@ def evaluate_weights(setup: Setup) -> Results:
             expected="a path, a URL, or a name in `weights`",
             remedy="to evaluate a run folder: roilab evaluate --run RUN",
         )
-    notes = _allow_own_parts(cfg)
-    with _alone(run):
+    notes = trusted.allow_own_parts(config.to_plain_data(cfg))
+    if note := limits_note(cfg, setup.val):
+        notes.append(f"val: {note}")
+    with locked_run(run):
         refuse_begun(run)
         start_logging(run)
         for note in notes:
             log.warning(note)
-        if note := limits_note(cfg, setup.val):
-            log.warning("val: %s", note)
-        model = build_model(cfg)
-        load_weights(model, weights.source, (), weights.named)  # what is evaluated must fit whole
-        found = evaluate_model(cfg, model, setup.val)
+        model = build.build_model(cfg)
+        build.load_weights(model, weights.source, (), weights.named)  # these must fit whole
+        evaluation = evaluate_model(cfg, model, setup.val)
         if comm.is_main_process():
             run.write_meaning(cfg, setup.val)
-            run.write_evaluation(found, setup.val.coco_ids)
-        return found.results
+            run.write_evaluation(evaluation, setup.val.coco_ids)
+        return evaluation.results

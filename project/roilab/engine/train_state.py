@@ -1,23 +1,38 @@
 """The state of a training beside its weights, and the checkpoints that it resumes from."""
 
+import itertools
 import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from detectron2.utils import comm
 from torch import Tensor
 
+from roilab.data.loaders import Batch
+from roilab.engine import distributed
 from roilab.engine.checkpoint import read_checkpoint, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
 from roilab.engine.run_folder import FINAL, LAST, Run
 from roilab.engine.run_record import remove_digests
 from roilab.engine.stored_results import is_number
-from roilab.engine.trainer import Trainer
 from roilab.errors import UserError, machine_failure
 from roilab.files import open_plain
 
+if TYPE_CHECKING:
+    from roilab.engine.train import Trainer
+
 log = logging.getLogger(__name__)
+
+
+class NonFiniteLoss(ArithmeticError):
+    """A loss that is infinite or not a number; the message has all losses of the step."""
+
+    def __init__(self, losses: Mapping[str, float]) -> None:
+        super().__init__(", ".join(f"{name} {value:g}" for name, value in losses.items()))
 
 
 @dataclass
@@ -42,8 +57,18 @@ class TrainState:
     unreadable: dict[str, str] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
 
-    def take(self, value: float | None, *, less_is_better: bool) -> bool:
-        """Take in the value of an evaluation; whether it is the best so far."""
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the weights of the last step are evaluated."""
+        return self.evaluated == self.iteration
+
+    def is_due(self, period: int) -> bool:
+        """Whether something that happens every `period` iterations, if it is not 0, is due now."""
+        done = self.iteration + 1
+        return period > 0 and done > 0 and done % period == 0
+
+    def update_best(self, value: float | None, *, less_is_better: bool) -> bool:
+        """Update the best by the value of an evaluation; returns whether it is the best so far."""
         sign = -1 if less_is_better else 1
         better = value is not None and (self.best is None or sign * value > sign * self.best)
         if better:
@@ -52,32 +77,74 @@ class TrainState:
             self.since_best += 1
         return better
 
+    def save_diverged(
+        self, run: Run, trainer: "Trainer", batches: Iterable[Batch], error: NonFiniteLoss
+    ) -> UserError:
+        """Save the state before a step whose loss is not finite; returns the error to raise."""
+        iteration = self.iteration + 1
+        own = [item["file_name"] for batch in batches for item in batch]
+        files = list(itertools.chain.from_iterable(comm.all_gather(own)))
+        name = f"diverged_{iteration:07d}.pth"
+        if comm.is_main_process():
+            _save(run.folder / name, {**trainer.state_dict(), **asdict(self), "files": files})
+        return UserError(
+            f"the loss is not finite at iteration {iteration}",
+            file=run.folder / name,
+            found=f"{error}\n            images {', '.join(files)}",
+            expected="finite losses",
+            remedy="look at these images and their annotations; lower optimizer.lr, lengthen the "
+            f"warm-up, or set train.clip_norm=1; --replay {name} repeats the step",
+        )
 
-def save_train_state(
-    run: Run, name: str, trainer: Trainer, progress: TrainState, **more: Any
-) -> None:
-    """Write the whole state of a training to a file of the run folder, or nothing."""
-    _write(run.folder / name, {**trainer.state_dict(), **asdict(progress), **more})
+    def note_unreadable(self, batches: Iterable[Batch], images: int, max_share: float) -> None:
+        """Log images that could not be read, once each.
+
+        Args:
+            images: the size of the training set.
+
+        Raises:
+            UserError: more than `max_share` of the images could not be read.
+        """
+        items = [item for batch in batches for item in batch]
+        pairs = [pair for item in items for pair in item.pop("unreadable", ())]
+        if not distributed.any_process(bool(pairs)):
+            return
+        known = self.unreadable
+        for file, reason in itertools.chain.from_iterable(comm.all_gather(pairs)):
+            if file not in known:
+                known[file] = reason
+                log.warning("%s cannot be read (%s): another is used in its place", file, reason)
+        none_left = distributed.any_process(any("image" not in item for item in items))
+        if len(known) > max_share * images or none_left:
+            first = [f"{name} ({reason})" for name, reason in itertools.islice(known.items(), 5)]
+            more = ", ..." if len(known) > len(first) else ""
+            raise UserError(
+                "too many images cannot be read",
+                key="train.max_unreadable",
+                found=f"{len(known)} of {images}: {', '.join(first)}{more}",
+                expected=f"at most {max_share:g} of them",
+                remedy="repair or remove these files, or allow a larger share",
+            )
 
 
 def save_weights(run: Run, name: str, weights: dict[str, Tensor], iteration: int) -> None:
     """Write weights alone, for evaluation and prediction, to a file of the run folder."""
-    _write(run.folder / name, {"model": weights, "iteration": iteration})
+    _save(run.folder / name, {"model": weights, "iteration": iteration})
 
 
-def _write(path: Path, state: dict[str, Any]) -> None:
-    """Raise UserError where it cannot be written; what was there before is untouched."""
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Raise UserError where the file cannot be written; the one before it is untouched."""
     try:
         save_atomically(state, path)
-    except (OSError, RuntimeError, UserError) as error:  # torch has its own words for a full disk
+    except (OSError, RuntimeError, UserError) as error:  # torch words a full disk itself
         if machine_failure(error):
             raise
-        found = error.found if isinstance(error, UserError) else str(error).splitlines()[0]
+        reason = error.found if isinstance(error, UserError) else str(error).splitlines()[0]
         others = sorted(file.name for file in path.parent.glob("model_*.pth"))
         raise UserError(
             "a checkpoint cannot be written",
             file=path,
-            found=found,
+            found=reason,
             expected="room on the disk, and the right to write there",
             remedy="make room and go on with --resume; "
             + (f"these are whole: {', '.join(others)}" if others else "none was written before"),
@@ -85,11 +152,11 @@ def _write(path: Path, state: dict[str, Any]) -> None:
 
 
 def save_to_resume(
-    run: Run, trainer: Trainer, progress: TrainState, *, final: bool, kept: int
+    run: Run, trainer: "Trainer", state: TrainState, *, final: bool, kept: int
 ) -> None:
     """Write a checkpoint to go on from; the oldest beyond `kept` are removed."""
-    name = FINAL if final else f"model_{progress.iteration:07d}.pth"
-    save_train_state(run, name, trainer, progress)
+    name = FINAL if final else f"model_{state.iteration:07d}.pth"
+    _save(run.folder / name, {**trainer.state_dict(), **asdict(state)})
     run.write(LAST, name)
     old = run.checkpoints()[:-kept]
     remove_digests(run.folder, [file.name for file in old])
@@ -97,16 +164,16 @@ def save_to_resume(
         file.unlink()
 
 
-def load_train_state(path: Path, trainer: Trainer) -> TrainState:
-    """Put a trainer into a saved state, and return how far it is.
+def load_train_state(path: Path, trainer: "Trainer") -> TrainState:
+    """Load a saved state into a trainer; returns the progress of the training.
 
     Raises:
-        UserError: the file is no whole state, or that of another model.
+        UserError: the file does not hold a whole state, or holds that of another model.
     """
     state = read_checkpoint(path)
     try:
         trainer.load_state_dict(state)
-        return _progress(state)
+        return _train_state(state)
     except UserError as error:
         raise UserError(
             "the checkpoint is of another model",
@@ -125,20 +192,20 @@ def load_train_state(path: Path, trainer: Trainer) -> TrainState:
         ) from error
 
 
-def _progress(state: dict[str, Any]) -> TrainState:
-    state = {"measured": {}, **state}  # older checkpoints have none
-    progress = TrainState(**{name: state[name] for name in asdict(TrainState())})
+def _train_state(values: dict[str, Any]) -> TrainState:
+    values = {"measured": {}, **values}  # older checkpoints have none
+    state = TrainState(**{name: values[name] for name in asdict(TrainState())})
     for name in ("iteration", "evaluated", "best_iteration", "since_best"):
-        if type(getattr(progress, name)) is not int:
-            raise TypeError(f"{name} is {getattr(progress, name)!r}")
-    if progress.best is not None and type(progress.best) not in (int, float):
-        raise TypeError(f"best is {progress.best!r}")
-    if not isinstance(progress.unreadable, dict):
-        raise TypeError(f"unreadable is {progress.unreadable!r}")
-    measured = progress.measured
+        if type(getattr(state, name)) is not int:
+            raise TypeError(f"{name} is {getattr(state, name)!r}")
+    if state.best is not None and type(state.best) not in (int, float):
+        raise TypeError(f"best is {state.best!r}")
+    if not isinstance(state.unreadable, dict):
+        raise TypeError(f"unreadable is {state.unreadable!r}")
+    measured = state.measured
     if not isinstance(measured, dict) or not all(map(is_number, measured.values())):
         raise TypeError(f"measured is {measured!r}")
-    return progress
+    return state
 
 
 def newest(run: Run) -> Path | None:
@@ -172,6 +239,32 @@ def newest(run: Run) -> Path | None:
             remedy="put a sound copy in place, or delete them: the training then begins anew",
         )
     return None
+
+
+def describe_saved(run: Run) -> str:
+    """A sentence for messages: the checkpoint of an interrupted training, and how to resume it."""
+    states = run.states()
+    if not states:
+        return "nothing was saved yet: start again"
+    latest = max(states, key=lambda path: path.stat().st_mtime_ns)
+    return f"go on with --resume, from {latest}"
+
+
+@contextmanager
+def explained(run: Run) -> Iterator[None]:
+    """Within the block, an exception that neither config nor data caused names the checkpoint.
+
+    Raises:
+        UserError: another process is gone, or the machine has too little memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        saved = describe_saved(run)
+        failure = distributed.lost_peer(error, saved) or machine_failure(error, saved)
+        if failure is None:
+            raise
+        raise failure from error
 
 
 def _pass_over(file: Path, reason: str) -> None:

@@ -5,12 +5,16 @@ import importlib
 import json
 import logging
 import sys
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, JSONWriter, TensorboardXWriter, get_event_storage
+from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -19,47 +23,75 @@ from roilab.device import memory_used
 from roilab.engine import config
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.files import write_whole
+from roilab.files import refuse_link, write_whole
+from roilab.text import counted
 
 log = logging.getLogger(__name__)
 
 TRACKERS = ("wandb", "trackio")
-_LOGGERS = ("roilab", "detectron2", "fvcore")
-_STEPS = 100  # that the time of a step is the mean of
+_LOGGERS = ("detectron2", "fvcore", "roilab")
+_STEPS = 100  # the window of the mean time of a step
 
 
+def start_logging(run: Run) -> None:
+    """Log to the terminal and to log.txt of the run folder, and no longer to that of another.
+
+    Raises:
+        UserError: a file that lines are added to is a link.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    for path in (run.metrics_file, *run.folder.glob("log.txt*")):
+        refuse_link(path)
+    setup_logger.cache_clear()
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            if type(handler) is logging.StreamHandler:  # setup_logger adds these
+                logger.removeHandler(handler)
+        setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
+    # It logs how many bytes a list of annotations has.
+    logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
+
+
+@contextmanager
 def make_writers(
-    run: Run,
-    *,
-    start: int,
-    max_iter: int,
-    images_a_step: int,
-    train_images: int,
-    tracker: str | None,
-    cfg: DictConfig,
-) -> list[EventWriter]:
-    """The writers of a training from iteration `start` on; later lines of before are removed.
+    run: Run, cfg: DictConfig, *, start: int, images: int
+) -> Iterator[list[EventWriter]]:
+    """The open writers of a training from iteration `start` on; none but in the main process.
+
+    Metrics that an earlier process wrote from that iteration on are removed.
+
+    Args:
+        images: the size of the training set.
 
     Raises:
         UserError: there is no such tracker, or it does not start.
     """
-    # First: it may fail, and it prints.
-    trackers = (
-        []
-        if tracker is None
-        else [ExperimentTracker(tracker, run.folder.absolute().name, config.to_plain_data(cfg))]
-    )
+    if not comm.is_main_process():
+        yield []
+        return
+    train = cfg.train
+    epochs_per_step = cfg.dataloader.train.total_batch_size * train.accumulate / images
+    trackers = []
+    if train.tracker is not None:  # first: it may fail, and it prints
+        settings = config.to_plain_data(cfg)
+        trackers = [ExperimentTracker(train.tracker, run.folder.absolute().name, settings)]
     truncate_metrics(run.metrics_file, start)
-    return [
+    writers = [
         JSONWriter(str(run.metrics_file)),
         TensorboardXWriter(str(run.folder), purge_step=start),
-        Console(start, max_iter, images_a_step / train_images),
+        Console(start, train.max_iter, epochs_per_step),
         *trackers,
     ]
+    try:
+        yield writers
+    finally:
+        for writer in writers:
+            writer.close()
 
 
 def truncate_metrics(metrics: Path, start: int) -> None:
-    """Take the lines from iteration `start` on out of a metrics file, and any that was cut."""
+    """Remove the lines from iteration `start` on from a metrics file, and any incomplete line."""
     if not metrics.is_file():
         return
     kept = []
@@ -72,18 +104,39 @@ def truncate_metrics(metrics: Path, start: int) -> None:
     write_whole(metrics, "".join(kept))
 
 
+@contextmanager
+def timed(timings: dict[str, float], activity: str) -> Iterator[None]:
+    """Add the seconds of the block to those of an activity."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[activity] += time.perf_counter() - start
+
+
+def log_timings(timings: Mapping[str, float], iterations: int, seconds: float) -> None:
+    """Log the share that each activity has of the seconds of a training."""
+    parts = {**timings, "all else": seconds - sum(timings.values())}
+    log.info(
+        "%s in %s: %s",
+        counted(iterations, "iteration"),
+        datetime.timedelta(seconds=round(seconds)),
+        ", ".join(f"{activity} {value / seconds:.1%}" for activity, value in parts.items()),
+    )
+
+
 class Console(EventWriter):
-    """A bar on a terminal, with the figures of the last `write` below; elsewhere a line of the log.
+    """A progress bar on a terminal, with the latest metrics below it; elsewhere a log line.
 
     The line is in log.txt in either case.
 
     Args:
         start: the first iteration.
-        epochs_a_step: how large a part of the training set a step takes.
+        epochs_per_step: the share of the training set that a step uses.
     """
 
-    def __init__(self, start: int, max_iter: int, epochs_a_step: float) -> None:
-        self.max_iter, self.epochs_a_step = max_iter, epochs_a_step
+    def __init__(self, start: int, max_iter: int, epochs_per_step: float) -> None:
+        self.max_iter, self.epochs_per_step = max_iter, epochs_per_step
         self.stack = ExitStack()
         self.bar: tqdm | None = None
         if sys.stderr.isatty():
@@ -109,40 +162,40 @@ class Console(EventWriter):
             self.bar.update()
 
     def write(self) -> None:
-        found = self._figures()
-        if "loss" not in found:
+        parts = self._parts()
+        if "loss" not in parts:
             return
-        log.info("  ".join(found.values()))
+        log.info("  ".join(parts.values()))
         if self.bar is not None:
-            # What the bar itself has is left out; the parts of the loss may be cut.
-            order = ("epoch", "loss", "rate", "memory", "parts")
+            # The bar itself has the others; the components of the loss come last and may be cut.
+            order = ("epoch", "loss", "rate", "memory", "components")
             self.below.set_description_str(
-                "  ".join(found[name] for name in order if name in found)
+                "  ".join(parts[name] for name in order if name in parts)
             )
 
-    def _figures(self) -> dict[str, str]:
-        """The storage's figures as text, in the order of a line."""
+    def _parts(self) -> dict[str, str]:
+        """The latest metrics as text, in the order of a line."""
         storage = get_event_storage()
         done = storage.iter + 1
         values = {name: v for name, (v, _) in storage.latest_with_smoothing_hint().items()}
-        found = {
+        parts = {
             "iteration": f"{done}/{self.max_iter}",
-            "epoch": f"epoch {done * self.epochs_a_step:.2f}",
+            "epoch": f"epoch {done * self.epochs_per_step:.2f}",
         }
         if "time" in values:
             seconds = storage.history("time").avg(_STEPS)
             left = datetime.timedelta(seconds=round(seconds * (self.max_iter - done)))
-            found["left"] = f"eta {left}"
+            parts["left"] = f"eta {left}"
         if "total_loss" in values:
-            found["loss"] = f"loss {values['total_loss']:.4g}"
-            parts = [f"{k[5:]} {v:.3g}" for k, v in values.items() if k.startswith("loss_")]
-            found["parts"] = f"({', '.join(parts)})"
+            parts["loss"] = f"loss {values['total_loss']:.4g}"
+            components = [f"{k[5:]} {v:.3g}" for k, v in values.items() if k.startswith("loss_")]
+            parts["components"] = f"({', '.join(components)})"
         if "lr" in values:
-            found["rate"] = f"lr {values['lr']:.3g}"
+            parts["rate"] = f"lr {values['lr']:.3g}"
         if "time" in values and "data_time" in values:
             share = storage.history("data_time").avg(_STEPS) / max(seconds, 1e-9)
-            found["time"] = f"{seconds:.3g} s/it ({share:.0%} loading)"
-        return {**found, "memory": f"{memory_used() / 2**30:.1f} GiB"}
+            parts["time"] = f"{seconds:.3g} s/it ({share:.0%} loading)"
+        return {**parts, "memory": f"{memory_used() / 2**30:.1f} GiB"}
 
     def close(self) -> None:
         self.stack.close()
@@ -153,7 +206,7 @@ class ExperimentTracker(EventWriter):
 
     Args:
         name: one of `TRACKERS`.
-        run: what the run is called there.
+        run: the name of the run there.
         settings: the resolved config.
 
     Raises:

@@ -276,24 +276,35 @@ def allow(names: Iterable[str]) -> list[str]:
     return new
 
 
-def allow_own(data: Any) -> tuple[list[str], list[str]]:
+def allow_own_parts(data: Any) -> list[str]:
     """Allow the user's own parts that the config of a training names, since it runs them anyway.
 
     Not those of Python and of the packages below RoILab, such as `functools.partial`: allowed to
     all configs, they would run what a stranger's config gives them.
 
     Returns:
-        Names that were not allowed before, and names that are still not.
-
-    Raises:
-        UserError: the settings cannot be read or written.
+        Notes for the log: parts that were not allowed before, and those that are still not.
     """
-    refused = [target.name for target in find_refused(data) if target.name is not None]
-    others = {
-        name for name in refused if not name.endswith(".py") and name.split(".")[0] in _OTHERS
-    }
-    new = allow(name for name in refused if name not in others)
-    return new, [name for name in dict.fromkeys(refused) if name in others]
+    try:
+        refused = [target.name for target in find_refused(data) if target.name is not None]
+        others = [n for n in refused if not n.endswith(".py") and n.split(".")[0] in _OTHERS]
+        allowed = allow(name for name in refused if name not in others)
+    except UserError as error:  # such as a home folder that may not be written
+        return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
+    notes = []
+    if allowed:
+        notes.append(
+            f"run folders may name these parts from now on, as your own: {', '.join(allowed)} "
+            f"(kept in {settings_file()})"
+        )
+    if others:
+        others = list(dict.fromkeys(others))
+        options = " ".join(f"--trust {name}" for name in others)
+        notes.append(
+            f"run folders may not name {', '.join(others)}, which is not your own: to open this "
+            f"run, add to the command {options}"
+        )
+    return notes
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import signal_name
 from roilab.engine.stored_results import is_number
-from roilab.engine.train import LOCK as TRAINING_LOCK
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.files import read_json, refuse_link, write_whole
@@ -266,7 +265,7 @@ def _alone(
         while True:
             try:
                 if patience:
-                    with locked(cell.folder / TRAINING_LOCK, message):
+                    with locked(Run(cell.folder).lock_file, message):
                         pass
                 lock = stack.enter_context(locked(cell.folder / LOCK, message))
                 break

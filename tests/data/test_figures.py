@@ -14,10 +14,9 @@ from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import write_figures
 from roilab.synthetic.sample_set import region_attributes, sample_scene
 from roilab.synthetic.scene import Figure, Scene, visible_rings
-from roilab.via.instances import LabelledSet, label
+from roilab.via.labels.instances import LabelledSet, label
 from roilab.via.read import read
-from roilab.via.records import Container
-from roilab.via.shapes import Point, Polygon
+from roilab.via.records import Container, Point, Polygon
 
 # pycocotools.mask.decode with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

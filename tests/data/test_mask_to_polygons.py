@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as mask_utils
 
 from roilab.data.mask_to_polygons import box_of_rle, rings_of, rings_of_rle
-from roilab.via.shapes import area
+from roilab.via.geometry import area
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
 

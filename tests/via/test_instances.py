@@ -30,7 +30,7 @@ from roilab.via import (
     outline,
     read,
 )
-from roilab.via.shapes import Shape
+from roilab.via.records import Shape
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 BONES = Skeleton(

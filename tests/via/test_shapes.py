@@ -6,20 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.via.shapes import (
-    Circle,
-    Ellipse,
-    Point,
-    Polygon,
-    Polyline,
-    Rect,
-    area,
-    bounds,
-    contains,
-    encloses_area,
-    open_ring,
-    outline,
-)
+from roilab.via.geometry import area, bounds, contains, encloses_area, open_ring, outline
+from roilab.via.records import Circle, Ellipse, Point, Polygon, Polyline, Rect
 
 SQUARE = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
 

@@ -31,8 +31,8 @@ from roilab.via import (
     write_json,
     write_project,
 )
-from roilab.via.layout import image_key
-from roilab.via.shapes import encloses_area, open_ring
+from roilab.via.geometry import encloses_area, open_ring
+from roilab.via.records import image_key
 
 Write = Callable[[str | Path, Annotations], tuple[Problem, ...]]
 

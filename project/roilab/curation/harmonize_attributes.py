@@ -7,13 +7,14 @@ from roilab import via
 from roilab.data.class_dropdowns import with_united_class, with_values
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
-from roilab.via.attribute_roles import TAGS, Roles, tagged
-from roilab.via.attribute_values import (
+from roilab.via.labels.attribute_roles import Roles, tagged
+from roilab.via.labels.attribute_values import (
     attributes_in_use,
     keypoint_regions,
     outline_regions,
     with_samples,
 )
+from roilab.via.records import TAGS
 
 # Role -> the key of `via.LabelRules` that names its attribute.
 _KEYS = {role: f"{role}_attribute" for role in ("class", "keypoint", "instance", "visibility")}

@@ -10,16 +10,16 @@ from statistics import fmean
 from roilab import via
 from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
-from roilab.via.attribute_roles import tagged
-from roilab.via.attribute_values import (
+from roilab.via.geometry import area
+from roilab.via.labels.attribute_roles import tagged
+from roilab.via.labels.attribute_values import (
     attributes_in_use,
     described,
     outline_regions,
     single,
     with_samples,
 )
-from roilab.via.keypoints import visibility_of_word
-from roilab.via.shapes import area
+from roilab.via.labels.keypoints import visibility_of_word
 
 # What is taken where nothing was measured: the mean of COCO's 17.
 # What says left, and right instead. One letter counts only where it is set apart: by a break, or as

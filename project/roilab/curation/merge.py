@@ -10,7 +10,7 @@ from roilab.data.class_dropdowns import with_values
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region
-from roilab.via.layout import free_key
+from roilab.via.records import image_key
 
 _AS_READ = via.LabelRules()
 _DECIMALS = 2  # VIA keeps three: of two files, one may hold a sum of two rounded numbers
@@ -109,7 +109,7 @@ def _add_images(
         key = (image.filename, image.size)
         if key not in images:
             # COCO's keys are ids, which two files have alike.
-            new = replace(image, key=free_key(image.filename, image.size, taken))
+            new = replace(image, key=image_key(image.filename, image.size, taken))
             taken.add(new.key)
             images[key] = new, source.file
             continue

@@ -10,7 +10,7 @@ from typing import Any
 
 from roilab import via
 from roilab.skeleton import Skeleton
-from roilab.via.shapes import area
+from roilab.via.geometry import area
 
 # COCO's bounds of small, medium and large: areas of squares of 32 and 96 pixels.
 _MEDIUM, _LARGE = 32**2, 96**2

@@ -11,7 +11,7 @@ from roilab.data.fit import fit
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.entries import is_index
+from roilab.via.formats.via2_json import is_index
 
 # Width and height of an image; None where it is not to be had. May raise UserError.
 SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]

@@ -17,7 +17,7 @@ from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.gc_pause import collector_paused
+from roilab.via.records import collector_paused
 
 log = logging.getLogger(__name__)
 OnProblems = Callable[[Sequence[via.Problem]], None]

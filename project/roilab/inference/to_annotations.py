@@ -27,8 +27,7 @@ from roilab.via import (
     Region,
     Shape,
 )
-from roilab.via.attribute_roles import TAGS
-from roilab.via.layout import image_key
+from roilab.via.records import TAGS, image_key
 
 # Of a keypoint's score in [0, 1]: below, the heat map has no peak, and a joint may be anywhere.
 KEYPOINT_THRESHOLD = 0.05

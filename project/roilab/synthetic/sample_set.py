@@ -12,9 +12,18 @@ from roilab.errors import UserError
 from roilab.files import part_of_folder, read_json, remove_parts
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic.scene import Figure, Scene, draw_scene
-from roilab.via.attribute_roles import TAGS
-from roilab.via.records import Annotations, Attribute, Container, ImageRecord, Region, Value
-from roilab.via.shapes import Point, Polygon, Shape
+from roilab.via.records import (
+    TAGS,
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    Point,
+    Polygon,
+    Region,
+    Shape,
+    Value,
+)
 from roilab.via.writer import write_project
 
 CLASSES = ("person", "car")

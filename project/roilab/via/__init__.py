@@ -1,6 +1,10 @@
-"""VIA files <-> frozen records, and records -> labelled instances. The standard library only."""
+"""Annotation files of VIA and COCO <-> frozen records, and records -> instances with classes.
 
-from roilab.via.instances import (
+The standard library only.
+"""
+
+from roilab.via.geometry import bounds, outline
+from roilab.via.labels.instances import (
     Instance,
     LabelledImage,
     LabelledSet,
@@ -8,36 +12,31 @@ from roilab.via.instances import (
     label,
     roles_of,
 )
-from roilab.via.layout import with_declarations
-from roilab.via.raise_on_errors import refuse_errors
 from roilab.via.read import read
 from roilab.via.records import (
     SEVERITIES,
+    XY,
     Annotations,
     Attribute,
+    Circle,
     CocoAnnotation,
     CocoCategory,
     CocoImage,
     Container,
-    ImageRecord,
-    Problem,
-    Region,
-    Severity,
-    Value,
-)
-from roilab.via.shapes import (
-    XY,
-    Circle,
     Ellipse,
+    ImageRecord,
     Point,
     Polygon,
     Polyline,
+    Problem,
     Rect,
+    Region,
+    Severity,
     Shape,
-    bounds,
-    outline,
+    Value,
+    refuse_errors,
 )
-from roilab.via.writer import WRITERS, write_csv, write_json, write_project
+from roilab.via.writer import WRITERS, with_declarations, write_csv, write_json, write_project
 
 __all__ = [
     "SEVERITIES",

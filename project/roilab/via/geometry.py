@@ -1,55 +1,101 @@
-"""VIA's `shape_attributes` -> shapes; what cannot be a shape is refused with its reason."""
+"""Shapes: checks of their numbers, outlines as polygons, boxes, areas, and points inside."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeGuard, TypeVar
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
-from roilab.via.shapes import (
-    Circle,
-    Ellipse,
-    Point,
-    Polygon,
-    Polyline,
-    Rect,
-    Shape,
-    open_ring,
-)
-from roilab.via.strict_json import LongInteger
+from roilab.via.records import XY, Area, Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape
 
-Data = Mapping[str, object]
-S = TypeVar("S", Rect, Circle, Ellipse)
+Numbered = Rect | Circle | Ellipse | Point
+Path = Polygon | Polyline
 
 _NUMBERS = frozenset({int, float})
 _LIMIT = 10_000_000  # no image is as wide; from about 10^16 on, half a pixel would be lost
+_FIELDS: Mapping[type, tuple[str, ...]] = {
+    Rect: ("x", "y", "width", "height"),
+    Circle: ("cx", "cy", "r"),
+    Ellipse: ("cx", "cy", "rx", "ry", "theta"),
+    Point: ("cx", "cy"),
+}
+_EXTENTS: Mapping[type, tuple[str, ...]] = {
+    Rect: ("width", "height"),
+    Circle: ("r",),
+    Ellipse: ("rx", "ry"),
+    Point: (),
+}
+# VIA keeps three decimals: the cross product of two differences is a multiple of this doubled.
+_LEAST_CROSS = 5e-7
+# Parts of a pixel in which edges are compared exactly, as integers.
+_UNITS = 1_000_000
+# Fewer vertices than this make a small circle look like a diamond, whatever the tolerance says.
+_MIN_CURVE_VERTICES = 12
 
 
 class InvalidShape(Exception):
-    """A shape that cannot be used. The message says why, without a full stop."""
+    """Numbers that make no shape. The message gives the reason, without a full stop."""
 
 
-def shape_name(data: object) -> str:
-    """VIA's name of a shape, or "unknown" where there is none."""
-    name = data.get("name") if isinstance(data, Mapping) else None
-    return name.strip() if isinstance(name, str) and name.strip() else "unknown"
+class LongInteger(str):
+    """The digits of an integer too long to calculate with, as a JSON file may hold it."""
+
+    __slots__ = ()
 
 
-def read_shape(data: object) -> Shape:
-    """Build a shape from a region's `shape_attributes`.
+def kind_of(shape: Shape | type[Shape]) -> str:
+    """VIA's name of a kind of shape, which is that of our class in lower case."""
+    return (shape if isinstance(shape, type) else type(shape)).__name__.lower()
+
+
+def checked_shape(kind: type[Numbered], values: Mapping[str, object]) -> Numbered:
+    """A rectangle, circle, ellipse or point.
 
     Args:
-        data: JSON data; or the reason why a reader of another layout could make none.
+        values: those of a file under the names of the record's fields; other keys are ignored.
 
     Raises:
-        Refused: no known shape, a coordinate is missing or not finite, or the shape has no extent.
+        InvalidShape: a number is missing, not finite or too large, or the shape has no extent.
     """
-    if isinstance(data, InvalidShape):
-        raise data
-    if not isinstance(data, Mapping):
-        raise InvalidShape("the region has no shape_attributes")
-    name = shape_name(data)
-    if name not in _READERS:
-        raise InvalidShape(f"unknown shape '{name}', expected one of {', '.join(_READERS)}")
-    return _READERS[name](data)
+    fields = _FIELDS[kind]
+    if kind is Ellipse and values.get("theta") is None:
+        fields = fields[:-1]
+    for field in fields:
+        if values.get(field) is None:
+            raise InvalidShape(f"the {kind_of(kind)} has no '{field}'")
+        if not _is_coordinate(values[field]):
+            raise _invalid_number(values[field], field)
+    shape = kind(*[values[field] for field in fields])  # type: ignore[arg-type] # checked
+    extents = [getattr(shape, name) for name in _EXTENTS[kind]]
+    if min(extents, default=1) <= 0:
+        sizes = " x ".join(f"{extent:g}" for extent in extents)
+        raise InvalidShape(f"a {kind_of(kind)} without extent ({sizes})")
+    return shape
+
+
+def checked_path(kind: type[Path], xs_data: object, ys_data: object) -> Path:
+    """A polygon, without the vertex that closes it, or a polyline.
+
+    A polygon without area may be a path of keypoints: `build_instances` refuses it as an outline.
+
+    Args:
+        xs_data, ys_data: the lists of coordinates that a file holds.
+
+    Raises:
+        InvalidShape: these are no lists of finite numbers, or there are too few distinct vertices.
+    """
+    xs = _checked_list(kind, "all_points_x", xs_data)
+    ys = _checked_list(kind, "all_points_y", ys_data)
+    if len(xs) != len(ys):
+        raise InvalidShape(f"{len(xs)} values in all_points_x and {len(ys)} in all_points_y")
+    least = 2
+    if kind is Polygon:
+        xs, ys = open_ring(xs, ys)
+        least = 3
+    distinct = len(set(zip(xs, ys, strict=True)))
+    if distinct < least:
+        message = f"a {kind_of(kind)} of {distinct} distinct vertices, expected at least {least}"
+        raise InvalidShape(message)
+    return kind(tuple(xs), tuple(ys))
 
 
 def are_coordinates(values: Sequence[object]) -> bool:
@@ -64,100 +110,170 @@ def are_coordinates(values: Sequence[object]) -> bool:
     )
 
 
-def _rect(data: Data) -> Rect:
-    rect = Rect(*(_number(data, key) for key in ("x", "y", "width", "height")))
-    return _extended(rect, "rect", rect.width, rect.height)
-
-
-def _circle(data: Data) -> Circle:
-    circle = Circle(*(_number(data, key) for key in ("cx", "cy", "r")))
-    return _extended(circle, "circle", circle.r)
-
-
-def _ellipse(data: Data) -> Ellipse:
-    theta = _number(data, "theta") if data.get("theta") is not None else 0.0
-    cx, cy, rx, ry = (_number(data, key) for key in ("cx", "cy", "rx", "ry"))
-    ellipse = Ellipse(cx, cy, rx, ry, theta)
-    return _extended(ellipse, "ellipse", ellipse.rx, ellipse.ry)
-
-
-def _polygon(data: Data) -> Polygon:
-    xs, ys = open_ring(*_vertices(data))
-    # One without area may be a path of keypoints: `label` knows, and refuses it as an outline.
-    distinct = len(set(zip(xs, ys, strict=True)))
-    if distinct < 3:
-        raise InvalidShape(f"a polygon of {distinct} distinct vertices, expected at least 3")
-    return Polygon(tuple(xs), tuple(ys))
-
-
-def _polyline(data: Data) -> Polyline:
-    xs, ys = _vertices(data)
-    distinct = len(set(zip(xs, ys, strict=True)))
-    if distinct < 2:
-        raise InvalidShape(f"a polyline of {distinct} distinct vertices, expected at least 2")
-    return Polyline(xs, ys)
-
-
-def _point(data: Data) -> Point:
-    return Point(_number(data, "cx"), _number(data, "cy"))
-
-
-_READERS: Mapping[str, Callable[[Data], Shape]] = {
-    "rect": _rect,
-    "circle": _circle,
-    "ellipse": _ellipse,
-    "polygon": _polygon,
-    "polyline": _polyline,
-    "point": _point,
-}
-
-
-def _extended(shape: S, name: str, *extents: float) -> S:
-    if min(extents) <= 0:
-        sizes = " x ".join(f"{extent:g}" for extent in extents)
-        raise InvalidShape(f"a {name} without extent ({sizes})")
-    return shape
-
-
-def _number(data: Data, key: str) -> float:
-    value = data.get(key)
-    if value is None:
-        raise InvalidShape(f"the {shape_name(data)} has no '{key}'")
-    if not _is_sound(value):
-        raise _bad_number(value, key)
-    return value
-
-
-def _vertices(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    xs, ys = (_coordinates(data, key) for key in ("all_points_x", "all_points_y"))
-    if len(xs) != len(ys):
-        raise InvalidShape(f"{len(xs)} values in all_points_x and {len(ys)} in all_points_y")
-    return xs, ys
-
-
-def _coordinates(data: Data, key: str) -> tuple[float, ...]:
-    values = data.get(key)
+def _checked_list(kind: type[Shape], name: str, values: object) -> Sequence[float]:
     if not isinstance(values, list):
-        raise InvalidShape(f"the {shape_name(data)} has no list '{key}'")
+        raise InvalidShape(f"the {kind_of(kind)} has no list '{name}'")
     if not are_coordinates(values):
-        raise next(_bad_number(value, key) for value in values if not _is_sound(value))
-    return tuple(values)
+        raise next(_invalid_number(value, name) for value in values if not _is_coordinate(value))
+    return values
 
 
-def _is_sound(value: object) -> TypeGuard[float]:
+def _is_coordinate(value: object) -> TypeGuard[float]:
     # A truth value is an int to isinstance; NaN is no greater and no less than anything.
     return type(value) in _NUMBERS and -_LIMIT <= value <= _LIMIT  # type: ignore[operator]
 
 
-def _bad_number(value: object, key: str) -> InvalidShape:
+def _invalid_number(value: object, name: str) -> InvalidShape:
+    if isinstance(value, LongInteger):
+        return InvalidShape(f"'{name}' holds a number of {len(value)} digits, wider than any image")
     if type(value) not in _NUMBERS:
-        if isinstance(value, LongInteger):
-            return InvalidShape(
-                f"'{key}' holds a number of {len(value)} digits, wider than any image"
-            )
         kinds: Mapping[type, str] = {list: "a list", dict: "an object", str: "text"}
         kind = kinds.get(type(value), repr(value))
-        return InvalidShape(f"'{key}' holds {kind}, expected a number")
+        return InvalidShape(f"'{name}' holds {kind}, expected a number")
     if isinstance(value, float) and not math.isfinite(value):
-        return InvalidShape(f"'{key}' holds a number that is not finite")
-    return InvalidShape(f"'{key}' holds a number beyond {_LIMIT} pixels, wider than any image")
+        return InvalidShape(f"'{name}' holds a number that is not finite")
+    return InvalidShape(f"'{name}' holds a number beyond {_LIMIT} pixels, wider than any image")
+
+
+def outline(shape: Area, tolerance: float = 0.5) -> tuple[XY, ...]:
+    """The ring around a shape, in the frame of the shape's coordinates, nothing shifted.
+
+    Args:
+        shape: any shape but a point. A polyline counts as the ring that it outlines.
+        tolerance: how far, in pixels, the ring of a circle or an ellipse may lie inside the curve.
+
+    Returns:
+        Vertices, the first not repeated at the end; () for a polyline that encloses nothing.
+    """
+    if isinstance(shape, Rect):
+        right, bottom = shape.x + shape.width, shape.y + shape.height
+        return ((shape.x, shape.y), (right, shape.y), (right, bottom), (shape.x, bottom))
+    if isinstance(shape, Circle):
+        return _curve(Ellipse(shape.cx, shape.cy, shape.r, shape.r), tolerance)
+    if isinstance(shape, Ellipse):
+        return _curve(shape, tolerance)
+    xs, ys = open_ring(shape.xs, shape.ys)
+    return tuple(zip(xs, ys, strict=True)) if encloses_area(xs, ys) else ()
+
+
+def why_flat(shape: Area) -> str:
+    """The reason why a shape encloses no area, as a polygon may; "" if it encloses some."""
+    if not isinstance(shape, Polygon | Polyline) or encloses_area(shape.xs, shape.ys):
+        return ""
+    if on_one_line(shape.xs, shape.ys):
+        return "all its vertices lie on one line"
+    return "it goes all its way back"
+
+
+def bounds(shape: Shape) -> tuple[float, float, float, float]:
+    """The smallest upright box around a shape: (x0, y0, x1, y1). A point's box has no extent."""
+    if isinstance(shape, Point):
+        return (shape.cx, shape.cy, shape.cx, shape.cy)
+    if isinstance(shape, Circle):
+        shape = Ellipse(shape.cx, shape.cy, shape.r, shape.r)
+    if isinstance(shape, Ellipse):
+        cos, sin = math.cos(shape.theta), math.sin(shape.theta)
+        half_width = math.hypot(shape.rx * cos, shape.ry * sin)
+        half_height = math.hypot(shape.rx * sin, shape.ry * cos)
+        return (
+            shape.cx - half_width,
+            shape.cy - half_height,
+            shape.cx + half_width,
+            shape.cy + half_height,
+        )
+    if isinstance(shape, Rect):
+        return (shape.x, shape.y, shape.x + shape.width, shape.y + shape.height)
+    return (min(shape.xs), min(shape.ys), max(shape.xs), max(shape.ys))
+
+
+def open_ring(xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """The vertices without the repetitions of the first one at the end (VIA 1 closes polygons)."""
+    end = len(xs)
+    while end > 1 and xs[end - 1] == xs[0] and ys[end - 1] == ys[0]:
+        end -= 1
+    return (xs, ys) if end == len(xs) else (xs[:end], ys[:end])
+
+
+def encloses_area(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Whether a ring has an inside: a figure of eight does, a path there and back does not."""
+    if on_one_line(xs, ys):
+        return False
+    # Only a ring that passes a corner twice can go all its way back.
+    return len(set(zip(xs, ys, strict=True))) == len(xs) or not _goes_back(xs, ys)
+
+
+def on_one_line(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Whether all vertices lie on one line, up to the rounding of coordinates."""
+    if not xs:
+        return True
+    x0, y0 = xs[0], ys[0]
+    for x1, y1 in zip(xs, ys, strict=True):
+        if x1 != x0 or y1 != y0:
+            dx, dy = x1 - x0, y1 - y0
+            break
+    else:
+        return True
+    return all(
+        abs(dx * (y - y0) - dy * (x - x0)) <= _LEAST_CROSS for x, y in zip(xs, ys, strict=True)
+    )
+
+
+def _goes_back(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Whether every piece of a ring is passed as often in one direction as in the other.
+
+    On the line that holds an edge, the edge adds a step up where it begins and one down where it
+    ends, whatever its direction. The ring goes back where the steps cancel at every place.
+    """
+    ring = [(round(x * _UNITS), round(y * _UNITS)) for x, y in zip(xs, ys, strict=True)]
+    steps: Counter[tuple[int, int, int, XY]] = Counter()
+    for start, end in zip(ring, (*ring[1:], ring[0]), strict=True):
+        dx, dy = end[0] - start[0], end[1] - start[1]
+        length = math.gcd(dx, dy)
+        if length:
+            # One direction for both ways along a line.
+            length = -length if (dx, dy) < (0, 0) else length
+            dx, dy = dx // length, dy // length
+            offset = dx * start[1] - dy * start[0]
+            steps[dx, dy, offset, start] += 1
+            steps[dx, dy, offset, end] -= 1
+    return not any(steps.values())
+
+
+def area(ring: Sequence[XY]) -> float:
+    """The area of a ring that does not cross itself, in square pixels."""
+    following = (*ring[1:], *ring[:1])
+    doubled = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, following, strict=True))
+    return abs(doubled) / 2
+
+
+def contains(ring: Sequence[XY], point: XY) -> bool:
+    """Whether a point lies in a ring (even-odd rule) or on its border."""
+    x, y = point
+    inside = False
+    for (x0, y0), (x1, y1) in zip(ring, (*ring[1:], *ring[:1]), strict=True):
+        side = (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)
+        in_box = min(x0, x1) <= x <= max(x0, x1) and min(y0, y1) <= y <= max(y0, y1)
+        if side == 0 and in_box:
+            return True
+        if (y0 > y) != (y1 > y) and (side > 0) == (y1 > y0):
+            inside = not inside
+    return inside
+
+
+def _curve(ellipse: Ellipse, tolerance: float) -> tuple[XY, ...]:
+    """Vertices on the ellipse, at equal steps of its parameter.
+
+    A chord over the angle 2 pi / n leaves the unit circle by 1 - cos(pi / n); the ellipse is that
+    circle stretched, by at most its larger radius.
+    """
+    radius = max(ellipse.rx, ellipse.ry)
+    count = _MIN_CURVE_VERTICES
+    if tolerance < radius:
+        count = max(count, math.ceil(math.pi / math.acos(1 - tolerance / radius)))
+    cos, sin = math.cos(ellipse.theta), math.sin(ellipse.theta)
+    ring = []
+    for step in range(count):
+        angle = 2 * math.pi * step / count
+        u, v = ellipse.rx * math.cos(angle), ellipse.ry * math.sin(angle)
+        ring.append((ellipse.cx + u * cos - v * sin, ellipse.cy + u * sin + v * cos))
+    return tuple(ring)

@@ -1,18 +1,44 @@
-"""A VIA file of any kind -> `Annotations`."""
+"""An annotation file of any format -> `Annotations`. The format is detected by content."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from roilab.errors import UserError
 from roilab.files import read_bytes
-from roilab.via.format_detection import FORMATS, find_format
-from roilab.via.gc_pause import collector_paused
-from roilab.via.raise_on_errors import refuse_errors
-from roilab.via.records import Annotations, Problem
-from roilab.via.source_file import Document, RingsOfRle
-from roilab.via.strict_json import REMEDY_OF_REPEATED, Repeated, load_json
+from roilab.via.formats import coco, via2_csv, via2_json, via3, via_coco
+from roilab.via.formats.source import (
+    REMEDY_OF_REPEATED,
+    RepeatedKey,
+    RingsOfRle,
+    Source,
+    load_json,
+)
+from roilab.via.records import Annotations, Container, Problem, collector_paused, refuse_errors
+
+
+class Format(NamedTuple):
+    """A kind of file. `parse` is called only for sources that `recognises` accepts."""
+
+    container: Container
+    recognises: Callable[[Source], bool]
+    parse: Callable[[Source], Annotations]
+
+
+# The order decides where two would accept a file: what says most about itself comes first.
+FORMATS: Sequence[Format] = (
+    Format(Container.VIA2_PROJECT, via2_json.is_project, via2_json.parse_project),
+    Format(Container.VIA3_PROJECT, via3.is_via3_project, via3.parse_via3_project),
+    Format(Container.VIA_COCO, via_coco.is_via_coco, via_coco.parse_via_coco),
+    Format(Container.COCO, coco.is_coco, coco.parse_coco),
+    Format(Container.VIA1_JSON, via2_json.is_via1, via2_json.parse_via1),
+    Format(Container.VIA2_JSON, via2_json.is_via2, via2_json.parse_via2),
+    Format(Container.VIA3_CSV, via3.is_via3_csv, via3.parse_via3_csv),
+    Format(Container.VIA1_CSV, via2_csv.is_via1_csv, via2_csv.parse_via1_csv),
+    Format(Container.VIA2_CSV, via2_csv.is_via2_csv, via2_csv.parse_via2_csv),
+)
 
 
 def read(
@@ -30,29 +56,29 @@ def read(
 
     Args:
         strict: an error among the problems is raised.
-        rings_of_rle: what makes polygons of COCO's run-length encoded masks; without it, an
-            annotation that has such a mask is left out, which is an error.
+        rings_of_rle: makes polygons of COCO's run-length encoded masks; without it, an annotation
+            that has such a mask is left out, which is an error.
         keypoints_as_points: whether keypoints of a COCO annotation that has an outline or a box
-            become regions of their own, which takes time; `label` does not need them.
+            become regions of their own, which takes time; `build_instances` does not need them.
 
     Raises:
-        UserError: the file cannot be read or is none of the known containers; or it has errors and
-            is read strictly.
+        UserError: the file cannot be read or is of no known kind; or it has errors and is read
+            strictly.
     """
     with collector_paused():
-        document = _load(Path(path), rings_of_rle, keypoints_as_points)
-        repeated = [_at(document.file, document.data, each) for each in document.repeated]
-        format = find_format(document)
+        source = _load(Path(path), rings_of_rle, keypoints_as_points)
+        repeated = [_repeated_key(source, key) for key in source.repeated]
+        format = next((format for format in FORMATS if format.recognises(source)), None)
         if format is None:
-            raise _unknown(document)
-        annotations = format.parse(document)
+            raise _unknown(source)
+        annotations = format.parse(source)
     annotations = replace(annotations, problems=(*repeated, *annotations.problems))
     if strict:
         refuse_errors(annotations.problems)
     return annotations
 
 
-def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> Document:
+def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> Source:
     content = read_bytes(
         path,
         what="the annotation file",
@@ -69,7 +95,7 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
             remedy="save it as UTF-8 where another program wrote it",
         ) from error
     if not text.lstrip().startswith(("{", "[")):
-        return Document(str(path), text, None)
+        return Source(str(path), text, None)
     try:
         data, repeated = load_json(text)
     except json.JSONDecodeError as error:
@@ -86,15 +112,15 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
             found=error,
             remedy="save it again from VIA",
         ) from error
-    return Document(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
+    return Source(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
 
 
-def _at(file: str, data: object, repeated: Repeated) -> Problem:
+def _repeated_key(source: Source, repeated: RepeatedKey) -> Problem:
     """The problem of a repeated key, with the image, region and attribute where it is in one."""
     image: str | None = None
     region: int | None = None
     attribute: str | None = None
-    value = data
+    value = source.data
     before: str | int = ""
     for step in (*repeated.path, repeated.key):
         if before == "regions" and isinstance(step, int):
@@ -105,61 +131,55 @@ def _at(file: str, data: object, repeated: Repeated) -> Problem:
         name = value.get("filename") if isinstance(value, Mapping) else None
         image = name.strip() if isinstance(name, str) else image
         before = step
-    return Problem(
-        severity="error",
-        message=f"{repeated}; only the last is read",
-        remedy=REMEDY_OF_REPEATED,
-        file=file,
-        image=image,
-        region=region,
-        attribute=attribute,
-    )
+    message = f"{repeated}; only the last is read"
+    place = (source.file, image, region, attribute)
+    return Problem("error", message, REMEDY_OF_REPEATED, *place)
 
 
-def _unknown(document: Document) -> UserError:
-    if document.top and set(document.top) <= {"region", "file"}:
+def _unknown(source: Source) -> UserError:
+    """The error about a file of no known kind, with the reason for what people take for one."""
+    if source.top and set(source.top) <= {"region", "file"}:
         return UserError(
             "a VIA attributes file: it declares attributes and holds no annotations",
-            file=document.file,
+            file=source.file,
             remedy="in VIA, save the project, which holds both, or export the annotations",
         )
-    if _are_results(document.data):
+    if isinstance(source.data, list) and any(
+        isinstance(row, Mapping) and {"image_id", "category_id"} <= row.keys()
+        for row in source.data
+    ):
         return UserError(
             "COCO results: they name no images and no classes",
-            file=document.file,
+            file=source.file,
             remedy="give the COCO file that they belong to, with them as its 'annotations'",
         )
-    if isinstance(document.top.get("images"), list) and "annotations" not in document.top:
+    if isinstance(source.top.get("images"), list) and "annotations" not in source.top:
         return UserError(
             "a COCO file without annotations",
-            file=document.file,
-            found=f"the keys {', '.join(map(repr, list(document.top)[:5]))}",
+            file=source.file,
+            found=_first_keys(source),
             remedy="give the file that has them, or write 'annotations' as an empty list",
         )
     return UserError(
         "not a file of a kind that can be read",
-        file=document.file,
-        found=_looks_like(document),
+        file=source.file,
+        found=_description(source),
         expected=", ".join(format.container for format in FORMATS),
         remedy="in VIA, save the project, or export the annotations as JSON or CSV",
     )
 
 
-def _are_results(data: object) -> bool:
-    return isinstance(data, list) and any(
-        isinstance(each, Mapping) and {"image_id", "category_id"} <= each.keys() for each in data
-    )
-
-
-def _looks_like(document: Document) -> str:
-    """A guess at the kind of a document that no reader recognises, for the message."""
-    if document.data is None:
-        if not document.text.strip():
+def _description(source: Source) -> str:
+    """A guess at the kind of a file that no format recognises."""
+    if source.data is None:
+        if not source.text.strip():
             return "an empty file"
-        first = document.text.lstrip().splitlines()[0]
+        first = source.text.lstrip().splitlines()[0]
         return "a CSV of another program" if first.count(",") >= 2 else "text that is not JSON"
-    if isinstance(document.data, list):
+    if isinstance(source.data, list):
         return "a JSON list, not of image entries"
-    if not document.top:
-        return "an empty JSON object"
-    return f"a JSON object with the keys {', '.join(map(repr, list(document.top)[:5]))}"
+    return f"a JSON object with {_first_keys(source)}" if source.top else "an empty JSON object"
+
+
+def _first_keys(source: Source) -> str:
+    return f"the keys {', '.join(map(repr, list(source.top)[:5]))}"

@@ -34,7 +34,7 @@ from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.image_files import header_size
 from roilab.text import counted
-from roilab.via.layout import image_key
+from roilab.via.records import image_key
 
 _LABELS = (
     "class_map",

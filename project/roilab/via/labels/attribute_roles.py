@@ -2,7 +2,7 @@
 
 An attribute that is not named by the user is taken for what its description's tag says (RoILab
 writes such tags), else found where a single answer is possible. Its name is a hint in few cases,
-which a note reports: see `roilab.via.class_attribute`. Several possible answers are an error
+which a note reports: see `roilab.via.labels.class_attribute`. Several possible answers are an error
 that lists them.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via.attribute_values import (
+from roilab.via.labels.attribute_values import (
     Kinds,
     attributes_in_use,
     keypoint_regions,
@@ -20,7 +20,7 @@ from roilab.via.attribute_values import (
     single,
     with_samples,
 )
-from roilab.via.class_attribute import (
+from roilab.via.labels.class_attribute import (
     class_attribute,
     class_beside_keypoints,
     class_by_name,
@@ -29,10 +29,9 @@ from roilab.via.class_attribute import (
     must_occur,
     score_attribute,
 )
-from roilab.via.classes import Unlabelled
-from roilab.via.keypoints import keypoint_index, visibility_of_word
-from roilab.via.records import Annotations, Attribute, Problem
-from roilab.via.shapes import Point
+from roilab.via.labels.classes import Unlabelled
+from roilab.via.labels.keypoints import keypoint_index, visibility_of_word
+from roilab.via.records import TAGS, Annotations, Attribute, Point, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +53,6 @@ class Roles:
     score: str | None = None
     flags: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
-
-
-# Role -> what the description of an attribute ends in that plays it.
-TAGS: Mapping[str, str] = {
-    role: f"[roilab:{role}]" for role in ("class", "keypoint", "instance", "visibility", "score")
-}
 
 
 def tagged(declared: Mapping[str, Attribute]) -> dict[str, str]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.attribute_roles import Roles
-from roilab.via.attribute_values import single
-from roilab.via.classes import Classes, class_value
-from roilab.via.keypoints import Mark, Unclear, read_marks
-from roilab.via.records import Attribute, CocoAnnotation, ImageRecord, Problem, Region
-from roilab.via.shapes import Area, Point, area, contains, outline, why_flat
+from roilab.via.geometry import area, contains, outline, why_flat
+from roilab.via.labels.attribute_roles import Roles
+from roilab.via.labels.attribute_values import single
+from roilab.via.labels.classes import Classes, class_value
+from roilab.via.labels.keypoints import Mark, Unclear, read_marks
+from roilab.via.records import Area, Attribute, CocoAnnotation, ImageRecord, Point, Problem, Region
 
 # A region that holds keypoints, and these.
 Marked = tuple[Region, tuple[Mark, ...]]

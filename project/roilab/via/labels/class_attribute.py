@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
-from roilab.via.attribute_values import (
+from roilab.via.labels.attribute_values import (
     Kinds,
     described,
     folded,
@@ -12,7 +12,7 @@ from roilab.via.attribute_values import (
     outline_regions,
     with_samples,
 )
-from roilab.via.keypoints import keypoint_index
+from roilab.via.labels.keypoints import keypoint_index
 from roilab.via.records import Annotations, Problem
 
 # An attribute of the first names is the class beside attributes of the others, which RoILab's

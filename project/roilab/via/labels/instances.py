@@ -7,20 +7,30 @@ from typing import Literal
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.attribute_roles import Roles, find_roles, tagged
-from roilab.via.attribute_values import Kinds, attributes_in_use, keypoint_regions, with_samples
-from roilab.via.classes import Unlabelled, name_classes
-from roilab.via.coco_objects import Places, group_coco, keypoint_places, keypoints_of
-from roilab.via.gc_pause import collector_paused
-from roilab.via.instance_builder import Draft, ImageContext, group
+from roilab.via.geometry import outline
+from roilab.via.labels.attribute_roles import Roles, find_roles, tagged
+from roilab.via.labels.attribute_values import (
+    Kinds,
+    attributes_in_use,
+    keypoint_regions,
+    with_samples,
+)
+from roilab.via.labels.classes import Unlabelled, name_classes
+from roilab.via.labels.coco_objects import Places, group_coco, keypoint_places, keypoints_of
+from roilab.via.labels.instance_builder import Draft, ImageContext, group
 from roilab.via.records import (
+    XY,
     Annotations,
+    Area,
     CocoAnnotation,
     Container,
     ImageRecord,
+    Point,
+    Polygon,
+    Polyline,
     Problem,
+    collector_paused,
 )
-from roilab.via.shapes import XY, Area, Point, Polygon, Polyline, outline
 
 
 @dataclass(frozen=True, slots=True)

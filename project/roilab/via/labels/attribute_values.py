@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from roilab.via.records import Annotations, Attribute, ImageRecord, Region, Value
-from roilab.via.shapes import Shape
+from roilab.via.records import Annotations, Attribute, ImageRecord, Region, Shape, Value
 
 # The kinds of shape that hold keypoints: points always, one kind of path where the user says so.
 Kinds = tuple[type[Shape], ...]

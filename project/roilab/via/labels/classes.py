@@ -6,7 +6,7 @@ from typing import Literal
 
 from roilab.errors import argument
 from roilab.text import counted
-from roilab.via.attribute_values import Kinds, described, folded, listed, outline_regions
+from roilab.via.labels.attribute_values import Kinds, described, folded, listed, outline_regions
 from roilab.via.records import Annotations, Attribute, Problem, Region, Severity
 
 # (image key, region index) -> class name; None where the class is dropped as asked.

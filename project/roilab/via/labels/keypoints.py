@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roilab.skeleton import Skeleton
-from roilab.via.attribute_values import described, single
-from roilab.via.records import Attribute, Region
-from roilab.via.shapes import Point, Polygon, Polyline
+from roilab.via.labels.attribute_values import described, single
+from roilab.via.records import Attribute, Point, Polygon, Polyline, Region
 
 # COCO's values: 2 labelled and visible, 1 labelled and occluded, 0 not labelled.
 _WORDS: Mapping[str, int] = {

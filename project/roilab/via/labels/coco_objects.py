@@ -6,9 +6,9 @@ from itertools import groupby
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.instance_builder import Draft, ImageContext, named_class
-from roilab.via.records import Annotations, CocoAnnotation, CocoCategory, Problem, Region
-from roilab.via.shapes import Point, why_flat
+from roilab.via.geometry import why_flat
+from roilab.via.labels.instance_builder import Draft, ImageContext, named_class
+from roilab.via.records import Annotations, CocoAnnotation, CocoCategory, Point, Problem, Region
 
 # Category id, as text -> for each keypoint of a skeleton its place among the category's, or None.
 Places = Mapping[str, Sequence[int | None]]

@@ -1,48 +1,46 @@
-"""COCO json as VIA exports it, which is seldom sound, -> records."""
+"""COCO json as VIA exports it, which is seldom sound."""
 
 from collections.abc import Mapping, Sequence
 
 from roilab.text import counted
-from roilab.via.coco import CocoReader, is_coco
-from roilab.via.coco_json import Category, Data, objects_of, text_of
+from roilab.via.formats.coco import Category, CocoImageEntry, CocoReader, is_coco
+from roilab.via.formats.coco_rows import Row, id_text, rows_in
+from roilab.via.formats.source import Source, mapping
 from roilab.via.geometry import are_coordinates
-from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Value
-from roilab.via.shapes import Point
-from roilab.via.source_file import Document
+from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Point, Value
 
 _BY_VIA = "VIA project exported"
 _SAME_REGION = ("image_id", "id", "segmentation", "bbox", "keypoints")
 _SAVE_PROJECT = "in VIA, save the project, which holds everything, and read that"
 
 
-def is_via_coco(document: Document) -> bool:
+def is_via_coco(source: Source) -> bool:
     """Whether VIA exported this COCO file."""
-    info = document.top.get("info")
-    description = info.get("description") if isinstance(info, Mapping) else None
-    return is_coco(document) and isinstance(description, str) and description.startswith(_BY_VIA)
+    description = mapping(source.top.get("info")).get("description")
+    return is_coco(source) and isinstance(description, str) and description.startswith(_BY_VIA)
 
 
-def parse_via_coco(document: Document) -> Annotations:
-    """Read what VIA exports as COCO, mending what its exporter breaks.
+def parse_via_coco(source: Source) -> Annotations:
+    """Read what VIA exports as COCO, and repair what its exporter breaks.
 
     VIA writes a row for every choice attribute of a region, all with the category of the last; the
     option's description for a name, which is often empty; a point as keypoints without a name; and
     where all file names begin with a digit, no category ids and image ids made of that digit.
     """
-    coco = _ViaCocoReader(document)
-    rows = objects_of(document.top["annotations"])
+    coco = _ViaCocoReader(source)
+    rows = rows_in(source.top["annotations"])
     # Ids alone do not tell: another program may have left them out, or written the same for all.
-    once = {repr([row.get(key) for key in _SAME_REGION]): row for row in rows}
-    regions = list(once.values())
-    coco.read_categories(objects_of(document.top.get("categories")), regions)
+    by_region = {repr([row.get(key) for key in _SAME_REGION]): row for row in rows}
+    regions = list(by_region.values())
+    coco.read_categories(rows_in(source.top.get("categories")), regions)
     remedy = f"{_SAVE_PROJECT}: the export numbers images by the digits their names begin with"
-    coco.read_images(objects_of(document.top["images"]), regions, remedy)
-    if len(once) < len(rows):
-        count = counted(len(rows) - len(once), "row repeats", "rows repeat")
+    coco.read_images(rows_in(source.top["images"]), regions, remedy)
+    if len(regions) < len(rows):
+        count = counted(len(rows) - len(regions), "row repeats", "rows repeat")
         message = f"{count} a region, one for each of its attributes"
         coco.report("warning", message + "; only the last attribute is known", _SAVE_PROJECT)
-    for data in regions:
-        coco.read_annotation(data)
+    for row in regions:
+        coco.read_annotation(row)
     if coco.without_category:
         count = counted(coco.without_category, "region has", "regions have")
         message = f"{count} lost the class: the export has no id"
@@ -52,51 +50,51 @@ def parse_via_coco(document: Document) -> Annotations:
 
 
 class _ViaCocoReader(CocoReader):
-    """The same for what VIA's exporter writes."""
+    """The reader for what VIA exports."""
 
     __slots__ = ("options", "without_category")
 
-    def read_categories(self, categories: Sequence[Data], annotations: Sequence[Data]) -> None:
-        """Note the options: `supercategory` is VIA's attribute, `name` the option's description."""
+    def read_categories(self, categories: Sequence[Row], annotations: Sequence[Row]) -> None:
+        """Read the options: `supercategory` is VIA's attribute, `name` their description."""
         self.options: list[Category] = []
         self.without_category = 0
         unnamed = 0
-        for data in categories:
-            attribute = text_of(data.get("supercategory")) or "class"
-            name = text_of(data.get("name"))
+        for row in categories:
+            attribute = id_text(row.get("supercategory")) or "class"
+            name = id_text(row.get("name"))
             if not name:
                 unnamed += 1
-                same = sum(each.attribute == attribute for each in self.options)
+                same = sum(option.attribute == attribute for option in self.options)
                 name = f"{attribute} {same + 1}"
             option = Category(attribute, name)
             if option not in self.options:
                 self.options.append(option)
-            if data.get("id") is not None:
-                self.categories[text_of(data["id"])] = option
+            if row.get("id") is not None:
+                self.categories[id_text(row["id"])] = option
         if unnamed:
             count = counted(unnamed, "category without a name", "categories without a name")
             message = f"{count}, numbered by the attribute"
             self.report("warning", message, "describe the options in VIA, or read the project")
-        found: dict[str, list[str]] = {}
+        names: dict[str, dict[str, str]] = {}
         for option in self.options:
-            found.setdefault(option.attribute, []).append(option.name)
+            names.setdefault(option.attribute, {})[option.name] = option.name
         self.declared = {
-            name: Attribute(name, "dropdown", options={each: each for each in options})
-            for name, options in found.items()
+            attribute: Attribute(attribute, "dropdown", options=options)
+            for attribute, options in names.items()
         }
 
-    def category_of(self, data: Data, image: str) -> Category | None:
+    def category_of(self, row: Row, image: str) -> Category | None:
         """The category; where the exporter wrote no id, the only one that there is."""
-        if data.get("category_id") is None and len(self.options) == 1:
+        if row.get("category_id") is None and len(self.options) == 1:
             return self.options[0]
-        self.without_category += data.get("category_id") is None
-        return super().category_of(data, image)
+        self.without_category += row.get("category_id") is None
+        return super().category_of(row, image)
 
-    def keypoints(
-        self, data: Data, category: Category, image: object, number: str
+    def read_keypoints(
+        self, row: Row, category: Category, image: CocoImageEntry, number: str
     ) -> Sequence[float]:
         """A point of VIA: three numbers, the last of which means nothing."""
-        flat = data.get("keypoints")
+        flat = row.get("keypoints")
         if not isinstance(flat, list) or len(flat) < 2 or not are_coordinates(flat[:2]):
             return ()
         return [*flat[:2], 2]
@@ -107,5 +105,5 @@ class _ViaCocoReader(CocoReader):
         """The point, which has no name."""
         return [(Point(keypoints[0], keypoints[1]), {})]
 
-    def exact(self, coco: CocoAnnotation) -> None:
-        """Nothing: the box and the polygon of a rectangle, for one, are made by the exporter."""
+    def kept_annotation(self, coco: CocoAnnotation) -> None:
+        """Nothing: the box and the polygon of a rectangle, for one, are the exporter's."""

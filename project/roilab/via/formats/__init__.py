@@ -1,0 +1,1 @@
+"""A reader for each annotation format: the content of a file -> records."""

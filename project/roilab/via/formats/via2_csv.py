@@ -1,0 +1,254 @@
+"""The CSV files of VIA 1 and 2: a row for each region, whose cells hold VIA's JSON objects."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from roilab.errors import UserError
+from roilab.text import counted
+from roilab.via.formats.source import (
+    REMEDY_OF_REPEATED,
+    Reporter,
+    Source,
+    load_json,
+    warn_of_double_names,
+)
+from roilab.via.formats.via2_json import build_image, is_index, read_region, report_nameless
+from roilab.via.records import Annotations, Container, ImageRecord, Problem, image_key
+
+COLUMNS = (
+    "filename",
+    "file_size",
+    "file_attributes",
+    "region_count",
+    "region_id",
+    "region_shape_attributes",
+    "region_attributes",
+)
+# Excel writes the separator of the country: a comma, a semicolon or a tab.
+_SEPARATORS = ",;\t"
+_HEADER = re.compile(rf'\s*"?(#?)filename"?\s*[{_SEPARATORS}]')
+# A quoted cell may run over lines. One that never ends must not swallow the rest of the file.
+_MOST_LINES = 100
+
+
+def is_via1_csv(source: Source) -> bool:
+    """Whether the header is that of VIA 1, which begins with a #."""
+    header = _HEADER.match(source.text)
+    return header is not None and header[1] == "#"
+
+
+def is_via2_csv(source: Source) -> bool:
+    """Whether the header is that of VIA 2."""
+    header = _HEADER.match(source.text)
+    return header is not None and header[1] == ""
+
+
+def parse_via1_csv(source: Source) -> Annotations:
+    """Read the CSV of VIA 1."""
+    return _parse(source, Container.VIA1_CSV)
+
+
+def parse_via2_csv(source: Source) -> Annotations:
+    """Read the CSV of VIA 2."""
+    return _parse(source, Container.VIA2_CSV)
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Let the csv module read cells of any length: an outline can have 100,000 characters."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def rows_of(lines: list[str], separator: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of its first line, from 1.
+
+    A cell may run over lines; but VIA does not quote file names, and where a line with an odd
+    number of quotes is a row by itself (`5".jpg`), or is none with those that follow, it is taken
+    alone.
+
+    Args:
+        columns: how many cells a row has at least.
+    """
+    at = 0
+    while at < len(lines):
+        end = at + 1
+        row = lines[at]
+        cells = _cells(row, separator, strict=False)
+        if row.count('"') % 2 and not _is_row(row, separator, columns):
+            while row.count('"') % 2 and end < min(len(lines), at + _MOST_LINES):
+                row += "\n" + lines[end]
+                end += 1
+            if _is_row(row, separator, columns):
+                cells = _cells(row, separator, strict=True)
+            else:
+                end = at + 1
+        if lines[at].strip():
+            yield at + 1, cells
+        at = end
+
+
+def _is_row(text: str, separator: str, columns: int) -> bool:
+    return len(_cells(text, separator, strict=True)) >= columns
+
+
+def _cells(text: str, separator: str, *, strict: bool) -> list[str]:
+    """The cells of a text; where the csv module finds none, the text as the only one."""
+    try:
+        return next(csv.reader([text], delimiter=separator, strict=strict), [])
+    except csv.Error:
+        return [text]
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. Unlike str.splitlines, a separator inside a name ends none."""
+    return re.split(r"\r\n|\r|\n", text)
+
+
+@dataclass(slots=True)
+class _ImageRows:
+    """The rows of an image.
+
+    Attributes:
+        cell, attributes: the file attributes of its first row, as text and as data.
+        differing: the lines that have other ones.
+        stated: how many regions the first row states.
+        regions: index -> shape and attributes, as JSON data.
+    """
+
+    filename: str
+    size: str
+    cell: str
+    attributes: object
+    stated: str
+    differing: list[int] = field(default_factory=list)
+    count: int = 0
+    renumbered: int = 0
+    regions: dict[int, tuple[object, object]] = field(default_factory=dict)
+
+
+def _parse(source: Source, container: Container) -> Annotations:
+    file = source.file
+    problems: list[Problem] = []
+    with long_cells():
+        by_name = _rows_by_image(source, problems)
+    for rows in by_name.values():
+        reporter = Reporter(problems, file, rows.filename)
+        if is_index(rows.stated) and int(rows.stated) != rows.count:
+            message = f"the file has {counted(rows.count, 'region')}, and states {rows.stated}"
+            remedy = "see that no row was lost, export the file again from VIA"
+            reporter.report("warning", message, remedy)
+        if rows.renumbered:
+            count = counted(rows.renumbered, "region has", "regions have")
+            message = f"{count} no number of their own and got the next"
+            reporter.report("warning", message, "number the regions of an image from 0")
+        if rows.differing:
+            count = counted(len(rows.differing), "row has", "rows have")
+            message = f"{count} other file_attributes than the image's first, which are not read; "
+            message += f"line {rows.differing[0]} is the first"
+            remedy = "give all rows of an image the same file_attributes"
+            reporter.report("warning", message, remedy)
+    images: dict[str, ImageRecord | None] = {}
+    for rows in by_name.values():
+        key = image_key(rows.filename, rows.size, images)
+        images[key] = _image(key, rows, Reporter(problems, file, rows.filename or key))
+    usable = tuple(image for image in images.values() if image is not None)
+    warn_of_double_names(file, usable, problems)
+    return Annotations(file, container, usable, {}, {}, problems=tuple(problems))
+
+
+def _image(key: str, rows: _ImageRows, reporter: Reporter) -> ImageRecord | None:
+    if not rows.filename:
+        report_nameless(reporter)
+        return None
+    regions = (read_region(index, *cells, reporter) for index, cells in rows.regions.items())
+    return build_image(key, rows.size, regions, rows.attributes, reporter)
+
+
+def _rows_by_image(source: Source, problems: list[Problem]) -> dict[tuple[str, str], _ImageRows]:
+    lines = lines_of(source.text)
+    start = next(at for at, line in enumerate(lines) if line.strip())
+    separator = _separator(source.file, lines[start])
+    images: dict[tuple[str, str], _ImageRows] = {}
+    for number, cells in rows_of(lines[start + 1 :], separator, len(COLUMNS)):
+        line = start + 1 + number
+        if len(cells) < len(COLUMNS):
+            message = f"line {line} has {len(cells)} cells, expected {len(COLUMNS)}"
+            remedy = "mend the line, or export the file again from VIA"
+            problems.append(Problem("error", message, remedy, source.file))
+            continue
+        # VIA does not quote the name, so that its commas make more cells.
+        *name, size, attributes, stated, index, shape, values = cells
+        filename, size = separator.join(name).strip(), size.strip()
+        reporter = Reporter(problems, source.file, filename, suffix=f" (line {line})")
+        image = images.get((filename, size))
+        # The rows of an image repeat its attributes: the same text is parsed once.
+        if image is None or attributes != image.cell:
+            data = _json(attributes, COLUMNS[2], reporter)
+            if image is None:
+                image = _ImageRows(filename, size, attributes, data, stated.strip())
+                images[filename, size] = image
+            elif data not in (None, {}, image.attributes):
+                image.differing.append(line)
+        _add_region(image, stated.strip(), index.strip(), shape, values, reporter)
+    return images
+
+
+def _separator(file: str, header: str) -> str:
+    for separator in _SEPARATORS:
+        cells = next(csv.reader([header], delimiter=separator), [])
+        if [cell.strip().lstrip("#") for cell in cells] == list(COLUMNS):
+            return separator
+    raise UserError(
+        "the columns of the CSV are not those of VIA",
+        file=file,
+        key="line 1",
+        found=header.strip(),
+        expected=",".join(COLUMNS),
+        remedy="export the file again from VIA",
+    )
+
+
+def _add_region(
+    image: _ImageRows, stated: str, index: str, shape: str, values: str, reporter: Reporter
+) -> None:
+    """Add the region of a row to its image; a row of an image without regions adds none."""
+    is_numbered = is_index(index) and int(index) not in image.regions
+    number = int(index) if is_numbered else max(image.regions, default=-1) + 1
+    shape_data = _json(shape, COLUMNS[5], reporter, number)
+    if stated in ("0", "") and shape_data == {}:
+        _json(values, COLUMNS[6], reporter)
+        return
+    image.count += 1
+    image.renumbered += not is_numbered
+    value_data = _json(values, COLUMNS[6], reporter, number)
+    if shape_data is not None and value_data is not None:
+        image.regions[number] = (shape_data, value_data)
+
+
+def _json(cell: str, column: str, reporter: Reporter, region: int | None = None) -> object:
+    """The JSON value of a cell; an empty object for an empty one; None, and a problem, for none."""
+    if not cell.strip():
+        return {}
+    try:
+        data, repeated = load_json(cell)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        message = f"{column} is not JSON ({reason}): {cell[:60]}"
+        remedy = "mend the cell, or read VIA's JSON of the same set"
+        if cell.lstrip().startswith("{'"):
+            remedy = "it is Python's notation: write the cell with json.dumps, not with str"
+        reporter.error(message, remedy, region)
+        return None
+    for key in repeated:
+        message = f"{replace(key, path=(column, *key.path))}; only the last is read"
+        attribute = str((*key.path, key.key)[0]) if column != COLUMNS[5] else None
+        reporter.error(message, REMEDY_OF_REPEATED, region, attribute)
+    return {} if data is None else data

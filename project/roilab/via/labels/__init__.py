@@ -1,0 +1,1 @@
+"""Attributes -> classes, keypoints and instances."""

@@ -108,7 +108,7 @@ def untrained(
     def make(overrides: Sequence[str], factors: Mapping[str, float]) -> Run:
         setup = prepare(config.load_config(CONFIG, [*splits, *overrides]))
         run = Run(tmp_path_factory.mktemp("run"))
-        run.write_meaning(setup.cfg, setup.val)
+        run.write_metadata(setup.cfg, setup.val)
         torch.manual_seed(0)
         weights = build_model(setup.cfg).state_dict()
         for name, factor in factors.items():

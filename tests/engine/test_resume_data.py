@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.engine import config, fingerprint
+from roilab.engine import config, provenance
 from roilab.engine.data_nodes import build_dataset
 from roilab.engine.resume import check_resumable, fingerprints
 from roilab.engine.run_folder import Run
@@ -174,7 +174,7 @@ def test_what_was_allowed_is_the_runs_own_from_then_on(copied) -> None:
     move_a_point(data)
     before = read_record(run)["data"]
     setup = set_up(data, run)
-    fingerprint.record(run, fingerprints(setup))
+    provenance.write_fingerprints(run, fingerprints(setup))
     assert read_record(run)["data"]["train"]["records"] != before["train"]["records"]
     assert not any("allowed" in note for note in checked(data, run))
 
@@ -183,12 +183,12 @@ def test_what_was_allowed_is_the_runs_own_from_then_on(copied) -> None:
 def test_a_damaged_record_is_said(data: object, tmp_path: Path) -> None:
     write_record(tmp_path, {"layout": 1, "starts": [], "data": data})
     with pytest.raises(UserError, match="the record of the run is damaged"):
-        fingerprint.recorded(tmp_path)
+        provenance.read_fingerprints(tmp_path)
 
 
 def test_images_are_not_read(begun, monkeypatch) -> None:
     setup = set_up(*begun)
     read: list[object] = []
-    monkeypatch.setattr(fingerprint, "read_bytes", lambda file: read.append(file) or b"")
+    monkeypatch.setattr(provenance, "read_bytes", lambda file: read.append(file) or b"")
     fingerprints(setup)
     assert [Path(str(file)).name for file in read] == ["via.json", "via.json"]

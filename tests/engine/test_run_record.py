@@ -118,7 +118,7 @@ def test_a_checkpoint_that_is_cut_leaves_a_sound_folder(
 
 def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
     run.config_file.write_text("model: {a: 1}\n")
-    with pytest.raises(UserError, match=r"--accept config\.yaml"):
+    with pytest.raises(UserError, match=r'accept=\["config\.yaml"\]'):
         read_verified(run.config_file)
     accept(run.folder, ["config.yaml"])
     assert read_verified(run.config_file) == b"model: {a: 1}\n"

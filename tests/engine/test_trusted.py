@@ -244,9 +244,9 @@ def test_several_names_are_allowed_at_once(settings: Path, tmp_path: Path) -> No
     data = {"a": call("one.a"), "data": {"val": call("two.b", register=str(file))}}
     with pytest.raises(UserError) as error:
         trusted.refuse_untrusted(data, "config.yaml")
-    words = str(error.value.remedy).rpartition("command: ")[2].split()
-    assert words == ["--trust", "one.a", "--trust", "two.b", "--trust", str(file)]
-    trusted.allow(words[1::2])
+    names = json.loads(str(error.value.remedy).rpartition("command: trust=")[2])
+    assert names == ["one.a", "two.b", str(file)]
+    trusted.allow(names)
     trusted.refuse_untrusted(data, "config.yaml")
 
 
@@ -256,7 +256,7 @@ def test_a_training_allows_the_users_own_parts_and_no_others(settings: Path, par
     cfg.lr_multiplier._target_ = "functools.partial"
     allowed, others = trusted.allow_own_parts(config.to_plain_data(cfg))
     assert f"{parts}.Head" in allowed
-    assert "--trust functools.partial" in others
+    assert 'trust=["functools.partial"]' in others
     assert json.loads(settings.read_text()) == {"trusted": [f"{parts}.Head"]}
     (others,) = trusted.allow_own_parts(config.to_plain_data(cfg))
 
@@ -270,7 +270,7 @@ def test_the_run_of_a_training_with_own_parts_opens(
     _, model = load_run(open_run(run))
     assert type(model.roi_heads.mask_head).__module__ == parts
     settings.unlink()  # another user's
-    with pytest.raises(UserError, match=f"--trust {parts}.Head"):
+    with pytest.raises(UserError, match=rf'trust=\["{parts}.Head"\]'):
         load_run(open_run(run))
 
 

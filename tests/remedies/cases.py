@@ -15,6 +15,7 @@ varies; where one text is the remedy of several errors, it has several cases.
 
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -135,6 +136,13 @@ def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> list[str
     """The same with pytest's fixtures, by the names of the arguments of the case."""
     names = inspect.signature(case.steps).parameters
     return follow(case, **{name: request.getfixturevalue(name) for name in names})
+
+
+def follow_command(script: Callable[..., Any], remedy: str | None) -> Any:
+    """Run the first command in a remedy."""
+    match = re.search(r"roilab (\w+) ([^;]*)", options.with_options(remedy or ""))
+    assert match is not None
+    return script(match[1], *shlex.split(match[2]))
 
 
 def printed(done: Any) -> Wrong:

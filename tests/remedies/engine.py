@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import resource
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from roilab.cli.options import with_options
 from roilab.data import dataset
 from roilab.engine import config, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
@@ -28,7 +28,7 @@ from roilab.engine.setup import prepare
 from roilab.engine.train import Trainer, evaluate_weights, train
 from roilab.engine.training_log import ExperimentTracker, start_logging
 
-from .cases import Wrong, case, printed, wrong
+from .cases import Wrong, case, follow_command, printed, wrong
 from .conftest import CONFIG, Training
 from .files import image, point, polygon, skeleton, via_json, write
 
@@ -310,16 +310,6 @@ def a_record_of_other_content(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(run.starts)
 
 
-Script = Callable[..., Any]
-
-
-def follow_command(script: Script, remedy: str | None) -> Any:
-    """Run the command in a remedy."""
-    found = re.search(r"roilab (\w+) ([^;]*)", remedy or "")
-    assert found is not None
-    return script(found[1], *shlex.split(found[2]))
-
-
 @case("put a sound copy in its place; if it is meant to be so: {}")
 def a_file_that_is_not_as_it_was_written(
     training: Training, tmp_path: Path, script: Script
@@ -551,13 +541,13 @@ def a_part_that_is_not_allowed(
     second = wrong(config.load_config, run.config_file)
     yield [*first, *second]
     run.write("config.yaml", own)
-    option, name = str(first[0].remedy).rpartition(": ")[2].split()
+    option, name = with_options(str(first[0].remedy)).rpartition(": ")[2].split()
     assert option == "--trust"
     trusted.allow([name])
     yield wrong(config.load_config, run.config_file)
 
 
-@case("correct this file, or delete it: --trust NAME makes a new one")
+@case("correct this file, or delete it: trust=NAME makes a new one")
 def damaged_names_that_are_trusted(training: Training) -> Attempts:
     path = trusted.settings_file()
     before = path.read_text() if path.is_file() else None

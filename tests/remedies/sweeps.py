@@ -1,6 +1,5 @@
 """Remedies of sweeps."""
 
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from roilab.sweep.plan import Arm, Sweep, save_sweep
 from roilab.sweep.results import Collector
 from roilab.sweep.runner import LOCK, run_cell
 
-from .cases import Wrong, case, wrong
+from .cases import Wrong, case, follow_command, wrong
 from .conftest import CONFIG, Training
 from .files import write
 
@@ -42,13 +41,6 @@ def run(one: Trial) -> Wrong:
     """What is wrong when it is trained."""
     script = write(one.folder.parents[1] / "train.py", TRAIN)
     return wrong(run_cell, one, [sys.executable, "-I", "-S", str(script)])  # it starts sooner
-
-
-def follow_command(script: Script, remedy: str | None) -> Any:
-    """Run the command that a remedy ends in."""
-    program, command, *arguments = shlex.split((remedy or "").rpartition(": ")[2])
-    assert program == "roilab"
-    return script(command, *arguments)
 
 
 @case("delete {}, or choose another --output")
@@ -149,7 +141,7 @@ def collect(one: Trial) -> Wrong:
     return wrong(Collector(["bbox/AP"]).of, one)
 
 
-@case("find them anew: {}")
+@case("compute them again: {}")
 def detections_that_are_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = evaluated(training, tmp_path)
     Run(one.folder).detections_file.unlink()
@@ -159,7 +151,7 @@ def detections_that_are_gone(training: Training, tmp_path: Path, script: Script)
     yield collect(one)
 
 
-@case("find them anew: {}")
+@case("compute them again: {}")
 def detections_that_are_damaged(training: Training, tmp_path: Path) -> Attempts:
     one = evaluated(training, tmp_path)
     file = Run(one.folder).detections_file
@@ -169,7 +161,7 @@ def detections_that_are_damaged(training: Training, tmp_path: Path) -> Attempts:
         yield collect(one)
 
 
-@case("find it anew: {}")
+@case("evaluate it again: {}")
 def a_result_that_is_damaged(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = evaluated(training, tmp_path)
     run = Run(one.folder)

@@ -78,7 +78,7 @@ class Folders:
         """What a finished cell leaves."""
         run = Run(cell.folder)
         run.folder.mkdir(parents=True, exist_ok=True)
-        run.write_meaning(self.cfg, self.dataset)
+        run.write_metadata(self.cfg, self.dataset)
         write_provenance(run, config_file=CONFIG, overrides=[], command=["c"], seed=cell.seed)
         save_atomically({"model": self.model.state_dict()}, run.folder / "model_final.pth")
         (run.folder / "last_checkpoint").write_text("model_final.pth")

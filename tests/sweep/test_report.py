@@ -333,7 +333,7 @@ def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
 def test_detections_that_are_gone_are_said(written: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(written, tmp_path / "again"))
     (folder / "align/seed_0/coco_instances_results.json").unlink()
-    with pytest.raises(UserError, match=r"(?s)detections.*roilab evaluate --run .*align/seed_0"):
+    with pytest.raises(UserError, match=r'(?s)detections.*roilab evaluate run=".*align/seed_0"'):
         write(sweep(), folder)
 
 

@@ -1,4 +1,4 @@
-"""Text on the page: what others have written is no markup."""
+"""Text on the page, in which names from files are no markup."""
 
 import re
 
@@ -7,9 +7,12 @@ import streamlit as st
 from roilab.errors import UserError
 from roilab.escaping import printable
 
+WITH_OPTIONS = "with_options"  # in the session: how the command names its options in an error
+
 
 def show_error(error: UserError) -> None:
     """A mistake, in a red box."""
+    error = st.session_state[WITH_OPTIONS](error)
     lines = [f"**{escape_streamlit(error.message)}**"]
     for name in ("file", "key", "found", "expected", "remedy"):
         if (value := getattr(error, name)) is not None:

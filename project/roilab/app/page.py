@@ -1,12 +1,12 @@
 """The page as a whole."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from roilab.app.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
-from roilab.app.messages import escape_streamlit, show_error
+from roilab.app.messages import WITH_OPTIONS, escape_streamlit, show_error
 from roilab.app.models import Model, cached_model, find_all, named_runs
 from roilab.app.results import View, files_of, show_buttons, show_shot, show_table
 from roilab.app.videos import show_video
@@ -23,14 +23,21 @@ STYLE = """<style>
 </style>"""
 
 
-def show_page(root: Path, trust: Sequence[str] = (), max_memory: int | None = None) -> None:
+def show_page(
+    root: Path,
+    trust: Sequence[str] = (),
+    max_memory: int | None = None,
+    with_options: Callable[[UserError], UserError] = lambda error: error,
+) -> None:
     """Draw the page, as Streamlit does at every change of a widget.
 
     Args:
         root: the folder of the runs.
         trust: names that runs may name from now on, see `roilab.engine.trusted`.
         max_memory: the most bytes that the work on an image may take; None: what is available.
+        with_options: returns an error with options of the command in place of parameters.
     """
+    st.session_state[WITH_OPTIONS] = with_options
     st.set_page_config(page_title="RoILab", layout="wide")
     st.html(STYLE)
     st.title("RoILab", anchor=False)

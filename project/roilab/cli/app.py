@@ -18,6 +18,7 @@ from pathlib import Path
 
 from roilab.child_process import tied
 from roilab.cli.console import set_up
+from roilab.cli.options import error_with_options
 from roilab.cli.parser import add_max_memory, add_trust
 from roilab.errors import UserError
 
@@ -93,7 +94,7 @@ def show(arguments: Sequence[str]) -> None:
     from roilab.app.page import show_page  # it imports torch, which takes seconds
 
     args, _ = parse(arguments)
-    show_page(args.runs, args.trust, args.max_memory)
+    show_page(args.runs, args.trust, args.max_memory, error_with_options)
 
 
 if __name__ == "__main__":  # Streamlit runs this file at every change of a widget

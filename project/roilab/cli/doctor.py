@@ -93,6 +93,7 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
         accepted: names of files that are taken as they are before; empty: all; None: none.
     """
     from roilab.cli.console import say
+    from roilab.cli.options import with_options
     from roilab.engine.lock import locked
     from roilab.engine.run_folder import Run
     from roilab.engine.run_record import RECORD, accept
@@ -106,7 +107,7 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
     for state in states:
         say(f"{one_line(state.name):<30}{state.kind}")
         for line in state.reason.splitlines():
-            say(f"{'':<6}{line}")
+            say(f"{'':<6}{with_options(line)}")
     broken = sum(state.kind in ("gone", "damaged") for state in states)
     unverified = sum(state.kind == "unverified" for state in states)
     sound = "no damage found" if unverified else "all sound"

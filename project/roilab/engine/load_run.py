@@ -32,7 +32,7 @@ def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
     for text in overrides:
         key = text.partition("=")[0]
         if key.startswith("data.") and not key.startswith(("data.train.", "data.val.")):
-            # A saved config is resolved: what the splits shared stands in each of them by now.
+            # A saved config is resolved: each split has a copy of the settings that were shared.
             raise UserError(
                 "a run's data settings stand in its splits",
                 key=key,
@@ -51,7 +51,7 @@ def load_model(run: Run, cfg: DictConfig) -> nn.Module:
     if count != len(names):
         raise UserError(
             "the class names of the run do not fit its model",
-            file=run.folder / "classes.json",
+            file=run.classes_file,
             found=f"{len(names)} names",
             expected=f"{count}, model.roi_heads.num_classes",
         )
@@ -71,7 +71,7 @@ def load_model(run: Run, cfg: DictConfig) -> nn.Module:
 
 
 def check_meaning(run: Run, dataset: DetectionDataset) -> None:
-    """Make sure that a data set means by its numbers what the run's model was trained to mean.
+    """Make sure that the class and keypoint numbers of a data set are those of the run's model.
 
     Raises:
         UserError: other classes or keypoints, or the same in another order.
@@ -80,13 +80,13 @@ def check_meaning(run: Run, dataset: DetectionDataset) -> None:
     meanings = [("classes", run.classes(), dataset.classes)]
     if skeleton is not None and dataset.skeleton is not None:
         meanings.append(("skeleton", skeleton.keypoints, dataset.skeleton.keypoints))
-    for key, trained, given in meanings:
-        if given != trained:
+    for key, trained, names in meanings:
+        if names != trained:
             raise UserError(
                 f"the {key} of the data are not those that the model was trained for",
                 file=run.folder,
                 key=f"data.val.{key}",
-                found=", ".join(given),
+                found=", ".join(names),
                 expected=", ".join(trained),
                 remedy="rename and drop classes with "
                 "'data.val.class_map={OLD: NEW, UNWANTED: null}'"

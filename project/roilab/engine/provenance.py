@@ -1,14 +1,21 @@
-"""Provenance of a run: command, config, code, versions, machine."""
+"""Provenance of a run: its starts (command, config, code, machine), and fingerprints of its data.
+
+By the fingerprints a resumed training notices that its data have changed.
+"""
 
 import ast
+import contextlib
 import datetime
 import importlib.metadata
 import os
+import pickle
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import detectron2
@@ -16,13 +23,16 @@ import torch
 from detectron2.utils import comm
 
 import roilab
+from roilab.data.dataset import DetectionDataset
 from roilab.data.workers import cores
 from roilab.engine.run_folder import Run
-from roilab.engine.run_record import read_record, write_record
-from roilab.files import part_of_folder
+from roilab.engine.run_record import LAYOUT, Digest, digest_of, read_record, write_record
+from roilab.files import part_of_folder, read_bytes
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")
 _PACKAGE = Path(roilab.__file__).resolve().parent
+_FINGERPRINTS = "data"  # their key in the record
+_SHOWN = 5  # how many of many images a message names
 
 
 def write_provenance(
@@ -33,13 +43,14 @@ def write_provenance(
     command: Sequence[str],
     seed: int,
 ) -> None:
-    """Note a start of a run in its run.json, and copy its config's source to `source`.
+    """Write a start of a run into its run.json, and copy its config's source to `source`.
 
     Each start, the first and those that resume, has its own entry.
 
     Raises:
         UserError: run.json is damaged, or of a newer layout.
     """
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     start = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(command),
@@ -47,21 +58,22 @@ def write_provenance(
         "overrides": list(overrides),
         "seed": seed,
         "processes": comm.get_world_size(),
-        "code": code(),
-        "versions": versions(),
-        **machine(),
+        "code": _code(_PACKAGE),
+        "versions": _versions(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": cores(),
+        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
     record = read_record(run.folder)
-    files = record.get("files", {})
-    write_record(
-        run.folder, {**record, "starts": [*record.get("starts", []), start], "files": files}
-    )
-    copy_source(Path(config_file), run.folder / "source")
+    new = {"layout": LAYOUT, "starts": [*record.get("starts", []), start]}
+    write_record(run.folder, {"files": {}, **record, **new})
+    _copy_source(Path(config_file), run.folder / "source")
 
 
-def versions() -> dict[str, str | None]:
+def _versions() -> dict[str, str | None]:
     """Versions of Python and of packages that affect results; None: not installed."""
-    found: dict[str, str | None] = {
+    versions: dict[str, str | None] = {
         "python": platform.python_version(),
         "roilab": roilab.__version__,
         "detectron2": detectron2.__version__,
@@ -69,14 +81,14 @@ def versions() -> dict[str, str | None]:
     }
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
-def code(folder: Path = _PACKAGE) -> dict[str, str | bool] | None:
-    """The git commit of the package, and whether its files differ from it; None if not in git."""
+def _code(folder: Path) -> dict[str, str | bool] | None:
+    """The git commit of a package, and whether its files differ from it; None if not in git."""
 
     def git(*arguments: str) -> str:
         command = ["git", "--no-optional-locks", *arguments]
@@ -93,37 +105,28 @@ def code(folder: Path = _PACKAGE) -> dict[str, str | bool] | None:
         return None
 
 
-def machine() -> dict[str, Any]:
-    """The kind of machine, without its name."""
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    return {
-        "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cores": cores(),
-        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
-    }
-
-
 def _cpu() -> str:
     """The processor's name; `platform` knows it everywhere but on Linux."""
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    named = [line for line in text.splitlines() if line.startswith("model name")]
-    return named[0].partition(":")[2].strip() if named else platform.processor()
+    models = [line for line in text.splitlines() if line.startswith("model name")]
+    return models[0].partition(":")[2].strip() if models else platform.processor()
 
 
-def copy_source(config_file: Path, folder: Path) -> None:
-    """Make a folder that holds a config and the files it imports, at their places to each other.
+def _copy_source(config_file: Path, folder: Path) -> None:
+    """Copy a config and the files it imports into a folder, in their places relative to each other.
 
-    What the folder held is gone. A config of the run folder itself is no source.
+    The folder is replaced. A config of the run folder itself is not copied.
     """
     # Links stay links: a relative import starts from where the link is.
     main = Path(os.path.abspath(config_file))  # noqa: PTH100
     if folder.parent.absolute() in main.parents:
         return
-    files = _sources(main)
+    files = [main]
+    for file in files:  # grows
+        if file.suffix == ".py":
+            files += [path for path in _relative_imports(file) if path not in files]
     root = Path(os.path.commonpath([file.parent for file in files]))
-    # Copied whole before it takes its place.
     with part_of_folder(folder) as copy:
         for file in files:
             place = copy / file.relative_to(root)
@@ -133,19 +136,116 @@ def copy_source(config_file: Path, folder: Path) -> None:
         copy.rename(folder)
 
 
-def _sources(main: Path) -> list[Path]:
-    """A config and, if it is Python, the files that it imports relatively, and they in turn."""
-    files = [main]
-    for file in files:  # grows
-        if file.suffix == ".py":
-            files += [each for each in _imported(file) if each not in files]
-    return files
-
-
-def _imported(file: Path) -> list[Path]:
+def _relative_imports(file: Path) -> list[Path]:
     """The files that a lazy config imports, by the only relative form that Detectron2 allows."""
     return [
         file.parents[node.level - 1].joinpath(f"{node.module.replace('.', '/')}.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and node.level and node.module
     ]
+
+
+def data_fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[str, Any]:
+    """The fingerprint of a data set, which changes with the data; it takes one `stat` an image.
+
+    Places do not count: a copy in another folder has the same `records` and `sizes`.
+
+    Args:
+        files: its annotation files, if there are any.
+
+    Returns:
+        `annotations`, a digest a file; `images`, their number; digests of `records` (the images'
+        names and sizes in pixels, and their annotations, in order, with classes and keypoints), of
+        `sizes` (of the image files, in bytes) and of `times` (when these were written); `latest`,
+        the last of these, in nanoseconds since 1970.
+    """
+    stats = [_size_and_time(record["file_name"]) for record in dataset.records]
+    sizes, times = [size for size, _ in stats], [time for _, time in stats]
+    return {
+        "annotations": [digest_of(read_bytes(file)) for file in files],
+        "images": len(dataset),
+        "records": _digest_of_records(dataset),
+        "sizes": digest_of(repr(sizes).encode()),
+        "times": digest_of(repr(times).encode()),
+        "latest": max(times, default=0),
+    }
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    """Bytes and time of a file; zeros where it is missing, which its reader reports."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, for many images
+        return status.st_size, status.st_mtime_ns
+    return 0, 0
+
+
+def _digest_of_records(dataset: DetectionDataset) -> str:
+    digest = Digest()
+    pickler = pickle.Pickler(SimpleNamespace(write=digest.update), protocol=5)
+    pickler.fast = True  # the same object twice is written twice: only values count
+    skeleton = dataset.skeleton and asdict(dataset.skeleton)
+    pickler.dump((dataset.classes, skeleton))
+    for record in dataset.records:
+        pickler.dump({**record, "file_name": os.path.basename(record["file_name"])})  # noqa: PTH119
+    return str(digest)
+
+
+def read_fingerprints(folder: Path) -> dict[str, dict[str, Any]] | None:
+    """The fingerprints of a run's data by split; None: it is older than fingerprints.
+
+    Raises:
+        UserError: the record of the run is damaged.
+    """
+    fingerprints: dict[str, dict[str, Any]] | None = read_record(folder).get(_FINGERPRINTS)
+    return fingerprints
+
+
+def write_fingerprints(folder: Path, fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write fingerprints of data sets, by split, into the record of a run.
+
+    Raises:
+        UserError: the record is damaged, or cannot be written.
+    """
+    record = read_record(folder)
+    if record.get(_FINGERPRINTS) != fingerprints:
+        write_record(folder, {"files": {}, **record, _FINGERPRINTS: dict(fingerprints)})
+
+
+def data_changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], data: DetectionDataset
+) -> list[str]:
+    """The changes of a data set that affect a training; empty if there are none.
+
+    Times do not count, since copies may have other ones.
+    """
+    changes = []
+    if before["images"] != now["images"]:
+        changes.append(f"{now['images']} images in place of {before['images']}")
+    elif before["records"] != now["records"]:
+        changes.append("other annotations, classes or names of images")
+    if before["sizes"] != now["sizes"]:
+        changes.append("image files of other sizes")
+    if changes:
+        changes += _written_later(before["latest"], data)
+    return changes
+
+
+def _written_later(latest: int, data: DetectionDataset) -> Iterator[str]:
+    """The images that were written since, which is where to look first."""
+    paths = [record["file_name"] for record in data.records]
+    names = [path for path in paths if _size_and_time(path)[1] > latest]
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        date = datetime.datetime.fromtimestamp(latest / 1e9, datetime.UTC)
+        since = date.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+        yield f"written after {since} UTC: {', '.join(names[:_SHOWN])}{more}"
+
+
+def harmless_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Changes of a data set without `data_changes`, which are only reported."""
+    changes = []
+    if before["annotations"] != now["annotations"]:
+        changes.append("the annotation files were written anew, and mean the same")
+    if before["times"] != now["times"]:
+        changes.append("image files have other times and the same sizes, as copies do")
+    return changes

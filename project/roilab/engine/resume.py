@@ -11,11 +11,10 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
-from roilab.engine import config, distributed, fingerprint, trusted
+from roilab.engine import config, distributed, provenance, trusted
 from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.lock import locked
 from roilab.engine.max_detections import fit_limits, limits_note
-from roilab.engine.provenance import write_provenance
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import digests
 from roilab.engine.schedule import warmup_length
@@ -109,7 +108,7 @@ def begin(
     comm.synchronize()  # no process reads the files that the first one replaces
     if comm.is_main_process():
         _write_run_files(setup, run, source)
-        fingerprint.record(run.folder, data)
+        provenance.write_fingerprints(run.folder, data)
     comm.synchronize()
     return checkpoint
 
@@ -117,9 +116,9 @@ def begin(
 def _write_run_files(setup: Setup, run: Run, source: ConfigSource | None) -> None:
     cfg = setup.cfg
     run.begin_anew()
-    run.write_meaning(cfg, setup.training_set)
+    run.write_metadata(cfg, setup.training_set)
     if source is not None:
-        write_provenance(
+        provenance.write_provenance(
             run,
             config_file=source.config_file,
             overrides=source.overrides,
@@ -177,7 +176,7 @@ def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
         for split, dataset in zip(SPLITS, (setup.training_set, setup.val), strict=True):
             files = setup.cfg.data[split].get("files") or []
             listed = [files] if isinstance(files, str) else list(files)
-            found[split] = fingerprint.fingerprint(dataset, listed)
+            found[split] = provenance.data_fingerprint(dataset, listed)
     shared: dict[str, dict[str, Any]] = distributed.from_main(found)
     return shared
 
@@ -225,7 +224,7 @@ def check_resumable(
     begun = config.load_config(run.config_file)
     fit_limits(begun, setup.val)  # of a run from before the model's followed the data
     changed = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
-    before = fingerprint.recorded(run.folder)
+    before = provenance.read_fingerprints(run.folder)
     may_change = _MAY_CHANGE if before is None else (*_MAY_CHANGE, *_PLACES)
     other = [each for each in changed if not each.key.startswith(may_change)]
     if other:
@@ -262,9 +261,9 @@ def _compare_data(
     changed, notes = [], []
     for split, dataset in zip(SPLITS, (setup.training_set, setup.val), strict=True):
         if split in before:
-            found = fingerprint.changes(before[split], now[split], dataset)
+            found = provenance.data_changes(before[split], now[split], dataset)
             changed += [f"data.{split}: {each}" for each in found]
-            more = [] if found else fingerprint.notes(before[split], now[split])
+            more = [] if found else provenance.harmless_changes(before[split], now[split])
             notes += [f"data.{split}: {each}" for each in more]
     if changed and not allow_changed_data:
         raise UserError(

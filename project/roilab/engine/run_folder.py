@@ -1,4 +1,4 @@
-"""The run folder: the only thing that is needed after training."""
+"""The run folder: everything that is needed after training, its paths and contents."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.run_record import (
     RECORD,
-    accepting,
+    accept_command,
     digest_of,
     digests,
     is_as_written,
@@ -37,7 +37,7 @@ from roilab.engine.stored_results import (
     problem_of_results,
     problem_of_rows,
 )
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
 from roilab.files import decode, parse_json, write_whole
@@ -46,15 +46,18 @@ from roilab.skeleton import Skeleton
 log = logging.getLogger(__name__)
 
 FINAL, LAST = "model_final.pth", "last_checkpoint"
-PERIODIC = re.compile(r"model_\d{7,}\.pth")
+_PERIODIC = re.compile(r"model_\d{7,}\.pth")
 
 
 @dataclass(frozen=True)
 class Run:
     """Paths and contents of a run folder; docs/run-folder.md says what it holds.
 
+    What reads a file raises UserError where the file, or the record of the run, is damaged or
+    missing.
+
     Attributes:
-        folder: where it is.
+        folder: of the run.
         weights_name: the file of its weights; None: the final ones.
     """
 
@@ -70,32 +73,20 @@ class Run:
         return self.folder / RECORD
 
     @property
+    def classes_file(self) -> Path:
+        return self.folder / "classes.json"
+
+    @property
+    def category_ids_file(self) -> Path:
+        return self.folder / "category_ids.json"
+
+    @property
+    def skeleton_file(self) -> Path:
+        return self.folder / "skeleton.json"
+
+    @property
     def metrics_file(self) -> Path:
         return self.folder / "metrics.json"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.folder / ".training.lock"
-
-    @property
-    def weights(self) -> Path:
-        """The weights that are asked for: the final ones, before the end of the training those of
-        the last checkpoint.
-        """
-        if self.weights_name is not None:
-            return self.folder / self.weights_name
-        final = self.folder / FINAL
-        # What has its name and is no file is damaged, and no reason to take others in its place.
-        return final if os.path.lexists(final) else max(self.checkpoints(), default=final)
-
-    def checkpoints(self) -> list[Path]:
-        """The states of the training that were written on its way, the oldest first."""
-        return sorted(path for path in self.folder.glob("*.pth") if PERIODIC.fullmatch(path.name))
-
-    def states(self) -> list[Path]:
-        """The checkpoints that a training can go on from, the final one last."""
-        final = self.folder / FINAL
-        return [*self.checkpoints(), *([final] if final.exists() else [])]
 
     @property
     def results_file(self) -> Path:
@@ -106,24 +97,42 @@ class Run:
         return self.folder / "coco_instances_results.json"
 
     @property
-    def category_ids_file(self) -> Path:
-        return self.folder / "category_ids.json"
+    def lock_file(self) -> Path:
+        return self.folder / ".training.lock"
+
+    @property
+    def weights(self) -> Path:
+        """The named weights, else the final ones, before the end of the training the newest."""
+        if self.weights_name is not None:
+            return self.folder / self.weights_name
+        final = self.folder / FINAL
+        # A folder or link of this name is damage, and no reason to use other weights instead.
+        return final if os.path.lexists(final) else max(self.checkpoints(), default=final)
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that a training writes every period, the oldest first."""
+        return sorted(path for path in self.folder.glob("*.pth") if _PERIODIC.fullmatch(path.name))
+
+    def states(self) -> list[Path]:
+        """The checkpoints that a training can be resumed from, the final one last."""
+        final = self.folder / FINAL
+        return [*self.checkpoints(), *([final] if final.exists() else [])]
 
     @property
     def evaluate_command(self) -> str:
-        """The command that evaluates the run anew, for a shell."""
-        return shlex.join(["roilab", "evaluate", "--run", str(self.folder)])
+        """The command that evaluates the run again."""
+        return f"roilab evaluate {argument('run', str(self.folder))}"
 
-    def write_meaning(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
+    def write_metadata(self, cfg: DictConfig, dataset: DetectionDataset) -> None:
         """Write what gives the weights their meaning: config, class names and ids, skeleton."""
-        contents = {
+        texts = {
             self.config_file.name: config.to_yaml(config.to_plain_data(cfg)),
-            "classes.json": _json(list(dataset.classes)),
+            self.classes_file.name: _json(list(dataset.classes)),
             self.category_ids_file.name: _json(list(dataset.coco_ids.categories)),
         }
         if dataset.skeleton is not None:
-            contents["skeleton.json"] = _json(dataset.skeleton.to_dict())
-        self._write_all(contents)
+            texts[self.skeleton_file.name] = _json(dataset.skeleton.to_dict())
+        self._write_all(texts)
 
     def write(self, name: str, text: str) -> None:
         """Write a file, and its digest into run.json."""
@@ -131,49 +140,63 @@ class Run:
 
     def _write_all(self, texts: Mapping[str, str]) -> None:
         contents = {name: text.encode("utf-8") for name, text in texts.items()}
-        with replacing(self.folder, {name: digest_of(each) for name, each in contents.items()}):
+        new = {name: digest_of(content) for name, content in contents.items()}
+        with replacing(self.folder, new):
             for name, content in contents.items():
                 write_whole(self.folder / name, content)
 
     def begin_anew(self) -> None:
-        """Remove the results, of a run that is to be longer; its log is open from now on."""
+        """Remove the results of a run that goes on, and open its log of metrics."""
         remove_digests(self.folder, [self.results_file.name, self.metrics_file.name])
         self.results_file.unlink(missing_ok=True)
 
     def close_log(self) -> None:
-        """Take the digest of the metrics, to which nothing is appended any more."""
+        """Record the digest of the metrics, to which nothing is appended any more."""
         if self.metrics_file.is_file():
-            content = self.metrics_file.read_bytes()
-            with replacing(self.folder, {self.metrics_file.name: digest_of(content)}):
+            digest = digest_of(self.metrics_file.read_bytes())
+            with replacing(self.folder, {self.metrics_file.name: digest}):
                 pass
 
-    def write_evaluation(self, found: Evaluation, ids: CocoIds) -> None:
+    def write_evaluation(self, evaluation: Evaluation, ids: CocoIds) -> None:
         """Write the detections of the run's weights, and then their AP, which completes the run.
 
         Args:
-            ids: of the data set, which the detections get.
+            ids: of the data set; the detections are written with them.
         """
         if not self.category_ids_file.is_file():  # of a run from before there was such a file
             self.write(self.category_ids_file.name, _json(list(ids.categories)))
-        self.write(self.detections_file.name, json.dumps(ids.to_file(found.detections)) + "\n")
-        self.write_results(found.results)
+        rows = ids.to_file(evaluation.detections)
+        self.write(self.detections_file.name, json.dumps(rows) + "\n")
+        self.write_results(evaluation.results)
+
+    def write_results(self, results: Results, name: str = "results.json") -> None:
+        self.write(name, _json(results))
+
+    def results(self) -> Results:
+        """The AP of the final weights, of a run that is complete."""
+        what, path = "the AP of a run", self.results_file
+        remedy = f"evaluate it again: {self.evaluate_command}"
+        results: Results = self._read_json(path, what=what, expected=RESULTS, remedy=remedy)
+        if problem := problem_of_results(results):
+            raise UserError(
+                f"{what} is damaged", file=path, found=problem, expected=RESULTS, remedy=remedy
+            )
+        return results
 
     def detections(self, ids: CocoIds) -> list[dict[str, Any]]:
         """The detections that `write_evaluation` stored.
 
         Raises:
-            UserError: the detections are gone or damaged, or are not those of a data set with these
-                ids.
+            UserError: also where they are not those of a data set with these ids.
         """
-        path = self.detections_file
-        remedy = f"find them anew: {self.evaluate_command}"
+        what, path = "the detections of a run", self.detections_file
+        remedy = f"compute them again: {self.evaluate_command}"
         if not path.is_file():
-            raise UserError("the detections of a run are gone", file=path, remedy=remedy)
+            raise UserError(f"{what} are gone", file=path, remedy=remedy)
         if not self.category_ids_file.is_file():
             ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
-        what = "the detections of a run"
-        rows = self._read_json(path.name, what=what, expected=ROWS, remedy=remedy)
-        # Masks take long to look at.
+        rows = self._read_json(path, what=what, expected=ROWS, remedy=remedy)
+        # Checking masks takes long.
         if not is_as_written(path) and (problem := problem_of_rows(rows)):
             raise UserError(
                 f"{what} are damaged", file=path, found=problem, expected=ROWS, remedy=remedy
@@ -182,7 +205,7 @@ class Run:
             return ids.from_file(rows)
         except UserError as error:
             raise UserError(
-                "the detections of a run are not of its validation set",
+                f"{what} are not of its validation set",
                 file=path,
                 key=error.key,
                 found=error.found,
@@ -190,116 +213,61 @@ class Run:
                 remedy=remedy,
             ) from error
 
-    def write_results(self, results: Results, name: str = "results.json") -> None:
-        self.write(name, _json(results))
-
-    def results(self) -> Results:
-        """The AP of the final weights, of a run that is complete.
-
-        Raises:
-            UserError: the file is gone, or damaged.
-        """
-        remedy = f"find it anew: {self.evaluate_command}"
-        what = "the AP of a run"
-        found = self._read_json(self.results_file.name, what=what, expected=RESULTS, remedy=remedy)
-        if problem := problem_of_results(found):
-            raise UserError(
-                f"{what} is damaged",
-                file=self.results_file,
-                found=problem,
-                expected=RESULTS,
-                remedy=remedy,
-            )
-        results: Results = found
-        return results
-
     def starts(self) -> list[dict[str, Any]]:
-        """The starts of the run that run.json has.
-
-        Raises:
-            UserError: it is damaged, or of a newer layout.
-        """
+        """The starts of the run that run.json has."""
         starts: list[dict[str, Any]] = read_record(self.folder).get("starts", [])
         return starts
 
     def metrics(self) -> list[dict[str, float]]:
-        """The lines of metrics.json, of which a run that was made by hand has none.
-
-        Raises:
-            UserError: one is damaged, or the file is not as it was when the training ended.
-        """
-        path, what = self.metrics_file, "the log of the metrics"
+        """The lines of metrics.json; a run that was made by hand has none."""
+        what, path = "the log of the metrics", self.metrics_file
         if not is_there(path):
             return []
-        expected = "an object of numbers a line"
         remedy = "delete this file"
         if path.name in digests(self.folder):
-            remedy = f"delete this file and say so: {accepting(path)}"
+            remedy = f"delete this file and say so: {accept_command(path)}"
         text = decode(read_verified(path, what=what), path, what=what, remedy=remedy)
         lines = []
         for number, line in enumerate(text.splitlines(), 1):
             try:
-                found = json.loads(line)
+                values = json.loads(line)
             except (ValueError, RecursionError) as error:
-                found = error
-            # Not a number is what a loss may be.
-            if not isinstance(found, dict) or not all(
-                is_number(value) or value != value or value in (math.inf, -math.inf)
-                for value in found.values()
-            ):
+                values = error
+            if not isinstance(values, dict) or not all(map(_is_measured, values.values())):
                 raise UserError(
                     f"{what} is damaged",
                     file=path,
                     key=f"line {number}",
-                    found=found,
-                    expected=expected,
+                    found=values,
+                    expected="an object of numbers a line",
                     remedy=remedy,
                 )
-            lines.append(found)
+            lines.append(values)
         return lines
 
-    def _read_json(
-        self, name: str, *, what: str, expected: str | None = None, remedy: str | None = None
-    ) -> Any:
-        path = self.folder / name
-        content = read_verified(path, what=what, remedy=remedy)
-        return parse_json(content, path, what=what, expected=expected, remedy=remedy)
-
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of the model's outputs.
-
-        Raises:
-            UserError: they are gone, or damaged.
-        """
-        what, expected = "the class names of the run", "a list of different names"
-        names = self._read_json("classes.json", what=what, expected=expected)
-        sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        if not sound or len(set(names)) < len(names):
-            raise UserError(
-                "not a list of class names",
-                file=self.folder / "classes.json",
-                found=names,
-                expected=expected,
-            )
+        """The names of the classes, in the order of the model's outputs."""
+        path, expected = self.classes_file, "a list of different names"
+        names = self._read_json(path, what="the class names of the run", expected=expected)
+        is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not is_list or len(set(names)) < len(names):
+            raise UserError("not a list of class names", file=path, found=names, expected=expected)
         return tuple(names)
 
     def category_ids(self) -> tuple[int | str, ...]:
-        """The COCO category ids of the classes, in their order; 1..C in a run that has none.
-
-        Raises:
-            UserError: they are gone, damaged, or are not as many as the classes.
-        """
+        """The COCO category ids of the classes, in their order; 1..C in a run that has none."""
         path, count = self.category_ids_file, len(self.classes())
         if not is_there(path):
             return tuple(range(1, count + 1))
         expected = f"{count} ids, in the order of classes.json"
         remedy = "delete this file: the ids are then 1, 2, ..."
         if path.name in digests(self.folder):
-            remedy = f"delete this file and say so: {accepting(path)}; the ids are then 1, 2, ..."
+            command = accept_command(path)
+            remedy = f"delete this file and say so: {command}; the ids are then 1, 2, ..."
         what = "the file of the category ids"
-        ids = self._read_json(path.name, what=what, expected=expected, remedy=remedy)
-        sound = isinstance(ids, list) and {type(each) for each in ids} <= {int, str}
-        if not sound or len(ids) != count:
+        ids = self._read_json(path, what=what, expected=expected, remedy=remedy)
+        is_list = isinstance(ids, list) and {type(number) for number in ids} <= {int, str}
+        if not is_list or len(ids) != count:
             raise UserError(
                 "not the category ids of the classes",
                 file=path,
@@ -310,19 +278,26 @@ class Run:
         return tuple(ids)
 
     def skeleton(self) -> Skeleton | None:
-        """The keypoints of the run; None: it has none.
-
-        Raises:
-            UserError: they are gone, or damaged.
-        """
-        path = self.folder / "skeleton.json"
+        """The keypoints of the run; None: it has none."""
+        path = self.skeleton_file
         if not is_there(path):
             return None
-        return skeletons.from_dict(self._read_json(path.name, what="the skeleton file"), file=path)
+        return skeletons.from_dict(self._read_json(path, what="the skeleton file"), file=path)
+
+    def _read_json(
+        self, path: Path, *, what: str, expected: str | None = None, remedy: str | None = None
+    ) -> Any:
+        content = read_verified(path, what=what, remedy=remedy)
+        return parse_json(content, path, what=what, expected=expected, remedy=remedy)
 
 
 def _json(data: Any) -> str:
     return json.dumps(data, indent=2) + "\n"
+
+
+def _is_measured(value: Any) -> bool:
+    """Whether a value is a number, which a loss need not be, or infinite."""
+    return is_number(value) or (isinstance(value, float) and not math.isfinite(value))
 
 
 def open_run(folder: str | Path, weights: str | None = None) -> Run:
@@ -332,10 +307,10 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
         weights: a file of the folder in place of the final weights, such as model_best.pth.
 
     Raises:
-        UserError: the folder is not a run, holds no weights yet, or is laid out in a newer way.
+        UserError: the folder is not a run, has no weights yet, or has a newer layout.
     """
     run = Run(Path(folder), weights)
-    for path in (run.config_file, run.folder / "classes.json"):
+    for path in (run.config_file, run.classes_file):
         if not path.is_file():
             raise UserError(
                 "not a run folder",
@@ -343,17 +318,17 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
                 found=f"no {path.name}",
                 expected="a folder written by roilab train",
             )
-    wanted = weights or run.weights.name
-    there = sorted(path.name for path in run.folder.glob("*.pth"))
-    if wanted not in there:  # a path to elsewhere is not, either
+    name = weights or run.weights.name
+    names = sorted(path.name for path in run.folder.glob("*.pth"))
+    if name not in names:  # also a path to another folder
         raise UserError(
             "the run folder has no such weights",
             file=folder,
-            found=f"no {wanted}",
-            expected=f"one of {', '.join(there)}" if there else "a training that has saved some",
+            found=f"no {name}",
+            expected=f"one of {', '.join(names)}" if names else "a training that has saved some",
         )
     known = digests(run.folder)
-    unknown = [n for n in (run.config_file.name, "classes.json", wanted) if n not in known]
+    unknown = [n for n in (run.config_file.name, run.classes_file.name, name) if n not in known]
     if unknown:
         log.warning("%s: unverified, without a digest: %s", folder, ", ".join(unknown))
     return run
@@ -363,7 +338,7 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
 def reading(*runs: Run) -> Iterator[None]:
     """Within the block, an exception of a run whose config was edited becomes a UserError.
 
-    In such a config may be anything. With one that is as it was written, it is an error of ours.
+    An edited config may hold anything; with one that is as it was written, it is our bug.
 
     Raises:
         UserError: in place of what building a model, or using it, raises.
@@ -371,15 +346,14 @@ def reading(*runs: Run) -> Iterator[None]:
     try:
         yield
     except config.UNBUILDABLE as error:
-        changed = [run.config_file for run in runs if not is_as_written(run.config_file)]
-        if not changed:
+        edited = [run.config_file for run in runs if not is_as_written(run.config_file)]
+        if not edited:
             raise
-        path = changed[0]
-        compare = shlex.join(["roilab", "config", "diff", str(path), "CONFIG"])
+        compare = shlex.join(["roilab", "config", "diff", str(edited[0]), "CONFIG"])
         raise UserError(
             "the run cannot be used, and its config is unverified or was changed by hand: a value "
             "in it may be wrong",
-            file=path,
+            file=edited[0],
             found=f"{type(error).__name__}: {error}".partition("\n")[0],
             remedy=f"see what differs from the config file that it was trained with: {compare}",
         ) from error
@@ -387,10 +361,10 @@ def reading(*runs: Run) -> Iterator[None]:
 
 def find_runs(root: str | Path) -> list[Run]:
     """The runs in a folder and in those below it that have weights, the newest weights first."""
-    found = []
+    runs = []
     for folder, _, names in os.walk(root):
         run = Run(Path(folder))
-        if {run.config_file.name, "classes.json"} <= set(names) and run.weights.is_file():
-            found.append((run.weights.stat().st_mtime_ns, run))
-    found.sort(key=lambda pair: (-pair[0], pair[1].folder))
-    return [run for _, run in found]
+        is_run = {run.config_file.name, run.classes_file.name} <= set(names)
+        if is_run and run.weights.is_file():
+            runs.append((-run.weights.stat().st_mtime_ns, run.folder, run))
+    return [run for _, _, run in sorted(runs, key=lambda item: item[:2])]

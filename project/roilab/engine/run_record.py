@@ -1,33 +1,32 @@
-"""The record of a run folder, run.json: its starts, and the digests of its files.
+"""The record of a run folder, run.json: the starts of the run, and the digests of its files.
 
-A digest finds damage, not malice: who can write a file can write its digest, too.
+A digest finds damage, not malice: whoever can write a file can write its digest, too. All
+functions here raise UserError where the record is damaged, is of a newer layout, or cannot be
+written.
 """
 
 import contextlib
-import itertools
 import json
 import re
-import shlex
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roilab.engine.stored_results import is_fingerprint, is_start
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.files import parse_json, read_bytes, write_whole
 
-LAYOUT = 1  # of the folder; docs/run-folder.md has what each number means
+LAYOUT = 1  # of the folder; docs/run-folder.md says what each number means
 RECORD = "run.json"
+ABSENT = "absent"  # among the digests of a file: the file may be missing
 _FORM = f'{{"layout": {LAYOUT}, "starts": [...], "files": {{...}}, "digest": "..."}}'
 _REMEDY = "delete this file: it is a record, and the run is whole without it, but unverified"
 _DIGEST = re.compile(r"\d+-[0-9a-f]{8}", re.ASCII)
-ABSENT = "absent"  # among the digests of a file: it need not be there
-_OWN = ',\n  "digest": "{}"\n}}\n'  # the end of a record: the digest of all before
+_OWN = ',\n  "digest": "{}"\n}}\n'  # the end of a record: the digest of everything before
 
 
 class Digest:
-    """The digest of what it is updated with: the number of bytes, and their CRC-32.
+    """A digest that is updated piece by piece: the number of bytes, and their CRC-32.
 
     It takes a third of the time of SHA-256, and misses one damage in four thousand millions.
     """
@@ -36,7 +35,7 @@ class Digest:
         self.bytes = self.crc = 0
 
     def update(self, content: Any) -> None:
-        """Go on with bytes, or with a mapped file."""
+        """Add bytes, or a mapped file."""
         self.bytes += memoryview(content).nbytes
         self.crc = zlib.crc32(content, self.crc)
 
@@ -52,71 +51,94 @@ def digest_of(content: Any) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read run.json; without one (a folder made by hand, or older) the record is its layout alone.
-
-    Raises:
-        UserError: it is damaged, or of a newer layout.
-    """
-    path = folder / RECORD
+    """Read run.json; a folder without one, made by hand or older, has a record of its layout."""
+    path, what = folder / RECORD, "the record of the run"
     if not path.exists():
         return {"layout": LAYOUT}
-    what = "the record of the run"
     content = read_bytes(path, what=what, remedy=_REMEDY)
     data = parse_json(content, path, what=what, expected=_FORM, remedy=_REMEDY)
-
-    def damaged(key: str | None, found: object) -> UserError:
-        message = "the record of the run is damaged"
-        return UserError(message, file=path, key=key, found=found, expected=_FORM, remedy=_REMEDY)
-
-    if not isinstance(data, dict) or type(data.get("layout")) is not int:
-        raise damaged("layout", "no layout number")
-    if data["layout"] > LAYOUT:
+    layout = data.get("layout") if isinstance(data, dict) else None
+    if type(layout) is int and layout > LAYOUT:
         raise UserError(
             "the run folder is laid out in a newer way",
             file=path,
             key="layout",
-            found=data["layout"],
+            found=layout,
             expected=f"at most {LAYOUT}",
             remedy="use a newer RoILab",
         )
-    starts, files = data.get("starts", []), data.get("files", {})
-    if not isinstance(starts, list) or not all(map(is_start, starts)):
-        raise damaged("starts", starts)
-    if not isinstance(files, dict) or not all(itertools.starmap(_is_entry, files.items())):
-        raise damaged("files", files)
-    data_sets = data.get("data", {})
-    if not isinstance(data_sets, dict) or not all(map(is_fingerprint, data_sets.values())):
-        raise damaged("data", data_sets)
-    accepted = data.get("accepted", [])
-    if not isinstance(accepted, list) or not all(isinstance(name, str) for name in accepted):
-        raise damaged("accepted", accepted)
-    if ("files" in data or "digest" in data) and not _has_own(content):
-        raise damaged("digest", "not the digest of the record")
+    key, problem = None, None
+    if type(layout) is not int:
+        key, problem = "layout", "no layout number"
+    elif damaged := [n for n, is_sound in _PARTS.items() if n in data and not is_sound(data[n])]:
+        key, problem = damaged[0], data[damaged[0]]
+    elif ("files" in data or "digest" in data) and not _ends_in_own_digest(content):
+        key, problem = "digest", "not the digest of the record"
+    if key is not None:
+        raise UserError(
+            f"{what} is damaged", file=path, key=key, found=problem, expected=_FORM, remedy=_REMEDY
+        )
     return data
 
 
-def _is_entry(name: str, digests: Any) -> bool:
-    """Whether a name is that of a file of the folder itself, with a list that has a digest."""
-    listed = isinstance(digests, list) and all(isinstance(each, str) for each in digests)
-    return listed and any(map(_DIGEST.fullmatch, digests)) and _is_own_file(name)
+def _is_start(data: Any) -> bool:
+    """Whether data are a start of a run; older runs have fewer keys."""
+    if not isinstance(data, dict):
+        return False
+    code, versions = data.get("code"), data.get("versions", {})
+    return (
+        (code is None or _has(code, commit=str, dirty=bool))
+        and isinstance(versions, dict)
+        and isinstance(data.get("cpu", ""), str)
+        and _is_list_of(str, data.get("gpus", []))
+    )
+
+
+def _is_fingerprint(data: Any) -> bool:
+    """Whether data are a fingerprint of a data set, see `roilab.engine.provenance`."""
+    return (
+        _has(data, annotations=list, images=int, records=str, sizes=str, times=str, latest=int)
+        and 0 <= data["latest"] < 2**63
+    )
+
+
+def _are_digests(data: Any) -> bool:
+    return _is_list_of(str, data) and any(map(_DIGEST.fullmatch, data))
 
 
 def _is_own_file(name: str) -> bool:
+    """Whether a name is that of a file in the folder itself."""
     return name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
-def _has_own(content: bytes) -> bool:
-    """Whether a record ends in its own digest."""
+def _has(data: Any, **kinds: type) -> bool:
+    """Whether data have these keys, with values of these kinds."""
+    return isinstance(data, dict) and all(isinstance(data.get(k), kinds[k]) for k in kinds)
+
+
+def _is_list_of(kind: type, data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(item, kind) for item in data)
+
+
+# The parts of a record that not every run has -> whether one is sound.
+_PARTS: dict[str, Callable[[Any], bool]] = {
+    "starts": lambda data: isinstance(data, list) and all(map(_is_start, data)),
+    "files": lambda data: (
+        isinstance(data, dict)
+        and all(_is_own_file(name) and _are_digests(digests) for name, digests in data.items())
+    ),
+    "data": lambda data: isinstance(data, dict) and all(map(_is_fingerprint, data.values())),
+    "accepted": lambda data: _is_list_of(str, data),
+}
+
+
+def _ends_in_own_digest(content: bytes) -> bool:
     before = content.rpartition(_OWN.partition("{}")[0].encode())[0]
     return content == before + _OWN.format(digest_of(before)).encode()
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write run.json, with the digest of itself.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write run.json, with the digest of itself."""
     data = {key: value for key, value in record.items() if key != "digest"}
     text = json.dumps(data, indent=2, ensure_ascii=False).removesuffix("\n}")
     content = text.encode("utf-8", "backslashreplace")
@@ -124,25 +146,19 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def digests(folder: Path) -> dict[str, list[str]]:
-    """The digests of the files of a folder by name; empty: it has no record, or an older one.
+    """The digests of the files of a folder by name; {}: it has no record, or an older one.
 
-    A file has more than one only while it is replaced, or where that was cut: it is sound with
-    any of them, and if one is "absent", also where it is not there.
-
-    Raises:
-        UserError: the record is damaged, or of a newer layout.
+    A file has several only while it is replaced, or where that was cut: it is sound with any of
+    them, and if one is "absent", also where it is missing.
     """
-    found: dict[str, list[str]] = read_record(folder).get("files", {})
-    return found
+    files: dict[str, list[str]] = read_record(folder).get("files", {})
+    return files
 
 
 def is_as_written(path: Path) -> bool:
     """Whether the record of a file's folder vouches that RoILab wrote the file as it is.
 
-    Not where it has no digest of the file, or has one of what `accept` took as it was.
-
-    Raises:
-        UserError: the record is damaged, or of a newer layout.
+    It does not where it has no digest of the file, or has one from `accept`.
     """
     record = read_record(path.parent)
     return path.name in record.get("files", {}) and path.name not in record.get("accepted", [])
@@ -150,13 +166,10 @@ def is_as_written(path: Path) -> bool:
 
 @contextlib.contextmanager
 def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
-    """Files are replaced in the block; whenever it is cut, the record allows what is there.
+    """Within the block, files are replaced; wherever it is cut, the record fits the files.
 
     Args:
         new: name -> digest of the content that the file gets.
-
-    Raises:
-        UserError: the record is damaged, or cannot be written.
     """
     record = read_record(folder)
     files: dict[str, list[str]] = record.get("files", {})
@@ -170,7 +183,7 @@ def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
             both[name] = list(dict.fromkeys([*files[name], digest]))
         elif not (folder / name).exists():
             both[name] = [ABSENT, digest]
-        # Of a file without a digest nothing can be said until it is replaced.
+        # A file without a digest stays without one until it is replaced.
     if both:
         write_record(folder, {**record, "files": {**files, **both}})
     yield
@@ -180,23 +193,19 @@ def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
 
 
 def remove_digests(folder: Path, names: Iterable[str]) -> None:
-    """Take the digests of files that are about to be removed, or appended to, out of the record.
-
-    Raises:
-        UserError: the record is damaged, or cannot be written.
-    """
-    record, gone = read_record(folder), set(names)
+    """Remove from the record the digests of files that are about to be removed or appended to."""
+    record, names = read_record(folder), set(names)
     files = record.get("files", {})
-    if gone & files.keys():
-        kept = {name: digest for name, digest in files.items() if name not in gone}
+    if names & files.keys():
+        kept = {name: digests for name, digests in files.items() if name not in names}
         write_record(folder, {**record, "files": kept})
 
 
 def accept(folder: Path, names: Iterable[str]) -> None:
-    """Take files as they are: their digests go into the record, those of files that are gone go.
+    """Accept files as they are: the record gets their digests, and loses those of missing files.
 
     Raises:
-        UserError: the record is damaged or cannot be written, or a file cannot be read.
+        UserError: also where a file cannot be read, or is not one of the folder.
     """
     record, names = read_record(folder), list(names)
     for name in names:
@@ -207,21 +216,21 @@ def accept(folder: Path, names: Iterable[str]) -> None:
                 found=name,
                 expected=f"the name of a file of this folder, other than {RECORD}",
             )
-    files = {name: each for name, each in record.get("files", {}).items() if name not in names}
-    there = [name for name in names if (folder / name).exists()]
-    new = {name: [digest_of(read_bytes(folder / name))] for name in there}
+    files = {n: digests for n, digests in record.get("files", {}).items() if n not in names}
+    present = [name for name in names if (folder / name).exists()]
+    new = {name: [digest_of(read_bytes(folder / name))] for name in present}
     accepted = sorted({*record.get("accepted", []), *names})
     write_record(folder, {**record, "files": {**files, **new}, "accepted": accepted})
 
 
 def read_verified(path: Path, *, what: str = "the file", remedy: str | None = None) -> bytes:
-    """The content of a file, which is as the record of its folder says, if that knows it.
+    """Read a file, which is as the record of its folder says, if that knows it.
 
     Args:
         what, remedy: for the message, see `roilab.files.read_bytes`.
 
     Raises:
-        UserError: the file cannot be read, or is not as it was written; the record is damaged.
+        UserError: also where the file cannot be read, or is not as it was written.
     """
     content = read_bytes(path, what=what, remedy=remedy)
     verify(path, content, remedy=remedy)
@@ -233,22 +242,22 @@ def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
 
     Args:
         content: bytes, or the mapped file.
-        remedy: what helps beside a copy.
+        remedy: an alternative to a sound copy.
 
     Raises:
-        UserError: it is not; or the record is damaged.
+        UserError: also where the file is not as it was written.
     """
     expected = digests(path.parent).get(path.name)
     if expected is None:
         return False
-    found = digest_of(content)
-    if found not in expected:
-        command = accepting(path)
+    actual = digest_of(content)
+    if actual not in expected:
+        command = accept_command(path)
         raise UserError(
             "the file is not as it was written: it was damaged, changed or swapped",
             file=path,
-            found=_shown([found]),
-            expected=f"{_shown(expected)}, as {RECORD} says",
+            found=_readable([actual]),
+            expected=f"{_readable(expected)}, as {RECORD} says",
             remedy=f"{remedy}, or put a sound copy in its place; if it is meant to be so: {command}"
             if remedy
             else f"put a sound copy in its place; if it is meant to be so: {command}",
@@ -256,17 +265,16 @@ def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
     return True
 
 
-def _shown(digests: Sequence[str]) -> str:
-    """Digests to read."""
+def _readable(digests: Sequence[str]) -> str:
     parts = [digest.partition("-") for digest in digests if digest != ABSENT]
     return " or ".join(f"{size} bytes with the CRC-32 {crc}" for size, _, crc in parts)
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file that not every run has is there.
+    """Whether a file exists that not every run has.
 
     Raises:
-        UserError: it is gone: the record knows it; or the record is damaged.
+        UserError: also where the file is missing though the record knows it.
     """
     if path.exists():
         return True
@@ -275,12 +283,11 @@ def is_there(path: Path) -> bool:
             "a file of the run is gone",
             file=path,
             expected=f"the file that {RECORD} has the digest of",
-            remedy=f"put a copy in its place; if it is meant to be so: {accepting(path)}",
+            remedy=f"put a copy in its place; if it is meant to be so: {accept_command(path)}",
         )
     return False
 
 
-def accepting(path: Path) -> str:
-    """The command that takes a file of a run folder as it is."""
-    command = ["roilab", "doctor", "--run", str(path.parent), "--accept", path.name]
-    return shlex.join(command)
+def accept_command(path: Path) -> str:
+    """The command that accepts a file of a run folder as it is."""
+    return f"roilab doctor {argument('run', str(path.parent))} {argument('accept', [path.name])}"

@@ -23,7 +23,7 @@ def is_number(value: Any) -> bool:
 
 
 def problem_of_results(data: Any) -> str:
-    """The fault of a run's stored AP; "" if it is sound."""
+    """What is wrong with a run's stored AP; "" if it is sound."""
     if not isinstance(data, dict) or not data.keys() <= set(TASKS):
         return f"{_shown(data)} in place of the AP of {', '.join(TASKS)}"
     for task, metrics in data.items():
@@ -36,7 +36,7 @@ def problem_of_results(data: Any) -> str:
 
 
 def problem_of_rows(data: Any) -> str:
-    """The fault of COCO result rows; "" if they are sound."""
+    """What is wrong with COCO result rows; "" if they are sound."""
     if not isinstance(data, list):
         return f"{_shown(data)} in place of a list"
     for place, row in enumerate(data):
@@ -49,33 +49,6 @@ def problem_of_rows(data: Any) -> str:
             if key in _CHECKS and not _CHECKS[key](value):
                 return f"[{place}].{key} is {_shown(value)}"
     return ""
-
-
-def is_start(data: Any) -> bool:
-    """Whether data are what run.json has of a start of a run; older ones have less."""
-    if not isinstance(data, dict):
-        return False
-    code, versions = data.get("code"), data.get("versions", {})
-    return (
-        (code is None or _has(code, commit=str, dirty=bool))
-        and isinstance(versions, dict)
-        and isinstance(data.get("cpu", ""), str)
-        and isinstance(data.get("gpus", []), list)
-        and all(isinstance(gpu, str) for gpu in data.get("gpus", []))
-    )
-
-
-def is_fingerprint(data: Any) -> bool:
-    """Whether data are what run.json has of a data set, see `roilab.engine.fingerprint`."""
-    return (
-        _has(data, annotations=list, images=int, records=str, sizes=str, times=str, latest=int)
-        and 0 <= data["latest"] < 2**63
-    )
-
-
-def _has(data: Any, **kinds: type) -> bool:
-    """Whether data have these keys, with values of these kinds."""
-    return isinstance(data, dict) and all(isinstance(data.get(k), kinds[k]) for k in kinds)
 
 
 def _is_id(value: Any) -> bool:

@@ -444,6 +444,6 @@ def evaluate_weights(setup: Setup) -> Results:
         build.load_weights(model, weights.source, (), weights.named)  # these must fit whole
         evaluation = evaluate_model(cfg, model, setup.val)
         if comm.is_main_process():
-            run.write_meaning(cfg, setup.val)
+            run.write_metadata(cfg, setup.val)
             run.write_evaluation(evaluation, setup.val.coco_ids)
         return evaluation.results

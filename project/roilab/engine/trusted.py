@@ -19,7 +19,6 @@ import importlib.resources
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ import yaml
 from detectron2.utils.registry import locate
 
 from roilab.engine.run_record import read_verified
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.files import decode, write_whole, writing
 
 # What `config.save_config` writes for a class or function that is an argument; its `name` is
@@ -157,7 +156,7 @@ def refuse_untrusted(data: Any, file: str | Path) -> None:
         return
     first = refused[0]
     names = list(dict.fromkeys(target.name for target in refused if target.name is not None))
-    options = " ".join(f"--trust {shlex.quote(name)}" for name in names[:_SHOWN])
+    parts = argument("trust", names[:_SHOWN])
     raise UserError(
         first.reason or "the config names code that is not known to be harmless, and is not run",
         file=file,
@@ -165,7 +164,7 @@ def refuse_untrusted(data: Any, file: str | Path) -> None:
         found=first.value,
         expected="a part of RoILab, Detectron2 or torch that is in trusted_names.txt, or one that "
         "you have allowed",
-        remedy=f"if you know this code and want it to run, add to the command: {options}"
+        remedy=f"if you know this code and want it to run, add to the command: {parts}"
         if len(names) == len({target.name or target.key for target in refused})
         else "do not use this file, or correct it: it was not written by roilab train",
     )
@@ -299,10 +298,9 @@ def allow_own_parts(data: Any) -> list[str]:
         )
     if others:
         others = list(dict.fromkeys(others))
-        options = " ".join(f"--trust {name}" for name in others)
         notes.append(
             f"run folders may not name {', '.join(others)}, which is not your own: to open this "
-            f"run, add to the command {options}"
+            f"run, add to the command {argument('trust', others)}"
         )
     return notes
 
@@ -322,12 +320,12 @@ def _checked(name: str) -> str:
     """A name as the settings have it."""
     if name.endswith(".py"):
         if not Path(name).is_file():
-            raise UserError("there is no such file to trust", key="--trust", file=name)
+            raise UserError("there is no such file to trust", key="trust", file=name)
         return _full_path(name)
     if not _is_name(name):
         raise UserError(
             "not a name that can be trusted",
-            key="--trust",
+            key="trust",
             found=name,
             expected="package.module, package.module.name, or the path of a .py file",
         )
@@ -355,6 +353,6 @@ def _allowed() -> frozenset[str]:
             file=path,
             found=error,
             expected='{"trusted": ["package.module", ...]}',
-            remedy="correct this file, or delete it: --trust NAME makes a new one",
+            remedy="correct this file, or delete it: trust=NAME makes a new one",
         ) from error
     return frozenset(names)

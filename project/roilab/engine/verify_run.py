@@ -11,7 +11,11 @@ from roilab.engine.run_record import ABSENT, RECORD, digests, read_record, verif
 from roilab.errors import UserError
 from roilab.files import read_bytes, read_json
 
-_RESULTS = re.compile(r"results\w*\.json")
+# The names of files that something reads, or once read.
+_READ = re.compile(
+    rf".*\.pth|results\w*\.json|(category_ids|coco_instances_results|metrics|skeleton)\.json|{LAST}"
+    rf"|{re.escape(RECORD)}"
+)
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,8 @@ class FileState:
 
     Attributes:
         kind: `sound` is as its digest says, `unverified` has none and can be read, `removed` is a
-            checkpoint that is not there any more, `gone` another file, `damaged` is not as its
-            digest says or cannot be read.
+            checkpoint that is missing, `gone` another file, `damaged` is not as its digest says or
+            cannot be read.
         reason: of a file that is damaged.
     """
 
@@ -38,33 +42,20 @@ def verify_run(folder: Path) -> list[FileState]:
     """
     run = Run(folder)
     if not folder.is_dir():
-        raise UserError("there is no such folder", key="--run", file=folder)
+        raise UserError("there is no such folder", key="run", file=folder)
     try:
-        read_record(folder)
+        files = digests(folder)
     except UserError as error:
         return [FileState(RECORD, "damaged", str(error))]
     known = {
-        name: found
-        for name, found in digests(folder).items()
-        if ABSENT not in found or (folder / name).exists()
+        name for name, of_file in files.items() if ABSENT not in of_file or (folder / name).exists()
     }
-    names = {*known, run.config_file.name, "classes.json"}
-    names |= {path.name for path in folder.iterdir() if _is_read(path.name)}
-    return [_state(run, name, known=name in known) for name in sorted(names)]
+    names = {*known, run.config_file.name, run.classes_file.name}
+    names |= {path.name for path in folder.iterdir() if _READ.fullmatch(path.name)}
+    return [_state(run, name, is_known=name in known) for name in sorted(names)]
 
 
-def _is_read(name: str) -> bool:
-    """Whether something reads a file by this name, or once did."""
-    others = (RECORD, LAST, "category_ids.json", "skeleton.json", "metrics.json")
-    detections = "coco_instances_results.json"
-    return (
-        name in (*others, detections)
-        or name.endswith(".pth")
-        or _RESULTS.fullmatch(name) is not None
-    )
-
-
-def _state(run: Run, name: str, *, known: bool) -> FileState:
+def _state(run: Run, name: str, *, is_known: bool) -> FileState:
     path = run.folder / name
     if not path.exists():
         return FileState(name, "removed" if name.endswith(".pth") else "gone")
@@ -72,25 +63,25 @@ def _state(run: Run, name: str, *, known: bool) -> FileState:
         if name.endswith(".pth"):
             with checkpoint.verified(path):
                 pass
-        elif known:
+        elif is_known:
             verify(path, read_bytes(path))
         else:
             _read(run, name)
     except UserError as error:
         return FileState(name, "damaged", str(error))
     has_own = name == RECORD and "digest" in read_record(run.folder)
-    return FileState(name, "sound" if known or has_own else "unverified")
+    return FileState(name, "sound" if is_known or has_own else "unverified")
 
 
 def _read(run: Run, name: str) -> None:
-    """Read a file without a digest as what it is; raises UserError where that is not possible."""
+    """Read a file without a digest by its format; raises UserError where that is not possible."""
     readers = {
         run.config_file.name: lambda: config.read_config(run.config_file),
         run.category_ids_file.name: run.category_ids,
         run.metrics_file.name: run.metrics,
         run.results_file.name: run.results,
-        "classes.json": run.classes,
-        "skeleton.json": run.skeleton,
+        run.classes_file.name: run.classes,
+        run.skeleton_file.name: run.skeleton,
         LAST: lambda: read_bytes(run.folder / LAST),
     }
     readers.get(name, lambda: read_json(run.folder / name))()

@@ -58,6 +58,7 @@ data = dict(
     skeleton=None,
     strict=False,
     missing_images="error",
+    # When a run is resumed, the same data may be in another place.
     train=L(load)(
         files="datasets/coco/annotations/instances_train2017.json",
         images="datasets/coco/train2017",
@@ -86,8 +87,9 @@ dataloader = dict(
         masks=False,
         keypoints=False,
         image_format="${model.input_format}",
-        num_workers=4,
+        num_workers=4,  # may change when a run is resumed
     ),
+    # May change when a run is resumed.
     test=L(eval_loader)(
         augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
         image_format="${model.input_format}",

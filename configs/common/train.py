@@ -5,8 +5,7 @@ from torchvision.models import get_weight
 from roilab.modeling import TorchvisionAnchorGenerator
 
 train = dict(
-    # The run folder.
-    output_dir="outputs/run",
+    # These may not change when a run is resumed.
     # Initial weights: a name in `weights` below, a path, or "" for none.
     init_checkpoint="imagenet",
     # Parameters that the initial weights may lack, have in another shape, or have beyond the
@@ -14,43 +13,47 @@ train = dict(
     may_differ=[],
     # Parameters that are not trained, with * for anything: [backbone.bottom_up.*].
     freeze=[],
-    max_iter=90000,
-    # Of all that is random: the same seed on the same machine gives the same weights on the CPU.
+    # Seed of all random numbers: the same seed on the same machine gives the same weights on the
+    # CPU.
     seed=0,
-    # The images a step that optimizer.lr is meant for: with another number it is scaled linearly.
-    # None: it is taken as it is.
+    # The images per step that optimizer.lr is meant for: with another number it is scaled linearly.
+    # None: it stays as it is.
     lr_batch_size=16,
     # Batches whose gradients make one step.
     accumulate=1,
     # The largest norm of all gradients together; None: not clipped.
     clip_norm=None,
     # The decay of a moving average of the weights, which is evaluated and saved beside them, for
-    # example 0.999; None: none.
+    # example 0.999; None: no average.
     ema=None,
-    # auto: CUDA where there is any, else the CPU.
-    device="auto",
     # float32, bfloat16, float16 (GPUs), or auto: bfloat16 where the hardware is faster with it.
     precision="auto",
     # Keep images and features with their channels innermost, which convolutions are faster on.
     channels_last=True,
-    # 3x3 convolutions (float32) and GroupNorm of our own on the CPU: up to twice as fast as
+    # RoILab's own 3x3 convolutions (float32) and GroupNorm on the CPU: up to twice as fast as
     # torch's, and equal up to rounding. Not together with compile.
     cpu_kernels=True,
-    # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.
-    compile=False,
     # Let several processes train what one would with the same batch, but for rounding: regions are
     # sampled for each image by its number, losses are means over the whole batch. Not with layers
     # that mix images: BN (SyncBN does on GPUs), dropout, PointRend's head.
     process_invariant=False,
+    # Keep model_best.pth by a metric of the evaluation: segm/AP, keypoints/AP50, bbox/AP-person,
+    # ema/bbox/AP, or val_total_loss. None: no.
+    best=None,
+    # These may change when a run is resumed: no step depends on them.
+    # The run folder.
+    output_dir="outputs/run",
+    max_iter=90000,
+    # auto: CUDA if it is available, else the CPU.
+    device="auto",
+    # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.
+    compile=False,
     # Iterations between two lines of the log, evaluations (0: only at the end), checkpoints.
     log_period=20,
     eval_period=5000,
     checkpoint_period=5000,
     checkpoints_kept=3,
-    # Keep model_best.pth by a metric of the evaluation: segm/AP, keypoints/AP50, bbox/AP-person,
-    # ema/bbox/AP, or val_total_loss. None: no.
-    best=None,
-    # Stop after so many evaluations without a better one; None: never.
+    # Stop after this many evaluations without a better one; None: never.
     patience=None,
     # The share of the training images that may turn out to be unreadable; each is replaced.
     max_unreadable=0.01,
@@ -58,7 +61,7 @@ train = dict(
     tracker=None,
 )
 
-# How the model is evaluated; it needs no new training.
+# How the model is evaluated. It needs no new training, and may change when a run is resumed.
 evaluation = dict(
     # The detections of a class that AP counts in an image, the best by score, and all that the
     # model gives in an image. None: COCO's 100 of boxes and masks and 20 of keypoints, and the 100

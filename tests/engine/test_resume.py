@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from roilab.engine import train_state
+from roilab.engine import config, train_state
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.run_folder import Run
+from roilab.engine.train_keys import KEYS, dependent_on
 from roilab.errors import UserError
 
 from .running import (
+    CONFIG,
     checkpoint,
     command,
     descendants,
@@ -177,6 +179,19 @@ def test_resuming_another_run(data: Path, tmp_path: Path) -> None:
         trained(data, run, "train.max_iter=2", "optimizer.lr=0.5", resume=True)
     assert "optimizer.lr" in str(error.value)
     assert "max_iter" not in str(error.value)
+
+
+def test_every_key_of_train_says_whether_it_may_change() -> None:
+    """Those that may change are the last in `configs/common/train.py`, below a heading."""
+    keys = [f"train.{name}" for name in config.load_config(CONFIG).train]
+    assert set(keys) == {key for key in KEYS if key.startswith("train.")}
+    dependents = [dependent_on(key) for key in keys]
+    assert dependents == sorted(dependents, reverse=True)
+    assert dependent_on("evaluation.max_detections") == "evaluation"
+    assert dependent_on("model.roi_heads.box_predictor.test_nms_thresh") == "evaluation"
+    assert dependent_on("dataloader.train.num_workers") == "nothing"
+    assert dependent_on("data.train.files") == "place"
+    assert dependent_on("data.train.drop_empty") == "weights"
 
 
 def test_a_checkpoint_of_another_model(data: Path, tmp_path: Path) -> None:

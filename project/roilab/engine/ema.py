@@ -6,30 +6,25 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from roilab.errors import UserError
-
 
 class MovingAverage:
     """The average of the weights over the steps, kept beside the model.
 
     In the first steps the average is over fewer: the decay is (1 + n) / (10 + n) until it reaches
-    `decay`, so that the random beginning is soon forgotten. Buffers that are no floats are copied.
+    `decay`, so that the random initial weights are soon forgotten. Buffers that are not floats are
+    copied.
 
     Args:
-        decay: the share of the old average that stays, below 1; 0.999: about 1,000 steps.
+        decay: the share of the old average that stays, in (0, 1); 0.999: about 1,000 steps.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        if not 0 < decay < 1:
-            raise UserError(
-                "not a decay", key="train.ema", found=decay, expected="between 0 and 1, or null"
-            )
         self.decay, self.steps = decay, 0
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the model's weights after a step."""
+        """Update the average with the model's weights after a step."""
         keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         new = model.state_dict()
@@ -42,7 +37,7 @@ class MovingAverage:
 
     @contextmanager
     def in_place_of(self, model: nn.Module) -> Iterator[None]:
-        """Let the model have the average as its weights meanwhile."""
+        """Within the block, the model has the average as its weights."""
         raw = {name: value.clone() for name, value in model.state_dict().items()}
         model.load_state_dict(self.weights)
         try:

@@ -20,6 +20,7 @@ from roilab.engine.run_record import digests
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted
+from roilab.engine.train_keys import dependent_on
 from roilab.engine.train_state import TrainState, newest
 from roilab.engine.training_log import start_logging
 from roilab.errors import UserError
@@ -28,33 +29,6 @@ from roilab.files import writing
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
-# What the weights do not depend on.
-EVALUATION_ONLY = (
-    "evaluation.",
-    "dataloader.test",
-    "model.roi_heads.box_predictor.test_",
-    "model.roi_heads.keypoint_head.decoder",
-)
-# What a run may be resumed with in another way than it began: nothing that a step depends on, and
-# how long it is to be.
-_MAY_CHANGE = (
-    *EVALUATION_ONLY,
-    "train.max_iter",
-    "train.device",
-    "train.compile",
-    "train.tracker",
-    "train.output_dir",
-    "train.log_period",
-    "train.eval_period",
-    "train.checkpoint_period",
-    "train.checkpoints_kept",
-    "train.patience",
-    "train.max_unreadable",
-    "dataloader.train.num_workers",
-    "lr_multiplier.max_iter",
-)
-# Where the data are, and no more: what they are is compared by their fingerprints.
-_PLACES = tuple(f"data.{split}.{key}" for split in SPLITS for key in ("files", "images"))
 
 
 @dataclass(frozen=True)
@@ -225,8 +199,9 @@ def check_resumable(
     fit_limits(begun, setup.val)  # of a run from before the model's followed the data
     changed = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
     before = provenance.read_fingerprints(run.folder)
-    may_change = _MAY_CHANGE if before is None else (*_MAY_CHANGE, *_PLACES)
-    other = [each for each in changed if not each.key.startswith(may_change)]
+    # Without a record of the data, another place may be other data.
+    may_change = ("nothing", "evaluation") if before is None else ("nothing", "evaluation", "place")
+    other = [row for row in changed if dependent_on(row.key) not in may_change]
     if other:
         raise UserError(
             "the run was begun with another config",

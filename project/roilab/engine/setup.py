@@ -1,14 +1,12 @@
 """A config that agrees with its data, and an error for one that does not, within seconds."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from detectron2.utils import comm
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from roilab.data.dataset import DetectionDataset
@@ -23,14 +21,12 @@ from roilab.engine.max_detections import fit_limits
 from roilab.engine.preflight import check_geometry
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.engine.schedule import warn_of_low_peak
-from roilab.engine.training_log import TRACKERS
+from roilab.engine.train_keys import check_values
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 
 log = logging.getLogger(__name__)
-
-_WHOLE = "a whole number from "
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         UserError: data, skeleton, config and model do not fit together.
     """
     check_data_nodes(cfg)
-    _check_numbers(cfg)
+    check_values(cfg)
     dtype_of(cfg.train.precision, device_of(cfg.train.device))
     train_set = None
     if training or cfg.data.classes is None:
@@ -104,67 +100,6 @@ def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
     narrow = narrow_range([record["file_name"] for record in dataset.records], dataset.name)
     if narrow is not None:
         log.warning("%s; %s", narrow.message, narrow.remedy)
-
-
-def _check_numbers(cfg: DictConfig) -> None:
-    """Raise UserError where a value of `train` is none, or one that makes no sense."""
-
-    def check(key: str, sound: bool, expected: str) -> None:
-        if not sound:
-            found = OmegaConf.select(cfg, key)
-            raise UserError("a value makes no sense", key=key, found=found, expected=expected)
-
-    def whole(value: Any, least: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-    def number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-
-    train = cfg.train
-    folder = train.output_dir
-    check(
-        "train.output_dir", isinstance(folder, str) and folder.strip() != "", "the name of a folder"
-    )
-    for name in ("max_iter", "log_period", "checkpoint_period", "checkpoints_kept", "accumulate"):
-        check(f"train.{name}", whole(train[name], 1), _WHOLE + "1")
-    for name in ("seed", "eval_period"):
-        check(f"train.{name}", whole(train[name], 0), _WHOLE + "0")
-    for name in ("patience", "lr_batch_size"):
-        check(f"train.{name}", train[name] is None or whole(train[name], 1), _WHOLE + "1, or null")
-    for name in ("channels_last", "cpu_kernels", "compile", "process_invariant"):
-        check(f"train.{name}", isinstance(train[name], bool), "True or False")
-    for name in ("may_differ", "freeze"):
-        check(
-            f"train.{name}",
-            isinstance(train[name], ListConfig)
-            and all(isinstance(pattern, str) for pattern in train[name]),
-            "a list of names, for example [roi_heads.mask_head.predictor.*]",
-        )
-    for name in ("clip_norm", "ema"):
-        value = train[name]
-        check(f"train.{name}", value is None or (number(value) and value > 0), "above 0, or null")
-    check("train.ema", train.ema is None or train.ema < 1, "below 1, or null")
-    check(
-        "train.tracker",
-        train.tracker in (None, *TRACKERS),
-        f"{' or '.join(TRACKERS)}, or null",
-    )
-    share = train.max_unreadable
-    check("train.max_unreadable", number(share) and 0 <= share <= 1, "a share, from 0 to 1")
-    check(
-        "train.patience",
-        train.patience is None or train.best is not None,
-        "null, or a metric to watch as train.best",
-    )
-    key = "dataloader.train.total_batch_size"
-    size, processes = cfg.dataloader.train.total_batch_size, comm.get_world_size()
-    check(key, whole(size, 1), _WHOLE + "1")
-    check(key, size % processes == 0, f"a multiple of {processes}, the number of processes")
-    rate = cfg.optimizer.lr
-    check("optimizer.lr", number(rate) and 0 < rate < math.inf, "a number above 0")
-    for split in ("train", "test"):
-        workers = cfg.dataloader[split].get("num_workers", 0)
-        check(f"dataloader.{split}.num_workers", whole(workers, 0), _WHOLE + "0")
 
 
 def scale_learning_rate(cfg: DictConfig) -> None:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from roilab.engine import config
 from roilab.engine import overrides as texts
 from roilab.engine.config_diff import differences
-from roilab.engine.resume import EVALUATION_ONLY
+from roilab.engine.train_keys import dependent_on
 from roilab.errors import UserError
 from roilab.evaluation.ap import TASK_NAMES
 from roilab.evaluation.bootstrap import METRICS
@@ -85,8 +85,8 @@ def resolve(sweep: Sweep) -> Sweep:
                 raise _wrong(sweep, "arms", "two arms are the same", f"{other.name}, {arm.name}")
         arms.append(replace(arm, config=digest, max_iter=cfg.train.get("max_iter")))
         if arm.weights_of:
-            apart = [each.key for each in differences(cfgs[arm.weights_of], cfg)]
-            trained = [key for key in apart if not key.startswith(EVALUATION_ONLY)]
+            keys = [row.key for row in differences(cfgs[arm.weights_of], cfg)]
+            trained = [key for key in keys if dependent_on(key) != "evaluation"]
             if trained:
                 key = f"arms.{arm.name}.weights_of"
                 message = "its weights would be trained in another way"

@@ -1,0 +1,151 @@
+"""The keys of a training: their valid values, and what depends on each.
+
+What depends on a key says whether it may change when a run is resumed: not where it is the weights.
+`configs/common/train.py` says the same, and what each key is for.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from detectron2.utils import comm
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from roilab.engine.training_log import TRACKERS
+from roilab.errors import UserError
+
+# "place": the key says where the data are; their fingerprints say whether they have changed.
+Dependent = Literal["weights", "evaluation", "place", "nothing"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a config.
+
+    Attributes:
+        dependent: what depends on it.
+        expected: its valid values, in words; empty: they are checked where they are used.
+        is_valid: whether a value is valid.
+    """
+
+    dependent: Dependent = "weights"
+    expected: str = ""
+    is_valid: Callable[[Any], bool] = lambda value: True
+
+
+def _whole(least: int, dependent: Dependent = "weights", *, or_null: bool = False) -> Key:
+    def is_valid(value: Any) -> bool:
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return (or_null and value is None) or (is_whole and value >= least)
+
+    expected = f"a whole number from {least}" + (", or null" if or_null else "")
+    return Key(dependent, expected, is_valid)
+
+
+def _flag(dependent: Dependent = "weights") -> Key:
+    return Key(dependent, "True or False", lambda value: isinstance(value, bool))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_NAMES = Key(
+    "weights",
+    "a list of names, for example [roi_heads.mask_head.predictor.*]",
+    lambda value: isinstance(value, ListConfig) and all(isinstance(name, str) for name in value),
+)
+_EVALUATION = Key("evaluation")
+
+# By the key, or a pattern with * for anything; it also stands for all keys below it. The weights
+# depend on every key that is not here.
+KEYS = {
+    "train.output_dir": Key(
+        "nothing",
+        "the name of a folder",
+        lambda value: isinstance(value, str) and value.strip() != "",
+    ),
+    "train.init_checkpoint": Key(),
+    "train.may_differ": _NAMES,
+    "train.freeze": _NAMES,
+    "train.max_iter": _whole(1, "nothing"),
+    "train.seed": _whole(0),
+    "train.lr_batch_size": _whole(1, or_null=True),
+    "train.accumulate": _whole(1),
+    "train.clip_norm": Key(
+        "weights",
+        "above 0, or null",
+        lambda value: value is None or (_is_number(value) and value > 0),
+    ),
+    "train.ema": Key(
+        "weights",
+        "between 0 and 1, or null",
+        lambda value: value is None or (_is_number(value) and 0 < value < 1),
+    ),
+    "train.device": Key("nothing"),
+    "train.precision": Key(),
+    "train.channels_last": _flag(),
+    "train.cpu_kernels": _flag(),
+    "train.compile": _flag("nothing"),
+    "train.process_invariant": _flag(),
+    "train.log_period": _whole(1, "nothing"),
+    "train.eval_period": _whole(0, "nothing"),
+    "train.checkpoint_period": _whole(1, "nothing"),
+    "train.checkpoints_kept": _whole(1, "nothing"),
+    "train.best": Key(),
+    "train.patience": _whole(1, "nothing", or_null=True),
+    "train.max_unreadable": Key(
+        "nothing",
+        "a share, from 0 to 1",
+        lambda value: _is_number(value) and 0 <= value <= 1,
+    ),
+    "train.tracker": Key(
+        "nothing",
+        f"{' or '.join(TRACKERS)}, or null",
+        lambda value: value in (None, *TRACKERS),
+    ),
+    "optimizer.lr": Key(
+        "weights",
+        "a number above 0",
+        lambda value: _is_number(value) and 0 < value < math.inf,
+    ),
+    "lr_multiplier.max_iter": Key("nothing"),
+    "dataloader.train.total_batch_size": _whole(1),
+    "dataloader.train.num_workers": _whole(0, "nothing"),
+    "dataloader.test.num_workers": _whole(0, "evaluation"),
+    "dataloader.test": _EVALUATION,
+    "evaluation": _EVALUATION,
+    "model.roi_heads.box_predictor.test_*": _EVALUATION,
+    "model.roi_heads.keypoint_head.decoder": _EVALUATION,
+    "data.*.files": Key("place"),
+    "data.*.images": Key("place"),
+}
+
+
+def dependent_on(key: str) -> Dependent:
+    """What depends on the value at a key."""
+    for name, entry in KEYS.items():
+        if fnmatchcase(key, name) or key.startswith(f"{name}."):
+            return entry.dependent
+    return "weights"
+
+
+def check_values(cfg: DictConfig) -> None:
+    """Raise UserError where the value at one of `KEYS` is not valid."""
+
+    def check(key: str, is_valid: Callable[[Any], bool], expected: str) -> None:
+        value = OmegaConf.select(cfg, key, default=0)  # a loader may leave out `num_workers`
+        if not is_valid(value):
+            raise UserError("a value makes no sense", key=key, found=value, expected=expected)
+
+    for key, entry in KEYS.items():
+        if entry.expected:
+            check(key, entry.is_valid, entry.expected)
+    patience, best = cfg.train.patience, cfg.train.best
+    watched = "null, or a metric to watch as train.best"
+    check("train.patience", lambda _: patience is None or best is not None, watched)
+    processes = comm.get_world_size()
+    expected = f"a multiple of {processes}, the number of processes"
+    check("dataloader.train.total_batch_size", lambda size: size % processes == 0, expected)

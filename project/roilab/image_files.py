@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from roilab.errors import UserError, is_lost_worker
+from roilab.text import first_of
 
 _EXIF_ORIENTATION = 0x0112
 _TURNED = {
@@ -27,7 +28,6 @@ _TURNED = {
 # Where Pillow looks for the orientation of a PNG, beside the chunk eXIf: keywords of texts.
 _ORIENTING_TEXTS = (b"XML:com.adobe.xmp", b"xmp", b"exif", b"Raw profile type exif")
 _TAIL = 64 * 1024
-_SHOWN = 5  # how many of many files a message names
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
@@ -108,7 +108,7 @@ class ImageFolder:
             return f"no such image in {self}", "put it there, or give the folder that holds it"
         stated = "whose size is not stated" if size is None else f"of {size} bytes"
         message = f"{len(found)} files have this name, and the one {stated} cannot be told: "
-        message += ", ".join(map(str, found[:_SHOWN])) + (", ..." if len(found) > _SHOWN else "")
+        message += first_of(found)
         return message, "give only the folder of the annotated ones, or rename the others"
 
     def _in_place(self, filename: str) -> list[list[Path]]:

@@ -2,11 +2,14 @@
 
 import codecs
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from roilab.errors import UserError, argument
 from roilab.files import parse_json, read_bytes
@@ -180,3 +183,27 @@ COCO_PERSON = Skeleton(
 )
 # For a keypoint that COCO does not name: the mean of COCO's.
 DEFAULT_SIGMA = round(fmean(COCO_PERSON.sigmas), 3)
+
+
+def oks_terms(
+    points: npt.NDArray[np.floating[Any]],
+    others: npt.NDArray[np.floating[Any]],
+    area: npt.NDArray[np.floating[Any]] | float,
+    sigmas: Sequence[float] | npt.NDArray[np.floating[Any]],
+) -> npt.NDArray[np.floating[Any]]:
+    """The terms of OKS, exp(-d^2 / (2 area (2 sigma)^2)): 1 for keypoints in the same place.
+
+    OKS (COCO, "Keypoint Evaluation") is their mean over the labelled keypoints.
+
+    Args:
+        points, others: (..., K, 2), in pixels.
+        area: of the objects, in square pixels; (..., 1) or a number.
+        sigmas: K, see `Skeleton`.
+
+    Returns:
+        (..., K).
+    """
+    distance = ((points - others) ** 2).sum(axis=-1)
+    spread = 2 * (2 * np.asarray(sigmas)) ** 2 * (area + np.spacing(1))
+    terms: npt.NDArray[np.floating[Any]] = np.exp(-distance / spread)
+    return terms

@@ -1,4 +1,6 @@
-"""Words of messages."""
+"""Words of messages: nouns with their numbers, and the first of many."""
+
+from collections.abc import Mapping, Sequence
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
@@ -8,3 +10,21 @@ def counted(count: int, one: str, several: str | None = None) -> str:
         several: for any other number than 1; None: `one` with an s.
     """
     return f"{count:d} {one if count == 1 else several or one + 's'}"
+
+
+def first_of(items: Sequence[object], shown: int = 5, separator: str = ", ") -> str:
+    """The first of many, and the number of the others: "a, b and 7 more".
+
+    Args:
+        separator: stands between the items; with a line break, the number has a line of its own.
+    """
+    text = separator.join(map(str, items[:shown]))
+    if len(items) <= shown:
+        return text
+    before = f"{separator}... and" if "\n" in separator else " and"
+    return f"{text}{before} {len(items) - shown} more"
+
+
+def counts_line(counts: Mapping[str, int], shown: int = 10) -> str:
+    """The first of many names, each with its number: "person 3, car 5 and 2 more"."""
+    return first_of([f"{name} {count}" for name, count in counts.items()], shown)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from roilab import via
+from roilab.data.boxes import iou
 from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
 from roilab.via.geometry import area
@@ -265,7 +266,7 @@ def _same_objects(
         for others in found[1:]:
             pairs = sorted(
                 (
-                    (_iou(group[0], each), at, number)
+                    (iou(_box(group[0]), _box(each)), at, number)
                     for at, group in enumerate(groups)
                     for number, each in enumerate(others)
                     if group[0].label == each.label
@@ -285,15 +286,6 @@ def _same_objects(
 def _box(instance: via.Instance) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = zip(*map(via.bounds, instance.outlines), strict=True)
     return min(x0), min(y0), max(x1), max(y1)
-
-
-def _iou(one: via.Instance, other: via.Instance) -> float:
-    a, b = _box(one), _box(other)
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(0.0, width) * max(0.0, height)
-    both = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b))
-    return shared / (both - shared)
 
 
 def _area(instance: via.Instance) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from roilab.errors import UserError
+from roilab.text import first_of
 
 _LARGEST_ID = 2**53  # beyond, JSON's numbers are not exact
 
@@ -63,7 +64,7 @@ class CocoIds:
                         "a result has an id that the annotation file does not have",
                         key=key,
                         found=repr(row[key]),
-                        expected=f"one of {_shortened(list(known))}",
+                        expected=f"one of {first_of(list(map(repr, known)), 10)}",
                     )
             image, category = images[row["image_id"]], categories[row["category_id"]]
             result.append({**row, "image_id": image, "category_id": category})
@@ -91,7 +92,3 @@ def category_ids(classes: Sequence[str], known: Mapping[str, int | str]) -> tupl
             result.append(free)
             free += 1
     return tuple(result)
-
-
-def _shortened(ids: Sequence[object], shown: int = 10) -> str:
-    return ", ".join(map(repr, ids[:shown])) + (", ..." if len(ids) > shown else "")

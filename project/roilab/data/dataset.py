@@ -16,10 +16,10 @@ from roilab import via
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dataset_dicts import dataset_to_coco
 from roilab.data.records import LoadedRecords, OnProblems, load_records, log_problems
-from roilab.data.unusable_images import SHOWN, Choice, check_choice
+from roilab.data.unusable_images import Choice, check_choice
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
-from roilab.text import counted
+from roilab.text import counted, counts_line
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,6 @@ class DetectionDataset:
                     crowds += 1
                 else:
                     counts[anno["category_id"]] += 1
-        shown = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
-        more = f", ... ({len(shown)} classes)" if len(shown) > 2 * SHOWN else ""
         more_crowds = f"; {counted(crowds, 'crowd')}" if crowds else ""
         left_out = "".join(
             f"; {counted(count, *what)} left out"
@@ -94,7 +92,7 @@ class DetectionDataset:
         )
         return (
             f"{counted(len(self), 'image')}, {counted(sum(counts), 'instance')}: "
-            f"{', '.join(shown[: 2 * SHOWN])}{more}{more_crowds}{left_out}"
+            f"{counts_line(dict(zip(self.classes, counts, strict=True)))}{more_crowds}{left_out}"
         )
 
 

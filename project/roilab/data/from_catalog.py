@@ -25,9 +25,10 @@ from roilab.data.catalog_records import (
 from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, assemble
 from roilab.data.records import LoadedRecords, OnProblems, log_problems
-from roilab.data.unusable_images import Choice, Unusable, check_choice, shortened
+from roilab.data.unusable_images import Choice, Unusable, check_choice
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
+from roilab.text import first_of
 
 log = logging.getLogger(__name__)
 
@@ -350,7 +351,9 @@ def _warn_of_double_files(name: str, records: Sequence[Mapping[str, Any]]) -> No
     files = Counter(os.path.realpath(record["file_name"]) for record in records)
     double = sorted(file for file, count in files.items() if count > 1)
     if double:
-        log.warning("%s: images that occur more than once: %s", name, shortened(double))
+        log.warning(
+            "%s: images that occur more than once: %s", name, first_of(double, separator="; ")
+        )
 
 
 def _number(
@@ -362,7 +365,7 @@ def _number(
         raise UserError(
             f"images of the data set '{name}' share an image_id",
             key="image_id",
-            found=shortened([repr(each) for each in double]),
+            found=first_of([repr(each) for each in double], separator="; "),
             expected="another one for each image",
         )
     own = [record["image_id"] for record in records]

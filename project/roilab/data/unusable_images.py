@@ -1,13 +1,12 @@
 """Images that are not there or cannot be read: gathered, then refused or left out."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from roilab import via
 from roilab.errors import UserError
-from roilab.text import counted
+from roilab.text import counted, first_of
 
 Choice = Literal["error", "skip"]
 SHOWN = 5  # how many of many like problems a message spells out
@@ -41,19 +40,18 @@ class Unusable:
         """
         found = [f"{each.image} ({each.message})" for each in (*self.missing, *self.broken)]
         if found and choice == "error":
-            more = [f"... and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
             raise UserError(
                 f"{len(found)} of {total} annotated images cannot be used "
                 f"({len(self.missing)} not there, {len(self.broken)} not readable or of another "
                 "size)",
                 file=origin,
                 key=key,
-                found="\n            ".join(found[:_LISTED] + more),
+                found=first_of(found, _LISTED, "\n            "),
                 remedy=remedy,
             )
         if found:
             images = counted(len(found), "image")
-            log.warning("%s: %s left out: %s", origin, images, shortened(found))
+            log.warning("%s: %s left out: %s", origin, images, first_of(found, SHOWN, "; "))
         return len(found)
 
 
@@ -63,8 +61,3 @@ def check_choice(missing_images: str) -> None:
         raise UserError(
             "no such choice", key="missing_images", found=missing_images, expected="error or skip"
         )
-
-
-def shortened(texts: Sequence[str]) -> str:
-    """The first of many."""
-    return "; ".join(texts[:SHOWN]) + ("; ..." if len(texts) > SHOWN else "")

@@ -22,6 +22,7 @@ from roilab.engine.run_record import RECORD, Digest, replacing, verify
 from roilab.errors import UserError
 from roilab.files import open_plain, whole
 from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2, unmet_settings
+from roilab.text import first_of
 
 _SHOWN = 8  # how many of many names a message lists
 
@@ -202,7 +203,7 @@ def refuse_differences(
     raise UserError(
         "the weights do not fit the model",
         found="\n            ".join(
-            f"{len(each)} {what}: {_few(each)}" for what, each in lists.items() if each
+            f"{len(each)} {what}: {first_of(each, _SHOWN)}" for what, each in lists.items() if each
         ),
         expected="the model's own names and shapes",
         remedy=remedy,
@@ -249,11 +250,6 @@ def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
         for name in names
     )
     return sorted(set(patterns))
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f", ... ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -28,11 +28,11 @@ from roilab.data.workers import cores
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import LAYOUT, Digest, digest_of, read_record, write_record
 from roilab.files import part_of_folder, read_bytes
+from roilab.text import first_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")
 _PACKAGE = Path(roilab.__file__).resolve().parent
 _FINGERPRINTS = "data"  # their key in the record
-_SHOWN = 5  # how many of many images a message names
 
 
 def write_provenance(
@@ -235,10 +235,9 @@ def _written_later(latest: int, data: DetectionDataset) -> Iterator[str]:
     paths = [record["file_name"] for record in data.records]
     names = [path for path in paths if _size_and_time(path)[1] > latest]
     if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         date = datetime.datetime.fromtimestamp(latest / 1e9, datetime.UTC)
         since = date.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
-        yield f"written after {since} UTC: {', '.join(names[:_SHOWN])}{more}"
+        yield f"written after {since} UTC: {first_of(names)}"
 
 
 def harmless_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from roilab.evaluation.ap import detection_limit, evaluator
 from roilab.evaluation.matches import Matches
-from roilab.skeleton import Skeleton
+from roilab.skeleton import Skeleton, oks_terms
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # of IoU or OKS
 
@@ -126,11 +126,10 @@ def joints(
 
 
 def _terms(object_: Mapping[str, Any], found: Mapping[str, Any], skeleton: Skeleton) -> np.ndarray:
-    """K terms of OKS, exp(-d^2 / (2 area (2 sigma)^2)); NaN where a keypoint is not labelled."""
+    """K terms of OKS; NaN where a keypoint is not labelled."""
     of, by = (np.asarray(each["keypoints"], float).reshape(-1, 3) for each in (object_, found))
-    distance = ((of[:, :2] - by[:, :2]) ** 2).sum(axis=1)
-    spread = 2 * (2 * np.array(skeleton.sigmas)) ** 2 * (object_["area"] + np.spacing(1))
-    return np.where(of[:, 2] > 0, np.exp(-distance / spread), np.nan)
+    terms = oks_terms(of[:, :2], by[:, :2], object_["area"], skeleton.sigmas)
+    return np.where(of[:, 2] > 0, terms, np.nan)
 
 
 def _any(matches: Mapping[str, Matches]) -> Matches:

@@ -14,6 +14,7 @@ from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
 from roilab.inference.video import check_webcam, probe, read_video, read_webcam
+from roilab.text import first_of
 
 SUFFIXES = frozenset(
     {
@@ -29,7 +30,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 _WEBCAM = "webcam:"
 Check: TypeAlias = Callable[[int, int], None]
-_SHOWN = 5  # how many of many names a message has
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +95,7 @@ def open_source(inputs: Sequence[str]) -> Source:
         raise UserError(
             "a video or a webcam is looked at alone",
             key="--input",
-            found=", ".join([*cameras, *map(str, videos)][:_SHOWN]),
+            found=first_of([*cameras, *videos]),
             expected="one of them, or only images",
         )
     return _video(videos[0]) if videos else _webcam(cameras[0])

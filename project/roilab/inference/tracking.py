@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from detectron2.structures import Boxes, pairwise_iou
 
 from roilab.inference.predictor import Array, Prediction
 from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
-from roilab.skeleton import Skeleton
+from roilab.skeleton import Skeleton, oks_terms
 
 # How much of a track's velocity is that of its last step; the rest is what it was before.
 _NEWEST = 0.5
@@ -106,7 +108,10 @@ class Tracker:
         gone = np.array([self._frame - each.frame for each in tracks])
         moved = np.array([each.velocity for each in tracks]) * gone[:, None]
         boxes = np.array([each.box for each in tracks]) + np.tile(moved, 2)
-        similarity = _iou(prediction.boxes.astype(float), boxes)
+        ours, tracked = (
+            Boxes(torch.from_numpy(b.astype(float))) for b in (prediction.boxes, boxes)
+        )
+        similarity = pairwise_iou(ours, tracked).numpy()
         if self.sigmas is not None:
             places = np.array([each.keypoints for each in tracks])
             places[..., :2] += moved[:, None]
@@ -133,15 +138,6 @@ def _area(boxes: Array) -> Array:
     return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
 
 
-def _iou(one: Array, other: Array) -> Array:
-    """N x M, of (N, 4) and (M, 4) boxes; 0 for boxes of no extent."""
-    low = np.maximum(one[:, None, :2], other[:, :2])
-    high = np.minimum(one[:, None, 2:], other[:, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    union = _area(one)[:, None] + _area(other) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
 def _oks(one: Array, other: Array, area: Array, sigmas: Array) -> Array:
     """N x M, over the keypoints seen in both; NaN where there are none (COCO's definition).
 
@@ -150,8 +146,7 @@ def _oks(one: Array, other: Array, area: Array, sigmas: Array) -> Array:
         area: (N, M), in square pixels.
     """
     seen = (one[:, None, :, 2] > KEYPOINT_THRESHOLD) & (other[:, :, 2] > KEYPOINT_THRESHOLD)
-    distance = ((one[:, None, :, :2] - other[:, :, :2]) ** 2).sum(axis=3)
-    spread = 2 * (2 * sigmas) ** 2 * (area[..., None] + np.spacing(1))
-    total = np.where(seen, np.exp(-distance / spread), 0).sum(axis=2)
+    terms = oks_terms(one[:, None, :, :2], other[:, :, :2], area[..., None], sigmas)
+    total = np.where(seen, terms, 0).sum(axis=2)
     count = seen.sum(axis=2)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from roilab.errors import UserError
 from roilab.files import read_bytes
+from roilab.text import first_of
 from roilab.via.formats import coco, via2_csv, via2_json, via3, via_coco
 from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
@@ -182,4 +183,4 @@ def _description(source: Source) -> str:
 
 
 def _first_keys(source: Source) -> str:
-    return f"the keys {', '.join(map(repr, list(source.top)[:5]))}"
+    return f"the keys {first_of(list(map(repr, source.top)))}"

@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from roilab.errors import UserError
 from roilab.escaping import one_line
-from roilab.text import counted
+from roilab.text import counted, first_of
 
 XY = tuple[float, float]
 
@@ -153,13 +153,10 @@ def refuse_errors(problems: Iterable[Problem]) -> None:
     """
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        lines = [str(problem) for problem in errors[:_LISTED_ERRORS]]
-        if len(errors) > _LISTED_ERRORS:
-            lines.append(f"... and {len(errors) - _LISTED_ERRORS} more")
         raise UserError(
             f"{counted(len(errors), 'error')} in the annotations",
             file=errors[0].file,
-            found="\n            ".join(lines),
+            found=first_of(errors, _LISTED_ERRORS, "\n            "),
             expected="no error, since it is read strictly",
             remedy="mend them, or read without strict: the sound part then loads",
         )

@@ -7,7 +7,6 @@ The exit status is 0 where there is no error and 1 where there is.
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from roilab.data.read import read
 from roilab.data.resolve_images import locate
 from roilab.errors import UserError
 from roilab.files import write_whole
+from roilab.text import counts_line
 
 _SHOWN = 20  # how many of many classes are listed
 
@@ -83,16 +83,10 @@ def _print_summary(findings: Findings) -> None:
         "instances": findings.instances,
         **({"crowds": findings.crowds} if findings.crowds else {}),
         "keypoints": findings.keypoints,
-        "classes": _counts(findings.classes),
-        "shapes": _counts(findings.shapes),
+        "classes": counts_line(findings.classes, _SHOWN) or "none",
+        "shapes": counts_line(findings.shapes, _SHOWN) or "none",
         "problems": count_of(findings.problems),
     }
     say()
     for name, value in rows.items():
         say(f"{name:<11}{value}")
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    items = list(counts.items())
-    more = f", ... ({len(items)} in all)" if len(items) > _SHOWN else ""
-    return ", ".join(f"{name} {count}" for name, count in items[:_SHOWN]) + more or "none"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from roilab.text import first_of
 from roilab.via.records import Annotations, Attribute, ImageRecord, Region, Shape, Value
 
 # The kinds of shape that hold keypoints: points always, one kind of path where the user says so.
@@ -71,6 +72,5 @@ def with_samples(found: Mapping[str, Sequence[str]]) -> str:
     """Attributes and some of their values, for a message."""
     listed = []
     for name, values in found.items():
-        more = ", ..." if len(values) > _SAMPLES else ""
-        listed.append(f"{name} ({', '.join(map(repr, values[:_SAMPLES]))}{more})")
+        listed.append(f"{name} ({first_of(list(map(repr, values)), _SAMPLES)})")
     return "; ".join(listed) or "none"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
+from roilab.text import first_of
 from roilab.via.labels.attribute_values import (
     Kinds,
     described,
@@ -221,4 +222,4 @@ def doubts(
 
 
 def _some(values: Sequence[str]) -> str:
-    return listed(values[:4]) + (", ..." if len(values) > 4 else "")
+    return first_of(list(map(repr, values)), 4)

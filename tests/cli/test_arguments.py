@@ -127,7 +127,6 @@ TO_DO = {
     "engine/resume.py",
     "engine/train.py",
     "engine/train_state.py",
-    "evaluation/memory_bound.py",
     "export/formats.py",
     "export/parity.py",
     "inference/output_plan.py",

@@ -10,13 +10,13 @@ from roilab.evaluation.ap import average_precision
 from roilab.evaluation.bootstrap import (
     METRICS,
     PairedDifference,
-    between,
-    difference,
-    drawn,
-    draws,
-    interval,
+    bootstrap_metrics,
+    bootstrap_weights,
+    compare_detections,
+    confidence_interval,
+    paired_difference,
 )
-from roilab.evaluation.matches import match
+from roilab.evaluation.matches import match_detections
 
 from .test_parity import scene, skeleton
 
@@ -34,23 +34,24 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(seeds: int) -> None:
         of_seeds = random.normal(0, 0.3 if seeds > 1 else 0, (seeds, 1))
         values = of_images + of_seeds + random.normal(0, 0.5, (seeds, images))
         weights = random.multinomial(images, np.full(images, 1 / images), size=400)
-        low, high = interval(values.mean(axis=1), values @ weights.T / images, random)
+        low, high = confidence_interval(values.mean(axis=1), values @ weights.T / images, random)
         held += low <= truth <= high
     assert 0.92 <= held / 400 <= 0.995
 
 
 def ap_of(truth: dict[str, Any], found: list[dict[str, Any]], task: str = "bbox") -> np.ndarray:
     """1 + B."""
-    matches = {"all": match(truth, found, task, BONES)}
-    return drawn(matches, draws(len(truth["images"])))["AP"]
+    matches = {"all": match_detections(truth, found, task, BONES)}
+    return bootstrap_metrics(matches, bootstrap_weights(len(truth["images"])))["AP"]
 
 
 @pytest.mark.parametrize("task", ["bbox", "keypoints"])
 def test_the_first_draw_is_cocos_figure(task: str) -> None:
     truth, found = scene(0, 12, 5, 3, tied=False)
     areas = ("all", "small", "medium", "large")
-    matches = {area: match(truth, found, task, BONES, area) for area in areas}
-    first = {name: values[0] for name, values in drawn(matches, draws(12)).items()}
+    matches = {area: match_detections(truth, found, task, BONES, area) for area in areas}
+    metrics = bootstrap_metrics(matches, bootstrap_weights(12))
+    first = {name: values[0] for name, values in metrics.items()}
     expected = average_precision(truth, found, [task], BONES)[task]
     for name in METRICS:
         value = expected.get(name)
@@ -59,31 +60,31 @@ def test_the_first_draw_is_cocos_figure(task: str) -> None:
 
 def test_an_arm_does_not_differ_from_itself() -> None:
     values = np.stack(2 * [ap_of(*scene(0, 8, 5, 3, tied=False))])
-    result = difference(values, values, 8)
+    result = paired_difference(values, values, 8)
     assert result == PairedDifference(0, 0, 0, 8, 2)
-    assert result.sentence() == "not distinguishable with 8 images and 2 seeds"
+    assert result.conclusion == "not distinguishable with 8 images and 2 seeds"
 
 
 def test_two_sets_of_detections_of_one_scene() -> None:
     truth, found = scene(0, 12, 5, 3, tied=False)
     fewer = [row for row in found if row["image_id"] % 2]
     tasks = ["bbox", "keypoints"]
-    apart = between(truth, fewer, found, tasks, BONES)
+    apart = compare_detections(truth, fewer, found, tasks, BONES)
     assert list(apart) == tasks
     for task, each in apart.items():
         ap = [average_precision(truth, rows, [task], BONES)[task]["AP"] for rows in (fewer, found)]
         assert each.value == pytest.approx(ap[0] - ap[1])
         assert each.low <= each.value < 0
-    same = between(truth, found, found, tasks, BONES)
+    same = compare_detections(truth, found, found, tasks, BONES)
     assert set(same.values()) == {PairedDifference(0, 0, 0, 12, 1)}
-    assert between({**truth, "annotations": []}, found, found, tasks, BONES) == {}
+    assert compare_detections({**truth, "annotations": []}, found, found, tasks, BONES) == {}
 
 
 def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> None:
     truth, found = scene(0, 40, 5, 3, tied=False)
     moved = [{**row, "bbox": [v + 8 for v in row["bbox"]]} for row in found]
     arm, baseline = (ap_of(truth, rows)[None] for rows in (moved, found))
-    worse, better = difference(arm, baseline, 40), difference(baseline, arm, 40)
+    worse, better = paired_difference(arm, baseline, 40), paired_difference(baseline, arm, 40)
     assert worse is not None
     assert better is not None
     assert worse.low < worse.value < worse.high < 0
@@ -91,8 +92,8 @@ def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> N
     turned = (-better.high, -better.value, -better.low)
     assert (worse.low, worse.value, worse.high) == pytest.approx(turned, rel=1e-12)
     sentences = ("worse with this 1 seed", "better with this 1 seed")
-    assert (worse.sentence(), better.sentence()) == sentences
-    assert replace(better, seeds=2).sentence() == "better"
+    assert (worse.conclusion, better.conclusion) == sentences
+    assert replace(better, seeds=2).conclusion == "better"
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -101,7 +102,7 @@ def test_the_interval_over_seeds_is_not_left_to_chance(seeds: int) -> None:
     random = np.random.default_rng(0)
     points = random.normal(0, 1, seeds)
     both = [
-        interval(
+        confidence_interval(
             sign * points, np.repeat(sign * points[:, None], 2000, 1), np.random.default_rng(1)
         )
         for sign in (1, -1)
@@ -120,9 +121,9 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
     truth, found = scene(3, 400, 3, 2, tied=False)
     random = np.random.default_rng(4)
     worse = [row for row in found if random.random() < 0.9]
-    arms = [{"all": match(truth, rows, task, BONES)} for rows in (found, worse)]
+    arms = [{"all": match_detections(truth, rows, task, BONES)} for rows in (found, worse)]
     once = np.ones((1, 400), int)
-    whole = [drawn(arm, once)["AP"][0] for arm in arms]
+    whole = [bootstrap_metrics(arm, once)["AP"][0] for arm in arms]
     held, trials = 0, 60
     for _ in range(trials):
         taken = random.choice(400, 60)
@@ -130,8 +131,8 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
             [np.bincount(taken, minlength=400)]
             + [np.bincount(random.choice(taken, 60), minlength=400) for _ in range(200)]
         )
-        values = [drawn(arm, weights)["AP"][None] for arm in arms]
-        result = difference(*values, 60)
+        values = [bootstrap_metrics(arm, weights)["AP"][None] for arm in arms]
+        result = paired_difference(*values, 60)
         assert result is not None
         held += result.low <= whole[0] - whole[1] <= result.high
     assert held / trials >= 0.85
@@ -140,4 +141,4 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
 def test_nothing_to_find_is_no_difference() -> None:
     truth, found = scene(0, 3, 4, 2, tied=False)
     values = ap_of({**truth, "annotations": []}, found)[None]
-    assert difference(values, values, 3) is None
+    assert paired_difference(values, values, 3) is None

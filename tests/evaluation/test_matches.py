@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roilab.evaluation import average_precision
-from roilab.evaluation.matches import match
+from roilab.evaluation.matches import match_detections
 
 from .test_parity import TASKS, scene, skeleton
 
@@ -33,7 +33,7 @@ def test_all_images_once_give_the_ap_of_coco(
 ) -> None:
     truth, found = scene(seed, images, objects, copies, tied)
     expected = average_precision(truth, found, [task], BONES)[task]
-    matches = match(truth, found, task, BONES)
+    matches = match_detections(truth, found, task, BONES)
     for name, each in matches.items():
         ap = each.ap(np.ones((1, images)))[0]
         for suffix, part in (("AP", ap), ("AP50", ap[0])):
@@ -46,7 +46,7 @@ def test_all_images_once_give_the_ap_of_coco(
 def test_weights_are_images_drawn_again(task: str) -> None:
     truth, found = scene(3, 6, 5, 3, tied=False)
     weights = np.array([[0, 2, 1, 0, 3, 1], [1, 1, 1, 1, 1, 1], [0, 0, 0, 6, 0, 0]])
-    matches = match(truth, found, task, BONES)
+    matches = match_detections(truth, found, task, BONES)
     for row in weights:
         again, detected = drawn(truth, found, row)
         expected = average_precision(again, detected, [task], BONES)[task]

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
+from roilab.evaluation.analysis import analyze, confusion_matrix, keypoint_oks
 from roilab.evaluation.ap import average_precision, detection_limit, objects_per_image
-from roilab.evaluation.bootstrap import between, drawn, draws
-from roilab.evaluation.details import confusion, joints
-from roilab.evaluation.matches import match
+from roilab.evaluation.bootstrap import bootstrap_metrics, bootstrap_weights, compare_detections
+from roilab.evaluation.matches import match_detections
 from roilab.evaluation.object_limits import exceeded_limits, raised_limits
-from roilab.evaluation.summary import summarize
 from roilab.skeleton import Skeleton
 
 BONES = Skeleton("bones", ("person",), ("a", "b"), (("a", "b"),), (), (0.1, 0.1))
@@ -78,24 +77,26 @@ def test_all_figures_are_of_the_same_detections(limit: int | None) -> None:
     """What is behind an AP follows the limit that the AP follows."""
     truth, found = scene({"person": 120, "car": 10}, {"person": 5})
     ap = average_precision(truth, found, TASKS, BONES, limit)
-    summary = summarize(truth, found, TASKS, BONES, 0.0, limit)
+    analysis = analyze(truth, found, TASKS, BONES, 0.0, limit)
     persons = 125
     for task in TASKS:
-        matches = match(truth, found, task, BONES, "all", limit)
-        assert drawn({"all": matches}, draws(2))["AP"][0] == pytest.approx(ap[task]["AP"])
+        matches = match_detections(truth, found, task, BONES, "all", limit)
+        assert bootstrap_metrics({"all": matches}, bootstrap_weights(2))["AP"][0] == pytest.approx(
+            ap[task]["AP"]
+        )
         right = min(limit or 120, 120) + 5
-        assert summary.tasks[task].points["person"].right == right
-        assert summary.tasks[task].points["person"].missed == persons - right
-        assert np.mean(summary.tasks[task].strictness) == pytest.approx(ap[task]["AP"])
-    assert between(truth, found, found, TASKS, BONES, limit)["bbox"].value == 0
+        assert analysis.tasks[task].operating_points["person"].true_positives == right
+        assert analysis.tasks[task].operating_points["person"].false_negatives == persons - right
+        assert np.mean(analysis.tasks[task].ap_by_iou) == pytest.approx(ap[task]["AP"])
+    assert compare_detections(truth, found, found, TASKS, BONES, limit)["bbox"].value == 0
     fewer = [row for row in found if row["image_id"] == 1]
-    apart = between(truth, found, fewer, TASKS, BONES, limit)
+    apart = compare_detections(truth, found, fewer, TASKS, BONES, limit)
     for task, each in apart.items():
         other = average_precision(truth, fewer, [task], BONES, limit)[task]["AP"]
         assert each.value == pytest.approx(ap[task]["AP"] - other)
-    assert joints(truth, found, BONES, limit) == dict.fromkeys("ab", pytest.approx(1))
+    assert keypoint_oks(truth, found, BONES, limit) == dict.fromkeys("ab", pytest.approx(1))
     # A confusion matrix has the detections of all classes in an image.
-    labels, matrix = confusion(truth, found, 0.0, limit)
+    labels, matrix = confusion_matrix(truth, found, 0.0, limit)
     assert matrix[0, 0] == min(limit or 120, 120) + 5
     assert matrix[1, 1] == (0 if limit == 15 else 10)
     assert labels == ["person", "car", "background"]

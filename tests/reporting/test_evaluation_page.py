@@ -4,9 +4,8 @@ import re
 
 import numpy as np
 
+from roilab.evaluation.analysis import Analysis, OperatingPoint, TaskAnalysis
 from roilab.evaluation.ap import Results
-from roilab.evaluation.details import WorkingPoint
-from roilab.evaluation.summary import Summary, TaskSummary
 from roilab.reporting import evaluation_page
 
 from .pages import Page
@@ -19,21 +18,21 @@ RESULTS: Results = {
 def whole(names: tuple[str, str] = ("person", "car"), *, keypoints: bool = True) -> str:
     """The page of a summary of three images: a, c and b."""
     person, car = names
-    box = TaskSummary(
+    box = TaskAnalysis(
         (25.2,) * 4 + (0.0,) * 6,
-        {person: WorkingPoint(1, 2, 1), car: WorkingPoint(0, 0, 1)},
+        {person: OperatingPoint(1, 2, 1), car: OperatingPoint(0, 0, 1)},
         (50.0, None, 0.0),
     )
     tasks = {"bbox": box}
     if keypoints:
-        tasks["keypoints"] = TaskSummary((None,) * 10, {}, (100.0, None, 0.0))
-    summary = Summary(
+        tasks["keypoints"] = TaskAnalysis((None,) * 10, {}, (100.0, None, 0.0))
+    summary = Analysis(
         score=0.5,
         images=("folder/a.jpg", "folder/c.jpg", "folder/b.jpg"),
         tasks=tasks,
         labels=(*names, "background"),
         confusion=np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0]]),
-        joints={"a": 1.0, "b": 0.32, "c": None} if keypoints else {},
+        keypoint_oks={"a": 1.0, "b": 0.32, "c": None} if keypoints else {},
     )
     pictures = {2: b"worst", 0: b"better"} if keypoints else {}
     return evaluation_page("run", ["a sentence"], RESULTS, summary, pictures)
@@ -45,21 +44,21 @@ def test_page_has_everything() -> None:
     assert page.headings == [
         "run",
         "COCO AP",
-        "AP by strictness",
+        "AP by IoU or OKS threshold",
         "Precision and recall from score 0.5 on",
         "Confused classes from score 0.5 on",
-        "Joints",
+        "Keypoints",
         "Per-image AP@0.5 (not COCO AP50)",
         "Worst images",
     ]
     assert "a sentence" in page.texts
     tables = [Page(table).texts for table in re.findall(r"<table>.*?</table>", text, re.DOTALL)]
-    ap, strictness, points, confusion, joints, images = map(" ".join, tables)
+    ap, by_iou, points, confusion, keypoints, images = map(" ".join, tables)
     assert "task class AP AP50 AP75 APs APm APl box all 10.1 25.2 0.0 10.1 - -" in ap
-    assert "box 25.2 25.2 25.2 25.2 0.0" in strictness
+    assert "box 25.2 25.2 25.2 25.2 0.0" in by_iou
     assert "box person 33.3 50.0 1 2 1 box car - 0.0 0 0 1" in points
     assert "person 1 0 1 car 1 0 0 background 1 0 0" in confusion
-    assert "a 1.00 b 0.32 c -" in joints
+    assert "a 1.00 b 0.32 c -" in keypoints
     assert "a.jpg 50.0 50.0 100.0 100.0 c.jpg - 50.0 - 100.0 b.jpg 0.0 25.0 0.0 50.0" in images
     assert "folder" not in text
     captions = [line for line in page.texts if ".jpg: " in line]
@@ -80,4 +79,4 @@ def test_names_are_escaped_and_parts_may_be_absent() -> None:
     page = Page(whole(("<b>", "a & b"), keypoints=False))
     assert not {"b", "img"} & set(page.tags)
     assert {"<b>", "a & b"} <= set(page.texts)
-    assert not {"Joints", "Worst images"} & set(page.headings)
+    assert not {"Keypoints", "Worst images"} & set(page.headings)

@@ -18,8 +18,8 @@ def texts(svg: str) -> list[str]:
 
 
 def test_curves_have_every_name_and_gap() -> None:
-    svg = plots.curves(LINES, [0.5, 0.6, 0.7], "AP by strictness", "IoU", "AP, percent")
-    for name in (*LINES, "AP by strictness", "IoU", "AP, percent"):
+    svg = plots.curves(LINES, [0.5, 0.6, 0.7], "AP by IoU", "IoU", "AP, percent")
+    for name in (*LINES, "AP by IoU", "IoU", "AP, percent"):
         assert name in texts(svg)
     # The first line lacks a marker.
     first, second = (

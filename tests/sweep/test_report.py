@@ -121,7 +121,7 @@ def test_seeds_that_agree_are_better(tmp_path: Path, folders: Folders) -> None:
 
 def test_what_is_behind_it(written: Path, folders: Folders) -> None:
     found = tables(written)
-    assert found["Mask AP by strictness"][1]["0.50"] == f"{(100 + HALF) / 2:.1f}"
+    assert found["Mask AP by IoU threshold"][1]["0.50"] == f"{(100 + HALF) / 2:.1f}"
     assert found["AP of each class"][0]["mask, bar"] == f"{HALF:.1f} ± 0.0"
     parameters = sum(each.numel() for each in folders.model.parameters())
     for row in found["Cost"]:
@@ -200,7 +200,7 @@ def test_the_page_stands_alone(written: Path) -> None:
     assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in page.links)
     assert sum(link.startswith("data:") for link in page.links) == 3
     assert "<code>the command</code>" in text
-    assert text.count("<svg") == 3  # differences, strictness of boxes and of masks
+    assert text.count("<svg") == 3  # differences, thresholds of boxes and of masks
     for heading in tables(written):
         assert heading in page.headings
 

@@ -7,8 +7,8 @@
     roilab evaluate --run outputs/demo --weights model_best.pth --output best.json
     roilab evaluate --run outputs/demo --pictures outputs/demo/compared
 
-Behind the AP are the joints' terms of OKS, precision and recall from --score on, and which classes
-are confused. The page of --html adds AP by strictness, the AP of single images, and pictures of the
+Behind the AP are the keypoints' terms of OKS, precision and recall from --score on, and confused
+classes. The page of --html adds AP by IoU threshold, the AP of single images, and pictures of the
 worst of them; it needs no network and no script.
 
 Without overrides, the result is the run's own and is written to its results.json. With any, it may
@@ -48,8 +48,8 @@ from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
-from roilab.evaluation.bootstrap import between
-from roilab.evaluation.summary import Summary, summarize
+from roilab.evaluation.analysis import Analysis, analyze
+from roilab.evaluation.bootstrap import compare_detections
 from roilab.files import write_whole
 from roilab.inference import overview, picture_names
 from roilab.inference.prefetch import result_of
@@ -176,8 +176,8 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
         )
         say(about[-1])
     truth, tasks = dataset.coco_json(), list(found.results)
-    summary = summarize(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
-    say(f"\n{analysis_text(summary)}\n")
+    analysis = analyze(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
+    say(f"\n{analysis_text(analysis)}\n")
     write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
         return
@@ -189,8 +189,8 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
 
     if args.html is not None:
         title = f"{folder.folder.resolve().name}: {folder.weights.name}"
-        pictures = worst_pictures(draw, dataset, summary)
-        write_whole(args.html, evaluation_page(title, about, found.results, summary, pictures))
+        pictures = worst_pictures(draw, dataset, analysis)
+        write_whole(args.html, evaluation_page(title, about, found.results, analysis, pictures))
         say(f"page: {args.html}")
     if args.pictures is not None:
         draw_pictures(draw, dataset, args.pictures)
@@ -201,13 +201,13 @@ def print_cost(
 ) -> None:
     """Say how the AP of the fast mode differs from that of the exact one."""
     truth, tasks = dataset.coco_json(), list(fast.results)
-    apart = between(
+    differences = compare_detections(
         truth, fast.detections, exact.detections, tasks, dataset.skeleton, max_detections
     )
-    for task, each in apart.items():
+    for task, difference in differences.items():
         say(
-            f"{task} AP, fast against exact: {each.value:+.2f}, on other images like these "
-            f"{each.low:+.2f} to {each.high:+.2f} (95%)"
+            f"{task} AP, fast against exact: {difference.value:+.2f}, on other images like these "
+            f"{difference.low:+.2f} to {difference.high:+.2f} (95%)"
         )
 
 
@@ -258,11 +258,11 @@ def write_results(
         say(f"detections: {args.detections}")
 
 
-def worst_pictures(draw: Draw, dataset: DetectionDataset, summary: Summary) -> dict[int, bytes]:
-    """JPEG files of the images with the lowest AP of their own, by position in the summary."""
+def worst_pictures(draw: Draw, dataset: DetectionDataset, analysis: Analysis) -> dict[int, bytes]:
+    """JPEG files of the images with the lowest AP of their own, by position in the analysis."""
     records = sorted(dataset.records, key=lambda record: record["image_id"])
     pictures = {}
-    for at in summary.worst(WORST_PICTURES):
+    for at in analysis.worst_images(WORST_PICTURES):
         picture = Image.fromarray(draw(records[at]))
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         pictures[at] = jpeg(np.array(picture), PAGE_QUALITY)

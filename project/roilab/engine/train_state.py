@@ -21,6 +21,7 @@ from roilab.engine.run_record import remove_digests
 from roilab.engine.stored_results import is_number
 from roilab.errors import UserError, machine_failure
 from roilab.files import open_plain
+from roilab.text import first_of
 
 if TYPE_CHECKING:
     from roilab.engine.train import Trainer
@@ -116,12 +117,11 @@ class TrainState:
                 log.warning("%s cannot be read (%s): another is used in its place", file, reason)
         none_left = distributed.any_process(any("image" not in item for item in items))
         if len(known) > max_share * images or none_left:
-            first = [f"{name} ({reason})" for name, reason in itertools.islice(known.items(), 5)]
-            more = ", ..." if len(known) > len(first) else ""
+            listed = first_of([f"{name} ({reason})" for name, reason in known.items()])
             raise UserError(
                 "too many images cannot be read",
                 key="train.max_unreadable",
-                found=f"{len(known)} of {images}: {', '.join(first)}{more}",
+                found=f"{len(known)} of {images}: {listed}",
                 expected=f"at most {max_share:g} of them",
                 remedy="repair or remove these files, or allow a larger share",
             )

@@ -12,7 +12,7 @@ from roilab.skeleton import Skeleton
 Results = dict[str, dict[str, float | None]]
 # COCO's tasks in words, for messages and tables.
 TASK_NAMES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
-# The detections of a class that count in an image, by COCO's rules.
+# The largest number of detections of a class that count in an image, by COCO's rules.
 COCO_MAX_DETECTIONS = {"bbox": 100, "segm": 100, "keypoints": 20}
 # The rows of COCO's area axis, under Detectron2's names; keypoints have no small ones.
 _AREAS = {
@@ -20,8 +20,8 @@ _AREAS = {
     "segm": {"APs": 1, "APm": 2, "APl": 3},
     "keypoints": {"APm": 1, "APl": 2},
 }
-# What a task needs of a detection. The area, which decides APs, APm and APl, is that of its box, or
-# without one that of its mask.
+# The keys of a detection that a task needs. The area, which decides APs, APm and APl, is that of
+# the box, or without a box that of the mask.
 _KEYS = {"bbox": ("bbox",), "segm": ("segmentation",), "keypoints": ("bbox", "keypoints")}
 
 
@@ -35,9 +35,9 @@ def average_precision(
     """AP in percent, by COCO's rules (hotcoco, which gives pycocotools' figures in less time).
 
     Args:
-        truth: COCO json data, as `DetectionDataset.coco_json` makes it.
+        truth: COCO json data, as `DetectionDataset.coco_json` returns it.
         detections: COCO result rows: image_id, category_id, score, bbox, and segmentation (RLE) and
-            keypoints where the task needs them; masks are ranked by `mask_score` where there is.
+            keypoints where the task needs them; masks are ranked by `mask_score` if a row has it.
         tasks: of "bbox", "segm", "keypoints".
         skeleton: gives the OKS sigmas, and the classes that the keypoint AP is over.
         max_detections: how many detections of a class count in an image, the best by score; None:
@@ -50,7 +50,7 @@ def average_precision(
     return {task: _one_task(truth, detections, task, skeleton, max_detections) for task in tasks}
 
 
-def scored(
+def scored_categories(
     truth: Mapping[str, Any], task: str, skeleton: Skeleton | None
 ) -> list[Mapping[str, Any]]:
     """The categories that a task's AP is over."""
@@ -66,10 +66,10 @@ def objects_per_image(
 ) -> Counter[tuple[int, int]]:
     """The number of objects that count for a task, by (image id, category id).
 
-    Without `by_class`, the category id is 0 and the number that of all classes. Crowds do not
-    count, nor do objects without a labelled keypoint where it is about keypoints.
+    Without `by_class` they are objects of all classes, and the category id is 0. Crowds do not
+    count, nor for the task "keypoints" objects without a labelled keypoint.
     """
-    categories = {category["id"] for category in scored(truth, task, skeleton)}
+    categories = {category["id"] for category in scored_categories(truth, task, skeleton)}
     return Counter(
         (anno["image_id"], anno["category_id"] if by_class else 0)
         for anno in truth["annotations"]
@@ -87,10 +87,10 @@ def detection_limit(
     *,
     by_class: bool = True,
 ) -> int:
-    """The detections of a class, or of all classes, that count in an image.
+    """The largest number of detections of a class, or of all classes, that count in an image.
 
-    Without a number they are COCO's, `COCO_MAX_DETECTIONS`, or as many as an image has objects
-    where that is more: with fewer, perfect detections would not have an AP of 100.
+    Without `max_detections` it is COCO's, `COCO_MAX_DETECTIONS`, or the largest number of objects
+    in an image where that is more: with fewer, perfect detections would not have an AP of 100.
     """
     if max_detections is not None:
         return max_detections
@@ -98,7 +98,7 @@ def detection_limit(
     return max(COCO_MAX_DETECTIONS[task], *objects.values(), 0)
 
 
-def evaluator(
+def coco_eval(
     truth: Mapping[str, Any],
     detections: Sequence[Mapping[str, Any]],
     task: str,
@@ -115,7 +115,7 @@ def evaluator(
     ground_truth = COCO(dict(truth))
     coco = COCOeval(ground_truth, ground_truth.load_res(rows), task)
     coco.params.max_dets = [detection_limit(truth, task, skeleton, max_detections)]
-    coco.params.cat_ids = [category["id"] for category in scored(truth, task, skeleton)]
+    coco.params.cat_ids = [category["id"] for category in scored_categories(truth, task, skeleton)]
     if task == "keypoints" and skeleton is not None:
         coco.params.kpt_oks_sigmas = list(skeleton.sigmas)
     return coco
@@ -128,12 +128,12 @@ def _one_task(
     skeleton: Skeleton | None,
     max_detections: int | None,
 ) -> dict[str, float | None]:
-    coco = evaluator(truth, detections, task, skeleton, max_detections)
+    coco = coco_eval(truth, detections, task, skeleton, max_detections)
     coco.evaluate()
     coco.accumulate()
     # (IoU thresholds, recalls, classes, areas, most detections an image); -1 where undefined.
-    found: Any = coco.eval
-    precision = found["precision"][..., -1]
+    curves: Any = coco.eval
+    precision = curves["precision"][..., -1]
     thresholds = [float(value) for value in coco.params.iou_thrs]
     at50, at75 = (int(np.argmin(np.abs(np.subtract(thresholds, t)))) for t in (0.5, 0.75))
     metrics: dict[str, float | None] = {
@@ -142,7 +142,7 @@ def _one_task(
         "AP75": _mean(precision[at75, :, :, 0]),
     }
     metrics |= {name: _mean(precision[:, :, :, index]) for name, index in _AREAS[task].items()}
-    for index, category in enumerate(scored(truth, task, skeleton)):
+    for index, category in enumerate(scored_categories(truth, task, skeleton)):
         metrics[f"AP-{category['name']}"] = _mean(precision[:, :, index, 0])
         metrics[f"AP50-{category['name']}"] = _mean(precision[at50, :, index, 0])
     return metrics

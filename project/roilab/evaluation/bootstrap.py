@@ -1,4 +1,4 @@
-"""By how much one model is better than another, and how sure that is."""
+"""Differences in AP between two models, with bootstrap intervals over images and seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.matches import Matches, match
+from roilab.evaluation.matches import Matches, match_detections
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 
@@ -21,16 +21,16 @@ METRICS = {
     "APl": ("large", slice(None)),
 }
 _DRAWS = 2000
-# Of Student's t for each draw: with one, its tails, and so the interval, are left to chance.
-_OF_T = 200
+# Values of Student's t for each draw: with one, chance decides its tails, and so the interval.
+_T_VALUES = 200
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """In percent of AP, with an interval that holds the true difference in 95 of 100 cases.
+    """A difference in percent of AP, with an interval that holds the true one in 95 of 100 cases.
 
     Attributes:
-        images, seeds: how many there were to judge from.
+        images, seeds: the number of images and seeds that it is estimated from.
     """
 
     value: float
@@ -39,122 +39,122 @@ class PairedDifference:
     images: int
     seeds: int
 
-    def sentence(self) -> str:
-        """The conclusion in words."""
+    @property
+    def conclusion(self) -> str:
+        """What the interval allows to conclude, in words."""
         seeds = counted(self.seeds, "seed")
-        # One training says nothing of others.
-        alone = f" with this {seeds}" if self.seeds == 1 else ""
+        # One training says nothing about others.
+        restriction = f" with this {seeds}" if self.seeds == 1 else ""
         if self.low > 0:
-            return f"better{alone}"
+            return f"better{restriction}"
         if self.high < 0:
-            return f"worse{alone}"
+            return f"worse{restriction}"
         return f"not distinguishable with {self.images} images and {seeds}"
 
 
-def draws(images: int) -> np.ndarray:
-    """Bootstrap weights of the images, (1 + B) x I: ones first, then draws with replacement.
+def bootstrap_weights(images: int) -> np.ndarray:
+    """How often each image counts, (1 + B) x I: once, then as in B draws with replacement.
 
-    The same for every arm: a comparison is paired.
+    The draws are the same for every model, so that comparisons are paired, and in every call, so
+    that the same results give the same report.
     """
-    random = np.random.default_rng(0)  # the same report from the same results
+    random = np.random.default_rng(0)
     weights = random.multinomial(images, np.full(images, 1 / images), size=_DRAWS)
     return np.concatenate([np.ones((1, images), int), weights])
 
 
-def drawn(
+def bootstrap_metrics(
     matches: Mapping[str, Mapping[str, Matches]], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every metric in percent on each draw of images; NaN: there is no object in it.
+    """Every metric in percent on each draw of images; NaN where a draw has no object.
 
     Args:
         matches: by area and class.
         weights: (1 + B) x I.
 
     Returns:
-        1 + B values for each of `METRICS` whose area is there.
+        1 + B values of each of `METRICS` whose area is among the matches.
     """
-    found = {}
+    metrics = {}
     for area, classes in matches.items():
-        ap = np.stack([each.ap(weights) for each in classes.values()])  # classes x (1 + B) x T
-        for name, (of_area, thresholds) in METRICS.items():
-            if of_area == area:
-                found[name] = _mean(ap[:, :, thresholds])
-    return found
+        ap = np.stack([of_class.ap(weights) for of_class in classes.values()])
+        for name, (area_of_metric, thresholds) in METRICS.items():
+            if area_of_metric == area:
+                metrics[name] = _mean(ap[:, :, thresholds])
+    return metrics
 
 
 def _mean(ap: np.ndarray) -> np.ndarray:
-    """Over classes and thresholds, in percent."""
-    counted = ~np.isnan(ap)
-    sums = np.where(counted, ap, 0).sum(axis=(0, 2))
-    counts = counted.sum(axis=(0, 2))
+    """The mean of C x (1 + B) x T values over classes and thresholds without NaN, in percent."""
+    known = ~np.isnan(ap)
+    sums = np.where(known, ap, 0).sum(axis=(0, 2))
+    counts = known.sum(axis=(0, 2))
     return 100 * np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def difference(arm: np.ndarray, baseline: np.ndarray, images: int) -> PairedDifference | None:
-    """The difference of a metric's mean over seeds; None without data.
+def paired_difference(
+    values: np.ndarray, baseline: np.ndarray, images: int
+) -> PairedDifference | None:
+    """The difference of a metric's mean over seeds to the baseline's; None without objects.
 
     Args:
-        arm, baseline: S x (1 + B), on the same draws and with the same seeds.
-        images: from how many was drawn.
+        values, baseline: S x (1 + B), on the same draws and with the same seeds.
+        images: the number of images that were drawn from.
     """
-    apart = arm - baseline
-    apart = apart[:, ~np.isnan(apart).any(axis=0)]  # draws without an object
-    if not apart.size:
+    differences = values - baseline
+    differences = differences[:, ~np.isnan(differences).any(axis=0)]  # draws without an object
+    if not differences.size:
         return None
-    low, high = interval(apart[:, 0], apart[:, 1:], np.random.default_rng(0))
-    return PairedDifference(float(apart[:, 0].mean()), low, high, images, len(apart))
+    points = differences[:, 0]
+    low, high = confidence_interval(points, differences[:, 1:], np.random.default_rng(0))
+    return PairedDifference(float(points.mean()), low, high, images, len(points))
 
 
-def between(
+def compare_detections(
     truth: Mapping[str, Any],
-    one: Sequence[Mapping[str, Any]],
-    other: Sequence[Mapping[str, Any]],
+    detections: Sequence[Mapping[str, Any]],
+    baseline: Sequence[Mapping[str, Any]],
     tasks: Sequence[str],
     skeleton: Skeleton | None,
     max_detections: int | None = None,
 ) -> dict[str, PairedDifference]:
-    """The differences in AP between two sets of detections, by task.
+    """The differences in AP of two sets of detections on the same images, by task.
 
     Args:
-        truth: COCO json of the images, on which both were found.
-        one, other: COCO result rows.
-        tasks, skeleton, max_detections: as for `average_precision`.
+        truth, tasks, skeleton, max_detections: as for `average_precision`.
+        detections, baseline: COCO result rows.
     """
     images = len(truth["images"])
-    weights = draws(images)
-    apart = {}
-    for task in tasks:
-        ours, theirs = (
-            drawn({"all": match(truth, rows, task, skeleton, "all", max_detections)}, weights)[
-                "AP"
-            ][None]
-            for rows in (one, other)
-        )
-        found = difference(ours, theirs, images)
-        if found is not None:
-            apart[task] = found
-    return apart
+    weights = bootstrap_weights(images)
+
+    def ap(task: str, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        matches = match_detections(truth, rows, task, skeleton, "all", max_detections)
+        return bootstrap_metrics({"all": matches}, weights)["AP"][None]
+
+    differences = {
+        task: paired_difference(ap(task, detections), ap(task, baseline), images) for task in tasks
+    }
+    return {task: value for task, value in differences.items() if value is not None}
 
 
-def interval(
+def confidence_interval(
     points: np.ndarray, draws: np.ndarray, random: np.random.Generator
 ) -> tuple[float, float]:
-    """The 95% interval of the mean of several seeds.
+    """The 95% interval of the mean over seeds.
 
-    What other images would give is taken from the draws. What other seeds would give is not drawn
-    from so few, which would make two or three look surer than they are: their mean varies as
-    Student's t.
+    The draws show what other images would give. What other seeds would give is not drawn, which
+    would make two or three look surer than they are: their mean varies as Student's t.
 
     Args:
-        points: S, the value for each seed on the images as they are.
-        draws: S x B, the same on each draw of images.
+        points: S, the value of each seed on the images as they are.
+        draws: S x B, its values on draws of the images.
     """
     seeds = len(points)
     means = draws.mean(axis=0)
     if seeds > 1:
         error = points.std(ddof=1) / math.sqrt(seeds)
-        t = random.standard_t(seeds - 1, (_OF_T, len(means)))
-        # Both signs of each, so that the difference the other way round has the same interval.
+        t = random.standard_t(seeds - 1, (_T_VALUES, len(means)))
+        # Both signs of each, so that the opposite difference has the opposite interval.
         means = means + error * np.concatenate([t, -t])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

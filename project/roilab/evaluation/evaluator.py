@@ -1,4 +1,4 @@
-"""A model over a data set: instances -> COCO result rows -> AP."""
+"""Evaluation of a model on a data set: instances -> COCO result rows -> AP."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.dataset_dicts import to_pixel_index
-from roilab.evaluation.ap import Results, average_precision
+from roilab.evaluation.ap import TASK_NAMES, Results, average_precision
 from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.skeleton import Skeleton
 
@@ -27,7 +27,7 @@ class Evaluation:
     Attributes:
         results: AP in percent by task and metric.
         detections: COCO result rows.
-        seconds: that the model takes for an image, the median; None: there is none.
+        seconds: the median time of the model for an image; None without images.
     """
 
     results: Results
@@ -39,20 +39,20 @@ class Evaluation:
 def predict(
     model: nn.Module, batches: Iterable[list[dict[str, Any]]], bound: MemoryBound | None = None
 ) -> Iterator[tuple[dict[str, Any], Instances, float]]:
-    """Each input dict with its instances on the CPU, in the size of the original image.
+    """Run a model on batches, in evaluation mode; afterwards its mode is as it was.
 
-    And with the seconds that the model took for it, in a batch its share.
-
-    The model is in evaluation mode meanwhile and as it was afterwards.
+    Yields:
+        Each input dict, its instances on the CPU, in the size of the original image, and the
+        seconds of the model for it: in a batch its share.
     """
     training = model.training
     model.eval()
     try:
         for batch in batches:
             start = time.perf_counter()
-            found = [instances.to("cpu") for instances in detect(model, batch, bound)]
+            outputs = [instances.to("cpu") for instances in detect(model, batch, bound)]
             seconds = (time.perf_counter() - start) / len(batch)
-            for inputs, instances in zip(batch, found, strict=True):
+            for inputs, instances in zip(batch, outputs, strict=True):
                 yield inputs, instances, seconds
     finally:
         model.train(training)
@@ -104,32 +104,32 @@ def evaluate(
     max_detections: int | None = None,
     bound: MemoryBound | None = None,
 ) -> Evaluation:
-    """A model on a data set; every process takes its share, the first returns the result.
+    """Evaluate a model on a data set; every process takes its share, the first returns the result.
 
-    The tasks are those the model answers: boxes always, masks and keypoints where it has the head.
+    The tasks are boxes, and masks and keypoints where the model has their heads.
 
     Args:
         max_detections: of a class that count in an image, see `average_precision`.
         bound: of the memory that an image takes, see `detect`.
     """
     detections: list[dict[str, Any]] = []
-    tasks, took = {"bbox"}, []
+    tasks, times = {"bbox"}, []
     for inputs, instances, seconds in predict(model, batches, bound):
-        took.append(seconds)
+        times.append(seconds)
         tasks |= {"segm"} if instances.has("pred_masks") else set()
         tasks |= {"keypoints"} if instances.has("pred_keypoints") else set()
         detections += coco_rows(inputs["image_id"], instances, dataset.classes, dataset.skeleton)
-    shares = comm.gather((detections, tasks, took))
+    shares = comm.gather((detections, tasks, times))
     if not comm.is_main_process():
         return Evaluation({}, [], None)
-    everything = [row for share, _, _ in shares for row in share]
-    answered = set().union(*(names for _, names, _ in shares))
+    detections = [row for rows, _, _ in shares for row in rows]
+    tasks = set().union(*(names for _, names, _ in shares))
     times = [seconds for _, _, share in shares for seconds in share]
     results = average_precision(
         dataset.coco_json(),
-        everything,
-        [task for task in ("bbox", "segm", "keypoints") if task in answered],
+        detections,
+        [task for task in TASK_NAMES if task in tasks],
         dataset.skeleton,
         max_detections,
     )
-    return Evaluation(results, everything, statistics.median(times) if times else None)
+    return Evaluation(results, detections, statistics.median(times) if times else None)

@@ -1,7 +1,7 @@
-"""Which detections are right: what AP is made of, and what it would be on other draws of images.
+"""Matches of detections and objects: AP on any draw of the images, without matching again.
 
-COCO's matching of detections to objects is done once; AP then follows from sums over the sorted
-detections, in which an image may count several times or not at all.
+COCO's matching is done once; AP then follows from sums over the sorted detections, in which an
+image may count several times or not at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,29 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import evaluator, scored
+from roilab.evaluation.ap import coco_eval, scored_categories
 from roilab.skeleton import Skeleton
 
 _RECALLS = np.linspace(0, 1, 101)
-_CELLS = 2**24  # of weights times detections at a time
+_BLOCK = 2**24  # weights times detections that are held in memory at a time
 
 
 @dataclass(frozen=True)
 class Matches:
-    """The matches of one task and class, at T thresholds of IoU or OKS, over I images.
+    """The matches of one task and class at T thresholds of IoU or OKS, over I images.
 
     Attributes:
         image: D, the position of each detection's image.
         score: D, the best first.
-        right: T x D, whether a detection is matched to an object that counts.
-        wrong: T x D, whether it is matched to nothing; neither: it is in a crowd, say.
-        objects: I, how many objects of an image count.
+        true_positive: T x D, whether a detection is matched to an object that counts.
+        false_positive: T x D, whether it is matched to nothing; neither: it lies in a crowd, say.
+        objects: I, the number of objects of an image that count.
     """
 
     image: np.ndarray
     score: np.ndarray
-    right: np.ndarray
-    wrong: np.ndarray
+    true_positive: np.ndarray
+    false_positive: np.ndarray
     objects: np.ndarray
 
     def ap(self, weights: np.ndarray) -> np.ndarray:
@@ -44,29 +44,29 @@ class Matches:
         Returns:
             B x T; NaN where there are no objects.
         """
-        step = max(1, _CELLS // max(1, len(self.image)))
-        parts = [self._ap(weights[i : i + step]) for i in range(0, len(weights), step)]
-        return np.concatenate(parts)
+        step = max(1, _BLOCK // max(1, len(self.image)))
+        blocks = [self._ap(weights[i : i + step]) for i in range(0, len(weights), step)]
+        return np.concatenate(blocks)
 
     def _ap(self, weights: np.ndarray) -> np.ndarray:
         total = weights @ self.objects
         counts = weights[:, self.image]
-        result = np.full((len(weights), len(self.right)), np.nan)
-        for t, (right, wrong) in enumerate(zip(self.right, self.wrong, strict=True)):
-            hits = np.cumsum(counts * right, axis=1)
-            tried = hits + np.cumsum(counts * wrong, axis=1)
-            precision = hits / np.maximum(tried, 1e-12)
+        result = np.full((len(weights), len(self.true_positive)), np.nan)
+        for t in range(len(self.true_positive)):
+            hits = np.cumsum(counts * self.true_positive[t], axis=1)
+            detections = hits + np.cumsum(counts * self.false_positive[t], axis=1)
+            precision = hits / np.maximum(detections, 1e-12)
             # The best precision at this recall or a higher one.
             best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
             for b in np.flatnonzero(total):
                 # As COCO has it: hits / total in floating point, the first that reaches a recall.
-                at = np.searchsorted(hits[b] / total[b], _RECALLS, side="left")
-                reached = at[at < len(self.image)]
+                first = np.searchsorted(hits[b] / total[b], _RECALLS, side="left")
+                reached = first[first < len(self.image)]
                 result[b, t] = best[b, reached].sum() / len(_RECALLS)
         return result
 
 
-def match(
+def match_detections(
     truth: Mapping[str, Any],
     detections: Sequence[Mapping[str, Any]],
     task: str,
@@ -78,48 +78,48 @@ def match(
 
     Args:
         area: "all", or the size of the objects that count: "small", "medium", "large".
-        truth, detections, skeleton, max_detections: as `average_precision` takes them; images are
-            in the order of their ids.
+        truth, detections, skeleton, max_detections: as for `average_precision`; images are in the
+            order of their ids.
     """
-    categories = scored(truth, task, skeleton)
-    coco = evaluator(truth, detections, task, skeleton, max_detections)
-    names = list(coco.params.area_rng_lbl)
+    coco = coco_eval(truth, detections, task, skeleton, max_detections)
+    areas = list(coco.params.area_rng_lbl)
     # Keypoints have no small objects, by COCO's rules.
-    bounds = coco.params.area_rng[names.index(area)] if area in names else [0.0, 0.0]
+    bounds = coco.params.area_rng[areas.index(area)] if area in areas else [0.0, 0.0]
     coco.params.area_rng, coco.params.area_rng_lbl = [bounds], [area]
     coco.evaluate()
-    place = {number: index for index, number in enumerate(sorted(i["id"] for i in truth["images"]))}
-    found: dict[int, list[dict[str, Any]]] = {category["id"]: [] for category in categories}
-    for each in coco.eval_imgs:
-        if each is not None:
-            found[each["category_id"]].append(each)
+    ids = sorted(image["id"] for image in truth["images"])
+    positions = {number: position for position, number in enumerate(ids)}
     thresholds = len(coco.params.iou_thrs)
+    by_class: dict[int, list[dict[str, Any]]] = {}
+    for image in filter(None, coco.eval_imgs):
+        by_class.setdefault(image["category_id"], []).append(image)
     return {
-        category["name"]: _gather(found[category["id"]], place, thresholds)
-        for category in categories
+        category["name"]: _joined(by_class.get(category["id"], []), positions, thresholds)
+        for category in scored_categories(truth, task, skeleton)
     }
 
 
-def _gather(images: list[dict[str, Any]], place: Mapping[int, int], thresholds: int) -> Matches:
-    """The images' matches as one, by score; equal scores are in the order of the images."""
-    images = sorted(images, key=lambda each: place[each["image_id"]])
-    objects = np.zeros(len(place), int)
-    none = np.zeros((thresholds, 0), bool)
-    scores, image, matched, ignored = [np.zeros(0)], [np.zeros(0, int)], [none], [none]
-    for each in images:
-        where, count = place[each["image_id"]], len(each["dtScores"])
-        objects[where] = np.logical_not(each["gtIgnore"]).sum()
+def _joined(
+    images: Sequence[dict[str, Any]], positions: Mapping[int, int], thresholds: int
+) -> Matches:
+    """The images' matches together, by score; equal scores are in the order of the images."""
+    objects = np.zeros(len(positions), int)
+    nothing = np.zeros((thresholds, 0), bool)
+    scores, places, matched, ignored = [np.zeros(0)], [np.zeros(0, int)], [nothing], [nothing]
+    for image in sorted(images, key=lambda image: positions[image["image_id"]]):
+        position, count = positions[image["image_id"]], len(image["dtScores"])
+        objects[position] = np.logical_not(image["gtIgnore"]).sum()
         if count:
-            scores.append(np.asarray(each["dtScores"], float))
-            image.append(np.full(count, where))
-            matched.append(np.asarray(each["dtMatched"], bool))
-            ignored.append(np.asarray(each["dtIgnore"], bool))
+            scores.append(np.asarray(image["dtScores"], float))
+            places.append(np.full(count, position))
+            matched.append(np.asarray(image["dtMatched"], bool))
+            ignored.append(np.asarray(image["dtIgnore"], bool))
     order = np.argsort(-np.concatenate(scores), kind="stable")
-    taken, left_out = (np.concatenate(each, axis=1)[:, order] for each in (matched, ignored))
+    is_matched, is_ignored = (np.concatenate(x, axis=1)[:, order] for x in (matched, ignored))
     return Matches(
-        image=np.concatenate(image)[order],
+        image=np.concatenate(places)[order],
         score=np.concatenate(scores)[order],
-        right=taken & ~left_out,
-        wrong=~taken & ~left_out,
+        true_positive=is_matched & ~is_ignored,
+        false_positive=~is_matched & ~is_ignored,
         objects=objects,
     )

@@ -1,4 +1,4 @@
-"""The memory that a model's work on an image takes, found before it is taken.
+"""A bound of the memory that a model needs for an image, checked before it is allocated.
 
 Three parts count: decoding the file, the model's features, and the masks, each of which has a byte
 for each pixel of the image.
@@ -19,18 +19,19 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from roilab.errors import argument
 from roilab.memory import NotEnoughMemory, available, gigabytes
 
-# Bytes a pixel of the image. Pillow holds four, turns it, and copies it into an array of three;
-# an array is copied in the model's order of channels, and once more by Pillow to be resized.
+# Bytes a pixel of the image. Pillow holds four, rotates them, and copies them into an array of
+# three; the array is copied in the model's order of channels, and again by Pillow to be resized.
 _DECODING, _PREPARING = 15, 10
-# A mask is pasted by way of its places and values in float32; what is found is copied where
-# instances are left out; and it is drawn.
+# A mask is pasted through float32 arrays of places and values; masks are copied where instances are
+# left out, and where they are drawn.
 _PASTING, _COPIES = 16, 2
-# What the features may take beyond the tensors that torch knows of, and what heads take for the
-# regions that they look at.
+# The features' share beyond the tensors that torch counts, and the bytes that heads take for the
+# regions that they pool.
 _SCRATCH, _HEADS = 1.2, 200 << 20
-# Bytes a pixel that no known backbone takes: images for which it is enough need no measurement.
+# Bytes a pixel, more than any known backbone takes: where they fit, nothing is measured.
 _GENEROUS = 4096
 _SIDES = 256, 512  # of the images that features are measured on, in pixels
 _SMALLER = "smaller images; dataloader.test.augmentations can make them smaller"
@@ -41,9 +42,10 @@ class MemoryBound:
     """A bound of the memory that a model needs for images, compared with a limit.
 
     Args:
-        model: a Detectron2 model in evaluation mode, or one made of it for inference.
+        model: a Detectron2 model in evaluation mode, or one that is built from it for inference.
         augmentations: of its images, such as resizing.
-        limit: the most bytes that an image's work may take; None: what is available.
+        limit: the largest number of bytes that the work on an image may take; None: the bytes
+            that are available.
     """
 
     def __init__(
@@ -54,20 +56,20 @@ class MemoryBound:
         self._features: tuple[float, float] | None = None
 
     def check_image(self, width: int, height: int) -> None:
-        """Make sure that an image can be decoded, and that the model can look at it.
+        """Refuse an image that does not fit when it is decoded and passed through the model.
 
         Raises:
             NotEnoughMemory: it takes too much.
         """
         pixels = width * height
         what = f"{width} x {height} pixels"
-        least, seen = _DECODING * pixels, self._seen(height, width)
-        self._check_features(*seen, 1, what, beside=_PREPARING * pixels, least=least)
+        least, resized = _DECODING * pixels, self._resized(height, width)
+        self._check_features(*resized, 1, what, beside=_PREPARING * pixels, least=least)
         if self._device.type != "cpu":
             self._require(least, None, what, _SMALLER)
 
     def check_batch(self, height: int, width: int, count: int) -> None:
-        """Make sure that the model can look at some images of this size at once.
+        """Refuse a batch of images of this size that does not fit when the model runs on it.
 
         Raises:
             NotEnoughMemory: they take too much.
@@ -75,7 +77,7 @@ class MemoryBound:
         self._check_features(height, width, count, f"{count} x {width} x {height} pixels at once")
 
     def check_masks(self, count: int, width: int, height: int) -> None:
-        """Make sure that so many masks of an image fit.
+        """Refuse masks of an image that do not fit in its full size.
 
         Raises:
             NotEnoughMemory: they take too much.
@@ -89,7 +91,7 @@ class MemoryBound:
 
     @property
     def _device(self) -> torch.device:
-        return next((each.device for each in self.model.parameters()), torch.device("cpu"))
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     def _check_features(
         self, height: int, width: int, count: int, what: str, *, beside: int = 0, least: int = 0
@@ -101,11 +103,11 @@ class MemoryBound:
             return
         if self._features is None:
             self._features = measure(self.model, device)
-        base, each = self._features
-        size = max(int(base + each * pixels) + beside + _HEADS, least)
+        base, per_pixel = self._features
+        size = max(int(base + per_pixel * pixels) + beside + _HEADS, least)
         self._require(size, device, f"{what}, {width} x {height} as the model sees them", _SMALLER)
 
-    def _require(self, size: int, device: torch.device | None, what: str, instead: str) -> None:
+    def _require(self, size: int, device: torch.device | None, what: str, remedy: str) -> None:
         bound = _bound(self.limit, device)
         if bound is None or size <= bound[0]:
             return
@@ -113,14 +115,14 @@ class MemoryBound:
             "an image does not fit into the memory",
             found=f"{what} may take {gigabytes(size)}",
             expected=f"at most {gigabytes(bound[0])}, which {bound[1]}",
-            remedy=f"{instead}; to try it all the same: --max-memory {-(-size // 10**9)}",
+            remedy=f"{remedy}; to try it all the same: {argument('max_memory', size)}",
         )
 
-    def _seen(self, height: int, width: int) -> tuple[int, int]:
-        """The height and width that the augmentations give an image; they see no pixels."""
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """The height and width of an image after the augmentations, which get no pixels."""
         for augmentation in self.augmentations:
             image = np.broadcast_to(np.uint8(0), (height, width, 3))
-            with contextlib.suppress(TypeError):  # it wants to see more than the image
+            with contextlib.suppress(TypeError):  # it takes more than the image
                 transform = augmentation.get_transform(image)
                 if isinstance(transform, T.ResizeTransform):
                     height, width = transform.new_h, transform.new_w
@@ -128,9 +130,9 @@ class MemoryBound:
 
 
 def _bound(limit: int | None, device: torch.device | None) -> tuple[int, str] | None:
-    """The bytes that may be taken, and what says so; None: it is not known."""
+    """The bytes that may be allocated, and why in words; None where it is not known."""
     if limit is not None:
-        return limit, "--max-memory allows"
+        return limit, "the memory limit allows"
     if device is not None and device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -139,7 +141,7 @@ def _bound(limit: int | None, device: torch.device | None) -> tuple[int, str] | 
 
 
 class _Live(TorchDispatchMode):
-    """The bytes of the tensors that are made within it and not yet freed, and their most."""
+    """Counts the bytes of the tensors allocated within it and not yet freed, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,26 +151,26 @@ class _Live(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        made = function(*args, **(kwargs or {}))
-        for each in tree_iter(made):
-            if isinstance(each, torch.Tensor):
-                storage = each.untyped_storage()
+        output = function(*args, **(kwargs or {}))
+        for leaf in tree_iter(output):
+            if isinstance(leaf, torch.Tensor):
+                storage = leaf.untyped_storage()
                 key = storage._cdata
                 if key not in self.sizes:
                     self.sizes[key] = storage.nbytes()
                     self.live += self.sizes[key]
                     self.peak = max(self.peak, self.live)
                     weakref.finalize(storage, self._freed, key)
-        return made
+        return output
 
     def _freed(self, key: int) -> None:
         self.live -= self.sizes.pop(key, 0)
 
 
 def measure(model: Any, device: torch.device) -> tuple[float, float]:
-    """The bytes that a model's features take: whatever the image, and for each of its pixels.
+    """Measure the bytes that a model's features take: a constant, and for each pixel.
 
-    It is measured on two small images, of which the model makes features.
+    The backbone runs on two small images of different sizes.
     """
     rcnn = rcnn_of(model)
     if rcnn is None:
@@ -180,18 +182,18 @@ def measure(model: Any, device: torch.device) -> tuple[float, float]:
             rcnn.backbone(rcnn.preprocess_image([{"image": image}]).tensor)
         peaks.append(float(live.peak))
     small, large = (side * side for side in _SIDES)
-    each = max(0.0, (peaks[1] - peaks[0]) / (large - small))
-    return max(0.0, peaks[0] - each * small) * _SCRATCH, each * _SCRATCH
+    per_pixel = max(0.0, (peaks[1] - peaks[0]) / (large - small))
+    return max(0.0, peaks[0] - per_pixel * small) * _SCRATCH, per_pixel * _SCRATCH
 
 
 def rcnn_of(model: Any) -> Any:
-    """Detectron2's R-CNN in a model; None: it is of another kind."""
+    """Detectron2's R-CNN in a model; None where the model is of another kind."""
     inner = getattr(model, "model", model)
     return inner if isinstance(inner, GeneralizedRCNN) else None
 
 
 def autocast_of(model: Any) -> contextlib.AbstractContextManager[Any]:
-    """The precision that a model works in."""
+    """The context in which a model runs in its precision."""
     of_model = getattr(model, "autocast", None)
     return contextlib.nullcontext() if of_model is None else of_model()
 
@@ -202,7 +204,7 @@ def detect(
     """The instances that a model finds in each image of a batch, in the size of the image.
 
     Args:
-        bound: it is asked before the masks of an image are made; None: nothing is.
+        bound: is checked before the masks of an image are pasted; None: nothing is checked.
 
     Raises:
         NotEnoughMemory: the masks of an image would take too much.
@@ -213,8 +215,8 @@ def detect(
             yield output["instances"]
         return
     with autocast_of(model):
-        found = rcnn.inference(batch, do_postprocess=False)
-    for inputs, instances in zip(batch, found, strict=True):
+        outputs = rcnn.inference(batch, do_postprocess=False)
+    for inputs, instances in zip(batch, outputs, strict=True):
         height = inputs.get("height", instances.image_size[0])
         width = inputs.get("width", instances.image_size[1])
         if instances.has("pred_masks"):

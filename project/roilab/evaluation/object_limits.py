@@ -1,4 +1,4 @@
-"""Images with more objects than COCO's rules count, or than a limit leaves, in words."""
+"""Sentences about images with more objects than COCO's rules, or a limit, count."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,18 +41,18 @@ def exceeded_limits(
     max_detections: int | None,
     limits_of_model: Mapping[str, int],
 ) -> list[str]:
-    """Sentences about the limits that leave objects of a data set out, with the numbers.
+    """Sentences about the limits that leave out objects of a data set, with the numbers.
 
-    No model can reach an AP of 100 on such images: what is beyond a limit counts as missed.
+    No model reaches an AP of 100 on such images: objects beyond a limit count as missed.
 
     Args:
         truth: COCO json data.
         tasks, skeleton, max_detections: as for `average_precision`.
-        limits_of_model: the most detections that a model gives in an image, of all classes; by the
-            key of the config that says so.
+        limits_of_model: the largest number of detections of all classes that a model returns for
+            an image, by the config key that sets it.
     """
     images = len(truth["images"])
-    # Limits that leave out the same objects share a sentence: what is beyond -> what stops there.
+    # Limits that leave out the same objects share a sentence.
     by_effect: dict[str, list[str]] = {}
     for task in tasks:
         of_class = objects_per_image(truth, task, skeleton, by_class=True)
@@ -79,6 +79,6 @@ def _beyond(objects: Counter[tuple[int, int]], limit: int, images: int, what: st
 
 
 def _images(objects: Counter[tuple[int, int]], limit: int, images: int) -> str:
-    """The images that are beyond a limit, as the subject of a sentence with its verb."""
+    """The images beyond a limit as the subject of a sentence, with its verb."""
     count = len({image for (image, _), number in objects.items() if number > limit})
     return f"{count} of {images} images {'has' if count == 1 else 'have'}"

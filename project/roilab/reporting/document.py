@@ -112,7 +112,7 @@ def to_markdown(title: str, sections: Sequence[Section]) -> str:
                 blocks.append(f"![{part.name}]({_PICTURES}/{part.name}.jpg)")
                 blocks.append(escape_markdown(part.caption))
             elif part.rows:
-                blocks.append(markdown_table(part.head, part.rows, "pipe"))
+                blocks.append(markdown_table(part, "pipe"))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -154,14 +154,14 @@ def write_attachments(folder: Path, sections: Sequence[Section]) -> None:
             write_whole(place / file, content)
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Cell]], style: str) -> str:
+def markdown_table(table: Table, style: str) -> str:
     """A Markdown table whose columns of numbers are aligned to the right.
 
     Args:
         style: of tabulate: "pipe" writes the alignment for a renderer, "github" reads better in a
             terminal.
     """
-    cells = [[number(value) for value in row] for row in rows]
+    cells = [[number(value) for value in row] for row in table.rows]
     columns = zip(*cells, strict=True)
     sides = [
         "right" if all(re.match(r"[-+]?\d|-?$", cell) for cell in column) else "left"
@@ -170,7 +170,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Cell]], style: s
     escaped = [[cell if cell == "-" else markdown_cell(cell) for cell in row] for row in cells]
     return tabulate(
         escaped,
-        list(map(markdown_cell, head)),
+        list(map(markdown_cell, table.head)),
         tablefmt=style,
         disable_numparse=True,
         colalign=sides or None,

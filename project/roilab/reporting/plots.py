@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from roilab.escaping import one_line
-from roilab.evaluation.summary import running_mean
+from roilab.evaluation.analysis import running_mean
 
 COLOURS = ("#2f7fd0", "#c9660a", "#2a9058", "#9a5fd0", "#d0455a", "#128a98", "#94702c", "#74808c")
 _MARKERS = "os^Dv*Xp"

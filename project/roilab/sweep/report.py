@@ -14,9 +14,9 @@ import numpy as np
 
 from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
+from roilab.evaluation.analysis import IOU_THRESHOLDS
 from roilab.evaluation.ap import TASK_NAMES
-from roilab.evaluation.bootstrap import METRICS, PairedDifference, difference
-from roilab.evaluation.details import THRESHOLDS
+from roilab.evaluation.bootstrap import METRICS, PairedDifference, paired_difference
 from roilab.files import write_whole
 from roilab.reporting import plots
 from roilab.reporting.document import (
@@ -142,7 +142,7 @@ class Report:
                 place = f"{TASK_NAMES[name.partition('/')[0]]} {name.partition('/')[2]}"
                 interval = f"{found.low:+.1f} to {found.high:+.1f}"
                 value, seeds = f"{found.value:+.1f}", str(found.seeds)
-                rows.append([arm.name, place, value, interval, seeds, found.sentence()])
+                rows.append([arm.name, place, value, interval, seeds, found.conclusion])
                 bars[f"{arm.name}, {place}"] = (found.low, found.value, found.high)
         if not rows:
             return []
@@ -160,7 +160,7 @@ class Report:
         there = pairs[0][0].draws.keys() & pairs[0][1].draws.keys()
         for name in (name for name in self.sweep.metrics if name in there):
             a, b = (np.stack([pair[side].draws[name] for pair in pairs]) for side in (0, 1))
-            apart = difference(a, b, len(pairs[0][0].dataset))
+            apart = paired_difference(a, b, len(pairs[0][0].dataset))
             if apart is not None:
                 found[name] = apart
         return found
@@ -185,10 +185,12 @@ class Report:
                     _mean(each) for each in zip(*(run[task] for run in runs), strict=True)
                 ]
         measure = "OKS" if task == "keypoints" else "IoU"
-        title = f"{TASK_NAMES[task].capitalize()} AP by strictness"
-        plot = plots.curves(lines, THRESHOLDS, title, f"least {measure} of a match", "AP, percent")
+        title = f"{TASK_NAMES[task].capitalize()} AP by {measure} threshold"
+        plot = plots.curves(
+            lines, IOU_THRESHOLDS, title, f"least {measure} of a match", "AP, percent"
+        )
         rows = [[name, *map(_number, values)] for name, values in lines.items()]
-        head = ["arm", *(f"{threshold:.2f}" for threshold in THRESHOLDS)]
+        head = ["arm", *(f"{threshold:.2f}" for threshold in IOU_THRESHOLDS)]
         return Section(title, (), [Table(head, rows), Plot(f"strictness_{task}", plot)])
 
     def _classes(self, done: Sequence[Trial], tasks: Sequence[str]) -> list[Section]:

@@ -18,10 +18,10 @@ from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.setup import prepare
 from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
+from roilab.evaluation.analysis import ap_by_iou, image_ap50, keypoint_oks
 from roilab.evaluation.ap import Results
-from roilab.evaluation.bootstrap import METRICS, drawn, draws
-from roilab.evaluation.details import image_ap50, joints, strictness
-from roilab.evaluation.matches import match
+from roilab.evaluation.bootstrap import METRICS, bootstrap_metrics, bootstrap_weights
+from roilab.evaluation.matches import match_detections
 from roilab.inference.side_by_side import by_image
 from roilab.sweep.plan import Trial
 
@@ -109,7 +109,7 @@ class Collector:
         truth, skeleton = dataset.coco_json(), dataset.skeleton
         cfg = config.load_config(run.config_file)
         limit = cfg.evaluation.max_detections
-        weights = draws(len(dataset))
+        weights = bootstrap_weights(len(dataset))
         values: dict[str, np.ndarray] = {}
         curves, images = {}, {}
         for task in results:
@@ -118,16 +118,17 @@ class Collector:
             ]
             areas = {METRICS[name][0] for name in wanted} | {"all"}
             matches = {
-                area: match(truth, detections, task, skeleton, area, limit) for area in areas
+                area: match_detections(truth, detections, task, skeleton, area, limit)
+                for area in areas
             }
-            every = drawn(matches, weights)
+            every = bootstrap_metrics(matches, weights)
             values |= {f"{task}/{name}": every[name] for name in wanted}
             self._check(run, results[task], every, task)
-            curves[task] = strictness(matches["all"])
+            curves[task] = ap_by_iou(matches["all"])
             images[task] = image_ap50(matches["all"])
         terms = {}
         if skeleton and "keypoints" in results:
-            terms = joints(truth, detections, skeleton, limit)
+            terms = keypoint_oks(truth, detections, skeleton, limit)
         worth_drawing = by_image(detections, LEAST_SCORE)
         note = limits_note(cfg, dataset)
         return Found(dataset, results, values, curves, images, terms, worth_drawing, note)

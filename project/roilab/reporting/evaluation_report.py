@@ -1,0 +1,207 @@
+"""The evaluation of one model: tables for a terminal, and a page with the analysis of its AP."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from roilab.evaluation.analysis import IOU_THRESHOLDS, Analysis, running_mean
+from roilab.evaluation.ap import TASK_NAMES, Results
+from roilab.evaluation.bootstrap import METRICS
+from roilab.reporting import plots
+from roilab.reporting.document import (
+    Cell,
+    Picture,
+    Plot,
+    Section,
+    Table,
+    markdown_table,
+    number,
+    to_html,
+)
+
+IMAGE_AP50 = "per-image AP@0.5 (not COCO AP50)"
+RUNNING_MEAN = "per-image AP@0.5, running mean (not COCO AP50)"
+KEYPOINT_OKS = "mean OKS term of each keypoint, from 0 to 1"
+_TERMINAL_COLUMNS = 12  # of the confusion matrix, at most
+
+
+def ap_table(results: Results) -> str:
+    """A Markdown table: a row for each task over all classes, then one for each task and class."""
+    return markdown_table(_ap(results), "github")
+
+
+def analysis_text(analysis: Analysis) -> str:
+    """Keypoints, precision and recall, and confused classes, each below a line about it.
+
+    The confused classes are left out where they are too many for the width of a terminal.
+    """
+    parts = []
+    if analysis.keypoint_oks:
+        terms = ", ".join(f"{name} {_term(term)}" for name, term in analysis.keypoint_oks.items())
+        parts.append(textwrap.fill(f"{KEYPOINT_OKS}: {terms}", 100))
+    parts += [
+        f"from score {analysis.score:g} on, at IoU or OKS 0.5:",
+        markdown_table(_operating_points(analysis), "github"),
+    ]
+    if len(analysis.labels) <= _TERMINAL_COLUMNS:
+        parts += [
+            "from the same score on, boxes of the row's class found as the column's, at IoU 0.5:",
+            markdown_table(_confusion(analysis, corner=""), "github"),
+        ]
+    return "\n\n".join(parts)
+
+
+def evaluation_page(
+    title: str,
+    about: Sequence[str],
+    results: Results,
+    analysis: Analysis,
+    pictures: Mapping[int, bytes],
+) -> str:
+    """One HTML page with the AP and its analysis.
+
+    Args:
+        title: names the run.
+        about: sentences on the weights and the data.
+        results: as `average_precision` returns them.
+        pictures: JPEG files, annotated beside predicted, by the position of their images in the
+            analysis; in their order on the page.
+    """
+    background = analysis.labels[-1]
+    sections = [
+        Section("", about),
+        Section(
+            "COCO AP",
+            "In percent. AP is the mean over ten IoU or OKS thresholds from 0.5 to 0.95, AP50 and "
+            "AP75 are at one of them; APs, APm and APl are of small, medium and large objects.",
+            [_ap(results)],
+        ),
+        _ap_by_iou(analysis),
+        Section(
+            f"Precision and recall from score {analysis.score:g} on",
+            "At IoU or OKS 0.5, in percent: the share of the detections that match an object, and "
+            "the share of the objects that a detection matches.",
+            [_operating_points(analysis)],
+        ),
+        Section(
+            f"Confused classes from score {analysis.score:g} on",
+            "How often the box of an object of a row's class was found as one of a column's, at "
+            f"IoU 0.5. The column {background}: missed. The row {background}: found where no "
+            "object is, or found once more.",
+            [_confusion(analysis, corner="annotated \\ predicted")],
+        ),
+    ]
+    if analysis.keypoint_oks:
+        rows = [(name, _term(term)) for name, term in analysis.keypoint_oks.items()]
+        text = (
+            f"The {KEYPOINT_OKS}: of objects found at OKS 0.5, over their labelled keypoints. The "
+            "mean over an object's keypoints is its OKS."
+        )
+        sections.append(Section("Keypoints", text, [Table(("keypoint", "term"), rows)]))
+    sections += [_images(analysis), *_pictures(analysis, pictures)]
+    return to_html(title, sections)
+
+
+def _ap(results: Results) -> Table:
+    """Metrics in percent, of which a class has the first two."""
+    rows: list[list[Cell]] = [
+        [TASK_NAMES.get(task, task), "all", *(metrics.get(name) for name in METRICS)]
+        for task, metrics in results.items()
+    ]
+    for task, metrics in results.items():
+        classes = [name[len("AP-") :] for name in metrics if name.startswith("AP-")]
+        if len(classes) > 1 or task == "keypoints":
+            for name in classes:
+                pair = (metrics[f"AP-{name}"], metrics[f"AP50-{name}"])
+                rows.append([TASK_NAMES.get(task, task), name, *pair, "", "", "", ""])
+    return Table(("task", "class", *METRICS), rows)
+
+
+def _operating_points(analysis: Analysis) -> Table:
+    def percent(share: float | None) -> float | None:
+        return None if share is None else 100 * share
+
+    rows: list[list[Cell]] = [
+        [
+            TASK_NAMES.get(task, task),
+            name,
+            percent(point.precision),
+            percent(point.recall),
+            point.true_positives,
+            point.false_positives,
+            point.false_negatives,
+        ]
+        for task, of_task in analysis.tasks.items()
+        for name, point in of_task.operating_points.items()
+    ]
+    counts = ("true positives", "false positives", "false negatives")
+    return Table(("task", "class", "precision", "recall", *counts), rows)
+
+
+def _confusion(analysis: Analysis, corner: str) -> Table:
+    counts = analysis.confusion.tolist()
+    rows = [[name, *row] for name, row in zip(analysis.labels, counts, strict=True)]
+    return Table((corner, *analysis.labels), rows, "heat")
+
+
+def _term(term: float | None) -> str:
+    """A term of OKS with two decimals, which tell keypoints apart."""
+    return "-" if term is None else f"{term:.2f}"
+
+
+def _ap_by_iou(analysis: Analysis) -> Section:
+    lines = {
+        TASK_NAMES.get(task, task): of_task.ap_by_iou for task, of_task in analysis.tasks.items()
+    }
+    title, x, y = "AP by IoU or OKS threshold", "IoU or OKS that a match needs", "AP, percent"
+    head = ("task", *(f"{threshold:.2f}" for threshold in IOU_THRESHOLDS))
+    return Section(
+        title,
+        "How exactly an object has to be found: a model that finds the objects, but not their "
+        "place, begins high and falls early. The mean of a line is COCO AP.",
+        [
+            Plot("thresholds", plots.curves(lines, IOU_THRESHOLDS, title, x, y)),
+            Table(head, [[name, *values] for name, values in lines.items()]),
+        ],
+    )
+
+
+def _images(analysis: Analysis) -> Section:
+    """Plot and table of the AP of single images."""
+    values = {
+        TASK_NAMES.get(task, task): of_task.image_ap50 for task, of_task in analysis.tasks.items()
+    }
+    columns = [column for task in values.values() for column in (task, running_mean(task))]
+    rows: list[list[Cell]] = [
+        [Path(file).name, *cells] for file, *cells in zip(analysis.images, *columns, strict=True)
+    ]
+    head = [f"{name}{kind}" for name in values for kind in ("", ", running mean")]
+    return Section(
+        IMAGE_AP50[0].upper() + IMAGE_AP50[1:],
+        "The AP at IoU or OKS 0.5 of each image as if it were the whole set: a dot an image, in "
+        "their order, and as a line the mean of the images so far. COCO AP50 ranks the detections "
+        "of all images together, and is another number.",
+        [
+            Plot("images", plots.running_means(values, RUNNING_MEAN, "percent")),
+            Table(["image", *head], rows, folded=f"{len(analysis.images):,} images"),
+        ],
+    )
+
+
+def _pictures(analysis: Analysis, pictures: Mapping[int, bytes]) -> list[Section]:
+    if not pictures:
+        return []
+    parts = []
+    for position, jpeg in pictures.items():
+        file = Path(analysis.images[position]).name
+        values = ", ".join(
+            f"{TASK_NAMES.get(task, task)} {number(of_task.image_ap50[position])}"
+            for task, of_task in analysis.tasks.items()
+        )
+        alt = f"{file}: annotated beside predicted"
+        parts.append(Picture(str(position), jpeg, f"{file}: {values}", alt))
+    text = (
+        f"The lowest {IMAGE_AP50}, the mean over tasks; annotated beside what is predicted from "
+        f"score {analysis.score:g} on."
+    )
+    return [Section("Worst images", text, parts)]

@@ -20,7 +20,7 @@ _OLD = 3600  # seconds
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write a file, with the folders it needs, so that it is the old one or the whole new one.
+    """Write a file, and the folders it needs, so that it is the old one or the whole new one.
 
     Raises:
         UserError: it cannot be written.
@@ -31,13 +31,13 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A name to write under in the block; when the block has ended, it becomes the file's own.
+    """Within the block, a file is written under another name; at its end it takes its own.
 
-    The folders that it needs are made. When the block raises, the old file stays, if there is one,
-    and of the new one nothing.
+    The folders that it needs are created. When the block raises, nothing of the new file stays,
+    and the old one does, if there is one.
 
     Raises:
-        UserError: the file cannot be written. What the block raises is its own.
+        UserError: the file cannot be written. What the block raises is not changed.
     """
     path = Path(path)
     if not path.name:
@@ -59,10 +59,10 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def part_of_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill in the block and then to rename to `path`; if it is not, it is removed.
+    """A new folder to fill in the block and then to rename to `path`, or else it is removed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     part = _part_of(path)
     try:
@@ -76,14 +76,14 @@ def part_of_folder(path: Path) -> Iterator[Path]:
 
 
 def _part_of(path: Path) -> Path:
-    """The name that a file or folder has while it is written, by this process."""
-    # A name may take 255 bytes, and those of a long one are all taken.
+    """The name that a file or folder has while this process writes it."""
+    # A name may have 255 bytes, and a long one uses them all.
     start = os.fsdecode(os.fsencode(path.name)[:_START])
     return path.with_name(f".{start}.{os.getpid()}.part")  # as `_PART` has it
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a folder, if it is there."""
+    """Remove a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -91,15 +91,15 @@ def _remove(path: Path) -> None:
 
 
 def remove_parts(folder: Path, pid: int | None = None) -> None:
-    """Remove from a folder what was being written there when its process was killed.
+    """Remove from a folder what processes were writing there when they were killed.
 
     Args:
-        pid: of a process that is gone. Parts of others are removed after an hour, in which all that
-            is written is whole.
+        pid: of a process that has ended. Parts of others are removed when they are an hour old, in
+            which every file is finished.
     """
     for path in folder.iterdir():
         match = _PART.fullmatch(path.name)
-        with contextlib.suppress(OSError):  # it is whole by now, or another removes it, too
+        with contextlib.suppress(OSError):  # it is whole by now, or another process removes it
             if match and (int(match[1]) == pid or time.time() - path.stat().st_mtime > _OLD):
                 _remove(path)
 
@@ -122,27 +122,26 @@ def refuse_link(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turn what the system raises while a file is written into a mistake that names the file.
-
-    Raises:
-        UserError: in place of an OSError or a ValueError of the block.
-    """
+    """Within the block, an OSError or a ValueError becomes a UserError that names the file."""
     try:
         yield
     except (OSError, ValueError) as error:
-        # A path with a null character is a ValueError.
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise UserError("cannot write the file", file=path, found=reason or error) from error
+        raise UserError("cannot write the file", file=path, found=_reason(error)) from error
+
+
+def _reason(error: OSError | ValueError) -> object:
+    # A path with a null character is a ValueError.
+    return (error.strerror if isinstance(error, OSError) else None) or error
 
 
 def open_plain(path: str | Path) -> IO[bytes]:
-    """A file that is open for reading, and has an end: no pipe, and no device such as /dev/zero.
+    """Open a file for reading that has an end: no pipe, and no device such as /dev/zero.
 
     Raises:
         OSError: it cannot be opened, or is no plain file.
         ValueError: the path has a null character.
     """
-    # A pipe that nobody writes to would be waited for when it is opened.
+    # Opening a pipe that nobody writes to would wait.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(number).st_mode
     if not stat.S_ISREG(kind):
@@ -152,41 +151,31 @@ def open_plain(path: str | Path) -> IO[bytes]:
     return os.fdopen(number, "rb")
 
 
-def read_bytes(
-    path: str | Path,
-    *,
-    what: str = "the file",
-    key: str | None = None,
-    remedy: str | None = None,
-) -> bytes:
-    """The content of a file.
+def read_bytes(path: str | Path, *, what: str = "the file", **details: str | None) -> bytes:
+    """Read a file.
 
     Args:
-        what: the file is called so in the message.
-        key: what names the file.
+        what: its name in the message.
+        details: `key`, `expected` and `remedy` of the UserError.
 
     Raises:
-        UserError: it is not there, is no plain file, or cannot be read.
+        UserError: it does not exist, is no plain file, or cannot be read.
     """
     try:
         with open_plain(path) as file:
             return file.read()
-    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise UserError(
-            f"{what} cannot be read", file=path, key=key, found=reason or error, remedy=remedy
-        ) from error
+    except (OSError, ValueError) as error:
+        message = f"{what} cannot be read"
+        raise UserError(message, file=path, found=_reason(error), **details) from error
 
 
 def decode(
-    content: bytes,
-    path: str | Path,
-    *,
-    what: str = "the file",
-    expected: str | None = None,
-    remedy: str | None = None,
+    content: bytes, path: str | Path, *, what: str = "the file", **details: str | None
 ) -> str:
     """The text of a UTF-8 file.
+
+    Args:
+        what, details: see `read_bytes`.
 
     Raises:
         UserError: it is not UTF-8; names the place.
@@ -194,43 +183,32 @@ def decode(
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{what} cannot be read: not UTF-8 text",
-            file=path,
-            found=f"the byte 0x{content[error.start]:02x} at position {error.start}",
-            expected=expected,
-            remedy=remedy,
-        ) from error
+        place = f"the byte 0x{content[error.start]:02x} at position {error.start}"
+        message = f"{what} cannot be read: not UTF-8 text"
+        raise UserError(message, file=path, found=place, **details) from error
 
 
 def parse_json(
-    content: bytes,
-    path: str | Path,
-    *,
-    what: str = "the file",
-    expected: str | None = None,
-    remedy: str | None = None,
+    content: bytes, path: str | Path, *, what: str = "the file", **details: str | None
 ) -> Any:
     """Parse the content of a JSON file; NaN and infinity are refused.
 
     Args:
-        content: of the file `path`.
-        what, expected, remedy: for the message.
+        what, details: see `read_bytes`.
 
     Raises:
         UserError: it is not UTF-8, or not JSON; names line and column.
     """
-    text = decode(content, path, what=what, expected=expected, remedy=remedy)
+    text = decode(content, path, what=what, **details)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        found = "nested too deeply" if isinstance(error, RecursionError) else error
+        problem = "nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(
             f"{what} cannot be read: not JSON",
             file=path,
-            found=found if content.strip() else "nothing in it",
-            expected=expected,
-            remedy=remedy,
+            found=problem if content.strip() else "nothing in it",
+            **details,
         ) from error
 
 
@@ -238,17 +216,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def read_json(
-    path: str | Path,
-    *,
-    what: str = "the file",
-    expected: str | None = None,
-    remedy: str | None = None,
-) -> Any:
-    """Read a JSON file, see `parse_json`.
-
-    Raises:
-        UserError: the file cannot be read, or is not JSON.
-    """
-    content = read_bytes(path, what=what, remedy=remedy)
-    return parse_json(content, path, what=what, expected=expected, remedy=remedy)
+def read_json(path: str | Path, *, what: str = "the file", **details: str | None) -> Any:
+    """Read a JSON file, see `read_bytes` and `parse_json`."""
+    return parse_json(read_bytes(path, what=what, **details), path, what=what, **details)

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running what is in them."""
+"""Checkpoints: written whole or not at all, read without running anything in them."""
 
 import os
 import pickle
@@ -39,40 +39,34 @@ _PICKLED_NAMES = {
 }
 
 
-class ArrayUnpickler(pickle.Unpickler):
+class _ArrayUnpickler(pickle.Unpickler):
     """Reads pickles of numpy arrays in dicts and lists; refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PICKLED_NAMES:
-            raise pickle.UnpicklingError(f"it wants to call {module}.{name}")
+            raise pickle.UnpicklingError(f"it would call {module}.{name}")
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         return super().find_class(module, name)
 
 
 class Checkpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, with its name matching, made atomic, safe and strict.
+    """Detectron2's checkpointer, with its name matching, made safe and strict; it only loads.
 
     Args:
         may_differ: names of parameters, with * for anything, that a file that is loaded may lack,
             have in another shape, or have beyond the model's.
         named: files that the config has a name for: name -> path or URL.
-        model, save_dir, kwargs: as in Detectron2.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        save_dir: str = "",
-        *,
         may_differ: Sequence[str] = (),
         named: Mapping[str, str] = MappingProxyType({}),
-        **kwargs: Any,
     ) -> None:
-        super().__init__(model, save_dir, **kwargs)
-        self.may_differ = tuple(may_differ)
-        self.named = named
-        self.source = ""
+        super().__init__(model)
+        self.may_differ, self.named, self.source = tuple(may_differ), named, ""
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load a path or URL into the model; see Detectron2's."""
@@ -85,16 +79,16 @@ class Checkpointer(DetectionCheckpointer):
             self._require_settings_of_torchvision()
             classes = self.model.roi_heads.num_classes
             checkpoint["model"] = to_detectron2(checkpoint["model"], classes, source=self.source)
-        found = super()._load_model(checkpoint)
-        shapes = {name: (theirs, ours) for name, theirs, ours in found.incorrect_shapes}
-        refuse_differences(
+        keys = super()._load_model(checkpoint)
+        shapes = {name: (theirs, ours) for name, theirs, ours in keys.incorrect_shapes}
+        _refuse_differences(
             own=self.model.state_dict(),
-            missing=[name for name in found.missing_keys if name not in shapes],
-            unexpected=found.unexpected_keys,
+            missing=[name for name in keys.missing_keys if name not in shapes],
+            unexpected=keys.unexpected_keys,
             shapes=shapes,
             may_differ=self.may_differ,
         )
-        return found
+        return keys
 
     def _require_settings_of_torchvision(self) -> None:
         unmet = unmet_settings(self.model)
@@ -116,22 +110,13 @@ class Checkpointer(DetectionCheckpointer):
             remedy=remedy,
         )
 
-    def save(self, name: str, **kwargs: Any) -> None:
-        """Write `name`.pth: model, checkpointables and `kwargs`; then tag it the last."""
-        if not self.save_dir or not self.save_to_disk:
-            return
-        data = {"model": self.model.state_dict(), **kwargs}
-        data |= {key: item.state_dict() for key, item in self.checkpointables.items()}
-        save_atomically(data, Path(self.save_dir) / f"{name}.pth")
-        self.tag_last_checkpoint(f"{name}.pth")
-
     def _load_file(self, filename: str) -> dict[str, Any]:
         if not filename.endswith((".pkl", ".pyth")):
             return super()._load_file(filename)
         # Detectron2 sorts out the kinds of .pkl itself but reads them with a plain pickle.load.
         with PathManager.open(filename, "rb") as file:
             try:
-                data = ArrayUnpickler(file, encoding="latin1").load()
+                data = _ArrayUnpickler(file, encoding="latin1").load()
                 if not isinstance(data, dict) or not isinstance(data.get("model", data), dict):
                     raise pickle.UnpicklingError("it holds no named arrays")
             except (pickle.UnpicklingError, EOFError) as error:
@@ -154,10 +139,10 @@ class Checkpointer(DetectionCheckpointer):
         return read_checkpoint(f)
 
 
-def refuse_differences(
+def _refuse_differences(
     *,
     own: Iterable[str],
-    missing: Iterable[str],
+    missing: Sequence[str],
     unexpected: Iterable[str],
     shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     may_differ: Sequence[str] = (),
@@ -169,7 +154,7 @@ def refuse_differences(
         missing: those that the weights lack.
         unexpected: weights that the model has no parameter for.
         shapes: those of other shape: name -> shape in the weights, shape in the model.
-        may_differ: names that are let pass, with * for anything.
+        may_differ: names that may be in any of these, with * for anything.
 
     Raises:
         UserError: any other name; lists them.
@@ -178,18 +163,21 @@ def refuse_differences(
     def refused(names: Iterable[str]) -> list[str]:
         return sorted(n for n in names if not any(fnmatchcase(n, p) for p in may_differ))
 
-    missing, unexpected = list(missing), list(unexpected)
-    wrong = refused(shapes)
-    pairs = [f"{name} {tuple(shapes[name][0])} for {tuple(shapes[name][1])}" for name in wrong]
     lists = {
         "missing": refused(missing),
         "not in the model": refused(unexpected),
-        "of another shape": pairs,
+        "of another shape": refused(shapes),
     }
-    if not any(lists.values()):
+    names = [name for part in lists.values() for name in part]
+    if not names:
         return
+    pairs = {n: f"{n} {tuple(theirs)} for {tuple(ours)}" for n, (theirs, ours) in shapes.items()}
+    lines = [
+        f"{len(part)} {what}: {first_of([pairs.get(name, name) for name in part], _SHOWN)}"
+        for what, part in lists.items()
+        if part
+    ]
     fitting = set(own) - set(missing) - set(shapes)
-    names = [*lists["missing"], *lists["not in the model"], *wrong]
     if fitting:
         remedy = (
             "take other weights, or, where these parts are new, name them: "
@@ -202,9 +190,7 @@ def refuse_differences(
         )
     raise UserError(
         "the weights do not fit the model",
-        found="\n            ".join(
-            f"{len(each)} {what}: {first_of(each, _SHOWN)}" for what, each in lists.items() if each
-        ),
+        found="\n            ".join(lines),
         expected="the model's own names and shapes",
         remedy=remedy,
     )
@@ -219,15 +205,12 @@ def refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor
     Raises:
         UserError: they are not; lists what differs.
     """
-    refuse_differences(
+    shapes = {name: (weights[name].shape, own[name].shape) for name in own.keys() & weights.keys()}
+    _refuse_differences(
         own=own,
-        missing=own.keys() - weights.keys(),
+        missing=list(own.keys() - weights.keys()),
         unexpected=weights.keys() - own.keys(),
-        shapes={
-            name: (weights[name].shape, own[name].shape)
-            for name in own.keys() & weights.keys()
-            if own[name].shape != weights[name].shape
-        },
+        shapes={name: pair for name, pair in shapes.items() if pair[0] != pair[1]},
     )
 
 
@@ -255,8 +238,8 @@ def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A .pth file's content on the CPU; tensors and plain data only.
 
-    Before anything of it is used, the file is compared with the digest that the run.json beside it
-    has, or, if that has none, with the checksums of its own, where it has any.
+    Before anything of it is used, the file is compared with its digest in the run.json beside it,
+    or without one with its own checksums, if it has any.
 
     Raises:
         UserError: the file is not as it was written, cut short, no such file, or holds more than
@@ -281,18 +264,16 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         UserError: the file cannot be read, or has none.
     """
     weights = read_checkpoint(path).get("model")
-    if not isinstance(weights, dict) or not all(map(_is_named_tensor, weights.items())):
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in weights.items()
+    ):
         raise _unreadable(path, "no tensors by name below 'model'")
     return weights
 
 
-def _is_named_tensor(item: tuple[Any, Any]) -> bool:
-    return isinstance(item[0], str) and isinstance(item[1], Tensor)
-
-
 @contextmanager
 def verified(path: Path) -> Iterator[IO[bytes]]:
-    """A checkpoint that is open, as it was written; it is read once for that.
+    """Open a checkpoint once it is known to be as it was written, which reads it once.
 
     Raises:
         UserError: it is not as it was written, or cannot be read.
@@ -302,8 +283,7 @@ def verified(path: Path) -> Iterator[IO[bytes]]:
     except (OSError, ValueError) as error:
         raise _unreadable(path, _reason(error)) from error
     with file:
-        # The mapping and what is read through `file` are the same pages, and of the same file
-        # whatever takes its name meanwhile.
+        # The mapping and `file` are the same pages, also if another file takes the name meanwhile.
         size = os.fstat(file.fileno()).st_size
         content = mmap(file.fileno(), 0, access=ACCESS_READ) if size else b""
         if not verify(path, content):
@@ -313,10 +293,10 @@ def verified(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _check_sums(path: Path, file: IO[bytes]) -> None:
-    """Raise UserError where a file that torch.save wrote disagrees with the sums in it.
+    """Raise UserError where a file that torch.save wrote disagrees with its own checksums.
 
-    It is a zip archive, with a CRC of each tensor, which torch's reader does not look at. Files
-    of torch before 1.6 are none, and have no sums.
+    It is a zip archive, with a CRC of each tensor, which torch's reader ignores. Files of torch
+    before 1.6 are no archives, and have no checksums.
     """
     begins_as_zip = file.read(2) == b"PK"
     if not begins_as_zip and not zipfile.is_zipfile(file):
@@ -334,17 +314,17 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-def _unreadable(path: str | Path, found: str) -> UserError:
+def _unreadable(path: str | Path, problem: str) -> UserError:
     return UserError(
         "the weights file cannot be read",
         file=path,
-        found=found,
+        found=problem,
         expected="a complete .pth of tensors, as it was written",
     )
 
 
 class _Hashing:
-    """A file that is written, and the digest of what was."""
+    """A file that is written, and the digest of its content."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.digest = file, Digest()

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 BEAT = 60.0  # seconds from one sign of life of an owner to the next
 SILENT = 600.0  # seconds without one after which an owner on another machine counts as gone
-SETTLE = 2.0  # seconds in which two that take the same lock see each other
-_MOST = 2**31  # processes have smaller numbers
+SETTLE = 2.0  # seconds after which two processes that write the same lock file see each other
+_MOST = 2**31  # the numbers of processes are smaller
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -36,7 +36,7 @@ class Owner:
     Attributes:
         host: the name of its machine.
         since: when it took the lock, UTC.
-        boot: of the machine's start; another after it was started anew.
+        boot: identifies the start of the machine; a reboot changes it.
     """
 
     host: str
@@ -72,7 +72,7 @@ class Lock:
     """A lock that this process has.
 
     Attributes:
-        descriptor: of the open file; a process that inherits it has the lock, too.
+        descriptor: of the open file; a process that inherits it also has the lock.
     """
 
     def __init__(self, file: IO[str]) -> None:
@@ -89,16 +89,16 @@ class Lock:
 
 @contextmanager
 def locked(path: Path, message: str = "another process trains in this folder") -> Iterator[Lock]:
-    """Have a folder alone for a block; the file `path` in it says who has it.
+    """Within the block, this process alone has a folder; the file `path` in it names the owner.
 
-    The operating system holds the lock and lets it go when the process ends, however it ends, so
-    that one of this machine is never in the way of the next. For an owner on another machine, and
-    where a file system has no locks, what counts is the file: its owner writes to it every minute.
+    The operating system holds the lock and releases it when the process ends, however it ends, so
+    that a process of this machine never blocks the next. For an owner on another machine, and
+    where a file system has no locks, the file counts: its owner touches it every minute.
 
-    Parts of files that the owner before was killed over are removed.
+    Parts of files that the owner before left when it was killed are removed.
 
     Args:
-        message: of the mistake.
+        message: of the UserError.
 
     Raises:
         UserError: another process has it.
@@ -106,7 +106,7 @@ def locked(path: Path, message: str = "another process trains in this folder") -
     with writing(path):
         file, held = _open(path, message)
     try:
-        owner, here = _read(file), this_process()
+        owner, here = _read_owner(file), this_process()
         if owner is not None:
             if not _is_gone(owner, here, path, held):
                 raise _refused(path, message, owner)
@@ -117,7 +117,7 @@ def locked(path: Path, message: str = "another process trains in this folder") -
         if not held or (owner is not None and owner.host != here.host):
             time.sleep(SETTLE)
             with path.open(encoding="utf-8") as again:
-                winner = _read(again)
+                winner = _read_owner(again)
             if winner != here:
                 raise _refused(path, message, winner)
         try:
@@ -125,13 +125,13 @@ def locked(path: Path, message: str = "another process trains in this folder") -
             with _beating(path):
                 yield lock
         finally:
-            path.unlink(missing_ok=True)  # before it is let go: the next makes its own
+            path.unlink(missing_ok=True)  # before the release: the next owner creates its own
     finally:
         file.close()
 
 
 def _open(path: Path, message: str) -> tuple[IO[str], bool]:
-    """The file, and whether the operating system locks it."""
+    """Open the file; returns it, and whether the operating system locks it."""
     refuse_link(path)
     while True:
         file = path.open("a+", encoding="utf-8")
@@ -139,7 +139,7 @@ def _open(path: Path, message: str) -> tuple[IO[str], bool]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            owner = _read(file)
+            owner = _read_owner(file)
             file.close()
             raise _refused(path, message, owner) from error
         except OSError as error:
@@ -149,21 +149,21 @@ def _open(path: Path, message: str) -> tuple[IO[str], bool]:
             held = False
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                # A loader's worker shall not have the lock when the training is gone.
+                # A loader's worker must not keep the lock when the training has ended.
                 os.register_at_fork(after_in_child=file.close)
                 return file, held
-        file.close()  # the last owner has removed it meanwhile
+        file.close()  # the last owner has just removed it
 
 
-def _read(file: IO[str]) -> Owner | None:
+def _read_owner(file: IO[str]) -> Owner | None:
     """The owner that a file names; None: none, or it is damaged, or being written."""
     file.seek(0)
     try:
         owner = Owner(**json.loads(file.read()))
     except (ValueError, TypeError, RecursionError):
         return None
-    sound = all(type(getattr(owner, each.name)) is each.type for each in fields(Owner))
-    return owner if sound and 0 < owner.pid < _MOST else None
+    is_sound = all(type(getattr(owner, field.name)) is field.type for field in fields(Owner))
+    return owner if is_sound and 0 < owner.pid < _MOST else None
 
 
 def _is_gone(owner: Owner, here: Owner, path: Path, held: bool) -> bool:
@@ -195,7 +195,7 @@ def _refused(path: Path, message: str, owner: Owner | None) -> UserError:
 
 @contextmanager
 def _beating(path: Path) -> Iterator[None]:
-    """Touch a file every minute."""
+    """Within the block, touch a file every minute."""
     over = threading.Event()
 
     def beat() -> None:

@@ -1,19 +1,19 @@
 """Overrides of a config: `key=value`, as text and as the value that the text means.
 
-What a value means, the first rule that fits:
+The first rule that fits says what a value means:
 
 1. `"text"` or `'text'`, quotes around all of it: this text. A backslash before a quote of the same
-   kind or before another backslash is left out. It is how a text is written that would mean
-   something else: `"null"`, `"3"`, `"[x]"`.
-2. `null` or `None`: nothing. `${other.key}`: the value of another key.
+   kind or before another backslash is left out. So a text is written that would mean something
+   else: `"null"`, `"3"`, `"[x]"`.
+2. `null` or `None`: no value. `${other.key}`: the value of another key.
 3. `[a, b]` is a list and `{name: a, other: b}` a dict, of values by these rules; its names are
    always text. A comma, colon or bracket in a text is quoted there, except brackets in pairs.
-4. Where the key takes text, anything else is text as it stands: `train.output_dir=runs, (10)=1`.
-   It does where the argument that it is for is annotated so, or else where it holds text; the same
-   goes for the items of a list or dict. Rule 3 is for a key that takes a list or dict as well, and
-   a text that does not read as one is text.
+4. Where the key takes text, anything else is text, unchanged: `train.output_dir=runs, (10)=1`. A
+   key takes text where its argument is annotated so, or else where its value is text; so do the
+   items of a list or dict. Rule 3 is for a key that takes a list or dict as well, and what does
+   not read as one is text.
 5. `true`, `True`, `false`, `False`, and numbers: 3, -1.5, .5, 1e-4, 1_000, inf, nan.
-6. Anything else is text as it stands.
+6. Anything else is text, unchanged.
 """
 
 import collections.abc
@@ -45,7 +45,7 @@ _QUOTED = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""", re.DOTA
 _PAIRS = {"[": "]", "{": "}"}
 A_LIST = "a list"
 _SCALARS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False"}
-# Text that means itself wherever it stands.
+# Text that needs no quotes, wherever it stands.
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"'$\\](?:[^,:\[\]{}\"'$\\\r\n]*[^\s,:\[\]{}\"'$\\])?")
 
 
@@ -57,7 +57,7 @@ class Reference:
 
 
 def split_override(text: str) -> tuple[str, str]:
-    """The key and the text of the value of `key=value`.
+    """Split `key=value` into the key and the text of its value.
 
     Raises:
         UserError: it has no key or no equals sign.
@@ -72,8 +72,8 @@ def parse_value(text: str, key: str, kind_of: Callable[[str], Kind]) -> Any:
     """Parse the text of a value by the rules above.
 
     Args:
-        key: for which it is.
-        kind_of: what a key takes.
+        key: of the value.
+        kind_of: returns what a key takes.
 
     Returns:
         Plain data with `Reference`s in it.
@@ -130,7 +130,7 @@ def _items(
         unquoted = _unquoted(name)
         name = name.strip() if unquoted is None else unquoted
         if name in result:
-            raise ValueError(f"{name} is there twice")
+            raise ValueError(f"{name} occurs twice")
         below, values = f"{key}.{name}", values_kind(kind)
         values = kind_of(below) if values is None else values
         result[name] = _parse(":".join(rest).strip(), below, kind_of, values)
@@ -179,9 +179,9 @@ def _unquoted(text: str) -> str | None:
 
 
 def choices(text: str) -> list[str]:
-    """`key=a,b` as `key=a` and `key=b`; any other override alone.
+    """Split `key=a,b` into `key=a` and `key=b`; any other override stays one.
 
-    A comma in quotes or in a pair of brackets divides nothing.
+    A comma in quotes or in a pair of brackets does not separate.
 
     Raises:
         UserError: it is no override, or a choice is empty.
@@ -190,7 +190,7 @@ def choices(text: str) -> list[str]:
     try:
         parts = _split(value, ",")
     except ValueError:
-        return [text]  # a text with a single bracket, or what the config will refuse
+        return [text]  # a text with a single bracket, or one that the config will refuse
     if len(parts) == 1:
         return [text]
     if any(not part.strip() for part in parts):
@@ -204,12 +204,12 @@ def choices(text: str) -> list[str]:
 
 
 def write(key: str, value: Any) -> str:
-    """The override that gives a key this value: text, number, truth value, None, list or dict."""
+    """The override that sets a key to text, a number, a truth value, None, a list or a dict."""
     return f"{key}={_written(value)}"
 
 
 def write_for_shell(key: str, value: Any) -> str:
-    """The same as it is typed in a shell."""
+    """The override as it is typed in a shell."""
     return shlex.quote(write(key, value))
 
 
@@ -233,44 +233,46 @@ def _written(value: Any) -> str:
 def _takes_text(kind: Kind) -> bool:
     """Whether a key of this annotation takes text, and neither numbers nor truth values."""
     members = _members(kind)
-    return any(each in (str, Path) for each in members) and not {int, float, bool, Any} & members
+    return bool({str, Path} & members) and not {int, float, bool, Any} & members
 
 
 def misfit(value: Any, kind: Kind) -> str:
-    """The form that this annotation requires; "" if the value fits, or may fit."""
+    """The form that this annotation requires, in words; "" if the value fits, or may fit."""
     members = _members(kind)
-    some = members - {types.NoneType}
-    if not some:
+    others = members - {types.NoneType}
+    if not others:
         return ""
-    if isinstance(value, str) and not _takes_text(kind) and all(_takes_items(e) for e in some):
+    if isinstance(value, str) and not _takes_text(kind) and all(map(_takes_items, others)):
         return A_LIST if values_kind(kind) is None else "a dict: {name: value}"
-    if isinstance(value, str | list | dict) and some <= set(_SCALARS):
-        words = [word for each, word in _SCALARS.items() if each in some]
-        return " or ".join([*words, *(["null"] if some < members else [])])
+    if isinstance(value, str | list | dict) and others <= set(_SCALARS):
+        words = [word for scalar, word in _SCALARS.items() if scalar in others]
+        return " or ".join([*words, *(["null"] if others < members else [])])
     return ""
 
 
 def _item_kind(kind: Kind) -> Kind:
     """The annotation of a list's items."""
-    for member in _members(kind):
-        if _is(get_origin(member), collections.abc.Sequence) and get_args(member):
-            return get_args(member)[0]
-    return Any
+    arguments = _arguments(kind, collections.abc.Sequence)
+    return arguments[0] if arguments else Any
 
 
 def values_kind(kind: Kind) -> Kind | None:
     """The annotation of a dict's values; None if each key has its own."""
-    for member in _members(kind):
-        if _is(get_origin(member), collections.abc.Mapping) and get_args(member):
-            return get_args(member)[1]
-    return None
+    arguments = _arguments(kind, collections.abc.Mapping)
+    return arguments[1] if arguments else None
+
+
+def _arguments(kind: Kind, base: type) -> tuple[Any, ...]:
+    """The arguments of the first type of a union that is a kind of `base`; (): there are none."""
+    own = (get_args(member) for member in _members(kind) if _is(get_origin(member), base))
+    return next(filter(None, own), ())
 
 
 def _takes_items(kind: Kind) -> bool:
     """Whether a list or a dict is among what a key takes."""
     return any(
-        _is(get_origin(each) or each, collections.abc.Collection) and each is not str
-        for each in _members(kind)
+        _is(get_origin(member) or member, collections.abc.Collection) and member is not str
+        for member in _members(kind)
     )
 
 
@@ -281,14 +283,14 @@ def _is(candidate: Any, base: type) -> bool:
 def _members(kind: Kind) -> set[Any]:
     """The types of a union; of a literal, those of its values."""
     if get_origin(kind) in (Union, types.UnionType):
-        return {each for member in get_args(kind) for each in _members(member)}
+        return {inner for member in get_args(kind) for inner in _members(member)}
     if get_origin(kind) is Literal:
         return {type(value) for value in get_args(kind)}
     return {kind}
 
 
 def kind_of_value(value: Any) -> Kind:
-    """The annotation that what a key holds would have; of None, it is not known."""
+    """An annotation that fits the value of a key; Any for None."""
     if isinstance(value, str):
         return str
     if isinstance(value, Sequence):

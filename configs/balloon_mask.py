@@ -1,6 +1,6 @@
 """Mask R-CNN on the balloon set (VIA 1, no attributes), from scratch, on two CPU cores.
 
-roilab train --config-file configs/balloon_mask.py data.default_class=balloon
+roilab train --config-file configs/balloon_mask.py data.rules.default_class=balloon
 The set (61 and 13 images) belongs in datasets/balloon/{train,val}, or wherever you say with
 data.train.files, data.train.images, data.val.files and data.val.images. Its files name no class,
 so the command does; a class in this config would get into models of other data.

@@ -356,8 +356,8 @@ def test_frozen_layers_without_weights_are_warned_of(tmp_path: Path, caplog) -> 
         for split, file in (("train", figures.train), ("val", figures.val))
         for key, value in (("files", file), ("images", file.parent))
     ]
-    labels = "data.class_attribute=class data.keypoint_attribute=keypoint "
-    labels += "data.instance_attribute=instance data.visibility_attribute=visibility"
+    labels = "data.rules.class_attribute=class data.rules.keypoint_attribute=keypoint "
+    labels += "data.rules.instance_attribute=instance data.rules.visibility_attribute=visibility"
     scratch = [*overrides, *labels.split(), "train.init_checkpoint=''"]
     path = "configs/mask_rcnn_R_50_FPN_1x.py"
     trained = "model.backbone.bottom_up.freeze_at=0"

@@ -1,17 +1,17 @@
-"""Data: one node for VIA and COCO files (recognised by content), and the loaders.
+"""Annotation files (VIA or COCO, by content), the rules of their labels, and the loaders.
 
 Your own data, on the command line:
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
-    data.class_attribute=name                      # where the file has several attributes
-    data.default_class=balloon                     # where it has none
-    data.class_attribute= data.default_class=cat   # where the attribute that it has is no class
-    'data.class_attribute=[scratch, dent]'         # where each attribute is a class of its own
-    'data.class_map={persson: person, tree: null}' # rename, merge, drop
-    data.unlabelled=skip                           # leave out regions without a class
-    data.skeleton=coco_person                      # or a JSON file that declares yours
-    data.strict=True                               # stop at an error in a file
-    data.missing_images=skip                       # leave out images that are not there
-Names of any signs are quoted for the shell alone: "data.train.files=via (10).json"; see
+    data.rules.class_attribute=name                      # where the file has several attributes
+    data.rules.default_class=balloon                     # where it has none
+    data.rules.class_attribute= data.rules.default_class=cat   # where its attribute is no class
+    'data.rules.class_attribute=[scratch, dent]'         # where each attribute is a class
+    'data.rules.class_map={persson: person, tree: null}' # rename, merge, drop
+    data.rules.unlabelled=skip                           # leave out regions without a class
+    data.skeleton=coco_person                            # or a JSON file that declares yours
+    data.strict=True                                     # stop at an error in a file
+    data.missing_images=skip                             # leave out missing and broken images
+Names with spaces or brackets are quoted for the shell alone: "data.train.files=via (10).json"; see
 docs/overrides.md.
 What is registered in Detectron2's DatasetCatalog: see datasets/README.md.
 """
@@ -19,54 +19,43 @@ What is registered in Detectron2's DatasetCatalog: see datasets/README.md.
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.loaders import eval_loader, train_loader
+from roilab.via import LabelRules
 
-# What both splits share; each takes it from the `data` node.
+# Both splits take these from `data`.
 _shared = {
-    key: f"${{..{key}}}"
-    for key in (
-        "classes",
-        "class_attribute",
-        "class_map",
-        "default_class",
-        "keypoint_attribute",
-        "instance_attribute",
-        "visibility_attribute",
-        "unlabelled",
-        "keypoint_vertices",
-        "skeleton",
-        "strict",
-        "missing_images",
-    )
+    key: f"${{..{key}}}" for key in ("rules", "classes", "skeleton", "strict", "missing_images")
 }
 
 data = dict(
-    # None: what the training files say.
+    # None: those of the training files.
     classes=None,
     num_classes=None,
     num_keypoints=None,
-    # How VIA's attributes are read; see roilab.via.LabelRules. None: found where it is plain.
-    class_attribute=None,
-    class_map={},
-    default_class=None,
-    keypoint_attribute=None,
-    instance_attribute=None,
-    visibility_attribute=None,
-    unlabelled="error",
-    keypoint_vertices=None,
+    # How VIA's attributes become classes and keypoints. None: inferred where it is unambiguous.
+    rules=L(LabelRules)(
+        class_attribute=None,
+        class_map={},
+        default_class=None,
+        keypoint_attribute=None,
+        instance_attribute=None,
+        visibility_attribute=None,
+        unlabelled="error",
+        keypoint_vertices=None,
+    ),
     skeleton=None,
     strict=False,
     missing_images="error",
     # When a run is resumed, the same data may be in another place.
-    train=L(load)(
+    train=L(load_dataset)(
         files="datasets/coco/annotations/instances_train2017.json",
         images="datasets/coco/train2017",
         drop_empty=True,
         min_keypoints=0,
         **_shared,
     ),
-    val=L(load)(
+    val=L(load_dataset)(
         files="datasets/coco/annotations/instances_val2017.json",
         images="datasets/coco/val2017",
         **_shared,

@@ -14,8 +14,9 @@ from detectron2.structures import BoxMode
 from benchmarks import Benchmark
 from benchmarks.via_image_size import write_images
 from benchmarks.via_read import write_polygons
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.errors import UserError
+from roilab.via import LabelRules
 
 IMAGES, SIZE, REGIONS = 60, (1024, 768), 4
 CLASSES = ["a", "b"]
@@ -30,7 +31,7 @@ def benchmark(folder: Path) -> Benchmark:
     write_polygons(file, sizes, REGIONS)
 
     def ours() -> list[dict[str, Any]]:
-        return list(load(str(file), class_attribute="class").records)
+        return list(load_dataset(str(file), rules=LabelRules(class_attribute="class")).records)
 
     check(ours(), tutorial(file))
     return Benchmark(

@@ -13,13 +13,14 @@ from PIL import Image
 
 from roilab import via
 from roilab.data import mapper
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.loaders import eval_loader
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.image_files import header_size
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
+from roilab.via import LabelRules
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FILES = sorted(
@@ -49,8 +50,12 @@ def blank(path: Path | str) -> np.ndarray:
 
 def of_training(path: Path, folder: Path, skeleton: str | None) -> tuple[dict[str, Counts], Boxes]:
     """Of the batches that a model sees, with their boxes, and of the ground truth for AP."""
-    dataset = load(
-        str(path), str(folder), default_class=CLASS, skeleton=skeleton, missing_images="skip"
+    dataset = load_dataset(
+        str(path),
+        str(folder),
+        rules=LabelRules(default_class=CLASS),
+        skeleton=skeleton,
+        missing_images="skip",
     )
     total = len(dataset) + dataset.missing
     rows = dataset.coco_json()["annotations"]

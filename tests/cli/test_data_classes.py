@@ -188,10 +188,10 @@ def test_from_points_that_are_ignored_to_keypoints(script: Script, tmp_path: Pat
 
 @pytest.mark.parametrize("options", [{}, {"class_attribute": ""}])
 def test_training_reads_as_check_does(tracks: Path, options: dict[str, str]) -> None:
-    from roilab.data.dataset import load
+    from roilab.data.dataset import load_dataset
 
     rules = LabelRules(default_class="cat", **options)
-    data = load(str(tracks), default_class="cat", **options)  # type: ignore[arg-type]
+    data = load_dataset(str(tracks), rules=rules)
     assert data.classes == label(read(tracks), rules).classes
     assert data.classes == (("cat",) if options else ("70", "71"))
 
@@ -199,8 +199,9 @@ def test_training_reads_as_check_does(tracks: Path, options: dict[str, str]) -> 
 def test_training_takes_a_list_of_a_config(tmp_path: Path) -> None:
     from omegaconf import OmegaConf
 
-    from roilab.data.dataset import load
+    from roilab.data.dataset import load_dataset
 
     odd = write(tmp_path, [square(10, scratch="deep"), square(50, dent="small")])
     names = OmegaConf.create(["scratch", "dent"])
-    assert load(str(odd), class_attribute=names).classes == ("dent", "scratch")  # type: ignore[arg-type]
+    rules = LabelRules(class_attribute=names)  # type: ignore[arg-type]
+    assert load_dataset(str(odd), rules=rules).classes == ("dent", "scratch")

@@ -15,7 +15,7 @@ from PIL import Image
 from roilab import skeleton as skeletons
 from roilab.curation.check import examine
 from roilab.data.boxes import box_of
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
@@ -64,14 +64,14 @@ def test_vias_export_with_sorted_keys_is_mended(tmp_path: Path, coco: dict[str, 
     ]
     path = write(tmp_path, coco, sort_keys=True)
     assert path.read_text().index("VIA project") > 4096
-    assert sum(len(record["annotations"]) for record in load(str(path)).records) == 100
+    assert sum(len(record["annotations"]) for record in load_dataset(str(path)).records) == 100
 
 
 def test_a_byte_order_mark_is_read_over(tmp_path: Path, coco: dict[str, Any]) -> None:
-    plain = load(str(write(tmp_path, coco)))
+    plain = load_dataset(str(write(tmp_path, coco)))
     path = write(tmp_path, coco)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert load(str(path)).records == plain.records
+    assert load_dataset(str(path)).records == plain.records
 
 
 def test_two_images_of_one_file(
@@ -79,7 +79,7 @@ def test_two_images_of_one_file(
 ) -> None:
     coco["images"][1]["file_name"] = "./a.png"
     path = write(tmp_path, coco)
-    assert len(load(str(path))) == 2
+    assert len(load_dataset(str(path))) == 2
     assert "is that of the entry" in caplog.text
 
 
@@ -135,7 +135,7 @@ def test_what_is_unsound_is_named_and_the_rest_is_read(
     coco["categories"][0]["keypoints"] = ["hub"]
     coco["annotations"][1][key] = value
     path = write(tmp_path, coco)
-    dataset = load(str(path))
+    dataset = load_dataset(str(path))
     assert message in caplog.text
     assert sum(len(record["annotations"]) for record in dataset.records) == 2 - is_lost
     findings = examine(read(path), ImageFolder(tmp_path), LabelRules())
@@ -143,13 +143,13 @@ def test_what_is_unsound_is_named_and_the_rest_is_read(
     assert any(message in problem.message for problem in findings.problems)
     if is_lost:
         with pytest.raises(UserError, match="read strictly"):
-            load(str(path), strict=True)
+            load_dataset(str(path), strict=True)
 
 
 @pytest.mark.parametrize("counts", [[0, 30, 170], [200]])
 def test_run_lengths_that_fit(tmp_path: Path, coco: dict[str, Any], counts: list[int]) -> None:
     coco["annotations"][1]["segmentation"] = rle(counts)
-    (_, record) = load(str(write(tmp_path, coco))).records
+    (_, record) = load_dataset(str(write(tmp_path, coco))).records
     assert record["annotations"][0]["segmentation"]["size"] == [HEIGHT, WIDTH]
 
 
@@ -166,7 +166,7 @@ def test_unsound_files_are_named(
 ) -> None:
     change(coco)
     with pytest.raises(UserError, match=r"(.|\n)*coco\.json"):
-        load(str(write(tmp_path, coco)))
+        load_dataset(str(write(tmp_path, coco)))
 
 
 EMPTY: dict[str, Any] = {"segmentation": [], "keypoints": []}
@@ -205,7 +205,7 @@ def test_what_lies_outside_its_image_is_left_out_as_in_check(
     bones = tmp_path / "skeleton.json"
     declared = {"name": "one", "keypoints": ["hub"], "classes": ["car"], "sigmas": [0.1]}
     bones.write_text(json.dumps(declared | {"links": [], "swaps": []}))
-    dataset = load(str(path), skeleton=str(bones))
+    dataset = load_dataset(str(path), skeleton=str(bones))
     assert sum(len(record["annotations"]) for record in dataset.records) == instances
     assert len(dataset) == 2
     assert dataset.outside == 2 - instances
@@ -218,12 +218,12 @@ def test_what_lies_outside_its_image_is_left_out_as_in_check(
     if instances < 2:
         assert findings.errors
         with pytest.raises(UserError, match="annotation 7"):
-            load(str(path), skeleton=str(bones), strict=True)
+            load_dataset(str(path), skeleton=str(bones), strict=True)
 
 
 def test_a_crowd_is_no_object_that_could_be_left_out(tmp_path: Path, coco: dict[str, Any]) -> None:
     coco["annotations"][1].update(iscrowd=1, segmentation=rle([200]), bbox=[0, 0, 0, 0])
-    assert load(str(write(tmp_path, coco))).outside == 0
+    assert load_dataset(str(write(tmp_path, coco))).outside == 0
 
 
 def test_the_records_are_those_of_detectron2(tmp_path: Path, coco: dict[str, Any]) -> None:
@@ -249,8 +249,8 @@ def test_the_records_are_those_of_detectron2(tmp_path: Path, coco: dict[str, Any
     theirs = load_coco_json(str(path), str(tmp_path), name, extra_annotation_keys=["area"])
     MetadataCatalog.pop(name)
     bones = write_skeleton(tmp_path, ["hub", "door"])
-    ours = load(str(path), skeleton=str(bones)).records
-    assert load(str(path)).classes == ("cat", "car")
+    ours = load_dataset(str(path), skeleton=str(bones)).records
+    assert load_dataset(str(path)).classes == ("cat", "car")
     for mine, other in zip(ours, theirs, strict=True):
         none = [0.0] * 6
         found = [anno.pop("keypoints") for anno in mine["annotations"]]
@@ -276,17 +276,21 @@ def test_classes_are_renamed_merged_and_dropped(tmp_path: Path, coco: dict[str, 
     rows = zip(coco["annotations"], (0, 1), strict=True)
     coco["annotations"] = [anno | {"category_id": number} for anno, number in rows]
     path = str(write(tmp_path, coco))
-    assert load(path).classes == ("car", "van", "cat")
-    merged = load(path, class_map={"van": "vehicle", "car": "vehicle", "cat": None})
+    assert load_dataset(path).classes == ("car", "van", "cat")
+    merged = load_dataset(
+        path, rules=LabelRules(class_map={"van": "vehicle", "car": "vehicle", "cat": None})
+    )
     assert merged.classes == ("vehicle",)
     assert merged.coco_ids.categories == (0,)
     # What is found is a van in the file: that is the category of this name.
-    assert load(path, class_map={"car": "van", "cat": None}).coco_ids.categories == (1,)
-    dropped = load(path, class_map={"van": None}, classes=["dog", "car"])
+    assert load_dataset(
+        path, rules=LabelRules(class_map={"car": "van", "cat": None})
+    ).coco_ids.categories == (1,)
+    dropped = load_dataset(path, rules=LabelRules(class_map={"van": None}), classes=["dog", "car"])
     assert [len(record["annotations"]) for record in dropped.records] == [1, 0]
     assert dropped.records[0]["annotations"][0]["category_id"] == 1
     with pytest.raises(UserError, match="van"):
-        load(path, classes=["dog", "car"])
+        load_dataset(path, classes=["dog", "car"])
 
 
 def test_several_files_of_both_kinds_are_one_data_set(
@@ -299,7 +303,7 @@ def test_several_files_of_both_kinds_are_one_data_set(
     entry = {"filename": "c.png", "size": -1, "regions": [region], "file_attributes": {}}
     via = tmp_path / "via.json"
     via.write_text(json.dumps({"c.png-1": entry}))
-    mixed = load([str(one), str(via)])
+    mixed = load_dataset([str(one), str(via)])
     assert mixed.classes == ("car", "dog")
     assert [record["image_id"] for record in mixed.records] == [1, 2, 3]
     assert dict(mixed.coco_ids.images) == {1: 1, 2: 2, 3: 3}
@@ -312,11 +316,11 @@ def test_several_files_of_both_kinds_are_one_data_set(
     other["images"][1]["file_name"] = "c.png"
     two = tmp_path / "two.json"
     two.write_text(json.dumps(other))
-    both = load([str(one), str(two)])
+    both = load_dataset([str(one), str(two)])
     assert both.coco_ids.images == {1: 1, 2: 2, 3: 11, 4: 12}
     assert "is that of the entry 'a.png' of" in caplog.text
     with pytest.raises(UserError, match="given twice"):
-        load([str(one), str(one)])
+        load_dataset([str(one), str(one)])
 
 
 def test_ids_that_are_text(tmp_path: Path, coco: dict[str, Any]) -> None:
@@ -324,7 +328,7 @@ def test_ids_that_are_text(tmp_path: Path, coco: dict[str, Any]) -> None:
         image["id"] = f"img-{image['id']}"
     for anno in coco["annotations"]:
         anno["image_id"] = f"img-{anno['image_id']}"
-    dataset = load(str(write(tmp_path, coco)))
+    dataset = load_dataset(str(write(tmp_path, coco)))
     assert [record["image_id"] for record in dataset.records] == [1, 2]
     assert dict(dataset.coco_ids.images) == {1: "img-1", 2: "img-2"}
 
@@ -334,7 +338,7 @@ def test_images_are_found_as_those_of_via_files(
     tmp_path: Path, coco: dict[str, Any], name: str
 ) -> None:
     coco["images"][0]["file_name"] = name
-    (record, _) = load(str(write(tmp_path, coco))).records
+    (record, _) = load_dataset(str(write(tmp_path, coco))).records
     assert Path(record["file_name"]).name == "a.png"
 
 
@@ -369,7 +373,7 @@ class TestBoxes:
         path = write(tmp_path, coco)
         (_, image) = label(read(path)).images
         assert box_of(image.instances[0], WIDTH, HEIGHT) == [2, 3, 6, 8]
-        (_, record) = load(str(path)).records
+        (_, record) = load_dataset(str(path)).records
         assert record["annotations"][0]["bbox"] == [2, 3, 4, 5]
         assert record["annotations"][0]["bbox_mode"] == BoxMode.XYWH_ABS
 
@@ -380,7 +384,7 @@ class TestBoxes:
         coco["annotations"][0]["keypoints"] = [0] * 6
         coco["annotations"][1]["keypoints"] = [3, 2, 2, 8, 7, 1]
         path, bones = write(tmp_path, coco), write_skeleton(tmp_path, ["hub", "door"])
-        (_, record) = load(str(path), skeleton=str(bones)).records
+        (_, record) = load_dataset(str(path), skeleton=str(bones)).records
         x0, y0, x1, y1 = record["annotations"][0]["bbox"]
         assert x0 < 3
         assert y0 < 2
@@ -397,14 +401,14 @@ class TestKeypoints:
     ) -> None:
         path = write(tmp_path, coco)
         bones = write_skeleton(tmp_path, ["hub"])
-        for record in load(str(path), skeleton=str(bones)).records:
+        for record in load_dataset(str(path), skeleton=str(bones)).records:
             assert record["annotations"][0]["keypoints"] == [3.5, 3.5, 2]
         found = examine(
             read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load_skeleton(str(bones))
         )
         assert (found.errors, found.keypoints) == (0, 2)
         with pytest.raises(UserError, match="1 keypoints"):
-            load(str(path), skeleton=str(write_skeleton(tmp_path, ["hub", "door"])))
+            load_dataset(str(path), skeleton=str(write_skeleton(tmp_path, ["hub", "door"])))
 
     def test_names_tell_them_whatever_their_order(
         self, tmp_path: Path, coco: dict[str, Any]
@@ -414,10 +418,10 @@ class TestKeypoints:
             anno["keypoints"] = [1, 2, 1, 3, 4, 2]
         path = write(tmp_path, coco)
         bones = write_skeleton(tmp_path, ["hub", "door"])
-        (record, _) = load(str(path), skeleton=str(bones)).records
+        (record, _) = load_dataset(str(path), skeleton=str(bones)).records
         assert record["annotations"][0]["keypoints"] == [3.5, 4.5, 2, 1.5, 2.5, 1]
         with pytest.raises(UserError, match="do not fit the skeleton"):
-            load(str(path), skeleton=str(write_skeleton(tmp_path, ["wheel"])))
+            load_dataset(str(path), skeleton=str(write_skeleton(tmp_path, ["wheel"])))
 
 
 def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) -> None:
@@ -426,7 +430,7 @@ def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) 
         {"id": 8, "image_id": 1, "category_id": 1, "iscrowd": 1, "segmentation": mask}
     )
     path = write(tmp_path, coco)
-    dataset = load(str(path))
+    dataset = load_dataset(str(path))
     findings = examine(read(path), ImageFolder(tmp_path), LabelRules())
     (problem,) = (each for each in findings.problems if each.severity == "error")
     assert "left out: the mask of the car (annotation 8)" in problem.message
@@ -438,12 +442,12 @@ def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) 
 def test_the_summary_counts_objects_of_each_class_and_crowds_apart(
     tmp_path: Path, coco: dict[str, Any]
 ) -> None:
-    assert load(str(write(tmp_path, coco))).summary() == "2 images, 2 instances: car 2"
+    assert load_dataset(str(write(tmp_path, coco))).summary() == "2 images, 2 instances: car 2"
     coco["categories"].append({"id": 2, "name": "van"})
     first, second = coco["annotations"]
     crowds = [first | {"id": number, "iscrowd": 1} for number in (8, 9)]
     coco["annotations"] = [first, second, second | {"id": 3, "category_id": 2}, *crowds]
-    dataset = load(str(write(tmp_path, coco)))
+    dataset = load_dataset(str(write(tmp_path, coco)))
     assert dataset.summary() == "2 images, 3 instances: car 2, van 1; 2 crowds"
     less = replace(dataset, dropped=4, outside=5).summary()
     assert "; 2 crowds; 4 images without annotations left out" in less
@@ -454,7 +458,7 @@ def test_the_name_follows_the_skeleton(tmp_path: Path, coco: dict[str, Any]) -> 
     """Detectron2 keeps data sets by their names, with their keypoints."""
     path = write(tmp_path, coco)
     names = [
-        load(str(path), skeleton=str(write_skeleton(tmp_path, ["hub"], **more))).name
+        load_dataset(str(path), skeleton=str(write_skeleton(tmp_path, ["hub"], **more))).name
         for more in ({}, {"sigmas": [0.3]}, {"sigmas": [0.3]})
     ]
     assert names[0] != names[1] == names[2]
@@ -463,6 +467,6 @@ def test_the_name_follows_the_skeleton(tmp_path: Path, coco: dict[str, Any]) -> 
 def test_masks_of_any_encoding_are_json_data(tmp_path: Path, coco: dict[str, Any]) -> None:
     lengths = [WIDTH, 20, HEIGHT * WIDTH - WIDTH - 20]
     coco["annotations"][0]["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": lengths}
-    dataset = load(str(write(tmp_path, coco)))
+    dataset = load_dataset(str(write(tmp_path, coco)))
     again = write(tmp_path, json.loads(json.dumps(dataset.coco_json())))
-    assert load(str(again)).coco_json() == dataset.coco_json()
+    assert load_dataset(str(again)).coco_json() == dataset.coco_json()

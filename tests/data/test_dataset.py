@@ -9,17 +9,21 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_dict
 
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
+from roilab.via import LabelRules
 
+BY_CLASS = LabelRules(class_attribute="class")
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
 def load_figures(figures: FiguresPaths, **options):
-    return load(str(figures.train), str(figures.train.parent), skeleton="coco_person", **options)
+    return load_dataset(
+        str(figures.train), str(figures.train.parent), skeleton="coco_person", **options
+    )
 
 
 def test_via_project(figures: FiguresPaths) -> None:
@@ -75,7 +79,7 @@ def test_a_coco_file_of_the_same_records_loads_to_the_same(
     dataset = load_figures(figures)
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(dataset.coco_json()))
-    again = load(str(path), str(figures.train.parent), skeleton="coco_person")
+    again = load_dataset(str(path), str(figures.train.parent), skeleton="coco_person")
     assert again.classes == dataset.classes
     for mine, other in zip(dataset.records, again.records, strict=True):
         assert Path(mine["file_name"]).name == Path(other["file_name"]).name
@@ -92,7 +96,7 @@ def test_a_coco_file_takes_the_order_of_the_models_classes(
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(dataset.coco_json()))
     classes = ("person", "dog", "car")
-    again = load(str(path), str(figures.train.parent), classes=classes)
+    again = load_dataset(str(path), str(figures.train.parent), classes=classes)
     assert again.classes == classes
     for mine, other in zip(dataset.records, again.records, strict=True):
         assert [dataset.classes[a["category_id"]] for a in mine["annotations"]] == [
@@ -119,14 +123,14 @@ def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path
         ({"files": [str(path), str(path)]}, "coco.json", "given twice"),
     ]:
         with pytest.raises(UserError) as error:
-            load(**({"files": str(path), "images": images} | options))
+            load_dataset(**({"files": str(path), "images": images} | options))
         assert found in str(error.value)
         assert expected in str(error.value)
 
     truth["images"][3]["file_name"] = "lost.jpg"
     path.write_text(json.dumps(truth))
     with pytest.raises(UserError, match=r"1 of 6.*\n.*\n.*\n.*lost\.jpg"):
-        load(str(path), images)
+        load_dataset(str(path), images)
 
 
 def test_a_wrong_size_in_a_coco_file_is_named(figures: FiguresPaths, tmp_path: Path) -> None:
@@ -135,7 +139,7 @@ def test_a_wrong_size_in_a_coco_file_is_named(figures: FiguresPaths, tmp_path: P
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
     with pytest.raises(UserError, match="size") as error:
-        load(str(path), str(figures.train.parent))
+        load_dataset(str(path), str(figures.train.parent))
     assert Path(data["images"][3]["file_name"]).name in str(error.value)
 
 
@@ -147,7 +151,7 @@ def test_unlabelled_keypoints_of_a_coco_file_stay_zero(
     person["keypoints"][:3] = [0.0, 0.0, 0.0]
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    dataset = load(str(path), str(figures.train.parent), skeleton="coco_person")
+    dataset = load_dataset(str(path), str(figures.train.parent), skeleton="coco_person")
     found = [a["keypoints"] for record in dataset.records for a in record["annotations"]]
     for x, y, v in (triple for points in found for triple in zip(*[iter(points)] * 3, strict=True)):
         assert v or (x, y) == (0, 0)
@@ -167,7 +171,7 @@ def test_a_missing_image_is_named(figures: FiguresPaths, tmp_path: Path) -> None
     lost = sorted((tmp_path / "copy").glob("*.jpg"))[2]
     lost.unlink()
     with pytest.raises(UserError, match="1 of 6 annotated images") as error:
-        load(str(tmp_path / "copy" / figures.train.name), class_attribute="class")
+        load_dataset(str(tmp_path / "copy" / figures.train.name), rules=BY_CLASS)
     assert lost.name in str(error.value)
 
 
@@ -188,14 +192,14 @@ def test_all_images_that_cannot_be_used_are_listed(
         image["file_name"] = Path(image["file_name"]).name
     coco.write_text(json.dumps(data))
     for arguments in (
-        {"files": str(file), "class_attribute": "class"},
+        {"files": str(file), "rules": BY_CLASS},
         {"files": str(coco), "images": str(folder)},
     ):
         with pytest.raises(UserError, match="3 of 6") as error:
-            load(**arguments)
+            load_dataset(**arguments)
         assert all(each.name in str(error.value) for each in (lost, cut, dds))
         caplog.clear()
-        dataset = load(**arguments, missing_images="skip")
+        dataset = load_dataset(**arguments, missing_images="skip")
         assert [Path(each["file_name"]) for each in dataset.records] == sound
         assert dataset.missing == 3
         assert "3 missing or broken images left out" in dataset.summary()
@@ -203,7 +207,7 @@ def test_all_images_that_cannot_be_used_are_listed(
     for image in sound:
         image.unlink()
     with pytest.raises(UserError, match=r"no image is left(.|\n)*6 left out"):
-        load(str(file), class_attribute="class", missing_images="skip")
+        load_dataset(str(file), rules=BY_CLASS, missing_images="skip")
 
 
 def via_json(path: Path, entries: list[tuple[str, int]], label: str = "car") -> str:
@@ -235,7 +239,7 @@ def test_two_entries_of_one_image_are_told(
     image = shutil.copy(figures.train.parent / "000000.jpg", tmp_path / "y" / "a.jpg")
     size = image.stat().st_size
     entries = [(name, stated or size) for name, stated in entries]
-    assert len(load(via_json(tmp_path / "via.json", entries))) == 2
+    assert len(load_dataset(via_json(tmp_path / "via.json", entries))) == 2
     assert f"{entries[1][0]}: its file {image} is that of the entry 'y/a.jpg'" in caplog.text
 
 
@@ -245,12 +249,12 @@ def test_an_image_of_another_entry_does_not_replace_one_that_is_not_there(
     (tmp_path / "y").mkdir()
     image = shutil.copy(figures.train.parent / "000000.jpg", tmp_path / "y" / "a.jpg")
     alone = via_json(tmp_path / "alone.json", [("x/a.jpg", -1)])
-    assert len(load(alone)) == 1
+    assert len(load_dataset(alone)) == 1
     assert f"x/a.jpg: not in the folder that its name states: {image}" in caplog.text
     both = via_json(tmp_path / "both.json", [("x/a.jpg", -1), ("y/a.jpg", -1)])
     with pytest.raises(UserError, match=r"1 of 2(.|\n)*x/a\.jpg(.|\n)*entry 'y/a\.jpg'"):
-        load(both)
-    assert len(load(both, missing_images="skip")) == 1
+        load_dataset(both)
+    assert len(load_dataset(both, missing_images="skip")) == 1
 
 
 def test_one_image_in_two_files_and_one_file_twice(
@@ -258,10 +262,10 @@ def test_one_image_in_two_files_and_one_file_twice(
 ) -> None:
     shutil.copy(figures.train.parent / "000000.jpg", tmp_path / "a.jpg")
     one, two = (via_json(tmp_path / name, [("a.jpg", -1)]) for name in ("1.json", "2.json"))
-    assert len(load([one, two])) == 2
+    assert len(load_dataset([one, two])) == 2
     assert f"is that of the entry 'a.jpg' of {one} as well" in caplog.text
     with pytest.raises(UserError, match="given twice"):
-        load([one, str(tmp_path / "." / "1.json")])
+        load_dataset([one, str(tmp_path / "." / "1.json")])
 
 
 def test_classes_of_two_files_that_look_alike(
@@ -272,12 +276,12 @@ def test_classes_of_two_files_that_look_alike(
         via_json(tmp_path / f"{label}.json", [(name, -1)], label)
         for name, label in zip(names, ("Car", "car"), strict=True)
     ]
-    dataset = load(files, str(figures.train.parent))
+    dataset = load_dataset(files, str(figures.train.parent))
     assert dataset.classes == ("Car", "car")
     assert "differ only by case or white space" in caplog.text
     assert all(file in caplog.text for file in files)
     caplog.clear()
-    load(files, str(figures.train.parent), class_map={"Car": "car"})
+    load_dataset(files, str(figures.train.parent), rules=LabelRules(class_map={"Car": "car"}))
     assert "differ only" not in caplog.text
 
 
@@ -288,22 +292,22 @@ def test_a_broken_image_is_named(figures: FiguresPaths, tmp_path: Path, share: f
     content = broken.read_bytes()
     broken.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError) as error:
-        load(str(tmp_path / "copy" / figures.train.name), class_attribute="class")
+        load_dataset(str(tmp_path / "copy" / figures.train.name), rules=BY_CLASS)
     assert broken.name in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"class_attribute": "colour"}, "colour"),
+        ({"rules": {"class_attribute": "colour"}}, "colour"),
         ({"classes": ["person"]}, "car"),
-        ({"class_map": {"person": None}}, "coco_person"),
+        ({"rules": {"class_map": {"person": None}}}, "coco_person"),
         ({"images": "nowhere"}, "nowhere"),
         ({"images": []}, "image folders"),
         ({"files": []}, "files"),
         ({"missing_images": "ignore"}, "missing_images"),
-        ({"unlabelled": "drop"}, "unlabelled"),
-        ({"keypoint_vertices": "line"}, "keypoint_vertices"),
+        ({"rules": {"unlabelled": "drop"}}, "unlabelled"),
+        ({"rules": {"keypoint_vertices": "line"}}, "keypoint_vertices"),
     ],
 )
 def test_mistakes_are_named(figures: FiguresPaths, options: dict, named: str) -> None:
@@ -312,29 +316,36 @@ def test_mistakes_are_named(figures: FiguresPaths, options: dict, named: str) ->
         "images": str(figures.train.parent),
         "skeleton": "coco_person",
     }
+    rules = options.pop("rules", {})
     with pytest.raises(UserError) as error:
-        load(**(arguments | options))
+        load_dataset(**(arguments | options), rules=LabelRules(**rules))
     assert named in str(error.value)
 
 
 def test_class_map_renames_and_drops(figures: FiguresPaths) -> None:
     files, images = str(figures.train), str(figures.train.parent)
-    dataset = load(
-        files, images, class_attribute="class", class_map={"car": None, "person": "human"}
+    dataset = load_dataset(
+        files,
+        images,
+        rules=LabelRules(class_attribute="class", class_map={"car": None, "person": "human"}),
     )
     assert dataset.classes == ("human",)
 
 
 def test_classes_keep_their_order_where_a_file_lacks_one(figures: FiguresPaths) -> None:
     files, images = str(figures.train), str(figures.train.parent)
-    dataset = load(files, images, class_attribute="class", classes=["tree", "person", "car"])
+    dataset = load_dataset(files, images, rules=BY_CLASS, classes=["tree", "person", "car"])
     ids = {a["category_id"] for record in dataset.records for a in record["annotations"]}
     assert ids <= {1, 2}
 
 
 def test_two_files_with_a_folder_each(figures: FiguresPaths) -> None:
     files = [figures.train, figures.val]
-    dataset = load([str(f) for f in files], [str(f.parent) for f in files], class_attribute="class")
+    dataset = load_dataset(
+        [str(f) for f in files],
+        [str(f.parent) for f in files],
+        rules=BY_CLASS,
+    )
     assert len(dataset) == 10
     assert len({record["image_id"] for record in dataset.records}) == 10
 
@@ -346,10 +357,10 @@ def test_images_under_several_folders(figures: FiguresPaths, tmp_path: Path) -> 
         folder.mkdir(exist_ok=True)
         shutil.copy(path, folder)
     folders = [str(tmp_path / name) for name in "01"]
-    dataset = load(str(figures.train), folders, class_attribute="class")
+    dataset = load_dataset(str(figures.train), folders, rules=BY_CLASS)
     assert len(dataset) == len(names)
     files, val = [str(figures.train), str(figures.val)], str(figures.val.parent)
-    assert len(load(files, [folders, val], class_attribute="class")) == len(names) + 4
+    assert len(load_dataset(files, [folders, val], rules=BY_CLASS)) == len(names) + 4
 
 
 def test_missing_images_are_left_out_where_asked(
@@ -357,9 +368,12 @@ def test_missing_images_are_left_out_where_asked(
 ) -> None:
     shutil.copy(figures.train.parent / "000001.jpg", tmp_path)
     with pytest.raises(UserError, match="5 of 6"):
-        load(str(figures.train), str(tmp_path), class_attribute="class")
-    dataset = load(
-        str(figures.train), str(tmp_path), class_attribute="class", missing_images="skip"
+        load_dataset(str(figures.train), str(tmp_path), rules=BY_CLASS)
+    dataset = load_dataset(
+        str(figures.train),
+        str(tmp_path),
+        rules=BY_CLASS,
+        missing_images="skip",
     )
     assert len(dataset) == 1
     assert "5 images left out" in caplog.text
@@ -390,7 +404,7 @@ def test_strict_raises_what_else_is_left_out(
     shape: dict[str, object],
 ) -> None:
     file, images = spoilt(figures, tmp_path, **shape), str(figures.train.parent)
-    dataset = load(file, images, skeleton="coco_person")
+    dataset = load_dataset(file, images, skeleton="coco_person")
     assert [len(record["annotations"]) for record in dataset.records] == [
         len(record["annotations"]) for record in load_figures(figures).records
     ]
@@ -399,7 +413,7 @@ def test_strict_raises_what_else_is_left_out(
     assert dataset.outside == outside
     assert ("1 instance outside its image left out" in dataset.summary()) == outside
     with pytest.raises(UserError, match=r"1 error in(.|\n)*000001\.jpg, region"):
-        load(file, images, skeleton="coco_person", strict=True)
+        load_dataset(file, images, skeleton="coco_person", strict=True)
 
 
 def test_what_via_exports_as_coco_is_mended(figures: FiguresPaths, tmp_path: Path) -> None:
@@ -411,7 +425,7 @@ def test_what_via_exports_as_coco_is_mended(figures: FiguresPaths, tmp_path: Pat
         "annotations": [row, row],
     }
     (tmp_path / "coco.json").write_text(json.dumps(data), encoding="utf-8")
-    dataset = load(str(tmp_path / "coco.json"), str(figures.train.parent))
+    dataset = load_dataset(str(tmp_path / "coco.json"), str(figures.train.parent))
     assert [len(record["annotations"]) for record in dataset.records] == [1]
 
 
@@ -448,6 +462,8 @@ def test_a_mask_model_needs_outlines(figures: FiguresPaths) -> None:
 @pytest.mark.parametrize(("split", "images", "polygons"), [("train", 61, 255), ("val", 13, 50)])
 def test_balloon(split: str, images: int, polygons: int) -> None:
     folder = REAL / "balloon" / split
-    dataset = load(str(folder / "via_region_data.json"), default_class="balloon")
+    dataset = load_dataset(
+        str(folder / "via_region_data.json"), rules=LabelRules(default_class="balloon")
+    )
     assert len(dataset) == images
     assert sum(len(record["annotations"]) for record in dataset.records) == polygons

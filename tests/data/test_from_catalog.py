@@ -15,11 +15,12 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as mask_utils
 
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
+from roilab.via import LabelRules
 
 WIDTH, HEIGHT = 20, 10
 RING = [1.0, 1.0, 9.0, 1.0, 9.0, 9.0]
@@ -101,7 +102,7 @@ def test_a_coco_file_is_the_same_through_the_catalog(
     figures: FiguresPaths, tmp_path: Path, registered: Callable[..., str]
 ) -> None:
     folder = figures.val.parent
-    data = load(str(figures.val), str(folder), skeleton="coco_person").coco_json()
+    data = load_dataset(str(figures.val), str(folder), skeleton="coco_person").coco_json()
     ids = {1: 500, 2: 3}
     for row in data["annotations"]:
         row["category_id"] = ids[row["category_id"]]
@@ -111,7 +112,7 @@ def test_a_coco_file_is_the_same_through_the_catalog(
     file.write_text(json.dumps(data))
     name = f"catalog_{next(_numbers)}"
     register_coco_instances(name, {}, str(file), str(folder))
-    ours = load(str(file), str(folder), skeleton="coco_person")
+    ours = load_dataset(str(file), str(folder), skeleton="coco_person")
     theirs = from_catalog(name, skeleton="coco_person")
     assert theirs.classes == ours.classes == ("person", "car")
     assert theirs.coco_ids == ours.coco_ids
@@ -270,16 +271,18 @@ def test_classes_are_mapped_and_ordered(
     ordered = from_catalog(name, classes=["person", "bus", "car"])
     assert [a["category_id"] for a in ordered.records[0]["annotations"]] == [2, 0]
     assert ordered.coco_ids.categories == (7, 41, 40)
-    merged = from_catalog(name, class_map={"car": "thing", "person": "thing"})
+    merged = from_catalog(name, rules=LabelRules(class_map={"car": "thing", "person": "thing"}))
     assert merged.classes == ("thing",)
     assert merged.coco_ids.categories == (40,)
-    dropped = from_catalog(name, class_map={"car": None})
+    dropped = from_catalog(name, rules=LabelRules(class_map={"car": None}))
     assert dropped.classes == ("person",)
     assert len(dropped.records[0]["annotations"]) == 1
-    for wrong in ({"classes": ["person"]}, {"class_map": {"bus": "car"}}):
-        with pytest.raises(UserError) as caught:
-            from_catalog(name, **wrong)
-        assert caught.value.key == next(iter(wrong))
+    with pytest.raises(UserError) as caught:
+        from_catalog(name, classes=["person"])
+    assert caught.value.key == "classes"
+    with pytest.raises(UserError) as caught:
+        from_catalog(name, rules=LabelRules(class_map={"bus": "car"}))
+    assert caught.value.key == "class_map"
 
 
 def test_missing_images_are_left_out_where_that_is_asked_for(

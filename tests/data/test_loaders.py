@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from roilab.data.dataset import DetectionDataset, load
+from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.data.sampling import Batches
 from roilab.data.seeding import seed_everything, seeded
@@ -27,7 +27,7 @@ AUGMENTATIONS = [T.ResizeShortestEdge([64, 96], 128, "choice"), T.RandomFlip()]
 
 
 def dataset(figures: FiguresPaths) -> DetectionDataset:
-    return load(
+    return load_dataset(
         str(figures.train), str(figures.train.parent), skeleton="coco_person", drop_empty=True
     )
 
@@ -115,7 +115,7 @@ def test_records_are_not_changed(figures: FiguresPaths) -> None:
 def broken(figures: FiguresPaths, folder: Path) -> tuple[DetectionDataset, str]:
     """The sample set with one image that is cut after its header."""
     shutil.copytree(figures.train.parent, folder)
-    data = load(
+    data = load_dataset(
         str(folder / figures.train.name), str(folder), skeleton="coco_person", drop_empty=True
     )
     file = Path(data.records[2]["file_name"])

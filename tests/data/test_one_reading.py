@@ -16,7 +16,7 @@ from roilab import via
 from roilab.curation.check import examine
 from roilab.curation.stats import statistics
 from roilab.data.coco import to_coco
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.fit import fit_all
 from roilab.data.read import read
 from roilab.data.resolve_images import locate
@@ -24,6 +24,7 @@ from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
+from roilab.via import LabelRules
 
 Counts = dict[str, Any]
 
@@ -46,11 +47,10 @@ def counted(
     images = ImageFolder(folder, default_path=annotations.default_path)
     (located,) = locate([(annotations, images)])
     findings = examine(annotations, images, rules, bones)
-    dataset = load(
+    dataset = load_dataset(
         str(path),
         str(folder),
-        default_class=default,
-        class_map=class_map,
+        rules=LabelRules(default_class=default, class_map=class_map),
         skeleton=skeleton,
         missing_images="skip",
     )

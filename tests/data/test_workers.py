@@ -11,11 +11,12 @@ from roilab.synthetic import FiguresPaths
 
 HOLDS_ITS_BATCHES = """
 import sys
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.loaders import train_loader
+from roilab.via import LabelRules
 
 if __name__ == "__main__":
-    data = load(sys.argv[1], class_attribute="class")
+    data = load_dataset(sys.argv[1], rules=LabelRules(class_attribute="class"))
     sys.kept = iter(
         train_loader(
             data, augmentations=[], masks=False, keypoints=False, total_batch_size=2, num_workers=1

@@ -35,10 +35,10 @@ NARROW = (
     "train.log_period=1",
     "train.precision=float32",
     "train.device=cpu",
-    "data.class_attribute=name",
-    "data.keypoint_attribute=null",
-    "data.instance_attribute=null",
-    "data.visibility_attribute=null",
+    "data.rules.class_attribute=name",
+    "data.rules.keypoint_attribute=null",
+    "data.rules.instance_attribute=null",
+    "data.rules.visibility_attribute=null",
 )
 
 

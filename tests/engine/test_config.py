@@ -52,9 +52,9 @@ def test_an_override_that_cannot_be_read(text: str) -> None:
 
 
 def test_users_own_words_are_open_keys() -> None:
-    cfg = config.load_config(LEAF, ["data.class_map={persson: person, tree: null}"])
-    assert dict(cfg.data.class_map) == {"persson": "person", "tree": None}
-    assert dict(cfg.data.train.class_map) == {"persson": "person", "tree": None}
+    cfg = config.load_config(LEAF, ["data.rules.class_map={persson: person, tree: null}"])
+    assert dict(cfg.data.rules.class_map) == {"persson": "person", "tree": None}
+    assert dict(cfg.data.train.rules.class_map) == {"persson": "person", "tree": None}
 
 
 def test_one_knob_drives_every_pooler_and_each_can_be_set_alone() -> None:
@@ -248,13 +248,13 @@ class TestMaxDetections:
 @pytest.mark.parametrize(
     ("text", "key", "reason"),
     [
-        ("data.default_class=${no.key}", "data.default_class", "not found"),
+        ("data.rules.default_class=${no.key}", "data.rules.default_class", "not found"),
         ("train.seed=${train.seed}", "train.seed", "itself"),
         ("train.seed=${train}", "train.seed", "parent"),
         ("train=null", "train", "max_iter"),
         ("evaluation=null", "evaluation", "max_detections"),
         ("data.classes=person", "data.classes", r"data\.classes=\[person\]"),
-        ("data.class_map=x", "data.class_map", "a dict"),
+        ("data.rules.class_map=x", "data.rules.class_map", "a dict"),
         ("dataloader.train.masks=yes", "dataloader.train.masks", "True or False"),
         ("dataloader.train.num_workers=[1]", "dataloader.train.num_workers", "a whole number"),
         (f"{BOXES}.test_score_thresh=low", f"{BOXES}.test_score_thresh", "a number"),
@@ -271,7 +271,7 @@ def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> No
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
-        ("data.class_map", "null", None),
+        ("data.rules.class_map", "null", None),
         ("model.roi_heads.mask_in_features", "null", None),
         (f"{BOXES}.test_score_thresh", "0", 0),
         ("weights.mine.file", "model.pth", "model.pth"),

@@ -17,13 +17,14 @@ from detectron2.data import (
 from detectron2.evaluation import COCOEvaluator
 from omegaconf import DictConfig
 
-from roilab.data.dataset import DetectionDataset, load
+from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine import config
 from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
 from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.errors import UserError
+from roilab.via import LabelRules
 
 from .running import CONFIG, overrides, shapes
 
@@ -37,7 +38,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["from detectron2.data.datasets import register_coco_instances"]
     for split, name in zip(("train", "val"), NAMES, strict=True):
         images = folder / split
-        truth = load(str(images / "via.json"), class_attribute="name").coco_json()
+        truth = load_dataset(
+            str(images / "via.json"), rules=LabelRules(class_attribute="name")
+        ).coco_json()
         ids = {1: 500, 2: 3}
         for row in truth["annotations"]:
             row["category_id"] = ids[row["category_id"]]
@@ -184,12 +187,12 @@ def test_a_node_that_gives_no_data_set(data: Path, tmp_path: Path) -> None:
 
 
 def test_settings_that_a_node_leaves_out_are_refused(data: Path, tmp_path: Path) -> None:
-    cfg = catalog_config(data, tmp_path, "data.class_map={bar: square}")
+    cfg = catalog_config(data, tmp_path, "data.rules.class_map={bar: square}")
     with pytest.raises(UserError, match="does not take a setting of data") as caught:
         prepare(cfg)
-    assert caught.value.key == "data.class_map"
+    assert caught.value.key == "data.rules.class_map"
     for split in ("train", "val"):
-        cfg.data[split].class_map = "${..class_map}"  # the remedy
+        cfg.data[split].rules = "${..rules}"  # the remedy
     assert prepare(cfg).val.classes == ("square",)
 
     cfg = catalog_config(data, tmp_path, "data.classes=[bar,square]")
@@ -203,7 +206,9 @@ def test_settings_that_a_node_leaves_out_are_refused(data: Path, tmp_path: Path)
 def test_keypoints_of_both_splits_agree(data: Path) -> None:
     def posed(names: list[str]) -> DetectionDataset:
         name = f"posed_{'_'.join(names)}"
-        dicts = load(str(data / "val" / "via.json"), class_attribute="name").records
+        dicts = load_dataset(
+            str(data / "val" / "via.json"), rules=LabelRules(class_attribute="name")
+        ).records
         DatasetCatalog.register(name, lambda: dicts)
         MetadataCatalog.get(name).set(
             thing_classes=["bar", "square"], keypoint_names=names, keypoint_flip_map=[]
@@ -234,10 +239,12 @@ def test_a_mistake_has_the_key_that_sets_it(data: Path, key: str) -> None:
 
 def test_problems_are_logged_with_keys_of_the_config(data: Path, caplog: Any) -> None:
     file = data / "val" / "via.json"
-    own = [f"data.val.files={file}", "data.val.images=null", "data.class_attribute=name"]
-    cfg = config.load_config(CONFIG, [*own, "data.keypoint_attribute=null", "data.skeleton=null"])
+    own = [f"data.val.files={file}", "data.val.images=null", "data.rules.class_attribute=name"]
+    cfg = config.load_config(
+        CONFIG, [*own, "data.rules.keypoint_attribute=null", "data.skeleton=null"]
+    )
     caplog.set_level("INFO")
     name = build_dataset(cfg, "data.val").classes[0]
     caplog.clear()
-    build_dataset(config.override(cfg, [f"data.val.class_map={{{name}: null}}"]), "data.val")
-    assert f"leave out 'data.val.class_map={{{name}: null}}' to keep them" in caplog.text
+    build_dataset(config.override(cfg, [f"data.val.rules.class_map={{{name}: null}}"]), "data.val")
+    assert f"leave out 'data.val.rules.class_map={{{name}: null}}' to keep them" in caplog.text

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from roilab.engine import config
 from roilab.engine.overrides import choices, parse_value, split_override, write
 from roilab.errors import UserError
+from roilab.via import LabelRules
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
 PATHS: Any = str | Sequence[str | Sequence[str]]
@@ -147,10 +148,10 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
         "train.output_dir": path,
         "data.train.files": path,
         "data.val.images": [path, path],
-        "data.class_attribute": name,
-        "data.default_class": name,
+        "data.rules.class_attribute": name,
+        "data.rules.default_class": name,
         "data.classes": [name, "other"],
-        "data.class_map": {name: path, path: None},
+        "data.rules.class_map": {name: path, path: None},
     }
     config.override(cfg, [write(key, value) for key, value in given_values.items()])
     saved = OmegaConf.create(config.yaml.safe_load(config.to_yaml(config.to_plain_data(cfg))))
@@ -160,9 +161,18 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
         assert read["data"]["val"]["images"] == [path, path]
         for split_name in ("train", "val"):
             node = read["data"][split_name]
-            assert node["class_attribute"] == node["default_class"] == name
+            rules = node["rules"]
+            assert rules["class_attribute"] == rules["default_class"] == name
             assert node["classes"] == [name, "other"]
-            assert node["class_map"] == {name: path, path: None}
+            assert rules["class_map"] == {name: path, path: None}
+
+
+def test_rules_of_one_split_follow_the_shared_ones_where_they_say_nothing(cfg: Any) -> None:
+    config.override(cfg := cfg.copy(), ["data.val.rules.default_class=cat"])
+    config.override(cfg, ["data.rules.class_map={a: b}", "data.rules.default_class=dog"])
+    train, val = (config.build(cfg.data[split].rules, "rules") for split in ("train", "val"))
+    assert train == LabelRules(class_map={"a": "b"}, default_class="dog")
+    assert val == LabelRules(class_map={"a": "b"}, default_class="cat")
 
 
 @pytest.mark.parametrize(
@@ -171,13 +181,17 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
         ("data.train.files=via_region_data (10).json", "data.train.files", None),
         ("data.train.files=a, b=[c] 'd'.json", "data.train.files", None),
         ("data.train.images=写真/été", "data.train.images", None),
-        ("data.default_class=1", "data.default_class", "1"),
-        ("data.class_attribute=2", "data.train.class_attribute", "2"),
+        ("data.rules.default_class=1", "data.rules.default_class", "1"),
+        ("data.rules.class_attribute=2", "data.train.rules.class_attribute", "2"),
         ("data.classes=[1,2]", "data.val.classes", ["1", "2"]),
-        ("data.class_map={1: one, 2: two}", "data.train.class_map", {"1": "one", "2": "two"}),
-        ('data.class_map={"1": one}', "data.train.class_map", {"1": "one"}),
-        ("data.class_map.1=2", "data.train.class_map", {"1": "2"}),
-        ("data={class_attribute: 1, strict: true}", "data.val.class_attribute", "1"),
+        (
+            "data.rules.class_map={1: one, 2: two}",
+            "data.train.rules.class_map",
+            {"1": "one", "2": "two"},
+        ),
+        ('data.rules.class_map={"1": one}', "data.train.rules.class_map", {"1": "one"}),
+        ("data.rules.class_map.1=2", "data.train.rules.class_map", {"1": "2"}),
+        ("data={rules: {class_attribute: 1}, strict: true}", "data.val.rules.class_attribute", "1"),
         ("train.init_checkpoint=1", "train.init_checkpoint", "1"),
         ("train.max_iter=${train.seed}", "train.max_iter", 0),
     ],
@@ -190,7 +204,7 @@ def test_what_a_user_types(text: str, key: str, value: Any) -> None:
 
 def test_the_mark_of_a_missing_value_is_refused() -> None:
     with pytest.raises(UserError, match=r"\?\?\?"):
-        config.load_config(LEAF, ["data.default_class=???"])
+        config.load_config(LEAF, ["data.rules.default_class=???"])
 
 
 @pytest.mark.parametrize(

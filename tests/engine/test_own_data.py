@@ -78,7 +78,7 @@ def test_no_config_says_how_attributes_are_read(name: str) -> None:
     data = config.load_config(name).data
     keys = ("class_attribute", "keypoint_attribute", "instance_attribute", "visibility_attribute")
     assert [data[key] for key in (*keys, "default_class", "classes")] == [None] * 6
-    assert data.class_map == {}
+    assert data.rules.class_map == {}
 
 
 def test_the_balloon_set_has_its_class_from_the_command(tmp_path: Path) -> None:
@@ -142,9 +142,9 @@ def test_the_remedy_of_a_missing_image_works_for_its_split(split: str, tmp_path:
     [
         ([], ("1", "2", "fenêtre (ouverte)")),
         (["data.classes=[2,1,'fenêtre (ouverte)']"], ("2", "1", "fenêtre (ouverte)")),
-        (["data.class_map={1: one, '2': two}"], ("fenêtre (ouverte)", "one", "two")),
-        (["data.class_map={fenêtre (ouverte): null, 1: 2}"], ("2",)),
-        (["data.class_map.1=3"], ("2", "3", "fenêtre (ouverte)")),
+        (["data.rules.class_map={1: one, '2': two}"], ("fenêtre (ouverte)", "one", "two")),
+        (["data.rules.class_map={fenêtre (ouverte): null, 1: 2}"], ("2",)),
+        (["data.rules.class_map.1=3"], ("2", "3", "fenêtre (ouverte)")),
     ],
 )
 def test_names_of_digits_and_signs(
@@ -153,7 +153,7 @@ def test_names_of_digits_and_signs(
     names = ("1", "2", "fenêtre (ouverte)")
     regions = [outline(5 + 24 * index, **{"7": name}) for index, name in enumerate(names)]
     file = annotate(tmp_path / "all", {"a.png": regions})
-    setup = prepared(SMALL[0], *data_of(file, file), "data.class_attribute=7", *override)
+    setup = prepared(SMALL[0], *data_of(file, file), "data.rules.class_attribute=7", *override)
     assert setup.val.classes == classes
 
 
@@ -165,7 +165,7 @@ def test_a_class_of_any_name_gets_into_the_run_folder(name: str, tmp_path: Path)
     assert list(setup.cfg.data.classes) == [name]
     config.save_config(setup.cfg, tmp_path / "run" / "config.yaml")
     again = config.load_config(
-        tmp_path / "run" / "config.yaml", [write("data.val.default_class", name)]
+        tmp_path / "run" / "config.yaml", [write("data.val.rules.default_class", name)]
     )
     assert list(again.data.val.classes) == [name]
-    assert again.data.val.default_class == name
+    assert again.data.val.rules.default_class == name

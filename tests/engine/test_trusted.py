@@ -167,7 +167,7 @@ def test_a_run_of_an_earlier_version_opens(
         call(LOCATE, name=LOCATE),
         call("detectron2.data.DatasetCatalog.get", name="x"),
         call("detectron2.modeling.MMDetBackbone", backbone={}),
-        call("roilab.data.dataset.load", files="/etc/passwd"),
+        call("roilab.data.dataset.load_dataset", files="/etc/passwd"),
         call("torch.nn.Identity", register="evil.py"),
         {"text": "${oc.env:HOME}"},
         {"text": "${other}", "other": 1},

@@ -10,7 +10,7 @@ import torch
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 
-from roilab.data.dataset import DetectionDataset, load
+from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.evaluation import average_precision
 from roilab.evaluation.evaluator import coco_rows, encode_mask
 from roilab.reporting import ap_table
@@ -25,7 +25,7 @@ TASKS = ("bbox", "segm", "keypoints")
 
 @pytest.fixture
 def dataset(figures: FiguresPaths) -> DetectionDataset:
-    return load(str(figures.train), str(figures.train.parent), skeleton="coco_person")
+    return load_dataset(str(figures.train), str(figures.train.parent), skeleton="coco_person")
 
 
 def perfect(dataset: DetectionDataset) -> list[dict]:

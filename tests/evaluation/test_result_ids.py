@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from roilab.data.dataset import DetectionDataset, load
+from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.evaluation import evaluate
@@ -34,7 +34,9 @@ def coco(
     request: pytest.FixtureRequest, figures: FiguresPaths, tmp_path: Path
 ) -> tuple[Path, Path]:
     """A COCO file whose ids are not 1, 2, ..., and the folder of its images."""
-    data = load(str(figures.train), str(figures.train.parent), skeleton="coco_person").coco_json()
+    data = load_dataset(
+        str(figures.train), str(figures.train.parent), skeleton="coco_person"
+    ).coco_json()
     renamed: Mapping[str, Callable[[int], Any]] = {
         "numbers": lambda number: 9000 - 7 * number,
         "text": lambda number: f"street/{9 - number}",
@@ -99,7 +101,7 @@ def test_pycocotools_gets_our_ap_with_the_original_file(
     coco: tuple[Path, Path], tmp_path: Path
 ) -> None:
     file, images = coco
-    dataset = load(str(file), str(images))
+    dataset = load_dataset(str(file), str(images))
     assert dataset.classes == ("person", "car")
     found = evaluate(Played(dataset), [list(dataset.records)], dataset)
     run = Run(tmp_path)
@@ -116,13 +118,13 @@ def test_pycocotools_gets_our_ap_with_the_original_file(
 
 
 def test_classes_of_the_model_keep_the_ids_of_the_file(coco: tuple[Path, Path]) -> None:
-    dataset = load(str(coco[0]), str(coco[1]), classes=["bus", "car", "person"])
+    dataset = load_dataset(str(coco[0]), str(coco[1]), classes=["bus", "car", "person"])
     assert dataset.coco_ids.categories == (501, 500, 3)
 
 
 def test_detections_of_an_older_run_are_read(coco: tuple[Path, Path], tmp_path: Path) -> None:
     """They have the image ids of the file, and class index + 1 as category ids."""
-    ids = load(str(coco[0]), str(coco[1])).coco_ids
+    ids = load_dataset(str(coco[0]), str(coco[1])).coco_ids
     run, image = Run(tmp_path), next(iter(ids.images))
     old = {"image_id": ids.images[image], "category_id": 2, "bbox": [0, 0, 9, 9], "score": 0.5}
     run.detections_file.write_text(json.dumps([old]))
@@ -130,7 +132,7 @@ def test_detections_of_an_older_run_are_read(coco: tuple[Path, Path], tmp_path: 
 
 
 def test_detections_of_other_data_are_refused(coco: tuple[Path, Path], tmp_path: Path) -> None:
-    ids = load(str(coco[0]), str(coco[1])).coco_ids
+    ids = load_dataset(str(coco[0]), str(coco[1])).coco_ids
     run = Run(tmp_path)
     run.category_ids_file.write_text("[3, 500]")
     row = {"image_id": 1, "category_id": 500, "bbox": [0, 0, 9, 9], "score": 0.5}

@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.read import read
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
@@ -77,7 +77,9 @@ def test_predictions_can_be_corrected_and_trained_with(
     names = {"via_project.json", "via.json", "via.csv", "coco.json"}
     assert {path.name for path in out.iterdir()} == names
     # The project says where its images are.
-    loaded = load(str(out / "via_project.json"), classes=["car", "person"], skeleton="coco_person")
+    loaded = load_dataset(
+        str(out / "via_project.json"), classes=["car", "person"], skeleton="coco_person"
+    )
     assert len(loaded) == 3
     least = [min(scores(image), default=2) for image in read(out / "via_project.json").images]
     assert least == sorted(least)
@@ -91,7 +93,7 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
     run, out = Run(tmp_path / "run"), tmp_path / "out"
     shutil.copytree(tiny_run.folder, run.folder)
     cfg = OmegaConf.load(run.config_file)
-    OmegaConf.update(cfg, "data.train.class_attribute", "name")
+    OmegaConf.update(cfg, "data.train.rules.class_attribute", "name")
     run.write(run.config_file.name, OmegaConf.to_yaml(cfg))
     attributes = {"shape_attributes": {"name": "rect", "x": 5, "y": 5, "width": 9, "height": 9}}
     regions = [attributes | {"region_attributes": {"name": name}} for name in ("car", "person")]
@@ -267,7 +269,7 @@ def test_other_data_is_what_the_overrides_name(
     # Other images of the same annotations are other data as well, and COCO is read, too.
     coco = tmp_path / "coco.json"
     classes, bones = ["car", "person"], "coco_person"
-    data = load(str(val), str(val.parent), classes=classes, skeleton=bones).coco_json()
+    data = load_dataset(str(val), str(val.parent), classes=classes, skeleton=bones).coco_json()
     coco.write_text(json.dumps(data))
     for more in (("--images", val.parent), ("--data", coco, "--images", val.parent)):
         done = script("evaluate", "--run", run.folder, *more)
@@ -282,7 +284,7 @@ def test_results_have_the_ids_of_the_coco_file(
     """Of other data those of its file; of a demo those that the run was trained with."""
     folder, ids = figures.val.parent, {1: 500, 2: 3}
     classes, bones = ["car", "person"], "coco_person"
-    data = load(str(figures.val), str(folder), classes=classes, skeleton=bones).coco_json()
+    data = load_dataset(str(figures.val), str(folder), classes=classes, skeleton=bones).coco_json()
     for image in data["images"]:
         image["id"] += 70
     for row in data["annotations"]:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from roilab import via
 from roilab.cli.console import set_up
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.draw import side_by_side
 from roilab.engine.run_folder import Run
 from roilab.inference import draw_prediction, read_rgb
@@ -87,7 +87,7 @@ def test_all_of_a_video(script: Script, tiny_run: Run, film: Path, tmp_path: Pat
     # Both are found again with their frames, as data to train with.
     for name in ("coco.json", "via_project.json"):
         folder = {"coco.json": str(out)}.get(name)  # the project says where they are
-        loaded = load(str(out / name), folder, classes=["car", "person"])
+        loaded = load_dataset(str(out / name), folder, classes=["car", "person"])
         assert len(loaded) == 6
         assert sum(len(record["annotations"]) for record in loaded.records) == len(found)
     project = via.read(out / "via_project.json")
@@ -223,7 +223,7 @@ def test_images_of_all_kinds(script: Script, tiny_run: Run, tmp_path: Path) -> N
     assert set(sizes.values()) == {(40, 30), (30, 40), (1, 1)}
     assert "more/a.png" in sizes
     assert len(list(out.glob("*.jpg"))) == 11 + 1
-    assert len(load(str(out / "via_project.json"), classes=["car", "person"])) == 11
+    assert len(load_dataset(str(out / "via_project.json"), classes=["car", "person"])) == 11
 
 
 def test_many_broken_images_are_all_named(script: Script, tiny_run: Run, tmp_path: Path) -> None:

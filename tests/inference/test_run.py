@@ -11,7 +11,7 @@ import torch
 from pycocotools import mask as mask_utils
 
 from roilab import skeleton as skeletons
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.engine import config
 from roilab.engine.checkpoint import read_checkpoint, save_atomically
 from roilab.engine.load_run import check_meaning, load_run
@@ -21,6 +21,7 @@ from roilab.evaluation import predict
 from roilab.inference import Predictor, read_rgb, to_json
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
+from roilab.via import LabelRules
 
 # pycocotools.mask.decode with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -42,7 +43,7 @@ def test_the_predictor_finds_what_the_evaluation_finds(
 ) -> None:
     predictor = Predictor.from_run(tiny_run, overrides)
     cfg, model = load_run(tiny_run, overrides)
-    dataset = load(str(figures.val), str(figures.val.parent), skeleton="coco_person")
+    dataset = load_dataset(str(figures.val), str(figures.val.parent), skeleton="coco_person")
     batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
     found = 0
     for inputs, expected, _ in predict(model, batches):
@@ -141,12 +142,15 @@ def test_data_must_mean_what_the_model_means(
     tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     def data(**options):
-        return load(str(figures.val), str(figures.val.parent), **options)
+        return load_dataset(str(figures.val), str(figures.val.parent), **options)
 
+    by_class = LabelRules(class_attribute="class")
     check_meaning(tiny_run, data(skeleton="coco_person"))
-    check_meaning(tiny_run, data(class_attribute="class"))  # without keypoints
+    check_meaning(tiny_run, data(rules=by_class))  # without keypoints
     with pytest.raises(UserError, match=r"person, car\n.*car, person"):
-        check_meaning(tiny_run, data(classes=["person", "car"], class_attribute="class"))
+        check_meaning(
+            tiny_run, data(classes=["person", "car"], rules=LabelRules(class_attribute="class"))
+        )
 
     declaration = COCO_PERSON.to_dict()
     declaration["sigmas"] = [0.1] * 17

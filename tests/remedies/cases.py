@@ -13,6 +13,7 @@ Its arguments are pytest's fixtures. The key is the remedy as the code writes it
 varies; where one text is the remedy of several errors, it has several cases.
 """
 
+import dataclasses
 import inspect
 import re
 import shlex
@@ -25,11 +26,11 @@ import pytest
 
 from roilab.cli import options
 from roilab.cli.data_commands import common
-from roilab.data.dataset import load
+from roilab.data.dataset import load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError, rename_arguments
-from roilab.via import Problem
+from roilab.via import LabelRules, Problem
 
 Wrong = list[UserError | Problem]
 Steps = Callable[..., Iterator[Wrong]]
@@ -63,9 +64,11 @@ class Case:
 CASES: list[Case] = []
 # Argument of a data set -> its key in a config, where both splits follow `data`.
 _OWN = ("files", "images", "name", "register", "drop_empty", "min_keypoints")
-_ARGUMENTS = inspect.signature(load).parameters | inspect.signature(from_catalog).parameters
+_ARGUMENTS = inspect.signature(load_dataset).parameters | inspect.signature(from_catalog).parameters
+_RULES = {field.name: f"data.rules.{field.name}" for field in dataclasses.fields(LabelRules)}
 KEYS = [
     {name: f"data.{split}.{name}" if name in _OWN else f"data.{name}" for name in _ARGUMENTS}
+    | _RULES
     for split in ("train", "val")
 ]
 OPTIONS = options.OPTIONS | common.OPTIONS, options.option

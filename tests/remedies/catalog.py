@@ -175,7 +175,7 @@ def a_data_node_of_detectron2(training: Training, registry: Registry) -> Attempt
     fixed += [text.replace("data.train.", "data.val.") for text in fixed]
     cfg = config.override(cfg, fixed)
     yield wrong(check_data_nodes, cfg)
-    cfg.data.classes = cfg.data.class_map = cfg.data.skeleton = None
+    cfg.data.classes = cfg.data.rules = cfg.data.skeleton = None
     yield wrong(build_dataset, cfg, "data.train")
 
 
@@ -202,9 +202,9 @@ def a_setting_that_a_node_leaves_out(training: Training, registry: Registry) -> 
     registry.add(registry.dicts())
     cfg = saved(training)
     cfg.data.train = {"_target_": "roilab.data.from_catalog.from_catalog", "name": "dogs"}
-    cfg.data.class_map, cfg.data.classes, cfg.data.skeleton = {"dog": "hound"}, None, None
+    cfg.data.rules.class_map, cfg.data.classes, cfg.data.skeleton = {"dog": "hound"}, None, None
     yield wrong(build_dataset, cfg, "data.train")
-    cfg.data.train.class_map = "${..class_map}"
+    cfg.data.train.rules = "${..rules}"
     yield wrong(build_dataset, cfg, "data.train")
 
 
@@ -213,7 +213,7 @@ def classes_that_a_node_leaves_out(training: Training, registry: Registry) -> At
     registry.add(registry.dicts())
     cfg = saved(training)
     cfg.data.train = {"_target_": "roilab.data.from_catalog.from_catalog", "name": "dogs"}
-    cfg.data.classes, cfg.data.class_map, cfg.data.skeleton = ["cat", "dog"], None, None
+    cfg.data.classes, cfg.data.rules, cfg.data.skeleton = ["cat", "dog"], None, None
     yield wrong(build_dataset, cfg, "data.train")
     cfg.data.train.classes = "${..classes}"
     yield wrong(build_dataset, cfg, "data.train")
@@ -224,7 +224,7 @@ def keypoints_of_another_order(tmp_path: Path) -> Attempts:
     def split(*names: str) -> dataset.DetectionDataset:
         regions = [polygon(kind="dog"), point(9, 9, part="nose")]
         bones = skeleton(tmp_path, keypoints=names)
-        return dataset.load(str(via_json(tmp_path, regions)), skeleton=str(bones))
+        return dataset.load_dataset(str(via_json(tmp_path, regions)), skeleton=str(bones))
 
     yield wrong(check_keypoints, split("nose", "tail"), split("tail", "nose"))
     yield wrong(check_keypoints, split("nose", "tail"), split("nose", "tail"))

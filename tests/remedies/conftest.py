@@ -22,10 +22,10 @@ from .files import image, polygon, via_json
 
 CONFIG = "configs/figures_mask.py"
 SMALL = (
-    "data.class_attribute=kind",
-    "data.keypoint_attribute=null",
-    "data.instance_attribute=null",
-    "data.visibility_attribute=null",
+    "data.rules.class_attribute=kind",
+    "data.rules.keypoint_attribute=null",
+    "data.rules.instance_attribute=null",
+    "data.rules.visibility_attribute=null",
     "model.backbone.out_channels=32",
     "model.proposal_generator.head.in_channels=32",
     "model.proposal_generator.post_nms_topk=[40,10]",

@@ -194,7 +194,7 @@ def a_run_with_weights_of_another(training: Training, tmp_path: Path) -> Attempt
     yield wrong(load_run, run)
 
 
-@case("rename and drop classes with 'data.val.class_map={OLD: NEW, UNWANTED: null}'")
+@case("rename and drop classes with 'data.val.rules.class_map={OLD: NEW, UNWANTED: null}'")
 def data_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="hound")])
 
@@ -204,7 +204,7 @@ def data_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
         check_meaning(training.run, build_dataset(cfg, "data.val"))
 
     yield wrong(evaluate)
-    yield wrong(evaluate, "data.val.class_map={hound: dog}")
+    yield wrong(evaluate, "data.val.rules.class_map={hound: dog}")
 
 
 @case("evaluate with the run's own skeleton.json")
@@ -214,7 +214,7 @@ def data_of_another_skeleton(training: Training, tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog"), point(9, 9, part="nose")])
 
     def evaluate(bones: Path) -> None:
-        check_meaning(run, dataset.load(str(file), skeleton=str(bones)))
+        check_meaning(run, dataset.load_dataset(str(file), skeleton=str(bones)))
 
     yield wrong(evaluate, skeleton(tmp_path, "other", keypoints=["tail", "nose"]))
     yield wrong(evaluate, run.folder / "skeleton.json")

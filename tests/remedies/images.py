@@ -168,7 +168,7 @@ def a_mask_model_without_outlines(tmp_path: Path) -> Attempts:
     nose = point(9, 9, part="nose")
 
     def loader(file: Path, masks: bool) -> Any:
-        data = dataset.load(str(file), skeleton=str(bones))
+        data = dataset.load_dataset(str(file), skeleton=str(bones))
         return loaders.eval_loader(data, augmentations=[], masks=masks, num_workers=0)
 
     yield wrong(loader, via_json(tmp_path, [nose]), masks=True)
@@ -180,7 +180,7 @@ def a_mask_model_without_outlines(tmp_path: Path) -> Attempts:
 @case("mend the file, or take it out of the annotations")
 def an_image_that_breaks_while_it_is_evaluated(tmp_path: Path) -> Attempts:
     def evaluate(file: Path, breaks: bool) -> None:
-        data = dataset.load(str(file))
+        data = dataset.load_dataset(str(file))
         if breaks:
             write(tmp_path / "0.png", "no image")
         list(loaders.eval_loader(data, augmentations=[], num_workers=0))

@@ -28,7 +28,9 @@ def a_list_that_is_not_closed(training: Training) -> Attempts:
 def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
     for name in ("???", "what"):
         yield wrong(
-            config.load_config, training.run.config_file, [f"data.train.class_attribute={name}"]
+            config.load_config,
+            training.run.config_file,
+            [f"data.train.rules.class_attribute={name}"],
         )
 
 
@@ -48,7 +50,7 @@ def a_value_that_is_left_open(training: Training, tmp_path: Path) -> Attempts:
 
 @case("quote a text with commas: {}")
 def an_empty_choice_of_a_sweep() -> Attempts:
-    first = wrong(load_sweep, CONFIG, ["data.class_attribute=a,,b"])
+    first = wrong(load_sweep, CONFIG, ["data.rules.class_attribute=a,,b"])
     yield first
     quoted = str(first[0].remedy).partition("commas: ")[2]
     yield wrong(load_sweep, "configs/ablations/mask_loss.py", [quoted])

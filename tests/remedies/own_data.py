@@ -72,7 +72,7 @@ def a_split_of_the_sample_set(figures: FiguresPaths, tmp_path: Path) -> Attempts
     folder = figures.val.parent
     sample = [f"data.val.files={figures.val}", f"data.val.images={folder}"]
     yield begin(*own("train", tmp_path), *sample)
-    yield begin(*own("train", tmp_path), *sample, "data.class_map={car: dog, person: null}")
+    yield begin(*own("train", tmp_path), *sample, "data.rules.class_map={car: dog, person: null}")
 
 
 @case("give the folder that holds them, images=DIR, or leave them out with missing_images=skip")

@@ -1,5 +1,6 @@
 """What is wrong with a file when it is read, labelled, checked or loaded."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.curation.check import examine, refused
 from roilab.curation.infer_skeleton import propose
-from roilab.data import dataset
 from roilab.data import read as data_read
+from roilab.data.dataset import load_dataset
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 
@@ -59,7 +60,14 @@ def load(*files: Path, **options: Any) -> Wrong:
     """When a data set of these files is loaded."""
     if as_typed is not None:
         return as_typed("load", *files, **options)
-    return wrong(dataset.load, [str(file) for file in files], **options)
+    names = {field.name for field in dataclasses.fields(via.LabelRules)}
+
+    def loaded() -> Any:
+        rules = via.LabelRules(**{name: options[name] for name in names & options.keys()})
+        others = {name: value for name, value in options.items() if name not in names}
+        return load_dataset([str(file) for file in files], rules=rules, **others)
+
+    return wrong(loaded)
 
 
 def proposed(file: Path, **options: Any) -> Wrong:

@@ -32,10 +32,10 @@ NARROW = (
     "model.roi_heads.box_predictor.input_shape.channels=64",
     "dataloader.test.num_workers=0",
     "train.device=cpu",
-    "data.class_attribute=name",
-    "data.keypoint_attribute=null",
-    "data.instance_attribute=null",
-    "data.visibility_attribute=null",
+    "data.rules.class_attribute=name",
+    "data.rules.keypoint_attribute=null",
+    "data.rules.instance_attribute=null",
+    "data.rules.visibility_attribute=null",
 )
 
 

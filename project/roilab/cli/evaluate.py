@@ -36,7 +36,7 @@ from roilab.cli.console import ended, say
 from roilab.cli.data_commands.common import output_file
 from roilab.cli.parser import Parser, add_max_memory, add_trust
 from roilab.cpu.fast import for_inference
-from roilab.data.dataset import DetectionDataset, load
+from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.draw import Picture
 from roilab.engine import config, trusted
 from roilab.engine.load_run import check_meaning, load_model, load_run_config
@@ -225,7 +225,7 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
                 expected="--data FILE beside it",
             )
         skeleton = folder.folder / "skeleton.json"
-        cfg.data.val = L(load)(
+        cfg.data.val = L(load_dataset)(
             files=config.escaped(args.data),
             classes=config.escaped(list(folder.classes())),
             skeleton=config.escaped(str(skeleton)) if skeleton.is_file() else None,

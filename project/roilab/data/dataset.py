@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -96,19 +96,12 @@ class DetectionDataset:
         )
 
 
-def load(
+def load_dataset(
     files: str | Sequence[str],
     images: str | Sequence[str | Sequence[str]] | None = None,
     *,
+    rules: via.LabelRules = via.LabelRules(),  # noqa: B008 - frozen
     classes: Sequence[str] | None = None,
-    class_attribute: str | Sequence[str] | None = None,
-    class_map: Mapping[str, str | None] | None = None,
-    default_class: str | None = None,
-    keypoint_attribute: str | None = None,
-    instance_attribute: str | None = None,
-    visibility_attribute: str | None = None,
-    unlabelled: Literal["error", "skip"] = "error",
-    keypoint_vertices: Literal["polygon", "polyline"] | None = None,
     skeleton: str | None = None,
     drop_empty: bool = False,
     min_keypoints: int = 0,
@@ -122,12 +115,10 @@ def load(
         files: one annotation file or several, which are one data set, whatever their kinds.
         images: the folder of the images. For one file, several folders may be given; for several
             files, one entry a file, a folder or several. None: the folder of each annotation file.
+        rules: how attributes of VIA files become classes and keypoints; COCO files have none, and
+            are read by `class_map`, `default_class` and `unlabelled` alone.
         classes: class names in the order of the model's outputs; None: those of the files, the
             categories of COCO files by their ids, then those that occur in VIA files by name.
-        class_map, default_class, unlabelled: of COCO's categories as of VIA's classes, see
-            `roilab.via.LabelRules`.
-        class_attribute, keypoint_attribute, instance_attribute, visibility_attribute,
-            keypoint_vertices: how VIA attributes are read, see there; COCO files have none.
         skeleton: `coco_person` or a JSON file; None: no keypoints.
         drop_empty: leave out images without instances, as Detectron2 does for training.
         min_keypoints: leave out images with fewer labelled keypoints, as Detectron2 does for the
@@ -136,23 +127,13 @@ def load(
             part is taken.
         missing_images: whether an image that is not there or cannot be read is an error, or is left
             out and counted.
-        on_problems: is given what is wrong in the files; the log is, if nothing else.
+        on_problems: receives the problems of the files; by default the log does.
 
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
     paths = _paths(files)
     bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
-    rules = via.LabelRules(
-        class_attribute=class_attribute,
-        class_map=dict(class_map or {}),
-        default_class=default_class,
-        keypoint_attribute=keypoint_attribute,
-        instance_attribute=instance_attribute,
-        visibility_attribute=visibility_attribute,
-        unlabelled=unlabelled,
-        keypoint_vertices=keypoint_vertices,
-    )
     check_choice(missing_images)
     roots = _roots(images, paths)
     _refuse_repeated(paths, roots)
@@ -183,7 +164,7 @@ def assemble(
     Args:
         origin: where the data come from, for messages.
         label: with which the name of the data set begins.
-        drop_empty, min_keypoints: see `load`.
+        drop_empty, min_keypoints: see `load_dataset`.
         remedy: where no image is left.
 
     Raises:

@@ -40,8 +40,8 @@ def from_catalog(
     name: str,
     *,
     register: str | None = None,
+    rules: via.LabelRules = via.LabelRules(),  # noqa: B008 - frozen
     classes: Sequence[str] | None = None,
-    class_map: Mapping[str, str | None] | None = None,
     skeleton: str | None = None,
     drop_empty: bool = False,
     min_keypoints: int = 0,
@@ -56,11 +56,13 @@ def from_catalog(
         register: a Python file that registers it, run unless it is registered already; from a saved
             config only if the user has allowed this file (`roilab.engine.trusted`). A data set that
             only a config file registers is unknown where the run folder is evaluated.
+        rules: whose `class_map` renames, merges or, by None, drops classes; the others are about
+            attributes, which dicts do not have.
         classes: class names in the order of the model's outputs; None: `thing_classes`.
-        class_map: renames, merges or, by None, drops classes.
         skeleton: `coco_person` or a JSON file; None: that of the metadata's `keypoint_names`,
             `keypoint_flip_map` and `keypoint_connection_rules`, if there are any.
-        drop_empty, min_keypoints, missing_images, on_problems: see `roilab.data.dataset.load`.
+        drop_empty, min_keypoints, missing_images, on_problems: see
+            `roilab.data.dataset.load_dataset`.
         strict: an object outside its image is an error; otherwise it is left out.
 
     Raises:
@@ -71,7 +73,7 @@ def from_catalog(
     raw = _dicts(name, register)
     metadata = MetadataCatalog.get(name).as_dict()
     known = _categories(name, metadata)
-    names, place = _class_places(name, list(known), classes, class_map or {})
+    names, place = _class_places(name, list(known), classes, rules.class_map)
     bones = _skeleton(name, metadata, skeleton, raw, names, place)
     kind = metadata.get("evaluator_type")
     if kind not in _COCO_EVALUATORS:

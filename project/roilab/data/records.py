@@ -56,8 +56,8 @@ def load_records(
 
     Args:
         roots: the folders of each file's images.
-        classes: those of the model; None: those of the files, see `roilab.data.dataset.load`.
-        rules, skeleton, strict, missing_images, on_problems: see `roilab.data.dataset.load`.
+        rules, classes, skeleton, strict, missing_images, on_problems: see
+            `roilab.data.dataset.load_dataset`.
 
     Raises:
         UserError: a file cannot be used, has a class that the model does not know or, where it is

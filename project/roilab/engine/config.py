@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import trusted
 from roilab.engine.config_keys import escaped, full_name, keys_of_arguments, override
+from roilab.engine.old_names import with_new_names
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError
 from roilab.files import write_whole
@@ -165,7 +166,7 @@ def _run_config(path: Path) -> Any:
 
 
 def _read_saved_config(path: Path) -> Any:
-    data = trusted.read_yaml(path)
+    data = with_new_names(trusted.read_yaml(path))
     trusted.refuse_untrusted(data, path)
     try:
         return OmegaConf.create(data)
@@ -308,7 +309,10 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         if isinstance(node, DictConfig) and "_target_" in node:
             keys = keys_of_arguments(node, key)
             own: dict[Any, Any] = {k: value for k, value in node.items() if k not in arguments}
-            parts = {name: _build_part(value, f"{key}.{name}") for name, value in own.items()}
+            parts = {
+                name: _build_part(value, keys.get(name, f"{key}.{name}"))
+                for name, value in own.items()
+            }
             node = {**parts, **arguments}
         return instantiate(node)
     except UserError as error:

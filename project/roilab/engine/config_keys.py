@@ -18,7 +18,7 @@ from roilab.errors import UserError
 log = logging.getLogger(__name__)
 
 # Dictionaries whose keys are the user's own words.
-_OPEN_KEYS = ("data.class_map", "data.train.class_map", "data.val.class_map", "weights")
+_OPEN_KEYS = ("weights", *(f"data{split}.rules.class_map" for split in ("", ".train", ".val")))
 
 
 def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -55,6 +55,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                     remedy="see the config file, or config.yaml in a run folder, for all keys",
                 )
         _check_kind(cfg, key, value)
+        _separate(cfg, key.rpartition(".")[0])
         if key.endswith("._target_"):
             _retarget(OmegaConf.select(cfg, key.rpartition(".")[0]), key, value)
         try:
@@ -64,6 +65,23 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 "a value does not fit its key", key=key, found=value, expected=error
             ) from error
     return cfg
+
+
+def _separate(cfg: DictConfig, key: str) -> None:
+    """Turn a node that refers to another call into a call whose arguments refer to the other's.
+
+    So `data.val.rules.default_class=cat` does not change `data.rules`, which both splits share.
+    """
+    parent_key, _, leaf = key.rpartition(".")
+    parent = _select(cfg, parent_key) if parent_key else None
+    call = _select(cfg, key)
+    if not isinstance(parent, DictConfig) or not isinstance(call, DictConfig):
+        return
+    node: Any = parent._get_node(leaf)
+    if node._is_interpolation():
+        shared = call._get_full_key(None)
+        parent[leaf] = {str(name): f"${{{shared}.{name!s}}}" for name in call}
+        parent[leaf]["_target_"] = call["_target_"]
 
 
 def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
@@ -132,6 +150,8 @@ def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
 def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
     """Argument of a node -> the key that sets it: its own, or the one that it refers to.
 
+    The arguments of a call that is an argument are among them.
+
     Args:
         key: of the node.
     """
@@ -139,7 +159,12 @@ def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
     sources = {name: _source(node._get_node(name)) for name in map(str, node)}
     # A reference to a key that does not exist is refused when the node is built.
     followed = {name: source for name, source in sources.items() if source is not None}
-    return own | {name: source._get_full_key(None) for name, source in followed.items()}
+    result = own | {name: source._get_full_key(None) for name, source in followed.items()}
+    calls = {name: followed.get(name, node._get_node(name)) for name in sources}
+    for name, call in calls.items():
+        if isinstance(call, DictConfig) and "_target_" in call:
+            result = keys_of_arguments(call, result[name]) | result
+    return result
 
 
 def arguments_of(target: str | Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -23,8 +23,8 @@ _LOADERS = {
     "dataloader.test": ("dataset", "masks", "keypoints", "bitmaps"),
 }
 _OTHERS = ("model", "model.backbone", "model.roi_heads", "optimizer", "lr_multiplier")
-# Settings of `data` that hold for any kind of data set.
-_SHARED = ("class_map", "skeleton")
+# Settings of `data` that hold for any kind of data set, and the argument of a node that takes each.
+_SHARED = {"rules.class_map": "rules", "skeleton": "skeleton"}
 
 
 def check_data_nodes(cfg: DictConfig) -> None:
@@ -105,15 +105,16 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
             "the node does not give a data set",
             key=key,
             found=f"{_name(node['_target_'])} gives {type(dataset).__name__}",
-            expected="a roilab.data.dataset.DetectionDataset, as roilab.data.dataset.load or "
-            "roilab.data.from_catalog.from_catalog give it",
+            expected="a DetectionDataset, as roilab.data.dataset.load_dataset and "
+            "roilab.data.from_catalog.from_catalog return it",
         )
-    for name in _SHARED:
-        if cfg.data.get(name) and name not in node:
+    for setting, name in _SHARED.items():
+        value = OmegaConf.select(cfg.data, setting)
+        if value and name not in node:
             raise UserError(
                 f"{key} does not take a setting of data",
-                key=f"data.{name}",
-                found=cfg.data[name],
+                key=f"data.{setting}",
+                found=value,
                 remedy=f'give the node in the config file {name}="${{..{name}}}"',
             )
     if cfg.data.classes is not None and list(dataset.classes) != list(cfg.data.classes):

@@ -89,7 +89,7 @@ def check_meaning(run: Run, dataset: DetectionDataset) -> None:
                 found=", ".join(names),
                 expected=", ".join(trained),
                 remedy="rename and drop classes with "
-                "'data.val.class_map={OLD: NEW, UNWANTED: null}'"
+                "'data.val.rules.class_map={OLD: NEW, UNWANTED: null}'"
                 if key == "classes"
                 else "evaluate with the run's own skeleton.json",
             )

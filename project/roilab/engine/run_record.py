@@ -16,7 +16,7 @@ from typing import Any
 from roilab.errors import UserError, argument
 from roilab.files import parse_json, read_bytes, write_whole
 
-LAYOUT = 1  # of the folder; docs/run-folder.md says what each number means
+LAYOUT = 2  # of the folder; docs/run-folder.md says what each number means
 RECORD = "run.json"
 ABSENT = "absent"  # among the digests of a file: the file may be missing
 _FORM = f'{{"layout": {LAYOUT}, "starts": [...], "files": {{...}}, "digest": "..."}}'

@@ -36,7 +36,7 @@ from roilab.files import decode, write_whole, writing
 # checked as a target is.
 LOCATE = "detectron2.utils.registry.locate"
 # They open the files that their arguments name, so they may stand in these places alone.
-_DATA = ("roilab.data.dataset.load", "roilab.data.from_catalog.from_catalog")
+_DATA = ("roilab.data.dataset.load_dataset", "roilab.data.from_catalog.from_catalog")
 _DATA_KEYS = ("data.train", "data.val")
 _REGISTER = "register"  # the argument of `from_catalog` that is a Python file, which it runs
 # Packages whose names are no user's own parts.

@@ -51,7 +51,7 @@ def attribute_names(run: Run) -> dict[str, str]:
     Where the config names none, because it was found in the file, it is called as the role;
     `roilab.curation.merge` then brings the two under one name.
     """
-    train = OmegaConf.select(config.read_config(run.config_file), "data.train")
+    train = OmegaConf.select(config.read_config(run.config_file), "data.train.rules")
     train = train if isinstance(train, DictConfig) else {}
     keys = {role: train.get(f"{role}_attribute") for role in TAGS}
     # Several attributes that are a class each are predicted as one.

@@ -62,6 +62,8 @@ class LabelRules:
     keypoint_vertices: Literal["polygon", "polyline"] | None = None
 
     def __post_init__(self) -> None:
+        # From a config it is a DictConfig, or None.
+        object.__setattr__(self, "class_map", dict(self.class_map or {}))
         for key, possible in (
             ("unlabelled", ("error", "skip")),
             ("keypoint_vertices", ("polygon", "polyline", None)),

@@ -1,0 +1,57 @@
+"""Configs that earlier versions of RoILab saved, in the names of today.
+
+A saved config is renamed when it is read, so that whatever opens, compares or resumes a run knows
+today's names alone. The file stays as it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Full name of a target that moved or was renamed -> its name today.
+TARGETS: Mapping[str, str] = {"roilab.data.dataset.load": "roilab.data.dataset.load_dataset"}
+# Layout 1 had the rules of the labels beside the other keys of `data` and of both splits.
+RULES = (
+    "class_attribute",
+    "class_map",
+    "default_class",
+    "keypoint_attribute",
+    "instance_attribute",
+    "visibility_attribute",
+    "unlabelled",
+    "keypoint_vertices",
+)
+_RULES_TARGET = "roilab.via.LabelRules"
+
+
+def with_new_names(config: Any) -> Any:
+    """A saved config of any layout with the keys and targets of the present one.
+
+    Args:
+        config: plain data, which is not changed; what is no config is returned as it is.
+    """
+    config = _renamed(config)
+    if isinstance(config, dict) and isinstance(config.get("data"), dict):
+        config["data"] = _with_rules(config["data"])
+    return config
+
+
+def _renamed(value: Any) -> Any:
+    """A copy with today's names of all classes and functions."""
+    if isinstance(value, dict):
+        value = {key: _renamed(item) for key, item in value.items()}
+        # A class or function that is an argument is a call that finds it by `name`.
+        for key in ("_target_", "name") if "_target_" in value else ():
+            if isinstance(value.get(key), str):
+                value[key] = TARGETS.get(value[key], value[key])
+        return value
+    return [_renamed(item) for item in value] if isinstance(value, list) else value
+
+
+def _with_rules(data: dict[Any, Any]) -> dict[Any, Any]:
+    """`data`, or a split, with the rules of its labels in one node."""
+    kept = {key: value for key, value in data.items() if key not in RULES}
+    for split in ("train", "val"):
+        if isinstance(kept.get(split), dict):
+            kept[split] = _with_rules(kept[split])
+    rules = {key: data[key] for key in RULES if key in data}
+    return kept | {"rules": {**rules, "_target_": _RULES_TARGET}} if rules else kept

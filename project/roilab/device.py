@@ -14,10 +14,10 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def device_of(name: str) -> torch.device:
-    """`auto` is CUDA where there is any, else the CPU.
+    """The device of a name; `auto` is CUDA if it is available, else the CPU.
 
     Raises:
-        UserError: CUDA is asked for but not there.
+        UserError: there is no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -34,7 +34,7 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of the heavy operations: float32, bfloat16, float16 (CUDA only), or auto.
+    """The dtype of convolutions and matrix products: float32, bfloat16, float16 (CUDA), or auto.
 
     Auto is bfloat16 where the hardware multiplies it faster than float32: on CPUs with AMX or
     AVX512-BF16 instructions, on GPUs since Ampere. Elsewhere it is emulated, and slower.
@@ -67,7 +67,7 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
 
 
 def memory_used() -> int:
-    """The most bytes that were in use so far: of the GPU, or by the process."""
+    """The peak of the memory in use, in bytes: of the GPU, or of the process."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     # In bytes on macOS, in kilobytes elsewhere.
@@ -76,16 +76,16 @@ def memory_used() -> int:
 
 
 def share_cores(workers: int) -> None:
-    """Let the processes on this machine's CPU share its cores.
+    """Set the compute threads of this process so that all on this machine's CPU share its cores.
 
-    Compute threads meet at barriers many times a step. Where they spin there, each loader's worker
-    that takes the core of one makes all others wait, so that workers get cores of their own. Where
-    they sleep (OMP_WAIT_POLICY=PASSIVE, which the scripts set), a worker costs no more than its own
-    time. A step of the figures model on two cores, in seconds, with a worker, and with a worker and
-    another program: 1.7 and 5.1 with two threads that spin, 1.7 and 2.5 with two that sleep, 2.0
-    and 2.3 with one. A number that the user set (OMP_NUM_THREADS) is left alone.
+    Compute threads meet at barriers many times per step. If they spin there, a loader's worker that
+    occupies the core of one makes all others wait, so that workers get cores of their own. If they
+    sleep (OMP_WAIT_POLICY=PASSIVE, which the commands set), a worker costs only its own time. A
+    step of the figures model on two cores, in seconds, with a worker, and with a worker and another
+    program: 1.7 and 5.1 with two threads that spin, 1.7 and 2.5 with two that sleep, 2.0 and 2.3
+    with one. A number that the user set (OMP_NUM_THREADS) stays.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        asleep = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
-        taken = 0 if asleep else workers
-        torch.set_num_threads(max(1, cores() // comm.get_local_size() - taken))
+        sleep = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+        cores_of_workers = 0 if sleep else workers
+        torch.set_num_threads(max(1, cores() // comm.get_local_size() - cores_of_workers))

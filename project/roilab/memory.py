@@ -1,4 +1,4 @@
-"""The memory that this process may still take: free memory, and what limits leave of it."""
+"""Available memory of this process: the free memory, or less where a limit applies."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ _UNLIMITED = 1 << 60  # what cgroups write for no limit is above it
 
 
 class NotEnoughMemory(UserError):
-    """An operation would take more memory than is available, or than is allowed."""
+    """An operation needs more memory than is available or allowed."""
 
 
 def gigabytes(size: float) -> str:
-    """A number of bytes to read."""
+    """A number of bytes, formatted in GB or MB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
 
 
 def available(root: Path = Path("/")) -> tuple[int, str] | None:
-    """The bytes that this process may still take, and what bounds them; None: not known.
+    """The bytes that this process may still allocate, and what bounds them; None: not known.
 
     Args:
-        root: of the file system that says so.
+        root: of the file system with `/proc` and `/sys`.
     """
     return min(_bounds(root), default=None)
 
@@ -51,18 +51,18 @@ def _bounds(root: Path) -> Iterator[tuple[int, str]]:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """The lines `name: number kB` of a file of Linux, in bytes; none elsewhere."""
-    found = {}
+    """The lines `name: number kB` of a file of Linux, in bytes; empty elsewhere."""
+    fields = {}
     for line in _text(path).splitlines():
         name, _, rest = line.partition(":")
         words = rest.split()
         if len(words) == 2 and words[1] == "kB":
-            found[name] = int(words[0]) * 1024
-    return found
+            fields[name] = int(words[0]) * 1024
+    return fields
 
 
 def _of_cgroups(root: Path) -> Iterator[int]:
-    """The memory that each control group of this process leaves: cgroups 2, and 1."""
+    """The memory that each control group of this process leaves, by version 2 or 1 of cgroups."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, place = line.split(":", 2)
         if controllers == "":
@@ -73,7 +73,7 @@ def _of_cgroups(root: Path) -> Iterator[int]:
             base = root / "sys/fs/cgroup/memory"
         else:
             continue
-        # The limits of those above hold, too. In a container, the place may be that outside of it.
+        # The limits of its parents apply, too. In a container, the path may be that of the host.
         group = base / place.lstrip("/")
         for folder in dict.fromkeys([group, *group.parents, base]):
             if folder == base or base in folder.parents:
@@ -84,7 +84,7 @@ def _left(folder: Path, limit: str, usage: str, prefix: str) -> Iterator[int]:
     most, used = _text(folder / limit).strip(), _text(folder / usage).strip()
     if not (most.isdigit() and used.isdigit()) or int(most) > _UNLIMITED:
         return
-    # Files that were read are kept there for as long as there is room.
+    # The cache of files is freed when memory is needed.
     stat = dict(line.split()[:2] for line in _text(folder / "memory.stat").splitlines())
     cached = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
     yield int(most) - int(used) + cached

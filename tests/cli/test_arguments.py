@@ -122,11 +122,6 @@ FOREIGN = {"--no-optional-locks", "--error-unmatch", "--oneliner", "--nproc-per-
 TO_DO = {
     "app/page.py",
     "data/dataset.py",
-    "engine/distributed.py",
-    "engine/loop.py",
-    "engine/resume.py",
-    "engine/train.py",
-    "engine/train_state.py",
     "export/formats.py",
     "export/parity.py",
     "inference/output_plan.py",

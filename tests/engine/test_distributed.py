@@ -14,8 +14,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import torch
 from torch import distributed as torch_distributed
 
+from roilab.cli.console import print_error
 from roilab.engine import distributed
 from roilab.engine.signals import Interrupted, end_on_signals, stop_on_signals
 from roilab.errors import UserError
@@ -97,7 +99,7 @@ def work(status):
 
 os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
 os.environ["MASTER_PORT"] = "0"
-distributed.start(work, int(sys.argv[1]), processes=1)
+distributed.launch(work, int(sys.argv[1]), print, num_gpus=1)
 """
     for status, said in ((0, ("said\n", "")), (130, ("said\n", "and why"))):
         begun = process([sys.executable, "-W", "ignore", "-c", code, str(status)])
@@ -145,7 +147,7 @@ def end_after(number: int, file: Path, *, ready: Path | None = None) -> Callable
         with stop_on_signals() as stop:
             if ready is not None:
                 ready.touch()
-            while not stop.wanted:
+            while not stop.requested:
                 time.sleep(0.01)
             time.sleep(0.1)
             file.touch()
@@ -204,7 +206,7 @@ def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
         each = partial(meet, url)
         with pytest.raises(SystemExit) as ended:
             distributed._run_all(
-                forks(partial(distributed._in_a_process, each, print, "work")), str
+                forks(partial(distributed._run_process, each, print, "work", print_error)), str
             )
         said = capfd.readouterr()
         assert ended.value.code == 2
@@ -249,11 +251,22 @@ def test_a_signal_is_passed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"processes": 0}, "--num-gpus"),
-        ({"processes": 1, "machines": 2, "rank": 2, "url": "tcp://h:1"}, "--machine-rank"),
-        ({"processes": 1, "machines": 2}, "tcp://HOST:PORT"),
+        ({"num_gpus": 0}, "num_gpus"),
+        ({"num_gpus": 1, "num_machines": 0}, "num_machines"),
+        (
+            {"num_gpus": 1, "num_machines": 2, "machine_rank": 2, "dist_url": "tcp://h:1"},
+            "machine_rank",
+        ),
+        ({"num_gpus": 1, "num_machines": 2}, "tcp://HOST:PORT"),
     ],
 )
 def test_numbers_that_make_no_sense(options, named: str) -> None:
     with pytest.raises(UserError, match=named):
-        distributed.start(print, None, **options)
+        distributed.launch(print, None, print, **options)
+
+
+def test_gpus_that_are_not_visible_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="4 GPUs were requested and 2 are visible"):
+        distributed.launch(print, None, print, num_gpus=4)

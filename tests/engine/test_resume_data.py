@@ -108,7 +108,7 @@ def test_changed_data_are_refused_unless_allowed(change, said: str, copied) -> N
     with pytest.raises(UserError, match="the data have changed") as caught:
         checked(data, run)
     assert said in str(caught.value.found)
-    assert "--allow-changed-data" in str(caught.value.remedy)
+    assert "allow_changed_data=true" in str(caught.value.remedy)
     assert any(
         note.startswith(f"changed, as allowed: {said}") for note in checked(*copied, allow=True)
     )

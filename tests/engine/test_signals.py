@@ -131,16 +131,16 @@ def test_again_is_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "kill", lambda pid, number: ended.append(number))
     stop = Stop("it ends")
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
-        stop.ask(number)
+        stop.handle(number)
     assert stop.number == signal.SIGINT
     monkeypatch.setattr(signals, "_REPEATED", -1.0)
-    stop.ask(signal.SIGTERM)
+    stop.handle(signal.SIGTERM)
     assert not ended
-    stop.ask(signal.SIGINT)
+    stop.handle(signal.SIGINT)
     assert ended == [signal.SIGINT]
     scheduled = Stop("it ends")
-    scheduled.ask(signal.SIGTERM)
-    scheduled.ask(signal.SIGTERM)
+    scheduled.handle(signal.SIGTERM)
+    scheduled.handle(signal.SIGTERM)
     assert ended == [signal.SIGINT]
 
 
@@ -150,7 +150,7 @@ def test_what_is_ignored_stays_so() -> None:
         signal.signal(number, signal.SIG_IGN)
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGHUP)
-        assert not stop.wanted
+        assert not stop.requested
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.number == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -222,7 +222,7 @@ def test_a_lost_worker(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     during_step(monkeypatch, 2, kill)
     with pytest.raises(UserError, match="process that loads images is gone") as error:
         trained(data, tmp_path, *SHORT, "dataloader.train.num_workers=1")
-    assert f"--resume, from {tmp_path / 'model_0000001.pth'}" in str(error.value)
+    assert f"resume=true, from {tmp_path / 'model_0000001.pth'}" in str(error.value)
 
 
 def test_too_little_memory(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,5 +277,5 @@ def test_a_handler_is_put_back() -> None:
     signal.signal(signal.SIGUSR1, handler)
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert stop.wanted
+        assert stop.requested
     assert signal.getsignal(signal.SIGUSR1) is handler

@@ -223,7 +223,7 @@ def data_of_another_skeleton(training: Training, tmp_path: Path) -> Attempts:
 # Run folders.
 
 
-@case("continue it with --resume, choose another folder, or delete this one")
+@case("continue it with resume=true, choose another folder, or delete this one")
 def a_folder_that_holds_a_run(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     setup = training.setup(run.folder)
@@ -234,14 +234,14 @@ def a_folder_that_holds_a_run(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, setup)
 
 
-@case("leave out --resume, or correct train.output_dir")
+@case("leave out resume=true, or correct train.output_dir")
 def nothing_to_resume(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(train, training.setup(tmp_path / "new"), resume=True)
     yield wrong(train, training.setup(tmp_path / "new"))
     yield wrong(train, training.setup(training.copy(tmp_path / "run").folder), resume=True)
 
 
-@case("resume with the run's own config, --config-file {}, or train in another folder")
+@case("resume with the run's own config, {}, or train in another folder")
 def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     other = "optimizer.lr=0.5"
@@ -252,8 +252,8 @@ def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case(
-    "put them back; or go on with the data as they are: --allow-changed-data; or train in another "
-    "folder"
+    "put them back; or go on with the data as they are: allow_changed_data=true; or train in "
+    "another folder"
 )
 def resumed_with_other_data(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
@@ -414,7 +414,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@case("make room and go on with --resume; none was written before")
+@case("make room and go on with resume=true; none was written before")
 def a_disk_that_is_full_at_the_first_checkpoint(training: Training, tmp_path: Path) -> Attempts:
     setup = training.setup(tmp_path / "run")
     with full_disk():
@@ -423,7 +423,7 @@ def a_disk_that_is_full_at_the_first_checkpoint(training: Training, tmp_path: Pa
     yield wrong(train, setup, resume=True)
 
 
-@case("make room and go on with --resume; these are whole: {}")
+@case("make room and go on with resume=true; these are whole: {}")
 def a_disk_that_is_full_at_a_later_checkpoint(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     longer = training.setup(run.folder, "train.max_iter=2")
@@ -433,7 +433,7 @@ def a_disk_that_is_full_at_a_later_checkpoint(training: Training, tmp_path: Path
     yield wrong(train, longer, resume=True)
 
 
-@case("make room and go on with --resume; none was written before")
+@case("make room and go on with resume=true; none was written before")
 def a_disk_that_is_full_when_the_file_is_ended(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Attempts:
@@ -449,7 +449,7 @@ def a_disk_that_is_full_when_the_file_is_ended(
     yield wrong(train_state.save_weights, run, "model_best.pth", weights, 0)
 
 
-@case("to evaluate a run folder: roilab evaluate --run RUN")
+@case("to evaluate a run folder: roilab evaluate run=RUN")
 def no_weights_to_evaluate(training: Training, tmp_path: Path, script: Script) -> Attempts:
     yield wrong(evaluate_weights, training.setup(tmp_path, "train.init_checkpoint=''"))
     yield printed(script("evaluate", "--run", training.run.folder))
@@ -460,7 +460,7 @@ def no_weights_to_evaluate(training: Training, tmp_path: Path, script: Script) -
 
 @case(
     "look at these images and their annotations; lower optimizer.lr, lengthen the warm-up, or set "
-    "train.clip_norm=1; --replay {} repeats the step"
+    "train.clip_norm=1; replay={} repeats the step"
 )
 def a_loss_that_is_not_finite(training: Training, tmp_path: Path) -> Attempts:
     fast = ("optimizer._target_=torch.optim.SGD", "optimizer.lr=1e12")
@@ -468,7 +468,7 @@ def a_loss_that_is_not_finite(training: Training, tmp_path: Path) -> Attempts:
     setup = training.setup(tmp_path / "run", *fast)
     first = wrong(train, setup)
     yield first
-    state = re.search(r"--replay (\S+)", first[0].remedy or "")
+    state = re.search(r"replay=(\S+)", first[0].remedy or "")
     assert state
     yield wrong(replay, setup, state.group(1))
     slow = ("optimizer.lr=0.001", "train.max_iter=2")

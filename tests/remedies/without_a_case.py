@@ -31,16 +31,17 @@ WITHOUT_A_CASE: dict[str, str] = {
     "give the process more, or let it take less: dataloader.train.num_workers=0, "
     "dataloader.test.num_workers=0{}; with a smaller dataloader.train.total_batch_size it is "
     "another training, in a folder of its own": _MACHINE,
-    "look at what the processes of the other machines say; {}": _MACHINE,
+    "look at the output of the processes on the other machines; {}": _MACHINE,
     "look for what did, such as the system's log; {}": _MACHINE,
-    "go on with --resume, from {}": "tests/engine/test_kills.py follows it",
+    "go on with resume=true, from {}": "tests/engine/test_kills.py follows it",
     "nothing was saved yet: start again": "there is nothing to be followed",
     # Of other machines.
     "wait for it, or end it": "the process that writes who it is has the lock for milliseconds",
     "wait for it, or end it there; if it is gone with its machine, delete {}, or wait: after {} "
     "minutes without a sign of life it is taken over": "tests/engine/test_lock.py follows it",
-    "start the command on each machine within half an hour, with its own --machine-rank and the "
-    "same --num-machines, --num-gpus and --dist-url tcp://HOST:PORT": "it needs other machines",
+    "start the command on each machine within half an hour, with its own machine_rank=RANK and the "
+    "same num_machines=MACHINES, num_gpus=GPUS and "
+    'dist_url="tcp://HOST:PORT"': "it needs other machines",
     # Not shown by themselves.
     "save it again, or give another file": "it is for an error that has no remedy of its own",
     "put it there": "the error that lists such images has a remedy of its own",

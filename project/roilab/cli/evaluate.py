@@ -158,7 +158,7 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     def evaluated(model: nn.Module) -> Evaluation:
         # In a thread, since a model cannot be interrupted.
         work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory)
-        return result_of(work, lambda: stop.wanted)
+        return result_of(work, lambda: stop.requested)
 
     found = evaluated(model)
     if args.fast:

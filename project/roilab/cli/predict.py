@@ -160,7 +160,7 @@ def _predict_until(args: argparse.Namespace, plan: Plan, runs: list[Run], stop: 
     start = time.perf_counter()
     outputs = _process(args, plan, predictors, broken, stop)
     _report(args, outputs, time.perf_counter() - start, broken)
-    if stop.wanted and plan.source.inputs:
+    if stop.requested and plan.source.inputs:
         say(f"interrupted after {_total(outputs)}", file=sys.stderr)
         return 128 + stop.number
     return 1 if broken else 0
@@ -188,7 +188,7 @@ def _process(
 
     def readable(items: Iterator[Frame | UserError]) -> Iterator[Frame]:
         for item in items:
-            if stop.wanted:
+            if stop.requested:
                 return
             if isinstance(item, UserError):
                 broken.append(item)
@@ -332,7 +332,7 @@ def _told(broken: list[UserError]) -> str:
 
 def _nothing(broken: list[UserError], stop: Stop) -> BaseException:
     """The reason why no image is left."""
-    if stop.wanted:
+    if stop.requested:
         return Interrupted(stop.number, "nothing was found yet: nothing is written")
     if not broken:
         return KeyboardInterrupt()

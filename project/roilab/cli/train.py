@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from roilab.cli.console import say
+from roilab.cli.console import print_error, say
 from roilab.cli.main import call
 from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, distributed, trusted
@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> None:
     args = parse(arguments)
     trusted.allow(args.trust)
     several = args.num_gpus * args.num_machines > 1
-    left: Callable[[], str] = str
+    saved: Callable[[], str] = str
     if args.replay and (several or args.resume or args.eval_only):
         raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)
     if several and not distributed.under_torchrun():
@@ -110,13 +110,14 @@ def main(arguments: list[str]) -> None:
         cfg = prepare(
             config.load_config(args.config_file, args.overrides), training=not args.eval_only
         ).cfg
-        left = partial(describe_saved, Run(Path(cfg.train.output_dir)))
-    distributed.start(
+        saved = partial(describe_saved, Run(Path(cfg.train.output_dir)))
+    distributed.launch(
         partial(call, __name__, "work"),
         args,
-        processes=args.num_gpus,
-        machines=args.num_machines,
-        rank=args.machine_rank,
-        url=args.dist_url,
-        saved=left,
+        print_error,
+        num_gpus=args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        saved=saved,
     )

@@ -1,4 +1,4 @@
-"""One process or several: started by us, by torchrun, on one machine or many."""
+"""One process or several: launched here or by torchrun, on one machine or many."""
 
 import logging
 import multiprocessing
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -23,12 +24,18 @@ from torch.nn.parallel import DistributedDataParallel
 from roilab.data.workers import END_SIGNALS, signals_blocked
 from roilab.engine.signals import Interrupted, Stop, end_on_signals, on_signals, signal_name
 from roilab.errors import UserError
+from roilab.text import counted
+
+log = logging.getLogger(__name__)
 
 LOST_PEER = "another process of the training is gone"
-_GRACE = 10  # seconds that the first process has to meet the mistake that another has met
+_GRACE = 10  # seconds in which the first process may meet the same mistake as another
 _SAVING = 300  # seconds that processes have to write a checkpoint
-_TIMEOUT = timedelta(minutes=30)  # for what processes do together, such as waiting for the AP
+_TIMEOUT = timedelta(minutes=30)  # for collective operations, such as waiting for the AP
 _CUT_OFF = 3  # exit status of a process that has lost another
+
+Work = Callable[[Any], None]
+Report = Callable[[BaseException], object]
 
 
 def under_torchrun() -> bool:
@@ -36,67 +43,90 @@ def under_torchrun() -> bool:
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
 
 
-def start(
-    work: Callable[[Any], None],
+def launch(
+    work: Work,
     argument: Any,
+    report: Report,
     *,
-    processes: int,
-    machines: int = 1,
-    rank: int = 0,
-    url: str = "auto",
+    num_gpus: int,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
     saved: Callable[[], str] = str,
 ) -> None:
-    """Run `work(argument)` in each of the processes: NCCL on GPUs, gloo on the CPU.
+    """Run `work(argument)` in each process, as Detectron2's `launch`: NCCL on GPUs, gloo on CPUs.
 
-    A signal to this process, which asks for an end, goes to all of them.
+    A signal that asks this process to end goes to all of them.
 
     Args:
-        processes: on this machine, one a GPU. torchrun, where it started us, knows better.
-        machines, rank: how many machines, and which is this.
-        url: where the processes meet; `auto` is for one machine.
-        saved: says what is left of the work, where a process is lost.
+        report: prints the mistake of a process; like `work`, it can be pickled.
+        num_gpus: processes on this machine, one a GPU, or on the CPU. torchrun, where it started
+            this process, knows better.
+        num_machines, machine_rank: how many machines, and which is this, from 0.
+        dist_url: where the processes meet; `auto` is for one machine.
+        saved: describes what is saved of the work, where a process is lost.
 
     Raises:
-        UserError: more processes than GPUs, a number that makes no sense, or a process is lost.
+        UserError: more processes than GPUs, machines that do not fit, or a process is lost.
         Interrupted: a signal ended it.
-        SystemExit: a process failed; it has said why.
+        SystemExit: a process failed, and has reported why.
     """
     if under_torchrun():
-        _in_a_process(_meet_under_torchrun, work, argument)
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
-    if processes < 1 or (gpus is not None and processes > gpus):
-        raise UserError(
-            "so many GPUs are not here",
-            key="--num-gpus",
-            found=processes,
-            expected=f"1 to {gpus}" if gpus is not None else "1 or more: processes on the CPU",
-        )
-    if machines < 1 or not 0 <= rank < machines or (machines > 1 and url == "auto"):
-        raise UserError(
-            "the machines do not add up",
-            key="--num-machines, --machine-rank, --dist-url",
-            found=f"{machines}, {rank}, {url}",
-            expected="ranks from 0; with several machines, a URL such as tcp://HOST:PORT",
-        )
-    if processes * machines == 1:
+        _run_process(_meet_under_torchrun, work, argument, report)
+    _check_processes(num_gpus, num_machines, machine_rank, dist_url)
+    if num_gpus * num_machines == 1:
         work(argument)
         return
-    if machines > 1:
-        minutes = _TIMEOUT.total_seconds() / 60
-        where = f"for the processes of {machines} machines at {url}"
-        sys.stderr.write(f"waiting {where}, for up to {minutes:.0f} minutes\n")
-    if url == "auto":
-        url = f"tcp://127.0.0.1:{_free_port()}"
+    if num_machines > 1:
+        log.warning(
+            "waiting for the processes of %d machines at %s, for up to %d minutes",
+            num_machines,
+            dist_url,
+            _TIMEOUT.total_seconds() / 60,
+        )
+    if dist_url == "auto":
+        dist_url = f"tcp://127.0.0.1:{_free_port()}"
+    meets = [
+        partial(_meet, rank, num_gpus, num_machines, machine_rank, dist_url)
+        for rank in range(num_gpus)
+    ]
     context = multiprocessing.get_context("spawn")
     _run_all(
-        [
-            context.Process(
-                target=_rank, args=(work, argument, local, processes, machines, rank, url)
-            )
-            for local in range(processes)
-        ],
+        [context.Process(target=_rank, args=(meet, work, argument, report)) for meet in meets],
         saved,
     )
+
+
+def _check_processes(num_gpus: int, num_machines: int, machine_rank: int, dist_url: str) -> None:
+    """Raise UserError where the processes cannot be started on these machines."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
+    if gpus is not None and num_gpus > gpus:
+        visible = "1 is" if gpus == 1 else f"{gpus} are"
+        raise UserError(
+            f"{counted(num_gpus, 'GPU was', 'GPUs were')} requested and {visible} visible",
+            key="num_gpus",
+            found=num_gpus,
+            expected=f"1 to {gpus}",
+        )
+    checks = [
+        ("num_gpus", num_gpus, num_gpus >= 1, "1 or more: processes on GPUs, or on the CPU"),
+        ("num_machines", num_machines, num_machines >= 1, "1 or more"),
+        ("machine_rank", machine_rank, 0 <= machine_rank < num_machines, "from 0"),
+        (
+            "dist_url",
+            dist_url,
+            num_machines == 1 or dist_url != "auto",
+            "with several machines, a URL that all of them reach, such as tcp://HOST:PORT",
+        ),
+    ]
+    for key, value, is_valid, expected in checks:
+        if not is_valid:
+            raise UserError(
+                "the number of processes or machines does not make sense",
+                key=key,
+                found=f"{value}, for {counted(num_machines, 'machine')}",
+                expected=expected,
+            )
 
 
 def _free_port() -> int:
@@ -106,128 +136,106 @@ def _free_port() -> int:
     return port
 
 
-def _run_all(ranks: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
+def _run_all(processes: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
     """Start processes and wait until they have ended; where one fails, the others are ended.
 
     Raises:
-        UserError, Interrupted, SystemExit: as `start`.
+        UserError, Interrupted, SystemExit: as `launch`.
     """
     stop = Stop("every process of the training ends after its step")
 
     def handle(number: int, frame: FrameType | None = None) -> None:
-        _send(ranks, signal.SIGKILL if stop.is_again(number) else number)
-        stop.ask(number)
+        _send(processes, signal.SIGKILL if stop.is_repeated(number) else number)
+        stop.handle(number)
 
-    resource_tracker.ensure_running()  # as it starts, it lets signals come
+    resource_tracker.ensure_running()  # as it starts, it unblocks signals
     with on_signals(handle):
         # While a process starts, Ctrl-C would be a traceback, and other signals end it at once.
         with signals_blocked([signal.SIGINT]):
             try:
-                for each in ranks:
-                    each.start()
-            except OSError:  # those that wait for it would do so for long
-                _send(ranks, signal.SIGKILL)
+                for process in processes:
+                    process.start()
+            except OSError:  # the processes that wait for it would wait for long
+                _send(processes, signal.SIGKILL)
                 raise
-        failed = _first_failure(ranks)
+        failed = _first_failure(processes)
         if failed is None:
             return
-        if number := _ended_by(failed):
-            _send(ranks, number)  # the others may have to write a checkpoint
+        if number := _end_signal(failed):
+            _send(processes, number)  # the others may have to write a checkpoint
         # One that has lost another may be ahead of it.
-        _join(ranks, _SAVING if number else _GRACE if failed.exitcode == _CUT_OFF else 0)
-        codes = [each.exitcode for each in ranks]
-        _send(ranks, signal.SIGKILL)
-        _join(ranks)
-    _raise_failure(ranks, codes, saved)
+        _join(processes, _SAVING if number else _GRACE if failed.exitcode == _CUT_OFF else 0)
+        statuses = [process.exitcode for process in processes]
+        _send(processes, signal.SIGKILL)
+        _join(processes)
+    _raise_failure(processes, statuses, saved)
 
 
 def _raise_failure(
-    ranks: Sequence[BaseProcess], codes: Sequence[int | None], saved: Callable[[], str]
+    processes: Sequence[BaseProcess], statuses: Sequence[int | None], saved: Callable[[], str]
 ) -> NoReturn:
-    """Say why processes ended.
+    """Raise the reason for which processes ended.
 
     Args:
-        codes: their exit statuses; None: it was killed when the others had ended.
+        statuses: their exit statuses; None: the process was killed when the others had ended.
     """
-    numbers = [_ended_by(each) for each in ranks]
-    for code in codes:
-        if code is not None and code > 0 and code != _CUT_OFF and code - 128 not in END_SIGNALS:
-            sys.exit(code)  # it has said why
-    for place, code in enumerate(codes):
-        if code is not None and code < 0 and not numbers[place]:
+    numbers = [_end_signal(process) for process in processes]
+    for status in statuses:
+        if status and status > 0 and status != _CUT_OFF and status - 128 not in END_SIGNALS:
+            raise SystemExit(status)  # the process has reported why
+    for rank, status in enumerate(statuses):
+        if status and status < 0 and not numbers[rank]:
             raise UserError(
-                f"a process of the training was ended by {signal_name(-code)}",
-                found=f"process {place} of {len(ranks)}",
+                f"a process of the training was ended by {signal_name(-status)}",
+                found=f"process {rank} of {len(processes)}",
                 expected="no other program, and no limit of memory, that ends it",
                 remedy=f"look for what did, such as the system's log; {saved()}",
             )
     if any(numbers):
         raise Interrupted(max(numbers))
     raise UserError(
-        LOST_PEER, remedy=f"look at what the processes of the other machines say; {saved()}"
+        LOST_PEER, remedy=f"look at the output of the processes on the other machines; {saved()}"
     )
 
 
-def _ended_by(process: BaseProcess) -> int:
-    """The signal that asked a process to end; 0: none did."""
-    code = process.exitcode or 0
-    number = -code if code < 0 else code - 128
+def _end_signal(process: BaseProcess) -> int:
+    """The signal that asked a process to end; 0: none."""
+    status = process.exitcode or 0
+    number = -status if status < 0 else status - 128
     return number if number in END_SIGNALS else 0
 
 
-def _send(ranks: Sequence[BaseProcess], number: int) -> None:
-    for each in ranks:
-        if each.pid is not None and each.is_alive():
-            os.kill(each.pid, number)
+def _send(processes: Sequence[BaseProcess], number: int) -> None:
+    for process in processes:
+        if process.pid is not None and process.is_alive():
+            os.kill(process.pid, number)
 
 
-def _first_failure(ranks: Sequence[BaseProcess]) -> BaseProcess | None:
+def _first_failure(processes: Sequence[BaseProcess]) -> BaseProcess | None:
     """The first process that fails; None: all have ended well."""
-    running = list(ranks)
+    running = list(processes)
     while running:
-        connection.wait([each.sentinel for each in running])
-        for each in running[:]:
-            if each.is_alive():
+        connection.wait([process.sentinel for process in running])
+        for process in running[:]:
+            if process.is_alive():
                 continue
-            if each.exitcode:
-                return each
-            running.remove(each)
+            if process.exitcode:
+                return process
+            running.remove(process)
     return None
 
 
-def _join(ranks: Sequence[BaseProcess], seconds: float | None = None) -> None:
+def _join(processes: Sequence[BaseProcess], seconds: float | None = None) -> None:
     end = None if seconds is None else time.monotonic() + seconds
-    for each in ranks:
-        each.join(None if end is None else max(0.0, end - time.monotonic()))
+    for process in processes:
+        process.join(None if end is None else max(0.0, end - time.monotonic()))
 
 
-def _rank(
-    work: Callable[[Any], None],
-    argument: Any,
-    local: int,
-    processes: int,
-    machines: int,
-    machine: int,
-    url: str,
-) -> NoReturn:
-    """One of the processes that `start` begins."""
+def _rank(meet: Callable[[], None], work: Work, argument: Any, report: Report) -> NoReturn:
+    """The target of a process that `launch` starts."""
     end_on_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def meet() -> None:
-        cuda = torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(local)
-        distributed.init_process_group(
-            "nccl" if cuda else "gloo",
-            init_method=url,
-            world_size=processes * machines,
-            rank=machine * processes + local,
-            timeout=_TIMEOUT,
-        )
-        comm.create_local_process_group(processes)
-
-    _in_a_process(meet, work, argument)
+    _run_process(meet, work, argument, report)
 
 
 def _end_with_parent() -> None:
@@ -237,61 +245,73 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _meet(rank: int, num_gpus: int, num_machines: int, machine_rank: int, dist_url: str) -> None:
+    _join_group(
+        rank,
+        num_gpus,
+        init_method=dist_url,
+        world_size=num_gpus * num_machines,
+        rank=machine_rank * num_gpus + rank,
+        timeout=_TIMEOUT,
+    )
+
+
 def _meet_under_torchrun() -> None:
+    _join_group(int(os.environ["LOCAL_RANK"]), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def _join_group(local_rank: int, local_size: int, **options: Any) -> None:
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if cuda else "gloo")
-    comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        torch.cuda.set_device(local_rank)
+    distributed.init_process_group("nccl" if cuda else "gloo", **options)
+    comm.create_local_process_group(local_size)
 
 
-def _in_a_process(meet: Callable[[], None], work: Callable[[Any], None], argument: Any) -> NoReturn:
+def _run_process(meet: Callable[[], None], work: Work, argument: Any, report: Report) -> NoReturn:
     """Meet the others, run `work(argument)` as one of several processes, and end the process.
 
     The first process that ends with a mistake has the others ended. Where all meet it, the first
-    process of each machine says it; a mistake that another alone meets, that one says.
+    process of each machine reports it; a mistake that another process alone meets, that one does.
     """
     try:
-        _meet(meet)
+        try:
+            meet()
+        except (RuntimeError, ValueError) as error:  # torch.distributed raises either
+            raise _not_met(error) from error
         work(argument)
         distributed.destroy_process_group()
         status = 0
     except (UserError, OSError) as error:
         status = 2
         if isinstance(error, UserError) and error.message == LOST_PEER and not under_torchrun():
-            _exit(_CUT_OFF)  # the process that has begun them all knows more
+            _exit(_CUT_OFF)  # the process that has launched them knows more
         if comm.get_local_rank() > 0:
             time.sleep(_GRACE)
-        sys.stderr.write(f"error: {error}\n")
+        report(error)
     except KeyboardInterrupt as error:
         status = getattr(error, "status", 130)
     _exit(status)
 
 
-def _meet(meet: Callable[[], None]) -> None:
-    """Let the processes know each other.
-
-    Raises:
-        UserError: some do not come within half an hour, or there is no such place to meet.
-    """
-    try:
-        meet()
-    except (RuntimeError, ValueError) as error:  # of torch.distributed, by what is wrong
-        raise UserError(
-            "the processes of the training do not meet",
-            key="--dist-url",
-            found=str(error).splitlines()[0],
-            expected="one address that all machines reach, and as many processes as were named",
-            remedy="start the command on each machine within half an hour, with its own "
-            "--machine-rank and the same --num-machines, --num-gpus and --dist-url tcp://HOST:PORT",
-        ) from error
+def _not_met(error: Exception) -> UserError:
+    """The error for processes that do not meet within half an hour, or have no place to meet."""
+    return UserError(
+        "the processes of the training do not meet",
+        key="dist_url",
+        found=str(error).splitlines()[0],
+        expected="one address that all machines reach, and as many processes as were named",
+        remedy="start the command on each machine within half an hour, with its own "
+        "machine_rank=RANK and the same num_machines=MACHINES, num_gpus=GPUS and "
+        'dist_url="tcp://HOST:PORT"',
+    )
 
 
 def _exit(status: int) -> NoReturn:
-    """End this process without the interpreter's own end.
+    """End this process without the shutdown of the interpreter.
 
-    gloo's threads go on for as long as anything refers to their group, as Detectron2 and a model in
-    parallel do. One that lets go of its last tensor while the interpreter ends would abort it.
+    gloo's threads run for as long as anything refers to their group, as Detectron2 and a model in
+    parallel do. One that drops its last tensor while the interpreter shuts down would abort it.
     """
     logging.shutdown()
     sys.stdout.flush()
@@ -300,7 +320,7 @@ def _exit(status: int) -> NoReturn:
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """The model, averaging its gradients over the processes if there are several."""
+    """The model; with several processes, one that averages its gradients over them."""
     if comm.get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
@@ -319,18 +339,18 @@ def mean(values: Tensor) -> Tensor:
 
 
 def of_whole_batch(losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
-    """Losses whose mean over the processes is that of the items of all, and not that of the means.
+    """Losses whose mean over the processes is the mean over all items, not the mean of the means.
 
     Args:
         losses: of this process, by name.
-        counts: over how many items each of them is a mean here; one without is left as it is.
+        counts: the number of items that each is a mean over here; a loss without one stays.
     """
     names = sorted(counts)
     if comm.get_world_size() == 1 or not names:
         return dict(losses)
     device = next(iter(losses.values())).device
-    here = torch.tensor([float(counts[name]) for name in names], device=device)
-    shares = dict(zip(names, here / mean(here).clamp(min=1e-9), strict=True))
+    own = torch.tensor([float(counts[name]) for name in names], device=device)
+    shares = dict(zip(names, own / mean(own).clamp(min=1e-9), strict=True))
     return {name: loss * shares[name] if name in shares else loss for name, loss in losses.items()}
 
 

@@ -30,7 +30,7 @@ def replay(setup: Setup, file: str) -> list[Losses]:
         names = sorted(path.name for path in run.folder.glob("*.pth"))
         raise UserError(
             "there is no such state to replay",
-            key="--replay",
+            key="replay",
             file=path,
             expected=f"one of {', '.join(names)}" if names else "a file of the run folder",
         )

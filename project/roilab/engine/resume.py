@@ -23,7 +23,7 @@ from roilab.engine.signals import Interrupted
 from roilab.engine.train_keys import dependent_on
 from roilab.engine.train_state import TrainState, newest
 from roilab.engine.training_log import start_logging
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.files import writing
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ def refuse_begun(run: Run) -> None:
             "the run folder already holds a run",
             key="train.output_dir",
             file=run.folder,
-            remedy="continue it with --resume, choose another folder, or delete this one",
+            remedy="continue it with resume=true, choose another folder, or delete this one",
         )
 
 
@@ -173,7 +173,7 @@ def require_begun(run: Run) -> None:
             "there is nothing to resume",
             file=run.folder,
             expected="a run folder of roilab train",
-            remedy="leave out --resume, or correct train.output_dir",
+            remedy="leave out resume=true, or correct train.output_dir",
         )
 
 
@@ -208,7 +208,7 @@ def check_resumable(
             file=run.config_file,
             found=f"\n{difference_table(other, headers=('key', 'the run', 'now'))}",
             remedy="resume with the run's own config, "
-            f"--config-file {shlex.quote(str(run.config_file))}, or train in another folder",
+            f"{argument('config_file', str(run.config_file))}, or train in another folder",
         )
     notes = _compare_data(run, setup, before, data, allow_changed_data)
     if changed:
@@ -246,7 +246,7 @@ def _compare_data(
             file=run.provenance_file,
             found="; ".join(changed),
             expected="the data that the run was trained with, wherever they are",
-            remedy="put them back; or go on with the data as they are: --allow-changed-data; "
+            remedy="put them back; or go on with the data as they are: allow_changed_data=true; "
             "or train in another folder",
         )
     return [*(f"changed, as allowed: {each}" for each in changed), *notes]

@@ -24,52 +24,52 @@ def signal_name(number: int) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has ended the work.
+    """A signal ended the work.
 
     Args:
         number: of the signal.
-        text: what became of the work.
+        text: the message; by default the name of the signal.
     """
 
     def __init__(self, number: int, text: str = "") -> None:
-        super().__init__(text or f"ended by {signal.Signals(number).name}")
+        super().__init__(text or f"ended by {signal_name(number)}")
         self.number = number
 
     @property
     def status(self) -> int:
-        """The exit status of a process that the signal ends, as shells have it."""
+        """The exit status of a process that the signal ends, as in a shell."""
         return 128 + self.number
 
 
 class Stop:
-    """Whether the user, or the scheduler of a cluster, wants the work to end.
+    """Whether the user, or the scheduler of a cluster, asked the work to end.
 
-    Ctrl-C again, more than a second later, ends the process at once. Other signals do not, since
-    schedulers send them again themselves: SLURM when a job is preempted, and when its grace ends.
+    A second SIGINT, more than a second later, ends the process at once. Other signals do not, since
+    schedulers repeat them: SLURM when it preempts a job, and when its grace time ends.
 
     Args:
-        then: what will happen, for the terminal.
+        outcome: what the first signal leads to, for the terminal.
 
     Attributes:
-        number: of the first signal that came; 0: none has.
+        number: of the first signal that came; 0: none.
     """
 
-    def __init__(self, then: str) -> None:
-        self.then = then
+    def __init__(self, outcome: str) -> None:
+        self.outcome = outcome
         self.number = 0
         self._since = 0.0
         self._at_once = False
 
     @property
-    def wanted(self) -> bool:
+    def requested(self) -> bool:
         return self.number != 0
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within it, a signal ends the work where it is: there is nothing to be finished.
+        """Within the block, a signal raises Interrupted where the work is.
 
         Raises:
-            Interrupted: a signal came, before or within.
+            Interrupted: a signal came, before the block or in it.
         """
         self._at_once = True
         try:
@@ -80,46 +80,48 @@ class Stop:
             self._at_once = False
 
     def is_overdue(self, seconds: float) -> bool:
-        """Whether the first signal came longer ago than this."""
-        return self.wanted and time.monotonic() - self._since > seconds
+        """Whether the first signal came more than these seconds ago."""
+        return self.requested and time.monotonic() - self._since > seconds
 
-    def ask(self, number: int, frame: FrameType | None = None) -> None:
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
         """Handle a signal."""
-        if self.is_again(number):
+        if self.is_repeated(number):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         elif not self.number:
             self.number, self._since = number, time.monotonic()
-            _say(number, self.then + ("; again: at once" if number == signal.SIGINT else ""))
+            again = "; again: at once" if number == signal.SIGINT else ""
+            # Logs and streams of Python may be in the middle of a line when a signal comes.
+            with contextlib.suppress(OSError):
+                os.write(2, f"\n{signal_name(number)}: {self.outcome}{again}\n".encode())
             if self._at_once:
                 raise Interrupted(number)
 
-    def is_again(self, number: int) -> bool:
-        """Whether it is the user's Ctrl-C, for the second time."""
+    def is_repeated(self, number: int) -> bool:
+        """Whether a signal is the second SIGINT of the user."""
         return number == self.number == signal.SIGINT and time.monotonic() - self._since > _REPEATED
 
 
-def _say(number: int, then: str) -> None:
-    # A log, or a stream of Python's, may be within a line of its own when a signal comes.
-    with contextlib.suppress(OSError):
-        os.write(2, f"\n{signal.Signals(number).name}: {then}\n".encode())
+def _handled_signals() -> list[signal.Signals]:
+    """The signals that ask for an end and are not ignored, as SIGHUP is behind `nohup`.
+
+    SIGINT always counts: shells ignore it for all that they run in the background, and who sends it
+    to such a process means it.
+    """
+    return [
+        number
+        for number in END_SIGNALS
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
+    ]
 
 
 @contextmanager
 def on_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Handle the signals that ask for an end in a block.
-
-    Those that are ignored stay so, as SIGHUP behind `nohup`. SIGINT does not: shells ignore it for
-    all that they run in the background, and who sends it to such a process means it.
-    """
+    """Within the block, the handler handles the signals that ask for an end."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    before = {
-        number: signal.signal(number, handler)
-        for number in END_SIGNALS
-        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
-    }
+    before = {number: signal.signal(number, handler) for number in _handled_signals()}
     try:
         yield
     finally:
@@ -129,17 +131,16 @@ def on_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[N
 
 @contextmanager
 def stop_on_signals(
-    then: str = "the training will be saved and ends after this step",
+    outcome: str = "the training will be saved and ends after this step",
 ) -> Iterator[Stop]:
-    """Turn signals that ask for an end into a wish for a block; see `Stop`."""
-    stop = Stop(then)
-    with on_signals(stop.ask):
+    """Within the block, signals set `stop.requested`; a second SIGINT ends the process at once."""
+    stop = Stop(outcome)
+    with on_signals(stop.handle):
         yield stop
 
 
 def end_on_signals() -> None:
-    """Let signals end this process at once, which may have been begun within `signals_blocked`."""
-    for number in END_SIGNALS:
-        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    """Let signals end this process at once, also where it was started in `signals_blocked`."""
+    for number in _handled_signals():
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)

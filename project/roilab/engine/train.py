@@ -430,7 +430,7 @@ def evaluate_weights(setup: Setup) -> Results:
             key="train.init_checkpoint",
             found="''",
             expected="a path, a URL, or a name in `weights`",
-            remedy="to evaluate a run folder: roilab evaluate --run RUN",
+            remedy="to evaluate a run folder: roilab evaluate run=RUN",
         )
     notes = trusted.allow_own_parts(config.to_plain_data(cfg))
     if note := limits_note(cfg, setup.val):

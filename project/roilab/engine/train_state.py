@@ -94,7 +94,7 @@ class TrainState:
             found=f"{error}\n            images {', '.join(files)}",
             expected="finite losses",
             remedy="look at these images and their annotations; lower optimizer.lr, lengthen the "
-            f"warm-up, or set train.clip_norm=1; --replay {name} repeats the step",
+            f"warm-up, or set train.clip_norm=1; replay={name} repeats the step",
         )
 
     def note_unreadable(self, batches: Iterable[Batch], images: int, max_share: float) -> None:
@@ -146,7 +146,7 @@ def _save(path: Path, state: dict[str, Any]) -> None:
             file=path,
             found=reason,
             expected="room on the disk, and the right to write there",
-            remedy="make room and go on with --resume; "
+            remedy="make room and go on with resume=true; "
             + (f"these are whole: {', '.join(others)}" if others else "none was written before"),
         ) from error
 
@@ -247,7 +247,7 @@ def describe_saved(run: Run) -> str:
     if not states:
         return "nothing was saved yet: start again"
     latest = max(states, key=lambda path: path.stat().st_mtime_ns)
-    return f"go on with --resume, from {latest}"
+    return f"go on with resume=true, from {latest}"
 
 
 @contextmanager

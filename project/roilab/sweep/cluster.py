@@ -77,7 +77,7 @@ def run_on_cluster(
         jobs = dict(zip(cells, _submit(executor, cells, train, parameters), strict=True))
     watch = _Watch(jobs, _Slurm() if executor.cluster == "slurm" else _Local(), told)
     try:
-        if stop.wanted:
+        if stop.requested:
             raise Interrupted(stop.number)
         while watch.jobs:
             watch.look()

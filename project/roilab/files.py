@@ -151,12 +151,14 @@ def open_plain(path: str | Path) -> IO[bytes]:
     return os.fdopen(number, "rb")
 
 
-def read_bytes(path: str | Path, *, what: str = "the file", **details: str | None) -> bytes:
+def read_bytes(
+    path: str | Path, *, what: str = "the file", remedy: str | None = None, **details: str | None
+) -> bytes:
     """Read a file.
 
     Args:
         what: its name in the message.
-        details: `key`, `expected` and `remedy` of the UserError.
+        remedy, details: of the UserError, which may have `key` and `expected`.
 
     Raises:
         UserError: it does not exist, is no plain file, or cannot be read.
@@ -165,17 +167,22 @@ def read_bytes(path: str | Path, *, what: str = "the file", **details: str | Non
         with open_plain(path) as file:
             return file.read()
     except (OSError, ValueError) as error:
-        message = f"{what} cannot be read"
-        raise UserError(message, file=path, found=_reason(error), **details) from error
+        message, reason = f"{what} cannot be read", _reason(error)
+        raise UserError(message, file=path, found=reason, remedy=remedy, **details) from error
 
 
 def decode(
-    content: bytes, path: str | Path, *, what: str = "the file", **details: str | None
+    content: bytes,
+    path: str | Path,
+    *,
+    what: str = "the file",
+    remedy: str | None = None,
+    **details: str | None,
 ) -> str:
     """The text of a UTF-8 file.
 
     Args:
-        what, details: see `read_bytes`.
+        what, remedy, details: see `read_bytes`.
 
     Raises:
         UserError: it is not UTF-8; names the place.
@@ -185,21 +192,26 @@ def decode(
     except UnicodeDecodeError as error:
         place = f"the byte 0x{content[error.start]:02x} at position {error.start}"
         message = f"{what} cannot be read: not UTF-8 text"
-        raise UserError(message, file=path, found=place, **details) from error
+        raise UserError(message, file=path, found=place, remedy=remedy, **details) from error
 
 
 def parse_json(
-    content: bytes, path: str | Path, *, what: str = "the file", **details: str | None
+    content: bytes,
+    path: str | Path,
+    *,
+    what: str = "the file",
+    remedy: str | None = None,
+    **details: str | None,
 ) -> Any:
     """Parse the content of a JSON file; NaN and infinity are refused.
 
     Args:
-        what, details: see `read_bytes`.
+        what, remedy, details: see `read_bytes`.
 
     Raises:
         UserError: it is not UTF-8, or not JSON; names line and column.
     """
-    text = decode(content, path, what=what, **details)
+    text = decode(content, path, what=what, remedy=remedy, **details)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -208,6 +220,7 @@ def parse_json(
             f"{what} cannot be read: not JSON",
             file=path,
             found=problem if content.strip() else "nothing in it",
+            remedy=remedy,
             **details,
         ) from error
 
@@ -216,6 +229,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def read_json(path: str | Path, *, what: str = "the file", **details: str | None) -> Any:
+def read_json(
+    path: str | Path, *, what: str = "the file", remedy: str | None = None, **details: str | None
+) -> Any:
     """Read a JSON file, see `read_bytes` and `parse_json`."""
-    return parse_json(read_bytes(path, what=what, **details), path, what=what, **details)
+    content = read_bytes(path, what=what, remedy=remedy, **details)
+    return parse_json(content, path, what=what, remedy=remedy, **details)

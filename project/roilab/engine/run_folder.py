@@ -7,8 +7,7 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,8 @@ FINAL, LAST = "model_final.pth", "last_checkpoint"
 _PERIODIC = re.compile(r"model_\d{7,}\.pth")
 
 
-@dataclass(frozen=True)
 class Run:
-    """Paths and contents of a run folder; docs/run-folder.md says what it holds.
+    """A run folder: the paths of its files, and their contents; see docs/run-folder.md.
 
     What reads a file raises UserError where the file, or the record of the run, is damaged or
     missing.
@@ -61,44 +59,17 @@ class Run:
         weights_name: the file of its weights; None: the final ones.
     """
 
-    folder: Path
-    weights_name: str | None = None
-
-    @property
-    def config_file(self) -> Path:
-        return self.folder / "config.yaml"
-
-    @property
-    def provenance_file(self) -> Path:
-        return self.folder / RECORD
-
-    @property
-    def classes_file(self) -> Path:
-        return self.folder / "classes.json"
-
-    @property
-    def category_ids_file(self) -> Path:
-        return self.folder / "category_ids.json"
-
-    @property
-    def skeleton_file(self) -> Path:
-        return self.folder / "skeleton.json"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.folder / "metrics.json"
-
-    @property
-    def results_file(self) -> Path:
-        return self.folder / "results.json"
-
-    @property
-    def detections_file(self) -> Path:
-        return self.folder / "coco_instances_results.json"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.folder / ".training.lock"
+    def __init__(self, folder: Path, weights_name: str | None = None) -> None:
+        self.folder, self.weights_name = folder, weights_name
+        self.config_file = folder / "config.yaml"
+        self.classes_file = folder / "classes.json"
+        self.category_ids_file = folder / "category_ids.json"
+        self.skeleton_file = folder / "skeleton.json"
+        self.provenance_file = folder / RECORD
+        self.metrics_file = folder / "metrics.json"
+        self.results_file = folder / "results.json"
+        self.detections_file = folder / "coco_instances_results.json"
+        self.lock_file = folder / ".training.lock"
 
     @property
     def weights(self) -> Path:
@@ -174,13 +145,13 @@ class Run:
 
     def results(self) -> Results:
         """The AP of the final weights, of a run that is complete."""
-        what, path = "the AP of a run", self.results_file
-        remedy = f"evaluate it again: {self.evaluate_command}"
-        results: Results = self._read_json(path, what=what, expected=RESULTS, remedy=remedy)
-        if problem := problem_of_results(results):
-            raise UserError(
-                f"{what} is damaged", file=path, found=problem, expected=RESULTS, remedy=remedy
-            )
+        results: Results = self._read_json(
+            self.results_file,
+            "the AP of the run",
+            problem_of_results,
+            expected=RESULTS,
+            remedy=f"evaluate it again: {self.evaluate_command}",
+        )
         return results
 
     def detections(self, ids: CocoIds) -> list[dict[str, Any]]:
@@ -189,18 +160,15 @@ class Run:
         Raises:
             UserError: also where they are not those of a data set with these ids.
         """
-        what, path = "the detections of a run", self.detections_file
+        what, path = "the detections of the run", self.detections_file
         remedy = f"compute them again: {self.evaluate_command}"
         if not path.is_file():
             raise UserError(f"{what} are gone", file=path, remedy=remedy)
         if not self.category_ids_file.is_file():
             ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
-        rows = self._read_json(path, what=what, expected=ROWS, remedy=remedy)
         # Checking masks takes long.
-        if not is_as_written(path) and (problem := problem_of_rows(rows)):
-            raise UserError(
-                f"{what} are damaged", file=path, found=problem, expected=ROWS, remedy=remedy
-            )
+        problem_of = (lambda _: "") if is_as_written(path) else problem_of_rows
+        rows = self._read_json(path, what, problem_of, expected=ROWS, remedy=remedy)
         try:
             return ids.from_file(rows)
         except UserError as error:
@@ -235,7 +203,7 @@ class Run:
                 values = error
             if not isinstance(values, dict) or not all(map(_is_measured, values.values())):
                 raise UserError(
-                    f"{what} is damaged",
+                    f"{what}: the file is damaged",
                     file=path,
                     key=f"line {number}",
                     found=values,
@@ -247,48 +215,56 @@ class Run:
 
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the model's outputs."""
-        path, expected = self.classes_file, "a list of different names"
-        names = self._read_json(path, what="the class names of the run", expected=expected)
-        is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        if not is_list or len(set(names)) < len(names):
-            raise UserError("not a list of class names", file=path, found=names, expected=expected)
-        return tuple(names)
+
+        def problem_of(names: Any) -> str:
+            is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+            return "" if is_list and len(set(names)) == len(names) else repr(names)
+
+        expected = "a list of different names"
+        what = "the class names of the run"
+        return tuple(self._read_json(self.classes_file, what, problem_of, expected=expected))
 
     def category_ids(self) -> tuple[int | str, ...]:
         """The COCO category ids of the classes, in their order; 1..C in a run that has none."""
         path, count = self.category_ids_file, len(self.classes())
         if not is_there(path):
             return tuple(range(1, count + 1))
+
+        def problem_of(ids: Any) -> str:
+            is_list = isinstance(ids, list) and {type(number) for number in ids} <= {int, str}
+            return "" if is_list and len(ids) == count else repr(ids)
+
         expected = f"{count} ids, in the order of classes.json"
         remedy = "delete this file: the ids are then 1, 2, ..."
         if path.name in digests(self.folder):
             command = accept_command(path)
             remedy = f"delete this file and say so: {command}; the ids are then 1, 2, ..."
-        what = "the file of the category ids"
-        ids = self._read_json(path, what=what, expected=expected, remedy=remedy)
-        is_list = isinstance(ids, list) and {type(number) for number in ids} <= {int, str}
-        if not is_list or len(ids) != count:
-            raise UserError(
-                "not the category ids of the classes",
-                file=path,
-                found=ids,
-                expected=expected,
-                remedy=remedy,
-            )
-        return tuple(ids)
+        what = "the category ids of the run"
+        return tuple(self._read_json(path, what, problem_of, expected=expected, remedy=remedy))
 
     def skeleton(self) -> Skeleton | None:
         """The keypoints of the run; None: it has none."""
-        path = self.skeleton_file
+        path, what = self.skeleton_file, "the skeleton file"
         if not is_there(path):
             return None
-        return skeletons.from_dict(self._read_json(path, what="the skeleton file"), file=path)
+        return skeletons.from_dict(self._read_json(path, what, lambda _: ""), file=path)
 
     def _read_json(
-        self, path: Path, *, what: str, expected: str | None = None, remedy: str | None = None
+        self,
+        path: Path,
+        what: str,
+        problem_of: Callable[[Any], str],
+        *,
+        expected: str | None = None,
+        remedy: str | None = None,
     ) -> Any:
+        """Read a JSON file; `problem_of` its content is "" if that is sound."""
         content = read_verified(path, what=what, remedy=remedy)
-        return parse_json(content, path, what=what, expected=expected, remedy=remedy)
+        data = parse_json(content, path, what=what, expected=expected, remedy=remedy)
+        if problem := problem_of(data):
+            message = f"{what}: the file is damaged"
+            raise UserError(message, file=path, found=problem, expected=expected, remedy=remedy)
+        return data
 
 
 def _json(data: Any) -> str:

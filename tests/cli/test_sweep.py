@@ -145,7 +145,7 @@ def test_a_report_that_cannot_be_written_ends_no_training(
     sweep: Sweep, template: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (sweep.folder / "scripts/template/coco_instances_results.json").unlink()
-    with pytest.raises(UserError, match="detections of a run are gone"):
+    with pytest.raises(UserError, match="detections of the run are gone"):
         sweep("train.max_iter=3,4", "pooler.op=roi_align")
     assert sweep.calls() == ["max_iter=3/seed_0", "max_iter=4/seed_0"]
     assert "cannot be written yet" in capsys.readouterr().err

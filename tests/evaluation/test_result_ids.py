@@ -137,6 +137,6 @@ def test_detections_of_other_data_are_refused(coco: tuple[Path, Path], tmp_path:
     run.category_ids_file.write_text("[3, 500]")
     row = {"image_id": 1, "category_id": 500, "bbox": [0, 0, 9, 9], "score": 0.5}
     run.detections_file.write_text(json.dumps([row]))
-    with pytest.raises(UserError, match=r"roilab evaluate --run") as caught:
+    with pytest.raises(UserError, match=r"roilab evaluate run=") as caught:
         run.detections(ids)
     assert caught.value.key == "image_id"

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from roilab import modeling
 from roilab.engine import config
 from roilab.engine.overrides import choices, write
-from roilab.inference import csv_rows
-from roilab.inference.output_plan import DATA_FILES, KINDS
+from roilab.inference.formats import csv_columns
+from roilab.inference.sinks import DATA_FILES, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "heads.md").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def test_every_part_is_in_the_tables() -> None:
 
 def test_all_that_the_demo_leaves_is_told() -> None:
     text = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
-    promised = {*KINDS, *DATA_FILES.values(), *csv_rows.columns(None)}
+    promised = {*KINDS, *DATA_FILES.values(), *csv_columns(None)}
     assert {each for each in promised if f"`{each}`" not in text} == set()
 
 

@@ -486,5 +486,5 @@ def test_only_two_modules_open_images() -> None:
     benchmarks = {each for each in found if each.startswith("scripts/benchmarks/")}
     assert found - benchmarks == {
         "project/roilab/image_files.py",
-        "project/roilab/inference/uploads.py",
+        "project/roilab/app/uploads.py",
     }

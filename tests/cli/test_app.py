@@ -20,11 +20,11 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import roilab.cli.app
+from roilab.app.uploads import decode_clip
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
 from roilab.inference import Predictor, draw_prediction
-from roilab.inference.clips import decode_clip
 from roilab.inference.video import video_writer
 from roilab.synthetic import FiguresPaths
 from roilab.via import read

@@ -23,7 +23,7 @@ from roilab.engine.run_folder import Run, find_runs, open_run
 from roilab.engine.training_log import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.inference.to_annotations import attribute_names
+from roilab.inference.formats import attribute_names
 from roilab.synthetic import FiguresPaths
 
 from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_sweep, write_traps

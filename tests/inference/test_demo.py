@@ -25,6 +25,7 @@ from roilab.data.dataset import load_dataset
 from roilab.draw import side_by_side
 from roilab.engine.run_folder import Run
 from roilab.inference import draw_prediction, read_rgb
+from roilab.inference.prefetch import THREADS
 from roilab.inference.video import probe, read_video, video_writer
 from roilab.synthetic import FiguresPaths
 
@@ -327,7 +328,7 @@ def test_ctrl_c_keeps_what_was_found(
     assert 0 < count < 20
     assert len(list(read_video(out / "film.mp4"))) == count
     assert {path.suffix for path in out.iterdir()} == {".mp4", ".json", ".csv"}
-    assert not {thread.name for thread in threading.enumerate()} & {"ahead", "behind"}
+    assert not {thread.name for thread in threading.enumerate()} & set(THREADS)
 
 
 def test_an_error_leaves_nothing_half_written(
@@ -353,7 +354,7 @@ def test_an_error_leaves_nothing_half_written(
     assert "No space left" in done.stderr
     assert [path.name for path in out.iterdir()] == ["predictions.json"]
     assert (out / "predictions.json").read_text() == "old"
-    assert not {thread.name for thread in threading.enumerate()} & {"ahead", "behind"}
+    assert not {thread.name for thread in threading.enumerate()} & set(THREADS)
 
 
 @pytest.mark.parametrize("kind", ["json", "csv", "coco", "picture"])

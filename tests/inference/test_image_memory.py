@@ -79,7 +79,7 @@ def test_images_that_do_not_fit_together_are_looked_at_apart(predictor) -> None:
     base, each = measure(predictor.model, torch.device("cpu"))
     room = int(base + 2.5 * each * 64 * 96) + (200 << 20)
     tight = bounded(predictor, room)
-    assert tight._at_once(64, 96, 5) == 2
+    assert tight._batch_size(64, 96, 5) == 2
     together, apart = predictor([image] * 5), tight([image] * 5)
     for first, second in zip(together, apart, strict=True):
         assert first.labels == second.labels
@@ -116,8 +116,8 @@ def test_what_the_model_sees_is_what_counts(tiny_run) -> None:
 
     _, model = load_run(tiny_run)
     bound = MemoryBound(model, [T.ResizeShortestEdge(800, 1333), T.RandomFlip()], HUGE)
-    assert bound._seen(4000, 6000) == (800, 1200)
-    assert MemoryBound(model, [], HUGE)._seen(4000, 6000) == (4000, 6000)
+    assert bound._resized(4000, 6000) == (800, 1200)
+    assert MemoryBound(model, [], HUGE)._resized(4000, 6000) == (4000, 6000)
 
 
 def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(

@@ -1,4 +1,4 @@
-"""Sources, sinks, and a predictor that gives what the evaluation gives."""
+"""Predictions: of any image, as pictures and as data."""
 
 import json
 from dataclasses import replace
@@ -186,3 +186,38 @@ def test_the_overview_makes_large_pictures_smaller() -> None:
     sheet = overview([np.zeros((1500, 3000, 3), np.uint8), np.zeros((300, 200, 3), np.uint8)])
     assert 2 * 768 <= sheet.shape[1] < 2 * 768 + 60
     assert 384 <= sheet.shape[0] < 384 + 60
+
+
+SCORES = np.array([0.9, 0.6, 0.6, 0.1])
+RANDOM = np.random.default_rng(0)
+WHOLE = Prediction(
+    width=60,
+    height=40,
+    boxes=RANDOM.uniform(0, 40, (4, 4)),
+    scores=SCORES,
+    labels=("car", "person", "car", "car"),
+    masks=RANDOM.random((4, 40, 60)) < np.array([0, 0.5, 1, 0.1])[:, None, None],
+    keypoints=RANDOM.random((4, 2, 3)),
+)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.6, 0.61, 1.0])
+def test_a_compressed_prediction_gives_back_the_instances_that_reach_the_threshold(
+    threshold: float,
+) -> None:
+    back, expected = WHOLE.compressed().above(threshold).decompressed(), WHOLE.above(threshold)
+    assert back.labels == expected.labels
+    for name in ("boxes", "scores", "masks", "keypoints"):
+        assert (getattr(back, name) == getattr(expected, name)).all(), name
+    assert back.masks is not None
+    assert back.masks.shape == (len(expected), 40, 60)
+    assert back.masks.dtype == bool
+
+
+def test_masks_are_encoded_once_and_not_kept_beside() -> None:
+    compressed = WHOLE.compressed()
+    assert compressed.masks is None
+    assert compressed.rles is not None
+    assert len(compressed.rles[0]["counts"]) < 10
+    assert compressed.with_rles().rles is compressed.rles
+    assert replace(WHOLE, masks=None).compressed().decompressed().masks is None

@@ -1,17 +1,22 @@
 """Pictures of predictions: each part can be left out, and colours are those of tracks."""
 
 import io
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from detectron2.structures import BoxMode
 from PIL import Image
 
+from roilab.data.dataset import load_dataset
 from roilab.draw import PALETTE, Picture, draw_instances
 from roilab.inference.predictor import Prediction
-from roilab.inference.rendering import draw_prediction, jpeg, legible_scale
+from roilab.inference.rendering import draw_comparison, draw_prediction, jpeg, legible_scale
 from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import FiguresPaths
 
 IMAGE = np.full((400, 500, 3), 128, np.uint8)
 PARTS = ("boxes", "masks", "keypoints", "links", "labels")
@@ -107,3 +112,21 @@ def test_a_picture_that_is_too_large_for_a_jpeg_is_made_smaller() -> None:
 )
 def test_small_images_are_enlarged(side: int, scale: int) -> None:
     assert legible_scale(np.zeros((side, max(1, side // 2), 3), np.uint8)) == scale
+
+
+def test_annotations_look_the_same_whatever_the_mode_of_their_boxes(
+    figures: FiguresPaths, tmp_path: Path
+) -> None:
+    """COCO's are x, y, width and height."""
+    folder = str(figures.train.parent)
+    ours = load_dataset(str(figures.train), folder, skeleton="coco_person")
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps(ours.coco_json()))
+    theirs = load_dataset(str(file), folder, skeleton="coco_person")
+    (one,) = [each for each in ours.records if each["file_name"].endswith("000001.jpg")]
+    (other,) = [each for each in theirs.records if each["file_name"] == one["file_name"]]
+    modes = {anno["bbox_mode"] for anno in other["annotations"]}
+    assert modes == {BoxMode.XYWH_ABS}
+    np.testing.assert_array_equal(
+        draw_comparison(one, ours, {}), draw_comparison(other, theirs, {})
+    )

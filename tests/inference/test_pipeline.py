@@ -1,4 +1,4 @@
-"""What is found in frames: in batches, and linked and smoothed where they follow each other."""
+"""Predictions of frames: in batches, and linked and smoothed where they follow each other."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from roilab.inference import Prediction
-from roilab.inference.pipeline import Found, find, following
+from roilab.inference.pipeline import FramePrediction, frame_tracker, predict_frames
 from roilab.inference.sources import Frame
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
 
 
-def found(index: int) -> Found:
+def result(index: int) -> FramePrediction:
     """Two persons, whose keypoints tremble; they change places from frame to frame."""
     boxes = np.array([[5.0, 5, 45, 95], [55, 5, 95, 95]])
     keypoints = np.array([[[20.0, 50, 0.9]], [[70.0, 50, 0.9]]])
@@ -28,7 +28,7 @@ def found(index: int) -> Found:
         keypoints=keypoints[order],
     )
     frame = Frame(IMAGE, "a.mp4", index=index, seconds=index / 25)
-    return Found(frame, (prediction,), (None,))
+    return FramePrediction(frame, (prediction,), (None,))
 
 
 @pytest.mark.parametrize(("batch", "sizes"), [(1, [1] * 5), (3, [3, 2]), (9, [5])])
@@ -37,29 +37,29 @@ def test_frames_are_given_in_batches(batch: int, sizes: list[int]) -> None:
 
     def predictor(images: Any) -> list[Prediction]:
         given.append(len(images))
-        return [found(0).predictions[0]] * len(images)
+        return [result(0).predictions[0]] * len(images)
 
-    frames = [found(index).frame for index in range(5)]
-    results = list(find(frames, [predictor], batch=batch, threshold=0.85))  # type: ignore[list-item]
+    frames = [result(index).frame for index in range(5)]
+    results = list(predict_frames(frames, [predictor], batch=batch, threshold=0.85))  # type: ignore[list-item]
     assert given == sizes
     assert [each.frame for each in results] == frames
     assert all(len(each.predictions[0]) == 1 for each in results)
 
 
 def test_instances_are_linked_and_not_touched() -> None:
-    follow = following([None], smooth=False)
+    track = frame_tracker([None], smooth=False)
     for index in range(4):
-        given = found(index)
-        after = follow(given)
+        given = result(index)
+        after = track(given)
         assert after.predictions[0] is given.predictions[0]
         assert after.tracks == (([0, 1] if index % 2 == 0 else [1, 0]),)
 
 
 def test_keypoints_are_smoothed_along_their_tracks() -> None:
-    follow = following([None], smooth=True)
+    track = frame_tracker([None], smooth=True)
     places = []
     for index in range(20):
-        after = follow(found(index))
+        after = track(result(index))
         keypoints, (tracks,) = after.predictions[0].keypoints, after.tracks
         assert keypoints is not None
         assert tracks is not None

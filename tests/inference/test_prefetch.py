@@ -9,10 +9,11 @@ from contextlib import suppress
 import pytest
 
 from roilab.inference.prefetch import (
-    Left,
-    OneAtATime,
+    THREADS,
+    Abandoned,
+    LargeItemGate,
     in_background,
-    is_any_left,
+    is_any_running,
     prefetch,
     result_of,
 )
@@ -21,7 +22,7 @@ from roilab.inference.prefetch import (
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert not {thread.name for thread in threading.enumerate()} & {"ahead", "behind"}
+    assert not {thread.name for thread in threading.enumerate()} & set(THREADS)
 
 
 def numbers(made: list[int], closed: list[bool], fails_at: int = 10**9) -> Generator[int]:
@@ -45,7 +46,7 @@ def test_items_come_in_order_from_another_thread() -> None:
 
     with prefetch(items(), 3) as taken:
         assert list(taken) == list(range(50))
-    assert threads == {"ahead"}
+    assert threads == {THREADS[0]}
 
 
 def test_no_more_is_made_than_may_wait() -> None:
@@ -146,9 +147,9 @@ def test_a_thread_that_is_stuck_can_be_left() -> None:
     begun, end = threading.Event(), threading.Event()
     with prefetch(stuck(begun, end), 1, begun.is_set) as items:
         assert list(items) in ([1], [])
-    assert is_any_left()
+    assert is_any_running()
     end.set()
-    while is_any_left():
+    while is_any_running():
         time.sleep(0.01)
 
 
@@ -159,18 +160,18 @@ def test_work_that_is_stuck_can_be_left() -> None:
         begun.set()
         end.wait()
 
-    with pytest.raises(Left), in_background(work, 1, begun.is_set) as later:
+    with pytest.raises(Abandoned), in_background(work, 1, begun.is_set) as later:
         later(1)
-    with pytest.raises(Left):
+    with pytest.raises(Abandoned):
         result_of(end.wait, begun.is_set)
     end.set()
     assert result_of(lambda: 3, lambda: False) == 3
-    while is_any_left():
+    while is_any_running():
         time.sleep(0.01)
 
 
 def test_large_items_go_by_themselves() -> None:
-    alone, made = OneAtATime(), []
+    alone, made = LargeItemGate(), []
 
     def items() -> Generator[int, None, None]:
         for number in range(6):
@@ -187,7 +188,7 @@ def test_large_items_go_by_themselves() -> None:
 
 
 def test_nobody_waits_for_a_large_item_when_it_is_closed() -> None:
-    alone = OneAtATime()
+    alone = LargeItemGate()
     alone.enter(large=True)
     second = threading.Thread(target=alone.enter, kwargs={"large": True}, daemon=True)
     second.start()

@@ -11,10 +11,10 @@ import pytest
 from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 
+from roilab.app.uploads import decode_upload
 from roilab.cli import export
 from roilab.inference import Predictor
 from roilab.inference.sources import open_source
-from roilab.inference.uploads import decode_upload
 from roilab.inference.video import probe, video_writer
 
 from .cases import Wrong, case, wrong

@@ -1,1 +1,1 @@
-"""The page of roilab app: `page` lays it out, of what the modules beside it give."""
+"""The Streamlit page of `roilab app`: models, uploads, results, downloads, laid out by `page`."""

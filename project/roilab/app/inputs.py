@@ -10,16 +10,15 @@ import numpy as np
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from roilab.app.downloads import Moment, png
+from roilab.app.uploads import Clip, container_of, decode_clip, decode_upload, distinct, stem_of
 from roilab.draw import Picture
-from roilab.inference.clips import Clip, decode_clip
-from roilab.inference.downloads import Moment, png
-from roilab.inference.uploads import container_of, decode_upload, distinct, stem_of
 from roilab.synthetic.sample_set import sample_scene
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "gif")
 VIDEOS = ("mp4", "mov", "m4v", "mkv", "webm", "avi")
 _SAMPLE = ("val", 1, 256, 0)  # split, number, size and seed of the sample set
-_START = 16  # bytes, by which a video is known
+_START = 16  # bytes, which tell a video
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +26,10 @@ class Upload:
     """A file as it was sent.
 
     Attributes:
-        name: it is shown and stored, and never opened.
+        name: shown and stored, and never opened.
         size: in bytes.
         digest: stands for its content, in caches.
-        is_video: it begins as a video does.
+        is_video: whether it begins as a video does.
     """
 
     name: str
@@ -42,12 +41,12 @@ class Upload:
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """An image to look at, or a frame of a video.
+    """An image to predict, or a frame of a video.
 
     Attributes:
         name, size: of its file; the size in bytes.
         digest: stands for its content, in caches.
-        read: gives its pixels, and the seconds that reading took; a UserError where it cannot.
+        read: returns its pixels, and the seconds that reading took; may raise UserError.
         moment: of a frame.
     """
 
@@ -65,7 +64,7 @@ def uploads_of(files: Sequence[UploadedFile]) -> list[Upload]:
 
 
 def sample_upload() -> Upload:
-    """The image that is shown before the user drops one."""
+    """The image of the page before the user drops one."""
     return _upload("sample.png", io.BytesIO(_sample()))
 
 
@@ -81,20 +80,20 @@ def shot_of(upload: Upload) -> Shot:
     return Shot(upload.name, upload.size, upload.digest, lambda: _decoded(upload.digest, upload))
 
 
-# Names may differ where content does not: they stand in messages, and are no part of the key.
+# Files of one content may differ in their names, which stand in messages only: no part of the key.
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _decoded(digest: str, _upload: Upload) -> tuple[Picture, float]:
-    began = time.perf_counter()
+    start = time.perf_counter()
     picture = decode_upload(_upload.name, _upload.file.getvalue())
-    return picture, time.perf_counter() - began
+    return picture, time.perf_counter() - start
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the video")
-def clip_of(digest: str, _upload: Upload) -> tuple[Clip, float]:
+def cached_clip(digest: str, _upload: Upload) -> tuple[Clip, float]:
     """The beginning of the video with that digest, and the seconds that reading took."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     clip = decode_clip(_upload.name, _upload.file.getvalue())
-    return clip, time.perf_counter() - began
+    return clip, time.perf_counter() - start
 
 
 def shots_of(upload: Upload, clip: Clip, reading: float) -> list[Shot]:

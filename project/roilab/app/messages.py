@@ -7,11 +7,11 @@ import streamlit as st
 from roilab.errors import UserError
 from roilab.escaping import printable
 
-WITH_OPTIONS = "with_options"  # in the session: how the command names its options in an error
+WITH_OPTIONS = "with_options"  # key in the session of a function that names options in an error
 
 
 def show_error(error: UserError) -> None:
-    """A mistake, in a red box."""
+    """Show an error in a red box."""
     error = st.session_state[WITH_OPTIONS](error)
     lines = [f"**{escape_streamlit(error.message)}**"]
     for name in ("file", "key", "found", "expected", "remedy"):
@@ -21,10 +21,10 @@ def show_error(error: UserError) -> None:
 
 
 def escape_streamlit(text: str) -> str:
-    """Text in which Streamlit finds no markup."""
+    """The text, escaped so that Streamlit finds no markup in it."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(" ".join(text.split())))
 
 
 def milliseconds(seconds: float) -> str:
-    """A time to read."""
+    """Seconds as text in milliseconds."""
     return f"{1000 * seconds:.0f} ms"

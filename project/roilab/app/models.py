@@ -1,4 +1,4 @@
-"""Runs that are loaded once, and what they find, which is kept: no slider runs a model again."""
+"""Loaded runs and their predictions, which are cached: no slider runs a model again."""
 
 import time
 from collections.abc import Sequence
@@ -12,17 +12,16 @@ from roilab.app.messages import escape_streamlit, show_error
 from roilab.engine.run_folder import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.escaping import one_line
-from roilab.inference import Predictor
-from roilab.inference.rle_prediction import PackedPrediction, pack
-from roilab.inference.to_annotations import attribute_names
+from roilab.inference import Prediction, Predictor
+from roilab.inference.formats import RunDescription, describe_run
 from roilab.inference.tracking import Tracker
 
 # The file of the weights, and when it was written, in nanoseconds.
 Key: TypeAlias = tuple[str, int]
-# What a model finds in an image, whatever the scores, and the seconds that it took.
-Found: TypeAlias = tuple[PackedPrediction, float]
+# Compressed instances of an image, whatever their scores, and the seconds that the model took.
+TimedPrediction: TypeAlias = tuple[Prediction, float]
 
-# Seconds after which it is worth saying how far it is: what is known already takes less.
+# Seconds after which the progress is shown: cached predictions take less.
 _SOON = 0.3
 
 
@@ -33,15 +32,13 @@ class Model:
     Attributes:
         name: its folder below that of all runs.
         key: another one for other weights.
-        attributes: of its training data, see `attribute_names`.
-        category_ids: of its classes, in COCO.
+        description: of the run, for its files.
     """
 
     name: str
     key: Key
     predictor: Predictor
-    attributes: dict[str, str]
-    category_ids: tuple[int | str, ...]
+    description: RunDescription
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,12 @@ class Result:
     """The predictions of one model for several images.
 
     Attributes:
-        found: by the digest of the image.
-        tracks: the same of the numbers of instances from a score on; only of frames of a video.
+        predictions: by the digest of the image.
+        tracks: the numbers of the instances from a score on, by the digest of a video's frame.
     """
 
     model: Model
-    found: dict[str, Found]
+    predictions: dict[str, TimedPrediction]
     tracks: dict[str, list[int]]
 
 
@@ -72,7 +69,8 @@ def cached_model(name: str, folder: str, max_memory: int | None) -> Model | None
         run = open_run(folder)
         key = (str(run.weights), run.weights.stat().st_mtime_ns)
         with st.spinner(f"Loading {escape_streamlit(name)}"):
-            return Model(name, key, *_load(key, run, max_memory))
+            predictor, description = _load(key, run, max_memory)
+            return Model(name, key, predictor, replace(description, title=name))
     except UserError as error:
         show_error(error)
     except OSError as error:
@@ -81,30 +79,31 @@ def cached_model(name: str, folder: str, max_memory: int | None) -> Model | None
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _load(
-    key: Key, _run: Run, max_memory: int | None
-) -> tuple[Predictor, dict[str, str], tuple[int | str, ...]]:
+def _load(key: Key, _run: Run, max_memory: int | None) -> tuple[Predictor, RunDescription]:
     with reading(_run):
         predictor = Predictor.from_run(_run, fast=True, max_memory=max_memory)
-        return predictor, attribute_names(_run), _run.category_ids()
+        return predictor, describe_run(_run, title="", threshold=0)
 
 
-def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot], list[Result]]:
+def predict_shots(
+    models: Sequence[Model], shots: Sequence[Shot]
+) -> tuple[list[Shot], list[Result]]:
     """Predict each image with each model; one that fails is reported, left out, and ends a video.
 
     Returns:
-        The images that all models have looked at, and for each model what it has found in them.
+        The images that every model could predict, and the result of each model.
     """
     done: list[Shot] = []
     results = [Result(model, {}, {}) for model in models]
-    slot, began = st.empty(), time.perf_counter()
+    slot, start = st.empty(), time.perf_counter()
     with st.spinner("Looking", show_time=True):
         for place, shot in enumerate(shots):
-            if time.perf_counter() - began > _SOON:
+            if time.perf_counter() - start > _SOON:
                 slot.progress(place / len(shots), f"{place} of {len(shots)}")
             try:
-                for each in results:
-                    each.found[shot.digest] = _find(each.model.key, shot.digest, each.model, shot)
+                for result in results:
+                    model = result.model
+                    result.predictions[shot.digest] = _predict(model.key, shot.digest, model, shot)
             except UserError as error:
                 show_error(error)
                 if shot.moment is not None:
@@ -115,23 +114,23 @@ def find_all(models: Sequence[Model], shots: Sequence[Shot]) -> tuple[list[Shot]
     return done, results
 
 
-def follow(result: Result, shots: Sequence[Shot], threshold: float) -> Result:
+def track_shots(result: Result, shots: Sequence[Shot], threshold: float) -> Result:
     """The same, its instances from a score on numbered over the frames of a video."""
     tracker = Tracker(result.model.predictor.skeleton)
     tracks = {}
     for shot in shots:
-        packed, _ = result.found[shot.digest]
-        tracks[shot.digest] = tracker.update(packed.bare.above(threshold)).tolist()
+        prediction, _ = result.predictions[shot.digest]
+        tracks[shot.digest] = tracker.update(prediction.above(threshold)).tolist()
     return replace(result, tracks=tracks)
 
 
 @st.cache_resource(max_entries=1000, show_spinner=False)
-def _find(key: Key, digest: str, _model: Model, _shot: Shot) -> Found:
+def _predict(key: Key, digest: str, _model: Model, _shot: Shot) -> TimedPrediction:
     picture, _ = _shot.read()
-    began = time.perf_counter()
+    start = time.perf_counter()
     try:
         prediction = _model.predictor(picture)
     except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError("the model fails on this image", file=_shot.name, found=reason) from error
-    return pack(prediction), time.perf_counter() - began
+    return prediction.compressed(), time.perf_counter() - start

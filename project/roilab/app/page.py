@@ -1,4 +1,4 @@
-"""The page as a whole."""
+"""The layout of the page."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,12 +7,11 @@ import streamlit as st
 
 from roilab.app.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
 from roilab.app.messages import WITH_OPTIONS, escape_streamlit, show_error
-from roilab.app.models import Model, cached_model, find_all, named_runs
-from roilab.app.results import View, files_of, show_buttons, show_shot, show_table
-from roilab.app.videos import show_video
+from roilab.app.models import Model, cached_model, named_runs, predict_shots
+from roilab.app.results import View, show_image, show_video
 from roilab.engine import trusted
 from roilab.errors import UserError
-from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+from roilab.inference.predictor import KEYPOINT_THRESHOLD
 
 MOST = 50  # files at a time
 ALONE = "no other run"
@@ -51,25 +50,23 @@ def show_page(
         _say_how_to_train(root)
         return
     with st.sidebar:
-        chosen = _choose_runs(list(runs))
+        names = _choose_runs(list(runs))
         uploads = _choose_files()
         view = _choose_view()
     models = [
-        model
-        for name in chosen
-        if (model := cached_model(name, runs[name], max_memory)) is not None
+        model for name in names if (model := cached_model(name, runs[name], max_memory)) is not None
     ]
     if models:
         _show_files(models, uploads, view)
 
 
 def _say_how_to_train(root: Path) -> None:
-    """Nothing can be found without a run."""
+    """A page without a run explains how to train one."""
     st.info(f"There is no trained run in the folder {escape_streamlit(str(root))}.")
     st.markdown("Make one with the sample set, in minutes and without a GPU, or train your own:")
     train = f"roilab train --config-file CONFIG train.output_dir={root / 'mine'}"
     st.code(f"make demo\n{train}", language="bash")
-    st.markdown("Then load this page again. `--runs DIR` names another folder.")
+    st.markdown("Then load this page again, or start the app with another folder of runs.")
 
 
 def _choose_runs(names: list[str]) -> list[str]:
@@ -113,9 +110,9 @@ def _choose_view() -> View:
 
 
 def _show_files(models: Sequence[Model], uploads: Sequence[Upload], view: View) -> None:
-    """The chosen file, and what each model finds in it."""
+    """The chosen file beside the predictions of each model."""
     shots = [shot_of(upload) for upload in uploads if not upload.is_video]
-    shots, results = find_all(models, shots)
+    shots, results = predict_shots(models, shots)
     by_name = {shot.name: shot for shot in shots}
     videos = {upload.name: upload for upload in uploads if upload.is_video}
     names = [*by_name, *videos]
@@ -124,12 +121,5 @@ def _show_files(models: Sequence[Model], uploads: Sequence[Upload], view: View) 
     name = st.selectbox("File", names, key="file") if len(names) > 1 else names[0]
     if name in videos:
         show_video(models, videos[name], view)
-        return
-    shot = by_name[name]
-    drawn = show_shot(shot, results, view)
-    for column, result, picture in zip(st.columns(len(results)), results, drawn, strict=True):
-        files = files_of(shots, result, view)
-        with column:
-            show_table(shot, result, view)
-            more = [("VIA project", "via_project.json", files.via)]
-            show_buttons(shot, picture, result, files, more)
+    else:
+        show_image(shots, by_name[name], results, view)

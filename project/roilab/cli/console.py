@@ -103,9 +103,9 @@ def print_error(error: BaseException) -> int | None:
 
 def ended(status: int) -> int:
     """The status; where a thread was left at its work, the process ends with it at once."""
-    from roilab.inference.prefetch import is_any_left  # it imports torch, which takes seconds
+    from roilab.inference.prefetch import is_any_running  # it imports torch, which takes seconds
 
-    if is_any_left():
+    if is_any_running():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -51,17 +51,16 @@ from roilab.evaluation import Evaluation
 from roilab.evaluation.analysis import Analysis, analyze
 from roilab.evaluation.bootstrap import compare_detections
 from roilab.files import write_whole
-from roilab.inference import overview, picture_names
+from roilab.inference import picture_names
 from roilab.inference.prefetch import result_of
 from roilab.inference.rendering import (
     OVERVIEW,
-    OVERVIEW_PICTURES,
     PAGE_QUALITY,
-    PICTURE_QUALITY,
+    draw_comparison,
     jpeg,
-    overview_cell,
+    picture_folder,
+    rows_by_image,
 )
-from roilab.inference.side_by_side import by_image, draw_comparison
 from roilab.reporting import analysis_text, ap_table, evaluation_page
 
 Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
@@ -181,7 +180,7 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
     write_results(args, folder, found, dataset)
     if args.html is None and args.pictures is None:
         return
-    rows = by_image(found.detections, args.score)
+    rows = rows_by_image(found.detections, args.score)
 
     def draw(record: Mapping[str, Any]) -> Picture:
         predicted = {"predicted": rows.get(record["image_id"], [])}
@@ -272,12 +271,8 @@ def worst_pictures(draw: Draw, dataset: DetectionDataset, analysis: Analysis) ->
 def draw_pictures(draw: Draw, dataset: DetectionDataset, folder: Path) -> None:
     """Write a picture of each image of the data set, and the first of them on one sheet."""
     files = [Path(record["file_name"]) for record in dataset.records]
-    pictures: list[Picture] = []
     bar = tqdm(dataset.records, unit="image", disable=not sys.stderr.isatty(), leave=False)
-    for record, name in zip(bar, picture_names(files), strict=True):
-        picture = draw(record)
-        write_whole(folder / name, jpeg(picture, PICTURE_QUALITY))
-        if len(pictures) < OVERVIEW_PICTURES:
-            pictures.append(overview_cell(picture))
-    write_whole(folder / OVERVIEW, jpeg(overview(pictures), PICTURE_QUALITY))
+    with picture_folder(folder) as write:
+        for record, name in zip(bar, picture_names(files), strict=True):
+            write(name, draw(record))
     say(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")

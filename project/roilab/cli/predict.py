@@ -26,19 +26,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from roilab.cli.console import ended, say
+from roilab.cli.options import error_with_options
 from roilab.cli.parser import Parser, add_max_memory, add_trust
 from roilab.engine import trusted
 from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.errors import UserError
 from roilab.inference import Predictor
-from roilab.inference.output_plan import KINDS, Plan
-from roilab.inference.pipeline import Found, find, following
-from roilab.inference.prefetch import Left, OneAtATime, in_background, prefetch
+from roilab.inference.formats import describe_run
+from roilab.inference.pipeline import FramePrediction, frame_tracker, predict_frames
+from roilab.inference.prefetch import Abandoned, LargeItemGate, in_background, prefetch
 from roilab.inference.rendering import OVERVIEW
-from roilab.inference.sinks import Outputs
+from roilab.inference.sinks import KINDS, OutputPlan, Outputs
 from roilab.inference.sources import Frame, Source, open_source
-from roilab.inference.to_annotations import attribute_names
 from roilab.text import counted
 
 LARGE = 20_000_000  # pixels, from which on an image is looked at alone
@@ -118,23 +118,21 @@ def main(arguments: list[str]) -> int:
 
 def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
     """Predict, write and say what was found; returns the exit status."""
-    plan = Plan(
+    plan = OutputPlan(
         source=source,
         folder=args.output,
         kinds=args.save or ("picture" if source.video is None else "video", "json"),
-        classes=runs[0].classes(),
-        category_ids=runs[0].category_ids(),
-        titles=_titles(runs),
-        skeletons=[each.skeleton() for each in runs],
-        threshold=args.threshold,
-        names=attribute_names(runs[0]),
+        runs=[
+            describe_run(run, title, args.threshold)
+            for run, title in zip(runs, _titles(runs), strict=True)
+        ],
     )
     plan.check()
     _check_smoothing(args, plan)
     with stop_on_signals("ends after what is at hand; what was found is kept") as stop:
         try:
             return ended(_predict_until(args, plan, runs, stop))
-        except Left:
+        except Abandoned:
             what = "what was at hand took too long: pictures were written, and no files of data"
         except Interrupted as error:
             what = str(error)
@@ -142,7 +140,7 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
         return ended(128 + stop.number)
 
 
-def _predict_until(args: argparse.Namespace, plan: Plan, runs: list[Run], stop: Stop) -> int:
+def _predict_until(args: argparse.Namespace, plan: OutputPlan, runs: list[Run], stop: Stop) -> int:
     with stop.at_once():
         predictors = [
             Predictor.from_run(
@@ -168,7 +166,7 @@ def _predict_until(args: argparse.Namespace, plan: Plan, runs: list[Run], stop: 
 
 def _process(
     args: argparse.Namespace,
-    plan: Plan,
+    plan: OutputPlan,
     predictors: list[Predictor],
     broken: list[UserError],
     stop: Stop,
@@ -178,7 +176,7 @@ def _process(
     Raises:
         UserError: nothing can be read, or a file cannot be written.
     """
-    source, alone = plan.source, OneAtATime()
+    source, gate = plan.source, LargeItemGate()
     total = source.count
     if args.limit is not None:
         total = args.limit if total is None else min(total, args.limit)
@@ -196,31 +194,33 @@ def _process(
             else:
                 yield item
 
-    follow = following(plan.skeletons, smooth=args.smooth) if source.video is not None else None
+    track = None
+    if source.video is not None:
+        track = frame_tracker([run.skeleton for run in plan.runs], smooth=args.smooth)
     with Outputs(plan) as outputs, bar:
 
-        def put_away(found: Found) -> None:
-            outputs.add(found if follow is None else follow(found))
-            alone.leave()
+        def write(result: FramePrediction) -> None:
+            outputs.add(result if track is None else track(result))
+            gate.leave()
 
         size = max(2, args.batch)
-        frames = itertools.islice(_frames(source, predictors, alone, args.batch), args.limit)
+        frames = itertools.islice(_frames(source, predictors, gate, args.batch), args.limit)
         with (
             prefetch((frame for frame in frames), size) as items,
-            in_background(put_away, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
+            in_background(write, size, partial(stop.is_overdue, LONGEST_WAIT)) as later,
         ):
             options = {"batch": args.batch, "threshold": args.threshold}
-            found = (each for each in find(readable(items), predictors, **options))
+            predicted = predict_frames(readable(items), predictors, **options)
             # In a thread, since a model cannot be interrupted.
             overdue = partial(stop.is_overdue, LONGEST_STEP)
-            with prefetch(found, 1, overdue) as results, contextlib.closing(alone):
-                for each in results:
+            with prefetch(predicted, 1, overdue) as results, contextlib.closing(gate):
+                for result in results:
                     bar.update()
-                    if isinstance(each, Found):
-                        later(each)
+                    if isinstance(result, FramePrediction):
+                        later(result)
                         continue
-                    broken.append(each)
-                    alone.leave()
+                    broken.append(result)
+                    gate.leave()
                     if source.video is not None:  # the other frames are as large
                         break
         if not outputs.images:
@@ -229,7 +229,7 @@ def _process(
 
 
 def _frames(
-    source: Source, predictors: list[Predictor], alone: OneAtATime, batch: int
+    source: Source, predictors: list[Predictor], gate: LargeItemGate, batch: int
 ) -> Iterator[Frame | UserError]:
     """The frames of the source, large images alone; one too large for memory gives its error."""
     entered = False
@@ -237,16 +237,16 @@ def _frames(
     def check(width: int, height: int) -> None:
         nonlocal entered
         # Where several are looked at together, they have to be read together.
-        alone.enter(width * height > LARGE and batch == 1)
+        gate.enter(width * height > LARGE and batch == 1)
         entered = True
         for predictor in predictors:
             predictor.memory.check_image(width, height)
 
     for item in source.frames(check):
         if isinstance(item, UserError) and entered:
-            alone.leave()
+            gate.leave()
         if isinstance(item, Frame) and not entered:
-            alone.enter(False)
+            gate.enter(False)
         entered = False
         yield item
 
@@ -264,7 +264,7 @@ def _check(args: argparse.Namespace) -> None:
             raise UserError("not a number of images", key=key, found=value, expected="1 or more")
 
 
-def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
+def _check_smoothing(args: argparse.Namespace, plan: OutputPlan) -> None:
     if not args.smooth:
         return
     if plan.source.video is None:
@@ -273,7 +273,7 @@ def _check_smoothing(args: argparse.Namespace, plan: Plan) -> None:
             key="--smooth",
             expected="a video or a webcam as --input",
         )
-    if all(skeleton is None for skeleton in plan.skeletons):
+    if all(run.skeleton is None for run in plan.runs):
         raise UserError("the run has no keypoints to smooth", key="--smooth", file=args.run)
 
 
@@ -286,7 +286,7 @@ def _titles(runs: list[Run]) -> list[str]:
     return next(apart, names)
 
 
-def _unit(plan: Plan) -> str:
+def _unit(plan: OutputPlan) -> str:
     return "image" if plan.source.video is None else "frame"
 
 
@@ -298,10 +298,10 @@ def _report(
     args: argparse.Namespace, outputs: Outputs, seconds: float, broken: list[UserError]
 ) -> None:
     plan, total = outputs.plan, _total(outputs)
-    for told in outputs.problems:
-        say(told, file=sys.stderr)
-    found = counted(outputs.instances, "instance")
-    say(f"{found} with a score of at least {args.threshold} in {total}")
+    for problem in outputs.problems:
+        say(problem, file=sys.stderr)
+    instances = counted(outputs.instances, "instance")
+    say(f"{instances} with a score of at least {args.threshold} in {total}")
     for path in plan.data_files.values():
         say(f"instances: {path}")
     if "video" in plan.kinds:
@@ -313,20 +313,20 @@ def _report(
         if plan.source.video is None:
             say(f"overview:  {args.output / OVERVIEW}")
     if args.compare:
-        say(f"the data are of {plan.titles[0]}; {plan.titles[1]} is in the pictures alone")
+        say(f"the data are of {plan.runs[0].title}; {plan.runs[1].title} is in the pictures alone")
     rate = outputs.images / seconds
     say(f"{total} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
     if broken:
         if plan.source.video is None:
             say(f"{counted(len(broken), 'image')} left out:", file=sys.stderr)
-        say(_told(broken), file=sys.stderr)
+        say(_errors(broken), file=sys.stderr)
 
 
-def _told(broken: list[UserError]) -> str:
+def _errors(broken: list[UserError]) -> str:
     """The errors of the first images, and the names of all others."""
-    lines = [*map(str, broken[:SHOWN])]
+    lines = [str(error_with_options(error)) for error in broken[:SHOWN]]
     if len(broken) > SHOWN:
-        lines += ["nor can these be read:", *(f"  {each.file}" for each in broken[SHOWN:])]
+        lines += ["nor can these be read:", *(f"  {error.file}" for error in broken[SHOWN:])]
     return "\n".join(lines)
 
 
@@ -338,4 +338,4 @@ def _nothing(broken: list[UserError], stop: Stop) -> BaseException:
         return KeyboardInterrupt()
     if len(broken) == 1:
         return broken[0]
-    return UserError(f"none of the {len(broken)} images can be read\n{_told(broken)}")
+    return UserError(f"none of the {len(broken)} images can be read\n{_errors(broken)}")

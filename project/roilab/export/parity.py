@@ -16,7 +16,7 @@ from roilab.errors import UserError
 from roilab.export.formats import Outputs, Runner
 from roilab.export.masks import THRESHOLD
 from roilab.inference import Prediction, Predictor
-from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+from roilab.inference.predictor import KEYPOINT_THRESHOLD
 from roilab.text import counted
 
 Array = npt.NDArray[Any]

@@ -1,10 +1,10 @@
-"""A trained run on new images: where they come from, what is predicted, where it goes."""
+"""Prediction with a trained run on new images: sources, predictions, pictures and files."""
 
 from roilab.image_files import read_rgb
+from roilab.inference.formats import predictions_to_coco, to_json, via_annotations, via_record
 from roilab.inference.predictor import Prediction, Predictor
-from roilab.inference.rendering import draw_prediction, overview, picture_names, to_json
+from roilab.inference.rendering import draw_prediction, overview, picture_names
 from roilab.inference.sources import image_files
-from roilab.inference.to_annotations import predictions_to_coco, via_annotations, via_record
 
 __all__ = [
     "Prediction",

@@ -1,4 +1,4 @@
-"""Keypoints of a video made steady by the One-Euro filter."""
+"""The One-Euro filter, which steadies the keypoints of a video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,23 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from roilab.inference.predictor import Array, Prediction
-from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+from roilab.inference.predictor import KEYPOINT_THRESHOLD, Array, Prediction
 
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """A track's filter.
+    """The state of a track's filter.
 
     Attributes:
-        seconds: when it was fed last.
-        given: (K, 2), what it was fed with, in pixels.
-        smooth: (K, 2), what it gave; NaN for keypoints that it was not fed with.
+        seconds: the time of its last input.
+        raw: (K, 2), its last input, in pixels.
+        smooth: (K, 2), its last output; NaN for keypoints that were not in the input.
         velocity: (K, 2), pixels a second, smoothed.
     """
 
     seconds: float
-    given: Array
+    raw: Array
     smooth: Array
     velocity: Array
 
@@ -35,7 +34,7 @@ class KeypointSmoother:
     area, so that the same parameters suit small and large pictures, near and far objects.
 
     A keypoint whose score is not above `KEYPOINT_THRESHOLD` may be anywhere: it is left as it is,
-    and its filter begins anew when it is seen again. So do all where time does not go on.
+    and its filter starts again when it is seen again. So do all filters where time stands still.
 
     Args:
         min_cutoff: of a keypoint at rest, in Hz. Lower is steadier.
@@ -75,25 +74,24 @@ class KeypointSmoother:
             for number, state in self._states.items()
             if 0 < seconds - state.seconds <= self.patience
         }
-        given = prediction.keypoints[..., :2].astype(float)
+        raw = prediction.keypoints[..., :2].astype(float)
         seen = prediction.keypoints[..., 2:] > KEYPOINT_THRESHOLD
-        none = np.full(given.shape[1:], np.nan)
+        none = np.full(raw.shape[1:], np.nan)
         new = _State(seconds - 1, none, none, np.zeros_like(none))
         states = [self._states.get(int(number), new) for number in ids]
-        before = np.array([each.smooth for each in states])
+        before = np.array([state.smooth for state in states])
         known = seen & ~np.isnan(before)
-        step = seconds - np.array([each.seconds for each in states])[:, None, None]
-        # From what was given, not from what was smoothed, which is behind: the speed is the same
-        # at any frame rate.
-        velocity = (given - np.array([each.given for each in states])) / step
-        earlier = np.array([each.velocity for each in states])
+        step = seconds - np.array([state.seconds for state in states])[:, None, None]
+        # From the inputs, not from the outputs, which lag: the speed is the same at any frame rate.
+        velocity = (raw - np.array([state.raw for state in states])) / step
+        earlier = np.array([state.velocity for state in states])
         velocity = earlier + _weight(self.derivative_cutoff, step) * (velocity - earlier)
         velocity = np.where(known, velocity, 0.0)
         speed = np.linalg.norm(velocity, axis=2, keepdims=True) / _sizes(prediction.boxes)
         weight = _weight(self.min_cutoff + self.beta * speed, step)
-        smooth = np.where(known, before + weight * (given - before), given)
+        smooth = np.where(known, before + weight * (raw - before), raw)
         kept = np.where(seen, smooth, np.nan)
-        for number, *state in zip(ids, given, kept, velocity, strict=True):
+        for number, *state in zip(ids, raw, kept, velocity, strict=True):
             self._states[int(number)] = _State(seconds, *state)
         keypoints = prediction.keypoints.copy()
         keypoints[..., :2] = smooth

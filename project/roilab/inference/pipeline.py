@@ -1,8 +1,8 @@
-"""Frames -> instances, linked over time where frames follow each other."""
+"""Predictions of frames, linked over time where frames follow each other."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from roilab.inference.one_euro import KeypointSmoother
 from roilab.inference.predictor import Prediction, Predictor
@@ -13,11 +13,11 @@ from roilab.skeleton import Skeleton
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """A frame and what each of several predictors finds in it.
+class FramePrediction:
+    """A frame with the predictions of several runs.
 
     Attributes:
-        predictions: of the predictors, in their order.
+        predictions: of the runs, in their order.
         tracks: of each prediction, N numbers; None where frames do not follow each other.
     """
 
@@ -26,59 +26,62 @@ class Found:
     tracks: tuple[list[int] | None, ...]
 
 
-def find(
+def predict_frames(
     frames: Iterable[Frame], predictors: Sequence[Predictor], *, batch: int, threshold: float
-) -> Iterator[Found | NotEnoughMemory]:
-    """Predict each frame, in order, with at least this score; one too large gives its error.
+) -> Generator[FramePrediction | NotEnoughMemory, None, None]:
+    """Predict each frame, in order; a frame that is too large for the memory gives its error.
 
     Args:
-        batch: how many frames are given to a predictor at a time.
+        batch: the number of frames that a predictor gets at a time.
+        threshold: the least score of an instance.
     """
-    waiting = iter(frames)
-    while group := list(itertools.islice(waiting, batch)):
-        yield from _find(group, predictors, threshold)
+    remaining = iter(frames)
+    while group := list(itertools.islice(remaining, batch)):
+        yield from _predict_group(group, predictors, threshold)
 
 
-def _find(
+def _predict_group(
     group: Sequence[Frame], predictors: Sequence[Predictor], threshold: float
-) -> Iterator[Found | NotEnoughMemory]:
+) -> Iterator[FramePrediction | NotEnoughMemory]:
     """Predict a group of frames; each alone where they do not fit into memory together."""
     images = [frame.image for frame in group]
     try:
-        found = [predictor(images) for predictor in predictors]
+        by_run = [predictor(images) for predictor in predictors]
     except NotEnoughMemory as error:
         if len(group) == 1:
             yield error.of_file(group[0].path or group[0].file_name)
             return
         for frame in group:
-            yield from _find([frame], predictors, threshold)
+            yield from _predict_group([frame], predictors, threshold)
         return
-    for frame, predictions in zip(group, zip(*found, strict=True), strict=True):
-        # What is left out is not held until the frame is drawn.
-        kept = tuple(prediction.above(threshold) for prediction in predictions)
-        yield Found(frame, kept, (None,) * len(kept))
+    for frame, predictions in zip(group, zip(*by_run, strict=True), strict=True):
+        # The instances below the threshold are not held until the frame is drawn.
+        above = tuple(prediction.above(threshold) for prediction in predictions)
+        yield FramePrediction(frame, above, (None,) * len(above))
 
 
-def following(skeletons: Sequence[Skeleton | None], *, smooth: bool) -> Callable[[Found], Found]:
-    """A function that links the instances of each frame, given in order, to those before.
+def frame_tracker(
+    skeletons: Sequence[Skeleton | None], *, smooth: bool
+) -> Callable[[FramePrediction], FramePrediction]:
+    """A function that links the instances of each frame, called in order, to those before.
 
     Args:
-        skeletons: of the predictors.
+        skeletons: of the runs.
         smooth: smooth keypoints over time.
     """
     trackers = [Tracker(skeleton) for skeleton in skeletons]
     smoothers = [KeypointSmoother() for _ in skeletons]
 
-    def follow(found: Found) -> Found:
+    def track(result: FramePrediction) -> FramePrediction:
         predictions, tracks = [], []
         for prediction, tracker, smoother in zip(
-            found.predictions, trackers, smoothers, strict=True
+            result.predictions, trackers, smoothers, strict=True
         ):
             numbers = tracker.update(prediction).tolist()
-            if smooth and found.frame.seconds is not None:
-                prediction = smoother(prediction, numbers, found.frame.seconds)
+            if smooth and result.frame.seconds is not None:
+                prediction = smoother(prediction, numbers, result.frame.seconds)
             predictions.append(prediction)
             tracks.append(numbers)
-        return Found(found.frame, tuple(predictions), tuple(tracks))
+        return replace(result, predictions=tuple(predictions), tracks=tuple(tracks))
 
-    return follow
+    return track

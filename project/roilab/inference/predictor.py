@@ -1,10 +1,10 @@
-"""A run folder -> a callable that finds instances in images."""
+"""A predictor: the model of a run folder as a callable that finds instances in images."""
 
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
@@ -15,6 +15,7 @@ import PIL.Image
 import torch
 from detectron2.structures import Instances
 from omegaconf import DictConfig
+from pycocotools import mask as mask_utils
 from torch import nn
 
 from roilab.cpu.fast import for_inference
@@ -26,6 +27,7 @@ from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
+from roilab.evaluation.evaluator import encode_mask
 from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.image_files import read_rgb, to_rgb
 from roilab.memory import NotEnoughMemory
@@ -35,6 +37,8 @@ from roilab.skeleton import Skeleton
 Array = npt.NDArray[Any]
 Image: TypeAlias = Array | PIL.Image.Image | Path | str
 
+# Of a keypoint's score in [0, 1]: below, the heat map has no peak, and a joint may be anywhere.
+KEYPOINT_THRESHOLD = 0.05
 # Images that go through the model together, at most: their features lie in memory together.
 _MOST_AT_ONCE = 16
 # Values in images whose features take hundreds of megabytes. For less, new memory costs a tenth of
@@ -55,11 +59,13 @@ class Prediction:
         labels: N class names.
         masks: (N, H, W) bool, or None where the model has no mask head.
         keypoints: (N, K, 3), x y in continuous coordinates and a score in [0, 1], see
-            `roilab.modeling.KeypointHead`; NaN for instances of classes that the skeleton is not
-            of; None where the model has no keypoint head.
+            `roilab.modeling.KeypointHead`; NaN for instances of classes outside the skeleton; None
+            where the model has no keypoint head.
         mask_scores: (N,), in [0, 1], by which masks are ranked; None where the head gives none.
-        heatmaps: (N, K, H, W), what the keypoint head made of each instance's box, before it is
-            read as positions; None where it was not asked for, or the head has no maps.
+        heatmaps: (N, K, H, W), the keypoint head's maps of each instance's box; None where they
+            were not asked for, or the head has none.
+        rles: N masks as COCO RLE whose counts are text, beside `masks` or in place of them; None
+            where they are not encoded, or the model has no mask head.
     """
 
     width: int
@@ -71,32 +77,44 @@ class Prediction:
     keypoints: Array | None
     mask_scores: Array | None = None
     heatmaps: Array | None = None
+    rles: tuple[dict[str, Any], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def above(self, threshold: float) -> "Prediction":
-        """Those whose score reaches the threshold."""
+        """The instances whose score reaches the threshold."""
         return self.select(self.scores >= threshold)
 
     def select(self, keep: Array) -> "Prediction":
-        """Those of a boolean mask, or those at the given places, in that order."""
-        places = np.arange(len(self))[keep]
+        """The instances of a boolean mask, or those of some indices, in that order."""
+        indices = np.arange(len(self))[keep]
+        arrays: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else values[indices]
+            for name in ("boxes", "scores", "masks", "keypoints", "mask_scores", "heatmaps")
+        }
+        rles = None if self.rles is None else tuple(self.rles[index] for index in indices)
+        labels = tuple(self.labels[index] for index in indices)
+        return replace(self, **arrays, labels=labels, rles=rles)
 
-        def of(values: Array | None) -> Array | None:
-            return None if values is None else values[places]
+    def with_rles(self) -> "Prediction":
+        """The same instances, with each mask as RLE as well; nothing is encoded twice."""
+        if self.masks is None or self.rles is not None:
+            return self
+        return replace(self, rles=tuple(map(encode_mask, self.masks)))
 
-        return Prediction(
-            self.width,
-            self.height,
-            self.boxes[places],
-            self.scores[places],
-            tuple(self.labels[place] for place in places),
-            of(self.masks),
-            of(self.keypoints),
-            of(self.mask_scores),
-            of(self.heatmaps),
-        )
+    def compressed(self) -> "Prediction":
+        """The same instances in kilobytes, to be kept for long: masks as RLE alone."""
+        return replace(self.with_rles(), masks=None)
+
+    def decompressed(self) -> "Prediction":
+        """The same instances with the masks as arrays."""
+        if self.masks is not None or self.rles is None:
+            return self
+        masks = np.zeros((len(self), self.height, self.width), dtype=bool)
+        for mask, rle in zip(masks, self.rles, strict=True):
+            mask[:] = mask_utils.decode(rle)
+        return replace(self, masks=masks)
 
 
 class Predictor:
@@ -163,7 +181,8 @@ class Predictor:
             UserError: the run's weights and config do not fit together.
         """
         cfg, model = load_run(run, overrides)
-        return cls._of(cfg, model, run.classes(), run.skeleton(), fast, max_memory)
+        options = {"fast": fast, "max_memory": max_memory}
+        return cls._of(cfg, model, run.classes(), run.skeleton(), **options)
 
     @classmethod
     def from_config(
@@ -190,7 +209,7 @@ class Predictor:
         fit_model(cfg, classes, skeleton)
         model = build_model(cfg)
         load_weights(model, *weights_of(cfg))
-        return cls._of(cfg, model, classes, skeleton, fast, max_memory)
+        return cls._of(cfg, model, classes, skeleton, fast=fast, max_memory=max_memory)
 
     @classmethod
     def _of(
@@ -199,19 +218,13 @@ class Predictor:
         model: nn.Module,
         classes: Sequence[str],
         skeleton: Skeleton | None,
-        fast: bool,
-        max_memory: int | None,
+        **options: Any,
     ) -> "Predictor":
         test = cfg.dataloader.test
-        predictor = cls(
-            model,
-            [config.build(node, "dataloader.test.augmentations") for node in test.augmentations],
-            test.get("image_format", "BGR"),
-            classes,
-            skeleton,
-            fast=fast,
-            max_memory=max_memory,
-        )
+        key = "dataloader.test.augmentations"
+        augmentations = [config.build(node, key) for node in test.augmentations]
+        image_format = test.get("image_format", "BGR")
+        predictor = cls(model, augmentations, image_format, classes, skeleton, **options)
         give_freed_memory_back()
         return predictor
 
@@ -241,14 +254,14 @@ class Predictor:
                 sees wrong colours. Files and Pillow images know theirs.
             images: H x W x 3 uint8 arrays, which are not touched; Pillow images or files, both
                 turned as their EXIF orientation says.
-            heatmaps: give the maps of the keypoint head, too.
+            heatmaps: return the maps of the keypoint head, too.
 
         Raises:
             UserError: a file or a Pillow image cannot be read.
-            NotEnoughMemory: a UserError, too: an image's work would take more than there is, or
-                than it may take.
-            ValueError: an array of another form, no such order of channels, or "BGR" for a Pillow
-                image.
+            NotEnoughMemory: a UserError, too: the work on an image would take more memory than is
+                available, or than is allowed.
+            ValueError: an array of another form, an unknown order of channels, or "BGR" for a
+                Pillow image.
         """
         if channels not in ("RGB", "BGR"):
             raise ValueError(f"channels: found {channels!r}, expected 'RGB' or 'BGR'")
@@ -258,29 +271,27 @@ class Predictor:
 
     def _predict(self, images: Sequence[Image], channels: str, heatmaps: bool) -> list[Prediction]:
         inputs = [self.prepare(image, channels) for image in images]
-        places: dict[torch.Size, list[int]] = defaultdict(list)
-        for place, each in enumerate(inputs):
-            places[each["image"].shape].append(place)
-        found: dict[int, Prediction] = {}
-        with self._lock, torch.inference_mode(), _maps_kept(self.model, heatmaps):
-            for group in places.values():
-                shape = inputs[group[0]]["image"].shape
-                size = self._at_once(shape[1], shape[2], min(len(group), _MOST_AT_ONCE))
+        groups: dict[torch.Size, list[int]] = defaultdict(list)
+        for index, model_input in enumerate(inputs):
+            groups[model_input["image"].shape].append(index)
+        predictions: dict[int, Prediction] = {}
+        with self._lock, torch.inference_mode(), _heatmaps_kept(self.model, heatmaps):
+            for shape, group in groups.items():
+                size = self._batch_size(shape[1], shape[2], min(len(group), _MOST_AT_ONCE))
                 for start in range(0, len(group), size):
                     part = group[start : start + size]
-                    with _memory_told(shape, len(part)):
-                        batch = [inputs[place] for place in part]
-                        for place, instances in zip(
-                            part, detect(self.model, batch, self.memory), strict=True
-                        ):
-                            found[place] = self.to_prediction(instances, heatmaps)
+                    with _memory_errors(shape, len(part)):
+                        batch = [inputs[index] for index in part]
+                        results = detect(self.model, batch, self.memory)
+                        for index, instances in zip(part, results, strict=True):
+                            predictions[index] = self.to_prediction(instances, heatmaps)
         # What the heads kept and freed would lie beside the features of the next images.
         give_scratch_back()
-        if sum(each["image"].numel() for each in inputs) > _MUCH:
+        if sum(model_input["image"].numel() for model_input in inputs) > _MUCH:
             give_freed_memory_back()
-        return [found[place] for place in range(len(inputs))]
+        return [predictions[index] for index in range(len(inputs))]
 
-    def _at_once(self, height: int, width: int, most: int) -> int:
+    def _batch_size(self, height: int, width: int, most: int) -> int:
         """The largest number of images of a size that the model takes at once."""
         while True:
             try:
@@ -299,7 +310,7 @@ class Predictor:
         elif isinstance(image, Path | str):
             pixels, channels = read_rgb(image, self.memory.check_image), "RGB"
         else:
-            pixels = _checked(image)
+            pixels = _checked_array(image)
         height, width = pixels.shape[:2]
         ordered = pixels if channels == self.image_format else pixels[:, :, ::-1]
         augmented = T.AugInput(np.array(ordered, order="C"))
@@ -307,9 +318,9 @@ class Predictor:
         tensor = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}
 
-    def to_prediction(self, found: Instances, heatmaps: bool = False) -> Prediction:
+    def to_prediction(self, instances: Instances, heatmaps: bool = False) -> Prediction:
         """The instances of one image as the model gives them, as a prediction."""
-        fields = found.to("cpu").get_fields()
+        fields = instances.to("cpu").get_fields()
         labels = tuple(self.classes[index] for index in fields["pred_classes"].tolist())
 
         def of(name: str) -> Array | None:
@@ -320,7 +331,7 @@ class Predictor:
             keypoints = fields["pred_keypoints"].numpy().copy()
             has = set(self.skeleton.classes) if self.skeleton is not None else set()
             keypoints[[label not in has for label in labels]] = np.nan
-        height, width = found.image_size
+        height, width = instances.image_size
         return Prediction(
             width,
             height,
@@ -348,11 +359,11 @@ def _pixels_of(image: PIL.Image.Image, channels: str) -> Array:
         raise UserError("cannot read the image", file=file, found=error) from error
 
 
-def _checked(image: object) -> Array:
-    """An array of pixels.
+def _checked_array(image: object) -> Array:
+    """The image, which is an array of pixels.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is not.
     """
     expected = "H x W x 3 uint8, RGB (or BGR with channels='BGR')"
     if image is None:
@@ -370,9 +381,9 @@ def _checked(image: object) -> Array:
 
 
 @contextmanager
-def _maps_kept(model: nn.Module, kept: bool) -> Iterator[None]:
-    """Within it, keypoint heads give their maps with the instances, if so wanted."""
-    heads = [each for each in model.modules() if isinstance(each, KeypointHead)] if kept else []
+def _heatmaps_kept(model: nn.Module, kept: bool) -> Iterator[None]:
+    """Within the block, keypoint heads return their maps with the instances if `kept` is true."""
+    heads = [part for part in model.modules() if isinstance(part, KeypointHead)] if kept else []
     for head in heads:
         head.keep_heatmaps = True
     try:
@@ -383,8 +394,8 @@ def _maps_kept(model: nn.Module, kept: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_told(shape: torch.Size, count: int) -> Iterator[None]:
-    """Turn what torch raises where memory does not suffice into a mistake."""
+def _memory_errors(shape: torch.Size, count: int) -> Iterator[None]:
+    """Within the block, torch's errors for too little memory become NotEnoughMemory."""
     try:
         yield
     except RuntimeError as error:

@@ -1,8 +1,8 @@
-"""Work beside the main thread: items made ahead of it, and results put away behind it.
+"""Threads beside the main one: items prefetched for it, and results written in the background.
 
-Queues are short, so that no more is held in memory than keeps both sides busy. What a thread raises
-is raised in the main thread, and no thread outlives its block, however that ends, but one that is
-left: work that cannot be interrupted, such as a model's, when a signal has asked for an end.
+Queues are short, so that no more is held in memory than keeps both sides busy. An exception of a
+thread is raised in the main thread, and no thread outlives its block, except one that is abandoned:
+work that cannot be interrupted, such as a model's, after a signal has asked for an end.
 """
 
 import contextlib
@@ -12,28 +12,28 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_NAMES = ("ahead", "behind")  # of the threads
+THREADS = ("prefetch", "background")  # their names
 _WAIT = 0.05  # seconds between two looks whether a thread has ended
 
 
 def never() -> bool:
-    """No thread is left."""
+    """No thread is abandoned."""
     return False
 
 
-class Left(Exception):
-    """A thread was left before its work was done; it goes on until the process ends."""
+class Abandoned(Exception):
+    """A thread was abandoned before its work was done; it goes on until the process ends."""
 
 
-def is_any_left() -> bool:
-    """Whether a thread of this module still works."""
-    return any(thread.name in _NAMES for thread in threading.enumerate())
+def is_any_running() -> bool:
+    """Whether a thread of this module is still at work."""
+    return any(thread.name in THREADS for thread in threading.enumerate())
 
 
-class OneAtATime:
-    """Large items go by themselves: the maker of items waits until all others are put away.
+class LargeItemGate:
+    """A gate that large items pass alone: their producer waits until all others are done with.
 
-    `enter` is for the maker, `leave` for who puts away. When it is closed, nobody waits.
+    The producer calls `enter`, the consumer `leave`. After `close`, nobody waits.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class OneAtATime:
         self._large = self._closed = False
 
     def enter(self, large: bool) -> None:
-        """Wait until an item may be made."""
+        """Wait until an item may be produced."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._closed or not self._inside or not (large or self._large)
@@ -51,13 +51,13 @@ class OneAtATime:
             self._large = large
 
     def leave(self) -> None:
-        """An item is put away, or could not be made."""
+        """Note that an item is done with, or could not be produced."""
         with self._changed:
             self._inside -= 1
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody wait."""
+        """Open the gate for good."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -72,21 +72,21 @@ class _End:
 
 @contextlib.contextmanager
 def prefetch(
-    items: Generator[T, None, None], size: int, leave: Callable[[], bool] = never
+    items: Generator[T, None, None], size: int, abandon: Callable[[], bool] = never
 ) -> Iterator[Iterator[T]]:
-    """The items, of which a thread makes up to `size` before they are asked for.
+    """The items, up to `size` of them produced by a thread before they are asked for.
 
     Args:
         items: run in that thread, and closed there when the block ends.
-        leave: whether the thread is to be left; there are no more items then.
+        abandon: whether to abandon the thread; there are no more items then.
     """
-    made: queue.Queue[Any] = queue.Queue(size)
+    ready: queue.Queue[Any] = queue.Queue(size)
     stop = threading.Event()
 
     def put(item: Any) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
-                made.put(item, timeout=_WAIT)
+                ready.put(item, timeout=_WAIT)
                 return
 
     def work() -> None:
@@ -97,89 +97,90 @@ def prefetch(
                     put(item)
                     if stop.is_set():
                         break
-        except BaseException as error:  # raised again where the items are taken
+        except BaseException as error:  # raised again in the main thread
             end = _End(error)
         put(end)
 
-    def taken() -> Iterator[T]:
-        while not leave():
+    def arriving() -> Iterator[T]:
+        while not abandon():
             with contextlib.suppress(queue.Empty):
-                item = made.get(timeout=_WAIT)
+                item = ready.get(timeout=_WAIT)
                 if isinstance(item, _End):
                     if item.error is not None:
                         raise item.error
                     return
                 yield item
 
-    thread = threading.Thread(target=work, name=_NAMES[0], daemon=True)
+    thread = threading.Thread(target=work, name=THREADS[0], daemon=True)
     thread.start()
     try:
-        yield taken()
+        yield arriving()
     finally:
         stop.set()
-        while thread.is_alive() and not leave():
+        while thread.is_alive() and not abandon():
             thread.join(_WAIT)
 
 
-def result_of(work: Callable[[], T], leave: Callable[[], bool]) -> T:
+def result_of(work: Callable[[], T], abandon: Callable[[], bool]) -> T:
     """The result of work that runs in a thread, so that signals are handled meanwhile.
 
     Args:
-        leave: whether the thread is to be left.
+        abandon: whether to abandon the thread.
 
     Raises:
-        Left: it was.
+        Abandoned: the thread was abandoned.
     """
-    with prefetch((work() for _ in range(1)), 1, leave) as results:
+    with prefetch((work() for _ in range(1)), 1, abandon) as results:
         for result in results:
             return result
-    raise Left
+    raise Abandoned
 
 
 @contextlib.contextmanager
 def in_background(
-    work: Callable[[T], None], size: int, leave: Callable[[], bool] = never
+    work: Callable[[T], None], size: int, abandon: Callable[[], bool] = never
 ) -> Iterator[Callable[[T], None]]:
-    """A function that takes an item for `work` in a thread, and waits when `size` of them wait.
+    """A function that queues an item for `work` in a thread, and waits while the queue is full.
 
-    What `work` raises is raised by the next call, or at the end of the block; nothing is worked on
-    behind it. At the end of the block all items are done; when the block raises, those that wait
+    An exception of `work` is raised by the next call, or at the end of the block, and no later item
+    is worked on. At the end of the block all items are done; when the block raises, the queued ones
     are dropped.
 
     Args:
-        leave: whether the thread is to be left.
+        size: of the queue.
+        abandon: whether to abandon the thread.
 
     Raises:
-        Left: it was, at work.
+        Abandoned: the thread was abandoned at work.
     """
     waiting: queue.Queue[Any] = queue.Queue(size)
     stop = threading.Event()
-    failed: list[BaseException] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
         while not isinstance(item := waiting.get(), _End):
-            # Even then it takes them, so that nobody waits for a place in the queue for ever.
-            if failed or stop.is_set():
+            # The queue is emptied all the same, so that nobody waits for a place in it for ever.
+            if failures or stop.is_set():
                 continue
             try:
                 work(item)
             except BaseException as error:  # raised again in the main thread
-                failed.append(error)
+                failures.append(error)
 
     def call(item: T) -> None:
-        if failed:
-            raise failed[0]
+        if failures:
+            raise failures[0]
         put(item)
 
     def put(item: Any) -> None:
         while thread.is_alive():
-            if leave():
-                raise Left
+            if abandon():
+                raise Abandoned
             with contextlib.suppress(queue.Full):
                 waiting.put(item, timeout=_WAIT)
                 return
 
-    thread = threading.Thread(target=run, name=_NAMES[1], daemon=True)
+    thread = threading.Thread(target=run, name=THREADS[1], daemon=True)
     thread.start()
     try:
         yield call
@@ -189,8 +190,8 @@ def in_background(
     finally:
         put(_End())
         while thread.is_alive():
-            if leave():
-                raise Left
+            if abandon():
+                raise Abandoned
             thread.join(_WAIT)
-    if failed:
-        raise failed[0]
+    if failures:
+        raise failures[0]

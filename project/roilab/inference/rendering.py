@@ -1,27 +1,31 @@
-"""Predictions rendered as pictures and as JSON data."""
+"""Pictures of predictions and of annotations, as arrays and as JPEG files."""
 
 import io
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from detectron2.structures import BoxMode
 from PIL import Image
+from pycocotools import mask as mask_utils
 
-from roilab.data.dataset_dicts import to_pixel_index
-from roilab.draw import Picture, draw_instances, grid
-from roilab.evaluation.evaluator import encode_mask
-from roilab.inference.predictor import Prediction
-from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+from roilab.data.boxes import HALF_PIXEL
+from roilab.data.dataset import DetectionDataset
+from roilab.draw import Mask, Picture, draw_instances, grid, side_by_side
+from roilab.files import write_whole
+from roilab.image_files import read_rgb
+from roilab.inference.predictor import KEYPOINT_THRESHOLD, Prediction
 from roilab.skeleton import Skeleton
 
+Row = Mapping[str, Any]
 OVERVIEW = "overview.jpg"
-OVERVIEW_PICTURES = 12
-# Of JPEGs: pictures, those within a page, and a video's frames, which a person annotates and a
-# model is trained with.
+# JPEG qualities: of pictures, of those within a page, and of a video's frames, which a person
+# annotates and a model is trained with.
 PICTURE_QUALITY, PAGE_QUALITY, FRAME_QUALITY = 92, 85, 95
 _JPEG_SIDE = 65500  # a JPEG is no larger
 # A picture is enlarged up to this length of its longer side, so that lines and labels are thin
@@ -29,7 +33,8 @@ _JPEG_SIDE = 65500  # a JPEG is no larger
 # that would stay below the least side is enlarged more than three times.
 _LEGIBLE_SIDE = 768
 _LEAST_SIDE = 256
-_OVERVIEW_COLUMNS = 4
+_OVERVIEW_COLUMNS, _OVERVIEW_PICTURES = 4, 12
+_CANVAS_GREY = 110
 
 
 def draw_prediction(
@@ -51,25 +56,105 @@ def draw_prediction(
         colours: N numbers, such as those of tracks; without them, an instance's place.
         boxes, masks, keypoints, links, labels: which of them are drawn; links join keypoints, and
             are drawn where these are.
-        keypoint_threshold: of a keypoint's score, which must exceed it.
+        keypoint_threshold: a keypoint is drawn where its score exceeds it.
     """
     if skeleton is not None and not links:
         skeleton = replace(skeleton, links=())
-    names = [
-        f"{label} {score:.0%}"
-        for label, score in zip(prediction.labels, prediction.scores, strict=True)
-    ]
+    pairs = zip(prediction.labels, prediction.scores, strict=True)
     return draw_instances(
         image,
         boxes=prediction.boxes if boxes else None,
         masks=list(prediction.masks) if masks and prediction.masks is not None else None,
         keypoints=prediction.keypoints if keypoints else None,
-        labels=names if labels else None,
+        labels=[f"{label} {score:.0%}" for label, score in pairs] if labels else None,
         colours=colours,
         skeleton=skeleton,
         keypoint_threshold=keypoint_threshold,
         scale=legible_scale(image),
     )
+
+
+def draw_comparison(
+    record: Row,
+    dataset: DetectionDataset,
+    results: Mapping[str, Sequence[Row]],
+    *,
+    original: bool = False,
+    blank: bool = False,
+) -> Picture:
+    """A new picture: the annotations of an image beside one or more results on it.
+
+    Args:
+        record: of `dataset.records`.
+        results: COCO result rows of this image, by the title of their picture.
+        original: the image itself stands before them.
+        blank: draw on a grey canvas in place of the photograph.
+    """
+    image = read_rgb(Path(record["file_name"]))
+    canvas = np.full_like(image, _CANVAS_GREY) if blank else image
+    pictures = {"image": enlarged(image)} if original else {}
+    pictures["annotated"] = _draw_annotations(canvas, record, dataset)
+    drawn = [_draw_rows(canvas, rows, dataset) for rows in results.values()]
+    return side_by_side([*pictures.values(), *drawn], [*pictures, *results])
+
+
+def rows_by_image(rows: Iterable[Row], score: float) -> dict[int, list[Row]]:
+    """COCO result rows from a score on, by the id of their image; images without any are absent."""
+    groups: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["score"] >= score:
+            groups[row["image_id"]].append(row)
+    return groups
+
+
+def _draw_annotations(image: Picture, record: Row, dataset: DetectionDataset) -> Picture:
+    annotations = record["annotations"]
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+    keypoints = None
+    if dataset.skeleton is not None:
+        keypoints = np.array([a["keypoints"] for a in annotations], dtype=float)
+        keypoints = keypoints.reshape(len(annotations), len(dataset.skeleton.keypoints), 3)
+        keypoints[..., 2] /= 2  # of visibilities
+    return draw_instances(
+        image,
+        boxes=np.array(boxes, dtype=float).reshape(-1, 4),
+        masks=[_mask(a.get("segmentation", [])) for a in annotations],
+        keypoints=keypoints,
+        labels=[dataset.classes[a["category_id"]] for a in annotations],
+        skeleton=dataset.skeleton,
+        scale=legible_scale(image),
+    )
+
+
+def _draw_rows(image: Picture, rows: Sequence[Row], dataset: DetectionDataset) -> Picture:
+    boxes = np.array([row["bbox"] for row in rows], float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    masks = [_mask(row["segmentation"]) for row in rows if "segmentation" in row]
+    keypoints = None
+    if dataset.skeleton is not None:
+        # Continuous; all 0, which is not drawn, for rows that have none.
+        keypoints = np.zeros((len(rows), len(dataset.skeleton.keypoints), 3))
+        for points, row in zip(keypoints, rows, strict=True):
+            if "keypoints" in row:
+                points[:, :2] = np.reshape(row["keypoints"], (-1, 3))[:, :2] + HALF_PIXEL
+                points[:, 2] = 1
+    return draw_instances(
+        image,
+        boxes=boxes,
+        masks=masks if len(masks) == len(rows) else None,
+        keypoints=keypoints,
+        labels=[f"{dataset.classes[row['category_id'] - 1]} {row['score']:.0%}" for row in rows],
+        skeleton=dataset.skeleton,
+        scale=legible_scale(image),
+    )
+
+
+def _mask(segmentation: Any) -> Mask:
+    """The rings of vertices, or the mask, of a COCO segmentation."""
+    if isinstance(segmentation, Mapping):
+        mask: npt.NDArray[np.bool_] = mask_utils.decode(segmentation).astype(bool)
+        return mask
+    return [np.reshape(ring, (-1, 2)) for ring in segmentation]
 
 
 def legible_scale(image: Picture) -> int:
@@ -78,12 +163,35 @@ def legible_scale(image: Picture) -> int:
     return max(1, min(_LEGIBLE_SIDE // side, max(3, _LEAST_SIDE // side)))
 
 
+def enlarged(image: Picture) -> Picture:
+    """The image as large as the pictures of its instances."""
+    return draw_instances(image, scale=legible_scale(image))
+
+
+@contextmanager
+def picture_folder(folder: Path) -> Iterator[Callable[[str, Picture], None]]:
+    """A function that writes a picture by its name into a folder, as a JPEG.
+
+    At the end of the block, the overview gets the first of them.
+    """
+    cells: list[Picture] = []
+
+    def write(name: str, picture: Picture) -> None:
+        write_whole(folder / name, jpeg(picture, PICTURE_QUALITY))
+        if len(cells) < _OVERVIEW_PICTURES:
+            cells.append(_cell(picture))
+
+    yield write
+    if cells:
+        write_whole(folder / OVERVIEW, jpeg(overview(cells), PICTURE_QUALITY))
+
+
 def overview(pictures: Sequence[Picture]) -> Picture:
     """One sheet of several pictures, the large ones made smaller."""
-    return grid([overview_cell(picture) for picture in pictures], _OVERVIEW_COLUMNS)
+    return grid([_cell(picture) for picture in pictures], _OVERVIEW_COLUMNS)
 
 
-def overview_cell(picture: Picture) -> Picture:
+def _cell(picture: Picture) -> Picture:
     """The picture as it is in an overview."""
     cell = Image.fromarray(picture)
     cell.thumbnail((_LEGIBLE_SIDE, _LEGIBLE_SIDE))
@@ -92,13 +200,13 @@ def overview_cell(picture: Picture) -> Picture:
 
 def picture_names(files: Sequence[Path]) -> list[str]:
     """A .jpg name for the picture of each image: no two alike, whatever their suffixes and case."""
-    taken = {OVERVIEW}
+    used = {OVERVIEW}
     names = []
     for file in files:
         name = f"{file.stem}.jpg"
-        while name.lower() in taken:
+        while name.lower() in used:
             name = f"{file.name}.jpg" if name == f"{file.stem}.jpg" else f"_{name}"
-        taken.add(name.lower())
+        used.add(name.lower())
         names.append(name)
     return names
 
@@ -110,72 +218,3 @@ def jpeg(picture: Picture, quality: int) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
-
-
-def json_head(
-    run: str,
-    classes: Sequence[str],
-    skeleton: Skeleton | None,
-    threshold: float,
-    *,
-    is_video: bool,
-    rate: Fraction | None,
-) -> dict[str, Any]:
-    """The part of the JSON data that all images, or all frames of a video, share.
-
-    Args:
-        rate: frames a second, of a video; None where that is not known.
-    """
-    head: dict[str, Any] = {
-        "run": run,
-        "classes": list(classes),
-        "keypoints": list(skeleton.keypoints) if skeleton is not None else [],
-        "threshold": threshold,
-    }
-    if is_video:
-        head["frames_per_second"] = None if rate is None else float(rate)
-    return head
-
-
-def to_json(
-    file_name: str,
-    prediction: Prediction,
-    tracks: Sequence[int] | None = None,
-    frame: int | None = None,
-    seconds: float | None = None,
-) -> dict[str, Any]:
-    """One image's instances as JSON data, with the numbers of their tracks if there are any.
-
-    Boxes are x, y, width, height; masks are COCO RLE; keypoints are x, y, score in pixel indices,
-    as VIA and COCO hold them, absent for classes that have none.
-
-    Args:
-        frame, seconds: of a video, the frame's place and time.
-    """
-    instances = []
-    for index in range(len(prediction)):
-        x0, y0, x1, y1 = (float(value) for value in prediction.boxes[index])
-        instance: dict[str, Any] = {
-            "class": prediction.labels[index],
-            "score": float(prediction.scores[index]),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-        }
-        if prediction.masks is not None:
-            instance["segmentation"] = encode_mask(prediction.masks[index])
-        if prediction.mask_scores is not None:
-            instance["mask_score"] = float(prediction.mask_scores[index])
-        if prediction.keypoints is not None and not np.isnan(prediction.keypoints[index]).any():
-            flat = to_pixel_index(prediction.keypoints[index])
-            instance["keypoints"] = [flat[at : at + 3] for at in range(0, len(flat), 3)]
-        if tracks is not None:
-            instance["track"] = int(tracks[index])
-        instances.append(instance)
-    data = {
-        "file_name": file_name,
-        "width": prediction.width,
-        "height": prediction.height,
-        "instances": instances,
-    }
-    if frame is not None and seconds is not None:
-        data |= {"frame": frame, "time": round(seconds, 6)}
-    return data

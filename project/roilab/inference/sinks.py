@@ -1,63 +1,173 @@
-"""Sinks of a prediction: pictures, videos, data, VIA projects, each written whole or not at all."""
+"""The files of a prediction: their plan, and sinks that write each whole or not at all."""
 
 import contextlib
 import csv
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
 from roilab import via
-from roilab.draw import Picture, draw_instances, side_by_side
+from roilab.draw import Picture, side_by_side
+from roilab.errors import UserError
 from roilab.files import whole, write_whole, writing
-from roilab.inference import csv_rows
-from roilab.inference.output_plan import VIA_FILES, Plan
-from roilab.inference.pipeline import Found
+from roilab.inference.formats import (
+    RunDescription,
+    csv_columns,
+    csv_rows,
+    json_head,
+    predictions_to_coco,
+    to_json,
+    via_annotations,
+    via_record,
+)
+from roilab.inference.pipeline import FramePrediction
 from roilab.inference.rendering import (
     FRAME_QUALITY,
     OVERVIEW,
-    OVERVIEW_PICTURES,
     PICTURE_QUALITY,
     draw_prediction,
+    enlarged,
     jpeg,
-    json_head,
-    legible_scale,
-    overview,
-    overview_cell,
-    to_json,
+    picture_folder,
+    picture_names,
 )
-from roilab.inference.to_annotations import predictions_to_coco, via_annotations, via_record
+from roilab.inference.sources import Frame, Source
 from roilab.inference.video import video_writer
+
+VIA_FILES: Mapping[str, str] = {
+    "via": "via_project.json",
+    "via-json": "via.json",
+    "via-csv": "via.csv",
+}
+DATA_FILES: Mapping[str, str] = {
+    "json": "predictions.json",
+    **VIA_FILES,
+    "coco": "coco.json",
+    "csv": "predictions.csv",
+}
+KINDS = ("picture", *DATA_FILES, "video")
+_FRAMES = "frames"
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """The output files of a prediction.
+
+    Attributes:
+        folder: of the files.
+        kinds: of `KINDS`.
+        runs: the run whose instances the data hold, and others that are drawn beside it.
+    """
+
+    source: Source
+    folder: Path
+    kinds: Sequence[str]
+    runs: Sequence[RunDescription]
+
+    @property
+    def saves_frames(self) -> bool:
+        """Whether the frames of a video become image files, for data that refer to such."""
+        return self.source.video is not None and not {"coco", *VIA_FILES}.isdisjoint(self.kinds)
+
+    @property
+    def data_files(self) -> dict[str, Path]:
+        """The file of each kind of data."""
+        return {kind: self.folder / name for kind, name in DATA_FILES.items() if kind in self.kinds}
+
+    @property
+    def video_file(self) -> Path:
+        """The file of the video."""
+        return self.folder / f"{self.source.video}.mp4"
+
+    @property
+    def frame_folder(self) -> Path:
+        """The folder of a video's frames."""
+        return self.folder / _FRAMES
+
+    @functools.cached_property
+    def picture_names(self) -> dict[Path, str]:
+        """The name of each image's picture."""
+        return dict(zip(self.source.inputs, picture_names(self.source.inputs), strict=True))
+
+    def frame_name(self, frame: Frame) -> str:
+        """The file name of the picture of a video's frame."""
+        return f"{self.source.video}_{frame.index:06}.jpg"
+
+    def check(self) -> None:
+        """Make sure that the files can be written, and none over an input.
+
+        Raises:
+            UserError: images make no video, or an output would replace an input or lie beside it.
+        """
+        is_video = self.source.video is not None
+        if "video" in self.kinds and not is_video:
+            raise UserError(
+                "images make no video",
+                key="save",
+                found="video",
+                expected="a video or a webcam as input, or picture in place of video",
+            )
+        folders = {file.parent.resolve() for file in self.source.inputs}
+        for folder in (self.folder, *([self.frame_folder] if self.saves_frames else [])):
+            if folder.resolve() in folders:
+                # Pictures would replace the images, or be taken for images the next time.
+                raise UserError(
+                    "the outputs would lie among the inputs",
+                    key="output",
+                    found=folder,
+                    expected="another folder than that of the inputs",
+                )
+        inputs = {file.resolve() for file in self.source.inputs}
+        outputs = [*self.data_files.values()]
+        if "video" in self.kinds:
+            outputs.append(self.video_file)
+        if "picture" in self.kinds and not is_video:
+            outputs += [self.folder / name for name in (OVERVIEW, *self.picture_names.values())]
+        for path in outputs:
+            if path.resolve() in inputs:
+                raise UserError(
+                    "an input would be written over",
+                    key="output",
+                    file=path,
+                    expected="a folder without links to the inputs",
+                )
 
 
 @dataclass(frozen=True, eq=False)
 class _Item:
-    """A frame as the writers take it.
+    """A frame's predictions with the data and the picture that sinks share, each made once."""
 
-    Attributes:
-        row: the first run's instances, see `to_json`.
-    """
+    result: FramePrediction
+    plan: OutputPlan
 
-    found: Found
-    row: dict[str, Any]
-    plan: Plan
+    @functools.cached_property
+    def row(self) -> dict[str, Any]:
+        """The first run's instances, see `to_json`."""
+        frame, prediction = self.result.frame, self.result.predictions[0]
+        if {"json", "coco"}.isdisjoint(self.plan.kinds):
+            prediction = replace(prediction, masks=None)  # a table has none
+        return to_json(
+            frame.file_name, prediction, self.result.tracks[0], frame.index, frame.seconds
+        )
 
     @functools.cached_property
     def picture(self) -> Picture:
         """The picture of a prediction; of several runs, the image and each run's picture."""
-        image = self.found.frame.image
-        shown = zip(self.found.predictions, self.found.tracks, self.plan.skeletons, strict=True)
+        image = self.result.frame.image
         pictures = [
-            draw_prediction(image, prediction, skeleton, colours=tracks)
-            for prediction, tracks, skeleton in shown
+            draw_prediction(image, prediction, run.skeleton, colours=tracks)
+            for prediction, tracks, run in zip(
+                self.result.predictions, self.result.tracks, self.plan.runs, strict=True
+            )
         ]
         if len(pictures) == 1:
             return pictures[0]
-        original = draw_instances(image, scale=legible_scale(image))
-        return side_by_side([original, *pictures], ["original", *self.plan.titles])
+        titles = ["original", *(run.title for run in self.plan.runs)]
+        return side_by_side([enlarged(image), *pictures], titles)
 
 
 _Add: TypeAlias = Callable[[_Item], None]
@@ -74,103 +184,84 @@ class Outputs:
         problems: what the files of data cannot hold.
     """
 
-    plan: Plan
+    plan: OutputPlan
     images: int = 0
     instances: int = 0
     problems: list[via.Problem] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
-    _writers: list[_Add] = field(default_factory=list, init=False)
+    _sinks: list[_Add] = field(default_factory=list, init=False)
 
     def __enter__(self) -> "Outputs":
         plan = self.plan
-        via_files = {kind: path for kind, path in plan.data_files.items() if kind in VIA_FILES}
         with contextlib.ExitStack() as stack:
-            writers = [_pictures(plan)] if "picture" in plan.kinds else []
+            sinks = [_pictures(plan)] if "picture" in plan.kinds else []
             if "video" in plan.kinds:
-                writers.append(_video(plan))
+                sinks.append(_video(plan))
             if plan.saves_frames:
-                writers.append(_frames(plan))
-            for kind, writer in (("json", _json), ("csv", _csv), ("coco", _coco)):
+                sinks.append(_frames(plan))
+            for kind, sink in (("json", _json), ("csv", _csv), ("coco", _coco)):
                 if kind in plan.kinds:
-                    writers.append(writer(plan))
-            if via_files:
-                writers.append(_via(plan, via_files, self.problems))
-            self._writers = [stack.enter_context(writer) for writer in writers]
+                    sinks.append(sink(plan))
+            if not set(VIA_FILES).isdisjoint(plan.kinds):
+                sinks.append(_via(plan, self.problems))
+            self._sinks = [stack.enter_context(sink) for sink in sinks]
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *raised: Any) -> None:
         self._stack.__exit__(*raised)
 
-    def add(self, found: Found) -> None:
-        """Draw and write what is found in the next frame.
+    def add(self, result: FramePrediction) -> None:
+        """Draw and write the predictions of the next frame.
 
         Raises:
             UserError: a file cannot be written.
         """
-        frame = found.frame
-        row = to_json(
-            frame.file_name, found.predictions[0], found.tracks[0], frame.index, frame.seconds
-        )
-        item = _Item(found, row, self.plan)
-        for add in self._writers:
+        item = _Item(result, self.plan)
+        for add in self._sinks:
             add(item)
         self.images += 1
-        self.instances += len(found.predictions[0])
+        self.instances += len(result.predictions[0])
 
 
 @contextlib.contextmanager
-def _pictures(plan: Plan) -> Iterator[_Add]:
+def _pictures(plan: OutputPlan) -> Iterator[_Add]:
     """A JPEG for each picture, and of images the first together."""
-    files = plan.picture_files
-    cells: list[Picture] = []
-
-    def add(item: _Item) -> None:
-        frame = item.found.frame
-        path = plan.folder / plan.frame_name(frame) if frame.path is None else files[frame.path]
-        write_whole(path, jpeg(item.picture, PICTURE_QUALITY))
-        if frame.path is not None and len(cells) < OVERVIEW_PICTURES:
-            cells.append(overview_cell(item.picture))
-
-    yield add
-    if cells:
-        write_whole(plan.folder / OVERVIEW, jpeg(overview(cells), PICTURE_QUALITY))
-
-
-@contextlib.contextmanager
-def _video(plan: Plan) -> Iterator[_Add]:
-    source = plan.source
-    with video_writer(plan.video_file, source.rate, source.tick) as write:
+    with picture_folder(plan.folder) as write:
 
         def add(item: _Item) -> None:
-            write(item.picture, item.found.frame.seconds or 0.0)
+            frame = item.result.frame
+            if frame.path is not None:
+                write(plan.picture_names[frame.path], item.picture)
+            else:
+                path = plan.folder / plan.frame_name(frame)
+                write_whole(path, jpeg(item.picture, PICTURE_QUALITY))
 
         yield add
 
 
 @contextlib.contextmanager
-def _frames(plan: Plan) -> Iterator[_Add]:
+def _video(plan: OutputPlan) -> Iterator[_Add]:
+    with video_writer(plan.video_file, plan.source.rate, plan.source.tick) as write:
+        yield lambda item: write(item.picture, item.result.frame.seconds or 0.0)
+
+
+@contextlib.contextmanager
+def _frames(plan: OutputPlan) -> Iterator[_Add]:
     """The frames of a video as they are, for data that refer to image files."""
 
     def add(item: _Item) -> None:
-        path = plan.frame_folder / plan.frame_name(item.found.frame)
-        write_whole(path, jpeg(item.found.frame.image, FRAME_QUALITY))
+        path = plan.frame_folder / plan.frame_name(item.result.frame)
+        write_whole(path, jpeg(item.result.frame.image, FRAME_QUALITY))
 
     yield add
 
 
 @contextlib.contextmanager
-def _json(plan: Plan) -> Iterator[_Add]:
-    """Written as it comes: of a long video, it is not held."""
-    path = plan.data_files["json"]
-    head = json_head(
-        plan.titles[0],
-        plan.classes,
-        plan.skeleton,
-        plan.threshold,
-        is_video=plan.source.video is not None,
-        rate=plan.source.rate,
-    )
+def _json(plan: OutputPlan) -> Iterator[_Add]:
+    """Written frame by frame: the data of a long video are not held."""
+    path, source = plan.data_files["json"], plan.source
+    head = json_head(plan.runs[0], is_video=source.video is not None, rate=source.rate)
     between = ""
     with _text(path) as stream:
         stream.write(json.dumps(head)[:-1] + ', "images": [')
@@ -187,15 +278,15 @@ def _json(plan: Plan) -> Iterator[_Add]:
 
 
 @contextlib.contextmanager
-def _csv(plan: Plan) -> Iterator[_Add]:
-    path = plan.data_files["csv"]
+def _csv(plan: OutputPlan) -> Iterator[_Add]:
+    path, skeleton = plan.data_files["csv"], plan.runs[0].skeleton
     with _text(path) as stream:
         writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(csv_rows.columns(plan.skeleton))
+        writer.writerow(csv_columns(skeleton))
 
         def add(item: _Item) -> None:
             with writing(path):
-                writer.writerows(csv_rows.rows(item.row, plan.skeleton))
+                writer.writerows(csv_rows(item.row, skeleton))
 
         yield add
 
@@ -216,29 +307,29 @@ def _text(path: Path) -> Iterator[TextIO]:
             with writing(path):
                 stream.close()
         finally:
-            # What is not written by now must not hide what the block has raised.
+            # An error of closing must not hide the one that the block has raised.
             with contextlib.suppress(OSError):
                 stream.close()
 
 
 @contextlib.contextmanager
-def _coco(plan: Plan) -> Iterator[_Add]:
+def _coco(plan: OutputPlan) -> Iterator[_Add]:
     rows: list[dict[str, Any]] = []
 
     def add(item: _Item) -> None:
         row = item.row
         if plan.saves_frames:
-            name = plan.frame_name(item.found.frame)
+            name = plan.frame_name(item.result.frame)
             row = row | {"file_name": f"{plan.frame_folder.name}/{name}"}
         rows.append(row)
 
     yield add
-    content = predictions_to_coco(rows, plan.classes, plan.category_ids, plan.skeleton)
+    content = predictions_to_coco(rows, plan.runs[0])
     write_whole(plan.data_files["coco"], json.dumps(content) + "\n")
 
 
 @contextlib.contextmanager
-def _via(plan: Plan, files: dict[str, Path], problems: list[via.Problem]) -> Iterator[_Add]:
+def _via(plan: OutputPlan, problems: list[via.Problem]) -> Iterator[_Add]:
     """Files for VIA, which open where the images, or the frames of the video, now are."""
     records: list[via.ImageRecord] = []
     folder = plan.source.folder
@@ -246,19 +337,18 @@ def _via(plan: Plan, files: dict[str, Path], problems: list[via.Problem]) -> Ite
         folder = plan.frame_folder.resolve()
 
     def add(item: _Item) -> None:
-        frame = item.found.frame
+        frame = item.result.frame
         path, name = frame.path, frame.file_name
         if path is None:
             name = plan.frame_name(frame)
             path = plan.frame_folder / name
-        found = item.found.predictions[0]
-        records.append(via_record(name, path.stat().st_size, found, plan.skeleton, plan.names))
+        size = path.stat().st_size
+        records.append(via_record(name, size, item.result.predictions[0], plan.runs[0]))
 
     yield add
-    annotations = via_annotations(
-        records, plan.classes, plan.skeleton, f"{folder}{os.sep}", plan.names
-    )
+    annotations = via_annotations(records, plan.runs[0], f"{folder}{os.sep}")
     problems += annotations.problems
-    for kind, path in files.items():
-        told = via.WRITERS[kind](path, annotations)
-        problems += [problem for problem in told if problem.severity != "note"]
+    for kind, path in plan.data_files.items():
+        if kind in VIA_FILES:
+            lost = via.WRITERS[kind](path, annotations)
+            problems += [problem for problem in lost if problem.severity != "note"]

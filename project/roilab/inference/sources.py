@@ -56,13 +56,13 @@ class Source:
     """A source of images or frames.
 
     Attributes:
-        frames: gives each frame, or why it, or what follows it, cannot be read. Of images, it is
-            given a check of their width and height, see `roilab.image_files.read_rgb`.
-        inputs: the files that are read.
+        frames: yields each frame, or the error for it, or for the frames after it. Of images, it
+            takes a check of their width and height, see `roilab.image_files.read_rgb`.
+        inputs: the input files.
         folder: that holds all the inputs; None where there are none.
-        count: how many frames there are; None where that is not known.
-        video: the name, without an ending, of what its frames are from; None for images, which do
-            not follow each other in time.
+        count: the number of frames; None where that is not known.
+        video: the name, without an ending, of the video or webcam; None for images, which do not
+            follow each other in time.
         rate: frames a second; None where that is not known.
         tick: seconds, of which the times of frames are multiples.
     """
@@ -77,35 +77,35 @@ class Source:
 
 
 def open_source(inputs: Sequence[str]) -> Source:
-    """Open the source that the user named: images, folders, patterns, one video or one webcam.
+    """Open the images, folders and patterns, the one video or the one webcam that the user named.
 
     Raises:
-        UserError: there is no such thing, or a video or webcam is not alone.
+        UserError: an input does not exist, or a video or webcam is not alone.
     """
-    cameras = [each for each in inputs if each.startswith(_WEBCAM)]
-    named: dict[Path, Path] = {}
-    for each in inputs:
-        for file in _files(each) if each not in cameras else ():
-            named.setdefault(file.resolve(), file)
-    files = list(named.values())
+    cameras = [name for name in inputs if name.startswith(_WEBCAM)]
+    unique: dict[Path, Path] = {}
+    for name in inputs:
+        for file in _files(name) if name not in cameras else ():
+            unique.setdefault(file.resolve(), file)
+    files = list(unique.values())
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if not cameras and not videos:
         return _images(files)
     if len(cameras) + len(files) > 1:
         raise UserError(
             "a video or a webcam is looked at alone",
-            key="--input",
+            key="input",
             found=first_of([*cameras, *videos]),
             expected="one of them, or only images",
         )
     return _video(videos[0]) if videos else _webcam(cameras[0])
 
 
-def image_files(source: str | Path, key: str = "--input") -> list[Path]:
-    """The file itself, or the images of a folder, frame 2 before frame 10; hidden files are none.
+def image_files(source: str | Path, key: str = "input") -> list[Path]:
+    """The file itself, or the images of a folder but hidden ones, frame 2 before frame 10.
 
     Args:
-        key: what named the source, for the message.
+        key: the parameter that names the source, for the message.
 
     Raises:
         UserError: there is no such file or folder, or the folder holds no image.
@@ -115,22 +115,22 @@ def image_files(source: str | Path, key: str = "--input") -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError("no such image or folder", key=key, file=path)
-    found = [file for file in path.iterdir() if _is_kind(file, SUFFIXES)]
-    if not found:
+    files = [file for file in path.iterdir() if _is_kind(file, SUFFIXES)]
+    if not files:
         raise UserError(
             "the folder holds no image",
             key=key,
             file=path,
             expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
         )
-    return sorted(found, key=_natural)
+    return sorted(files, key=_natural)
 
 
 def _files(source: str) -> list[Path]:
-    if not source:  # else it would be the folder one is in
+    if not source:  # else it would be the current folder
         raise UserError(
             "an empty name",
-            key="--input",
+            key="input",
             expected="an image, a folder, a pattern, a video or webcam:0",
             remedy="was it a variable that is not set?",
         )
@@ -138,14 +138,14 @@ def _files(source: str) -> list[Path]:
     if Path(source).exists() or not glob.has_magic(source):
         return image_files(source)
     matches = [Path(match) for match in glob.glob(source, recursive=True)]  # noqa: PTH207
-    found = [file for file in matches if _is_kind(file, SUFFIXES | VIDEO_SUFFIXES)]
-    if not found:
+    files = [file for file in matches if _is_kind(file, SUFFIXES | VIDEO_SUFFIXES)]
+    if not files:
         raise UserError(
             "the pattern matches no image and no video",
-            key="--input",
+            key="input",
             found=source if not matches else f"{source}, {len(matches)} other files and folders",
         )
-    return sorted(found, key=lambda file: (file.parent, _natural(file)))
+    return sorted(files, key=lambda file: (file.parent, _natural(file)))
 
 
 def _is_kind(file: Path, suffixes: Set[str]) -> bool:
@@ -186,7 +186,7 @@ def _video(file: Path) -> Source:
 def _webcam(name: str) -> Source:
     number = name.removeprefix(_WEBCAM)
     if not number.isdecimal():
-        raise UserError("no such webcam", key="--input", found=name, expected="webcam:0")
+        raise UserError("no such webcam", key="input", found=name, expected="webcam:0")
     check_webcam(int(number))
     frames = functools.partial(_numbered, name, functools.partial(read_webcam, int(number)))
     return Source(frames, (), None, None, "webcam")

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import torch
 from detectron2.structures import Boxes, pairwise_iou
 
-from roilab.inference.predictor import Array, Prediction
-from roilab.inference.to_annotations import KEYPOINT_THRESHOLD
+from roilab.inference.predictor import KEYPOINT_THRESHOLD, Array, Prediction
 from roilab.skeleton import Skeleton, oks_terms
 
 # How much of a track's velocity is that of its last step; the rest is what it was before.
@@ -20,9 +19,9 @@ class _Track:
     """The last known state of a tracked object.
 
     Attributes:
-        frame: when that was.
+        frame: the number of its frame.
         box: (4,), x0 y0 x1 y1.
-        keypoints: (K, 3), x y score; NaN where there are none, K = 0 where they are not looked at.
+        keypoints: (K, 3), x y score; NaN where there are none, K = 0 where they do not count.
         velocity: (2,), of the box's centre, in pixels a frame.
     """
 
@@ -38,16 +37,16 @@ class Tracker:
     """Gives instances numbers that stay the same from frame to frame. For one video.
 
     Instances of one class are alike by the IoU of their boxes or, where both have keypoints, by the
-    mean of that and of their OKS. A track is looked for where its velocity takes it, so that
-    objects that cross each other keep their numbers. Those most alike are linked first, which needs
-    no solver and hardly differs from the best assignment where objects overlap little. Sure
-    instances choose before the others, after ByteTrack (Zhang et al., arXiv 2110.06864): a weak
+    mean of that and of their OKS. A track is expected where its velocity takes it, so that objects
+    that cross each other keep their numbers. The most similar are linked first, which needs no
+    solver and hardly differs from the best assignment where objects overlap little. Instances with
+    high scores choose before the others, after ByteTrack (Zhang et al., arXiv 2110.06864): a weak
     detection continues a track, but takes none away from a strong one.
 
     Args:
-        skeleton: gives the sigmas of OKS; without it keypoints are not looked at.
+        skeleton: has the sigmas of OKS; without it keypoints do not count.
         least: the similarity, in [0, 1], below which instances are not linked.
-        patience: for how many frames a track may be lost and still be taken up again.
+        patience: the number of frames that a track may be lost before it ends.
         sure: the score from which an instance chooses first.
     """
 
@@ -68,9 +67,9 @@ class Tracker:
         self._tracks: list[_Track] = []
 
     def update(self, prediction: Prediction) -> npt.NDArray[np.int64]:
-        """The numbers of the N instances of the next frame, from 0 on. None is used again."""
+        """The numbers of the N instances of the next frame, from 0 on; no number is used twice."""
         self._frame += 1
-        tracks = [each for each in self._tracks if self._frame - each.frame <= self.patience + 1]
+        tracks = [t for t in self._tracks if self._frame - t.frame <= self.patience + 1]
         keypoints = self._keypoints(prediction)
         links = self._links(prediction, keypoints, tracks)
         numbers = np.empty(len(prediction), dtype=np.int64)
@@ -85,14 +84,14 @@ class Tracker:
             else:
                 numbers[index] = self._next
                 self._next += 1
-            found = int(numbers[index]), label, self._frame, box, keypoints[index], velocity
-            tracks.append(_Track(*found))
-        taken = set(links.values())
-        self._tracks = [each for place, each in enumerate(tracks) if place not in taken]
+            number = int(numbers[index])
+            tracks.append(_Track(number, label, self._frame, box, keypoints[index], velocity))
+        continued = set(links.values())
+        self._tracks = [track for place, track in enumerate(tracks) if place not in continued]
         return numbers
 
     def _keypoints(self, prediction: Prediction) -> Array:
-        """N x K x 3; NaN where there are none, K = 0 where they are not looked at."""
+        """N x K x 3; NaN where there are none, K = 0 where they do not count."""
         if self.sigmas is None:
             return np.empty((len(prediction), 0, 3))
         if prediction.keypoints is None:
@@ -105,28 +104,27 @@ class Tracker:
         """The place of an instance -> that of its track; each at most once."""
         if not tracks or not len(prediction):
             return {}
-        gone = np.array([self._frame - each.frame for each in tracks])
-        moved = np.array([each.velocity for each in tracks]) * gone[:, None]
-        boxes = np.array([each.box for each in tracks]) + np.tile(moved, 2)
+        frames = np.array([self._frame - track.frame for track in tracks])
+        moved = np.array([track.velocity for track in tracks]) * frames[:, None]
+        boxes = np.array([track.box for track in tracks]) + np.tile(moved, 2)
         ours, tracked = (
             Boxes(torch.from_numpy(b.astype(float))) for b in (prediction.boxes, boxes)
         )
         similarity = pairwise_iou(ours, tracked).numpy()
         if self.sigmas is not None:
-            places = np.array([each.keypoints for each in tracks])
+            places = np.array([track.keypoints for track in tracks])
             places[..., :2] += moved[:, None]
             area = (_area(prediction.boxes)[:, None] + _area(boxes)) / 2
             oks = _oks(keypoints, places, area, self.sigmas)
             similarity = np.where(np.isnan(oks), similarity, (similarity + oks) / 2)
-        alike = np.array(prediction.labels)[:, None] == np.array([each.label for each in tracks])
+        labels = np.array([track.label for track in tracks])
+        alike = np.array(prediction.labels)[:, None] == labels
         rows, columns = np.nonzero(alike & (similarity >= self.least))
         order = np.lexsort((-similarity[rows, columns], prediction.scores[rows] < self.sure))
         links: dict[int, int] = {}
-        taken: set[int] = set()
         for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-            if row not in links and column not in taken:
+            if row not in links and column not in links.values():
                 links[row] = column
-                taken.add(column)
         return links
 
 

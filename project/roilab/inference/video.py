@@ -21,9 +21,9 @@ from roilab.files import whole
 # Of x264, 0 to 51: thin lines and small letters stay sharp.
 _QUALITY = "20"
 _LARGEST_SIDE = 16384  # of its pictures
-# These containers say how long a video is; what others say is guessed from what is there.
+# These containers state the length of a video; FFmpeg guesses that of others from their packets.
 _KNOW_THEIR_LENGTH = ("mov", "matroska", "avi")
-# A transport stream does not, but its packets are all of one of these sizes.
+# A transport stream does not, but all its packets have one of these sizes.
 _TRANSPORT_PACKETS = (188, 192, 204)
 
 
@@ -32,7 +32,7 @@ class VideoInfo:
     """The header of a video file.
 
     Attributes:
-        frames: how many, nearly; None where it is not said.
+        frames: their number, nearly; None where the header does not state it.
         rate: frames a second, on the average; None where it is not known.
         tick: seconds, of which all times are multiples.
     """
@@ -63,7 +63,7 @@ def read_video(
 
     Args:
         kind: FFmpeg's name of the container. Without it, a list of other files is read as well,
-            which a stranger's file must not be.
+            which an upload must not be.
         max_pixels: of a frame; None: as many as Pillow decodes of an image.
 
     Raises:
@@ -95,10 +95,10 @@ def read_video(
 
 @dataclass
 class _Reading:
-    """The frames of a container's first video, and what was wrong with it.
+    """The frames of a container's first video, and its first fault.
 
     Attributes:
-        fault: the first; None: nothing was wrong so far.
+        fault: the first; None: there was none so far.
         end: of the packets so far, in ticks.
     """
 
@@ -108,11 +108,11 @@ class _Reading:
     _durations: bool = field(default=True, init=False)
 
     def frames(self) -> Iterator[Any]:
-        """Those that are whole."""
+        """The frames that are whole."""
         stream = self.container.streams.video[0]
         for packet in self._packets():
             try:
-                # None asks for what the decoder has kept back, also behind a fault.
+                # None asks for the frames that the decoder has kept back, also after a fault.
                 frames = stream.decode(packet)
             except av.error.FFmpegError as error:
                 self._note(error.strerror)
@@ -124,7 +124,7 @@ class _Reading:
                     yield frame
 
     def missing(self) -> str | None:
-        """A description of what the container announces and the file lacks; None if nothing."""
+        """The part of the announced video that the file lacks, in words; None if it is whole."""
         container, stream = self.container, self.container.streams.video[0]
         if container.format.name == "mpegts" and all(
             container.size % size for size in _TRANSPORT_PACKETS
@@ -162,7 +162,7 @@ class _Reading:
 @contextlib.contextmanager
 def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[Any]:
     try:
-        container = av.open(_place(path), format=kind, metadata_errors="replace")
+        container = av.open(_ffmpeg_path(path), format=kind, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise _no_video(path, error.strerror) from error
     with container:
@@ -185,8 +185,8 @@ def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[An
         yield container
 
 
-def _place(path: Path) -> str:
-    """A path that FFmpeg takes for a file: it takes "12:30.mp4" for an address."""
+def _ffmpeg_path(path: Path) -> str:
+    """A path that FFmpeg does not take for an address, as it does "12:30.mp4"."""
     return str(path.absolute())
 
 
@@ -195,7 +195,7 @@ def _no_video(path: Path, found: str | None) -> UserError:
 
 
 def _stated_length(container: Any) -> Fraction | None:
-    """Seconds of the first video as the header says; None where it does not."""
+    """Seconds of the first video that the header states; None where it states none."""
     stream = container.streams.video[0]
     if container.format.name.partition(",")[0] not in _KNOW_THEIR_LENGTH:
         return None
@@ -211,7 +211,7 @@ def _stated_length(container: Any) -> Fraction | None:
 
 
 def _upright(frame: Any) -> Picture:
-    """H x W x 3 RGB, turned as a camera that was held sideways has noted it."""
+    """H x W x 3 RGB, turned as the file says of a camera that was held sideways."""
     image = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
 
@@ -234,7 +234,7 @@ def video_writer(
     """
     with whole(path) as part, _written(path):
         options = {"movflags": "faststart"}
-        container = av.open(_place(part), "w", format="mp4", options=options)
+        container = av.open(_ffmpeg_path(part), "w", format="mp4", options=options)
         with container:
             encoder = _Encoder(container, rate, tick)
             yield encoder.add
@@ -265,7 +265,7 @@ class _Encoder:
         self.container.mux(self.stream.encode(frame))
 
     def finish(self) -> None:
-        """Encode what the encoder has kept back."""
+        """Encode the frames that the encoder has kept back."""
         if self.stream is not None:
             self.container.mux(self.stream.encode(None))
 
@@ -286,17 +286,17 @@ def _written(path: Path) -> Iterator[None]:
 
 
 def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
-    """Frames as the camera gives them, with the seconds since the first.
+    """Frames of a camera as they come, with the seconds since the first.
 
     Raises:
-        UserError: there is no such camera, or it gives no more frames.
+        UserError: there is no such camera, or it has no more frames.
     """
     with _camera(number) as camera:
         start = None
         while True:
-            there, frame = camera.read()
-            if not there:
-                raise UserError(f"webcam {number} gives no picture", key="--input")
+            ok, frame = camera.read()
+            if not ok:
+                raise UserError(f"webcam {number} gives no picture", key="input")
             now = time.monotonic()
             start = now if start is None else start
             yield np.ascontiguousarray(frame[:, :, ::-1]), now - start
@@ -315,14 +315,14 @@ def check_webcam(number: int) -> None:
 @contextlib.contextmanager
 def _camera(number: int) -> Iterator[Any]:
     level = cv2.utils.logging.getLogLevel()
-    # OpenCV's own words on what it tries are of no use to anyone.
+    # OpenCV's messages about the drivers that it tries are of no use to anyone.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     camera = cv2.VideoCapture(number)
     try:
         if not camera.isOpened():
             raise UserError(
                 f"there is no webcam {number}, or another program uses it",
-                key="--input",
+                key="input",
                 expected="webcam:0 for the first one",
             )
         yield camera

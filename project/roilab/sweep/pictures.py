@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roilab.inference.rendering import PAGE_QUALITY, jpeg
-from roilab.inference.side_by_side import draw_comparison
+from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
 from roilab.sweep.results import Found
 
 

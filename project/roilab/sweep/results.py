@@ -22,7 +22,7 @@ from roilab.evaluation.analysis import ap_by_iou, image_ap50, keypoint_oks
 from roilab.evaluation.ap import Results
 from roilab.evaluation.bootstrap import METRICS, bootstrap_metrics, bootstrap_weights
 from roilab.evaluation.matches import match_detections
-from roilab.inference.side_by_side import by_image
+from roilab.inference.rendering import rows_by_image
 from roilab.sweep.plan import Trial
 
 LEAST_SCORE = 0.5  # of what is drawn
@@ -129,7 +129,7 @@ class Collector:
         terms = {}
         if skeleton and "keypoints" in results:
             terms = keypoint_oks(truth, detections, skeleton, limit)
-        worth_drawing = by_image(detections, LEAST_SCORE)
+        worth_drawing = rows_by_image(detections, LEAST_SCORE)
         note = limits_note(cfg, dataset)
         return Found(dataset, results, values, curves, images, terms, worth_drawing, note)
 

@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,17 +14,26 @@ from typing import Any
 from PIL import Image
 
 from roilab.draw import Picture
-from roilab.inference import csv_rows
-from roilab.inference.rendering import FRAME_QUALITY, jpeg, json_head, to_json
-from roilab.inference.rle_prediction import PackedPrediction
-from roilab.inference.to_annotations import predictions_to_coco, via_annotations, via_record
-from roilab.skeleton import Skeleton
+from roilab.inference.formats import (
+    RunDescription,
+    csv_columns,
+    csv_rows,
+    json_head,
+    predictions_to_coco,
+    to_json,
+    via_annotations,
+    via_record,
+)
+from roilab.inference.predictor import Prediction
+from roilab.inference.rendering import FRAME_QUALITY, jpeg
 from roilab.via import write_project
+
+_PROJECT = "via_project.json"
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Which frame of a video an image is.
+    """The place of a frame in its video.
 
     Attributes:
         video: the name of its file.
@@ -40,93 +49,67 @@ class Moment:
 
 
 @dataclass(frozen=True, eq=False)
-class FoundImage:
-    """An image and what was found in it.
+class ImagePrediction:
+    """An image with its prediction.
 
     Attributes:
         name: of its file.
         size: of its file in bytes, by which VIA knows it.
-        found: its instances.
+        prediction: compressed, of instances whatever their scores.
         moment: of a frame of a video.
         tracks: the numbers of the instances that reach the threshold; None for an image.
     """
 
     name: str
     size: int
-    found: PackedPrediction
+    prediction: Prediction
     moment: Moment | None = None
     tracks: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Downloads:
-    """Files of what one run found in some images, as roilab predict writes them.
+    """Files of a run's predictions for some images, as `roilab predict` writes them.
 
     Args:
-        run: its name.
+        run: its threshold is the least score of an instance; others are left out.
         images: no two of one name.
-        classes, category_ids, skeleton: of its model.
-        attributes: of its training data, see `attribute_names`.
-        threshold: the least score of an instance; others are left out.
-        keypoint_threshold: keypoints are marked in COCO and VIA from above this score on.
     """
 
-    run: str
-    images: Sequence[FoundImage]
-    classes: Sequence[str]
-    category_ids: Sequence[int | str]
-    skeleton: Skeleton | None
-    attributes: Mapping[str, str]
-    threshold: float
-    keypoint_threshold: float
+    run: RunDescription
+    images: Sequence[ImagePrediction]
 
     def json(self) -> bytes:
         """All that is known of the instances."""
         moment = self.images[0].moment if self.images else None
-        head = json_head(
-            self.run,
-            self.classes,
-            self.skeleton,
-            self.threshold,
-            is_video=moment is not None,
-            rate=None if moment is None else moment.rate,
-        )
+        rate = None if moment is None else moment.rate
+        head = json_head(self.run, is_video=moment is not None, rate=rate)
         return _encoded(head | {"images": [self._row(image) for image in self.images]})
 
     def csv(self) -> bytes:
         """A row an instance."""
         stream = io.StringIO()
         writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(csv_rows.columns(self.skeleton))
+        writer.writerow(csv_columns(self.run.skeleton))
         for image in self.images:
-            writer.writerows(csv_rows.rows(self._row(image), self.skeleton))
+            writer.writerows(csv_rows(self._row(image), self.run.skeleton))
         return stream.getvalue().encode()
 
     def coco(self) -> bytes:
         """COCO json, which names the frames of a video as images."""
         rows = [self._row(image) | {"file_name": image.name} for image in self.images]
-        data = predictions_to_coco(
-            rows, self.classes, self.category_ids, self.skeleton, self.keypoint_threshold
-        )
-        return _encoded(data)
+        return _encoded(predictions_to_coco(rows, self.run))
 
     def via(self) -> bytes:
         """A VIA 2 project."""
-        records = [
-            via_record(
-                image.name,
-                image.size,
-                image.found.above(self.threshold),
-                self.skeleton,
-                self.attributes,
-                self.keypoint_threshold,
-            )
-            for image in self.images
-        ]
-        annotations = via_annotations(records, self.classes, self.skeleton, "", self.attributes)
+        records = []
+        for image in self.images:
+            # One image after the other: the masks of all would not fit into memory.
+            prediction = image.prediction.above(self.run.threshold).decompressed()
+            records.append(via_record(image.name, image.size, prediction, self.run))
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "via_project.json"
-            write_project(path, annotations)
+            path = Path(folder) / _PROJECT
+            write_project(path, via_annotations(records, self.run, default_path=""))
             return path.read_bytes()
 
     def via_with_frames(self, frames: Sequence[Picture]) -> bytes:
@@ -135,19 +118,18 @@ class Downloads:
         for image, frame in zip(self.images, frames, strict=True):
             files[image.name] = jpeg(frame, FRAME_QUALITY)
             images.append(replace(image, size=len(files[image.name])))
-        files["via_project.json"] = replace(self, images=images).via()
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        files[_PROJECT] = replace(self, images=images).via()
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
                 archive.writestr(name, content)
-        return target.getvalue()
+        return stream.getvalue()
 
-    def _row(self, image: FoundImage) -> dict[str, Any]:
-        # One image after the other: the masks of all would not fit into memory.
-        found, moment = image.found.above(self.threshold), image.moment
+    def _row(self, image: ImagePrediction) -> dict[str, Any]:
+        prediction, moment = image.prediction.above(self.run.threshold), image.moment
         if moment is None:
-            return to_json(image.name, found)
-        return to_json(moment.video, found, image.tracks, moment.index, moment.seconds)
+            return to_json(image.name, prediction)
+        return to_json(moment.video, prediction, image.tracks, moment.index, moment.seconds)
 
 
 def png(picture: Picture) -> bytes:

@@ -1,6 +1,7 @@
-"""Predictions as annotations: what a person corrects and trains with is what was predicted."""
+"""Predictions as data: annotations to correct and to train with are what was predicted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from roilab.curation.merge import merge
 from roilab.data.read import read
 from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, predictions_to_coco, to_json, via_annotations, via_record
-from roilab.inference.to_annotations import NAMES, attribute_names
+from roilab.inference.formats import NAMES, RunDescription, attribute_names
 from roilab.skeleton import Skeleton
 from roilab.via import (
     WRITERS,
@@ -28,6 +29,7 @@ from roilab.via import (
 
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 CLASSES = ("car", "person")
+RUN = RunDescription("run", CLASSES, (500, 3), BONES, NAMES, 0.0)
 
 
 def prediction(*scores: float, masks: bool = True) -> Prediction:
@@ -59,13 +61,13 @@ def test_without_tags_the_names_say_the_same(
     tmp_path: Path, kind: str, skeleton: Skeleton | None, masks: bool, label_name: str
 ) -> None:
     """Two persons in an image: without the tie, one of them had two heads."""
-    names = NAMES | {"class": label_name}
+    run = replace(RUN, skeleton=skeleton, attributes={**NAMES, "class": label_name})
     scores = ((0.9, 0.6, 0.5, 0.25), (0.75, 0.5), ())
     records = [
-        via_record(f"{n}.jpg", n, prediction(*each, masks=masks), skeleton, names)
-        for n, each in enumerate(scores)
+        via_record(f"{n}.jpg", n, prediction(*row, masks=masks), run)
+        for n, row in enumerate(scores)
     ]
-    project = via_annotations(records, CLASSES, skeleton, "", names)
+    project = via_annotations(records, run, "")
     write_project(tmp_path / "project", project)
     WRITERS[kind](tmp_path / "export", project)
     tagged = label(read(tmp_path / "project"), skeleton=skeleton)
@@ -78,9 +80,9 @@ def test_without_tags_the_names_say_the_same(
 @pytest.mark.parametrize("kind", WRITERS)
 def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> None:
     found = prediction(0.9, 0.6)
-    record = via_record("a.jpg", 123, found, BONES)
+    record = via_record("a.jpg", 123, found, RUN)
     path = tmp_path / "via"
-    WRITERS[kind](path, via_annotations([record], CLASSES, BONES, ""))
+    WRITERS[kind](path, via_annotations([record], RUN, ""))
     # A JSON or a CSV has no declarations, and with them no tags: the names say it.
     labelled = label(read(path, strict=True), skeleton=BONES)
     person, car = labelled.images[0].instances
@@ -95,7 +97,7 @@ def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> No
 
 
 def test_without_masks_there_are_boxes() -> None:
-    record = via_record("a.jpg", 1, prediction(0.9, masks=False), None)
+    record = via_record("a.jpg", 1, prediction(0.9, masks=False), replace(RUN, skeleton=None))
     (region,) = record.regions
     assert region.shape == Rect(3, 5, 47, 31)
     assert region.attributes == {"class": "person", "instance": "1", "score": "0.900"}
@@ -103,15 +105,15 @@ def test_without_masks_there_are_boxes() -> None:
 
 def test_the_least_certain_image_comes_first() -> None:
     scores = {"sure": (0.9, 0.8), "empty": (), "unsure": (0.99, 0.31), "middle": (0.5,)}
-    records = [via_record(name, 1, prediction(*each), BONES) for name, each in scores.items()]
-    found = via_annotations(records, CLASSES, BONES, "")
+    records = [via_record(name, 1, prediction(*each), RUN) for name, each in scores.items()]
+    found = via_annotations(records, RUN, "")
     assert [image.filename for image in found.images] == ["unsure", "middle", "sure", "empty"]
 
 
 def test_coco(tmp_path: Path) -> None:
     found = prediction(0.9, 0.6)
     rows = [to_json("a.jpg", found), to_json("b.jpg", prediction())]
-    data = predictions_to_coco(rows, CLASSES, (500, 3), BONES)
+    data = predictions_to_coco(rows, RUN)
     assert [row["category_id"] for row in data["annotations"]] == [3, 500]
     names = {each["name"]: each["id"] for each in data["categories"]}
     assert names == dict(zip(CLASSES, (500, 3), strict=True))
@@ -131,13 +133,14 @@ def test_filled_holes_are_counted() -> None:
     found = prediction(0.9, 0.6)
     assert found.masks is not None
     found.masks[0, 10:12, 10:13] = False
-    record = via_record("a.jpg", 1, found, None)
+    run = replace(RUN, skeleton=None)
+    record = via_record("a.jpg", 1, found, run)
     assert record.filled == (6,)
-    (problem,) = via_annotations([record], CLASSES, None, "").problems
+    (problem,) = via_annotations([record], run, "").problems
     assert problem.severity == "warning"
     assert problem.message.startswith("holes are filled (masks: 1, pixels: 6), ")
-    whole = via_record("a.jpg", 1, prediction(0.9), None)
-    assert via_annotations([whole], CLASSES, None, "").problems == ()
+    whole = via_record("a.jpg", 1, prediction(0.9), run)
+    assert via_annotations([whole], run, "").problems == ()
 
 
 @pytest.mark.parametrize(
@@ -179,10 +182,10 @@ def test_corrected_predictions_join_what_was_trained_with(tmp_path: Path, named:
     run.config_file.write_text(
         f"data: {{train: {{class_attribute: {'name' if named else 'null'}}}}}", encoding="utf-8"
     )
-    names = attribute_names(run)
-    record = via_record("new.jpg", 1, prediction(0.9, 0.6), BONES, names)
+    description = replace(RUN, attributes=attribute_names(run))
+    record = via_record("new.jpg", 1, prediction(0.9, 0.6), description)
     assert ("name" in record.regions[0].attributes) is named
-    predicted = via_annotations([record], CLASSES, BONES, "", names)
+    predicted = via_annotations([record], description, "")
     write_project(tmp_path / "new.json", predicted)
     merged = merge([read(tmp_path / each) for each in ("train.json", "new.json")], "")
     write_project(tmp_path / "more.json", merged)

@@ -1,23 +1,30 @@
-"""Files that strangers send: images decoded within bounds, names that are only shown.
+"""Uploaded images and videos, decoded within bounds, and names that are only shown.
 
-Nothing here opens a path: a name says what a message or a download is called, and no more. What a
-file is follows from its content, whatever its name ends in.
+No name is opened: it stands in messages and in the names of downloads, and no more. The kind of a
+file follows from its content, whatever its name ends in.
 """
 
 import io
 import re
+import tempfile
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.image_files import to_rgb
+from roilab.inference.video import probe, read_video, video_writer
 
-MAX_BYTES = 64 << 20
+MAX_BYTES, MAX_VIDEO_BYTES = 64 << 20, 200 << 20
 # A hundred masks of so many pixels are 2.5 GB while the model makes them.
 MAX_PIXELS = 25_000_000
+MAX_FRAMES = 120
+MAX_VIDEO_PIXELS = 100_000_000  # of all frames together: 300 MB
 # Pillow's readers of formats that people's cameras and programs write, and no others.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _NAME_LENGTH = 80
@@ -30,17 +37,17 @@ def decode_upload(
 ) -> Picture:
     """The content of an image file as an H x W x 3 RGB array, turned as its EXIF says.
 
-    Of several frames, the first. The size is read from the header, and what is too large is refused
-    before a pixel is decoded.
+    Of several frames, the first. The size is read from the header, and an image that is too large
+    is refused before a pixel is decoded.
 
     Args:
-        name: what the sender calls it, for messages.
+        name: the sender's, for messages.
 
     Raises:
         UserError: too large, no image of `FORMATS`, or one that breaks off.
     """
     shown = clean_name(name)
-    check_length(name, data, max_bytes)
+    _check_length(name, data, max_bytes)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
@@ -67,11 +74,86 @@ def decode_upload(
         ) from error
 
 
-def check_length(name: str, data: bytes, max_bytes: int) -> None:
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames from the beginning of a video.
+
+    Attributes:
+        frames: H x W x 3 RGB.
+        seconds: of each frame, since the first.
+        rate, tick: see `roilab.inference.video.VideoInfo`.
+        ends: the reason why there are no more frames; None: it is the whole video.
+    """
+
+    frames: tuple[Picture, ...]
+    seconds: tuple[float, ...]
+    rate: Fraction | None
+    tick: Fraction
+    ends: str | None
+
+
+def decode_clip(
+    name: str,
+    data: bytes,
+    *,
+    max_bytes: int = MAX_VIDEO_BYTES,
+    max_frames: int = MAX_FRAMES,
+    max_pixels: int = MAX_VIDEO_PIXELS,
+) -> Clip:
+    """The first frames of a video file.
+
+    It is opened as the kind of container that its first bytes say, never as a list of other files,
+    and under a name of our own.
+
+    Args:
+        name: the sender's, for messages.
+        max_pixels: of all frames that are kept.
+
+    Raises:
+        UserError: too large, no video, or not one frame can be read.
+    """
+    shown = clean_name(name)
+    _check_length(name, data, max_bytes)
+    kind = container_of(data)
+    if kind is None:
+        raise UserError("this is no video", file=shown, expected="MP4, MOV, MKV, WebM or AVI")
+    frames: list[Picture] = []
+    seconds: list[float] = []
+    ends = None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video"
+        path.write_bytes(data)
+        try:
+            info = probe(path, kind, max_pixels)
+            for frame, moment in read_video(path, kind, max_pixels):
+                pixels = frame.shape[0] * frame.shape[1]
+                if len(frames) == max_frames or (len(frames) + 1) * pixels > max_pixels:
+                    ends = f"only the first {len(frames)} frames are taken"
+                    break
+                frames.append(frame)
+                seconds.append(moment)
+        except UserError as error:
+            if not frames:
+                raise error.of_file(shown) from error
+            ends = f"{error.message}: {error.found}"
+    return Clip(tuple(frames), tuple(seconds), info.rate, info.tick, ends)
+
+
+def encode_clip(pictures: Iterable[Picture], clip: Clip) -> bytes:
+    """Pictures of the frames of a clip as an mp4 of the same times."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "drawn.mp4"
+        with video_writer(path, clip.rate, clip.tick) as add:
+            for picture, moment in zip(pictures, clip.seconds, strict=True):
+                add(picture, moment)
+        return path.read_bytes()
+
+
+def _check_length(name: str, data: bytes, max_bytes: int) -> None:
     """Make sure that a file has bytes, and not too many.
 
     Raises:
-        UserError: it has not.
+        UserError: it has none, or too many.
     """
     if not data:
         raise UserError("the file is empty", file=clean_name(name))
@@ -85,7 +167,7 @@ def check_length(name: str, data: bytes, max_bytes: int) -> None:
 
 
 def container_of(data: bytes) -> str | None:
-    """The kind of video file by its first bytes, as FFmpeg calls it; None: it is no video."""
+    """FFmpeg's name of a video's container, by its first bytes; None: it is no video."""
     if data[4:8] == b"ftyp":
         # A HEIF or AVIF image is in the same container.
         return None if data[8:11] in (b"hei", b"hev", b"mif", b"msf", b"avi") else "mp4"
@@ -98,8 +180,8 @@ def clean_name(name: str) -> str:
     """A name as it can be shown and stored: no folders, no control characters, not long."""
     base = re.split(r"[/\\]", name)[-1]
     # Controls, marks that turn the direction of writing, halves of characters.
-    kept = "".join(c for c in base if not unicodedata.category(c).startswith("C"))
-    words = " ".join(kept.split()).strip(". ")
+    printed = "".join(c for c in base if not unicodedata.category(c).startswith("C"))
+    words = " ".join(printed.split()).strip(". ")
     if len(words) > _NAME_LENGTH:
         stem, dot, suffix = words.rpartition(".")
         end = dot + suffix if stem and len(suffix) < 8 else ""
@@ -117,17 +199,15 @@ def stem_of(name: str) -> str:
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Clean names of which no two are alike, in order."""
-    taken: set[str] = set()
-    result = []
+    unique: list[str] = []
     for name in map(clean_name, names):
         stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
-        number, unique = 1, name
-        while unique in taken:
+        number = 1
+        while name in unique:
             number += 1
-            unique = f"{stem}-{number}{dot}{suffix}"
-        taken.add(unique)
-        result.append(unique)
-    return result
+            name = f"{stem}-{number}{dot}{suffix}"
+        unique.append(name)
+    return unique
 
 
 def _too_many_pixels(name: str, found: object, most: int) -> UserError:

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roilab.app.downloads import Downloads, ImagePrediction, Moment, png
 from roilab.inference import Prediction
-from roilab.inference.downloads import Downloads, FoundImage, Moment, png
-from roilab.inference.rle_prediction import pack
-from roilab.inference.to_annotations import NAMES
+from roilab.inference.formats import NAMES, RunDescription
 from roilab.skeleton import Skeleton
 from roilab.via import label, read
 
@@ -23,32 +22,24 @@ KEYPOINTS = np.full((3, 2, 3), np.nan)
 KEYPOINTS[0] = [[10.5, 12.5, 0.9], [20.5, 22.5, 0.4]]
 MASKS = np.zeros((3, 40, 60), dtype=bool)
 MASKS[:, 5:25, 3:23] = True
-FOUND = pack(
-    Prediction(
-        width=60,
-        height=40,
-        boxes=np.array([[3.0, 5, 23, 25]] * 3),
-        scores=np.array([0.9, 0.6, 0.2]),
-        labels=("person", "car", "car"),
-        masks=MASKS,
-        keypoints=KEYPOINTS,
-    )
-)
+PREDICTION = Prediction(
+    width=60,
+    height=40,
+    boxes=np.array([[3.0, 5, 23, 25]] * 3),
+    scores=np.array([0.9, 0.6, 0.2]),
+    labels=("person", "car", "car"),
+    masks=MASKS,
+    keypoints=KEYPOINTS,
+).compressed()
+RUN = RunDescription("demo", ("car", "person"), (1, 2), BONES, NAMES, 0.5, keypoint_threshold=0.1)
 FILES = Downloads(
-    run="demo",
-    images=(FoundImage("a.jpg", 123, FOUND), FoundImage("b.jpg", 456, FOUND)),
-    classes=("car", "person"),
-    category_ids=(1, 2),
-    skeleton=BONES,
-    attributes=NAMES,
-    threshold=0.5,
-    keypoint_threshold=0.1,
+    RUN, (ImagePrediction("a.jpg", 123, PREDICTION), ImagePrediction("b.jpg", 456, PREDICTION))
 )
 
 
 def test_every_file_has_the_instances_that_reach_the_threshold(tmp_path: Path) -> None:
     for threshold, count in ((0.0, 3), (0.5, 2), (0.6, 2), (0.95, 0)):
-        files = replace(FILES, threshold=threshold)
+        files = replace(FILES, run=replace(RUN, threshold=threshold))
         data = json.loads(files.json())
         assert [len(image["instances"]) for image in data["images"]] == [count, count]
         assert data["threshold"] == threshold
@@ -64,7 +55,7 @@ def test_every_file_has_the_instances_that_reach_the_threshold(tmp_path: Path) -
 def test_keypoints_above_their_threshold_are_marked(
     tmp_path: Path, threshold: float, seen: int
 ) -> None:
-    files = replace(FILES, images=FILES.images[:1], keypoint_threshold=threshold)
+    files = Downloads(replace(RUN, keypoint_threshold=threshold), FILES.images[:1])
     person = json.loads(files.coco())["annotations"][0]
     assert person["num_keypoints"] == seen
     (tmp_path / "via").write_bytes(files.via())
@@ -81,8 +72,9 @@ def test_keypoints_above_their_threshold_are_marked(
 )
 def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
     """Of files and of classes: what is written is read back, and is no table for people."""
-    found = replace(FOUND, bare=replace(FOUND.bare, labels=(name, name, name)))
-    files = replace(FILES, images=(FoundImage(name, 5, found),), classes=(name,), category_ids=(1,))
+    prediction = replace(PREDICTION, labels=(name, name, name))
+    run = replace(RUN, classes=(name,), category_ids=(1,))
+    files = Downloads(run, (ImagePrediction(name, 5, prediction),))
     (image,) = json.loads(files.json())["images"]
     assert {image["file_name"], *(each["class"] for each in image["instances"])} == {name}
     for row in csv.DictReader(io.StringIO(files.csv().decode(), newline="")):
@@ -104,7 +96,8 @@ def test_via_knows_the_images_by_name_and_size(tmp_path: Path) -> None:
 def test_frames_have_their_places_and_tracks() -> None:
     moments = [Moment("walk.mp4", index, index / 25, Fraction(25)) for index in range(2)]
     images = [
-        FoundImage(f"walk_00000{moment.index}.jpg", 0, FOUND, moment, [7, 3]) for moment in moments
+        ImagePrediction(f"walk_00000{moment.index}.jpg", 0, PREDICTION, moment, [7, 3])
+        for moment in moments
     ]
     files = replace(FILES, images=images)
     data = json.loads(files.json())

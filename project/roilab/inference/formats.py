@@ -1,0 +1,346 @@
+"""Predictions as data: JSON, tables, COCO json, and VIA annotations that a person corrects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from pycocotools import mask as mask_utils
+
+from roilab.data.coco_ids import CocoIds
+from roilab.data.dataset_dicts import to_pixel_index
+from roilab.data.mask_to_polygons import rings_of
+from roilab.engine import config
+from roilab.engine.run_folder import Run
+from roilab.inference.predictor import KEYPOINT_THRESHOLD, Prediction
+from roilab.skeleton import Skeleton
+from roilab.via import (
+    Annotations,
+    Attribute,
+    Container,
+    ImageRecord,
+    Point,
+    Polygon,
+    Problem,
+    Rect,
+    Region,
+    Shape,
+)
+from roilab.via.records import TAGS, image_key
+
+# How far, in pixels, an outline may leave a mask's edge, so that a person can drag its vertices.
+_TOLERANCE = 0.75
+_IMAGE_KEYS = ("file_name", "width", "height", "frame", "time")
+# Role -> the attribute that has it, where the training data names none.
+NAMES: Mapping[str, str] = {role: role for role in TAGS}
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """The facts of a run that files of its predictions state.
+
+    Attributes:
+        title: names the run.
+        classes, category_ids: of the model, in its order.
+        skeleton: of the keypoints; None: the model has none.
+        attributes: role -> attribute in VIA, see `attribute_names`.
+        threshold: the least score of an instance.
+        keypoint_threshold: keypoints are marked in COCO and VIA from above this score on.
+    """
+
+    title: str
+    classes: Sequence[str]
+    category_ids: Sequence[int | str]
+    skeleton: Skeleton | None
+    attributes: Mapping[str, str]
+    threshold: float
+    keypoint_threshold: float = KEYPOINT_THRESHOLD
+
+
+def describe_run(run: Run, title: str, threshold: float) -> RunDescription:
+    """The description of a run folder."""
+    return RunDescription(
+        title, run.classes(), run.category_ids(), run.skeleton(), attribute_names(run), threshold
+    )
+
+
+def attribute_names(run: Run) -> dict[str, str]:
+    """Role -> the attribute of the run's training data that has it, so that predictions fit them.
+
+    Where the config names none, because it was found in the file, it is called as the role;
+    `roilab.curation.merge` then brings the two under one name.
+    """
+    train = OmegaConf.select(config.read_config(run.config_file), "data.train.rules")
+    train = train if isinstance(train, DictConfig) else {}
+    keys = {role: train.get(f"{role}_attribute") for role in TAGS}
+    # Several attributes that are a class each are predicted as one.
+    named = {role: name if isinstance(name, str) else None for role, name in keys.items()}
+    used = set(filter(None, named.values()))
+    return {
+        role: name or (role if role not in used else f"predicted {role}")
+        for role, name in named.items()
+    }
+
+
+def json_head(run: RunDescription, *, is_video: bool, rate: Fraction | None) -> dict[str, Any]:
+    """The part of the JSON data that all images, or all frames of a video, share.
+
+    Args:
+        rate: frames a second, of a video; None where that is not known.
+    """
+    head: dict[str, Any] = {
+        "run": run.title,
+        "classes": list(run.classes),
+        "keypoints": list(run.skeleton.keypoints) if run.skeleton is not None else [],
+        "threshold": run.threshold,
+    }
+    if is_video:
+        head["frames_per_second"] = None if rate is None else float(rate)
+    return head
+
+
+def to_json(
+    file_name: str,
+    prediction: Prediction,
+    tracks: Sequence[int] | None = None,
+    frame: int | None = None,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """One image's instances as JSON data, with the numbers of their tracks if there are any.
+
+    Boxes are x, y, width, height; masks are COCO RLE; keypoints are x, y, score in pixel indices,
+    as VIA and COCO hold them, absent for classes that have none.
+
+    Args:
+        frame, seconds: of a video, the frame's place and time.
+    """
+    rles = prediction.with_rles().rles
+    instances = []
+    for index in range(len(prediction)):
+        x0, y0, x1, y1 = (float(value) for value in prediction.boxes[index])
+        instance: dict[str, Any] = {
+            "class": prediction.labels[index],
+            "score": float(prediction.scores[index]),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+        }
+        if rles is not None:
+            instance["segmentation"] = rles[index]
+        if prediction.mask_scores is not None:
+            instance["mask_score"] = float(prediction.mask_scores[index])
+        if (points := _pixel_keypoints(prediction, index)) is not None:
+            instance["keypoints"] = points
+        if tracks is not None:
+            instance["track"] = int(tracks[index])
+        instances.append(instance)
+    data = {
+        "file_name": file_name,
+        "width": prediction.width,
+        "height": prediction.height,
+        "instances": instances,
+    }
+    if frame is not None and seconds is not None:
+        data |= {"frame": frame, "time": round(seconds, 6)}
+    return data
+
+
+def csv_columns(skeleton: Skeleton | None) -> list[str]:
+    """The names of a table's columns: image, instance, box, keypoints."""
+    names = ["file_name", "frame", "time", "track", "class", "score", "x", "y", "width", "height"]
+    for keypoint in skeleton.keypoints if skeleton is not None else ():
+        names += [f"{keypoint}_x", f"{keypoint}_y", f"{keypoint}_score"]
+    return names
+
+
+def csv_rows(image: Mapping[str, Any], skeleton: Skeleton | None) -> list[list[Any]]:
+    """A row of a table for each instance of an image, empty where there is no value.
+
+    Args:
+        image: as `to_json` returns it.
+    """
+    count = len(skeleton.keypoints) if skeleton is not None else 0
+    rows = []
+    for instance in image["instances"]:
+        keypoints = instance.get("keypoints", [("", "", "")] * count)
+        values = [
+            image["file_name"],
+            image.get("frame", ""),
+            image.get("time", ""),
+            instance.get("track", ""),
+            instance["class"],
+            instance["score"],
+            *instance["bbox"],
+            *(value for keypoint in keypoints for value in keypoint),
+        ]
+        rows.append([round(value, 4) if isinstance(value, float) else value for value in values])
+    return rows
+
+
+def predictions_to_coco(images: Sequence[Mapping[str, Any]], run: RunDescription) -> dict[str, Any]:
+    """COCO json of images as `to_json` returns them; annotations have a `score` beside.
+
+    Of a video, images have `frame` and `time` as well, annotations a `track_id`. Keypoints whose
+    score does not exceed the threshold are not labelled, all others visible.
+
+    Args:
+        images: in their order, which numbers them from 1.
+    """
+    skeleton = run.skeleton
+    ids = CocoIds({number: number for number in range(1, len(images) + 1)}, tuple(run.category_ids))
+    annotations: list[dict[str, Any]] = []
+    for number, image in enumerate(images, start=1):
+        for instance in image["instances"]:
+            row = {
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": run.classes.index(instance["class"]) + 1,
+                "bbox": instance["bbox"],
+                "area": instance["bbox"][2] * instance["bbox"][3],
+                "iscrowd": 0,
+                "score": instance["score"],
+            }
+            if "track" in instance:
+                row["track_id"] = instance["track"]
+            if "segmentation" in instance:
+                row["segmentation"] = instance["segmentation"]
+                row["area"] = float(mask_utils.area(instance["segmentation"]))
+            if "keypoints" in instance:
+                flat = np.array(instance["keypoints"]).reshape(-1, 3)
+                flat[flat[:, 2] <= run.keypoint_threshold] = 0
+                flat[:, 2] = 2 * (flat[:, 2] > 0)
+                row["keypoints"] = flat.ravel().tolist()
+                row["num_keypoints"] = int((flat[:, 2] > 0).sum())
+            annotations.append(row)
+    categories: list[dict[str, Any]] = []
+    for category_id, name in zip(ids.categories, run.classes, strict=True):
+        category: dict[str, Any] = {"id": category_id, "name": name, "supercategory": ""}
+        if skeleton is not None and name in skeleton.classes:
+            category["keypoints"] = list(skeleton.keypoints)
+            category["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.link_indices]
+        categories.append(category)
+    return {
+        "info": {"description": "predicted by RoILab"},
+        "images": [
+            {"id": number, **{key: image[key] for key in _IMAGE_KEYS if key in image}}
+            for number, image in enumerate(images, start=1)
+        ],
+        "annotations": ids.to_file(annotations),
+        "categories": categories,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedImage(ImageRecord):
+    """An image with predicted regions; `filled`: how many pixels the holes of each mask had."""
+
+    filled: tuple[int, ...] = ()
+
+
+def via_record(
+    filename: str, size: int, prediction: Prediction, run: RunDescription
+) -> PredictedImage:
+    """The instances of an image as VIA regions.
+
+    An instance is a polygon for each part of its mask, or a rectangle where there is no mask, and a
+    point for each keypoint whose score exceeds the threshold; all carry the same `instance`
+    and the instance's `score`. Holes of masks are filled, and counted in the record.
+
+    Args:
+        size: of the file in bytes, by which VIA knows the image.
+    """
+    names = run.attributes
+    regions: list[tuple[Shape, dict[str, str]]] = []
+    filled = []
+    for index in range(len(prediction)):
+        values = {
+            names["class"]: prediction.labels[index],
+            names["instance"]: str(index + 1),
+            names["score"]: f"{prediction.scores[index]:.3f}",
+        }
+        outlines, holes = _outlines(prediction, index)
+        if holes:
+            filled.append(holes)
+        regions += [(shape, values) for shape in outlines]
+        points = _pixel_keypoints(prediction, index)
+        if run.skeleton is not None and points is not None:
+            regions += [
+                (Point(x, y), {**values, names["keypoint"]: name})
+                for name, (x, y, score) in zip(run.skeleton.keypoints, points, strict=True)
+                if score > run.keypoint_threshold
+            ]
+    return PredictedImage(
+        key=image_key(filename, size),
+        filename=filename,
+        size=size,
+        regions=tuple(Region(number, *region) for number, region in enumerate(regions)),
+        filled=tuple(filled),
+    )
+
+
+def via_annotations(
+    records: Sequence[ImageRecord], run: RunDescription, default_path: str
+) -> Annotations:
+    """The records of images as one file, those with the least certain instance first.
+
+    Images without an instance come last. The attributes carry the tags by which `via.label` knows
+    their roles. Filled holes are a warning among the result's problems.
+    """
+    names = run.attributes
+    declared = [
+        _choice(names, "class", "what it is", run.classes),
+        Attribute(names["instance"], "text", f"the same for all of one object {TAGS['instance']}"),
+        Attribute(names["score"], "text", f"of the prediction {TAGS['score']}"),
+    ]
+    if run.skeleton is not None:
+        declared.append(_choice(names, "keypoint", "which keypoint", run.skeleton.keypoints))
+        # The model does not say it; a person may.
+        declared.append(_choice(names, "visibility", "of the keypoint", ("visible", "occluded")))
+    filled = [
+        pixels
+        for record in records
+        if isinstance(record, PredictedImage)
+        for pixels in record.filled
+    ]
+    problems = []
+    if filled:
+        message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)}), since VIA has "
+        message += "none; the picture and COCO json keep them"
+        problems.append(Problem("warning", message, "", "predictions"))
+    return Annotations(
+        file="predictions",
+        container=Container.VIA2_PROJECT,
+        images=tuple(sorted(records, key=lambda image: _certainty(image, names["score"]))),
+        region_attributes={attribute.name: attribute for attribute in declared},
+        file_attributes={},
+        default_path=default_path,
+        problems=tuple(problems),
+    )
+
+
+def _outlines(prediction: Prediction, index: int) -> tuple[list[Shape], int]:
+    """The outlines of an instance, and how many pixels of holes they enclose."""
+    if prediction.masks is not None:
+        rings, holes = rings_of(prediction.masks[index], _TOLERANCE)
+        if rings:
+            return [Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in rings], holes
+    x0, y0, x1, y1 = (float(value) for value in prediction.boxes[index])
+    # A box of no extent is no rectangle in VIA.
+    return [Rect(x0, y0, max(x1 - x0, 0.001), max(y1 - y0, 0.001))], 0
+
+
+def _pixel_keypoints(prediction: Prediction, index: int) -> list[list[float]] | None:
+    """K triples x, y, score in pixel indices; None for a class without keypoints."""
+    if prediction.keypoints is None or np.isnan(prediction.keypoints[index]).any():
+        return None
+    flat = to_pixel_index(prediction.keypoints[index])
+    return [flat[at : at + 3] for at in range(0, len(flat), 3)]
+
+
+def _certainty(image: ImageRecord, score: str) -> float:
+    return min((float(str(region.attributes[score])) for region in image.regions), default=2.0)
+
+
+def _choice(names: Mapping[str, str], role: str, text: str, values: Sequence[str]) -> Attribute:
+    options = {value: value for value in values}
+    return Attribute(names[role], "dropdown", f"{text} {TAGS[role]}", options)

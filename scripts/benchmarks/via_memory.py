@@ -16,7 +16,7 @@ from benchmarks._memory import peak_memory
 from roilab import via
 
 before = peak_memory()
-result = via.label(via.read(sys.argv[1]), via.LabelRules(class_attribute="class"))
+result = via.build_instances(via.read(sys.argv[1]), via.LabelRules(class_attribute="class"))
 print(peak_memory() - before)
 """
 

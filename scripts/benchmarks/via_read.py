@@ -34,7 +34,7 @@ def benchmark(folder: Path) -> Benchmark:
 
 def read(path: Path) -> via.LabelledSet:
     """The full way of a file, with every check."""
-    return via.label(via.read(path), via.LabelRules(class_attribute="class"), None)
+    return via.build_instances(via.read(path), via.LabelRules(class_attribute="class"), None)
 
 
 def sizes_of(images: int) -> dict[str, int]:

@@ -15,7 +15,7 @@ from roilab.app.downloads import Downloads, ImagePrediction, Moment, png
 from roilab.inference import Prediction
 from roilab.inference.formats import NAMES, RunDescription
 from roilab.skeleton import Skeleton
-from roilab.via import label, read
+from roilab.via import build_instances, read
 
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 KEYPOINTS = np.full((3, 2, 3), np.nan)
@@ -47,7 +47,7 @@ def test_every_file_has_the_instances_that_reach_the_threshold(tmp_path: Path) -
         assert [row["file_name"] for row in rows] == ["a.jpg"] * count + ["b.jpg"] * count
         assert len(json.loads(files.coco())["annotations"]) == 2 * count
         (tmp_path / "via").write_bytes(files.via())
-        labelled = label(read(tmp_path / "via", strict=True), skeleton=BONES)
+        labelled = build_instances(read(tmp_path / "via", strict=True), skeleton=BONES)
         assert [len(image.instances) for image in labelled.images] == [count, count]
 
 
@@ -59,7 +59,7 @@ def test_keypoints_above_their_threshold_are_marked(
     person = json.loads(files.coco())["annotations"][0]
     assert person["num_keypoints"] == seen
     (tmp_path / "via").write_bytes(files.via())
-    (image,) = label(read(tmp_path / "via", strict=True), skeleton=BONES).images
+    (image,) = build_instances(read(tmp_path / "via", strict=True), skeleton=BONES).images
     marked = image.instances[0].keypoints or ()
     assert sum(visibility > 0 for _, _, visibility in marked) == seen
     # The scores themselves are not touched.

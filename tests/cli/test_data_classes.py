@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from roilab.via import LabelRules, label, read
+from roilab.via import LabelRules, build_instances, read
 
 Script = Callable[..., Any]
 Regions = list[tuple[dict[str, Any], Mapping[str, object]]]
@@ -80,7 +80,7 @@ class TestOneClassEach:
         target = tmp_path / "out.json"
         assert script("data", "convert", flags, target, "--to", to).returncode == 0
         found = read(target)
-        assert label(found).classes == ("Image", "Key")
+        assert build_instances(found).classes == ("Image", "Key")
         if to == "via":
             (declared,) = found.region_attributes.values()
             assert (declared.type, set(declared.options)) == ("dropdown", {"Key", "Image"})
@@ -92,7 +92,7 @@ class TestOneClassEach:
         assert {len(read(part).images) for part in parts} == {1}
         whole = tmp_path / "whole.json"
         assert script("data", "merge", *parts, "--output", whole).returncode == 0
-        assert label(read(whole)).classes == ("Image", "Key")
+        assert build_instances(read(whole)).classes == ("Image", "Key")
 
     def test_named(self, script: Script, tmp_path: Path) -> None:
         odd = write(tmp_path, [square(10, scratch="deep"), square(50, dent="small")])
@@ -192,7 +192,7 @@ def test_training_reads_as_check_does(tracks: Path, options: dict[str, str]) -> 
 
     rules = LabelRules(default_class="cat", **options)
     data = load_dataset(str(tracks), rules=rules)
-    assert data.classes == label(read(tracks), rules).classes
+    assert data.classes == build_instances(read(tracks), rules).classes
     assert data.classes == (("cat",) if options else ("70", "71"))
 
 

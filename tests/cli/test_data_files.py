@@ -8,7 +8,7 @@ import pytest
 
 from roilab.data.read import read
 from roilab.skeleton import COCO_PERSON, load_skeleton
-from roilab.via import Attribute, label
+from roilab.via import Attribute, build_instances
 
 from .test_data import data, edit, project
 
@@ -36,7 +36,7 @@ class TestConvert:
         before, after = (
             [
                 [(e.label, e.polygons, e.keypoints) for e in image.instances]
-                for image in label(read(project / name), skeleton=COCO_PERSON).images
+                for image in build_instances(read(project / name), skeleton=COCO_PERSON).images
             ]
             for name in ("via.json", "v.json")
         )
@@ -185,7 +185,7 @@ class TestSplitAndMerge:
         parts = [project / "parts" / name for name in ("train.json", "val.json")]
         done = data("merge", *parts, new, "--output", project / "more.json")
         assert done.returncode == 0, done.stdout + done.stderr
-        labelled = label(read(project / "more.json"), skeleton=COCO_PERSON)
+        labelled = build_instances(read(project / "more.json"), skeleton=COCO_PERSON)
         assert labelled.problems == ()
         assert sum(len(image.instances) for image in labelled.images) == 4 + 1
         poses = [e.keypoints for image in labelled.images for e in image.instances if e.keypoints]

@@ -24,7 +24,7 @@ from roilab.via import (
     Region,
     Shape,
     Value,
-    label,
+    build_instances,
 )
 
 
@@ -53,7 +53,9 @@ def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
     ]
     found = propose([file_of(drawn)], "s", classes=["cat"])
     assert found.keypoints == ("head", "tail")
-    (cat,) = label(file_of(drawn), LabelRules(default_class="cat"), found).images[0].instances
+    (cat,) = (
+        build_instances(file_of(drawn), LabelRules(default_class="cat"), found).images[0].instances
+    )
     assert cat.keypoints == ((1, 1, 2), (2, 2, 2))
 
 
@@ -63,7 +65,7 @@ def test_one_attribute_for_outlines_and_points() -> None:
         (Point(1, 1), {"name": "head"}),
     ]
     found = propose([file_of(drawn)], "s", classes=["cat"])
-    (cat,) = label(file_of(drawn), skeleton=found).images[0].instances
+    (cat,) = build_instances(file_of(drawn), skeleton=found).images[0].instances
     assert cat.keypoints == ((1, 1, 2),)
 
 
@@ -148,7 +150,7 @@ def annotator(seed: int, objects: int, names: tuple[str, ...] = ("nose", "tail")
             x, y = 20 + chance.gauss(0, spread), 45 + chance.gauss(0, spread)
             drawn.append((Point(x, y), {"part": name, "id": "1"}))
         images.append(drawn)
-    return label(file_of(*images), skeleton=BONES)
+    return build_instances(file_of(*images), skeleton=BONES)
 
 
 @pytest.mark.parametrize("people", [2, 4])
@@ -207,5 +209,5 @@ def test_what_a_coco_category_declares(
     annotations = read(path)
     found = propose([annotations], "s")
     assert (found.classes, found.keypoints, found.links) == (("cat",), keypoints, links)
-    (cat,) = label(annotations, LabelRules(), found).images[0].instances
+    (cat,) = build_instances(annotations, LabelRules(), found).images[0].instances
     assert cat.keypoints == ((3, 3, 2), (0, 0, 0), (5, 5, 2))

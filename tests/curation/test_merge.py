@@ -23,7 +23,7 @@ from roilab.via import (
     Region,
     Shape,
     Value,
-    label,
+    build_instances,
     read,
 )
 
@@ -183,7 +183,7 @@ def test_the_class_has_one_name() -> None:
     found = merge([old, predicted()], "o")
     assert "class" not in found.region_attributes
     assert severities(found) == []
-    assert [len(each.instances) for each in label(found).images] == [2, 2]
+    assert [len(each.instances) for each in build_instances(found).images] == [2, 2]
     # The other way round, the name is the other one.
     assert "name" not in merge([predicted(), old], "o").region_attributes
 
@@ -207,7 +207,7 @@ def test_points_tied_by_place_and_by_an_attribute() -> None:
         Region(2, Point(12, 2), {"name": "", "part": "tail"}),
     )
     old = source("old", ImageRecord("1", "1", 1, regions))
-    found = label(merge([old, predicted()], "o", skeleton=BONES), skeleton=BONES)
+    found = build_instances(merge([old, predicted()], "o", skeleton=BONES), skeleton=BONES)
     assert [each.severity for each in found.problems] == []
     before, after = ([each.keypoints for each in image.instances] for image in found.images)
     assert before == [((0, 0, 0),) * 2, ((0, 0, 0), (12, 2, 2))]
@@ -221,7 +221,7 @@ def test_a_class_that_cannot_be_told() -> None:
     with pytest.raises(UserError, match=r"which attribute is the class[^$]*give class_attribute"):
         merge([old, predicted()], "o")
     found = merge([old, predicted()], "o", LabelRules(class_attribute="name"))
-    labelled = label(found)
+    labelled = build_instances(found)
     assert [len(each.instances) for each in labelled.images] == [1, 2]
     # Where the files agree there is no need to know.
     merge([old, source("b", image("2", {"name": "cat", "colour": "red"}))], "o")
@@ -244,7 +244,7 @@ def test_other_ids_of_the_same_options() -> None:
         "o",
     )
     assert found.region_attributes["kind"].options == {"cat": "cat"}
-    assert label(found).classes == ("cat",)
+    assert build_instances(found).classes == ("cat",)
 
 
 def test_option_ids_of_two_meanings_are_named_by_them() -> None:
@@ -258,7 +258,7 @@ def test_option_ids_of_two_meanings_are_named_by_them() -> None:
         "out",
     )
     assert severities(found) == ["warning"]
-    names = [[e.label for e in each.instances] for each in label(found).images]
+    names = [[e.label for e in each.instances] for each in build_instances(found).images]
     assert names == [["cat", "dog"], ["dog", "cow"]]
     assert list(found.region_attributes["kind"].options) == ["dog", "cow", "cat"]
     assert found.region_attributes["kind"].default_options == ("dog",)
@@ -311,7 +311,7 @@ class TestOneAttributeForEachClass:
         for files in ([known, self.FLAGS], [self.FLAGS, known]):
             merged = merge(files, "m")
             assert severities(merged) == []
-            found = label(merged)
+            found = build_instances(merged)
             assert sorted(each.label for i in found.images for each in i.instances) == [
                 "cat", "cat", "dog", "dog",
             ]  # fmt: skip
@@ -320,7 +320,7 @@ class TestOneAttributeForEachClass:
     def test_named(self) -> None:
         odd = source("odd", image("b.jpg", {"cat": "tabby"}, {"dog": "brown"}))
         merged = merge([odd], "m", LabelRules(class_attribute=("cat", "dog")))
-        assert label(merged).classes == ("cat", "dog")
+        assert build_instances(merged).classes == ("cat", "dog")
 
     def test_none_is_the_class(self) -> None:
         tracks = [source(n, image(f"{n}.jpg", {"track": n})) for n in "12"]
@@ -377,7 +377,7 @@ def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
         sources.append(read(path))
     merged = merge(sources, "out")
     assert merged.problems == ()
-    found = label(merged).images
+    found = build_instances(merged).images
     assert [[each.label for each in image.instances] for image in found] == [["cat"], ["dog"]]
     again = merge([sources[0], sources[0]], "out")
     assert (len(again.images), severities(again)) == (1, ["note"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from roilab.curation.split import divide, split
 from roilab.errors import UserError
-from roilab.via import Annotations, Container, ImageRecord, Rect, Region, label
+from roilab.via import Annotations, Container, ImageRecord, Rect, Region, build_instances
 
 labels = st.sets(st.sampled_from("abc"), max_size=3)
 groups = st.dictionaries(st.text(max_size=4), labels, min_size=2, max_size=40)
@@ -100,12 +100,16 @@ def test_copies_stay_together(tmp_path: Path) -> None:
         region = Region(0, Rect(0, 0, 5, 5), {"kind": "ab"[number % 2]})
         records.append(ImageRecord(f"{number}", f"{number}.jpg", 9, (region,)))
     source = Annotations("via.json", Container.VIA2_JSON, tuple(records), {}, {})
-    keys, copies, missing = divide(label(source), lambda record: tmp_path / record.filename, 0.5, 0)
+    keys, copies, missing = divide(
+        build_instances(source), lambda record: tmp_path / record.filename, 0.5, 0
+    )
     assert (copies, missing) == (10, 0)
     assert all((str(n) in keys) == (str(n + 10) in keys) for n in range(10))
     # The name says nothing: the same pictures under other names are divided alike.
     for number in range(20):
         (tmp_path / f"{number}.jpg").rename(tmp_path / f"x{number}.png")
-    renamed, _, _ = divide(label(source), lambda record: tmp_path / f"x{record.key}.png", 0.5, 0)
+    renamed, _, _ = divide(
+        build_instances(source), lambda record: tmp_path / f"x{record.key}.png", 0.5, 0
+    )
     assert renamed == keys
-    assert divide(label(source), lambda _: None, 0.5, 0)[1:] == (0, 20)
+    assert divide(build_instances(source), lambda _: None, 0.5, 0)[1:] == (0, 20)

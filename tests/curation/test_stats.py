@@ -16,7 +16,7 @@ from roilab.via import (
     Region,
     Shape,
     Value,
-    label,
+    build_instances,
 )
 
 BONES = Skeleton("bones", ("<b>",), ("head", "hand"), (), (), (0.1, 0.1))
@@ -39,7 +39,7 @@ def counted() -> Stats:
         for n, r in enumerate(drawn)
     )
     source = Annotations("a & b.json", Container.VIA2_JSON, images, {}, {})
-    return statistics([(source, label(source, skeleton=BONES))], BONES)
+    return statistics([(source, build_instances(source, skeleton=BONES))], BONES)
 
 
 def test_counts() -> None:
@@ -75,7 +75,7 @@ def test_page_is_whole_and_escaped() -> None:
 
 def test_nothing_annotated() -> None:
     source = Annotations("empty.json", Container.VIA2_JSON, (), {}, {})
-    found = statistics([(source, label(source))], None)
+    found = statistics([(source, build_instances(source))], None)
     assert (found.images, found.instances, found.classes) == (0, 0, {})
     assert "empty.json" in statistics_page(found)
 
@@ -89,4 +89,8 @@ def test_progress_sees_every_image() -> None:
         seen.extend(images)
         return images
 
-    assert statistics([(source, label(source))], None, progress).empty_images == len(seen) == 2
+    assert (
+        statistics([(source, build_instances(source))], None, progress).empty_images
+        == len(seen)
+        == 2
+    )

@@ -12,7 +12,7 @@ from roilab.via import (
     Rect,
     Region,
     Value,
-    label,
+    build_instances,
     with_declarations,
 )
 
@@ -85,8 +85,8 @@ def test_one_attribute_instead_of_one_for_each_class(several: bool) -> None:
         ),
     }
     assert after.images[0].regions[0].attributes["note"] == "x"
-    found = label(after, LabelRules(class_attribute="class"))
-    expected = label(before, LabelRules(class_attribute=flags))
+    found = build_instances(after, LabelRules(class_attribute="class"))
+    expected = build_instances(before, LabelRules(class_attribute=flags))
     assert found.images[0].instances == expected.images[0].instances
     assert len(found.images[0].instances) == 2
     # A name that is taken is not taken again.

@@ -30,7 +30,7 @@ from roilab.via import (
     Rect,
     Region,
     Shape,
-    label,
+    build_instances,
 )
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -87,7 +87,7 @@ def test_instances_come_back(
         for n, found in enumerate(drawn)
     )
     source = Annotations("via.json", Container.VIA2_PROJECT, records, DECLARED, {})
-    before = label(source, skeleton=BONES)
+    before = build_instances(source, skeleton=BONES)
     data, problems = to_coco(source, LabelRules(), BONES, lambda _: (400, 300))
     names = [each["name"] for each in data["categories"]]
     assert names == ["truck", "car", *(["person"] if "person" in before.classes else [])]
@@ -99,7 +99,7 @@ def test_instances_come_back(
     assert "values" not in "".join(notes)
     path = tmp_path_factory.mktemp("coco") / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
-    again = label(read(path, strict=True), skeleton=BONES)
+    again = build_instances(read(path, strict=True), skeleton=BONES)
     assert [len(image.instances) for image in again.images] == [
         len(image.instances) for image in before.images
     ]
@@ -204,7 +204,7 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
 
     source = DATA / "coco-keypoints" / "test_coco.json"
     annotations = read(source)
-    before = label(annotations, skeleton=COCO_PERSON)
+    before = build_instances(annotations, skeleton=COCO_PERSON)
     assert sum(len(image.instances) for image in before.images) == 14
     data, problems = to_coco(annotations, LabelRules(), COCO_PERSON, lambda _: None)
     assert "with another id" in messages(problems)

@@ -19,7 +19,7 @@ from roilab.data.dataset import load_dataset
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
-from roilab.via import LabelRules, label
+from roilab.via import LabelRules, build_instances
 
 WIDTH, HEIGHT = 20, 10
 
@@ -371,7 +371,7 @@ class TestBoxes:
     ) -> None:
         coco["annotations"][1].update(bbox=[2, 3, 4, 5])
         path = write(tmp_path, coco)
-        (_, image) = label(read(path)).images
+        (_, image) = build_instances(read(path)).images
         assert box_of(image.instances[0], WIDTH, HEIGHT) == [2, 3, 6, 8]
         (_, record) = load_dataset(str(path)).records
         assert record["annotations"][0]["bbox"] == [2, 3, 4, 5]

@@ -14,7 +14,7 @@ from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import write_figures
 from roilab.synthetic.sample_set import region_attributes, sample_scene
 from roilab.synthetic.scene import Figure, Scene, visible_rings
-from roilab.via.labels.instances import LabelledSet, label
+from roilab.via.labels.instances import LabelledSet, build_instances
 from roilab.via.read import read
 from roilab.via.records import Container, Point, Polygon
 
@@ -58,7 +58,7 @@ def rasterised(figure: Figure) -> np.ndarray:
 
 
 def labelled(folder: Path, split: str) -> LabelledSet:
-    return label(read(folder / split / "via_project.json"), skeleton=COCO_PERSON)
+    return build_instances(read(folder / split / "via_project.json"), skeleton=COCO_PERSON)
 
 
 # What is drawn

@@ -54,7 +54,7 @@ def counted(
         skeleton=skeleton,
         missing_images="skip",
     )
-    labelled, unusable = fit_all(via.label(annotations, rules, bones), located.places)
+    labelled, unusable = fit_all(via.build_instances(annotations, rules, bones), located.places)
     stats = statistics([(annotations, labelled)], bones)
     rows = dataset.coco_json()
     names = {each["id"]: each["name"] for each in rows["categories"]}

@@ -24,7 +24,7 @@ from roilab.engine.run_folder import Run
 from roilab.inference import Predictor, read_rgb
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
-from roilab.via import Annotations, ImageRecord, LabelRules, label
+from roilab.via import Annotations, ImageRecord, LabelRules, build_instances
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture
 
@@ -125,7 +125,7 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
 
 def objects(annotations: Annotations) -> Counter[tuple[str, str, int]]:
     """The objects by image, class and number of labelled keypoints."""
-    labelled = label(annotations, LabelRules(class_attribute="name"), COCO_PERSON)
+    labelled = build_instances(annotations, LabelRules(class_attribute="name"), COCO_PERSON)
     assert not [each for each in labelled.problems if each.severity == "error"]
     return Counter(
         (image.record.filename, each.label, sum(v > 0 for _, _, v in each.keypoints or ()))

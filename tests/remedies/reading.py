@@ -35,7 +35,7 @@ def label(file: Path, skeleton: Path | None = None, **rules: Any) -> Wrong:
 
     def labelled() -> via.LabelledSet:
         bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
-        return via.label(data_read.read(file), via.LabelRules(**rules), bones)
+        return via.build_instances(data_read.read(file), via.LabelRules(**rules), bones)
 
     return wrong(labelled)
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via import Annotations, LabelRules, bounds, label, write_project
+from roilab.via import Annotations, LabelRules, bounds, build_instances, write_project
 
 SLOW = 5.0  # seconds: no input of a few kilobytes may take as long
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (("head", "hand"),), (0.1, 0.1))
@@ -248,7 +248,7 @@ def examine(path: Path) -> str:
             assert all(abs(value) < 1e9 for value in bounds(region.shape))
     for rules, skeleton in ((LabelRules(default_class="person"), None), (LabelRules(), BONES)):
         try:
-            labelled = label(annotations, rules, skeleton)
+            labelled = build_instances(annotations, rules, skeleton)
         except UserError:
             continue
         for image in labelled.images:

@@ -3,7 +3,7 @@
 import pytest
 
 from roilab.errors import UserError
-from roilab.via import Annotations, LabelRules, label
+from roilab.via import Annotations, LabelRules, build_instances
 
 from .test_instances import BONES, box, dot, file_of, labels, problems
 
@@ -23,7 +23,7 @@ def two_heads(**rest: str) -> Annotations:
 
 class TestInstanceAttribute:
     def test_the_only_one_is_it_whatever_occurs_twice(self) -> None:
-        result = label(two_heads(), skeleton=BONES)
+        result = build_instances(two_heads(), skeleton=BONES)
         first, second = result.images[1].instances
         assert first.keypoints == ((1, 1, 2), (2, 2, 2), (0, 0, 0))
         assert second.keypoints == ((51, 1, 2), (0, 0, 0), (0, 0, 0))
@@ -35,10 +35,10 @@ class TestInstanceAttribute:
         drawn = [box(0, kind="person"), box(50, kind="person")]
         points = [dot(kind="person", part="head"), dot(51, kind="person", part="head")]
         with pytest.raises(UserError, match="cannot tell which attribute ties") as error:
-            label(file_of([*drawn, *points]), skeleton=BONES)
+            build_instances(file_of([*drawn, *points]), skeleton=BONES)
         assert "region 3 of 0.jpg is a second head of 'person'" in str(error.value)
         rules = LabelRules(class_attribute="kind")
-        result = label(file_of([*drawn, *points]), rules, BONES)
+        result = build_instances(file_of([*drawn, *points]), rules, BONES)
         assert labels(result) == ["person", "person"]
         assert result.problems == ()
 
@@ -49,7 +49,7 @@ class TestInstanceAttribute:
             dot(part="head", kind="person", id="a"),
         ]
         with pytest.raises(UserError) as error:
-            label(file_of(drawn), skeleton=BONES)
+            build_instances(file_of(drawn), skeleton=BONES)
         for value in ("a", "person"):
             assert f"region 2 of 0.jpg is a second head of '{value}'" in str(error.value)
 
@@ -58,16 +58,16 @@ class TestSkip:
     RULES = LabelRules(unlabelled="skip")
 
     def test_a_file_without_attributes_is_skipped_and_counted(self) -> None:
-        result = label(file_of([box(), box(20)], [box()]), self.RULES)
+        result = build_instances(file_of([box(), box(20)], [box()]), self.RULES)
         assert labels(result) == []
         assert problems(result) == [("note", None, None)]
         assert "3 regions" in result.problems[0].message
 
     def test_a_named_class_need_not_occur_then(self) -> None:
         rules = LabelRules(unlabelled="skip", class_attribute="kind")
-        assert problems(label(file_of([box()]), rules)) == [("note", None, "kind")]
+        assert problems(build_instances(file_of([box()]), rules)) == [("note", None, "kind")]
         with pytest.raises(UserError, match="'kind'"):
-            label(file_of([box(sort="cat")]), rules)
+            build_instances(file_of([box(sort="cat")]), rules)
 
 
 class TestTies:
@@ -75,14 +75,14 @@ class TestTies:
 
     def test_an_outline_of_two_objects(self) -> None:
         drawn = [box(0, kind="a", id=("1",)), box(20, kind="a", id=("1", "2"))]
-        result = label(file_of(drawn), self.RULES)
+        result = build_instances(file_of(drawn), self.RULES)
         assert [each.regions for each in result.images[0].instances] == [(0,), (1,)]
         assert problems(result) == [("warning", 1, "id")]
         assert "1, 2" in result.problems[0].message
 
     def test_a_point_of_two_objects(self) -> None:
         drawn = [box(0, kind="person", id=("1",)), dot(part="head", id=("1", "2"))]
-        result = label(file_of(drawn), self.RULES, BONES)
+        result = build_instances(file_of(drawn), self.RULES, BONES)
         assert result.images[0].instances[0].regions == (0,)
         assert problems(result) == [("error", 1, "id")]
         assert "several objects: 1, 2" in result.problems[0].message
@@ -97,7 +97,7 @@ class TestPlaces:
             dot(7, 7, part="head"),
             dot(2, 2, part="head"),
         ]
-        result = label(file_of(drawn), skeleton=BONES)
+        result = build_instances(file_of(drawn), skeleton=BONES)
         found = [each.regions for each in result.images[0].instances]
         assert found == [(0, 4), (1,), (2,)]
         assert problems(result) == [("error", 3, None)]

@@ -16,7 +16,7 @@ from roilab.via import (
     Point,
     Polygon,
     Rect,
-    label,
+    build_instances,
     read,
 )
 
@@ -58,7 +58,7 @@ def test_outlines_and_boxes(tmp_path: Path) -> None:
     assert [each.shape for each in a.regions] == [Polygon((1, 9, 9), (1, 1, 9)), Rect(1, 1, 8, 8)]
     assert [each.attributes for each in a.regions] == [{"class": "person"}, {"class": "car"}]
     assert found.problems == ()
-    assert label(found).classes == ("car", "person")
+    assert build_instances(found).classes == ("car", "person")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
     )
     found = load(tmp_path, coco(*rows))
     assert found.problems == ()
-    one, two, three = label(found, skeleton=BONES).images[0].instances
+    one, two, three = build_instances(found, skeleton=BONES).images[0].instances
     ring = Polygon((1, 9, 9), (1, 1, 9))
     parts = (ring, Polygon((21, 29, 29), (1, 1, 9)))
     assert one == Instance("person", parts, ((3, 4, 1), (0, 0, 0)), (0, 1, 2))
@@ -127,11 +127,11 @@ def test_crowds_are_no_objects(tmp_path: Path) -> None:
     rows = ({"segmentation": [RING]}, {"iscrowd": 1}, {"iscrowd": 1, "category_id": 2})
     found = load(tmp_path, coco(*rows))
     assert found.problems == ()
-    image = label(found).images[0]
+    image = build_instances(found).images[0]
     assert [each.label for each in image.instances] == ["person"]
     assert [each.label for each in image.crowds] == ["person", "car"]
     rules = LabelRules(class_map={"person": "human", "car": None})
-    image = label(found, rules).images[0]
+    image = build_instances(found, rules).images[0]
     assert [each.label for each in (*image.instances, *image.crowds)] == ["human", "human"]
 
 
@@ -148,7 +148,7 @@ def test_images_of_one_id(tmp_path: Path) -> None:
 def test_a_score_is_kept(tmp_path: Path) -> None:
     found = load(tmp_path, coco({"segmentation": [RING], "score": 0.5}))
     assert found.images[0].regions[0].attributes["score"] == "0.5"
-    assert label(found).classes == ("person",)
+    assert build_instances(found).classes == ("person",)
 
 
 VIA = {"description": "VIA project exported to COCO format using VGG Image Annotator"}
@@ -216,10 +216,12 @@ class TestViaCoco:
         found = load(tmp_path, by_via(row, categories=categories))
         assert found.images[0].regions[0].attributes == ({} if lost else {"kind": "cat"})
         assert [each.severity for each in found.problems] == ["warning"] * lost
-        assert len(label(found, LabelRules(default_class="cat")).images[0].instances) == 1
+        assert len(build_instances(found, LabelRules(default_class="cat")).images[0].instances) == 1
         errors = [
             e
-            for e in label(found, LabelRules(unlabelled="error", class_attribute="kind")).problems
+            for e in build_instances(
+                found, LabelRules(unlabelled="error", class_attribute="kind")
+            ).problems
             if e.severity == "error"
         ]
         assert len(errors) == lost
@@ -245,10 +247,10 @@ def test_categories_of_one_id_and_two_names_are_no_class(tmp_path: Path) -> None
     found = load(tmp_path, coco(*rows, categories=categories))
     assert "error: 2 categories have the id 1: cat, dog; it cannot be told" in messages(found)
     assert "of the 1 annotations" in messages(found)
-    assert [each.label for each in label(found).images[0].instances] == ["car"]
+    assert [each.label for each in build_instances(found).images[0].instances] == ["car"]
     # The same category twice is no question.
     found = load(tmp_path, coco(*rows, categories=[*categories[:1] * 2, categories[2]]))
-    assert len(label(found).images[0].instances) == 2
+    assert len(build_instances(found).images[0].instances) == 2
     assert "the id 1" not in messages(found)
 
 
@@ -258,7 +260,7 @@ def test_whole_numbers_are_the_same_ids_with_a_point(tmp_path: Path) -> None:
     found = load(tmp_path, data)
     assert found.problems == ()
     assert [each.coco.id for each in found.images if each.coco is not None] == [1, 2]
-    assert [each.label for each in label(found).images[0].instances] == ["person"]
+    assert [each.label for each in build_instances(found).images[0].instances] == ["person"]
 
 
 @pytest.mark.parametrize("area", [0, -1, "x", True])
@@ -294,7 +296,7 @@ def test_keypoint_names_that_are_no_list_are_none(tmp_path: Path) -> None:
     row = {"segmentation": [RING], "keypoints": [3, 3, 2, 4, 4, 2]}
     found = load(tmp_path, coco(row, categories=[category]))
     assert found.categories[0].keypoints == ("1", "2")
-    (one,) = label(found, skeleton=BONES).images[0].instances
+    (one,) = build_instances(found, skeleton=BONES).images[0].instances
     assert one.keypoints == ((3, 3, 2), (4, 4, 2))
 
 
@@ -302,7 +304,7 @@ def test_an_object_needs_a_keypoint_of_the_skeleton(tmp_path: Path) -> None:
     category = {"id": 1, "name": "person", "keypoints": ["head", "tail"]}
     alone = {"bbox": [], "keypoints": [0, 0, 0, 5, 5, 2]}
     found = load(tmp_path, coco(alone, {"keypoints": [1, 1, 2, 0, 0, 0]}, categories=[category]))
-    labelled = label(found, skeleton=BONES)
+    labelled = build_instances(found, skeleton=BONES)
     assert [each.keypoints for each in labelled.images[0].instances] == [((1, 1, 2), (0, 0, 0))]
     assert any("none of which skeleton 'bones' has" in each.message for each in labelled.problems)
 

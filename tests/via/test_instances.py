@@ -26,7 +26,7 @@ from roilab.via import (
     Rect,
     Region,
     Value,
-    label,
+    build_instances,
     outline,
     read,
 )
@@ -75,60 +75,63 @@ def problems(result: LabelledSet) -> list[tuple[str, int | None, str | None]]:
 
 class TestClassAttribute:
     def test_the_only_one_is_found_whatever_its_name(self) -> None:
-        result = label(file_of([box(xyzzy="cat"), box(xyzzy="dog", empty="")]))
+        result = build_instances(file_of([box(xyzzy="cat"), box(xyzzy="dog", empty="")]))
         assert labels(result) == ["cat", "dog"]
         assert result.classes == ("cat", "dog")
 
     def test_several_are_listed_with_samples_and_no_name_is_a_hint(self) -> None:
         with pytest.raises(UserError, match=r"class \('cat'\); color \('red', 'blue'\)"):
-            label(file_of([box(**{"class": "cat", "color": "red"}), box(color="blue")]))
+            build_instances(file_of([box(**{"class": "cat", "color": "red"}), box(color="blue")]))
 
     def test_none_asks_for_a_default(self) -> None:
         with pytest.raises(UserError, match="give default_class"):
-            label(file_of([box()]))
-        assert labels(label(file_of([box()]), LabelRules(default_class="it"))) == ["it"]
+            build_instances(file_of([box()]))
+        assert labels(build_instances(file_of([box()]), LabelRules(default_class="it"))) == ["it"]
 
     def test_nothing_annotated_needs_no_class(self) -> None:
-        assert label(file_of([], [])).classes == ()
+        assert build_instances(file_of([], [])).classes == ()
 
     def test_named(self) -> None:
         annotations = file_of([box(kind="cat", color="red")])
-        assert labels(label(annotations, LabelRules(class_attribute="color"))) == ["red"]
+        assert labels(build_instances(annotations, LabelRules(class_attribute="color"))) == ["red"]
 
     def test_unknown_name(self) -> None:
         with pytest.raises(UserError, match="'sort'") as error:
-            label(file_of([box(kind="cat")]), LabelRules(class_attribute="sort"))
+            build_instances(file_of([box(kind="cat")]), LabelRules(class_attribute="sort"))
         assert "via.json" in str(error.value)
         assert "kind ('cat')" in str(error.value)
 
     def test_unknown_name_is_no_mistake_where_a_default_labels_all(self) -> None:
         rules = LabelRules(class_attribute="insect", default_class="kudzu")
-        assert labels(label(file_of([box(), box()]), rules)) == ["kudzu", "kudzu"]
+        assert labels(build_instances(file_of([box(), box()]), rules)) == ["kudzu", "kudzu"]
         with pytest.raises(UserError, match="'insect'"):
-            label(file_of([box(inseto="kudzu")]), rules)
+            build_instances(file_of([box(inseto="kudzu")]), rules)
 
     def test_declared_but_unused_name_is_known(self) -> None:
         rules = LabelRules(class_attribute="kind", default_class="it")
         annotations = file_of([box(other="x")], kind=Attribute("kind"))
-        assert labels(label(annotations, rules)) == ["it"]
+        assert labels(build_instances(annotations, rules)) == ["it"]
 
 
 class TestClassValue:
     def test_option_shows_its_description_where_it_has_one(self) -> None:
         kind = Attribute("kind", "radio", "", {"1": "car", "2": ""})
-        assert labels(label(file_of([box(kind="1"), box(kind="2")], kind=kind))) == ["car", "2"]
+        assert labels(build_instances(file_of([box(kind="1"), box(kind="2")], kind=kind))) == [
+            "car",
+            "2",
+        ]
 
     def test_checkbox(self) -> None:
         annotations = file_of([box(kind=("cat",)), box(kind=()), box(kind=("cat", "dog"))])
-        result = label(annotations)
+        result = build_instances(annotations)
         assert labels(result) == ["cat"]
         assert problems(result) == [("error", 1, "kind"), ("error", 2, "kind")]
         assert "cat, dog" in result.problems[1].message
-        filled = label(annotations, LabelRules(default_class="it"))
+        filled = build_instances(annotations, LabelRules(default_class="it"))
         assert labels(filled) == ["cat", "it"]
 
     def test_unlabelled_region_is_left_out_with_its_place(self) -> None:
-        result = label(file_of([box(kind="cat")], [box(), box(kind="")]))
+        result = build_instances(file_of([box(kind="cat")], [box(), box(kind="")]))
         assert labels(result) == ["cat"]
         assert [each.image for each in result.problems] == ["1.jpg", "1.jpg"]
         assert problems(result) == [("error", 0, "kind"), ("error", 1, "kind")]
@@ -137,7 +140,7 @@ class TestClassValue:
     def test_map_renames_merges_and_drops(self, dropped: str | None) -> None:
         annotations = file_of([box(kind=kind) for kind in ("truck", "bus", "tree", "cat")])
         rules = LabelRules(class_map={"truck": "vehicle", "bus": "vehicle", "tree": dropped})
-        result = label(annotations, rules)
+        result = build_instances(annotations, rules)
         assert labels(result) == ["vehicle", "vehicle", "cat"]
         assert result.classes == ("cat", "vehicle")
         assert problems(result) == [("note", None, "kind")]
@@ -146,7 +149,7 @@ class TestClassValue:
     def test_map_of_a_class_that_does_not_occur(self) -> None:
         """A slip of the pen, or a class that only another split of the data has."""
         rules = LabelRules(class_map={"trucks": "x"})
-        result = label(file_of([box(kind="truck"), box(kind="bus")]), rules)
+        result = build_instances(file_of([box(kind="truck"), box(kind="bus")]), rules)
         assert result.classes == ("bus", "truck")
         (problem,) = result.problems
         assert problem.severity == "warning"
@@ -156,11 +159,11 @@ class TestClassValue:
     def test_map_of_an_option_that_is_not_used(self) -> None:
         kind = Attribute("kind", "dropdown", "", {"a": "truck", "b": "bus"})
         rules = LabelRules(class_map={"bus": "vehicle"})
-        assert labels(label(file_of([box(kind="a")], kind=kind), rules)) == ["truck"]
+        assert labels(build_instances(file_of([box(kind="a")], kind=kind), rules)) == ["truck"]
 
     def test_unlabelled_regions_are_skipped_where_asked(self) -> None:
         annotations = file_of([box(kind="cat"), box()], [box(kind="")])
-        result = label(annotations, LabelRules(unlabelled="skip"))
+        result = build_instances(annotations, LabelRules(unlabelled="skip"))
         assert labels(result) == ["cat"]
         assert problems(result) == [("note", None, "kind")]
         assert "2 regions" in result.problems[0].message
@@ -173,27 +176,27 @@ class TestClassValue:
         self, class_map: dict[str, str | None], warned: bool
     ) -> None:
         rules = LabelRules(class_map=class_map)
-        result = label(file_of([box(kind="a"), box(kind="b")]), rules)
+        result = build_instances(file_of([box(kind="a"), box(kind="b")]), rules)
         assert len(result.classes) == 1
         assert problems(result) == [("warning", None, "kind")] * warned
 
     @pytest.mark.parametrize(("one", "other"), [("Cat", "cat"), ("sea cat", "sea  cat")])
     def test_names_that_look_alike(self, one: str, other: str) -> None:
         annotations = file_of([box(kind=one), box(kind=other), box(kind="dog")])
-        result = label(annotations)
+        result = build_instances(annotations)
         assert len(result.classes) == 3
         assert problems(result) == [("warning", None, "kind")]
-        assert label(annotations, LabelRules(class_map={one: other})).problems == ()
+        assert build_instances(annotations, LabelRules(class_map={one: other})).problems == ()
 
     def test_two_options_of_one_description(self) -> None:
         kind = Attribute("kind", "radio", "", {"1": "cat", "2": "cat", "3": "dog"})
-        result = label(file_of([box(kind="1"), box(kind="2")], kind=kind))
+        result = build_instances(file_of([box(kind="1"), box(kind="2")], kind=kind))
         assert labels(result) == ["cat", "cat"]
         assert "'1', '2'" in result.problems[0].message
 
     def test_an_image_attribute_is_named_by_its_option(self) -> None:
         kind = Attribute("kind", "image", "", {"cat": "data:image/png;base64,AAAA"})
-        assert labels(label(file_of([box(kind="cat")], kind=kind))) == ["cat"]
+        assert labels(build_instances(file_of([box(kind="cat")], kind=kind))) == ["cat"]
 
 
 def tagged(role: str) -> Attribute:
@@ -208,7 +211,7 @@ class TestTags:
         ]
         roles = {"what": "class", "id": "instance", "part": "keypoint", "state": "visibility"}
         declared = {name: tagged(role) for name, role in roles.items()} | {"score": tagged("score")}
-        result = label(file_of(drawn, **declared), skeleton=BONES)
+        result = build_instances(file_of(drawn, **declared), skeleton=BONES)
         (person,) = result.images[0].instances
         assert person == Instance(
             "person", (Rect(0, 0, 10, 10),), ((0, 0, 0), (2, 3, 1), (0, 0, 0)), (0, 1)
@@ -217,14 +220,14 @@ class TestTags:
     def test_a_score_is_no_class(self) -> None:
         annotations = file_of([box(kind="cat", s="0.5"), box(kind="dog", s="0.6")])
         with pytest.raises(UserError, match="several attributes could be the class"):
-            label(annotations)
+            build_instances(annotations)
         annotations = replace(annotations, region_attributes={"s": tagged("score")})
-        assert labels(label(annotations)) == ["cat", "dog"]
+        assert labels(build_instances(annotations)) == ["cat", "dog"]
 
     def test_a_named_attribute_goes_before_a_tagged_one(self) -> None:
         annotations = file_of([box(kind="cat", other="x")], other=tagged("class"))
-        assert labels(label(annotations)) == ["x"]
-        assert labels(label(annotations, LabelRules(class_attribute="kind"))) == ["cat"]
+        assert labels(build_instances(annotations)) == ["x"]
+        assert labels(build_instances(annotations, LabelRules(class_attribute="kind"))) == ["cat"]
 
 
 def path(*points: tuple[float, float], **attributes: Value) -> Drawn:
@@ -244,7 +247,7 @@ class TestVertices:
             box(size=4, kind="person"),  # around the first vertex only
             path((1, 1), (2, 5), (7, 5)),
         ]
-        result = label(file_of(drawn), self.RULES, BONES)
+        result = build_instances(file_of(drawn), self.RULES, BONES)
         found = [each.keypoints for each in result.images[0].instances]
         assert found == [((0, 0, 0),) * 3, self.BONES_OF_ONE, ((0, 0, 0),) * 3]
         assert result.images[0].instances[1].regions == (1, 3)
@@ -256,13 +259,13 @@ class TestVertices:
             box(50, kind="person", id="2"),
             path((1, 1), (2, 5), (7, 5), id="2"),
         ]
-        result = label(file_of(drawn), self.RULES, BONES)
+        result = build_instances(file_of(drawn), self.RULES, BONES)
         assert result.images[0].instances[1].keypoints == self.BONES_OF_ONE
         assert result.problems == ()
 
     def test_alone(self) -> None:
         drawn = [path((1, 1), (2, 5), (7, 5)), path((11, 1), (12, 5), (17, 5))]
-        result = label(file_of(drawn), LabelRules(keypoint_vertices="polyline"), BONES)
+        result = build_instances(file_of(drawn), LabelRules(keypoint_vertices="polyline"), BONES)
         assert labels(result) == ["person", "person"]
         assert result.images[0].instances[0].keypoints == self.BONES_OF_ONE
         assert problems(result) == [("warning", 0, None), ("warning", 1, None)]
@@ -270,7 +273,7 @@ class TestVertices:
     def test_a_polygon(self) -> None:
         ring: Drawn = (Polygon.through([(1, 1), (2, 5), (7, 5)]), {})
         rules = LabelRules(keypoint_vertices="polygon")
-        result = label(file_of([box(kind="person"), ring]), rules, BONES)
+        result = build_instances(file_of([box(kind="person"), ring]), rules, BONES)
         assert result.images[0].instances[0].keypoints == self.BONES_OF_ONE
 
     FLAT: ClassVar = [((1, 1), (2, 2), (7, 7)), ((1, 1), (9, 1), (9, 9), (9, 1))]
@@ -283,10 +286,10 @@ class TestVertices:
         flat: Drawn = (Polygon.through(points), {"kind": "person"})
         drawn = file_of([box(kind="person"), flat])
         rules = LabelRules(keypoint_vertices="polygon", class_attribute="kind")
-        result = label(drawn, rules, bones)
+        result = build_instances(drawn, rules, bones)
         assert result.problems == ()
         assert result.images[0].instances[0].keypoints == tuple((*each, 2) for each in points)
-        result = label(drawn, LabelRules(class_attribute="kind"), None)
+        result = build_instances(drawn, LabelRules(class_attribute="kind"), None)
         assert [each.regions for each in result.images[0].instances] == [(0,)]
         assert problems(result) == [("error", 1, None)]
         assert "encloses no area" in result.problems[0].message
@@ -294,7 +297,7 @@ class TestVertices:
     def test_visibility_of_all(self) -> None:
         drawn = [box(kind="person"), path((1, 1), (2, 5), (7, 5), v="occluded")]
         rules = replace(self.RULES, visibility_attribute="v")
-        result = label(file_of(drawn), rules, BONES)
+        result = build_instances(file_of(drawn), rules, BONES)
         assert result.images[0].instances[0].keypoints == ((1, 1, 1), (2, 5, 1), (7, 5, 1))
 
     @pytest.mark.parametrize(
@@ -307,24 +310,24 @@ class TestVertices:
         ids=["too few", "too many", "outside"],
     )
     def test_bad_path_is_left_out_with_its_place(self, bad: Drawn) -> None:
-        result = label(file_of([box(kind="person"), bad]), self.RULES, BONES)
+        result = build_instances(file_of([box(kind="person"), bad]), self.RULES, BONES)
         assert result.images[0].instances[0].keypoints == ((0, 0, 0),) * 3
         assert problems(result) == [("error", 1, None)]
 
     def test_second_path_of_one_object_is_left_out_whole(self) -> None:
         drawn = [box(kind="person"), *[path((1, 1), (2, 5), (7, 5))] * 2]
-        result = label(file_of(drawn), self.RULES, BONES)
+        result = build_instances(file_of(drawn), self.RULES, BONES)
         assert result.images[0].instances[0].regions == (0, 1)
         assert problems(result) == [("error", 2, None)]
 
     def test_without_a_skeleton_they_are_ignored(self) -> None:
-        result = label(file_of([box(kind="a"), path((1, 1), (2, 5))]), self.RULES)
+        result = build_instances(file_of([box(kind="a"), path((1, 1), (2, 5))]), self.RULES)
         assert labels(result) == ["a"]
         assert problems(result) == [("warning", None, None)]
 
 
 def test_skeleton_without_any_keypoint_is_a_warning() -> None:
-    result = label(file_of([box(kind="person")]), skeleton=BONES)
+    result = build_instances(file_of([box(kind="person")]), skeleton=BONES)
     assert problems(result) == [("warning", None, None)]
     assert "no keypoint of skeleton" in result.problems[0].message
 
@@ -336,7 +339,7 @@ class TestOutlines:
             [box(0, kind="a", id="1")],
         )
         rules = LabelRules(class_attribute="kind", instance_attribute="id")
-        first, second = label(annotations, rules).images[0].instances
+        first, second = build_instances(annotations, rules).images[0].instances
         assert first.regions == (0, 2)
         assert first.polygons == (outline(Rect(0, 0, 10, 10)), outline(Rect(20, 0, 10, 10)))
         assert first.keypoints is None
@@ -344,24 +347,26 @@ class TestOutlines:
 
     def test_one_object_of_two_classes(self) -> None:
         annotations = file_of([box(kind="a", id="1"), box(kind="b", id="1")])
-        result = label(annotations, LabelRules(class_attribute="kind", instance_attribute="id"))
+        result = build_instances(
+            annotations, LabelRules(class_attribute="kind", instance_attribute="id")
+        )
         assert labels(result) == ["a"]
         assert problems(result) == [("error", 1, "id")]
 
     def test_line_that_outlines_nothing(self) -> None:
-        result = label(file_of([(Polyline((0, 5), (0, 5)), {"kind": "a"})]))
+        result = build_instances(file_of([(Polyline((0, 5), (0, 5)), {"kind": "a"})]))
         assert labels(result) == []
         assert problems(result) == [("error", 0, None)]
 
     def test_points_without_a_skeleton_are_one_warning(self) -> None:
-        result = label(file_of([box(kind="a"), dot(part="head"), dot()], [dot()]))
+        result = build_instances(file_of([box(kind="a"), dot(part="head"), dot()], [dot()]))
         assert labels(result) == ["a"]
         assert problems(result) == [("warning", None, None)]
         assert "3 regions" in result.problems[0].message
 
     def test_unknown_instance_attribute(self) -> None:
         with pytest.raises(UserError, match="instance_attribute"):
-            label(file_of([box(kind="a")]), LabelRules(instance_attribute="id"))
+            build_instances(file_of([box(kind="a")]), LabelRules(instance_attribute="id"))
 
 
 def people() -> list[Drawn]:
@@ -378,7 +383,7 @@ def people() -> list[Drawn]:
 
 class TestTiedKeypoints:
     def test_all_attributes_are_found(self) -> None:
-        result = label(file_of(people()), skeleton=BONES)
+        result = build_instances(file_of(people()), skeleton=BONES)
         first, second, car = result.images[0].instances
         assert first.keypoints == ((0, 0, 0), (5, 6, 1), (7, 8, 2))
         assert first.regions == (0, 4, 5)
@@ -389,7 +394,7 @@ class TestTiedKeypoints:
     def test_input_is_not_touched(self) -> None:
         annotations = file_of(people())
         before = copy.deepcopy(annotations)
-        label(annotations, LabelRules(class_map={"car": None}), BONES)
+        build_instances(annotations, LabelRules(class_map={"car": None}), BONES)
         assert annotations == before
 
     def test_class_on_points_is_not_taken_for_the_instance(self) -> None:
@@ -400,21 +405,21 @@ class TestTiedKeypoints:
             for shape, attributes in [each]
         ]
         marked.append(dot(8, 8, kind="person", part="left", id="b", seen=""))
-        result = label(file_of(marked), skeleton=BONES)
+        result = build_instances(file_of(marked), skeleton=BONES)
         assert labels(result) == ["person", "person", "car"]
         assert result.problems == ()
 
     def test_two_possible_instance_attributes(self) -> None:
         one = [box(kind="person", id="a"), dot(part="head", kind="person", id="a")]
         with pytest.raises(UserError, match=r"id \('a'\); kind \('person'\)"):
-            label(file_of(one), skeleton=BONES)
-        result = label(file_of(one), LabelRules(class_attribute="kind"), BONES)
+            build_instances(file_of(one), skeleton=BONES)
+        result = build_instances(file_of(one), LabelRules(class_attribute="kind"), BONES)
         assert result.images[0].instances[0].keypoints == ((1, 1, 2), (0, 0, 0), (0, 0, 0))
 
     def test_names_by_the_description_of_an_option(self) -> None:
         part = Attribute("part", "radio", "", {"0": "head", "1": "left", "left": "right"})
         points = [dot(2, 2, part="0"), dot(3, 3, part="left")]
-        result = label(file_of([box(kind="person"), *points], part=part), skeleton=BONES)
+        result = build_instances(file_of([box(kind="person"), *points], part=part), skeleton=BONES)
         # A value that is a name is that keypoint, whatever its description says.
         assert result.images[0].instances[0].keypoints == ((2, 2, 2), (3, 3, 2), (0, 0, 0))
 
@@ -434,35 +439,35 @@ class TestTiedKeypoints:
         rules = LabelRules(
             class_attribute="kind", instance_attribute="id", visibility_attribute="seen"
         )
-        good = label(file_of(people()), rules, BONES)
-        result = label(file_of([*people(), extra]), rules, BONES)
+        good = build_instances(file_of(people()), rules, BONES)
+        result = build_instances(file_of([*people(), extra]), rules, BONES)
         assert result.images[0].instances == good.images[0].instances
         assert problems(result) == [("error", 6, attribute)]
 
     def test_points_of_an_unlabelled_object(self) -> None:
         points = [dot(part="head", id="b"), dot(2, part="head", id="a")]
         annotations = file_of([box(kind="person", id="a"), box(kind="", id="b"), *points])
-        result = label(annotations, skeleton=BONES)
+        result = build_instances(annotations, skeleton=BONES)
         assert labels(result) == ["person"]
         assert problems(result) == [("error", 1, "kind"), ("error", 2, "id")]
 
     def test_points_of_a_dropped_object_go_with_it(self) -> None:
         points = [dot(part="head", id="b"), dot(2, part="head", id="a")]
         annotations = file_of([box(kind="person", id="a"), box(kind="crowd", id="b"), *points])
-        result = label(annotations, LabelRules(class_map={"crowd": None}), BONES)
+        result = build_instances(annotations, LabelRules(class_map={"crowd": None}), BONES)
         assert labels(result) == ["person"]
         assert problems(result) == [("note", None, "kind"), ("note", 2, "id")]
 
     def test_object_of_points_only(self) -> None:
         annotations = file_of([*people(), dot(9, 9, part="head", id="z")])
-        result = label(annotations, skeleton=BONES)
+        result = build_instances(annotations, skeleton=BONES)
         added = result.images[0].instances[-1]
         assert added == Instance("person", (), ((9, 9, 2), (0, 0, 0), (0, 0, 0)), (6,))
         assert problems(result) == [("warning", 6, None)]
 
     def test_points_of_which_none_is_labelled_are_no_object(self) -> None:
         rules = LabelRules(default_class="person", visibility_attribute="v")
-        result = label(file_of([dot(part="head", v="0")]), rules, BONES)
+        result = build_instances(file_of([dot(part="head", v="0")]), rules, BONES)
         assert labels(result) == []
         assert problems(result) == [("error", 0, None)]
 
@@ -472,11 +477,11 @@ class TestTiedKeypoints:
         both = file_of(
             [box(kind="cat", id="1"), dot(part="head", id="1"), dot(part="head", id="2")]
         )
-        assert labels(label(annotations, skeleton=pets)) == ["cat"]
-        result = label(both, skeleton=pets)
+        assert labels(build_instances(annotations, skeleton=pets)) == ["cat"]
+        result = build_instances(both, skeleton=pets)
         assert labels(result) == ["cat"]
         assert problems(result) == [("error", 2, None)]
-        with_default = label(both, LabelRules(default_class="dog"), pets)
+        with_default = build_instances(both, LabelRules(default_class="dog"), pets)
         assert labels(with_default) == ["cat", "dog"]
 
 
@@ -489,14 +494,16 @@ class TestPlacedKeypoints:
             dot(3, 3, part="head"),
             dot(50, 50, part="head"),
         ]
-        large, small, _ = label(file_of(regions), skeleton=BONES).images[0].instances
+        large, small, _ = build_instances(file_of(regions), skeleton=BONES).images[0].instances
         assert small.keypoints is not None
         assert large.keypoints is not None
         assert small.keypoints[0] == (3, 3, 2)
         assert large.keypoints[0] == (50, 50, 2)
 
     def test_outside_every_outline(self) -> None:
-        result = label(file_of([box(kind="person"), dot(70, 70, part="head")]), skeleton=BONES)
+        result = build_instances(
+            file_of([box(kind="person"), dot(70, 70, part="head")]), skeleton=BONES
+        )
         assert problems(result) == [("error", 1, None)]
         assert result.images[0].instances[0].keypoints == ((0, 0, 0),) * 3
 
@@ -504,7 +511,7 @@ class TestPlacedKeypoints:
         lone = [dot(part="head"), dot(5, 5, part="left")]
         crowd = [dot(part="head"), dot(5, 5, part="head")]
         rules = LabelRules(default_class="person")
-        result = label(file_of(lone, crowd, []), rules, BONES)
+        result = build_instances(file_of(lone, crowd, []), rules, BONES)
         assert [len(image.instances) for image in result.images] == [1, 0, 0]
         assert problems(result) == [
             ("warning", 0, None), ("error", 0, None), ("error", 1, None),
@@ -513,21 +520,21 @@ class TestPlacedKeypoints:
     def test_keypoint_default_on_outlines_is_not_the_class(self) -> None:
         regions = [box(part="head"), dot(part="head")]
         with pytest.raises(UserError, match="default_class"):
-            label(file_of(regions), LabelRules(class_attribute=None), BONES)
+            build_instances(file_of(regions), LabelRules(class_attribute=None), BONES)
         rules = LabelRules(default_class="person", keypoint_attribute="part")
-        assert labels(label(file_of(regions), rules, BONES)) == ["person"]
+        assert labels(build_instances(file_of(regions), rules, BONES)) == ["person"]
 
 
 class TestSkeleton:
     def test_person_without_points_has_zeros(self) -> None:
-        result = label(file_of([box(kind="person"), box(kind="car")]), skeleton=BONES)
+        result = build_instances(file_of([box(kind="person"), box(kind="car")]), skeleton=BONES)
         person, car = result.images[0].instances
         assert person.keypoints == ((0, 0, 0),) * 3
         assert car.keypoints is None
 
     def test_no_class_of_the_file_has_it(self) -> None:
         """Normal for one file of several: whoever joins the files knows whether it is a slip."""
-        result = label(file_of([box(kind="car")]), skeleton=BONES)
+        result = build_instances(file_of([box(kind="car")]), skeleton=BONES)
         assert labels(result) == ["car"]
         (problem,) = result.problems
         assert problem.severity == "warning"
@@ -536,23 +543,25 @@ class TestSkeleton:
 
     def test_no_point_is_named_as_in_it(self) -> None:
         with pytest.raises(UserError, match=r"part \('nose'\)(.|\n)*head, left, right"):
-            label(file_of([box(kind="person"), dot(part="nose")]), skeleton=BONES)
+            build_instances(file_of([box(kind="person"), dot(part="nose")]), skeleton=BONES)
 
     def test_two_attributes_name_its_keypoints(self) -> None:
         regions = [box(kind="person"), dot(part="head", place="left")]
         with pytest.raises(UserError, match="give keypoint_attribute"):
-            label(file_of(regions), skeleton=BONES)
-        result = label(file_of(regions), LabelRules(keypoint_attribute="place"), BONES)
+            build_instances(file_of(regions), skeleton=BONES)
+        result = build_instances(file_of(regions), LabelRules(keypoint_attribute="place"), BONES)
         assert result.images[0].instances[0].keypoints == ((0, 0, 0), (1, 1, 2), (0, 0, 0))
 
     def test_named_class_is_not_taken_for_the_keypoint(self) -> None:
         regions = [box(kind="person"), dot(kind="head", part="left")]
-        result = label(file_of(regions), LabelRules(class_attribute="kind"), BONES)
+        result = build_instances(file_of(regions), LabelRules(class_attribute="kind"), BONES)
         assert result.images[0].instances[0].keypoints == ((0, 0, 0), (1, 1, 2), (0, 0, 0))
 
     def test_attribute_of_points_that_plays_no_part_is_a_warning(self) -> None:
         annotations = file_of([box(kind="person"), dot(part="head", visible="0")])
-        assert problems(label(annotations, skeleton=BONES)) == [("warning", None, "visible")]
+        assert problems(build_instances(annotations, skeleton=BONES)) == [
+            ("warning", None, "visible")
+        ]
 
 
 @pytest.mark.parametrize(
@@ -564,7 +573,7 @@ class TestSkeleton:
 )  # fmt: skip
 def test_visibility(value: Value, expected: int) -> None:
     rules = LabelRules(visibility_attribute="v")
-    result = label(file_of([box(kind="person"), dot(part="head", v=value)]), rules, BONES)
+    result = build_instances(file_of([box(kind="person"), dot(part="head", v=value)]), rules, BONES)
     keypoints = result.images[0].instances[0].keypoints
     assert keypoints is not None
     assert keypoints[0] == ((1, 1, expected) if expected else (0, 0, 0))
@@ -574,7 +583,9 @@ def test_visibility(value: Value, expected: int) -> None:
 @pytest.mark.parametrize(("value", "expected"), [("yes", 1), ("false", 2), ("", 2)])
 def test_visibility_that_asks_for_occlusion(value: str, expected: int) -> None:
     rules = LabelRules(visibility_attribute="Occluded")
-    result = label(file_of([box(kind="person"), dot(part="head", Occluded=value)]), rules, BONES)
+    result = build_instances(
+        file_of([box(kind="person"), dot(part="head", Occluded=value)]), rules, BONES
+    )
     keypoints = result.images[0].instances[0].keypoints
     assert keypoints is not None
     assert keypoints[0][2] == expected
@@ -584,7 +595,7 @@ def test_visibility_box_that_is_ticked_for_visible() -> None:
     v = Attribute("v", "checkbox", "", {"y": "visible"})
     points = [dot(part="head", v=()), dot(part="left", v=("y",))]
     rules = LabelRules(visibility_attribute="v")
-    result = label(file_of([box(kind="person"), *points], v=v), rules, BONES)
+    result = build_instances(file_of([box(kind="person"), *points], v=v), rules, BONES)
     assert result.images[0].instances[0].keypoints == ((1, 1, 1), (1, 1, 2), (0, 0, 0))
 
 
@@ -593,18 +604,18 @@ class TestRealFiles:
     @pytest.mark.parametrize(("split", "images", "count"), [("train", 61, 255), ("val", 13, 50)])
     def test_balloon(self, split: str, images: int, count: int) -> None:
         annotations = read(DATA / f"balloon/{split}/via_region_data.json")
-        result = label(annotations, LabelRules(default_class="balloon"))
+        result = build_instances(annotations, LabelRules(default_class="balloon"))
         assert len(result.images) == images
         assert labels(result) == ["balloon"] * count
         assert result.problems == ()
 
     def test_vehicles(self) -> None:
-        result = label(read(DATA / "vehicles-truck-car-bus/train/via_region_data.json"))
+        result = build_instances(read(DATA / "vehicles-truck-car-bus/train/via_region_data.json"))
         assert result.classes == ("bus", "car", "truck")
         assert len(labels(result)) == 23
 
     def test_polylines_of_dogs_and_cats(self) -> None:
-        result = label(read(DATA / "dog-cat/val/via_region_data.json"))
+        result = build_instances(read(DATA / "dog-cat/val/via_region_data.json"))
         assert result.classes == ("cat", "dog")
         assert len(labels(result)) == 97
         # Most images were annotated twice over, by an import into what was already there.
@@ -614,11 +625,11 @@ class TestRealFiles:
     def test_insects_have_two_attributes(self) -> None:
         annotations = read(DATA / "kudzu-insects/train/via_region_data.json")
         with pytest.raises(UserError, match=r"inseto \('kudzu'\); insect \('kudzu'\)"):
-            label(annotations)
+            build_instances(annotations)
         rules = LabelRules(class_attribute="insect", default_class="kudzu")
-        assert Counter(labels(label(annotations, rules))) == {"kudzu": 520}
+        assert Counter(labels(build_instances(annotations, rules))) == {"kudzu": 520}
         without = read(DATA / "kudzu-insects/val/via_region_data.json")
-        assert Counter(labels(label(without, rules))) == {"kudzu": 349}
+        assert Counter(labels(build_instances(without, rules))) == {"kudzu": 349}
 
 
 def test_the_collector_of_cycles_is_as_it_was() -> None:
@@ -627,9 +638,9 @@ def test_the_collector_of_cycles_is_as_it_was() -> None:
         for enabled in (gc.disable, gc.enable):
             enabled()
             before = gc.isenabled()
-            label(file_of([]), LabelRules(default_class="car"))
+            build_instances(file_of([]), LabelRules(default_class="car"))
             with pytest.raises(UserError):
-                label(file_of([box()]), LabelRules(class_attribute="nope"))
+                build_instances(file_of([box()]), LabelRules(class_attribute="nope"))
             assert gc.isenabled() is before
     finally:
         (gc.enable if was_enabled else gc.disable)()

@@ -17,7 +17,7 @@ from roilab.via import (
     Polyline,
     Rect,
     Shape,
-    label,
+    build_instances,
     read,
 )
 
@@ -86,7 +86,7 @@ def test_classes_by_description(tmp_path: Path) -> None:
     data = project(
         metadata={"m": region([1, 5, 6], {"1": "0"}), "n": region([2, 1, 1, 9, 9], {"1": "1"})}
     )
-    assert label(load(tmp_path, data)).classes == ("dog",)
+    assert build_instances(load(tmp_path, data)).classes == ("dog",)
 
 
 SHAPES: list[tuple[list[float], Shape]] = [

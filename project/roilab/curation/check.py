@@ -86,7 +86,7 @@ def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Ske
     if not any(found <= known for found in values.values()):
         return None
     try:
-        classes = via.label(annotations, rules, COCO_PERSON).classes
+        classes = via.build_instances(annotations, rules, COCO_PERSON).classes
     except UserError:
         return None
     return COCO_PERSON if set(classes) & set(COCO_PERSON.classes) else None
@@ -104,8 +104,8 @@ def examine(
 
     Args:
         folder: where the images are.
-        rules, skeleton: as for `via.label`. Where they do not suffice to label the file, that is an
-            error among the problems, and the rest is reported all the same.
+        rules, skeleton: as for `via.build_instances`. Where they do not suffice to label the file,
+            that is an error among the problems, and the rest is reported all the same.
         progress: wraps the images while their files are looked at, to show how far it is.
         located: what `locate` found, where the file is used together with others.
     """
@@ -113,7 +113,7 @@ def examine(
     labelled: Sequence[via.LabelledImage]
     labelled = [via.LabelledImage(image, ()) for image in annotations.images]
     try:
-        result = via.label(annotations, rules, skeleton)
+        result = via.build_instances(annotations, rules, skeleton)
     except UserError as error:
         problems.append(_as_problem(error, annotations.file))
     else:

@@ -8,7 +8,7 @@ from roilab.data.class_dropdowns import with_united_class, with_values
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via.labels.attribute_roles import Roles, tagged
-from roilab.via.labels.attribute_values import (
+from roilab.via.labels.attributes import (
     attributes_in_use,
     keypoint_regions,
     outline_regions,
@@ -171,7 +171,7 @@ def _complete(
 
 def _tied(file: _Source, name: str, skeleton: Skeleton) -> via.Annotations:
     """The file with an instance attribute, a number for each object of an image."""
-    labelled = via.label(file.annotations, file.rules, skeleton)
+    labelled = via.build_instances(file.annotations, file.rules, skeleton)
     images = []
     for image in labelled.images:
         ties = {

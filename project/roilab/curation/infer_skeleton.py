@@ -13,7 +13,7 @@ from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
 from roilab.via.geometry import area
 from roilab.via.labels.attribute_roles import tagged
-from roilab.via.labels.attribute_values import (
+from roilab.via.labels.attributes import (
     attributes_in_use,
     described,
     outline_regions,

@@ -82,7 +82,7 @@ def statistics(
     skeleton: Skeleton | None,
     progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
 ) -> Stats:
-    """Count files, each with what `via.label` made of it; several are counted together.
+    """Count files, each with what `via.build_instances` made of it; several are counted together.
 
     Args:
         progress: wraps the images.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from roilab import via
-from roilab.via.labels.attribute_values import described
+from roilab.via.labels.attributes import described
 
 Values = Mapping[str, via.Value]
 # More different texts than this are no classes if they are more than half of all.

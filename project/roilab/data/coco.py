@@ -60,7 +60,7 @@ def to_coco(
     Raises:
         UserError: an attribute has to be named or does not occur.
     """
-    labelled = via.label(annotations, rules, skeleton)
+    labelled = via.build_instances(annotations, rules, skeleton)
     roles = via.roles_of(annotations, rules, skeleton)
     declared = declared_classes(annotations, roles.label, rules.class_map)
     classes = tuple(dict.fromkeys((*declared, *labelled.classes)))

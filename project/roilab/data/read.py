@@ -12,7 +12,7 @@ def read(path: str | Path, *, strict: bool = False, is_brief: bool = False) -> v
     Args:
         is_brief: spare the time for regions of a COCO file that its annotations make superfluous
             where nothing is drawn or written: points for keypoints, and outlines of masks, in whose
-            place is the box around them. `via.label` makes the same of them.
+            place is the box around them. `via.build_instances` makes the same of them.
     """
     return via.read(
         path,

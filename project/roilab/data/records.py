@@ -64,7 +64,7 @@ def load_records(
             read strictly, an error; images are missing or broken, and are not to be skipped.
     """
     read_files = [read(path, is_brief=True) for path in paths]
-    sets = [via.label(annotations, rules, skeleton) for annotations in read_files]
+    sets = [via.build_instances(annotations, rules, skeleton) for annotations in read_files]
     names = _class_names(read_files, sets, rules, classes)
     problems = [problem for each in sets for problem in each.problems]
     problems += _alike(sets)

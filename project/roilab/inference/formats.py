@@ -283,8 +283,8 @@ def via_annotations(
 ) -> Annotations:
     """The records of images as one file, those with the least certain instance first.
 
-    Images without an instance come last. The attributes carry the tags by which `via.label` knows
-    their roles. Filled holes are a warning among the result's problems.
+    Images without an instance come last. The attributes carry the tags by which
+    `via.build_instances` knows their roles. Filled holes are a warning among the result's problems.
     """
     names = run.attributes
     declared = [

@@ -4,14 +4,9 @@ The standard library only.
 """
 
 from roilab.via.geometry import bounds, outline
-from roilab.via.labels.instances import (
-    Instance,
-    LabelledImage,
-    LabelledSet,
-    LabelRules,
-    label,
-    roles_of,
-)
+from roilab.via.labels.attribute_roles import roles_of
+from roilab.via.labels.attributes import LabelRules
+from roilab.via.labels.instances import Instance, LabelledImage, LabelledSet, build_instances
 from roilab.via.read import read
 from roilab.via.records import (
     SEVERITIES,
@@ -65,7 +60,7 @@ __all__ = [
     "Shape",
     "Value",
     "bounds",
-    "label",
+    "build_instances",
     "outline",
     "read",
     "refuse_errors",

@@ -12,18 +12,7 @@ Path = Polygon | Polyline
 
 _NUMBERS = frozenset({int, float})
 _LIMIT = 10_000_000  # no image is as wide; from about 10^16 on, half a pixel would be lost
-_FIELDS: Mapping[type, tuple[str, ...]] = {
-    Rect: ("x", "y", "width", "height"),
-    Circle: ("cx", "cy", "r"),
-    Ellipse: ("cx", "cy", "rx", "ry", "theta"),
-    Point: ("cx", "cy"),
-}
-_EXTENTS: Mapping[type, tuple[str, ...]] = {
-    Rect: ("width", "height"),
-    Circle: ("r",),
-    Ellipse: ("rx", "ry"),
-    Point: (),
-}
+_EXTENTS = ("width", "height", "r", "rx", "ry")
 # VIA keeps three decimals: the cross product of two differences is a multiple of this doubled.
 _LEAST_CROSS = 5e-7
 # Parts of a pixel in which edges are compared exactly, as integers.
@@ -56,20 +45,21 @@ def checked_shape(kind: type[Numbered], values: Mapping[str, object]) -> Numbere
     Raises:
         InvalidShape: a number is missing, not finite or too large, or the shape has no extent.
     """
-    fields = _FIELDS[kind]
-    if kind is Ellipse and values.get("theta") is None:
-        fields = fields[:-1]
-    for field in fields:
-        if values.get(field) is None:
-            raise InvalidShape(f"the {kind_of(kind)} has no '{field}'")
-        if not _is_coordinate(values[field]):
-            raise _invalid_number(values[field], field)
-    shape = kind(*[values[field] for field in fields])  # type: ignore[arg-type] # checked
-    extents = [getattr(shape, name) for name in _EXTENTS[kind]]
+    numbers: dict[str, float] = {}
+    for name in kind.__slots__:
+        value = values.get(name)
+        if value is None and name == "theta":
+            continue
+        if value is None:
+            raise InvalidShape(f"the {kind_of(kind)} has no '{name}'")
+        if not _is_coordinate(value):
+            raise _invalid_number(value, name)
+        numbers[name] = value
+    extents = [numbers[name] for name in _EXTENTS if name in numbers]
     if min(extents, default=1) <= 0:
         sizes = " x ".join(f"{extent:g}" for extent in extents)
         raise InvalidShape(f"a {kind_of(kind)} without extent ({sizes})")
-    return shape
+    return kind(**numbers)
 
 
 def checked_path(kind: type[Path], xs_data: object, ys_data: object) -> Path:
@@ -173,14 +163,9 @@ def bounds(shape: Shape) -> tuple[float, float, float, float]:
         shape = Ellipse(shape.cx, shape.cy, shape.r, shape.r)
     if isinstance(shape, Ellipse):
         cos, sin = math.cos(shape.theta), math.sin(shape.theta)
-        half_width = math.hypot(shape.rx * cos, shape.ry * sin)
-        half_height = math.hypot(shape.rx * sin, shape.ry * cos)
-        return (
-            shape.cx - half_width,
-            shape.cy - half_height,
-            shape.cx + half_width,
-            shape.cy + half_height,
-        )
+        x, half_width = shape.cx, math.hypot(shape.rx * cos, shape.ry * sin)
+        y, half_height = shape.cy, math.hypot(shape.rx * sin, shape.ry * cos)
+        return (x - half_width, y - half_height, x + half_width, y + half_height)
     if isinstance(shape, Rect):
         return (shape.x, shape.y, shape.x + shape.width, shape.y + shape.height)
     return (min(shape.xs), min(shape.ys), max(shape.xs), max(shape.ys))

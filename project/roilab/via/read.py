@@ -1,10 +1,9 @@
 """An annotation file of any format -> `Annotations`. The format is detected by content."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from roilab.errors import UserError
 from roilab.files import read_bytes
@@ -19,27 +18,8 @@ from roilab.via.formats.source import (
 )
 from roilab.via.records import Annotations, Container, Problem, collector_paused, refuse_errors
 
-
-class Format(NamedTuple):
-    """A kind of file. `parse` is called only for sources that `recognises` accepts."""
-
-    container: Container
-    recognises: Callable[[Source], bool]
-    parse: Callable[[Source], Annotations]
-
-
-# The order decides where two would accept a file: what says most about itself comes first.
-FORMATS: Sequence[Format] = (
-    Format(Container.VIA2_PROJECT, via2_json.is_project, via2_json.parse_project),
-    Format(Container.VIA3_PROJECT, via3.is_via3_project, via3.parse_via3_project),
-    Format(Container.VIA_COCO, via_coco.is_via_coco, via_coco.parse_via_coco),
-    Format(Container.COCO, coco.is_coco, coco.parse_coco),
-    Format(Container.VIA1_JSON, via2_json.is_via1, via2_json.parse_via1),
-    Format(Container.VIA2_JSON, via2_json.is_via2, via2_json.parse_via2),
-    Format(Container.VIA3_CSV, via3.is_via3_csv, via3.parse_via3_csv),
-    Format(Container.VIA1_CSV, via2_csv.is_via1_csv, via2_csv.parse_via1_csv),
-    Format(Container.VIA2_CSV, via2_csv.is_via2_csv, via2_csv.parse_via2_csv),
-)
+# The order decides where two would accept a file: the first says most about itself.
+_FORMATS = (via3, via_coco, coco, via2_json, via2_csv)
 
 
 def read(
@@ -69,10 +49,11 @@ def read(
     with collector_paused():
         source = _load(Path(path), rings_of_rle, keypoints_as_points)
         repeated = [_repeated_key(source, key) for key in source.repeated]
-        format = next((format for format in FORMATS if format.recognises(source)), None)
-        if format is None:
+        detected = ((format, format.detect(source)) for format in _FORMATS)
+        format, container = next((pair for pair in detected if pair[1]), (None, None))
+        if format is None or container is None:
             raise _unknown(source)
-        annotations = format.parse(source)
+        annotations: Annotations = format.parse(source, container)
     annotations = replace(annotations, problems=(*repeated, *annotations.problems))
     if strict:
         refuse_errors(annotations.problems)
@@ -165,7 +146,7 @@ def _unknown(source: Source) -> UserError:
         "not a file of a kind that can be read",
         file=source.file,
         found=_description(source),
-        expected=", ".join(format.container for format in FORMATS),
+        expected=", ".join(Container),
         remedy="in VIA, save the project, or export the annotations as JSON or CSV",
     )
 

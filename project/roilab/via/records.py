@@ -106,15 +106,15 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 class Container(StrEnum):
     """The kinds of file that are read, recognised by content, never by name."""
 
-    VIA1_JSON = "VIA 1 JSON"
-    VIA2_JSON = "VIA 2 JSON"
     VIA2_PROJECT = "VIA 2 project"
     VIA3_PROJECT = "VIA 3 project"
-    VIA1_CSV = "VIA 1 CSV"
-    VIA2_CSV = "VIA 2 CSV"
-    VIA3_CSV = "VIA 3 CSV"
     VIA_COCO = "COCO exported by VIA"
     COCO = "COCO"
+    VIA1_JSON = "VIA 1 JSON"
+    VIA2_JSON = "VIA 2 JSON"
+    VIA3_CSV = "VIA 3 CSV"
+    VIA1_CSV = "VIA 1 CSV"
+    VIA2_CSV = "VIA 2 CSV"
 
 
 @dataclass(frozen=True, slots=True)

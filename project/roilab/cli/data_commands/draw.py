@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
     folders = [folder_of(args, each) for each in annotations]
     located = locate(list(zip(annotations, folders, strict=True)))
     for each, folder, images in zip(annotations, folders, located, strict=True):
-        labelled = via.label(each, rules, skeleton)
+        labelled = via.build_instances(each, rules, skeleton)
         loose = {image.record.key: _loose_points(image, rules) for image in labelled.images}
         pictures = _pictures(labelled, images.places, skeleton, loose, args.limit)
         drawn = 0

@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
                 proposed = _with_found_classes(args, files, proposed)
     if args.sigmas:
         with working("comparing points"):
-            labelled = [via.label(each, rules_of(args), proposed) for each in files]
+            labelled = [via.build_instances(each, rules_of(args), proposed) for each in files]
             sigmas = estimate_sigmas(labelled, proposed)
         proposed = with_sigmas(proposed, sigmas)
         for keypoint in proposed.keypoints:
@@ -102,14 +102,14 @@ def _with_found_classes(
 ) -> Skeleton:
     """The skeleton with the classes that own labelled keypoints when every class may have them."""
     rules = rules_of(args)
-    every = {name for file in files for name in via.label(file, rules, proposed).classes}
+    every = {name for file in files for name in via.build_instances(file, rules, proposed).classes}
     if not every:
         return proposed
     candidate = replace(proposed, classes=tuple(sorted(every)))
     owners = {
         instance.label
         for file in files
-        for image in via.label(file, rules, candidate).images
+        for image in via.build_instances(file, rules, candidate).images
         for instance in image.instances
         if any(v for _, _, v in instance.keypoints or ())
     }

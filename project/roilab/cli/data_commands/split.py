@@ -59,7 +59,9 @@ def main(args: argparse.Namespace) -> int:
     (annotations,) = read_all([args.file])
     with working("labelling"):
         rules, skeleton = rules_of(args), skeleton_of(args, [annotations])
-        (labelled,) = fitting(args, [annotations], [via.label(annotations, rules, skeleton)])
+        (labelled,) = fitting(
+            args, [annotations], [via.build_instances(annotations, rules, skeleton)]
+        )
     folder = folder_of(args, annotations)
     chosen, copies, missing = divide(
         labelled,

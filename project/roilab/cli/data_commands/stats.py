@@ -45,7 +45,9 @@ def main(args: argparse.Namespace) -> int:
     files = read_all(args.files)
     with working("labelling"):
         skeleton = skeleton_of(args, files)
-        labelled = fitting(args, files, [via.label(e, rules_of(args), skeleton) for e in files])
+        labelled = fitting(
+            args, files, [via.build_instances(e, rules_of(args), skeleton) for e in files]
+        )
     stats = statistics(list(zip(files, labelled, strict=True)), skeleton, progress)
     _print(stats)
     problems = [problem for each in labelled for problem in each.problems]

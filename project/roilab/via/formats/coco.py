@@ -51,12 +51,13 @@ Box = tuple[float, float, float, float]
 _VISIBILITIES: Mapping[float, str] = {1: "occluded", 2: "visible"}
 
 
-def is_coco(source: Source) -> bool:
+def detect(source: Source) -> Container | None:
     """Whether this is a COCO data set (a list of COCO results is none)."""
-    return all(isinstance(source.top.get(key), list) for key in ("images", "annotations"))
+    lists = (source.top.get(key) for key in ("images", "annotations"))
+    return Container.COCO if all(isinstance(rows, list) for rows in lists) else None
 
 
-def parse_coco(source: Source) -> Annotations:
+def parse(source: Source, container: Container) -> Annotations:
     """Read COCO instances or person keypoints."""
     coco = CocoReader(source)
     annotations = rows_in(source.top["annotations"])
@@ -68,7 +69,7 @@ def parse_coco(source: Source) -> Annotations:
         coco.read_annotation(row)
     coco.warn_of_repeated_ids(annotations)
     coco.declare()
-    return coco.annotations(Container.COCO)
+    return coco.annotations(container)
 
 
 @dataclass(slots=True)

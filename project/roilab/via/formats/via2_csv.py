@@ -35,26 +35,12 @@ _HEADER = re.compile(rf'\s*"?(#?)filename"?\s*[{_SEPARATORS}]')
 _MOST_LINES = 100
 
 
-def is_via1_csv(source: Source) -> bool:
-    """Whether the header is that of VIA 1, which begins with a #."""
+def detect(source: Source) -> Container | None:
+    """The kind of a CSV by its header, which in VIA 1 begins with a #."""
     header = _HEADER.match(source.text)
-    return header is not None and header[1] == "#"
-
-
-def is_via2_csv(source: Source) -> bool:
-    """Whether the header is that of VIA 2."""
-    header = _HEADER.match(source.text)
-    return header is not None and header[1] == ""
-
-
-def parse_via1_csv(source: Source) -> Annotations:
-    """Read the CSV of VIA 1."""
-    return _parse(source, Container.VIA1_CSV)
-
-
-def parse_via2_csv(source: Source) -> Annotations:
-    """Read the CSV of VIA 2."""
-    return _parse(source, Container.VIA2_CSV)
+    if header is None:
+        return None
+    return Container.VIA1_CSV if header[1] else Container.VIA2_CSV
 
 
 @contextmanager
@@ -134,7 +120,8 @@ class _ImageRows:
     regions: dict[int, tuple[object, object]] = field(default_factory=dict)
 
 
-def _parse(source: Source, container: Container) -> Annotations:
+def parse(source: Source, container: Container) -> Annotations:
+    """Read the CSV of VIA 1 or 2."""
     file = source.file
     problems: list[Problem] = []
     with long_cells():

@@ -30,36 +30,28 @@ _NUMBERED: Mapping[str, type[Numbered]] = {
 _SHAPES = ("rect", "circle", "ellipse", "polygon", "polyline", "point")
 
 
-def is_project(source: Source) -> bool:
-    """Whether this is a VIA 2 project."""
-    return isinstance(source.top.get("_via_img_metadata"), Mapping)
+def detect(source: Source) -> Container | None:
+    """The kind of a VIA 2 project, or of image entries as VIA 1 or 2 exports them."""
+    if isinstance(source.top.get("_via_img_metadata"), Mapping):
+        return Container.VIA2_PROJECT
+    values = source.data if isinstance(source.data, list) else source.top.values()
+    entries = [v for v in values if isinstance(v, Mapping) and "filename" in v and "regions" in v]
+    # Lists and objects of regions occur with both versions; only VIA 1 writes these two keys.
+    if any("fileref" in entry or "base64_img_data" in entry for entry in entries):
+        return Container.VIA1_JSON
+    return Container.VIA2_JSON if entries else None
 
 
-def is_via1(source: Source) -> bool:
-    """Whether VIA 1 exported this. Lists and objects of regions occur with both versions."""
-    entries = _entries(source)
-    return any("fileref" in entry or "base64_img_data" in entry for entry in entries)
+def parse(source: Source, container: Container) -> Annotations:
+    """Read a VIA 2 project, or what VIA 1 or 2 exported."""
+    if container is Container.VIA2_PROJECT:
+        return _parse_project(source)
+    return _parse_entries(source, container, _by_key(source))
 
 
-def is_via2(source: Source) -> bool:
-    """Whether these are image entries as VIA 2 exports them, or VIA 1."""
-    return bool(_entries(source))
-
-
-def parse_via1(source: Source) -> Annotations:
-    """Read annotations that VIA 1 exported."""
-    return _parse(source, Container.VIA1_JSON, _by_key(source))
-
-
-def parse_via2(source: Source) -> Annotations:
-    """Read annotations that VIA 2 exported."""
-    return _parse(source, Container.VIA2_JSON, _by_key(source))
-
-
-def parse_project(source: Source) -> Annotations:
-    """Read a VIA 2 project."""
+def _parse_project(source: Source) -> Annotations:
     top = source.top
-    annotations = _parse(source, Container.VIA2_PROJECT, top["_via_img_metadata"])
+    annotations = _parse_entries(source, Container.VIA2_PROJECT, top["_via_img_metadata"])
     problems = list(annotations.problems)
     images = _in_order(source.file, annotations.images, top.get("_via_image_id_list"), problems)
     declared = mapping(top.get("_via_attributes"))
@@ -77,12 +69,6 @@ def parse_project(source: Source) -> Annotations:
     )
 
 
-def _entries(source: Source) -> list[Mapping[str, object]]:
-    """The values at the top level, an object or a list, that look like image entries."""
-    values = source.data if isinstance(source.data, list) else source.top.values()
-    return [v for v in values if isinstance(v, Mapping) and "filename" in v and "regions" in v]
-
-
 def _by_key(source: Source) -> Mapping[str, object]:
     """The values at the top level under keys; those of a list under VIA's."""
     if not isinstance(source.data, list):
@@ -96,7 +82,7 @@ def _by_key(source: Source) -> Mapping[str, object]:
     return entries
 
 
-def _parse(source: Source, container: Container, entries: object) -> Annotations:
+def _parse_entries(source: Source, container: Container, entries: object) -> Annotations:
     """Read image entries, in their order.
 
     Args:

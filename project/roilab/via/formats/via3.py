@@ -62,18 +62,21 @@ _EXTREME_RECTANGLE, _EXTREME_CIRCLE = 8, 9
 _LIMIT = 1e9  # of coordinates that are calculated with
 
 
-def is_via3_project(source: Source) -> bool:
-    """Whether this is a VIA 3 project."""
-    return all(isinstance(source.top.get(key), Mapping) for key in ("project", "metadata", "view"))
+def detect(source: Source) -> Container | None:
+    """The kind of a project or CSV of VIA 3."""
+    keys = ("project", "metadata", "view")
+    if all(isinstance(source.top.get(key), Mapping) for key in keys):
+        return Container.VIA3_PROJECT
+    return Container.VIA3_CSV if source.text.lstrip().startswith(_TITLE) else None
 
 
-def is_via3_csv(source: Source) -> bool:
-    """Whether this is a CSV of VIA 3."""
-    return source.text.lstrip().startswith(_TITLE)
+def parse(source: Source, container: Container) -> Annotations:
+    """Read the images of a project or CSV of VIA 3."""
+    is_project = container is Container.VIA3_PROJECT
+    return _parse_project(source) if is_project else _parse_csv(source)
 
 
-def parse_via3_project(source: Source) -> Annotations:
-    """Read the images of a VIA 3 project."""
+def _parse_project(source: Source) -> Annotations:
     top = source.top
     files, views = mapping(top.get("file")), mapping(top.get("view"))
     config = mapping(mapping(top.get("config")).get("file"))
@@ -99,8 +102,7 @@ def parse_via3_project(source: Source) -> Annotations:
     return project.annotations(Container.VIA3_PROJECT, path if isinstance(path, str) else "")
 
 
-def parse_via3_csv(source: Source) -> Annotations:
-    """Read the images of a CSV of VIA 3."""
+def _parse_csv(source: Source) -> Annotations:
     project = _Project(source.file)
     lines = lines_of(source.text)
     _refuse_other_columns(source.file, lines)

@@ -3,50 +3,51 @@
 from collections.abc import Mapping, Sequence
 
 from roilab.text import counted
-from roilab.via.formats.coco import Category, CocoImageEntry, CocoReader, is_coco
+from roilab.via.formats import coco
+from roilab.via.formats.coco import Category, CocoImageEntry, CocoReader
 from roilab.via.formats.coco_rows import Row, id_text, rows_in
 from roilab.via.formats.source import Source, mapping
 from roilab.via.geometry import are_coordinates
 from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Point, Value
 
-_BY_VIA = "VIA project exported"
 _SAME_REGION = ("image_id", "id", "segmentation", "bbox", "keypoints")
 _SAVE_PROJECT = "in VIA, save the project, which holds everything, and read that"
 
 
-def is_via_coco(source: Source) -> bool:
+def detect(source: Source) -> Container | None:
     """Whether VIA exported this COCO file."""
-    description = mapping(source.top.get("info")).get("description")
-    return is_coco(source) and isinstance(description, str) and description.startswith(_BY_VIA)
+    text = mapping(source.top.get("info")).get("description")
+    is_by_via = isinstance(text, str) and text.startswith("VIA project exported")
+    return Container.VIA_COCO if is_by_via and coco.detect(source) else None
 
 
-def parse_via_coco(source: Source) -> Annotations:
+def parse(source: Source, container: Container) -> Annotations:
     """Read what VIA exports as COCO, and repair what its exporter breaks.
 
     VIA writes a row for every choice attribute of a region, all with the category of the last; the
     option's description for a name, which is often empty; a point as keypoints without a name; and
     where all file names begin with a digit, no category ids and image ids made of that digit.
     """
-    coco = _ViaCocoReader(source)
+    reader = _ViaCocoReader(source)
     rows = rows_in(source.top["annotations"])
     # Ids alone do not tell: another program may have left them out, or written the same for all.
     by_region = {repr([row.get(key) for key in _SAME_REGION]): row for row in rows}
     regions = list(by_region.values())
-    coco.read_categories(rows_in(source.top.get("categories")), regions)
+    reader.read_categories(rows_in(source.top.get("categories")), regions)
     remedy = f"{_SAVE_PROJECT}: the export numbers images by the digits their names begin with"
-    coco.read_images(rows_in(source.top["images"]), regions, remedy)
+    reader.read_images(rows_in(source.top["images"]), regions, remedy)
     if len(regions) < len(rows):
         count = counted(len(rows) - len(regions), "row repeats", "rows repeat")
         message = f"{count} a region, one for each of its attributes"
-        coco.report("warning", message + "; only the last attribute is known", _SAVE_PROJECT)
+        reader.report("warning", message + "; only the last attribute is known", _SAVE_PROJECT)
     for row in regions:
-        coco.read_annotation(row)
-    if coco.without_category:
-        count = counted(coco.without_category, "region has", "regions have")
+        reader.read_annotation(row)
+    if reader.without_category:
+        count = counted(reader.without_category, "region has", "regions have")
         message = f"{count} lost the class: the export has no id"
         remedy = f"{_SAVE_PROJECT}; or, where all are of one class, give default_class=NAME"
-        coco.report("warning", f"{message} for it", remedy)
-    return coco.annotations(Container.VIA_COCO)
+        reader.report("warning", f"{message} for it", remedy)
+    return reader.annotations(container)
 
 
 class _ViaCocoReader(CocoReader):

@@ -1,19 +1,18 @@
-"""Which attribute is the class, by what the user says, its name, and its values."""
+"""Which attribute is the class, by the user's word, its name, and its values."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 
 from roilab.errors import UserError, argument
-from roilab.skeleton import Skeleton
-from roilab.text import first_of
-from roilab.via.labels.attribute_values import (
+from roilab.via.labels.attributes import (
     Kinds,
+    LabelRules,
     described,
     folded,
     listed,
     outline_regions,
+    some,
     with_samples,
 )
-from roilab.via.labels.keypoints import keypoint_index
 from roilab.via.records import Annotations, Problem
 
 # An attribute of the first names is the class beside attributes of the others, which RoILab's
@@ -22,18 +21,18 @@ _CLASS_NAMES = frozenset({"class", "label", "name", "names", "category", "type",
 _OTHER_NAMES = frozenset({"instance", "id", "track", "score"})
 # What says that an attribute applies.
 _YES = frozenset({"1", "true", "yes"})
-# An attribute that was found has too many values for a class from this share of the objects on; of
-# a few objects all may differ, unless every value has a number.
+# An inferred attribute has too many values for a class from this share of the objects on; of a few
+# objects all may differ, unless every value has a number.
 _MANY_CLASSES = 0.75
 _FEW_OBJECTS = 8
 
 
-def must_occur(annotations: Annotations, key: str, name: str, found: dict[str, list[str]]) -> None:
+def must_occur(annotations: Annotations, key: str, name: str, used: dict[str, list[str]]) -> None:
     """Refuse a name that no region has.
 
     Args:
         key: of `LabelRules`, which has the name.
-        found: the attributes that occur where the named one should.
+        used: the attributes that occur where the named one should.
 
     Raises:
         UserError: the attribute is neither in a region nor declared.
@@ -47,10 +46,10 @@ def must_occur(annotations: Annotations, key: str, name: str, found: dict[str, l
             f"no region has the attribute '{name}'",
             file=annotations.file,
             key=key,
-            found=with_samples(found),
-            expected=f"one of these instead of '{name}'" if found else "a region attribute",
+            found=with_samples(used),
+            expected=f"one of these instead of '{name}'" if used else "a region attribute",
             remedy=f"give {argument(key, 'NAME')}"
-            if found
+            if used
             # Another file of the same training may need the name, so that it stays.
             else "give default_class=NAME as well"
             if key == "class_attribute"
@@ -58,7 +57,7 @@ def must_occur(annotations: Annotations, key: str, name: str, found: dict[str, l
         )
 
 
-def score_attribute(outlines: Mapping[str, list[str]], taken: Set[str | None]) -> str | None:
+def score_attribute(outlines: Mapping[str, list[str]], known: Set[str | None]) -> str | None:
     """The attribute called score that holds numbers from 0 to 1, as a model's are."""
 
     def is_score(value: str) -> bool:
@@ -71,7 +70,7 @@ def score_attribute(outlines: Mapping[str, list[str]], taken: Set[str | None]) -
         (
             name
             for name, values in outlines.items()
-            if folded(name) == "score" and name not in taken and all(map(is_score, values))
+            if folded(name) == "score" and name not in known and all(map(is_score, values))
         ),
         None,
     )
@@ -103,36 +102,22 @@ def instance_by_name(file: str, possible: Collection[str], problems: list[Proble
     return names[0]
 
 
-def class_beside_keypoints(
-    annotations: Annotations, values: list[str], keypoint: str | None, skeleton: Skeleton | None
-) -> str | None:
-    """The attribute that names keypoints of points, where it names no keypoint of an outline."""
-    declared = annotations.region_attributes.get(keypoint or "")
-    if skeleton is None or any(
-        keypoint_index(value, declared, skeleton) is not None for value in values
-    ):
-        return None
-    return keypoint
-
-
 def class_attribute(
     annotations: Annotations,
+    rules: LabelRules,
     outlines: dict[str, list[str]],
-    kinds: Kinds,
     label: str | None,
-    flags: tuple[str, ...],
     unused: Collection[str],
-    may_lack: bool,
     problems: list[Problem],
 ) -> tuple[str | None, tuple[str, ...]]:
     """The attribute that holds the class, else the attributes that are a class each.
 
     Args:
         outlines: the attributes of outlines.
-        label, flags: what is known; "" for a label says that there is none.
-        unused: those that play no other part.
-        may_lack: a region without a class is no mistake.
+        label: the class attribute if it is known; "" says that there is none.
+        unused: attributes that play no other part.
     """
+    flags, kinds, may_lack = rules.class_flags, rules.kinds, rules.may_lack_class
     for name in (*flags, *filter(None, [label])):
         # Sets are mixed from files with and without the attribute; what has none is then covered.
         if outlines or not may_lack:
@@ -197,7 +182,7 @@ def doubts(
     values: Sequence[str],
     of_points: Sequence[str],
 ) -> list[Problem]:
-    """A warning where an attribute that was found looks like the name of objects or of points.
+    """A warning where an inferred class attribute looks like the name of objects or of points.
 
     Args:
         values, of_points: what the attribute holds at outlines and at points.
@@ -208,9 +193,9 @@ def doubts(
     is_choice = declared is not None and declared.type != "text"
     # VIA gives the default of an attribute to every region.
     if len(values) == 1 and values[0] in of_points and len(of_points) > 1:
-        what = f"names points: {_some(of_points)}"
+        what = f"names points: {some(of_points)}"
     elif len(values) > 1 and not few and not is_choice and len(values) > _MANY_CLASSES * count:
-        what = f"has {len(values)} values for {count} objects: {_some(values)}"
+        what = f"has {len(values)} values for {count} objects: {some(values)}"
     else:
         return []
     message = f"'{label}' is taken for the class, and {what}"
@@ -219,7 +204,3 @@ def doubts(
         f"{argument('class_attribute', label)}"
     )
     return [Problem("warning", message, remedy, annotations.file, attribute=label)]
-
-
-def _some(values: Sequence[str]) -> str:
-    return first_of(list(map(repr, values)), 4)

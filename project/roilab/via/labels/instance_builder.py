@@ -1,4 +1,4 @@
-"""Regions of one image -> objects: the outlines that belong together, and their points."""
+"""Regions of one image -> objects: the outlines that belong together, and their keypoints."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,29 +6,41 @@ from dataclasses import dataclass, field
 
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.geometry import area, contains, outline, why_flat
+from roilab.via.geometry import area, contains, kind_of, outline, why_flat
 from roilab.via.labels.attribute_roles import Roles
-from roilab.via.labels.attribute_values import single
+from roilab.via.labels.attributes import LabelRules, single
 from roilab.via.labels.classes import Classes, class_value
-from roilab.via.labels.keypoints import Mark, Unclear, read_marks
-from roilab.via.records import Area, Attribute, CocoAnnotation, ImageRecord, Point, Problem, Region
+from roilab.via.labels.keypoints import AmbiguousKeypoint, KeypointAnnotation, keypoints_of_region
+from roilab.via.records import (
+    Annotations,
+    Area,
+    CocoAnnotation,
+    ImageRecord,
+    Point,
+    Problem,
+    Region,
+    Severity,
+)
 
 # A region that holds keypoints, and these.
-Marked = tuple[Region, tuple[Mark, ...]]
+KeypointRegion = tuple[Region, tuple[KeypointAnnotation, ...]]
 
 
 @dataclass(slots=True)
-class Draft:
-    """An object being put together. `tie` is its value of the instance attribute, "" for none.
+class InstanceBuilder:
+    """An object being put together.
 
-    `coco` is the annotation that it is where it comes from a COCO file.
+    Attributes:
+        tie: its value of the instance attribute, "" for none.
+        keypoints: by their index in the skeleton.
+        coco: the annotation that it is where it comes from a COCO file.
     """
 
     label: str
-    tie: str
+    tie: str = ""
     outlines: list[Area] = field(default_factory=list)
     regions: list[int] = field(default_factory=list)
-    marks: dict[int, Mark] = field(default_factory=dict)
+    keypoints: dict[int, KeypointAnnotation] = field(default_factory=dict)
     coco: CocoAnnotation | None = None
 
 
@@ -36,259 +48,269 @@ class Draft:
 class ImageContext:
     """One image and all that is known about its file. What is left out goes to `problems`."""
 
-    file: str
+    annotations: Annotations
     image: ImageRecord
+    rules: LabelRules
     roles: Roles
     classes: Classes
-    declared: Mapping[str, Attribute]
-    default_class: str | None
-    class_map: Mapping[str, str | None]
     problems: list[Problem]
 
-    def error(self, region: Region, message: str, remedy: str, attribute: str | None) -> None:
-        """Report a region that is left out."""
-        place = (self.file, self.image.filename, region.index, attribute)
-        self.problems.append(Problem("error", message, remedy, *place))
+    def report(
+        self,
+        severity: Severity,
+        region: Region,
+        message: str,
+        remedy: str,
+        attribute: str | None = None,
+    ) -> None:
+        """Report a region that is left out (an error, or a note if that was asked for), or one
+        that is used, but not as it may have been meant (a warning).
+        """
+        place = (self.annotations.file, self.image.filename, region.index, attribute)
+        self.problems.append(Problem(severity, message, remedy, *place))
 
-    def warning(self, region: Region, message: str, remedy: str, attribute: str | None) -> None:
-        """Report a region that is used, but not as it may have been meant."""
-        place = (self.file, self.image.filename, region.index, attribute)
-        self.problems.append(Problem("warning", message, remedy, *place))
+    def own_class(self, region: Region) -> str | None:
+        """The class that a region names itself, before the map."""
+        declared = self.annotations.region_attributes.get(self.roles.label or "")
+        return class_value(region, self.roles, declared)
 
-    def note(self, region: Region, message: str, remedy: str, attribute: str | None) -> None:
-        """Report a region that is left out as asked."""
-        place = (self.file, self.image.filename, region.index, attribute)
-        self.problems.append(Problem("note", message, remedy, *place))
-
-
-def named_class(scene: ImageContext, region: Region) -> str | None:
-    """The class of a region by its attribute, the default and the map; None for none."""
-    declared = scene.declared.get(scene.roles.label or "")
-    roles = scene.roles
-    name = class_value(region, roles.label, roles.flags, declared) or scene.default_class
-    return None if name is None else scene.class_map.get(name, name) or None
+    def named_class(self, region: Region) -> str | None:
+        """The class of a region by its attribute, the default and the map; None for none."""
+        name = self.own_class(region) or self.rules.default_class
+        return None if name is None else self.rules.mapped(name)
 
 
-def group(scene: ImageContext, skeleton: Skeleton | None) -> list[Draft]:
+def group_regions(context: ImageContext, skeleton: Skeleton | None) -> list[InstanceBuilder]:
     """The objects of an image, in the order of their first region."""
-    drafts, left_out = _outlined(scene)
+    builders, left_out = _outlined(context)
     if skeleton is not None:
-        marked = _marked(scene, skeleton)
-        if scene.roles.instance is not None:
-            drafts += _attach_by_tie(scene, skeleton, drafts, left_out, marked)
+        keypoints = _keypoint_regions(context, skeleton)
+        if context.roles.instance is not None:
+            builders += _attach_by_tie(context, skeleton, builders, left_out, keypoints)
         else:
-            drafts += _attach_by_place(scene, skeleton, drafts, marked)
-    return sorted(drafts, key=lambda draft: min(draft.regions))
+            builders += _attach_by_place(context, skeleton, builders, keypoints)
+    return sorted(builders, key=lambda builder: min(builder.regions))
 
 
-def _outlined(scene: ImageContext) -> tuple[list[Draft], dict[str, bool]]:
-    """Objects made of outlines; and the ties of those left out: True where that was asked for."""
-    drafts: list[Draft] = []
-    tied: dict[str, Draft] = {}
+def _outlined(context: ImageContext) -> tuple[list[InstanceBuilder], dict[str, bool]]:
+    """Objects of outlines; and the ties of those left out: True where that was asked for."""
+    builders: list[InstanceBuilder] = []
+    tied: dict[str, InstanceBuilder] = {}
     left_out: dict[str, bool] = {}
-    for region in scene.image.regions:
+    roles = context.roles
+    for region in context.image.regions:
         shape = region.shape
-        if isinstance(shape, Point) or isinstance(shape, scene.roles.kinds):  # noqa: SIM101 - for mypy
+        if isinstance(shape, Point) or isinstance(shape, roles.kinds):  # noqa: SIM101 - for mypy
             continue
-        tie = single(region, scene.roles.instance)
-        key = (scene.image.key, region.index)
-        label = scene.classes.get(key)
+        tie = single(region, roles.instance)
+        key = (context.image.key, region.index)
+        label = context.classes.get(key)
         if label is None:
-            left_out[tie] = key in scene.classes
+            left_out[tie] = key in context.classes
             continue
         if reason := why_flat(shape):
-            message = f"the {_kind(region)} encloses no area: {reason}"
-            scene.error(region, message, "draw it again in VIA, or delete it", None)
+            message = f"the {kind_of(shape)} encloses no area: {reason}"
+            context.report("error", region, message, "draw it again in VIA, or delete it")
             left_out[tie] = False
             continue
-        draft = tied.get(tie) if tie else None
-        several = _several_ties(scene, region)
-        if several:
+        builder = tied.get(tie) if tie else None
+        if several := _several_ties(context, region):
             message = f"taken for an object of its own, since several are ticked: {several}"
-            scene.warning(region, message, "tick one object", scene.roles.instance)
-        if draft is None:
-            draft = Draft(label, tie)
-            drafts.append(draft)
-            tied[tie] = draft
-        elif draft.label != label:
-            message = f"class {label}, but region {draft.regions[0]} of object '{tie}' is a"
+            context.report("warning", region, message, "tick one object", roles.instance)
+        if builder is None:
+            builder = tied[tie] = InstanceBuilder(label, tie)
+            builders.append(builder)
+        elif builder.label != label:
+            message = f"class {label}, but region {builder.regions[0]} of object '{tie}' is a "
+            message += builder.label
             remedy = "give both one class, or the objects different values"
-            scene.error(region, f"{message} {draft.label}", remedy, scene.roles.instance)
+            context.report("error", region, message, remedy, roles.instance)
             continue
-        draft.outlines.append(shape)
-        draft.regions.append(region.index)
-    return drafts, left_out
+        builder.outlines.append(shape)
+        builder.regions.append(region.index)
+    return builders, left_out
 
 
-def _marked(scene: ImageContext, skeleton: Skeleton) -> list[Marked]:
-    marked = []
-    roles = scene.roles
-    for region in scene.image.regions:
+def _keypoint_regions(context: ImageContext, skeleton: Skeleton) -> list[KeypointRegion]:
+    usable = []
+    roles, declared = context.roles, context.annotations.region_attributes
+    for region in context.image.regions:
         if not isinstance(region.shape, roles.kinds):
             continue
         try:
-            marks = read_marks(region, skeleton, roles.keypoint, roles.visibility, scene.declared)
-        except Unclear as reason:
-            scene.error(region, reason.message, reason.remedy, reason.attribute)
+            keypoints = keypoints_of_region(
+                region, skeleton, roles.keypoint, roles.visibility, declared
+            )
+        except AmbiguousKeypoint as reason:
+            context.report("error", region, reason.message, reason.remedy, reason.attribute)
         else:
-            marked.append((region, marks))
-    return marked
+            usable.append((region, keypoints))
+    return usable
 
 
 def _attach_by_tie(
-    scene: ImageContext,
+    context: ImageContext,
     skeleton: Skeleton,
-    drafts: list[Draft],
+    builders: list[InstanceBuilder],
     left_out: Mapping[str, bool],
-    marked: Iterable[Marked],
-) -> list[Draft]:
+    keypoints: Iterable[KeypointRegion],
+) -> list[InstanceBuilder]:
     """Give each point to the object of the same tie; returns objects that have points only."""
-    attribute = scene.roles.instance
-    by_tie = {draft.tie: draft for draft in drafts if draft.tie}
-    without_outline: dict[str, list[Marked]] = {}
-    for region, marks in marked:
+    attribute = context.roles.instance
+    by_tie = {builder.tie: builder for builder in builders if builder.tie}
+    without_outline: dict[str, list[KeypointRegion]] = {}
+    for region, annotated in keypoints:
         tie = single(region, attribute)
-        draft = by_tie.get(tie)
-        several = _several_ties(scene, region)
-        if several:
+        builder = by_tie.get(tie)
+        if several := _several_ties(context, region):
             message = f"the point belongs to several objects: {several}"
-            scene.error(region, message, "tick one object", attribute)
+            remedy = "tick one object"
         elif not tie:
-            scene.error(region, "the point belongs to no object", f"set '{attribute}'", attribute)
-        elif draft is not None and draft.label in skeleton.classes:
-            _attach(scene, skeleton, draft, region, marks)
-        elif draft is not None:
-            message = f"the point belongs to object '{tie}', a {draft.label}, without keypoints"
+            message, remedy = "the point belongs to no object", f"set '{attribute}'"
+        elif builder is not None and builder.label in skeleton.classes:
+            _attach(context, skeleton, builder, region, annotated)
+            continue
+        elif builder is not None:
+            message = f"the point belongs to object '{tie}', a {builder.label}, without keypoints"
             remedy = (
                 f"tie it to a {' or '.join(skeleton.classes)}, or name the class in the file of "
                 f"skeleton '{skeleton.name}'"
             )
-            scene.error(region, message, remedy, attribute)
         elif tie not in left_out:
-            without_outline.setdefault(tie, []).append((region, marks))
+            without_outline.setdefault(tie, []).append((region, annotated))
+            continue
         elif left_out[tie]:
             message = f"the point belongs to object '{tie}', which is dropped as asked"
-            scene.note(region, message, "keep the object's class to keep it", attribute)
+            context.report("note", region, message, "keep the object's class to keep it", attribute)
+            continue
         else:
             message = f"the point belongs to object '{tie}', which is left out"
-            scene.error(region, message, "mend the object's outline first", attribute)
-    made = (_of_points(scene, skeleton, tie, group) for tie, group in without_outline.items())
-    return [draft for draft in made if draft is not None]
+            remedy = "mend the object's outline first"
+        context.report("error", region, message, remedy, attribute)
+    return _without_outline(context, skeleton, without_outline.items())
 
 
 def _attach_by_place(
-    scene: ImageContext, skeleton: Skeleton, drafts: list[Draft], marked: list[Marked]
-) -> list[Draft]:
+    context: ImageContext,
+    skeleton: Skeleton,
+    builders: list[InstanceBuilder],
+    keypoints: list[KeypointRegion],
+) -> list[InstanceBuilder]:
     """Give each point, and each path as a whole, to the smallest outline around it.
 
     Without outlines every path is an object, and the points together are one.
     """
-    outlined = [draft for draft in drafts if draft.label in skeleton.classes]
+    outlined = [builder for builder in builders if builder.label in skeleton.classes]
     if outlined:
         rings = [
             (area(ring), number, ring)
-            for number, draft in enumerate(outlined)
-            for ring in map(outline, draft.outlines)
+            for number, builder in enumerate(outlined)
+            for ring in map(outline, builder.outlines)
         ]
-        for region, marks in marked:
-            around = sorted(
+        for region, annotated in keypoints:
+            around = [
                 (size, number)
                 for size, number, ring in rings
-                if all(contains(ring, (mark.x, mark.y)) for mark in marks)
-            )
-            smallest = sorted({number for size, number in around if size == around[0][0]})
-            if len(smallest) > 1:
+                if all(contains(ring, (keypoint.x, keypoint.y)) for keypoint in annotated)
+            ]
+            smallest = sorted({number for size, number in around if size == min(around)[0]})
+            if len(smallest) == 1:
+                _attach(context, skeleton, outlined[smallest[0]], region, annotated)
+                continue
+            message = f"the {kind_of(region.shape)} lies in no {' or '.join(skeleton.classes)}"
+            remedy = "draw the object's outline around it, or give instance_attribute=NAME"
+            if smallest:
                 places = " and ".join(str(outlined[number].regions[0]) for number in smallest)
-                message = f"the {_kind(region)} lies in several outlines of the same area: regions "
+                message = f"the {kind_of(region.shape)} lies in several outlines of the same area: "
+                message += f"regions {places}"
                 remedy = "delete one where it is double, or give instance_attribute=NAME"
-                scene.error(region, message + places, remedy, None)
-            elif smallest:
-                _attach(scene, skeleton, outlined[smallest[0]], region, marks)
-            else:
-                message = f"the {_kind(region)} lies in no {' or '.join(skeleton.classes)}"
-                remedy = "draw the object's outline around it, or give instance_attribute=NAME"
-                scene.error(region, message, remedy, None)
+            context.report("error", region, message, remedy)
         return []
-    points = [each for each in marked if isinstance(each[0].shape, Point)]
-    objects = [[each] for each in marked if not isinstance(each[0].shape, Point)]
-    counts = Counter(mark.keypoint for _, marks in points for mark in marks)
+    points = [pair for pair in keypoints if isinstance(pair[0].shape, Point)]
+    objects = [[pair] for pair in keypoints if not isinstance(pair[0].shape, Point)]
+    counts = Counter(keypoint.keypoint for _, annotated in points for keypoint in annotated)
     if points and (objects or max(counts.values()) > 1):
         for region, _ in points:
             message = "the point belongs to one of several objects, none of them outlined"
             remedy = "outline the objects, or give instance_attribute=NAME"
-            scene.error(region, message, remedy, None)
+            context.report("error", region, message, remedy)
     elif points:
         objects = [points]
-    made = (_of_points(scene, skeleton, "", each) for each in objects)
-    return [draft for draft in made if draft is not None]
+    return _without_outline(context, skeleton, (("", group) for group in objects))
 
 
-def _several_ties(scene: ImageContext, region: Region) -> str:
+def _several_ties(context: ImageContext, region: Region) -> str:
     """The ticks of the instance attribute where there is more than one, as text; else ""."""
-    value = region.attributes.get(scene.roles.instance or "", "")
+    value = region.attributes.get(context.roles.instance or "", "")
     return ", ".join(value) if isinstance(value, tuple) and len(value) > 1 else ""
 
 
-def _kind(region: Region) -> str:
-    # VIA's names are those of our classes in lower case.
-    return type(region.shape).__name__.lower()
-
-
 def _attach(
-    scene: ImageContext, skeleton: Skeleton, draft: Draft, region: Region, marks: Iterable[Mark]
+    context: ImageContext,
+    skeleton: Skeleton,
+    builder: InstanceBuilder,
+    region: Region,
+    annotated: Iterable[KeypointAnnotation],
 ) -> None:
-    """Give the marks of a region to an object, all or, where it has one of them already, none."""
-    for mark in marks:
-        if mark.keypoint in draft.marks:
-            message = f"a second {skeleton.keypoints[mark.keypoint]} of one {draft.label}"
+    """Give the keypoints of a region to an object; none if it has one of them already."""
+    for keypoint in annotated:
+        if keypoint.keypoint in builder.keypoints:
+            message = f"a second {skeleton.keypoints[keypoint.keypoint]} of one {builder.label}"
             remedy = "delete one of the two, or name it as what it is"
-            scene.error(region, message, remedy, scene.roles.keypoint)
+            context.report("error", region, message, remedy, context.roles.keypoint)
             return
-    draft.marks |= {mark.keypoint: mark for mark in marks}
-    draft.regions.append(region.index)
+    builder.keypoints |= {keypoint.keypoint: keypoint for keypoint in annotated}
+    builder.regions.append(region.index)
 
 
-def _of_points(
-    scene: ImageContext, skeleton: Skeleton, tie: str, marked: Sequence[Marked]
-) -> Draft | None:
+def _without_outline(
+    context: ImageContext,
+    skeleton: Skeleton,
+    groups: Iterable[tuple[str, Sequence[KeypointRegion]]],
+) -> list[InstanceBuilder]:
+    """Objects that have keypoints only.
+
+    Args:
+        groups: ties, and the regions of each.
+    """
+    builders = (_of_keypoints(context, skeleton, tie, group) for tie, group in groups)
+    return [builder for builder in builders if builder is not None]
+
+
+def _of_keypoints(
+    context: ImageContext, skeleton: Skeleton, tie: str, group: Sequence[KeypointRegion]
+) -> InstanceBuilder | None:
     """An object without an outline; its class is the points' own, else the only one possible."""
-    roles = scene.roles
-    declared = scene.declared.get(roles.label or "")
-    named = {class_value(region, roles.label, roles.flags, declared) for region, _ in marked} - {
-        None
-    }
-    if roles.label == roles.keypoint:
-        named = set()
-    own = {scene.class_map.get(str(name), name) or None for name in named}
-    if own == {None}:
-        message = f"the point belongs to a {min(map(str, named))}, which is dropped as asked"
-        for region, _ in marked:
-            scene.note(region, message, "keep the class to keep it", None)
-        return None
-    default = scene.class_map.get(str(scene.default_class), scene.default_class)
+    rules = context.rules
+    names = {context.own_class(region) for region, _ in group} - {None}
+    if context.roles.label == context.roles.keypoint:
+        names = set()
+    own = {rules.mapped(str(name)) for name in names}
+    default = None if rules.default_class is None else rules.mapped(rules.default_class)
     possible = own or {default} & set(skeleton.classes) or set(skeleton.classes)
     labels = sorted(possible & set(skeleton.classes), key=str)
-    if len(labels) != 1:
+    severity: Severity = "error"
+    if own == {None}:
+        severity = "note"
+        message = f"the point belongs to a {min(map(str, names))}, which is dropped as asked"
+        remedy = "keep the class to keep it"
+    elif len(labels) != 1:
+        message = "the class of the point's object is unknown"
         remedy = f"outline the object; {', '.join(skeleton.classes)} have these keypoints"
-        for region, _ in marked:
-            scene.error(region, "the class of the point's object is unknown", remedy, None)
-        return None
-    if not any(mark.visibility for _, marks in marked for mark in marks):
-        for region, _ in marked:
-            message = "none of the object's points is labelled, and it has no outline"
-            scene.error(region, message, "outline the object, or delete its points", None)
-        return None
-    draft = Draft(str(labels[0]), tie)
-    for region, marks in marked:
-        _attach(scene, skeleton, draft, region, marks)
-    scene.problems.append(
-        Problem(
-            severity="warning",
-            message=f"a {draft.label} of {counted(len(draft.marks), 'point')} without an outline",
-            remedy="outline it if it shall count for boxes and masks",
-            file=scene.file,
-            image=scene.image.filename,
-            region=draft.regions[0],
+    elif not any(keypoint.visibility for _, annotated in group for keypoint in annotated):
+        message = "none of the object's points is labelled, and it has no outline"
+        remedy = "outline the object, or delete its points"
+    else:
+        builder = InstanceBuilder(str(labels[0]), tie)
+        for region, annotated in group:
+            _attach(context, skeleton, builder, region, annotated)
+        message = f"a {builder.label} of {counted(len(builder.keypoints), 'point')} without an "
+        message += "outline"
+        first = next(region for region, _ in group if region.index == builder.regions[0])
+        context.report(
+            "warning", first, message, "outline it if it shall count for boxes and masks"
         )
-    )
-    return draft
+        return builder
+    for region, _ in group:
+        context.report(severity, region, message, remedy)
+    return None

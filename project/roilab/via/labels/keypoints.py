@@ -1,10 +1,10 @@
-"""One region -> which keypoints it is, and how visible."""
+"""The keypoints that a region is, and how visible they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roilab.skeleton import Skeleton
-from roilab.via.labels.attribute_values import described, single
+from roilab.via.labels.attributes import described, single
 from roilab.via.records import Attribute, Point, Polygon, Polyline, Region
 
 # COCO's values: 2 labelled and visible, 1 labelled and occluded, 0 not labelled.
@@ -24,8 +24,8 @@ _YES_NO: Mapping[str, bool] = {"true": True, "yes": True, "false": False, "no": 
 VISIBILITY_VALUES = (*_NUMBERS, *_WORDS, *_YES_NO)
 
 
-class Unclear(Exception):
-    """A point that cannot be used: what is wrong, which attribute, what to do."""
+class AmbiguousKeypoint(Exception):
+    """A region of keypoints that cannot be used: the reason, the attribute and the remedy."""
 
     def __init__(self, message: str, attribute: str | None, remedy: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class Unclear(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class KeypointAnnotation:
     """A keypoint that was clicked: its index in the skeleton, the pixel, COCO's visibility."""
 
     keypoint: int
@@ -55,13 +55,13 @@ def visibility_of_word(value: str, declared: Attribute | None) -> int | None:
     return _WORDS.get(described(value, declared).lower())
 
 
-def read_marks(
+def keypoints_of_region(
     region: Region,
     skeleton: Skeleton,
     keypoint: str | None,
     visibility: str | None,
     declared: Mapping[str, Attribute],
-) -> tuple[Mark, ...]:
+) -> tuple[KeypointAnnotation, ...]:
     """Read a point, or a path that has a vertex for each keypoint of the skeleton, in its order.
 
     Args:
@@ -70,18 +70,19 @@ def read_marks(
         declared: the declarations of the region attributes.
 
     Raises:
-        Unclear: it names no keypoint of the skeleton, or its visibility has no known meaning.
+        AmbiguousKeypoint: no keypoint of the skeleton is named, or the visibility has no known
+            meaning.
     """
     shape = region.shape
     if isinstance(shape, Polygon | Polyline):
         if len(shape.xs) != len(skeleton.keypoints):
-            raise Unclear(
+            raise AmbiguousKeypoint(
                 f"{len(shape.xs)} vertices for the {len(skeleton.keypoints)} keypoints",
                 None,
                 f"draw a vertex for each of {', '.join(skeleton.keypoints)}, in this order",
             )
         seen = _visibility(region, visibility, declared)
-        return tuple(Mark(k, x, y, seen) for k, (x, y) in enumerate(shape.points))
+        return tuple(KeypointAnnotation(k, x, y, seen) for k, (x, y) in enumerate(shape.points))
     if not isinstance(shape, Point):
         raise TypeError(f"region {region.index} holds no keypoints")
     value = single(region, keypoint)
@@ -89,8 +90,10 @@ def read_marks(
     if index is None:
         message = f"'{value}' is no keypoint" if value else "the point names no keypoint"
         remedy = f"use a name of skeleton '{skeleton.name}': {', '.join(skeleton.keypoints)}"
-        raise Unclear(message, keypoint, remedy)
-    return (Mark(index, shape.cx, shape.cy, _visibility(region, visibility, declared)),)
+        raise AmbiguousKeypoint(message, keypoint, remedy)
+    return (
+        KeypointAnnotation(index, shape.cx, shape.cy, _visibility(region, visibility, declared)),
+    )
 
 
 def _visibility(region: Region, name: str | None, declared: Mapping[str, Attribute]) -> int:
@@ -106,7 +109,9 @@ def _visibility(region: Region, name: str | None, declared: Mapping[str, Attribu
     attribute = declared.get(name)
     value = region.attributes.get(name, "")
     if isinstance(value, tuple) and len(value) > 1:
-        raise Unclear(f"several values are ticked: {', '.join(value)}", name, "tick at most one")
+        raise AmbiguousKeypoint(
+            f"several values are ticked: {', '.join(value)}", name, "tick at most one"
+        )
     text = value if isinstance(value, str) else "".join(value)
     if not text:
         options = attribute.options if attribute is not None else {}
@@ -122,4 +127,6 @@ def _visibility(region: Region, name: str | None, declared: Mapping[str, Attribu
             return _NUMBERS[word]
         if word in _WORDS:
             return _WORDS[word]
-    raise Unclear(f"'{text}' is no visibility", name, f"use one of {', '.join(VISIBILITY_VALUES)}")
+    raise AmbiguousKeypoint(
+        f"'{text}' is no visibility", name, f"use one of {', '.join(VISIBILITY_VALUES)}"
+    )

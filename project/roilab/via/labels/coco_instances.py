@@ -7,93 +7,100 @@ from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via.geometry import why_flat
-from roilab.via.labels.instance_builder import Draft, ImageContext, named_class
-from roilab.via.records import Annotations, CocoAnnotation, CocoCategory, Point, Problem, Region
+from roilab.via.labels.attributes import LabelRules
+from roilab.via.labels.instance_builder import ImageContext, InstanceBuilder
+from roilab.via.records import (
+    Annotations,
+    CocoAnnotation,
+    CocoCategory,
+    Point,
+    Problem,
+    Region,
+)
 
 # Category id, as text -> for each keypoint of a skeleton its place among the category's, or None.
 Places = Mapping[str, Sequence[int | None]]
 Keypoints = tuple[tuple[float, float, int], ...]
 
 
-def group_coco(
-    scene: ImageContext, skeleton: Skeleton | None, places: Places
-) -> tuple[list[Draft], list[Draft]]:
+def group_coco_regions(
+    context: ImageContext, skeleton: Skeleton | None, places: Places
+) -> tuple[list[InstanceBuilder], list[InstanceBuilder]]:
     """The objects of an image of a COCO file, and its crowds, in the order of the file."""
     objects = (
-        _object(scene, skeleton, places, each) for each in _by_annotation(scene.image.regions)
+        _object(context, skeleton, places, regions)
+        for regions in _by_annotation(context.image.regions)
     )
-    crowds = (_crowd(scene, each) for each in _by_annotation(scene.image.crowds))
+    crowds = (_crowd(context, regions) for regions in _by_annotation(context.image.crowds))
     return (
-        [draft for draft in objects if draft is not None],
-        [draft for draft in crowds if draft is not None],
+        [builder for builder in objects if builder is not None],
+        [builder for builder in crowds if builder is not None],
     )
 
 
 def _by_annotation(regions: Iterable[Region]) -> Iterable[list[Region]]:
-    return (list(found) for _, found in groupby(regions, key=lambda region: id(region.coco)))
+    return (list(group) for _, group in groupby(regions, key=lambda region: id(region.coco)))
 
 
 def _object(
-    scene: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
-) -> Draft | None:
-    """The object of an annotation; None where it is left out, which is reported."""
+    context: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
+) -> InstanceBuilder | None:
+    """The object of an annotation; None, and a problem, if it is left out."""
     outlined = [region for region in regions if not isinstance(region.shape, Point)]
     if not outlined:
-        return _of_keypoints(scene, skeleton, places, regions)
-    first, coco = outlined[0], regions[0].coco
-    label = scene.classes.get((scene.image.key, first.index))
+        return _of_keypoints(context, skeleton, places, regions)
+    label = context.classes.get((context.image.key, outlined[0].index))
     if label is None:
         return None
-    draft = Draft(label, "", coco=coco)
-    draft.regions = [region.index for region in regions]
+    builder = InstanceBuilder(label, coco=regions[0].coco)
+    builder.regions = [region.index for region in regions]
     for region in outlined:
         if reason := why_flat(region.shape):  # type: ignore[arg-type] # no point
             message = f"the polygon encloses no area: {reason}"
-            scene.error(region, message, "draw it again, or remove it", None)
-            draft.regions.remove(region.index)
+            context.report("error", region, message, "draw it again, or remove it")
+            builder.regions.remove(region.index)
         else:
-            draft.outlines.append(region.shape)  # type: ignore[arg-type]
-    return draft if draft.outlines else None
+            builder.outlines.append(region.shape)  # type: ignore[arg-type]
+    return builder if builder.outlines else None
 
 
 def _of_keypoints(
-    scene: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
-) -> Draft | None:
+    context: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
+) -> InstanceBuilder | None:
     """The object of an annotation that has keypoints alone, which only a skeleton makes one."""
-    label, coco = named_class(scene, regions[0]), regions[0].coco
+    label, coco = context.named_class(regions[0]), regions[0].coco
     if skeleton is None or label is None or coco is None:
         return None
     if label not in skeleton.classes:
         message = f"a {label} of keypoints only, and skeleton '{skeleton.name}' is not that of it"
         remedy = f"give it a bbox, or name it in the skeleton, which is of {skeleton.classes}"
-        scene.error(regions[0], message, remedy, None)
+        context.report("error", regions[0], message, remedy)
         return None
-    if not any(visibility for _, _, visibility in keypoints_of(coco, places, skeleton)):
+    if not any(visibility for _, _, visibility in coco_keypoints(coco, places, skeleton)):
         message = f"a {label} of keypoints only, none of which skeleton '{skeleton.name}' has"
-        scene.error(regions[0], message, "add them to the skeleton", None)
+        context.report("error", regions[0], message, "add them to the skeleton")
         return None
     message = f"a {label} of {counted(len(regions), 'point')} without an outline"
-    scene.warning(regions[0], message, "outline it if it shall count for boxes and masks", None)
-    return Draft(label, "", [], [region.index for region in regions], coco=coco)
+    remedy = "outline it if it shall count for boxes and masks"
+    context.report("warning", regions[0], message, remedy)
+    return InstanceBuilder(label, regions=[region.index for region in regions], coco=coco)
 
 
-def _crowd(scene: ImageContext, regions: Sequence[Region]) -> Draft | None:
-    label = named_class(scene, regions[0])
+def _crowd(context: ImageContext, regions: Sequence[Region]) -> InstanceBuilder | None:
+    label = context.named_class(regions[0])
     if label is None:
         return None
     shapes = [region.shape for region in regions if not isinstance(region.shape, Point)]
-    return Draft(label, "", shapes, [region.index for region in regions], coco=regions[0].coco)
+    indices = [region.index for region in regions]
+    return InstanceBuilder(label, outlines=shapes, regions=indices, coco=regions[0].coco)
 
 
 def keypoint_places(
-    annotations: Annotations,
-    skeleton: Skeleton,
-    class_map: Mapping[str, str | None],
-    problems: list[Problem],
+    annotations: Annotations, skeleton: Skeleton, rules: LabelRules, problems: list[Problem]
 ) -> Places:
     """The index of each skeleton keypoint among the keypoints of each category of a COCO file.
 
-    They are told by their names; those of a category that names none, by their order.
+    Keypoints are matched by name; those of a category that names none, by their order.
 
     Args:
         problems: what the skeleton leaves out is reported here.
@@ -103,7 +110,7 @@ def keypoint_places(
     """
     places: dict[str, Sequence[int | None]] = {}
     for category in annotations.categories:
-        label = class_map.get(category.name, category.name)
+        label = rules.mapped(category.name)
         if label in skeleton.classes and category.keypoints:
             places[str(category.id)] = _places(annotations.file, category, skeleton, problems)
         elif label and category.keypoints:
@@ -138,7 +145,7 @@ def _places(
     return [names.index(name) if name in shared else None for name in skeleton.keypoints]
 
 
-def keypoints_of(coco: CocoAnnotation, places: Places, skeleton: Skeleton) -> Keypoints:
+def coco_keypoints(coco: CocoAnnotation, places: Places, skeleton: Skeleton) -> Keypoints:
     """The keypoints of an annotation in the order of a skeleton; zeros for what is not labelled."""
     flat = coco.keypoints
     order = places.get(coco.category, ()) if flat else ()

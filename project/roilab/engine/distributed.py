@@ -32,6 +32,7 @@ LOST_PEER = "another process of the training is gone"
 _GRACE = 10  # seconds in which the first process may meet the same mistake as another
 _SAVING = 300  # seconds that processes have to write a checkpoint
 _TIMEOUT = timedelta(minutes=30)  # for collective operations, such as waiting for the AP
+_SHARED_URL = "a URL that all machines reach, such as tcp://HOST:PORT"
 _CUT_OFF = 3  # exit status of a process that has lost another
 
 Work = Callable[[Any], None]
@@ -101,30 +102,24 @@ def _check_processes(num_gpus: int, num_machines: int, machine_rank: int, dist_u
     """Raise UserError where the processes cannot be started on these machines."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
     if gpus is not None and num_gpus > gpus:
-        visible = "1 is" if gpus == 1 else f"{gpus} are"
+        requested = counted(num_gpus, "GPU was", "GPUs were")
         raise UserError(
-            f"{counted(num_gpus, 'GPU was', 'GPUs were')} requested and {visible} visible",
+            f"{requested} requested and {counted(gpus, 'is', 'are')} visible",
             key="num_gpus",
             found=num_gpus,
             expected=f"1 to {gpus}",
         )
-    checks = [
+    for key, value, is_valid, expected in (
         ("num_gpus", num_gpus, num_gpus >= 1, "1 or more: processes on GPUs, or on the CPU"),
         ("num_machines", num_machines, num_machines >= 1, "1 or more"),
-        ("machine_rank", machine_rank, 0 <= machine_rank < num_machines, "from 0"),
-        (
-            "dist_url",
-            dist_url,
-            num_machines == 1 or dist_url != "auto",
-            "with several machines, a URL that all of them reach, such as tcp://HOST:PORT",
-        ),
-    ]
-    for key, value, is_valid, expected in checks:
+        ("machine_rank", machine_rank, 0 <= machine_rank < num_machines, "a machine, from 0"),
+        ("dist_url", dist_url, num_machines == 1 or dist_url != "auto", _SHARED_URL),
+    ):
         if not is_valid:
             raise UserError(
-                "the number of processes or machines does not make sense",
+                "the processes and machines do not fit together",
                 key=key,
-                found=f"{value}, for {counted(num_machines, 'machine')}",
+                found=f"{value}, with {counted(num_machines, 'machine')}",
                 expected=expected,
             )
 

@@ -1,4 +1,4 @@
-"""The ground truth of a data set: which metrics it allows, and what a model can learn from it."""
+"""Checks of the ground truth: whether metrics can be computed and keypoints learnt."""
 
 import difflib
 import logging
@@ -17,36 +17,36 @@ _AREAS = {"APs": (0.0, 32.0**2), "APm": (32.0**2, 96.0**2), "APl": (96.0**2, mat
 
 
 def check_best(cfg: DictConfig, dataset: DetectionDataset, tasks: list[str]) -> None:
-    """See that `train.best` is a metric that the val set has ground truth for.
+    """Check that `train.best` is a metric that the val set has ground truth for.
 
     Args:
-        tasks: what the model answers: of "bbox", "segm", "keypoints".
+        tasks: of the model: of "bbox", "segm", "keypoints".
 
     Raises:
-        UserError: no evaluation gives such a metric, or it would be empty each time.
+        UserError: no evaluation gives such a metric, or it would always be empty.
     """
-    wanted = cfg.train.best
-    if wanted is None or wanted == "val_total_loss":
+    metric = cfg.train.best
+    if metric is None or metric == "val_total_loss":
         return
     counts = objects_by_metric(dataset, tasks)
     if cfg.train.ema is not None:
         counts |= {f"ema/{name}": count for name, count in counts.items()}
-    if wanted not in counts:
-        near = difflib.get_close_matches(str(wanted), [*counts, "val_total_loss"], n=3)
+    if metric not in counts:
+        near = difflib.get_close_matches(str(metric), [*counts, "val_total_loss"], n=3)
         raise UserError(
             "no evaluation gives such a metric",
             key="train.best",
-            found=wanted,
+            found=metric,
             expected=f"perhaps {' or '.join(near)}"
             if near
             else f"one of {', '.join(counts)}, val_total_loss",
         )
-    if not counts[wanted]:
+    if not counts[metric]:
         usable = [name for name, count in counts.items() if count]
         raise UserError(
             "the val set has no object that counts for this metric",
             key="train.best",
-            found=f"{wanted}, for which there are 0 objects of {len(dataset)} images",
+            found=f"{metric}, for which there are 0 objects of {len(dataset)} images",
             expected=f"one of {', '.join(usable) or 'none'}, or val_total_loss",
         )
 
@@ -71,11 +71,11 @@ def objects_by_metric(dataset: DetectionDataset, tasks: list[str]) -> dict[str, 
     return counts
 
 
-def warn_of_unlabelled_keypoints(dataset: DetectionDataset, what: str) -> None:
-    """Warn where a data set for a keypoint model has not one labelled keypoint.
+def warn_of_unlabelled_keypoints(dataset: DetectionDataset, key: str) -> None:
+    """Warn where a data set for a keypoint model does not have a single labelled keypoint.
 
     Args:
-        what: the data set in words, for the message.
+        key: of the data set in the config, for the message.
     """
     if dataset.skeleton is None:
         return
@@ -89,7 +89,7 @@ def warn_of_unlabelled_keypoints(dataset: DetectionDataset, what: str) -> None:
         log.warning(
             "%s: no keypoint is labelled, all %d of %d objects have v = 0: keypoints are neither "
             "learnt nor scored",
-            what,
+            key,
             len(objects) * len(dataset.skeleton.keypoints),
             len(objects),
         )

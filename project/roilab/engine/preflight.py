@@ -1,6 +1,5 @@
-"""Checks before a training that find in seconds what would stop its first step."""
+"""Checks before a training that find within seconds the mistakes that would stop its first step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,15 +17,15 @@ from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 
 _RPN = "model.proposal_generator"
-_SIDE = 64  # of the image that is tried, in pixels
-# Of the object on it, so thin that few regions overlap it: heads work on the fewest.
+_SIDE = 64  # of the trial image, in pixels
+# The box of its object, so thin that few regions overlap it: heads work on the fewest.
 _BOX = (29.0, 3.0, 35.0, 61.0)
-# Parts of a model that the config has under another name.
+# Parts of a model that have another name in the config.
 _NAMES = {"rpn_head": "head"}
 
 
 def check_geometry(model: Any) -> None:
-    """See that anchors and RoI poolers fit the features that they are for.
+    """Check that anchors and RoI poolers fit the features that they are for.
 
     Args:
         model: a Detectron2 R-CNN; it may be on the meta device.
@@ -39,8 +38,10 @@ def check_geometry(model: Any) -> None:
     anchors = getattr(rpn, "anchor_generator", None)
     if anchors is not None and hasattr(anchors, "num_anchors"):
         _check_features(f"{_RPN}.in_features", rpn.in_features, strides)
-        wanted = [strides[name] for name in rpn.in_features]
-        _agree(f"{_RPN}.anchor_generator.strides", list(anchors.strides), wanted, "the features")
+        expected = [strides[name] for name in rpn.in_features]
+        _check_equal(
+            f"{_RPN}.anchor_generator.strides", list(anchors.strides), expected, "the features"
+        )
         _check_anchors(anchors.num_anchors, getattr(rpn.rpn_head, "objectness_logits", None))
     heads = model.roi_heads
     for task in ("box", "mask", "keypoint"):
@@ -53,7 +54,7 @@ def check_geometry(model: Any) -> None:
             levels = getattr(pooler, "level_poolers", None)  # of Detectron2's own
             scales = pooler.scales if levels is None else [level.spatial_scale for level in levels]
             key = f"model.roi_heads.{task}_pooler.scales"
-            _agree(key, list(scales), [1 / strides[name] for name in names], "1 / stride")
+            _check_equal(key, list(scales), [1 / strides[name] for name in names], "1 / stride")
 
 
 def _check_features(key: str, names: Any, strides: dict[str, int]) -> None:
@@ -66,13 +67,13 @@ def _check_features(key: str, names: Any, strides: dict[str, int]) -> None:
         )
 
 
-def _agree(key: str, found: list[float], wanted: list[float], what: str) -> None:
-    if found != wanted:
+def _check_equal(key: str, values: list[float], expected: list[float], meaning: str) -> None:
+    if values != expected:
         raise UserError(
             "a part of the model does not fit the features that it is for",
             key=key,
-            found=found,
-            expected=f"{wanted}, {what} of in_features",
+            found=values,
+            expected=f"{expected}, {meaning} of in_features",
         )
 
 
@@ -82,7 +83,7 @@ def _check_anchors(numbers: list[int], logits: nn.Module | None) -> None:
     if outputs is not None and set(numbers) != {outputs}:
         several = len(set(numbers)) > 1
         raise UserError(
-            "the RPN's head has not one output for each anchor of a cell",
+            "the RPN's head does not have one output for each anchor of a cell",
             key=f"{_RPN}.head.num_anchors",
             found=outputs,
             expected=f"the same number at all levels, not {numbers}" if several else numbers[0],
@@ -92,9 +93,9 @@ def _check_anchors(numbers: list[int], logits: nn.Module | None) -> None:
 
 
 def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: DetectionDataset) -> None:
-    """Load an image of each set, and let the model have its losses and answers on tiny images.
+    """Load an image of each set, and compute losses and predictions on tiny images.
 
-    Nothing is learnt; the weights and the CPU's random generators stay as they are.
+    Nothing is learnt; the weights and the CPU's random generators keep their states.
 
     Raises:
         UserError: a loader or a part of the model fails; names its key.
@@ -106,18 +107,29 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
 
 def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset) -> None:
     """Load the first batch of each split."""
-    single = {"num_workers": 0, "total_batch_size": comm.get_world_size()}
-    _first(
-        "dataloader.train",
-        lambda: config.build(
-            cfg.dataloader.train, "dataloader.train", dataset=train, seed=cfg.train.seed, **single
+    own = {"num_workers": 0, "total_batch_size": comm.get_world_size(), "seed": cfg.train.seed}
+    loaders = {
+        "dataloader.train": config.build(
+            cfg.dataloader.train, "dataloader.train", dataset=train, **own
         ),
-    )
-    _first("dataloader.test", lambda: eval_batches(cfg, val, num_workers=0))
+        "dataloader.test": eval_batches(cfg, val, num_workers=0),
+    }
+    for key, loader in loaders.items():
+        try:
+            next(iter(loader))
+        except UserError:
+            raise
+        except config.UNBUILDABLE as error:
+            raise UserError(
+                "an image cannot be loaded as the config says",
+                key=f"{key}.augmentations",
+                found=f"{type(error).__name__}: {error}",
+                expected="augmentations that work on images, boxes, outlines and keypoints",
+            ) from error
 
 
 def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
-    """Let the model have its losses on two tiny images, and its answer on one."""
+    """Compute the losses of two tiny images, and the prediction of one."""
     loading = cfg.dataloader.train
     for task, is_loaded in (("mask", loading.masks), ("keypoint", loading.keypoints)):
         if getattr(model.roi_heads, f"{task}_on", False) and not is_loaded:
@@ -140,7 +152,7 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
             model.eval()
             model([item])
     except FloatingPointError:
-        pass  # of weights, not of the config; the training says it with its numbers
+        pass  # the weights, not the config; the training reports it with its numbers
     except config.UNBUILDABLE as error:
         name, shapes = running[-1] if running else ("", "")
         raise UserError(
@@ -154,24 +166,8 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
             hook.remove()
 
 
-def _first(key: str, make: Callable[[], Any]) -> None:
-    """Load the first batch."""
-    loader = make()
-    try:
-        next(iter(loader))
-    except UserError:
-        raise
-    except config.UNBUILDABLE as error:
-        raise UserError(
-            "an image cannot be loaded as the config says",
-            key=f"{key}.augmentations",
-            found=f"{type(error).__name__}: {error}",
-            expected="augmentations that work on images, boxes, outlines and keypoints",
-        ) from error
-
-
 def _tiny(classes: int, masks: bool, bitmaps: bool, points: int | None) -> dict[str, Any]:
-    """A grey image with one object of the last class, as the loader gives it."""
+    """A grey image with one object of the last class, in the loader's format."""
     x0, y0, x1, y1 = _BOX
     instances = Instances((_SIDE, _SIDE))
     instances.gt_boxes = Boxes(torch.tensor([_BOX]))
@@ -189,10 +185,10 @@ def _tiny(classes: int, masks: bool, bitmaps: bool, points: int | None) -> dict[
 
 
 def _follow(name: str, part: nn.Module, running: list[tuple[str, Any]]) -> list[Any]:
-    """Keep the names of the parts that run, and the shapes of their inputs; returns the hooks."""
+    """Record the names of the parts that run and the shapes of their inputs; returns the hooks."""
 
     def begin(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        shapes = [" x ".join(map(str, each.shape)) for each in inputs if isinstance(each, Tensor)]
+        shapes = [" x ".join(map(str, x.shape)) for x in inputs if isinstance(x, Tensor)]
         running.append((name, f"; its input: {', '.join(shapes)}" if shapes else ""))
 
     def end(*_: Any) -> None:

@@ -1,9 +1,10 @@
 """Training that does not depend on how many processes share a batch, but for rounding.
 
-Detectron2's parts give each process losses of its own share: the regions that they sample follow
-from one generator for all its images, masks and keypoints are averaged over those of the share, and
-its images are padded to the largest of them. Here regions are sampled for each image by its number,
-each loss knows over how many items it is a mean, and images are padded to the largest of the batch.
+Detectron2's parts give each process the losses of its own share of a batch: one generator samples
+the regions of all its images, losses of masks and keypoints are means over the share, and images
+are padded to the largest of the share. Here the number of an image seeds the samples of its
+regions, each loss has the number of items that it is a mean over, and images are padded to the
+largest of the batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +31,7 @@ from roilab.modeling.keypoint_losses import target_cells
 
 
 class NumberedImages(ImageList):
-    """A padded batch whose images have numbers, by which they are known in any process.
-
-    Args:
-        images: the batch.
-        numbers: of the images, in their order.
-    """
+    """A padded batch with a number for each image, which is the same in any process."""
 
     def __init__(self, images: ImageList, numbers: Sequence[int]) -> None:
         super().__init__(images.tensor, images.image_sizes)
@@ -45,7 +41,7 @@ class NumberedImages(ImageList):
 class InvariantRCNN(GeneralizedRCNN):
     """Detectron2's R-CNN for batches of the training loader, whose items have a `position`.
 
-    Items without one, as in an evaluation, are no share of a batch: it is Detectron2's for them.
+    For items without one, as in an evaluation, it is Detectron2's.
     """
 
     roi_heads: "InvariantROIHeads"
@@ -63,19 +59,19 @@ class InvariantRCNN(GeneralizedRCNN):
 
     @property
     def loss_counts(self) -> Mapping[str, int]:
-        """Over how many items of this process each loss of the last step is a mean, by its name.
+        """The number of items in this process that each loss of the last step is a mean over.
 
-        A loss without a count is a mean over images.
+        A loss without a number is a mean over images.
         """
         return self.roi_heads.loss_counts
 
 
 class _Numbered(nn.Module):
-    """A part of Detectron2's whose samples follow from the numbers of the images.
+    """A part of Detectron2's whose samples are seeded by the numbers of the images.
 
     Args:
-        seed: of the samples.
-        parts: as Detectron2 takes them.
+        seed: of the run.
+        parts: arguments of Detectron2's part.
     """
 
     def __init__(self, *, seed: int, **parts: Any) -> None:
@@ -84,16 +80,15 @@ class _Numbered(nn.Module):
         self.numbers: Sequence[int] | None = None
 
     def forward(self, images: ImageList, *inputs: Any) -> Any:
-        """As Detectron2's."""
         self.numbers = getattr(images, "numbers", None)
         return super().forward(images, *inputs)
 
 
 class InvariantRPN(_Numbered, RPN):
-    """Detectron2's RPN, whose sample of anchors follows from the image's number."""
+    """Detectron2's RPN; the number of an image seeds the sample of its anchors."""
 
     def label_and_sample_anchors(self, anchors: Any, gt_instances: list[Instances]) -> Any:
-        """As Detectron2's, an image at a time."""
+        """Detectron2's, image by image."""
         if self.numbers is None:
             return super().label_and_sample_anchors(anchors, gt_instances)
         sampled = []
@@ -106,21 +101,20 @@ class InvariantRPN(_Numbered, RPN):
 
 
 class InvariantROIHeads(_Numbered, StandardROIHeads):
-    """Detectron2's RoI heads, whose sample of proposals follows from the image's number."""
+    """Detectron2's RoI heads; the number of an image seeds the sample of its proposals."""
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         self.loss_counts: dict[str, int] = {}
 
     def forward(self, images: ImageList, *inputs: Any) -> Any:
-        """As Detectron2's; `loss_counts` then has that of each loss."""
         self.loss_counts = {}
         return super().forward(images, *inputs)
 
     def label_and_sample_proposals(
         self, proposals: list[Instances], targets: list[Instances]
     ) -> list[Instances]:
-        """As Detectron2's, an image at a time."""
+        """Detectron2's, image by image."""
         if self.numbers is None:
             return super().label_and_sample_proposals(proposals, targets)
         sampled: list[Instances] = []
@@ -130,32 +124,32 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
         return sampled
 
     def _forward_box(self, features: Any, proposals: list[Instances]) -> Any:
-        found = super()._forward_box(features, proposals)
-        self._count(found, sum(map(len, proposals)))
-        return found
+        losses = super()._forward_box(features, proposals)
+        self._count(losses, sum(map(len, proposals)))
+        return losses
 
     def _forward_mask(self, features: Any, instances: list[Instances]) -> Any:
-        found = super()._forward_mask(features, instances)
+        losses = super()._forward_mask(features, instances)
         if self.training and self.mask_on:
-            self._count(found, sum(map(len, self._foreground(instances))))
-        return found
+            self._count(losses, sum(map(len, self._foreground(instances))))
+        return losses
 
     def _forward_keypoint(self, features: Any, instances: list[Instances]) -> Any:
-        found = super()._forward_keypoint(features, instances)
+        losses = super()._forward_keypoint(features, instances)
         if self.training and self.keypoint_on and _is_mean_over_keypoints(self.keypoint_head):
             learnt = select_proposals_with_visible_keypoints(self._foreground(instances))
-            # The side of the maps decides nothing: a keypoint is in its box, or not.
+            # Maps of any side give the same answer: a keypoint is in its box, or not.
             valid = [
-                target_cells(each.gt_keypoints.tensor, each.proposal_boxes.tensor, 1)[1].sum()
-                for each in learnt
-                if len(each)
+                target_cells(image.gt_keypoints.tensor, image.proposal_boxes.tensor, 1)[1].sum()
+                for image in learnt
+                if len(image)
             ]
-            self._count(found, int(torch.stack(valid).sum()) if valid else 0)
-        return found
+            self._count(losses, int(torch.stack(valid).sum()) if valid else 0)
+        return losses
 
     def _foreground(self, instances: list[Instances]) -> list[Instances]:
-        found: list[Instances] = select_foreground_proposals(instances, self.num_classes)[0]
-        return found
+        foreground: list[Instances] = select_foreground_proposals(instances, self.num_classes)[0]
+        return foreground
 
     def _count(self, losses: Any, count: int) -> None:
         if self.training:
@@ -163,11 +157,11 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
 
 
 def _is_mean_over_keypoints(head: Any) -> bool:
-    """Whether a keypoint head's loss is a mean over keypoints, as Detectron2's may be, too."""
+    """Whether the loss of a keypoint head is a mean over keypoints; Detectron2's may also be."""
     return head.loss_normalizer in ("visible", None)
 
 
-# The classes that are replaced, by the keys of their nodes below the model's.
+# The replaced classes, by the key of their node in the model.
 _REPLACED: Mapping[str, tuple[type, type]] = {
     "": (GeneralizedRCNN, InvariantRCNN),
     "proposal_generator": (RPN, InvariantRPN),
@@ -176,10 +170,10 @@ _REPLACED: Mapping[str, tuple[type, type]] = {
 
 
 def process_invariant(cfg: DictConfig) -> DictConfig:
-    """The node of a config's model, with the parts of this module in place of Detectron2's.
+    """The model node of a config, with the parts of this module in place of Detectron2's.
 
     Raises:
-        UserError: a part depends on the batch of a process in a way of its own.
+        UserError: another part depends on how many processes share a batch.
     """
     model = cfg.model.copy()
     model._set_parent(cfg)  # interpolations lead out of it
@@ -205,24 +199,20 @@ def process_invariant(cfg: DictConfig) -> DictConfig:
 
 
 def refuse_dependent_layers(model: nn.Module) -> None:
-    """Make sure that no layer of a model depends on which images share a process.
-
-    Raises:
-        UserError: names the first that does.
-    """
-    for name, layer in model.named_modules():
+    """Raise UserError where a layer of a model depends on which images share a process."""
+    for key, layer in model.named_modules():
         if isinstance(layer, nn.SyncBatchNorm):
             continue
-        trained = any(each.requires_grad for each in layer.parameters(recurse=False))
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and trained:
+        is_trained = any(weight.requires_grad for weight in layer.parameters(recurse=False))
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and is_trained:
             expected = "frozen, group or layer norms; on GPUs also SyncBN"
         elif type(layer).__name__.startswith("Drop") and any(
-            getattr(layer, each, 0) for each in ("p", "drop_prob")
+            getattr(layer, name, 0) for name in ("p", "drop_prob")
         ):
             expected = "no dropout"
         else:
             continue
-        raise _refusal(f"model, in {name}", type(layer).__name__, expected)
+        raise _refusal(f"model, in {key}", type(layer).__name__, expected)
 
 
 def _target(node: DictConfig) -> Any:

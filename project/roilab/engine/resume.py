@@ -11,6 +11,7 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
+from roilab.data.dataset import DetectionDataset
 from roilab.engine import config, distributed, provenance, trusted
 from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.lock import locked
@@ -27,8 +28,6 @@ from roilab.errors import UserError, argument
 from roilab.files import writing
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -116,17 +115,13 @@ def _write_run_files(setup: Setup, run: Run, source: ConfigSource | None) -> Non
 
 
 def log_resumed(run: Run, checkpoint: Path | None, iteration: int) -> None:
-    """Log where a resumed training goes on.
-
-    Args:
-        iteration: the first to come.
-    """
-    came = "from its beginning: it was cut before a checkpoint"
-    if checkpoint is not None:
-        came = f"from {checkpoint}"
-        if checkpoint.name not in digests(run.folder):
-            came += ", which is unverified: it has no digest"
-    log.info("goes on at iteration %d, %s", iteration, came)
+    """Log the first iteration of a resumed training, and its checkpoint."""
+    origin = f"from {checkpoint}"
+    if checkpoint is None:
+        origin = "from its beginning: it was cut before a checkpoint"
+    elif checkpoint.name not in digests(run.folder):
+        origin += ", which is unverified: it has no digest"
+    log.info("goes on at iteration %d, %s", iteration, origin)
 
 
 @contextmanager
@@ -136,23 +131,26 @@ def logged_interruption(run: Run, state: TrainState, source: ConfigSource | None
         yield
     except Interrupted as error:
         again = shlex.join(source.resume_command) if source else "train(resume=True)"
-        saved = (
-            f"saved after iteration {state.iteration}" if run.states() else "nothing to save yet"
-        )
+        iteration = state.iteration
+        saved = f"saved after iteration {iteration}" if run.states() else "nothing to save yet"
         log.warning("%s: %s; go on with: %s", error, saved, again)
         raise
 
 
 def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
-    """Those of the data by split; one process alone looks at the files."""
-    found = {}
+    """The fingerprints of the data by split; the first process alone reads the files."""
+    by_split: dict[str, dict[str, Any]] = {}
     if comm.is_main_process():
-        for split, dataset in zip(SPLITS, (setup.training_set, setup.val), strict=True):
+        for split, dataset in _datasets(setup).items():
             files = setup.cfg.data[split].get("files") or []
             listed = [files] if isinstance(files, str) else list(files)
-            found[split] = provenance.data_fingerprint(dataset, listed)
-    shared: dict[str, dict[str, Any]] = distributed.from_main(found)
+            by_split[split] = provenance.data_fingerprint(dataset, listed)
+    shared: dict[str, dict[str, Any]] = distributed.from_main(by_split)
     return shared
+
+
+def _datasets(setup: Setup) -> dict[str, DetectionDataset]:
+    return {"train": setup.training_set, "val": setup.val}
 
 
 def refuse_begun(run: Run) -> None:
@@ -184,37 +182,36 @@ def check_resumable(
     *,
     allow_changed_data: bool,
 ) -> list[str]:
-    """Make sure that the run of a folder is the one that is to be resumed, with the same data.
+    """Check that a run folder holds the run of a setup, with the same data.
 
     Args:
         data: fingerprints of the data, by split.
 
     Returns:
-        What the log should say.
+        Notes for the log.
 
     Raises:
-        UserError: it is another run, or one of other data.
+        UserError: it holds another run, or one with other data.
     """
     begun = config.load_config(run.config_file)
-    fit_limits(begun, setup.val)  # of a run from before the model's followed the data
+    fit_limits(begun, setup.val)  # older runs do not have the limits of their data
     changed = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
     before = provenance.read_fingerprints(run.folder)
     # Without a record of the data, another place may be other data.
     may_change = ("nothing", "evaluation") if before is None else ("nothing", "evaluation", "place")
+    headers = ("key", "the run", "now")
     other = [row for row in changed if dependent_on(row.key) not in may_change]
     if other:
         raise UserError(
             "the run was begun with another config",
             file=run.config_file,
-            found=f"\n{difference_table(other, headers=('key', 'the run', 'now'))}",
+            found=f"\n{difference_table(other, headers)}",
             remedy="resume with the run's own config, "
             f"{argument('config_file', str(run.config_file))}, or train in another folder",
         )
     notes = _compare_data(run, setup, before, data, allow_changed_data)
     if changed:
-        notes.append(
-            f"resumed with:\n{difference_table(changed, headers=('key', 'the run', 'now'))}"
-        )
+        notes.append(f"resumed with:\n{difference_table(changed, headers)}")
     return notes
 
 
@@ -225,21 +222,18 @@ def _compare_data(
     now: Mapping[str, Mapping[str, Any]],
     allow_changed_data: bool,
 ) -> list[str]:
-    """Compare the data of a resumed run with its record; returns notes for the log.
-
-    Raises:
-        UserError: they have changed, and may not.
-    """
+    """Compare the data of a resumed run with its record; returns notes for the log."""
     if before is None:
         unknown = "whether the data have changed is not known: it was begun before they were noted"
         return [f"{run.folder}: {unknown}"]
     changed, notes = [], []
-    for split, dataset in zip(SPLITS, (setup.training_set, setup.val), strict=True):
+    for split, dataset in _datasets(setup).items():
         if split in before:
-            found = provenance.data_changes(before[split], now[split], dataset)
-            changed += [f"data.{split}: {each}" for each in found]
-            more = [] if found else provenance.harmless_changes(before[split], now[split])
-            notes += [f"data.{split}: {each}" for each in more]
+            changes = provenance.data_changes(before[split], now[split], dataset)
+            changed += [f"data.{split}: {change}" for change in changes]
+            if not changes:
+                changes = provenance.harmless_changes(before[split], now[split])
+                notes += [f"data.{split}: {change}" for change in changes]
     if changed and not allow_changed_data:
         raise UserError(
             "the data have changed since the run was last started",
@@ -249,4 +243,4 @@ def _compare_data(
             remedy="put them back; or go on with the data as they are: allow_changed_data=true; "
             "or train in another folder",
         )
-    return [*(f"changed, as allowed: {each}" for each in changed), *notes]
+    return [*(f"changed, as allowed: {change}" for change in changed), *notes]

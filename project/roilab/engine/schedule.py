@@ -1,7 +1,7 @@
-"""Learning-rate schedules whose warm-up is in iterations.
+"""Learning-rate schedules with a warm-up that is counted in iterations.
 
-Detectron2 states the warm-up as a fraction of its 90,000 iterations, so that a schedule cut to the
-size of a small data set loses it. With its 1,000 iterations, a short run would be all warm-up.
+Detectron2's warm-up is a fraction of 90,000 iterations, so that a schedule that is cut to the size
+of a small data set loses it. With its 1,000 iterations, a short run would be all warm-up.
 """
 
 import logging
@@ -18,19 +18,16 @@ from roilab.errors import UserError
 
 log = logging.getLogger(__name__)
 
-# fvcore's schedule counts in steps but is scale-invariant; a run of two iterations, tried to see
-# whether all is well, has fewer than it needs for its drops.
+# fvcore's schedule counts in steps but is scale-invariant; a trial run of two iterations has fewer
+# than its drops need.
 _STEPS = 270_000
-
-
-# As Detectron2's; shorter runs take a tenth of their iterations.
-_LONGEST_WARM_UP = 1000
-_CLOSE = 0.95  # a peak from this share of the learning rate on is no news
-_PROBES = 2000
+_LONGEST_WARM_UP = 1000  # Detectron2's; shorter runs warm up for a tenth of their iterations
+_CLOSE = 0.95  # the share of the learning rate from which on a peak is not warned of
+_PROBES = 2000  # iterations at which the peak is looked for
 
 
 def warmup_length(max_iter: int) -> int:
-    """The iterations of warm-up of a run whose config does not say how many."""
+    """The iterations of warm-up of a run whose config leaves them open."""
     return min(_LONGEST_WARM_UP, max_iter // 10)
 
 
@@ -64,7 +61,7 @@ def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int | None)
         warmup_iters = warmup_length(max_iter)
     if warmup_iters < 0:
         raise UserError(
-            "not a number of iterations",
+            "this is not a number of iterations",
             key="warmup_iters",
             found=warmup_iters,
             expected="a whole number from 0, or null for a tenth of the run",
@@ -78,7 +75,7 @@ def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int | None)
 
 
 def peak_learning_rate(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:
-    """The largest share of the learning rate that a run reaches, and the iteration, from 1."""
+    """The largest share of the learning rate that a run reaches, and its iteration, from 1."""
     step = max(1, max_iter // _PROBES)
     shares = ((multiplier(i / max_iter), -i) for i in (*range(0, max_iter, step), max_iter - 1))
     share, iteration = max(shares)

@@ -1,4 +1,4 @@
-"""A config that agrees with its data, and an error for one that does not, within seconds."""
+"""Fitting of a config to its data, with an error within seconds where they do not agree."""
 
 import logging
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Setup:
-    """A config that agrees with its data. `train` is None where only evaluation is wanted."""
+    """A config that agrees with its data. `train` is None for an evaluation alone."""
 
     cfg: DictConfig
     train: DetectionDataset | None
@@ -39,15 +39,9 @@ class Setup:
 
     @property
     def training_set(self) -> DetectionDataset:
-        """`train`, which has to be there.
-
-        Raises:
-            ValueError: it is not.
-        """
+        """`train`; raises ValueError where it is None."""
         if self.train is None:
-            raise ValueError(
-                "the set-up is for evaluation: prepare(cfg) also loads the training set"
-            )
+            raise ValueError("the setup is for evaluation: prepare(cfg) loads the training set")
         return self.train
 
 
@@ -103,10 +97,10 @@ def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
 
 
 def scale_learning_rate(cfg: DictConfig) -> None:
-    """Scale `optimizer.lr` linearly from `train.lr_batch_size` images a step to the true number.
+    """Scale `optimizer.lr` linearly from `train.lr_batch_size` images per step to the true number.
 
-    "Accurate, Large Minibatch SGD" (arXiv 1706.02677), Sec. 2.1. Done once: the config then says
-    the true number.
+    "Accurate, Large Minibatch SGD" (arXiv 1706.02677), Sec. 2.1. It happens once: the config then
+    has the true number.
     """
     images = cfg.dataloader.train.total_batch_size * cfg.train.accumulate
     if cfg.train.lr_batch_size in (None, images):
@@ -136,26 +130,26 @@ def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
 
 def _tasks(heads: DictConfig) -> list[str]:
     """The tasks of a model: bbox, segm, keypoints."""
-    heads_of = {"segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
-    return ["bbox", *(task for task, there in heads_of.items() if there)]
+    has_head = {"bbox": True, "segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
+    return [task for task, has in has_head.items() if has]
 
 
 def _build_unused(cfg: DictConfig) -> Any:
-    """The model, without memory where that is possible; only to see that it can be built."""
+    """The model on the meta device where that is possible, to check that it can be built."""
     try:
         with torch.device("meta"):
             return config.build(cfg.model, "model")
     except UserError:
-        # Detectron2's Swin, ViT and MViT compute numbers while they are built. What is wrong with
-        # the config fails here, too.
+        # Detectron2's Swin, ViT and MViT compute numbers while they are built. A mistake in the
+        # config fails here, too.
         return config.build(cfg.model, "model")
 
 
 def _has(heads: DictConfig, task: str) -> bool:
-    """Whether a model answers "mask" or "keypoint".
+    """Whether a model predicts "mask" or "keypoint".
 
     Raises:
-        UserError: it is told to, but has no head for it.
+        UserError: it has features for this task, but no head.
     """
     key = f"{task}_in_features"
     head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None
@@ -170,67 +164,55 @@ def _has(heads: DictConfig, task: str) -> bool:
 
 
 def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None) -> None:
-    """Let the model of a config have these classes and keypoints, where it does not say others.
+    """Set the numbers of classes and keypoints of a config's model where they are open.
 
     Raises:
-        UserError: it says others, or they are such that it cannot have.
+        UserError: the model has other numbers, or lacks what they need.
     """
-    names = {
-        "num_classes": len(classes),
-        "num_keypoints": None if skeleton is None else len(skeleton.keypoints),
-    }
-    for key, value in names.items():
-        if cfg.data[key] is None:
-            cfg.data[key] = value
-    heads = cfg.model.roi_heads
-    if _has(heads, "keypoint") and skeleton is None:
-        raise UserError(
-            "the model has a keypoint head but the data has no skeleton",
-            key="data.skeleton",
-            found=None,
-            expected="coco_person, or a JSON file that declares yours",
-        )
-    checks = [("model.roi_heads.num_classes", heads.num_classes, names["num_classes"])]
+    data, heads = cfg.data, cfg.model.roi_heads
+    num_classes = len(classes)
+    num_keypoints = None if skeleton is None else len(skeleton.keypoints)
+    data.num_classes = num_classes if data.num_classes is None else data.num_classes
+    data.num_keypoints = num_keypoints if data.num_keypoints is None else data.num_keypoints
+    checks: list[tuple[str, str, Any, Any]] = [
+        (f"classes {list(classes)}", "num_classes", heads.num_classes, num_classes)
+    ]
     if _has(heads, "keypoint"):
-        checks.append(
-            (
-                "model.roi_heads.keypoint_head.num_keypoints",
-                heads.keypoint_head.num_keypoints,
-                names["num_keypoints"],
-            )
-        )
-    for key, found, expected in checks:
-        if found != expected:
-            what = f"classes {list(classes)}" if "classes" in key else "skeleton"
+        if skeleton is None:
             raise UserError(
-                f"the model does not fit the data's {what}",
-                key=key,
-                found=found,
+                "the model has a keypoint head but the data has no skeleton",
+                key="data.skeleton",
+                found=None,
+                expected="coco_person, or a JSON file that declares yours",
+            )
+        number = heads.keypoint_head.num_keypoints
+        checks.append(("skeleton", "keypoint_head.num_keypoints", number, num_keypoints))
+    for meaning, key, number, expected in checks:
+        if number != expected:
+            raise UserError(
+                f"the model does not fit the data's {meaning}",
+                key=f"model.roi_heads.{key}",
+                found=number,
                 expected=expected,
                 remedy="leave it to the data: drop the override",
             )
     if _has(heads, "mask"):
-        _check_mask_head(cfg, names["num_classes"])
-    _check_image_format(cfg)
-
-
-def _check_image_format(cfg: DictConfig) -> None:
-    """Raise UserError where the loaders give another order of channels than the model takes."""
-    order = cfg.model.get("input_format") or "BGR"
+        _check_mask_head(cfg, num_classes)
+    channels = cfg.model.get("input_format") or "BGR"
     for split in ("train", "test"):
-        given = cfg.dataloader[split].get("image_format", "BGR")
-        if given != order:
+        loaded = cfg.dataloader[split].get("image_format", "BGR")
+        if loaded != channels:
             raise UserError(
                 "the images are not loaded in the model's order of channels",
                 key=f"dataloader.{split}.image_format",
-                found=given,
-                expected=f"{order}, model.input_format",
-                remedy=f"dataloader.{split}.image_format={order}",
+                found=loaded,
+                expected=f"{channels}, model.input_format",
+                remedy=f"dataloader.{split}.image_format={channels}",
             )
 
 
 def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:
-    """Raise UserError where a mask head cannot be trained as the config has it."""
+    """Raise UserError where a mask head does not fit the classes or the loader."""
     head, key = cfg.model.roi_heads.mask_head, "model.roi_heads.mask_head"
     if head.num_classes not in (1, num_classes):
         raise UserError(

@@ -240,18 +240,11 @@ class ExperimentTracker(EventWriter):
 
 
 def tracker_module(name: str) -> ModuleType:
-    """The module of a tracker.
+    """The module of a tracker, one of `TRACKERS`.
 
     Raises:
-        UserError: there is no such tracker, or it is not installed.
+        UserError: it is not installed.
     """
-    if name not in TRACKERS:
-        raise UserError(
-            "there is no such tracker",
-            key="train.tracker",
-            found=name,
-            expected=f"{', '.join(TRACKERS)}, or null",
-        )
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -235,3 +235,10 @@ def read_json(
     """Read a JSON file, see `read_bytes` and `parse_json`."""
     content = read_bytes(path, what=what, remedy=remedy, **details)
     return parse_json(content, path, what=what, remedy=remedy, **details)
+    return parse_json(read_bytes(path, what=what, **details), path, what=what, **details)
+
+
+def config_folder() -> Path:
+    """The folder of the configs that come with RoILab: of the package, or of the checkout."""
+    package = Path(__file__).parent
+    return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())

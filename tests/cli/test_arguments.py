@@ -1,24 +1,28 @@
 """Options and other words of a command line: order, errors, and where they are named."""
 
 import ast
-import importlib
 import itertools
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from roilab.inference.output_plan import KINDS
 
 import roilab.cli
+from roilab import via
+from roilab.cli.arguments import EXPORT_FORMATS, PREDICT_KINDS, parser_of
 from roilab.cli.console import PrintableRecord, print_error
-from roilab.cli.parser import Parser
+from roilab.cli.data_arguments import CONVERT_KINDS
 from roilab.errors import UserError
+from roilab.export import FORMATS
 
 CLI = Path(roilab.cli.__file__).parent
 OVERRIDES = ["train.max_iter=5", "data.train.files=via (1).json"]
-# A script, the function that parses, options that it needs, words that are no override.
+# A command, options that it needs, another option, words that are no override.
 COMMANDS = {
     "train": (["--config-file", "c.py"], ["--eval-only"], []),
     "sweep": (["--output", "o"], ["--slurm", "timeout_min=600"], ["file.py"]),
@@ -29,27 +33,20 @@ COMMANDS = {
 }
 
 
-def command(name: str) -> ModuleType:
-    return importlib.import_module(f"roilab.cli.{name}")
+def parse(name: str, words: list[str]) -> Any:
+    return parser_of(name, None).parse_args(words)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_order_means_the_same(name: str) -> None:
-    parse = command(name).parse
     needed, more, words = COMMANDS[name]
     orders = itertools.permutations([needed, more, [*words, OVERRIDES[0]], OVERRIDES[1:]])
-    wanted = parse([*needed, *more, *words, *OVERRIDES])
-    assert list(getattr(wanted, "overrides", None) or wanted.rest) == OVERRIDES
+    expected = parse(name, [*needed, *more, *words, *OVERRIDES])
+    assert list(getattr(expected, "overrides", None) or expected.rest) == OVERRIDES
     for order in orders:
         if order.index(OVERRIDES[1:]) < order.index([*words, OVERRIDES[0]]):
             continue  # the last of two overrides counts
-        assert parse([word for part in order for word in part]) == wanted, order
-
-
-def data_command(name: str) -> Any:
-    parser = Parser()
-    importlib.import_module(f"roilab.cli.data_commands.{name}").add_arguments(parser)
-    return parser
+        assert parse(name, [word for part in order for word in part]) == expected, order
 
 
 @pytest.mark.parametrize(
@@ -67,10 +64,9 @@ def test_files_may_follow_the_folders_of_images(
     monkeypatch.chdir(tmp_path)
     for folder in ("photos [1]", "more.json"):
         (tmp_path / folder).mkdir()
-    parser = data_command(name)
     images = ["--images", "photos [1]", "more.json", "not there"]
-    first, last = parser.parse_args([*images, *words]), parser.parse_args([*words, *images])
-    assert first == last
+    first = parse(f"data {name}", [*images, *words])
+    assert first == parse(f"data {name}", [*words, *images])
     assert first.images == [Path(word) for word in images[1:]]
 
 
@@ -79,9 +75,8 @@ def test_a_file_that_looks_like_an_override_is_a_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.b=1.jpg").touch()
-    args = command("predict").parse(
-        ["--run", "r", "--output", "o", "--input", "a.b=1.jpg", "a.b=2.jpg"]
-    )
+    words = ["--run", "r", "--output", "o", "--input", "a.b=1.jpg", "a.b=2.jpg"]
+    args = parse("predict", words)
     assert args.input == ["a.b=1.jpg"]
     assert args.overrides == ["a.b=2.jpg"]
 
@@ -98,22 +93,51 @@ def test_a_file_that_looks_like_an_override_is_a_file(
 )
 def test_an_unknown_option_names_the_nearest(capsys, arguments: list[str], said: str) -> None:
     with pytest.raises(SystemExit) as exit_status:
-        command("train").parse(arguments)
+        parse("train", arguments)
     assert exit_status.value.code == 2
     assert said in capsys.readouterr().err
 
 
 def test_help_lists_positional_words(capsys) -> None:
     with pytest.raises(SystemExit):
-        command("sweep").parse(["-h"])
+        parse("sweep", ["-h"])
     assert "overrides of all arms" in capsys.readouterr().out
 
 
-def test_every_command_parses_in_one_way() -> None:
-    """But `roilab` itself and the app, whose other words are another command's."""
-    for path in CLI.rglob("*.py"):
-        if path.name not in ("main.py", "app.py", "parser.py"):
-            assert "ArgumentParser(" not in path.read_text(encoding="utf-8"), path
+def test_choices_are_those_of_the_package() -> None:
+    """The arguments repeat them, so that nothing is imported for them."""
+    assert sorted(PREDICT_KINDS) == sorted(KINDS)
+    assert EXPORT_FORMATS == FORMATS
+    assert (*via.WRITERS, "coco") == CONVERT_KINDS
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("roilab tr", {"train"}),
+        ("roilab train --re", {"--resume", "--replay"}),
+        ("roilab train --config-file mask_rcnn_R_50_FPN_1", {"mask_rcnn_R_50_FPN_1x"}),
+        ("roilab config show small_m", {"small_mask", "small_mask_keypoint"}),
+        ("roilab sweep ablations/pooler_s", {"ablations/pooler_stride"}),
+        ("roilab data check --class-", {"--class-attribute", "--class-map"}),
+        ("roilab export --format torch", {"torchscript"}),
+        ("roilab doctor --run o", {"outputs/"}),
+    ],
+)
+def test_the_shell_completes(line: str, completions: set[str], tmp_path: Path) -> None:
+    """By argcomplete's protocol: variables of the environment, and the answer in a file."""
+    (tmp_path / "outputs").mkdir()
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": "answer",
+    }
+    asked |= {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    path = {"PYTHONPATH": str(CLI.parents[1])}
+    code = "from roilab.__main__ import main; import sys; main()"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=asked | path, check=True)
+    answer = (tmp_path / "answer").read_text().split("\n")
+    assert {word.strip() for word in answer} == completions
 
 
 # Options of other programs: git, scontrol, torchrun.

@@ -100,7 +100,7 @@ def of_draw(
     script: Script, path: Path, options: list[Any], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Counts, Boxes]:
     """Of what is drawn, with the boxes of objects."""
-    import roilab.cli.data_commands.draw as command
+    import roilab.curation.contact_sheets as command
 
     drawn: Counter[str] = Counter()
     totals = {"images": 0, "keypoints": 0}

@@ -195,7 +195,7 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Sig
         time.sleep(0.1)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert b"the same command goes on" in said
+    assert b"the same command continues" in said
     assert process.returncode == 128 + number
     assert all((folder / "saved").exists() for folder in folders)
 

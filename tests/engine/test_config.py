@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config
 from roilab.errors import UserError
+from roilab.files import config_folder
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
 BOXES = "model.roi_heads.box_predictor"
@@ -303,7 +304,7 @@ def test_a_config_of_roilab_is_found_by_its_name(
     for name in ("mask_rcnn_R_50_FPN_1x", "ablations/pooler_mask"):
         found = Path(config.find_config(name))
         assert found.is_file()
-        assert found == config.shipped_folder() / f"{name}.py"
+        assert found == config_folder() / f"{name}.py"
     Path("figures_mask").touch()  # a file of the user's own comes first
     assert config.find_config("figures_mask") == "figures_mask"
     assert config.find_config("figures_mask.py") == "figures_mask.py"

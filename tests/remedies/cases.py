@@ -24,8 +24,7 @@ from typing import Any
 
 import pytest
 
-from roilab.cli import options
-from roilab.cli.data_commands import common
+from roilab.cli import console, data_common
 from roilab.data.dataset import load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine.overrides import write_for_shell
@@ -71,7 +70,7 @@ KEYS = [
     | _RULES
     for split in ("train", "val")
 ]
-OPTIONS = options.OPTIONS | common.OPTIONS, options.option
+OPTIONS = console.OPTIONS | data_common.OPTIONS, console.option
 # How remedies name an argument: as it is, by its key, by its option.
 WRITERS: list[tuple[Mapping[str, str], Callable[[str, Any], str]]] = [
     ({}, write_for_shell),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from roilab.cli.options import with_options
+from roilab.cli.console import with_options
 from roilab.data import dataset
 from roilab.engine import config, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of

@@ -83,7 +83,7 @@ def a_video_of_too_many_pixels(tmp_path: Path) -> Attempts:
 
 def keep(*arguments: Any) -> Wrong:
     """What is wrong with the names of an export's files, before anything is computed."""
-    return wrong(export._keep, *arguments)
+    return wrong(export._refuse_to_overwrite, *arguments)
 
 
 @case("give another")

@@ -1,52 +1,30 @@
-"""A page in the browser: what a run, or two beside each other, find in images and videos.
+"""Open a page in the browser that shows what one run, or two side by side, find in your files.
 
     roilab app --runs outputs
 
-It starts Streamlit for this machine alone. Options of Streamlit may follow, such as
-`--server.port 8600`; its settings are in .streamlit/config.toml beside this file. docs/app.md
-says what the page shows, and its limits.
+It starts Streamlit, which only this machine can reach. Options of Streamlit may follow, such as
+`--server.port 8600`; its settings are in .streamlit/config.toml beside this module. docs/app.md
+describes the page and its limits.
 """
 
-import argparse
 import contextlib
 import importlib.util
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from roilab.child_process import tied
-from roilab.cli.console import set_up
-from roilab.cli.options import error_with_options
-from roilab.cli.parser import add_max_memory, add_trust
+from roilab.cli.arguments import parser_of
+from roilab.cli.console import error_with_options, set_up
 from roilab.errors import UserError
 
-GRACE, POLL = 3.0, 0.1  # seconds for a server to end, and between two looks
-
-
-def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our options, and those of Streamlit."""
-    parser = argparse.ArgumentParser(
-        prog="roilab app",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=Path("outputs"),
-        metavar="DIR",
-        help="runs are chosen from the folders in it, at any depth (default: outputs)",
-    )
-    add_max_memory(parser)
-    add_trust(parser)
-    return parser.parse_known_args(arguments)
+GRACE, POLL = 3.0, 0.1  # seconds until a server is killed, and between two looks at it
 
 
 def main(arguments: list[str]) -> int:
     """Serve this file with Streamlit; returns the exit status."""
-    args, options = parse(arguments)
+    args, options = parser_of("app", __doc__).parse_known_args(arguments)
     if importlib.util.find_spec("streamlit") is None:
         raise UserError(
             "the app needs Streamlit, which is not installed",
@@ -63,37 +41,37 @@ def main(arguments: list[str]) -> int:
 
 
 def serve(command: Sequence[str]) -> int:
-    """Run a server until it ends by itself, or a signal asks for it; returns the exit status.
+    """Run a server until it ends by itself or on a signal; returns the exit status.
 
-    A server whose model is at work does not end by itself: it is given some seconds.
+    A server whose model is at work does not end at a signal: it is killed after some seconds.
     """
     server = subprocess.Popen(tied(command, signal.SIGTERM))
-    asked: list[int] = []
+    signals: list[int] = []
 
-    def ask(number: int, _: object) -> None:
-        asked.append(number)
+    def forward(number: int, _: object) -> None:
+        signals.append(number)
         server.send_signal(signal.SIGTERM)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, ask)
+            signal.signal(number, forward)
     left = GRACE
     while left > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = server.wait(POLL)
-            return 128 + asked[0] if asked else status
-        left -= POLL if asked else 0
+            return 128 + signals[0] if signals else status
+        left -= POLL if signals else 0
     server.kill()
     server.wait()
-    print(f"ended by {signal.Signals(asked[0]).name}", file=sys.stderr)
-    return 128 + asked[0]
+    print(f"ended by {signal.Signals(signals[0]).name}", file=sys.stderr)
+    return 128 + signals[0]
 
 
 def show(arguments: Sequence[str]) -> None:
     """Draw the page."""
     from roilab.app.page import show_page  # it imports torch, which takes seconds
 
-    args, _ = parse(arguments)
+    args, _ = parser_of("app", __doc__).parse_known_args(arguments)
     show_page(args.runs, args.trust, args.max_memory, error_with_options)
 
 

@@ -1,4 +1,4 @@
-"""Show a config as it is used, or what two configs differ in.
+"""Show a config as it is used, or compare two configs.
 
     roilab config show configs/figures_mask.py
     roilab config show configs/figures_mask.py --key model.roi_heads pooler.op=roi_pool
@@ -6,9 +6,9 @@
     roilab config diff configs/figures_mask.py configs/figures_keypoint.py
     roilab config diff outputs/first outputs/second
 
-A config is a file or a run folder, whose config.yaml it then is. `diff` compares the first as it
-stands with the second, or else with itself, and the overrides; its exit status is 0 if they are
-equal and 1 if they differ, as that of diff(1).
+A config is a file, the name of a config of RoILab, or a run folder, which has a config.yaml. `diff`
+compares the first config with the second, or with itself, after the overrides. The exit status is
+that of diff(1): 0 where they are equal and 1 where they differ.
 """
 
 import argparse
@@ -19,42 +19,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from roilab.cli.arguments import parser_of
 from roilab.cli.console import say
-from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, trusted
 from roilab.engine.config_diff import difference_table, differences, value_text
 from roilab.engine.config_keys import keys
 from roilab.errors import UserError
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog="roilab config",
-        description=__doc__,
-        usage="%(prog)s show CONFIG [--key KEY] [key=value ...]\n"
-        "       %(prog)s diff CONFIG [CONFIG] [key=value ...]",
-    )
-    parser.add_argument("command", choices=("show", "diff"))
-    parser.add_argument(
-        "config",
-        type=_path,
-        metavar="CONFIG",
-        help="a file, a run folder, or the name of a config of RoILab",
-    )
-    parser.add_argument("--key", help="show only what is below it, such as model.roi_heads")
-    add_trust(parser)
-    parser.add_argument("rest", nargs="*", metavar="key=value", help="overrides of the config")
-    args = parser.parse_args(arguments)
-    args.other = None
-    if args.command == "diff" and args.rest and _is_config(args.rest[0]):
-        args.other = _path(args.rest.pop(0))
-    if args.command == "diff" and args.key is not None:
-        parser.error("--key goes with show")
-    return args
-
-
-def _path(name: str) -> Path:
-    return Path(config.find_config(name))
 
 
 def _is_config(word: str) -> bool:
@@ -71,7 +41,7 @@ def show(args: argparse.Namespace) -> int:
         data: Any = config.to_plain_data(load(args.config, args.rest))
     except OmegaConfBaseException as error:
         raise UserError(
-            "a value of the config follows one that is not there",
+            "a value of the config refers to one that does not exist",
             file=args.config,
             key=error.full_key,
             found=str(error).splitlines()[0],
@@ -103,16 +73,23 @@ def part(data: dict[str, Any], key: str, file: Path) -> Any:
 
 
 def diff(args: argparse.Namespace) -> int:
-    """Print what differs; 1 if anything does."""
+    """Print the differences; 1 if there is any."""
     other = args.other or args.config
-    found = differences(load(args.config, []), load(other, args.rest))
-    if found:
-        here = str(args.other) if args.other is not None else "with the overrides"
-        say(difference_table(found, headers=("key", str(args.config), here)))
-    return 1 if found else 0
+    rows = differences(load(args.config, []), load(other, args.rest))
+    if rows:
+        title = str(args.other) if args.other is not None else "with the overrides"
+        say(difference_table(rows, headers=("key", str(args.config), title)))
+    return 1 if rows else 0
 
 
 def main(arguments: list[str]) -> int:
-    args = parse(arguments)
+    args = parser_of("config", __doc__).parse_args(arguments)
     trusted.allow(args.trust)
-    return diff(args) if args.command == "diff" else show(args)
+    args.config, args.other = Path(config.find_config(args.config)), None
+    if args.command == "show":
+        return show(args)
+    if args.key is not None:
+        raise UserError("--key goes with show", key="--key", found=args.key)
+    if args.rest and _is_config(args.rest[0]):
+        args.other = Path(config.find_config(args.rest.pop(0)))
+    return diff(args)

@@ -1,37 +1,57 @@
-"""The console of a command: a user's mistake is one message and exit status 2, no traceback."""
+"""The console of a command: a user's mistake is one message and exit status 2, no traceback.
+
+The package knows no options: its errors have the name of a parameter as `key`, and write
+`parameter=value` in a remedy (`roilab.errors.argument`). A command prints `--parameter value`.
+"""
 
 import io
 import logging
+import math
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
-from roilab.cli.options import error_with_options, with_options
-from roilab.errors import UserError, machine_failure
+from roilab.errors import UserError, machine_failure, rename_arguments
 from roilab.escaping import printable
 
-# Of Detectron2 on a current torch, which are Detectron2's to mend, and of others.
+# Of Detectron2 on a current torch, which only Detectron2 can correct, and of others.
 _IGNORED_WARNINGS = (
     r".*torch\.(jit\.script|meshgrid).*",
     "Creating a tensor from a list of numpy.ndarrays",
     # It counts the visible keypoints of a batch that has none.
     "Mean of empty slice|invalid value .* in scalar divide",
-    # What a limit is near is within it; what is beyond is refused: `roilab.image_files.read_rgb`.
+    # Pillow's limit; `roilab.image_files.read_rgb` refuses images beyond it.
     "Image size .* exceeds limit of .* pixels",
-    # The argument of DistributedDataParallel that torch from 2.14 on has under another name.
+    # The argument of DistributedDataParallel that torch 2.14 has renamed.
     ".*broadcast_buffers.* is deprecated",
     # Its Swin, ViT and MViT import timm by an old name.
     "Importing from timm.models.layers is deprecated",
 )
 
+# Parameters that messages name, of all commands.
+OPTIONS = {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        *("allow_changed_data", "config_file", "eval_only", "replay", "resume"),
+        *("dist_url", "machine_rank", "num_gpus", "num_machines"),
+        *("accept", "check", "compare", "format", "input", "max_memory", "output", "run", "runs"),
+        *("save", "trust", "weights"),
+        *("jobs", "only", "seeds", "slurm"),
+        "from",
+    )
+}
+# Options that are repeated for several values; others take them one after the other.
+_REPEATED = {"--class-attribute", "--class-map", "--trust"}
+
 
 def set_up() -> None:
     """Prepare this process for a command: before torch and Detectron2 are imported."""
-    # Compute threads that sleep while they wait share cores with other programs, threads that spin
-    # do not: a step takes half the time beside one. It is read when torch is imported.
+    # Beside another program a step takes half the time where waiting threads sleep and do not spin.
+    # It is read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
@@ -43,10 +63,34 @@ def set_up() -> None:
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_WithLevel())
     sys.excepthook = _excepthook
-    # A name from a file may hold what is no character, such as half of an emoji.
+    # A name from a file may hold an invalid character, such as half of an emoji.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def option(name: str, value: Any) -> str:
+    """An option with its values, quoted for a shell; an option without values for True."""
+    if value in (True, "true"):
+        return name
+    if name == "--max-memory":  # bytes, in gigabytes
+        return f"{name} {math.ceil(int(value) / 1e9)}"
+    if isinstance(value, Mapping):
+        value = [f"{key}={'' if part is None else part}" for key, part in value.items()]
+    values = [shlex.quote(part) for part in ([value] if isinstance(value, str) else value)]
+    if name in _REPEATED:
+        return " ".join(f"{name} {part}" for part in values)
+    return " ".join((name, *values))
+
+
+def with_options(text: str, options: Mapping[str, str] = OPTIONS) -> str:
+    """A message with each `parameter=value` in it as an option."""
+    return rename_arguments(text, options, option)
+
+
+def error_with_options(error: UserError, options: Mapping[str, str] = OPTIONS) -> UserError:
+    """An error with options in the place of parameters."""
+    return error.with_keys(options, option)
 
 
 class PrintableRecord(logging.LogRecord):
@@ -57,12 +101,12 @@ class PrintableRecord(logging.LogRecord):
 
 
 def say(*values: object, sep: str = " ", file: TextIO | None = None, **options: Any) -> None:
-    """Print text that may have names from files in it, which a terminal does not obey."""
+    """Print text; control characters in it, as of names from files, are escaped."""
     print(printable(sep.join(map(str, values))), file=file, **options)
 
 
 class _WithLevel(logging.Formatter):
-    """Begins with `warning:` or `error:`, as the problems of annotation files do by themselves."""
+    """Begins each message with its level, as problems of annotation files already do."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -102,7 +146,7 @@ def print_error(error: BaseException) -> int | None:
 
 
 def ended(status: int) -> int:
-    """The status; where a thread was left at its work, the process ends with it at once."""
+    """Return the status; where a thread is still at work, end the process with it at once."""
     from roilab.inference.prefetch import is_any_running  # it imports torch, which takes seconds
 
     if is_any_running():

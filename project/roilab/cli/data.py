@@ -1,42 +1,31 @@
 """Check, draw, count, convert, split and merge annotations, before a model is trained with them.
 
-    roilab data COMMAND --help     what a command takes
+    roilab data COMMAND --help     lists the arguments of a command
 
 Every command reads all kinds of VIA file (JSON, CSV and projects of VIA 1, 2 and 3) and COCO json,
-told apart by content. The exit status is 0, 1 where something is left out (an error), and 2 after a
-mistake on the command line.
+and detects the kind by content. The exit status is 1 where something is left out (an error), 2
+after a mistake on the command line, and otherwise 0.
 """
 
 import importlib
+import inspect
 
-from roilab.cli.options import error_with_options
-from roilab.cli.parser import Parser
+from roilab.cli.arguments import listing, parser_of
+from roilab.cli.console import error_with_options
+from roilab.cli.data_arguments import DATA_COMMANDS
 from roilab.errors import UserError
-
-COMMANDS = {
-    "check": "list what is wrong in files and with their images",
-    "stats": "count images, classes, sizes and keypoints, on the terminal or as a page",
-    "draw": "draw contact sheets of the ground truth",
-    "convert": "write a file as another kind: VIA project, JSON, CSV, or COCO",
-    "split": "divide a file into train and val",
-    "merge": "join files into one project",
-    "skeleton": "propose a skeleton from the points of a file",
-}
 
 
 def main(arguments: list[str]) -> int:
     """Find the command, and leave the rest to it."""
-    width = max(map(len, COMMANDS)) + 2
-    listed = "\n".join(f"  {name:<{width}}{text}" for name, text in COMMANDS.items())
-    parser = Parser(prog="roilab data", description=f"{__doc__}\ncommands:\n{listed}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the above")
-    name = parser.parse_args(arguments[:1]).command
-    # Only the command in question is imported: some need Detectron2, which takes seconds.
-    command = importlib.import_module(f"roilab.cli.data_commands.{name}")
-    common = importlib.import_module("roilab.cli.data_commands.common")
-    own = Parser(prog=f"{parser.prog} {name}", description=command.__doc__)
-    command.add_arguments(own)
+    description = f"{__doc__}\ncommands:\n{listing(DATA_COMMANDS)}"
+    name = parser_of("data", description).parse_args(arguments[:1]).command
+    part = "data_report" if name in ("check", "stats", "draw") else "data_files"
+    command = getattr(importlib.import_module(f"roilab.cli.{part}"), name)
+    args = parser_of(f"data {name}", inspect.getdoc(command)).parse_args(arguments[1:])
     try:
-        return int(command.main(own.parse_args(arguments[1:])))
+        return int(command(args))
     except UserError as error:
-        raise error_with_options(error, common.OPTIONS) from error
+        from roilab.cli.data_common import OPTIONS  # not needed to list the arguments
+
+        raise error_with_options(error, OPTIONS) from error

@@ -1,12 +1,12 @@
-"""Print versions and the device, try what RoILab stands on, name a remedy for what fails.
+"""Check the installation: versions, the device, and a remedy for whatever fails.
 
     roilab doctor
     roilab doctor --run outputs/demo
     roilab doctor --run outputs/demo --accept config.yaml
 
-Exit status 1 if something is broken. It needs nothing installed: what is missing it reports. With
---run it verifies a run folder instead, file by file; --accept then takes files that were changed
-on purpose as they are, and without names all files of a run from before there were digests.
+The exit status is 1 if something is broken. It runs where nothing is installed, and reports what is
+missing. With --run it verifies a run folder instead, file by file; --accept then accepts files that
+were changed on purpose, and without names all files of a run that has no digests yet.
 """
 
 import sys
@@ -18,7 +18,6 @@ if sys.version_info < (3, 11):
     print("                  remedy: 3.11 or newer is needed, as in `make PYTHON=python3.12 setup`")
     sys.exit(1)
 
-import argparse
 import importlib
 import importlib.metadata
 import importlib.resources
@@ -31,11 +30,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-try:
-    from roilab.cli.parser import Parser
-except ModuleNotFoundError:
-    Parser = argparse.ArgumentParser  # type: ignore[misc, assignment]
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 1024**3
@@ -62,38 +56,36 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at and seen, and a remedy if it does not work."""
+    """One line of the report: what was checked, the result, and a remedy if it does not work."""
 
     name: str
-    seen: str
+    result: str
     remedy: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look at the installation, or at a run folder; return 1 if something is broken."""
-    parser = Parser(prog="roilab doctor", description=__doc__)
-    parser.add_argument("--run", type=Path, help="verify this run folder")
-    parser.add_argument(
-        "--accept", nargs="*", metavar="FILE", help="take these files of it as they are, or all"
-    )
+    """Check the installation, or verify a run folder; returns 1 if something is broken."""
+    try:
+        from roilab.cli.arguments import parser_of
+        from roilab.cli.console import exit_with
+    except ModuleNotFoundError:  # RoILab is not installed, which is reported
+        return installation()
+    parser = parser_of("doctor", __doc__)
     args = parser.parse_args(arguments)
     if args.accept is not None and args.run is None:
         parser.error("--accept goes with --run")
     if args.run is not None:
-        from roilab.cli.console import exit_with  # it needs RoILab
-
         exit_with(lambda: verify_folder(args.run, args.accept))
     return installation()
 
 
 def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
-    """Print the state of each file of a run; return 1 if one is damaged or gone.
+    """Print the state of each file of a run; returns 1 if one is damaged or gone.
 
     Args:
-        accepted: names of files that are taken as they are before; empty: all; None: none.
+        accepted: names of files to accept before; empty: all; None: none.
     """
-    from roilab.cli.console import say
-    from roilab.cli.options import with_options
+    from roilab.cli.console import say, with_options
     from roilab.engine.lock import locked
     from roilab.engine.run_folder import Run
     from roilab.engine.run_record import RECORD, accept
@@ -117,7 +109,7 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
 
 
 def installation() -> int:
-    """Print every finding; return 1 if one needs a remedy."""
+    """Print every finding; returns 1 if one needs a remedy."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     checks: list[tuple[str, Callable[[], Finding]]] = [("Python", python)]
@@ -137,7 +129,7 @@ def installation() -> int:
         # Whatever a broken installation raises is a finding, and the other checks still run.
         except Exception as error:
             finding = Finding(name, "does not work: " + first_line(error), REINSTALL)
-        print(f"{finding.name:<18}{finding.seen}", flush=True)
+        print(f"{finding.name:<18}{finding.result}", flush=True)
         if finding.remedy:
             broken += 1
             print(f"{'':<18}remedy: {finding.remedy}", flush=True)
@@ -151,7 +143,7 @@ def python() -> Finding:
 
 
 def package(module: str) -> Finding:
-    """One package: imported, its version, and the tested one where they differ."""
+    """One package: its version, and the tested version where they differ."""
     distribution = PACKAGES[module]
     name = module.split(".")[0]
     try:
@@ -169,7 +161,7 @@ def package(module: str) -> Finding:
 
 
 def installed_version(distribution: str) -> str | None:
-    """The version in the package's metadata; None for what was not installed as a package."""
+    """The version in the metadata of a package; None without metadata."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -185,7 +177,7 @@ def pins() -> dict[str, str]:
 
 
 def detectron2() -> Finding:
-    """Which Detectron2 is imported, from where, and whether its compiled part loads."""
+    """The version of Detectron2, its place, and whether its compiled part loads."""
     try:
         loaded = importlib.import_module("detectron2")
     except ModuleNotFoundError as error:
@@ -215,7 +207,7 @@ def device() -> Finding:
 
 
 def cpu() -> Finding:
-    """Cores, torch's threads, and what speeds bf16 up."""
+    """Cores, threads of torch, and the extensions that speed bf16 up."""
     import torch
 
     # Private names of torch, which come and go between its versions.
@@ -236,7 +228,7 @@ def cpu() -> Finding:
 
 
 def torchvision_ops() -> Finding:
-    """RoIAlign, RoIPool and NMS of torchvision on a small tensor, on a GPU too if there is one."""
+    """RoIAlign, RoIPool and NMS of torchvision on a small tensor, also on a GPU if there is one."""
     import torch
     from torchvision.ops import nms, roi_align, roi_pool
 
@@ -245,13 +237,13 @@ def torchvision_ops() -> Finding:
         features = torch.arange(16.0, device=name).reshape(1, 1, 4, 4)
         boxes = torch.tensor([[0.0, 0.0, 3.0, 3.0], [0.0, 0.0, 3.0, 3.0]], device=name)
         scores = torch.tensor([0.5, 0.9], device=name)
-        seen = (
+        results = (
             roi_align(features, [boxes], 2, aligned=True).shape[0],
             roi_pool(features, [boxes], 1).max().item(),
             nms(boxes, scores, 0.5).tolist(),
         )
-        if seen != (2, 15.0, [1]):
-            return Finding("torchvision ops", f"wrong result on {name}: {seen}", pair_remedy())
+        if results != (2, 15.0, [1]):
+            return Finding("torchvision ops", f"wrong result on {name}: {results}", pair_remedy())
     return Finding("torchvision ops", f"RoIAlign, RoIPool and NMS work on {' and '.join(devices)}")
 
 
@@ -263,7 +255,7 @@ def pair_remedy() -> str:
 
 
 def detectron2_ops() -> Finding:
-    """A pooler of Detectron2 on a small tensor, and its own lazy configs, on which ours stand."""
+    """A pooler of Detectron2 on a small tensor, and its lazy configs, on which ours build."""
     import torch
     from detectron2.config import LazyConfig
     from detectron2.modeling.poolers import ROIPooler
@@ -286,9 +278,9 @@ def disk() -> Finding:
 
 
 def first_line(error: BaseException) -> str:
-    """The error's kind and the first line of what it says."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0] if said else ''}"
+    """The kind of an error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluate a run folder: box, mask and keypoint AP, and what is behind it.
+"""Evaluate a run folder: box, mask and keypoint AP, and what explains it.
 
     roilab evaluate --run outputs/demo
     roilab evaluate --run outputs/demo --html outputs/demo/evaluation.html
@@ -7,14 +7,14 @@
     roilab evaluate --run outputs/demo --weights model_best.pth --output best.json
     roilab evaluate --run outputs/demo --pictures outputs/demo/compared
 
-Behind the AP are the keypoints' terms of OKS, precision and recall from --score on, and confused
-classes. The page of --html adds AP by IoU threshold, the AP of single images, and pictures of the
-worst of them; it needs no network and no script.
+The AP is explained by the OKS of each keypoint, by precision and recall at the score of --score, and
+by the classes that are confused. The page of --html adds AP by IoU threshold, the AP of single images,
+and pictures of the worst; it needs no network and no script.
 
-Without overrides, the result is the run's own and is written to its results.json. With any, it may
-be of other data or settings, with --data or --images it is of other data, and with --weights it is
-of other weights: results.json is left as it is, and --output takes the result. --detections takes
-the detections as COCO result rows, with the image and category ids of the data's annotation file.
+Without overrides, the result is the run's own and is written to its results.json. With overrides,
+--data, --images, --weights or --fast it is of other settings, data or weights: results.json stays,
+and --output takes the result. --detections takes the detections as COCO result rows, with the image
+and category ids of the annotation file.
 """
 
 import argparse
@@ -32,9 +32,8 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
+from roilab.cli.arguments import parser_of
 from roilab.cli.console import ended, say
-from roilab.cli.data_commands.common import output_file
-from roilab.cli.parser import Parser, add_max_memory, add_trust
 from roilab.cpu.fast import for_inference
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.draw import Picture
@@ -68,85 +67,32 @@ WORST_PICTURES = 6
 LONGEST_SIDE = 1600  # of a picture in the page, in pixels
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="roilab evaluate", description=__doc__)
-    parser.add_argument("--run", required=True, help="a folder written by roilab train")
-    parser.add_argument(
-        "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
-    )
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        metavar="FILE",
-        help="other annotation files, for data.val.files",
-    )
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        metavar="DIR",
-        help="their images, for data.val.images: one folder, or as many as there are files",
-    )
-    parser.add_argument(
-        "--score",
-        type=float,
-        default=0.5,
-        help="from which on a detection is drawn, and counts for precision, recall and confusion "
-        "(default: 0.5); AP counts every one",
-    )
-    parser.add_argument(
-        "--fast", action="store_true", help="as the demo and the app predict, and what that costs"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the result there as JSON"
-    )
-    parser.add_argument(
-        "--detections",
-        type=output_file,
-        metavar="FILE",
-        help="write what was found there, as COCO result rows",
-    )
-    parser.add_argument(
-        "--html", type=output_file, metavar="FILE", help="write a page of what is behind the AP"
-    )
-    parser.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="draw each image, annotated beside predicted"
-    )
-    parser.add_argument(
-        "--blank", action="store_true", help="draw without the photographs, to publish the pictures"
-    )
-    add_max_memory(parser)
-    add_trust(parser)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of its config")
-    args = parser.parse_args(arguments)
+def main(arguments: list[str]) -> int:
+    args = parser_of("evaluate", __doc__).parse_args(arguments)
     if not 0 <= args.score <= 1:
         raise UserError(
             "not a score", key="--score", found=args.score, expected="a number from 0 to 1"
         )
-    return args
-
-
-def main(arguments: list[str]) -> int:
-    args = parse(arguments)
     trusted.allow(args.trust)
-    folder = open_run(args.run, args.weights)
+    run = open_run(args.run, args.weights)
     with stop_on_signals("ends here; the files that are named above are whole") as stop:
         try:
-            with stop.at_once(), reading(folder):
-                evaluate_run(args, folder, stop)
+            with stop.at_once(), reading(run):
+                evaluate_run(args, run, stop)
         except Interrupted as error:
             say(error, file=sys.stderr)
             return ended(error.status)
     return 0
 
 
-def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
-    """Evaluate a run, and write what is asked for."""
-    cfg = load_run_config(folder, args.overrides)
-    take_data(cfg, args, folder)
+def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
+    """Evaluate a run, print the result, and write the files of the options."""
+    cfg = load_run_config(run, args.overrides)
+    take_data(cfg, args, run)
     dataset = prepare(cfg, training=False).val
-    check_meaning(folder, dataset)
-    model = load_model(folder, cfg)
-    about = [f"{folder.weights} on {dataset.summary()}"]
+    check_meaning(run, dataset)
+    model = load_model(run, cfg)
+    about = [f"{run.weights} on {dataset.summary()}"]
     say(about[0])
     limit, note = cfg.evaluation.max_detections, limits_note(cfg, dataset)
     if note:
@@ -159,37 +105,37 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
         work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory)
         return result_of(work, lambda: stop.requested)
 
-    found = evaluated(model)
-    if args.fast:
-        exact = found
-        found = evaluated(for_inference(model, fast=True))
-    say(ap_table(found.results))
+    exact = evaluated(model)
+    evaluation = evaluated(for_inference(model, fast=True)) if args.fast else exact
+    say(ap_table(evaluation.results))
     if note:
         say(note)
     if args.fast:
-        print_cost(found, exact, dataset, limit)
-    if "keypoints" in found.results and dataset.skeleton is not None:
+        print_cost(evaluation, exact, dataset, limit)
+    if "keypoints" in evaluation.results and dataset.skeleton is not None:
         about.append(
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
         say(about[-1])
-    truth, tasks = dataset.coco_json(), list(found.results)
-    analysis = analyze(truth, found.detections, tasks, dataset.skeleton, args.score, limit)
+    truth, tasks = dataset.coco_json(), list(evaluation.results)
+    analysis = analyze(truth, evaluation.detections, tasks, dataset.skeleton, args.score, limit)
     say(f"\n{analysis_text(analysis)}\n")
-    write_results(args, folder, found, dataset)
+    write_results(args, run, evaluation, dataset)
     if args.html is None and args.pictures is None:
         return
-    rows = rows_by_image(found.detections, args.score)
+    rows = rows_by_image(evaluation.detections, args.score)
 
     def draw(record: Mapping[str, Any]) -> Picture:
         predicted = {"predicted": rows.get(record["image_id"], [])}
         return draw_comparison(record, dataset, predicted, blank=args.blank)
 
     if args.html is not None:
-        title = f"{folder.folder.resolve().name}: {folder.weights.name}"
+        title = f"{run.folder.resolve().name}: {run.weights.name}"
         pictures = worst_pictures(draw, dataset, analysis)
-        write_whole(args.html, evaluation_page(title, about, found.results, analysis, pictures))
+        write_whole(
+            args.html, evaluation_page(title, about, evaluation.results, analysis, pictures)
+        )
         say(f"page: {args.html}")
     if args.pictures is not None:
         draw_pictures(draw, dataset, args.pictures)
@@ -198,7 +144,7 @@ def evaluate_run(args: argparse.Namespace, folder: Run, stop: Stop) -> None:
 def print_cost(
     fast: Evaluation, exact: Evaluation, dataset: DetectionDataset, max_detections: int | None
 ) -> None:
-    """Say how the AP of the fast mode differs from that of the exact one."""
+    """Print the difference of the AP between the fast and the exact mode."""
     truth, tasks = dataset.coco_json(), list(fast.results)
     differences = compare_detections(
         truth, fast.detections, exact.detections, tasks, dataset.skeleton, max_detections
@@ -210,11 +156,11 @@ def print_cost(
         )
 
 
-def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
-    """Put the data of the command line in place of the run's.
+def take_data(cfg: DictConfig, args: argparse.Namespace, run: Run) -> None:
+    """Replace the data of the run by those of the command line.
 
     Raises:
-        UserError: images are given alone, and the run's data are no files.
+        UserError: there are --images without --data, and the run's data are no files.
     """
     if "files" not in cfg.data.val and (args.data or args.images) is not None:
         if args.data is None:
@@ -223,10 +169,10 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
                 key="--images",
                 expected="--data FILE beside it",
             )
-        skeleton = folder.folder / "skeleton.json"
+        skeleton = run.folder / "skeleton.json"
         cfg.data.val = L(load_dataset)(
             files=config.escaped(args.data),
-            classes=config.escaped(list(folder.classes())),
+            classes=config.escaped(list(run.classes())),
             skeleton=config.escaped(str(skeleton)) if skeleton.is_file() else None,
         )
     if args.data is not None:
@@ -238,21 +184,21 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, folder: Run) -> None:
 
 
 def write_results(
-    args: argparse.Namespace, folder: Run, found: Evaluation, dataset: DetectionDataset
+    args: argparse.Namespace, run: Run, evaluation: Evaluation, dataset: DetectionDataset
 ) -> None:
-    """Write the AP and the detections where they belong, and say where."""
-    final = folder.weights.name == FINAL  # a training that was cut has no result yet
+    """Write the AP and the detections, and print where they are."""
+    final = run.weights.name == FINAL  # an interrupted training has no result yet
     if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
-        with locked(folder.lock_file):
-            folder.write_evaluation(found, dataset.coco_ids)
-        say(f"written to {folder.results_file}")
+        with locked(run.lock_file):
+            run.write_evaluation(evaluation, dataset.coco_ids)
+        say(f"written to {run.results_file}")
     elif args.output is None:
-        say("not the run's own result, and not written: --output FILE would take it")
+        say("not the run's own result, and not written: --output FILE writes it")
     if args.output is not None:
-        write_whole(args.output, json.dumps(found.results, indent=2) + "\n")
+        write_whole(args.output, json.dumps(evaluation.results, indent=2) + "\n")
         say(f"written to {args.output}")
     if args.detections is not None:
-        rows = dataset.coco_ids.to_file(found.detections)
+        rows = dataset.coco_ids.to_file(evaluation.detections)
         write_whole(args.detections, json.dumps(rows) + "\n")
         say(f"detections: {args.detections}")
 

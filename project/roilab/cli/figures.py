@@ -1,10 +1,10 @@
-"""Draw the sample set: scenes with people and cars, annotated in one VIA 2 project a split.
+"""Draw the sample set: scenes with people and cars, and a VIA 2 project for train and for val.
 
     roilab figures --out datasets/figures
     roilab figures --video datasets/figures/round.mp4
 
-A second call with the same arguments finds the set and draws nothing. The video is one to try a
-model with: a camera that goes round over a scene of the sample set.
+A second call with the same arguments finds the set and draws nothing. The video is for trying a
+model: a camera circles over a scene of the sample set.
 """
 
 import argparse
@@ -16,31 +16,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from roilab.cli.parser import Parser
+from roilab.cli.arguments import parser_of
 from roilab.errors import UserError
 from roilab.synthetic import write_figures
 from roilab.synthetic.sample_set import sample_scene
 
-SCENE, WINDOW = 320, 256  # pixels a side, of what there is and of what the camera sees
+SCENE, WINDOW = 320, 256  # pixels a side of the whole scene, and of the view of the camera
 RATE = 12  # frames a second
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="roilab figures", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, metavar="DIR", help="folder to write")
-    what.add_argument("--video", type=Path, metavar="FILE", help=".mp4 to write")
-    parser.add_argument("--train", type=int, default=800, metavar="N", help="training images")
-    parser.add_argument("--val", type=int, default=64, metavar="N", help="validation images")
-    parser.add_argument("--size", type=int, default=256, metavar="S", help="pixels a side")
-    parser.add_argument("--seed", type=int, default=0, metavar="K", help="same seed, same bytes")
-    parser.add_argument("--frames", type=int, default=36, metavar="N", help="of the video's round")
-    return parser.parse_args(arguments)
-
-
 def main(arguments: list[str]) -> int:
-    """Draw it and say where it is."""
-    options = parse(arguments)
+    options = parser_of("figures", __doc__).parse_args(arguments)
     if options.video is not None:
         draw_video(options.video, options.frames, options.seed)
     else:

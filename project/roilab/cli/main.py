@@ -1,38 +1,34 @@
-"""The command `roilab`: it finds the subcommand, and leaves the rest to its module."""
+"""The command `roilab`: it finds the subcommand, and leaves the rest to its module.
+
+In the script of the package, the shell completes subcommands, options and names of configs:
+`eval "$(register-python-argcomplete roilab)"`. PYTHON_ARGCOMPLETE_OK
+"""
 
 import argparse
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 import roilab
+from roilab.cli.arguments import COMMANDS, listing
 from roilab.cli.console import exit_with, set_up
-
-# In the order in which they are used; the modules of `roilab.cli` have their names.
-COMMANDS = {
-    "figures": "draw the sample set, and a video of it",
-    "data": "check, draw, count, convert, split and merge annotations, before a training",
-    "train": "train a model from a lazy config and evaluate it",
-    "evaluate": "evaluate a run folder: AP, and what is behind it",
-    "predict": "find instances in images or a video, and draw them",
-    "app": "open a page in the browser that shows what a run finds",
-    "sweep": "train the arms of an ablation with several seeds, and compare them",
-    "export": "export a trained model to a file that runs without RoILab",
-    "config": "show a config as it is used, or what two configs differ in",
-    "doctor": "try the installation, or verify a run folder",
-}
+from roilab.cli.data_arguments import DATA_COMMANDS
+from roilab.files import config_folder
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the subcommand that the command line names, and exit with its status."""
-    listed = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    if "_ARGCOMPLETE" in os.environ:
+        complete()
     parser = argparse.ArgumentParser(
         prog="roilab",
         usage="roilab COMMAND ...",
         description="Mask R-CNN and Keypoint R-CNN on images that were annotated in VIA.",
-        epilog=f"commands:\n{listed}\n\n`roilab COMMAND --help` says what a command takes.",
+        epilog=f"commands:\n{listing(COMMANDS)}\n\n"
+        "`roilab COMMAND --help` lists the arguments of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"roilab {roilab.__version__}")
@@ -43,8 +39,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 def run(command: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a subcommand, and exit with its status; `arguments` are by default those of a script."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    exit_with(partial(call, f"roilab.cli.{command}", "main", given))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    exit_with(partial(call, f"roilab.cli.{command}", "main", words))
 
 
 def call(module: str, function: str, *arguments: Any) -> Any:
@@ -55,3 +51,33 @@ def call(module: str, function: str, *arguments: Any) -> Any:
     """
     set_up()
     return getattr(importlib.import_module(module), function)(*arguments)
+
+
+def complete() -> None:
+    """Answer the shell, which asks for completions, and exit."""
+    import argcomplete  # not needed for anything else
+
+    parser = argparse.ArgumentParser(prog="roilab")
+    commands = parser.add_subparsers()
+    for name, (add, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name == "data":
+            parts = command.add_subparsers()
+            for part, (add_part, part_text) in DATA_COMMANDS.items():
+                add_part(parts.add_parser(part, help=part_text))
+        else:
+            add(command)
+        for action in command._actions:
+            if action.metavar == "CONFIG":
+                action.completer = config_names  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser)
+
+
+def config_names(prefix: str, **_: Any) -> Iterator[str]:
+    """The names of RoILab's configs and sweeps, and the files that begin like a word."""
+    from argcomplete.completers import FilesCompleter
+
+    folder = config_folder()
+    for path in sorted([*folder.glob("*.py"), *folder.glob("ablations/*.py")]):
+        yield str(path.relative_to(folder).with_suffix(""))
+    yield from FilesCompleter()(prefix)

@@ -4,14 +4,15 @@
     roilab predict --run outputs/demo --input street.mp4 --output outputs/street --smooth
     roilab predict --run outputs/demo --input webcam:0 --output outputs/webcam
 
-The output folder gets what --save names: of images by default a picture of each, overview.jpg with
-the first of them, and predictions.json; of a video by default a video, and predictions.json. `via`
-is a VIA 2 project, with the least certain images first: correct it in VIA and train with it.
+--save chooses the files of the output folder. By default images give a picture of each,
+overview.jpg with the first of them, and predictions.json; a video gives a video and
+predictions.json. `via` is a VIA 2 project with the least certain images first: correct it in VIA
+and train with it.
 
-Ctrl-C ends it after the images at hand and keeps what was found; a webcam runs until then. The exit
-status is 1 where images could not be read or do not fit into the memory, or a video is broken, 2
-where nothing could be read, 130 after Ctrl-C, except of a webcam, and 143 after SIGTERM.
-docs/demo.md has the files and their columns.
+Ctrl-C finishes the images in work and keeps the results; a webcam runs until then. The exit status
+is 1 where images cannot be read or do not fit into the memory, or a video is broken; 2 where
+nothing can be read; 130 after Ctrl-C, except with a webcam; and 143 after SIGTERM. docs/demo.md
+describes the files and their columns.
 """
 
 import argparse
@@ -21,13 +22,11 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from tqdm import tqdm
 
-from roilab.cli.console import ended, say
-from roilab.cli.options import error_with_options
-from roilab.cli.parser import Parser, add_max_memory, add_trust
+from roilab.cli.arguments import parser_of
+from roilab.cli.console import ended, error_with_options, say
 from roilab.engine import trusted
 from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
@@ -37,75 +36,18 @@ from roilab.inference.formats import describe_run
 from roilab.inference.pipeline import FramePrediction, frame_tracker, predict_frames
 from roilab.inference.prefetch import Abandoned, LargeItemGate, in_background, prefetch
 from roilab.inference.rendering import OVERVIEW
-from roilab.inference.sinks import KINDS, OutputPlan, Outputs
+from roilab.inference.sinks import OutputPlan, Outputs
 from roilab.inference.sources import Frame, Source, open_source
 from roilab.text import counted
 
-LARGE = 20_000_000  # pixels, from which on an image is looked at alone
-# Seconds after a signal for the model's work at hand, and for that of writing.
+LARGE = 20_000_000  # pixels, from which an image is predicted alone
+# Seconds after a signal for the model, and for writing.
 LONGEST_STEP, LONGEST_WAIT = 2.0, 3.5
-SHOWN = 5  # of how many unreadable images it is said what is wrong; of all others, the names
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="roilab predict", description=__doc__)
-    parser.add_argument("--run", required=True, help="a folder written by roilab train")
-    parser.add_argument(
-        "--weights", metavar="FILE", help="of that folder (default: model_final.pth, or the newest)"
-    )
-    parser.add_argument(
-        "--compare", metavar="RUN", help="another run, drawn beside; it is not in the data"
-    )
-    parser.add_argument(
-        "--input",
-        required=True,
-        nargs="+",
-        help="images, folders of them or patterns in quotes, or one video, or webcam:0",
-    )
-    parser.add_argument("--output", required=True, type=_folder, help="folder for what is written")
-    parser.add_argument(
-        "--threshold", type=float, default=0.5, help="the least score of an instance (default: 0.5)"
-    )
-    parser.add_argument(
-        "--save",
-        type=_kinds,
-        metavar="KINDS",
-        help=f"any of {','.join(KINDS)} (default: picture,json, of a video video,json)",
-    )
-    parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="images a forward pass (default: 1)"
-    )
-    parser.add_argument("--smooth", action="store_true", help="steady the keypoints of a video")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images or frames")
-    parser.add_argument(
-        "--exact",
-        action="store_true",
-        help="the numbers of the evaluation, to the last bit; slower",
-    )
-    add_max_memory(parser)
-    add_trust(parser)
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="overrides of the config, of both runs"
-    )
-    return parser.parse_args(arguments)
-
-
-def _folder(text: str) -> Path:
-    if not text:  # else it would be the folder one is in
-        raise argparse.ArgumentTypeError("an empty name: was it a variable that is not set?")
-    return Path(text)
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    kinds = tuple(text.split(","))
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(KINDS)}")
-    return kinds
+SHOWN = 5  # unreadable images whose error is printed; of the others, the names
 
 
 def main(arguments: list[str]) -> int:
-    args = parse(arguments)
+    args = parser_of("predict", __doc__).parse_args(arguments)
     trusted.allow(args.trust)
     _check(args)
     source = open_source(args.input)
@@ -117,7 +59,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
-    """Predict, write and say what was found; returns the exit status."""
+    """Predict, write, and print the counts; returns the exit status."""
     plan = OutputPlan(
         source=source,
         folder=args.output,
@@ -129,11 +71,11 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
     )
     plan.check()
     _check_smoothing(args, plan)
-    with stop_on_signals("ends after what is at hand; what was found is kept") as stop:
+    with stop_on_signals("ends after the images in work; their results are kept") as stop:
         try:
             return ended(_predict_until(args, plan, runs, stop))
         except Abandoned:
-            what = "what was at hand took too long: pictures were written, and no files of data"
+            what = "the work in progress took too long: pictures were written, and no files of data"
         except Interrupted as error:
             what = str(error)
         say(what, file=sys.stderr)
@@ -143,10 +85,8 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
 def _predict_until(args: argparse.Namespace, plan: OutputPlan, runs: list[Run], stop: Stop) -> int:
     with stop.at_once():
         predictors = [
-            Predictor.from_run(
-                each, args.overrides, fast=not args.exact, max_memory=args.max_memory
-            )
-            for each in runs
+            Predictor.from_run(run, args.overrides, fast=not args.exact, max_memory=args.max_memory)
+            for run in runs
         ]
     try:
         args.output.mkdir(parents=True, exist_ok=True)
@@ -171,7 +111,7 @@ def _process(
     broken: list[UserError],
     stop: Stop,
 ) -> Outputs:
-    """Write what the predictors find; what cannot be read joins the broken.
+    """Write the predictions, and append the errors of what cannot be read to `broken`.
 
     Raises:
         UserError: nothing can be read, or a file cannot be written.
@@ -236,7 +176,7 @@ def _frames(
 
     def check(width: int, height: int) -> None:
         nonlocal entered
-        # Where several are looked at together, they have to be read together.
+        # Images of one batch have to be read together.
         gate.enter(width * height > LARGE and batch == 1)
         entered = True
         for predictor in predictors:
@@ -278,12 +218,12 @@ def _check_smoothing(args: argparse.Namespace, plan: OutputPlan) -> None:
 
 
 def _titles(runs: list[Run]) -> list[str]:
-    """The runs' names, with their folders or weights where one name is not enough."""
+    """The names of the runs; their folders, or names and weights, where names are equal."""
     names = [run.folder.absolute().name for run in runs]
     folders = [str(run.folder) for run in runs]
     weights = [f"{name} {run.weights.stem}" for name, run in zip(names, runs, strict=True)]
-    apart = (each for each in (names, folders, weights) if len(set(each)) == len(each))
-    return next(apart, names)
+    distinct = (titles for titles in (names, folders, weights) if len(set(titles)) == len(titles))
+    return next(distinct, names)
 
 
 def _unit(plan: OutputPlan) -> str:

@@ -5,8 +5,8 @@
         train.output_dir=outputs/mine
     torchrun --nproc-per-node 8 -m roilab train --config-file configs/mask_rcnn_R_50_FPN_1x.py
 
-Ctrl-C and a scheduler's signals save, and say how to go on. docs/run-folder.md has what the run
-folder holds.
+Ctrl-C and the signals of a scheduler save the training and print the command that continues it.
+docs/run-folder.md lists the files of the run folder.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from roilab.cli.arguments import parser_of
 from roilab.cli.console import print_error, say
 from roilab.cli.main import call
-from roilab.cli.parser import Parser, add_trust
 from roilab.engine import config, distributed, trusted
 from roilab.engine.max_detections import limits_note
 from roilab.engine.replay import replay
@@ -28,40 +28,6 @@ from roilab.engine.train import evaluate_weights, train
 from roilab.engine.train_state import describe_saved
 from roilab.errors import UserError
 from roilab.reporting import ap_table
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="roilab train", description=__doc__)
-    parser.add_argument(
-        "--config-file",
-        required=True,
-        type=config.find_config,
-        metavar="CONFIG",
-        help="a config of RoILab by name, such as mask_rcnn_R_50_FPN_1x, or a file of yours",
-    )
-    parser.add_argument(
-        "--num-gpus", type=int, default=1, help="processes on this machine, one a GPU (or the CPU)"
-    )
-    parser.add_argument("--num-machines", type=int, default=1)
-    parser.add_argument("--machine-rank", type=int, default=0, help="which machine this is, from 0")
-    parser.add_argument("--dist-url", default="auto", help="where machines meet: tcp://HOST:PORT")
-    parser.add_argument("--resume", action="store_true", help="continue train.output_dir")
-    parser.add_argument(
-        "--allow-changed-data",
-        action="store_true",
-        help="resume also where annotations or images are not those that the run was begun with",
-    )
-    parser.add_argument(
-        "--eval-only", action="store_true", help="evaluate train.init_checkpoint on the val set"
-    )
-    parser.add_argument(
-        "--replay",
-        metavar="FILE",
-        help="repeat the step after a saved state of train.output_dir, and print its losses",
-    )
-    add_trust(parser)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
-    return parser.parse_args(arguments)
 
 
 def work(args: argparse.Namespace) -> None:
@@ -93,20 +59,21 @@ def work(args: argparse.Namespace) -> None:
 
 
 def command() -> list[str]:
-    """The command that was given, without what is for a single resumption."""
+    """The command line of this process, without the options of a single resumption."""
     once = ("--resume", "--allow-changed-data")
     return [argument for argument in sys.orig_argv if argument not in once]
 
 
 def main(arguments: list[str]) -> None:
-    args = parse(arguments)
+    args = parser_of("train", __doc__).parse_args(arguments)
+    args.config_file = config.find_config(args.config_file)
     trusted.allow(args.trust)
     several = args.num_gpus * args.num_machines > 1
-    saved: Callable[[], str] = str
     if args.replay and (several or args.resume or args.eval_only):
         raise UserError("--replay goes alone, in one process", key="--replay", found=args.replay)
+    saved: Callable[[], str] = str
     if several and not distributed.under_torchrun():
-        # A mistake is told once, before there are several to tell it.
+        # A mistake is printed once, before there are several processes to print it.
         cfg = prepare(
             config.load_config(args.config_file, args.overrides), training=not args.eval_only
         ).cfg

@@ -25,7 +25,7 @@ from roilab.engine.config_keys import escaped, full_name, keys_of_arguments, ove
 from roilab.engine.old_names import with_new_names
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError
-from roilab.files import write_whole
+from roilab.files import config_folder, write_whole
 
 # What wrong arguments make a model, loader or optimizer raise, when it is built or first used.
 UNBUILDABLE = (
@@ -58,15 +58,9 @@ def find_config(name: str | Path) -> str:
 
     `mask_rcnn_R_50_FPN_1x` and `ablations/pooler_mask` are names.
     """
-    installed = shipped_folder() / f"{name}.py"
+    installed = config_folder() / f"{name}.py"
     is_name = not Path(name).suffix and not Path(name).exists() and installed.is_file()
     return str(installed if is_name else name)
-
-
-def shipped_folder() -> Path:
-    """The folder of the configs that come with RoILab: of the package, or of the checkout."""
-    package = Path(__file__).parents[1]
-    return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())
 
 
 def is_code(path: str | Path) -> bool:
@@ -138,7 +132,7 @@ def read_config(path: str | Path) -> DictConfig:
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         if not path.suffix:
-            near += sorted(p.stem for p in shipped_folder().glob("*.py"))
+            near += sorted(p.stem for p in config_folder().glob("*.py"))
         raise UserError(
             "the config file does not exist",
             file=path,

@@ -1,4 +1,4 @@
-"""Arguments that the commands share, and how problems are printed."""
+"""What the commands of `roilab data` share: rules of labels, images, and printed problems."""
 
 import argparse
 import sys
@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.cli.console import say
-from roilab.cli.options import with_options
+from roilab.cli.console import say, with_options
 from roilab.curation.check import fitting_skeleton
 from roilab.data.class_dropdowns import with_class_choice as class_as_choice
 from roilab.data.class_dropdowns import with_united_class
@@ -35,76 +34,18 @@ OPTIONS = {
     "classes": "--class",
     "share": "--train",
 }
-SHOWN = 20  # how many of many problems of a severity are printed
+SHOWN = 20  # problems of a severity that are printed
 
 
 def in_options(problems: Iterable[via.Problem]) -> tuple[via.Problem, ...]:
     """Problems whose remedies name options in place of arguments."""
-    return tuple(replace(each, remedy=with_options(each.remedy, OPTIONS)) for each in problems)
-
-
-def output_file(text: str) -> Path:
-    """The type of an argument that names a file to write.
-
-    Raises:
-        argparse.ArgumentTypeError: it names none.
-    """
-    path = Path(text)
-    if not path.name or path.is_dir():
-        what = "a folder" if text else "empty"
-        raise argparse.ArgumentTypeError(f"{text!r} is {what}, give the name of a file")
-    return path
-
-
-def add_labels(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `roilab.via.LabelRules`: how attributes become classes and keypoints."""
-    group = add_roles(parser)
-    group.add_argument(
-        "--class-map",
-        action="append",
-        default=[],
-        metavar="OLD=NEW",
-        help="rename or merge a class; OLD= drops it; may be repeated",
+    return tuple(
+        replace(problem, remedy=with_options(problem.remedy, OPTIONS)) for problem in problems
     )
-    group.add_argument("--default-class", metavar="C", help="class of regions without one")
-    group.add_argument(
-        "--unlabelled",
-        choices=("error", "skip"),
-        default="error",
-        help="regions without a class where there is no default (default: error)",
-    )
-
-
-def add_roles(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Which attributes are class and keypoint: the part of `add_labels` that drops nothing."""
-    parser.set_defaults(class_map=[], default_class=None, unlabelled="error")
-    group = parser.add_argument_group("how attributes are read (found where only one can be meant)")
-    group.add_argument(
-        "--class-attribute",
-        action="append",
-        metavar="A",
-        help='attribute that holds the class; "": none does; repeated: each is a class of its own',
-    )
-    group.add_argument(
-        "--skeleton", metavar="S", help="coco_person (taken where it fits), or a file"
-    )
-    group.add_argument("--keypoint-attribute", metavar="A", help="attribute that names a point")
-    group.add_argument(
-        "--instance-attribute", metavar="A", help='attribute that ties points; "": none does'
-    )
-    group.add_argument(
-        "--visibility-attribute", metavar="A", help='attribute of occlusion; "": none is'
-    )
-    group.add_argument(
-        "--keypoint-vertices",
-        choices=("polygon", "polyline"),
-        help="regions of this shape hold a skeleton, a vertex for each keypoint",
-    )
-    return group
 
 
 def rules_of(args: argparse.Namespace) -> via.LabelRules:
-    """The label rules of the options that `add_labels` added, without the skeleton."""
+    """The label rules of the options, without the skeleton."""
     return via.LabelRules(
         class_attribute=_class_attribute(args.class_attribute),
         class_map=_class_map(args.class_map),
@@ -124,26 +65,14 @@ def skeleton_of(
     if args.skeleton is not None:
         return skeletons.load_skeleton(args.skeleton)
     rules = rules_of(args)
-    found = next(filter(None, (fitting_skeleton(each, rules) for each in annotations)), None)
-    if found is not None:
-        say(f"skeleton: {found.name}, whose names the points carry", file=sys.stderr)
-    return found
-
-
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the folders of images."""
-    parser.add_argument(
-        "--images",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders of the images (default: the folder of each file)",
-    )
+    skeleton = next(filter(None, (fitting_skeleton(file, rules) for file in annotations)), None)
+    if skeleton is not None:
+        say(f"skeleton: {skeleton.name}, whose names the points carry", file=sys.stderr)
+    return skeleton
 
 
 def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFolder:
-    """The images of a file: in the folders given, else beside it."""
+    """The images of a file: in the folders of --images, else beside it."""
     roots = args.images or [Path(annotations.file).parent]
     return ImageFolder(*roots, default_path=annotations.default_path)
 
@@ -157,8 +86,8 @@ def fitting(
 
     Where an image cannot be used, all its instances stay.
     """
-    located = locate([(each, folder_of(args, each)) for each in annotations])
-    return [fit_all(each, images.places)[0] for each, images in zip(labelled, located, strict=True)]
+    located = locate([(file, folder_of(args, file)) for file in annotations])
+    return [fit_all(file, images.places)[0] for file, images in zip(labelled, located, strict=True)]
 
 
 def progress(items: Sequence[T], unit: str = "image") -> Iterable[T]:
@@ -168,7 +97,7 @@ def progress(items: Sequence[T], unit: str = "image") -> Iterable[T]:
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """A line on a terminal while something takes its time, nothing elsewhere."""
+    """Show a line on a terminal during work that takes long, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield
         return
@@ -180,20 +109,20 @@ def working(text: str) -> Iterator[None]:
 
 
 def read_all(files: Iterable[Path]) -> list[via.Annotations]:
-    """The files, read one after the other."""
-    found = []
+    """Read files one after the other."""
+    annotations = []
     for file in files:
         with working(f"reading {file}"):
-            found.append(read(file))
-    return found
+            annotations.append(read(file))
+    return annotations
 
 
 def with_class_choice(
     annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
 ) -> tuple[via.Annotations, list[via.Problem]]:
-    """The file with all attributes declared, and its class as a choice; a note where it has none.
+    """The file with all attributes declared, and its class as a dropdown; a note where it has none.
 
-    VIA exports only choices to COCO.
+    VIA exports only dropdowns to COCO.
     """
     declared = via.with_declarations(annotations)
     if not declared.region_attributes:
@@ -204,7 +133,7 @@ def with_class_choice(
     try:
         roles = via.roles_of(annotations, rules, skeleton)
     except UserError as error:
-        message = f"the class is not made a choice of VIA's: {error.message}"
+        message = f"the class does not become a dropdown of VIA: {error.message}"
         remedy = "give --class-attribute NAME, or make it a dropdown in VIA to export COCO there"
         return declared, [via.Problem("note", message, remedy, annotations.file)]
     attribute = roles.label
@@ -214,7 +143,7 @@ def with_class_choice(
 
 
 def print_problems(problems: Iterable[via.Problem]) -> None:
-    """The problems, the most severe first, long lists cut."""
+    """Print the problems, the most severe first; long lists are cut."""
     problems = in_options(problems)
     for severity in via.SEVERITIES:
         listed = [problem for problem in problems if problem.severity == severity]

@@ -1,1 +1,0 @@
-"""The commands of roilab data, a module each: `add_arguments(parser)` and `main(arguments)`."""

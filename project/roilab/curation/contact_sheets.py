@@ -1,0 +1,131 @@
+"""Contact sheets of the ground truth: what training takes of each image, drawn on it."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from roilab import via
+from roilab.data.boxes import HALF_PIXEL, box_of
+from roilab.data.dataset_dicts import to_continuous
+from roilab.data.fit import fit, image_size
+from roilab.draw import Picture, draw_instances, grid, titled
+from roilab.errors import UserError
+from roilab.image_files import read_rgb
+from roilab.skeleton import Skeleton
+
+# The longer side of an image on a sheet, in pixels: smaller ones are enlarged by a whole number,
+# larger ones made smaller, so that lines and names look alike on all.
+_SIDE = 640
+_COLUMNS = 4
+_LETTERS = 20
+
+
+def ground_truth_pictures(
+    labelled: via.LabelledSet,
+    places: Sequence[Path | via.Problem],
+    skeleton: Skeleton | None,
+    loose: Mapping[str, Sequence[via.XY]],
+    skipped: Callable[[str], None],
+) -> Iterator[Picture]:
+    """Draw the images that can be read.
+
+    Args:
+        places: what `locate` returns for each image.
+        loose: image key -> points that belong to no object (`loose_points`).
+        skipped: is called with a text for each image that cannot be drawn.
+    """
+    for image, place in zip(labelled.images, places, strict=True):
+        size = image_size(labelled.file, image.record, place)
+        if isinstance(size, via.Problem) or isinstance(place, via.Problem):
+            skipped(f"{image.record.filename}: {getattr(size, 'message', '')}")
+            continue
+        try:
+            pixels = read_rgb(place)
+        except UserError as error:
+            skipped(f"{place}: {error.message}: {error.found}")
+            continue
+        usable, _ = fit(labelled.file, image, *size)
+        picture = _ground_truth(pixels, usable, skeleton, loose[image.record.key])
+        yield titled(picture, place.name, _LETTERS)
+
+
+def loose_points(image: via.LabelledImage, rules: via.LabelRules) -> list[via.XY]:
+    """The points of an image that belong to no object, also vertices; continuous coordinates."""
+    used = {index for instance in image.instances for index in instance.regions}
+    points: list[via.XY] = []
+    for region in image.record.regions:
+        shape = region.shape
+        if region.index in used or not isinstance(shape, rules.kinds):
+            continue
+        if isinstance(shape, via.Point):
+            points.append((shape.cx, shape.cy))
+        elif isinstance(shape, via.Polygon | via.Polyline):
+            points += shape.points
+    return [(x + HALF_PIXEL, y + HALF_PIXEL) for x, y in points]
+
+
+def _ground_truth(
+    pixels: Picture,
+    image: via.LabelledImage,
+    skeleton: Skeleton | None,
+    loose: Sequence[via.XY],
+) -> Picture:
+    """Draw what training takes of an image; crowds are named so."""
+    height, width = pixels.shape[:2]
+    drawn = (*image.instances, *image.crowds)
+    shrink = min(1.0, _SIDE / max(height, width))
+    if shrink < 1:
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        pixels = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    keypoints = None
+    if skeleton is not None:
+        none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
+        keypoints = np.array(
+            [to_continuous(instance.keypoints or none) for instance in drawn], dtype=float
+        ).reshape(-1, len(skeleton.keypoints), 3)
+        keypoints[..., :2] *= shrink
+        keypoints[..., 2] /= 2  # visibility 2 becomes 1
+    boxes = np.array([box_of(instance, width, height) for instance in drawn], dtype=float)
+    return draw_instances(
+        pixels,
+        boxes=boxes.reshape(-1, 4) * shrink,
+        masks=[[np.array(ring) * shrink for ring in instance.polygons] for instance in drawn],
+        keypoints=keypoints,
+        labels=[
+            *(instance.label for instance in image.instances),
+            *(f"{instance.label} (crowd)" for instance in image.crowds),
+        ],
+        loose_points=np.array(loose, dtype=float).reshape(-1, 2) * shrink,
+        skeleton=skeleton,
+        scale=max(1, _SIDE // max(pixels.shape[:2])),
+    )
+
+
+def save_sheet(folder: Path, number: int, pictures: list[Picture]) -> None:
+    """Write a sheet of pictures, with the number in its name."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"sheet_{number:03d}.jpg"
+        Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
+    except OSError as error:
+        raise UserError(
+            "cannot write the sheet",
+            file=folder,
+            found=error.strerror,
+            remedy="give another folder: output=DIR",
+        ) from error
+
+
+def remove_stale_sheets(folder: Path, written: int) -> int:
+    """Remove the sheets that an earlier, larger call left; returns how many."""
+    stale = [
+        path
+        for path in folder.glob("sheet_*.jpg")
+        if (match := re.fullmatch(r"sheet_(\d{3,})", path.stem)) and int(match[1]) > written
+    ]
+    for path in stale:
+        path.unlink()
+    return len(stale)

@@ -153,7 +153,7 @@ TO_DO = {
     "sweep/job.py",
     "sweep/plan.py",
     "sweep/runner.py",
-    "via/coco_objects.py",
+    "via/labels/coco_objects.py",
 }
 
 

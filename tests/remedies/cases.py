@@ -142,7 +142,7 @@ def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> list[str
 
 def follow_command(script: Callable[..., Any], remedy: str | None) -> Any:
     """Run the first command in a remedy."""
-    match = re.search(r"roilab (\w+) ([^;]*)", options.with_options(remedy or ""))
+    match = re.search(r"roilab (\w+) ([^;]*)", console.with_options(remedy or ""))
     assert match is not None
     return script(match[1], *shlex.split(match[2]))
 

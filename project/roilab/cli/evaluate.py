@@ -7,9 +7,9 @@
     roilab evaluate --run outputs/demo --weights model_best.pth --output best.json
     roilab evaluate --run outputs/demo --pictures outputs/demo/compared
 
-The AP is explained by the OKS of each keypoint, by precision and recall at the score of --score, and
-by the classes that are confused. The page of --html adds AP by IoU threshold, the AP of single images,
-and pictures of the worst; it needs no network and no script.
+The AP is explained by the OKS of each keypoint, by precision and recall at the score of --score,
+and by the classes that are confused. The page of --html adds AP by IoU threshold, the AP of single
+images, and pictures of the worst; it needs no network and no script.
 
 Without overrides, the result is the run's own and is written to its results.json. With overrides,
 --data, --images, --weights or --fast it is of other settings, data or weights: results.json stays,

@@ -235,7 +235,6 @@ def read_json(
     """Read a JSON file, see `read_bytes` and `parse_json`."""
     content = read_bytes(path, what=what, remedy=remedy, **details)
     return parse_json(content, path, what=what, remedy=remedy, **details)
-    return parse_json(read_bytes(path, what=what, **details), path, what=what, **details)
 
 
 def config_folder() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from roilab.inference.output_plan import KINDS
+from roilab.inference.sinks import KINDS
 
 import roilab.cli
 from roilab import via

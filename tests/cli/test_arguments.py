@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from roilab.inference.sinks import KINDS
 
 import roilab.cli
 from roilab import via
@@ -19,6 +18,7 @@ from roilab.cli.console import PrintableRecord, print_error
 from roilab.cli.data_arguments import CONVERT_KINDS
 from roilab.errors import UserError
 from roilab.export import FORMATS
+from roilab.inference.sinks import KINDS
 
 CLI = Path(roilab.cli.__file__).parent
 OVERRIDES = ["train.max_iter=5", "data.train.files=via (1).json"]

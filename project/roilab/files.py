@@ -1,4 +1,7 @@
-"""Files: written whole or not at all, read with a message for what is damaged."""
+"""Files: written whole or not at all, read with a message for what is damaged.
+
+What writes or reads a file raises UserError, which names the file, where that is not possible.
+"""
 
 import contextlib
 import errno
@@ -20,11 +23,7 @@ _OLD = 3600  # seconds
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write a file, and the folders it needs, so that it is the old one or the whole new one.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write a file, and the folders it needs, so that it is the old one or the whole new one."""
     with whole(path) as part, writing(path):
         part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
@@ -105,11 +104,7 @@ def remove_parts(folder: Path, pid: int | None = None) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Make sure that a file that is written in place is no link: a stranger's may lead anywhere.
-
-    Raises:
-        UserError: it is one.
-    """
+    """Make sure that a file that is written in place is no link: a stranger's may lead anywhere."""
     if path.is_symlink():
         raise UserError(
             "a file that is written to is a link",
@@ -159,9 +154,6 @@ def read_bytes(
     Args:
         what: its name in the message.
         remedy, details: of the UserError, which may have `key` and `expected`.
-
-    Raises:
-        UserError: it does not exist, is no plain file, or cannot be read.
     """
     try:
         with open_plain(path) as file:
@@ -183,9 +175,6 @@ def decode(
 
     Args:
         what, remedy, details: see `read_bytes`.
-
-    Raises:
-        UserError: it is not UTF-8; names the place.
     """
     try:
         return content.decode("utf-8")
@@ -207,9 +196,6 @@ def parse_json(
 
     Args:
         what, remedy, details: see `read_bytes`.
-
-    Raises:
-        UserError: it is not UTF-8, or not JSON; names line and column.
     """
     text = decode(content, path, what=what, remedy=remedy, **details)
     try:

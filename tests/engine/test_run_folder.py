@@ -58,11 +58,11 @@ def test_no_others_are_taken_where_the_final_ones_are_no_file(folder: Path) -> N
     assert str(final) in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["model_best.pth", "model_final_ema.pth", "model_0000099.pth"])
-def test_other_weights_are_chosen_by_name(folder: Path, name: str) -> None:
-    run = open_run(folder, name)
-    assert run.weights == folder / name
-    assert run.classes() == ("car", "person")
+def test_other_weights_are_chosen_by_name(folder: Path) -> None:
+    for name in ("model_best.pth", "model_final_ema.pth", "model_0000099.pth"):
+        run = open_run(folder, name)
+        assert run.weights == folder / name
+        assert run.classes() == ("car", "person")
 
 
 @pytest.mark.parametrize("name", ["model_0000100.pth", "model_best", "classes.json", "ABOVE"])
@@ -75,17 +75,11 @@ def test_what_is_no_weights_of_the_folder(folder: Path, name: str) -> None:
     assert "model_0000099.pth" in str(error.value)
 
 
-@pytest.mark.parametrize("gone", ["config.yaml", "classes.json"])
-def test_not_a_run(folder: Path, gone: str) -> None:
-    (folder / gone).unlink()
-    with pytest.raises(UserError, match=f"no {gone}"):
-        open_run(folder)
-
-
-def test_no_weights_yet(folder: Path) -> None:
-    for file in folder.glob("*.pth"):
+@pytest.mark.parametrize("pattern", ["config.yaml", "classes.json", "*.pth"])
+def test_a_folder_that_is_no_run_names_what_it_lacks(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
         file.unlink()
-    with pytest.raises(UserError, match=r"no model_final\.pth"):
+    with pytest.raises(UserError, match=f"no {pattern.replace('*', 'model_final')}"):
         open_run(folder)
 
 
@@ -96,27 +90,37 @@ def test_a_layout_of_the_future(folder: Path) -> None:
     record.write_text(json.dumps({"layout": LAYOUT + 1, "starts": {}}))
     with pytest.raises(UserError) as error:
         open_run(folder)
-    found = error.value
-    assert (found.file, found.key, found.found) == (record, "layout", LAYOUT + 1)
-    assert str(LAYOUT) in str(found.expected)
-    assert "newer RoILab" in str(found.remedy)
+    problem = error.value
+    assert (problem.file, problem.key, problem.found) == (record, "layout", LAYOUT + 1)
+    assert str(LAYOUT) in str(problem.expected)
+    assert "newer RoILab" in str(problem.remedy)
 
 
 @pytest.mark.parametrize(
-    "text", ['{"layout": 1', "[]", "{}", '{"layout": "1"}', '{"layout": true}', "", "\xff"]
+    ("name", "texts", "message"),
+    [
+        (
+            "run.json",
+            ['{"layout": 1', "[]", "{}", '{"layout": "1"}', '{"layout": true}', "", "\xff"],
+            "the record of the run",
+        ),
+        ("classes.json", ["", '["car"', '{"car": 0}', "[1]"], "the class names of the run"),
+        (
+            "category_ids.json",
+            ["[500]", "{}", "[1, null]", '"ab"', "[1", "[1.0, 2]"],
+            "the category ids of the run",
+        ),
+    ],
 )
-def test_a_damaged_record(folder: Path, text: str) -> None:
-    (folder / "run.json").write_bytes(text.encode("latin1"))
-    with pytest.raises(UserError, match="the record of the run") as error:
-        open_run(folder)
-    assert error.value.file == folder / "run.json"
-
-
-@pytest.mark.parametrize("text", ["", '["car"', '{"car": 0}', "[1]"])
-def test_damaged_class_names(folder: Path, text: str) -> None:
-    (folder / "classes.json").write_text(text)
-    with pytest.raises(UserError, match="class names"):
-        open_run(folder).classes()
+def test_a_damaged_file_is_named(folder: Path, name: str, texts: list[str], message: str) -> None:
+    run, path = Run(folder), folder / name
+    read = {"run.json": run.starts, "classes.json": run.classes}.get(name, run.category_ids)
+    for text in texts:
+        path.write_bytes(text.encode("latin1"))
+        with pytest.raises(UserError, match=message) as error:
+            read()
+        assert error.value.file == path
+        assert error.value.remedy or name == "classes.json"
 
 
 def test_results_are_the_old_ones_or_the_new(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,12 +158,12 @@ def test_every_file_of_a_run_is_in_the_documents(tmp_path: Path) -> None:
 
 def test_runs_of_a_folder_are_those_with_weights_the_newest_first(tmp_path: Path) -> None:
     def folder(name: str, files: tuple[str, ...], age: int = 0) -> Path:
-        made = tmp_path / "outputs" / name
-        made.mkdir(parents=True, exist_ok=True)
+        path = tmp_path / "outputs" / name
+        path.mkdir(parents=True, exist_ok=True)
         for file in files:
-            (made / file).touch()
-            os.utime(made / file, (1e9 - age, 1e9 - age))
-        return made
+            (path / file).touch()
+            os.utime(path / file, (1e9 - age, 1e9 - age))
+        return path
 
     meaning = ("config.yaml", "classes.json")
     old = folder("old", (*meaning, "model_final.pth"), age=9)
@@ -167,9 +171,9 @@ def test_runs_of_a_folder_are_those_with_weights_the_newest_first(tmp_path: Path
     best = folder("best_only", (*meaning, "model_best.pth"))
     folder("weights_only", ("model_final.pth",))
     folder("empty", meaning)
-    found = [run.folder for run in find_runs(tmp_path / "outputs")]
-    assert found == [halted, old]
-    assert best not in found  # nothing says that its training is over
+    folders = [run.folder for run in find_runs(tmp_path / "outputs")]
+    assert folders == [halted, old]
+    assert best not in folders  # nothing says that its training is over
     assert [run.folder for run in find_runs(old)] == [old]
     assert find_runs(tmp_path / "nowhere") == []
 
@@ -179,13 +183,8 @@ def test_category_ids_are_those_of_the_training_file(folder: Path) -> None:
     assert run.category_ids() == (1, 2), "a folder from before there were any"
     run.category_ids_file.write_text("[500, 3]")
     assert run.category_ids() == (500, 3)
-
-
-@pytest.mark.parametrize("text", ["[500]", "{}", "[1, null]", '"ab"', "[1", "[1.0, 2]"])
-def test_damaged_category_ids(folder: Path, text: str) -> None:
-    run = Run(folder)
-    run.category_ids_file.write_text(text)
-    with pytest.raises(UserError, match="category ids"):
+    run.category_ids_file.write_text("[500]")
+    with pytest.raises(UserError, match="delete this file"):
         run.category_ids()
-    run.category_ids_file.unlink()  # the remedy
+    run.category_ids_file.unlink()
     assert run.category_ids() == (1, 2)

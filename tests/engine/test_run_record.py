@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from roilab import files
-from roilab.engine import checkpoint, run_record
+from roilab.engine import checkpoint
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import (
     accept,
@@ -17,6 +17,7 @@ from roilab.engine.run_record import (
     is_there,
     read_record,
     read_verified,
+    write_record,
 )
 from roilab.engine.train_state import newest
 from roilab.engine.verify_run import verify_run
@@ -26,7 +27,7 @@ from roilab.errors import UserError
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Two classes and a checkpoint, each with a digest."""
-    run_record.write_record(tmp_path, {"layout": 1, "starts": [], "files": {}})
+    write_record(tmp_path, {"layout": 1, "starts": [], "files": {}})
     run = Run(tmp_path)
     run.write("classes.json", '["a", "b"]')
     run.write("config.yaml", "model: {}\n")
@@ -134,7 +135,7 @@ def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
 
 @pytest.mark.parametrize("digests", [[], ["absent"], ["0"], ["x-00000000"], ["1-2\n3"]])
 def test_a_file_in_the_record_has_a_digest(run: Run, digests: list[str]) -> None:
-    run_record.write_record(run.folder, {"layout": 1, "files": {"config.yaml": digests}})
+    write_record(run.folder, {"layout": 1, "files": {"config.yaml": digests}})
     with pytest.raises(UserError, match="damaged"):
         read_record(run.folder)
 
@@ -144,7 +145,7 @@ def test_only_files_of_the_folder_have_digests(run: Run, name: str) -> None:
     with pytest.raises(UserError, match="not a file with a digest"):
         accept(run.folder, [name])
     if name != "run.json":
-        run_record.write_record(run.folder, {"layout": 1, "files": {name: ["0-00000000"]}})
+        write_record(run.folder, {"layout": 1, "files": {name: ["0-00000000"]}})
         with pytest.raises(UserError, match="damaged"):
             read_record(run.folder)
 

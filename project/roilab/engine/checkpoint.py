@@ -1,4 +1,8 @@
-"""Checkpoints: written whole or not at all, read without running anything in them."""
+"""Checkpoints: written whole or not at all, read without running anything in them.
+
+Reading one raises UserError where it is not as it was written, cut short, missing, or holds more
+than tensors and plain data.
+"""
 
 import os
 import pickle
@@ -155,9 +159,6 @@ def _refuse_differences(
         unexpected: weights that the model has no parameter for.
         shapes: those of other shape: name -> shape in the weights, shape in the model.
         may_differ: names that may be in any of these, with * for anything.
-
-    Raises:
-        UserError: any other name; lists them.
     """
 
     def refused(names: Iterable[str]) -> list[str]:
@@ -201,9 +202,6 @@ def refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor
 
     Args:
         own: the model's state dict.
-
-    Raises:
-        UserError: they are not; lists what differs.
     """
     shapes = {name: (weights[name].shape, own[name].shape) for name in own.keys() & weights.keys()}
     _refuse_differences(
@@ -240,10 +238,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Before anything of it is used, the file is compared with its digest in the run.json beside it,
     or without one with its own checksums, if it has any.
-
-    Raises:
-        UserError: the file is not as it was written, cut short, no such file, or holds more than
-            tensors and plain data.
     """
     try:
         with verified(Path(path)) as file:
@@ -258,11 +252,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The weights of a model from a checkpoint, by the names of its parameters.
-
-    Raises:
-        UserError: the file cannot be read, or has none.
-    """
+    """The weights of a model from a checkpoint, by the names of its parameters."""
     weights = read_checkpoint(path).get("model")
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in weights.items()
@@ -273,11 +263,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 @contextmanager
 def verified(path: Path) -> Iterator[IO[bytes]]:
-    """Open a checkpoint once it is known to be as it was written, which reads it once.
-
-    Raises:
-        UserError: it is not as it was written, or cannot be read.
-    """
+    """Open a checkpoint once it is known to be as it was written, which reads it once."""
     try:
         file = open_plain(path)
     except (OSError, ValueError) as error:

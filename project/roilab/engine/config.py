@@ -2,7 +2,7 @@
 
 A config file in Python is code: loading one runs it, so only load those that you trust. A saved
 config, in YAML, is data: loading and building it runs nothing but what `roilab.engine.trusted`
-allows.
+allows. A mistake in either is a UserError with its key.
 """
 
 import builtins
@@ -123,11 +123,7 @@ def _initial_weights(cfg: DictConfig) -> str:
 
 
 def read_config(path: str | Path) -> DictConfig:
-    """Read a lazy config file or a saved config.
-
-    Raises:
-        UserError: no such file, the file fails, or a saved one names code that is not trusted.
-    """
+    """Read a lazy config file or a saved config."""
     path = Path(path)
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
@@ -207,9 +203,6 @@ def _apply_max_detections(cfg: DictConfig, of_file: tuple[Any, Any]) -> None:
 
     Args:
         of_file: `_detection_limits` before the overrides.
-
-    Raises:
-        UserError: the limit is no number, or the model's own key says another one.
     """
     limit, topk = _detection_limits(cfg)
     if limit is None:
@@ -241,11 +234,7 @@ def _apply_max_detections(cfg: DictConfig, of_file: tuple[Any, Any]) -> None:
 
 
 def save_config(cfg: DictConfig, path: Path) -> None:
-    """Write the config with every interpolation resolved, as plain YAML; atomic.
-
-    Raises:
-        UserError: a value is neither text, number, list, dict, nor a callable with a name.
-    """
+    """Write the config with every interpolation resolved, as plain YAML; atomic."""
     write_whole(path, to_yaml(to_plain_data(cfg)))
 
 
@@ -255,11 +244,7 @@ def to_yaml(data: Any) -> str:
 
 
 def to_plain_data(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config as dicts, lists, text and numbers.
-
-    Raises:
-        UserError: a value is missing, or neither of these, nor a callable with a name.
-    """
+    """The resolved config as dicts, lists, text and numbers."""
     data = OmegaConf.to_container(cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
     return _plain(data, "")
 

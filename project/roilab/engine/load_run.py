@@ -1,4 +1,4 @@
-"""A trained model from its run folder."""
+"""A trained model from its run folder; UserError where the folder and the request do not fit."""
 
 from collections.abc import Sequence
 
@@ -14,21 +14,13 @@ from roilab.errors import UserError
 
 
 def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Module]:
-    """The config of a run and its model with the trained weights, in evaluation mode.
-
-    Raises:
-        UserError: see `load_run_config` and `load_model`.
-    """
+    """The config of a run and its model with the trained weights, in evaluation mode."""
     cfg = load_run_config(run, overrides)
     return cfg, load_model(run, cfg)
 
 
 def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
-    """The config of a run.
-
-    Raises:
-        UserError: it is damaged, or an override cannot be applied or would have no effect.
-    """
+    """The config of a run."""
     for text in overrides:
         key = text.partition("=")[0]
         if key.startswith("data.") and not key.startswith(("data.train.", "data.val.")):
@@ -42,11 +34,7 @@ def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def load_model(run: Run, cfg: DictConfig) -> nn.Module:
-    """The model of a run's config with the trained weights, in evaluation mode.
-
-    Raises:
-        UserError: the weights are not those of the model, down to the last name and shape.
-    """
+    """The model of a run's config with the trained weights, in evaluation mode."""
     count, names = cfg.model.roi_heads.num_classes, run.classes()
     if count != len(names):
         raise UserError(
@@ -71,11 +59,7 @@ def load_model(run: Run, cfg: DictConfig) -> nn.Module:
 
 
 def check_meaning(run: Run, dataset: DetectionDataset) -> None:
-    """Make sure that the class and keypoint numbers of a data set are those of the run's model.
-
-    Raises:
-        UserError: other classes or keypoints, or the same in another order.
-    """
+    """Make sure that the class and keypoint numbers of a data set are those of the run's model."""
     skeleton = run.skeleton()
     meanings = [("classes", run.classes(), dataset.classes)]
     if skeleton is not None and dataset.skeleton is not None:

@@ -99,9 +99,6 @@ def locked(path: Path, message: str = "another process trains in this folder") -
 
     Args:
         message: of the UserError.
-
-    Raises:
-        UserError: another process has it.
     """
     with writing(path):
         file, held = _open(path, message)

@@ -57,11 +57,7 @@ class Reference:
 
 
 def split_override(text: str) -> tuple[str, str]:
-    """Split `key=value` into the key and the text of its value.
-
-    Raises:
-        UserError: it has no key or no equals sign.
-    """
+    """Split `key=value` into the key and the text of its value."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UserError("an override cannot be read", key=text, expected="key=value")
@@ -182,9 +178,6 @@ def choices(text: str) -> list[str]:
     """Split `key=a,b` into `key=a` and `key=b`; any other override stays one.
 
     A comma in quotes or in a pair of brackets does not separate.
-
-    Raises:
-        UserError: it is no override, or a choice is empty.
     """
     key, value = split_override(text)
     try:

@@ -46,9 +46,6 @@ def write_provenance(
     """Write a start of a run into its run.json, and copy its config's source to `source`.
 
     Each start, the first and those that resume, has its own entry.
-
-    Raises:
-        UserError: run.json is damaged, or of a newer layout.
     """
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     start = {
@@ -191,21 +188,13 @@ def _digest_of_records(dataset: DetectionDataset) -> str:
 
 
 def read_fingerprints(folder: Path) -> dict[str, dict[str, Any]] | None:
-    """The fingerprints of a run's data by split; None: it is older than fingerprints.
-
-    Raises:
-        UserError: the record of the run is damaged.
-    """
+    """The fingerprints of a run's data by split; None: it is older than fingerprints."""
     fingerprints: dict[str, dict[str, Any]] | None = read_record(folder).get(_FINGERPRINTS)
     return fingerprints
 
 
 def write_fingerprints(folder: Path, fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write fingerprints of data sets, by split, into the record of a run.
-
-    Raises:
-        UserError: the record is damaged, or cannot be written.
-    """
+    """Write fingerprints of data sets, by split, into the record of a run."""
     record = read_record(folder)
     if record.get(_FINGERPRINTS) != fingerprints:
         write_record(folder, {"files": {}, **record, _FINGERPRINTS: dict(fingerprints)})

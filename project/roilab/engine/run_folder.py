@@ -281,9 +281,6 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
 
     Args:
         weights: a file of the folder in place of the final weights, such as model_best.pth.
-
-    Raises:
-        UserError: the folder is not a run, has no weights yet, or has a newer layout.
     """
     run = Run(Path(folder), weights)
     for path in (run.config_file, run.classes_file):

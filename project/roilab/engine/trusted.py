@@ -10,6 +10,8 @@ schedules and transforms, torch.nn, torch.optim, torchvision.ops, and RoILab's o
 runs, imports, downloads or opens what its arguments say, except RoILab's two data sets, which may
 stand in `data` alone. Not in it is whatever calls an argument by its name: `registry.locate`,
 partial, hub and file loaders, wrappers of other libraries.
+
+A config or a name that is refused is a UserError.
 """
 
 import contextlib
@@ -96,11 +98,7 @@ class _BoundedLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file that may come from anyone: dicts, lists, text, numbers, dates.
-
-    Raises:
-        UserError: it is damaged, no YAML, has tags, or is larger or deeper than a config.
-    """
+    """Read a YAML file that may come from anyone: dicts, lists, text, numbers, dates."""
     path = Path(path)
     if path.is_file() and path.stat().st_size > MAX_BYTES:
         raise UserError(
@@ -147,9 +145,6 @@ def refuse_untrusted(data: Any, file: str | Path) -> None:
     Args:
         data: dicts, lists, text and numbers, as they are read from a file.
         file: from which they are.
-
-    Raises:
-        UserError: it names something else; says how that is allowed.
     """
     refused = list(find_refused(data))
     if not refused:
@@ -259,9 +254,6 @@ def allow(names: Iterable[str]) -> list[str]:
 
     Returns:
         Those that were not allowed before.
-
-    Raises:
-        UserError: one is no such name, or the settings cannot be read or written.
     """
     names = list(dict.fromkeys(map(_checked, names)))
     if set(names) <= _allowed():

@@ -35,11 +35,7 @@ class FileState:
 
 
 def verify_run(folder: Path) -> list[FileState]:
-    """The state of each file of a run that is read after the training, by name.
-
-    Raises:
-        UserError: there is no run in the folder.
-    """
+    """The state of each file of a run that is read after the training, by name."""
     run = Run(folder)
     if not folder.is_dir():
         raise UserError("there is no such folder", key="run", file=folder)

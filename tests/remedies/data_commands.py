@@ -63,7 +63,7 @@ def coco_of_a_broken_image(tmp_path: Path, script: Script) -> Attempts:
     yield printed(script(*arguments))
 
 
-@case("outline them if they shall count for boxes")
+@case("outline them if they should count for boxes")
 def coco_of_keypoints_only(tmp_path: Path) -> Attempts:
     bones, nose = skeletons.load_skeleton(skeleton(tmp_path)), point(9, 9, part="nose")
 

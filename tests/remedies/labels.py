@@ -219,7 +219,7 @@ def a_region_without_a_class(tmp_path: Path) -> Attempts:
     yield label(via_json(tmp_path, [polygon(kind="dog"), polygon(*FAR, kind="cat")]))
 
 
-@case("label them in VIA if they shall count")
+@case("label them in VIA if they should count")
 def skipped_regions(tmp_path: Path) -> Attempts:
     for kind in ("", "cat"):
         file = via_json(tmp_path, [polygon(kind="dog"), polygon(*FAR, kind=kind)])
@@ -326,7 +326,7 @@ def a_point_of_a_dropped_object(tmp_path: Path) -> Attempts:
     yield label(file, bones, **rules)
 
 
-@case("mend the object's outline first")
+@case("correct the object's outline first")
 def a_point_of_a_broken_object(tmp_path: Path) -> Attempts:
     bones = skeleton(tmp_path)
     for corners in (((5, 5), (9, 9), (12, 12)), ()):
@@ -391,7 +391,7 @@ def an_object_without_labelled_points(tmp_path: Path) -> Attempts:
     yield label(via_json(tmp_path, []), bones)
 
 
-@case("outline it if it shall count for boxes and masks")
+@case("outline it if it should count for boxes and masks")
 def an_object_of_points(tmp_path: Path) -> Attempts:
     bones, nose = skeleton(tmp_path), point(9, 9, part="nose")
     yield label(via_json(tmp_path, [nose]), bones)

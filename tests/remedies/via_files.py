@@ -135,7 +135,7 @@ def coco_results_alone(tmp_path: Path) -> Attempts:
     yield read(write(file, json.loads(file.read_text()) | {"annotations": results}))
 
 
-@case("save it again from VIA, or mend the line by hand")
+@case("save it again from VIA, or correct the line by hand")
 def broken_json(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog")])
     text = file.read_text()
@@ -168,7 +168,7 @@ def a_repeated_key(tmp_path: Path) -> Attempts:
     yield read(write(file, text))
 
 
-@case("mend them, or read without strict: the sound part then loads", leads_on=True)
+@case("correct them, or read without strict: the sound part then loads", leads_on=True)
 def errors_read_strictly(tmp_path: Path) -> Attempts:
     broken = via_json(tmp_path, [polygon(kind="dog"), "none"], name="broken.json")
     yield wrong(via.read, broken, strict=True)
@@ -204,7 +204,7 @@ def other_columns(tmp_path: Path) -> Attempts:
     yield read(via_csv(tmp_path, row("0.png"), columns="#" + COLUMNS))
 
 
-@case("mend the line, or export the file again from VIA")
+@case("correct the line, or export the file again from VIA")
 def a_line_cut_short(tmp_path: Path) -> Attempts:
     yield read(via_csv(tmp_path, row("0.png"), "1.png,9,{}"))
     yield read(via_csv(tmp_path, row("0.png"), row("1.png")))
@@ -230,7 +230,7 @@ def rows_of_other_file_attributes(tmp_path: Path) -> Attempts:
     yield read(via_csv(tmp_path, *rows))
 
 
-@case("mend the cell, or read VIA's JSON of the same set")
+@case("correct the cell, or read VIA's JSON of the same set")
 def a_cell_that_is_no_json(tmp_path: Path) -> Attempts:
     yield read(via_csv(tmp_path, row("0.png", shape='{"name": "rect"')))
     yield read(via_csv(tmp_path, row("0.png")))
@@ -310,7 +310,7 @@ def metadata_of_a_time(tmp_path: Path) -> Attempts:
     yield read(via3(tmp_path, {}))
 
 
-@case("mend the line, or export it again from VIA")
+@case("correct the line, or export it again from VIA")
 def a_line_of_via3_cut_short(tmp_path: Path) -> Attempts:
     sound = '"1_a","[""0.png""]",0,"[]","[2,5,5,9,9]","{""1"":""dog""}"'
     yield read(via3_csv(tmp_path, sound, '"1_b","[""0.png""]",0'))
@@ -340,7 +340,7 @@ def a_csv_of_via3_with_other_columns(tmp_path: Path) -> Attempts:
 # Writing VIA files.
 
 
-@case("leave it out, or mend it")
+@case("leave it out, or correct it")
 def a_shape_that_cannot_be_read_again(tmp_path: Path) -> Attempts:
     for corners in (((5.0, 5.0),), ((5, 5), (25, 5), (25, 25))):
         shape = via.Polygon(*(tuple(each) for each in zip(*corners, strict=True)))

@@ -100,7 +100,7 @@ def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({"category_id": 9}, "unknown category 9"),
-        ({"image_id": 9}, "image 9, which the file has not"),
+        ({"image_id": 9}, "image 9, which the file does not have"),
         ({"bbox": [], "segmentation": []}, "no outline"),
         ({"keypoints": [1, 2, 2]}, "3 numbers for keypoints"),
         ({"keypoints": [1, 2, 7, 0, 0, 0]}, "visibility of 'head' is 7"),
@@ -245,7 +245,7 @@ def test_categories_of_one_id_and_two_names_are_no_class(tmp_path: Path) -> None
     rows = ({"segmentation": [RING]}, {"category_id": 2, "segmentation": [RING]})
     categories = [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": 2, "name": "car"}]
     found = load(tmp_path, coco(*rows, categories=categories))
-    assert "error: 2 categories have the id 1: cat, dog; it cannot be told" in messages(found)
+    assert "error: 2 categories have the id 1: cat, dog; it is unclear" in messages(found)
     assert "of the 1 annotations" in messages(found)
     assert [each.label for each in build_instances(found).images[0].instances] == ["car"]
     # The same category twice is no question.

@@ -25,7 +25,7 @@ _COUNTED = {
     _POINTS: (
         "object",
         "with a box made up around keypoints, for want of an outline",
-        "outline them if they shall count for boxes",
+        "outline them if they should count for boxes",
     ),
 }
 

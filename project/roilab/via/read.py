@@ -85,7 +85,7 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
             "the annotation file is not valid JSON",
             file=path,
             found=f"{error.msg} at line {error.lineno}, column {error.colno}",
-            remedy="save it again from VIA, or mend the line by hand",
+            remedy="save it again from VIA, or correct the line by hand",
         ) from error
     except (RecursionError, ValueError) as error:
         raise UserError(

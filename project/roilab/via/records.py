@@ -122,7 +122,7 @@ class Problem:
     """Something wrong in a file, and where.
 
     An error leaves something out; a warning does not; a note counts what is left out as asked, or
-    says which of several readings was taken.
+    says which of several readings was chosen.
 
     Attributes:
         remedy: with arguments as `roilab.errors.argument` writes them; "": nothing is to be done.
@@ -158,7 +158,7 @@ def refuse_errors(problems: Iterable[Problem]) -> None:
             file=errors[0].file,
             found=first_of(errors, _LISTED_ERRORS, "\n            "),
             expected="no error, since it is read strictly",
-            remedy="mend them, or read without strict: the sound part then loads",
+            remedy="correct them, or read without strict: the sound part then loads",
         )
 
 
@@ -212,7 +212,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoAnnotation:
-    """The COCO annotation of an object, which all regions that are made of it share.
+    """The COCO annotation of an object, shared by all regions that stand for it.
 
     Lists are those of the file and must not be changed.
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 from roilab.errors import UserError
 from roilab.files import write_whole
@@ -40,20 +40,8 @@ _DATA_FORMAT_VERSION = "2.0.10"
 _CHOICES = ("radio", "dropdown", "checkbox", "image")
 
 
-class RegionData(TypedDict):
-    """A region in VIA's words."""
-
-    shape_attributes: dict[str, object]
-    region_attributes: dict[str, object]
-
-
-class Entry(TypedDict):
-    """An image entry in VIA's words."""
-
-    filename: str
-    size: int
-    regions: list[RegionData]
-    file_attributes: dict[str, object]
+# An image entry (`filename`, `size`, `regions`, `file_attributes`) in VIA's words.
+Entry = dict[str, Any]
 
 
 def write_project(
@@ -74,8 +62,11 @@ def write_project(
         "_via_settings": _settings(name, annotations.default_path),
         "_via_img_metadata": entries,
         "_via_attributes": {
-            "region": _declarations(annotations.region_attributes),
-            "file": _declarations(annotations.file_attributes),
+            group: {name: _declaration(attribute) for name, attribute in declared.items()}
+            for group, declared in (
+                ("region", annotations.region_attributes),
+                ("file", annotations.file_attributes),
+            )
         },
         "_via_data_format_version": _DATA_FORMAT_VERSION,
         "_via_image_id_list": list(entries),
@@ -167,11 +158,6 @@ def _completed(
     return completed
 
 
-def _declarations(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, object]]:
-    """A group of `_via_attributes`."""
-    return {name: _declaration(attribute) for name, attribute in attributes.items()}
-
-
 def _declaration(attribute: Attribute) -> dict[str, object]:
     declaration: dict[str, object] = {
         "type": attribute.type,
@@ -240,7 +226,7 @@ class _EntryBuilder:
             notes.append(Problem("note", message, "", self.file))
         return notes
 
-    def _region(self, region: Region, image: str) -> RegionData:
+    def _region(self, region: Region, image: str) -> dict[str, object]:
         exact = _shape_attributes(region.shape)
         if not all(map(_is_finite, exact.values())):
             raise UserError(
@@ -267,7 +253,7 @@ class _EntryBuilder:
                 shape = shape if is_same else exact
         if fault:
             message = f"the region cannot be read again: {fault}"
-            remedy = "leave it out, or mend it"
+            remedy = "leave it out, or correct it"
             self.problems.append(Problem("error", message, remedy, self.file, image, region.index))
         return {"shape_attributes": shape, "region_attributes": _values(region.attributes)}
 

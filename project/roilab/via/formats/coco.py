@@ -2,8 +2,8 @@
 
 Outlines become polygons, boxes without an outline rectangles, labelled keypoints points, and the
 regions of one annotation carry the same `instance`, so that a VIA project can be written of them.
-The annotation itself (its own box, area, mask, and whether it is a crowd) goes along with its
-regions as a `CocoAnnotation`. COCO's frames are VIA's: outlines and boxes are continuous, keypoints
+The annotation itself (its own box, area, mask, and whether it is a crowd) is kept with its regions
+as a `CocoAnnotation`. COCO's frames are VIA's: outlines and boxes are continuous, keypoints
 are pixel indices.
 """
 
@@ -111,7 +111,7 @@ class CocoReader:
         categories, images: by their ids, as text.
         declared: the region attributes.
         known: the categories, for the records.
-        lost_images, lost_categories: ids of which an annotation is left out without a word.
+        lost_images, lost_categories: ids whose annotations are left out, which is reported once.
         outlines: image, category and outline -> the first annotation that has them.
         is_tied: whether regions get an attribute that ties those of an annotation together.
         holes, hole_pixels: masks that have some, which polygons do not, and their extent.
@@ -191,8 +191,8 @@ class CocoReader:
             if len(set(same_id)) > 1:
                 self.lost_categories.add(key)
                 message = (
-                    f"{len(same_id)} categories have the id {key}: {', '.join(same_id)}; it cannot "
-                    f"be told which of the {counts[key]} annotations of this id is whose: all are "
+                    f"{len(same_id)} categories have the id {key}: {', '.join(same_id)}; it is "
+                    f"unclear which of the {counts[key]} annotations of this id is whose: all are "
                     "left out"
                 )
                 self.report("error", message, "give every category an id of its own")
@@ -220,7 +220,7 @@ class CocoReader:
             if ids[key] > 1:
                 self.lost_images.add(key)
                 message = (
-                    f"{ids[key]} images have the id {key}; it cannot be told which of the "
+                    f"{ids[key]} images have the id {key}; it is unclear which of the "
                     f"{counts[key]} annotations of this id is whose: all are left out"
                 )
                 self.report("error", message, remedy, name or None)
@@ -282,7 +282,7 @@ class CocoReader:
         image = self.images.get(key)
         if image is None and key not in self.lost_images:
             number = id_text(row.get("id"))
-            message = f"annotation {number} belongs to image {key}, which the file has not"
+            message = f"annotation {number} belongs to image {key}, which the file does not have"
             self.report("error", message, "add the image, or remove the annotation")
         return image
 

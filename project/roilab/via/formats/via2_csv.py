@@ -53,11 +53,11 @@ def long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def rows_of(lines: list[str], separator: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(lines: list[str], separator: str, columns: int) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the number of its first line, from 1.
 
     A cell may run over lines; but VIA does not quote file names, and where a line with an odd
-    number of quotes is a row by itself (`5".jpg`), or is none with those that follow, it is taken
+    number of quotes is a row by itself (`5".jpg`), or no row with those that follow, it is read
     alone.
 
     Args:
@@ -164,11 +164,11 @@ def _rows_by_image(source: Source, problems: list[Problem]) -> dict[tuple[str, s
     start = next(at for at, line in enumerate(lines) if line.strip())
     separator = _separator(source.file, lines[start])
     images: dict[tuple[str, str], _ImageRows] = {}
-    for number, cells in rows_of(lines[start + 1 :], separator, len(COLUMNS)):
+    for number, cells in csv_rows(lines[start + 1 :], separator, len(COLUMNS)):
         line = start + 1 + number
         if len(cells) < len(COLUMNS):
             message = f"line {line} has {len(cells)} cells, expected {len(COLUMNS)}"
-            remedy = "mend the line, or export the file again from VIA"
+            remedy = "correct the line, or export the file again from VIA"
             problems.append(Problem("error", message, remedy, source.file))
             continue
         # VIA does not quote the name, so that its commas make more cells.
@@ -229,7 +229,7 @@ def _json(cell: str, column: str, reporter: Reporter, region: int | None = None)
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         message = f"{column} is not JSON ({reason}): {cell[:60]}"
-        remedy = "mend the cell, or read VIA's JSON of the same set"
+        remedy = "correct the cell, or read VIA's JSON of the same set"
         if cell.lstrip().startswith("{'"):
             remedy = "it is Python's notation: write the cell with json.dumps, not with str"
         reporter.error(message, remedy, region)

@@ -26,11 +26,11 @@ def parse(source: Source, container: Container) -> Annotations:
 
     VIA writes a row for every choice attribute of a region, all with the category of the last; the
     option's description for a name, which is often empty; a point as keypoints without a name; and
-    where all file names begin with a digit, no category ids and image ids made of that digit.
+    where all file names begin with a digit, no category ids, and image ids that are that digit.
     """
     reader = _ViaCocoReader(source)
     rows = rows_in(source.top["annotations"])
-    # Ids alone do not tell: another program may have left them out, or written the same for all.
+    # Ids are not enough: another program may have left them out, or written the same for all.
     by_region = {repr([row.get(key) for key in _SAME_REGION]): row for row in rows}
     regions = list(by_region.values())
     reader.read_categories(rows_in(source.top.get("categories")), regions)

@@ -20,7 +20,7 @@ def name_classes(
 
     Returns:
         The classes, without the regions that cannot have one, an error for each of these, a note
-        with the number of those dropped as asked, and a warning about names that may be slips.
+        with the number of those dropped as asked, and warnings about names that may be mistyped.
     """
     declared = annotations.region_attributes.get(roles.label or "")
     classes: dict[tuple[str, int], str | None] = {}
@@ -81,7 +81,7 @@ def _dropped(skipped: int, occurring: Mapping[str, int], rules: LabelRules) -> _
     """Regions that are left out because the user said so."""
     if skipped:
         message = f"skipped: {counted(skipped, 'region')} without a class"
-        yield "note", message, "label them in VIA if they shall count"
+        yield "note", message, "label them in VIA if they should count"
     for name in sorted(occurring):
         if name in rules.class_map and not rules.class_map[name]:
             message = f"dropped as asked: {counted(occurring[name], 'region')} of class '{name}'"
@@ -92,7 +92,7 @@ def _dropped(skipped: int, occurring: Mapping[str, int], rules: LabelRules) -> _
 def _unused_names(
     occurring: Mapping[str, int], rules: LabelRules, declared: Attribute | None
 ) -> _Doubts:
-    """A slip of the pen, or a class that only another split has: only the user can tell."""
+    """A typing error, or a class that only another split has: only the user knows."""
     options = declared.options if declared is not None else {}
     known = {*occurring, *(described(option, declared) for option in options)}
     if unknown := sorted(set(rules.class_map) - known):

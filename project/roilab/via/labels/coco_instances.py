@@ -81,7 +81,7 @@ def _of_keypoints(
         context.report("error", regions[0], message, "add them to the skeleton")
         return None
     message = f"a {label} of {counted(len(regions), 'point')} without an outline"
-    remedy = "outline it if it shall count for boxes and masks"
+    remedy = "outline it if it should count for boxes and masks"
     context.report("warning", regions[0], message, remedy)
     return InstanceBuilder(label, regions=[region.index for region in regions], coco=coco)
 

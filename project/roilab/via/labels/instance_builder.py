@@ -185,7 +185,7 @@ def _attach_by_tie(
             continue
         else:
             message = f"the point belongs to object '{tie}', which is left out"
-            remedy = "mend the object's outline first"
+            remedy = "correct the object's outline first"
         context.report("error", region, message, remedy, attribute)
     return _without_outline(context, skeleton, without_outline.items())
 
@@ -308,7 +308,7 @@ def _of_keypoints(
         message += "outline"
         first = next(region for region, _ in group if region.index == builder.regions[0])
         context.report(
-            "warning", first, message, "outline it if it shall count for boxes and masks"
+            "warning", first, message, "outline it if it should count for boxes and masks"
         )
         return builder
     for region, _ in group:

@@ -46,7 +46,7 @@ class Instance:
         keypoints: K triples (x, y, v) in the skeleton's order; x, y are pixel indices as clicked in
             VIA, v is COCO's visibility (0 unlabelled, 1 occluded, 2 visible); None where the class
             has no skeleton.
-        regions: indices of the regions it was made from.
+        regions: indices of the regions that it consists of.
         coco: the annotation that it is where it comes from a COCO file.
     """
 
@@ -58,7 +58,7 @@ class Instance:
 
     @property
     def polygons(self) -> tuple[tuple[XY, ...], ...]:
-        """The outlines as rings of vertices, within half a pixel of curves; made at each call."""
+        """The outlines as rings, within half a pixel of curves; computed at each call."""
         return tuple(map(outline, self.outlines))
 
 

@@ -164,6 +164,45 @@ def test_rule_allows(module: str, source: str) -> None:
     assert violations(module, source) == []
 
 
+def patches(source: str) -> list[str]:
+    """The places of a module that change the class or a method of a living object."""
+    places = []
+    for node in ast.walk(ast.parse(source)):
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        assigned = [x for target in targets if target is not None for x in ast.walk(target)]
+        names = [x.attr for x in assigned if isinstance(x, ast.Attribute)]
+        if isinstance(node, ast.Call):
+            function = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            names += [function] if function == "MethodType" else []
+            if function in ("setattr", "__setattr__"):
+                names += [x.value for x in node.args if isinstance(x, ast.Constant)]
+        methods = {"__class__", "MethodType", "forward", "backward", "__call__", "_call_impl"}
+        places += [f"line {node.lineno}: {name}" for name in names if name in methods]
+    return places
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_method_or_class_of_an_object_is_replaced(module: str) -> None:
+    assert patches((PACKAGE / module).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "layer.__class__ = Faster",
+        "model.backbone.forward = forward",
+        "a, layer.forward = b, c",
+        "layer.forward: object = f",
+        "setattr(layer, 'forward', f)",
+        "object.__setattr__(layer, '__class__', Faster)",
+        "layer.method = types.MethodType(f, layer)",
+        "layer.method = MethodType(f, layer)",
+    ],
+)
+def test_replaced_methods_are_caught(source: str) -> None:
+    assert patches(source)
+
+
 @pytest.mark.parametrize("room", ["roilab", "roilab.via", "roilab.skeleton", "roilab.image_files"])
 def test_import_is_light(room: str) -> None:
     code = f"import sys, {room}; print(*{{m.partition('.')[0] for m in sys.modules}})"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks import Benchmark, seconds
-from roilab.cpu.kernels import use_cpu_kernels
+from roilab.cpu.optimize import optimize
 
 # Channels, images, cells a side.
 CONVOLUTIONS = ((256, 2, 80), (256, 2, 40), (128, 4, 40), (160, 8, 16), (96, 8, 64), (64, 8, 64))
@@ -29,7 +29,7 @@ def benchmark(folder: Path) -> Benchmark:
         f"GroupNorm {c} at {side}": (nn.GroupNorm(32, c), (n, c, side, side))
         for c, n, side in NORMS
     }
-    ours = {k: step(use_cpu_kernels(copy.deepcopy(v)), shape) for k, (v, shape) in layers.items()}
+    ours = {k: step(optimize(copy.deepcopy(v)), shape) for k, (v, shape) in layers.items()}
     theirs = {name: step(layer, shape) for name, (layer, shape) in layers.items()}
     return Benchmark(
         reference_name="torch's layers",

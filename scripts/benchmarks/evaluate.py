@@ -20,7 +20,7 @@ from benchmarks import Benchmark
 from roilab.data.coco_ids import CocoIds
 from roilab.data.dataset import DetectionDataset, register
 from roilab.errors import UserError
-from roilab.evaluation import evaluate
+from roilab.evaluation import evaluate, predict
 
 IMAGES, OBJECTS, DETECTIONS, BATCH = 100, 10, 50, 10
 CLASSES = ("a", "b", "c")
@@ -36,7 +36,7 @@ def benchmark(folder: Path) -> Benchmark:
             yield list(dataset.records[begin : begin + BATCH])
 
     def ours() -> dict[str, float | None]:
-        return evaluate(model, batches(), dataset).results["bbox"]
+        return evaluate(predict(model, batches()), dataset).results["bbox"]
 
     def reference() -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from roilab.cpu import group_norm
 from roilab.cpu.group_norm import ChannelsLastGroupNorm
-from roilab.cpu.kernels import use_cpu_kernels
+from roilab.cpu.optimize import optimize
 
 LAST = torch.channels_last
 
@@ -66,7 +66,7 @@ def test_rounding_is_that_of_pytorch(mean: float, dtype: torch.dtype) -> None:
     x = (double(5, 64, 48, 48) + mean).to(dtype).double()
     single = x.to(dtype).contiguous(memory_format=LAST)
     theirs = copy.deepcopy(norm).float()
-    ours = use_cpu_kernels(copy.deepcopy(theirs))
+    ours = optimize(copy.deepcopy(theirs))
     assert type(ours) is ChannelsLastGroupNorm
     for one, other, exact in zip(
         gradients(ours, single), gradients(theirs, single), gradients(norm, x), strict=True
@@ -92,7 +92,7 @@ def test_where_it_pays(
     norm = nn.GroupNorm(8, 64, dtype=dtype)
     x = double(2, 64, size, size).to(dtype).contiguous(memory_format=layout).requires_grad_()
     before = norm(x)
-    after = use_cpu_kernels(norm)(x)
+    after = optimize(norm)(x)
     assert torch.equal(before, after)
     assert ("NativeGroupNorm" not in type(after.grad_fn).__name__) == own
 
@@ -102,8 +102,8 @@ def test_other_norms_stay_as_they_are() -> None:
         pass
 
     others = nn.ModuleList([Special(2, 4), nn.BatchNorm2d(4)])
-    use_cpu_kernels(others)
+    optimize(others)
     assert [type(each) for each in others] == [Special, nn.BatchNorm2d]
     x = double(1, 64, 64, 64).float().contiguous(memory_format=LAST)
-    plain = use_cpu_kernels(nn.GroupNorm(8, 64, affine=False))
+    plain = optimize(nn.GroupNorm(8, 64, affine=False))
     assert torch.equal(plain(x), nn.functional.group_norm(x, 8))

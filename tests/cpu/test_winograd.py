@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from roilab.cpu import winograd
-from roilab.cpu.kernels import use_cpu_kernels
+from roilab.cpu.optimize import optimize
 from roilab.cpu.winograd import WinogradConv2d, winograd_conv
 
 DOUBLE = torch.float64
@@ -130,7 +130,10 @@ class TestInAModel:
             kwargs.setdefault("padding", 1)
             return kind(8, 8, size, **kwargs)
 
-        taken = nn.ModuleList([conv(), conv(Conv2d), conv(Conv2d, bias=False)])
+        model = nn.Module()
+        model.layers = nn.ModuleList([conv(), conv(Conv2d), conv(Conv2d, bias=False)])
+        # Modules keep layers in lists of their own, too: Detectron2's FPN does.
+        model.listed = list(model.layers)
         others = [
             conv(size=1, padding=0),
             conv(stride=2),
@@ -141,9 +144,9 @@ class TestInAModel:
             nn.ConvTranspose2d(8, 8, 3, padding=1),
         ]
         kinds = [type(each) for each in others]
-        listed = list(taken)
-        use_cpu_kernels(nn.ModuleList([taken, *others]))
-        assert {type(each) for each in listed} == {WinogradConv2d}
+        optimize(nn.ModuleList([model, *others]))
+        assert {type(layer) for layer in model.layers} == {WinogradConv2d}
+        assert all(one is other for one, other in zip(model.listed, model.layers, strict=True))
         assert [type(each) for each in others] == kinds
 
     @pytest.mark.parametrize("kind", [nn.Conv2d, Conv2d])
@@ -152,11 +155,14 @@ class TestInAModel:
         torch.manual_seed(0)
         conv = kind(128, 128, 3, padding=1, **then)
         x = random(3, 128, 24, 24, dtype=torch.float32)
-        before, names = conv(x), list(conv.state_dict())
-        fast = use_cpu_kernels(nn.Sequential(conv))
+        before, state = conv(x), conv.eval().state_dict(keep_vars=True)
+        fast = optimize(conv)
         assert_close(fast(x), before, 2e-5)
         assert not torch.equal(fast(x), before)
-        assert list(conv.state_dict()) == names
+        assert not fast.training
+        assert list(fast.state_dict()) == list(state)
+        for name, value in fast.state_dict(keep_vars=True).items():
+            assert value is state[name], "parameters are shared"
         assert torch.equal(copy.deepcopy(fast)(x), fast(x))
 
     @pytest.mark.parametrize(
@@ -173,25 +179,23 @@ class TestInAModel:
         conv = nn.Conv2d(channels, channels, 3, padding=1)
         x = random(1, channels, size, size, dtype=torch.float32)
 
-        def results() -> tuple[Tensor, Tensor]:
-            y = conv(x)
+        def results(layer: nn.Module) -> tuple[Tensor, Tensor]:
+            y = layer(x)
             return y, torch.autograd.grad(y.square().sum(), conv.weight)[0]
 
-        before = results()
-        use_cpu_kernels(nn.Sequential(conv))
         names = ("values", "gradients")
-        pairs = dict(zip(names, zip(results(), before, strict=True), strict=True))
+        pairs = dict(
+            zip(names, zip(results(optimize(conv)), results(conv), strict=True), strict=True)
+        )
         assert {name for name in names if not torch.equal(*pairs[name])} == by_winograd
 
     def test_small_and_half_precision_inputs_are_convolved_directly(self) -> None:
         conv = nn.Conv2d(128, 128, 3, padding=1)
         small, large = random(1, 128, 8, 8).float(), random(2, 128, 32, 32).float()
 
-        def results() -> list[Tensor]:
+        def results(layer: nn.Module) -> list[Tensor]:
             with torch.autocast("cpu", torch.bfloat16):
-                half = conv(large)
-            return [conv(small), half]
+                half = layer(large)
+            return [layer(small), half]
 
-        before = results()
-        use_cpu_kernels(nn.Sequential(conv))
-        assert all(map(torch.equal, results(), before))
+        assert all(map(torch.equal, results(optimize(conv)), results(conv)))

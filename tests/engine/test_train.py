@@ -1,24 +1,23 @@
 """What a training does beside its steps, and what it says of mistakes."""
 
-import contextlib
 import logging
 import math
 import re
 import shutil
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from detectron2.modeling import GeneralizedRCNN
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
 from roilab.engine import build, config
-from roilab.engine import validate as validation
 from roilab.engine.build import (
     compile_backbone,
     freeze,
@@ -31,7 +30,7 @@ from roilab.engine.replay import replay
 from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.engine.train_state import TrainState, _train_state
-from roilab.engine.validate import evaluate_model, features_once, validate
+from roilab.engine.validate import evaluate_model, validate
 from roilab.errors import UserError
 
 from .running import CONFIG, checkpoint, lines, overrides, same, shapes, trained
@@ -256,42 +255,37 @@ def test_syncbn_trains_on_the_cpu(data: Path, tmp_path: Path) -> None:
     assert set(counts) == {1}
 
 
-def test_features_are_made_once_for_the_same_images() -> None:
-    backbone, calls = nn.Linear(2, 2), []
-    plain = backbone.forward
+class OwnForward(GeneralizedRCNN):
+    """A model of a class of its own, which may do anything with an image."""
 
-    def counted(x):
-        calls.append(x)
-        return plain(x)
-
-    backbone.forward = counted
-    one, other = torch.rand(2, 1, 2)
-    with features_once(backbone):
-        first = backbone(one)
-        assert backbone(one.clone()) is first
-        assert not torch.equal(backbone(other), first)
-        assert torch.equal(backbone(one), first)
-    assert len(calls) == 3
-    assert backbone.forward is counted
-    del backbone.forward
-    with features_once(backbone):
-        backbone(one)
-    assert "forward" not in vars(backbone)
+    def forward(self, batched_inputs):
+        return super().forward(batched_inputs)
 
 
 def test_validation_losses_change_no_detection(data: Path, tmp_path: Path) -> None:
-    """And have the same value whether the features are made once or twice."""
+    """And have the same value whether the features are computed once or twice."""
     cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     setup = prepare(cfg, training=False)
     torch.manual_seed(0)
     model = build.build_model(cfg)
+    calls: list[object] = []
+    model.backbone.register_forward_pre_hook(lambda *inputs: calls.append(inputs))
     alone = evaluate_model(cfg, model, setup.val)
-    found, losses = validate(cfg, model, setup.val)
-    assert found.detections == alone.detections
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validation, "features_once", lambda _: contextlib.nullcontext())
-        twice, again = validate(cfg, model, setup.val)
-    assert (twice.detections, again) == (found.detections, losses)
+    count = len(calls)
+    once, losses = validate(cfg, model, setup.val)
+    assert once.detections == alone.detections
+    assert len(calls) == 2 * count
+    other = OwnForward(
+        backbone=model.backbone,
+        proposal_generator=model.proposal_generator,
+        roi_heads=model.roi_heads,
+        pixel_mean=model.pixel_mean.flatten().tolist(),
+        pixel_std=model.pixel_std.flatten().tolist(),
+        input_format=model.input_format,
+    )
+    twice, again = validate(cfg, other, setup.val)
+    assert (twice.detections, again) == (once.detections, losses)
+    assert len(calls) == 4 * count
 
 
 class Small(nn.Module):
@@ -303,22 +297,29 @@ class Small(nn.Module):
         return self.backbone(x)
 
 
+def compile_with(monkeypatch: pytest.MonkeyPatch, backend: Any, model: nn.Module) -> None:
+    plain = torch._dynamo.lookup_backend
+    monkeypatch.setattr(
+        torch._dynamo,
+        "lookup_backend",
+        lambda name: backend if name == "inductor" else plain(name),
+    )
+    compile_backbone(model)
+
+
 def test_a_backbone_that_cannot_be_compiled_runs_as_it_is(monkeypatch, caplog) -> None:
     model, x = Small(), torch.rand(1, 2)
     expected, calls = model(x), []
 
-    def broken(function):
-        def call(*arguments):
-            calls.append(1)
-            raise RuntimeError("no compiler here\nand a long story")
+    def broken(*arguments):
+        calls.append(1)
+        raise RuntimeError("no compiler here\nand a long story")
 
-        return call
-
-    monkeypatch.setattr(torch, "compile", broken)
-    compile_backbone(model)
+    compile_with(monkeypatch, broken, model)
     with caplog.at_level(logging.WARNING):
         assert torch.equal(model(x), expected)
         assert torch.equal(model(x), expected)
+        assert model(torch.rand(3, 2)).shape == (3, 2)  # for other shapes it is not tried again
     assert len(calls) == 1
     assert "no compiler here" in caplog.text
     assert "long story" not in caplog.text
@@ -343,9 +344,8 @@ def test_a_gradient_that_cannot_be_compiled_is_found_before_the_step(monkeypatch
         raise RuntimeError("no gradient here")
 
     backend = aot_autograd(fw_compiler=lambda graph, inputs: graph.forward, bw_compiler=broken)
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     model, x = Small(), torch.rand(3, 2)
-    compile_backbone(model)
+    compile_with(monkeypatch, backend, model)
     with caplog.at_level(logging.WARNING):
         model(x).sum().backward()
     assert "no gradient here" in caplog.text
@@ -354,10 +354,12 @@ def test_a_gradient_that_cannot_be_compiled_is_found_before_the_step(monkeypatch
 
 def test_a_compiled_backbone_is_used(monkeypatch) -> None:
     model, x = Small(), torch.rand(1, 2)
-    expected = 2 * model(x)
-    monkeypatch.setattr(torch, "compile", lambda function: lambda v: 2 * function(v))
-    compile_backbone(model)
+    expected, names = 2 * model(x), list(model.state_dict())
+    compile_with(
+        monkeypatch, lambda graph, _: lambda *inputs: [2 * y for y in graph(*inputs)], model
+    )
     assert torch.equal(model(x), expected)
+    assert list(model.state_dict()) == names
 
 
 @pytest.mark.parametrize(

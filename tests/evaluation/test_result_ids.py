@@ -18,7 +18,7 @@ from torch import nn
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.evaluation import evaluate
+from roilab.evaluation import evaluate, predict
 from roilab.evaluation.ap import Results
 from roilab.synthetic import FiguresPaths
 
@@ -103,7 +103,7 @@ def test_pycocotools_gets_our_ap_with_the_original_file(
     file, images = coco
     dataset = load_dataset(str(file), str(images))
     assert dataset.classes == ("person", "car")
-    found = evaluate(Played(dataset), [list(dataset.records)], dataset)
+    found = evaluate(predict(Played(dataset), [list(dataset.records)]), dataset)
     run = Run(tmp_path)
     run.write_evaluation(found, dataset.coco_ids)
     truth = json.loads(file.read_text())

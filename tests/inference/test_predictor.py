@@ -13,10 +13,9 @@ from detectron2.modeling.backbone.resnet import BottleneckBlock
 from PIL import Image
 from torch import nn
 
-from roilab.cpu import fast
-from roilab.cpu.fast import for_inference
-from roilab.cpu.fused import FusedBottleneckBlock
-from roilab.cpu.kernels import use_cpu_kernels
+from roilab.cpu import optimize as cpu_optimize
+from roilab.cpu.fused_block import FusedBottleneckBlock
+from roilab.cpu.optimize import optimize, optimize_for_inference
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.evaluation.memory_bound import rcnn_of
@@ -193,7 +192,7 @@ class TestFast:
         x = torch.randn(2, 3, 9, 11)
         with torch.no_grad():
             expected = conv.eval()(x)
-            folded = for_inference(conv, fast=False)
+            folded = optimize_for_inference(conv, fast=False)
             assert folded.norm is None
             assert torch.allclose(folded(x), expected, atol=1e-5)
 
@@ -217,7 +216,7 @@ class TestFast:
             x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
                 expected = block.eval()(x)
-                fused = for_inference(use_cpu_kernels(block), fast=False)
+                fused = optimize_for_inference(optimize(block), fast=False)
                 assert type(fused) is FusedBottleneckBlock
                 found = fused(x)
             scale = expected.abs().max()
@@ -226,16 +225,16 @@ class TestFast:
 
     def test_a_block_with_a_norm_that_counts_is_left_alone(self) -> None:
         block = BottleneckBlock(64, 64, bottleneck_channels=32, norm="GN")
-        assert type(for_inference(block, fast=False)) is BottleneckBlock
+        assert type(optimize_for_inference(block, fast=False)) is BottleneckBlock
 
     def test_half_the_bits_find_nearly_the_same(
         self, tiny_run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fast, "dtype_of", lambda *_: torch.bfloat16)
+        monkeypatch.setattr(cpu_optimize, "dtype_of", lambda *_: torch.bfloat16)
         quick = Predictor.from_run(tiny_run, fast=True)
         heads = quick.model.model.roi_heads
         assert heads.box_head.fc1.weight.dtype == torch.bfloat16
-        assert heads.box_predictor.cls_score.weight.dtype == torch.float32
+        assert heads.box_predictor.cls_score.layer.weight.dtype == torch.float32
         for image in scenes((96, 128), (128, 96)):
             exact, found = predictor(image), quick(image)
             assert found.scores.dtype == np.float32
@@ -249,7 +248,7 @@ class TestFast:
     def test_where_bfloat16_is_not_faster_it_is_exact(
         self, tiny_run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fast, "dtype_of", lambda *_: torch.float32)
+        monkeypatch.setattr(cpu_optimize, "dtype_of", lambda *_: torch.float32)
         quick = Predictor.from_run(tiny_run, fast=True)
         (image,) = scenes((96, 128))
         assert_same(quick(image), predictor(image))

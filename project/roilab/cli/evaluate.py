@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from roilab.cli.arguments import parser_of
 from roilab.cli.console import ended, say
-from roilab.cpu.fast import for_inference
+from roilab.cpu.optimize import optimize_for_inference
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.draw import Picture
 from roilab.engine import config, trusted
@@ -106,7 +106,7 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
         return result_of(work, lambda: stop.requested)
 
     exact = evaluated(model)
-    evaluation = evaluated(for_inference(model, fast=True)) if args.fast else exact
+    evaluation = evaluated(optimize_for_inference(model, fast=True)) if args.fast else exact
     say(ap_table(evaluation.results))
     if note:
         say(note)

@@ -14,7 +14,15 @@ _LEAST_VALUES = 2**19  # below, a few passes take longer than one of PyTorch's
 
 
 class ChannelsLastGroupNorm(nn.GroupNorm):
-    """GroupNorm ("Group Normalization", arXiv 1803.08494), with another gradient where it pays."""
+    """GroupNorm ("Group Normalization", arXiv 1803.08494) with another gradient where it pays.
+
+    Args:
+        norm: the layer in whose place it stands, and whose parameters it shares.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine, device="meta")
+        self.weight, self.bias = norm.weight, norm.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to the same."""

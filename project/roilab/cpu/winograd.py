@@ -27,14 +27,27 @@ _LEAST_TILES = 64
 _LEAST_CHANNELS, _LEAST_CHANNELS_INPUT, _LEAST_CHANNELS_FORWARD = 64, 96, 128
 
 
-def fits(conv: nn.Module) -> bool:
-    """Whether `WinogradConv2d` can take the place of a Conv2d."""
+def fits(conv: nn.Conv2d) -> bool:
+    """Whether `WinogradConv2d` can take the place of a convolution."""
+    if type(conv) not in (nn.Conv2d, Conv2d):
+        return False
     same = (conv.stride, conv.dilation, conv.padding, conv.groups) == ((1, 1), (1, 1), (1, 1), 1)
     return same and (conv.kernel_size, conv.padding_mode) == ((3, 3), "zeros")
 
 
 class WinogradConv2d(Conv2d):
-    """Detectron2's Conv2d, norm and activation included; small or half-precision input as ever."""
+    """Detectron2's Conv2d by Winograd where that pays: for large float32 inputs on the CPU.
+
+    Args:
+        conv: the layer in whose place it stands, and whose parameters, norm and activation it
+            shares; torch's own Conv2d has neither of the last two.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        after = {name: getattr(conv, name, None) for name in ("norm", "activation")}
+        sizes = (conv.in_channels, conv.out_channels, conv.kernel_size)
+        super().__init__(*sizes, padding=1, bias=conv.bias is not None, device="meta", **after)
+        self.weight, self.bias = conv.weight, conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """N x in x H x W to N x out x H x W."""
@@ -42,10 +55,8 @@ class WinogradConv2d(Conv2d):
             x = F.conv2d(x, self.weight, self.bias, padding=1)
         else:
             x = winograd_conv(x, self.weight, self.bias)
-        # Absent in torch's own class, whose place this may take.
-        for then in (getattr(self, "norm", None), getattr(self, "activation", None)):
-            x = x if then is None else then(x)
-        return x
+        x = x if self.norm is None else self.norm(x)
+        return x if self.activation is None else self.activation(x)
 
     def pays(self, shape: torch.Size) -> bool:
         """Whether an input of this shape is large enough, and stays float32."""

@@ -1,7 +1,7 @@
-"""A model, its initial weights and its optimizer, as a config says."""
+"""The model, initial weights and optimizer of a config."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from detectron2.layers import NaiveSyncBatchNorm
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import nn
 from torch._functorch import config as functorch
 
-from roilab.cpu.kernels import use_cpu_kernels
+from roilab.cpu.optimize import optimize, replace_layers
 from roilab.device import device_of
 from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
-    """The model of a config on its device, freshly initialised and partly frozen, if so wanted.
+    """The model of a config on its device, freshly initialised, frozen as `train.freeze` says.
 
     Args:
-        training: as it is trained, which `train.process_invariant` makes a difference for.
+        training: build it with the parts that `train.process_invariant` asks for in training.
 
     Raises:
         UserError: a node cannot be built, or not as it is to be trained.
@@ -41,13 +41,13 @@ def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
     if invariant:
         refuse_dependent_layers(model)
     if cfg.train.cpu_kernels and not cfg.train.compile:  # the compiler makes its own
-        model = use_cpu_kernels(model)
+        model = optimize(model)
     memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format
     return model.to(device, memory_format=memory)
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
-    """Keep the parameters as they are whose names match, with * for anything.
+    """Freeze the parameters whose names match a pattern, with * for anything.
 
     Raises:
         UserError: a pattern matches nothing, or nothing is left to train.
@@ -71,13 +71,19 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
 def without_sync(model: nn.Module) -> nn.Module:
     """The model with BatchNorm in place of SyncBatchNorm, which works on GPUs alone."""
     count = 0
-    for parent in list(model.modules()):
-        for name, norm in list(parent.named_children()):
-            if isinstance(norm, nn.SyncBatchNorm | NaiveSyncBatchNorm):
-                plain = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, norm.affine)
-                plain.__dict__.update(_parameters=norm._parameters, _buffers=norm._buffers)
-                setattr(parent, name, plain)
-                count += 1
+
+    def plain(layer: nn.Module) -> nn.Module | None:
+        nonlocal count
+        if not isinstance(layer, nn.SyncBatchNorm | NaiveSyncBatchNorm):
+            return None
+        count += 1
+        norm = nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum, layer.affine)
+        norm.weight, norm.bias = layer.weight, layer.bias
+        for name, buffer in layer.named_buffers():
+            setattr(norm, name, buffer)
+        return norm
+
+    model = replace_layers(model, plain)
     if count:
         layers = counted(count, "SyncBN layer is", "SyncBN layers are")
         log.warning("%s BN on the CPU: statistics of each process alone", layers)
@@ -85,7 +91,7 @@ def without_sync(model: nn.Module) -> nn.Module:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode, but for BatchNorms that are frozen whole: they keep their statistics, too."""
+    """Set training mode, except for wholly frozen BatchNorms, which keep their statistics."""
     model.train()
     for norm in _batch_norms(model):
         parameters = list(norm.parameters())
@@ -99,28 +105,26 @@ def _batch_norms(model: nn.Module) -> list[nn.Module]:
 
 
 def loss_mode(model: nn.Module) -> None:
-    """Training mode in which nothing is learnt: a model gives losses, no BatchNorm counts."""
+    """Set training mode, in which a model gives losses, with BatchNorm statistics kept."""
     model.train()
     for norm in _batch_norms(model):
         norm.eval()
 
 
 def compile_backbone(model: nn.Module) -> None:
-    """Compile the backbone at its first use; where that fails, it stays as it is, which is said.
+    """Compile the backbone at its first use; where that fails, it runs as it is, which is logged.
 
-    Its gradient is compiled at once, too: later, a failure would end the step.
+    Its gradient is compiled at once, too: a later failure would end the step.
     """
-    backbone: Any = model.backbone
-    eager = backbone.forward
-    compiled = torch.compile(eager)
+    inductor = torch._dynamo.lookup_backend("inductor")
     failed = False
 
-    def forward(images: Tensor) -> dict[str, Tensor]:
+    def compiled(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         nonlocal failed
         if not failed:
             try:
                 with functorch.patch(force_non_lazy_backward_lowering=True):
-                    return compiled(images)
+                    return inductor(graph, inputs)
             except Exception as error:  # of the compiler's many kinds
                 failed = True
                 cause = getattr(error, "inner_exception", error)
@@ -130,9 +134,11 @@ def compile_backbone(model: nn.Module) -> None:
                     type(cause).__name__,
                     reason[0],
                 )
-        return eager(images)
+        return graph.forward
 
-    backbone.forward = forward
+    torch._dynamo.config.suppress_errors = True  # of its own: what it cannot trace runs as it is
+    backbone: Any = model.backbone
+    backbone.compile(backend=compiled)
 
 
 def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -142,7 +148,7 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class InitialWeights(NamedTuple):
-    """The weights that a model begins with.
+    """Where a model's initial weights come from.
 
     Attributes:
         source: a path or a URL; "" for none.
@@ -157,13 +163,13 @@ class InitialWeights(NamedTuple):
 
 def weights_of(cfg: DictConfig) -> InitialWeights:
     """The initial weights: those of `train.init_checkpoint`, which may be a name in `weights`."""
-    wanted = cfg.train.init_checkpoint or ""
+    source = cfg.train.init_checkpoint or ""
     entries = cfg.get("weights") or {}
     places = {str(name): entry.get("file", "") for name, entry in entries.items()}
-    if wanted not in entries:
-        return InitialWeights(wanted, list(cfg.train.may_differ), places)
-    own = entries[wanted].get("may_differ") or []
-    return InitialWeights(places[wanted], [*own, *cfg.train.may_differ], places)
+    if source not in entries:
+        return InitialWeights(source, list(cfg.train.may_differ), places)
+    own = entries[source].get("may_differ") or []
+    return InitialWeights(places[source], [*own, *cfg.train.may_differ], places)
 
 
 def load_weights(
@@ -172,7 +178,7 @@ def load_weights(
     may_differ: Sequence[str] = (),
     named: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Load a checkpoint; parameters that may differ and do are left as they are and logged.
+    """Load a checkpoint; parameters that may differ, and do, stay as they are, which is logged.
 
     Weights of torchvision's R-CNNs are renamed as `roilab.modeling.torchvision_weights` says.
 
@@ -182,7 +188,7 @@ def load_weights(
         named: weights that the config has a name for, name -> path or URL.
 
     Raises:
-        UserError: the file cannot be had, or is not one of the model's weights.
+        UserError: the file cannot be read, or does not hold the model's weights.
     """
     try:
         Checkpointer(model, may_differ=may_differ, named=named).load(source, checkpointables=[])

@@ -1,14 +1,18 @@
 """A model on a data set: average precision, and the losses that training minimises."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from itertools import repeat
 from typing import Any
 
 import torch
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import ImageList, Instances
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
@@ -16,7 +20,8 @@ from roilab.data.seeding import VALIDATION, seeded
 from roilab.device import device_of, share_cores
 from roilab.engine import config
 from roilab.engine.build import loss_mode
-from roilab.evaluation import Evaluation, evaluate
+from roilab.evaluation import Evaluation, evaluate, predict
+from roilab.evaluation.evaluator import Predicted
 from roilab.evaluation.memory_bound import MemoryBound
 from roilab.memory import NotEnoughMemory
 
@@ -24,10 +29,10 @@ Losses = dict[str, float]
 
 
 def eval_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Iterable[Batch]:
-    """The images of a data set as the config's evaluation takes them, with what losses need.
+    """The images of a data set as the config's evaluation takes them, with the targets of losses.
 
     Args:
-        more: other arguments of the loader than the config's.
+        more: arguments of the loader that take the place of the config's.
     """
     training = cfg.dataloader.train
     return config.build(
@@ -57,22 +62,23 @@ def evaluate_model(
         NotEnoughMemory: an image would take more; where that follows from its size, before any is
             looked at.
     """
-    bound = _fitting(cfg, model, dataset, max_memory)
+    bound = _memory_bound(cfg, model, dataset, max_memory)
     if device_of(cfg.train.device).type == "cpu":
         share_cores(cfg.dataloader.test.num_workers)
     batches = progress(eval_batches(cfg, dataset))
-    return evaluate(model, batches, dataset, cfg.evaluation.max_detections, bound)
+    return evaluate(predict(model, batches, bound), dataset, cfg.evaluation.max_detections)
 
 
-def _fitting(
+def _memory_bound(
     cfg: DictConfig, model: nn.Module, dataset: DetectionDataset, max_memory: int | None
 ) -> MemoryBound:
-    """The bound of the memory, within which each image of the data set is by its size."""
+    """The bound of the memory, after a check of every image size of the data set."""
     nodes = cfg.dataloader.test.get("augmentations", ())
     resizing = [config.build(node, "dataloader.test.augmentations") for node in nodes]
     bound = MemoryBound(model, resizing, max_memory)
-    first = {(each["width"], each["height"]): each["file_name"] for each in dataset.records[::-1]}
-    for size, file in first.items():
+    records = dataset.records[::-1]  # the first image of a size counts
+    files = {(record["width"], record["height"]): record["file_name"] for record in records}
+    for size, file in files.items():
         try:
             bound.check_image(*size)
         except NotEnoughMemory as error:
@@ -91,56 +97,81 @@ def validate(
     Each process takes its share of the images; the first has the evaluation, all have the losses.
     """
     sums: Losses = {}
-    batches = _with_losses(model, progress(eval_batches(cfg, dataset)), cfg.train.seed, sums)
-    with features_once(model.backbone):
-        found = evaluate(model, batches, dataset, cfg.evaluation.max_detections)
+    batches = progress(eval_batches(cfg, dataset))
+    predictions = predict_with_losses(model, batches, cfg.train.seed, sums)
+    evaluation = evaluate(predictions, dataset, cfg.evaluation.max_detections)
     shares = comm.all_gather(sums)
     images = sum(share.pop("images", 0.0) for share in shares)
     names = sorted(set().union(*shares))
     losses = {f"val_{name}": sum(s.get(name, 0.0) for s in shares) / images for name in names}
-    return found, {**losses, "val_total_loss": sum(losses.values())}
+    return evaluation, {**losses, "val_total_loss": sum(losses.values())}
 
 
-@contextmanager
-def features_once(backbone: Any) -> Iterator[None]:
-    """Within it, a backbone asked for the features of the same images again has them still.
+@torch.inference_mode()
+def predict_with_losses(
+    model: Any, batches: Iterable[Batch], seed: int, sums: Losses
+) -> Iterator[Predicted]:
+    """The predictions of a model, as `predict` yields them, and its losses.
 
-    It is for two passes in a row over each batch, in which the backbone does the same.
+    The backbone is in evaluation mode for both, so that its features serve both. The seconds are
+    those of the predictions.
+
+    Args:
+        sums: collects the losses of all images, and their number as `images`.
     """
-    forward, own = backbone.forward, "forward" in vars(backbone)
-    kept: list[Any] = []
-
-    def remembered(images: torch.Tensor) -> Any:
-        if not (kept and torch.equal(kept[0], images)):
-            kept.clear()  # the memory of the last ones is for the next
-            kept[:] = images, forward(images)
-        return kept[1]
-
-    backbone.forward = remembered
+    training = model.training
     try:
-        yield
-    finally:
-        if own:  # as that of a compiled one
-            backbone.forward = forward
-        else:
-            del backbone.forward
-
-
-def _with_losses(
-    model: nn.Module, batches: Iterable[Batch], seed: int, sums: Losses
-) -> Iterator[Batch]:
-    """The batches; `sums` collects the losses of all images, and their number as `images`."""
-    backbone: Any = model.backbone
-    for batch in batches:
-        # The detections come first: the time that they take is told, the backbone's with it.
-        yield batch
-        # What heads note of a batch for the log is no news of the training. The same regions are
-        # drawn at each evaluation.
-        with EventStorage(), torch.no_grad(), seeded(seed, VALIDATION, batch[0]["image_id"]):
-            loss_mode(model)
-            backbone.eval()  # as for the detections, whose features it has
-            losses = model(batch)
+        for batch in batches:
             model.eval()
-        sums["images"] = sums.get("images", 0.0) + len(batch)
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + len(batch) * float(value)
+            start = time.perf_counter()
+            features = _features(model, batch)
+            instances = [image.to("cpu") for image in _detections(model, batch, features)]
+            seconds = (time.perf_counter() - start) / len(batch)
+            # What heads record of a batch is no news of the training. The same regions are drawn
+            # at each evaluation.
+            with EventStorage(), seeded(seed, VALIDATION, batch[0]["image_id"]):
+                loss_mode(model)
+                model.backbone.eval()
+                losses = _losses(model, batch, features)
+            sums["images"] = sums.get("images", 0.0) + len(batch)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + len(batch) * float(value)
+            yield from zip(batch, instances, repeat(seconds))
+    finally:
+        model.train(training)
+
+
+Features = tuple[ImageList, dict[str, Tensor]]
+
+
+def _features(model: Any, batch: Batch) -> Features | None:
+    """The batch as the model sees it, and its features; None: the model is not Detectron2's R-CNN.
+
+    A class with a `forward` of its own may do something else than what follows here.
+    """
+    if getattr(type(model), "forward", None) is not GeneralizedRCNN.forward:
+        return None
+    images = model.preprocess_image(batch)
+    return images, model.backbone(images.tensor)
+
+
+def _detections(model: Any, batch: Batch, features: Features | None) -> Iterator[Instances]:
+    """The instances of each image, in the size of the original."""
+    if features is None:
+        yield from (output["instances"] for output in model(batch))
+        return
+    proposals, _ = model.proposal_generator(*features, None)
+    outputs, _ = model.roi_heads(*features, proposals, None)
+    for item, output in zip(batch, outputs, strict=True):
+        height, width = output.image_size
+        yield detector_postprocess(output, item.get("height", height), item.get("width", width))
+
+
+def _losses(model: Any, batch: Batch, features: Features | None) -> dict[str, Tensor]:
+    if features is None:
+        losses: dict[str, Tensor] = model(batch)
+        return losses
+    targets = [item["instances"].to(model.device) for item in batch]
+    proposals, of_proposals = model.proposal_generator(*features, targets)
+    _, of_heads = model.roi_heads(*features, proposals, targets)
+    return {**of_heads, **of_proposals}

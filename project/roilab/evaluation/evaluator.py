@@ -35,10 +35,14 @@ class Evaluation:
     seconds: float | None
 
 
+# An input dict, its instances on the CPU, and the seconds that the model took for it.
+Predicted = tuple[dict[str, Any], Instances, float]
+
+
 @torch.inference_mode()
 def predict(
     model: nn.Module, batches: Iterable[list[dict[str, Any]]], bound: MemoryBound | None = None
-) -> Iterator[tuple[dict[str, Any], Instances, float]]:
+) -> Iterator[Predicted]:
     """Run a model on batches, in evaluation mode; afterwards its mode is as it was.
 
     Yields:
@@ -98,23 +102,19 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
 
 
 def evaluate(
-    model: nn.Module,
-    batches: Iterable[list[dict[str, Any]]],
-    dataset: DetectionDataset,
-    max_detections: int | None = None,
-    bound: MemoryBound | None = None,
+    predictions: Iterable[Predicted], dataset: DetectionDataset, max_detections: int | None = None
 ) -> Evaluation:
-    """Evaluate a model on a data set; every process takes its share, the first returns the result.
+    """Evaluate predictions; every process has its share, the first returns the result.
 
     The tasks are boxes, and masks and keypoints where the model has their heads.
 
     Args:
+        predictions: as `predict` yields them.
         max_detections: of a class that count in an image, see `average_precision`.
-        bound: of the memory that an image takes, see `detect`.
     """
     detections: list[dict[str, Any]] = []
     tasks, times = {"bbox"}, []
-    for inputs, instances, seconds in predict(model, batches, bound):
+    for inputs, instances, seconds in predictions:
         times.append(seconds)
         tasks |= {"segm"} if instances.has("pred_masks") else set()
         tasks |= {"keypoints"} if instances.has("pred_keypoints") else set()

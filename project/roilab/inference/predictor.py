@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from pycocotools import mask as mask_utils
 from torch import nn
 
-from roilab.cpu.fast import for_inference
 from roilab.cpu.malloc import give_freed_memory_back
+from roilab.cpu.optimize import optimize_for_inference
 from roilab.cpu.winograd import give_scratch_back
 from roilab.engine import config
 from roilab.engine.build import build_model, load_weights, weights_of
@@ -129,7 +129,7 @@ class Predictor:
     every core busy by itself.
 
     Args:
-        model: a Detectron2 model with its weights; changed, see `roilab.cpu.fast`.
+        model: a Detectron2 model with its weights; changed, see `roilab.cpu.optimize`.
         augmentations: of the evaluation, such as resizing; none may be random.
         image_format: the model's order of channels, "BGR" or "RGB".
         classes: names in the order of the model's outputs.
@@ -158,7 +158,7 @@ class Predictor:
                 found=image_format,
                 expected="BGR or RGB",
             )
-        self.model = for_inference(model, fast=fast)
+        self.model = optimize_for_inference(model, fast=fast)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.memory = MemoryBound(self.model, augmentations, max_memory)
         self.image_format = image_format

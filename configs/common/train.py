@@ -30,8 +30,8 @@ train = dict(
     precision="auto",
     # Keep images and features with their channels innermost, which convolutions are faster on.
     channels_last=True,
-    # RoILab's own 3x3 convolutions (float32) and GroupNorm on the CPU: up to twice as fast as
-    # torch's, and equal up to rounding. Not together with compile.
+    # RoILab's own convolutions, GroupNorm, RoIAlign, keypoint decoding and use of memory on the CPU
+    # (roilab.cpu): faster than torch's, and equal up to rounding. With compile, in the heads alone.
     cpu_kernels=True,
     # Let several processes train what one would with the same batch, but for rounding: regions are
     # sampled for each image by its number, losses are means over the whole batch. Not with layers

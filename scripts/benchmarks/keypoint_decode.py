@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import Benchmark, on_one_thread
+from roilab.cpu.optimize import optimize
 from roilab.errors import UserError
 from roilab.modeling import KeypointHead
 
@@ -26,6 +27,7 @@ def benchmark(folder: Path) -> Benchmark:
     boxes, maps = detections()
     shape = ShapeSpec(channels=8, width=14, height=14)
     head = KeypointHead(shape, num_keypoints=KEYPOINTS, conv_dims=[8])
+    optimize(head)
     off = (head.decode(maps, boxes)[0][..., :2] - heatmaps_to_keypoints(maps, boxes)[..., :2]).abs()
     if off.max() > 0.1:
         raise UserError("the two decoders differ", found=f"{off.max():.3f} pixels", expected="0.1")

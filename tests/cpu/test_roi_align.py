@@ -9,9 +9,9 @@ from detectron2.structures import Boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.ops import roi_align
 
-from roilab.cpu.roi_align import roi_align_average
+from roilab.cpu.optimize import optimize
+from roilab.cpu.roi_align import SummingRoIPooler, roi_align_average
 from roilab.modeling import RoIPooler, poolers
 
 SCALES = (1 / 4, 1 / 8, 1 / 16)
@@ -44,11 +44,8 @@ def pooled_and_gradients(
     return pooled, torch.autograd.grad(pooled, features, gradient.to(pooled.dtype))
 
 
-def of_torchvision(pooler: Any, *arguments: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(poolers, "learn_on_cpu", lambda _: False)
-        patch.setattr(poolers, "roi_align_average_only", roi_align)
-        return pooled_and_gradients(pooler, *arguments)
+def summing(*arguments: Any, **more: Any) -> SummingRoIPooler:
+    return SummingRoIPooler(RoIPooler(*arguments, **more))
 
 
 def assert_same(ours: tuple[Tensor, Any], theirs: tuple[Tensor, Any]) -> None:
@@ -98,8 +95,8 @@ class TestAgainstTorchvision:
             for level in pyramid(images=len(images), dtype=dtype)[:levels]
         ]
         pooler = RoIPooler(op, size, SCALES[:levels], sampling_ratio=ratio, aligned=aligned)
-        ours = pooled_and_gradients(pooler, features, images)
-        assert_same(ours, of_torchvision(pooler, features, images))
+        ours = pooled_and_gradients(SummingRoIPooler(pooler), features, images)
+        assert_same(ours, pooled_and_gradients(pooler, features, images))
 
     @pytest.mark.parametrize(("stock", "aligned"), [("ROIAlignV2", True), ("ROIAlign", False)])
     @pytest.mark.parametrize("ratio", [0, 2])
@@ -107,7 +104,7 @@ class TestAgainstTorchvision:
     @pytest.mark.parametrize("channels", [1, 65, 128])
     def test_detectron2s_pooler(self, stock: str, aligned: bool, ratio: int, channels: int) -> None:
         features, boxes = pyramid(channels=channels), many_boxes()
-        pooler = RoIPooler("roi_align", 7, SCALES, sampling_ratio=ratio, aligned=aligned)
+        pooler = summing("roi_align", 7, SCALES, sampling_ratio=ratio, aligned=aligned)
         theirs = pooled_and_gradients(ROIPooler(7, SCALES, ratio, stock), features, boxes)
         assert_same(pooled_and_gradients(pooler, features, boxes), theirs)
 
@@ -117,12 +114,12 @@ class TestAgainstTorchvision:
         odd = [[5.0, 5, 5, 5], [5, 5, 5, 30], [9, 9, 3, 3], [9, 3, 3, 9], [0, 0, 40, 40]]
         features, boxes = pyramid(images=1)[:1], [Boxes(torch.tensor(odd))]
         pooler = RoIPooler("roi_align", 3, SCALES[:1], sampling_ratio=ratio, aligned=aligned)
-        ours = pooled_and_gradients(pooler, features, boxes)
-        assert_same(ours, of_torchvision(pooler, features, boxes))
+        ours = pooled_and_gradients(SummingRoIPooler(pooler), features, boxes)
+        assert_same(ours, pooled_and_gradients(pooler, features, boxes))
 
     def test_gradient_that_is_one_number_expanded(self) -> None:
         """As of a sum: all its strides are 0."""
-        boxes, pooler = many_boxes(), RoIPooler("roi_align", 3, SCALES)
+        boxes, pooler = many_boxes(), summing("roi_align", 3, SCALES)
         found = []
         for stock in (pooler, ROIPooler(3, SCALES, 0, "ROIAlignV2")):
             features = [level.requires_grad_() for level in pyramid()]
@@ -139,8 +136,8 @@ class TestAgainstTorchvision:
         pooler = RoIPooler("roi_align", 1, [1.0], sampling_ratio=1, aligned=False)
         # A box that is not aligned is at least one cell wide.
         boxes = [Boxes(torch.cat([corner - 0.5, corner + 0.5])[None])]
-        ours = pooled_and_gradients(pooler, features, boxes)
-        assert_same(ours, of_torchvision(pooler, features, boxes))
+        ours = pooled_and_gradients(SummingRoIPooler(pooler), features, boxes)
+        assert_same(ours, pooled_and_gradients(pooler, features, boxes))
         assert (ours[0] == 0).all() == (place in (-1.001, 16.001))
 
 
@@ -150,12 +147,12 @@ class TestGradients:
             level.requires_grad_() for level in pyramid(channels=1, dtype=torch.float64)[1:]
         ]
         boxes = [Boxes(torch.tensor([[-9.0, 0, 40, 60], [2, 2, 95, 60]])), Boxes(torch.zeros(0, 4))]
-        pooler = RoIPooler("roi_align", (2, 1), SCALES[1:])
+        pooler = summing("roi_align", (2, 1), SCALES[1:])
         assert torch.autograd.gradcheck(lambda *levels: pooler(levels, boxes), tuple(features))
 
     def test_no_boxes_give_a_zero_with_a_gradient(self) -> None:
         features = [level.requires_grad_() for level in pyramid()]
-        total = RoIPooler("roi_align", 2, SCALES)(features, [Boxes(torch.zeros(0, 4))] * 2).sum()
+        total = summing("roi_align", 2, SCALES)(features, [Boxes(torch.zeros(0, 4))] * 2).sum()
         total.backward()
         assert total == 0
         assert all((level.grad == 0).all() for level in features)
@@ -163,7 +160,7 @@ class TestGradients:
     @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
     def test_have_the_layout_of_the_features(self, layout: torch.memory_format) -> None:
         features = [level.contiguous(memory_format=layout) for level in pyramid()]
-        pooler = RoIPooler("roi_align", 2, SCALES)
+        pooler = summing("roi_align", 2, SCALES)
         pooled, gradients = pooled_and_gradients(pooler, features, many_boxes())
         assert all(each.is_contiguous(memory_format=layout) for each in gradients)
         assert pooled.is_contiguous()  # as torchvision's: heads may view it as they like
@@ -171,7 +168,7 @@ class TestGradients:
     def test_reach_the_levels_that_learn(self) -> None:
         features = pyramid()
         features[1].requires_grad_()
-        RoIPooler("roi_align", 2, SCALES)(features, many_boxes()).sum().backward()
+        summing("roi_align", 2, SCALES)(features, many_boxes()).sum().backward()
         assert features[1].grad.abs().sum() > 0
         assert features[0].grad is None
 
@@ -187,7 +184,7 @@ class TestChoice:
         features = [level.contiguous(memory_format=layout) for level in pyramid(dtype=dtype)]
         boxes = many_boxes()
         theirs = ROIPooler(7, SCALES, 0, "ROIAlignV2")(features, boxes)
-        ours = RoIPooler("roi_align", 7, SCALES)(features, boxes)
+        ours = summing("roi_align", 7, SCALES)(features, boxes)
         assert ours.dtype == dtype
         assert ours.is_contiguous(memory_format=layout)
         assert torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance)
@@ -195,7 +192,7 @@ class TestChoice:
     def test_bfloat16_is_rounded_twice(self) -> None:
         """The weights, and the sum at the end, each to 2^-8 of itself; sums on the way are not."""
         features, boxes = pyramid(dtype=torch.bfloat16), many_boxes()
-        pooler = RoIPooler("roi_align", 7, SCALES)
+        pooler = summing("roi_align", 7, SCALES)
         exact = pooler([level.float() for level in features], boxes)
         assert torch.allclose(pooler(features, boxes).float(), exact, rtol=2**-7)
 
@@ -205,8 +202,14 @@ class TestChoice:
     ) -> None:
         monkeypatch.delattr(poolers, "roi_align")
         features, boxes = pyramid(), many_boxes()
-        learning, _ = pooled_and_gradients(RoIPooler(op, 7, SCALES), features, boxes)
-        assert torch.allclose(RoIPooler(op, 7, SCALES)(features, boxes), learning, atol=1e-6)
+        pooler = optimize(RoIPooler(op, 7, SCALES))
+        learning, _ = pooled_and_gradients(pooler, features, boxes)
+        assert torch.allclose(pooler(features, boxes), learning, atol=1e-6)
+
+    @pytest.mark.parametrize(("op", "aggregation"), [("roi_pool", "max"), ("roi_align", "max")])
+    def test_maxima_stay_with_torchvision(self, op: str, aggregation: str) -> None:
+        pooler = RoIPooler(op, 7, SCALES, aggregation=aggregation)
+        assert optimize(pooler) is pooler
 
 
 def test_arguments_stay_as_they_are() -> None:

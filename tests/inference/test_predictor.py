@@ -227,6 +227,19 @@ class TestFast:
         block = BottleneckBlock(64, 64, bottleneck_channels=32, norm="GN")
         assert type(optimize_for_inference(block, fast=False)) is BottleneckBlock
 
+    def test_one_switch_turns_everything_off(self, tiny_run: Run) -> None:
+        def rooms(*overrides: str) -> set[str]:
+            layers = list(Predictor.from_run(tiny_run, overrides).model.modules())
+            decoders = [layer.decode_maps for layer in layers if hasattr(layer, "decode_maps")]
+            modules = {part.__module__ for part in [*map(type, layers), *decoders]}
+            return {name.rpartition(".")[2] for name in modules if name.startswith("roilab.cpu.")}
+
+        assert rooms() == {"roi_align", "heatmap_argmax", "winograd", "group_norm"}
+        assert rooms("train.cpu_kernels=False") == set()
+        block = BottleneckBlock(64, 64, bottleneck_channels=32)
+        plain = optimize_for_inference(block, fast=False, cpu_kernels=False)
+        assert type(plain) is BottleneckBlock
+
     def test_half_the_bits_find_nearly_the_same(
         self, tiny_run: Run, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
     ) -> None:

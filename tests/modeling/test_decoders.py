@@ -8,11 +8,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from roilab.cpu.heatmap_argmax import enlarged_argmax
-from roilab.modeling.decoders import DECODERS, bicubic, mass_around, to_cells
+from roilab.cpu.heatmap_argmax import bicubic_by_windows, windowed_argmax
+from roilab.modeling.decoders import (
+    DECODERS,
+    Decoder,
+    bicubic,
+    enlarged_argmax,
+    mass_around,
+    to_cells,
+)
 
 K = 5
 SUB_CELL = {name: decoder for name, decoder in DECODERS.items() if name != "bicubic"}
+ALL = {**DECODERS, "bicubic by windows": bicubic_by_windows}
+ARGMAX = [enlarged_argmax, windowed_argmax]
 
 
 def boxes(count: int, generator: torch.Generator, low: float = 4, high: float = 300) -> Tensor:
@@ -46,11 +55,14 @@ def as_a_head_gives(count: int, kind: str, seed: int) -> Tensor:
 class TestBicubic:
     @pytest.mark.parametrize("kind", ["peak", "flat", "noise"])
     @pytest.mark.parametrize("extent", [(1, 30), (30, 300), (0.2, 3)])
-    def test_equal_to_detectron2(self, kind: str, extent: tuple[float, float]) -> None:
+    @pytest.mark.parametrize("decoder", [bicubic, bicubic_by_windows])
+    def test_equal_to_detectron2(
+        self, decoder: Decoder, kind: str, extent: tuple[float, float]
+    ) -> None:
         maps = as_a_head_gives(12, kind, seed=1)
         rois = boxes(12, torch.Generator().manual_seed(2), *extent)
         theirs = heatmaps_to_keypoints(maps, rois)
-        xy, value = bicubic(maps, rois)
+        xy, value = decoder(maps, rois)
         assert torch.allclose(xy, theirs[..., :2], atol=1e-3)
         assert torch.allclose(value, theirs[..., 2], atol=1e-4)
 
@@ -61,29 +73,31 @@ class TestBicubic:
         seed=st.integers(0, 1000),
         scale=st.sampled_from([1e-3, 1.0, 50.0]),
     )
+    @pytest.mark.parametrize("argmax", ARGMAX)
     @settings(max_examples=150)
-    def test_any_size_and_any_map(self, height, width, sides, seed, scale) -> None:
+    def test_any_size_and_any_map(self, argmax, height, width, sides, seed, scale) -> None:
         """The value is the maximum of the whole enlarged map, and is found where it says."""
         maps = scale * torch.randn(
             1, 2, *sides, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
         )
         whole = F.interpolate(maps, (height, width), mode="bicubic", align_corners=False)
-        column, row, value = enlarged_argmax(maps, torch.tensor([height]), torch.tensor([width]))
+        column, row, value = argmax(maps, torch.tensor([height]), torch.tensor([width]))
         assert torch.allclose(value, whole.amax(dim=(2, 3)), atol=1e-9 * scale)
         there = whole[0, torch.arange(2), row[0], column[0]]
         assert torch.allclose(there, value[0], atol=1e-9 * scale)
 
-    def test_of_equal_values_the_first(self) -> None:
+    @pytest.mark.parametrize("argmax", ARGMAX)
+    def test_of_equal_values_the_first(self, argmax) -> None:
         flat = torch.zeros(1, 1, 8, 8)
-        column, row, _ = enlarged_argmax(flat, torch.tensor([20]), torch.tensor([20]))
+        column, row, _ = argmax(flat, torch.tensor([20]), torch.tensor([20]))
         assert (column.item(), row.item()) == (0, 0)
 
     def test_memory_is_bounded_by_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         maps = as_a_head_gives(6, "noise", seed=3)
         rois = boxes(6, torch.Generator().manual_seed(4))
-        whole = bicubic(maps, rois)
+        whole = bicubic_by_windows(maps, rois)
         monkeypatch.setattr("roilab.cpu.heatmap_argmax._CHUNK", 1000)
-        parts = bicubic(maps, rois)
+        parts = bicubic_by_windows(maps, rois)
         assert torch.equal(whole[0], parts[0])
         assert torch.equal(whole[1], parts[1])
 
@@ -129,37 +143,35 @@ class TestKnownPeaks:
         assert torch.allclose(56 - mirrored[..., 0], xy[..., 0], atol=1e-3)
         assert torch.allclose(mirrored[..., 1], xy[..., 1], atol=1e-3)
 
-    @pytest.mark.parametrize("name", DECODERS)
+    @pytest.mark.parametrize("name", ALL)
     def test_only_differences_within_a_map_count(self, name: str) -> None:
         log_heat = as_a_head_gives(3, "peak", seed=6)
         rois = boxes(3, torch.Generator().manual_seed(7))
         shifted = log_heat + torch.arange(3.0 * K).view(3, K, 1, 1)
-        assert torch.allclose(
-            DECODERS[name](shifted, rois)[0], DECODERS[name](log_heat, rois)[0], atol=0.02
-        )
+        assert torch.allclose(ALL[name](shifted, rois)[0], ALL[name](log_heat, rois)[0], atol=0.02)
 
-    @pytest.mark.parametrize("name", DECODERS)
+    @pytest.mark.parametrize("name", ALL)
     def test_places_are_in_their_boxes(self, name: str) -> None:
         """Also where the peak is a corner of the map, or nowhere."""
         maps = torch.zeros(4, K, 14, 14)
         maps[0, :, 0, 0] = maps[1, :, -1, -1] = maps[2, :, 0, -1] = 9.0
         rois = boxes(4, torch.Generator().manual_seed(8))
-        xy, value = DECODERS[name](maps, rois)
+        xy, value = ALL[name](maps, rois)
         assert torch.isfinite(xy).all()
         assert (xy >= rois[:, None, :2]).all()
         assert (xy <= rois[:, None, 2:]).all()
         assert torch.allclose(value[:3], torch.tensor(9.0), atol=4)
 
-    @pytest.mark.parametrize("name", DECODERS)
+    @pytest.mark.parametrize("name", ALL)
     def test_no_detections(self, name: str) -> None:
-        xy, value = DECODERS[name](torch.zeros(0, K, 56, 56), torch.zeros(0, 4))
+        xy, value = ALL[name](torch.zeros(0, K, 56, 56), torch.zeros(0, 4))
         assert (xy.shape, value.shape) == ((0, K, 2), (0, K))
 
-    @pytest.mark.parametrize("name", DECODERS)
+    @pytest.mark.parametrize("name", ALL)
     def test_very_large_logits(self, name: str) -> None:
         """Detectron2's decoder ends in an assertion for these."""
         maps = as_a_head_gives(3, "peak", seed=9) * 1e6
-        xy, _ = DECODERS[name](maps, boxes(3, torch.Generator().manual_seed(0)))
+        xy, _ = ALL[name](maps, boxes(3, torch.Generator().manual_seed(0)))
         assert torch.isfinite(xy).all()
 
 
@@ -188,10 +200,11 @@ def test_mean_around_a_peak_at_the_border_is_of_cells_of_the_map() -> None:
     assert torch.allclose(xy[0, 0], torch.tensor([1.0, 3.5]), atol=1e-3)
 
 
-def test_maps_that_are_not_finite_are_read_as_a_place_in_the_box() -> None:
+@pytest.mark.parametrize("decoder", [bicubic, bicubic_by_windows])
+def test_maps_that_are_not_finite_are_read_as_a_place_in_the_box(decoder: Decoder) -> None:
     maps = torch.zeros(2, 1, 56, 56)
     maps[0, 0, 3, 3], maps[1] = torch.nan, -torch.inf
-    xy, _ = bicubic(maps, torch.tensor([[0.0, 0, 200, 200]] * 2))
+    xy, _ = decoder(maps, torch.tensor([[0.0, 0, 200, 200]] * 2))
     assert ((xy >= 0) & (xy <= 200)).all()
 
 

@@ -12,11 +12,14 @@ import torch
 from detectron2.config import instantiate
 from detectron2.structures import Boxes, Instances, Keypoints, PolygonMasks
 from detectron2.utils.events import EventStorage
-from torch import nn
+from torch import Tensor, nn
 
+from roilab.cpu.heatmap_argmax import bicubic_by_windows
+from roilab.cpu.optimize import optimize, replace_layers
 from roilab.engine import config
 from roilab.engine.build import load_weights
 from roilab.errors import UserError
+from roilab.modeling import RoIPooler
 
 CASES = [
     ("mask_rcnn_R_50_FPN_1x", "mask_rcnn_fpn", 50),
@@ -55,6 +58,17 @@ def pair(case: tuple[str, str, int]) -> tuple[nn.Module, nn.Module]:
     return ours, theirs
 
 
+def with_fast_regions(model: nn.Module) -> nn.Module:
+    """The model with those faster layers whose rounding is that of the slower ones."""
+
+    def build(layer: nn.Module) -> nn.Module | None:
+        return optimize(layer) if isinstance(layer, RoIPooler) else None
+
+    if model.roi_heads.keypoint_on:
+        model.roi_heads.keypoint_head.decode_maps = bicubic_by_windows
+    return replace_layers(model, build)
+
+
 def batch(classes: int) -> list[dict[str, Any]]:
     """Two images of noise with a few instances, with masks and keypoints."""
     generator = torch.Generator().manual_seed(0)
@@ -86,33 +100,41 @@ def test_same_names_and_shapes(case: tuple[str, str, int]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
 def test_same_losses_and_detections(case: tuple[str, str, int]) -> None:
-    models = pair(case)
-    inputs = batch(models[0].roi_heads.num_classes)
-    losses = []
-    for model in models:
+    """With the faster poolers and decoder for the CPU, and without."""
+    plain, stock = pair(case)
+    inputs = batch(plain.roi_heads.num_classes)
+
+    def results(model: nn.Module) -> tuple[dict[str, Tensor], list[Instances]]:
         torch.manual_seed(1)  # the sampling of anchors and proposals
         with EventStorage(), torch.no_grad():
-            losses.append(model.train()(inputs))
-    assert losses[0].keys() == losses[1].keys()
-    for name, loss in losses[0].items():
-        assert 0 < loss < 1e3, name
-        assert torch.allclose(loss, losses[1][name], rtol=1e-6, atol=0), name
-    with torch.no_grad():
-        found = [model.eval()(inputs) for model in models]
-    for ours, theirs in zip(*([each["instances"] for each in side] for side in found), strict=True):
-        assert len(ours) == len(theirs) == DETECTIONS
-        assert torch.equal(ours.pred_classes, theirs.pred_classes)
-        for field in ("scores", "pred_masks", "pred_keypoints"):
-            assert ours.has(field) == theirs.has(field)
-            if ours.has(field):
-                one, other = (each.get(field).float() for each in (ours, theirs))
-                if field == "pred_keypoints":
-                    one = torch.cat([one[..., :2], ours.pred_keypoint_heat[..., None]], dim=2)
-                # Relative only for Detectron2's keypoint scores, which may be far above 1.
-                assert torch.allclose(one[..., :2], other[..., :2], rtol=0, atol=1e-4), field
-                assert torch.allclose(one, other, rtol=1e-4, atol=1e-4), field
-        one, other = ours.pred_boxes.tensor, theirs.pred_boxes.tensor
-        assert torch.allclose(one, other, rtol=0, atol=1e-4)
+            losses = model.train()(inputs)
+            return losses, [output["instances"] for output in model.eval()(inputs)]
+
+    expected_losses, expected = results(stock)
+    for model in (plain, with_fast_regions(plain)):
+        losses, detections = results(model)
+        assert losses.keys() == expected_losses.keys()
+        for name, loss in losses.items():
+            assert 0 < loss < 1e3, name
+            assert torch.allclose(loss, expected_losses[name], rtol=1e-6, atol=0), name
+        for ours, theirs in zip(detections, expected, strict=True):
+            assert_same(ours, theirs)
+
+
+def assert_same(ours: Instances, theirs: Instances) -> None:
+    assert len(ours) == len(theirs) == DETECTIONS
+    assert torch.equal(ours.pred_classes, theirs.pred_classes)
+    for field in ("scores", "pred_masks", "pred_keypoints"):
+        assert ours.has(field) == theirs.has(field)
+        if ours.has(field):
+            one, other = (side.get(field).float() for side in (ours, theirs))
+            if field == "pred_keypoints":
+                one = torch.cat([one[..., :2], ours.pred_keypoint_heat[..., None]], dim=2)
+            # Relative only for Detectron2's keypoint scores, which may be far above 1.
+            assert torch.allclose(one[..., :2], other[..., :2], rtol=0, atol=1e-4), field
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-4), field
+    one, other = ours.pred_boxes.tensor, theirs.pred_boxes.tensor
+    assert torch.allclose(one, other, rtol=0, atol=1e-4)
 
 
 class TestZooWeights:

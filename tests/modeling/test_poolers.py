@@ -13,7 +13,7 @@ from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError
 from roilab.modeling import RoIPooler
-from roilab.modeling.poolers import quantised
+from roilab.modeling.poolers import quantize_rois
 from roilab.modeling.roi_align_max import roi_align_max
 
 BOXES = torch.tensor([[0.0, 0.0, 16.0, 16.0], [8.0, 4.0, 40.0, 60.0], [3.3, 7.1, 22.8, 30.4]])
@@ -129,7 +129,7 @@ class TestRelations:
     def test_warp_takes_the_box_that_roi_pool_takes(self) -> None:
         """The cell whose centre lies at a box's rounded corner is RoIPool's first."""
         boxes = torch.tensor([[9.9, 10.1, 30.0, 29.0], [6, 2, 6.2, 2.2]])
-        assert quantised(rois(boxes), 0.25)[:, 1:].tolist() == [[2, 3, 8, 7], [2, 1, 3, 2]]
+        assert quantize_rois(rois(boxes), 0.25)[:, 1:].tolist() == [[2, 3, 8, 7], [2, 1, 3, 2]]
 
     def test_pool_is_a_maximum_over_cells_on_an_integer_grid(self) -> None:
         x = features(1, 3, 16, 16)

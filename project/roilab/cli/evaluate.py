@@ -105,8 +105,10 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
         work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory)
         return result_of(work, lambda: stop.requested)
 
-    exact = evaluated(model)
-    evaluation = evaluated(optimize_for_inference(model, fast=True)) if args.fast else exact
+    exact = evaluation = evaluated(model)
+    if args.fast:
+        kernels = cfg.train.cpu_kernels
+        evaluation = evaluated(optimize_for_inference(model, fast=True, cpu_kernels=kernels))
     say(ap_table(evaluation.results))
     if note:
         say(note)

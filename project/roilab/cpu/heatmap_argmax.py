@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roilab.modeling.tracing import as_size, in_graph
+from roilab.modeling.decoders import Decoded, bicubic
 
 # Cubic convolution (Keys 1981) with the coefficient that torch uses. On one axis a value is a sum
 # of two inner cells with weights of at least 0 and two outer ones with weights of at most 0; the
@@ -31,19 +31,16 @@ _FEW = 8  # windows, for which it is not worth looking
 _CHUNK = 1 << 22  # numbers that are held at once, which bounds the memory
 
 
-def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The argmax of `F.interpolate(maps[r], (heights[r], widths[r]), mode="bicubic")`.
+def bicubic_by_windows(log_heat: Tensor, boxes: Tensor) -> Decoded:
+    """As `roilab.modeling.decoders.bicubic`."""
+    return bicubic(log_heat, boxes, argmax=windowed_argmax)
 
-    Args:
-        maps: R x K x H x W, finite, float32 or float64.
-        heights, widths: R whole numbers of at least 1, in pixels.
 
-    Returns:
-        Column, row and value of the maximum, each R x K; of equal values the first in row order, as
-        far as rounding leaves them equal.
+def windowed_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `roilab.modeling.decoders.enlarged_argmax`, for finite maps.
+
+    Of equal values it is the first in row order, as far as rounding leaves them equal.
     """
-    if in_graph():
-        return _each_whole(maps, heights, widths)
     shape = maps.shape[:2]
     flat = maps.flatten(0, 1)
     sizes = torch.stack([heights, widths], dim=1).long().repeat_interleave(shape[1], dim=0)
@@ -70,27 +67,6 @@ def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     return first % across, first // across, largest.view(shape)
 
 
-def _each_whole(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same as a graph: all maps are enlarged whole, those of a keypoint at a time.
-
-    Memory for the largest of the R objects is held R times.
-    """
-    one = heights.new_ones(1)  # there may be no object
-    sides = [(torch.cat([one, size]).max().long(), size.long()) for size in (heights, widths)]
-    down, across = (
-        _weights(size, as_size(most), cells, maps.dtype)
-        for (most, size), cells in zip(sides, maps.shape[2:], strict=True)
-    )
-    columns, rows, values = [], [], []
-    for each in maps.unbind(dim=1):
-        grid = down @ each @ across.transpose(1, 2)
-        value, index = grid.flatten(1).max(dim=1)
-        columns.append(index % sides[1][0])
-        rows.append(index // sides[1][0])
-        values.append(value)
-    return torch.stack(columns, 1), torch.stack(rows, 1), torch.stack(values, 1)
-
-
 def _enlarged_whole(maps: Tensor, chosen: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     """The largest value of the chosen ones of M maps, enlarged, and where it is; as `_enlarged`."""
     number = chosen.nonzero()[:, 0]
@@ -98,7 +74,9 @@ def _enlarged_whole(maps: Tensor, chosen: Tensor, sizes: Tensor) -> tuple[Tensor
     for part in _alike(sizes[number]):
         size = sizes[number[part]]
         down, across = (
-            _weights(size[:, axis], int(size[:, axis].max()), maps.shape[1 + axis], maps.dtype)
+            resizing_weights(
+                size[:, axis], int(size[:, axis].max()), maps.shape[1 + axis], maps.dtype
+            )
             for axis in (0, 1)
         )
         grid = down @ maps[number[part]] @ across.mT
@@ -108,7 +86,7 @@ def _enlarged_whole(maps: Tensor, chosen: Tensor, sizes: Tensor) -> tuple[Tensor
     return value, place
 
 
-def _weights(size: Tensor, most: int, cells: int, dtype: torch.dtype) -> Tensor:
+def resizing_weights(size: Tensor, most: int, cells: int, dtype: torch.dtype) -> Tensor:
     """B x most x cells, the weights of all cells on an axis for each pixel of maps of B sizes.
 
     Beyond a map's own size its last pixel is repeated.

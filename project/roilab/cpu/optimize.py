@@ -20,23 +20,32 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from roilab.cpu import fused_block, winograd
 from roilab.cpu.fused_block import FusedBottleneckBlock
 from roilab.cpu.group_norm import ChannelsLastGroupNorm
+from roilab.cpu.heatmap_argmax import bicubic_by_windows
+from roilab.cpu.roi_align import SummingRoIPooler
 from roilab.cpu.winograd import WinogradConv2d
 from roilab.device import dtype_of
+from roilab.modeling.decoders import bicubic
 from roilab.modeling.keypoint_heads import KeypointHead
+from roilab.modeling.poolers import RoIPooler
 
 _HEAVY = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def optimize(model: nn.Module) -> nn.Module:
-    """The model with 3x3 convolutions by Winograd and another gradient of GroupNorm.
+    """The model with faster convolutions, GroupNorms, RoI poolers and keypoint decoding.
 
     The new layers share the parameters of the old ones, under the same names. Elsewhere than on the
     CPU they compute what the old ones do.
     """
+    for layer in model.modules():
+        if isinstance(layer, KeypointHead) and layer.decode_maps is bicubic:
+            layer.decode_maps = bicubic_by_windows
     return replace_layers(model, _faster)
 
 
 def _faster(layer: nn.Module) -> nn.Module | None:
+    if type(layer) is RoIPooler and layer.op != "roi_pool" and layer.aggregation == "average":
+        return SummingRoIPooler(layer)
     if type(layer) is nn.GroupNorm:
         return ChannelsLastGroupNorm(layer)
     if isinstance(layer, nn.Conv2d) and winograd.fits(layer):
@@ -65,15 +74,20 @@ def replace_layers(model: Any, build: Callable[[nn.Module], nn.Module | None]) -
     return replaced.get(model, model)
 
 
-def optimize_for_inference(model: nn.Module, *, fast: bool) -> nn.Module:
-    """The model in evaluation mode, changed in place: it can no longer be trained or saved."""
+def optimize_for_inference(model: nn.Module, *, fast: bool, cpu_kernels: bool = True) -> nn.Module:
+    """The model in evaluation mode, changed in place: it can no longer be trained or saved.
+
+    Args:
+        fast: compute in bfloat16 where that is faster.
+        cpu_kernels: build fused blocks on the CPU.
+    """
     model = model.eval().requires_grad_(False)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             _fold_norm(layer)
     model = model.to(memory_format=torch.channels_last)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    if device.type == "cpu" and fused_block.is_available():
+    if cpu_kernels and device.type == "cpu" and fused_block.is_available():
         model = replace_layers(model, _fused)
     dtype = dtype_of("auto", device) if fast else torch.float32
     if dtype == torch.float32:

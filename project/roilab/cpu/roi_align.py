@@ -12,11 +12,59 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from detectron2.modeling.poolers import convert_boxes_to_pooler_format
+from detectron2.structures import Boxes
 from torch import Tensor
+
+from roilab.modeling.poolers import RoIPooler, quantize_rois, to_float32
+from roilab.modeling.roi_align_max import corner_and_extent
 
 # Channels at a time: what is copied between layouts then stays in the processor's cache, which
 # saves a third of the time for 1024 boxes of 256 channels, and memory.
 _CHANNELS = 64
+
+
+class SummingRoIPooler(RoIPooler):
+    """A RoIPooler whose averages on the CPU are such sums, of all levels at once where they learn.
+
+    Args:
+        pooler: the one in whose place it stands.
+    """
+
+    def __init__(self, pooler: RoIPooler) -> None:
+        super().__init__(
+            pooler.op,
+            pooler.output_size,
+            pooler.scales,
+            aggregation=pooler.aggregation,
+            sampling_ratio=pooler.sampling_ratio,
+            aligned=pooler.aligned,
+        )
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Boxes]) -> Tensor:
+        """As `RoIPooler.forward`, up to rounding."""
+        if features[0].device.type != "cpu" or not _learn(features):
+            return super().forward(features, boxes)
+        exact = [to_float32(level) for level in features]
+        levels = self.levels(boxes)
+        rois = convert_boxes_to_pooler_format(list(boxes)).to(exact[0].dtype)
+        scales = rois.new_tensor(self.scales)[levels]
+        if self.op == "roi_warp":
+            rois, scales = quantize_rois(rois, scales[:, None]), torch.ones_like(scales)
+        arguments = (self.output_size, self.sampling_ratio, self.aligned)
+        return roi_align_average(exact, rois, levels, scales, *arguments).to(features[0].dtype)
+
+    def align(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
+        """As `RoIPooler.align`; bfloat16 features are summed as they are."""
+        if features.device.type != "cpu":
+            return super().align(features, rois, scale)
+        levels, scales = rois.new_zeros(len(rois)).long(), rois.new_full((len(rois),), scale)
+        arguments = (self.output_size, self.sampling_ratio, self.aligned)
+        return roi_align_average([features], rois, levels, scales, *arguments)
+
+
+def _learn(features: Sequence[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any(level.requires_grad for level in features)
 
 
 def roi_align_average(
@@ -30,65 +78,21 @@ def roi_align_average(
 ) -> Tensor:
     """The mean of each bin's bilinear samples, as torchvision's `roi_align` has it.
 
+    Without a gradient, features whose channels lie together are not copied; in bfloat16, weights
+    are rounded as features are, and sums are not.
+
     Args:
-        features: for each level N x C x H x W, float32 or float64, on the CPU.
+        features: for each level N x C x H x W, on the CPU; float32 or float64 where they learn.
         rois: R x 5, image index and box, which gets no gradient.
         levels: R, the index of each box's level.
-        scales: R, what makes cells of each box: 1 / stride of its level for one in image pixels.
+        scales: R, the factor from boxes to cells: 1 / stride of the level for image pixels.
         output_size: (height, width) in bins.
         sampling_ratio: samples a side of a bin; 0: as many as the bin has cells, rounded up.
         aligned: whether features lie at the centres of their cells.
 
     Returns:
-        R x C x height x width.
+        R x C x height x width; without a gradient in the layout of the features.
     """
-    bags = _bags(features, rois, levels, scales, output_size, sampling_ratio, aligned)
-    pooled: Tensor = _Pooled.apply(bags, (len(rois), *output_size), *features)
-    return pooled
-
-
-def roi_align_average_only(
-    features: Tensor,
-    rois: Tensor,
-    output_size: tuple[int, int],
-    scale: float,
-    sampling_ratio: int,
-    aligned: bool,
-) -> Tensor:
-    """The same of one level of any floating dtype, without a gradient.
-
-    Features whose channels lie together are not copied; in bfloat16, weights are rounded as
-    features are, and sums are not.
-
-    Args:
-        features: N x C x H x W, on the CPU.
-        rois: R x 5, image index and box.
-        scale: what makes cells of boxes.
-        output_size, sampling_ratio, aligned: as above.
-
-    Returns:
-        R x C x height x width, in the layout of the features.
-    """
-    levels = torch.zeros(len(rois), dtype=torch.long)
-    scales = rois.new_full((len(rois),), scale)
-    bags = _bags([features], rois, levels, scales, output_size, sampling_ratio, aligned)
-    height, width = output_size
-    sums = bags.sums(_table(features)).view(len(rois), height, width, features.shape[1])
-    together = features.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if together else torch.contiguous_format
-    return sums.permute(0, 3, 1, 2).contiguous(memory_format=layout)
-
-
-def _bags(
-    features: Sequence[Tensor],
-    rois: Tensor,
-    levels: Tensor,
-    scales: Tensor,
-    output_size: tuple[int, int],
-    sampling_ratio: int,
-    aligned: bool,
-) -> "_Bags":
-    """The cells of each bin of each box, in the order of boxes, rows and columns."""
     maps = torch.tensor([level.shape[2:] for level in features])
     height, width = maps[levels].unbind(dim=1)
     # Cells are numbered by level, image, row and column.
@@ -103,8 +107,17 @@ def _bags(
         for axis, limit in enumerate((width, height))
     )
     box = torch.repeat_interleave(y.counts.sum(dim=1))
-    y = y._replace(cell=first[box] + y.cell * width[box])
-    return _products(y, x)
+    # A bag for each bin of each box, in the order of boxes, rows and columns.
+    bags = _products(y._replace(cell=first[box] + y.cell * width[box]), x)
+    if _learn(features):
+        pooled: Tensor = _Pooled.apply(bags, (len(rois), *output_size), *features)
+        return pooled
+    tables = [_table(level) for level in features]
+    sums = bags.sums(tables[0] if len(tables) == 1 else torch.cat(tables))
+    together = features[0].is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if together else torch.contiguous_format
+    pooled = sums.view(len(rois), *output_size, sums.shape[1]).permute(0, 3, 1, 2)
+    return pooled.contiguous(memory_format=layout)
 
 
 class _Axis(NamedTuple):
@@ -248,9 +261,3 @@ def _fill(maps: Tensor, table: Tensor) -> None:
     """Copy an NHW x C table into N x C x H x W."""
     last = maps.permute(0, 2, 3, 1)
     last.copy_(table.view(last.shape))
-
-
-def corner_and_extent(rois: Tensor, scale: float | Tensor, aligned: bool) -> tuple[Tensor, Tensor]:
-    """Top left corner and extent of boxes in cells, each R x 2 as x, y, as the kernel has them."""
-    low, high = (rois[:, 1:] * scale - (0.5 if aligned else 0.0)).split(2, dim=1)
-    return low, high - low if aligned else (high - low).clamp(min=1)

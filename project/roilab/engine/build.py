@@ -40,8 +40,8 @@ def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
         model = without_sync(model)
     if invariant:
         refuse_dependent_layers(model)
-    if cfg.train.cpu_kernels and not cfg.train.compile:  # the compiler makes its own
-        model = optimize(model)
+    if cfg.train.cpu_kernels:  # the compiler makes its own for the backbone
+        optimize(model.roi_heads if cfg.train.compile else model)
     memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format
     return model.to(device, memory_format=memory)
 

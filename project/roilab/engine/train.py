@@ -86,7 +86,8 @@ def train(
         device = device_of(cfg.train.device)
         if device.type == "cpu":
             share_cores(cfg.dataloader.train.num_workers)
-            keep_freed_memory()
+            if cfg.train.cpu_kernels:
+                keep_freed_memory()
         seed_everything(cfg.train.seed, INITIALISATION)
         model = build.build_model(cfg, training=True)
         try_step(cfg, model, setup.training_set, setup.val)

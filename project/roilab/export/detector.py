@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
+from roilab.export.graph import as_tensor, bicubic, pool
 from roilab.export.masks import instance_masks, paste
 from roilab.export.validate import refuse_unsupported
-from roilab.modeling.tracing import as_tensor
+from roilab.modeling import DECODERS
 from roilab.skeleton import Skeleton
 
 INPUTS = ("image", "size")
@@ -59,6 +60,9 @@ class Detector(nn.Module):
         super().__init__()
         refuse_unsupported(model)
         self.model = model.eval()
+        heads = model.roi_heads
+        if heads.keypoint_on and heads.keypoint_head.decode_maps is DECODERS["bicubic"]:
+            heads.keypoint_head.decode_maps = bicubic
         self.is_bgr = image_format == "BGR"
         has = set(skeleton.classes) if skeleton is not None else set()
         posed = torch.tensor([name in has for name in classes])
@@ -155,7 +159,7 @@ class Detector(nn.Module):
         heads = self.model.roi_heads
         predictor = heads.box_predictor
         maps = [features[name] for name in heads.box_in_features]
-        logits, deltas = predictor(heads.box_head(heads.box_pooler.in_one_image(maps, boxes)))
+        logits, deltas = predictor(heads.box_head(pool(heads.box_pooler, maps, boxes)))
         scores = logits.sigmoid() if predictor.use_sigmoid_ce else logits.softmax(dim=1)
         boxes = predictor.box2box_transform.apply_deltas(deltas, boxes)
         finite = boxes.isfinite().all(dim=1) & scores.isfinite().all(dim=1)
@@ -172,7 +176,7 @@ class Detector(nn.Module):
         """R x K x 3, x, y where the model sees them and a score in [0, 1]."""
         heads = self.model.roi_heads
         maps = [features[name] for name in heads.keypoint_in_features]
-        output = heads.keypoint_head.layers(heads.keypoint_pooler.in_one_image(maps, boxes))
+        output = heads.keypoint_head.layers(pool(heads.keypoint_pooler, maps, boxes))
         keypoints: Tensor = heads.keypoint_head.decode(output, boxes)[0]
         return keypoints
 

@@ -13,7 +13,7 @@ from detectron2.projects.point_rend.point_features import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from roilab.modeling.tracing import as_size, as_tensor
+from roilab.export.graph import as_size, as_tensor, pool
 
 THRESHOLD = 0.5  # of `detector_postprocess`
 
@@ -32,7 +32,7 @@ def instance_masks(
     head = heads.mask_head
     if heads.mask_pooler is None:
         return _chosen(_point_rend(head, features, boxes, labels), labels).sigmoid(), None
-    pooled = heads.mask_pooler.in_one_image([features[n] for n in heads.mask_in_features], boxes)
+    pooled = pool(heads.mask_pooler, [features[n] for n in heads.mask_in_features], boxes)
     logits = head.layers(pooled)
     if hasattr(head, "masks"):  # whose classes compete
         return head.masks(logits, labels)[:, 0], None

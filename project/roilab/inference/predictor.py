@@ -136,6 +136,7 @@ class Predictor:
         skeleton: of the keypoints and the classes that have them.
         fast: in bfloat16 where that is faster. Otherwise the results are the model's, but for the
             rounding of float32.
+        cpu_kernels: with fused blocks on the CPU, see `roilab.cpu.optimize`.
         max_memory: the most bytes that the work on an image may take; None: what is available.
             What would take more is refused before it is taken.
     """
@@ -149,6 +150,7 @@ class Predictor:
         skeleton: Skeleton | None,
         *,
         fast: bool = False,
+        cpu_kernels: bool = True,
         max_memory: int | None = None,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
@@ -158,7 +160,7 @@ class Predictor:
                 found=image_format,
                 expected="BGR or RGB",
             )
-        self.model = optimize_for_inference(model, fast=fast)
+        self.model = optimize_for_inference(model, fast=fast, cpu_kernels=cpu_kernels)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.memory = MemoryBound(self.model, augmentations, max_memory)
         self.image_format = image_format
@@ -224,6 +226,7 @@ class Predictor:
         key = "dataloader.test.augmentations"
         augmentations = [config.build(node, key) for node in test.augmentations]
         image_format = test.get("image_format", "BGR")
+        options["cpu_kernels"] = cfg.train.cpu_kernels
         predictor = cls(model, augmentations, image_format, classes, skeleton, **options)
         give_freed_memory_back()
         return predictor

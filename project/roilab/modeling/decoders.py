@@ -2,17 +2,16 @@
 
 Every decoder takes log heat, R x K x H x W, of which only the differences within a map matter (the
 logits of a softmax are such), and R x 4 boxes; and gives positions x, y in the image's continuous
-coordinates, R x K x 2, and the log heat that it found there, R x K. Cell (i, j) of a map covers the
+coordinates, R x K x 2, and the log heat there, R x K. Cell (i, j) of a map covers the
 H x W part (i, j) of the box; its centre is at (j + 1/2, i + 1/2) cells from the box's corner.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from roilab.cpu.heatmap_argmax import enlarged_argmax
 
 Decoded = tuple[Tensor, Tensor]
 Decoder = Callable[[Tensor, Tensor], Decoded]
@@ -24,14 +23,40 @@ _LEAST = 1e-10
 LOCAL_RADIUS = 2  # cells around the peak that `local_soft_argmax` averages over
 
 
-def bicubic(log_heat: Tensor, boxes: Tensor) -> Decoded:
+def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest value of bicubically enlarged heat maps, and where it is.
+
+    Args:
+        maps: R x K x H x W, float32 or float64.
+        heights, widths: R whole numbers of at least 1, in pixels.
+
+    Returns:
+        Column, row and value of the maximum, each R x K.
+    """
+    values, indices = [maps.new_zeros(0, maps.shape[1])], [heights.new_zeros(0, maps.shape[1])]
+    for heat, height, width in zip(maps, heights.tolist(), widths.tolist(), strict=True):
+        size = (int(height), int(width))
+        enlarged = F.interpolate(heat[None], size, mode="bicubic", align_corners=False)
+        value, index = enlarged.flatten(2).max(dim=2)
+        values.append(value)
+        indices.append(index)
+    index, across = torch.cat(indices).long(), widths.long()[:, None]
+    return index % across, index // across, torch.cat(values)
+
+
+def bicubic(
+    log_heat: Tensor, boxes: Tensor, argmax: Callable[..., Any] = enlarged_argmax
+) -> Decoded:
     """The arg-max after bicubic enlargement to the box's pixels, as Detectron2 decodes.
 
-    The values of `detectron2.structures.heatmaps_to_keypoints` without its loop over objects.
+    The values of `detectron2.structures.heatmaps_to_keypoints`.
+
+    Args:
+        argmax: finds what `enlarged_argmax` finds.
     """
     extent = _extent(boxes)
     pixels = extent.ceil()
-    column, row, value = enlarged_argmax(log_heat, pixels[:, 1], pixels[:, 0])
+    column, row, value = argmax(log_heat, pixels[:, 1], pixels[:, 0])
     place = (torch.stack([column, row], dim=2) + 0.5) / pixels[:, None]
     return boxes[:, None, :2] + place * extent[:, None], value
 

@@ -15,8 +15,15 @@ from torch import Tensor, nn
 
 from roilab.errors import UserError
 from roilab.modeling import keypoint_losses as losses
-from roilab.modeling.decoders import DECODERS, LOCAL_RADIUS, mass_around, to_cells, window
-from roilab.modeling.shapes import require_square
+from roilab.modeling.decoders import (
+    DECODERS,
+    LOCAL_RADIUS,
+    Decoder,
+    mass_around,
+    to_cells,
+    window,
+)
+from roilab.modeling.poolers import require_square
 
 _LEAST_HEAT = 1e-4  # what a map without heat is taken to have
 
@@ -77,6 +84,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
                 expected=f"{num_keypoints} numbers, one for each keypoint",
             )
         self.decoder = decoder
+        self.decode_maps: Decoder = DECODERS[decoder]
         self.keep_heatmaps = False
         self.register_buffer("keypoint_weights", torch.tensor(weights), persistent=False)
 
@@ -136,7 +144,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         # Autocast would round the products of matrices that decoders use.
         with torch.autocast(output.device.type, enabled=False):
             log_heat, heat = self.heat(output.float())
-            xy, value = DECODERS[self.decoder](log_heat, boxes)
+            xy, value = self.decode_maps(log_heat, boxes)
         peak = (value - log_heat.flatten(2).amax(2)).exp() * heat.flatten(2).amax(2)
         score = self.score(heat, to_cells(xy, boxes, *heat.shape[2:])).clamp(0, 1)
         return torch.cat([xy, score[..., None]], dim=2), peak

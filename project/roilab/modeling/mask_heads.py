@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from roilab.modeling import mask_losses as losses
-from roilab.modeling.shapes import require_square
+from roilab.modeling.poolers import require_square
 
 CONV_DIMS = (256,) * 5
 

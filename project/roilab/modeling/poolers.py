@@ -10,16 +10,14 @@ import math
 from collections.abc import Sequence
 
 import torch
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import assign_boxes_to_levels, convert_boxes_to_pooler_format
 from detectron2.structures import Boxes
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.ops import roi_align, roi_pool
 
-from roilab.cpu.roi_align import roi_align_average, roi_align_average_only
 from roilab.errors import UserError, argument
 from roilab.modeling.roi_align_max import roi_align_max
-from roilab.modeling.tracing import in_graph
 
 OPS = ("roi_pool", "roi_warp", "roi_align")
 AGGREGATIONS = ("average", "max")
@@ -95,67 +93,47 @@ class RoIPooler(nn.Module):
             boxes: for each of the N images, in image pixels, continuous coordinates.
 
         Returns:
-            R x C x height x width in the dtype of the features, the boxes in the order given.
+            R x C x height x width in the dtype of the features, the boxes in their order.
         """
         rois = convert_boxes_to_pooler_format(list(boxes))
-        levels = self._levels(boxes)
-        if self.op != "roi_pool" and self.aggregation == "average" and learn_on_cpu(features):
-            return self._average(features, rois, levels)
         if len(self.scales) == 1:
-            return self._pool(features[0], rois, self.scales[0])
+            return self.pool_level(features[0], rois, self.scales[0])
+        levels = self.levels(boxes)
         order = levels.argsort(stable=True)
         shares = rois[order].split(levels.bincount(minlength=len(self.scales)).tolist())
-        pooled = [self._pool(*level) for level in zip(features, shares, self.scales, strict=True)]
-        return torch.cat(pooled)[order.argsort()]
+        parts = zip(features, shares, self.scales, strict=True)
+        return torch.cat([self.pool_level(*part) for part in parts])[order.argsort()]
 
-    def in_one_image(self, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
-        """The same for R x 4 boxes of one image, without a look at values: for a graph."""
-        rois = F.pad(boxes, (1, 0))
-        if len(self.scales) == 1:
-            return self._pool(features[0], rois, self.scales[0])
-        each = Boxes.__new__(Boxes)  # its constructor looks whether there are any
-        each.tensor = boxes
-        levels = self._levels([each])
-        shape = (boxes.shape[0], features[0].shape[1], *self.output_size)
-        pooled = features[0].new_zeros(shape)
-        for index, (level, scale) in enumerate(zip(features, self.scales, strict=True)):
-            chosen = (levels == index).nonzero()[:, 0]
-            pooled = pooled.index_put((chosen,), self._pool(level, rois[chosen], scale))
-        return pooled
-
-    def _levels(self, boxes: Sequence[Boxes]) -> Tensor:
+    def levels(self, boxes: Sequence[Boxes]) -> Tensor:
         """The index of each box's level."""
         if len(self.scales) == 1:
-            return torch.cat([each.tensor.new_zeros(len(each), dtype=torch.long) for each in boxes])
+            return torch.cat([image.tensor.new_zeros(len(image)).long() for image in boxes])
         finest = round(-math.log2(self.scales[0]))
         coarsest = finest + len(self.scales) - 1
         return assign_boxes_to_levels(
             list(boxes), finest, coarsest, _CANONICAL_SIDE, _CANONICAL_LEVEL
         )
 
-    def _average(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
-        """All levels at once; the same as `_pool` up to rounding."""
-        dtype = features[0].dtype
-        exact = [exactly(level) for level in features]
-        rois = rois.to(exact[0].dtype)
-        scales = rois.new_tensor(self.scales)[levels]
-        if self.op == "roi_warp":
-            rois, scales = quantised(rois, scales[:, None]), torch.ones_like(scales)
-        arguments = (self.output_size, self.sampling_ratio, self.aligned)
-        return roi_align_average(exact, rois, levels, scales, *arguments).to(dtype)
+    def pool_level(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
+        """Pool boxes from one level.
 
-    def _pool(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
-        rois = rois.to(exact_dtype(features))
+        Args:
+            features: N x C x H x W.
+            rois: R x 5, image index and box in image pixels.
+            scale: 1 / stride of the level.
+        """
+        rois = rois.to(torch.promote_types(features.dtype, torch.float32))
         if self.op == "roi_pool":
-            return roi_pool(exactly(features), rois, self.output_size, scale).to(features.dtype)
+            return roi_pool(to_float32(features), rois, self.output_size, scale).to(features.dtype)
         if self.op == "roi_warp":
-            rois, scale = quantised(rois, scale), 1.0
+            rois, scale = quantize_rois(rois, scale), 1.0
+        return self.align(features, rois, scale)
+
+    def align(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
+        """RoIAlign of one level; arguments are those of `pool_level`."""
+        op = roi_align_max if self.aggregation == "max" else roi_align
         arguments = (self.output_size, scale, self.sampling_ratio, self.aligned)
-        if self.aggregation == "max":
-            return roi_align_max(exactly(features), rois, *arguments).to(features.dtype)
-        if features.device.type == "cpu" and not in_graph():
-            return roi_align_average_only(features, rois, *arguments)
-        return roi_align(exactly(features), rois, *arguments).to(features.dtype)
+        return op(to_float32(features), rois, *arguments).to(features.dtype)
 
     def extra_repr(self) -> str:
         """The arguments, for the printed model."""
@@ -163,30 +141,15 @@ class RoIPooler(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-def exactly(features: Tensor) -> Tensor:
+def to_float32(features: Tensor) -> Tensor:
     """Float64 as it is, all else as float32.
 
     The kernels have no bfloat16 on the CPU; sums of many samples want float32 in any case.
     """
-    return features.to(exact_dtype(features))
+    return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
-def exact_dtype(features: Tensor) -> torch.dtype:
-    """The dtype of `exactly`."""
-    return torch.promote_types(features.dtype, torch.float32)
-
-
-def learn_on_cpu(features: Sequence[Tensor]) -> bool:
-    """Whether a gradient is wanted of any of the features, and they are on the CPU.
-
-    There torchvision's backward of the average is what a training step waits for, and all levels at
-    once are faster than one after another.
-    """
-    wanted = torch.is_grad_enabled() and any(level.requires_grad for level in features)
-    return wanted and features[0].device.type == "cpu"
-
-
-def quantised(rois: Tensor, scale: float | Tensor) -> Tensor:
+def quantize_rois(rois: Tensor, scale: float | Tensor) -> Tensor:
     """Boxes in cells of a feature map whose sides lie between cells, at least one cell apart.
 
     Args:
@@ -198,3 +161,18 @@ def quantised(rois: Tensor, scale: float | Tensor) -> Tensor:
     """
     low, high = (rois[:, 1:] * scale + 0.5).floor().split(2, dim=1)
     return torch.cat([rois[:, :1], low, high.maximum(low + 1)], dim=1)
+
+
+def require_square(shape: ShapeSpec) -> None:
+    """Make sure that RoI features are as wide as high: masks and heat maps are.
+
+    Raises:
+        UserError: they are not.
+    """
+    if shape.width != shape.height:
+        raise UserError(
+            "masks and heat maps are made of square RoI features",
+            key="input_shape",
+            found=f"height {shape.height}, width {shape.width}",
+            expected="one number as output_size of the head's pooler",
+        )

@@ -7,9 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from roilab.cpu.roi_align import corner_and_extent
-from roilab.modeling.tracing import in_graph
-
 
 def roi_align_max(
     features: Tensor,
@@ -37,27 +34,34 @@ def roi_align_max(
     Returns:
         R x C x height x width.
     """
-    _, extents = corner_and_extent(rois, scale, aligned)
-    bins = extents / rois.new_tensor(output_size).flip(0)
-    counts = (
-        torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil().clamp(min=1)
-    ).long()
-    if in_graph():
-        moved, box = _moved(rois, bins, counts, scale)
-        sampled = roi_align(features, moved, output_size, scale, 1, aligned)
-        least = sampled.new_full((rois.shape[0], *sampled.shape[1:]), -torch.inf)
-        index = box[:, None, None, None].expand_as(sampled)
-        return least.scatter_reduce(0, index, sampled, "amax")
+    bins, counts = bins_and_counts(rois, output_size, scale, sampling_ratio, aligned)
     # Boxes with as many samples a bin come to lie side by side, and a view has them together.
     order = counts.prod(dim=1).argsort(stable=True)
     counts = counts[order]
-    moved, _ = _moved(rois[order], bins[order], counts, scale)
+    moved, _ = moved_boxes(rois[order], bins[order], counts, scale)
     totals = counts.prod(dim=1)
     pooled: Tensor = _Largest.apply(features, moved, totals, output_size, scale, aligned)
     return pooled[order.argsort()]
 
 
-def _moved(rois: Tensor, bins: Tensor, counts: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def corner_and_extent(rois: Tensor, scale: float | Tensor, aligned: bool) -> tuple[Tensor, Tensor]:
+    """Top left corner and extent of boxes in cells, each R x 2 as x, y, as the kernel has them."""
+    low, high = (rois[:, 1:] * scale - (0.5 if aligned else 0.0)).split(2, dim=1)
+    return low, high - low if aligned else (high - low).clamp(min=1)
+
+
+def bins_and_counts(
+    rois: Tensor, output_size: tuple[int, int], scale: float, sampling_ratio: int, aligned: bool
+) -> tuple[Tensor, Tensor]:
+    """The sides of each box's bins in cells, and its samples along a bin; each R x 2 as x, y."""
+    _, extents = corner_and_extent(rois, scale, aligned)
+    bins = extents / rois.new_tensor(output_size).flip(0)
+    if sampling_ratio > 0:
+        return bins, torch.full_like(bins, sampling_ratio).long()
+    return bins, bins.ceil().clamp(min=1).long()
+
+
+def moved_boxes(rois: Tensor, bins: Tensor, counts: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Each box once for each sample of a bin, moved from the bin's centre to the sample.
 
     Returns:

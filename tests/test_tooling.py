@@ -373,6 +373,7 @@ class TestBench:
         "infer_mask_fast_torchvision": {"SIDE": 96},
         "infer_mask_memory": {"SIDE": 96},
         "keypoint_decode": {"DETECTIONS": 3},
+        "part_costs": {"REGIONS": 2},
         "roi_align_max": {"CHANNELS": 4, "BOXES": 8, "HEIGHT": 128, "WIDTH": 128},
         "roi_align_train": {"CHANNELS": 4, "REGIONS": ((8, 7), (2, 14)), "SIDE": 128},
         "roi_warp": {},  # its sizes are those of roi_align_max, here whole

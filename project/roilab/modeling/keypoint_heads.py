@@ -1,4 +1,4 @@
-"""Keypoint heads: Detectron2's, and others that differ in what they learn from (Sec. 5 and after).
+"""Keypoint heads: Detectron2's, and others with other targets and losses (Sec. 5 and after).
 
 `KeypointHead` is Detectron2's; all but SimCC have its layers, so its weights load.
 """
@@ -23,9 +23,9 @@ from roilab.modeling.decoders import (
     to_cells,
     window,
 )
-from roilab.modeling.poolers import require_square
+from roilab.modeling.poolers import require_square, with_fields
 
-_LEAST_HEAT = 1e-4  # what a map without heat is taken to have
+_LEAST_HEAT = 1e-4  # of a map without heat
 
 
 class KeypointHead(KRCNNConvDeconvUpsampleHead):
@@ -85,6 +85,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
             )
         self.decoder = decoder
         self.decode_maps: Decoder = DECODERS[decoder]
+        self.side = 4 * input_shape.width  # of the maps, in cells
         self.keep_heatmaps = False
         self.register_buffer("keypoint_weights", torch.tensor(weights), persistent=False)
 
@@ -104,36 +105,39 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         output = self.layers(x)
         if self.training:
             return {"loss_keypoint": self.loss(output, instances) * self.loss_weight}
-        boxes = Boxes.cat([each.pred_boxes for each in instances]).tensor
+        boxes = Boxes.cat([image.pred_boxes for image in instances]).tensor
         keypoints, heat = self.decode(output, boxes)
-        counts = [len(each) for each in instances]
         fields = {"pred_keypoints": keypoints, "pred_keypoint_heat": heat}
         if self.keep_heatmaps and isinstance(output, Tensor):
             fields["pred_keypoint_heatmaps"] = output.float()
-        shares = zip(*(values.split(counts) for values in fields.values()), strict=True)
-        return [
-            Instances(each.image_size, **each.get_fields(), **dict(zip(fields, share, strict=True)))
-            for each, share in zip(instances, shares, strict=True)
-        ]
+        return with_fields(instances, **fields)
 
     def loss(self, output: Any, instances: Sequence[Instances]) -> Tensor:
         """The loss of the labelled keypoints that lie in their proposal's box; a scalar."""
         # Images without objects have no keypoints, not even an empty field.
-        present = [each for each in instances if len(each)]
-        if not present:
-            return _nothing(output)
-        keypoints = torch.cat([each.gt_keypoints.tensor for each in present])
-        boxes = torch.cat([each.proposal_boxes.tensor for each in present])
-        each, valid = self.losses(output, keypoints, boxes)
-        total = torch.where(valid, each * self.keypoint_weights, 0).sum()
+        present = [image for image in instances if len(image)]
+        if not present:  # a zero with a gradient for every parameter, as distributed training needs
+            parts = [output] if isinstance(output, Tensor) else output
+            return torch.stack([part.sum() for part in parts]).sum() * 0
+        keypoints = torch.cat([image.gt_keypoints.tensor for image in present])
+        boxes = torch.cat([image.proposal_boxes.tensor for image in present])
+        cells, valid = losses.target_cells(keypoints, boxes, self.side)
+        places = losses.target_places(keypoints, boxes, self.side)
+        weighted = self.losses(output, cells, places) * self.keypoint_weights
+        total = torch.where(valid, weighted, 0).sum()
         if self.loss_normalizer == "visible":
             return total / valid.sum().clamp(min=1)
         return total / (float(self.loss_normalizer) * len(instances))
 
-    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each keypoint, and whether it counts; both N x K."""
-        cells, valid = losses.target_cells(keypoints, boxes, output.shape[3])
-        return losses.softmax_loss(output.float(), cells), valid
+    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
+        """The loss of each keypoint, N x K.
+
+        Args:
+            output: of the layers.
+            cells: N x K, of `target_cells`.
+            places: N x K x 2, of `target_places`.
+        """
+        return losses.softmax_loss(output.float(), cells)
 
     @torch.no_grad()
     def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,10 +170,9 @@ class SigmoidKeypointHead(KeypointHead):
         # One cell of all is right: begin there (Lin et al., arXiv 1708.02002, Sec. 3.3).
         nn.init.constant_(self.score_lowres.bias, -math.log((4 * input_shape.width) ** 2 - 1))
 
-    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each keypoint, and whether it counts; both N x K."""
-        cells, valid = losses.target_cells(keypoints, boxes, output.shape[3])
-        return losses.sigmoid_loss(output.float(), cells), valid
+    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
+        """The loss of each keypoint, N x K."""
+        return losses.sigmoid_loss(output.float(), cells)
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """The logarithm of the probability of each cell, and the probability."""
@@ -189,12 +192,9 @@ class GaussianKeypointHead(KeypointHead):
         self.sigma = sigma
         nn.init.normal_(self.score_lowres.weight, std=0.001)  # nearly everywhere there is no heat
 
-    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each keypoint, and whether it counts; both N x K."""
-        size = output.shape[3]
-        _, valid = losses.target_cells(keypoints, boxes, size)
-        places = losses.target_places(keypoints, boxes, size)
-        return losses.gaussian_loss(output.float(), places, self.sigma), valid
+    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
+        """The loss of each keypoint, N x K."""
+        return losses.gaussian_loss(output.float(), places, self.sigma)
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """The logarithm of the heat, and the heat."""
@@ -225,15 +225,13 @@ class IntegralKeypointHead(KeypointHead):
         super().__init__(input_shape, decoder=decoder, **kwargs)
         self.heatmap_weight = heatmap_weight
 
-    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each keypoint, and whether it counts; both N x K."""
+    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
+        """The loss of each keypoint, N x K."""
         logits = output.float()
-        cells, valid = losses.target_cells(keypoints, boxes, output.shape[3])
-        places = losses.target_places(keypoints, boxes, output.shape[3])
-        each = losses.integral_loss(logits, places)
+        total = losses.integral_loss(logits, places)
         if self.heatmap_weight:
-            each = each + self.heatmap_weight * losses.softmax_loss(logits, cells)
-        return each, valid
+            total = total + self.heatmap_weight * losses.softmax_loss(logits, cells)
+        return total
 
 
 class SimCCKeypointHead(KeypointHead):
@@ -250,7 +248,7 @@ class SimCCKeypointHead(KeypointHead):
         self, input_shape: ShapeSpec, *, bins: int = 112, sigma: float = 2.0, **kwargs: Any
     ) -> None:
         super().__init__(input_shape, **kwargs)
-        self.bins, self.sigma = bins, sigma
+        self.bins, self.sigma, self.side = bins, sigma, bins
         cells = (2 * input_shape.width) ** 2
         self.classify_x, self.classify_y = nn.Linear(cells, bins), nn.Linear(cells, bins)
 
@@ -262,12 +260,10 @@ class SimCCKeypointHead(KeypointHead):
         flat = x.flatten(2)
         return self.classify_x(flat), self.classify_y(flat)
 
-    def losses(self, output: Any, keypoints: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each keypoint, and whether it counts; both N x K."""
-        _, valid = losses.target_cells(keypoints, boxes, self.bins)
-        places = losses.target_places(keypoints, boxes, self.bins)
-        x, y = (each.float() for each in output)
-        return losses.simcc_loss((x, y), places, self.sigma), valid
+    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
+        """The loss of each keypoint, N x K; places are in bins."""
+        x, y = (logits.float() for logits in output)
+        return losses.simcc_loss((x, y), places, self.sigma)
 
     @torch.no_grad()
     def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -280,17 +276,10 @@ class SimCCKeypointHead(KeypointHead):
             near = index[..., None] + steps
             inside = (near >= 0) & (near < self.bins)
             weight = torch.where(inside, line.gather(2, near.clamp(0, self.bins - 1)), 0)
-            mass = weight.sum(dim=2)
-            places.append((weight * (near + 0.5)).sum(dim=2) / mass)
+            masses.append(weight.sum(dim=2))
+            places.append((weight * (near + 0.5)).sum(dim=2) / masses[-1])
             peaks.append(peak)
-            masses.append(mass)
         extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)[:, None]
         xy = boxes[:, None, :2] + torch.stack(places, dim=2) / self.bins * extent
         score = (masses[0] * masses[1]).clamp(0, 1)
         return torch.cat([xy, score[..., None]], dim=2), peaks[0] * peaks[1]
-
-
-def _nothing(output: Any) -> Tensor:
-    """Zero, with a gradient for every parameter, as distributed training wants it."""
-    parts = [output] if isinstance(output, Tensor) else output
-    return torch.stack([part.sum() for part in parts]).sum() * 0

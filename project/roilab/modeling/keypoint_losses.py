@@ -85,8 +85,8 @@ def simcc_loss(logits: tuple[Tensor, Tensor], places: Tensor, sigma: float) -> T
         sigma: of the smoothing, in bins.
     """
     losses = []
-    for axis, each in enumerate(logits):
-        centres = torch.arange(each.shape[2], device=each.device, dtype=each.dtype) + 0.5
+    for axis, line in enumerate(logits):
+        centres = torch.arange(line.shape[2], device=line.device, dtype=line.dtype) + 0.5
         near = -((centres - places[..., axis, None]) ** 2) / (2 * sigma**2)
-        losses.append(-(near.softmax(dim=2) * each.log_softmax(dim=2)).sum(dim=2))
+        losses.append(-(near.softmax(dim=2) * line.log_softmax(dim=2)).sum(dim=2))
     return losses[0] + losses[1]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from roilab.modeling import mask_losses as losses
-from roilab.modeling.poolers import require_square
+from roilab.modeling.poolers import require_square, with_fields
 
 CONV_DIMS = (256,) * 5
 
@@ -84,11 +84,10 @@ class MultinomialMaskHead(MaskHead):
         if self.training:
             targets = losses.mask_targets(instances, self.output_size, logits.device)
             classes = self._outputs(losses.true_classes(instances, logits.device))
-            return {
-                "loss_mask": losses.multinomial_loss(logits, targets, classes) * self.loss_weight
-            }
-        classes = torch.cat([each.pred_classes for each in instances])
-        return _with_fields(instances, pred_masks=self.masks(logits, classes))
+            loss = losses.multinomial_loss(logits, targets, classes)
+            return {"loss_mask": loss * self.loss_weight}
+        classes = torch.cat([image.pred_classes for image in instances])
+        return with_fields(instances, pred_masks=self.masks(logits, classes))
 
     def masks(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Those of R classes, R x 1 x m x m, in [0, 1]."""
@@ -124,14 +123,8 @@ class MLPMaskHead(BaseMaskRCNNHead):
         super().__init__(loss_weight=loss_weight, vis_period=vis_period)
         self.output_size = output_size
         width = input_shape.channels * input_shape.height * input_shape.width
-        self.fcs = nn.ModuleList()
-        for fc_dim in fc_dims:
-            self.fcs.append(nn.Linear(width, fc_dim))
-            weight_init.c2_xavier_fill(self.fcs[-1])
-            width = fc_dim
-        self.predictor = nn.Linear(width, num_classes * output_size**2)
-        nn.init.normal_(self.predictor.weight, std=0.001)
-        nn.init.constant_(self.predictor.bias, 0)
+        outputs = num_classes * output_size**2
+        self.fcs, self.predictor = _fully_connected(width, fc_dims, outputs, std=0.001)
 
     def layers(self, x: Tensor) -> Tensor:
         """R x C x S x S features -> R x classes x m x m logits."""
@@ -141,6 +134,21 @@ class MLPMaskHead(BaseMaskRCNNHead):
         # The number of classes is written out: no size can be inferred where there are no masks.
         classes = self.predictor.out_features // self.output_size**2
         return self.predictor(x).reshape(x.shape[0], classes, self.output_size, self.output_size)
+
+
+def _fully_connected(
+    width: int, fc_dims: Sequence[int], outputs: int, std: float
+) -> tuple[nn.ModuleList, nn.Linear]:
+    """Hidden layers of these widths and the last layer, initialised as Detectron2's heads are."""
+    fcs = nn.ModuleList()
+    for fc_dim in fc_dims:
+        fcs.append(nn.Linear(width, fc_dim))
+        weight_init.c2_xavier_fill(fcs[-1])
+        width = fc_dim
+    predictor = nn.Linear(width, outputs)
+    nn.init.normal_(predictor.weight, std=std)
+    nn.init.constant_(predictor.bias, 0)
+    return fcs, predictor
 
 
 class MaskScoringHead(MaskHead):
@@ -182,13 +190,15 @@ class MaskScoringHead(MaskHead):
         logits = self.layers(x)
         if not self.training:
             mask_rcnn_inference(logits, instances)
-            masks = torch.cat([each.pred_masks for each in instances])
-            classes = torch.cat([each.pred_classes for each in instances])
-            iou = self.mask_iou(x, masks, classes).clamp(0, 1)
-            scores = torch.cat([each.scores for each in instances]) * iou
-            return _with_fields(instances, mask_scores=scores)
+            masks, classes, box_scores = (
+                torch.cat([image.get(field) for image in instances])
+                for field in ("pred_masks", "pred_classes", "scores")
+            )
+            scores = box_scores * self.mask_iou(x, masks, classes).clamp(0, 1)
+            return with_fields(instances, mask_scores=scores)
         loss = mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight
-        present = [each for each in instances if len(each)]
+        present = [image for image in instances if len(image)]
+        boxes = [x.new_zeros(0, 4), *(image.proposal_boxes.tensor for image in present)]
         classes = losses.true_classes(present, logits.device)
         own = torch.zeros_like(classes) if logits.shape[1] == 1 else classes
         masks = logits[torch.arange(len(logits)), own][:, None].sigmoid().detach()
@@ -196,9 +206,7 @@ class MaskScoringHead(MaskHead):
         target = losses.mask_iou(
             masks[:, 0] > 0.5,
             losses.mask_targets(present, self.output_size, logits.device),
-            torch.cat([each.proposal_boxes.tensor for each in present])
-            if present
-            else x.new_zeros(0, 4),
+            torch.cat(boxes),
             losses.full_areas(present, logits.device),
         )
         iou_loss = ((iou.float() - target) ** 2).sum() / max(len(target), 1)
@@ -225,14 +233,7 @@ class _MaskIoUBranch(nn.Module):
             weight_init.c2_msra_fill(self.convs[-1])
             width = dim
         width *= (-(-self.side // 2)) ** 2
-        self.fcs = nn.ModuleList()
-        for fc_dim in fc_dims:
-            self.fcs.append(nn.Linear(width, fc_dim))
-            weight_init.c2_xavier_fill(self.fcs[-1])
-            width = fc_dim
-        self.predictor = nn.Linear(width, num_classes)
-        nn.init.normal_(self.predictor.weight, std=0.01)
-        nn.init.constant_(self.predictor.bias, 0)
+        self.fcs, self.predictor = _fully_connected(width, fc_dims, num_classes, std=0.01)
 
     def forward(self, features: Tensor, masks: Tensor, classes: Tensor) -> Tensor:
         """R x C x S x S features, R x 1 x m x m masks and R classes -> R, the IoU."""
@@ -267,7 +268,7 @@ def point_rend(
     """
     from detectron2.projects.point_rend import PointRendMaskHead, add_pointrend_config
 
-    cfg = get_cfg()  # the head is only to be had from a config of this kind
+    cfg = get_cfg()  # the head is built from a config of this kind alone
     add_pointrend_config(cfg)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = num_classes
     mask, point = cfg.MODEL.ROI_MASK_HEAD, cfg.MODEL.POINT_HEAD
@@ -281,21 +282,8 @@ def point_rend(
     class Head(PointRendMaskHead):
         def forward(self, features: Mapping[str, Tensor], instances: list[Instances]) -> Any:
             if self.training and not any(map(len, instances)):
-                nothing = torch.stack([each.sum() for each in self.parameters()]).sum() * 0
+                nothing = torch.stack([weight.sum() for weight in self.parameters()]).sum() * 0
                 return {"loss_mask": nothing, "loss_mask_point": nothing}
             return super().forward(features, instances)
 
     return Head(cfg, dict(input_shape))
-
-
-def _with_fields(instances: Sequence[Instances], **fields: Tensor) -> list[Instances]:
-    """New Instances with a share of each field; the given ones are not touched."""
-    counts = [len(each) for each in instances]
-    shares = [
-        dict(zip(fields, parts, strict=True))
-        for parts in zip(*(field.split(counts) for field in fields.values()), strict=True)
-    ]
-    return [
-        Instances(each.image_size, **each.get_fields(), **share)
-        for each, share in zip(instances, shares, strict=True)
-    ]

@@ -15,20 +15,18 @@ def mask_targets(instances: Sequence[Instances], size: int, device: torch.device
         instances: of each image, with proposal_boxes and gt_masks.
         size: side of a mask, in cells.
     """
-    masks = [
-        each.gt_masks.crop_and_resize(each.proposal_boxes.tensor, size).to(device) > 0
-        for each in instances
-        if len(each)
-    ]
-    return (
-        torch.cat(masks) if masks else torch.zeros(0, size, size, dtype=torch.bool, device=device)
-    )
+    masks = [torch.zeros(0, size, size, dtype=torch.bool, device=device)]
+    for image in instances:
+        if len(image):
+            cut = image.gt_masks.crop_and_resize(image.proposal_boxes.tensor, size)
+            masks.append(cut.to(device) > 0)
+    return torch.cat(masks)
 
 
 def true_classes(instances: Sequence[Instances], device: torch.device) -> Tensor:
     """The class of each proposal, R."""
-    classes = [each.gt_classes for each in instances if len(each)]
-    return torch.cat(classes).to(device) if classes else torch.zeros(0, device=device).long()
+    classes = [image.gt_classes.to(device) for image in instances if len(image)]
+    return torch.cat([torch.zeros(0, dtype=torch.long, device=device), *classes])
 
 
 def multinomial_loss(logits: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
@@ -51,31 +49,31 @@ def multinomial_loss(logits: Tensor, targets: Tensor, classes: Tensor) -> Tensor
 
 def full_areas(instances: Sequence[Instances], device: torch.device) -> Tensor:
     """Area of each proposal's whole annotated mask, inside its box and outside, R, in pixels."""
-    areas = []
-    for each in instances:
-        if len(each):
-            masks = each.gt_masks
+    areas = [torch.zeros(0, device=device)]
+    for image in instances:
+        if len(image):
+            masks = image.gt_masks
             is_bitmap = isinstance(masks, BitMasks)
             area = masks.tensor.sum(dim=(1, 2)) if is_bitmap else torch.as_tensor(masks.area())
             areas.append(area.to(device, torch.float32))
-    return torch.cat(areas) if areas else torch.zeros(0, device=device)
+    return torch.cat(areas)
 
 
-def mask_iou(found: Tensor, targets: Tensor, boxes: Tensor, areas: Tensor) -> Tensor:
+def mask_iou(masks: Tensor, targets: Tensor, boxes: Tensor, areas: Tensor) -> Tensor:
     """IoU of masks cut to their boxes with annotated masks that may reach beyond (Huang et al.,
     arXiv 1903.00241, Sec. 3.2).
 
     Args:
-        found, targets: R x M x M, bool, in the frame of the boxes.
+        masks, targets: R x M x M, bool, in the frame of the boxes.
         boxes: R x 4.
         areas: R, of the whole annotated masks, in pixels.
 
     Returns:
         R, in [0, 1].
     """
-    cell = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / found[0].numel() if len(found) else areas
-    both = (found & targets).sum(dim=(1, 2)) * cell
-    mine = found.sum(dim=(1, 2)) * cell
+    cell = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / masks.shape[1:].numel()
+    both = (masks & targets).sum(dim=(1, 2)) * cell
+    mine = masks.sum(dim=(1, 2)) * cell
     # Coarse cells may make the part in the box larger than the whole.
     theirs = areas.maximum(targets.sum(dim=(1, 2)) * cell)
     return both / (mine + theirs - both).clamp(min=1e-6)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import assign_boxes_to_levels, convert_boxes_to_pooler_format
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
@@ -176,3 +176,18 @@ def require_square(shape: ShapeSpec) -> None:
             found=f"height {shape.height}, width {shape.width}",
             expected="one number as output_size of the head's pooler",
         )
+
+
+def with_fields(instances: Sequence[Instances], **fields: Tensor) -> list[Instances]:
+    """New Instances that have, beside the fields of these, each one's share of others.
+
+    Args:
+        instances: of each image, which are not touched.
+        fields: values for the instances of all images, one after another.
+    """
+    counts = [len(image) for image in instances]
+    shares = zip(*(values.split(counts) for values in fields.values()), strict=True)
+    return [
+        Instances(image.image_size, **image.get_fields(), **dict(zip(fields, share, strict=True)))
+        for image, share in zip(instances, shares, strict=True)
+    ]

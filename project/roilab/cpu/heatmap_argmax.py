@@ -2,10 +2,9 @@
 
 Detectron2's `heatmaps_to_keypoints` enlarges each object's maps to the object's size in pixels and
 takes the arg-max there. Nearly all of that is work for places that cannot hold the maximum. Here a
-map is seen as windows between its cells; what interpolation can reach in a window is bounded by the
-4 x 4 cells around it, and only windows that can reach what is found at the peak are enlarged. A map
-with so many of them that it costs less to enlarge it whole, such as the noise of an untrained head,
-is enlarged by two products with matrices of weights.
+map consists of windows between its cells; the 4 x 4 cells around a window bound the values in it,
+and only windows that can reach the value at the largest cell are enlarged. A map that costs less to
+enlarge whole, such as the noise of an untrained head, is enlarged by two matrix products.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,9 +24,9 @@ _A = -0.75
 _OUTER = 3 / 16
 _REACH = 2 * _OUTER * (1 + _OUTER)
 _ROUNDING = 1e-5  # of such a sum, as a share of its largest term
-_BLOCK = 4  # cells a side of what is looked at together before windows are
+_BLOCK = 4  # cells a side, whose windows are excluded together where they can be
 _WINDOW_COST = 20_000  # multiplications of a matrix product in the time that a window takes
-_FEW = 8  # windows, for which it is not worth looking
+_FEW = 8  # windows, whose cost a search for them does not save
 _CHUNK = 1 << 22  # numbers that are held at once, which bounds the memory
 
 
@@ -44,32 +43,32 @@ def windowed_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     shape = maps.shape[:2]
     flat = maps.flatten(0, 1)
     sizes = torch.stack([heights, widths], dim=1).long().repeat_interleave(shape[1], dim=0)
-    # What it costs to enlarge a map whole; for a small object little enough not to look for less.
+    # Multiplications that enlarge a map whole: few for a small object.
     products = sizes[:, 0] * flat.shape[2] * (flat.shape[1] + sizes[:, 1])
     whole = products <= _FEW * _WINDOW_COST
     reached = flat.new_full((len(flat),), torch.inf)
-    windows = _around(_peaks(flat), flat.shape[2])
+    windows = _around_peaks(flat)
     value, _ = _enlarged(flat, windows[~whole[windows[:, 0]]], sizes)
     reached[~whole] = value.unflatten(0, (-1, 4)).amax(dim=1)
-    windows = _hopeful(flat, reached)
+    windows = _windows_that_reach(flat, reached)
     whole |= windows[:, 0].bincount(minlength=len(flat)) * _WINDOW_COST > products
     windows = windows[~whole[windows[:, 0]]]
 
-    found = _enlarged(flat, windows, sizes), _enlarged_whole(flat, whole, sizes)
-    value, place = (torch.cat(parts) for parts in zip(*found, strict=True))
+    parts = _enlarged(flat, windows, sizes), _enlarged_whole(flat, whole, sizes)
+    value, place = (torch.cat(both) for both in zip(*parts, strict=True))
     number = torch.cat([windows[:, 0], whole.nonzero()[:, 0]])
     largest = flat.new_full((len(flat),), -torch.inf).scatter_reduce(0, number, value, "amax")
-    place = place.masked_fill(value < largest[number], torch.iinfo(torch.long).max)
-    first = place.new_full((len(flat),), torch.iinfo(torch.long).max)
-    first = first.scatter_reduce(0, number, place, "amin").view(shape)
-    first = first.masked_fill(first == torch.iinfo(torch.long).max, 0)  # a map that is not finite
+    nowhere = torch.iinfo(torch.long).max
+    place = place.masked_fill(value < largest[number], nowhere)
+    first = place.new_full((len(flat),), nowhere).scatter_reduce(0, number, place, "amin")
+    first = first.masked_fill(first == nowhere, 0).view(shape)  # 0: a map that is not finite
     across = widths.long()[:, None]
     return first % across, first // across, largest.view(shape)
 
 
-def _enlarged_whole(maps: Tensor, chosen: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest value of the chosen ones of M maps, enlarged, and where it is; as `_enlarged`."""
-    number = chosen.nonzero()[:, 0]
+def _enlarged_whole(maps: Tensor, mask: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_enlarged`, for whole maps: those of M that a mask selects."""
+    number = mask.nonzero()[:, 0]
     value, place = maps.new_zeros(len(number)), number.new_zeros(len(number))
     for part in _alike(sizes[number]):
         size = sizes[number[part]]
@@ -101,7 +100,7 @@ def resizing_weights(size: Tensor, most: int, cells: int, dtype: torch.dtype) ->
 
 
 def _alike(sides: Tensor) -> Iterator[Tensor]:
-    """Indices of B x 2 sides in parts of like length, since in a part each pays for the longest."""
+    """Indices of B x 2 sides in parts of like ones: each costs what the largest of a part does."""
     octaves = sides.double().log2().long()
     kinds, order = (octaves[:, 0] * 64 + octaves[:, 1]).sort()
     for kind in order.split(kinds.unique_consecutive(return_counts=True)[1].tolist()):
@@ -109,20 +108,16 @@ def _alike(sides: Tensor) -> Iterator[Tensor]:
             yield from kind.split(max(1, _CHUNK // 8 // int(sides[kind].amax(dim=0).prod())))
 
 
-def _peaks(maps: Tensor) -> Tensor:
-    """The largest cell of each of M maps, as an index into its cells."""
-    return maps.flatten(1).max(dim=1).indices if len(maps) else maps.new_zeros(0).long()
-
-
-def _around(peaks: Tensor, width: int) -> Tensor:
-    """The four windows that touch a cell of each map: 4M x 3, map, row and column."""
-    number = torch.arange(len(peaks), device=peaks.device)
-    cell = torch.stack([number, peaks // width, peaks % width], dim=1)
+def _around_peaks(maps: Tensor) -> Tensor:
+    """The four windows that touch the largest cell of each map: 4M x 3, map, row and column."""
+    peak = maps.flatten(1).max(dim=1).indices if len(maps) else maps.new_zeros(0).long()
+    number = torch.arange(len(peak), device=peak.device)
+    cell = torch.stack([number, peak // maps.shape[2], peak % maps.shape[2]], dim=1)
     steps = cell.new_tensor([[0, -1, -1], [0, -1, 0], [0, 0, -1], [0, 0, 0]])
     return (cell[:, None] + steps).flatten(0, 1)
 
 
-def _hopeful(maps: Tensor, reached: Tensor) -> Tensor:
+def _windows_that_reach(maps: Tensor, reached: Tensor) -> Tensor:
     """The windows in which a value of at least `reached` is possible.
 
     Args:
@@ -144,7 +139,7 @@ def _hopeful(maps: Tensor, reached: Tensor) -> Tensor:
     hot = F.pad(blocks >= least[:, None, None], (1, 1, 1, 1))
     hot = hot[:, :-2] | hot[:, 1:-1] | hot[:, 2:]
     hot = hot[:, :, :-2] | hot[:, :, 1:-1] | hot[:, :, 2:]
-    found = [hot.new_zeros(0, 3, dtype=torch.long)]
+    windows = [hot.new_zeros(0, 3, dtype=torch.long)]
     for part in hot.nonzero().split(_CHUNK // (_BLOCK + 4) ** 2):
         # Windows that begin in a block, and the cell before it, where the first ones of a map are.
         corner = part * part.new_tensor([1, _BLOCK, _BLOCK]) - part.new_tensor([0, 1, 1])
@@ -153,8 +148,8 @@ def _hopeful(maps: Tensor, reached: Tensor) -> Tensor:
         window = corner[within[:, 2]]
         window[:, 1:] += within[:, :2]
         # The ones before a block are the last of the block before.
-        found.append(window[((within[:, :2] > 0) | (window[:, 1:] < 0)).all(dim=1)])
-    return torch.cat(found)
+        windows.append(window[((within[:, :2] > 0) | (window[:, 1:] < 0)).all(dim=1)])
+    return torch.cat(windows)
 
 
 def _patches(maps: Tensor, corner: Tensor, side: int) -> Tensor:

@@ -82,56 +82,51 @@ def winograd_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 
 class _Convolution(torch.autograd.Function):
-    """In the comments T is the number of tiles in a part, and 36 are the cells of a tile."""
-
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         if min(weight.shape[:2]) < _LEAST_CHANNELS_FORWARD:
             return F.conv2d(x, weight, bias, padding=1)
-        tiles = _Tiles(x)
-        filters = _filters(weight).transpose(1, 2)  # 36 x C x D
-        y = x.new_empty(tiles.n, tiles.rows, _OUT, tiles.columns, _OUT, len(weight))
-        for part in tiles.parts():
-            products = _scratch.bmm("products", tiles.seen(part), filters)  # 36 x T x D
-            made = _scratch.transform("cells", _matrix("output", x.dtype), products)
-            y[part] = made.view(_OUT, _OUT, *tiles.shape(part), -1).permute(_INTO)
-        if bias is not None:
-            y += bias
-        return tiles.cut(y, 0).contiguous(memory_format=tiles.layout)
+        return _by_tiles(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        wanted_x, wanted_weight, wanted_bias = ctx.needs_input_grad
-        by_tiles = wanted_x and min(weight.shape[:2]) >= _LEAST_CHANNELS_INPUT
-        tiles = _Tiles(x)
-        gradient, c, d = tiles.outputs(gradients[0]), x.shape[1], len(weight)
-        filters = _filters(weight) if by_tiles else None  # 36 x D x C
-        # One more row and column of 4 x 4 cells, into which the last tiles reach.
-        sides = (tiles.rows + 1, _OUT, tiles.columns + 1, _OUT)
-        of_x = x.new_zeros(tiles.n, *sides, c) if by_tiles else None
-        of_filters = x.new_zeros(_IN**2, d, c) if wanted_weight else None
-        for part in tiles.parts() if by_tiles or wanted_weight else ():
-            cells = _scratch.copy("cells", gradient[part].permute(_OUT_OF))
-            errors = _scratch.transform("errors", _matrix("output", x.dtype).t(), cells)
-            errors = errors.view(_IN**2, -1, d)
-            if of_filters is not None:
-                of_filters.baddbmm_(errors.transpose(1, 2), tiles.seen(part))
-            if of_x is not None and filters is not None:
-                products = _scratch.bmm("products", errors, filters)  # 36 x T x C
-                spread = _scratch.transform("cells", _matrix("input", x.dtype).t(), products)
-                tiles.add(of_x, part, spread)
-        if of_x is not None:
-            of_x = tiles.cut(of_x, 1)
-        elif wanted_x:
-            of_x = conv2d_input(x.shape, weight, gradients[0], padding=1)
-        return (
-            of_x,
-            None if of_filters is None else _of_weight(of_filters),
-            gradients[0].sum((0, 2, 3)) if wanted_bias else None,
-        )
+        (x, weight), (of_y,) = ctx.saved_tensors, gradients
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0] and min(weight.shape[:2]) >= _LEAST_CHANNELS_INPUT:
+            of_x = _by_tiles(of_y, weight.flip(2, 3).transpose(0, 1))
+        elif ctx.needs_input_grad[0]:
+            of_x = conv2d_input(x.shape, weight, of_y, padding=1)
+        if ctx.needs_input_grad[1]:
+            of_weight = _of_weight(x, of_y)
+        return of_x, of_weight, of_y.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+
+
+def _by_tiles(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The convolution. T is the number of tiles in a part, and 36 are the cells of a tile."""
+    tiles, filters = _Tiles(x), _filters(weight).transpose(1, 2)  # 36 x C x D
+    y = x.new_empty(tiles.n, tiles.rows, _OUT, tiles.columns, _OUT, len(weight))
+    for part in tiles.parts():
+        products = _scratch.bmm("products", tiles.seen(part), filters)  # 36 x T x D
+        cells = _scratch.transform("cells", _matrix("output", x.dtype), products)
+        y[part] = cells.view(_OUT, _OUT, *tiles.shape(part), -1).permute(2, 3, 0, 4, 1, 5)
+    if bias is not None:
+        y += bias
+    return tiles.cut(y).contiguous(memory_format=tiles.layout)
+
+
+def _of_weight(x: Tensor, of_y: Tensor) -> Tensor:
+    """The gradient of the filters, D x C x 3 x 3: that of their transforms, summed over tiles."""
+    tiles, matrix = _Tiles(x), _matrix("filter", x.dtype)
+    d, c = of_y.shape[1], x.shape[1]
+    outputs, of_filters = tiles.outputs(of_y), x.new_zeros(_IN**2, d, c)
+    for part in tiles.parts():
+        cells = _scratch.copy("cells", outputs[part].permute(2, 4, 0, 1, 3, 5))
+        errors = _scratch.transform("errors", _matrix("output", x.dtype).t(), cells)
+        of_filters.baddbmm_(errors.view(_IN**2, -1, d).transpose(1, 2), tiles.seen(part))
+    of_weight = torch.kron(matrix, matrix).t() @ of_filters.view(_IN**2, -1)
+    return of_weight.view(3, 3, d, c).permute(2, 3, 0, 1)
 
 
 def _filters(weight: Tensor) -> Tensor:
@@ -141,17 +136,6 @@ def _filters(weight: Tensor) -> Tensor:
     cells = weight.permute(2, 3, 0, 1).reshape(9, -1)
     torch.mm(torch.kron(matrix, matrix), cells, out=transformed.view(_IN**2, -1))
     return transformed
-
-
-def _of_weight(of_filters: Tensor) -> Tensor:
-    """The gradient of the filters, D x C x 3 x 3, from that of their transforms."""
-    matrix = _matrix("filter", of_filters.dtype)
-    of_weight = torch.kron(matrix, matrix).t() @ of_filters.view(_IN**2, -1)
-    return of_weight.view(3, 3, *of_filters.shape[1:]).permute(2, 3, 0, 1)
-
-
-# Between n x rows x 4 x columns x 4 x channels and 4 x 4 x n x rows x columns x channels.
-_INTO, _OUT_OF = (2, 3, 0, 4, 1, 5), (2, 4, 0, 1, 3, 5)
 
 
 class _Tiles:
@@ -211,22 +195,10 @@ class _Tiles:
         full = F.pad(last, (0, 0, 0, missing[0], 0, missing[1])) if any(missing) else last
         return full.reshape(self.n, self.rows, _OUT, self.columns, _OUT, y.shape[1])
 
-    def add(self, total: Tensor, part: tuple[slice, slice], spread: Tensor) -> None:
-        """Add a part's tiles, each to the 6 x 6 cells that it was taken from."""
-        images, rows = part
-        tiles = spread.view(_IN, _IN, *self.shape(part), self.channels).permute(_INTO)
-        below = slice(rows.start + 1, rows.stop + 1)
-        rest = _IN - _OUT
-        total[images, rows, :, :-1] += tiles[:, :, :_OUT, :, :_OUT]
-        total[images, below, :rest, :-1] += tiles[:, :, _OUT:, :, :_OUT]
-        total[images, rows, :, 1:, :rest] += tiles[:, :, :_OUT, :, _OUT:]
-        total[images, below, :rest, 1:, :rest] += tiles[:, :, _OUT:, :, _OUT:]
-
-    def cut(self, cells: Tensor, border: int) -> Tensor:
-        """n x rows x 4 x columns x 4 x channels without what is beyond the map: N x C x H x W."""
+    def cut(self, cells: Tensor) -> Tensor:
+        """n x rows x 4 x columns x 4 x channels, without those beyond the map, as N x C x H x W."""
         flat = cells.flatten(3, 4).flatten(1, 2)
-        cut = flat[:, border : border + self.height, border : border + self.width]
-        return cut.permute(0, 3, 1, 2)
+        return flat[:, : self.height, : self.width].permute(0, 3, 1, 2)
 
 
 class _Scratch(threading.local):

@@ -19,14 +19,14 @@ from roilab.engine.run_folder import Run
 from roilab.engine.run_record import write_record
 from roilab.engine.train_state import newest
 from roilab.errors import UserError
-from roilab.sweep import load_sweep, plan, resolve
+from roilab.sweep import load_sweep, plan_trials, resolve
 from roilab.sweep.plan import save_sweep
 from roilab.synthetic import FiguresPaths
 
 from . import damage
 from .damage import DAMAGES, Outcome, script
 from .engine.running import CONFIG, overrides, same, shapes, trained
-from .sweep.runs import NARROW, Folders, found, squares
+from .sweep.runs import NARROW, Folders, perfect_rows, squares
 
 CASES = int(os.environ.get("ROILAB_FUZZ_DAMAGES", "24"))
 CHECKPOINTS = int(os.environ.get("ROILAB_FUZZ_CHECKPOINTS", "50"))
@@ -159,12 +159,12 @@ def scripts_path() -> Iterator[None]:
 
 
 def _write_sweep(folder: Path, places: tuple[str, ...]) -> None:
-    """The folder of a sweep of two finished cells."""
+    """The folder of a sweep of two finished trials."""
     sweep = resolve(load_sweep(CONFIG, [*places, *NARROW, *ARMS]))
     save_sweep(sweep, "the command", folder)
     runs = Folders(places)
-    for cell in plan(sweep, folder):
-        runs.write(cell, found(runs.dataset, 3))
+    for trial in plan_trials(sweep, folder):
+        runs.write(trial, perfect_rows(runs.dataset, 3))
 
 
 class Case(NamedTuple):

@@ -158,7 +158,7 @@ def test_rule_catches(module: str, source: str) -> None:
             "from detectron2.data import DatasetCatalog\nfrom roilab import via",
         ),
         ("engine/train.py", "from roilab import __version__, data, modeling, evaluation"),
-        ("sweep/runner.py", "from roilab.engine import runs\nfrom .plan import plan"),
+        ("sweep/runner.py", "from roilab.engine import runs\nfrom .plan import Sweep"),
     ],
 )
 def test_rule_allows(module: str, source: str) -> None:

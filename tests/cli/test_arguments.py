@@ -148,11 +148,6 @@ TO_DO = {
     "data/dataset.py",
     "export/formats.py",
     "export/parity.py",
-    "sweep/cluster.py",
-    "sweep/definition.py",
-    "sweep/job.py",
-    "sweep/plan.py",
-    "sweep/runner.py",
     "via/labels/coco_objects.py",
 }
 

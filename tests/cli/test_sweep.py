@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from roilab.cli.sweep import main, parameter
+from roilab.cli.sweep import main, parameter, train_command
 from roilab.errors import UserError
 from roilab.sweep import Trial, load_sweep
 
@@ -48,7 +49,7 @@ class Sweep:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(ROOT)
-        train = (sys.executable, str(folder / "scripts/train.py"))
+        train = partial(train_command, (sys.executable, str(folder / "scripts/train.py")))
         monkeypatch.setattr("roilab.cli.sweep.TRAIN", train)
         self.folder = folder
         self.output = folder / "out"
@@ -78,7 +79,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
 def template(sweep: Sweep) -> None:
     folders = runs.Folders(runs.squares(sweep.folder / "data"))
     arm = load_sweep("configs/figures_mask.py", ["a.b=1,2"]).arms[0]
-    folders.write(Trial(arm, 0, sweep.folder / "scripts/template"), runs.found(folders.dataset, 3))
+    trial = Trial(arm, 0, sweep.folder / "scripts/template")
+    folders.write(trial, runs.perfect_rows(folders.dataset, 3))
 
 
 def test_a_crash_costs_one_cell_and_is_tried_again(
@@ -126,7 +128,7 @@ def test_what_would_be_trained(sweep: Sweep, capsys: pytest.CaptureFixture[str])
         (["pooler.op=roi_align,roi_pool", "no.such=1"], "unknown key"),
         (["pooler.op=roi_align"], "several values"),
         (["pooler.op=roi_pool,roi_alignn"], "roi_alignn"),
-        (["train.seed=0,1"], "--seeds"),
+        (["train.seed=0,1"], "seeds=0"),
         (["pooler.op=roi_pool,roi_align", "--seeds", "x"], "different whole numbers"),
         (["pooler.op=roi_pool,roi_align", "--only", "c"], "no arm has such a name"),
         (["pooler.op=roi_pool,roi_align", "--jobs", "0"], "too few"),
@@ -183,7 +185,8 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path: Path, number: signal.Sig
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from roilab.cli import sweep; from roilab.cli.main import run\n"
-        f"sweep.TRAIN = (sys.executable, {str(tmp_path / 'scripts/train.py')!r})\n"
+        f"program = [sys.executable, {str(tmp_path / 'scripts/train.py')!r}]\n"
+        "sweep.TRAIN = lambda *arguments: sweep.train_command(program, *arguments)\n"
         f"run('sweep', {[*arguments, '--jobs', '2', '--output', str(tmp_path / 'out')]!r})"
     )
     process = subprocess.Popen(

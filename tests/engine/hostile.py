@@ -15,9 +15,9 @@ import yaml
 
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import RECORD, accept
-from roilab.sweep import Sweep, plan, save_sweep
+from roilab.sweep import Sweep, plan_trials, save_sweep
 from roilab.sweep.plan import Arm
-from roilab.sweep.runner import definition
+from roilab.sweep.state import trial_identity
 
 LOCATE = "detectron2.utils.registry.locate"
 Node = dict[str, Any]
@@ -286,8 +286,8 @@ def hostile_sweep(trap: Trap, folder: Path) -> Path:
     arm = Arm("a", trap.script, ("model._target_=os.mkdir",), {})
     sweep = Sweep("s.py", (arm,), "a", (0,), ("bbox/AP",), "")
     save_sweep(sweep, "the command", folder)
-    (cell,) = plan(sweep, folder)
-    shutil.copytree(trap.folder, cell.folder)
-    (cell.folder / "cell.json").write_text(json.dumps(definition(cell)))
-    (cell.folder / "results.json").write_text(json.dumps({"bbox": {"AP": 1.0}}))
+    (trial,) = plan_trials(sweep, folder)
+    shutil.copytree(trap.folder, trial.folder)
+    (trial.folder / "cell.json").write_text(json.dumps(trial_identity(trial)))
+    (trial.folder / "results.json").write_text(json.dumps({"bbox": {"AP": 1.0}}))
     return folder

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,58 +80,32 @@ def test_the_ground_truth_is_perfect(dataset: DetectionDataset) -> None:
     assert "AP-car" not in results["keypoints"]
 
 
-def test_moved_keypoints_lower_only_the_keypoint_ap(dataset: DetectionDataset) -> None:
-    found = perfect(dataset)
-    for row in found:
+def test_moved_keypoints_lower_the_keypoint_ap_and_wider_sigmas_forgive_more(
+    dataset: DetectionDataset,
+) -> None:
+    truth, moved = dataset.coco_json(), perfect(dataset)
+    for row in moved:
         if "keypoints" in row:
             row["keypoints"] = [v + 4 if i % 3 < 2 else v for i, v in enumerate(row["keypoints"])]
-    results = average_precision(dataset.coco_json(), found, TASKS, dataset.skeleton)
+    results = average_precision(truth, moved, TASKS, COCO_PERSON)
     assert results["keypoints"]["AP"] < 90
     assert results["bbox"]["AP"] == pytest.approx(100)
-
-
-def test_wider_sigmas_forgive_more(dataset: DetectionDataset) -> None:
-    found = perfect(dataset)
-    for row in found:
-        if "keypoints" in row:
-            row["keypoints"] = [v + 4 if i % 3 < 2 else v for i, v in enumerate(row["keypoints"])]
-    wide = Skeleton(
-        **(COCO_PERSON.to_dict() | {"sigmas": tuple(3 * s for s in COCO_PERSON.sigmas)})
-    )
-    strict, lax = (
-        average_precision(dataset.coco_json(), found, ["keypoints"], s) for s in (COCO_PERSON, wide)
-    )
-    assert lax["keypoints"]["AP"] > strict["keypoints"]["AP"]
+    wide = replace(COCO_PERSON, sigmas=tuple(3 * sigma for sigma in COCO_PERSON.sigmas))
+    lax = average_precision(truth, moved, ["keypoints"], wide)
+    assert lax["keypoints"]["AP"] > results["keypoints"]["AP"]
 
 
 def test_a_skeleton_of_two_points() -> None:
     pair = Skeleton("pair", ("p",), ("a", "b"), (("a", "b"),), (), (0.1, 0.1))
+    row = {"image_id": 1, "category_id": 1, "bbox": [5, 5, 30, 30]}
+    labels = {"keypoints": [10, 10, 2, 30, 30, 1], "num_keypoints": 2}
     truth = {
         "images": [{"id": 1, "width": 50, "height": 50}],
         "categories": [{"id": 1, "name": "p"}],
-        "annotations": [
-            {
-                "id": 1,
-                "image_id": 1,
-                "category_id": 1,
-                "bbox": [5, 5, 30, 30],
-                "area": 900,
-                "iscrowd": 0,
-                "keypoints": [10, 10, 2, 30, 30, 1],
-                "num_keypoints": 2,
-            }
-        ],
+        "annotations": [{**row, **labels, "id": 1, "area": 900, "iscrowd": 0}],
     }
-    found = [
-        {
-            "image_id": 1,
-            "category_id": 1,
-            "score": 1.0,
-            "bbox": [5, 5, 30, 30],
-            "keypoints": [10, 10, 1, 30, 30, 1],
-        }
-    ]
-    results = average_precision(truth, found, ["keypoints"], pair)
+    detection = {**row, "keypoints": [10, 10, 1, 30, 30, 1], "score": 1.0}
+    results = average_precision(truth, [detection], ["keypoints"], pair)
     assert results["keypoints"]["AP"] == pytest.approx(100)
 
 

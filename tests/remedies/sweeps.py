@@ -4,16 +4,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from roilab.cli.sweep import train_command
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
 from roilab.reporting.document import write_attachments
 from roilab.sweep import Trial, load_sweep, parse_seeds, state_of
 from roilab.sweep.plan import Arm, Sweep, save_sweep
-from roilab.sweep.results import Collector
-from roilab.sweep.runner import LOCK, run_cell
+from roilab.sweep.results import ResultsReader
+from roilab.sweep.runner import LOCK, run_trial
 
 from .cases import Wrong, case, follow_command, wrong
 from .conftest import CONFIG, Training
@@ -32,7 +34,7 @@ for name in ("config.yaml", "model_final.pth"):
 """
 
 
-def cell(folder: Path, name: str = "a", **more: str) -> Trial:
+def trial_in(folder: Path, name: str = "a", **more: str) -> Trial:
     """A training of a sweep in this folder."""
     return Trial(Arm(name, CONFIG, ("train.max_iter=7",), {}, **more), 0, folder / name / "seed_0")
 
@@ -40,22 +42,24 @@ def cell(folder: Path, name: str = "a", **more: str) -> Trial:
 def run(one: Trial) -> Wrong:
     """What is wrong when it is trained."""
     script = write(one.folder.parents[1] / "train.py", TRAIN)
-    return wrong(run_cell, one, [sys.executable, "-I", "-S", str(script)])  # it starts sooner
+    # It starts sooner.
+    program = [sys.executable, "-I", "-S", str(script)]
+    return wrong(run_trial, one, partial(train_command, program))
 
 
-@case("delete {}, or choose another --output")
+@case("delete {}, or choose another folder of the sweep, output=DIR")
 def a_folder_of_another_run(training: Training, tmp_path: Path) -> Attempts:
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     training.copy(one.folder)
     yield run(one)
-    yield run(cell(tmp_path / "other"))
+    yield run(trial_in(tmp_path / "other"))
     shutil.rmtree(one.folder)
     yield run(one)
 
 
-@case("choose another --output, or delete {}; to see what differs: {}")
+@case("choose another folder of the sweep, output=DIR, or delete {}; to see what differs: {}")
 def a_cell_of_other_settings(training: Training, tmp_path: Path, script: Script) -> Attempts:
-    one = cell(tmp_path / "with a space")
+    one = trial_in(tmp_path / "with a space")
     run(one)
     shutil.copy(training.run.config_file, one.folder)
     other = replace(one, arm=replace(one.arm, config="other"))
@@ -70,7 +74,7 @@ def a_cell_of_other_settings(training: Training, tmp_path: Path, script: Script)
 
 @case("delete {}, which trains it anew")
 def a_damaged_record_of_a_cell(tmp_path: Path) -> Attempts:
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     run(one)
     write(one.folder / "cell.json", "{")
     yield run(one)
@@ -81,7 +85,7 @@ def a_damaged_record_of_a_cell(tmp_path: Path) -> Attempts:
 
 @case("wait for it, or end it: kill {}")
 def a_cell_that_is_being_trained(tmp_path: Path) -> Attempts:
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     one.folder.mkdir(parents=True)
     with locked(one.folder / LOCK):
         first = run(one)
@@ -89,9 +93,9 @@ def a_cell_that_is_being_trained(tmp_path: Path) -> Attempts:
     yield run(one)
 
 
-@case("train that arm first, as the same command does; if they were deleted, delete {}")
+@case("train that arm first, as the same command does; if its weights were deleted, delete {}")
 def weights_of_an_arm_that_are_not_there(tmp_path: Path) -> Attempts:
-    source, other = cell(tmp_path, "b"), cell(tmp_path, "a", weights_of="b")
+    source, other = trial_in(tmp_path, "b"), trial_in(tmp_path, "a", weights_of="b")
     yield run(other)
     run(source)
     yield run(other)
@@ -104,7 +108,7 @@ def weights_of_an_arm_that_are_not_there(tmp_path: Path) -> Attempts:
     yield run(other)
 
 
-@case("choose another --output; --only trains some arms of a sweep")
+@case("choose another folder, output=DIR; only=ARM trains one arm of a sweep")
 def a_folder_of_another_sweep(tmp_path: Path, script: Script) -> Attempts:
     arms = [Arm(name, CONFIG, (), {}) for name in ("a", "b")]
 
@@ -118,7 +122,7 @@ def a_folder_of_another_sweep(tmp_path: Path, script: Script) -> Attempts:
     assert "--only" in script("sweep", "--help").stdout
 
 
-@case("{} is what says it")
+@case("set it for the sweep: {}")
 def a_seed_as_an_override(tmp_path: Path) -> Attempts:
     yield wrong(load_sweep, CONFIG, ["train.max_iter=1,2", "train.seed=3"])
     sweep = load_sweep(CONFIG, ["train.max_iter=1,2"])
@@ -130,15 +134,15 @@ def a_seed_as_an_override(tmp_path: Path) -> Attempts:
 
 
 def evaluated(training: Training, folder: Path) -> Trial:
-    """A cell that is the run of the training."""
-    one = cell(folder / "with a space")
+    """A trial that is the run of the training."""
+    one = trial_in(folder / "with a space")
     training.copy(one.folder)
     return one
 
 
 def collect(one: Trial) -> Wrong:
-    """What is wrong when a report reads a cell."""
-    return wrong(Collector(["bbox/AP"]).of, one)
+    """What is wrong when a report reads a trial."""
+    return wrong(ResultsReader(["bbox/AP"]).read, one)
 
 
 @case("compute them again: {}")
@@ -214,7 +218,7 @@ def a_validation_set_that_has_changed(
     yield collect(one)
 
 
-@case("write it so, if it is yours")
+@case("if the sweep is yours, write it as a Python file")
 def a_sweep_that_is_no_python(tmp_path: Path) -> Attempts:
     base = Path(CONFIG).resolve()
     data = write(tmp_path / "s.yaml", f"sweep: {{base: '{base}', arms: {{a: {{}}}}}}\n")

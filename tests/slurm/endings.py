@@ -1,4 +1,4 @@
-"""The ways in which a cell's job ends, and what is to become of the cell."""
+"""The ways in which a trial's job ends, and what is to become of the trial."""
 
 import os
 import re
@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from roilab.cli.sweep import train_command
 from roilab.sweep import State, Trial, run_on_cluster
 from roilab.sweep.plan import Arm
 
@@ -57,9 +59,9 @@ class Ending:
         name: of it, and of the arm that gets it.
         mode: of the played training.
         action: what is done as soon as the training runs; None: nothing, and it need not run.
-        kind: of the cell in the end.
+        kind: of the trial in the end.
         reason: what the last message is to hold, as regular expressions.
-        begins_again: whether the cell is queued a second time.
+        begins_again: whether the trial is queued a second time.
         parameters: of the job.
         alone: whether it would end other jobs, too.
     """
@@ -76,16 +78,16 @@ class Ending:
 
 @dataclass(frozen=True)
 class Situation:
-    """A cell whose training has begun."""
+    """A trial whose training has begun."""
 
     slurm: Slurm
-    cell: Trial
+    trial: Trial
     job: str
 
     @property
     def training(self) -> int:
         """The number of the process that trains."""
-        return int((self.cell.folder / "start_0").read_text())
+        return int((self.trial.folder / "start_0").read_text())
 
     @property
     def wrapper(self) -> int:
@@ -202,26 +204,26 @@ ENDINGS = [
 
 
 class Events:
-    """What is told of cells."""
+    """What is told of trials."""
 
     def __init__(self) -> None:
         self.states: dict[Trial, list[State]] = {}
 
-    def __call__(self, cell: Trial, state: State) -> None:
-        self.states.setdefault(cell, []).append(state)
+    def __call__(self, trial: Trial, state: State) -> None:
+        self.states.setdefault(trial, []).append(state)
 
-    def job(self, cell: Trial) -> str:
-        found = re.match(r"SLURM job ([\d_]+)", self.states[cell][0].error)
+    def job(self, trial: Trial) -> str:
+        found = re.match(r"SLURM job ([\d_]+)", self.states[trial][0].error)
         assert found is not None
         return found[1]
 
 
 def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list[State]]:
-    """Have cells end in several ways at once; returns what was told of each, by name."""
+    """Have trials end in several ways at once; returns what was told of each, by name."""
     script = folder / "training.py"
     folder.mkdir(parents=True, exist_ok=True)
     script.write_text(TRAINING)
-    cells = {
+    trials = {
         each.name: Trial(Arm(each.name, "c.py", (f"mode={each.mode}",), {}), 0, folder / each.name)
         for each in endings
     }
@@ -235,21 +237,21 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
 
     def submit(parameters: dict[str, object], members: list[Trial]) -> None:
         # Without the modules of the environment the played training starts sooner.
-        train = [sys.executable, "-I", "-S", str(script)]
+        train = partial(train_command, [sys.executable, "-I", "-S", str(script)])
         jobs = folder / "jobs"
         # More at a time would keep a small machine from starting them in time.
         parameters = {"timeout_min": 30, "slurm_array_parallelism": 8, **parameters}
-        run_on_cluster(members, train, jobs, parameters, told=events, refresh=refresh)
+        run_on_cluster(members, train, jobs, parameters, on_update=events, refresh=refresh)
 
     def act(ending: Ending) -> None:
-        cell = cells[ending.name]
+        trial = trials[ending.name]
         if ending.action is not None:
-            wait_for(lambda: troubles or (cell.folder / "start_0").is_file(), SECONDS)
+            wait_for(lambda: troubles or (trial.folder / "start_0").is_file(), SECONDS)
             time.sleep(0.5)
-            ending.action(Situation(slurm, cell, events.job(cell)))
+            ending.action(Situation(slurm, trial, events.job(trial)))
 
     groups = [
-        (parameters, [cells[each.name] for each in endings if each.parameters == parameters])
+        (parameters, [trials[each.name] for each in endings if each.parameters == parameters])
         for place, parameters in enumerate(each.parameters for each in endings)
         if parameters not in [each.parameters for each in endings[:place]]
     ]
@@ -262,11 +264,11 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         except BaseException as error:  # also Ctrl-C: the others are not to be waited for
             troubles.append(error)
             raise
-    return {name: events.states[cell] for name, cell in cells.items()}
+    return {name: events.states[trial] for name, trial in trials.items()}
 
 
 def check(ending: Ending, states: Sequence[State], folder: Path) -> None:
-    """Raise AssertionError where a cell did not end as it should."""
+    """Raise AssertionError where a trial did not end as it should."""
     last = states[-1]
     if ending.kind == "any":
         assert last.kind in ("cut", "failed"), states

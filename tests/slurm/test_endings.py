@@ -3,10 +3,12 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from roilab.cli.sweep import train_command
 from roilab.errors import UserError
 from roilab.sweep import State, Trial, run_on_cluster
 from roilab.sweep.plan import Arm
@@ -57,7 +59,7 @@ def slurm(
 
 
 def report(slurm: Slurm, states: dict[str, list[State]]) -> None:
-    """A line a cell, which `pytest -s` shows."""
+    """A line a trial, which `pytest -s` shows."""
     for name, passed in states.items():
         words = " > ".join(state.text for state in passed)
         sys.stdout.write(f"{slurm.tracking} {name}: {words}\n")
@@ -100,7 +102,8 @@ def test_an_end_of_all_jobs_of_a_machine(slurm: Slurm, tmp_path: Path, ending: E
 def test_what_sbatch_refuses_is_said_in_its_words(
     slurm: Slurm, tmp_path: Path, parameter: dict[str, object], words: str
 ) -> None:
-    cell = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    trial = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    train, jobs = partial(train_command, ["train"]), tmp_path / "jobs"
     with pytest.raises(UserError, match=f"^sbatch refuses the jobs: [^\n]*{words}") as caught:
-        run_on_cluster([cell], [], tmp_path / "jobs", parameter, told=print, refresh=lambda: None)
+        run_on_cluster([trial], train, jobs, parameter, on_update=print, refresh=lambda: None)
     assert all(f"{key}={value}" in str(caught.value.found) for key, value in parameter.items())

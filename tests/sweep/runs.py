@@ -18,7 +18,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, average_precision
 from roilab.sweep import Trial
-from roilab.sweep.runner import definition
+from roilab.sweep.state import trial_identity
 
 CONFIG = "configs/figures_mask.py"
 IMAGES, SIDE = 6, 64
@@ -74,12 +74,12 @@ class Folders:
         torch.manual_seed(0)
         self.model = build_model(cfg)
 
-    def write(self, cell: Trial, detections: list[dict[str, Any]], seconds: float = 61.4) -> None:
-        """What a finished cell leaves."""
-        run = Run(cell.folder)
+    def write(self, trial: Trial, detections: list[dict[str, Any]], seconds: float = 61.4) -> None:
+        """Write what a finished trial leaves."""
+        run = Run(trial.folder)
         run.folder.mkdir(parents=True, exist_ok=True)
         run.write_metadata(self.cfg, self.dataset)
-        write_provenance(run, config_file=CONFIG, overrides=[], command=["c"], seed=cell.seed)
+        write_provenance(run, config_file=CONFIG, overrides=[], command=["c"], seed=trial.seed)
         save_atomically({"model": self.model.state_dict()}, run.folder / "model_final.pth")
         (run.folder / "last_checkpoint").write_text("model_final.pth")
         log = [
@@ -93,11 +93,11 @@ class Folders:
             Evaluation(average_precision(truth, detections, ["bbox", "segm"]), detections, 0.125),
             self.dataset.coco_ids,
         )
-        written = json.dumps({**definition(cell), "seconds": seconds})
-        (cell.folder / "cell.json").write_text(written)
+        written = json.dumps({**trial_identity(trial), "seconds": seconds})
+        (trial.folder / "cell.json").write_text(written)
 
 
-def found(dataset: DetectionDataset, images: int) -> list[dict[str, Any]]:
+def perfect_rows(dataset: DetectionDataset, images: int) -> list[dict[str, Any]]:
     """The annotations of the first so many images as detections of rank by image."""
     truth = dataset.coco_json()
     keys = ("image_id", "category_id", "bbox", "segmentation")

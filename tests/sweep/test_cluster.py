@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +15,15 @@ from typing import Any
 import pytest
 import submitit
 
+from roilab.cli.sweep import train_command
 from roilab.engine.signals import Interrupted
 from roilab.errors import UserError
 from roilab.sweep import State, Trial, cluster, run_on_cluster, state_of
-from roilab.sweep.cluster import _minutes, _Slurm, _slurm_options, _Watch
-from roilab.sweep.job import run_job
+from roilab.sweep.cluster import _Slurm, _Watch, run_job
 from roilab.sweep.plan import Arm
-from roilab.sweep.runner import checkpoint_of, definition, note_end, run_cell
-from roilab.sweep.slurm import JobStatus
+from roilab.sweep.runner import run_trial
+from roilab.sweep.slurm import JobStatus, job_parameters, parse_minutes
+from roilab.sweep.state import checkpoint_of, record_end, trial_identity
 
 RUNNING, PENDING = JobStatus("RUNNING"), JobStatus("PENDING")
 
@@ -42,7 +44,7 @@ class Job(submitit.core.core.Job[State]):
 
 
 class Cluster(_Slurm):
-    """Gives the answers that it is given, the last one again and again."""
+    """Gives the answers that it is parameters, the last one again and again."""
 
     def __init__(self) -> None:
         self.answers: list[JobStatus | None] = []
@@ -58,32 +60,34 @@ class Cluster(_Slurm):
 
 
 class Watched:
-    """A cell with its job, and what is told of it."""
+    """A trial with its job, and what is updates of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.cell = Trial(Arm("a", "c.py", (), {}), 0, folder / "a/seed_0")
+        self.trial = Trial(Arm("a", "c.py", (), {}), 0, folder / "a/seed_0")
         self.job = Job(folder / "jobs", "7")
         self.cluster = Cluster()
-        self.told: list[State] = []
+        self.updates: list[State] = []
         self.watch = _Watch(
-            {self.cell: self.job}, self.cluster, lambda _, state: self.told.append(state)
+            {self.trial: self.job}, self.cluster, lambda _, state: self.updates.append(state)
         )
 
     def look(self, *answers: JobStatus | None) -> list[State]:
-        """What is told when the cluster answers so, one answer a look."""
-        self.told.clear()
+        """What is updates when the cluster answers so, one answer a look."""
+        self.updates.clear()
         self.cluster.answers = list(answers) or [RUNNING]
         for _ in range(max(1, len(answers))):
             self.watch.next_question = 0.0
             self.watch.look()
-        return self.told
+        return self.updates
 
     def begin(self, checkpoint: str = "") -> None:
         """Leave what a training leaves that has begun."""
-        self.cell.folder.mkdir(parents=True, exist_ok=True)
-        (self.cell.folder / "cell.json").write_text(str(definition(self.cell)).replace("'", '"'))
+        self.trial.folder.mkdir(parents=True, exist_ok=True)
+        (self.trial.folder / "cell.json").write_text(
+            str(trial_identity(self.trial)).replace("'", '"')
+        )
         if checkpoint:
-            (self.cell.folder / checkpoint).write_text("")
+            (self.trial.folder / checkpoint).write_text("")
 
 
 @pytest.fixture
@@ -92,7 +96,7 @@ def watched(tmp_path: Path) -> Watched:
 
 
 def test_a_job_waits_runs_and_leaves_its_result(watched: Watched) -> None:
-    assert watched.told == [State("queued", error="SLURM job 7")]
+    assert watched.updates == [State("queued", error="SLURM job 7")]
     assert watched.look(PENDING, PENDING) == []
     assert watched.look(RUNNING, RUNNING) == [State("training")]
     watched.job.leave("success", State("done", {"bbox": {"AP": 1.0}}))
@@ -103,15 +107,15 @@ def test_a_job_waits_runs_and_leaves_its_result(watched: Watched) -> None:
 def test_a_requeued_job_is_waited_for(watched: Watched) -> None:
     watched.begin("model_0000099.pth")
     watched.look(RUNNING)
-    note_end(watched.cell, ended="SIGTERM, saved in model_0000099.pth")
+    record_end(watched.trial, ended="SIGTERM, saved in model_0000099.pth")
     # Between the two a job may look as if it were over.
     for between in ("COMPLETING", "PREEMPTED", "NODE_FAIL"):
         again = JobStatus("PENDING", "BeginTime", restarts=1)
-        told = watched.look(JobStatus(between), again)
+        updates = watched.look(JobStatus(between), again)
         assert watched.watch.jobs
-    assert told == []
+    assert updates == []
     watched.look(RUNNING)
-    assert watched.told == [State("training")]
+    assert watched.updates == [State("training")]
     (queued,) = watched.look(again)
     assert queued.error == "SLURM job 7, requeued, SIGTERM, saved in model_0000099.pth"
 
@@ -132,8 +136,8 @@ def test_a_cell_with_a_checkpoint_is_saved(watched: Watched, state: str) -> None
         str(watched.job.paths.stderr),
     ):
         assert words in last.error
-    # What is told is also in the folder, for reports.
-    assert state_of(watched.cell) == last
+    # What is updates is also in the folder, for reports.
+    assert state_of(watched.trial) == last
 
 
 @pytest.mark.parametrize(
@@ -154,19 +158,19 @@ def test_a_cell_without_what_was_to_be_saved_fails(
     assert last.kind == "failed"
     assert words in last.error
     assert checkpoint in last.error
-    assert state_of(watched.cell) == last
+    assert state_of(watched.trial) == last
 
 
 def test_a_job_that_ended_before_its_cell_began_leaves_no_folder(watched: Watched) -> None:
     watched.look(JobStatus("CANCELLED"))
     (last,) = watched.look(JobStatus("CANCELLED"))
-    assert (last.kind, state_of(watched.cell).kind) == ("failed", "open")
-    assert not watched.cell.folder.exists()
+    assert (last.kind, state_of(watched.trial).kind) == ("failed", "open")
+    assert not watched.trial.folder.exists()
 
 
 def test_a_job_that_was_killed_after_its_results_is_done(watched: Watched) -> None:
     watched.begin("model_final.pth")
-    (watched.cell.folder / "results.json").write_text('{"bbox": {"AP": 1.0}}')
+    (watched.trial.folder / "results.json").write_text('{"bbox": {"AP": 1.0}}')
     watched.look(JobStatus("TIMEOUT"))
     assert [state.kind for state in watched.look(JobStatus("TIMEOUT"))] == ["done"]
 
@@ -198,7 +202,7 @@ def test_an_interrupt_waits_until_the_jobs_have_saved(watched: Watched) -> None:
     watched.begin("model_0000099.pth")
     watched.watch.end()
     assert watched.cluster.cancelled == [watched.job]
-    assert watched.told[-1].kind == "cut"
+    assert watched.updates[-1].kind == "cut"
 
 
 def test_jobs_that_were_just_submitted_are_cancelled(
@@ -212,14 +216,16 @@ def test_jobs_that_were_just_submitted_are_cancelled(
     monkeypatch.setattr(cluster, "_submit", submit)
     monkeypatch.setattr(cluster, "_Local", lambda: watched.cluster)
     with pytest.raises(Interrupted, match="SIGTERM"):
-        run_on_cluster([watched.cell], [], tmp_path, {}, told=print, refresh=lambda: None)
+        run_on_cluster(
+            [watched.trial], train_command, tmp_path, {}, on_update=print, refresh=lambda: None
+        )
     assert watched.cluster.cancelled == [watched.job]
 
 
 # Saves when it is asked to, and is done when it goes on. It says when it can be asked.
 TRAINING = """
 import pathlib, signal, sys, time
-options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
+options = dict(part.split("=", 1) for part in sys.argv if "=" in part)
 folder = pathlib.Path(options["train.output_dir"].strip("'"))
 def save(number, frame):
     if "nothing" not in options:
@@ -266,10 +272,10 @@ def test_a_signal_to_a_job_has_its_cell_saved(
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     script = tmp_path / "train.py"
     script.write_text(TRAINING)
-    cell = Trial(Arm("a", "c.py", overrides, {}), 0, tmp_path / "a/seed_0")
+    trial = Trial(Arm("a", "c.py", overrides, {}), 0, tmp_path / "a/seed_0")
 
     def send() -> None:
-        said = cell.folder / "stdout.txt"
+        said = trial.folder / "stdout.txt"
         while not (said.is_file() and said.read_text()):
             time.sleep(0.05)
         os.kill(os.getpid(), number)
@@ -277,11 +283,11 @@ def test_a_signal_to_a_job_has_its_cell_saved(
     sender = threading.Thread(target=send)
     sender.start()
     with pytest.raises(SystemExit) as left:
-        run_job(cell, [sys.executable, "-I", "-S", str(script)])
+        run_job(trial, partial(train_command, [sys.executable, "-I", "-S", str(script)]))
     sender.join()
     assert left.value.code == 128 + number
-    assert ended in state_of(cell).error
-    assert bool(checkpoint_of(cell)) == (not overrides)
+    assert ended in state_of(trial).error
+    assert bool(checkpoint_of(trial)) == (not overrides)
     called = tmp_path / "called"
     if number == signal.SIGUSR2 and not overrides:
         assert called.read_text() == "requeue 12\n"
@@ -290,15 +296,15 @@ def test_a_signal_to_a_job_has_its_cell_saved(
 
 
 def test_a_training_that_is_ended_by_itself_is_saved(tmp_path: Path) -> None:
-    cell = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a/seed_0")
+    trial = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a/seed_0")
     script = tmp_path / "train.py"
     script.write_text(TRAINING.replace("time.sleep(60)", "save(signal.SIGTERM, None)"))
-    state = run_cell(cell, [sys.executable, "-I", "-S", str(script)])
+    state = run_trial(trial, partial(train_command, [sys.executable, "-I", "-S", str(script)]))
     assert (state.kind, state.error) == ("cut", "begun")
 
 
 @pytest.mark.parametrize(
-    ("given", "signal_and_delay"),
+    ("parameters", "signal_and_delay"),
     [
         ({}, "B:USR2@90"),
         ({"timeout_min": 600}, "B:USR2@90"),
@@ -307,12 +313,14 @@ def test_a_training_that_is_ended_by_itself_is_saved(tmp_path: Path) -> None:
         ({"slurm_additional_parameters": {"signal": "B:USR1@9"}}, "B:USR1@9"),
     ],
 )
-def test_a_job_is_warned_of_its_time_limit(given: dict[str, Any], signal_and_delay: str) -> None:
-    options = _slurm_options(given)
+def test_a_job_is_warned_of_its_time_limit(
+    parameters: dict[str, Any], signal_and_delay: str
+) -> None:
+    options = job_parameters(parameters)
     more = options["slurm_additional_parameters"]
     assert (more["signal"], more["requeue"]) == (signal_and_delay, True)
     assert options["slurm_use_srun"] is False
-    assert _slurm_options({"slurm_setup": ["a"]})["slurm_setup"] == [*options["slurm_setup"], "a"]
+    assert job_parameters({"slurm_setup": ["a"]})["slurm_setup"] == [*options["slurm_setup"], "a"]
 
 
 @pytest.mark.parametrize(
@@ -330,13 +338,13 @@ def test_a_job_is_warned_of_its_time_limit(given: dict[str, Any], signal_and_del
     ],
 )
 def test_time_limits_are_those_of_sbatch(limit: object, minutes: int | None) -> None:
-    assert _minutes(limit) == minutes
+    assert parse_minutes(limit) == minutes
     if minutes is not None:
-        assert _slurm_options({"slurm_time": limit})["timeout_min"] == minutes
+        assert job_parameters({"slurm_time": limit})["timeout_min"] == minutes
 
 
 def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
-    more = _slurm_options({"slurm_additional_parameters": {"no-requeue": True}})
+    more = job_parameters({"slurm_additional_parameters": {"no-requeue": True}})
     assert "requeue" not in more["slurm_additional_parameters"]
 
 
@@ -344,6 +352,7 @@ def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
     ("parameters", "message"),
     [
         ({"cluster": "debug"}, "cluster=debug"),
+        ({"cluster": "local", "no_such": "x"}, "no_such"),
         ({"cluster": "local", "timeout_min": 1.5}, "1.5"),
         ({"nodes": 2}, "nodes=2"),
         ({"slurm_use_srun": True}, "one process"),
@@ -358,6 +367,8 @@ def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
 def test_parameters_that_cannot_be(
     tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
-    cell = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
-    with pytest.raises(UserError, match=f"(?s)--slurm.*{message}|{message}.*--slurm"):
-        run_on_cluster([cell], [], tmp_path, parameters, told=print, refresh=lambda: None)
+    trial = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    with pytest.raises(UserError, match=f"(?s)slurm.*{message}|{message}.*slurm"):
+        run_on_cluster(
+            [trial], train_command, tmp_path, parameters, on_update=print, refresh=lambda: None
+        )

@@ -1,4 +1,4 @@
-"""From a sweep's file and the command line to cells."""
+"""From a sweep's file and the command line to trials."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,13 @@ from omegaconf import OmegaConf
 from roilab.engine import config
 from roilab.errors import UserError
 from roilab.sweep import (
-    chosen,
     load_saved_sweep,
     load_sweep,
     parse_seeds,
-    plan,
+    plan_trials,
     resolve,
     save_sweep,
+    select_trials,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,20 +66,20 @@ def test_a_file(file: Path) -> None:
 
 
 def test_cells_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path) -> None:
-    cells = plan(load_sweep(file), tmp_path)
-    assert [(cell.arm.name, cell.seed) for cell in cells[:4]] == [
+    trials = plan_trials(load_sweep(file), tmp_path)
+    assert [(trial.arm.name, trial.seed) for trial in trials[:4]] == [
         ("RoI Pool", 3),
         ("other", 3),
         ("plain", 3),
         ("RoI Pool", 1),
     ]
-    assert len({cell.folder for cell in cells}) == 6
-    assert cells[0].folder == tmp_path / "RoI_Pool/seed_3"
-    assert [cell.seed for cell in chosen(cells, "RoI*")] == [3, 1]
-    listed = plan(load_sweep(file, ["train.freeze=[a],[b]"]), tmp_path)
-    assert [cell.seed for cell in chosen(listed, "plain, freeze=[a]")] == [3, 1]
-    with pytest.raises(UserError, match=r"(?s)--only.*RoI Pool, other, plain"):
-        chosen(cells, "RoIAlign")
+    assert len({trial.folder for trial in trials}) == 6
+    assert trials[0].folder == tmp_path / "RoI_Pool/seed_3"
+    assert [trial.seed for trial in select_trials(trials, "RoI*")] == [3, 1]
+    listed = plan_trials(load_sweep(file, ["train.freeze=[a],[b]"]), tmp_path)
+    assert [trial.seed for trial in select_trials(listed, "plain, freeze=[a]")] == [3, 1]
+    with pytest.raises(UserError, match=r"(?s)only.*RoI Pool, other, plain"):
+        select_trials(trials, "RoIAlign")
 
 
 def test_several_values_make_arms_of_any_file(file: Path) -> None:
@@ -124,13 +124,13 @@ def test_several_values_make_arms_of_any_file(file: Path) -> None:
         ("source=", "sauce=", r"sweep\.published\.sauce"),
         ("26.9", '"26.9"', r"sweep\.published\.rows\.RoI Pool"),
         ('"plain": {}', '"plain": {"weights_of": 3}', r"plain\.weights_of"),
-        ('"train.max_iter": 5', '"train.seed": 5', "--seeds"),
-        ('"other":', '"plots":', "would be the report's"),
-        ('"other":', '"Plain":', "told apart"),
+        ('"train.max_iter": 5', '"train.seed": 5', "seeds=5"),
+        ('"other":', '"plots":', "a folder of the report"),
+        ('"other":', '"Plain":', "different names"),
         ('["segm/AP"]', '["mask/AP"]', "no such metric"),
         ('rows={"RoI Pool"', 'rows={"RoIPool"', r"rows\.RoIPool"),
         ('{"segm/AP": 26.9}', '{"segm/ap": 26.9}', "no such metric"),
-        ('"RoI Pool": {', '"RoI/Pool": {}, "RoI Pool": {', "told apart"),
+        ('"RoI Pool": {', '"RoI/Pool": {}, "RoI Pool": {', "different names"),
         ('"plain": {}', '"plain": {"weights_of": "x"}', r"no such arm.*plain\.weights_of"),
         ('"plain": {}', '"plain": {"weights_of": "plain"}', "not trained itself"),
         ("sweep = dict", "other = dict", "neither a sweep nor"),
@@ -147,13 +147,13 @@ def test_mistakes_in_a_file(file: Path, before: str, after: str, message: str) -
 
 def test_an_arm_may_take_the_weights_of_another(file: Path, tmp_path: Path) -> None:
     file.write_text(SWEEP.replace('{"pooler.op": "roi_pool"}', '{"weights_of": "plain"}'))
-    cells = plan(load_sweep(file, ["train.ema=null,0.9"]), tmp_path)
-    assert [cell.source for cell in cells[:3]] == [
+    trials = plan_trials(load_sweep(file, ["train.ema=null,0.9"]), tmp_path)
+    assert [trial.source for trial in trials[:3]] == [
         tmp_path / "plain_ema=null/seed_3",
         tmp_path / "plain_ema=0.9/seed_3",
         None,
     ]
-    assert cells[0].arm.overrides == ("train.max_iter=5", "train.ema=null")
+    assert trials[0].arm.overrides == ("train.max_iter=5", "train.ema=null")
 
 
 def small(folder: Path, **arms: dict[str, object]) -> Path:
@@ -203,12 +203,12 @@ def test_seeds() -> None:
 
 @pytest.mark.parametrize("name", ["plain", "with space", "a,b", "it's", "[x](1)=2"])
 def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name: str) -> None:
-    cell = plan(load_sweep(file), tmp_path / name)[0]
+    trial = plan_trials(load_sweep(file), tmp_path / name)[0]
     cfg = OmegaConf.create(
         {"train": {"seed": 5, "output_dir": "", "max_iter": 0}, "pooler": {"op": ""}}
     )
-    config.override(cfg, cell.overrides)
-    assert (cfg.train.seed, cfg.train.output_dir) == (3, str(cell.folder))
+    config.override(cfg, trial.overrides)
+    assert (cfg.train.seed, cfg.train.output_dir) == (3, str(trial.folder))
 
 
 def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:

@@ -10,15 +10,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from roilab.cli.sweep import train_command
 from roilab.engine.lock import locked
 from roilab.errors import UserError
-from roilab.sweep import State, Trial, run_here, run_on_cluster, slots, state_of
+from roilab.sweep import State, Trial, run_here, run_on_cluster, state_of, training_slots
 from roilab.sweep.plan import Arm
-from roilab.sweep.runner import definition, progress_of, run_cell
+from roilab.sweep.runner import TrainCommand, run_trial
+from roilab.sweep.state import progress_of, trial_identity
 
 # Plays roilab train: writes what a finished run leaves, or fails for seed 1.
 FAKE = """
@@ -42,23 +45,23 @@ with (folder / "metrics.json").open("a") as log:
 ENDLESS = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
 
 
-def cell(tmp_path: Path, name: str = "a", *overrides: str, seed: int = 0) -> Trial:
+def trial_in(tmp_path: Path, name: str = "a", *overrides: str, seed: int = 0) -> Trial:
     arm = Arm(name, "base.py", overrides or ("ap=1",), {})
     return Trial(arm, seed, tmp_path / name / f"seed_{seed}")
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> list[str]:
+def train(tmp_path: Path) -> TrainCommand:
     path = tmp_path / "fake_train.py"
     path.write_text(FAKE)
-    return [sys.executable, str(path)]
+    return partial(train_command, [sys.executable, str(path)])
 
 
 @pytest.fixture
-def endless(tmp_path: Path) -> list[str]:
+def endless(tmp_path: Path) -> TrainCommand:
     path = tmp_path / "endless.py"
     path.write_text(ENDLESS)
-    return [sys.executable, str(path)]
+    return partial(train_command, [sys.executable, str(path)])
 
 
 def ended(number: int) -> bool:
@@ -69,10 +72,10 @@ def ended(number: int) -> bool:
     return False
 
 
-def test_a_cell_runs_once(tmp_path: Path, train: list[str]) -> None:
-    one = cell(tmp_path, "a", "ap=12.5")
+def test_a_cell_runs_once(tmp_path: Path, train: TrainCommand) -> None:
+    one = trial_in(tmp_path, "a", "ap=12.5")
     assert state_of(one).kind == "open"
-    state = run_cell(one, train)
+    state = run_trial(one, train)
     assert (state.kind, state.results, state.iterations) == ("done", {"bbox": {"AP": 12.5}}, 10)
     assert state.seconds > 0
     assert "--resume" not in (one.folder / "arguments").read_text()
@@ -80,9 +83,9 @@ def test_a_cell_runs_once(tmp_path: Path, train: list[str]) -> None:
 
 
 def cut(one: Trial, tag: str) -> None:
-    """Leave what a cell leaves that was cut after the checkpoint `tag`."""
+    """Leave what a trial leaves that was cut after the checkpoint `tag`."""
     one.folder.mkdir(parents=True)
-    (one.folder / "cell.json").write_text(json.dumps({**definition(one), "seconds": 100.0}))
+    (one.folder / "cell.json").write_text(json.dumps({**trial_identity(one), "seconds": 100.0}))
     (one.folder / "metrics.json").write_text('{"iteration": 199, "total_loss": 1.0}\n')
     (one.folder / "config.yaml").write_text("")
     if tag:
@@ -90,39 +93,39 @@ def cut(one: Trial, tag: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ["model_0000199.pth", "model_final.pth"])
-def test_a_cut_cell_is_resumed(tmp_path: Path, train: list[str], tag: str) -> None:
+def test_a_cut_cell_is_resumed(tmp_path: Path, train: TrainCommand, tag: str) -> None:
     # The last evaluation can be cut too: then the final weights are there, but not their results.
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     cut(one, tag)
     assert state_of(one) == State("cut", iterations=200, seconds=100.0)
-    state = run_cell(one, train)
+    state = run_trial(one, train)
     assert state.kind == "done"
     assert state.seconds > 100
     assert "--resume" in (one.folder / "arguments").read_text()
 
 
 def test_a_cell_that_was_cut_before_a_checkpoint_is_the_trainings_to_begin_anew(
-    tmp_path: Path, train: list[str]
+    tmp_path: Path, train: TrainCommand
 ) -> None:
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     cut(one, "")
     assert state_of(one).kind == "open"
-    assert run_cell(one, train).kind == "done"
+    assert run_trial(one, train).kind == "done"
     assert "--resume" in (one.folder / "arguments").read_text()
 
 
-def test_what_is_done_stays_done(tmp_path: Path, train: list[str]) -> None:
+def test_what_is_done_stays_done(tmp_path: Path, train: TrainCommand) -> None:
     """Copied in any order, and without its weights."""
-    one = cell(tmp_path)
-    done = run_cell(one, train)
+    one = trial_in(tmp_path)
+    done = run_trial(one, train)
     os.utime(one.folder / "results.json", (1, 1))
     assert state_of(one) == done
     (one.folder / "model_final.pth").unlink()
     assert state_of(one) == done
 
 
-def test_an_interrupt_ends_the_training(tmp_path: Path, endless: list[str]) -> None:
-    one = cell(tmp_path)
+def test_an_interrupt_ends_the_training(tmp_path: Path, endless: TrainCommand) -> None:
+    one = trial_in(tmp_path)
 
     def interrupt() -> None:
         if (one.folder / "stdout.txt").read_text():
@@ -130,20 +133,22 @@ def test_an_interrupt_ends_the_training(tmp_path: Path, endless: list[str]) -> N
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_cell(one, endless, watch=interrupt)
+        run_trial(one, endless, check=interrupt)
     assert time.monotonic() - started < 30  # ended, not waited for
     assert ended(int((one.folder / "stdout.txt").read_text()))
     assert state_of(one).kind == "open"
 
 
 def begun(one: Trial, code: str, *, tied: bool = False) -> tuple[subprocess.Popen[bytes], int]:
-    """A process that trains a cell, and the number of the training, which says it first."""
+    """A process that trains a trial, and the number of the training, which says it first."""
     script = (
         "import sys; from pathlib import Path\n"
         "from roilab.sweep.plan import Arm, Trial\n"
-        "from roilab.sweep.runner import run_cell\n"
+        "from roilab.cli.sweep import train_command\n"
+        "from roilab.sweep.runner import run_trial\n"
         f"one = Trial(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
-        f"run_cell(one, [sys.executable, '-c', {code!r}], tied={tied})"
+        f"train = lambda *arguments: train_command([sys.executable, '-c', {code!r}], *arguments)\n"
+        f"run_trial(one, train, tied={tied})"
     )
     parent = subprocess.Popen([sys.executable, "-c", script])
     said = one.folder / "stdout.txt"
@@ -153,37 +158,37 @@ def begun(one: Trial, code: str, *, tied: bool = False) -> tuple[subprocess.Pope
     return parent, int(said.read_text())
 
 
-def test_a_cell_is_trained_by_one_process_at_a_time(tmp_path: Path, train: list[str]) -> None:
+def test_a_cell_is_trained_by_one_process_at_a_time(tmp_path: Path, train: TrainCommand) -> None:
     """Also by one that outlived its sweep."""
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     sweep, left = begun(one, ENDLESS)
     sweep.kill()
     sweep.wait()
     try:
         with pytest.raises(UserError, match=r"(?s)being trained by another process.*seed_0"):
-            run_cell(one, train)
+            run_trial(one, train)
     finally:
         os.kill(left, signal.SIGKILL)
     while not ended(left):
         time.sleep(0.1)
-    assert run_cell(one, train).kind == "done"
+    assert run_trial(one, train).kind == "done"
 
 
 @pytest.mark.parametrize("lock", [".lock", ".training.lock"])
 def test_a_job_waits_for_what_is_left_of_another(
-    tmp_path: Path, train: list[str], lock: str
+    tmp_path: Path, train: TrainCommand, lock: str
 ) -> None:
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     one.folder.mkdir(parents=True)
     with locked(one.folder / lock):
         with pytest.raises(UserError, match="being trained by another process"):
-            run_cell(one, train, patience=0.1)
+            run_trial(one, train, patience=0.1)
         # What ends a job ends its waiting, too.
         with pytest.raises(InterruptedError):
-            run_cell(one, train, patience=60, watch=interrupt)
+            run_trial(one, train, patience=60, check=interrupt)
     with ThreadPoolExecutor(1) as pool:
         with locked(one.folder / lock):
-            waiting = pool.submit(run_cell, one, train, patience=60)
+            waiting = pool.submit(run_trial, one, train, patience=60)
             time.sleep(1)
             assert not waiting.done()
             assert not (one.folder / "arguments").exists()
@@ -196,7 +201,7 @@ def interrupt() -> None:
 
 def test_a_training_that_is_tied_ends_with_its_parent(tmp_path: Path) -> None:
     """Saved: it gets a signal that it handles."""
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     saving = (
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGUSR1, lambda *_: sys.exit('saved'))\n" + ENDLESS
@@ -212,37 +217,37 @@ def test_a_training_that_is_tied_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 def test_how_far_a_training_is(tmp_path: Path) -> None:
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     assert progress_of(one).iterations == 0
     one.folder.mkdir(parents=True)
     log = one.folder / "metrics.json"
     early = [{"iteration": n, "time": 1.0, "x": "y" * 500} for n in range(400)]
     lines = [*early, {"iteration": 419, "time": 0.25}, {"iteration": 439, "segm/AP": 7.5}]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"iteration": 4')
-    found = progress_of(one)
-    assert (found.iterations, found.seconds, found.latest["segm/AP"]) == (440, 0.25, 7.5)
+    progress = progress_of(one)
+    assert (progress.iterations, progress.seconds, progress.latest["segm/AP"]) == (440, 0.25, 7.5)
 
 
-def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: list[str]) -> None:
-    source = cell(tmp_path, "b")
+def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: TrainCommand) -> None:
+    source = trial_in(tmp_path, "b")
     arm = Arm("a", "base.py", ("ap=2",), {}, weights_of="b")
     one = Trial(arm, 0, tmp_path / "a/seed_0")
-    with pytest.raises(UserError, match=r"'b', seed 0 are not there"):
-        run_cell(one, train)
-    run_cell(source, train)
-    assert run_cell(one, train).results == {"bbox": {"AP": 2.0}}
+    with pytest.raises(UserError, match=r"'b', seed 0 do not exist"):
+        run_trial(one, train)
+    run_trial(source, train)
+    assert run_trial(one, train).results == {"bbox": {"AP": 2.0}}
     assert "--resume" in (one.folder / "arguments").read_text()
     assert (one.folder / "metrics.json").read_text().count("total_loss") == 2
     # A source that is done, and whose weights somebody has deleted.
     (source.folder / "model_final.pth").unlink()
-    with pytest.raises(UserError, match=r"(?s)not there.*deleted"):
-        run_cell(replace(one, folder=tmp_path / "c/seed_0"), train)
+    with pytest.raises(UserError, match=r"(?s)do not exist.*deleted"):
+        run_trial(replace(one, folder=tmp_path / "c/seed_0"), train)
 
 
-def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: list[str]) -> None:
-    one = cell(tmp_path, seed=1)
+def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: TrainCommand) -> None:
+    one = trial_in(tmp_path, seed=1)
     for _ in range(2):
-        state = run_cell(one, train)
+        state = run_trial(one, train)
         assert (state.kind, state.error) == ("failed", "error: the disk is full")
         assert state_of(one) == state  # also for a report that is written later
 
@@ -256,48 +261,48 @@ def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: list[s
     ],
 )
 def test_a_crash_is_reported(tmp_path: Path, script: str, error: str) -> None:
-    one = cell(tmp_path)
+    one = trial_in(tmp_path)
     (tmp_path / "crash.py").write_text(script)
-    state = run_cell(one, [sys.executable, str(tmp_path / "crash.py")])
+    state = run_trial(one, partial(train_command, [sys.executable, str(tmp_path / "crash.py")]))
     assert (state.kind, state.error) == ("failed", error)
 
 
 def test_a_cell_of_another_config_is_not_taken_for_this_one(
-    tmp_path: Path, train: list[str]
+    tmp_path: Path, train: TrainCommand
 ) -> None:
-    one = cell(tmp_path)
-    run_cell(one, train)
+    one = trial_in(tmp_path)
+    run_trial(one, train)
     other = replace(one, arm=replace(one.arm, config="another"))
     with pytest.raises(UserError, match=r"(?s)other settings.*delete"):
         state_of(other)
     # Where nothing was trained there is nothing to lose.
-    failing = cell(tmp_path, seed=1)
-    run_cell(failing, train)
+    failing = trial_in(tmp_path, seed=1)
+    run_trial(failing, train)
     (failing.folder / "config.yaml").write_text("")
     mended = replace(failing, arm=replace(one.arm, config="another"))
     assert state_of(mended).kind == "failed"
-    run_cell(mended, train)
+    run_trial(mended, train)
     assert "--resume" not in (failing.folder / "arguments").read_text()
 
 
 @pytest.mark.parametrize("spoilt", ["{", "[]"])
-def test_a_damaged_record(tmp_path: Path, train: list[str], spoilt: str) -> None:
-    one = cell(tmp_path)
-    run_cell(one, train)
+def test_a_damaged_record(tmp_path: Path, train: TrainCommand, spoilt: str) -> None:
+    one = trial_in(tmp_path)
+    run_trial(one, train)
     (one.folder / "cell.json").write_text(spoilt)
     with pytest.raises(UserError, match=r"(?s)damaged.*cell\.json"):
         state_of(one)
 
 
-def test_a_run_that_is_no_cell_is_left_alone(tmp_path: Path, train: list[str]) -> None:
-    one = cell(tmp_path)
-    run_cell(one, train)
+def test_a_run_that_is_no_cell_is_left_alone(tmp_path: Path, train: TrainCommand) -> None:
+    one = trial_in(tmp_path)
+    run_trial(one, train)
     (one.folder / "cell.json").unlink()
     with pytest.raises(UserError, match="another run"):
         state_of(one)
 
 
-class Told:
+class Updates:
     """Notes what a scheduler tells."""
 
     def __init__(self) -> None:
@@ -315,27 +320,27 @@ class Told:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_several_at_a_time_each_in_a_slot(tmp_path: Path, train: list[str], jobs: int) -> None:
-    every = [cell(tmp_path, name, seed=seed) for seed in (0, 1, 2) for name in ("a", "b")]
-    told = Told()
+def test_several_at_a_time_each_in_a_slot(tmp_path: Path, train: TrainCommand, jobs: int) -> None:
+    every = [trial_in(tmp_path, name, seed=seed) for seed in (0, 1, 2) for name in ("a", "b")]
+    updates = Updates()
     environments = [{"SLOT": str(number)} for number in range(jobs)]
-    run_here(every, train, environments, told=told, refresh=told.refresh)
-    # A crash costs its own cells alone.
-    kinds = {(one.arm.name, one.seed): state.kind for one, state in told.states.items()}
+    run_here(every, train, environments, on_update=updates, refresh=updates.refresh)
+    # A crash costs its own trials alone.
+    kinds = {(one.arm.name, one.seed): state.kind for one, state in updates.states.items()}
     assert kinds == {(n, s): "failed" if s == 1 else "done" for n in ("a", "b") for s in (0, 1, 2)}
-    assert told.refreshed
+    assert updates.refreshed
     for one in every:
-        assert told.events.index((one.arm.name, one.seed, "training")) < told.events.index(
+        assert updates.events.index((one.arm.name, one.seed, "training")) < updates.events.index(
             (one.arm.name, one.seed, kinds[one.arm.name, one.seed])
         )
     assert {(one.folder / "slot").read_text() for one in every} == set(map(str, range(jobs)))
 
 
 def test_an_interrupt_ends_all_that_run_and_begins_no_other(
-    tmp_path: Path, endless: list[str]
+    tmp_path: Path, endless: TrainCommand
 ) -> None:
-    every = [cell(tmp_path, name) for name in ("a", "b", "c")]
-    told = Told()
+    every = [trial_in(tmp_path, name) for name in ("a", "b", "c")]
+    updates = Updates()
 
     def interrupt() -> None:
         said = [one.folder / "stdout.txt" for one in every[:2]]
@@ -343,35 +348,35 @@ def test_an_interrupt_ends_all_that_run_and_begins_no_other(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_here(every, endless, [{}, {}], told=told, refresh=interrupt)
+        run_here(every, endless, [{}, {}], on_update=updates, refresh=interrupt)
     assert all(ended(int((one.folder / "stdout.txt").read_text())) for one in every[:2])
     assert not every[2].folder.exists()
 
 
-def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("roilab.sweep.scheduler.cores", lambda: 6)
-    assert slots(None) == [{}]
-    assert slots(2) == 2 * [{"OMP_NUM_THREADS": "3"}]
-    assert slots(9) == 9 * [{"OMP_NUM_THREADS": "1"}]
+    monkeypatch.setattr("roilab.sweep.runner.cores", lambda: 6)
+    assert training_slots(None) == [{}]
+    assert training_slots(2) == 2 * [{"OMP_NUM_THREADS": "3"}]
+    assert training_slots(9) == 9 * [{"OMP_NUM_THREADS": "1"}]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert slots(None) == [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in slots(3)] == ["4", "7", "4"]
+    assert training_slots(None) == [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in training_slots(3)] == ["4", "7", "4"]
 
 
-def test_jobs_of_a_cluster(tmp_path: Path, train: list[str]) -> None:
-    every = [cell(tmp_path, seed=seed) for seed in (0, 1, 2)]
+def test_jobs_of_a_cluster(tmp_path: Path, train: TrainCommand) -> None:
+    every = [trial_in(tmp_path, seed=seed) for seed in (0, 1, 2)]
     every[2].folder.mkdir(parents=True)
     (every[2].folder / "config.yaml").write_text("")
-    told, jobs = Told(), tmp_path / "jobs"
+    updates, jobs = Updates(), tmp_path / "jobs"
     parameters = {"cluster": "local", "timeout_min": 5}
-    run_on_cluster(every, train, jobs, parameters, told=told, refresh=told.refresh)
-    assert [told.states[one].kind for one in every] == ["done", "failed", "failed"]
-    assert told.states[every[1]].error == "error: the disk is full"
-    assert "holds another run" in told.states[every[2]].error
-    assert told.states[every[0]].results == {"bbox": {"AP": 1.0}}
+    run_on_cluster(every, train, jobs, parameters, on_update=updates, refresh=updates.refresh)
+    assert [updates.states[one].kind for one in every] == ["done", "failed", "failed"]
+    assert updates.states[every[1]].error == "error: the disk is full"
+    assert "holds another run" in updates.states[every[2]].error
+    assert updates.states[every[0]].results == {"bbox": {"AP": 1.0}}
 
 
 @pytest.fixture
@@ -382,8 +387,8 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_jobs_are_cancelled(tmp_path: Path, endless: list[str], interruptible: None) -> None:
-    one = cell(tmp_path)
+def test_jobs_are_cancelled(tmp_path: Path, endless: TrainCommand, interruptible: None) -> None:
+    one = trial_in(tmp_path)
     said = one.folder / "stdout.txt"
 
     def interrupt() -> None:
@@ -396,21 +401,10 @@ def test_jobs_are_cancelled(tmp_path: Path, endless: list[str], interruptible: N
             endless,
             tmp_path / "jobs",
             {"cluster": "local"},
-            told=Told(),
+            on_update=Updates(),
             refresh=interrupt,
         )
     until = time.monotonic() + 30
     while not ended(int(said.read_text())):
         assert time.monotonic() < until
         time.sleep(0.1)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [({"cluster": "no"}, "no"), ({"cluster": "local", "no_such": "x"}, "no_such")],
-)
-def test_a_cluster_that_cannot_be_used(
-    tmp_path: Path, train: list[str], parameters: dict[str, str], message: str
-) -> None:
-    with pytest.raises(UserError, match=f"(?s)--slurm.*{message}"):
-        run_on_cluster([], train, tmp_path, parameters, told=Told(), refresh=lambda: None)

@@ -13,8 +13,10 @@ an arm of each value. `roilab sweep report` compares what a sweep has finished s
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,21 +38,30 @@ from roilab.sweep import (
     State,
     Sweep,
     Trial,
-    chosen,
     load_saved_sweep,
     load_sweep,
     parse_seeds,
-    plan,
+    plan_trials,
     progress_of,
     resolve,
     run_here,
     run_on_cluster,
     save_sweep,
-    slots,
+    select_trials,
     state_of,
+    training_slots,
 )
 
-TRAIN = (sys.executable, "-m", "roilab", "train")
+
+def train_command(
+    program: Sequence[str], config_file: str, overrides: Sequence[str], resume: bool
+) -> list[str]:
+    """The command of a training; `program` runs `roilab train`."""
+    options = ["--resume"] if resume else []
+    return [*program, "--config-file", config_file, *options, *overrides]
+
+
+TRAIN = partial(train_command, (sys.executable, "-m", "roilab", "train"))
 
 
 def main(arguments: list[str]) -> int:
@@ -65,16 +76,16 @@ def main(arguments: list[str]) -> int:
     sweep = resolve(load_sweep(config.find_config(args.file), args.overrides))
     if args.seeds is not None:
         sweep = replace(sweep, seeds=parse_seeds(args.seeds))
-    selected = chosen(plan(sweep, args.output), args.only)
+    selected = select_trials(plan_trials(sweep, args.output), args.only)
     open_trials = [trial for trial in selected if state_of(trial).kind != "done"]
     if args.dry_run:
-        trials = plan(sweep, args.output)
+        trials = plan_trials(sweep, args.output)
         Console().print(Display(sweep, {trial: state_of(trial) for trial in trials}).table())
         say(f"{len(open_trials)} of {len(trials)} would be trained")
         return 0
     command = shlex.join(["roilab", "sweep", *arguments])
     sweep, commands = save_sweep(sweep, command, args.output)
-    states = {trial: state_of(trial) for trial in plan(sweep, args.output)}
+    states = {trial: state_of(trial) for trial in plan_trials(sweep, args.output)}
     report, display = Report(sweep, commands), Display(sweep, states)
 
     def on_update(trial: Trial, state: State) -> None:
@@ -82,7 +93,7 @@ def main(arguments: list[str]) -> int:
         if state.kind not in ("queued", "training"):
             try_to_write(report, args.output, states)
 
-    options: dict[str, Any] = {"told": on_update, "refresh": display.refresh}
+    options: dict[str, Any] = {"on_update": on_update, "refresh": display.refresh}
     # Trials that begin with the weights of others come after these.
     first = [trial for trial in open_trials if not trial.source]
     second = [trial for trial in open_trials if trial.source]
@@ -94,7 +105,7 @@ def main(arguments: list[str]) -> int:
                 if args.slurm:
                     run_on_cluster(trials, TRAIN, args.output / "jobs", parameters, **options)
                 else:
-                    run_here(trials, TRAIN, slots(args.jobs), **options)
+                    run_here(trials, TRAIN, training_slots(args.jobs), **options)
     except KeyboardInterrupt:
         say("what was trained is saved; the same command continues", file=sys.stderr)
         raise
@@ -122,7 +133,8 @@ def main_report(arguments: list[str]) -> int:
     trusted.allow(args.trust)
     folder = args.folder
     sweep, commands = load_saved_sweep(folder)
-    Report(sweep, commands).write(folder, {trial: state_of(trial) for trial in plan(sweep, folder)})
+    states = {trial: state_of(trial) for trial in plan_trials(sweep, folder)}
+    Report(sweep, commands).write(folder, states)
     say((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 

@@ -1,7 +1,7 @@
 """Line plots as SVG text, for a page or a file: the same text from the same numbers.
 
-The ground is clear and lines have middle tones, so that they are told from a light page and from a
-dark one. So have text and axes in a file; in a page they have the colour of its text.
+The ground is transparent and lines have middle tones, which show on a light page and on a dark one.
+Text and axes have the colour of the page's text, and a middle tone where the SVG is a file.
 """
 
 import io
@@ -18,8 +18,8 @@ from roilab.evaluation.analysis import running_mean
 COLOURS = ("#2f7fd0", "#c9660a", "#2a9058", "#9a5fd0", "#d0455a", "#128a98", "#94702c", "#74808c")
 _MARKERS = "os^Dv*Xp"
 _STYLES = ("-", "--", ":", "-.")
-_ALONE = COLOURS[-1]  # of text and axes where no page gives them its own
-_INK = "#010203"  # no line has it: stands for the text's colour, which matplotlib has no name for
+_FILE_INK = COLOURS[-1]  # of text and axes in a file
+_INK = "#010203"  # a placeholder for the page's text colour, which matplotlib has no name for
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # a name may hold dollar signs
@@ -46,7 +46,7 @@ def curves(
     xlabel: str,
     ylabel: str,
 ) -> str:
-    """One line or several over the same X places.
+    """A plot of one line or several over the same X places.
 
     Args:
         lines: by name, X values each; None leaves a gap.
@@ -62,21 +62,21 @@ def running_means(values: Mapping[str, Sequence[float | None]], title: str, ylab
     """A plot of each image's value as a dot, and of the running mean as a line.
 
     Args:
-        values: by name, in percent, one an image; None: it has none.
+        values: by name, in percent, one an image; None leaves a gap.
     """
     with _settings(title):
         figure, axes = _empty(title, "images", ylabel, len(values))
         axes.set_ylim(-4, 104)
-        for index, each in enumerate(values.values()):
-            count, look = np.arange(1, len(each) + 1), _look(index)
-            axes.plot(count, _numbers(running_mean(each)), **look)
+        for index, line in enumerate(values.values()):
+            count, look = np.arange(1, len(line) + 1), _look(index)
+            axes.plot(count, _numbers(running_mean(line)), **look)
             dots = {**look, "linestyle": "none", "marker": _marker(index), "markersize": 3}
-            axes.plot(count, _numbers(each), **dots, markeredgewidth=0, alpha=0.5)
+            axes.plot(count, _numbers(line), **dots, markeredgewidth=0, alpha=0.5)
         return _svg(figure, list(values))
 
 
 def intervals(bars: Mapping[str, tuple[float, float, float]], title: str, xlabel: str) -> str:
-    """A point with its interval a row, beside a line at zero.
+    """A plot with a point and its interval a row, and a line at zero.
 
     Args:
         bars: by name, the low end, the value and the high end.
@@ -97,7 +97,7 @@ def intervals(bars: Mapping[str, tuple[float, float, float]], title: str, xlabel
 
 
 def _settings(title: str) -> Any:
-    """Within it the settings hold; ids in the SVG are salted, since a page holds several."""
+    """A context with the settings; ids in the SVG are salted, since a page holds several plots."""
     return matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": one_line(title)})
 
 
@@ -126,8 +126,8 @@ def _numbers(values: Sequence[float | None]) -> np.ndarray:
 
 def _svg(figure: Figure, names: Sequence[str]) -> str:
     """The figure with a legend below it, a line a name."""
-    lines = [each for each in figure.axes[0].lines if each.get_linestyle() != "None"]
-    # Set afterwards: a legend leaves out a name that begins with "_".
+    lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None"]
+    # The names are set afterwards: a legend leaves out a name that begins with "_".
     legend = figure.legend(lines, ["-"] * len(lines), loc="outside lower left")
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(one_line(name))
@@ -135,8 +135,8 @@ def _svg(figure: Figure, names: Sequence[str]) -> str:
 
 
 def _text(figure: Figure) -> str:
-    written = io.StringIO()
+    stream = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(written, format="svg", transparent=True, metadata=nothing)
-    text = written.getvalue().replace(_INK, "currentColor")
-    return text.replace("<svg ", f'<svg color="{_ALONE}" ', 1)  # any style of a page outweighs it
+    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    text = stream.getvalue().replace(_INK, "currentColor")
+    return text.replace("<svg ", f'<svg color="{_FILE_INK}" ', 1)  # a page's style outweighs it

@@ -6,15 +6,15 @@ from roilab.sweep.plan import (
     Arm,
     Sweep,
     Trial,
-    chosen,
     load_saved_sweep,
     parse_seeds,
-    plan,
+    plan_trials,
     save_sweep,
+    select_trials,
 )
 from roilab.sweep.report import Report
-from roilab.sweep.runner import State, progress_of, state_of
-from roilab.sweep.scheduler import run_here, slots
+from roilab.sweep.runner import run_here, training_slots
+from roilab.sweep.state import State, progress_of, state_of
 
 __all__ = [
     "Arm",
@@ -22,16 +22,16 @@ __all__ = [
     "State",
     "Sweep",
     "Trial",
-    "chosen",
     "load_saved_sweep",
     "load_sweep",
     "parse_seeds",
-    "plan",
+    "plan_trials",
     "progress_of",
     "resolve",
     "run_here",
     "run_on_cluster",
     "save_sweep",
-    "slots",
+    "select_trials",
     "state_of",
+    "training_slots",
 ]

@@ -1,4 +1,4 @@
-"""A sweep from its file and the command line."""
+"""Definitions of sweeps: read from a file and from overrides, checked, and resolved."""
 
 import ast
 import copy
@@ -6,7 +6,8 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,19 @@ from roilab.engine import config
 from roilab.engine import overrides as texts
 from roilab.engine.config_diff import differences
 from roilab.engine.train_keys import dependent_on
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.evaluation.ap import TASK_NAMES
 from roilab.evaluation.bootstrap import METRICS
 from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")
 _PUBLISHED = ("source", "rows")
-# What is compared without a word of it.
+# The metrics that are compared where a sweep names none.
 _METRICS = tuple(f"{task}/{name}" for task in TASK_NAMES for name in ("AP", "AP50", "AP75"))
-# What the folder of a sweep has beside those of its arms.
-_TAKEN = ("plots", "pictures", "jobs")
-# What each cell has of its own.
-_SET = {"train.seed": "--seeds", "train.output_dir": "--output"}
+# Folders of a sweep beside those of its arms.
+_RESERVED = ("plots", "pictures", "jobs")
+# Keys that differ from trial to trial, and the parameters of a sweep that set them.
+_OF_TRIAL = {"train.seed": "seeds", "train.output_dir": "output"}
 
 
 def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
@@ -39,22 +40,22 @@ def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     Args:
         file: with a dict `sweep`, see configs/ablations; or a training config, for which the
             overrides make all arms.
-        overrides: of every arm, after its own.
+        overrides: of every arm, applied after its own.
 
     Raises:
         UserError: the file is neither, has keys that no sweep has, or contradicts itself.
     """
-    found = config.read_config(file)
-    if "sweep" in found and not config.is_code(file):
+    cfg = config.read_config(file)
+    if "sweep" in cfg and not config.is_code(file):
         raise UserError(
-            "a sweep is written in Python, since it names configs, which are run",
+            "a sweep is a Python file, since it names configs, which are run",
             file=file,
             expected="NAME.py, as in configs/ablations",
-            remedy="write it so, if it is yours",
+            remedy="if the sweep is yours, write it as a Python file",
         )
-    if "sweep" in found:
-        sweep = _read(Path(file), config.to_plain_data(found)["sweep"])
-    elif "model" in found:
+    if "sweep" in cfg:
+        sweep = _from_dict(Path(file), config.to_plain_data(cfg)["sweep"])
+    elif "model" in cfg:
         alone = Arm("", str(file), (), {})
         sweep = Sweep(str(file), (alone,), "", (0,), _METRICS, "")
     else:
@@ -67,11 +68,11 @@ def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
 
 
 def resolve(sweep: Sweep) -> Sweep:
-    """The sweep with what its arms' configs hold. Their models are built, without memory.
+    """The sweep with digests and iterations of its arms' configs, whose models can be built.
 
     Raises:
         UserError: a config has no such key, its model cannot be built, two arms are the same, or an
-            arm would take weights that were trained in another way.
+            arm would evaluate weights that are trained in another way.
     """
     cfgs = {arm.name: config.load_config(arm.config_file, arm.overrides) for arm in sweep.arms}
     arms: list[Arm] = []
@@ -97,7 +98,7 @@ def resolve(sweep: Sweep) -> Sweep:
 
 
 def _try_model(cfg: DictConfig) -> None:
-    """Build a model on no device, for data of any kind."""
+    """Build a model without memory, for data of any number of classes and keypoints."""
     cfg = copy.deepcopy(cfg)
     for key in ("num_classes", "num_keypoints"):
         if cfg.data.get(key) is None:
@@ -107,12 +108,12 @@ def _try_model(cfg: DictConfig) -> None:
 
 
 def _wrong(
-    sweep: Sweep, key: str, message: str, found: object, expected: str | None = None
+    sweep: Sweep, key: str, message: str, value: object, expected: str | None = None
 ) -> UserError:
-    return UserError(message, file=sweep.file, key=f"sweep.{key}", found=found, expected=expected)
+    return UserError(message, file=sweep.file, key=f"sweep.{key}", found=value, expected=expected)
 
 
-def _read(file: Path, data: Any) -> Sweep:
+def _from_dict(file: Path, data: Any) -> Sweep:
     data = _dict(file, "sweep", data, _KEYS)
     arms = _dict(file, "sweep.arms", data.get("arms"))
     shared = _dict(file, "sweep.overrides", data.get("overrides", {}))
@@ -128,7 +129,7 @@ def _read(file: Path, data: Any) -> Sweep:
         _kind(file, "sweep.metrics", None, list, "at least one task/metric")
 
     def arm(name: str, setting: Any) -> Arm:
-        """An arm made of overrides, or of a config of its own."""
+        """An arm of overrides, or of a config of its own."""
         key = f"sweep.arms.{name}"
         if isinstance(setting, str):
             start, own = setting, {}
@@ -136,10 +137,10 @@ def _read(file: Path, data: Any) -> Sweep:
             start = _kind(file, "sweep.base", data.get("base"), str, "the path of a config")
             own = dict(_dict(file, key, setting))
         weights_of = _kind(file, f"{key}.weights_of", own.pop("weights_of", ""), str, "an arm")
-        # The file's parent and not the working directory, as it is for what the file imports.
-        place = os.path.relpath(file.parent / start)
-        written = tuple(texts.write(key, value) for key, value in {**shared, **own}.items())
-        return Arm(name, place, written, rows.get(name, {}), weights_of)
+        # Relative to the file and not to the working directory, like the imports of the file.
+        config_file = os.path.relpath(file.parent / start)
+        overrides = tuple(texts.write(key, value) for key, value in {**shared, **own}.items())
+        return Arm(name, config_file, overrides, rows.get(name, {}), weights_of)
 
     return Sweep(
         file=str(file),
@@ -159,7 +160,7 @@ def _question(file: Path) -> str:
 
 
 def _dict(file: Path, key: str, value: Any, keys: Sequence[str] | None = None) -> dict[str, Any]:
-    """A dict, with no other keys than these."""
+    """The value, which has to be a dict, with no other keys than these."""
     _kind(file, key, value, dict, "a dict")
     for name in value:
         if keys is not None and name not in keys:
@@ -175,13 +176,15 @@ def _kind(file: Path, key: str, value: Any, kind: Any, expected: str) -> Any:
 
 
 def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
-    """The sweep with overrides of all arms; `key=a,b` makes an arm of each value."""
+    """The sweep with further overrides of all arms; `key=a,b` makes an arm of each value."""
     choices = [texts.choices(text) for text in overrides]
     shared = [values[0] for values in choices if len(values) == 1]
     grid = list(itertools.product(*(values for values in choices if len(values) > 1)))
 
     def named(arm: str, point: Sequence[str]) -> str:
-        return ", ".join([*([arm] if arm else []), *map(_short, point)])
+        # `a.b.key=value` as `key=value`.
+        short = [re.sub(r"^[^=]*\.(?=[^=.]*=)", "", text) for text in point]
+        return ", ".join([*([arm] if arm else []), *short])
 
     arms = tuple(
         replace(
@@ -197,44 +200,36 @@ def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     return replace(sweep, arms=arms, baseline=arms[first].name)
 
 
-def _short(text: str) -> str:
-    """`a.b.key=value` as `key=value`."""
-    key, _, value = text.partition("=")
-    return f"{key.rpartition('.')[2]}={value}"
-
-
 def _named(sweep: Sweep, key: str, name: str) -> Arm:
     for arm in sweep.arms:
         if arm.name == name:
             return arm
-    raise _wrong(sweep, key, "there is no such arm", name, _one_of(arm.name for arm in sweep.arms))
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return f"one of {', '.join(names)}"
+    expected = f"one of {', '.join(arm.name for arm in sweep.arms)}"
+    raise _wrong(sweep, key, "there is no such arm", name, expected)
 
 
 def _checked(sweep: Sweep) -> Sweep:
     folders = [folder_name(arm.name).lower() for arm in sweep.arms]
     for arm, folder in zip(sweep.arms, folders, strict=True):
         if not folder.strip("._") or folders.count(folder) > 1:
-            message = "the arms need names that can be told apart, or several values: key=a,b"
+            message = "the arms need different names, or an override several values: key=a,b"
             raise _wrong(sweep, "arms", message, arm.name)
-        if folder in _TAKEN:
-            raise _wrong(sweep, "arms", "an arm's folder would be the report's", arm.name)
+        if folder in _RESERVED:
+            message = "an arm would have a folder of the report"
+            raise _wrong(sweep, "arms", message, arm.name)
         for text in arm.overrides:
-            key = text.partition("=")[0]
-            if key in _SET:
+            key, _, value = text.partition("=")
+            if key in _OF_TRIAL:
                 raise UserError(
-                    "a sweep sets this for each training",
+                    "a sweep sets this key for each training",
                     file=sweep.file,
                     key=key,
                     found=text,
-                    remedy=f"{_SET[key]} is what says it",
+                    remedy=f"set it for the sweep: {argument(_OF_TRIAL[key], value)}",
                 )
         key = f"arms.{arm.name}.weights_of"
         if arm.weights_of and _named(sweep, key, arm.weights_of).weights_of:
-            message = "the weights are of an arm that is not trained itself"
+            message = "the weights would be those of an arm that is not trained itself"
             raise _wrong(sweep, key, message, arm.weights_of)
     figures = [*sweep.metrics, *(name for arm in sweep.arms for name in arm.published)]
     for name in figures:

@@ -1,4 +1,4 @@
-"""The plan of a sweep: arms, seeds, and a run folder for each pair."""
+"""The plan of a sweep: arms, seeds, a run folder for each pair, and the record in its folder."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from roilab.errors import UserError
 from roilab.files import read_json, write_whole
 
 _FILE = "sweep.json"
-_HUGE = 1e12  # no figure of a sweep is larger
+_LARGEST = 1e12  # no figure of a sweep is larger
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Arm:
     """One setting to compare.
 
     Attributes:
-        config_file: what its training starts from.
-        overrides: what makes the arm, as `key=value`.
-        published: figures of others for such an arm, in percent, by `task/metric`.
-        weights_of: the name of an arm that is trained in the same way, and whose weights this one
-            evaluates in another; empty: it is trained itself.
-        config: tells one resolved config from another.
-        max_iter: how many iterations it is trained.
+        config_file: the config that its training starts from.
+        overrides: the differences that define the arm, as `key=value`.
+        published: others' figures for such an arm, in percent, by `task/metric`.
+        weights_of: the name of an arm that is trained in the same way, whose weights this one
+            evaluates in another way; empty: it is trained itself.
+        config: a digest of the resolved config.
+        max_iter: the number of iterations of its training.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Arm:
     max_iter: int | None = None
 
     def __hash__(self) -> int:
-        return hash(self.name)  # no two of a sweep have the same
+        return hash(self.name)  # no two arms of a sweep have the same
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Sweep:
     """A question: what some settings change.
 
     Attributes:
-        file: where it was read from.
+        file: the file that defines it.
         arms: the settings, with different names.
         baseline: the name of the arm that the others are compared with.
         seeds: each arm is trained with each of them.
-        metrics: what is compared, as `task/metric`, the most important first.
+        metrics: the compared metrics as `task/metric`, the most important first.
         source: where the published figures are from.
-        question: what is asked, in a sentence or two.
+        question: the question in a sentence or two.
     """
 
     file: str
@@ -83,20 +83,25 @@ class Trial:
 
     @property
     def source(self) -> Path | None:
-        """The run folder whose weights it takes."""
+        """The run folder whose weights it evaluates; None: it is trained itself."""
         if not self.arm.weights_of:
             return None
         return self.folder.parent.parent / folder_name(self.arm.weights_of) / self.folder.name
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides of the training: those of its arm, and its own."""
-        place = texts.write("train.output_dir", str(self.folder))
-        return (*self.arm.overrides, f"train.seed={self.seed}", place)
+        """The overrides of its arm, with its seed and its folder."""
+        output = texts.write("train.output_dir", str(self.folder))
+        return (*self.arm.overrides, f"train.seed={self.seed}", output)
+
+    @property
+    def title(self) -> str:
+        """Its arm and seed, for messages."""
+        return f"arm '{self.arm.name}', seed {self.seed}"
 
 
-def plan(sweep: Sweep, output: Path) -> list[Trial]:
-    """A cell for each seed and arm, seed by seed, so that early results compare all arms."""
+def plan_trials(sweep: Sweep, output: Path) -> list[Trial]:
+    """A trial for each seed and arm, seed by seed, so that early results compare all arms."""
     return [
         Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
         for seed in sweep.seeds
@@ -104,32 +109,31 @@ def plan(sweep: Sweep, output: Path) -> list[Trial]:
     ]
 
 
-def chosen(cells: Sequence[Trial], pattern: str) -> list[Trial]:
-    """The cells of the arms that have this name, or whose name matches, with * for anything.
+def select_trials(trials: Sequence[Trial], only: str) -> list[Trial]:
+    """The trials of the arms with this name, or with a name that matches, where * is anything.
 
     Raises:
-        UserError: there is none.
+        UserError: no arm matches.
     """
-    found = [
-        cell for cell in cells if cell.arm.name == pattern or fnmatchcase(cell.arm.name, pattern)
-    ]
-    if not found:
+    names = dict.fromkeys(trial.arm.name for trial in trials)
+    selected = [name for name in names if name == only or fnmatchcase(name, only)]
+    if not selected:
         raise UserError(
             "no arm has such a name",
-            key="--only",
-            found=pattern,
-            expected=f"one of {', '.join(dict.fromkeys(cell.arm.name for cell in cells))}",
+            key="only",
+            found=only,
+            expected=f"one of {', '.join(names)}",
         )
-    return found
+    return [trial for trial in trials if trial.arm.name in selected]
 
 
 def folder_name(arm: str) -> str:
-    """A name that every file system takes."""
+    """The name of an arm with characters that every file system takes."""
     return re.sub(r"[^\w.+=-]+", "_", arm)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """`0,1,2` as seeds.
+    """The seeds of a text such as `0,1,2`.
 
     Raises:
         UserError: not whole numbers from 0, or one of them twice.
@@ -139,7 +143,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def check_seeds(seeds: Any, file: str | Path | None = None) -> tuple[int, ...]:
-    """The seeds of a list.
+    """The seeds of a list, which a file may define.
 
     Raises:
         UserError: not whole numbers from 0, or one of them twice.
@@ -150,7 +154,7 @@ def check_seeds(seeds: Any, file: str | Path | None = None) -> tuple[int, ...]:
         raise UserError(
             "the seeds cannot be read",
             file=file,
-            key="seeds",
+            key="seeds" if file is None else "sweep.seeds",
             found=seeds,
             expected="different whole numbers from 0, such as 0,1,2",
         )
@@ -158,25 +162,26 @@ def check_seeds(seeds: Any, file: str | Path | None = None) -> tuple[int, ...]:
 
 
 def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
-    """Leave in the folder of a sweep what its report needs to know of it.
+    """Write into the folder of a sweep what its report needs to know about it.
 
     Returns:
-        The sweep with the seeds that the folder has had before, and all commands that made it.
+        The sweep with the seeds of earlier calls as well, and all commands that ran it.
 
     Raises:
-        UserError: the folder holds another sweep, of which arms would be lost.
+        UserError: the folder holds another sweep, whose arms would be lost.
     """
     commands: list[str] = []
     if (output / _FILE).is_file():
         before, commands = load_saved_sweep(output)
-        lost = [arm.name for arm in before.arms if arm.name not in {a.name for a in sweep.arms}]
+        kept = {arm.name for arm in sweep.arms}
+        lost = [arm.name for arm in before.arms if arm.name not in kept]
         if lost:
             raise UserError(
                 "the folder holds another sweep",
                 file=output,
                 found=f"{before.file}, with {', '.join(lost)}",
                 expected=f"the arms {', '.join(arm.name for arm in sweep.arms)}, or fewer",
-                remedy="choose another --output; --only trains some arms of a sweep",
+                remedy="choose another folder, output=DIR; only=ARM trains one arm of a sweep",
             )
         sweep = replace(sweep, seeds=tuple(sorted({*before.seeds, *sweep.seeds})))
     commands = list(dict.fromkeys([*commands, command]))
@@ -186,10 +191,10 @@ def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[st
 
 
 def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
-    """The sweep of a folder, and the commands that made it.
+    """The sweep of a folder, and the commands that ran it.
 
     Raises:
-        UserError: the folder holds none.
+        UserError: the folder holds none, or its record is damaged.
     """
     path = output / _FILE
     if not path.exists():
@@ -197,19 +202,19 @@ def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
             "not the folder of a sweep",
             file=output,
             found=f"no {_FILE}",
-            expected="what --output named",
+            expected="the output folder of a sweep",
         )
     what, remedy = "the record of a sweep", "delete this file: the command of the sweep writes it"
     data = read_json(path, what=what, remedy=remedy)
     try:
         return _from_record(data)
     except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-        found = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise UserError(f"{what} is damaged", file=path, found=found, remedy=remedy) from error
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UserError(f"{what} is damaged", file=path, found=reason, remedy=remedy) from error
 
 
 def _from_record(data: Any) -> tuple[Sweep, list[str]]:
-    """A sweep and its commands as `save` writes them; raises errors of many kinds if it is none."""
+    """A sweep and its commands from the data of `save_sweep`; raises errors of many kinds."""
     data = dict(data)
     commands = _texts(data.pop("commands"))
     arms = tuple(Arm(**{**arm, "overrides": _texts(arm["overrides"])}) for arm in data.pop("arms"))
@@ -219,12 +224,8 @@ def _from_record(data: Any) -> tuple[Sweep, list[str]]:
             raise ValueError(f"published: {arm.published}")
         if arm.max_iter is not None and not _is_number(arm.max_iter):
             raise ValueError(f"max_iter: {arm.max_iter}")
-    sweep = Sweep(
-        arms=arms,
-        seeds=check_seeds(data.pop("seeds")),
-        metrics=_texts(data.pop("metrics")),
-        **data,
-    )
+    seeds, metrics = check_seeds(data.pop("seeds")), _texts(data.pop("metrics"))
+    sweep = Sweep(arms=arms, seeds=seeds, metrics=metrics, **data)
     _texts([sweep.file, sweep.baseline, sweep.source, sweep.question])
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names) or sweep.baseline not in names or not sweep.metrics:
@@ -239,4 +240,4 @@ def _texts(values: Any) -> tuple[str, ...]:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < _HUGE
+    return type(value) in (int, float) and abs(value) < _LARGEST

@@ -1,302 +1,216 @@
-"""Running one cell of a sweep as a process of its own."""
+"""Trials as processes of this machine, one or several at a time."""
 
-import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from queue import SimpleQueue
+from threading import Event
+from typing import IO
+
+import torch
 
 from roilab import child_process
-from roilab.data.workers import END_SIGNALS
+from roilab.data.workers import END_SIGNALS, cores
 from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import signal_name
-from roilab.engine.stored_results import is_number
 from roilab.errors import UserError
-from roilab.evaluation.ap import Results
-from roilab.files import read_json, refuse_link, write_whole
+from roilab.files import refuse_link
 from roilab.sweep.plan import Trial
+from roilab.sweep.state import OnUpdate, State, load_record, save_record, state_of
 
-_MEANING = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
-LOG, DEFINITION, LOCK = "stdout.txt", "cell.json", ".lock"
+_METADATA = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
+LOG, LOCK = "stdout.txt", ".lock"
 POLL_SECONDS = 0.5
-_CENTURY = 3.2e9  # seconds
-# Exit statuses of a training that a signal has asked to end, and that is saved.
+# Exit statuses of a training that a signal ended and that has saved.
 _INTERRUPTED = tuple(128 + number for number in END_SIGNALS)
-_TAIL = 2**16  # bytes at the end of a log that are looked at while it grows
+# Returns the command of a training from its config file, its overrides, and whether it resumes.
+TrainCommand = Callable[[str, Sequence[str], bool], Sequence[str]]
 
 
-@dataclass(frozen=True)
-class State:
-    """The state of a cell.
+class _Cancelled(Exception):
+    """A trial ends because the sweep does."""
 
-    Attributes:
-        kind: `open` has to begin, `cut` goes on from a checkpoint, `queued` waits for a machine of
-            a cluster, `training` runs, `failed` did the last time, `done` has results.
-        results: AP in percent by task and metric, of a cell that is done.
-        error: why a cell failed, was cut, or waits: a line, empty where it is not known.
-        iterations: how many are in its log.
-        seconds: for how long its process ran, over all calls, but for those that were killed.
+
+def run_here(
+    trials: Sequence[Trial],
+    train: TrainCommand,
+    slots: Sequence[Mapping[str, str]],
+    *,
+    on_update: OnUpdate,
+    refresh: Callable[[], object],
+) -> None:
+    """Run trials as processes of this machine; an interrupt ends them, so that they can resume.
+
+    Args:
+        train: the command of a training.
+        slots: the environment variables of each training that runs at a time.
+        on_update: is called in this thread when a trial begins (`training`), and when it ends.
+        refresh: is called about twice a second.
     """
+    free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
+    for slot in slots:
+        free.put(slot)
+    begun: SimpleQueue[Trial] = SimpleQueue()
+    over = Event()
 
-    kind: Literal["open", "cut", "queued", "training", "failed", "done"]
-    results: Results | None = None
-    error: str = ""
-    iterations: int = 0
-    seconds: float = 0.0
+    def check() -> None:
+        if over.is_set():
+            raise _Cancelled
 
-    @property
-    def text(self) -> str:
-        """The state in few words, with its reason."""
-        if not self.error:
-            return self.kind
-        return f"{'saved' if self.kind == 'cut' else self.kind}: {self.error}"
-
-
-Told = Callable[[Trial, State], object]
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """The progress of a training.
-
-    Attributes:
-        iterations: how many are in its log.
-        seconds: that one of them takes, lately; None: not known yet.
-        latest: the last value of everything that is logged.
-    """
-
-    iterations: int
-    seconds: float | None
-    latest: Mapping[str, float]
-
-
-def definition(cell: Trial) -> dict[str, object]:
-    """The identity of a cell, independent of where it and its config are stored."""
-    return {"arm": cell.arm.name, "seed": cell.seed, "config": cell.arm.config}
-
-
-def state_of(cell: Trial) -> State:
-    """The state that a cell's run folder shows.
-
-    Raises:
-        UserError: the folder holds another cell, or a run that is not of a sweep.
-    """
-    run = Run(cell.folder)
-    record = _record(cell)
-    if record is None:
-        if run.config_file.is_file():
-            raise UserError(
-                f"the folder of arm '{cell.arm.name}', seed {cell.seed} holds another run",
-                file=cell.folder,
-                remedy=f"delete {cell.folder}, or choose another --output",
-            )
-        return State("open")
-    trained = run.results_file.is_file() or run.weights.is_file()
-    if trained and any(record.get(key) != value for key, value in definition(cell).items()):
-        arm = [cell.arm.config_file, *cell.arm.overrides]
-        compare = shlex.join(["roilab", "config", "diff", str(cell.folder), *arm])
-        raise UserError(
-            f"arm '{cell.arm.name}', seed {cell.seed} was run with other settings",
-            file=run.config_file,
-            found="a config that differs from the arm's",
-            remedy=f"choose another --output, or delete {cell.folder}; to see what differs: "
-            f"{compare}",
-        )
-    iterations, seconds = progress_of(cell).iterations, record.get("seconds", 0.0)
-    if run.results_file.is_file():
-        return State("done", run.results(), iterations=iterations, seconds=seconds)
-    if record.get("error"):
-        return State("failed", error=record["error"], iterations=iterations, seconds=seconds)
-    ended = record.get("ended", "")
-    return State("cut" if trained else "open", error=ended, iterations=iterations, seconds=seconds)
-
-
-def _record(cell: Trial) -> dict[str, Any] | None:
-    """The content of cell.json; None without one."""
-    path = cell.folder / DEFINITION
-    if not path.exists():
-        return None
-    what, remedy = "the record of a cell", f"delete {cell.folder}, which trains it anew"
-    record = read_json(path, what=what, remedy=remedy)
-    sound = (
-        isinstance(record, dict)
-        and is_number(record.get("seconds", 0.0))
-        and abs(record.get("seconds", 0.0)) < _CENTURY
-        and isinstance(record.get("error", ""), str)
-        and isinstance(record.get("ended", ""), str)
-    )
-    if not sound:
-        raise UserError(
-            f"{what} is damaged",
-            file=path,
-            found=record,
-            expected='{"arm": ..., "seed": ..., "config": ..., "seconds": 1.5, "error": ""}',
-            remedy=remedy,
-        )
-    return record
-
-
-def progress_of(cell: Trial) -> TrainingProgress:
-    """The progress of a cell, from the end of its training's log."""
-    latest: dict[str, float] = {}
-    try:
-        with Run(cell.folder).metrics_file.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
-            lines = log.read().decode("utf-8", errors="replace").splitlines()
-    except OSError:  # not there yet
-        lines = []
-    for line in lines:
+    def run(trial: Trial) -> State:
+        check()
+        slot = free.get()
+        begun.put(trial)
         try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):  # half of it was read, or written
-            continue
-        if isinstance(found, dict) and all(map(is_number, found.values())):
-            latest |= found
-    iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
-    return TrainingProgress(iterations, latest.get("time"), latest)
+            return run_trial(trial, train, environment=slot, check=check)
+        except Exception as error:  # it costs this trial only
+            return State.of_error(error)
+        finally:
+            free.put(slot)
+
+    with ThreadPoolExecutor(len(slots)) as pool:
+        waiting = {pool.submit(run, trial): trial for trial in trials}
+        try:
+            while waiting:
+                ended = [future for future in waiting if future.done()]
+                while not begun.empty():  # after `ended`: a trial begins before it ends
+                    on_update(begun.get(), State("training"))
+                for future in ended:
+                    on_update(waiting.pop(future), future.result())
+                refresh()
+                time.sleep(POLL_SECONDS)
+        finally:
+            over.set()
+            pool.shutdown(cancel_futures=True)
 
 
-def run_cell(
-    cell: Trial,
-    train: Sequence[str],
+def training_slots(jobs: int | None) -> list[dict[str, str]]:
+    """The environment variables of trainings at a time: `jobs`, or one a GPU, or one on the CPU."""
+    if torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
+        count = jobs or len(gpus)
+        return [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} for index in range(count)]
+    count = jobs or 1
+    if count == 1 or "OMP_NUM_THREADS" in os.environ:
+        return [{} for _ in range(count)]
+    threads = max(1, cores() // count)
+    return [{"OMP_NUM_THREADS": str(threads)} for _ in range(count)]
+
+
+def run_trial(
+    trial: Trial,
+    train: TrainCommand,
     *,
     environment: Mapping[str, str] | None = None,
-    watch: Callable[[], object] = lambda: None,
+    check: Callable[[], object] = lambda: None,
     tied: bool = False,
     patience: float = 0.0,
 ) -> State:
-    """Train a cell, from its last checkpoint if it has one, and return what became of it.
+    """Train a trial, from its last checkpoint if it has one, and return its state.
 
-    An interrupt ends the process, too, and leaves a cell that the next call continues.
+    An interrupt also ends the process, and leaves a trial that the next call continues.
 
     Args:
-        train: the training command: the interpreter and roilab train.
-        environment: what is set for the training beside what this process has.
-        watch: is called every now and then, and ends the training by an exception.
-        tied: whether the training is of this process's group, and is asked to end when this
-            process dies, as nothing of a cluster's job may outlive it.
-        patience: seconds to wait for another process that trains the cell.
+        train: the command of a training.
+        environment: variables of the training beside those of this process.
+        check: is called about twice a second, and may end the training by an exception.
+        tied: whether the training is in this process's group, and is asked to end when this process
+            dies, since nothing of a cluster's job may outlive it.
+        patience: seconds to wait for another process that trains the trial.
 
     Raises:
-        UserError: another process trains this cell, or the folder holds something else.
+        UserError: another process trains this trial, or the folder holds something else.
     """
-    with _alone(cell, patience, watch) as lock:
-        before = state_of(cell)
+    with _locked(trial, patience, check) as lock:
+        before = state_of(trial)
         if before.kind == "done":
             return before
-        run, record = Run(cell.folder), _record(cell)
-        if record is not None and record.get("config") != cell.arm.config:
-            # It was begun with another config, and has trained nothing.
+        run, record = Run(trial.folder), load_record(trial)
+        if record is not None and record.get("config") != trial.arm.config:
+            # It began with another config, and has trained nothing.
             run.config_file.unlink(missing_ok=True)
-        _define(cell, before.seconds)  # first: a run folder without it is another's
-        if cell.source is not None and not run.config_file.is_file():
-            _take_weights(cell, cell.source)
-        # The training finds out itself whether there is a checkpoint.
+        save_record(trial, before.seconds)  # first: a run folder without it is not of a sweep
+        if trial.source is not None and not run.config_file.is_file():
+            _copy_weights(trial, trial.source)
+        # The training itself looks for a checkpoint.
         resume = run.config_file.is_file()
-        options = ["--resume"] if resume else []
-        command = [*train, "--config-file", cell.arm.config_file, *options, *cell.overrides]
+        command = train(trial.arm.config_file, trial.overrides, resume)
         started = time.perf_counter()
-        refuse_link(cell.folder / LOG)
+        refuse_link(trial.folder / LOG)
         try:
-            with (cell.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
+            with (trial.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
                 begin = log.tell()
                 variables = {**os.environ, **(environment or {})}
-                status = _wait(command, log, lock, variables, watch, tied=tied)
+                status = _wait(command, log, lock, variables, check, tied=tied)
         finally:
             seconds = before.seconds + time.perf_counter() - started
-            _define(cell, seconds)
-        said = (cell.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
+            save_record(trial, seconds)
         if not run.results_file.is_file():
-            why = _failure(said, status)
-            ended = status in _INTERRUPTED
-            _define(cell, seconds, error="" if ended else why, ended=why if ended else "")
-        return state_of(cell)
+            output = (trial.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
+            reason = "ended" if status in _INTERRUPTED else "error"
+            save_record(trial, seconds, **{reason: _failure(output, status)})
+        return state_of(trial)
 
 
-def note_end(cell: Trial, *, error: str = "", ended: str = "") -> None:
-    """Note in a cell's record why its training failed or was cut, where it has been begun."""
-    record = _record(cell)
-    if record is not None:
-        _define(cell, record.get("seconds", 0.0), error=error, ended=ended)
-
-
-def checkpoint_of(cell: Trial) -> str:
-    """The name of the file that a cell goes on from; empty where it has none."""
-    weights = Run(cell.folder).weights
-    return weights.name if weights.is_file() else ""
-
-
-def is_in_training(cell: Trial) -> bool:
-    """Whether a process of this machine trains a cell."""
+def is_running(trial: Trial) -> bool:
+    """Whether a process of this machine trains a trial."""
     try:
-        with _alone(cell):
+        with _locked(trial):
             return False
     except UserError:
         return True
 
 
-def failed(error: BaseException) -> State:
-    """The state of a cell that an exception ended."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return State("failed", error=lines[0])
-
-
 @contextmanager
-def _alone(
-    cell: Trial, patience: float = 0.0, watch: Callable[[], object] = lambda: None
+def _locked(
+    trial: Trial, patience: float = 0.0, check: Callable[[], object] = lambda: None
 ) -> Iterator[Lock]:
-    """Keep other processes from a cell's folder, after some patience with one that is there.
+    """Keep other processes from a trial's folder, after waiting for one with some patience.
 
-    With patience the training's own lock is waited for, too: when a machine is lost, it may be
+    Patience also waits for the training's own lock: when a machine is lost, that lock may be
     younger than this one.
     """
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    message = f"arm '{cell.arm.name}', seed {cell.seed} is being trained by another process"
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    message = f"{trial.title} is being trained by another process"
     until = time.monotonic() + patience
     with ExitStack() as stack:
         while True:
             try:
                 if patience:
-                    with locked(Run(cell.folder).lock_file, message):
+                    with locked(Run(trial.folder).lock_file, message):
                         pass
-                lock = stack.enter_context(locked(cell.folder / LOCK, message))
+                lock = stack.enter_context(locked(trial.folder / LOCK, message))
                 break
             except UserError as error:
                 if error.message != message or time.monotonic() >= until:
                     raise
-            watch()
+            check()
             time.sleep(POLL_SECONDS)
         yield lock
 
 
-def _take_weights(cell: Trial, source: Path) -> None:
-    """Leave the training of the cell's source as one that was cut before its evaluation."""
+def _copy_weights(trial: Trial, source: Path) -> None:
+    """Copy the training of a trial's source, as one that was cut before its evaluation."""
     run = Run(source)
     if not (run.results_file.is_file() and run.weights.is_file()):
         raise UserError(
-            f"the weights of '{cell.arm.weights_of}', seed {cell.seed} are not there",
+            f"the weights of '{trial.arm.weights_of}', seed {trial.seed} do not exist",
             file=run.weights,
-            remedy="train that arm first, as the same command does; if they were deleted, delete "
-            f"{source}",
+            remedy="train that arm first, as the same command does; if its weights were deleted, "
+            f"delete {source}",
         )
     # The config is the last: with it, the folder is a run that can be resumed.
-    for name in ("metrics.json", "model_final.pth", "last_checkpoint", *_MEANING):
+    for name in ("metrics.json", "model_final.pth", "last_checkpoint", *_METADATA):
         if (source / name).is_file():
-            shutil.copy(source / name, cell.folder / name)
-
-
-def _define(cell: Trial, seconds: float, *, error: str = "", ended: str = "") -> None:
-    why = {"error": error, "ended": ended}
-    content = {**definition(cell), "seconds": round(seconds, 3), **why}
-    write_whole(cell.folder / DEFINITION, json.dumps(content, indent=2) + "\n")
+            shutil.copy(source / name, trial.folder / name)
 
 
 def _wait(
@@ -304,44 +218,44 @@ def _wait(
     output: IO[str],
     lock: Lock,
     environment: Mapping[str, str],
-    watch: Callable[[], object],
+    check: Callable[[], object],
     *,
     tied: bool,
 ) -> int:
     """Run a command and return its exit status."""
-    # A cluster may send SIGTERM to all processes of a job, and again after a time of grace: what
-    # comes from here is another signal, which nobody takes for impatience.
-    asks = signal.SIGUSR1 if tied else signal.SIGTERM
+    # A cluster may send SIGTERM to all processes of a job, and again after a time of grace: this
+    # process sends another signal, which the training does not count as a second SIGTERM.
+    end_signal = signal.SIGUSR1 if tied else signal.SIGTERM
     with subprocess.Popen(
-        child_process.tied(command, asks) if tied else command,
+        child_process.tied(command, end_signal) if tied else command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
-        # A terminal's Ctrl-C is this process's to pass on, once.
+        # A terminal's Ctrl-C reaches only this process, which passes it on once.
         process_group=None if tied else 0,
-        # A training that outlives this process still has its folder alone.
+        # A training that outlives this process keeps the lock of its folder.
         pass_fds=[lock.descriptor],
     ) as process:
         try:
             lock.name(this_process(process.pid))
             # `wait` passes an interrupt on a quarter of a second later; clusters are impatient.
             while (status := process.poll()) is None:
-                watch()
+                check()
                 time.sleep(POLL_SECONDS)
             return status
         finally:
-            process.send_signal(asks)  # does nothing to a process that has ended
+            process.send_signal(end_signal)  # does nothing to a process that has ended
             process.wait()
 
 
-def _failure(said: str, status: int) -> str:
+def _failure(output: str, status: int) -> str:
     """The reason of a failed process: the first line of its error, else its signal or last line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     if errors:
         return errors[0]
     if status < 0:
         last = f"; its last line: {lines[-1]}" if lines else ""
         return f"killed by {signal_name(-status)}{last}"
-    return lines[-1] if lines else f"exit status {status} without a word"
+    return lines[-1] if lines else f"exit status {status} without output"

@@ -1,39 +1,42 @@
-"""Status of SLURM jobs without accounting, parsed from scontrol's output."""
+"""SLURM's jobs: the parameters that they are submitted with, and their status without accounting.
+
+The status is parsed from scontrol's output.
+"""
 
 import logging
+import math
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from roilab.engine.signals import signal_name
+from roilab.errors import UserError
 
 log = logging.getLogger(__name__)
 
+_WARNING_SECONDS = 90  # before a time limit
+_DEFAULT_MINUTES = 5  # submitit's
+_FIXED = frozenset(
+    ("nodes", "tasks_per_node", "slurm_nodes", "slurm_ntasks_per_node", "slurm_use_srun")
+)
 _ANSWER_SECONDS = 60
 _FIELD = re.compile(
     r"(?:^|\s)(JobId|ArrayJobId|ArrayTaskId|JobState|Reason|Restarts|ExitCode)=(\S+)"
 )
 _FAULTS = frozenset(["BOOT_FAIL", "COMPLETED", "FAILED", "OUT_OF_MEMORY"])
 _OVER = _FAULTS | {"CANCELLED", "DEADLINE", "NODE_FAIL", "PREEMPTED", "REVOKED", "TIMEOUT"}
-# Why jobs wait that no passing of time lets run; limits of a job, as opposed to those of a user.
+# Why jobs wait that will never run: limits of a job, as opposed to those of a user.
 _NEVER = re.compile(
     "PartitionTimeLimit|BadConstraints|DependencyNeverSatisfied|InvalidAccount|InvalidQOS"
     "|AccountNotAllowed|QOSNotAllowed|JobHoldMaxRequeue|launch_failed_requeued_held"
     r"|\w*Max\w*PerJob\w*|\w*MaxWallDuration\w*"
 )
-# Reasons that add nothing to the state and to how its script ended.
-_USUAL = frozenset(
-    [
-        "BeginTime",
-        "JobArrayTaskLimit",
-        "JobLaunchFailure",  # of a script that a signal ended
-        "NonZeroExitCode",
-        "None",
-        "Priority",
-        "Resources",
-    ]
-)
+# Reasons that add nothing to the state and the exit status; a signal that ends a script is a
+# JobLaunchFailure.
+_USUAL = {"BeginTime", "JobArrayTaskLimit", "JobLaunchFailure", "NonZeroExitCode", "None"}
+_USUAL |= {"Priority", "Resources"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class JobStatus:
     """The status of a cluster's job.
 
     Attributes:
-        state: SLURM's word, such as `PENDING`; empty for a job that it no longer knows.
+        state: SLURM's word, such as `PENDING`; empty for a job that SLURM no longer knows.
         reason: why the job waits, or failed, in SLURM's word.
         restarts: how often it was requeued and began again.
         exit_status: of its script.
@@ -60,12 +63,12 @@ class JobStatus:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it ended by itself, where it should not have, and not since it was ended."""
+        """Whether the job ended by itself before its training had results."""
         return self.state in _FAULTS
 
     @property
     def never_runs(self) -> bool:
-        """Whether it waits for what does not come."""
+        """Whether the job waits for something that does not come."""
         return self.state == "PENDING" and _NEVER.fullmatch(self.reason) is not None
 
     @property
@@ -82,9 +85,9 @@ class JobStatus:
 
 
 def job_statuses(job_ids: Iterable[str]) -> dict[str, JobStatus] | None:
-    """The states of jobs, by number such as `12` or `12_3`; None where SLURM does not answer.
+    """The status of jobs, by number such as `12` or `12_3`; None where SLURM does not answer.
 
-    A job that SLURM no longer knows is there, too, with an empty state.
+    A job that SLURM no longer knows has an empty state.
     """
     job_ids = list(job_ids)
     known: dict[str, JobStatus] = {}
@@ -106,38 +109,34 @@ def job_statuses(job_ids: Iterable[str]) -> dict[str, JobStatus] | None:
 
 
 def parse_jobs(text: str) -> dict[str, JobStatus]:
-    """The states of the jobs in what `scontrol --oneliner show job` prints, a line each.
+    """The status of each job in the output of `scontrol --oneliner show job`, a line each.
 
     A job of an array is named by both numbers, `12_3`; those that wait share a line.
     """
     statuses = {}
     for line in text.splitlines():
-        # The first of a key is SLURM's own: names and comments of users come after.
+        # The first value of a key is SLURM's: names and comments of users come after.
         fields: dict[str, str] = {}
         for key, value in _FIELD.findall(line):
             fields.setdefault(key, value)
         if "JobId" in fields and "JobState" in fields:
-            status = _status(fields)
-            statuses.update(dict.fromkeys(_names(fields), status))
+            exit_status, _, number = fields.get("ExitCode", "0:0").partition(":")
+            status = JobStatus(
+                fields["JobState"],
+                fields.get("Reason", "None"),
+                _integer(fields.get("Restarts", "")),
+                _integer(exit_status),
+                _integer(number),
+            )
+            statuses.update(dict.fromkeys(_job_ids(fields), status))
     return statuses
 
 
-def _status(fields: Mapping[str, str]) -> JobStatus:
-    status, _, number = fields.get("ExitCode", "0:0").partition(":")
-    return JobStatus(
-        fields["JobState"],
-        fields.get("Reason", "None"),
-        _whole(fields.get("Restarts", "")),
-        _whole(status),
-        _whole(number),
-    )
-
-
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _names(fields: Mapping[str, str]) -> list[str]:
+def _job_ids(fields: Mapping[str, str]) -> list[str]:
     """The numbers of the jobs of a line: of an array's, `ArrayTaskId=0-3,7%4`."""
     if "ArrayTaskId" not in fields:
         return [fields["JobId"]]
@@ -151,10 +150,86 @@ def _names(fields: Mapping[str, str]) -> list[str]:
 
 
 def cancel(job_ids: Iterable[str]) -> None:
-    """Ask SLURM to end jobs: a signal, some time to save, and then their death."""
+    """Ask SLURM to end jobs: it sends a signal, and kills them after some time to save."""
     job_ids = list(job_ids)
     if job_ids:
         try:
             subprocess.run(["scancel", *job_ids], check=False)
         except OSError as error:
             log.warning("scancel cannot be run (%s), and these go on: %s", error, " ".join(job_ids))
+
+
+def requeue(job_id: str) -> None:
+    """Ask SLURM to begin a job again. May raise OSError or a subprocess's error."""
+    subprocess.run(["scontrol", "requeue", job_id], check=True, timeout=_ANSWER_SECONDS)
+
+
+def job_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Submitit's parameters of SLURM jobs: the user's, and those that a sweep sets.
+
+    Raises:
+        UserError: a parameter is not the user's to set, or has a value that it cannot have.
+    """
+    for key in _FIXED & set(parameters):
+        raise UserError(
+            "a training of a sweep is one process of one machine, without srun",
+            key="slurm",
+            found=f"{key}={parameters[key]}",
+        )
+    limit = "slurm_time" if "slurm_time" in parameters else "timeout_min"
+    minutes = parse_minutes(parameters.get(limit, _DEFAULT_MINUTES))
+    if minutes is None:
+        raise UserError(
+            "the time limit is no time",
+            key="slurm",
+            found=f"{limit}={parameters[limit]}",
+            expected="minutes, 1 or more, or as sbatch has it: 2:30:00 or 1-12:00",
+        )
+    setup = _typed(parameters, "slurm_setup", [], "[command, command]")
+    more = _typed(parameters, "slurm_additional_parameters", {}, "{option: value}")
+    warning = parameters.get("slurm_signal_delay_s", min(_WARNING_SECONDS, int(30 * minutes)))
+    # The signal goes to the job's process alone, which passes it on.
+    ours: dict[str, Any] = {"signal": f"B:USR2@{warning}"}
+    if "no-requeue" not in more:
+        ours["requeue"] = True  # a job whose machine is lost begins again
+    return {
+        **{key: value for key, value in parameters.items() if key != "slurm_time"},
+        "timeout_min": minutes,
+        "slurm_use_srun": False,
+        # A warning that comes while the job still starts would kill it.
+        "slurm_setup": ["trap '' USR2", *setup],
+        "slurm_additional_parameters": {**ours, **more},
+    }
+
+
+def _typed(parameters: Mapping[str, Any], key: str, default: Any, example: str) -> Any:
+    """A parameter, which has to be of its default's type."""
+    value = parameters.get(key, default)
+    if not isinstance(value, type(default)):
+        raise UserError(
+            f"the parameter is no {type(default).__name__}",
+            key="slurm",
+            found=f"{key}={value}",
+            expected=f"{key}={example}",
+        )
+    return value
+
+
+def parse_minutes(limit: object) -> int | None:
+    """The minutes of a time limit, rounded up; None where it is no time.
+
+    Args:
+        limit: minutes, or one of sbatch's other forms: [hours:]minutes:seconds, or
+            days-hours[:minutes[:seconds]].
+    """
+    match = re.fullmatch(r"(\d+-)?(\d+)(?::(\d+))?(?::(\d+))?", str(limit), re.ASCII)
+    if match is None:
+        return None
+    first, second, third = (int(part or 0) for part in match.groups()[1:])
+    if match[1]:
+        seconds = 86400 * int(match[1][:-1]) + 3600 * first + 60 * second + third
+    elif match[4]:
+        seconds = 3600 * first + 60 * second + third
+    else:
+        seconds = 60 * first + second
+    return math.ceil(seconds / 60) or None

@@ -1,0 +1,181 @@
+"""The state of a trial, as its run folder shows it."""
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from roilab.engine.run_folder import Run
+from roilab.engine.stored_results import is_number
+from roilab.errors import UserError
+from roilab.evaluation.ap import Results
+from roilab.files import read_json, write_whole
+from roilab.sweep.plan import Trial
+
+RECORD = "cell.json"
+_CENTURY = 3.2e9  # seconds
+_TAIL = 2**16  # bytes at the end of a training's log that are read while it grows
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a trial.
+
+    Attributes:
+        kind: `open` has not begun, `cut` continues from a checkpoint, `queued` waits for a machine
+            of a cluster, `training` runs, `failed` failed the last time, `done` has results.
+        results: AP in percent by task and metric, of a trial that is done.
+        error: why a trial failed, was cut, or waits, in one line; empty where it is not known.
+        iterations: the number of iterations in its log.
+        seconds: the duration of its process, over all calls but those that were killed.
+    """
+
+    kind: Literal["open", "cut", "queued", "training", "failed", "done"]
+    results: Results | None = None
+    error: str = ""
+    iterations: int = 0
+    seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The state in few words, with its reason."""
+        if not self.error:
+            return self.kind
+        return f"{'saved' if self.kind == 'cut' else self.kind}: {self.error}"
+
+    @classmethod
+    def of_error(cls, error: BaseException) -> "State":
+        """The state of a trial that an exception ended."""
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return cls("failed", error=lines[0])
+
+
+# Is called with a trial and its new state.
+OnUpdate = Callable[[Trial, State], object]
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """The progress of a training.
+
+    Attributes:
+        iterations: the number of iterations in its log.
+        seconds: the duration of one of them, lately; None where it is not known yet.
+        latest: the last value of everything that is logged.
+    """
+
+    iterations: int
+    seconds: float | None
+    latest: Mapping[str, float]
+
+
+def trial_identity(trial: Trial) -> dict[str, object]:
+    """The identity of a trial, independent of where it and its config are stored."""
+    return {"arm": trial.arm.name, "seed": trial.seed, "config": trial.arm.config}
+
+
+def state_of(trial: Trial) -> State:
+    """The state that a trial's run folder shows.
+
+    Raises:
+        UserError: the folder holds another trial, or a run that is not of a sweep.
+    """
+    run = Run(trial.folder)
+    record = load_record(trial)
+    if record is None:
+        if run.config_file.is_file():
+            raise UserError(
+                f"the folder of {trial.title} holds another run",
+                file=trial.folder,
+                remedy=f"delete {trial.folder}, or choose another folder of the sweep, output=DIR",
+            )
+        return State("open")
+    trained = run.results_file.is_file() or run.weights.is_file()
+    if trained and any(record.get(key) != value for key, value in trial_identity(trial).items()):
+        arm = [trial.arm.config_file, *trial.arm.overrides]
+        compare = shlex.join(["roilab", "config", "diff", str(trial.folder), *arm])
+        raise UserError(
+            f"{trial.title} was run with other settings",
+            file=run.config_file,
+            found="a config that differs from the arm's",
+            remedy=f"choose another folder of the sweep, output=DIR, or delete {trial.folder}; to "
+            f"see what differs: {compare}",
+        )
+    iterations, seconds = progress_of(trial).iterations, record.get("seconds", 0.0)
+    if run.results_file.is_file():
+        return State("done", run.results(), iterations=iterations, seconds=seconds)
+    if record.get("error"):
+        return State("failed", error=record["error"], iterations=iterations, seconds=seconds)
+    ended = record.get("ended", "")
+    return State("cut" if trained else "open", error=ended, iterations=iterations, seconds=seconds)
+
+
+def progress_of(trial: Trial) -> TrialProgress:
+    """The progress of a trial, from the end of its training's log."""
+    latest: dict[str, float] = {}
+    try:
+        with Run(trial.folder).metrics_file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            lines = log.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:  # it does not exist yet
+        lines = []
+    for line in lines:
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):  # a line that is read or written in part
+            continue
+        if isinstance(values, dict) and all(map(is_number, values.values())):
+            latest |= values
+    iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
+    return TrialProgress(iterations, latest.get("time"), latest)
+
+
+def checkpoint_of(trial: Trial) -> str:
+    """The name of the file that a trial continues from; empty where it has none."""
+    weights = Run(trial.folder).weights
+    return weights.name if weights.is_file() else ""
+
+
+def load_record(trial: Trial) -> dict[str, Any] | None:
+    """The record of a trial in its run folder; None without one.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    path = trial.folder / RECORD
+    if not path.exists():
+        return None
+    what, remedy = "the record of a trial", f"delete {trial.folder}, which trains it anew"
+    record = read_json(path, what=what, remedy=remedy)
+    sound = (
+        isinstance(record, dict)
+        and is_number(record.get("seconds", 0.0))
+        and abs(record.get("seconds", 0.0)) < _CENTURY
+        and isinstance(record.get("error", ""), str)
+        and isinstance(record.get("ended", ""), str)
+    )
+    if not sound:
+        raise UserError(
+            f"{what} is damaged",
+            file=path,
+            found=record,
+            expected='{"arm": ..., "seed": ..., "config": ..., "seconds": 1.5, "error": ""}',
+            remedy=remedy,
+        )
+    return record
+
+
+def save_record(trial: Trial, seconds: float, *, error: str = "", ended: str = "") -> None:
+    """Write the record of a trial, with why its training failed or was cut."""
+    reasons = {"error": error, "ended": ended}
+    content = {**trial_identity(trial), "seconds": round(seconds, 3), **reasons}
+    write_whole(trial.folder / RECORD, json.dumps(content, indent=2) + "\n")
+
+
+def record_end(trial: Trial, *, error: str = "", ended: str = "") -> None:
+    """Record why a training failed or was cut, if the trial has begun."""
+    record = load_record(trial)
+    if record is not None:
+        save_record(trial, record.get("seconds", 0.0), error=error, ended=ended)

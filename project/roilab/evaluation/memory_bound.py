@@ -107,7 +107,7 @@ class MemoryBound:
         size = max(int(base + per_pixel * pixels) + beside + _HEADS, least)
         self._require(size, device, f"{what}, {width} x {height} as the model sees them", _SMALLER)
 
-    def _require(self, size: int, device: torch.device | None, what: str, remedy: str) -> None:
+    def _require(self, size: int, device: torch.device | None, what: str, advice: str) -> None:
         bound = _bound(self.limit, device)
         if bound is None or size <= bound[0]:
             return
@@ -115,7 +115,7 @@ class MemoryBound:
             "an image does not fit into the memory",
             found=f"{what} may take {gigabytes(size)}",
             expected=f"at most {gigabytes(bound[0])}, which {bound[1]}",
-            remedy=f"{remedy}; to try it all the same: {argument('max_memory', size)}",
+            remedy=f"{advice}; to try it all the same: {argument('max_memory', size)}",
         )
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Damaged files of run folders and sweeps, and the commands that meet them."""
+"""Damages of files, and commands that read run folders and sweeps."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ import random
 import runpy
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,23 +86,22 @@ def huge(path: Path, chance: random.Random) -> None:
 
 def _change(path: Path, chance: random.Random, edit: Callable[[Any, Any], None]) -> None:
     """Edit what a file holds at one place, and write it again as what it is."""
+
+    def edited(data: Any) -> Any:
+        edit(*chance.choice(list(_places(data))))
+        return data
+
     if path.suffix == ".pth":
-        data = torch.load(path, weights_only=True)
-        edit(*chance.choice(list(_places(data))))
-        torch.save(data, path)
+        torch.save(edited(torch.load(path, weights_only=True)), path)
     elif path.suffix == ".yaml":
-        data = yaml.safe_load(path.read_text())
-        edit(*chance.choice(list(_places(data))))
-        path.write_text(yaml.safe_dump(data, sort_keys=False))
+        path.write_text(yaml.safe_dump(edited(yaml.safe_load(path.read_text())), sort_keys=False))
     elif path.name == "metrics.json":
         lines = path.read_text().splitlines()
         place = chance.randrange(len(lines))
-        data = json.loads(lines[place])
-        edit(*chance.choice(list(_places(data))))
-        path.write_text("\n".join([*lines[:place], json.dumps(data), *lines[place + 1 :], ""]))
+        lines[place] = json.dumps(edited(json.loads(lines[place])))
+        path.write_text("\n".join([*lines, ""]))
     elif path.suffix == ".json":
-        data = [json.loads(path.read_text())]  # so that the root has a place, too
-        edit(*chance.choice(list(_places(data))))
+        data = edited([json.loads(path.read_text())])  # so that the root has a place, too
         path.write_text(json.dumps(data[0] if data else None))
     else:
         path.write_text(str(chance.choice(WRONG)))
@@ -158,6 +157,30 @@ def forget_digests(root: Path) -> None:
         path.write_text(json.dumps({k: v for k, v in record.items() if k in ("layout", "starts")}))
 
 
+# Commands that read a run folder, or the folder of a sweep; `command_line` fills in the places.
+LINES = {
+    "config show": "config show {run}",
+    "config diff": "config diff {run} {config}",
+    "doctor": "doctor --run {run}",
+    "evaluate": "evaluate --run {run} --output {out}/results.json",
+    "export": "export --run {run} --check {image} --format torchscript --output {out}/model.ts",
+    "demo": "demo --run {run} --input {image} --output {out}/pictures",
+    "demo --compare": "demo --run {sound} --compare {run} --input {image} --output {out}/pictures",
+    "train": "train --config-file {run}/config.yaml train.output_dir={run}/new train.max_iter=1",
+    "resume": "train --config-file {config} --resume {overrides} train.output_dir={run}",
+    "replay": "train --config-file {config} --replay model_0000000.pth {overrides} "
+    "train.output_dir={run}",
+    "sweep": "sweep {config} --output {run} --dry-run {overrides}",
+    "sweep report": "sweep report {run}",
+}
+
+
+def command_line(name: str, overrides: Sequence[str] = (), **places: object) -> list[str]:
+    """The words of a command, with the overrides and the places of the test in them."""
+    parts = (overrides if word == "{overrides}" else [word] for word in LINES[name].split())
+    return [word.format(**places) for part in parts for word in part]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command did: "success", "refused", or the exception that it should not have raised."""
@@ -166,7 +189,7 @@ class Outcome:
     said: str
 
 
-def script(name: str, *arguments: object) -> Outcome:
+def run_script(name: str, *arguments: object) -> Outcome:
     """Run a script in this process."""
     path = ROOT / "scripts" / f"{name}.py"
     before, said = sys.argv, io.StringIO()
@@ -175,10 +198,8 @@ def script(name: str, *arguments: object) -> Outcome:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             runpy.run_path(str(path), run_name="__main__")
     except SystemExit as ended:
-        sound = ended.code in (None, 0, 1)
-        refused = ended.code == 2
-        kind = "success" if sound else "refused" if refused else f"exit status {ended.code}"
-        return Outcome(kind, said.getvalue())
+        kinds = {None: "success", 0: "success", 1: "success", 2: "refused"}
+        return Outcome(kinds.get(ended.code, f"exit status {ended.code}"), said.getvalue())
     except Exception as error:  # what the test is for
         return Outcome(f"{type(error).__name__}: {error}".partition("\n")[0], said.getvalue())
     finally:

@@ -5,7 +5,7 @@ import random
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -24,7 +24,7 @@ from roilab.sweep.plan import save_sweep
 from roilab.synthetic import FiguresPaths
 
 from . import damage
-from .damage import DAMAGES, Outcome, script
+from .damage import DAMAGES, Outcome, run_script
 from .engine.running import CONFIG, overrides, same, shapes, trained
 from .sweep.runs import NARROW, Folders, perfect_rows, squares
 
@@ -56,106 +56,57 @@ class Folder(NamedTuple):
 
 @pytest.fixture(scope="module")
 def folders(
-    tmp_path_factory: pytest.TempPathFactory,
-    tiny_run: Run,
-    figures: FiguresPaths,
-    scripts_path: None,
+    tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, figures: FiguresPaths
 ) -> dict[str, Folder]:
     """Of a training, of a model with keypoints, and of a sweep."""
     out = tmp_path_factory.mktemp("out")
-    image = min(figures.val.parent.glob("*.jpg"))
     data = shapes(out / "shapes", train=2, val=1)
-
-    def demo(folder: Path) -> Outcome:
-        return script("demo", "--run", folder, "--input", image, "--output", out / "pictures")
-
-    def evaluate(folder: Path) -> Outcome:
-        return script("evaluate", "--run", folder, "--output", out / "results.json")
-
-    def export(folder: Path) -> Outcome:
-        options = ("--check", image, "--format", "torchscript", "--output", out / "model.ts")
-        return script("export", "--run", folder, *options)
-
-    def app(folder: Path) -> Outcome:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["app.py", "--runs", str(folder)])
-            page = AppTest.from_file(roilab.cli.app.__file__, default_timeout=600)
-            page.run()
-        if page.exception:
-            return Outcome(page.exception[0].value, "")
-        return Outcome("refused" if page.error else "success", "")
-
-    def show(folder: Path) -> Outcome:
-        return script("config", "show", folder)
-
-    def diff(folder: Path) -> Outcome:
-        return script("config", "diff", folder, CONFIG)
-
-    def doctor(folder: Path) -> Outcome:
-        return script("doctor", "--run", folder)
-
-    def compare(folder: Path) -> Outcome:
-        runs = ("--run", tiny_run.folder, "--compare", folder)
-        return script("demo", *runs, "--input", image, "--output", out / "pictures")
-
-    def train(folder: Path) -> Outcome:
-        shutil.rmtree(out / "new", ignore_errors=True)
-        options = (f"train.output_dir={out / 'new'}", "train.max_iter=1")
-        return script("train", "--config-file", folder / "config.yaml", *options)
-
-    def go_on(folder: Path, *options: str) -> Outcome:
-        return script("train", "--config-file", CONFIG, *options, *overrides(data, folder, *STEPS))
-
-    def resume(folder: Path) -> Outcome:
-        return go_on(folder, "--resume")
-
-    def replay(folder: Path) -> Outcome:
-        return go_on(folder, "--replay", "model_0000000.pth")
-
-    def sweep(folder: Path) -> Outcome:
-        options = ("--output", folder, "--dry-run")
-        return script("sweep", CONFIG, *options, *places, *NARROW, *ARMS)
-
-    def report(folder: Path) -> Outcome:
-        return script("sweep", "report", folder)
-
     trained(data, out / "run", *STEPS)
-    places = squares(out / "squares")
-    _write_sweep(out / "sweep", places)
-    every = (
-        *(Command(c.__name__, c, READ) for c in (demo, compare, evaluate, export, app)),
-        Command("show", show, ("config.yaml", "run.json")),
-        Command("diff", diff, ("config.yaml", "run.json")),
-        Command("doctor", doctor, (*READ, *RESULTS)),
-        Command("train", train, ("config.yaml", "run.json")),
+    squares_of_sweep = squares(out / "squares")
+    _write_sweep(out / "sweep", squares_of_sweep)
+    places = {"config": CONFIG, "sound": tiny_run.folder, "out": out}
+    places["image"] = min(figures.val.parent.glob("*.jpg"))
+
+    def command(name: str, files: tuple[str, ...], *words: str) -> Command:
+        def run(folder: Path) -> Outcome:
+            script, *line = damage.command_line(name, words, run=folder, **places)
+            return run_script(script, *line)
+
+        return Command(name, run, files)
+
+    readers = (
+        *(command(n, READ) for n in ("demo", "demo --compare", "evaluate", "export")),
+        Command("app", open_app, READ),
+        *(command(n, ("config.yaml", "run.json")) for n in ("config show", "config diff", "train")),
+        command("doctor", (*READ, *RESULTS)),
     )
-    training = (
-        Command("resume", resume, (*READ, *RESULTS, "model_0000000.pth", "last_checkpoint")),
-        Command("replay", replay, ("model_0000000.pth",)),
+    words = overrides(data, out / "run", *STEPS)
+    checkpoint = "model_0000000.pth"
+    trainings = (
+        command("resume", (*READ, *RESULTS, checkpoint, "last_checkpoint"), *words),
+        command("replay", (checkpoint,), *words),
     )
     cells = (*RESULTS, "config.yaml", "run.json", "cell.json", "model_final.pth", "classes.json")
+    arms = (*squares_of_sweep, *NARROW, *ARMS)
+    of_sweep = (
+        command("sweep", ("cell.json", "results.json", "metrics.json"), *arms),
+        command("sweep report", (*cells, "sweep.json")),
+    )
+    with_skeleton = tuple(reader._replace(files=("skeleton.json",)) for reader in readers)
     return {
-        "run": Folder(out / "run", (*every, *training)),
-        "keypoints": Folder(
-            tiny_run.folder,
-            tuple(c._replace(files=("skeleton.json",)) for c in every),
-        ),
-        "sweep": Folder(
-            out / "sweep",
-            (
-                Command("sweep", sweep, ("cell.json", "results.json", "metrics.json")),
-                Command("report", report, (*cells, "sweep.json")),
-            ),
-        ),
+        "run": Folder(out / "run", (*readers, *trainings)),
+        "keypoints": Folder(tiny_run.folder, with_skeleton),
+        "sweep": Folder(out / "sweep", of_sweep),
     }
 
 
-@pytest.fixture(scope="module")
-def scripts_path() -> Iterator[None]:
-    """The folder of the scripts is where they look for their modules."""
-    sys.path.insert(0, str(damage.ROOT / "scripts"))
-    yield
-    sys.path.remove(str(damage.ROOT / "scripts"))
+def open_app(folder: Path) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["app.py", "--runs", str(folder)])
+        page = AppTest.from_file(roilab.cli.app.__file__, default_timeout=600).run()
+    if page.exception:
+        return Outcome(page.exception[0].value, "")
+    return Outcome("refused" if page.error else "success", "")
 
 
 def _write_sweep(folder: Path, places: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from detectron2.config import instantiate
 from omegaconf import OmegaConf
 from streamlit.testing.v1 import AppTest
+from tests.damage import LINES, command_line
 
 import roilab.cli.app
 from roilab.engine import config
@@ -39,24 +40,7 @@ FUNCTIONS = {
     "Predictor.from_run": lambda trap: Predictor.from_run(open_run(trap.folder)),
     "attribute_names": lambda trap: attribute_names(Run(trap.folder)),
 }
-SCRIPT_LINES = {
-    "config show": ("config", "show", "{run}"),
-    "config diff": ("config", "diff", "configs/figures_mask.py", "{run}"),
-    "evaluate": ("evaluate", "--run", "{run}"),
-    "export": ("export", "--run", "{run}", "--output", "{other}/m.onnx"),
-    "demo": ("demo", "--run", "{run}", "--input", "{images}", "--output", "{other}/found"),
-    "demo --compare": (
-        *("demo", "--run", "{sound}", "--compare", "{run}"),
-        *("--input", "{images}", "--output", "{other}/found"),
-    ),
-    "train": ("train", "--config-file", "{run}/config.yaml", "train.output_dir={other}/new"),
-    "resume": (
-        *("train", "--config-file", "configs/figures_mask_keypoint.py", "--resume"),
-        *("data.train.files={train}", "data.train.images={train_images}"),
-        *("data.val.files={val}", "data.val.images={images}", "train.output_dir={run}"),
-    ),
-    "sweep report": ("sweep", "report", "{sweep}"),
-}
+SCRIPT_LINES = [name for name in LINES if name not in ("doctor", "replay", "sweep")]
 COMMANDS = (*FUNCTIONS, *SCRIPT_LINES)
 # What reads no config, no weights, or trains where there is nothing to refuse.
 OPENS_NO_WEIGHTS = ("config.load", "attribute_names", "config show", "config diff", "train")
@@ -113,15 +97,21 @@ def test_nothing_is_run(
             FUNCTIONS[command](trap)
         said = str(error.value)
     else:
-        sweep = hostile_sweep(trap, tmp_path / "sweep") if command == "sweep report" else ""
-        places = {"run": trap.folder, "other": tmp_path, "sweep": sweep}
-        places |= {
-            "sound": tiny_run.folder,
-            "train": figures.train,
-            "train_images": figures.train.parent,
-        }
-        places |= {"val": figures.val, "images": figures.val.parent}
-        line = [word.format(**places) for word in SCRIPT_LINES[command]]
+        folder = trap.folder
+        if command == "sweep report":
+            folder = hostile_sweep(trap, tmp_path / "sweep")
+        images = {"train": figures.train, "val": figures.val}
+        overrides = [f"data.{split}.files={file}" for split, file in images.items()]
+        overrides += [f"data.{split}.images={file.parent}" for split, file in images.items()]
+        line = command_line(
+            command,
+            overrides,
+            config="configs/figures_mask_keypoint.py",
+            image=figures.val.parent,
+            out=tmp_path / "other",
+            run=folder,
+            sound=tiny_run.folder,
+        )
         code, _, said = script(*line)
         assert code == 2, said
     assert not os.path.lexists(trap.mark)

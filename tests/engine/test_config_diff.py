@@ -1,4 +1,4 @@
-"""What differs between configs: relations between a config, its copies and its overrides."""
+"""Differences of configs: relations between a config, its copies and its overrides."""
 
 import copy
 from pathlib import Path
@@ -18,6 +18,10 @@ from roilab.engine.config_diff import (
     value_text,
 )
 
+from .hostile import LOCATE, call
+
+RELU, SHAPE = "torch.nn.modules.activation.ReLU", "detectron2.layers.shape_spec.ShapeSpec"
+NO_SIZE = {"height": None, "width": None, "stride": None}
 LEAVES = ("mask_keypoint_rcnn_R_101_FPN_3x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
 
 
@@ -25,8 +29,8 @@ def node(**values: object) -> DictConfig:
     return OmegaConf.create(values, flags={"allow_objects": True})
 
 
-def pairs(found: list[ConfigDifference]) -> dict[str, tuple[object, object]]:
-    return {each.key: (each.before, each.after) for each in found}
+def pairs(rows: list[ConfigDifference]) -> dict[str, tuple[object, object]]:
+    return {row.key: (row.before, row.after) for row in rows}
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
@@ -65,9 +69,9 @@ def test_an_override_and_what_follows_it() -> None:
     ],
 )
 def test_values_that_differ(before: dict, after: dict) -> None:
-    (found,) = differences(node(**before), node(**after))
-    assert found.key == "a"
-    assert value_text(found.before) != value_text(found.after)
+    (row,) = differences(node(**before), node(**after))
+    assert row.key == "a"
+    assert value_text(row.before) != value_text(row.after)
 
 
 @pytest.mark.parametrize(
@@ -77,32 +81,13 @@ def test_values_that_differ(before: dict, after: dict) -> None:
         ({"a": (1, 2)}, {"a": [1, 2]}),
         ({"a": "${b}", "b": 3}, {"a": 3, "b": 3}),
         ({"a": ["${b}"], "b": 3}, {"a": [3], "b": 3}),
-        ({"a": nn.ReLU}, {"a": "torch.nn.modules.activation.ReLU"}),
+        ({"a": nn.ReLU}, {"a": RELU}),
         ({"a": "${missing}"}, {"a": "${missing}"}),
         ({"a": ["${missing.${b}}"], "b": "???"}, {"a": ["${missing.${b}}"], "b": "???"}),
-        # As `config.save` writes them.
-        (
-            {"a": nn.ReLU},
-            {
-                "a": {
-                    "_target_": "detectron2.utils.registry.locate",
-                    "name": "torch.nn.modules.activation.ReLU",
-                }
-            },
-        ),
-        ({"a": L(nn.ReLU)()}, {"a": {"_target_": "torch.nn.modules.activation.ReLU"}}),
-        (
-            {"a": ShapeSpec(channels=3)},
-            {
-                "a": {
-                    "_target_": "detectron2.layers.shape_spec.ShapeSpec",
-                    "channels": 3,
-                    "height": None,
-                    "width": None,
-                    "stride": None,
-                }
-            },
-        ),
+        # As `config.save_config` writes them.
+        ({"a": nn.ReLU}, {"a": call(LOCATE, name=RELU)}),
+        ({"a": L(nn.ReLU)()}, {"a": call(RELU)}),
+        ({"a": ShapeSpec(channels=3)}, {"a": call(SHAPE, channels=3, **NO_SIZE)}),
     ],
 )
 def test_values_that_are_equal(before: dict, after: dict) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -73,69 +73,79 @@ def problems(result: LabelledSet) -> list[tuple[str, int | None, str | None]]:
     return [(each.severity, each.region, each.attribute) for each in result.problems]
 
 
-class TestClassAttribute:
-    def test_the_only_one_is_found_whatever_its_name(self) -> None:
-        result = build_instances(file_of([box(xyzzy="cat"), box(xyzzy="dog", empty="")]))
-        assert labels(result) == ["cat", "dog"]
-        assert result.classes == ("cat", "dog")
-
-    def test_several_are_listed_with_samples_and_no_name_is_a_hint(self) -> None:
-        with pytest.raises(UserError, match=r"class \('cat'\); color \('red', 'blue'\)"):
-            build_instances(file_of([box(**{"class": "cat", "color": "red"}), box(color="blue")]))
-
-    def test_none_asks_for_a_default(self) -> None:
-        with pytest.raises(UserError, match="give default_class"):
-            build_instances(file_of([box()]))
-        assert labels(build_instances(file_of([box()]), LabelRules(default_class="it"))) == ["it"]
-
-    def test_nothing_annotated_needs_no_class(self) -> None:
-        assert build_instances(file_of([], [])).classes == ()
-
-    def test_named(self) -> None:
-        annotations = file_of([box(kind="cat", color="red")])
-        assert labels(build_instances(annotations, LabelRules(class_attribute="color"))) == ["red"]
-
-    def test_unknown_name(self) -> None:
-        with pytest.raises(UserError, match="'sort'") as error:
-            build_instances(file_of([box(kind="cat")]), LabelRules(class_attribute="sort"))
-        assert "via.json" in str(error.value)
-        assert "kind ('cat')" in str(error.value)
-
-    def test_unknown_name_is_no_mistake_where_a_default_labels_all(self) -> None:
-        rules = LabelRules(class_attribute="insect", default_class="kudzu")
-        assert labels(build_instances(file_of([box(), box()]), rules)) == ["kudzu", "kudzu"]
-        with pytest.raises(UserError, match="'insect'"):
-            build_instances(file_of([box(inseto="kudzu")]), rules)
-
-    def test_declared_but_unused_name_is_known(self) -> None:
-        rules = LabelRules(class_attribute="kind", default_class="it")
-        annotations = file_of([box(other="x")], kind=Attribute("kind"))
-        assert labels(build_instances(annotations, rules)) == ["it"]
+KINDS = Attribute("kind", "radio", "", {"1": "car", "2": ""})
+CAT = Attribute("kind", "image", "", {"cat": "data:image/png;base64,AAAA"})
+USED = Attribute("kind", "dropdown", "", {"a": "truck", "b": "bus"})
+BOXES = [box(kind=("cat",)), box(kind=()), box(kind=("cat", "dog"))]
+Place = tuple[str, int | None, str | None]
 
 
-class TestClassValue:
-    def test_option_shows_its_description_where_it_has_one(self) -> None:
-        kind = Attribute("kind", "radio", "", {"1": "car", "2": ""})
-        assert labels(build_instances(file_of([box(kind="1"), box(kind="2")], kind=kind))) == [
-            "car",
-            "2",
-        ]
+@pytest.mark.parametrize(
+    ("annotations", "rules", "names", "places", "words"),
+    [
+        # The only attribute is the class, whatever its name; where it is named, that one is.
+        (file_of([box(xyzzy="cat"), box(xyzzy="dog", e="")]), {}, ["cat", "dog"], [], ""),
+        (file_of([box(kind="cat", color="red")]), {"class_attribute": "color"}, ["red"], [], ""),
+        (file_of([box()]), {"default_class": "it"}, ["it"], [], ""),
+        (file_of([], []), {}, [], [], ""),
+        # An unknown name is no mistake where a default labels all, or where it is declared.
+        (file_of([box()]), {"class_attribute": "a", "default_class": "b"}, ["b"], [], ""),
+        (file_of([box(other="x")], kind=Attribute("kind")),
+         {"class_attribute": "kind", "default_class": "it"}, ["it"], [], ""),
+        # An option shows its description where it has one, unless that is a picture.
+        (file_of([box(kind="1"), box(kind="2")], kind=KINDS), {}, ["car", "2"], [], ""),
+        (file_of([box(kind="cat")], kind=CAT), {}, ["cat"], [], ""),
+        (file_of(BOXES), {}, ["cat"], [("error", 1, "kind"), ("error", 2, "kind")], "cat, dog"),
+        (file_of(BOXES), {"default_class": "it"}, ["cat", "it"], [("error", 2, "kind")], ""),
+        # A region without a class is left out with its place, or skipped as asked.
+        (file_of([box(kind="cat")], [box(), box(kind="")]), {}, ["cat"],
+         [("error", 0, "kind"), ("error", 1, "kind")], "1.jpg, region 1"),
+        (file_of([box(kind="cat"), box()], [box(kind="")]), {"unlabelled": "skip"}, ["cat"],
+         [("note", None, "kind")], "2 regions"),
+        # A typing error, or a class that only another split of the data has.
+        (file_of([box(kind="truck"), box(kind="bus")]), {"class_map": {"trucks": "x"}},
+         ["truck", "bus"], [("warning", None, "kind")], "'trucks' (the file has bus, truck)"),
+        (file_of([box(kind="a")], kind=USED), {"class_map": {"bus": "x"}}, ["truck"], [], ""),
+        # Parts of one object have one class; a line may outline nothing.
+        (file_of([box(kind="a", id="1"), box(kind="b", id="1")]),
+         {"class_attribute": "kind", "instance_attribute": "id"}, ["a"], [("error", 1, "id")], ""),
+        (file_of([(Polyline((0, 5), (0, 5)), {"kind": "a"})]), {}, [], [("error", 0, None)], ""),
+        # Points without a skeleton are one warning.
+        (file_of([box(kind="a"), dot(part="head"), dot()], [dot()]), {}, ["a"],
+         [("warning", None, None)], "3 regions"),
+    ],
+)  # fmt: skip
+def test_classes(
+    annotations: Annotations, rules: Any, names: list[str], places: list[Place], words: str
+) -> None:
+    result = build_instances(annotations, LabelRules(**rules))
+    assert labels(result) == names
+    assert result.classes == tuple(sorted(set(names)))
+    assert problems(result) == places
+    assert words in "\n".join(map(str, result.problems))
 
-    def test_checkbox(self) -> None:
-        annotations = file_of([box(kind=("cat",)), box(kind=()), box(kind=("cat", "dog"))])
-        result = build_instances(annotations)
-        assert labels(result) == ["cat"]
-        assert problems(result) == [("error", 1, "kind"), ("error", 2, "kind")]
-        assert "cat, dog" in result.problems[1].message
-        filled = build_instances(annotations, LabelRules(default_class="it"))
-        assert labels(filled) == ["cat", "it"]
 
-    def test_unlabelled_region_is_left_out_with_its_place(self) -> None:
-        result = build_instances(file_of([box(kind="cat")], [box(), box(kind="")]))
-        assert labels(result) == ["cat"]
-        assert [each.image for each in result.problems] == ["1.jpg", "1.jpg"]
-        assert problems(result) == [("error", 0, "kind"), ("error", 1, "kind")]
+@pytest.mark.parametrize(
+    ("regions", "rules", "words"),
+    [
+        ([box(a="cat", b="red"), box(b="blue")], {}, ["a ('cat'); b ('red', 'blue')"]),
+        ([box()], {}, ["give default_class"]),
+        ([box(kind="cat")], {"class_attribute": "sort"}, ["'sort'", "via.json", "kind ('cat')"]),
+        ([box(kind="a")], {"instance_attribute": "id"}, ["instance_attribute"]),
+        ([box(a="x")], {"class_attribute": "b", "default_class": "c"}, ["'b'"]),
+        # No name is a hint.
+        ([box(**{"class": "cat", "color": "red"})], {}, ["class ('cat'); color ('red')"]),
+    ],
+)
+def test_what_has_to_be_named_is_asked_for(
+    regions: list[Drawn], rules: Any, words: list[str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        build_instances(file_of(regions), LabelRules(**rules))
+    assert all(word in str(error.value) for word in words)
 
+
+class TestClassMap:
     @pytest.mark.parametrize("dropped", [None, ""])
     def test_map_renames_merges_and_drops(self, dropped: str | None) -> None:
         annotations = file_of([box(kind=kind) for kind in ("truck", "bus", "tree", "cat")])
@@ -145,28 +155,6 @@ class TestClassValue:
         assert result.classes == ("cat", "vehicle")
         assert problems(result) == [("note", None, "kind")]
         assert "1 region of class 'tree'" in result.problems[0].message
-
-    def test_map_of_a_class_that_does_not_occur(self) -> None:
-        """A slip of the pen, or a class that only another split of the data has."""
-        rules = LabelRules(class_map={"trucks": "x"})
-        result = build_instances(file_of([box(kind="truck"), box(kind="bus")]), rules)
-        assert result.classes == ("bus", "truck")
-        (problem,) = result.problems
-        assert problem.severity == "warning"
-        assert "'trucks'" in problem.message
-        assert "bus, truck" in problem.remedy
-
-    def test_map_of_an_option_that_is_not_used(self) -> None:
-        kind = Attribute("kind", "dropdown", "", {"a": "truck", "b": "bus"})
-        rules = LabelRules(class_map={"bus": "vehicle"})
-        assert labels(build_instances(file_of([box(kind="a")], kind=kind), rules)) == ["truck"]
-
-    def test_unlabelled_regions_are_skipped_where_asked(self) -> None:
-        annotations = file_of([box(kind="cat"), box()], [box(kind="")])
-        result = build_instances(annotations, LabelRules(unlabelled="skip"))
-        assert labels(result) == ["cat"]
-        assert problems(result) == [("note", None, "kind")]
-        assert "2 regions" in result.problems[0].message
 
     @pytest.mark.parametrize(
         ("class_map", "warned"),
@@ -193,10 +181,6 @@ class TestClassValue:
         result = build_instances(file_of([box(kind="1"), box(kind="2")], kind=kind))
         assert labels(result) == ["cat", "cat"]
         assert "'1', '2'" in result.problems[0].message
-
-    def test_an_image_attribute_is_named_by_its_option(self) -> None:
-        kind = Attribute("kind", "image", "", {"cat": "data:image/png;base64,AAAA"})
-        assert labels(build_instances(file_of([box(kind="cat")], kind=kind))) == ["cat"]
 
 
 def tagged(role: str) -> Attribute:
@@ -234,48 +218,73 @@ def path(*points: tuple[float, float], **attributes: Value) -> Drawn:
     return Polyline.through(points), attributes
 
 
+LIMBS = ((1, 1), (2, 5), (7, 5))
+SEEN = ((1, 1, 2), (2, 5, 2), (7, 5, 2))
+NONE = ((0, 0, 0),) * 3
+ONE = ((1, 1, 2), (0, 0, 0), (0, 0, 0))
+PERSON = box(kind="person")
+LINE = {"keypoint_vertices": "polyline", "class_attribute": "kind"}
+RING = {"keypoint_vertices": "polygon"}
+PARTS = Attribute("part", "radio", "", {"0": "head", "1": "left", "left": "right"})
+
+
+@pytest.mark.parametrize(
+    ("regions", "rules", "keypoints", "places"),
+    [
+        # A person without points has zeros, and a car has no keypoints.
+        ([PERSON, box(30, kind="car"), dot(part="head")], {}, [ONE, None], []),
+        # The smallest outline of the skeleton's class around a point.
+        ([box(0, 100, kind="person"), box(0, 20, kind="person"), box(0, 5, kind="car"),
+          dot(part="head"), dot(50, 50, part="head")],
+         {}, [((50, 50, 2), (0, 0, 0), (0, 0, 0)), ONE, None], []),
+        ([PERSON, dot(70, 70, part="head")], {}, [NONE], [("error", 1, None)]),
+        # A value that is a keypoint's name is that keypoint, whatever its description says.
+        ([PERSON, dot(2, 2, part="0"), dot(3, 3, part="left")],
+         {}, [((2, 2, 2), (3, 3, 2), (0, 0, 0))], []),
+        # The class attribute, if it is named, is not the keypoint's.
+        ([PERSON, dot(kind="head", part="left")],
+         {"class_attribute": "kind"}, [((0, 0, 0), (1, 1, 2), (0, 0, 0))], []),
+        ([PERSON, dot(part="head", visible="0")], {}, [ONE], [("warning", None, "visible")]),
+        # Points of which none is labelled are no object.
+        ([dot(part="head", v="0")], {"default_class": "person", "visibility_attribute": "v"},
+         [], [("error", 0, None)]),
+        # The vertices of a path, which is in the smallest outline around all of it, tied, or alone.
+        ([box(size=100, kind="person"), PERSON, box(size=4, kind="person"), path(*LIMBS)],
+         LINE, [NONE, SEEN, NONE], []),
+        ([box(0, kind="person", id="1"), box(50, kind="person", id="2"), path(*LIMBS, id="2")],
+         LINE, [NONE, SEEN], []),
+        ([path(*LIMBS), path((11, 1), (12, 5), (17, 5))], {"keypoint_vertices": "polyline"},
+         [SEEN, ((11, 1, 2), (12, 5, 2), (17, 5, 2))],
+         [("warning", 0, None), ("warning", 1, None)]),
+        ([PERSON, (Polygon.through(LIMBS), {})], RING, [SEEN], []),
+        ([PERSON, path(*LIMBS, v="occluded")], {**LINE, "visibility_attribute": "v"},
+         [((1, 1, 1), (2, 5, 1), (7, 5, 1))], []),
+        # Too few, too many, outside; and a second path of one object, which is left out whole.
+        ([PERSON, path(*LIMBS[:2])], LINE, [NONE], [("error", 1, None)]),
+        ([PERSON, path(*LIMBS, (8, 8))], LINE, [NONE], [("error", 1, None)]),
+        ([PERSON, path((1, 1), (2, 5), (70, 5))], LINE, [NONE], [("error", 1, None)]),
+        ([PERSON, path(*LIMBS), path(*LIMBS)], LINE, [SEEN], [("error", 2, None)]),
+    ],
+)  # fmt: skip
+def test_keypoints(
+    regions: list[Drawn], rules: Any, keypoints: list[object], places: list[Place]
+) -> None:
+    result = build_instances(file_of(regions, part=PARTS), LabelRules(**rules), BONES)
+    (image,) = result.images
+    assert [instance.keypoints for instance in image.instances] == keypoints
+    assert problems(result) == places
+    left_out = {region for severity, region, _ in places if severity == "error"}
+    used = {region for instance in image.instances for region in instance.regions}
+    assert used == set(range(len(regions))) - left_out
+
+
+def test_paths_without_a_skeleton_are_ignored() -> None:
+    result = build_instances(file_of([box(kind="a"), path((1, 1), (2, 5))]), LabelRules(**LINE))
+    assert labels(result) == ["a"]
+    assert problems(result) == [("warning", None, None)]
+
+
 class TestVertices:
-    """A path whose vertices are the keypoints of an object."""
-
-    RULES = LabelRules(keypoint_vertices="polyline", class_attribute="kind")
-    BONES_OF_ONE = ((1, 1, 2), (2, 5, 2), (7, 5, 2))
-
-    def test_in_the_smallest_outline_around_all_of_it(self) -> None:
-        drawn = [
-            box(size=100, kind="person"),
-            box(size=10, kind="person"),
-            box(size=4, kind="person"),  # around the first vertex only
-            path((1, 1), (2, 5), (7, 5)),
-        ]
-        result = build_instances(file_of(drawn), self.RULES, BONES)
-        found = [each.keypoints for each in result.images[0].instances]
-        assert found == [((0, 0, 0),) * 3, self.BONES_OF_ONE, ((0, 0, 0),) * 3]
-        assert result.images[0].instances[1].regions == (1, 3)
-        assert result.problems == ()
-
-    def test_tied(self) -> None:
-        drawn = [
-            box(0, kind="person", id="1"),
-            box(50, kind="person", id="2"),
-            path((1, 1), (2, 5), (7, 5), id="2"),
-        ]
-        result = build_instances(file_of(drawn), self.RULES, BONES)
-        assert result.images[0].instances[1].keypoints == self.BONES_OF_ONE
-        assert result.problems == ()
-
-    def test_alone(self) -> None:
-        drawn = [path((1, 1), (2, 5), (7, 5)), path((11, 1), (12, 5), (17, 5))]
-        result = build_instances(file_of(drawn), LabelRules(keypoint_vertices="polyline"), BONES)
-        assert labels(result) == ["person", "person"]
-        assert result.images[0].instances[0].keypoints == self.BONES_OF_ONE
-        assert problems(result) == [("warning", 0, None), ("warning", 1, None)]
-
-    def test_a_polygon(self) -> None:
-        ring: Drawn = (Polygon.through([(1, 1), (2, 5), (7, 5)]), {})
-        rules = LabelRules(keypoint_vertices="polygon")
-        result = build_instances(file_of([box(kind="person"), ring]), rules, BONES)
-        assert result.images[0].instances[0].keypoints == self.BONES_OF_ONE
-
     FLAT: ClassVar = [((1, 1), (2, 2), (7, 7)), ((1, 1), (9, 1), (9, 9), (9, 1))]
 
     @pytest.mark.parametrize("points", FLAT)
@@ -293,37 +302,6 @@ class TestVertices:
         assert [each.regions for each in result.images[0].instances] == [(0,)]
         assert problems(result) == [("error", 1, None)]
         assert "encloses no area" in result.problems[0].message
-
-    def test_visibility_of_all(self) -> None:
-        drawn = [box(kind="person"), path((1, 1), (2, 5), (7, 5), v="occluded")]
-        rules = replace(self.RULES, visibility_attribute="v")
-        result = build_instances(file_of(drawn), rules, BONES)
-        assert result.images[0].instances[0].keypoints == ((1, 1, 1), (2, 5, 1), (7, 5, 1))
-
-    @pytest.mark.parametrize(
-        "bad",
-        [
-            path((1, 1), (2, 5)),
-            path((1, 1), (2, 5), (7, 5), (8, 8)),
-            path((1, 1), (2, 5), (70, 5)),
-        ],
-        ids=["too few", "too many", "outside"],
-    )
-    def test_bad_path_is_left_out_with_its_place(self, bad: Drawn) -> None:
-        result = build_instances(file_of([box(kind="person"), bad]), self.RULES, BONES)
-        assert result.images[0].instances[0].keypoints == ((0, 0, 0),) * 3
-        assert problems(result) == [("error", 1, None)]
-
-    def test_second_path_of_one_object_is_left_out_whole(self) -> None:
-        drawn = [box(kind="person"), *[path((1, 1), (2, 5), (7, 5))] * 2]
-        result = build_instances(file_of(drawn), self.RULES, BONES)
-        assert result.images[0].instances[0].regions == (0, 1)
-        assert problems(result) == [("error", 2, None)]
-
-    def test_without_a_skeleton_they_are_ignored(self) -> None:
-        result = build_instances(file_of([box(kind="a"), path((1, 1), (2, 5))]), self.RULES)
-        assert labels(result) == ["a"]
-        assert problems(result) == [("warning", None, None)]
 
 
 def test_skeleton_without_any_keypoint_is_a_warning() -> None:
@@ -344,29 +322,6 @@ class TestOutlines:
         assert first.polygons == (outline(Rect(0, 0, 10, 10)), outline(Rect(20, 0, 10, 10)))
         assert first.keypoints is None
         assert second.regions == (1,)
-
-    def test_one_object_of_two_classes(self) -> None:
-        annotations = file_of([box(kind="a", id="1"), box(kind="b", id="1")])
-        result = build_instances(
-            annotations, LabelRules(class_attribute="kind", instance_attribute="id")
-        )
-        assert labels(result) == ["a"]
-        assert problems(result) == [("error", 1, "id")]
-
-    def test_line_that_outlines_nothing(self) -> None:
-        result = build_instances(file_of([(Polyline((0, 5), (0, 5)), {"kind": "a"})]))
-        assert labels(result) == []
-        assert problems(result) == [("error", 0, None)]
-
-    def test_points_without_a_skeleton_are_one_warning(self) -> None:
-        result = build_instances(file_of([box(kind="a"), dot(part="head"), dot()], [dot()]))
-        assert labels(result) == ["a"]
-        assert problems(result) == [("warning", None, None)]
-        assert "3 regions" in result.problems[0].message
-
-    def test_unknown_instance_attribute(self) -> None:
-        with pytest.raises(UserError, match="instance_attribute"):
-            build_instances(file_of([box(kind="a")]), LabelRules(instance_attribute="id"))
 
 
 def people() -> list[Drawn]:
@@ -416,13 +371,6 @@ class TestTiedKeypoints:
         result = build_instances(file_of(one), LabelRules(class_attribute="kind"), BONES)
         assert result.images[0].instances[0].keypoints == ((1, 1, 2), (0, 0, 0), (0, 0, 0))
 
-    def test_names_by_the_description_of_an_option(self) -> None:
-        part = Attribute("part", "radio", "", {"0": "head", "1": "left", "left": "right"})
-        points = [dot(2, 2, part="0"), dot(3, 3, part="left")]
-        result = build_instances(file_of([box(kind="person"), *points], part=part), skeleton=BONES)
-        # A value that is a name is that keypoint, whatever its description says.
-        assert result.images[0].instances[0].keypoints == ((2, 2, 2), (3, 3, 2), (0, 0, 0))
-
     @pytest.mark.parametrize(
         ("extra", "attribute"),
         [
@@ -465,12 +413,6 @@ class TestTiedKeypoints:
         assert added == Instance("person", (), ((9, 9, 2), (0, 0, 0), (0, 0, 0)), (6,))
         assert problems(result) == [("warning", 6, None)]
 
-    def test_points_of_which_none_is_labelled_are_no_object(self) -> None:
-        rules = LabelRules(default_class="person", visibility_attribute="v")
-        result = build_instances(file_of([dot(part="head", v="0")]), rules, BONES)
-        assert labels(result) == []
-        assert problems(result) == [("error", 0, None)]
-
     def test_class_of_points_only_must_be_known(self) -> None:
         pets = Skeleton("pets", ("cat", "dog"), ("head",), (), (), (0.1,))
         annotations = file_of([box(kind="cat", id="1"), dot(part="head", id="1")], [])
@@ -486,27 +428,6 @@ class TestTiedKeypoints:
 
 
 class TestPlacedKeypoints:
-    def test_smallest_outline_around_it(self) -> None:
-        regions = [
-            box(0, 100, kind="person"),
-            box(0, 20, kind="person"),
-            box(0, 5, kind="car"),
-            dot(3, 3, part="head"),
-            dot(50, 50, part="head"),
-        ]
-        large, small, _ = build_instances(file_of(regions), skeleton=BONES).images[0].instances
-        assert small.keypoints is not None
-        assert large.keypoints is not None
-        assert small.keypoints[0] == (3, 3, 2)
-        assert large.keypoints[0] == (50, 50, 2)
-
-    def test_outside_every_outline(self) -> None:
-        result = build_instances(
-            file_of([box(kind="person"), dot(70, 70, part="head")]), skeleton=BONES
-        )
-        assert problems(result) == [("error", 1, None)]
-        assert result.images[0].instances[0].keypoints == ((0, 0, 0),) * 3
-
     def test_without_outlines_one_object_an_image(self) -> None:
         lone = [dot(part="head"), dot(5, 5, part="left")]
         crowd = [dot(part="head"), dot(5, 5, part="head")]
@@ -526,12 +447,6 @@ class TestPlacedKeypoints:
 
 
 class TestSkeleton:
-    def test_person_without_points_has_zeros(self) -> None:
-        result = build_instances(file_of([box(kind="person"), box(kind="car")]), skeleton=BONES)
-        person, car = result.images[0].instances
-        assert person.keypoints == ((0, 0, 0),) * 3
-        assert car.keypoints is None
-
     def test_no_class_of_the_file_has_it(self) -> None:
         """Normal for one file of several: whoever joins the files knows whether it is a slip."""
         result = build_instances(file_of([box(kind="car")]), skeleton=BONES)
@@ -552,51 +467,124 @@ class TestSkeleton:
         result = build_instances(file_of(regions), LabelRules(keypoint_attribute="place"), BONES)
         assert result.images[0].instances[0].keypoints == ((0, 0, 0), (1, 1, 2), (0, 0, 0))
 
-    def test_named_class_is_not_taken_for_the_keypoint(self) -> None:
-        regions = [box(kind="person"), dot(kind="head", part="left")]
-        result = build_instances(file_of(regions), LabelRules(class_attribute="kind"), BONES)
-        assert result.images[0].instances[0].keypoints == ((0, 0, 0), (1, 1, 2), (0, 0, 0))
-
-    def test_attribute_of_points_that_plays_no_part_is_a_warning(self) -> None:
-        annotations = file_of([box(kind="person"), dot(part="head", visible="0")])
-        assert problems(build_instances(annotations, skeleton=BONES)) == [
-            ("warning", None, "visible")
-        ]
-
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
+    ("name", "value", "expected"),
     [
-        ("0", 0), ("1", 1), ("2", 2), ("", 2), ("Visible", 2), ("occluded", 1), ("hidden", 1),
-        ("unlabelled", 0), ("true", 2), ("no", 1), (("Occluded",), 1), ((), 2), (("visible",), 2),
+        *(("v", value, expected) for value, expected in (
+            ("0", 0), ("1", 1), ("2", 2), ("", 2), ("Visible", 2), ("occluded", 1), ("hidden", 1),
+            ("unlabelled", 0), ("true", 2), ("no", 1), (("Occluded",), 1), ((), 2),
+            (("visible",), 2),
+        )),
+        ("Occluded", "yes", 1), ("Occluded", "false", 2), ("Occluded", "", 2),
+        # A checkbox that is ticked for visible.
+        ("box", (), 1), ("box", ("y",), 2),
     ],
 )  # fmt: skip
-def test_visibility(value: Value, expected: int) -> None:
-    rules = LabelRules(visibility_attribute="v")
-    result = build_instances(file_of([box(kind="person"), dot(part="head", v=value)]), rules, BONES)
-    keypoints = result.images[0].instances[0].keypoints
-    assert keypoints is not None
-    assert keypoints[0] == ((1, 1, expected) if expected else (0, 0, 0))
+def test_visibility(name: str, value: Value, expected: int) -> None:
+    rules = LabelRules(visibility_attribute=name)
+    ticks = Attribute("box", "checkbox", "", {"y": "visible"})
+    drawn = file_of([box(kind="person"), dot(part="head", **{name: value})], box=ticks)
+    result = build_instances(drawn, rules, BONES)
+    head = (1, 1, expected) if expected else (0, 0, 0)
+    assert result.images[0].instances[0].keypoints == (head, (0, 0, 0), (0, 0, 0))
     assert result.problems == ()
 
 
-@pytest.mark.parametrize(("value", "expected"), [("yes", 1), ("false", 2), ("", 2)])
-def test_visibility_that_asks_for_occlusion(value: str, expected: int) -> None:
-    rules = LabelRules(visibility_attribute="Occluded")
-    result = build_instances(
-        file_of([box(kind="person"), dot(part="head", Occluded=value)]), rules, BONES
-    )
-    keypoints = result.images[0].instances[0].keypoints
-    assert keypoints is not None
-    assert keypoints[0][2] == expected
+def two_heads(**rest: str) -> Annotations:
+    """An object of which a second head is a slip."""
+    drawn = [
+        box(0, kind="person", id="a", **rest),
+        box(50, kind="person", id="b"),
+        dot(1, 1, part="head", id="a"),
+        dot(2, 2, part="left", id="a"),
+        dot(3, 3, part="head", id="a"),
+        dot(51, 1, part="head", id="b"),
+    ]
+    return file_of([], drawn)
 
 
-def test_visibility_box_that_is_ticked_for_visible() -> None:
-    v = Attribute("v", "checkbox", "", {"y": "visible"})
-    points = [dot(part="head", v=()), dot(part="left", v=("y",))]
-    rules = LabelRules(visibility_attribute="v")
-    result = build_instances(file_of([box(kind="person"), *points], v=v), rules, BONES)
-    assert result.images[0].instances[0].keypoints == ((1, 1, 1), (1, 1, 2), (0, 0, 0))
+class TestInferredInstanceAttribute:
+    def test_the_only_one_is_it_whatever_occurs_twice(self) -> None:
+        result = build_instances(two_heads(), skeleton=BONES)
+        first, second = result.images[1].instances
+        assert first.keypoints == ((1, 1, 2), (2, 2, 2), (0, 0, 0))
+        assert second.keypoints == ((51, 1, 2), (0, 0, 0), (0, 0, 0))
+        assert problems(result) == [("error", 4, "part")]
+        assert "a second head" in result.problems[0].message
+
+    def test_the_only_one_that_may_be_the_class_is_asked_about(self) -> None:
+        """It names the class of two persons; with it as their tie, both were one."""
+        drawn = [box(0, kind="person"), box(50, kind="person")]
+        points = [dot(kind="person", part="head"), dot(51, kind="person", part="head")]
+        with pytest.raises(UserError, match="cannot tell which attribute ties") as error:
+            build_instances(file_of([*drawn, *points]), skeleton=BONES)
+        assert "region 3 of 0.jpg is a second head of 'person'" in str(error.value)
+        rules = LabelRules(class_attribute="kind")
+        result = build_instances(file_of([*drawn, *points]), rules, BONES)
+        assert labels(result) == ["person", "person"]
+        assert result.problems == ()
+
+    def test_two_that_are_disqualified_are_named_with_the_place(self) -> None:
+        drawn = [
+            box(0, kind="person", id="a"),
+            dot(part="head", kind="person", id="a"),
+            dot(part="head", kind="person", id="a"),
+        ]
+        with pytest.raises(UserError) as error:
+            build_instances(file_of(drawn), skeleton=BONES)
+        for value in ("a", "person"):
+            assert f"region 2 of 0.jpg is a second head of '{value}'" in str(error.value)
+
+
+class TestSkip:
+    RULES = LabelRules(unlabelled="skip")
+
+    def test_a_file_without_attributes_is_skipped_and_counted(self) -> None:
+        result = build_instances(file_of([box(), box(20)], [box()]), self.RULES)
+        assert labels(result) == []
+        assert problems(result) == [("note", None, None)]
+        assert "3 regions" in result.problems[0].message
+
+    def test_a_named_class_need_not_occur_then(self) -> None:
+        rules = LabelRules(unlabelled="skip", class_attribute="kind")
+        assert problems(build_instances(file_of([box()]), rules)) == [("note", None, "kind")]
+        with pytest.raises(UserError, match="'kind'"):
+            build_instances(file_of([box(sort="cat")]), rules)
+
+
+class TestTies:
+    RULES = LabelRules(class_attribute="kind", instance_attribute="id")
+
+    def test_an_outline_of_two_objects(self) -> None:
+        drawn = [box(0, kind="a", id=("1",)), box(20, kind="a", id=("1", "2"))]
+        result = build_instances(file_of(drawn), self.RULES)
+        assert [each.regions for each in result.images[0].instances] == [(0,), (1,)]
+        assert problems(result) == [("warning", 1, "id")]
+        assert "1, 2" in result.problems[0].message
+
+    def test_a_point_of_two_objects(self) -> None:
+        drawn = [box(0, kind="person", id=("1",)), dot(part="head", id=("1", "2"))]
+        result = build_instances(file_of(drawn), self.RULES, BONES)
+        assert result.images[0].instances[0].regions == (0,)
+        assert problems(result) == [("error", 1, "id")]
+        assert "several objects: 1, 2" in result.problems[0].message
+
+
+class TestPlaces:
+    def test_a_point_in_two_outlines_of_one_area(self) -> None:
+        drawn = [
+            box(0, 10, kind="person"),
+            box(5, 10, kind="person"),
+            box(0, 100, kind="person"),
+            dot(7, 7, part="head"),
+            dot(2, 2, part="head"),
+        ]
+        result = build_instances(file_of(drawn), skeleton=BONES)
+        found = [each.regions for each in result.images[0].instances]
+        assert found == [(0, 4), (1,), (2,)]
+        assert problems(result) == [("error", 3, None)]
+        assert "regions 0 and 1" in result.problems[0].message
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")

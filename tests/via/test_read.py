@@ -42,21 +42,22 @@ def only_problem(annotations: Annotations) -> Problem:
 
 
 class TestContainers:
-    def test_via1(self, tmp_path: Path) -> None:
-        data = entry(fileref="", base64_img_data="", regions={"0": region(), "2": region()})
+    @pytest.mark.parametrize(
+        ("data", "container", "indices"),
+        [
+            (entry(fileref="", base64_img_data="", regions={"0": region(), "2": region()}),
+             Container.VIA1_JSON, [0, 2]),
+            (entry(region()), Container.VIA2_JSON, [0]),
+            (entry(regions={"x": region(), "y": region()}), Container.VIA2_JSON, [0, 1]),
+        ],
+    )  # fmt: skip
+    def test_entries(
+        self, tmp_path: Path, data: dict[str, Any], container: Container, indices: list[int]
+    ) -> None:
         annotations = load(tmp_path, {"a.jpg10": data})
-        assert annotations.container is Container.VIA1_JSON
-        assert [each.index for each in annotations.images[0].regions] == [0, 2]
-
-    def test_via2(self, tmp_path: Path) -> None:
-        annotations = load(tmp_path, {"a.jpg10": entry(region())})
-        assert annotations.container is Container.VIA2_JSON
+        assert annotations.container is container
+        assert [each.index for each in annotations.images[0].regions] == indices
         assert annotations.images[0].regions[0].shape == Rect(1, 2, 3, 4)
-
-    def test_object_of_regions_outside_via1(self, tmp_path: Path) -> None:
-        annotations = load(tmp_path, {"k": entry(regions={"x": region(), "y": region()})})
-        assert annotations.container is Container.VIA2_JSON
-        assert [each.index for each in annotations.images[0].regions] == [0, 1]
 
     @pytest.mark.parametrize("via1", [True, False])
     def test_a_list_of_entries_is_an_object_of_them(self, tmp_path: Path, via1: bool) -> None:
@@ -239,19 +240,18 @@ class TestValues:
         assert (problem.severity, problem.region, problem.attribute) == ("error", 0, "box")
         assert "'car'" in problem.message
 
-    def test_ticks_of_other_programs(self, tmp_path: Path) -> None:
-        boxes = {"a": 1, "b": "True", "c": "1", "d": 0, "e": "0", "f": None}
-        annotations = load(tmp_path, {"a": entry(region(box=boxes))})
-        assert annotations.images[0].regions[0].attributes == {"box": ("a", "b", "c")}
+    @pytest.mark.parametrize(
+        ("raw", "value"),
+        [
+            (" Right\n", "Right"), (320, "320"), (1.5, "1.5"), (None, ""), (True, "true"),
+            ({" a ": True, "b": "true", "c": False, "d": ""}, ("a", "b")),
+            ({"a": 1, "b": "True", "c": "1", "d": 0, "e": "0", "f": None}, ("a", "b", "c")),
+        ],
+    )  # fmt: skip
+    def test_every_form_of_value(self, tmp_path: Path, raw: object, value: object) -> None:
+        annotations = load(tmp_path, {"a": entry(region(**{"name": raw, "": "x"}))})
+        assert annotations.images[0].regions[0].attributes == {"name": value}
         assert annotations.problems == ()
-
-    def test_every_form_of_value(self, tmp_path: Path) -> None:
-        boxes = {" a ": True, "b": "true", "c": False, "d": ""}
-        values = {"t": " Right\n", "n": 320, "f": 1.5, "e": None, "ok": True, "box": boxes, "": "x"}
-        attributes = load(tmp_path, {"a": entry(region(**values))}).images[0].regions[0].attributes
-        assert attributes == {
-            "t": "Right", "n": "320", "f": "1.5", "e": "", "ok": "true", "box": ("a", "b"),
-        }  # fmt: skip
 
     def test_list_as_value_is_a_problem_of_the_attribute(self, tmp_path: Path) -> None:
         annotations = load(tmp_path, {"a": entry(region(kind=["x"], other="y"))})

@@ -79,6 +79,15 @@ def test_ids_of_annotations_that_repeat_are_warned_of(
     assert len(found.images[0].regions) == len(ids)
 
 
+@pytest.mark.parametrize("ids", [(1, 2), (7, 7)])
+def test_an_outline_that_repeats_is_warned_of(tmp_path: Path, ids: tuple[int, int]) -> None:
+    rows = ({"id": number, "segmentation": [RING]} for number in ids)
+    found = load(tmp_path, coco(*rows, {"segmentation": [RING], "category_id": 2}))
+    (problem,) = (each for each in found.problems if "has the outline" in each.message)
+    assert problem.severity == "warning"
+    assert f"annotation {ids[1]} has the outline and the category of" in problem.message
+
+
 def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
     other = [21, 1, 29, 1, 29, 9]
     rows = (
@@ -263,32 +272,41 @@ def test_whole_numbers_are_the_same_ids_with_a_point(tmp_path: Path) -> None:
     assert [each.label for each in build_instances(found).images[0].instances] == ["person"]
 
 
-@pytest.mark.parametrize("area", [0, -1, "x", True])
-def test_an_area_that_is_none_is_not_taken(tmp_path: Path, area: object) -> None:
-    found = load(tmp_path, coco({"segmentation": [RING], "area": area}))
-    assert "warning: the area of 1 annotation is no positive number" in messages(found)
-    (region,) = found.images[0].regions
-    assert region.coco is not None
-    assert region.coco.area is None
+def person(**changes: Any) -> list[dict[str, Any]]:
+    return [{"id": 1, "name": "person", "keypoints": ["head", "hand"]} | changes]
+
+
+AREA = "warning: the area of 1 annotation is no positive number"
+LINK = "warning: 1 link of the category 'person' left out"
+RING_IS = "error: annotation 1: a ring of its segmentation is"
 
 
 @pytest.mark.parametrize(
-    ("links", "left_out"),
-    [([[1, 2]], 0), ([[1.0, 2.0]], 0), ([[0, 1], [1, 2]], 1), ([["head", "hand"]], 1), ([7], 1)],
-)
-def test_links_are_pairs_of_places(tmp_path: Path, links: object, left_out: int) -> None:
-    category = {"id": 1, "name": "person", "keypoints": ["head", "hand"], "skeleton": links}
-    found = load(tmp_path, coco({"segmentation": [RING]}, categories=[category]))
-    assert ("1 link of the category 'person' left out" in messages(found)) == bool(left_out)
-    expected = () if links in ([["head", "hand"]], [7]) else (("head", "hand"),)
-    assert found.categories[0].links == expected
-
-
-def test_keypoint_names_of_a_category_differ(tmp_path: Path) -> None:
-    category = {"id": 1, "name": "person", "keypoints": ["head", "head"]}
-    row = {"segmentation": [RING], "keypoints": [3, 3, 2, 4, 4, 2]}
-    found = load(tmp_path, coco(row, categories=[category]))
-    assert "error: the category 'person' names keypoints twice: head" in messages(found)
+    ("row", "category", "message"),
+    [
+        *(({"area": area}, {}, AREA) for area in (0, -1, "x", True)),
+        *(({}, {"skeleton": links}, LINK) for links in ([[0, 1], [1, 2]], [["head", "hand"]], [7])),
+        *(({}, {"skeleton": links}, "") for links in ([[1, 2]], [[1.0, 2.0]])),
+        ({"keypoints": [3, 3, 2, 4, 4, 2]}, {"keypoints": ["head", "head"]},
+         "error: the category 'person' names keypoints twice: head"),
+        # In the words of the file.
+        *(({"segmentation": [ring, RING]}, {}, RING_IS)
+          for ring in (["1", "1", "9", "1", "9", "9"], [1, 1, 9, 1, 9], [None] * 6)),
+    ],
+)  # fmt: skip
+def test_values_that_are_not_sound(
+    tmp_path: Path, row: dict[str, Any], category: dict[str, Any], message: str
+) -> None:
+    data = coco({"segmentation": [RING]} | row, categories=person(**category))
+    found = load(tmp_path, data)
+    assert messages(found)[: len(message)] == message
+    assert bool(found.problems) == bool(message)
+    (region,) = found.images[0].regions[:1]
+    assert region.coco is not None
+    assert region.coco.area is None
+    links = category.get("skeleton", [])
+    sound = [(found.categories[0].keypoints)] if links and [1, 2] in links else []
+    assert list(found.categories[0].links) == sound
 
 
 def test_keypoint_names_that_are_no_list_are_none(tmp_path: Path) -> None:
@@ -307,13 +325,6 @@ def test_an_object_needs_a_keypoint_of_the_skeleton(tmp_path: Path) -> None:
     labelled = build_instances(found, skeleton=BONES)
     assert [each.keypoints for each in labelled.images[0].instances] == [((1, 1, 2), (0, 0, 0))]
     assert any("none of which skeleton 'bones' has" in each.message for each in labelled.problems)
-
-
-@pytest.mark.parametrize("ring", [["1", "1", "9", "1", "9", "9"], [1, 1, 9, 1, 9], [None] * 6])
-def test_a_ring_is_said_in_the_words_of_the_file(tmp_path: Path, ring: object) -> None:
-    found = load(tmp_path, coco({"segmentation": [ring, RING]}))
-    assert "error: annotation 1: a ring of its segmentation is" in messages(found)
-    assert len(found.images[0].regions) == 1
 
 
 def test_a_file_without_annotations_is_named(tmp_path: Path) -> None:

@@ -465,11 +465,13 @@ class CocoReader:
         self, image: CocoImageEntry, coco: CocoAnnotation, shapes: Sequence[Area]
     ) -> None:
         """Two annotations of one category and outline are two objects, which is seldom meant."""
-        first = self.outlines.setdefault((image.key, coco.category, tuple(shapes)), coco.id)
-        if first is not coco.id:
-            message = f"annotation {coco.id} has the outline and the category of annotation {first}"
+        key = (image.key, coco.category, tuple(shapes))
+        if key in self.outlines:
+            message = f"annotation {coco.id} has the outline and the category of annotation "
+            message += self.outlines[key]
             remedy = "remove one of the two: both are taken for objects"
             self.report("warning", message, remedy, image.filename)
+        self.outlines.setdefault(key, coco.id)
 
     def warn_of_repeated_ids(self, annotations: Sequence[Row]) -> None:
         """Ids of annotations have to differ for other programs; they do not matter here."""

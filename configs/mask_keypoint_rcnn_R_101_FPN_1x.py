@@ -1,4 +1,4 @@
-"""Mask and Keypoint R-CNN, R101-FPN, 1x: 90,000 iterations of 16 images of COCO.
+"""Mask and Keypoint R-CNN, R101-FPN: 16 images of COCO a step, 90,000 (1x) or 270,000 (3x) steps.
 
 roilab train --config-file configs/mask_keypoint_rcnn_R_101_FPN_1x.py --num-gpus 8
 Not run here, and without a published figure.
@@ -21,4 +21,4 @@ weights.coco.file = (
     "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331/model_final_997cc7.pkl"
 )
 del weights["torchvision"]  # it has R50 alone
-train.output_dir = "outputs/mask_keypoint_rcnn_R_101_FPN_1x"
+train.output_dir = "outputs/mask_keypoint_rcnn_R_101_FPN_${train.schedule}"

@@ -1,4 +1,4 @@
-"""Mask R-CNN with PointRend's mask head, R50-FPN, 1x: 90,000 iterations of 16 images of COCO.
+"""Mask R-CNN with PointRend's mask head, R50-FPN: 16 images of COCO a step, 90,000 steps (1x).
 
 roilab train --config-file configs/point_rend_R_50_FPN_1x.py --num-gpus 8
 Not run here. Detectron2's PointRend project has mask AP 36.2 (from 35.2 with the stock head).
@@ -32,4 +32,4 @@ model.roi_heads.update(
 dataloader.train.bitmaps = True
 for _name in ("coco", "torchvision"):
     weights[_name].may_differ = ["roi_heads.box_predictor.*", "roi_heads.mask_head.*"]
-train.output_dir = "outputs/point_rend_R_50_FPN_1x"
+train.output_dir = "outputs/point_rend_R_50_FPN_${train.schedule}"

@@ -33,6 +33,8 @@ dataloader.test.update(
     augmentations=[L(T.ResizeShortestEdge)(short_edge_length=512, max_size=512)], num_workers=1
 )
 
+# The learning rate follows a cosine.
+del train["schedule"], train["schedules"]
 train.update(
     output_dir="outputs/small_mask",
     init_checkpoint="",

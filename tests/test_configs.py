@@ -18,10 +18,9 @@ def build(cfg):
 
 def test_every_combination_ships() -> None:
     names = {
-        f"{task}_rcnn_{depth}_FPN_{schedule}.py"
+        f"{task}_rcnn_{depth}_FPN_1x.py"
         for task in ("mask", "keypoint", "mask_keypoint")
         for depth in ("R_50", "R_101")
-        for schedule in ("1x", "3x")
     }
     assert names <= set(CONFIGS)
 
@@ -44,9 +43,16 @@ def test_config_builds_and_round_trips(name: str, tmp_path) -> None:
 @pytest.mark.parametrize("depth", [50, 101])
 def test_depth_and_schedule_are_what_the_name_says(depth: int) -> None:
     for schedule, iterations in (("1x", 90_000), ("3x", 270_000)):
-        cfg = config.load_config(f"configs/mask_rcnn_R_{depth}_FPN_{schedule}.py")
+        path = f"configs/mask_rcnn_R_{depth}_FPN_1x.py"
+        cfg = config.load_config(path, [f"train.schedule={schedule}"])
         assert cfg.model.backbone.bottom_up.stages.depth == depth
         assert cfg.train.max_iter == iterations
+        assert cfg.train.output_dir == f"outputs/mask_rcnn_R_{depth}_FPN_{schedule}"
+        drops = cfg.lr_multiplier.drops
+        cfg = config.load_config(path, [f"train.schedule={schedule}", "train.max_iter=7"])
+        assert (cfg.train.max_iter, cfg.lr_multiplier.drops) == (7, drops)
+    cfg = config.load_config(path, ["lr_multiplier.drops=[0.5]"])
+    assert cfg.lr_multiplier.drops == [0.5]
 
 
 def test_the_baseline_is_upstreams_model() -> None:

@@ -41,7 +41,7 @@ def parts(cfg: Any) -> str:
     return f"{heads} {head.decoder} {cfg.model.roi_heads.keypoint_head} {cfg.pooler}"
 
 
-@pytest.mark.parametrize("name", ["mask_keypoint_rcnn_R_101_FPN_3x", "figures_mask_keypoint"])
+@pytest.mark.parametrize("name", ["mask_keypoint_rcnn_R_101_FPN_1x", "figures_mask_keypoint"])
 @pytest.mark.parametrize(("overrides", "stock"), LINES.values(), ids=LINES)
 def test_config_lines_build(name: str, overrides: list[str], stock: bool) -> None:
     plain = load(name)

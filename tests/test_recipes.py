@@ -35,7 +35,7 @@ LAZY = (
     ("keypoint_rcnn_R_50_FPN_1x", "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.py", 1),
 )
 YAML = tuple(
-    (f"{task}_rcnn_{depth}_FPN_{schedule}", f"{folder}/{task}_rcnn_{source}.yaml", classes)
+    (f"{task}_rcnn_{depth}_FPN", schedule, f"{folder}/{task}_rcnn_{source}.yaml", classes)
     for task, folder, classes in (
         ("mask", "COCO-InstanceSegmentation", 80),
         ("keypoint", "COCO-Keypoints", 1),
@@ -76,9 +76,12 @@ TRAIN_DIFFERENCES = {
 
 
 @functools.cache
-def load(name: str, classes: int) -> DictConfig:
-    overrides = [f"data.num_classes={classes}"]
-    return config.load_config(f"configs/{name}.py", [*overrides, "data.num_keypoints=17"])
+def load(name: str, classes: int, schedule: str | None = None) -> DictConfig:
+    overrides = [f"data.num_classes={classes}", "data.num_keypoints=17"]
+    if schedule == "3x":  # the config is that of 1x with every override left out
+        overrides.append("train.schedule=3x")
+    name = f"{name}_1x" if schedule else name
+    return config.load_config(f"configs/{name}.py", overrides)
 
 
 @functools.cache
@@ -240,10 +243,10 @@ def read_yaml(path: str) -> CfgNode:
     return cfg
 
 
-@pytest.mark.parametrize(("name", "path", "classes"), YAML)
+@pytest.mark.parametrize(("name", "schedule", "path", "classes"), YAML)
 class TestYamlRecipes:
-    def test_model_and_optimizer(self, name: str, path: str, classes: int) -> None:
-        cfg, theirs = load(name, classes), read_yaml(path)
+    def test_model_and_optimizer(self, name: str, schedule: str, path: str, classes: int) -> None:
+        cfg, theirs = load(name, classes, schedule), read_yaml(path)
         with torch.device("meta"):
             models = config.build(cfg.model, "model"), build_from_yaml(theirs)
         a, b = map(settings, models)
@@ -268,8 +271,8 @@ class TestYamlRecipes:
         assert not theirs.SOLVER.CLIP_GRADIENTS.ENABLED
         assert not theirs.SOLVER.AMP.ENABLED
 
-    def test_schedule(self, name: str, path: str, classes: int) -> None:
-        cfg, theirs = load(name, classes), read_yaml(path)
+    def test_schedule(self, name: str, schedule: str, path: str, classes: int) -> None:
+        cfg, theirs = load(name, classes, schedule), read_yaml(path)
         assert cfg.train.max_iter == theirs.SOLVER.MAX_ITER
         assert cfg.train.checkpoint_period == theirs.SOLVER.CHECKPOINT_PERIOD
         assert cfg.train.lr_batch_size == theirs.SOLVER.IMS_PER_BATCH
@@ -280,8 +283,8 @@ class TestYamlRecipes:
         ours = config.build(cfg.lr_multiplier, "lr_multiplier")
         assert_same_schedule(ours, scheduler._multiplier, cfg.train.max_iter)
 
-    def test_data(self, name: str, path: str, classes: int) -> None:
-        cfg, theirs = load(name, classes), read_yaml(path)
+    def test_data(self, name: str, schedule: str, path: str, classes: int) -> None:
+        cfg, theirs = load(name, classes, schedule), read_yaml(path)
         train, test = cfg.dataloader.train, cfg.dataloader.test
         for node, is_train in ((train, True), (test, False)):
             built = [config.build(each, "augmentation") for each in node.augmentations]
@@ -316,9 +319,9 @@ def augmentation(thing: T.Augmentation) -> tuple[str, dict[str, Any]]:
 def test_masks_and_keypoints_are_the_keypoint_recipe_with_a_mask_branch(
     depth: int, schedule: str
 ) -> None:
-    both = config.to_plain_data(load(f"mask_keypoint_rcnn_R_{depth}_FPN_{schedule}", 1))
-    keypoints = config.to_plain_data(load(f"keypoint_rcnn_R_{depth}_FPN_{schedule}", 1))
-    masks = config.to_plain_data(load(f"mask_rcnn_R_{depth}_FPN_{schedule}", 1))
+    both = config.to_plain_data(load(f"mask_keypoint_rcnn_R_{depth}_FPN", 1, schedule))
+    keypoints = config.to_plain_data(load(f"keypoint_rcnn_R_{depth}_FPN", 1, schedule))
+    masks = config.to_plain_data(load(f"mask_rcnn_R_{depth}_FPN", 1, schedule))
     found = {
         key
         for key in differing(both, keypoints)

@@ -43,7 +43,15 @@ train = dict(
     # These may change when a run is resumed: no step depends on them.
     # The run folder.
     output_dir="outputs/run",
-    max_iter=90000,
+    # 1x or 3x: 12 or 36 epochs of COCO. Steps of the learning rate lie at these shares of the run;
+    # those of 3x are 60,000 and 20,000 iterations before its end ("Rethinking ImageNet
+    # Pre-training", arXiv 1811.08883). Any other length: max_iter.
+    schedule="1x",
+    schedules={
+        "1x": dict(max_iter=90000, drops=[2 / 3, 8 / 9]),
+        "3x": dict(max_iter=270000, drops=[7 / 9, 25 / 27]),
+    },
+    max_iter="${train.schedules.${train.schedule}.max_iter}",
     # auto: CUDA if it is available, else the CPU.
     device="auto",
     # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.

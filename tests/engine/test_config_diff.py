@@ -22,7 +22,7 @@ from .hostile import LOCATE, call
 
 RELU, SHAPE = "torch.nn.modules.activation.ReLU", "detectron2.layers.shape_spec.ShapeSpec"
 NO_SIZE = {"height": None, "width": None, "stride": None}
-LEAVES = ("mask_keypoint_rcnn_R_101_FPN_3x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
+LEAVES = ("mask_keypoint_rcnn_R_101_FPN_1x", "point_rend_R_50_FPN_1x", "figures_mask_keypoint")
 
 
 def node(**values: object) -> DictConfig:

@@ -10,12 +10,13 @@ from roilab.engine.schedule import peak_learning_rate, warmup_cosine, warmup_ste
 @pytest.mark.parametrize(("name", "iterations"), [("1x", 90_000), ("3x", 270_000)])
 def test_equal_to_upstream_at_full_length(name: str, iterations: int) -> None:
     theirs = instantiate(upstream("common/coco_schedule.py")[f"lr_multiplier_{name}"])
-    ours = instantiate(load_config(f"configs/mask_rcnn_R_50_FPN_{name}.py").lr_multiplier)
+    cfg = load_config("configs/mask_rcnn_R_50_FPN_1x.py", [f"train.schedule={name}"])
+    ours = instantiate(cfg.lr_multiplier)
     for step in range(0, iterations, 500):
         assert ours(step / iterations) == pytest.approx(theirs(step / iterations), rel=1e-6)
 
 
-@pytest.mark.parametrize("leaf", ["mask_rcnn_R_50_FPN_1x", "mask_rcnn_R_50_FPN_3x", "figures_mask"])
+@pytest.mark.parametrize("leaf", ["mask_rcnn_R_50_FPN_1x", "figures_mask"])
 @pytest.mark.parametrize("iterations", [20, 100, 300, 1000, 1400, 4000])
 def test_a_short_run_warms_up_for_a_tenth_of_it(leaf: str, iterations: int) -> None:
     cfg = load_config(f"configs/{leaf}.py", [f"train.max_iter={iterations}"])

@@ -24,6 +24,16 @@ def a_list_that_is_not_closed(training: Training) -> Attempts:
     yield wrong(config.load_config, training.run.config_file, quoted)
 
 
+@case("take {}, with train.schedule=3x")
+def a_config_of_an_earlier_version() -> Attempts:
+    name = "mask_rcnn_R_101_FPN_3x"
+    first = wrong(config.load_config, config.find_config(name))
+    yield first
+    words = re.fullmatch("take (.*), with (.*)", str(first[0].remedy))
+    assert words is not None
+    yield wrong(config.load_config, config.find_config(words[1]), [words[2]])
+
+
 @case("give it another name")
 def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
     for name in ("???", "what"):

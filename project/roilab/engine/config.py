@@ -129,10 +129,14 @@ def read_config(path: str | Path) -> DictConfig:
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         if not path.suffix:
             near += sorted(p.stem for p in config_folder().glob("*.py"))
+        # Earlier versions had a config for each schedule.
+        name = str(path).replace("_FPN_3x", "_FPN_1x")
+        was_3x = name != str(path) and Path(find_config(name)).is_file()
         raise UserError(
             "the config file does not exist",
             file=path,
             expected=f"one of {', '.join(near)}" if near else "a .py or .yaml file",
+            remedy=f"take {name}, with train.schedule=3x" if was_3x else None,
         )
     cfg = _run_config(path) if is_code(path) else _read_saved_config(path)
     if not isinstance(cfg, DictConfig) or cfg._is_none():  # the file is empty, or no mapping

@@ -22,16 +22,10 @@ from roilab.engine import distributed
 from roilab.engine.signals import Interrupted, end_on_signals, stop_on_signals
 from roilab.errors import UserError
 
-from .running import checkpoint, command, lines, process, shapes, trained
+from .running import checkpoint, command, lines, process, trained
 from .test_train import EVEN, assert_close
 
 MORE = (*EVEN, "dataloader.train.total_batch_size=4", "train.checkpoint_period=1")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    # Three images to evaluate on: two processes cannot share them evenly.
-    return shapes(tmp_path_factory.mktemp("shapes"))
 
 
 @pytest.fixture(scope="module")

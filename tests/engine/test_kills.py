@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from .running import command, descendants, lines, send, shapes
+from .running import command, descendants, lines, send
 from .test_resume import EVERYTHING, assert_as_whole
 
 KILLS = int(os.environ.get("ROILAB_FUZZ_KILLS", "1"))
@@ -64,11 +64,6 @@ def nursery() -> Iterator[Nursery]:
     ) as process:
         yield Nursery(process)
         process.kill()
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shapes(tmp_path_factory.mktemp("shapes"))
 
 
 def arguments(data: Path, run: Path, workers: int, *more: str) -> list[str]:

@@ -25,7 +25,6 @@ from .running import (
     process,
     same,
     send,
-    shapes,
     trained,
 )
 
@@ -38,11 +37,6 @@ EVERYTHING = (
     "train.best=val_total_loss",
     "train.accumulate=2",
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return shapes(tmp_path_factory.mktemp("shapes"))
 
 
 @pytest.fixture(scope="module")

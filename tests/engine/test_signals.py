@@ -24,14 +24,9 @@ from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train import Trainer, TrainingLoop
 from roilab.errors import UserError, machine_failure
 
-from .running import checkpoint, command, same, shapes, trained
+from .running import checkpoint, command, same, trained
 
 SHORT = ("train.max_iter=4", "train.checkpoint_period=2", "train.eval_period=3", "train.ema=0.9")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shapes(tmp_path_factory.mktemp("shapes"))
 
 
 @pytest.fixture(scope="module")

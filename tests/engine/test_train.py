@@ -36,11 +36,6 @@ from roilab.errors import UserError
 from .running import CONFIG, checkpoint, lines, overrides, same, shapes, trained
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return shapes(tmp_path_factory.mktemp("shapes"))
-
-
 def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
     first, second, other = (
         trained(data, tmp_path / name, "train.max_iter=3", f"train.seed={seed}")["model"]
@@ -107,19 +102,15 @@ def test_the_best_is_kept_and_patience_ends(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("less", [False, True])
-def test_progress_takes_the_best(less: bool) -> None:
-    progress = TrainState()
-    values = [None, 2.0, 1.0, 2.0, 3.0]
-    taken = []
-    for number, value in enumerate(values):
-        progress.iteration = number
-        taken.append(progress.update_best(value, less_is_better=less))
-    assert taken == [False, True, less, False, not less]
-    assert progress.best == (1.0 if less else 3.0)
-    assert progress.best_iteration == (2 if less else 4)
+def test_the_state_has_the_best(less: bool) -> None:
+    state, is_best = TrainState(), []
+    for state.iteration, value in enumerate([None, 2.0, 1.0, 2.0, 3.0]):
+        is_best.append(state.update_best(value, less_is_better=less))
+    assert is_best == [False, True, less, False, not less]
+    assert (state.best, state.best_iteration) == ((1.0, 2) if less else (3.0, 4))
 
 
-def test_progress_is_read_back() -> None:
+def test_the_state_is_read_back() -> None:
     """A learning rate may be a whole number."""
     saved = TrainState(3, 3, 1.5, 2, 1, {"a.jpg": "cut"}, {"lr": 1, "total_loss": 0.5})
     assert _train_state(asdict(saved)) == saved
@@ -459,6 +450,7 @@ def test_an_image_that_cannot_be_read(tmp_path: Path, caplog) -> None:
         ("train.best=segm/APl", "0 objects of 3 images"),
         ("train.best=bbox/AP-circle", "bbox/AP-square"),
         ("train.freeze=backbone", "train.freeze"),
+        ("train.freeze=[3]", "train.freeze"),
         ("train.freeze=[bakbone.*]", "bakbone"),
         ("train.freeze=[*]", "nothing is left"),
         ("train.precision=float16", "bfloat16"),
@@ -466,14 +458,24 @@ def test_an_image_that_cannot_be_read(tmp_path: Path, caplog) -> None:
         ("train.tracker=mlflow", "train.tracker"),
         ("train.lr_batch_size=0", "train.lr_batch_size"),
         ("train.eval_period=-1", "train.eval_period"),
+        ("train.output_dir=null", "train.output_dir"),
+        ("train.output_dir=", "train.output_dir"),
+        ("dataloader.train.num_workers=-1", "dataloader.train.num_workers"),
         ("lr_multiplier.warmup_iters=x", "lr_multiplier"),
+        ("lr_multiplier.warmup_iters=-1", "lr_multiplier.warmup_iters"),
+        ("lr_multiplier=null", "lr_multiplier"),
         ("optimizer.momentums=0.9", "optimizer"),
+        ("optimizer.lr=inf", "optimizer.lr"),
+        ("optimizer=null", "optimizer"),
+        ("model.backbone=null", "model.backbone"),
+        ("model.roi_heads=null", "model.roi_heads"),
     ],
 )
 def test_mistakes_are_named(data: Path, tmp_path: Path, override: str, named: str) -> None:
     with pytest.raises(UserError) as error:
         trained(data, tmp_path / "run", override)
     assert named in str(error.value)
+    assert error.value.key
     assert not list(tmp_path.glob("run/*.pth")), "before the first step"
 
 

@@ -61,7 +61,7 @@ class Sweep:
         return main(["report", str(self.output)])
 
     def calls(self) -> list[str]:
-        """The cells that were trained since the last look."""
+        """The trials that were trained since the last look."""
         path = self.folder / "scripts/calls"
         lines = path.read_text().splitlines() if path.is_file() else []
         path.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def template(sweep: Sweep) -> None:
     folders.write(trial, runs.perfect_rows(folders.dataset, 3))
 
 
-def test_a_crash_costs_one_cell_and_is_tried_again(
+def test_a_crash_costs_one_trial_and_is_tried_again(
     sweep: Sweep, template: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["pooler.op=roi_align,roi_pool", "--seeds", "0,1", "--jobs", "2"]

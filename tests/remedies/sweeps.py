@@ -58,7 +58,7 @@ def a_folder_of_another_run(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("choose another folder of the sweep, output=DIR, or delete {}; to see what differs: {}")
-def a_cell_of_other_settings(training: Training, tmp_path: Path, script: Script) -> Attempts:
+def a_trial_of_other_settings(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = trial_in(tmp_path / "with a space")
     run(one)
     shutil.copy(training.run.config_file, one.folder)
@@ -73,7 +73,7 @@ def a_cell_of_other_settings(training: Training, tmp_path: Path, script: Script)
 
 
 @case("delete {}, which trains it anew")
-def a_damaged_record_of_a_cell(tmp_path: Path) -> Attempts:
+def a_damaged_record_of_a_trial(tmp_path: Path) -> Attempts:
     one = trial_in(tmp_path)
     run(one)
     write(one.folder / "cell.json", "{")
@@ -84,7 +84,7 @@ def a_damaged_record_of_a_cell(tmp_path: Path) -> Attempts:
 
 
 @case("wait for it, or end it: kill {}")
-def a_cell_that_is_being_trained(tmp_path: Path) -> Attempts:
+def a_trial_that_is_being_trained(tmp_path: Path) -> Attempts:
     one = trial_in(tmp_path)
     one.folder.mkdir(parents=True)
     with locked(one.folder / LOCK):

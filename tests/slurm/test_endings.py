@@ -71,7 +71,7 @@ def is_chosen(ending: Ending, tracking: str) -> bool:
     return ending.name in (CHOSEN.split(",") if CHOSEN else SOME[tracking])
 
 
-def test_cells_end_with_their_reason(slurm: Slurm, tmp_path: Path) -> None:
+def test_trials_end_with_their_reason(slurm: Slurm, tmp_path: Path) -> None:
     endings = [each for each in ENDINGS if not each.alone and is_chosen(each, slurm.tracking)]
     if not endings:
         pytest.skip("none of them is chosen")

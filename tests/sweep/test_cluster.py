@@ -121,7 +121,7 @@ def test_a_requeued_job_is_waited_for(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "TIMEOUT", "PREEMPTED", "NODE_FAIL", ""])
-def test_a_cell_with_a_checkpoint_is_saved(watched: Watched, state: str) -> None:
+def test_a_trial_with_a_checkpoint_is_saved(watched: Watched, state: str) -> None:
     watched.begin("model_0000099.pth")
     watched.job.say("all is well\nslurmstepd: error: *** JOB 7 DUE TO TIME LIMIT ***\nbye\n")
     over = JobStatus(state, signal=15)
@@ -149,7 +149,7 @@ def test_a_cell_with_a_checkpoint_is_saved(watched: Watched, state: str) -> None
         (JobStatus(""), "", "gone from SLURM's list"),
     ],
 )
-def test_a_cell_without_what_was_to_be_saved_fails(
+def test_a_trial_without_what_was_to_be_saved_fails(
     watched: Watched, status: JobStatus, checkpoint: str, words: str
 ) -> None:
     watched.begin(checkpoint)
@@ -161,7 +161,7 @@ def test_a_cell_without_what_was_to_be_saved_fails(
     assert state_of(watched.trial) == last
 
 
-def test_a_job_that_ended_before_its_cell_began_leaves_no_folder(watched: Watched) -> None:
+def test_a_job_that_ended_before_its_trial_began_leaves_no_folder(watched: Watched) -> None:
     watched.look(JobStatus("CANCELLED"))
     (last,) = watched.look(JobStatus("CANCELLED"))
     assert (last.kind, state_of(watched.trial).kind) == ("failed", "open")
@@ -256,7 +256,7 @@ def handlers() -> Iterator[None]:
         (signal.SIGUSR2, ("nothing=1",), 0, "raise timeout_min"),
     ],
 )
-def test_a_signal_to_a_job_has_its_cell_saved(
+def test_a_signal_to_a_job_has_its_trial_saved(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     handlers: None,

@@ -65,7 +65,7 @@ def test_a_file(file: Path) -> None:
     assert [arm.name for arm in sweep.others()] == ["RoI Pool", "other"]
 
 
-def test_cells_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path) -> None:
+def test_trials_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path) -> None:
     trials = plan_trials(load_sweep(file), tmp_path)
     assert [(trial.arm.name, trial.seed) for trial in trials[:4]] == [
         ("RoI Pool", 3),

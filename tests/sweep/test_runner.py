@@ -72,7 +72,7 @@ def ended(number: int) -> bool:
     return False
 
 
-def test_a_cell_runs_once(tmp_path: Path, train: TrainCommand) -> None:
+def test_a_trial_runs_once(tmp_path: Path, train: TrainCommand) -> None:
     one = trial_in(tmp_path, "a", "ap=12.5")
     assert state_of(one).kind == "open"
     state = run_trial(one, train)
@@ -93,7 +93,7 @@ def cut(one: Trial, tag: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ["model_0000199.pth", "model_final.pth"])
-def test_a_cut_cell_is_resumed(tmp_path: Path, train: TrainCommand, tag: str) -> None:
+def test_a_cut_trial_is_resumed(tmp_path: Path, train: TrainCommand, tag: str) -> None:
     # The last evaluation can be cut too: then the final weights are there, but not their results.
     one = trial_in(tmp_path)
     cut(one, tag)
@@ -104,7 +104,7 @@ def test_a_cut_cell_is_resumed(tmp_path: Path, train: TrainCommand, tag: str) ->
     assert "--resume" in (one.folder / "arguments").read_text()
 
 
-def test_a_cell_that_was_cut_before_a_checkpoint_is_the_trainings_to_begin_anew(
+def test_a_trial_that_was_cut_before_a_checkpoint_is_the_trainings_to_begin_anew(
     tmp_path: Path, train: TrainCommand
 ) -> None:
     one = trial_in(tmp_path)
@@ -158,7 +158,7 @@ def begun(one: Trial, code: str, *, tied: bool = False) -> tuple[subprocess.Pope
     return parent, int(said.read_text())
 
 
-def test_a_cell_is_trained_by_one_process_at_a_time(tmp_path: Path, train: TrainCommand) -> None:
+def test_a_trial_is_trained_by_one_process_at_a_time(tmp_path: Path, train: TrainCommand) -> None:
     """Also by one that outlived its sweep."""
     one = trial_in(tmp_path)
     sweep, left = begun(one, ENDLESS)
@@ -244,7 +244,7 @@ def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: TrainComman
         run_trial(replace(one, folder=tmp_path / "c/seed_0"), train)
 
 
-def test_a_failed_cell_says_why_and_is_tried_again(tmp_path: Path, train: TrainCommand) -> None:
+def test_a_failed_trial_says_why_and_is_tried_again(tmp_path: Path, train: TrainCommand) -> None:
     one = trial_in(tmp_path, seed=1)
     for _ in range(2):
         state = run_trial(one, train)
@@ -267,7 +267,7 @@ def test_a_crash_is_reported(tmp_path: Path, script: str, error: str) -> None:
     assert (state.kind, state.error) == ("failed", error)
 
 
-def test_a_cell_of_another_config_is_not_taken_for_this_one(
+def test_a_trial_of_another_config_is_not_taken_for_this_one(
     tmp_path: Path, train: TrainCommand
 ) -> None:
     one = trial_in(tmp_path)
@@ -294,7 +294,7 @@ def test_a_damaged_record(tmp_path: Path, train: TrainCommand, spoilt: str) -> N
         state_of(one)
 
 
-def test_a_run_that_is_no_cell_is_left_alone(tmp_path: Path, train: TrainCommand) -> None:
+def test_a_run_that_is_no_trial_is_left_alone(tmp_path: Path, train: TrainCommand) -> None:
     one = trial_in(tmp_path)
     run_trial(one, train)
     (one.folder / "cell.json").unlink()

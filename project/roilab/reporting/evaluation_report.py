@@ -105,7 +105,7 @@ def evaluation_page(
 def _ap(results: Results) -> Table:
     """Metrics in percent, of which a class has the first two."""
     rows: list[list[Cell]] = [
-        [TASK_NAMES.get(task, task), "all", *(metrics.get(name) for name in METRICS)]
+        [TASK_NAMES[task], "all", *(metrics.get(name) for name in METRICS)]
         for task, metrics in results.items()
     ]
     for task, metrics in results.items():
@@ -113,7 +113,7 @@ def _ap(results: Results) -> Table:
         if len(classes) > 1 or task == "keypoints":
             for name in classes:
                 pair = (metrics[f"AP-{name}"], metrics[f"AP50-{name}"])
-                rows.append([TASK_NAMES.get(task, task), name, *pair, "", "", "", ""])
+                rows.append([TASK_NAMES[task], name, *pair, "", "", "", ""])
     return Table(("task", "class", *METRICS), rows)
 
 
@@ -123,7 +123,7 @@ def _operating_points(analysis: Analysis) -> Table:
 
     rows: list[list[Cell]] = [
         [
-            TASK_NAMES.get(task, task),
+            TASK_NAMES[task],
             name,
             percent(point.precision),
             percent(point.recall),
@@ -150,9 +150,7 @@ def _term(term: float | None) -> str:
 
 
 def _ap_by_iou(analysis: Analysis) -> Section:
-    lines = {
-        TASK_NAMES.get(task, task): of_task.ap_by_iou for task, of_task in analysis.tasks.items()
-    }
+    lines = {TASK_NAMES[task]: of_task.ap_by_iou for task, of_task in analysis.tasks.items()}
     title, x, y = "AP by IoU or OKS threshold", "IoU or OKS that a match needs", "AP, percent"
     head = ("task", *(f"{threshold:.2f}" for threshold in IOU_THRESHOLDS))
     return Section(
@@ -168,9 +166,7 @@ def _ap_by_iou(analysis: Analysis) -> Section:
 
 def _images(analysis: Analysis) -> Section:
     """Plot and table of the AP of single images."""
-    values = {
-        TASK_NAMES.get(task, task): of_task.image_ap50 for task, of_task in analysis.tasks.items()
-    }
+    values = {TASK_NAMES[task]: of_task.image_ap50 for task, of_task in analysis.tasks.items()}
     columns = [column for task in values.values() for column in (task, running_mean(task))]
     rows: list[list[Cell]] = [
         [Path(file).name, *cells] for file, *cells in zip(analysis.images, *columns, strict=True)
@@ -195,7 +191,7 @@ def _pictures(analysis: Analysis, pictures: Mapping[int, bytes]) -> list[Section
     for position, jpeg in pictures.items():
         file = Path(analysis.images[position]).name
         values = ", ".join(
-            f"{TASK_NAMES.get(task, task)} {number(of_task.image_ap50[position])}"
+            f"{TASK_NAMES[task]} {number(of_task.image_ap50[position])}"
             for task, of_task in analysis.tasks.items()
         )
         alt = f"{file}: annotated beside predicted"

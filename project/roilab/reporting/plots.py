@@ -54,7 +54,7 @@ def curves(
     with _settings(title):
         figure, axes = _empty(title, xlabel, ylabel, len(lines))
         for index, values in enumerate(lines.values()):
-            axes.plot(x, _numbers(values), **_look(index), marker=_marker(index), markersize=5)
+            axes.plot(x, _numbers(values), **_style(index), markersize=5)
         return _svg(figure, list(lines))
 
 
@@ -68,9 +68,9 @@ def running_means(values: Mapping[str, Sequence[float | None]], title: str, ylab
         figure, axes = _empty(title, "images", ylabel, len(values))
         axes.set_ylim(-4, 104)
         for index, line in enumerate(values.values()):
-            count, look = np.arange(1, len(line) + 1), _look(index)
-            axes.plot(count, _numbers(running_mean(line)), **look)
-            dots = {**look, "linestyle": "none", "marker": _marker(index), "markersize": 3}
+            count, style = np.arange(1, len(line) + 1), _style(index)
+            axes.plot(count, _numbers(running_mean(line)), **{**style, "marker": ""})
+            dots = {**style, "linestyle": "none", "markersize": 3}
             axes.plot(count, _numbers(line), **dots, markeredgewidth=0, alpha=0.5)
         return _svg(figure, list(values))
 
@@ -110,14 +110,14 @@ def _empty(title: str, xlabel: str, ylabel: str, lines: int) -> tuple[Figure, An
     return figure, axes
 
 
-def _look(index: int) -> dict[str, Any]:
+def _style(index: int) -> dict[str, Any]:
     """The style of a line: when colours repeat, the dashes differ."""
-    style = _STYLES[index // len(COLOURS) % len(_STYLES)]
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": style, "linewidth": 1.8}
-
-
-def _marker(index: int) -> str:
-    return _MARKERS[index % len(_MARKERS)]
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": _STYLES[index // len(COLOURS) % len(_STYLES)],
+        "linewidth": 1.8,
+        "marker": _MARKERS[index % len(_MARKERS)],
+    }
 
 
 def _numbers(values: Sequence[float | None]) -> np.ndarray:

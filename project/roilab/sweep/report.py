@@ -32,7 +32,7 @@ from roilab.reporting.document import (
     write_attachments,
 )
 from roilab.sweep.plan import Arm, Sweep, Trial
-from roilab.sweep.results import LEAST_SCORE, Cost, ResultsReader, RunResults
+from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults
 from roilab.sweep.state import State
 from roilab.text import counted
 
@@ -152,7 +152,10 @@ class Report:
         for arm in self.sweep.arms:
             trials = [trial for trial in _done(states) if trial.arm == arm]
             if trials:
-                rows.append([arm.name, *_cost_row(self.reader.cost(trials))])
+                cost = self.reader.cost(trials)
+                sizes = (_decimal(cost.parameters, 2, 1e-6), _decimal(cost.operations, 2, 1e-9))
+                times = (_decimal(cost.step, 3), _decimal(cost.inference, 1, 1000))
+                rows.append([arm.name, *sizes, *times, _decimal(cost.memory, 2)])
         return Section("Cost", text, [Table(head, rows)])
 
 
@@ -393,13 +396,3 @@ def _mean_and_deviation(values: Sequence[float | None]) -> str:
 
 def _decimal(value: float | None, digits: int = 1, scale: float = 1) -> str:
     return _DASH if value is None else f"{scale * value:.{digits}f}"
-
-
-def _cost_row(cost: Cost) -> list[str]:
-    return [
-        _decimal(cost.parameters, 2, 1e-6),
-        _decimal(cost.operations, 2, 1e-9),
-        _decimal(cost.step, 3),
-        _decimal(cost.inference, 1, 1000),
-        _decimal(cost.memory, 2),
-    ]

@@ -247,7 +247,7 @@ def test_nothing_is_written_that_differs(
     assert "boxes 0.5 px" in str(raised.value)
     with pytest.raises(UserError, match="finds nothing in the images") as raised:
         export_run(*arguments, overrides=[f"{THRESHOLD}=1.0"])
-    assert raised.value.key == "--check"
+    assert raised.value.key == "check"
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="this is a folder"):
         export_run(sure_run, tmp_path, "torchscript", [])

@@ -53,7 +53,7 @@ class _GroupNorm(torch.autograd.Function):
         # Over the cells of each image and channel: of the gradient, and of its products with x.
         wide = torch.promote_types(x.dtype, torch.float32)
         sums = [_sums(of_y[i : i + 1].to(wide), x[i : i + 1].to(wide)) for i in range(n)]
-        of_bias, products = (torch.stack(each) for each in zip(*sums, strict=True))
+        of_bias, products = (torch.stack(parts) for parts in zip(*sums, strict=True))
 
         def of_groups(sums: Tensor) -> Tensor:
             return (sums * weight).unflatten(1, (groups, -1)).sum(2)
@@ -63,11 +63,13 @@ class _GroupNorm(torch.autograd.Function):
         slope = (of_groups(of_bias) * mean - of_groups(products)) * scale**3 / count
         offset = -slope * mean - of_groups(of_bias) * scale / count
         slope, offset, mean, scale = (
-            each.repeat_interleave(c // groups, dim=1) for each in (slope, offset, mean, scale)
+            value.repeat_interleave(c // groups, dim=1) for value in (slope, offset, mean, scale)
         )
         of_x, factor, exact = torch.empty_like(x), scale * weight, x.dtype == wide
         for i in range(n):
-            slopes, offsets, factors = (each[i, :, None, None] for each in (slope, offset, factor))
+            slopes, offsets, factors = (
+                value[i, :, None, None] for value in (slope, offset, factor)
+            )
             place = of_x[i] if exact else None
             of_image = torch.addcmul(offsets, x[i].to(wide), slopes, out=place)
             of_image.addcmul_(of_y[i].to(wide), factors)
@@ -87,6 +89,6 @@ def _sums(of_y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean, scale = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
     backward = torch.ops.aten.native_batch_norm_backward
-    wanted = [False, True, True]
-    _, products, sums = backward(of_y, x, None, None, None, mean, scale, True, 0.0, wanted)
+    masks = [False, True, True]  # no gradient of x
+    _, products, sums = backward(of_y, x, None, None, None, mean, scale, True, 0.0, masks)
     return sums, products

@@ -229,10 +229,10 @@ class _Scratch(threading.local):
             a x a x the product of the rest.
         """
         a, b = matrix.shape
-        each = cells.numel() // b**2
-        down = self.take("down", cells.dtype, a, b, each)
+        rest = cells.numel() // b**2
+        down = self.take("down", cells.dtype, a, b, rest)
         torch.mm(matrix, cells.view(b, -1), out=down.view(a, -1))
-        out = self.take(name, cells.dtype, a, a, each)
+        out = self.take(name, cells.dtype, a, a, rest)
         return torch.bmm(matrix.expand(a, a, b), down, out=out)
 
     def bmm(self, name: str, first: Tensor, second: Tensor) -> Tensor:

@@ -7,17 +7,24 @@ model's own layers and constants (`GeneralizedRCNN.inference`, `find_top_rpn_pro
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.roi_heads import StandardROIHeads
+from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
+from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead
+from detectron2.projects.point_rend import ImplicitPointRendMaskHead, PointRendMaskHead
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
+from roilab.errors import UserError
 from roilab.export.graph import as_tensor, bicubic, pool
 from roilab.export.masks import instance_masks, paste
-from roilab.export.validate import refuse_unsupported
-from roilab.modeling import DECODERS
+from roilab.modeling import DECODERS, KeypointHead, RoIPooler
 from roilab.skeleton import Skeleton
 
 INPUTS = ("image", "size")
@@ -101,18 +108,18 @@ class Detector(nn.Module):
         placed = _clipped(boxes * scale.repeat(2), _limits(size.float()))
         keep = (placed[:, 2:] > placed[:, :2]).all(dim=1).nonzero()[:, 0]
         boxes, placed, scores, labels = boxes[keep], placed[keep], scores[keep], labels[keep]
-        found = {"boxes": placed, "scores": scores, "labels": labels}
+        outputs = {"boxes": placed, "scores": scores, "labels": labels}
         if heads.mask_on:
             masks, iou = instance_masks(heads, features, boxes, labels)
-            found["masks"] = paste(masks, placed, size)
+            outputs["masks"] = paste(masks, placed, size)
             if iou is not None:
-                found["mask_scores"] = scores * iou
+                outputs["mask_scores"] = scores * iou
         if heads.keypoint_on:
             keypoints = self._keypoints(features, boxes)
             keypoints = torch.cat([keypoints[..., :2] * scale, keypoints[..., 2:]], dim=2)
             has = self.posed[labels][:, None, None]
-            found["keypoints"] = torch.where(has, keypoints, torch.nan)
-        return tuple(found[name] for name in self.outputs)
+            outputs["keypoints"] = torch.where(has, keypoints, torch.nan)
+        return tuple(outputs[name] for name in self.outputs)
 
     def _features(self, image: Tensor) -> Mapping[str, Tensor]:
         """The backbone's maps of the normalised image, padded to what the backbone can divide."""
@@ -204,3 +211,45 @@ def _best(
     scores = F.pad(scores, (0, 2), value=-torch.inf)
     keep: Tensor = nms(torch.cat([apart, outside]), scores, threshold)[:-2]
     return keep[:most] if most >= 0 else keep
+
+
+def refuse_unsupported(model: Any) -> None:
+    """Make sure that a model consists of what `Detector` restates.
+
+    Raises:
+        UserError: it has a part of another kind, such as a cascade of box predictors.
+    """
+    _require(model, "model", GeneralizedRCNN)
+    _require(model, "model.proposal_generator", RPN)
+    _require(model, "model.roi_heads", StandardROIHeads)
+    _require(model, "model.roi_heads.box_predictor", FastRCNNOutputLayers)
+    heads, poolers = model.roi_heads, ["box_pooler"]
+    if heads.mask_on and heads.mask_pooler is None:
+        kind, other = PointRendMaskHead, ImplicitPointRendMaskHead
+        _require(model, "model.roi_heads.mask_head", kind, other)
+    elif heads.mask_on:
+        _require(model, "model.roi_heads.mask_head", BaseMaskRCNNHead)
+        poolers.append("mask_pooler")
+    if heads.keypoint_on:
+        _require(model, "model.roi_heads.keypoint_head", KeypointHead)
+        poolers.append("keypoint_pooler")
+    for name in poolers:
+        _require(model, f"model.roi_heads.{name}", RoIPooler)
+    if side := model.backbone.padding_constraints.get("square_size", 0):
+        raise UserError(
+            "a model that pads images to squares is not exported",
+            key="model.backbone.square_pad",
+            found=side,
+            expected=0,
+        )
+
+
+def _require(model: Any, key: str, kind: type, *refused: type) -> None:
+    part = reduce(getattr, key.split(".")[1:], model)
+    if not isinstance(part, kind) or isinstance(part, refused):
+        raise UserError(
+            "a part of the model is of a kind that is not exported",
+            key=key,
+            found=type(part).__name__,
+            expected=kind.__name__,
+        )

@@ -1,4 +1,4 @@
-"""A run folder -> a file in one of the formats, checked before it has its name."""
+"""Export of a run folder to a file in one of the formats, checked before it is written."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from roilab.export.parity import (
 from roilab.files import write_whole
 from roilab.inference import Predictor
 
-# The layers as PyTorch has them: those that are faster on the CPU choose their way by values.
+# The plain layers: those that are faster on the CPU choose their way by values.
 _PLAIN = ("train.device=cpu", "train.cpu_kernels=false", "train.channels_last=false")
 
 
@@ -39,7 +39,7 @@ class Exported:
 
     Attributes:
         bytes: of the file.
-        outputs: the names of what it gives.
+        outputs: the names of its outputs.
         differences: from the model, one for each image of the check.
     """
 
@@ -52,22 +52,22 @@ def export_run(
     run: Run,
     output: Path,
     format: str,
-    images: Sequence[npt.NDArray[np.uint8]],
+    check: Sequence[npt.NDArray[np.uint8]],
     *,
     overrides: Sequence[str] = (),
     expected: Path | None = None,
 ) -> Exported:
-    """Write the model of a run as a file, when it finds what the model finds.
+    """Write the model of a run as a file, if the file predicts what the model predicts.
 
     Args:
         format: one of `FORMATS`.
-        images: H x W x 3 RGB, in which the model finds something; others are made of them.
+        check: H x W x 3 RGB images with instances, for the comparison.
         overrides: of the run's config.
-        expected: where to write those images and what the model finds in them, an .npz file.
+        expected: an .npz file to write, with those images and the model's predictions.
 
     Raises:
-        UserError: the model cannot be exported, or the file does not find the same; then nothing is
-            written.
+        UserError: the model cannot be exported, or the file predicts something else; then nothing
+            is written.
     """
     for path in (output, expected):
         if path is not None and path.is_dir():
@@ -80,7 +80,7 @@ def export_run(
     model = runner(content, format, detector.outputs)
     of_boxes = detector.model.roi_heads.box_predictor
     limits = (of_boxes.test_score_thresh, of_boxes.test_topk_per_image)
-    varied = list(check_images(images))
+    varied = list(check_images(check))
     references = [reference(predictor, image) for image in varied]
     differences = tuple(
         check_parity(prediction, predicted(model, predictor, image), *limits, ignore)
@@ -111,14 +111,14 @@ def _metadata(predictor: Predictor) -> dict[str, Any]:
 
 def _flat(augmentation: T.Augmentation) -> Iterator[T.Augmentation]:
     if isinstance(augmentation, T.AugmentationList):
-        for each in augmentation.augs:
-            yield from _flat(each)
+        for part in augmentation.augs:
+            yield from _flat(part)
     else:
         yield augmentation
 
 
 def _resizing(augmentations: Sequence[T.Augmentation]) -> dict[str, int] | None:
-    """The sides that a picture is given before the model sees it; None: it keeps its own."""
+    """The sides to which images are resized for the model; None: they keep their own."""
     if not augmentations:
         return None
     first, *others = augmentations

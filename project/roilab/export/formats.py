@@ -1,4 +1,4 @@
-"""The formats of an exported model: writing one, and running it as its user will.
+"""The formats of an exported model: writing a file, and running it as its user will.
 
 All are made of the same `Detector`: ONNX from what `torch.export` records, TorchScript by tracing.
 """
@@ -49,7 +49,7 @@ def serialise(detector: Detector, format: str, metadata: Mapping[str, Any]) -> b
     except ImportError as error:
         raise UserError(
             "a package that this format needs is not installed",
-            key="--format",
+            key="format",
             found=error,
             remedy="pip install onnx onnxruntime onnxscript",
         ) from error
@@ -57,7 +57,7 @@ def serialise(detector: Detector, format: str, metadata: Mapping[str, Any]) -> b
         reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise UserError(
             "the model cannot be exported in this format",
-            key="--format",
+            key="format",
             found=f"{format} ({type(error).__name__}: {reason})",
         ) from error
     finally:
@@ -65,7 +65,7 @@ def serialise(detector: Detector, format: str, metadata: Mapping[str, Any]) -> b
 
 
 def _onnx(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
-    import onnxruntime  # noqa: F401 - before the work that would be for nothing without them
+    import onnxruntime  # noqa: F401 - needed later: refuse before the work, not after it
     import onnxscript  # noqa: F401
 
     model = onnx_program(_recorded(detector), output_names=detector.outputs).model_proto
@@ -82,7 +82,7 @@ def _onnx(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
 
 
 def onnx_program(program: torch.export.ExportedProgram, **options: Any) -> Any:
-    """The ONNX program of what was recorded; options are those of `torch.onnx.export`."""
+    """The ONNX program of a recorded one; options are those of `torch.onnx.export`."""
     return torch.onnx.export(
         program,
         dynamo=True,
@@ -146,13 +146,13 @@ def _example() -> tuple[Tensor, Tensor]:
 def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
     """A function that runs an exported file.
 
-    It takes an image as the model sees it and the size (height, width) of the original, and returns
-    the outputs by name.
+    It takes an image resized for the model and the size (height, width) of the original, and
+    returns the outputs by name.
     """
     if format == "onnx":
         return _onnx_runner(content)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # TorchScript's time is over, it says
+        warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
         model: Any = (
             torch.jit.load(io.BytesIO(content))
             if format == "torchscript"
@@ -162,8 +162,8 @@ def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
 
     def run(image: Array, size: tuple[int, int]) -> Outputs:
         with torch.inference_mode():
-            found = model(torch.from_numpy(image), torch.tensor(size))
-        return dict(zip(outputs, (each.numpy() for each in found), strict=True))
+            values = model(torch.from_numpy(image), torch.tensor(size))
+        return dict(zip(outputs, (value.numpy() for value in values), strict=True))
 
     return run
 
@@ -172,7 +172,7 @@ def _onnx_runner(content: bytes) -> Runner:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
 
     def run(image: Array, size: tuple[int, int]) -> Outputs:
         inputs = dict(zip(INPUTS, (image, np.array(size, np.int64)), strict=True))

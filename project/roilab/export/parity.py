@@ -1,4 +1,4 @@
-"""Whether an exported model finds what the model finds."""
+"""The comparison of an exported model's predictions with those of the model."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ _SCORE_NOISE = 1e-3
 # probability changes by at most a few tenths each: nearer to the threshold, a pixel may be on
 # either side of it.
 _PROBABILITY_NOISE = 1e-4
-_NEAR = 4.0  # pixels, in which a box of the other side is taken for the same
+_NEAR = 4.0  # pixels between boxes of the same instance, at most
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Between two predictions of one image.
+    """Differences between two predictions for one image.
 
     Attributes:
         size: height and width of the image.
@@ -75,7 +75,7 @@ class Differences:
 
 
 def check_images(images: Sequence[Array]) -> Iterator[Array]:
-    """Images of several sizes, made of those given: whole, cut, and one of noise."""
+    """Images of several sizes, from those of the caller: whole, cut, and one of noise."""
     for image in images:
         height, width = image.shape[:2]
         yield image
@@ -89,16 +89,13 @@ def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
     seen = T.AugInput(image)
     predictor.augmentations(seen)
     height, width = image.shape[:2]
-    found: Outputs = run(np.array(seen.image, order="C"), (height, width))
+    outputs: Outputs = run(np.array(seen.image, order="C"), (height, width))
+    labels = tuple(predictor.classes[label] for label in outputs["labels"])
     return Prediction(
-        width,
-        height,
-        found["boxes"],
-        found["scores"],
-        tuple(predictor.classes[label] for label in found["labels"]),
-        found.get("masks"),
-        found.get("keypoints"),
-        found.get("mask_scores"),
+        *(width, height, outputs["boxes"], outputs["scores"], labels),
+        masks=outputs.get("masks"),
+        keypoints=outputs.get("keypoints"),
+        mask_scores=outputs.get("mask_scores"),
     )
 
 
@@ -118,7 +115,7 @@ def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | N
         (seen,) = model.inference([predictor.prepare(image)], do_postprocess=False)
 
     def at(threshold: float) -> Instances:
-        # It scales the boxes of what it is given in place.
+        # It scales boxes in place.
         return detector_postprocess(copy.deepcopy(seen), height, width, threshold)
 
     prediction = predictor.to_prediction(at(THRESHOLD))
@@ -130,7 +127,7 @@ def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | N
 
 def check_parity(
     expected: Prediction,
-    found: Prediction,
+    exported: Prediction,
     threshold: float,
     most: int,
     ignore: Array | None = None,
@@ -142,42 +139,42 @@ def check_parity(
         most: how many it has at most; below 0: all.
         ignore: N x H x W bool, the pixels of expected masks that do not count; None: all count.
     """
-    pairs = _pairs(expected, found)
-    last = [each.scores.min() for each in (expected, found) if 0 <= most <= len(each) != 0]
+    pairs, both = _pairs(expected, exported), (expected, exported)
+    last = [side.scores.min() for side in both if 0 <= most <= len(side) != 0]
     sure = max([threshold, *last]) + _SCORE_NOISE
     alone = sum(
-        int((np.delete(each.scores, [pair[side] for pair in pairs]) > sure).sum())
-        for side, each in enumerate((expected, found))
+        int((np.delete(side.scores, [pair[index] for pair in pairs]) > sure).sum())
+        for index, side in enumerate(both)
     )
     size = (expected.height, expected.width)
     if not pairs:
         return Differences(size, 0, alone)
     a, b = np.array(pairs).T
     values: dict[str, Any] = {}
-    if expected.masks is not None and found.masks is not None:
+    if expected.masks is not None and exported.masks is not None:
         compared = True if ignore is None else ~ignore[a]
-        values["masks"] = _least_iou(expected.masks[a] & compared, found.masks[b] & compared)
-    if expected.keypoints is not None and found.keypoints is not None:
-        points, others = expected.keypoints[a], found.keypoints[b]
+        values["masks"] = _least_iou(expected.masks[a] & compared, exported.masks[b] & compared)
+    if expected.keypoints is not None and exported.keypoints is not None:
+        points, others = expected.keypoints[a], exported.keypoints[b]
         has_peak = points[..., 2] > KEYPOINT_THRESHOLD  # false for what has no keypoints
         apart = np.abs(points - others)[has_peak][:, :2]
         values |= {"keypoints": float(apart.max(initial=0)), "peaks": int(has_peak.sum())}
-    scores = np.abs(expected.scores[a] - found.scores[b]).max()
-    if expected.mask_scores is not None and found.mask_scores is not None:
-        scores = max(scores, np.abs(expected.mask_scores[a] - found.mask_scores[b]).max())
-    boxes = np.abs(expected.boxes[a] - found.boxes[b]).max()
+    scores = np.abs(expected.scores[a] - exported.scores[b]).max()
+    if expected.mask_scores is not None and exported.mask_scores is not None:
+        scores = max(scores, np.abs(expected.mask_scores[a] - exported.mask_scores[b]).max())
+    boxes = np.abs(expected.boxes[a] - exported.boxes[b]).max()
     return Differences(size, len(pairs), alone, float(boxes), scores=float(scores), **values)
 
 
-def _pairs(expected: Prediction, found: Prediction) -> list[tuple[int, int]]:
+def _pairs(expected: Prediction, exported: Prediction) -> list[tuple[int, int]]:
     """Indices of the same instance in both: of one class, the boxes nearest to each other."""
-    free = set(range(len(found)))
+    free = set(range(len(exported)))
     pairs = []
     for index, label in enumerate(expected.labels):
         distance = {
-            other: float(np.abs(expected.boxes[index] - found.boxes[other]).max())
+            other: float(np.abs(expected.boxes[index] - exported.boxes[other]).max())
             for other in free
-            if found.labels[other] == label
+            if exported.labels[other] == label
         }
         nearest = min(distance, key=distance.__getitem__, default=None)
         if nearest is not None and distance[nearest] <= _NEAR:
@@ -193,22 +190,22 @@ def _least_iou(masks: Array, others: Array) -> float:
 
 
 def refuse_different(differences: Sequence[Differences]) -> None:
-    """Make sure that the file may be given away.
+    """Make sure that the file is as good as the model.
 
     Raises:
         UserError: it differs from the model by more than the bars, or no image holds anything.
     """
-    worst = [each for each in differences if not each.acceptable]
+    worst = [image for image in differences if not image.acceptable]
     if worst:
         raise UserError(
             "the exported model does not find what the model finds; nothing is written",
             found="\n            ".join(map(str, worst)),
             expected=f"boxes {BOX_BAR} px, keypoints {KEYPOINT_BAR} px, masks IoU {MASK_BAR}",
         )
-    if not any(each.instances for each in differences):
+    if not any(image.instances for image in differences):
         raise UserError(
             "the model finds nothing in the images of the check, which so says nothing",
-            key="--check",
+            key="check",
             expected="images in which the model finds instances",
         )
 
@@ -216,15 +213,16 @@ def refuse_different(differences: Sequence[Differences]) -> None:
 def expected_arrays(
     images: Sequence[Array], references: Sequence[tuple[Prediction, Array | None]]
 ) -> dict[str, Array]:
-    """Images and what `reference` finds in them, as numpy's .npz file holds them.
+    """Images and their references, as numpy's .npz file holds them.
 
     Names are those of the outputs with the number of the image, such as boxes0; mask_ignore0 has
     the pixels that do not count.
     """
     arrays: dict[str, Array] = {}
-    for index, (image, (each, ignore)) in enumerate(zip(images, references, strict=True)):
-        parts = {"image": image, "boxes": each.boxes, "scores": each.scores}
-        optional = {"masks": each.masks, "mask_ignore": ignore, "keypoints": each.keypoints}
+    for index, (image, (prediction, ignore)) in enumerate(zip(images, references, strict=True)):
+        parts = {"image": image, "boxes": prediction.boxes, "scores": prediction.scores}
+        optional = {"masks": prediction.masks, "keypoints": prediction.keypoints}
+        optional["mask_ignore"] = ignore
         parts |= {name: value for name, value in optional.items() if value is not None}
         arrays |= {f"{name}{index}": value for name, value in parts.items()}
     return arrays

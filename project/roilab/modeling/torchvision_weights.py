@@ -118,7 +118,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def unmet_settings(model: nn.Module) -> dict[str, tuple[Any, Any]]:
     """Input format and strides of a Detectron2 model that are not those of torchvision's weights.
 
-    With others, the weights would fit by name and shape, and find little.
+    With others, the weights fit by name and shape, but the model finds little.
 
     Returns:
         Key of the config -> value in the model, value that is needed; empty where all is well.
@@ -126,11 +126,11 @@ def unmet_settings(model: nn.Module) -> dict[str, tuple[Any, Any]]:
     unmet: dict[str, tuple[Any, Any]] = {}
     if (order := getattr(model, "input_format", None)) != "RGB":
         unmet["model.input_format"] = (order, "RGB")
-    for key, wanted in (("pixel_mean", _MEAN), ("pixel_std", _STD)):
-        needed = [round(255 * value, 3) for value in wanted]
-        value = getattr(model, key).flatten().tolist()
-        if [round(each, 3) for each in value] != needed:
-            unmet[f"model.{key}"] = ([round(each, 3) for each in value], needed)
+    for key, trained in (("pixel_mean", _MEAN), ("pixel_std", _STD)):
+        needed = [round(255 * value, 3) for value in trained]
+        values = [round(value, 3) for value in getattr(model, key).flatten().tolist()]
+        if values != needed:
+            unmet[f"model.{key}"] = (values, needed)
     blocks = [module for module in model.modules() if isinstance(module, BottleneckBlock)]
     if any(block.conv1.stride != (1, 1) for block in blocks):
         unmet["model.backbone.bottom_up.stages.stride_in_1x1"] = (True, False)
@@ -158,7 +158,7 @@ class TorchvisionAnchorGenerator(DefaultAnchorGenerator):
         for (rows, columns), anchors in zip(grid_sizes, self.cell_anchors, strict=True):
             y = torch.arange(rows, device=anchors.device) * (height // rows)
             x = torch.arange(columns, device=anchors.device) * (width // columns)
-            y, x = (each.flatten() for each in torch.meshgrid(y, x, indexing="ij"))
+            y, x = (axis.flatten() for axis in torch.meshgrid(y, x, indexing="ij"))
             shifts = torch.stack([x, y, x, y], dim=1)
             result.append((shifts[:, None] + anchors).flatten(0, 1))
         return result

@@ -361,6 +361,7 @@ class TestBench:
     # For each benchmark, what makes it small.
     SMALL: ClassVar[dict[str, dict[str, object]]] = {
         "cpu_kernels": {"CONVOLUTIONS": ((64, 1, 32),), "NORMS": ((32, 2, 96),)},
+        "cpu_parts": {"BATCH": 1, "SIZE": 96, "SIDE": 96},
         "eval_bbox": {"IMAGES": 4},
         "eval_keypoints": {"IMAGES": 4},
         "evaluate": {"IMAGES": 4},

@@ -7,8 +7,8 @@ faster; what is read as a number stays float32: the scores and boxes of the box 
 in which keypoints are found.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from detectron2.layers import FrozenBatchNorm2d
@@ -28,38 +28,53 @@ from roilab.modeling.decoders import bicubic
 from roilab.modeling.keypoint_heads import KeypointHead
 from roilab.modeling.poolers import RoIPooler
 
+# The layer for the place of another; None: that one stays.
+Build = Callable[[nn.Module], nn.Module | None]
 _HEAVY = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def optimize(model: nn.Module) -> nn.Module:
+def winograd_conv2d(layer: nn.Module) -> nn.Module | None:
+    """3x3 convolutions by Winograd."""
+    fits = isinstance(layer, nn.Conv2d) and winograd.fits(layer)
+    return WinogradConv2d(cast(nn.Conv2d, layer)) if fits else None
+
+
+def group_norm(layer: nn.Module) -> nn.Module | None:
+    """GroupNorm with another gradient."""
+    return ChannelsLastGroupNorm(layer) if type(layer) is nn.GroupNorm else None
+
+
+def roi_align(layer: nn.Module) -> nn.Module | None:
+    """RoIAlign by sums of embeddings."""
+    average = type(layer) is RoIPooler and layer.op != "roi_pool" and layer.aggregation == "average"
+    return SummingRoIPooler(cast(RoIPooler, layer)) if average else None
+
+
+def heatmap_windows(layer: nn.Module) -> nn.Module | None:
+    """Decoding of heat maps by windows: a function that the head calls."""
+    if isinstance(layer, KeypointHead) and layer.decode_maps is bicubic:
+        layer.decode_maps = bicubic_by_windows
+    return None
+
+
+PARTS = (winograd_conv2d, group_norm, roi_align, heatmap_windows)
+
+
+def optimize(model: nn.Module, parts: Sequence[Build] = PARTS) -> nn.Module:
     """The model with faster convolutions, GroupNorms, RoI poolers and keypoint decoding.
 
     The new layers share the parameters of the old ones, under the same names. Elsewhere than on the
     CPU they compute what the old ones do.
     """
-    for layer in model.modules():
-        if isinstance(layer, KeypointHead) and layer.decode_maps is bicubic:
-            layer.decode_maps = bicubic_by_windows
-    return replace_layers(model, _faster)
+    for part in parts:
+        model = replace_layers(model, part)
+    return model
 
 
-def _faster(layer: nn.Module) -> nn.Module | None:
-    if type(layer) is RoIPooler and layer.op != "roi_pool" and layer.aggregation == "average":
-        return SummingRoIPooler(layer)
-    if type(layer) is nn.GroupNorm:
-        return ChannelsLastGroupNorm(layer)
-    if isinstance(layer, nn.Conv2d) and winograd.fits(layer):
-        return WinogradConv2d(layer)
-    return None
-
-
-def replace_layers(model: Any, build: Callable[[nn.Module], nn.Module | None]) -> Any:
+def replace_layers(model: Any, build: Build) -> Any:
     """The model with new layers wherever it refers to the old ones.
 
     Modules keep layers in lists of their own beside the registered ones: Detectron2's FPN does.
-
-    Args:
-        build: the layer for the place of another; None: that one stays.
     """
     replaced = {layer: new for layer in model.modules() if (new := build(layer)) is not None}
     for layer, new in replaced.items():

@@ -1,8 +1,11 @@
-"""Settings of malloc: memory that torch frees on the CPU stays with the process."""
+"""Settings of glibc's malloc: memory that torch frees on the CPU stays with the process.
+
+With another C library, the functions do nothing.
+"""
 
 import ctypes
 
-# Of glibc's malloc.h: freed memory is never given back (-1), none is mapped apart (0).
+# Of glibc's malloc.h: freed memory is never given back (-1), no block is mapped by itself (0).
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
@@ -10,18 +13,16 @@ def keep_freed_memory() -> None:
     """Let memory that is freed stay with the process, which a training step uses again at once.
 
     Otherwise each large tensor is new to the process and the kernel hands it over page by page:
-    filling one of 32 MiB takes five times as long. Only glibc is told so; elsewhere, nothing
-    happens.
+    filling one of 32 MiB takes five times as long.
     """
     _call("mallopt", _TRIM_THRESHOLD, -1)
     _call("mallopt", _MMAP_MAX, 0)
 
 
 def give_freed_memory_back() -> None:
-    """Let the system have what is free by now, as after weights were read and converted.
+    """Return free memory to the system, for example after weights were read and converted.
 
-    Otherwise it stays with the process, in pieces that large tensors do not fit into. Only glibc
-    is told so.
+    Otherwise it stays with the process, in pieces too small for large tensors.
     """
     _call("malloc_trim", 0)
 

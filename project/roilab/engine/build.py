@@ -30,7 +30,7 @@ def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
         training: build it with the parts that `train.process_invariant` asks for in training.
 
     Raises:
-        UserError: a node cannot be built, or not as it is to be trained.
+        UserError: a node cannot be built, or `train.process_invariant` refuses it.
     """
     device = device_of(cfg.train.device)
     invariant = training and cfg.train.process_invariant

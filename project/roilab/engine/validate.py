@@ -127,8 +127,8 @@ def predict_with_losses(
             features = _features(model, batch)
             instances = [image.to("cpu") for image in _detections(model, batch, features)]
             seconds = (time.perf_counter() - start) / len(batch)
-            # What heads record of a batch is no news of the training. The same regions are drawn
-            # at each evaluation.
+            # Metrics that heads record here are none of the training. Each evaluation samples the
+            # same regions.
             with EventStorage(), seeded(seed, VALIDATION, batch[0]["image_id"]):
                 loss_mode(model)
                 model.backbone.eval()

@@ -96,7 +96,7 @@ class Detector(nn.Module):
             size: height and width of the original image, two int64.
 
         Returns:
-            What `outputs` names, see `MEANINGS`; continuous coordinates.
+            The values that `outputs` names, see `MEANINGS`; continuous coordinates.
         """
         heads = self.model.roi_heads
         features = self._features(image)

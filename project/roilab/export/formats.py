@@ -1,6 +1,6 @@
 """The formats of an exported model: writing a file, and running it as its user will.
 
-All are made of the same `Detector`: ONNX from what `torch.export` records, TorchScript by tracing.
+All come from the same `Detector`: ONNX from the program of `torch.export`, TorchScript by tracing.
 """
 
 import io

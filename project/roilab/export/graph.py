@@ -1,7 +1,7 @@
 """Poolers and decoders as tensors alone, for `torch.export` and `torch.jit.trace`.
 
-A recorded graph sees no values. What branches or loops on values in `roilab.modeling`, to do less,
-has a second way here that does not.
+A recorded graph sees no values. Functions of `roilab.modeling` that branch or loop on values, to do
+less, have a second form here.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ class MaskHead(MaskRCNNConvUpsampleHead):
 
     Args:
         input_shape: channels and side of the RoI features.
-        num_classes: C; 1: one mask for whatever class the box head finds ("class-agnostic").
+        num_classes: C; 1: one mask for all classes ("class-agnostic").
         conv_dims: channels of the convolutions, the last one of the deconvolution.
         output_size: m, the side of the masks; None: twice that of the RoI features, which is what
             the layers give. Another m resizes their logits bilinearly.

@@ -1,9 +1,9 @@
-"""Weights of torchvision's R-CNNs (ResNet-50 with FPN) as Detectron2's, and what they need.
+"""Weights of torchvision's R-CNNs (ResNet-50 with FPN) as Detectron2's, and settings for them.
 
 Beside the names, torchvision differs in the order of classes (its background comes first), and in
 what the weights were trained on: RGB in units of the standard deviation, strides in the 3x3
-convolutions, rounded anchors, poolers that are not aligned. What a config has to say for it stands
-at `torchvision_weights` in configs/common/train.py.
+convolutions, rounded anchors, poolers that are not aligned. The settings of a config for it are
+`torchvision_weights` in configs/common/train.py.
 """
 
 import re
@@ -111,7 +111,7 @@ def _files_without_eps() -> set[str]:
     return {PurePath(get_weight(name).url).name for name in _WITHOUT_EPS}
 
 
-# What the input of such a model is: RGB from 0 to 1, of this mean and standard deviation.
+# The input of such a model: RGB from 0 to 1, of this mean and standard deviation.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

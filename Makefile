@@ -24,7 +24,7 @@ setup:
 	@$(PYTHON) scripts/setup_env.py
 
 demo: setup
-	@$(RUN) scripts/run_demo.py
+	@$(RUN) scripts/quickstart.py
 
 # A process a core and one thread each: the tests' tensors are tiny, and threads wait for each other.
 # A file's tests stay together, since they share what is trained for them.

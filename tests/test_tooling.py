@@ -222,73 +222,64 @@ class TestSetup:
         assert "3.9" in said
 
 
+# The package `roilab` of a checkout, which only notes how it is called.
 STUB = """
 import pathlib, sys
-root = pathlib.Path.cwd()
-with open(root / "calls", "a") as calls:
-    print(pathlib.Path(sys.argv[0]).name, *sys.argv[1:], file=calls)
-{work}
+with open("calls", "a") as calls:
+    print(*sys.argv[1:], file=calls)
+if sys.argv[1] == "train":
+    run = pathlib.Path("outputs/demo")
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "last_checkpoint").write_text("model_final.pth")
+    sys.exit(pathlib.Path("broken").exists() and 2)
 """
-WORK = {
-    "make_figures": "",
-    "train": "out = root / 'outputs/demo'; out.mkdir(parents=True, exist_ok=True);"
-    "(out / 'last_checkpoint').write_text('model_final.pth')",
-    "evaluate": "",
-    "demo": "",
-}
 
 
-class TestDemo:
+class TestQuickstart:
     @pytest.fixture
     def checkout(self, tmp_path: Path) -> Path:
-        """The runner among commands that only note how they were called."""
         (tmp_path / "scripts").mkdir()
-        shutil.copy(SCRIPTS / "run_demo.py", tmp_path / "scripts")
-        for name, work in WORK.items():
-            (tmp_path / f"scripts/{name}.py").write_text(STUB.format(work=work))
+        shutil.copy(SCRIPTS / "quickstart.py", tmp_path / "scripts")
+        (tmp_path / "roilab").mkdir()
+        (tmp_path / "roilab/__init__.py").touch()
+        (tmp_path / "roilab/__main__.py").write_text(STUB)
         return tmp_path
 
     def run(self, checkout: Path) -> tuple[subprocess.CompletedProcess[str], list[str]]:
         (checkout / "calls").unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, checkout / "scripts/run_demo.py"], capture_output=True, text=True
-        )
+        script = checkout / "scripts/quickstart.py"
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True)
         return done, (checkout / "calls").read_text().splitlines()
 
-    DATA = "make_figures.py --out datasets/figures"
-    TRAIN = "train.py --config-file configs/figures_mask_keypoint.py"
+    DATA = "figures --out datasets/figures"
+    TRAIN = "train --config-file configs/figures_mask_keypoint.py"
     LAST = (
-        "evaluate.py --run outputs/demo",
-        "demo.py --run outputs/demo --input datasets/figures/val --output outputs/demo/pictures",
+        "evaluate --run outputs/demo",
+        "predict --run outputs/demo --input datasets/figures/val --output outputs/demo/pictures",
     )
 
-    def test_whole_way_then_reuse(self, checkout: Path) -> None:
+    def test_all_steps_and_then_what_is_left(self, checkout: Path) -> None:
         done, calls = self.run(checkout)
         assert done.returncode == 0
-        assert calls == [
-            self.DATA,
-            f"{self.TRAIN} train.output_dir=outputs/demo",
-            *self.LAST,
-        ]
-
+        assert calls == [self.DATA, f"{self.TRAIN} train.output_dir=outputs/demo", *self.LAST]
         done, calls = self.run(checkout)
         assert done.returncode == 0
         assert calls == [self.DATA, *self.LAST]
         assert "rm -r outputs/demo" in done.stdout
         assert "outputs/demo/pictures" in done.stdout
 
-    def test_interrupted_training_goes_on(self, checkout: Path) -> None:
+    def test_interrupted_training_continues(self, checkout: Path) -> None:
         (checkout / "outputs/demo").mkdir(parents=True)
         (checkout / "outputs/demo/last_checkpoint").write_text("model_0000099.pth")
-        (checkout / "outputs/demo/results.json").write_text("{}")  # of the half-trained model
+        (checkout / "outputs/demo/results.json").write_text("{}")  # of the unfinished model
         _, calls = self.run(checkout)
         assert calls[1] == f"{self.TRAIN} --resume train.output_dir=outputs/demo"
 
-    def test_failure_ends_it(self, checkout: Path) -> None:
-        (checkout / "scripts/train.py").write_text("import sys; sys.exit(2)")
+    def test_a_failure_ends_it(self, checkout: Path) -> None:
+        (checkout / "broken").touch()
         done, calls = self.run(checkout)
         assert done.returncode == 2
-        assert [call.split()[0] for call in calls] == ["make_figures.py"]
+        assert [call.split()[0] for call in calls] == ["figures", "train"]
         assert "Traceback" not in done.stderr
 
 

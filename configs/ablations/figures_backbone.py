@@ -1,11 +1,11 @@
 """Does a deeper backbone find masks better, two or three blocks a stage? On the sample set.
 
 roilab sweep configs/ablations/figures_backbone.py --output outputs/figures_backbone
-Not run yet. The data: see common/figures.py.
+Not run yet. Data: common/figures.py.
 """
 
 from .backbone import sweep
-from .common.figures import overrides as _figures
+from .common.figures import on_figures
 
 _stages = "model.backbone.bottom_up.stages"
 _deeper = {
@@ -14,11 +14,11 @@ _deeper = {
     for key, value in (("num_blocks", 3), ("stride_per_block", [stride, 1, 1]))
 }
 
-sweep.update(
-    base="../figures_mask.py",
+on_figures(
+    sweep,
+    "figures_mask",
+    seeds=[0, 1],
     arms={"2 blocks a stage": {}, "3 blocks a stage": _deeper},
     baseline="2 blocks a stage",
-    seeds=[0, 1],
 )
-sweep.overrides.update(_figures)
 del sweep.published  # of other backbones

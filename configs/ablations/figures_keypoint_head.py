@@ -5,8 +5,7 @@ roilab sweep configs/ablations/figures_keypoint_head.py \
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
-from .common.figures import overrides as _figures
+from .common.figures import on_figures
 from .keypoint_head import sweep
 
-sweep.update(base="../figures_keypoint.py", seeds=[0, 1])
-sweep.overrides.update(_figures)
+on_figures(sweep, "figures_keypoint", seeds=[0, 1])

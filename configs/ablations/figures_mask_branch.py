@@ -2,11 +2,10 @@
 
 roilab sweep configs/ablations/figures_mask_branch.py \
     --output outputs/figures_mask_branch
-Not run yet. The data: see common/figures.py.
+Not run yet. Data: common/figures.py.
 """
 
-from .common.figures import overrides as _figures
+from .common.figures import on_figures
 from .mask_branch import sweep
 
-sweep.update(base="../figures_mask.py", seeds=[0, 1])
-sweep.overrides.update(_figures)
+on_figures(sweep, "figures_mask", seeds=[0, 1])

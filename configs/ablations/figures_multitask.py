@@ -4,8 +4,7 @@ roilab sweep configs/ablations/figures_multitask.py --output outputs/figures_mul
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
-from .common.figures import overrides as _figures
+from .common.figures import on_figures
 from .multitask import sweep
 
-sweep.update(base="../figures_mask_keypoint.py", seeds=[0, 1])
-sweep.overrides.update(_figures)
+on_figures(sweep, "figures_mask_keypoint", seeds=[0, 1])

@@ -5,8 +5,7 @@ roilab sweep configs/ablations/figures_pooler_keypoint.py \
 Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
-from .common.figures import overrides as _figures
+from .common.figures import on_figures
 from .pooler_keypoint import sweep
 
-sweep.update(base="../figures_keypoint.py", seeds=[0, 1, 2])
-sweep.overrides.update(_figures)
+on_figures(sweep, "figures_keypoint", seeds=[0, 1, 2])

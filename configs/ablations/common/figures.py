@@ -1,11 +1,11 @@
-"""Settings that all ablations on the sample set share: 128-pixel scenes, minutes on two cores.
+"""Ablations on the sample set: scenes of 128 pixels, minutes a run on two cores.
 
 roilab figures --out datasets/figures_128 --size 128 --train 1600 --val 256
 """
 
 _rpn = "model.proposal_generator"
 
-overrides = {
+_overrides = {
     "data.train.files": "datasets/figures_128/train/via_project.json",
     "data.train.images": "datasets/figures_128/train",
     "data.val.files": "datasets/figures_128/val/via_project.json",
@@ -20,3 +20,15 @@ overrides = {
     "train.eval_period": 0,
     "train.checkpoint_period": 250,
 }
+
+
+def on_figures(sweep, base, *, seeds, **changes):
+    """Turn an ablation into its twin on the sample set.
+
+    Args:
+        base: the config that all arms share, such as figures_mask.
+        changes: of the sweep; `overrides` join those of the ablation.
+    """
+    more = changes.pop("overrides", {})
+    sweep.update(base=f"../{base}.py", seeds=list(seeds), **changes)
+    sweep.overrides.update({**_overrides, **more})

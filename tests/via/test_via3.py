@@ -24,31 +24,22 @@ from roilab.via import (
 
 def project(**changes: Any) -> dict[str, Any]:
     """A project of one image with a class and a caption."""
-    made: dict[str, Any] = {
+    kinds = {"0": "cat", "1": "dog"}
+    base: dict[str, Any] = {
         "project": {"pid": "__VIA_PROJECT_ID__", "vid_list": ["1"], "pname": "p"},
         "config": {"file": {"loc_prefix": {"1": "", "2": "", "3": "", "4": ""}}},
         "attribute": {
-            "1": {
-                "aname": "kind",
-                "anchor_id": "FILE1_Z0_XY1",
-                "type": 4,
-                "desc": "what",
-                "options": {"0": "cat", "1": "dog"},
-                "default_option_id": "",
-            },
+            "1": {"aname": "kind", "anchor_id": "FILE1_Z0_XY1", "type": 4, "desc": "what",
+                  "options": kinds, "default_option_id": ""},
             "2": {"aname": "caption", "anchor_id": "FILE1_Z0_XY0", "type": 1, "options": {}},
-            "3": {
-                "aname": "state",
-                "anchor_id": "FILE1_Z0_XY1",
-                "type": 2,
-                "options": {"1": "wet", "3": "cut"},
-            },
+            "3": {"aname": "state", "anchor_id": "FILE1_Z0_XY1", "type": 2,
+                  "options": {"1": "wet", "3": "cut"}},
         },
         "file": {"1": {"fid": 1, "fname": "a.jpg", "type": 2, "loc": 1, "src": ""}},
         "metadata": {"1_x": region([2, 10, 20, 50, 80], {"1": "1", "3": "1,3"})},
         "view": {"1": {"fid_list": [1]}},
-    }
-    return made | changes
+    }  # fmt: skip
+    return base | changes
 
 
 def region(xy: object, values: dict[str, str] | None = None, z: object = ()) -> dict[str, Any]:
@@ -67,11 +58,8 @@ def test_a_project(tmp_path: Path) -> None:
     found = load(tmp_path, data)
     assert found.container is Container.VIA3_PROJECT
     (image,) = found.images
-    assert (image.filename, image.size, image.attributes) == (
-        "a.jpg",
-        None,
-        {"caption": "a caption"},
-    )
+    assert (image.filename, image.size) == ("a.jpg", None)
+    assert image.attributes == {"caption": "a caption"}
     assert image.regions[0].shape == Rect(10, 20, 50, 80)
     assert image.regions[0].attributes == {"kind": "1", "state": ("1", "3")}
     assert found.region_attributes["kind"] == Attribute(

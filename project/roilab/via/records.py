@@ -93,8 +93,6 @@ class Point:
 Area = Rect | Circle | Ellipse | Polygon | Polyline
 Shape = Area | Point
 
-_LISTED_ERRORS = 5  # the errors that the message of `refuse_errors` spells out
-
 # A text, dropdown, radio or image attribute holds one string; a checkbox the ids that are ticked.
 Value = str | tuple[str, ...]
 
@@ -156,7 +154,7 @@ def refuse_errors(problems: Iterable[Problem]) -> None:
         raise UserError(
             f"{counted(len(errors), 'error')} in the annotations",
             file=errors[0].file,
-            found=first_of(errors, _LISTED_ERRORS, "\n            "),
+            found=first_of(errors, separator="\n            "),
             expected="no error, since it is read strictly",
             remedy="correct them, or read without strict: the sound part then loads",
         )

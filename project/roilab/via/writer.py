@@ -237,20 +237,12 @@ class _EntryBuilder:
                 remedy="leave the region out",
             )
         shape = {key: _rounded(key, value) for key, value in exact.items()}
-        fault = ""
-        try:
-            vertices = _vertices_read(exact)
-        except InvalidShape as reason:
-            shape, fault = exact, str(reason)
-        else:
-            if shape != exact:
-                # A shape so small that it would have no area, or a vertex less, keeps all decimals.
-                try:
-                    is_same = _vertices_read(shape) == vertices
-                except InvalidShape:
-                    is_same = False
-                self.rounded += is_same
-                shape = shape if is_same else exact
+        reading = _reading(exact)
+        fault = reading[-1]
+        # A shape so small that it would have no area, or a vertex less, keeps all its decimals.
+        if shape != exact and (fault or _reading(shape) != reading):
+            shape = exact
+        self.rounded += shape != exact
         if fault:
             message = f"the region cannot be read again: {fault}"
             remedy = "leave it out, or correct it"
@@ -291,14 +283,17 @@ def _rounded(key: str, value: object) -> object:
     return int(short) if short.is_integer() else short
 
 
-def _vertices_read(data: Mapping[str, object]) -> tuple[int, str]:
-    """How many vertices a shape is read with (0 where it is no path), and why it has no area.
-
-    Raises:
-        InvalidShape: the reader refuses it.
+def _reading(data: Mapping[str, object]) -> tuple[int, str, str]:
+    """How many vertices a shape is read with (0 where it is no path), why it has no area, and why
+    it is refused; "" where it is not.
     """
-    shape = read_shape(data)
-    return (len(shape.xs), why_flat(shape)) if isinstance(shape, Polygon | Polyline) else (0, "")
+    try:
+        shape = read_shape(data)
+    except InvalidShape as reason:
+        return 0, "", str(reason)
+    if isinstance(shape, Polygon | Polyline):
+        return len(shape.xs), why_flat(shape), ""
+    return 0, "", ""
 
 
 def _values(values: Mapping[str, Value]) -> dict[str, object]:

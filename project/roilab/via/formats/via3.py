@@ -237,28 +237,21 @@ class _Project:
         """
         named = [_filename(file, prefixes) for file in files]
         kind = files[0].get("type") if files else None
+        remedy = "make a view of each image in VIA 3"
         if unknown:
-            why = f"view {vid} shows file {', '.join(unknown)}, which the project does not have"
-            self._leave_out(vid, why, [name for name in named if name], "add the file in VIA 3")
+            reason = f"view {vid} shows file {', '.join(unknown)}, which the project does not have"
+            named, remedy = [name for name in named if name], "add the file in VIA 3"
         elif len(files) != 1:
-            self._leave_out(vid, f"the view shows {len(files)} files", named)
+            reason = f"the view shows {len(files)} files"
         elif str(kind) in _NO_IMAGES:
-            self._leave_out(vid, f"the view shows no image but {_NO_IMAGES[str(kind)]}", named)
+            reason = f"the view shows no image but {_NO_IMAGES[str(kind)]}"
         elif kind not in (_IMAGE, str(_IMAGE)):
-            self._leave_out(vid, f"the view shows a file of unknown type {kind!r:.40}", named)
+            reason = f"the view shows a file of unknown type {kind!r:.40}"
         else:
             self.images[vid] = _Image(named[0].strip())
-
-    def _leave_out(
-        self,
-        vid: str,
-        why: str,
-        names: Sequence[str],
-        remedy: str = "make a view of each image in VIA 3",
-    ) -> None:
-        image = ", ".join(names) or f"view {vid}"
-        self.left_out[vid] = image
-        self.error(why, remedy, image)
+            return
+        self.left_out[vid] = ", ".join(named) or f"view {vid}"
+        self.error(reason, remedy, self.left_out[vid])
 
     def cell_values(self, cell: str, mid: str, names: Sequence[str]) -> object:
         """The values in a cell of a CSV; a key that it repeats is reported."""

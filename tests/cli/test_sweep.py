@@ -45,7 +45,7 @@ runs = module(ROOT / "tests/sweep/runs.py")
 
 
 class Sweep:
-    """The script among a training that is played."""
+    """The command with a fake training."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(ROOT)

@@ -23,7 +23,7 @@ from .files import write
 
 Attempts = Iterator[Wrong]
 Script = Callable[..., Any]
-# Plays roilab train: writes what a finished run leaves.
+# In place of roilab train: writes what a finished run leaves.
 TRAIN = """
 import pathlib, sys
 options = dict(a.split("=", 1) for a in sys.argv if "=" in a)

@@ -1,4 +1,4 @@
-"""The ways in which a trial's job ends, and what is to become of the trial."""
+"""The ways in which the job of a trial ends, and the state of the trial that is expected."""
 
 import os
 import re
@@ -17,8 +17,8 @@ from roilab.sweep.plan import Arm
 
 from .here import Slurm, alive, wait_for
 
-# Plays roilab train: it takes a minute when it begins, or, if it is long, until it is asked to
-# end, and no time when it goes on. Asked to end it takes a second to leave a checkpoint.
+# In place of roilab train: it takes a minute when it begins, or, if it is long, until it is asked
+# to end, and no time when it goes on. Asked to end it takes a second to leave a checkpoint.
 TRAINING = """
 import json, os, pathlib, signal, sys, time
 options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
@@ -57,8 +57,8 @@ class Ending:
 
     Attributes:
         name: of it, and of the arm that gets it.
-        mode: of the played training.
-        action: what is done as soon as the training runs; None: nothing, and it need not run.
+        mode: of the fake training.
+        action: called as soon as the training runs; None: nothing, and it need not run.
         kind: of the trial in the end.
         reason: what the last message is to hold, as regular expressions.
         begins_again: whether the trial is queued a second time.
@@ -204,7 +204,7 @@ ENDINGS = [
 
 
 class Events:
-    """What is told of trials."""
+    """The updates of trials."""
 
     def __init__(self) -> None:
         self.states: dict[Trial, list[State]] = {}
@@ -219,7 +219,7 @@ class Events:
 
 
 def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list[State]]:
-    """Have trials end in several ways at once; returns what was told of each, by name."""
+    """End trials in several ways at once; returns the states of each, by name."""
     script = folder / "training.py"
     folder.mkdir(parents=True, exist_ok=True)
     script.write_text(TRAINING)
@@ -236,7 +236,7 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         assert time.monotonic() < until, events.states
 
     def submit(parameters: dict[str, object], members: list[Trial]) -> None:
-        # Without the modules of the environment the played training starts sooner.
+        # Without the modules of the environment the fake training starts sooner.
         train = partial(train_command, [sys.executable, "-I", "-S", str(script)])
         jobs = folder / "jobs"
         # More at a time would keep a small machine from starting them in time.

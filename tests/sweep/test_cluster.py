@@ -1,5 +1,6 @@
-"""Jobs of a cluster that is played: a program in scontrol's place, and files in the jobs' place."""
+"""Jobs of a fake cluster: a program in place of scontrol, and files in place of jobs."""
 
+import json
 import os
 import pickle
 import signal
@@ -29,7 +30,7 @@ RUNNING, PENDING = JobStatus("RUNNING"), JobStatus("PENDING")
 
 
 class Job(submitit.core.core.Job[State]):
-    """One of submitit's whose result is a file that the tests write."""
+    """A job of submitit whose result is a file that the tests write."""
 
     def _register_in_watcher(self) -> None:
         pass
@@ -44,7 +45,7 @@ class Job(submitit.core.core.Job[State]):
 
 
 class Cluster(_Slurm):
-    """Gives the answers that it is parameters, the last one again and again."""
+    """Returns the listed answers, and the last one again and again."""
 
     def __init__(self) -> None:
         self.answers: list[JobStatus | None] = []
@@ -60,7 +61,7 @@ class Cluster(_Slurm):
 
 
 class Watched:
-    """A trial with its job, and what is updates of it."""
+    """A trial with its job, and its updates."""
 
     def __init__(self, folder: Path) -> None:
         self.trial = Trial(Arm("a", "c.py", (), {}), 0, folder / "a/seed_0")
@@ -72,7 +73,7 @@ class Watched:
         )
 
     def look(self, *answers: JobStatus | None) -> list[State]:
-        """What is updates when the cluster answers so, one answer a look."""
+        """The updates after these answers of the cluster, one answer a look."""
         self.updates.clear()
         self.cluster.answers = list(answers) or [RUNNING]
         for _ in range(max(1, len(answers))):
@@ -81,11 +82,9 @@ class Watched:
         return self.updates
 
     def begin(self, checkpoint: str = "") -> None:
-        """Leave what a training leaves that has begun."""
+        """Write the files of a training that has begun."""
         self.trial.folder.mkdir(parents=True, exist_ok=True)
-        (self.trial.folder / "cell.json").write_text(
-            str(trial_identity(self.trial)).replace("'", '"')
-        )
+        (self.trial.folder / "cell.json").write_text(json.dumps(trial_identity(self.trial)))
         if checkpoint:
             (self.trial.folder / checkpoint).write_text("")
 
@@ -136,7 +135,7 @@ def test_a_trial_with_a_checkpoint_is_saved(watched: Watched, state: str) -> Non
         str(watched.job.paths.stderr),
     ):
         assert words in last.error
-    # What is updates is also in the folder, for reports.
+    # The state is also in the folder, for reports.
     assert state_of(watched.trial) == last
 
 

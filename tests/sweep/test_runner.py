@@ -1,4 +1,4 @@
-"""Cells with a training that is played by a few lines of Python."""
+"""Trials with a fake training of a few lines of Python."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from roilab.sweep.plan import Arm
 from roilab.sweep.runner import TrainCommand, run_trial
 from roilab.sweep.state import progress_of, trial_identity
 
-# Plays roilab train: writes what a finished run leaves, or fails for seed 1.
+# In place of roilab train: writes what a finished run leaves, or fails for seed 1.
 FAKE = """
 import json, os, pathlib, sys
 options = dict(a.split("=", 1) for a in sys.argv if "=" in a)
@@ -303,7 +303,7 @@ def test_a_run_that_is_no_trial_is_left_alone(tmp_path: Path, train: TrainComman
 
 
 class Updates:
-    """Notes what a scheduler tells."""
+    """Records the updates of trials."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int, str]] = []

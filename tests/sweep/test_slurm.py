@@ -99,8 +99,8 @@ def test_what_never_runs(reason: str, never: bool) -> None:
     assert not status("RUNNING", reason=reason).never_runs
 
 
-def play_scontrol(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a program in scontrol's place."""
+def fake_scontrol(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program in place of scontrol."""
     path = folder / "scontrol"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
@@ -112,7 +112,7 @@ def test_jobs_are_asked_about_by_their_array(
 ) -> None:
     (tmp_path / "text").write_text(line("RUNNING", 9, array="1"))
     script = f'echo "$@" >> {tmp_path}/calls; /bin/cat {tmp_path}/text'
-    play_scontrol(tmp_path, monkeypatch, script)
+    fake_scontrol(tmp_path, monkeypatch, script)
     assert job_statuses(["7_0", "7_1"]) == {"7_0": JobStatus(""), "7_1": JobStatus("RUNNING")}
     assert (tmp_path / "calls").read_text() == "--oneliner show job 7\n"
 
@@ -121,7 +121,7 @@ def test_a_job_that_slurm_has_forgotten_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = "slurm_load_jobs error: Invalid job id specified"
-    play_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
+    fake_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
     assert job_statuses(["7"]) == {"7": JobStatus("")}
 
 
@@ -129,7 +129,7 @@ def test_a_controller_that_does_not_answer_ends_no_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
-    play_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
+    fake_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
     assert job_statuses(["7"]) is None
 
     for error in (subprocess.TimeoutExpired("scontrol", 60), OSError(errno.ENOMEM, "no memory")):

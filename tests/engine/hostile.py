@@ -67,31 +67,25 @@ def named(name: str) -> Node:
     return call(LOCATE, name=name)
 
 
-def _shell(trap: Trap) -> str:
-    return f"mkdir {trap.mark}"
-
-
 def calls(trap: Trap) -> dict[str, Node]:
     """Nodes that leave the mark when they are instantiated."""
     mark, command = str(trap.mark), ["mkdir", str(trap.mark)]
     opened = call("builtins.open", file=trap.pickle, mode="rb")
+    shell, file = f"mkdir {mark}", {"file": mark, "mode": "w"}
     nodes = {
         target: call(target, **arguments)
         for target, arguments in {
-            "subprocess.run": {"args": command},
-            "subprocess.call": {"args": command},
-            "subprocess.check_call": {"args": command},
-            "subprocess.check_output": {"args": command},
-            "subprocess.getoutput": {"cmd": _shell(trap)},
-            "subprocess.getstatusoutput": {"cmd": _shell(trap)},
-            "os.system": {"command": _shell(trap)},
-            "posix.mkdir": {"path": mark},
-            "os.mkdir": {"path": mark},
+            **{
+                f"subprocess.{name}": {"args": command}
+                for name in ("run", "call", "check_call", "check_output")
+            },
+            **{f"subprocess.{name}": {"cmd": shell} for name in ("getoutput", "getstatusoutput")},
+            "os.system": {"command": shell},
+            **{f"{module}.mkdir": {"path": mark} for module in ("posix", "os", "torch.os")},
             "os.makedirs": {"name": mark},
             "os.mkfifo": {"path": mark},
             "os.symlink": {"src": "anywhere", "dst": mark},
-            "os.link": {"src": trap.script, "dst": mark},
-            "os.rename": {"src": trap.script, "dst": mark},
+            **{f"os.{name}": {"src": trap.script, "dst": mark} for name in ("link", "rename")},
             "runpy.run_path": {"path_name": trap.script},
             "runpy.run_module": {"mod_name": MODULE},
             "importlib.import_module": {"name": MODULE},
@@ -100,18 +94,15 @@ def calls(trap: Trap) -> dict[str, Node]:
             "timeit.timeit": {"stmt": trap.statement, "number": 1},
             "timeit.repeat": {"stmt": trap.statement, "number": 1},
             "cProfile.run": {"statement": trap.statement},
-            "builtins.open": {"file": mark, "mode": "w"},
-            "open": {"file": mark, "mode": "w"},
-            "io.open": {"file": mark, "mode": "w"},
+            **dict.fromkeys(("builtins.open", "open", "io.open", "zipfile.ZipFile"), file),
             "codecs.open": {"filename": mark, "mode": "w"},
-            "gzip.open": {"filename": mark, "mode": "wb"},
-            "lzma.open": {"filename": mark, "mode": "wb"},
-            "zipfile.ZipFile": {"file": mark, "mode": "w"},
+            **{f"{name}.open": {"filename": mark, "mode": "wb"} for name in ("gzip", "lzma")},
             "tarfile.open": {"name": mark, "mode": "w"},
             "logging.FileHandler": {"filename": mark},
-            "shutil.copyfile": {"src": trap.script, "dst": mark},
-            "shutil.copy": {"src": trap.script, "dst": mark},
-            "shutil.move": {"src": trap.script, "dst": mark},
+            **{
+                f"shutil.{name}": {"src": trap.script, "dst": mark}
+                for name in ("copyfile", "copy", "move")
+            },
             "numpy.savetxt": {"fname": mark, "X": [0]},
             "numpy.load": {"file": trap.pickle, "allow_pickle": True},
             "torch.load": {"f": trap.pickle, "weights_only": False},
@@ -121,15 +112,18 @@ def calls(trap: Trap) -> dict[str, Node]:
                 "model": "anything",
                 "source": "local",
             },
-            "torch.os.mkdir": {"path": mark},
             "torch.nn.modules.module.torch.os.mkdir": {"path": mark},
             "detectron2.modeling.backbone.resnet.np.savetxt": {"fname": mark, "X": [0]},
             "detectron2.utils.file_io.PathManager.mkdirs": {"path": mark},
-            "detectron2.config.LazyConfig.load": {"filename": trap.script},
-            "detectron2.config.lazy.LazyConfig.load": {"filename": trap.script},
+            **{
+                f"detectron2.config.{name}.load": {"filename": trap.script}
+                for name in ("LazyConfig", "lazy.LazyConfig")
+            },
             LOCATE: {"name": f"{MODULE}.anything"},
-            "roilab.engine.config.read_config": {"path": trap.script},
-            "roilab.engine.config.load_config": {"path": trap.script},
+            **{
+                f"roilab.engine.config.{name}": {"path": trap.script}
+                for name in ("read_config", "load_config")
+            },
             "roilab.data.from_catalog._run": {"file": trap.script},
             "roilab.data.from_catalog.from_catalog": {"name": "evil", "register": trap.script},
             "roilab.files.write_whole": {"path": mark, "content": "here"},

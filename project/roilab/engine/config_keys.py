@@ -128,13 +128,15 @@ def escaped(value: Any) -> Any:
             found=value,
             remedy="give it another name",
         )
+    if isinstance(value, texts.Reference):
+        return str(value)
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", value)
     if isinstance(value, dict):
         return {name: escaped(item) for name, item in value.items()}
     if isinstance(value, list):
         return [escaped(item) for item in value]
-    return value.text if isinstance(value, texts.Reference) else value
+    return value
 
 
 def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:

@@ -21,7 +21,6 @@ import re
 import shlex
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -49,11 +48,8 @@ _SCALARS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "Tru
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"'$\\](?:[^,:\[\]{}\"'$\\\r\n]*[^\s,:\[\]{}\"'$\\])?")
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(str):
     """The value of another key, as OmegaConf writes it: `${train.seed}`."""
-
-    text: str
 
 
 def split_override(text: str) -> tuple[str, str]:
@@ -64,23 +60,20 @@ def split_override(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
-def parse_value(text: str, key: str, kind_of: Callable[[str], Kind]) -> Any:
-    """Parse the text of a value by the rules above.
+def parse_value(
+    text: str, key: str, kind_of: Callable[[str], Kind], kind: Kind | None = None
+) -> Any:
+    """Parse the text of a value by the rules above, as plain data with `Reference`s in it.
 
     Args:
         key: of the value.
         kind_of: returns what a key takes.
-
-    Returns:
-        Plain data with `Reference`s in it.
+        kind: of the value; None: what the key takes.
 
     Raises:
         ValueError: a list or dict has no end, or an item is empty.
     """
-    return _parse(text, key, kind_of, kind_of(key))
-
-
-def _parse(text: str, key: str, kind_of: Callable[[str], Kind], kind: Kind) -> Any:
+    kind = kind_of(key) if kind is None else kind
     bare = text.strip()
     if (quoted := _unquoted(text)) is not None:
         return quoted
@@ -117,7 +110,7 @@ def _items(
     if any(not part.strip() for part in parts):
         raise ValueError("an item is empty: quote a text, or leave out a comma")
     if text[0] == "[":
-        return [_parse(part.strip(), key, kind_of, _item_kind(kind)) for part in parts]
+        return [parse_value(part.strip(), key, kind_of, _item_kind(kind)) for part in parts]
     result = {}
     for part in parts:
         name, *rest = _split(part, ":")
@@ -129,7 +122,7 @@ def _items(
             raise ValueError(f"{name} occurs twice")
         below, values = f"{key}.{name}", values_kind(kind)
         values = kind_of(below) if values is None else values
-        result[name] = _parse(":".join(rest).strip(), below, kind_of, values)
+        result[name] = parse_value(":".join(rest).strip(), below, kind_of, values)
     return result
 
 
@@ -233,7 +226,7 @@ def misfit(value: Any, kind: Kind) -> str:
     """The form that this annotation requires, in words; "" if the value fits, or may fit."""
     members = _members(kind)
     others = members - {types.NoneType}
-    if not others:
+    if not others or isinstance(value, Reference):
         return ""
     if isinstance(value, str) and not _takes_text(kind) and all(map(_takes_items, others)):
         return A_LIST if values_kind(kind) is None else "a dict: {name: value}"

@@ -48,8 +48,14 @@ def _flag(dependent: Dependent = "weights") -> Key:
     return Key(dependent, "True or False", lambda value: isinstance(value, bool))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(
+    expected: str, is_valid: Callable[[float], bool], dependent: Dependent = "weights"
+) -> Key:
+    def is_valid_number(value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return (value is None and "null" in expected) or (is_number and is_valid(value))
+
+    return Key(dependent, expected, is_valid_number)
 
 
 _NAMES = Key(
@@ -74,16 +80,8 @@ KEYS = {
     "train.seed": _whole(0),
     "train.lr_batch_size": _whole(1, or_null=True),
     "train.accumulate": _whole(1),
-    "train.clip_norm": Key(
-        "weights",
-        "above 0, or null",
-        lambda value: value is None or (_is_number(value) and value > 0),
-    ),
-    "train.ema": Key(
-        "weights",
-        "between 0 and 1, or null",
-        lambda value: value is None or (_is_number(value) and 0 < value < 1),
-    ),
+    "train.clip_norm": _number("above 0, or null", lambda norm: norm > 0),
+    "train.ema": _number("between 0 and 1, or null", lambda decay: 0 < decay < 1),
     "train.device": Key("nothing"),
     "train.precision": Key(),
     "train.channels_last": _flag(),
@@ -96,21 +94,15 @@ KEYS = {
     "train.checkpoints_kept": _whole(1, "nothing"),
     "train.best": Key(),
     "train.patience": _whole(1, "nothing", or_null=True),
-    "train.max_unreadable": Key(
-        "nothing",
-        "a share, from 0 to 1",
-        lambda value: _is_number(value) and 0 <= value <= 1,
+    "train.max_unreadable": _number(
+        "a share, from 0 to 1", lambda share: 0 <= share <= 1, "nothing"
     ),
     "train.tracker": Key(
         "nothing",
         f"{' or '.join(TRACKERS)}, or null",
         lambda value: value in (None, *TRACKERS),
     ),
-    "optimizer.lr": Key(
-        "weights",
-        "a number above 0",
-        lambda value: _is_number(value) and 0 < value < math.inf,
-    ),
+    "optimizer.lr": _number("a number above 0", lambda rate: 0 < rate < math.inf),
     "lr_multiplier.max_iter": Key("nothing"),
     "dataloader.train.total_batch_size": _whole(1),
     "dataloader.train.num_workers": _whole(0, "nothing"),

@@ -195,42 +195,46 @@ def load_train_state(path: Path, trainer: "Trainer") -> TrainState:
 def _train_state(values: dict[str, Any]) -> TrainState:
     values = {"measured": {}, **values}  # older checkpoints have none
     state = TrainState(**{name: values[name] for name in asdict(TrainState())})
-    for name in ("iteration", "evaluated", "best_iteration", "since_best"):
-        if type(getattr(state, name)) is not int:
-            raise TypeError(f"{name} is {getattr(state, name)!r}")
-    if state.best is not None and type(state.best) not in (int, float):
-        raise TypeError(f"best is {state.best!r}")
-    if not isinstance(state.unreadable, dict):
-        raise TypeError(f"unreadable is {state.unreadable!r}")
+    counts = ("iteration", "evaluated", "best_iteration", "since_best")
     measured = state.measured
-    if not isinstance(measured, dict) or not all(map(is_number, measured.values())):
-        raise TypeError(f"measured is {measured!r}")
+    checks = {
+        **{name: type(getattr(state, name)) is int for name in counts},
+        "best": state.best is None or type(state.best) in (int, float),
+        "unreadable": isinstance(state.unreadable, dict),
+        "measured": isinstance(measured, dict) and all(map(is_number, measured.values())),
+    }
+    for name, is_valid in checks.items():
+        if not is_valid:
+            raise TypeError(f"{name} is {getattr(state, name)!r}")
     return state
 
 
 def newest(run: Run) -> Path | None:
-    """The checkpoint that is furthest among the sound ones; the log names those passed over.
+    """The sound checkpoint of the latest iteration; the log names those that are not sound.
 
     Raises:
         UserError: there are checkpoints, and none is sound.
     """
+
+    def pass_over(file: Path, reason: str) -> None:
+        log.warning("%s cannot be read and is passed over: %s", file, reason)
+
     candidates: dict[Path, int] = {}
     files = run.states()
     for file in files:
         try:
-            open_plain(file).close()  # a pipe would be waited for
-            # The tensors stay on the disk; a file that was cut has lost its table of contents.
-            candidates[file] = int(
-                torch.load(file, "cpu", weights_only=True, mmap=True)["iteration"]
-            )
-        except Exception as error:  # torch raises many kinds for a file that is none
-            _pass_over(file, str(error).split("\n")[0])
+            open_plain(file).close()  # opening a pipe would wait
+            # The tensors stay on the disk; a truncated file has lost its table of contents.
+            state = torch.load(file, "cpu", weights_only=True, mmap=True)
+            candidates[file] = int(state["iteration"])
+        except Exception as error:  # torch raises many kinds for a file that is no checkpoint
+            pass_over(file, str(error).split("\n")[0])
     for file in sorted(candidates, key=lambda file: (candidates[file], file.name), reverse=True):
         try:
             with verified(file):
                 return file
         except UserError as error:
-            _pass_over(file, f"{error.message}, {error.found}")
+            pass_over(file, f"{error.message}, {error.found}")
     if files:
         raise UserError(
             "no checkpoint of the run is sound",
@@ -265,7 +269,3 @@ def explained(run: Run) -> Iterator[None]:
         if failure is None:
             raise
         raise failure from error
-
-
-def _pass_over(file: Path, reason: str) -> None:
-    log.warning("%s cannot be read and is passed over: %s", file, reason)

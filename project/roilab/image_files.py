@@ -1,9 +1,10 @@
-"""Image files: finding those that a VIA file names, their size, pixels, whether they are whole."""
+"""Image files: finding those that a VIA file names, their sizes, their pixels, and broken ones."""
 
 import mmap
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -33,12 +34,11 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
 class ImageFolder:
-    """Folders of images. They are searched through once, and only when an image is not where it
-    should be.
+    """Folders of images, searched once, and only when an image is not in its place.
 
     Args:
         roots: the folders.
-        default_path: what VIA puts before every file name of a project to find the image.
+        default_path: the text that VIA puts before every file name of a project.
 
     Raises:
         UserError: there is no such folder.
@@ -63,13 +63,13 @@ class ImageFolder:
 
         Args:
             filename: a name, a path below a root, an absolute path or a URL, as VIA holds it.
-            size: bytes of the file; None where unknown. It tells files of one name apart.
+            size: bytes of the file, which tell files of one name apart; None where unknown.
 
         Returns:
             A file in its place if its size is right or unknown, else one of the same name and the
             right size below a root, else the one in its place, else the only one of that name.
-            In its place is below each root, and where the project's default path or the file name
-            itself, if absolute, say. None where there is none, or several of which none is right.
+            The places are below each root, and the project's default path or the file name itself,
+            if absolute. None where there is none, or several of which none is right.
         """
         places = self._in_place(filename)
         here = next(iter(places), [])
@@ -86,7 +86,7 @@ class ImageFolder:
         return possible[0] if len(possible) == 1 else None
 
     def keeps_folder(self, filename: str, path: Path) -> bool:
-        """Whether what `find` found lies in the folder that a relative file name states.
+        """Whether the result of `find` lies in the folder that a relative file name states.
 
         True for names that state none: an absolute path or a URL holds on another machine only by
         its last part.
@@ -102,13 +102,13 @@ class ImageFolder:
         return path.parent.absolute().as_posix().endswith(f"/{folder}")
 
     def why_not(self, filename: str, size: int | None) -> tuple[str, str]:
-        """For an image that is not found: what is wrong, and what to do."""
-        found = next(iter(self._in_place(filename)), self._elsewhere(filename))
-        if not found:
+        """The problem of an image that is not found, and its remedy."""
+        files = next(iter(self._in_place(filename)), self._elsewhere(filename))
+        if not files:
             return f"no such image in {self}", "put it there, or give the folder that holds it"
         stated = "whose size is not stated" if size is None else f"of {size} bytes"
-        message = f"{len(found)} files have this name, and the one {stated} cannot be told: "
-        message += first_of(found)
+        message = f"{len(files)} files have this name, and the one {stated} cannot be told: "
+        message += first_of(files)
         return message, "give only the folder of the annotated ones, or rename the others"
 
     def _in_place(self, filename: str) -> list[list[Path]]:
@@ -121,7 +121,7 @@ class ImageFolder:
             (outside if _is_absolute(full) else inside).append(full)
         places = [[root / name for root in self.roots] for name in inside]
         places += [[Path(name)] for name in outside]
-        return [found for found in map(_existing, places) if found]
+        return [files for files in map(_existing, places) if files]
 
     def _elsewhere(self, filename: str) -> list[Path]:
         if self._by_name is None:
@@ -141,12 +141,12 @@ class ImageFolder:
 
 def _existing(paths: list[Path]) -> list[Path]:
     """Those that are files, each file once."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in paths:
         # Unlike Path.is_file, it answers for a name that no file system would take.
         if os.path.isfile(path):  # noqa: PTH113 - see above
-            found.setdefault(os.path.realpath(path), path)
-    return list(found.values())
+            files.setdefault(os.path.realpath(path), path)
+    return list(files.values())
 
 
 def _possible_names(filename: str) -> list[str]:
@@ -183,22 +183,19 @@ def header_size(path: str | Path) -> tuple[int, int]:
     Raises:
         UserError: no such file, or no image.
     """
-    try:
-        with Image.open(path) as image:
-            return _shown_size(image)
-    except Exception as error:  # Pillow's readers raise what they like on bad content
-        raise _unreadable(path, error) from error
+    with _errors_of(path), Image.open(path) as image:
+        return _shown_size(image)
 
 
 def whole_size(path: str | Path) -> tuple[int, int]:
     """The `header_size` of an image file that is whole.
 
-    A JPEG or a PNG that has its end marker is taken for whole; any other file is decoded.
+    A JPEG or a PNG that has its end marker counts as whole; any other file is decoded.
 
     Raises:
         UserError: no such file, no image, or the file breaks off.
     """
-    try:
+    with _errors_of(path):
         with Image.open(path) as image:
             stream = cast(BinaryIO, image.fp)  # of an image that was just opened
             position = stream.tell()
@@ -206,13 +203,11 @@ def whole_size(path: str | Path) -> tuple[int, int]:
             stream.seek(position)
             size = _shown_size(image)
         if not is_whole:
-            # Afresh: to see how a PNG is turned, its pixels may have been read already, and Pillow
-            # says only once that they are broken.
+            # Afresh: for the orientation of a PNG, its pixels may have been read already, and
+            # Pillow says only once that they are broken.
             with Image.open(path) as image:
                 image.load()
-        return size
-    except Exception as error:  # see `header_size`
-        raise _unreadable(path, error) from error
+    return size
 
 
 def _shown_size(image: Image.Image) -> tuple[int, int]:
@@ -227,22 +222,17 @@ def read_rgb(
     """The pixels of an image file, for training and for prediction: see `to_rgb`.
 
     Args:
-        check: is given the width and height of the header, and may raise a UserError.
+        check: takes the width and height of the header, and may raise a UserError.
 
     Raises:
         UserError: no such file, no image, or more pixels than Pillow decodes, see
             `PIL.Image.MAX_IMAGE_PIXELS`; the last, and that of `check`, before they are decoded.
     """
-    try:
-        # From a stream, as Detectron2's reader: by its name, Pillow turns some TIFFs otherwise.
-        with Path(path).open("rb") as stream, Image.open(stream) as image:
-            if check is not None:
-                check(*image.size)
-            return to_rgb(image)
-    except UserError as error:
-        raise error.of_file(path) from error
-    except Exception as error:  # see `header_size`
-        raise _unreadable(path, error) from error
+    # From a stream, as Detectron2's reader: by its name, Pillow turns some TIFFs otherwise.
+    with _errors_of(path), Path(path).open("rb") as stream, Image.open(stream) as image:
+        if check is not None:
+            check(*image.size)
+        return to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -254,7 +244,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
     Raises:
         ValueError: its pixels are signed or numbers of 32 bits, of which none is known to be white.
-        Exception: what Pillow's readers raise on bad content.
+        Exception: Pillow's readers raise what they like on bad content.
     """
     try:
         # Before the pixels are read: with them, a TIFF's reader forgets it.
@@ -276,18 +266,15 @@ def bits_of(path: str | Path) -> int:
     Raises:
         UserError: no such file, or no image.
     """
-    try:
-        with Image.open(path) as image:
-            return _bits(image)
-    except Exception as error:  # see `header_size`
-        raise _unreadable(path, error) from error
+    with _errors_of(path), Image.open(path) as image:
+        return _bits(image)
 
 
 def _bits(image: Image.Image) -> int:
     """The bits of a value of a just opened image: 16, 12 of a TIFF that says so, or 8."""
     # How the pixels are stored, such as "I;16B" or "RGB;16L"; unknown once they are read.
-    stored = [str(each.args) for each in getattr(image, "tile", ())]
-    if any("I;12" in each for each in stored):
+    stored = [str(tile.args) for tile in getattr(image, "tile", ())]
+    if any("I;12" in text for text in stored):
         return 12
     if image.mode.startswith("I;16") or (image.mode != "I" and any(";16" in s for s in stored)):
         return 16
@@ -303,7 +290,7 @@ def _orientation(image: Image.Image) -> object:
             exif = Image.Image.getexif(image)
         else:
             exif = image.getexif()
-    except Exception:  # Detectron2's reader shows it as it is stored, too
+    except Exception:  # Detectron2's reader, too, shows it as it is stored
         return None
     return exif.get(_EXIF_ORIENTATION)
 
@@ -361,25 +348,32 @@ def _segments(stream: BinaryIO) -> Iterator[tuple[int, int]]:
         position += 2 + int.from_bytes(head[2:4], "big")
 
 
-def _unreadable(path: str | Path, error: Exception) -> UserError:
-    """The mistake that an image file cannot be read.
+@contextmanager
+def _errors_of(path: str | Path) -> Iterator[None]:
+    """Within the block, exceptions become UserErrors of a file that cannot be read.
 
-    Raises:
-        Exception: `error`, where it is not of the file.
+    Pillow's readers raise what they like on bad content.
     """
-    if is_lost_worker(error):
-        raise error
-    if isinstance(error, Image.DecompressionBombError):
-        return UserError(
+    try:
+        yield
+    except UserError as error:
+        raise error.of_file(path) from error
+    except Image.DecompressionBombError as error:
+        raise UserError(
             "the image has too many pixels",
             file=path,
             found=error,
             remedy="make it smaller, or cut it into several",
-        )
-    if isinstance(error, UnidentifiedImageError):
-        found = "not an image"
-    elif isinstance(error, OSError) and error.strerror:
-        found = error.strerror
-    else:
-        found = str(error) or type(error).__name__
-    return UserError("cannot read the image", file=path, found=found, expected="a whole image file")
+        ) from error
+    except Exception as error:
+        if is_lost_worker(error):
+            raise
+        problem = (isinstance(error, OSError) and error.strerror) or str(error)
+        if isinstance(error, UnidentifiedImageError):
+            problem = "not an image"
+        raise UserError(
+            "cannot read the image",
+            file=path,
+            found=problem or type(error).__name__,
+            expected="a whole image file",
+        ) from error

@@ -223,7 +223,8 @@ def video_writer(
     """A function that adds an H x W x 3 RGB picture and its seconds to an H.264 video in mp4.
 
     The file gets its name when the block has ended. All pictures get the size of the first, by one
-    pixel larger where that is odd, or smaller where H.264 has no such size.
+    pixel larger where that is odd, or smaller where H.264 has no such size. A picture whose time
+    does not follow the last one's is moved behind it.
 
     Args:
         rate: frames a second, for players that ask; None: not known.
@@ -232,24 +233,11 @@ def video_writer(
     Raises:
         UserError: the file cannot be written.
     """
-    with whole(path) as part, _written(path):
-        options = {"movflags": "faststart"}
-        container = av.open(_ffmpeg_path(part), "w", format="mp4", options=options)
-        with container:
-            encoder = _Encoder(container, rate, tick)
-            yield encoder.add
-            encoder.finish()
+    stream: Any = None
+    last = -1
 
-
-class _Encoder:
-    def __init__(self, container: Any, rate: Fraction | None, tick: Fraction) -> None:
-        self.container = container
-        self.rate, self.tick = rate, tick
-        self.last = -1
-        self.stream: Any = None
-
-    def add(self, picture: Picture, seconds: float) -> None:
-        """Encode a picture; its time is moved where it does not follow the last one's."""
+    def add(picture: Picture, seconds: float) -> None:
+        nonlocal stream, last
         if max(picture.shape[:2]) > _LARGEST_SIDE:
             image = Image.fromarray(picture)
             image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
@@ -257,32 +245,26 @@ class _Encoder:
         height, width = picture.shape[:2]
         if height % 2 or width % 2:  # colours are stored for two pixels by two
             picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-        if self.stream is None:
-            self.stream = self._begin(*picture.shape[:2])
+        if stream is None:
+            stream = container.add_stream("libx264", rate=rate or 30)
+            stream.height, stream.width = picture.shape[:2]
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": _QUALITY, "preset": "veryfast"}
+            stream.codec_context.time_base = tick
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame.pts = self.last = max(round(seconds / self.tick), self.last + 1)
-        frame.time_base = self.tick
-        self.container.mux(self.stream.encode(frame))
+        frame.pts = last = max(round(seconds / tick), last + 1)
+        frame.time_base = tick
+        container.mux(stream.encode(frame))
 
-    def finish(self) -> None:
-        """Encode the frames that the encoder has kept back."""
-        if self.stream is not None:
-            self.container.mux(self.stream.encode(None))
-
-    def _begin(self, height: int, width: int) -> Any:
-        stream = self.container.add_stream("libx264", rate=self.rate or 30)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": _QUALITY, "preset": "veryfast"}
-        stream.codec_context.time_base = self.tick
-        return stream
-
-
-@contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except av.error.FFmpegError as error:
-        raise UserError("cannot write the file", file=path, found=error.strerror) from error
+    with whole(path) as part:
+        try:
+            options = {"movflags": "faststart"}
+            with av.open(_ffmpeg_path(part), "w", format="mp4", options=options) as container:
+                yield add
+                if stream is not None:
+                    container.mux(stream.encode(None))  # the frames that the encoder has kept back
+        except av.error.FFmpegError as error:
+            raise UserError("cannot write the file", file=path, found=error.strerror) from error
 
 
 def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
@@ -291,8 +273,8 @@ def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
     Raises:
         UserError: there is no such camera, or it has no more frames.
     """
+    start = None
     with _camera(number) as camera:
-        start = None
         while True:
             ok, frame = camera.read()
             if not ok:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from roilab.inference import Prediction
-from roilab.inference.pipeline import FramePrediction, frame_tracker, predict_frames
+from roilab.inference.predictor import FramePrediction, predict_frames
 from roilab.inference.sources import Frame
+from roilab.inference.tracking import frame_tracker
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
 

@@ -33,11 +33,12 @@ from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.formats import describe_run
-from roilab.inference.pipeline import FramePrediction, frame_tracker, predict_frames
+from roilab.inference.predictor import FramePrediction, predict_frames
 from roilab.inference.prefetch import Abandoned, LargeItemGate, in_background, prefetch
 from roilab.inference.rendering import OVERVIEW
 from roilab.inference.sinks import OutputPlan, Outputs
 from roilab.inference.sources import Frame, Source, open_source
+from roilab.inference.tracking import frame_tracker
 from roilab.text import counted
 
 LARGE = 20_000_000  # pixels, from which an image is predicted alone

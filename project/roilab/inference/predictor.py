@@ -1,8 +1,9 @@
 """A predictor: the model of a run folder as a callable that finds instances in images."""
 
+import itertools
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from roilab.errors import UserError
 from roilab.evaluation.evaluator import encode_mask
 from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.image_files import read_rgb, to_rgb
+from roilab.inference.sources import Frame
 from roilab.memory import NotEnoughMemory
 from roilab.modeling.keypoint_heads import KeypointHead
 from roilab.skeleton import Skeleton
@@ -115,6 +117,20 @@ class Prediction:
         for mask, rle in zip(masks, self.rles, strict=True):
             mask[:] = mask_utils.decode(rle)
         return replace(self, masks=masks)
+
+
+@dataclass(frozen=True, eq=False)
+class FramePrediction:
+    """A frame with the predictions of several runs.
+
+    Attributes:
+        predictions: of the runs, in their order.
+        tracks: of each prediction, N numbers; None where frames do not follow each other.
+    """
+
+    frame: Frame
+    predictions: tuple[Prediction, ...]
+    tracks: tuple[list[int] | None, ...]
 
 
 class Predictor:
@@ -242,11 +258,7 @@ class Predictor:
     ) -> list[Prediction]: ...
 
     def __call__(
-        self,
-        images: Image | Sequence[Image],
-        *,
-        channels: str = "RGB",
-        heatmaps: bool = False,
+        self, images: Image | Sequence[Image], *, channels: str = "RGB", heatmaps: bool = False
     ) -> Prediction | list[Prediction]:
         """Instances of an image, or of each of several; images of one shape share a forward pass.
 
@@ -346,6 +358,40 @@ class Predictor:
             of("mask_scores"),
             of("pred_keypoint_heatmaps") if heatmaps else None,
         )
+
+
+def predict_frames(
+    frames: Iterable[Frame], predictors: Sequence[Predictor], *, batch: int, threshold: float
+) -> Generator[FramePrediction | NotEnoughMemory, None, None]:
+    """Predict each frame, in order; a frame that is too large for the memory gives its error.
+
+    Args:
+        batch: the number of frames that a predictor gets at a time.
+        threshold: the least score of an instance.
+    """
+    remaining = iter(frames)
+    while group := list(itertools.islice(remaining, batch)):
+        yield from _predict_group(group, predictors, threshold)
+
+
+def _predict_group(
+    group: Sequence[Frame], predictors: Sequence[Predictor], threshold: float
+) -> Iterator[FramePrediction | NotEnoughMemory]:
+    """Predict a group of frames; each alone where they do not fit into memory together."""
+    images = [frame.image for frame in group]
+    try:
+        by_run = [predictor(images) for predictor in predictors]
+    except NotEnoughMemory as error:
+        if len(group) == 1:
+            yield error.of_file(group[0].path or group[0].file_name)
+            return
+        for frame in group:
+            yield from _predict_group([frame], predictors, threshold)
+        return
+    for frame, predictions in zip(group, zip(*by_run, strict=True), strict=True):
+        # The instances below the threshold are not held until the frame is drawn.
+        above = tuple(prediction.above(threshold) for prediction in predictions)
+        yield FramePrediction(frame, above, (None,) * len(above))
 
 
 def _pixels_of(image: PIL.Image.Image, channels: str) -> Array:

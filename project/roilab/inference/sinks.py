@@ -24,7 +24,7 @@ from roilab.inference.formats import (
     via_annotations,
     via_record,
 )
-from roilab.inference.pipeline import FramePrediction
+from roilab.inference.predictor import FramePrediction
 from roilab.inference.rendering import (
     FRAME_QUALITY,
     OVERVIEW,

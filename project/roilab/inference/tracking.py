@@ -1,13 +1,15 @@
 """Instances linked from frame to frame of a video, so that each keeps its number and colour."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from detectron2.structures import Boxes, pairwise_iou
 
-from roilab.inference.predictor import KEYPOINT_THRESHOLD, Array, Prediction
+from roilab.inference.one_euro import KeypointSmoother
+from roilab.inference.predictor import KEYPOINT_THRESHOLD, Array, FramePrediction, Prediction
 from roilab.skeleton import Skeleton, oks_terms
 
 # How much of a track's velocity is that of its last step; the rest is what it was before.
@@ -148,3 +150,30 @@ def _oks(one: Array, other: Array, area: Array, sigmas: Array) -> Array:
     total = np.where(seen, terms, 0).sum(axis=2)
     count = seen.sum(axis=2)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def frame_tracker(
+    skeletons: Sequence[Skeleton | None], *, smooth: bool
+) -> Callable[[FramePrediction], FramePrediction]:
+    """A function that links the instances of each frame, called in order, to those before.
+
+    Args:
+        skeletons: of the runs.
+        smooth: smooth keypoints over time.
+    """
+    trackers = [Tracker(skeleton) for skeleton in skeletons]
+    smoothers = [KeypointSmoother() for _ in skeletons]
+
+    def track(result: FramePrediction) -> FramePrediction:
+        predictions, tracks = [], []
+        for prediction, tracker, smoother in zip(
+            result.predictions, trackers, smoothers, strict=True
+        ):
+            numbers = tracker.update(prediction).tolist()
+            if smooth and result.frame.seconds is not None:
+                prediction = smoother(prediction, numbers, result.frame.seconds)
+            predictions.append(prediction)
+            tracks.append(numbers)
+        return replace(result, predictions=tuple(predictions), tracks=tuple(tracks))
+
+    return track

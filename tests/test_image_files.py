@@ -163,17 +163,27 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
 
-def turned() -> bytes:
+def oriented(orientation: int | None) -> Image.Exif:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    return exif.tobytes()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    return exif
 
 
-EXIF = chunk(b"eXIf", turned()[6:])
+@pytest.fixture
+def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(image: Image.Image) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+
+
+TURNED = oriented(6).tobytes()
+EXIF = chunk(b"eXIf", TURNED[6:])
 _XMP = b'<rdf:Description tiff:Orientation="6"/>'
 XMP = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _XMP)
 PACKED_XMP = chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(_XMP))
-_PROFILE = f"\nexif\n{len(turned()):8}\n{turned().hex()}\n".encode()
+_PROFILE = f"\nexif\n{len(TURNED):8}\n{TURNED.hex()}\n".encode()
 PROFILE = chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(_PROFILE))
 TEXT_PROFILE = chunk(b"tEXt", b"Raw profile type exif\0" + _PROFILE)
 BAD_PROFILE = chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nno hex")
@@ -208,44 +218,23 @@ class TestHeaderSize:
     def test_is_what_the_training_loader_sees(
         self, tmp_path: Path, orientation: int, suffix: str
     ) -> None:
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        path = photo(tmp_path / f"a.{suffix}", exif=exif)
-        assert header_size(path) == read_image(str(path), "BGR").shape[1::-1]
+        path = photo(tmp_path / f"a.{suffix}", exif=oriented(orientation))
+        assert header_size(path) == read_image(str(path), "BGR").shape[1::-1] == whole_size(path)
+        if suffix in ("jpg", "png"):
+            assert header_size(path) == ((30, 40) if 5 <= orientation <= 8 else (40, 30))
 
+    @pytest.mark.usefixtures("no_decoding")
     @pytest.mark.parametrize(
         "before", [b"", XMP, PROFILE, EXIF], ids=["none", "xmp", "profile", "exif"]
     )
-    def test_pixels_of_a_png_are_not_decoded(
-        self, tmp_path: Path, before: bytes, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_pixels_of_a_png_are_not_decoded(self, tmp_path: Path, before: bytes) -> None:
         path = png(tmp_path / "a.png", before, behind=DATE)
-
-        def load(image: Image.Image) -> None:
-            raise AssertionError("decoded")
-
-        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
         assert header_size(path) == ((30, 40) if before else (40, 30))
 
-    @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("suffix", ["jpg", "png"])
-    def test_orientation(self, tmp_path: Path, orientation: int, suffix: str) -> None:
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        path = photo(tmp_path / f"a.{suffix}", exif=exif)
-        assert header_size(path) == ((30, 40) if orientation >= 5 else (40, 30))
-
+    @pytest.mark.usefixtures("no_decoding")
     @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tiff", "webp", "gif"])
-    def test_pixels_are_not_decoded(
-        self, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        path = photo(tmp_path / f"a.{suffix}")
-
-        def load(image: Image.Image) -> None:
-            raise AssertionError("decoded")
-
-        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
-        assert header_size(path) == (40, 30)
+    def test_pixels_are_not_decoded(self, tmp_path: Path, suffix: str) -> None:
+        assert header_size(photo(tmp_path / f"a.{suffix}")) == (40, 30)
 
     def test_png_called_jpg(self, tmp_path: Path) -> None:
         path = photo(tmp_path / "a.png").rename(tmp_path / "a.jpg")
@@ -271,8 +260,8 @@ class TestHeaderSize:
                 check(path)
 
     def test_missing(self, tmp_path: Path) -> None:
-        for check in (header_size, whole_size):
-            with pytest.raises(UserError, match="No such file"):
+        for check in (header_size, whole_size, read_rgb):
+            with pytest.raises(UserError, match=r"a\.jpg(.|\n)*No such file"):
                 check(tmp_path / "a.jpg")
 
 
@@ -286,14 +275,6 @@ class TestWholeSize:
         with pytest.raises(UserError, match="cannot read the image"):
             whole_size(path)
 
-    @pytest.mark.parametrize("orientation", [1, 6])
-    @pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
-    def test_is_that_of_the_header(self, tmp_path: Path, orientation: int, suffix: str) -> None:
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        path = photo(tmp_path / f"a.{suffix}", exif=exif)
-        assert whole_size(path) == header_size(path)
-
     def test_broken_pixels_before_an_orientation(self, tmp_path: Path) -> None:
         path = png(tmp_path / "a.png", behind=EXIF)
         content = path.read_bytes().partition(b"IEND")[0][:-4]
@@ -302,13 +283,9 @@ class TestWholeSize:
         with pytest.raises(UserError, match="cannot read the image"):
             whole_size(path)
 
-    def test_whole_is_not_decoded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.usefixtures("no_decoding")
+    def test_whole_is_not_decoded(self, tmp_path: Path) -> None:
         paths = [photo(tmp_path / name, (200, 150)) for name in ("a.jpg", "a.png")]
-
-        def load(image: Image.Image) -> None:
-            raise AssertionError("decoded")
-
-        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
         assert [whole_size(path) for path in paths] == [(200, 150)] * 2
 
     def test_thumbnail_is_not_the_end(self, tmp_path: Path) -> None:
@@ -367,10 +344,7 @@ class TestReadRgb:
         self, tmp_path: Path, mode: str, suffix: str, orientation: int | None
     ) -> None:
         path = tmp_path / f"a.{suffix}"
-        exif = Image.Exif()
-        if orientation is not None:
-            exif[0x0112] = orientation
-        scene(mode).save(path, exif=exif)
+        scene(mode).save(path, exif=oriented(orientation))
         image = read_rgb(path)
         assert (image == read_image(str(path), "RGB")).all()
         assert (image.dtype, image.shape[2]) == (np.uint8, 3)
@@ -379,9 +353,7 @@ class TestReadRgb:
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_turned_as_exif_says(self, tmp_path: Path, orientation: int) -> None:
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        photo(tmp_path / "a.jpg", exif=exif)
+        photo(tmp_path / "a.jpg", exif=oriented(orientation))
         image = read_rgb(tmp_path / "a.jpg")
         assert (image == read_image(str(tmp_path / "a.jpg"), "RGB")).all()
         assert image.shape[:2] == ((40, 30) if orientation >= 5 else (30, 40))
@@ -392,9 +364,7 @@ class TestReadRgb:
         self, tmp_path: Path, suffix: str, turned: bool
     ) -> None:
         grey = (np.arange(30 * 40).reshape(30, 40) * 54).astype(np.uint16)
-        exif = Image.Exif()
-        if turned and suffix == "png":  # the others do not carry it
-            exif[0x0112] = 6
+        exif = oriented(6 if turned and suffix == "png" else None)  # the others do not carry it
         Image.fromarray(grey).save(tmp_path / f"a.{suffix}", exif=exif)
         expected = (np.rot90(grey, -1) if exif else grey) >> 8
         assert (read_rgb(tmp_path / f"a.{suffix}") == expected[:, :, None]).all()
@@ -448,15 +418,11 @@ class TestReadRgb:
         assert read_rgb(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
 
     def test_too_many_pixels_are_not_decoded(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         path = tmp_path / "a.png"
         Image.new("1", (20_000, 20_000)).save(path)
-
-        def load(image: Image.Image) -> None:
-            raise AssertionError("decoded")
-
-        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+        request.getfixturevalue("no_decoding")
         for read in (read_rgb, header_size):
             with pytest.raises(UserError, match="too many pixels") as caught:
                 read(path)
@@ -468,7 +434,7 @@ class TestReadRgb:
         content = photo(tmp_path / name, (200, 150)).read_bytes()
         for cut in (0, 9, len(content) // 2):
             (tmp_path / name).write_bytes(content[:cut])
-            with pytest.raises(UserError, match="cannot read the image"):
+            with pytest.raises(UserError, match=rf"cannot read the image(.|\n)*{name}"):
                 read_rgb(tmp_path / name)
 
 

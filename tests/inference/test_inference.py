@@ -1,6 +1,5 @@
 """Predictions: of any image, as pictures and as data."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
-from PIL import Image
 from torch import nn
 
 from roilab.errors import UserError
@@ -17,11 +15,8 @@ from roilab.inference import (
     Prediction,
     Predictor,
     draw_prediction,
-    image_files,
     overview,
     picture_names,
-    read_rgb,
-    to_json,
 )
 from roilab.skeleton import COCO_PERSON
 
@@ -62,16 +57,6 @@ def test_threshold(prediction: Prediction) -> None:
     assert len(prediction.above(1.0)) == 0
 
 
-def test_json_is_plain_and_in_pixel_indices(prediction: Prediction) -> None:
-    data = to_json("a.jpg", prediction)
-    assert json.loads(json.dumps(data, allow_nan=False)) == data
-    person, car = data["instances"]
-    assert person["bbox"] == [2.0, 3.0, 18.0, 37.0]
-    assert person["keypoints"][0] == [10.0, 10.0, 0.75]
-    assert person["segmentation"]["size"] == [48, 64]
-    assert "keypoints" not in car
-
-
 def test_picture_is_new_and_enlarged(prediction: Prediction) -> None:
     image = np.full((48, 64, 3), 128, np.uint8)
     for found in (prediction, prediction.above(1.0)):
@@ -79,50 +64,6 @@ def test_picture_is_new_and_enlarged(prediction: Prediction) -> None:
         assert picture.shape == (192, 256, 3)
         assert (image == 128).all()
     assert (draw_prediction(image, prediction, COCO_PERSON) != 128).any()
-
-
-def test_a_folder_gives_its_images_in_natural_order(tmp_path: Path) -> None:
-    names = ["2.png", "10.JPG", "a1b2.jpg", "a1b10.jpg", "b.tif"]
-    for name in (*names[::-1], "._a.jpg", "notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "folder.jpg").mkdir()
-    assert [path.name for path in image_files(tmp_path)] == names
-    assert image_files(str(tmp_path / "b.tif")) == [tmp_path / "b.tif"]
-
-
-def test_no_images(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no image"):
-        image_files(tmp_path)
-    with pytest.raises(UserError, match="no such"):
-        image_files(tmp_path / "lost")
-
-
-def test_an_image_is_read_as_its_exif_says(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (40, 20), (255, 0, 0))
-    exif = picture.getexif()
-    exif[0x0112] = 6
-    picture.save(tmp_path / "turned.jpg", exif=exif)
-    image = read_rgb(tmp_path / "turned.jpg")
-    assert image.shape == (40, 20, 3)
-    assert image[5, 5, 0] > 200 > image[5, 5, 2]
-
-
-@pytest.mark.parametrize("kind", ["no image", "cut short", "too large", "not there"])
-def test_an_unreadable_image_is_named(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "broken.png"
-    if kind != "not there":
-        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-        Image.fromarray(noise).save(path)
-    if kind == "no image":
-        path.write_bytes(b"no image")
-    elif kind == "cut short":
-        path.write_bytes(path.read_bytes()[:600])
-    elif kind == "too large":
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
-    with pytest.raises(UserError, match=r"broken\.png"):
-        read_rgb(path)
 
 
 @pytest.mark.parametrize(("image_format", "red"), [("RGB", 0), ("BGR", 2)])
@@ -155,11 +96,7 @@ def test_an_augmentation_cannot_touch_the_image() -> None:
     assert (image == 7).all()
 
 
-def test_an_array_of_another_form_is_refused() -> None:
-    predictor = Predictor(Fixed(), [], "RGB", ("car", "person"), COCO_PERSON)
-    for image in (np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)):
-        with pytest.raises(ValueError, match="H x W x 3 uint8"):
-            predictor(image)
+def test_an_unknown_order_of_channels_is_refused() -> None:
     with pytest.raises(UserError, match="image_format"):
         Predictor(Fixed(), [], "YUV-BT.601", ("car", "person"), COCO_PERSON)
 

@@ -124,6 +124,8 @@ class TestSeveral:
             ([image, None], "found None"),
             ([torch.zeros(20, 30, 3)], "found Tensor"),
             (image.transpose(2, 0, 1), "H x W x 3 uint8, RGB"),
+            (image[:, :, 0], "H x W x 3 uint8, RGB"),
+            (image.astype(np.float32), "H x W x 3 uint8, RGB"),
             (np.concatenate([image, image[:, :, :1]], axis=2), "BGR with channels='BGR'"),
         ):
             with pytest.raises(ValueError, match=said):

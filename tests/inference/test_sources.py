@@ -1,5 +1,6 @@
 """What a user names is what is looked at, in order, once."""
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from roilab.errors import UserError
-from roilab.inference.sources import SUFFIXES, Frame, open_source
+from roilab.inference.sources import SUFFIXES, Frame, image_files, open_source
 from roilab.inference.video import video_writer
 
 
@@ -36,6 +37,12 @@ def test_files_folders_and_patterns(tmp_path: Path) -> None:
     (tmp_path / "a" / "notes.txt").write_text("")
     a, b = tmp_path / "a", tmp_path / "b"
     assert names(a) == ["2.jpg", "10.png"]
+    (tmp_path / "c" / "folder.jpg").mkdir(parents=True)
+    ordered = ["2.png", "10.JPG", "a1b2.jpg", "a1b10.jpg", "b.tif"]
+    for name in ordered[::-1]:
+        (tmp_path / "c" / name).write_bytes(b"")
+    assert [path.name for path in image_files(tmp_path / "c")] == ordered
+    shutil.rmtree(tmp_path / "c")
     assert names(a / "*") == ["2.jpg", "10.png"]
     assert names(a / "*.png", b) == ["a/10.png", "b/1.gif"]
     assert names(tmp_path / "**" / "*") == ["a/2.jpg", "a/10.png", "b/1.gif", "b/deep/3.bmp"]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,18 +127,12 @@ def _show_shot(shot: Shot, results: Sequence[Result], view: View) -> list[Pictur
 
 def _drawn(picture: Picture, shot: Shot, result: Result, view: View) -> Picture:
     """The instances, as the side bar has it, over the picture."""
-    return draw_prediction(
-        picture,
-        result.predictions[shot.digest][0].above(view.threshold).decompressed(),
-        result.model.predictor.skeleton,
-        colours=result.tracks.get(shot.digest),
-        boxes=view.boxes,
-        masks=view.masks,
-        keypoints=view.keypoints,
-        links=view.links,
-        labels=view.labels,
-        keypoint_threshold=view.keypoint_threshold,
-    )
+    prediction = result.predictions[shot.digest][0].above(view.threshold).decompressed()
+    options = asdict(view)
+    del options["threshold"]
+    tracks = result.tracks.get(shot.digest)
+    skeleton = result.model.predictor.skeleton
+    return draw_prediction(picture, prediction, skeleton, colours=tracks, **options)
 
 
 def _show_table(shot: Shot, result: Result, view: View) -> None:

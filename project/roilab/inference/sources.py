@@ -177,18 +177,18 @@ def _images(files: Sequence[Path]) -> Source:
 
 
 def _video(file: Path) -> Source:
-    info = probe(file)
-    frames = functools.partial(_numbered, file.name, functools.partial(read_video, file))
-    folder = file.parent.resolve()
+    info, folder = probe(file), file.parent.resolve()
+    frames = functools.partial(_numbered, file.name, lambda: read_video(file))
     return Source(frames, (file,), folder, info.frames, file.stem, info.rate, info.tick)
 
 
 def _webcam(name: str) -> Source:
-    number = name.removeprefix(_WEBCAM)
-    if not number.isdecimal():
+    digits = name.removeprefix(_WEBCAM)
+    if not digits.isdecimal():
         raise UserError("no such webcam", key="input", found=name, expected="webcam:0")
-    check_webcam(int(number))
-    frames = functools.partial(_numbered, name, functools.partial(read_webcam, int(number)))
+    number = int(digits)
+    check_webcam(number)
+    frames = functools.partial(_numbered, name, lambda: read_webcam(number))
     return Source(frames, (), None, None, "webcam")
 
 

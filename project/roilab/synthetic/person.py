@@ -6,7 +6,6 @@ continuous (pixel i covers i to i + 1).
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -44,49 +43,37 @@ _LEGS = {
 _LEGS_SHARES = (0.3, 0.22, 0.23, 0.13, 0.12)
 
 
-class Part(IntEnum):
-    """The body part that is on top at a sub-pixel."""
-
-    HAIR = 1
-    FACE = 2
-    NOSE = 3
-    NECK = 4
-    TORSO = 5
-    LEFT_EYE = 10
-    LEFT_EAR = 11
-    LEFT_UPPER_ARM = 12
-    LEFT_FOREARM = 13
-    LEFT_THIGH = 14
-    LEFT_SHIN = 15
-    LEFT_FOOT = 16
-    RIGHT_EYE = 20
-    RIGHT_EAR = 21
-    RIGHT_UPPER_ARM = 22
-    RIGHT_FOREARM = 23
-    RIGHT_THIGH = 24
-    RIGHT_SHIN = 25
-    RIGHT_FOOT = 26
-
-
+# The numbers of the body parts in a layer's part map.
+_SIDED = ("eye", "ear", "upper_arm", "forearm", "thigh", "shin", "foot")
+PARTS = {
+    name: number
+    for number, name in enumerate(
+        (
+            *("hair", "face", "nose", "neck", "torso"),
+            *(f"{side}_{name}" for side, _ in SIDES for name in _SIDED),
+        ),
+        start=1,
+    )
+}
 # A joint is visible where one of these parts, {} being its own side, is on top of it.
 _SHOWN_BY = {
-    "eye": ("{}_EYE",),
-    "ear": ("{}_EAR",),
-    "shoulder": ("{}_UPPER_ARM", "TORSO"),
-    "elbow": ("{}_UPPER_ARM", "{}_FOREARM"),
-    "wrist": ("{}_FOREARM",),
-    "hip": ("{}_THIGH", "TORSO"),
-    "knee": ("{}_THIGH", "{}_SHIN"),
-    "ankle": ("{}_SHIN", "{}_FOOT"),
+    "eye": ("{}_eye",),
+    "ear": ("{}_ear",),
+    "shoulder": ("{}_upper_arm", "torso"),
+    "elbow": ("{}_upper_arm", "{}_forearm"),
+    "wrist": ("{}_forearm",),
+    "hip": ("{}_thigh", "torso"),
+    "knee": ("{}_thigh", "{}_shin"),
+    "ankle": ("{}_shin", "{}_foot"),
 }
 
 
-def parts_showing(keypoint: str) -> frozenset[Part]:
+def parts_showing(keypoint: str) -> frozenset[int]:
     """The parts of which one is on top of a keypoint (COCO's names) that can be seen."""
     if keypoint == "nose":
-        return frozenset({Part.NOSE})
+        return frozenset({PARTS["nose"]})
     side, joint = keypoint.split("_")
-    return frozenset(Part[name.format(side.upper())] for name in _SHOWN_BY[joint])
+    return frozenset(PARTS[name.format(side)] for name in _SHOWN_BY[joint])
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +257,7 @@ class _Stroke:
     near: float
     balls: list[Ball]
     colour: Colour
-    part: Part | None = None
+    part: int | None = None
     flat: bool = False
 
 
@@ -298,7 +285,7 @@ def _arm(person: Person, places: Joints, side: str) -> list[_Stroke]:
     shoulder, elbow, wrist, hand = (
         places[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist", "hand")
     )
-    upper, fore = Part[f"{side.upper()}_UPPER_ARM"], Part[f"{side.upper()}_FOREARM"]
+    upper, fore = PARTS[f"{side}_upper_arm"], PARTS[f"{side}_forearm"]
     palm = _between(wrist, hand, 0.3)
     colours = person.colours
     return [
@@ -312,7 +299,7 @@ def _arm(person: Person, places: Joints, side: str) -> list[_Stroke]:
 
 def _leg(person: Person, places: Joints, side: str) -> list[_Stroke]:
     hip, knee, ankle, toe = (places[f"{side}_{name}"] for name in ("hip", "knee", "ankle", "toe"))
-    thigh, shin, foot = (Part[f"{side.upper()}_{name}"] for name in ("THIGH", "SHIN", "FOOT"))
+    thigh, shin, foot = (PARTS[f"{side}_{name}"] for name in ("thigh", "shin", "foot"))
     colours = person.colours
     return [
         _Stroke(*_tube(person, hip, knee, (0.066, 0.056), -0.030), colours["trousers"], part=thigh),
@@ -334,8 +321,8 @@ def _torso(person: Person, places: Joints) -> list[_Stroke]:
     belt = [_ball(person, hip + np.array([0, 0.028 * unit, 0]), 0.026) for hip in hips]
     throat = _tube(person, top, _between(top, places["head"], 0.55), (0.036, 0.036), -0.01)
     strokes = [
-        _Stroke(*throat, shade(colours["skin"], 0.9), Part.NECK),
-        _Stroke(near, trunk, colours["shirt"], Part.TORSO),
+        _Stroke(*throat, shade(colours["skin"], 0.9), PARTS["neck"]),
+        _Stroke(near, trunk, colours["shirt"], PARTS["torso"]),
         _Stroke(near, belt, shade(colours["trousers"], 0.8), flat=True),
     ]
     # What lies on the surface moves to the side as the body turns.
@@ -381,12 +368,12 @@ def _head(person: Person, places: Joints) -> list[_Stroke]:
             float(hair[2]) + bias,
             [_ball(person, hair, 1.06 * radius)],
             person.colours["hair"],
-            Part.HAIR,
+            PARTS["hair"],
         ),
-        _Stroke(near, [_ball(person, face, 0.88 * radius)], skin, Part.FACE),
+        _Stroke(near, [_ball(person, face, 0.88 * radius)], skin, PARTS["face"]),
     ]
     for side, _ in SIDES:
-        ear, part = places[f"{side}_ear"], Part[f"{side.upper()}_EAR"]
+        ear, part = places[f"{side}_ear"], PARTS[f"{side}_ear"]
         ball = [_ball(person, ear, 0.26 * radius)]
         strokes.append(_Stroke(float(ear[2]) + bias, ball, shade(skin, 0.88), part))
     ours = places["head"][2] + 0.15 * radius
@@ -394,7 +381,7 @@ def _head(person: Person, places: Joints) -> list[_Stroke]:
         eye = places[name]
         if eye[2] > ours:
             white, pupil = ([_ball(person, eye, share * radius)] for share in (0.22, 0.14))
-            strokes.append(_Stroke(near, white, (245, 245, 245), Part[name.upper()], flat=True))
+            strokes.append(_Stroke(near, white, (245, 245, 245), PARTS[name], flat=True))
             strokes.append(_Stroke(near, pupil, (35, 25, 20), flat=True))
     if places["nose"][2] > ours:
         tip = [_ball(person, places["nose"], 0.17 * radius)]
@@ -403,5 +390,5 @@ def _head(person: Person, places: Joints) -> list[_Stroke]:
             for x, y in ((-0.26, 0.5), (0.26, 0.5), (0.0, 0.66))
         ]
         strokes.append(_Stroke(near, mouth, shade((80, 80, 190), 0.8), flat=True))
-        strokes.append(_Stroke(near, tip, shade(skin, 0.72), Part.NOSE, flat=True))
+        strokes.append(_Stroke(near, tip, shade(skin, 0.72), PARTS["nose"], flat=True))
     return strokes

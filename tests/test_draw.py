@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from roilab.draw import PALETTE, draw_instances, grid, side_by_side
+from roilab.draw import PALETTE, grid, side_by_side
+from roilab.draw import draw_instances as draw
 from roilab.draw.colours import FADED, FIRST_SIDE, MIDDLE, SECOND_SIDE
 from roilab.draw.instances import BITS, area_of, subpixel
 from roilab.skeleton import COCO_PERSON, Skeleton
@@ -28,10 +29,10 @@ def changed(picture: np.ndarray, before: np.ndarray) -> tuple[int, int, int, int
 
 def test_nothing_to_draw_is_a_copy() -> None:
     image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    picture = draw_instances(image)
+    picture = draw(image)
     np.testing.assert_array_equal(picture, image)
     assert picture is not image
-    empty = draw_instances(image, boxes=[], masks=[], keypoints=[], labels=[], skeleton=COCO_PERSON)
+    empty = draw(image, boxes=[], masks=[], keypoints=[], labels=[], skeleton=COCO_PERSON)
     np.testing.assert_array_equal(empty, image)
 
 
@@ -44,7 +45,7 @@ def test_what_is_given_is_not_touched() -> None:
     keypoints = np.array([[[30.0, 30, 1], [40, 40, 1]]])
     given = (boxes, mask, keypoints)
     before = [array.copy() for array in given]
-    picture = draw_instances(
+    picture = draw(
         image, boxes=boxes, masks=[mask], keypoints=keypoints, labels=["x"], skeleton=PAIR
     )
     assert (picture != image).any()
@@ -56,7 +57,7 @@ def test_what_is_given_is_not_touched() -> None:
 @pytest.mark.parametrize("scale", [1, 3])
 def test_box_lands_on_its_edge(scale: int) -> None:
     image = blank()
-    picture = draw_instances(image, boxes=[[10, 20, 60, 70]], scale=scale)
+    picture = draw(image, boxes=[[10, 20, 60, 70]], scale=scale)
     assert picture.shape == (100 * scale, 120 * scale, 3)
     box = changed(picture, blank(100 * scale, 120 * scale))
     np.testing.assert_allclose(np.array(box) / scale, [10, 20, 60, 70], atol=1.5)
@@ -67,9 +68,9 @@ def test_box_lands_on_its_edge(scale: int) -> None:
 def test_rings_and_masks_cover_the_same(scale: int) -> None:
     mask = np.zeros((100, 120), dtype=bool)
     mask[20:60, 30:90] = True
-    of_mask = draw_instances(blank(), masks=[mask], scale=scale)
+    of_mask = draw(blank(), masks=[mask], scale=scale)
     ring = [(30.0, 20.0), (90.0, 20.0), (90.0, 60.0), (30.0, 60.0)]
-    of_ring = draw_instances(blank(), masks=[[ring]], scale=scale)
+    of_ring = draw(blank(), masks=[[ring]], scale=scale)
     differing = (of_mask != of_ring).any(axis=2).sum()
     # fillPoly includes the pixels on its border: at most a line and its rim around.
     assert differing <= 4 * (100 + 100) * scale
@@ -107,13 +108,13 @@ def test_an_enlarged_mask_has_its_edges_in_place_and_slopes_for_steps() -> None:
 
 def test_rings_that_overlap_are_filled() -> None:
     rings = [[(10, 10), (60, 10), (60, 60), (10, 60)], [(40, 40), (90, 40), (90, 90), (40, 90)]]
-    picture = draw_instances(blank(), masks=[rings])
+    picture = draw(blank(), masks=[rings])
     assert (picture[50, 50] == picture[20, 20]).all()
     assert (picture[50, 50] != 128).any()
 
 
 def test_instances_differ_in_colour() -> None:
-    picture = draw_instances(blank(), boxes=[[5, 5, 40, 40], [60, 60, 95, 95]])
+    picture = draw(blank(), boxes=[[5, 5, 40, 40], [60, 60, 95, 95]])
     assert (picture == PALETTE[0]).all(axis=2).any()
     assert (picture == PALETTE[1]).all(axis=2).any()
 
@@ -124,13 +125,13 @@ def test_colours_are_numbers_in_the_palette() -> None:
         "masks": [[[(10, 40), (30, 40), (20, 50)]], [[(70, 70), (90, 70), (80, 90)]]],
         "labels": ["a", "b"],
     }
-    by_place = draw_instances(blank(), **apart)
-    np.testing.assert_array_equal(draw_instances(blank(), **apart, colours=[0, 1]), by_place)
+    by_place = draw(blank(), **apart)
+    np.testing.assert_array_equal(draw(blank(), **apart, colours=[0, 1]), by_place)
     again = np.array([len(PALETTE), 3 * len(PALETTE) + 1])
-    np.testing.assert_array_equal(draw_instances(blank(), **apart, colours=again), by_place)
+    np.testing.assert_array_equal(draw(blank(), **apart, colours=again), by_place)
     turned = {name: items[::-1] for name, items in apart.items()}
-    np.testing.assert_array_equal(draw_instances(blank(), **turned, colours=[1, 0]), by_place)
-    other = draw_instances(blank(), **apart, colours=[2, 1])
+    np.testing.assert_array_equal(draw(blank(), **turned, colours=[1, 0]), by_place)
+    other = draw(blank(), **apart, colours=[2, 1])
     assert not (other == PALETTE[0]).all(axis=2).any()
     assert (other == PALETTE[2]).all(axis=2).any()
 
@@ -161,7 +162,7 @@ DRAWN: dict[str, dict[str, Any]] = {
 def test_everything_contrasts_with_any_ground(kind: str, ground: tuple[int, int, int]) -> None:
     for size, number in product((100, 400), range(len(PALETTE))):
         image = np.full((size, size, 3), ground, dtype=np.uint8)
-        picture = draw_instances(image, **DRAWN[kind], colours=[number])
+        picture = draw(image, **DRAWN[kind], colours=[number])
         ink = np.unique(picture[(picture != image).any(axis=2)], axis=0)
         assert max(contrast(each, ground) for each in ink) > 3, (size, number)
 
@@ -205,16 +206,16 @@ def test_sides_are_told_apart_by_every_reader(reader: str) -> None:
 
 def test_sides_differ_and_unseen_keypoints_are_not_drawn() -> None:
     keypoints = np.array([[[30.0, 50, 0.9], [90, 50, 0.4]]])
-    both = draw_instances(blank(), keypoints=keypoints, skeleton=PAIR)
+    both = draw(blank(), keypoints=keypoints, skeleton=PAIR)
     assert both[50, 30, 0] > both[50, 30, 2]  # warm
     assert both[50, 90, 0] < both[50, 90, 2]  # cold
-    one = draw_instances(blank(), keypoints=keypoints, skeleton=PAIR, keypoint_threshold=0.5)
+    one = draw(blank(), keypoints=keypoints, skeleton=PAIR, keypoint_threshold=0.5)
     assert (one[50, 30] != 128).any()
     assert (one[:, 60:] == 128).all()
 
 
 def test_keypoint_is_drawn_around_its_place() -> None:
-    picture = draw_instances(blank(), keypoints=[[[60.5, 40.5, 2]]])
+    picture = draw(blank(), keypoints=[[[60.5, 40.5, 2]]])
     x0, y0, x1, y1 = changed(picture, blank())
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == (60.5, 40.5)
 
@@ -222,8 +223,8 @@ def test_keypoint_is_drawn_around_its_place() -> None:
 @pytest.mark.parametrize("scale", [1, 3])
 def test_loose_points_are_crosses_around_their_place(scale: int) -> None:
     points = [[30.5, 40.5], [90.5, 40.5]]
-    picture = draw_instances(blank(), loose_points=points, scale=scale)
-    without = draw_instances(blank(), scale=scale)
+    picture = draw(blank(), loose_points=points, scale=scale)
+    without = draw(blank(), scale=scale)
     half = 60 * scale
     for number, (x, y) in enumerate(points):
         left = slice(number * half, (number + 1) * half)
@@ -234,12 +235,12 @@ def test_loose_points_are_crosses_around_their_place(scale: int) -> None:
         at = round(y * scale - 0.5), round(x * scale - 0.5)
         assert (picture[at] == MIDDLE).all()
         assert (picture[at[0], number * half + x0] == without[at[0], number * half + x0]).all()
-    np.testing.assert_array_equal(draw_instances(blank(), loose_points=[]), blank())
+    np.testing.assert_array_equal(draw(blank(), loose_points=[]), blank())
 
 
 def test_the_better_a_keypoint_is_seen_the_larger_is_its_dot() -> None:
     def size(value: float) -> int:
-        picture = draw_instances(blank(1200, 1200), keypoints=[[[600, 600, value]]])
+        picture = draw(blank(1200, 1200), keypoints=[[[600, 600, value]]])
         return int((picture == MIDDLE).all(axis=2).sum())
 
     sizes = [size(value) for value in (0.01, 0.25, 0.5, 0.75, 1.0)]
@@ -252,7 +253,7 @@ def test_the_better_a_keypoint_is_seen_the_larger_is_its_dot() -> None:
 def test_a_link_fades_with_its_weaker_end() -> None:
     def link(a: float, b: float) -> np.ndarray:
         image = blank(900, 900)
-        picture = draw_instances(image, keypoints=[[[20, 450, a], [880, 450, b]]], skeleton=BONE)
+        picture = draw(image, keypoints=[[[20, 450, a], [880, 450, b]]], skeleton=BONE)
         return picture[:, 450]
 
     for strong in (0.2, 1.0):
@@ -269,7 +270,7 @@ def test_links_have_a_rim_and_the_colour_of_their_side() -> None:
     links = (("l1", "l2"), ("r1", "r2"), ("l1", "r1"))
     body = Skeleton("body", ("it",), names, (("l1", "r1"), ("l2", "r2")), links, (0.1,) * 4)
     places = [[[200, 200, 1], [1000, 200, 1], [200, 1000, 1], [1000, 1000, 1]]]
-    picture = draw_instances(blank(1200, 1200, 255), keypoints=places, skeleton=body)
+    picture = draw(blank(1200, 1200, 255), keypoints=places, skeleton=body)
     for line, colour in (
         (picture[600, 180:220], FIRST_SIDE),
         (picture[600, 980:1020], SECOND_SIDE),
@@ -283,14 +284,14 @@ def test_links_have_a_rim_and_the_colour_of_their_side() -> None:
 def test_dots_of_a_small_instance_are_small() -> None:
     def ink(size: float) -> int:
         places = np.array([[[300, 300, 1], [300 + size, 300, 1]]])
-        return int((draw_instances(blank(3000, 3000), keypoints=places) != 128).any(axis=2).sum())
+        return int((draw(blank(3000, 3000), keypoints=places) != 128).any(axis=2).sum())
 
     assert ink(40) < ink(150) < ink(600) == ink(900)
 
 
 def test_link_needs_both_ends() -> None:
-    seen = draw_instances(blank(), keypoints=[[[20, 50, 1], [100, 50, 1]]], skeleton=BONE)
-    half = draw_instances(blank(), keypoints=[[[20, 50, 1], [100, 50, 0]]], skeleton=BONE)
+    seen = draw(blank(), keypoints=[[[20, 50, 1], [100, 50, 1]]], skeleton=BONE)
+    half = draw(blank(), keypoints=[[[20, 50, 1], [100, 50, 0]]], skeleton=BONE)
     assert (seen[50, 60] != 128).any()
     assert (half[:, 40:] == 128).all()
 
@@ -301,8 +302,8 @@ def test_link_needs_both_ends() -> None:
 )
 @pytest.mark.parametrize("label", ["person 98%", "a label that is far too long for such an image"])
 def test_label_stays_inside(box: list[float], label: str) -> None:
-    without = draw_instances(blank(), boxes=[box])
-    x0, y0, x1, y1 = changed(draw_instances(blank(), boxes=[box], labels=[label]), without)
+    without = draw(blank(), boxes=[box])
+    x0, y0, x1, y1 = changed(draw(blank(), boxes=[box], labels=[label]), without)
     assert 0 <= x0 < x1 <= 120
     assert 0 <= y0 < y1 <= 100
     assert (x1 - x0) >= 40
@@ -311,14 +312,11 @@ def test_label_stays_inside(box: list[float], label: str) -> None:
 
 def test_labels_of_one_place_do_not_cover_each_other() -> None:
     boxes = [[20, 50, 90, 90]] * 2
-    first = changed(
-        draw_instances(blank(), boxes=boxes, labels=["one", ""]),
-        draw_instances(blank(), boxes=boxes),
-    )
-    second = changed(draw_instances(blank(), boxes=boxes, labels=["one", "two"]), blank())
+    first = changed(draw(blank(), boxes=boxes, labels=["one", ""]), draw(blank(), boxes=boxes))
+    second = changed(draw(blank(), boxes=boxes, labels=["one", "two"]), blank())
     assert second[3] - second[1] > first[3] - first[1]
-    both = draw_instances(blank(), boxes=boxes, labels=["one", "two"])
-    only = draw_instances(blank(), boxes=boxes, labels=["one", ""])
+    both = draw(blank(), boxes=boxes, labels=["one", "two"])
+    only = draw(blank(), boxes=boxes, labels=["one", ""])
     x0, y0, x1, y1 = first
     np.testing.assert_array_equal(both[y0:y1, x0:x1], only[y0:y1, x0:x1])
 
@@ -326,10 +324,7 @@ def test_labels_of_one_place_do_not_cover_each_other() -> None:
 def test_labels_of_one_place_stand_one_under_the_other() -> None:
     boxes = [[-9, -9, -5, -5]] * 3
     spans = [
-        changed(
-            draw_instances(blank(), boxes=boxes, labels=["one"] * count + [""] * (3 - count)),
-            blank(),
-        )
+        changed(draw(blank(), boxes=boxes, labels=["one"] * count + [""] * (3 - count)), blank())
         for count in (1, 2, 3)
     ]
     height = spans[0][3] - spans[0][1]
@@ -338,7 +333,7 @@ def test_labels_of_one_place_stand_one_under_the_other() -> None:
 
 def test_a_label_has_a_rim() -> None:
     ground = np.full((100, 120, 3), PALETTE[0], dtype=np.uint8)
-    picture = draw_instances(ground, boxes=[[-9, -9, -5, -5]], labels=["it"])
+    picture = draw(ground, boxes=[[-9, -9, -5, -5]], labels=["it"])
     _, _, right, bottom = changed(picture, ground)
     assert (picture[:bottom, [0, right - 1]] == 0).all()
     assert (picture[[0, bottom - 1], :right] == 0).all()
@@ -346,11 +341,10 @@ def test_a_label_has_a_rim() -> None:
 
 def test_any_text_can_be_drawn() -> None:
     boxes = [[20, 50, 90, 90]]
-    accented = draw_instances(blank(), boxes=boxes, labels=["Bär"])
-    np.testing.assert_array_equal(accented, draw_instances(blank(), boxes=boxes, labels=["Bar"]))
+    accented = draw(blank(), boxes=boxes, labels=["Bär"])
+    np.testing.assert_array_equal(accented, draw(blank(), boxes=boxes, labels=["Bar"]))
     np.testing.assert_array_equal(
-        draw_instances(blank(), boxes=boxes, labels=["人\n"]),
-        draw_instances(blank(), boxes=boxes, labels=["?"]),
+        draw(blank(), boxes=boxes, labels=["人\n"]), draw(blank(), boxes=boxes, labels=["?"])
     )
 
 
@@ -358,32 +352,32 @@ def test_masks_touch_their_own_place_only() -> None:
     mask = np.zeros((100, 120), dtype=bool)
     mask[40:60, 50:90] = True
     mask[45:55, 60:70] = False
-    picture = draw_instances(blank(), masks=[mask])
+    picture = draw(blank(), masks=[mask])
     x0, y0, x1, y1 = changed(picture, blank())
     np.testing.assert_allclose([x0, y0, x1, y1], [50, 40, 90, 60], atol=1)
     assert (picture[48:52, 63:67] == 128).all()
-    np.testing.assert_array_equal(draw_instances(blank(), masks=[mask & False]), blank())
+    np.testing.assert_array_equal(draw(blank(), masks=[mask & False]), blank())
     corner = np.zeros((100, 120), dtype=bool)
     corner[-1, -1] = corner[0, 0] = True
-    tinted = (draw_instances(blank(), masks=[corner]) != 128).any(axis=2)
+    tinted = (draw(blank(), masks=[corner]) != 128).any(axis=2)
     assert tinted[0, 0]
     assert tinted[-1, -1]
     outside = [[(500, 500), (600, 500), (600, 600)]]
-    np.testing.assert_array_equal(draw_instances(blank(), masks=[outside]), blank())
+    np.testing.assert_array_equal(draw(blank(), masks=[outside]), blank())
 
 
 def test_layout_of_a_mask_in_memory_does_not_matter() -> None:
     mask = np.random.default_rng(0).random((100, 120)) > 0.9
-    expected = draw_instances(blank(), masks=[mask], scale=2)
+    expected = draw(blank(), masks=[mask], scale=2)
     for other in (np.asfortranarray(mask), np.repeat(mask, 2, axis=1)[:, ::2]):
-        np.testing.assert_array_equal(draw_instances(blank(), masks=[other], scale=2), expected)
+        np.testing.assert_array_equal(draw(blank(), masks=[other], scale=2), expected)
 
 
 def test_lines_and_letters_grow_with_the_picture() -> None:
     def widths(size: int) -> tuple[int, int]:
         box = [[0.3 * size, 0.3 * size, 0.9 * size, 0.9 * size]]
-        lined = draw_instances(blank(size, size), boxes=box)
-        named = draw_instances(blank(size, size), boxes=box, labels=["it"])
+        lined = draw(blank(size, size), boxes=box)
+        named = draw(blank(size, size), boxes=box, labels=["it"])
         side = (lined[size // 2, : size // 2] == PALETTE[0]).all(axis=1).sum()
         _, top, _, bottom = changed(named, lined)
         return int(side), int(bottom - top)
@@ -399,7 +393,7 @@ def test_any_shape_of_picture(shape: tuple[int, int]) -> None:
     mask = np.ones(shape, dtype=bool)
     keypoints = [[[0.5, 0.5, 1], [shape[1] / 2, shape[0] / 2, 0.5]]]
     box = [[0, 0, shape[1], shape[0]]]
-    picture = draw_instances(
+    picture = draw(
         blank(*shape),
         boxes=box,
         masks=[mask],
@@ -412,14 +406,10 @@ def test_any_shape_of_picture(shape: tuple[int, int]) -> None:
 
 
 def test_the_same_is_drawn_again() -> None:
-    once, again = (
-        draw_instances(blank(), boxes=[[20, 50, 90, 90]], labels=["it"]) for _ in range(2)
-    )
+    once, again = (draw(blank(), boxes=[[20, 50, 90, 90]], labels=["it"]) for _ in range(2))
     np.testing.assert_array_equal(once, again)
     once[:] = 0
-    np.testing.assert_array_equal(
-        draw_instances(blank(), boxes=[[20, 50, 90, 90]], labels=["it"]), again
-    )
+    np.testing.assert_array_equal(draw(blank(), boxes=[[20, 50, 90, 90]], labels=["it"]), again)
 
 
 @pytest.mark.parametrize(
@@ -436,13 +426,13 @@ def test_the_same_is_drawn_again() -> None:
 )
 def test_wrong_forms(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw_instances(blank(), **arguments)
+        draw(blank(), **arguments)
 
 
 @pytest.mark.parametrize("image", [np.zeros((5, 5, 3)), np.zeros((5, 5), dtype=np.uint8)])
 def test_wrong_image(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected HxWx3 uint8"):
-        draw_instances(image)
+        draw(image)
 
 
 def test_grid_keeps_every_picture() -> None:

@@ -30,24 +30,18 @@ Script: TypeAlias = Callable[..., Any]  # see the fixture
 
 
 def test_pictures_and_json_of_a_folder_with_a_broken_image(
-    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    predict: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     images, out = tmp_path / "images", tmp_path / "new" / "pictures"
     shutil.copytree(figures.val.parent, images)
     (images / "000000.jpg").write_bytes(b"no image")
-    arguments = ("--run", tiny_run.folder, "--input", images, "--output", out, "--limit", 3)
     sample = Predictor.from_run(tiny_run)(read_rgb(images / "000001.jpg"))
     threshold = float(np.median(sample.scores))
-    done = script("demo", *arguments, "--exact", "--threshold", threshold)
-    assert done.returncode == 1
+    done = predict(images, out, "--limit", 3, "--exact", "--threshold", threshold, status=1)
     assert "1 image left out" in done.stderr
     assert "000000.jpg" in done.stderr
-    assert {path.name for path in out.iterdir()} == {
-        "000001.jpg",
-        "000002.jpg",
-        "overview.jpg",
-        "predictions.json",
-    }
+    names = {"000001.jpg", "000002.jpg", "overview.jpg", "predictions.json"}
+    assert {path.name for path in out.iterdir()} == names
     with Image.open(out / "000001.jpg") as picture:
         assert picture.size == (3 * 96, 3 * 96)
     with Image.open(out / "overview.jpg") as sheet:
@@ -64,15 +58,12 @@ def test_pictures_and_json_of_a_folder_with_a_broken_image(
 
 
 def test_predictions_can_be_corrected_and_trained_with(
-    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    predict: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     images, out = figures.val.parent, tmp_path / "out"
-    arguments = ("--run", tiny_run.folder, "--input", images, "--output", out, "--limit", 3)
     sample = Predictor.from_run(tiny_run)(read_rgb(images / "000001.jpg"))
-    threshold = float(np.median(sample.scores))
-    kinds = "via,via-json,via-csv,coco"
-    done = script("demo", *arguments, "--save", kinds, "--exact", "--threshold", threshold)
-    assert done.returncode == 0, done.stderr
+    options = ("--limit", 3, "--exact", "--threshold", float(np.median(sample.scores)))
+    done = predict(images, out, "--save", "via,via-json,via-csv,coco", *options)
     assert "holes are filled" in done.stderr
     names = {"via_project.json", "via.json", "via.csv", "coco.json"}
     assert {path.name for path in out.iterdir()} == names
@@ -88,7 +79,7 @@ def test_predictions_can_be_corrected_and_trained_with(
 
 
 def test_predictions_are_called_as_in_training_and_can_be_merged(
-    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    predict: Script, script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     run, out = Run(tmp_path / "run"), tmp_path / "out"
     shutil.copytree(tiny_run.folder, run.folder)
@@ -101,9 +92,8 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
     entry = {"filename": "old.jpg", "size": 1, "regions": regions, "file_attributes": {}}
     train.write_text(json.dumps({"old.jpg1": entry}))
 
-    arguments = ("--run", run.folder, "--input", figures.val.parent, "--output", out)
-    done = script("demo", *arguments, "--limit", 2, "--threshold", 0, "--save", "via")
-    assert done.returncode == 0, done.stderr
+    options = ("--limit", 2, "--threshold", 0, "--save", "via")
+    predict(figures.val.parent, out, *options, run=run.folder)
     written = read(out / "via_project.json")
     assert {"name", "instance", "score"} <= set(written.region_attributes)
     assert "class" not in written.region_attributes
@@ -138,15 +128,6 @@ def scores(image: ImageRecord) -> list[float]:
     return [float(str(region.attributes["score"])) for region in image.regions]
 
 
-def test_kinds_that_are_none(
-    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
-) -> None:
-    arguments = ("--run", tiny_run.folder, "--input", figures.val.parent, "--output", tmp_path)
-    done = script("demo", *arguments, "--save", "picture,excel")
-    assert done.returncode == 2
-    assert "'excel' is none of picture, json, via" in done.stderr
-
-
 def test_demo_refuses_what_cannot_work(
     script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
@@ -163,6 +144,13 @@ def test_demo_refuses_what_cannot_work(
         (tiny_run.folder, tmp_path / "lost", out, (), "lost"),
         (tiny_run.folder, images, out, ("--threshold", 7), "--threshold"),
         (tiny_run.folder, images, out, ("--limit", 0), "--limit"),
+        (
+            tiny_run.folder,
+            images,
+            out,
+            ("--save", "excel"),
+            "'excel' is none of picture, json, via",
+        ),
         (tmp_path / "no_run", images, out, (), "no_run"),
     ]:
         done = script("demo", "--run", run, "--input", source, "--output", output, *more)
@@ -279,7 +267,7 @@ def test_other_data_is_what_the_overrides_name(
 
 
 def test_results_have_the_ids_of_the_coco_file(
-    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    predict: Script, script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:
     """Of other data those of its file; of a demo those that the run was trained with."""
     folder, ids = figures.val.parent, {1: 500, 2: 3}
@@ -309,9 +297,8 @@ def test_results_have_the_ids_of_the_coco_file(
 
     trained = shutil.copytree(tiny_run.folder, tmp_path / "run")
     Run(trained).write("category_ids.json", "[500, 3]")
-    arguments = ("--input", folder, "--output", tmp_path / "out", "--save", "coco")
-    done = script("demo", "--run", trained, *arguments, "--threshold", 0, "--limit", 1)
-    assert done.returncode == 0, done.stderr
+    options = ("--save", "coco", "--threshold", 0, "--limit", 1)
+    predict(folder, tmp_path / "out", *options, run=trained)
     made = json.loads((tmp_path / "out" / "coco.json").read_text())
     names = {each["id"]: each["name"] for each in made["categories"]}
     assert names == {500: "car", 3: "person"}

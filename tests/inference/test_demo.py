@@ -50,12 +50,10 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_all_of_a_video(script: Script, tiny_run: Run, film: Path, tmp_path: Path) -> None:
+def test_all_of_a_video(predict: Script, film: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     kinds = "video,json,csv,coco,via"
-    arguments = ("--run", tiny_run.folder, "--input", film, "--output", out, "--threshold", 0.3)
-    done = script("demo", *arguments, "--save", kinds, "--batch", 4, "--smooth")
-    assert done.returncode == 0, done.stderr
+    done = predict(film, out, "--threshold", 0.3, "--save", kinds, "--batch", 4, "--smooth")
     files = {"film.mp4", "predictions.json", "predictions.csv", "coco.json", "via_project.json"}
     assert {path.name for path in out.iterdir()} == {*files, "frames"}
     assert all(str(out / name) in done.stdout for name in files)
@@ -99,13 +97,11 @@ def test_all_of_a_video(script: Script, tiny_run: Run, film: Path, tmp_path: Pat
 
 
 def test_the_table_has_what_the_json_has(
-    script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
+    predict: Script, figures: FiguresPaths, film: Path, tmp_path: Path
 ) -> None:
     for source in (film, figures.val.parent):
         out = tmp_path / f"of_{source.name}"
-        arguments = ("--run", tiny_run.folder, "--input", source, "--output", out)
-        done = script("demo", *arguments, "--threshold", 0.3, "--save", "json,csv", "--limit", 3)
-        assert done.returncode == 0, done.stderr
+        predict(source, out, "--threshold", 0.3, "--save", "json,csv", "--limit", 3)
         data = json.loads((out / "predictions.json").read_text())
         pairs = [(image, each) for image in data["images"] for each in image["instances"]]
         table = rows(out / "predictions.csv")
@@ -133,19 +129,15 @@ def near(value: Any) -> Any:
 
 
 def test_pictures_of_two_runs_stand_beside_the_image(
-    script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
+    predict: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     other.symlink_to(tiny_run.folder)
     sizes = {}
     for name, more in (("one", ()), ("both", ("--compare", other))):
-        arguments = ("--run", tiny_run.folder, "--output", tmp_path / name, *more)
-        images = ("--input", figures.val.parent, "--limit", 1)
-        done = script("demo", *arguments, *images, "--threshold", 0.3)
-        assert done.returncode == 0, done.stderr
-        frames = ("--input", film, "--save", "video", "--limit", 2)
-        done = script("demo", *arguments, *frames, "--threshold", 0.3)
-        assert done.returncode == 0, done.stderr
+        options = ("--threshold", 0.3, *more)
+        predict(figures.val.parent, tmp_path / name, "--limit", 1, *options)
+        done = predict(film, tmp_path / name, "--save", "video", "--limit", 2, *options)
         assert ("in the pictures alone" in done.stdout) == (name == "both")
         (first, *_) = (image for image, _ in read_video(tmp_path / name / "film.mp4"))
         sizes[name] = first.shape[1], Image.open(tmp_path / name / "000000.jpg").width
@@ -156,7 +148,7 @@ def test_pictures_of_two_runs_stand_beside_the_image(
 
 
 def test_two_weights_of_a_run_are_called_by_their_names(
-    script: Script,
+    predict: Script,
     tiny_run: Run,
     figures: FiguresPaths,
     tmp_path: Path,
@@ -171,22 +163,16 @@ def test_two_weights_of_a_run_are_called_by_their_names(
         return side_by_side(pictures, names)
 
     monkeypatch.setattr("roilab.inference.sinks.side_by_side", beside)
-    arguments = ("--run", run, "--weights", "model_best.pth", "--compare", run)
-    images = ("--input", figures.val.parent, "--limit", 1, "--output", tmp_path / "out")
-    done = script("demo", *arguments, *images)
-    assert done.returncode == 0, done.stderr
+    weights = ("--weights", "model_best.pth", "--compare", run)
+    predict(figures.val.parent, tmp_path / "out", "--limit", 1, *weights, run=run)
     assert titles == [["original", "run model_best", "run model_final"]]
 
 
-def test_batches_change_nothing(
-    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
-) -> None:
+def test_batches_change_nothing(predict: Script, figures: FiguresPaths, tmp_path: Path) -> None:
     found = []
     for batch in (1, 3):
-        arguments = ("--run", tiny_run.folder, "--input", figures.val.parent, "--output", tmp_path)
-        options = ("--threshold", 0.3, "--save", "json", "--exact")
-        done = script("demo", *arguments, "--batch", batch, *options)
-        assert done.returncode == 0, done.stderr
+        options = ("--threshold", 0.3, "--save", "json", "--exact", "--batch", batch)
+        predict(figures.val.parent, tmp_path, *options)
         data = json.loads((tmp_path / "predictions.json").read_text())
         found.append([each for image in data["images"] for each in image["instances"]])
     assert len(found[0]) == len(found[1]) > 0
@@ -195,7 +181,7 @@ def test_batches_change_nothing(
         assert one["bbox"] == near(other["bbox"])
 
 
-def test_images_of_all_kinds(script: Script, tiny_run: Run, tmp_path: Path) -> None:
+def test_images_of_all_kinds(predict: Script, tmp_path: Path) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     (images / "more").mkdir(parents=True)
     scene = Image.effect_noise((40, 30), 80)
@@ -211,9 +197,8 @@ def test_images_of_all_kinds(script: Script, tiny_run: Run, tmp_path: Path) -> N
     Image.new("1", (20_000, 20_000)).save(images / "j.png")
     (images / "k.jpg").write_bytes((images / "b.jpg").read_bytes()[:400])
     (images / "notes.txt").write_text("")
-    arguments = ("--run", tiny_run.folder, "--input", images, images / "more" / "*", "--output")
-    done = script("demo", *arguments, out, "--save", "picture,json,via")
-    assert done.returncode == 1
+    sources = (images, images / "more" / "*")
+    done = predict(sources, out, "--save", "picture,json,via", status=1)
     assert "2 images left out" in done.stderr
     assert all(name in done.stderr for name in ("j.png", "too many pixels", "remedy", "k.jpg"))
     data = json.loads((out / "predictions.json").read_text())
@@ -227,21 +212,18 @@ def test_images_of_all_kinds(script: Script, tiny_run: Run, tmp_path: Path) -> N
     assert len(load_dataset(str(out / "via_project.json"), classes=["car", "person"])) == 11
 
 
-def test_many_broken_images_are_all_named(script: Script, tiny_run: Run, tmp_path: Path) -> None:
+def test_many_broken_images_are_all_named(predict: Script, tmp_path: Path) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
     broken = [images / f"broken_{index}.jpg" for index in range(8)]
     for path in broken:
         path.write_bytes(b"no image")
-    arguments = ("--run", tiny_run.folder, "--input", images, "--output", out)
-    done = script("demo", *arguments)
-    assert done.returncode == 2
+    done = predict(images, out, status=2)
     assert "none of the 8 images" in done.stderr
     assert all(str(path) in done.stderr for path in broken)
     assert not list(out.iterdir())
     Image.new("RGB", (8, 8)).save(images / "whole.png")
-    done = script("demo", *arguments)
-    assert done.returncode == 1
+    done = predict(images, out, status=1)
     assert "8 images left out" in done.stderr
     assert all(str(path) in done.stderr for path in broken)
 
@@ -259,16 +241,14 @@ def test_a_large_image_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert len(told) == 1
 
 
-def test_a_name_that_is_no_unicode(script: Script, tiny_run: Run, tmp_path: Path) -> None:
+def test_a_name_that_is_no_unicode(predict: Script, tmp_path: Path) -> None:
     image = tmp_path / os.fsdecode(b"a\xff.png")
     try:
         Image.new("RGB", (40, 30), (200, 90, 30)).save(image)
     except OSError:
         pytest.skip("there are no such names here")
     out = tmp_path / "out"
-    arguments = ("--run", tiny_run.folder, "--input", image, "--output", out, "--threshold", 0.3)
-    done = script("demo", *arguments, "--save", "json,csv")
-    assert done.returncode == 0, done.stderr
+    predict(image, out, "--threshold", 0.3, "--save", "json,csv")
     data = json.loads((out / "predictions.json").read_text())
     assert [each["file_name"] for each in data["images"]] == [image.name]
     table = rows(out / "predictions.csv")
@@ -304,11 +284,7 @@ def test_a_video_that_breaks_off(
 
 
 def test_ctrl_c_keeps_what_was_found(
-    script: Script,
-    tiny_run: Run,
-    film: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     frames = list(read_video(film))
@@ -320,9 +296,7 @@ def test_ctrl_c_keeps_what_was_found(
             yield frames[index % 6][0], index / 12
 
     monkeypatch.setattr("roilab.inference.sources.read_video", endless)
-    arguments = ("--run", tiny_run.folder, "--input", film, "--output", out)
-    done = script("demo", *arguments, "--save", "video,json,csv")
-    assert done.returncode == 130
+    done = predict(film, out, "--save", "video,json,csv", status=130)
     assert "interrupted after" in done.stderr
     count = len(json.loads((out / "predictions.json").read_text())["images"])
     assert 0 < count < 20
@@ -332,11 +306,7 @@ def test_ctrl_c_keeps_what_was_found(
 
 
 def test_an_error_leaves_nothing_half_written(
-    script: Script,
-    tiny_run: Run,
-    film: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -348,9 +318,7 @@ def test_an_error_leaves_nothing_half_written(
             raise OSError(28, "No space left on device", "frames/x.jpg")
 
     monkeypatch.setattr("roilab.inference.sinks.write_whole", full)
-    arguments = ("--run", tiny_run.folder, "--input", film, "--output", out)
-    done = script("demo", *arguments, "--save", "picture,video,json,csv")
-    assert done.returncode == 2
+    done = predict(film, out, "--save", "picture,video,json,csv", status=2)
     assert "No space left" in done.stderr
     assert [path.name for path in out.iterdir()] == ["predictions.json"]
     assert (out / "predictions.json").read_text() == "old"
@@ -359,8 +327,7 @@ def test_an_error_leaves_nothing_half_written(
 
 @pytest.mark.parametrize("kind", ["json", "csv", "coco", "picture"])
 def test_a_file_that_may_not_be_written_is_named(
-    script: Script,
-    tiny_run: Run,
+    predict: Script,
     figures: FiguresPaths,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -375,18 +342,16 @@ def test_a_file_that_may_not_be_written_is_named(
 
     monkeypatch.setattr(Path, "open", refused)
     image = figures.val.parent / "000001.jpg"
-    arguments = ("--run", tiny_run.folder, "--input", image, "--output", tmp_path / "out")
-    done = script("demo", *arguments, "--save", kind)
+    done = predict(image, tmp_path / "out", "--save", kind, status=2)
     name = {"json": "predictions.json", "csv": "predictions.csv", "coco": "coco.json"}.get(
         kind, image.name
     )
-    assert done.returncode == 2
     assert "found:    Read-only file system" in done.stderr
     assert f"file:     {tmp_path / 'out' / name}\n" in done.stderr
 
 
-def test_what_is_read_is_never_written_over(
-    script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
+def test_inputs_are_never_written_over(
+    predict: Script, figures: FiguresPaths, film: Path, tmp_path: Path
 ) -> None:
     image = figures.val.parent / "000001.jpg"
     before = image.read_bytes(), film.read_bytes()
@@ -409,10 +374,7 @@ def test_what_is_read_is_never_written_over(
         (film, tmp_path, ("--save", "csv")),
         (frames, tmp_path, ("--save", "via")),
     ]:
-        arguments = ("--run", tiny_run.folder, "--input", source, "--output", output, *more)
-        done = script("demo", *arguments)
-        assert done.returncode == 2, (source, output)
-        assert "--output" in done.stderr
+        assert "--output" in predict(source, output, *more, status=2).stderr
     assert (image.read_bytes(), film.read_bytes()) == before
     assert not (tmp_path / "predictions.json").exists()
 
@@ -421,7 +383,7 @@ def test_what_does_not_go_together(
     script: Script, tiny_run: Run, figures: FiguresPaths, film: Path, tmp_path: Path
 ) -> None:
     images, out = figures.val.parent, tmp_path / "out"
-    for more, told in [
+    for more, problem in [
         (("--input", images, "--smooth"), "--smooth"),
         (("--input", images, "--save", "video"), "images make no video"),
         (("--input", images, film), "alone"),
@@ -430,17 +392,18 @@ def test_what_does_not_go_together(
         (("--input", ""), "an empty name"),
         (("--input", images, "--output", ""), "an empty name"),
         (("--input", images, "--batch", 0), "--batch"),
+        (("--input", images, "--save", "picture,excel"), "'excel' is none of picture, json, via"),
         (("--input", images, "--compare", tmp_path / "lost"), "lost"),
     ]:
         done = script("demo", "--run", tiny_run.folder, "--output", out, *more)
-        assert done.returncode == 2, told
-        assert told in done.stderr
+        assert done.returncode == 2, problem
+        assert problem in done.stderr
         assert "Traceback" not in done.stderr
     assert not out.exists()
 
 
 def test_colours_are_those_of_tracks(
-    script: Script, tiny_run: Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
 
@@ -449,16 +412,14 @@ def test_colours_are_those_of_tracks(
         return draw_prediction(*arguments, colours=colours)
 
     monkeypatch.setattr("roilab.inference.sinks.draw_prediction", draw)
-    arguments = ("--run", tiny_run.folder, "--input", film, "--output", tmp_path / "out")
-    done = script("demo", *arguments, "--threshold", 0.3)
-    assert done.returncode == 0, done.stderr
+    predict(film, tmp_path / "out", "--threshold", 0.3)
     data = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert drawn == [[each["track"] for each in image["instances"]] for image in data["images"]]
     assert any(drawn)
 
 
 def test_frames_are_not_kept(
-    script: Script, tiny_run: Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = next(read_video(film))[0]
     alive, most = [0], [0]
@@ -475,15 +436,14 @@ def test_frames_are_not_kept(
             yield image, index / 12
 
     monkeypatch.setattr("roilab.inference.sources.read_video", frames)
-    arguments = ("--run", tiny_run.folder, "--input", film, "--output", tmp_path / "out")
-    done = script("demo", *arguments, "--save", "picture,video,json,csv,coco,via", "--batch", 2)
-    assert done.returncode == 0, done.stderr
+    kinds = "picture,video,json,csv,coco,via"
+    done = predict(film, tmp_path / "out", "--save", kinds, "--batch", 2)
     assert "40 frames" in done.stdout
     assert most[0] <= 14
 
 
 def test_a_webcam_runs_to_its_limit(
-    script: Script, tiny_run: Run, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = list(read_video(film))
     monkeypatch.setattr("roilab.inference.sources.check_webcam", lambda number: None)
@@ -491,9 +451,7 @@ def test_a_webcam_runs_to_its_limit(
         "roilab.inference.sources.read_webcam",
         lambda number: ((frames[i % 6][0], i * 0.08) for i in itertools.count()),
     )
-    arguments = ("--run", tiny_run.folder, "--input", "webcam:0", "--output", tmp_path / "out")
-    done = script("demo", *arguments, "--limit", 5)
-    assert done.returncode == 0, done.stderr
+    predict("webcam:0", tmp_path / "out", "--limit", 5)
     with av.open(str(tmp_path / "out" / "webcam.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
     assert times == pytest.approx([i * 0.08 for i in range(5)], abs=1e-3)

@@ -1,0 +1,25 @@
+"""`roilab predict`, as several tests call it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roilab.engine.run_folder import Run
+
+
+@pytest.fixture
+def predict(script: Callable[..., Any], tiny_run: Run) -> Callable[..., Any]:
+    """A function that predicts a source, or a tuple of them, with the tiny run or another one."""
+
+    def call(
+        source: object, output: Path | str, *more: object, run: Path | None = None, status: int = 0
+    ) -> Any:
+        sources = source if isinstance(source, tuple) else (source,)
+        arguments = ("--run", run or tiny_run.folder, "--input", *sources, "--output", output)
+        done = script("demo", *arguments, *more)
+        assert done.returncode == status, done.stderr
+        return done
+
+    return call

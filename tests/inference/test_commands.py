@@ -144,13 +144,6 @@ def test_demo_refuses_what_cannot_work(
         (tiny_run.folder, tmp_path / "lost", out, (), "lost"),
         (tiny_run.folder, images, out, ("--threshold", 7), "--threshold"),
         (tiny_run.folder, images, out, ("--limit", 0), "--limit"),
-        (
-            tiny_run.folder,
-            images,
-            out,
-            ("--save", "excel"),
-            "'excel' is none of picture, json, via",
-        ),
         (tmp_path / "no_run", images, out, (), "no_run"),
     ]:
         done = script("demo", "--run", run, "--input", source, "--output", output, *more)
@@ -200,7 +193,7 @@ def test_page_of_an_evaluation(
     arguments = ("--run", run.folder, "--score", 0.4, "--html", out)
     done = script("evaluate", *arguments, "--blank")
     assert done.returncode == 0, done.stderr
-    for part in ("joint, from 0 to 1: nose", "from score 0.4 on", "background", str(out)):
+    for part in ("keypoint, from 0 to 1: nose", "from score 0.4 on", "background", str(out)):
         assert part in done.stdout
     assert run.results_file.exists()  # a page and a score change nothing of the run's own
     page = out.read_text()

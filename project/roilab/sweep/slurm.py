@@ -5,6 +5,7 @@ The status is parsed from scontrol's output.
 
 import logging
 import math
+import operator
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -222,14 +223,11 @@ def parse_minutes(limit: object) -> int | None:
         limit: minutes, or one of sbatch's other forms: [hours:]minutes:seconds, or
             days-hours[:minutes[:seconds]].
     """
-    match = re.fullmatch(r"(\d+-)?(\d+)(?::(\d+))?(?::(\d+))?", str(limit), re.ASCII)
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(limit), re.ASCII)
     if match is None:
         return None
-    first, second, third = (int(part or 0) for part in match.groups()[1:])
-    if match[1]:
-        seconds = 86400 * int(match[1][:-1]) + 3600 * first + 60 * second + third
-    elif match[4]:
-        seconds = 3600 * first + 60 * second + third
-    else:
-        seconds = 60 * first + second
+    days, *parts = match.groups()
+    numbers = [int(part) for part in parts if part is not None]
+    units = (3600, 60, 1) if days or len(numbers) == 3 else (60, 1)
+    seconds = 86400 * int(days or 0) + sum(map(operator.mul, numbers, units))
     return math.ceil(seconds / 60) or None

@@ -66,7 +66,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
         (folder / f".link.{os.getpid()}.part").symlink_to(elsewhere)
         (folder / ".b.txt.1.part").write_text("of another")
         remove_parts(folder, os.getpid())
-        assert [each.name for each in folder.iterdir()] == [".b.txt.1.part"]
+        assert [path.name for path in folder.iterdir()] == [".b.txt.1.part"]
         file.write_text("whole")
     assert (elsewhere / "mine").read_text() == "mine"
 

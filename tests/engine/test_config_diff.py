@@ -15,7 +15,7 @@ from roilab.engine.config_diff import (
     ConfigDifference,
     difference_table,
     differences,
-    value_text,
+    yaml_text,
 )
 
 from .hostile import LOCATE, call
@@ -71,7 +71,7 @@ def test_an_override_and_what_follows_it() -> None:
 def test_values_that_differ(before: dict, after: dict) -> None:
     (row,) = differences(node(**before), node(**after))
     assert row.key == "a"
-    assert value_text(row.before) != value_text(row.after)
+    assert yaml_text(row.before) != yaml_text(row.after)
 
 
 @pytest.mark.parametrize(
@@ -139,5 +139,5 @@ def test_a_table_is_legible(key: str, before: object, after: object) -> None:
     # A row keeps both ends of what it shortens, and short values whole.
     assert "..." in lines[2]
     for value in (before, after):
-        assert value_text(value)[:5] in lines[2]
-        assert lines[2].count(value_text(value)[-5:]) >= 1
+        assert yaml_text(value)[:5] in lines[2]
+        assert lines[2].count(yaml_text(value)[-5:]) >= 1

@@ -79,7 +79,9 @@ def test_a_call_leaves_its_mark_where_nothing_refuses_it(
 
 
 @pytest.mark.parametrize(
-    ("payload", "command"), pairs(), ids=lambda each: each if isinstance(each, str) else each.name
+    ("payload", "command"),
+    pairs(),
+    ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_nothing_is_run(
     payload: Payload,

@@ -155,8 +155,8 @@ def test_paths_and_names_reach_the_data_set_and_the_run_folder(cfg, path: str, n
     }
     config.override(cfg, [write(key, value) for key, value in given_values.items()])
     saved = OmegaConf.create(config.yaml.safe_load(config.to_yaml(config.to_plain_data(cfg))))
-    for each in (cfg, saved):
-        read = OmegaConf.to_container(each, resolve=True)
+    for loaded in (cfg, saved):
+        read = OmegaConf.to_container(loaded, resolve=True)
         assert read["train"]["output_dir"] == read["data"]["train"]["files"] == path
         assert read["data"]["val"]["images"] == [path, path]
         for split_name in ("train", "val"):

@@ -14,7 +14,7 @@ from roilab.engine.run_record import (
     accept,
     digests,
     is_as_written,
-    is_there,
+    optional_exists,
     read_record,
     read_verified,
     write_record,
@@ -80,12 +80,12 @@ def test_a_write_that_is_cut_leaves_a_sound_folder(
             except KeyboardInterrupt:
                 steps += 1
         assert set(kinds(run).values()) == {"sound"}, (cut, digests(run.folder))
-        assert not new or is_there(run.folder / name) or before is None
+        assert not new or optional_exists(run.folder / name) or before is None
     assert steps == 6  # three files that are written, each cut before and after
 
 
 def _cut(patch: pytest.MonkeyPatch, at: int) -> None:
-    """Kill the process, so to say, at a step."""
+    """Interrupt the writing at a step, as a kill of the process would."""
     left = [at]
     write = files.write_whole
 
@@ -126,9 +126,9 @@ def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
     assert not is_as_written(run.config_file)
     (run.folder / "classes.json").unlink()
     with pytest.raises(UserError, match="gone"):
-        is_there(run.folder / "classes.json")
+        optional_exists(run.folder / "classes.json")
     accept(run.folder, ["classes.json"])
-    assert not is_there(run.folder / "classes.json")
+    assert not optional_exists(run.folder / "classes.json")
     run.write("config.yaml", "model: {b: 1}\n")
     assert is_as_written(run.config_file)
 

@@ -1,4 +1,4 @@
-"""What a config that is data may name, what the user allows, and what is kept where."""
+"""Names in configs that are data: those that are trusted, those that the user allows, and how."""
 
 import json
 import re
@@ -33,9 +33,9 @@ CONFIG = "configs/figures_mask_keypoint.py"
 SIZES = ["data.num_classes=2", "data.num_keypoints=2"]
 # Of the tables of docs/heads.md: the overrides of each row that has some.
 LINES = [
-    " ".join(found)
+    " ".join(cells)
     for row in Path("docs/heads.md").read_text(encoding="utf-8").splitlines()
-    if row.startswith("|") and (found := re.findall(r"`((?:model|pooler)\.[^`]*=[^`]+)`", row))
+    if row.startswith("|") and (cells := re.findall(r"`((?:model|pooler)\.[^`]*=[^`]+)`", row))
 ]
 MANY = 2000  # values, for a test
 # By the commit that wrote them; without weights, which are large.

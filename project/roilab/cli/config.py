@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from roilab.cli.arguments import parser_of
 from roilab.cli.console import say
 from roilab.engine import config, trusted
-from roilab.engine.config_diff import difference_table, differences, value_text
+from roilab.engine.config_diff import difference_table, differences, yaml_text
 from roilab.engine.config_keys import keys
 from roilab.errors import UserError
 
@@ -53,7 +53,7 @@ def show(args: argparse.Namespace) -> int:
     if isinstance(data, dict | list):
         say(config.to_yaml(data), end="")
     else:
-        say(value_text(data))
+        say(yaml_text(data))
     return 0
 
 

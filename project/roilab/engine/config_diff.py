@@ -53,7 +53,7 @@ def difference_table(
     """The differences in columns; what is long is shortened in its middle."""
     # tabulate gives a heading two columns more than it has letters.
     titles = tuple(f"{title}  " for title in headers)
-    cells = [titles, *((row.key, value_text(row.before), value_text(row.after)) for row in rows)]
+    cells = [titles, *((row.key, yaml_text(row.before), yaml_text(row.after)) for row in rows)]
     key, before, after = (max(map(len, column)) for column in zip(*cells, strict=True))
     key = min(key, _KEY_WIDTH)
     room = _WIDTH - key - len("    ")
@@ -64,7 +64,7 @@ def difference_table(
     return tabulate(rest, headers=[title.rstrip() for title in first], disable_numparse=True)
 
 
-def value_text(value: Any) -> str:
+def yaml_text(value: Any) -> str:
     """A value on one line, as YAML writes it."""
     if value is ABSENT:
         return str(value)

@@ -23,7 +23,7 @@ from roilab.engine.run_record import (
     digest_of,
     digests,
     is_as_written,
-    is_there,
+    optional_exists,
     read_record,
     read_verified,
     remove_digests,
@@ -189,7 +189,7 @@ class Run:
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.json; a run that was made by hand has none."""
         what, path = "the log of the metrics", self.metrics_file
-        if not is_there(path):
+        if not optional_exists(path):
             return []
         remedy = "delete this file"
         if path.name in digests(self.folder):
@@ -227,7 +227,7 @@ class Run:
     def category_ids(self) -> tuple[int | str, ...]:
         """The COCO category ids of the classes, in their order; 1..C in a run that has none."""
         path, count = self.category_ids_file, len(self.classes())
-        if not is_there(path):
+        if not optional_exists(path):
             return tuple(range(1, count + 1))
 
         def problem_of(ids: Any) -> str:
@@ -245,7 +245,7 @@ class Run:
     def skeleton(self) -> Skeleton | None:
         """The keypoints of the run; None: it has none."""
         path, what = self.skeleton_file, "the skeleton file"
-        if not is_there(path):
+        if not optional_exists(path):
             return None
         return skeletons.from_dict(self._read_json(path, what, lambda _: ""), file=path)
 

@@ -270,7 +270,7 @@ def _readable(digests: Sequence[str]) -> str:
     return " or ".join(f"{size} bytes with the CRC-32 {crc}" for size, _, crc in parts)
 
 
-def is_there(path: Path) -> bool:
+def optional_exists(path: Path) -> bool:
     """Whether a file exists that not every run has.
 
     Raises:

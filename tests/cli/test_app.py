@@ -341,6 +341,7 @@ def test_without_a_run_it_says_how_to_make_one(
         app = sound(open_app(folder))
         assert "no trained run" in app.info[0].value
         assert "make demo" in app.code[0].value
+        assert "roilab train --config-file CONFIG" in app.code[0].value
         assert not app.file_uploader
 
 

@@ -142,14 +142,6 @@ def test_the_shell_completes(line: str, completions: set[str], tmp_path: Path) -
 
 # Options of other programs: git, scontrol, torchrun.
 FOREIGN = {"--no-optional-locks", "--error-unmatch", "--oneliner", "--nproc-per-node"}
-# Still to do: they name options of ours, or print and exit.
-TO_DO = {
-    "app/page.py",
-    "data/dataset.py",
-    "export/formats.py",
-    "export/parity.py",
-    "via/labels/coco_objects.py",
-}
 
 
 def command_line_in(tree: ast.AST) -> Iterator[str]:
@@ -172,7 +164,7 @@ def test_only_commands_name_options_print_and_exit() -> None:
         if CLI not in path.parents:
             lines = sorted(command_line_in(ast.parse(path.read_text(encoding="utf-8"))))
             named |= {str(path.relative_to(package)): lines} if lines else {}
-    assert {file: lines for file, lines in named.items() if file not in TO_DO} == {}
+    assert named == {}
     source = 'import argparse\nsys.exit(print("add --resume, as in git --oneliner"))'
     assert len(list(command_line_in(ast.parse(source)))) == 4
 

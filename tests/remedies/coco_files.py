@@ -279,7 +279,7 @@ def a_skeleton_of_fewer_keypoints(tmp_path: Path) -> Attempts:
     yield label(file, skeleton(tmp_path))
 
 
-@case("take the skeleton that roilab data skeleton --from FILE proposes")
+@case("take the skeleton that roilab data skeleton from=FILE proposes")
 def a_skeleton_of_other_keypoints(tmp_path: Path) -> Attempts:
     file = coco(tmp_path, {**SQUARE, "keypoints": [9, 9, 2, 9, 20, 2]}, categories=PET)
     yield label(file, skeleton(tmp_path, "one", keypoints=["eye"], sigmas=[0.1], links=[]))

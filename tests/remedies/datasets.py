@@ -143,7 +143,7 @@ def names_of_two_files_that_differ_by_case(tmp_path: Path, caplog: Any) -> Attem
     yield logged(class_map={"Dog": "dog"})
 
 
-@case("look at the file with: roilab data check FILE --images DIR", leads_on=True)
+@case("look at the file and its folder of images with roilab data check", leads_on=True)
 def a_set_without_objects(tmp_path: Path, script: Script) -> Attempts:
     file = via_json(tmp_path, [polygon((5, 5), (9, 9), (12, 12), kind="dog")])
     yield load(file, drop_empty=True)

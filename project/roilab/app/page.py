@@ -27,6 +27,7 @@ def show_page(
     trust: Sequence[str] = (),
     max_memory: int | None = None,
     with_options: Callable[[UserError], UserError] = lambda error: error,
+    train_command: str = "",
 ) -> None:
     """Draw the page, as Streamlit does at every change of a widget.
 
@@ -35,6 +36,7 @@ def show_page(
         trust: names that runs may name from now on, see `roilab.engine.trusted`.
         max_memory: the most bytes that the work on an image may take; None: what is available.
         with_options: returns an error with options of the command in place of parameters.
+        train_command: a command that trains a run of the folder, for a page without a run.
     """
     st.session_state[WITH_OPTIONS] = with_options
     st.set_page_config(page_title="RoILab", layout="wide")
@@ -47,7 +49,7 @@ def show_page(
         show_error(error)
     runs = named_runs(str(root))
     if not runs:
-        _say_how_to_train(root)
+        _say_how_to_train(root, train_command)
         return
     with st.sidebar:
         names = _choose_runs(list(runs))
@@ -60,12 +62,11 @@ def show_page(
         _show_files(models, uploads, view)
 
 
-def _say_how_to_train(root: Path) -> None:
+def _say_how_to_train(root: Path, train_command: str) -> None:
     """A page without a run explains how to train one."""
     st.info(f"There is no trained run in the folder {escape_streamlit(str(root))}.")
     st.markdown("Make one with the sample set, in minutes and without a GPU, or train your own:")
-    train = f"roilab train --config-file CONFIG train.output_dir={root / 'mine'}"
-    st.code(f"make demo\n{train}", language="bash")
+    st.code(f"make demo\n{train_command}", language="bash")
     st.markdown("Then load this page again, or start the app with another folder of runs.")
 
 

@@ -72,7 +72,8 @@ def show(arguments: Sequence[str]) -> None:
     from roilab.app.page import show_page  # it imports torch, which takes seconds
 
     args, _ = parser_of("app", __doc__).parse_known_args(arguments)
-    show_page(args.runs, args.trust, args.max_memory, error_with_options)
+    train = f"roilab train --config-file CONFIG train.output_dir={args.runs / 'mine'}"
+    show_page(args.runs, args.trust, args.max_memory, error_with_options, train)
 
 
 if __name__ == "__main__":  # Streamlit runs this file at every change of a widget

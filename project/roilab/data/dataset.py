@@ -145,7 +145,7 @@ def load_dataset(
         label=f"{paths[0].parent.name}_{paths[0].stem}",
         drop_empty=drop_empty,
         min_keypoints=min_keypoints,
-        remedy="look at the file with: roilab data check FILE --images DIR",
+        remedy="look at the file and its folder of images with roilab data check",
     )
 
 

@@ -135,7 +135,7 @@ def _places(
             found=f"{len(names)} keypoints: {', '.join(names)}",
             expected=f"{len(skeleton.keypoints)} ({skeleton.name}): "
             + ", ".join(skeleton.keypoints),
-            remedy="take the skeleton that roilab data skeleton --from FILE proposes",
+            remedy="take the skeleton that roilab data skeleton from=FILE proposes",
         )
     lost = [name for name in names if name not in shared]
     if lost:

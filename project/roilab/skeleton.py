@@ -48,7 +48,7 @@ class Skeleton:
         swapped = [name for pair in self.swaps for name in pair]
         if len(set(swapped)) != len(swapped):
             raise self._error("swaps", swapped, "each name in at most one pair")
-        wrong = [each for each in self.sigmas if not (math.isfinite(each) and each > 0)]
+        wrong = [sigma for sigma in self.sigmas if not (math.isfinite(sigma) and sigma > 0)]
         if len(self.sigmas) != len(self.keypoints) or wrong:
             raise self._error(
                 "sigmas",
@@ -56,10 +56,9 @@ class Skeleton:
                 f"{len(self.keypoints)} positive finite values, one a keypoint",
             )
 
-    def _error(self, key: str, found: object, expected: str) -> UserError:
-        return UserError(
-            f"skeleton '{self.name}' is inconsistent", key=key, found=found, expected=expected
-        )
+    def _error(self, key: str, value: object, expected: str) -> UserError:
+        message = f"skeleton '{self.name}' is inconsistent"
+        return UserError(message, key=key, found=value, expected=expected)
 
     @property
     def flip_indices(self) -> tuple[int, ...]:
@@ -85,9 +84,9 @@ def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skelet
     """
     expected = {field.name for field in fields(Skeleton)}
     if not isinstance(data, Mapping) or set(data) != expected:
-        found = sorted(data) if isinstance(data, Mapping) else type(data).__name__
+        keys = sorted(data) if isinstance(data, Mapping) else type(data).__name__
         raise UserError(
-            "not a skeleton declaration", file=file, found=found, expected=sorted(expected)
+            "not a skeleton declaration", file=file, found=keys, expected=sorted(expected)
         )
     try:
         return Skeleton(
@@ -125,7 +124,7 @@ def load_skeleton(source: str | Path) -> Skeleton:
         key="skeleton",
         remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
     ).removeprefix(codecs.BOM_UTF8)
-    expected = f"an object with the keys {', '.join(each.name for each in fields(Skeleton))}"
+    expected = f"an object with the keys {', '.join(field.name for field in fields(Skeleton))}"
     data = parse_json(content, source, what="the skeleton file", expected=expected)
     return from_dict(data, file=source)
 

@@ -210,11 +210,11 @@ def distinct(names: Iterable[str]) -> list[str]:
     return unique
 
 
-def _too_many_pixels(name: str, found: object, most: int) -> UserError:
+def _too_many_pixels(name: str, size: object, most: int) -> UserError:
     return UserError(
         "the image has too many pixels",
         file=name,
-        found=found,
+        found=size,
         expected=f"at most {most / 1e6:g} million",
         remedy="make it smaller",
     )

@@ -190,8 +190,10 @@ def _ffmpeg_path(path: Path) -> str:
     return str(path.absolute())
 
 
-def _no_video(path: Path, found: str | None) -> UserError:
-    return UserError("cannot read the video", file=path, found=found, expected="a whole video file")
+def _no_video(path: Path, problem: str | None) -> UserError:
+    return UserError(
+        "cannot read the video", file=path, found=problem, expected="a whole video file"
+    )
 
 
 def _stated_length(container: Any) -> Fraction | None:

@@ -168,14 +168,14 @@ def _is_drawn(out: Path, arguments: dict[str, int]) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
-        found = read_json(out / _ARGUMENTS)
+        stored = read_json(out / _ARGUMENTS)
     except UserError:
-        found = "something that is not a sample set"
-    if found != arguments:
+        stored = "something that is not a sample set"
+    if stored != arguments:
         raise UserError(
             "the folder already holds something else",
             file=out,
-            found=found,
+            found=stored,
             expected=arguments,
             remedy="delete the folder or give another one",
         )

@@ -193,18 +193,14 @@ class Outputs:
 
     def __enter__(self) -> "Outputs":
         plan = self.plan
+        kinds = {*plan.kinds, "frames"} if plan.saves_frames else set(plan.kinds)
+        sinks = {"picture": _pictures, "video": _video, "frames": _frames}  # VIA needs the frames
+        sinks |= {"json": _json, "csv": _csv, "coco": _coco}
         with contextlib.ExitStack() as stack:
-            sinks = [_pictures(plan)] if "picture" in plan.kinds else []
-            if "video" in plan.kinds:
-                sinks.append(_video(plan))
-            if plan.saves_frames:
-                sinks.append(_frames(plan))
-            for kind, sink in (("json", _json), ("csv", _csv), ("coco", _coco)):
-                if kind in plan.kinds:
-                    sinks.append(sink(plan))
-            if not set(VIA_FILES).isdisjoint(plan.kinds):
-                sinks.append(_via(plan, self.problems))
-            self._sinks = [stack.enter_context(sink) for sink in sinks]
+            contexts = [sink(plan) for kind, sink in sinks.items() if kind in kinds]
+            if not kinds.isdisjoint(VIA_FILES):
+                contexts.append(_via(plan, self.problems))
+            self._sinks = [stack.enter_context(context) for context in contexts]
             self._stack = stack.pop_all()
         return self
 

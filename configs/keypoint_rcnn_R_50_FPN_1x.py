@@ -18,7 +18,6 @@ data.train.update(
     files="datasets/coco/annotations/person_keypoints_train2017.json", min_keypoints=1
 )
 data.val.files = "datasets/coco/annotations/person_keypoints_val2017.json"
-dataloader.train.keypoints = True
 weights.coco = zoo("COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x/137849621/model_final_a6e10b.pkl")
 weights.torchvision = torchvision_weights("KeypointRCNN_ResNet50_FPN_Weights.COCO_V1")
 train.output_dir = "outputs/keypoint_rcnn_R_50_FPN_${train.schedule}"

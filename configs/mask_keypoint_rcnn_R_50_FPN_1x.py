@@ -17,7 +17,6 @@ from .keypoint_rcnn_R_50_FPN_1x import (
 )
 
 model.backbone.bottom_up.freeze_at = 2
-dataloader.train.masks = True
 for _name in ("coco", "torchvision"):  # neither has a model with both
     weights[_name].may_differ.append("roi_heads.mask_head.*")
 train.output_dir = "outputs/mask_keypoint_rcnn_R_50_FPN_${train.schedule}"

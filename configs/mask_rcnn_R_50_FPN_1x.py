@@ -13,7 +13,6 @@ from .common.train import evaluation, torchvision_weights, train, weights, zoo
 
 # As upstream: ImageNet's stem and res2 stay as they are.
 model.backbone.bottom_up.freeze_at = 2
-dataloader.train.masks = True
 weights.coco = zoo(
     "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl"
 )

@@ -29,7 +29,6 @@ model.roi_heads.update(
         input_shape={"p2": ShapeSpec(channels=256, stride=4)}, num_classes="${..num_classes}"
     ),
 )
-dataloader.train.bitmaps = True
 for _name in ("coco", "torchvision"):
     weights[_name].may_differ = ["roi_heads.box_predictor.*", "roi_heads.mask_head.*"]
 train.output_dir = "outputs/point_rend_R_50_FPN_${train.schedule}"

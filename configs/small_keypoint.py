@@ -10,5 +10,4 @@ length.
 from .common.small import small_keypoint_rcnn as model
 from .small_mask import data, dataloader, evaluation, lr_multiplier, optimizer, pooler, train
 
-dataloader.train.update(masks=False, keypoints=True)
 train.output_dir = "outputs/small_keypoint"

@@ -26,7 +26,6 @@ dataloader.train.update(
         L(T.RandomContrast)(intensity_min=0.7, intensity_max=1.3),
     ],
     total_batch_size=4,
-    masks=True,
     num_workers=1,
 )
 dataloader.test.update(

@@ -7,6 +7,7 @@ import torch
 from detectron2.config import instantiate
 
 from roilab.engine import config
+from roilab.engine.data_nodes import annotations_for
 
 CONFIGS = sorted(path.name for path in Path("configs").glob("*.py"))
 
@@ -34,8 +35,9 @@ def test_config_builds_and_round_trips(name: str, tmp_path) -> None:
     assert str(model) == str(again)
     heads = model.roi_heads
     assert heads.num_classes == 2
-    assert heads.mask_on == cfg.dataloader.train.masks
-    assert heads.keypoint_on == cfg.dataloader.train.keypoints
+    needed = annotations_for(cfg.model)
+    assert (heads.mask_on, heads.keypoint_on) == (needed["masks"], needed["keypoints"])
+    assert needed["bitmasks"] == name.startswith("point_rend")
     text = (Path("configs") / name).read_text()
     assert f"configs/{name}" in text.split('"""')[1], "the docstring shows the command"
 

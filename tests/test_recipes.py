@@ -327,7 +327,7 @@ def test_masks_and_keypoints_are_the_keypoint_recipe_with_a_mask_branch(
         for key in differing(both, keypoints)
         if not key.startswith(("model.roi_heads.mask_", "weights.", "train.output_dir"))
     }
-    assert found == {"dataloader.train.masks"}
+    assert not found
     branch = {k: v for k, v in both["model"]["roi_heads"].items() if k.startswith("mask_")}
     assert branch == {k: masks["model"]["roi_heads"][k] for k in branch}
 
@@ -335,7 +335,7 @@ def test_masks_and_keypoints_are_the_keypoint_recipe_with_a_mask_branch(
 def test_point_rend_is_the_mask_recipe_with_its_head() -> None:
     ours = config.to_plain_data(load("point_rend_R_50_FPN_1x", 80))
     found = differing(ours, config.to_plain_data(load("mask_rcnn_R_50_FPN_1x", 80)))
-    expected = ("model.roi_heads.mask_", "weights.", "train.output_dir", "dataloader.train.bitmaps")
+    expected = ("model.roi_heads.mask_", "weights.", "train.output_dir")
     assert all(key.startswith(expected) for key in found)
 
 

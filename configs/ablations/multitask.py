@@ -4,9 +4,9 @@ roilab sweep configs/ablations/multitask.py --output outputs/multitask
 Not run yet.
 """
 
-_no_masks = {"model.roi_heads.mask_in_features": None, "dataloader.train.masks": False}
+_no_masks = {"model.roi_heads.mask_in_features": None}
 # The skeleton stays: all arms see the same images, those with keypoints.
-_no_keypoints = {"model.roi_heads.keypoint_in_features": None, "dataloader.train.keypoints": False}
+_no_keypoints = {"model.roi_heads.keypoint_in_features": None}
 
 sweep = dict(
     base="../mask_keypoint_rcnn_R_50_FPN_1x.py",

@@ -73,8 +73,6 @@ dataloader = dict(
             L(T.RandomFlip)(horizontal=True),
         ],
         total_batch_size=16,
-        masks=False,
-        keypoints=False,
         image_format="${model.input_format}",
         num_workers=4,  # may change when a run is resumed
     ),

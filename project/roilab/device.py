@@ -7,7 +7,7 @@ import sys
 import torch
 from detectron2.utils import comm
 
-from roilab.data.workers import cores
+from roilab.data.workers import available_cores
 from roilab.errors import UserError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -88,4 +88,4 @@ def share_cores(workers: int) -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         sleep = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
         cores_of_workers = 0 if sleep else workers
-        torch.set_num_threads(max(1, cores() // comm.get_local_size() - cores_of_workers))
+        torch.set_num_threads(max(1, available_cores() // comm.get_local_size() - cores_of_workers))

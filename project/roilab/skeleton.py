@@ -184,6 +184,12 @@ COCO_PERSON = Skeleton(
 DEFAULT_SIGMA = round(fmean(COCO_PERSON.sigmas), 3)
 
 
+def default_sigmas(keypoints: Sequence[str]) -> tuple[float, ...]:
+    """COCO's sigmas of the keypoints that it names, `DEFAULT_SIGMA` of the others."""
+    coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
+    return tuple(coco.get(name, DEFAULT_SIGMA) for name in keypoints)
+
+
 def oks_terms(
     points: npt.NDArray[np.floating[Any]],
     others: npt.NDArray[np.floating[Any]],

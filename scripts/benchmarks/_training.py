@@ -29,6 +29,7 @@ from roilab.data.loaders import Batch
 from roilab.device import share_cores
 from roilab.engine import config
 from roilab.engine.build import build_model, build_optimizer
+from roilab.engine.data_nodes import annotations_for, train_batches
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import Trainer
 from roilab.synthetic import write_figures
@@ -116,8 +117,8 @@ def _call(method: str) -> Any:
 
 def our_batches(setup: Setup, **more: Any) -> Iterator[Batch]:
     """Those of our training loader, with more or other arguments; its workers change nothing."""
-    node = setup.cfg.dataloader.train
-    return iter(config.build(node, "dataloader.train", dataset=setup.train, **more))
+    assert setup.train is not None
+    return iter(train_batches(setup.cfg, setup.train, **more))
 
 
 class _Ours:
@@ -217,13 +218,14 @@ def stock(model: DictConfig) -> None:
 def stock_batches(setup: Setup) -> Any:
     """Detectron2's training loader of the same data."""
     node, dataset = setup.cfg.dataloader.train, setup.train
+    needed = annotations_for(setup.cfg.model)
     assert dataset is not None
     mapper = DatasetMapper(
         is_train=True,
         augmentations=[config.build(each, "augmentation") for each in node.augmentations],
         image_format="BGR",
-        use_instance_mask=node.masks,
-        use_keypoint=node.keypoints,
+        use_instance_mask=needed["masks"],
+        use_keypoint=needed["keypoints"],
         keypoint_hflip_indices=np.array(dataset.skeleton.flip_indices)
         if dataset.skeleton
         else None,

@@ -17,8 +17,8 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from torch import nn
 
 from benchmarks import Benchmark
-from roilab.data.coco_ids import CocoIds
-from roilab.data.dataset import DetectionDataset, register
+from roilab.data.coco import CocoIds
+from roilab.data.dataset import DetectionDataset, register_dataset
 from roilab.errors import UserError
 from roilab.evaluation import evaluate, predict
 
@@ -82,7 +82,7 @@ def scene() -> tuple[DetectionDataset, nn.Module]:
         found[image_id] = instances
     ids = CocoIds.numbered(found, len(CLASSES))
     dataset = DetectionDataset("benchmark_evaluate", tuple(records), CLASSES, None, ids)
-    register(dataset)
+    register_dataset(dataset)
     return dataset, Played(found)
 
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from roilab import via
-from roilab.data import mapper
+from roilab.data import loaders
+from roilab.data.annotated_images import read_annotations
 from roilab.data.dataset import load_dataset
 from roilab.data.loaders import eval_loader
-from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.image_files import header_size
 from roilab.skeleton import COCO_PERSON
@@ -201,9 +201,9 @@ def write_images(annotations: via.Annotations, folder: Path) -> None:
 def test_real_files(
     path: Path, tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mapper, "read_rgb", blank)
+    monkeypatch.setattr(loaders, "read_rgb", blank)
     try:
-        annotations = read(path)
+        annotations = read_annotations(path)
     except UserError:
         assert script("data", "check", path).returncode == 1
         return

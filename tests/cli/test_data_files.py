@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roilab.data.read import read
+from roilab.data.annotated_images import read_annotations
 from roilab.skeleton import COCO_PERSON, load_skeleton
 from roilab.via import Attribute, build_instances
 
@@ -36,7 +36,9 @@ class TestConvert:
         before, after = (
             [
                 [(e.label, e.polygons, e.keypoints) for e in image.instances]
-                for image in build_instances(read(project / name), skeleton=COCO_PERSON).images
+                for image in build_instances(
+                    read_annotations(project / name), skeleton=COCO_PERSON
+                ).images
             ]
             for name in ("via.json", "v.json")
         )
@@ -92,16 +94,16 @@ class TestConvert:
         data("convert", project / "via.json", project / "v.json", "--to", "via-json")
         done = data("convert", project / "v.json", project / "w.json", "--to", "via")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert read(project / "w.json").region_attributes["kind"] == CLASS
+        assert read_annotations(project / "w.json").region_attributes["kind"] == CLASS
         done = data("merge", project / "v.json", "--output", project / "m.json")
-        assert read(project / "m.json").region_attributes["kind"] == CLASS
+        assert read_annotations(project / "m.json").region_attributes["kind"] == CLASS
 
     def test_sizes_of_files_are_filled_in(self, project: Path) -> None:
         data("convert", project / "via.json", project / "c.json", "--to", "coco")
         (project / "2.png").unlink()
         target = project / "v.json"
         done = data("convert", project / "c.json", target, "--to", "via", "--images", project)
-        assert [each.size for each in read(target).images] == [
+        assert [each.size for each in read_annotations(target).images] == [
             (project / "0.png").stat().st_size,
             (project / "1.png").stat().st_size,
             None,
@@ -132,10 +134,13 @@ class TestSplitAndMerge:
         assert done.returncode == 0, done.stdout + done.stderr
         split = done.stdout
         parts = [project / "parts" / name for name in ("train.json", "val.json")]
-        assert [len(read(part).images) for part in parts] == [2, 1]
+        assert [len(read_annotations(part).images) for part in parts] == [2, 1]
         done = data("merge", *parts, "--output", project / "whole.json")
         assert done.returncode == 0, done.stdout + done.stderr
-        before, after = read(project / "via.json"), read(project / "whole.json")
+        before, after = (
+            read_annotations(project / "via.json"),
+            read_annotations(project / "whole.json"),
+        )
         assert sorted(after.images, key=str) == sorted(before.images, key=str)
         assert after.region_attributes == {**before.region_attributes, "kind": CLASS}
         assert "the class 'car' is in train only, in 1 image" in split
@@ -185,7 +190,7 @@ class TestSplitAndMerge:
         parts = [project / "parts" / name for name in ("train.json", "val.json")]
         done = data("merge", *parts, new, "--output", project / "more.json")
         assert done.returncode == 0, done.stdout + done.stderr
-        labelled = build_instances(read(project / "more.json"), skeleton=COCO_PERSON)
+        labelled = build_instances(read_annotations(project / "more.json"), skeleton=COCO_PERSON)
         assert labelled.problems == ()
         assert sum(len(image.instances) for image in labelled.images) == 4 + 1
         poses = [e.keypoints for image in labelled.images for e in image.instances if e.keypoints]
@@ -207,7 +212,7 @@ class TestSplitAndMerge:
         assert not (project / "whole.json").exists()
         done = data(*arguments, "--class-attribute", "kind")
         assert "Traceback" not in done.stderr
-        assert "class" in read(project / "whole.json").region_attributes
+        assert "class" in read_annotations(project / "whole.json").region_attributes
 
 
 class TestDraw:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.curation.check import examine
-from roilab.data.read import read as read_any
+from roilab.curation.check import check_annotations
+from roilab.data.annotated_images import read_annotations
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import LabelRules, read
@@ -30,7 +30,7 @@ def test_objects_without_any_labelled_keypoint(points: int, tmp_path: Path) -> N
     keypoint = "keypoint" if points else None
     rules = LabelRules(class_attribute="class", keypoint_attribute=keypoint)
     for skeleton in (None, COCO_PERSON) if not points else (COCO_PERSON,):
-        found = examine(read(path), ImageFolder(tmp_path), rules, skeleton)
+        found = check_annotations(read(path), ImageFolder(tmp_path), rules, skeleton)
         assert not found.errors
         messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
         if points or skeleton is None:
@@ -72,7 +72,7 @@ def test_coco_objects_without_any_labelled_keypoint(
     }
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    found = examine(read_any(path), ImageFolder(tmp_path), LabelRules(), skeleton)
+    found = check_annotations(read_annotations(path), ImageFolder(tmp_path), LabelRules(), skeleton)
     assert not found.errors
     messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
     assert [("3 objects" in each) for each in messages] == [True] * is_warned

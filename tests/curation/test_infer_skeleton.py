@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from roilab.curation.infer_skeleton import estimate_sigmas, propose, with_sigmas
-from roilab.data.read import read
+from roilab.curation.infer_skeleton import estimate_sigmas, infer_skeleton, with_sigmas
+from roilab.data.annotated_images import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import DEFAULT_SIGMA, Skeleton, from_dict
 from roilab.via import (
@@ -51,7 +51,7 @@ def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
         (Point(1, 1), {"part": "head", "id": "1"}),
         (Point(2, 2), {"part": "tail", "id": "1"}),
     ]
-    found = propose([file_of(drawn)], "s", classes=["cat"])
+    found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
     assert found.keypoints == ("head", "tail")
     (cat,) = (
         build_instances(file_of(drawn), LabelRules(default_class="cat"), found).images[0].instances
@@ -64,7 +64,7 @@ def test_one_attribute_for_outlines_and_points() -> None:
         (Rect(0, 0, 9, 9), {"name": "cat"}),
         (Point(1, 1), {"name": "head"}),
     ]
-    found = propose([file_of(drawn)], "s", classes=["cat"])
+    found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
     (cat,) = build_instances(file_of(drawn), skeleton=found).images[0].instances
     assert cat.keypoints == ((1, 1, 2),)
 
@@ -72,11 +72,11 @@ def test_one_attribute_for_outlines_and_points() -> None:
 def test_points_without_names_are_named_first() -> None:
     drawn: list[tuple[Shape, dict[str, Value]]] = [(Rect(0, 0, 9, 9), {}), (Point(1, 1), {})]
     with pytest.raises(UserError, match="give the points such an attribute in VIA"):
-        propose([file_of(drawn)], "s")
+        infer_skeleton([file_of(drawn)], "s")
 
 
 def test_names_by_frequency_and_swaps() -> None:
-    found = propose(
+    found = infer_skeleton(
         [file_of([box(), *points("tail", "left_ear", "tail", "right_ear", "nose")])], "s"
     )
     assert found.keypoints == ("tail", "left_ear", "right_ear", "nose")
@@ -109,27 +109,27 @@ def test_names_by_frequency_and_swaps() -> None:
     ],
 )
 def test_sides(left: str, right: str, swapped: bool) -> None:
-    found = propose([file_of([box(), *points(right, left, "nose")])], "s")
+    found = infer_skeleton([file_of([box(), *points(right, left, "nose")])], "s")
     assert found.swaps == (((left, right),) if swapped else ())
 
 
 def test_option_ids_are_shown_by_description() -> None:
     part = Attribute("part", "dropdown", "", {"0": "nose"})
-    assert propose([file_of([box(), *points("0")], part=part)], "s").keypoints == ("nose",)
+    assert infer_skeleton([file_of([box(), *points("0")], part=part)], "s").keypoints == ("nose",)
 
 
 def test_which_attribute_has_to_be_plain() -> None:
     drawn: list[tuple[Shape, dict[str, Value]]] = [(Point(1, 1), {"part": "nose", "who": "me"})]
     with pytest.raises(UserError, match=r"part \('nose'\); who \('me'\)"):
-        propose([file_of(drawn)], "s")
-    assert propose([file_of(drawn)], "s", "part").keypoints == ("nose",)
+        infer_skeleton([file_of(drawn)], "s")
+    assert infer_skeleton([file_of(drawn)], "s", "part").keypoints == ("nose",)
     with pytest.raises(UserError, match="no point has the attribute 'nope'"):
-        propose([file_of(drawn)], "s", "nope")
+        infer_skeleton([file_of(drawn)], "s", "nope")
 
 
 def test_no_points() -> None:
     with pytest.raises(UserError, match="no points"):
-        propose([file_of([box()])], "s")
+        infer_skeleton([file_of([box()])], "s")
 
 
 BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.5, 0.5))
@@ -206,8 +206,8 @@ def test_what_a_coco_category_declares(
     }
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    annotations = read(path)
-    found = propose([annotations], "s")
+    annotations = read_annotations(path)
+    found = infer_skeleton([annotations], "s")
     assert (found.classes, found.keypoints, found.links) == (("cat",), keypoints, links)
     (cat,) = build_instances(annotations, LabelRules(), found).images[0].instances
     assert cat.keypoints == ((3, 3, 2), (0, 0, 0), (5, 5, 2))

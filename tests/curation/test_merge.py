@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roilab.curation.merge import merge
+from roilab.curation.merge import merge_annotations
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -50,7 +50,7 @@ def test_images_and_attributes_are_united() -> None:
     dog = Attribute("kind", "dropdown", "", {"dog": "dog"})
     a = source("a", image("1", {"kind": "cat"}), kind=kind, default_path="p/")
     b = source("b", image("2", {"kind": "dog"}), kind=dog, id=Attribute("id"), default_path="p/")
-    found = merge([a, b], "out")
+    found = merge_annotations([a, b], "out")
     assert [each.filename for each in found.images] == ["1", "2"]
     assert found.region_attributes == {
         "kind": Attribute("kind", "dropdown", "what", {"cat": "cat", "dog": "dog"}),
@@ -61,7 +61,9 @@ def test_images_and_attributes_are_united() -> None:
 
 
 def test_the_same_image_is_kept_once() -> None:
-    found = merge([source("a", image("1", {"k": "x"})), source("b", image("1", {"k": "x"}))], "o")
+    found = merge_annotations(
+        [source("a", image("1", {"k": "x"})), source("b", image("1", {"k": "x"}))], "o"
+    )
     assert len(found.images) == 1
     assert severities(found) == ["note"]
 
@@ -69,7 +71,9 @@ def test_the_same_image_is_kept_once() -> None:
 @pytest.mark.parametrize("others", ["", "x", "xy", "yx", "xxx"])
 def test_the_same_image_annotated_otherwise_is_an_error(others: str) -> None:
     other = image("1", *({"k": value} for value in others))
-    found = merge([source("a", image("1", {"k": "x"}, {"k": "x"})), source("b", other)], "o")
+    found = merge_annotations(
+        [source("a", image("1", {"k": "x"}, {"k": "x"})), source("b", other)], "o"
+    )
     assert found.images[0].regions[0].attributes == {"k": "x"}
     (problem,) = found.problems
     assert (problem.severity, problem.file, problem.image) == ("error", "b", "1")
@@ -95,7 +99,7 @@ def test_a_shape_is_the_same_whatever_kind_of_file_holds_it(shape: Shape, is_sam
         for file, each in (("a", Rect(2, 3, 5, 4)), ("b", shape))
     ]
     for each in (pair, pair[::-1]):
-        assert severities(merge(each, "o")) == ["note" if is_same else "error"]
+        assert severities(merge_annotations(each, "o")) == ["note" if is_same else "error"]
 
 
 def test_curves_are_the_same_where_their_numbers_are() -> None:
@@ -103,14 +107,16 @@ def test_curves_are_the_same_where_their_numbers_are() -> None:
         ImageRecord(name, name, 1, (Region(0, Circle(9, 9, radius), {}),))
         for name, radius in (("1", 3), ("2", 3), ("1", 3), ("2", 4))
     ]
-    found = merge([source("a", *circles[:2]), source("b", *circles[2:])], "o")
+    found = merge_annotations([source("a", *circles[:2]), source("b", *circles[2:])], "o")
     assert {each.image: each.severity for each in found.problems} == {None: "note", "2": "error"}
 
 
 def test_every_image_has_a_key_of_its_own() -> None:
     """That of VIA is the name and the size, one behind the other."""
     images = (image("a1", size=2), image("a", size=12), image("a12", size=None))
-    found = merge([source("first"), source("second", *images), source("third", image("b"))], "o")
+    found = merge_annotations(
+        [source("first"), source("second", *images), source("third", image("b"))], "o"
+    )
     assert len({each.key for each in found.images}) == len(found.images) == 4
 
 
@@ -132,11 +138,13 @@ def test_an_image_has_its_attributes(
         for file, each in (("a", one), ("b", other))
     ]
     for each in (pair, pair[::-1]):
-        assert severities(merge(each, "o")) == ["note" if is_same else "error"]
+        assert severities(merge_annotations(each, "o")) == ["note" if is_same else "error"]
 
 
 def test_another_size_is_another_image() -> None:
-    found = merge([source("a", image("1", size=1)), source("b", image("1", size=2))], "o")
+    found = merge_annotations(
+        [source("a", image("1", size=1)), source("b", image("1", size=2))], "o"
+    )
     assert len(found.images) == 2
 
 
@@ -144,13 +152,13 @@ def test_another_size_is_another_image() -> None:
 def test_an_image_without_a_size_is_the_one_of_its_name(known_first: bool) -> None:
     one, other = image("1", {"k": "x"}, size=7), image("1", {"k": "x"}, size=None)
     pair = (one, other) if known_first else (other, one)
-    found = merge([source("a", pair[0]), source("b", pair[1])], "o")
+    found = merge_annotations([source("a", pair[0]), source("b", pair[1])], "o")
     assert [each.size for each in found.images] == [7]
     assert severities(found) == ["note"]
 
 
 def test_an_image_without_a_size_and_two_of_its_name() -> None:
-    found = merge(
+    found = merge_annotations(
         [source("a", image("1", size=1), image("1", size=2)), source("b", image("1", size=None))],
         "o",
     )
@@ -180,21 +188,21 @@ def predicted() -> Annotations:
 def test_the_class_has_one_name() -> None:
     name = Attribute("name", "radio", "what", {"cat": "cat", "dog": "dog"})
     old = source("old", image("1", {"name": "cat"}, {"name": "dog"}), name=name)
-    found = merge([old, predicted()], "o")
+    found = merge_annotations([old, predicted()], "o")
     assert "class" not in found.region_attributes
     assert severities(found) == []
     assert [len(each.instances) for each in build_instances(found).images] == [2, 2]
     # The other way round, the name is the other one.
-    assert "name" not in merge([predicted(), old], "o").region_attributes
+    assert "name" not in merge_annotations([predicted(), old], "o").region_attributes
 
 
 def test_a_class_that_is_ticked() -> None:
     kind = Attribute("kind", "checkbox", "", {"cat": "cat", "dog": "dog"})
     old = source("old", image("1", {"kind": ("dog",)}, {"kind": ()}), kind=kind)
-    found = merge([old, predicted()], "o")
+    found = merge_annotations([old, predicted()], "o")
     values = [[r.attributes["kind"] for r in each.regions] for each in found.images]
     assert values == [[("dog",), ()], [("cat",)] * 3]
-    found = merge([predicted(), old], "o")
+    found = merge_annotations([predicted(), old], "o")
     values = [[r.attributes["class"] for r in each.regions] for each in found.images]
     assert values == [["cat"] * 3, ["dog", ""]]
     assert severities(found) == ["warning"]  # of the types
@@ -207,36 +215,38 @@ def test_points_tied_by_place_and_by_an_attribute() -> None:
         Region(2, Point(12, 2), {"name": "", "part": "tail"}),
     )
     old = source("old", ImageRecord("1", "1", 1, regions))
-    found = build_instances(merge([old, predicted()], "o", skeleton=BONES), skeleton=BONES)
+    found = build_instances(
+        merge_annotations([old, predicted()], "o", skeleton=BONES), skeleton=BONES
+    )
     assert [each.severity for each in found.problems] == []
     before, after = ([each.keypoints for each in image.instances] for image in found.images)
     assert before == [((0, 0, 0),) * 2, ((0, 0, 0), (12, 2, 2))]
     assert after == [((3, 3, 2), (0, 0, 0)), ((0, 0, 0),) * 2]
     with pytest.raises(UserError, match="which attribute is the keypoint"):
-        merge([old, predicted()], "o")
+        merge_annotations([old, predicted()], "o")
 
 
 def test_a_class_that_cannot_be_told() -> None:
     old = source("old", image("1", {"name": "cat", "colour": "red"}))
     with pytest.raises(UserError, match=r"which attribute is the class[^$]*give class_attribute"):
-        merge([old, predicted()], "o")
-    found = merge([old, predicted()], "o", LabelRules(class_attribute="name"))
+        merge_annotations([old, predicted()], "o")
+    found = merge_annotations([old, predicted()], "o", LabelRules(class_attribute="name"))
     labelled = build_instances(found)
     assert [len(each.instances) for each in labelled.images] == [1, 2]
     # Where the files agree there is no need to know.
-    merge([old, source("b", image("2", {"name": "cat", "colour": "red"}))], "o")
+    merge_annotations([old, source("b", image("2", {"name": "cat", "colour": "red"}))], "o")
 
 
 def test_a_name_that_is_taken() -> None:
     old = source("old", image("1", {"score": "cat"}))
     with pytest.raises(UserError, match="'class' would be 'score'"):
-        merge([old, predicted()], "o")
+        merge_annotations([old, predicted()], "o")
 
 
 def test_other_ids_of_the_same_options() -> None:
     kind = Attribute("kind", "dropdown", "", {"1": "cat"})
     other = Attribute("kind", "dropdown", "", {"cat": "cat"})
-    found = merge(
+    found = merge_annotations(
         [
             source("a", image("1", {"kind": "1"}), kind=kind),
             source("b", image("2", {"kind": "cat"}), kind=other),
@@ -250,7 +260,7 @@ def test_other_ids_of_the_same_options() -> None:
 def test_option_ids_of_two_meanings_are_named_by_them() -> None:
     one = Attribute("kind", "radio", "", {"1": "cat", "2": "dog"}, default_options=("2",))
     other = Attribute("kind", "radio", "", {"1": "dog", "2": "cow"})
-    found = merge(
+    found = merge_annotations(
         [
             source("a", image("1", {"kind": "1"}, {"kind": "2"}), kind=one),
             source("b", image("2", {"kind": "1"}, {"kind": "2"}), kind=other),
@@ -266,7 +276,7 @@ def test_option_ids_of_two_meanings_are_named_by_them() -> None:
 
 def test_a_file_without_declarations_takes_those_of_the_other() -> None:
     kind = Attribute("kind", "dropdown", "", {"cat": "cat"})
-    found = merge(
+    found = merge_annotations(
         [
             source("a", image("1", {"kind": "dog"})),
             source("b", image("2", {"kind": "cat"}), kind=kind),
@@ -279,7 +289,9 @@ def test_a_file_without_declarations_takes_those_of_the_other() -> None:
 
 
 def test_default_paths_that_differ_are_left_out() -> None:
-    found = merge([source("a", default_path="p/"), source("b", default_path="q/")], "out")
+    found = merge_annotations(
+        [source("a", default_path="p/"), source("b", default_path="q/")], "out"
+    )
     assert found.default_path == ""
     assert severities(found) == ["warning"]
 
@@ -287,7 +299,7 @@ def test_default_paths_that_differ_are_left_out() -> None:
 def test_a_file_without_a_default_path_contradicts_none() -> None:
     for paths in (["", "p/"], ["p/", ""], ["p/", "", "p/"]):
         sources = [source(str(i), default_path=path) for i, path in enumerate(paths)]
-        found = merge(sources, "out")
+        found = merge_annotations(sources, "out")
         assert found.default_path == "p/"
         assert not found.problems
 
@@ -299,7 +311,9 @@ def test_progress_sees_the_images_of_each_file() -> None:
         seen.append(len(images))
         return images
 
-    merge([source("a", image("1"), image("2")), source("b", image("3"))], "o", progress=progress)
+    merge_annotations(
+        [source("a", image("1"), image("2")), source("b", image("3"))], "o", progress=progress
+    )
     assert seen == [2, 1]
 
 
@@ -309,7 +323,7 @@ class TestOneAttributeForEachClass:
     def test_joins_a_file_with_one_attribute(self) -> None:
         known = source("known", image("a.jpg", {"kind": "cat"}, {"kind": "dog"}))
         for files in ([known, self.FLAGS], [self.FLAGS, known]):
-            merged = merge(files, "m")
+            merged = merge_annotations(files, "m")
             assert severities(merged) == []
             found = build_instances(merged)
             assert sorted(each.label for i in found.images for each in i.instances) == [
@@ -319,13 +333,13 @@ class TestOneAttributeForEachClass:
 
     def test_named(self) -> None:
         odd = source("odd", image("b.jpg", {"cat": "tabby"}, {"dog": "brown"}))
-        merged = merge([odd], "m", LabelRules(class_attribute=("cat", "dog")))
+        merged = merge_annotations([odd], "m", LabelRules(class_attribute=("cat", "dog")))
         assert build_instances(merged).classes == ("cat", "dog")
 
     def test_none_is_the_class(self) -> None:
         tracks = [source(n, image(f"{n}.jpg", {"track": n})) for n in "12"]
         rules = LabelRules(class_attribute="")
-        merged = merge(tracks, "m", rules)
+        merged = merge_annotations(tracks, "m", rules)
         assert set(merged.region_attributes) == {"track"}
 
 
@@ -353,7 +367,7 @@ def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> N
         for name, content in (("via.json", project), ("coco.json", exported)):
             (tmp_path / name).write_text(json.dumps(content))
             files.append(read(tmp_path / name))
-        return merge(files, "out")
+        return merge_annotations(files, "out")
 
     assert "error" not in severities(merged())
     assert "1 image of an earlier file" in merged().problems[-1].message
@@ -375,9 +389,9 @@ def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(data))
         sources.append(read(path))
-    merged = merge(sources, "out")
+    merged = merge_annotations(sources, "out")
     assert merged.problems == ()
     found = build_instances(merged).images
     assert [[each.label for each in image.instances] for image in found] == [["cat"], ["dog"]]
-    again = merge([sources[0], sources[0]], "out")
+    again = merge_annotations([sources[0], sources[0]], "out")
     assert (len(again.images), severities(again)) == (1, ["note"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.curation.split import divide, split
+from roilab.curation.split import split_images, stratified_split
 from roilab.errors import UserError
 from roilab.via import Annotations, Container, ImageRecord, Rect, Region, build_instances
 
@@ -17,7 +17,7 @@ shares = st.floats(0.05, 0.95)
 
 @given(groups, shares, st.integers(0, 5))
 def test_both_parts_have_pictures(found: dict[str, set[str]], share: float, seed: int) -> None:
-    first = split(found, share, seed)
+    first = stratified_split(found, share, seed)
     assert first < set(found)
     assert first
 
@@ -26,13 +26,13 @@ def test_both_parts_have_pictures(found: dict[str, set[str]], share: float, seed
 def test_order_has_no_influence(found, share, seed, random) -> None:  # type: ignore[no-untyped-def]
     shuffled = list(found.items())
     random.shuffle(shuffled)
-    assert split(dict(shuffled), share, seed) == split(found, share, seed)
+    assert stratified_split(dict(shuffled), share, seed) == stratified_split(found, share, seed)
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=10, max_size=60), shares)
 def test_each_class_has_its_share(names: list[str], share: float) -> None:
     found = {str(number): {name} for number, name in enumerate(names)}
-    first = split(found, share, 0)
+    first = stratified_split(found, share, 0)
     for name in set(names):
         of_class = [key for key, each in found.items() if name in each]
         part = len(first & set(of_class))
@@ -44,7 +44,7 @@ def test_shares_of_many_labels_at_once() -> None:
         str(n): {name for name, every in (("a", 2), ("b", 3), ("rare", 25)) if n % every == 0}
         for n in range(200)
     }
-    first = split(found, 0.8, 0)
+    first = stratified_split(found, 0.8, 0)
     assert len(first) == pytest.approx(160, abs=2)
     for name in ("a", "b", "rare"):
         of_class = {key for key, each in found.items() if name in each}
@@ -55,7 +55,7 @@ def test_shares_of_many_labels_at_once() -> None:
 def test_a_rare_class_is_in_both_parts(seed: int, share: float, others: set[str]) -> None:
     found: dict[str, set[str]] = {str(number): {"a"} for number in range(10)}
     found |= {"10": {"rare", *others}, "11": {"rare"}, "12": {"alone"}}
-    first = split(found, share, seed)
+    first = stratified_split(found, share, seed)
     assert len(first & {"10", "11"}) == 1
     assert 0 < len(first & set("0123456789")) < 10
 
@@ -64,7 +64,7 @@ def test_a_rare_class_is_in_both_parts(seed: int, share: float, others: set[str]
 def test_what_is_in_one_part_cannot_be_in_both(
     found: dict[str, set[str]], share: float, seed: int
 ) -> None:
-    first = split(found, share, seed)
+    first = stratified_split(found, share, seed)
     for name in {name for each in found.values() for name in each}:
         having = {key for key in found if name in found[key]}
         if having <= first or not having & first:
@@ -78,19 +78,19 @@ def test_what_is_in_one_part_cannot_be_in_both(
 
 def test_another_seed_divides_otherwise() -> None:
     found: dict[str, set[str]] = {str(number): set() for number in range(40)}
-    assert split(found, 0.5, 0) == split(found, 0.5, 0)
-    assert split(found, 0.5, 0) != split(found, 0.5, 1)
+    assert stratified_split(found, 0.5, 0) == stratified_split(found, 0.5, 0)
+    assert stratified_split(found, 0.5, 0) != stratified_split(found, 0.5, 1)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 80, float("nan")])
 def test_shares_that_are_none(share: float) -> None:
     with pytest.raises(UserError, match="--train"):
-        split({"a": [], "b": []}, share, 0)
+        stratified_split({"a": [], "b": []}, share, 0)
 
 
 def test_one_picture_cannot_be_divided() -> None:
     with pytest.raises(UserError, match="1 different pictures"):
-        split({"a": []}, 0.5, 0)
+        stratified_split({"a": []}, 0.5, 0)
 
 
 def test_copies_stay_together(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_copies_stay_together(tmp_path: Path) -> None:
         region = Region(0, Rect(0, 0, 5, 5), {"kind": "ab"[number % 2]})
         records.append(ImageRecord(f"{number}", f"{number}.jpg", 9, (region,)))
     source = Annotations("via.json", Container.VIA2_JSON, tuple(records), {}, {})
-    keys, copies, missing = divide(
+    keys, copies, missing = split_images(
         build_instances(source), lambda record: tmp_path / record.filename, 0.5, 0
     )
     assert (copies, missing) == (10, 0)
@@ -108,8 +108,8 @@ def test_copies_stay_together(tmp_path: Path) -> None:
     # The name says nothing: the same pictures under other names are divided alike.
     for number in range(20):
         (tmp_path / f"{number}.jpg").rename(tmp_path / f"x{number}.png")
-    renamed, _, _ = divide(
+    renamed, _, _ = split_images(
         build_instances(source), lambda record: tmp_path / f"x{record.key}.png", 0.5, 0
     )
     assert renamed == keys
-    assert divide(build_instances(source), lambda _: None, 0.5, 0)[1:] == (0, 20)
+    assert split_images(build_instances(source), lambda _: None, 0.5, 0)[1:] == (0, 20)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from roilab.curation.stats import OfClass, Stats, statistics
+from roilab.curation.stats import ClassStats, Stats, count_annotations
 from roilab.reporting import statistics_page
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -39,7 +39,7 @@ def counted() -> Stats:
         for n, r in enumerate(drawn)
     )
     source = Annotations("a & b.json", Container.VIA2_JSON, images, {}, {})
-    return statistics([(source, build_instances(source, skeleton=BONES))], BONES)
+    return count_annotations([(source, build_instances(source, skeleton=BONES))], BONES)
 
 
 def test_counts() -> None:
@@ -47,8 +47,8 @@ def test_counts() -> None:
     assert (found.images, found.empty_images, found.instances) == (3, 1, 4)
     assert found.shapes == {"point": 2, "rect": 4}
     assert found.classes == {
-        "<b>": OfClass(2, 1, 100 * 100 + 31 * 32, (100 * 100 + 31 * 32) / 2, (1, 0, 1)),
-        "car": OfClass(2, 2, 32 * 32 + 200, (32 * 32 + 200) / 2, (1, 1, 0)),
+        "<b>": ClassStats(2, 1, 100 * 100 + 31 * 32, (100 * 100 + 31 * 32) / 2, (1, 0, 1)),
+        "car": ClassStats(2, 2, 32 * 32 + 200, (32 * 32 + 200) / 2, (1, 1, 0)),
     }
     assert found.per_image == {0: 1, 1: 1, 3: 1}
     # Sides of 14, 31.5, 32 and 100 pixels.
@@ -75,7 +75,7 @@ def test_page_is_whole_and_escaped() -> None:
 
 def test_nothing_annotated() -> None:
     source = Annotations("empty.json", Container.VIA2_JSON, (), {}, {})
-    found = statistics([(source, build_instances(source))], None)
+    found = count_annotations([(source, build_instances(source))], None)
     assert (found.images, found.instances, found.classes) == (0, 0, {})
     assert "empty.json" in statistics_page(found)
 
@@ -90,7 +90,7 @@ def test_progress_sees_every_image() -> None:
         return images
 
     assert (
-        statistics([(source, build_instances(source))], None, progress).empty_images
+        count_annotations([(source, build_instances(source))], None, progress).empty_images
         == len(seen)
         == 2
     )

@@ -1,4 +1,4 @@
-"""What `examine` says of regions: how many there are, and which leave their image."""
+"""What `check_annotations` says of regions: how many there are, and which leave their image."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from roilab.curation.check import Findings, examine
-from roilab.data.dataset_dicts import annotation
-from roilab.data.read import read
+from roilab.curation.check import CheckReport, check_annotations
+from roilab.data.annotated_images import read_annotations
+from roilab.data.records import detectron2_annotation
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.via import (
@@ -44,7 +44,7 @@ def problems_of(folder: ImageFolder, *shapes: Shape, skeleton: Skeleton | None =
         Region(n, shape, each) for n, (shape, each) in enumerate(zip(shapes, values, strict=True))
     )
     image = ImageRecord("a.png", "a.png", None, regions)
-    found = examine(
+    found = check_annotations(
         Annotations("via.json", Container.VIA2_JSON, (image,), {}, {}),
         folder,
         LabelRules(class_attribute="kind"),
@@ -93,15 +93,17 @@ def test_a_point_without_a_problem_is_within_the_image_of_training(
     outline = Rect(0, 0, SIZE, SIZE)
     found = problems_of(folder, outline, Point(x, y))
     outside = [each for each in found if "outside" in each]
-    made = annotation(Instance("cat", (outline,), ((x, y, 2),), (0,)), ["cat"], NOSE, SIZE, SIZE)
+    made = detectron2_annotation(
+        Instance("cat", (outline,), ((x, y, 2),), (0,)), ["cat"], NOSE, SIZE, SIZE
+    )
     kept = all(0 <= each <= SIZE for each in made["keypoints"][:2])
     assert kept is not bool(outside)
 
 
-def findings(tmp_path: Path, folder: ImageFolder, text: str) -> Findings:
+def findings(tmp_path: Path, folder: ImageFolder, text: str) -> CheckReport:
     path = tmp_path / "via"
     path.write_text(text, encoding="utf-8")
-    return examine(read(path), folder, LabelRules(default_class="cat"))
+    return check_annotations(read_annotations(path), folder, LabelRules(default_class="cat"))
 
 
 CSV = (

@@ -1,247 +1,50 @@
-"""Records -> COCO json -> records: the same instances."""
+"""The ids of annotation files: there and back, and for classes that a file does not have."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from detectron2.data.datasets import load_coco_json
-from hypothesis import given
-from hypothesis import strategies as st
-from pycocotools.coco import COCO
 
-from roilab.data.coco import lost_links, to_coco
-from roilab.data.read import read
+from roilab.data.coco import CocoIds, category_ids, image_numbers
 from roilab.errors import UserError
-from roilab.skeleton import Skeleton
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Circle,
-    CocoCategory,
-    Container,
-    Ellipse,
-    ImageRecord,
-    LabelRules,
-    Point,
-    Polygon,
-    Polyline,
-    Problem,
-    Rect,
-    Region,
-    Shape,
-    build_instances,
-)
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
-
-coordinates = st.integers(0, 1000).map(lambda tenth: tenth / 10)
-sides = st.integers(1, 50)
-boxes = st.tuples(coordinates, coordinates, sides, sides)
-polygons = boxes.map(lambda b: Polygon((b[0], b[0] + b[2], b[0] + b[2]), (b[1], b[1], b[1] + b[3])))
-shapes = (
-    polygons
-    | polygons.map(lambda each: Polyline(each.xs, each.ys))
-    | boxes.map(lambda box: Rect(*box))
-    | st.builds(Circle, coordinates, coordinates, sides)
-    | st.builds(Ellipse, coordinates, coordinates, sides, sides, coordinates)
-)
-points = st.tuples(coordinates, coordinates, st.sampled_from(["visible", "occluded"]))
+IDS = CocoIds({4: 900, 7: "street", 9: 1}, (500, 3))
+ROWS: list[dict[str, Any]] = [
+    {"image_id": 7, "category_id": 2, "score": 0.5},
+    {"image_id": 9, "category_id": 1, "score": 0.25},
+]
 
 
-@st.composite
-def objects(draw: st.DrawFn, tie: str) -> list[tuple[Shape, dict[str, str]]]:
-    """The regions of an object: a car with outlines, or a person with outlines, points or both."""
-    name = draw(st.sampled_from(["person", "car"]))
-    values = {"class": name, "instance": tie}
-    found = draw(st.lists(points, max_size=2)) if name == "person" else []
-    drawn = draw(st.lists(shapes, min_size=not found, max_size=3))
-    joints = zip(BONES.keypoints, found, strict=False)
-    return [(shape, values) for shape in drawn] + [
-        (Point(x, y), {**values, "keypoint": joint, "visibility": seen})
-        for joint, (x, y, seen) in joints
+def test_there_and_back() -> None:
+    written = IDS.to_file(ROWS)
+    assert written == [
+        {"image_id": "street", "category_id": 3, "score": 0.5},
+        {"image_id": 1, "category_id": 500, "score": 0.25},
     ]
+    assert IDS.from_file(written) == ROWS == [dict(row) for row in ROWS]
 
 
-@st.composite
-def images(draw: st.DrawFn) -> list[tuple[Shape, dict[str, str]]]:
-    count = draw(st.integers(0, 3))
-    return [region for number in range(count) for region in draw(objects(str(number)))]
+def test_data_without_ids_keep_their_numbers() -> None:
+    ids = CocoIds.numbered([4, 7, 9], 2)
+    assert ids.to_file(ROWS) == ids.from_file(ROWS) == ROWS
+    assert ids.categories == (1, 2)
 
 
-DECLARED = {
-    "class": Attribute("class", "dropdown", "[roilab:class]", {"3": "truck", "1": "car"}),
-    "instance": Attribute("instance", "text", "[roilab:instance]"),
-    "keypoint": Attribute("keypoint", "text", "[roilab:keypoint]"),
-    "visibility": Attribute("visibility", "text", "[roilab:visibility]"),
-}
+@pytest.mark.parametrize("row", [{"image_id": 7}, {"category_id": 1}])
+def test_ids_of_another_file_are_refused(row: dict[str, int]) -> None:
+    with pytest.raises(UserError) as caught:
+        IDS.from_file([{"image_id": 900, "category_id": 3} | row])
+    assert caught.value.key == next(iter(row))
 
 
-@given(st.lists(images(), min_size=1, max_size=3))
-def test_instances_come_back(
-    tmp_path_factory: pytest.TempPathFactory, drawn: list[list[tuple[Shape, dict[str, str]]]]
-) -> None:
-    records = tuple(
-        ImageRecord(f"{n}", f"{n}.jpg", None, tuple(Region(at, *e) for at, e in enumerate(found)))
-        for n, found in enumerate(drawn)
-    )
-    source = Annotations("via.json", Container.VIA2_PROJECT, records, DECLARED, {})
-    before = build_instances(source, skeleton=BONES)
-    data, problems = to_coco(source, LabelRules(), BONES, lambda _: (400, 300))
-    names = [each["name"] for each in data["categories"]]
-    assert names == ["truck", "car", *(["person"] if "person" in before.classes else [])]
-    notes = [each.message for each in problems if each.severity == "note"]
-    outlines = [s for found in drawn for s, _ in found if not isinstance(s, Point | Polygon)]
-    alone = [e for image in before.images for e in image.instances if not e.outlines]
-    counts = [int(each.split()[-2]) for each in notes if "polygons" in each or "made up" in each]
-    assert sum(counts) == len(outlines) + len(alone)
-    assert "values" not in "".join(notes)
-    path = tmp_path_factory.mktemp("coco") / "coco.json"
-    path.write_text(json.dumps(data), encoding="utf-8")
-    again = build_instances(read(path, strict=True), skeleton=BONES)
-    assert [len(image.instances) for image in again.images] == [
-        len(image.instances) for image in before.images
-    ]
-    for one, other in zip(before.images, again.images, strict=True):
-        for was, now in zip(one.instances, other.instances, strict=True):
-            assert (now.label, now.keypoints) == (was.label, was.keypoints)
-            # An object of points only got a box, which is read as its outline.
-            assert now.polygons == was.polygons or not was.outlines
+def test_classes_that_the_file_does_not_have() -> None:
+    ids = category_ids(["van", "car", "bus", "bike"], {"bike": 3, "car": 500})
+    assert ids == (501, 500, 502, 3)
+    assert category_ids(["a", "b"], {}) == (1, 2)
+    assert category_ids(["a", "b"], {"b": "x"}) == (1, "x")
 
 
-def labelled_set(**attributes: str) -> Annotations:
-    regions = (Region(0, Rect(1, 2, 30, 40), {"kind": "a"}), Region(1, Circle(20, 20, 9), {}))
-    image = ImageRecord("k", "a.jpg", None, regions, attributes)
-    return Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
-
-
-RULES = LabelRules(default_class="b")
-
-
-def messages(problems: tuple[Problem, ...]) -> str:
-    return "\n".join(each.message for each in problems)
-
-
-def test_libraries_read_it(tmp_path: Path) -> None:
-    data, problems = to_coco(labelled_set(), RULES, None, lambda _: (100, 80))
-    assert [each.severity for each in problems] == ["note", "note"]
-    path = tmp_path / "coco.json"
-    path.write_text(json.dumps(data), encoding="utf-8")
-    coco = COCO(str(path))
-    assert len(coco.getAnnIds()) == 2
-    assert coco.annToMask(coco.loadAnns([1])[0]).sum() == 30 * 40
-    (record,) = load_coco_json(str(path), str(tmp_path))
-    assert len(record["annotations"]) == 2
-
-
-def test_sizes(tmp_path: Path) -> None:
-    def unknown(_: Any) -> None:
-        return None
-
-    data, problems = to_coco(labelled_set(), RULES, None, unknown)
-    assert data["images"] == []
-    assert [(each.severity, each.image) for each in problems] == [("error", "a.jpg")]
-    # A file that was COCO before knows them.
-    data, _ = to_coco(labelled_set(width="70", height="60"), RULES, None, unknown)
-    assert (data["images"][0]["width"], data["images"][0]["height"]) == (70, 60)
-
-
-def test_why_a_size_is_unknown() -> None:
-    def broken(_: Any) -> None:
-        raise UserError("cannot read the image", found="not an image")
-
-    def lost(_: Any) -> None:
-        raise UserError("two files have this name", remedy="rename one")
-
-    remedies = []
-    for size_of in (broken, lost, lambda _: None):
-        (problem,) = to_coco(labelled_set(), RULES, None, size_of)[1]
-        remedies.append(problem.remedy)
-    assert remedies[0].startswith("mend the image file")
-    assert remedies[1:] == ["rename one", "give the folder that holds it"]
-
-
-def test_categories_are_what_is_declared() -> None:
-    kind = Attribute("kind", "dropdown", "", {"0": "bus", "1": "a", "2": "van"})
-    image = ImageRecord("k", "a.jpg", 1, (Region(0, Rect(0, 0, 5, 5), {"kind": "1"}),))
-    source = Annotations("via.json", Container.VIA2_PROJECT, (image,), {"kind": kind}, {})
-    data, problems = to_coco(source, LabelRules(), None, lambda _: (9, 9))
-    assert [(each["id"], each["name"]) for each in data["categories"]] == [
-        (1, "bus"),
-        (2, "a"),
-        (3, "van"),
-    ]
-    assert data["annotations"][0]["category_id"] == 2
-    assert "have no object: bus, van" in messages(problems)
-    rules = LabelRules(class_map={"van": "bus", "a": "car", "bus": "bus"})
-    data, _ = to_coco(source, rules, None, lambda _: (9, 9))
-    assert [each["name"] for each in data["categories"]] == ["bus", "car"]
-
-
-def test_values_that_coco_has_no_place_for() -> None:
-    values = {"kind": "a", "colour": "red", "note": ""}
-    region = Region(0, Rect(0, 0, 5, 5), values)
-    image = ImageRecord("k", "a.jpg", 1, (region,), {"camera": "left"})
-    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
-    _, problems = to_coco(source, LabelRules(class_attribute="kind"), None, lambda _: (9, 9))
-    assert "not kept: 2 attribute values" in messages(problems)
-
-
-def test_links_that_the_skeleton_has_not() -> None:
-    names = ("head", "hand", "foot")
-    links = (("head", "hand"), ("foot", "head"), ("hand", "head"))
-    category = CocoCategory(1, "person", names, links)
-    bones = Skeleton("b", ("person",), names, (), (("hand", "head"),), (0.1,) * 3)
-    assert lost_links([category], bones) == 1
-    assert lost_links([category, CocoCategory(2, "car")], None) == 3
-    assert lost_links([], bones) == 0
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
-def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
-    from roilab.skeleton import COCO_PERSON
-
-    source = DATA / "coco-keypoints" / "test_coco.json"
-    annotations = read(source)
-    before = build_instances(annotations, skeleton=COCO_PERSON)
-    assert sum(len(image.instances) for image in before.images) == 14
-    data, problems = to_coco(annotations, LabelRules(), COCO_PERSON, lambda _: None)
-    assert "with another id" in messages(problems)
-    assert "values" not in messages(problems)
-    path = tmp_path / "coco.json"
-    path.write_text(json.dumps(data), encoding="utf-8")
-    original = json.loads(source.read_text(encoding="utf-8"))["annotations"]
-    persons = {each["id"]: each for each in original}
-    assert len(data["annotations"]) == len(persons)
-    for ours, theirs in zip(
-        sorted(data["annotations"], key=lambda each: each["bbox"]),
-        sorted(persons.values(), key=lambda each: each["bbox"]),
-        strict=True,
-    ):
-        assert ours["bbox"] == pytest.approx(theirs["bbox"], abs=0.02)
-        assert ours["keypoints"] == theirs["keypoints"]
-        assert ours["num_keypoints"] == theirs["num_keypoints"]
-
-
-@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "-1", "\x1b[31mred"])
-def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
-    region = Region(0, Rect(1, 2, 3, 4), {"class": name})
-    image = ImageRecord("k", f"{name}.jpg", 5, (region,))
-    source = Annotations("via", Container.VIA2_PROJECT, (image,), {"class": Attribute("class")}, {})
-    data, _ = to_coco(source, LabelRules(), None, lambda _: (9, 9))
-    (tmp_path / "coco.json").write_text(json.dumps(data))
-    (again,) = read(tmp_path / "coco.json").images
-    assert again.filename == f"{name}.jpg"
-    assert name in again.regions[0].attributes.values()
-
-
-def test_what_lies_outside_its_image_is_left_out() -> None:
-    regions = tuple(
-        Region(at, Rect(x, 1, 5, 5), {"class": "car"}) for at, x in enumerate((1, 20, 30))
-    )
-    image = ImageRecord("k", "a.jpg", 1, regions)
-    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
-    data, problems = to_coco(source, LabelRules(), None, lambda _: (20, 10))
-    assert [each["bbox"] for each in data["annotations"]] == [[1, 1, 5, 5]]
-    assert messages(problems).count("left out: the car lies outside") == 2
+@pytest.mark.parametrize("other", ["street", None, -1, True, 2**53])
+def test_images_have_their_own_ids_where_all_are_numbers(other: Any) -> None:
+    """From 2**53 on, a number of JSON is not exact."""
+    assert image_numbers([7, 0, 2**53 - 1]) == [7, 0, 2**53 - 1]
+    assert image_numbers([7, other]) == [1, 2]

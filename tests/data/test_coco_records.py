@@ -13,10 +13,10 @@ from detectron2.structures import BoxMode
 from PIL import Image
 
 from roilab import skeleton as skeletons
-from roilab.curation.check import examine
+from roilab.curation.check import check_annotations
+from roilab.data.annotated_images import read_annotations
 from roilab.data.boxes import box_of
 from roilab.data.dataset import load_dataset
-from roilab.data.read import read
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.via import LabelRules, build_instances
@@ -138,7 +138,7 @@ def test_what_is_unsound_is_named_and_the_rest_is_read(
     dataset = load_dataset(str(path))
     assert message in caplog.text
     assert sum(len(record["annotations"]) for record in dataset.records) == 2 - is_lost
-    findings = examine(read(path), ImageFolder(tmp_path), LabelRules())
+    findings = check_annotations(read_annotations(path), ImageFolder(tmp_path), LabelRules())
     assert findings.instances == 2 - is_lost
     assert any(message in problem.message for problem in findings.problems)
     if is_lost:
@@ -211,8 +211,11 @@ def test_what_lies_outside_its_image_is_left_out_as_in_check(
     assert dataset.outside == 2 - instances
     left_out = "left out: the car (annotation 7) lies outside the image of 20 x 10 pixels"
     assert (left_out in caplog.text) == (instances < 2)
-    findings = examine(
-        read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load_skeleton(str(bones))
+    findings = check_annotations(
+        read_annotations(path),
+        ImageFolder(tmp_path),
+        LabelRules(),
+        skeletons.load_skeleton(str(bones)),
     )
     assert findings.instances == instances
     if instances < 2:
@@ -360,7 +363,9 @@ class TestBoxes:
         self, tmp_path: Path, coco: dict[str, Any], change: dict[str, Any], reason: str | None
     ) -> None:
         coco["annotations"][1].update(change)
-        findings = examine(read(write(tmp_path, coco)), ImageFolder(tmp_path), LabelRules())
+        findings = check_annotations(
+            read_annotations(write(tmp_path, coco)), ImageFolder(tmp_path), LabelRules()
+        )
         found = [each for each in findings.problems if "bbox" in each.message]
         assert [each.image for each in found] == ([] if reason is None else ["b.png"])
         assert all(reason in each.message for each in found if reason)
@@ -371,7 +376,7 @@ class TestBoxes:
     ) -> None:
         coco["annotations"][1].update(bbox=[2, 3, 4, 5])
         path = write(tmp_path, coco)
-        (_, image) = build_instances(read(path)).images
+        (_, image) = build_instances(read_annotations(path)).images
         assert box_of(image.instances[0], WIDTH, HEIGHT) == [2, 3, 6, 8]
         (_, record) = load_dataset(str(path)).records
         assert record["annotations"][0]["bbox"] == [2, 3, 4, 5]
@@ -391,7 +396,9 @@ class TestBoxes:
         assert x1 > 9
         assert y1 > 8
         skeleton = skeletons.load_skeleton(str(bones))
-        findings = examine(read(path), ImageFolder(tmp_path), LabelRules(), skeleton)
+        findings = check_annotations(
+            read_annotations(path), ImageFolder(tmp_path), LabelRules(), skeleton
+        )
         assert (findings.instances, findings.keypoints) == (2, 2)
 
 
@@ -403,8 +410,11 @@ class TestKeypoints:
         bones = write_skeleton(tmp_path, ["hub"])
         for record in load_dataset(str(path), skeleton=str(bones)).records:
             assert record["annotations"][0]["keypoints"] == [3.5, 3.5, 2]
-        found = examine(
-            read(path), ImageFolder(tmp_path), LabelRules(), skeletons.load_skeleton(str(bones))
+        found = check_annotations(
+            read_annotations(path),
+            ImageFolder(tmp_path),
+            LabelRules(),
+            skeletons.load_skeleton(str(bones)),
         )
         assert (found.errors, found.keypoints) == (0, 2)
         with pytest.raises(UserError, match="1 keypoints"):
@@ -431,7 +441,7 @@ def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) 
     )
     path = write(tmp_path, coco)
     dataset = load_dataset(str(path))
-    findings = examine(read(path), ImageFolder(tmp_path), LabelRules())
+    findings = check_annotations(read_annotations(path), ImageFolder(tmp_path), LabelRules())
     (problem,) = (each for each in findings.problems if each.severity == "error")
     assert "left out: the mask of the car (annotation 8)" in problem.message
     assert problem.region is None

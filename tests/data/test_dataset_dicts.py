@@ -7,13 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.data.dataset_dicts import (
-    annotation,
-    box_of,
-    dataset_to_coco,
-    to_continuous,
-    to_pixel_index,
-)
+from roilab.data.boxes import to_continuous, to_pixel_index
+from roilab.data.coco import dataset_to_coco
+from roilab.data.records import box_of, detectron2_annotation
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import Instance, Polygon
 
@@ -52,7 +48,7 @@ def test_an_array_of_keypoints_is_not_touched() -> None:
 def test_a_point_on_the_edge_is_the_last_pixel(x: float, kept: float) -> None:
     """Detectron2 would drop it; one that is farther out stays for it to drop."""
     instance = Instance("person", (SQUARE,), ((x, 3.0, 2), (4.0, x, 1)), (0,))
-    found = annotation(instance, ["person"], PAIR, 100, 100)["keypoints"]
+    found = detectron2_annotation(instance, ["person"], PAIR, 100, 100)["keypoints"]
     assert found == [kept + 0.5, 3.5, 2, 4.5, kept + 0.5, 1]
 
 
@@ -75,13 +71,16 @@ def test_box_of_keypoints_has_room_around_them() -> None:
 def test_every_annotation_carries_keypoints_where_there_is_a_skeleton() -> None:
     """Detectron2 looks at an image's first annotation only."""
     car = Instance("car", (SQUARE,), None, (0,))
-    assert annotation(car, ["car", "person"], PAIR, 99, 99)["keypoints"] == [0.0, 0.0, 0] * 2
-    assert "keypoints" not in annotation(car, ["car"], None, 99, 99)
+    assert (
+        detectron2_annotation(car, ["car", "person"], PAIR, 99, 99)["keypoints"]
+        == [0.0, 0.0, 0] * 2
+    )
+    assert "keypoints" not in detectron2_annotation(car, ["car"], None, 99, 99)
 
 
 def test_an_object_of_keypoints_alone_has_no_mask() -> None:
     person = Instance("person", (), ((10.0, 10.0, 2), (29.0, 49.0, 1)), (0,))
-    assert "segmentation" not in annotation(person, ["person"], PAIR, 99, 99)
+    assert "segmentation" not in detectron2_annotation(person, ["person"], PAIR, 99, 99)
 
 
 def record(*instances: Instance) -> dict:
@@ -91,7 +90,7 @@ def record(*instances: Instance) -> dict:
         "image_id": 1,
         "width": 100,
         "height": 100,
-        "annotations": [annotation(i, classes, PAIR, 100, 100) for i in instances],
+        "annotations": [detectron2_annotation(i, classes, PAIR, 100, 100) for i in instances],
     }
 
 

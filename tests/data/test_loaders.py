@@ -17,9 +17,8 @@ from PIL import Image
 
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.data.loaders import eval_loader, train_loader
-from roilab.data.sampling import Batches
-from roilab.data.seeding import seed_everything, seeded
-from roilab.data.workers import workers
+from roilab.data.sampling import BatchSampler, seed_everything, seeded
+from roilab.data.workers import worker_count
 from roilab.errors import UserError
 from roilab.synthetic import FiguresPaths
 
@@ -78,19 +77,19 @@ def test_loading_leaves_the_generators_alone(figures: FiguresPaths) -> None:
     assert (np.random.rand(), torch.rand(1)) == expected  # noqa: NPY002
 
 
-@pytest.mark.parametrize("bitmaps", [False, True])
-def test_items_are_those_of_detectron2(figures: FiguresPaths, bitmaps: bool) -> None:
+@pytest.mark.parametrize("bitmasks", [False, True])
+def test_items_are_those_of_detectron2(figures: FiguresPaths, bitmasks: bool) -> None:
     data = dataset(figures)
     stock = DatasetMapper(
         is_train=True,
         augmentations=AUGMENTATIONS,
         image_format="BGR",
         use_instance_mask=True,
-        instance_mask_format="bitmask" if bitmaps else "polygon",
+        instance_mask_format="bitmask" if bitmasks else "polygon",
         use_keypoint=True,
         keypoint_hflip_indices=np.array(data.skeleton.flip_indices),
     )
-    items = itertools.chain(*batches(data, 6, total_batch_size=1, bitmaps=bitmaps))
+    items = itertools.chain(*batches(data, 6, total_batch_size=1, bitmasks=bitmasks))
     for number, item in enumerate(items):
         record = next(r for r in data.records if r["file_name"] == item["file_name"])
         with seeded(0, 0, number):
@@ -101,7 +100,7 @@ def test_items_are_those_of_detectron2(figures: FiguresPaths, bitmaps: bool) -> 
         assert ours.get_fields().keys() == theirs.get_fields().keys()
         for name in ("gt_boxes", "gt_keypoints"):
             assert torch.equal(ours.get(name).tensor, theirs.get(name).tensor)
-        if bitmaps:
+        if bitmasks:
             assert torch.equal(ours.gt_masks.tensor, theirs.gt_masks.tensor)
 
 
@@ -177,7 +176,7 @@ def test_an_image_of_another_size_is_unreadable(figures: FiguresPaths, tmp_path:
 )
 def test_batches(count: int, size: int, seed: int, first: int, wide: list[bool]) -> None:
     def drawn(number: int, **options) -> list[list[tuple[int, int]]]:
-        made = Batches(count, size, seed=seed, wide=wide[:count], **options)
+        made = BatchSampler(count, size, seed=seed, wide=wide[:count], **options)
         return [list(batch) for batch in itertools.islice(made, number)]
 
     everything = drawn(first + 8)
@@ -193,7 +192,7 @@ def test_batches(count: int, size: int, seed: int, first: int, wide: list[bool])
 
 
 def test_each_pass_has_each_image_once() -> None:
-    made = itertools.islice(Batches(10, 5, seed=4), 6)
+    made = itertools.islice(BatchSampler(10, 5, seed=4), 6)
     order = [index for batch in made for _, index in batch]
     passes = [order[start : start + 10] for start in (0, 10, 20)]
     assert all(sorted(each) == list(range(10)) for each in passes)
@@ -203,9 +202,9 @@ def test_each_pass_has_each_image_once() -> None:
 def test_workers_follow_the_cores(figures: FiguresPaths, monkeypatch, recwarn) -> None:
     data = dataset(figures)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    assert [workers(wanted) for wanted in (0, 1, 4, 64)] == [0, 1, 4, 4]
+    assert [worker_count(wanted) for wanted in (0, 1, 4, 64)] == [0, 1, 4, 4]
     monkeypatch.setattr(comm, "get_local_size", lambda: 8)
-    assert [workers(wanted) for wanted in (0, 1, 4)] == [0, 1, 1]
+    assert [worker_count(wanted) for wanted in (0, 1, 4)] == [0, 1, 1]
     monkeypatch.undo()
     # torch warns where a loader has more than there are cores.
     train_loader(

@@ -16,7 +16,7 @@ from fvcore.transforms.transform import (
     VFlipTransform,
 )
 
-from roilab.data.mapper import Mapper, mirrors
+from roilab.data.loaders import Mapper, mirrors
 
 HEIGHT, WIDTH = 40, 64
 # Left, right and nose: seen from the person's front, left is at the right of the image.
@@ -96,7 +96,7 @@ def keypoints(record: dict, *augmentations: object) -> np.ndarray:
         image_format="BGR",
         masks=False,
         keypoints=True,
-        bitmaps=False,
+        bitmasks=False,
         flip_indices=SWAPPED,
     )
     return mapper(record)["instances"].gt_keypoints.tensor[0].numpy()
@@ -109,7 +109,7 @@ def test_a_flip_of_boxes_alone_moves_them(record: dict) -> None:
             image_format="BGR",
             masks=False,
             keypoints=False,
-            bitmaps=False,
+            bitmasks=False,
             flip_indices=flip_indices,
         )
         instances = mapper(record)["instances"]

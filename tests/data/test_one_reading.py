@@ -13,13 +13,11 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.curation.check import examine
-from roilab.curation.stats import statistics
-from roilab.data.coco import to_coco
+from roilab.curation.check import check_annotations
+from roilab.curation.convert import annotations_to_coco
+from roilab.curation.stats import count_annotations
+from roilab.data.annotated_images import find_images, fit_all_instances, read_annotations
 from roilab.data.dataset import load_dataset
-from roilab.data.fit import fit_all
-from roilab.data.read import read
-from roilab.data.resolve_images import locate
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON
@@ -43,10 +41,10 @@ def counted(
     """
     rules = via.LabelRules(default_class=default, class_map=class_map or {})
     bones = COCO_PERSON if skeleton else None
-    annotations = read(path)
+    annotations = read_annotations(path)
     images = ImageFolder(folder, default_path=annotations.default_path)
-    (located,) = locate([(annotations, images)])
-    findings = examine(annotations, images, rules, bones)
+    (located,) = find_images([(annotations, images)])
+    findings = check_annotations(annotations, images, rules, bones)
     dataset = load_dataset(
         str(path),
         str(folder),
@@ -54,8 +52,10 @@ def counted(
         skeleton=skeleton,
         missing_images="skip",
     )
-    labelled, unusable = fit_all(via.build_instances(annotations, rules, bones), located.places)
-    stats = statistics([(annotations, labelled)], bones)
+    labelled, unusable = fit_all_instances(
+        via.build_instances(annotations, rules, bones), located.places
+    )
+    stats = count_annotations([(annotations, labelled)], bones)
     rows = dataset.coco_json()
     names = {each["id"]: each["name"] for each in rows["categories"]}
     objects = [each for each in rows["annotations"] if not each["iscrowd"]]
@@ -202,7 +202,9 @@ def test_any_coco_file(
     # What is written as COCO is the same data set.
     rules = via.LabelRules(class_map=class_map)
     bones = COCO_PERSON if skeleton else None
-    written, _ = to_coco(read(path), rules, bones, lambda _: (WIDTH, HEIGHT))
+    written, _ = annotations_to_coco(
+        read_annotations(path), rules, bones, lambda _: (WIDTH, HEIGHT)
+    )
     path.write_text(json.dumps(written))
     if set(found["classes"]) & {"person"} or skeleton is None:
         assert counted(path, images_folder, None, skeleton) == found

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from roilab.data.read import read
+from roilab.data.annotated_images import read_annotations
 from roilab.errors import UserError
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -56,14 +56,14 @@ class TestRealFiles:
 
     @pytest.mark.parametrize("name", REAL)
     def test_counts(self, name: str) -> None:
-        found = read(DATA / name)
+        found = read_annotations(DATA / name)
         regions = sum(len(image.regions) for image in found.images)
         assert (found.container, len(found.images), regions) == REAL[name]
         errors = sum(problem.severity == "error" for problem in found.problems)
         assert errors == (12 if name == "oddities/bad-attr-csv/dent_val.csv" else 0)
 
     def test_what_is_left_out_has_a_place(self) -> None:
-        problems = read(DATA / "oddities/bad-attr-csv/dent_val.csv").problems
+        problems = read_annotations(DATA / "oddities/bad-attr-csv/dent_val.csv").problems
         errors = [each for each in problems if each.severity == "error"]
         assert len(errors) == 12
         assert all(each.image and each.region is not None for each in errors)
@@ -71,5 +71,5 @@ class TestRealFiles:
     @pytest.mark.parametrize("name", REFUSED)
     def test_refused_with_a_reason(self, name: str) -> None:
         with pytest.raises(UserError, match=REFUSED[name]) as error:
-            read(DATA / name)
+            read_annotations(DATA / name)
         assert Path(name).name in str(error.value)

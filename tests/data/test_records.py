@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from roilab import via
+from roilab.data.annotated_images import SHOWN
 from roilab.data.records import log_problems
-from roilab.data.unusable_images import SHOWN
 
 
 def problem(severity: via.Severity, number: int) -> via.Problem:

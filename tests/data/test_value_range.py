@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roilab.data.value_range import narrow_range
+from roilab.data.annotated_images import narrow_range
 from roilab.image_files import read_rgb
 
 README = Path(__file__).parents[2] / "datasets" / "README.md"

@@ -1,7 +1,7 @@
 """Data nodes of a config: a registered data set trains, and nodes of another kind are refused."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,23 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.evaluation import COCOEvaluator
+from detectron2.structures import BitMasks, PolygonMasks
 from omegaconf import DictConfig
 
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine import config
-from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
+from roilab.engine.data_nodes import (
+    build_dataset,
+    check_data_nodes,
+    check_keypoints,
+    eval_batches,
+    train_batches,
+)
 from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.errors import UserError
+from roilab.synthetic import FiguresPaths
 from roilab.via import LabelRules
 
 from .running import CONFIG, overrides, shapes
@@ -248,3 +256,35 @@ def test_problems_are_logged_with_keys_of_the_config(data: Path, caplog: Any) ->
     caplog.clear()
     build_dataset(config.override(cfg, [f"data.val.rules.class_map={{{name}: null}}"]), "data.val")
     assert f"leave out 'data.val.rules.class_map={{{name}: null}}' to keep them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "without", "masks", "has_keypoints"),
+    [
+        ("mask_rcnn_R_50_FPN_1x", (), PolygonMasks, False),
+        ("keypoint_rcnn_R_50_FPN_1x", (), None, True),
+        ("mask_keypoint_rcnn_R_50_FPN_1x", (), PolygonMasks, True),
+        ("point_rend_R_50_FPN_1x", (), BitMasks, False),
+        ("mask_keypoint_rcnn_R_50_FPN_1x", ("mask", "keypoint"), None, False),
+    ],
+    ids=["mask", "keypoint", "both", "PointRend", "box only"],
+)
+def test_the_loaders_follow_the_model(
+    figures: FiguresPaths,
+    name: str,
+    without: Sequence[str],
+    masks: type | None,
+    has_keypoints: bool,
+) -> None:
+    off = [f"model.roi_heads.{task}_in_features=null" for task in without]
+    cfg = config.load_config(f"configs/{name}.py", off)
+    dataset = load_dataset(str(figures.train), skeleton="coco_person")
+    single = {"augmentations": [], "num_workers": 0}
+    for batches in (
+        train_batches(cfg, dataset, total_batch_size=1, **single),
+        eval_batches(cfg, dataset, **single),
+    ):
+        instances = next(iter(batches))[0]["instances"]
+        assert instances.has("gt_keypoints") == has_keypoints
+        assert instances.has("gt_masks") == (masks is not None)
+        assert masks is None or isinstance(instances.gt_masks, masks)

@@ -24,6 +24,7 @@ ATTRIBUTES = ("class", "keypoint", "instance", "visibility")
 def test_rules_of_layout_1_are_one_node(run: str, rules: LabelRules) -> None:
     file = RUNS / run / "config.yaml"
     assert set(RULES) <= set(read_yaml(file)["data"]["train"])
+    assert not {"masks", "keypoints"} & set(config.read_config(file).dataloader.train)
     data = config.read_config(file).data
     for node in (data, data.train, data.val):
         assert not set(RULES) & set(node)
@@ -40,6 +41,8 @@ def test_targets_are_renamed_wherever_they_stand() -> None:
         assert saved["text"] == saved["a"][0]["_target_"] == old
 
 
-@pytest.mark.parametrize("data", [None, [], "text", {"data": None}, {"data": {"train": 1}}])
+@pytest.mark.parametrize(
+    "data", [None, [], "text", {"data": None}, {"data": {"train": 1}}, {"dataloader": 1}]
+)
 def test_what_is_no_config_stays(data: object) -> None:
     assert with_new_names(data) == data

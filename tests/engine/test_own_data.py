@@ -15,6 +15,7 @@ from roilab.engine.setup import Setup, prepare
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import write_figures
+from roilab.via import LabelRules
 
 SMALL = [f"configs/small_{kind}.py" for kind in ("mask", "keypoint", "mask_keypoint")]
 FIGURES = [name.replace("small", "figures") for name in SMALL]
@@ -76,16 +77,15 @@ def test_classes_are_those_of_the_data(name: str, spots: list[str]) -> None:
 @pytest.mark.parametrize("name", [*SMALL, *FIGURES, BALLOON])
 def test_no_config_says_how_attributes_are_read(name: str) -> None:
     data = config.load_config(name).data
-    keys = ("class_attribute", "keypoint_attribute", "instance_attribute", "visibility_attribute")
-    assert [data[key] for key in (*keys, "default_class", "classes")] == [None] * 6
-    assert data.rules.class_map == {}
+    assert config.build(data.rules, "data.rules") == LabelRules()
+    assert data.classes is None
 
 
 def test_the_balloon_set_has_its_class_from_the_command(tmp_path: Path) -> None:
     train = annotate(tmp_path / "train", {"a.png": [outline(5)]})
     val = annotate(tmp_path / "val", {"b.png": [outline(9)]})
     docstring = Path(BALLOON).read_text(encoding="utf-8").split('"""')[1]
-    (override,) = re.findall(r"data\.default_class=\S+", docstring)
+    (override,) = re.findall(r"data\.rules\.default_class=\S+", docstring)
     assert prepared(BALLOON, *data_of(train, val), override).val.classes == ("balloon",)
     with pytest.raises(UserError, match="default_class"):
         prepared(BALLOON, *data_of(train, val))

@@ -76,7 +76,7 @@ def tried(cfg: DictConfig) -> torch.nn.Module:
         (f"{RPN}.head.in_channels=48", f"{RPN}.head", "x 32 x ", ""),
         (f"{RPN}.head.box_dim=5", "model.", "Error", ""),
         ("model.pixel_mean=[1.0,2.0,3.0,4.0]", "model", "Error", ""),
-        ("dataloader.train.masks=False", "dataloader.train.masks", "False", "True"),
+        ("dataloader.train.masks=False", "dataloader.train.masks", "False", "the model's heads"),
     ],
 )
 def test_a_mistake_names_its_key(

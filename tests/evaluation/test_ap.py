@@ -11,9 +11,10 @@ import torch
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 
+from roilab.data.coco import encode_mask
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.evaluation import average_precision
-from roilab.evaluation.evaluator import coco_rows, encode_mask
+from roilab.evaluation.evaluator import coco_rows
 from roilab.reporting import ap_table
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.synthetic import FiguresPaths

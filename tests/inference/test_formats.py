@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from roilab.curation.merge import merge
-from roilab.data.read import read
+from roilab.curation.merge import merge_annotations
+from roilab.data.annotated_images import read_annotations
 from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, predictions_to_coco, to_json, via_annotations, via_record
 from roilab.inference.formats import NAMES, RunDescription, attribute_names
@@ -70,8 +70,8 @@ def test_without_tags_the_names_say_the_same(
     project = via_annotations(records, run, "")
     write_project(tmp_path / "project", project)
     WRITERS[kind](tmp_path / "export", project)
-    tagged = build_instances(read(tmp_path / "project"), skeleton=skeleton)
-    named = build_instances(read(tmp_path / "export"), skeleton=skeleton)
+    tagged = build_instances(read_annotations(tmp_path / "project"), skeleton=skeleton)
+    named = build_instances(read_annotations(tmp_path / "export"), skeleton=skeleton)
     assert [each.instances for each in named.images] == [each.instances for each in tagged.images]
     assert named.classes == tagged.classes == ("car", "person")
     assert {each.severity for each in named.problems} <= {"note"}
@@ -84,7 +84,7 @@ def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> No
     path = tmp_path / "via"
     WRITERS[kind](path, via_annotations([record], RUN, ""))
     # A JSON or a CSV has no declarations, and with them no tags: the names say it.
-    labelled = build_instances(read(path, strict=True), skeleton=BONES)
+    labelled = build_instances(read_annotations(path, strict=True), skeleton=BONES)
     person, car = labelled.images[0].instances
     assert (person.label, car.label) == ("person", "car")
     # The keypoint without a peak in its heat map is not labelled; frames are VIA's.
@@ -121,7 +121,7 @@ def test_coco(tmp_path: Path) -> None:
     assert data["annotations"][0]["area"] == 20 * 20 + 6 * 10
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
-    labelled = build_instances(read(path, strict=True), skeleton=BONES)
+    labelled = build_instances(read_annotations(path, strict=True), skeleton=BONES)
     assert [len(image.instances) for image in labelled.images] == [2, 0]
     person, car = labelled.images[0].instances
     assert person.keypoints == ((10, 12, 2), (0, 0, 0))
@@ -187,9 +187,13 @@ def test_corrected_predictions_join_what_was_trained_with(tmp_path: Path, named:
     assert ("name" in record.regions[0].attributes) is named
     predicted = via_annotations([record], description, "")
     write_project(tmp_path / "new.json", predicted)
-    merged = merge([read(tmp_path / each) for each in ("train.json", "new.json")], "")
+    merged = merge_annotations(
+        [read_annotations(tmp_path / each) for each in ("train.json", "new.json")], ""
+    )
     write_project(tmp_path / "more.json", merged)
-    labelled = build_instances(read(tmp_path / "more.json", strict=True), skeleton=BONES)
+    labelled = build_instances(
+        read_annotations(tmp_path / "more.json", strict=True), skeleton=BONES
+    )
     assert [problem for problem in labelled.problems if problem.severity == "error"] == []
     found = [[each.label for each in image.instances] for image in labelled.images]
     assert found == [["person", "car"], ["person", "car"]]

@@ -163,7 +163,6 @@ def with_point_rend(cfg: Any) -> None:
             point_fc_dim=32,
         ),
     )
-    cfg.dataloader.train.bitmaps = True
 
 
 @pytest.mark.parametrize("arm", [*ARMS.values(), with_point_rend], ids=[*ARMS, "PointRend"])
@@ -189,15 +188,6 @@ def test_overfits(images: list[str], arm: list[str] | Callable[[Any], None]) -> 
     # At least halved: between 0.05 and 0.10 in eight runs.
     assert before[1] > 0.25 > 0.125 > after[1]
     assert before[2] < 0.1 < 0.3 < after[2]
-
-
-def test_point_rend_wants_bitmaps(images: list[str]) -> None:
-    def without(cfg: Any) -> None:
-        with_point_rend(cfg)
-        cfg.dataloader.train.bitmaps = False
-
-    with pytest.raises(UserError, match="bitmaps"):
-        load(images, [], without)
 
 
 def test_mask_head_of_other_classes_is_refused(images: list[str]) -> None:

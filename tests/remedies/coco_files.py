@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
-from roilab.curation.infer_skeleton import propose
-from roilab.data import read as data_read
+from roilab.curation.infer_skeleton import infer_skeleton
+from roilab.data.annotated_images import read_annotations
 
 from .cases import Wrong, case, wrong
 from .files import (
@@ -67,11 +67,11 @@ def an_empty_annotation(tmp_path: Path) -> Attempts:
     yield read(coco(tmp_path))
 
 
-@case("read it with roilab.data.read")
+@case("read it with roilab.data.annotated_images.read_annotations")
 def a_mask_read_without_pycocotools(tmp_path: Path) -> Attempts:
     file = coco(tmp_path, {**SQUARE, "segmentation": {"size": [48, 64], "counts": [0, 99, 2973]}})
     yield wrong(via.read, file)
-    yield wrong(data_read.read, file)
+    yield wrong(read_annotations, file)
 
 
 @case("write it again as COCO's run-length encoding")
@@ -283,7 +283,7 @@ def a_skeleton_of_fewer_keypoints(tmp_path: Path) -> Attempts:
 def a_skeleton_of_other_keypoints(tmp_path: Path) -> Attempts:
     file = coco(tmp_path, {**SQUARE, "keypoints": [9, 9, 2, 9, 20, 2]}, categories=PET)
     yield label(file, skeleton(tmp_path, "one", keypoints=["eye"], sigmas=[0.1], links=[]))
-    proposed = propose([data_read.read(file)], "two")
+    proposed = infer_skeleton([read_annotations(file)], "two")
     yield label(file, write(tmp_path / "two.json", proposed.to_dict()))
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.curation.merge import merge
-from roilab.curation.split import fingerprint, split
-from roilab.data.coco import to_coco
-from roilab.data.read import read
+from roilab.curation.convert import annotations_to_coco
+from roilab.curation.merge import merge_annotations
+from roilab.curation.split import image_fingerprint, stratified_split
+from roilab.data.annotated_images import read_annotations
 
 from . import reading
 from .cases import Wrong, case, printed, wrong
@@ -39,7 +39,11 @@ Script = Callable[..., Any]
 
 def as_coco(file: Path, size: tuple[int, int] | None = (64, 48), **rules: Any) -> Wrong:
     """What is wrong when a VIA file becomes COCO."""
-    return wrong(lambda: to_coco(read(file), via.LabelRules(**rules), None, lambda _: size)[1])
+    return wrong(
+        lambda: annotations_to_coco(
+            read_annotations(file), via.LabelRules(**rules), None, lambda _: size
+        )[1]
+    )
 
 
 @case("give the folder that holds it")
@@ -68,8 +72,10 @@ def coco_of_keypoints_only(tmp_path: Path) -> Attempts:
     bones, nose = skeletons.load_skeleton(skeleton(tmp_path)), point(9, 9, part="nose")
 
     def converted(*regions: Any) -> Wrong:
-        annotations = read(via_json(tmp_path, list(regions)))
-        return list(to_coco(annotations, via.LabelRules(), bones, lambda _: (64, 48))[1])
+        annotations = read_annotations(via_json(tmp_path, list(regions)))
+        return list(
+            annotations_to_coco(annotations, via.LabelRules(), bones, lambda _: (64, 48))[1]
+        )
 
     yield converted(nose)
     yield converted(nose, polygon(kind="dog"))
@@ -183,13 +189,13 @@ def a_split_without_images(tmp_path: Path, script: Script) -> Attempts:
 def a_share_of_more_than_all() -> Attempts:
     groups = {name: ["dog"] for name in "abc"}
     for share in (80, 0.8):
-        yield wrong(split, groups, share, 0)
+        yield wrong(stratified_split, groups, share, 0)
 
 
 @case("annotate more pictures; copies of one picture stay in one part")
 def too_few_pictures_to_divide() -> Attempts:
     for names in ("a", "ab"):
-        yield wrong(split, {name: ["dog"] for name in names}, 0.8, 0)
+        yield wrong(stratified_split, {name: ["dog"] for name in names}, 0.8, 0)
 
 
 @case("make the file readable, or remove it: the image is then told by name and size")
@@ -197,10 +203,10 @@ def a_picture_that_cannot_be_opened(tmp_path: Path) -> Attempts:
     record = via.ImageRecord("0", "0.png", 9, ())
     folder = tmp_path / "0.png"
     folder.mkdir()  # as a file that may not be read
-    yield wrong(fingerprint, record, folder)
+    yield wrong(image_fingerprint, record, folder)
     folder.rmdir()
-    yield wrong(fingerprint, record, None)
-    yield wrong(fingerprint, record, image(folder))
+    yield wrong(image_fingerprint, record, None)
+    yield wrong(image_fingerprint, record, image(folder))
 
 
 @case("annotate more images of it, or drop it with {}")
@@ -224,7 +230,12 @@ def merged(*files: Path, bones: Path | None = None, **rules: Any) -> Wrong:
         return reading.as_typed("merge", *files, **named, **rules)
     skeleton = None if bones is None else skeletons.load_skeleton(bones)
     return wrong(
-        lambda: merge([read(file) for file in files], "out.json", via.LabelRules(**rules), skeleton)
+        lambda: merge_annotations(
+            [read_annotations(file) for file in files],
+            "out.json",
+            via.LabelRules(**rules),
+            skeleton,
+        )
     )
 
 

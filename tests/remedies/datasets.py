@@ -7,8 +7,8 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.curation.check import examine
-from roilab.data.read import read
+from roilab.curation.check import check_annotations
+from roilab.data.annotated_images import read_annotations
 from roilab.image_files import ImageFolder
 from roilab.synthetic import write_figures
 
@@ -84,8 +84,10 @@ def objects_whose_keypoints_are_not_labelled(tmp_path: Path) -> Attempts:
 
     def checked(seen: str, bones: Any) -> Wrong:
         regions = [polygon(kind="dog"), point(9, 9, part="nose", seen=seen)]
-        file, folder = read(via_json(tmp_path, regions)), ImageFolder(tmp_path)
-        return wrong(examine, file, folder, via.LabelRules(visibility_attribute="seen"), bones)
+        file, folder = read_annotations(via_json(tmp_path, regions)), ImageFolder(tmp_path)
+        return wrong(
+            check_annotations, file, folder, via.LabelRules(visibility_attribute="seen"), bones
+        )
 
     yield checked("absent", bones)
     yield checked("visible", bones)
@@ -156,7 +158,7 @@ def a_set_without_objects(tmp_path: Path, script: Script) -> Attempts:
 def crowds_written_as_via(tmp_path: Path) -> Attempts:
     mask = {"size": [48, 64], "counts": [0, 99, 2973]}
     file = coco(tmp_path, SQUARE, {"segmentation": mask, "bbox": [0, 0, 3, 48], "iscrowd": 1})
-    yield wrong(via.write_project, tmp_path / "project.json", read(file))
+    yield wrong(via.write_project, tmp_path / "project.json", read_annotations(file))
     yield load(file)
 
 

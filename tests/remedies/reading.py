@@ -7,9 +7,9 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.curation.check import examine, refused
-from roilab.curation.infer_skeleton import propose
-from roilab.data import read as data_read
+from roilab.curation.check import check_annotations, unusable_file
+from roilab.curation.infer_skeleton import infer_skeleton
+from roilab.data.annotated_images import read_annotations
 from roilab.data.dataset import load_dataset
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
@@ -24,7 +24,7 @@ def read(file: Path) -> Wrong:
     """When it is read."""
     if as_typed is not None:
         return as_typed("check", file)
-    return wrong(data_read.read, file)
+    return wrong(read_annotations, file)
 
 
 def label(file: Path, skeleton: Path | None = None, **rules: Any) -> Wrong:
@@ -35,7 +35,7 @@ def label(file: Path, skeleton: Path | None = None, **rules: Any) -> Wrong:
 
     def labelled() -> via.LabelledSet:
         bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
-        return via.build_instances(data_read.read(file), via.LabelRules(**rules), bones)
+        return via.build_instances(read_annotations(file), via.LabelRules(**rules), bones)
 
     return wrong(labelled)
 
@@ -47,11 +47,11 @@ def check(file: Path, *folders: Path, **rules: Any) -> Wrong:
 
     def found() -> Any:
         try:
-            annotations = data_read.read(file)
+            annotations = read_annotations(file)
         except UserError as error:
-            return refused(file, error)
+            return unusable_file(file, error)
         folder = ImageFolder(*(folders or [file.parent]))
-        return examine(annotations, folder, via.LabelRules(**rules))
+        return check_annotations(annotations, folder, via.LabelRules(**rules))
 
     return wrong(found)
 
@@ -74,4 +74,4 @@ def proposed(file: Path, **options: Any) -> Wrong:
     """When a skeleton is proposed from its points."""
     if as_typed is not None:
         return as_typed("skeleton", file, **options)
-    return wrong(propose, [data_read.read(file)], "pet", **options)
+    return wrong(infer_skeleton, [read_annotations(file)], "pet", **options)

@@ -8,6 +8,7 @@ import torch
 from detectron2.config import instantiate
 
 from roilab.engine import config
+from roilab.engine.data_nodes import annotations_for
 from roilab.sweep import Sweep, load_sweep, resolve
 
 ABLATIONS = Path(__file__).parents[2] / "configs/ablations"
@@ -53,8 +54,8 @@ def test_every_arm_builds_and_differs(file: Path) -> None:
         )
         with torch.device("meta"):
             heads = instantiate(cfg.model).roi_heads
-        assert heads.mask_on == cfg.dataloader.train.masks, name
-        assert heads.keypoint_on == cfg.dataloader.train.keypoints, name
+        needed = annotations_for(cfg.model)
+        assert (heads.mask_on, heads.keypoint_on) == (needed["masks"], needed["keypoints"]), name
         if name == sweep.baseline:
             there = {"bbox": True, "segm": heads.mask_on, "keypoints": heads.keypoint_on}
             lacking = [each for each in sweep.metrics if not there[each.partition("/")[0]]]

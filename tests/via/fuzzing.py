@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from roilab.data.read import read
+from roilab.data.annotated_images import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import Annotations, LabelRules, bounds, build_instances, write_project
@@ -232,7 +232,7 @@ def examine(path: Path) -> str:
         AssertionError: what came out is not sound.
     """
     try:
-        annotations = read(path)
+        annotations = read_annotations(path)
     except UserError as error:
         named = str(path) in str(error)
         message = str(error)
@@ -266,7 +266,7 @@ def _write_and_read(annotations: Annotations, path: Path) -> None:
     if len(keys) < len(annotations.images):
         return  # VIA cannot hold both, and the writer refuses them
     write_project(target, annotations)
-    assert len(read(target).images) == len(annotations.images)
+    assert len(read_annotations(target).images) == len(annotations.images)
 
 
 def fuzz(count: int, seed: int) -> dict[str, int]:

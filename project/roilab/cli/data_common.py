@@ -15,11 +15,8 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say, with_options
 from roilab.curation.check import fitting_skeleton
-from roilab.data.class_dropdowns import with_class_choice as class_as_choice
-from roilab.data.class_dropdowns import with_united_class
-from roilab.data.fit import fit_all
-from roilab.data.read import read
-from roilab.data.resolve_images import locate
+from roilab.curation.harmonize_attributes import with_class_dropdown, with_united_class
+from roilab.data.annotated_images import find_images, fit_all_instances, read_annotations
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.image_files import ImageFolder
@@ -86,8 +83,11 @@ def fitting(
 
     Where an image cannot be used, all its instances stay.
     """
-    located = locate([(file, folder_of(args, file)) for file in annotations])
-    return [fit_all(file, images.places)[0] for file, images in zip(labelled, located, strict=True)]
+    located = find_images([(file, folder_of(args, file)) for file in annotations])
+    return [
+        fit_all_instances(file, images.places)[0]
+        for file, images in zip(labelled, located, strict=True)
+    ]
 
 
 def progress(items: Sequence[T], unit: str = "image") -> Iterable[T]:
@@ -113,7 +113,7 @@ def read_all(files: Iterable[Path]) -> list[via.Annotations]:
     annotations = []
     for file in files:
         with working(f"reading {file}"):
-            annotations.append(read(file))
+            annotations.append(read_annotations(file))
     return annotations
 
 
@@ -129,7 +129,7 @@ def with_class_choice(
         return declared, []
     named = rules.class_attribute
     if isinstance(named, str) and named in declared.region_attributes:
-        return class_as_choice(declared, named), []
+        return with_class_dropdown(declared, named), []
     try:
         roles = via.roles_of(annotations, rules, skeleton)
     except UserError as error:
@@ -139,7 +139,7 @@ def with_class_choice(
     attribute = roles.label
     if roles.flags:
         declared, attribute = with_united_class(declared, roles.flags)
-    return (class_as_choice(declared, attribute) if attribute else declared), []
+    return (with_class_dropdown(declared, attribute) if attribute else declared), []
 
 
 def print_problems(problems: Iterable[via.Problem]) -> None:

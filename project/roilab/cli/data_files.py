@@ -26,9 +26,9 @@ from roilab.cli.data_common import (
 )
 from roilab.curation.check import fitting_skeleton
 from roilab.curation.harmonize_attributes import own_rules
-from roilab.curation.infer_skeleton import estimate_sigmas, propose, with_sigmas
-from roilab.curation.merge import merge as merged_files
-from roilab.curation.split import divide
+from roilab.curation.infer_skeleton import estimate_sigmas, infer_skeleton, with_sigmas
+from roilab.curation.merge import merge_annotations
+from roilab.curation.split import split_images
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.image_files import header_size
@@ -84,7 +84,7 @@ def split(args: argparse.Namespace) -> int:
             args, [annotations], [via.build_instances(annotations, rules, skeleton)]
         )
     folder = folder_of(args, annotations)
-    chosen, copies, missing = divide(
+    chosen, copies, missing = split_images(
         labelled,
         lambda record: folder.find(record.filename, record.size),
         args.train,
@@ -126,7 +126,7 @@ def merge(args: argparse.Namespace) -> int:
     sources = read_all(args.files)
     rules = rules_of(args)
     skeleton = _skeleton_of_any(args, sources, rules)
-    merged = merged_files(sources, str(args.output), rules, skeleton, progress)
+    merged = merge_annotations(sources, str(args.output), rules, skeleton, progress)
     merged, more = with_class_choice(merged, own_rules(merged, rules), skeleton)
     problems = [*merged.problems, *more]
     with working(f"writing {args.output}"):
@@ -154,7 +154,7 @@ def skeleton(args: argparse.Namespace) -> int:
     else:
         name = args.output.stem if args.output is not None else "skeleton"
         with working("counting points"):
-            proposed = propose(files, name, args.keypoint_attribute, args.classes)
+            proposed = infer_skeleton(files, name, args.keypoint_attribute, args.classes)
             if not args.classes:
                 proposed = _with_classes(args, files, proposed)
     if args.sigmas:
@@ -248,7 +248,7 @@ def _write_coco(
 ) -> tuple[int, list[via.Problem]]:
     """Write COCO json; returns the number of its images, and the problems."""
     # It imports Detectron2, which takes seconds that the other kinds do not need.
-    from roilab.data.coco import lost_links, to_coco
+    from roilab.curation.convert import annotations_to_coco, lost_links
 
     skeleton = skeleton_of(args, [annotations])
     folder = folder_of(args, annotations)
@@ -260,7 +260,7 @@ def _write_coco(
             raise UserError(message, remedy=remedy)
         return header_size(path)
 
-    data, lost_parts = to_coco(annotations, rules_of(args), skeleton, size_of, progress)
+    data, lost_parts = annotations_to_coco(annotations, rules_of(args), skeleton, size_of, progress)
     problems = list(lost_parts)
     if lost := lost_links(annotations.categories, skeleton):
         message = f"not written: {counted(lost, 'link')} between keypoints, not in the skeleton"

@@ -24,16 +24,15 @@ from roilab.cli.data_common import (
     skeleton_of,
     working,
 )
-from roilab.curation.check import Findings, examine, refused
+from roilab.curation.check import CheckReport, check_annotations, unusable_file
 from roilab.curation.contact_sheets import (
     ground_truth_pictures,
     loose_points,
     remove_stale_sheets,
     save_sheet,
 )
-from roilab.curation.stats import SIZES, Stats, statistics
-from roilab.data.read import read
-from roilab.data.resolve_images import locate
+from roilab.curation.stats import SIZES, Stats, count_annotations
+from roilab.data.annotated_images import find_images, read_annotations
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.reporting import statistics_page
@@ -54,19 +53,21 @@ def check(args: argparse.Namespace) -> int:
     sources: dict[Path, via.Annotations | UserError] = {}
     for file in args.files:
         try:
-            sources[file] = read(file)
+            sources[file] = read_annotations(file)
         except UserError as error:
             sources[file] = error
     readable = [file for file in sources.values() if isinstance(file, via.Annotations)]
     skeleton = skeleton_of(args, readable)
     folders = {file.file: folder_of(args, file) for file in readable}
     # Files that are checked together are used together: two of them may hold one image.
-    images = locate([(file, folders[file.file]) for file in readable])
+    images = find_images([(file, folders[file.file]) for file in readable])
     located = {file.file: places for file, places in zip(readable, images, strict=True)}
     findings = [
-        refused(file, source)
+        unusable_file(file, source)
         if isinstance(source, UserError)
-        else examine(source, folders[source.file], rules, skeleton, progress, located[source.file])
+        else check_annotations(
+            source, folders[source.file], rules, skeleton, progress, located[source.file]
+        )
         for file, source in sources.items()
     ]
     if args.json is not None:
@@ -91,7 +92,7 @@ def stats(args: argparse.Namespace) -> int:
         labelled = fitting(
             args, files, [via.build_instances(file, rules, skeleton) for file in files]
         )
-    counts = statistics(list(zip(files, labelled, strict=True)), skeleton, progress)
+    counts = count_annotations(list(zip(files, labelled, strict=True)), skeleton, progress)
     _print_stats(counts)
     problems = [problem for file in labelled for problem in file.problems]
     if problems:
@@ -115,7 +116,7 @@ def draw(args: argparse.Namespace) -> int:
     skeleton = skeleton_of(args, annotations)
     sheets = 0
     folders = [folder_of(args, file) for file in annotations]
-    located = locate(list(zip(annotations, folders, strict=True)))
+    located = find_images(list(zip(annotations, folders, strict=True)))
     for file, folder, images in zip(annotations, folders, located, strict=True):
         labelled = via.build_instances(file, rules, skeleton)
         loose = {image.record.key: loose_points(image, rules) for image in labelled.images}
@@ -160,7 +161,7 @@ def draw(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_summary(findings: Findings) -> None:
+def _print_summary(findings: CheckReport) -> None:
     rows = {
         "file": f"{findings.file} ({findings.container})",
         "images": f"{findings.images}, {findings.empty_images} of them empty",

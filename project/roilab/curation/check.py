@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
-from roilab.data.fit import fit, image_size
-from roilab.data.resolve_images import Located, locate
-from roilab.data.value_range import narrow_range
+from roilab.data.annotated_images import (
+    FoundImages,
+    find_images,
+    fit_instances,
+    narrow_range,
+    usable_size,
+)
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
@@ -19,7 +23,7 @@ EDGE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class CheckReport:
     """Counts and problems of one annotation file.
 
     Attributes:
@@ -62,7 +66,7 @@ class Findings:
         return data
 
 
-def refused(path: str | Path, error: UserError) -> Findings:
+def unusable_file(path: str | Path, error: UserError) -> CheckReport:
     """The findings of a file that cannot be used at all."""
     remedy = None
     if Path(path).is_dir():
@@ -70,7 +74,7 @@ def refused(path: str | Path, error: UserError) -> Findings:
     elif not Path(path).exists():
         remedy = "there is no such file: see that the path is right"
     problem = _as_problem(error, str(path), remedy)
-    return Findings(str(path), "unknown", 0, 0, 0, 0, 0, 0, {}, {}, (problem,))
+    return CheckReport(str(path), "unknown", 0, 0, 0, 0, 0, 0, {}, {}, (problem,))
 
 
 def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
@@ -83,7 +87,7 @@ def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Ske
                     if isinstance(value, str) and value:
                         values.setdefault(name, set()).add(value)
     known = set(COCO_PERSON.keypoints)
-    if not any(found <= known for found in values.values()):
+    if not any(texts <= known for texts in values.values()):
         return None
     try:
         classes = via.build_instances(annotations, rules, COCO_PERSON).classes
@@ -92,14 +96,14 @@ def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Ske
     return COCO_PERSON if set(classes) & set(COCO_PERSON.classes) else None
 
 
-def examine(
+def check_annotations(
     annotations: via.Annotations,
     folder: ImageFolder,
     rules: via.LabelRules,
     skeleton: Skeleton | None = None,
     progress: Callable[[Sequence[via.ImageRecord]], Iterable[via.ImageRecord]] = iter,
-    located: Located | None = None,
-) -> Findings:
+    located: FoundImages | None = None,
+) -> CheckReport:
     """Label and count what a file holds, and look at the images it names.
 
     Args:
@@ -107,7 +111,7 @@ def examine(
         rules, skeleton: as for `via.build_instances`. Where they do not suffice to label the file,
             that is an error among the problems, and the rest is reported all the same.
         progress: wraps the images while their files are looked at, to show how far it is.
-        located: what `locate` found, where the file is used together with others.
+        located: what `find_images` found, where the file is used together with others.
     """
     problems = list(annotations.problems)
     labelled: Sequence[via.LabelledImage]
@@ -120,24 +124,26 @@ def examine(
         labelled = result.images
         problems = list(result.problems)
     if located is None:
-        (located,) = locate([(annotations, folder)])
+        (located,) = find_images([(annotations, folder)])
     problems += located.warnings
     kept: list[via.Instance] = []
     crowds = 0
-    for _, place, found in zip(progress(annotations.images), located.places, labelled, strict=True):
-        left, of_image = _look_at(annotations.file, found, place)
+    for _, place, labelled_image in zip(
+        progress(annotations.images), located.places, labelled, strict=True
+    ):
+        left, of_image = _look_at(annotations.file, labelled_image, place)
         kept += left.instances
         crowds += len(left.crowds)
         problems += of_image
-    there = [each for each in located.places if isinstance(each, Path)]
+    there = [place for place in located.places if isinstance(place, Path)]
     if (narrow := narrow_range(there, annotations.file)) is not None:
         problems.append(narrow)
     if unlabelled := _unlabelled(annotations, kept, skeleton):
         problems.append(unlabelled)
     regions = [region for image in annotations.images for region in image.regions]
-    refused = _refused_regions(annotations)
-    with_refused = {image for image, _ in refused}
-    return Findings(
+    refused_regions = _refused_regions(annotations)
+    with_refused = {image for image, _ in refused_regions}
+    return CheckReport(
         file=annotations.file,
         container=annotations.container,
         images=len(annotations.images),
@@ -145,13 +151,15 @@ def examine(
             not image.regions and not image.crowds and image.filename not in with_refused
             for image in annotations.images
         ),
-        regions=len(regions) + len(refused),
+        regions=len(regions) + len(refused_regions),
         instances=len(kept),
         crowds=crowds,
-        keypoints=sum(v > 0 for each in kept for _, _, v in each.keypoints or ()),
-        classes=dict(sorted(Counter(each.label for each in kept).items())),
+        keypoints=sum(v > 0 for instance in kept for _, _, v in instance.keypoints or ()),
+        classes=dict(sorted(Counter(instance.label for instance in kept).items())),
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
-        problems=tuple(sorted(problems, key=lambda each: via.SEVERITIES.index(each.severity))),
+        problems=tuple(
+            sorted(problems, key=lambda problem: via.SEVERITIES.index(problem.severity))
+        ),
     )
 
 
@@ -170,7 +178,9 @@ def _refused_regions(annotations: via.Annotations) -> list[tuple[str | None, int
     for (image, region, _), count in errors.items():
         if region is not None:
             counts[image, region] = max(count, counts.get((image, region), 0))
-    read = {(image.filename, each.index) for image in annotations.images for each in image.regions}
+    read = {
+        (image.filename, region.index) for image in annotations.images for region in image.regions
+    }
     return [place for place, count in counts.items() for _ in range(count) if place not in read]
 
 
@@ -182,13 +192,13 @@ def _unlabelled(
     Those are objects of the skeleton's classes; without one, of the COCO categories that declare
     keypoints.
     """
-    declared = {str(each.id) for each in annotations.categories if each.keypoints}
+    declared = {str(category.id) for category in annotations.categories if category.keypoints}
     count = labelled = 0
-    for each in instances:
-        if skeleton is not None and each.label in skeleton.classes:
-            is_labelled = any(value > 0 for _, _, value in each.keypoints or ())
-        elif skeleton is None and each.coco is not None and each.coco.category in declared:
-            is_labelled = any(value > 0 for value in each.coco.keypoints[2::3])
+    for instance in instances:
+        if skeleton is not None and instance.label in skeleton.classes:
+            is_labelled = any(value > 0 for _, _, value in instance.keypoints or ())
+        elif skeleton is None and instance.coco is not None and instance.coco.category in declared:
+            is_labelled = any(value > 0 for value in instance.coco.keypoints[2::3])
         else:
             continue
         count += 1
@@ -220,7 +230,7 @@ def _look_at(
 ) -> tuple[via.LabelledImage, list[via.Problem]]:
     """The image with the instances that are not outside it, and its problems."""
     image = labelled.record
-    size = image_size(file, image, place)
+    size = usable_size(file, image, place)
     if isinstance(size, via.Problem):
         return labelled, [size]
     problems = []
@@ -229,15 +239,15 @@ def _look_at(
         message = f"the image has {bytes_found} bytes, the annotated one had {image.size}"
         remedy = "make sure that it is the same picture"
         problems.append(via.Problem("warning", message, remedy, file, image.filename))
-    fitting, found = fit(file, labelled, *size)
-    problems += found
+    fitting, unfit = fit_instances(file, labelled, *size)
+    problems += unfit
     # Of an instance with a problem, all is said: its other regions are not named one by one.
-    doubtful = {problem.region for problem in found}
+    doubtful = {problem.region for problem in unfit}
     named = {
         index
-        for each in labelled.instances
-        if each.regions[0] in doubtful
-        for index in each.regions
+        for instance in labelled.instances
+        if instance.regions[0] in doubtful
+        for index in instance.regions
     }
     remedy = "what is outside is cut off; see that the image has the annotated size"
     problems += [

@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image
 
 from roilab import via
-from roilab.data.boxes import HALF_PIXEL, box_of
-from roilab.data.dataset_dicts import to_continuous
-from roilab.data.fit import fit, image_size
+from roilab.data.annotated_images import fit_instances, usable_size
+from roilab.data.boxes import HALF_PIXEL, box_of, to_continuous
 from roilab.draw import Picture, draw_instances, grid, titled
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
@@ -38,7 +37,7 @@ def ground_truth_pictures(
         skipped: is called with a text for each image that cannot be drawn.
     """
     for image, place in zip(labelled.images, places, strict=True):
-        size = image_size(labelled.file, image.record, place)
+        size = usable_size(labelled.file, image.record, place)
         if isinstance(size, via.Problem) or isinstance(place, via.Problem):
             skipped(f"{image.record.filename}: {getattr(size, 'message', '')}")
             continue
@@ -47,7 +46,7 @@ def ground_truth_pictures(
         except UserError as error:
             skipped(f"{place}: {error.message}: {error.found}")
             continue
-        usable, _ = fit(labelled.file, image, *size)
+        usable, _ = fit_instances(labelled.file, image, *size)
         picture = _ground_truth(pixels, usable, skeleton, loose[image.record.key])
         yield titled(picture, place.name, _LETTERS)
 

@@ -1,15 +1,16 @@
-"""Files whose attributes have different names -> files in which each role has one name."""
+"""Attributes of annotation files: one name a role in all of them, and the class as one choice."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from roilab import via
-from roilab.data.class_dropdowns import with_united_class, with_values
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via.labels.attribute_roles import Roles, tagged
 from roilab.via.labels.attributes import (
     attributes_in_use,
+    described,
     keypoint_regions,
     outline_regions,
     with_samples,
@@ -33,7 +34,7 @@ class _Source:
         return self.annotations.region_attributes
 
 
-def unify(
+def harmonize_attributes(
     sources: Sequence[via.Annotations], rules: via.LabelRules, skeleton: Skeleton | None
 ) -> list[via.Annotations]:
     """The files with one attribute name a role: that of the first file that has the role.
@@ -49,26 +50,26 @@ def unify(
         UserError: it cannot be told which attribute of a file plays a role that another file has,
             or a name has two roles.
     """
-    files = [_source(each, rules, skeleton) for each in sources]
-    wanted: dict[str, str] = {}
+    files = [_source(source, rules, skeleton) for source in sources]
+    names: dict[str, str] = {}
     for role in _KEYS:
         first = next((file for file in files if role in file.names), None)
         if first is None:
             continue
-        wanted[role] = first.names[role]
+        names[role] = first.names[role]
         for file in files:
             if role not in file.names:
-                _complete(file, role, wanted[role], first, skeleton)
-    for role, name in wanted.items():
-        other = next((each for each in wanted if each != role and wanted[each] == name), None)
+                _complete(file, role, names[role], first, skeleton)
+    for role, name in names.items():
+        other = next((key for key in names if key != role and names[key] == name), None)
         if other is not None:
             raise UserError(
                 f"the attribute '{name}' is the {role} of one file and the {other} of another",
-                file=", ".join(each.file for each in sources),
+                file=", ".join(source.file for source in sources),
                 remedy="rename it in one of the files",
             )
     tags = {role for file in files for role in tagged(file.declared)}
-    return [_renamed(file, wanted, tags) for file in files]
+    return [_renamed(file, names, tags) for file in files]
 
 
 def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelRules:
@@ -114,13 +115,13 @@ def _source(
         annotations, name = with_united_class(annotations, roles.flags)
         own = replace(own, class_attribute=name)
         roles = replace(roles, label=name)
-    found = {
+    names = {
         "class": roles.label,
         "keypoint": roles.keypoint,
         "instance": roles.instance,
         "visibility": roles.visibility,
     }
-    return _Source(annotations, own, {role: name for role, name in found.items() if name})
+    return _Source(annotations, own, {role: name for role, name in names.items() if name})
 
 
 def _complete(
@@ -135,22 +136,23 @@ def _complete(
     kinds = file.rules.kinds
     points = attributes_in_use(keypoint_regions(file.annotations, kinds))
     if role == "class":
-        found = attributes_in_use(outline_regions(file.annotations, kinds))
+        candidates = attributes_in_use(outline_regions(file.annotations, kinds))
     elif role == "instance" and any(keypoint_regions(file.annotations, kinds)):
         if skeleton is not None and "class" in file.names:
             file.annotations = _tied(file, name, skeleton)
             file.names[role] = name
             return
-        found = points
+        candidates = points
     else:
-        found = points if role == "keypoint" else {}
-    found = {each: found[each] for each in found if each not in file.names.values()}
-    if found:
+        candidates = points if role == "keypoint" else {}
+    for name_of_role in file.names.values():
+        candidates.pop(name_of_role, None)
+    if candidates:
         raise UserError(
             f"cannot tell which attribute is the {role}, '{name}' in {first.annotations.file}",
             file=file.annotations.file,
             key=_KEYS[role],
-            found=with_samples(found),
+            found=with_samples(candidates),
             expected="one of these",
             remedy=f"give {argument(_KEYS[role], 'NAME')}, or rename the attribute of this file to "
             f"'{name}'"
@@ -188,9 +190,9 @@ def _tied(file: _Source, name: str, skeleton: Skeleton) -> via.Annotations:
     return replace(file.annotations, images=tuple(images), region_attributes=declared)
 
 
-def _renamed(file: _Source, wanted: Mapping[str, str], tags: set[str]) -> via.Annotations:
+def _renamed(file: _Source, names: Mapping[str, str], tags: set[str]) -> via.Annotations:
     """The file with the wanted names, and with the tags of the roles that any file tags."""
-    new = {name: wanted[role] for role, name in file.names.items()}
+    new = {name: names[role] for role, name in file.names.items()}
     for old, name in new.items():
         if name != old and name in file.declared and name not in new:
             raise UserError(
@@ -204,14 +206,109 @@ def _renamed(file: _Source, wanted: Mapping[str, str], tags: set[str]) -> via.An
         name = new.get(old, old)
         attributes[name] = replace(declared, name=name)
     for role in tags & file.names.keys():
-        declared = attributes[wanted[role]]
+        declared = attributes[names[role]]
         if not declared.description.endswith(TAGS[role]):
             text = f"{declared.description} {TAGS[role]}".strip()
-            attributes[wanted[role]] = replace(declared, description=text)
+            attributes[names[role]] = replace(declared, description=text)
     if attributes == file.declared:
         return file.annotations
     return with_values(
         file.annotations,
         attributes,
         lambda values: {new.get(old, old): value for old, value in values.items()},
+    )
+
+
+Values = Mapping[str, via.Value]
+# More different texts than this are no classes if they are more than half of all.
+_MANY = 50
+
+
+def with_values(
+    annotations: via.Annotations,
+    declared: Mapping[str, via.Attribute],
+    change: Callable[[Values], Values],
+) -> via.Annotations:
+    """The file with changed values of every region, and the attributes that declare them."""
+    images = tuple(
+        replace(
+            image,
+            regions=tuple(
+                replace(region, attributes=change(region.attributes)) for region in image.regions
+            ),
+        )
+        for image in annotations.images
+    )
+    return replace(annotations, images=images, region_attributes=declared)
+
+
+def declared_classes(
+    annotations: via.Annotations, attribute: str | None, class_map: Mapping[str, str | None]
+) -> list[str]:
+    """The classes that the file declares as options, in their order, after the map."""
+    declared = annotations.region_attributes.get(attribute or "")
+    options = declared.options if declared is not None else ()
+    names = [described(option, declared) for option in options]
+    return list(dict.fromkeys(new for name in names if (new := class_map.get(name, name))))
+
+
+def with_united_class(
+    annotations: via.Annotations, flags: Sequence[str]
+) -> tuple[via.Annotations, str]:
+    """The file with one attribute instead of several that are a class each, and its name.
+
+    Args:
+        flags: the attributes, whose names are the classes.
+    """
+    others = annotations.region_attributes.keys() - set(flags)
+    names = ("class", "label", "category", *(f"class {n}" for n in range(2, len(others) + 3)))
+    name = next(candidate for candidate in names if candidate not in others)
+    several = any(
+        sum(bool(region.attributes.get(flag)) for flag in flags) > 1
+        for image in annotations.images
+        for region in image.regions
+    )
+
+    def united(values: Values) -> Values:
+        ticked = tuple(flag for flag in flags if values.get(flag))
+        kept = {attribute: value for attribute, value in values.items() if attribute not in flags}
+        return kept | {name: ticked if several else "".join(ticked)}
+
+    declared = {
+        old: attribute
+        for old, attribute in annotations.region_attributes.items()
+        if old not in flags
+    }
+    kind = "checkbox" if several else "dropdown"
+    declared[name] = via.Attribute(name, kind, options={flag: flag for flag in flags})
+    return with_values(annotations, declared, united), name
+
+
+def with_class_dropdown(annotations: via.Annotations, attribute: str) -> via.Annotations:
+    """The file with a class that is text as a dropdown: VIA exports no other to COCO.
+
+    Options without a description are described by their id, which is what VIA writes to COCO. Text
+    of many different values, such as a transcript, stays what it is.
+    """
+    declared = annotations.region_attributes.get(attribute, via.Attribute(attribute))
+    if declared.type == "image":
+        return annotations
+    values = Counter(
+        value
+        for image in annotations.images
+        for region in image.regions
+        if (value := region.attributes.get(attribute))
+    )
+    options = {option: text or option for option, text in declared.options.items()}
+    chosen = replace(declared, options=options)
+    words = {value for value in values if isinstance(value, str)}
+    is_free = len(values) > _MANY and 2 * len(values) > values.total()
+    if declared.type == "text" and words == values.keys() and not is_free:
+        default = declared.default_value
+        words |= {default} - {""}
+        options |= {word: word for word in sorted(words) if word not in options}
+        defaults = declared.default_options or ((default,) if default else ())
+        chosen = replace(chosen, type="dropdown", default_value="", default_options=defaults)
+    return replace(
+        annotations, region_attributes={**annotations.region_attributes, attribute: chosen}
     )

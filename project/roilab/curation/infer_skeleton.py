@@ -7,22 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+import numpy as np
+
 from roilab import via
 from roilab.data.boxes import iou
 from roilab.errors import UserError, argument
-from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
+from roilab.skeleton import Skeleton, default_sigmas
 from roilab.via.geometry import area
-from roilab.via.labels.attribute_roles import tagged
+from roilab.via.labels.attribute_roles import naming_attributes, tagged
 from roilab.via.labels.attributes import (
     attributes_in_use,
     described,
+    keypoint_regions,
     outline_regions,
     single,
     with_samples,
 )
-from roilab.via.labels.keypoints import visibility_of_word
 
-# What is taken where nothing was measured: the mean of COCO's 17.
 # What says left, and right instead. One letter counts only where it is set apart: by a break, or as
 # a capital between others than capitals (eyeL, LEye).
 _SIDES = (
@@ -35,7 +36,7 @@ _SIDES = (
 _MATCHING_IOU = 0.5
 
 
-def propose(
+def infer_skeleton(
     files: Sequence[via.Annotations],
     name: str,
     keypoint_attribute: str | None = None,
@@ -59,135 +60,115 @@ def propose(
         UserError: the files have no named points, or the attribute has to be named or does not
             occur; or categories declare different keypoints.
     """
-    declared = _declared(files, classes)
-    if declared:
-        return _skeleton(
-            name,
-            tuple(classes) or tuple(dict.fromkeys(each.name for each in declared)),
-            declared[0].keypoints,
-            tuple(dict.fromkeys(link for each in declared for link in each.links)),
-        )
-    if keypoint_attribute is not None:
-        _must_occur(files, keypoint_attribute)
-    counts: Counter[str] = Counter()
-    for file in files:
-        attribute = _keypoint_attribute(file, keypoint_attribute)
-        options = file.region_attributes.get(attribute or "")
-        for _, region in _points(file):
-            value = single(region, attribute)
-            if value:
-                counts[described(value, options)] += 1
-    if not counts:
+    paths = ", ".join(file.file for file in files)
+    categories = _declared(files, paths, classes)
+    if categories:
+        names = categories[0].keypoints
+        classes = classes or list(dict.fromkeys(category.name for category in categories))
+    else:
+        points = [point for file in files for point in keypoint_regions(file, (via.Point,))]
+        in_use = attributes_in_use(points)
+        if keypoint_attribute is not None and in_use and keypoint_attribute not in in_use:
+            raise UserError(
+                f"no point has the attribute '{keypoint_attribute}'",
+                file=paths,
+                key="keypoint_attribute",
+                found=with_samples(in_use),
+                expected=f"one of these instead of '{keypoint_attribute}'",
+                remedy="give keypoint_attribute=NAME, or leave it out",
+            )
+        names = _names_of_points(files, keypoint_attribute)
+    if not names:
         raise UserError(
             "the files have no points with names",
-            file=", ".join(file.file for file in files),
+            file=paths,
             expected="point regions with an attribute that names the keypoint",
             remedy="give the points such an attribute in VIA; where paths hold the keypoints as "
             "vertices, write the skeleton by hand, and check with skeleton=FILE and "
             "keypoint_vertices=polyline or keypoint_vertices=polygon",
         )
-    names = tuple(each for each, _ in counts.most_common())
-    return _skeleton(name, tuple(classes) or ("object",), names, ())
-
-
-def _skeleton(
-    name: str,
-    classes: tuple[str, ...],
-    names: tuple[str, ...],
-    links: tuple[tuple[str, str], ...],
-) -> Skeleton:
-    coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
     return Skeleton(
         name=name,
-        classes=classes,
+        classes=tuple(classes) or ("object",),
         keypoints=names,
         swaps=tuple(_swaps(names)),
-        links=links,
-        sigmas=tuple(coco.get(each, DEFAULT_SIGMA) for each in names),
+        links=tuple(dict.fromkeys(link for category in categories for link in category.links)),
+        sigmas=default_sigmas(names),
     )
 
 
-def _declared(files: Sequence[via.Annotations], classes: Sequence[str]) -> list[via.CocoCategory]:
+def _declared(
+    files: Sequence[via.Annotations], paths: str, classes: Sequence[str]
+) -> list[via.CocoCategory]:
     """The categories of COCO files that declare keypoints, of the classes if there is one of them.
 
     Raises:
         UserError: they declare different ones.
     """
-    found = [each for file in files for each in file.categories if each.keypoints]
-    wanted = [each for each in found if each.name in classes] or found
-    if len({each.keypoints for each in wanted}) > 1:
+    categories = [category for file in files for category in file.categories if category.keypoints]
+    categories = [category for category in categories if category.name in classes] or categories
+    if len({category.keypoints for category in categories}) > 1:
         raise UserError(
             "the categories declare different keypoints: a skeleton has those of one",
-            file=", ".join(file.file for file in files),
+            file=paths,
             key="classes",
-            found="; ".join(f"{each.name}: {', '.join(each.keypoints)}" for each in wanted),
+            found="; ".join(
+                f"{category.name}: {', '.join(category.keypoints)}" for category in categories
+            ),
             expected="categories with the same keypoints",
-            remedy=f"give one of the classes, such as {argument('classes', [wanted[0].name])}",
+            remedy=f"give one of the classes, such as {argument('classes', [categories[0].name])}",
         )
-    return wanted
+    return categories
 
 
-def _must_occur(files: Sequence[via.Annotations], name: str) -> None:
-    found = attributes_in_use(point for file in files for point in _points(file))
-    if found and name not in found:
-        raise UserError(
-            f"no point has the attribute '{name}'",
-            file=", ".join(file.file for file in files),
-            key="keypoint_attribute",
-            found=with_samples(found),
-            expected=f"one of these instead of '{name}'",
-            remedy="give keypoint_attribute=NAME, or leave it out",
-        )
+def _names_of_points(files: Sequence[via.Annotations], attribute: str | None) -> tuple[str, ...]:
+    """The values of the attribute that names points, or of each file's own, most frequent first."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        naming = _keypoint_attribute(file) if attribute is None else attribute
+        declared = file.region_attributes.get(naming or "")
+        for _, region in keypoint_regions(file, (via.Point,)):
+            if value := single(region, naming):
+                counts[described(value, declared)] += 1
+    return tuple(name for name, _ in counts.most_common())
 
 
-def _points(file: via.Annotations) -> Iterator[tuple[via.ImageRecord, via.Region]]:
-    for image in file.images:
-        for region in image.regions:
-            if isinstance(region.shape, via.Point):
-                yield image, region
+def _keypoint_attribute(file: via.Annotations) -> str | None:
+    """The attribute that names the points; None where the file has none.
 
-
-def _keypoint_attribute(file: via.Annotations, named: str | None) -> str | None:
-    """The attribute of the points; None where the file has none that is named."""
-    if named is not None:
-        return named
-    tags = tagged(file.region_attributes)
-    if "keypoint" in tags:
-        return tags["keypoint"]
+    Raises:
+        UserError: there are several.
+    """
+    if tag := tagged(file.region_attributes).get("keypoint"):
+        return tag
+    kinds = (via.Point,)
     # What outlines have as well is a class or ties points to them, unless the points have values of
     # it that no outline has: VIA gives an attribute's default to every region.
-    shared = attributes_in_use(outline_regions(file, (via.Point,)))
-    named_points = {
-        name: values
-        for name, values in attributes_in_use(_points(file)).items()
-        if any(
-            visibility_of_word(value, file.region_attributes.get(name)) is None for value in values
-        )
-    }
-    found = {name: values for name, values in named_points.items() if name not in shared} or {
-        name: values for name, values in named_points.items() if set(values) - set(shared[name])
-    }
-    if len(found) > 1:
+    shared = attributes_in_use(outline_regions(file, kinds))
+    naming = naming_attributes(file, attributes_in_use(keypoint_regions(file, kinds)))
+    own = {name: values for name, values in naming.items() if name not in shared}
+    own = own or {name: naming[name] for name in naming if set(naming[name]) - set(shared[name])}
+    if len(own) > 1:
         raise UserError(
             "several attributes could name the points",
             file=file.file,
             key="keypoint_attribute",
-            found=with_samples(found),
+            found=with_samples(own),
             expected="one of these",
             remedy="give keypoint_attribute=NAME",
         )
-    return next(iter(found), None)
+    return next(iter(own), None)
 
 
 def _swaps(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Pairs of names that are the same but for their side."""
-    taken: set[str] = set()
+    paired: set[str] = set()
     for name in names:
         for left, right in _SIDES:
-            for found in left.finditer(name):
-                other = name[: found.start()] + right + name[found.end() :]
-                if other in names and not {name, other} & taken:
-                    taken |= {name, other}
+            for match in left.finditer(name):
+                other = name[: match.start()] + right + name[match.end() :]
+                if other in names and not {name, other} & paired:
+                    paired |= {name, other}
                     yield name, other
 
 
@@ -218,14 +199,12 @@ def estimate_sigmas(sets: Sequence[via.LabelledSet], skeleton: Skeleton) -> dict
     """
     samples: dict[str, list[float]] = defaultdict(list)
     for group in _same_objects(sets, skeleton):
-        size = fmean(_area(each) for each in group)
+        size = fmean(sum(map(area, instance.polygons)) for instance in group)
+        poses = np.array([instance.keypoints for instance in group], dtype=float)
         for index, name in enumerate(skeleton.keypoints):
-            points = [each.keypoints[index] for each in group if each.keypoints]
-            points = [point for point in points if point[2] > 0]
+            points = poses[poses[:, index, 2] > 0, index, :2]
             if len(points) > 1 and size > 0:
-                x, y = fmean(p[0] for p in points), fmean(p[1] for p in points)
-                squares = sum((p[0] - x) ** 2 + (p[1] - y) ** 2 for p in points)
-                samples[name].append(squares / (len(points) - 1) / size)
+                samples[name].append(points.var(axis=0, ddof=1).sum() / size)
     if not samples:
         raise UserError(
             "no keypoint of any object is annotated twice",
@@ -256,37 +235,33 @@ def _same_objects(
     for labelled in sets:
         for image in labelled.images:
             objects = [
-                each
-                for each in image.instances
-                if each.label in skeleton.classes and each.outlines and each.keypoints
+                instance
+                for instance in image.instances
+                if instance.label in skeleton.classes and instance.outlines and instance.keypoints
             ]
             images[image.record.filename].append(objects)
-    for found in images.values():
-        groups = [[each] for each in found[0]]
-        for others in found[1:]:
-            pairs = sorted(
-                (
-                    (iou(_box(group[0]), _box(each)), at, number)
-                    for at, group in enumerate(groups)
-                    for number, each in enumerate(others)
-                    if group[0].label == each.label
-                ),
-                reverse=True,
-            )
-            used: tuple[set[int], set[int]] = (set(), set())
-            for overlap, at, number in pairs:
-                if overlap >= _MATCHING_IOU and at not in used[0] and number not in used[1]:
-                    used[0].add(at)
-                    used[1].add(number)
-                    groups[at].append(others[number])
-            groups += [[each] for number, each in enumerate(others) if number not in used[1]]
+    for first, *rest in images.values():
+        groups = [[instance] for instance in first]
+        for others in rest:
+            overlaps = [
+                (iou(_box(group[0]), _box(other)), at, number)
+                for at, group in enumerate(groups)
+                for number, other in enumerate(others)
+                if group[0].label == other.label
+            ]
+            matches: dict[int, int] = {}
+            for overlap, at, number in sorted(overlaps, reverse=True):
+                is_free = number not in matches and at not in matches.values()
+                if is_free and overlap >= _MATCHING_IOU:
+                    matches[number] = at
+            for number, other in enumerate(others):
+                if number in matches:
+                    groups[matches[number]].append(other)
+                else:
+                    groups.append([other])
         yield from groups
 
 
 def _box(instance: via.Instance) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = zip(*map(via.bounds, instance.outlines), strict=True)
     return min(x0), min(y0), max(x1), max(y1)
-
-
-def _area(instance: via.Instance) -> float:
-    return sum(map(area, instance.polygons))

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from roilab import via
-from roilab.curation.harmonize_attributes import unify
-from roilab.data.class_dropdowns import with_values
+from roilab.curation.harmonize_attributes import harmonize_attributes, with_values
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region
@@ -19,7 +18,7 @@ _ONE_OF_SEVERAL = {"dropdown", "radio"}
 _Key = tuple[str, int | None]
 
 
-def merge(
+def merge_annotations(
     sources: Sequence[Annotations],
     file: str,
     rules: via.LabelRules = _AS_READ,
@@ -29,30 +28,32 @@ def merge(
     """Join files into one. The result's problems are those of the sources and of joining them.
 
     The attributes that are class, keypoint, instance and visibility get the names that they have in
-    the first file (see `unify`). Images are united; one that is in two files with the same regions
-    is kept once, and one without a size is the one of the same name. Attributes are united with
-    their options. Where option ids of two files do not mean the same, the values of all files
-    become the descriptions, which are what a person reads.
+    the first file (see `harmonize_attributes`). Images are united; one that is in two files with
+    the same regions is kept once, and one without a size is the one of the same name. Attributes
+    are united with their options. Where option ids of two files do not mean the same, the values of
+    all files become the descriptions, which are what a person reads.
 
     Args:
         file: the path of the result.
-        rules: what the attributes are where that cannot be told; see `unify`.
+        rules: what the attributes are where that cannot be told; see `harmonize_attributes`.
         skeleton: of the keypoints, to know their attributes.
         progress: wraps the images of each file.
 
     Raises:
-        UserError: see `unify`.
+        UserError: see `harmonize_attributes`.
     """
     problems = [problem for source in sources for problem in source.problems]
-    declared = unify([via.with_declarations(source) for source in sources], rules, skeleton)
-    clashing = _clashing([each.region_attributes for each in declared])
+    declared = harmonize_attributes(
+        [via.with_declarations(source) for source in sources], rules, skeleton
+    )
+    clashing = _clashing([source.region_attributes for source in declared])
     for name in clashing:
         message = f"the options of '{name}' have different meanings: they are named by these"
         remedy = "see that the names are the same in all files"
         problems.append(Problem("warning", message, remedy, file, attribute=name))
-    declared = [_by_description(each, clashing) for each in declared]
-    attributes = _united(file, [each.region_attributes for each in declared], problems)
-    declared = [_of_type(each, attributes) for each in declared]
+    declared = [_by_description(source, clashing) for source in declared]
+    attributes = _united(file, [source.region_attributes for source in declared], problems)
+    declared = [_of_type(source, attributes) for source in declared]
     sizes = _sizes(declared)
     images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
@@ -68,7 +69,7 @@ def merge(
         container=via.Container.VIA2_PROJECT,
         images=tuple(image for image, _ in images.values()),
         region_attributes=attributes,
-        file_attributes=_united(file, [each.file_attributes for each in declared], problems),
+        file_attributes=_united(file, [source.file_attributes for source in declared], problems),
         default_path=paths.pop() if len(paths) == 1 else "",
         problems=tuple(problems),
     )
@@ -93,10 +94,10 @@ def _add_images(
     progress: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]],
 ) -> list[Problem]:
     problems = []
-    taken = {image.key for image, _ in images.values()}
+    keys = {image.key for image, _ in images.values()}
     same = 0
-    for found in progress(source.images):
-        image = found
+    for entry in progress(source.images):
+        image = entry
         stated = sizes.get(image.filename, set())
         if image.size is None and len(stated) == 1:
             image = replace(image, size=next(iter(stated)))
@@ -109,8 +110,8 @@ def _add_images(
         key = (image.filename, image.size)
         if key not in images:
             # COCO's keys are ids, which two files have alike.
-            new = replace(image, key=image_key(image.filename, image.size, taken))
-            taken.add(new.key)
+            new = replace(image, key=image_key(image.filename, image.size, keys))
+            keys.add(new.key)
             images[key] = new, source.file
             continue
         known, first = images[key]
@@ -177,26 +178,26 @@ def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:
                 of_meaning.setdefault(description or option, set()).add(option)
             for meaning, options in of_meaning.items():
                 ids.setdefault((name, meaning), set()).add(frozenset(options))
-    names = {name for (name, _), found in meanings.items() if len(found) > 1}
-    return sorted(names | {name for (name, _), found in ids.items() if len(found) > 1})
+    names = {name for (name, _), options in meanings.items() if len(options) > 1}
+    return sorted(names | {name for (name, _), groups in ids.items() if len(groups) > 1})
 
 
 def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
     """The file with the values of these attributes, and their option ids, as their descriptions."""
-    found = {
+    clashing = {
         name: source.region_attributes[name] for name in names if name in source.region_attributes
     }
-    if not found:
+    if not clashing:
         return source
 
     def named(name: str, value: via.Value) -> via.Value:
-        options = found[name].options if name in found else {}
+        options = clashing[name].options if name in clashing else {}
         if isinstance(value, str):
             return options.get(value) or value
-        return tuple(dict.fromkeys(options.get(each) or each for each in value))
+        return tuple(dict.fromkeys(options.get(option) or option for option in value))
 
     attributes = dict(source.region_attributes)
-    for name, attribute in found.items():
+    for name, attribute in clashing.items():
         words = {option: text or option for option, text in attribute.options.items()}
         defaults = tuple(words.get(option, option) for option in attribute.default_options)
         options = {word: word for word in words.values()}

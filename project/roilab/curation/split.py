@@ -13,7 +13,7 @@ from roilab import via
 from roilab.errors import UserError
 
 
-def fingerprint(record: via.ImageRecord, path: Path | None) -> str:
+def image_fingerprint(record: via.ImageRecord, path: Path | None) -> str:
     """A value that two copies of one picture share: a hash of the file, else of its name and size.
 
     Raises:
@@ -35,7 +35,9 @@ def fingerprint(record: via.ImageRecord, path: Path | None) -> str:
         ) from error
 
 
-def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -> set[str]:
+def stratified_split(
+    groups: Mapping[str, Collection[Hashable]], share: float, seed: int
+) -> set[str]:
     """Choose the groups of the first part. The order of the groups has no influence.
 
     Args:
@@ -69,10 +71,10 @@ def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -
         )
     luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
     labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}
-    wanted = _wanted(labels, share)
+    needed = _wanted(labels, share)
     left: dict[Hashable, list[str]] = defaultdict(list)
-    for key, found in labels.items():
-        for label in found:
+    for key, names in labels.items():
+        for label in names:
             left[label].append(key)
     parts: tuple[set[str], set[str]] = (set(), set())
     total = [share * len(groups), (1 - share) * len(groups)]
@@ -80,18 +82,18 @@ def split(groups: Mapping[str, Collection[Hashable]], share: float, seed: int) -
     while open_keys:
         # The rarest label first: it has the least room for a mistake.
         label = min(
-            (each for each in left if left[each]),
-            key=lambda each: (len(left[each]), luck[left[each][0]], repr(each)),
+            (name for name in left if left[name]),
+            key=lambda name: (len(left[name]), luck[left[name][0]], repr(name)),
         )
         for key in list(left[label]):
-            needs = [(wanted[part][label], total[part]) for part in (0, 1)]
+            needs = [(needed[part][label], total[part]) for part in (0, 1)]
             part = 0 if needs[0] >= needs[1] else 1
             parts[part].add(key)
             open_keys.discard(key)
             total[part] -= 1
-            for each in labels[key]:
-                wanted[part][each] -= 1
-                left[each].remove(key)
+            for name in labels[key]:
+                needed[part][name] -= 1
+                left[name].remove(key)
     _fill_empty_part(parts, luck)
     _bring_labels_into_both(parts, labels, luck)
     return parts[0]
@@ -101,7 +103,7 @@ def _wanted(
     labels: Mapping[str, Collection[Hashable]], share: float
 ) -> tuple[dict[Hashable, float], dict[Hashable, float]]:
     """The number of pictures of each label that each part still needs."""
-    counts = Counter(label for found in labels.values() for label in found)
+    counts = Counter(label for names in labels.values() for label in names)
     first = {label: share * count for label, count in counts.items()}
     return first, {label: (1 - share) * count for label, count in counts.items()}
 
@@ -122,25 +124,25 @@ def _bring_labels_into_both(
     """Move a picture of each label that a part lacks, if the other part then lacks none itself."""
     counts = [Counter(label for key in part for label in labels[key]) for part in parts]
     total = counts[0] + counts[1]
-    for label in sorted(total, key=lambda each: (total[each], repr(each))):
+    for label in sorted(total, key=lambda name: (total[name], repr(name))):
         for lacking, having in ((0, 1), (1, 0)):
             if counts[lacking][label]:
                 continue
             movable = [
                 key
                 for key in parts[having]
-                if label in labels[key] and all(counts[having][each] > 1 for each in labels[key])
+                if label in labels[key] and all(counts[having][name] > 1 for name in labels[key])
             ]
             if movable:
                 # The one that changes the fewest shares.
-                key = min(movable, key=lambda each: (len(labels[each]), luck[each]))
+                key = min(movable, key=lambda candidate: (len(labels[candidate]), luck[candidate]))
                 parts[having].remove(key)
                 parts[lacking].add(key)
                 counts[having].subtract(labels[key])
                 counts[lacking].update(labels[key])
 
 
-def divide(
+def split_images(
     labelled: via.LabelledSet,
     find: Callable[[via.ImageRecord], Path | None],
     share: float,
@@ -158,7 +160,7 @@ def divide(
         many files were not there, which are told apart by name and size instead.
 
     Raises:
-        UserError: see `split` and `fingerprint`.
+        UserError: see `stratified_split` and `image_fingerprint`.
     """
     members: dict[str, list[str]] = defaultdict(list)
     labels: dict[str, set[Hashable]] = defaultdict(set)
@@ -166,9 +168,9 @@ def divide(
     for image in progress(labelled.images):
         path = find(image.record)
         missing += path is None
-        key = fingerprint(image.record, path)
+        key = image_fingerprint(image.record, path)
         members[key].append(image.record.key)
-        labels[key].update(each.label for each in image.instances)
-    chosen = split({key: labels[key] for key in members}, share, seed)
+        labels[key].update(instance.label for instance in image.instances)
+    chosen = stratified_split({key: labels[key] for key in members}, share, seed)
     copies = len(labelled.images) - len(members)
     return {name for key in chosen for name in members[key]}, copies, missing

@@ -1,7 +1,7 @@
 """Statistics of annotation files."""
 
 import math
-import statistics as stdlib
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ _Areas = tuple[float, float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class OfClass:
+class ClassStats:
     """A class in numbers.
 
     Attributes:
@@ -59,7 +59,7 @@ class Stats:
     empty_images: int
     crowds: int
     shapes: Mapping[str, int]
-    classes: Mapping[str, OfClass]
+    classes: Mapping[str, ClassStats]
     per_image: Mapping[int, int]
     box_sides: Mapping[int, int]
     keypoints: Mapping[str, tuple[int, int, int]]
@@ -68,7 +68,7 @@ class Stats:
     @property
     def instances(self) -> int:
         """The number of instances of all classes."""
-        return sum(each.instances for each in self.classes.values())
+        return sum(numbers.instances for numbers in self.classes.values())
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as JSON data; the pairs as a list of [class, class, images]."""
@@ -77,7 +77,7 @@ class Stats:
         return data
 
 
-def statistics(
+def count_annotations(
     files: Sequence[tuple[via.Annotations, via.LabelledSet]],
     skeleton: Skeleton | None,
     progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
@@ -88,20 +88,20 @@ def statistics(
         progress: wraps the images.
     """
     records = [image for annotations, _ in files for image in annotations.images]
-    labelled = [image for _, found in files for image in found.images]
-    shapes = Counter(type(each.shape).__name__.lower() for r in records for each in r.regions)
+    labelled = [image for _, labelled_set in files for image in labelled_set.images]
+    shapes = Counter(type(region.shape).__name__.lower() for r in records for region in r.regions)
     together: Counter[tuple[str, str]] = Counter()
-    found: dict[str, list[_Areas]] = {}
+    areas: dict[str, list[_Areas]] = {}
     for image in progress(labelled):
-        names = sorted({each.label for each in image.instances})
+        names = sorted({instance.label for instance in image.instances})
         together.update(combinations_with_replacement(names, 2))
-        for each in image.instances:
-            outlined = sum(map(area, each.polygons)) if each.outlines else None
-            found.setdefault(each.label, []).append((_box_area(each), outlined))
+        for instance in image.instances:
+            outlined = sum(map(area, instance.polygons)) if instance.outlines else None
+            areas.setdefault(instance.label, []).append((_box_area(instance), outlined))
     sides = Counter(
         # A box of less than a pixel is counted with those of one.
         max(0, math.floor(math.log2(max(1.0, box)) / 2))
-        for instances in found.values()
+        for instances in areas.values()
         for box, _ in instances
     )
     counts = Counter(len(image.instances) for image in labelled)
@@ -111,7 +111,7 @@ def statistics(
         empty_images=counts[0],
         crowds=sum(len(image.crowds) for image in labelled),
         shapes=dict(sorted(shapes.items())),
-        classes={name: _of_class(found[name], together[name, name]) for name in sorted(found)},
+        classes={name: _of_class(areas[name], together[name, name]) for name in sorted(areas)},
         per_image=dict(sorted(counts.items())),
         box_sides=dict(sorted(sides.items())),
         keypoints=_keypoints(labelled, skeleton),
@@ -119,14 +119,14 @@ def statistics(
     )
 
 
-def _of_class(instances: Sequence[_Areas], images: int) -> OfClass:
+def _of_class(instances: Sequence[_Areas], images: int) -> ClassStats:
     areas = [outlined for _, outlined in instances if outlined is not None]
     sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
-    return OfClass(
+    return ClassStats(
         instances=len(instances),
         images=images,
         area=sum(areas),
-        median_area=stdlib.median(areas) if areas else 0.0,
+        median_area=statistics.median(areas) if areas else 0.0,
         sizes=(sizes[0], sizes[1], sizes[2]),
     )
 
@@ -144,7 +144,9 @@ def _keypoints(
 ) -> dict[str, tuple[int, int, int]]:
     if skeleton is None:
         return {}
-    poses = [each.keypoints for image in images for each in image.instances if each.keypoints]
+    poses = [
+        instance.keypoints for image in images for instance in image.instances if instance.keypoints
+    ]
     counts = [Counter(pose[index][2] for pose in poses) for index in range(len(skeleton.keypoints))]
     return {
         name: (count[2], count[1], count[0])

@@ -1,6 +1,9 @@
 """Boxes of labelled instances, and what of an instance lies within its image. Continuous frame."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from roilab import via
 
@@ -13,6 +16,30 @@ KEYPOINT_BOX_MARGIN = 0.1
 LEAST_IOU = 0.5
 # Boxes that include their last pixel are one larger: that is no mistake worth a word.
 ROUNDING = 1.0
+
+
+def to_continuous(keypoints: Sequence[Sequence[float]]) -> list[float]:
+    """K triples (x, y, v) in pixel indices -> 3K numbers in Detectron2's continuous frame.
+
+    Unlabelled keypoints (v = 0) stay (0, 0, 0).
+    """
+    return [
+        number
+        for x, y, v in keypoints
+        for number in ((x + HALF_PIXEL, y + HALF_PIXEL, int(v)) if v else (0.0, 0.0, 0))
+    ]
+
+
+def to_pixel_index(keypoints: Sequence[float] | npt.NDArray[np.floating]) -> list[float]:
+    """3K numbers in the continuous frame -> 3K numbers in pixel indices, as COCO json holds them.
+
+    The third of each triple, a visibility or a score, is kept. Ground truth with v = 0 stays zero.
+    """
+    triples: npt.NDArray[np.float64] = np.array(keypoints, dtype=float).reshape(-1, 3)
+    shifted = triples[triples[:, 2] != 0, :2] - HALF_PIXEL
+    # Without the noise of the shift there and back: 0.1 + 0.5 - 0.5 is no 0.1.
+    triples[triples[:, 2] != 0, :2] = shifted.round(9)
+    return [float(value) for value in triples.ravel()]
 
 
 def box_of(instance: via.Instance, width: int, height: int) -> list[float]:
@@ -38,7 +65,7 @@ def extent_of(instance: via.Instance) -> Box:
     """The box (x0, y0, x1, y1) around outlines, curves within half a pixel; else keypoints."""
     if instance.outlines:
         if all(
-            isinstance(each, via.Polygon | via.Polyline | via.Rect) for each in instance.outlines
+            isinstance(shape, via.Polygon | via.Polyline | via.Rect) for shape in instance.outlines
         ):
             x0s, y0s, x1s, y1s = zip(*map(via.bounds, instance.outlines), strict=True)
             return min(x0s), min(y0s), max(x1s), max(y1s)
@@ -87,7 +114,7 @@ def stated_box_fault(instance: via.Instance, width: int, height: int) -> str:
     else:
         has_corners = x < w <= width + ROUNDING and y < h <= height + ROUNDING
     reason = ", as if x0, y0, x1, y1 stood there" if has_corners else ""
-    numbers = ", ".join(f"{each:g}" for each in coco.box)
+    numbers = ", ".join(f"{number:g}" for number in coco.box)
     return f"the bbox of annotation {coco.id} ({numbers}) {fault}{reason}"
 
 

@@ -25,9 +25,9 @@ _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
 class _Unsound(Exception):
     """A key of an annotation whose value is unsound, and what is expected."""
 
-    def __init__(self, key: str, found: object, expected: str) -> None:
+    def __init__(self, key: str, value: object, expected: str) -> None:
         super().__init__(key)
-        self.key, self.found, self.expected = key, found, expected
+        self.key, self.value, self.expected = key, value, expected
 
 
 def image_record(name: str, number: int, raw: object) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def image_record(name: str, number: int, raw: object) -> dict[str, Any]:
     return {"file_name": str(raw["file_name"]), "image_id": image_id}
 
 
-def image_size(name: str, raw: Mapping[str, Any]) -> tuple[int, int] | via.Problem:
+def checked_size(name: str, raw: Mapping[str, Any]) -> tuple[int, int] | via.Problem:
     """(width, height) of an image's file, or why it cannot be used.
 
     Raises:
@@ -133,7 +133,7 @@ def checked_annotation(
             f"an annotation of the data set '{name}' is not sound",
             file=record["file_name"],
             key=key,
-            found=f"{error.found!r:.100}",
+            found=f"{error.value!r:.100}",
             expected=error.expected,
         ) from error
 
@@ -149,7 +149,7 @@ def _box(raw: Mapping[str, Any]) -> list[float]:
     box: Any = raw.get("bbox")
     mode = raw.get("bbox_mode")
     if mode not in _BOX_MODES:
-        names = " or ".join(f"BoxMode.{each.name}" for each in _BOX_MODES)
+        names = " or ".join(f"BoxMode.{mode.name}" for mode in _BOX_MODES)
         raise _Unsound("bbox_mode", mode, names)
     if not _is_numbers(box) or len(box) != 4:
         raise _Unsound("bbox", box, "four numbers")

@@ -1,154 +1,226 @@
-"""Labelled VIA images -> COCO json: instances, and person keypoints where there is a skeleton."""
+"""COCO json: the rows of instances, the document, and the ids of an annotation file.
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+COCO's boxes are x, y, width, height; its keypoints are pixel indices, of which pixel (0, 0) has its
+centre at (0, 0), while boxes and outlines are continuous: see `roilab.data.boxes`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from roilab import via
-from roilab.data.class_dropdowns import declared_classes
-from roilab.data.dataset_dicts import annotation, dataset_to_coco
-from roilab.data.fit import fit
+import numpy as np
+import numpy.typing as npt
+from detectron2.structures import BoxMode
+from pycocotools import mask as mask_utils
+
+from roilab.data.boxes import to_pixel_index
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.text import counted
-from roilab.via.formats.via2_json import is_index
+from roilab.text import first_of
 
-# Width and height of an image; None where it is not to be had. May raise UserError.
-SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
+_LARGEST_ID = 2**53  # beyond, JSON's numbers are not exact
 
-_POINTS = "keypoints without an outline"
-_COUNTED = {
-    via.Rect: ("rectangle", "written as polygons of the same outline", ""),
-    via.Circle: ("circle", "written as polygons within half a pixel", ""),
-    via.Ellipse: ("ellipse", "written as polygons within half a pixel", ""),
-    via.Polyline: ("polyline", "written as polygons, closed", ""),
-    _POINTS: (
-        "object",
-        "with a box made up around keypoints, for want of an outline",
-        "outline them if they should count for boxes",
-    ),
-}
+Row = Mapping[str, Any]
 
 
-def to_coco(
-    annotations: via.Annotations,
-    rules: via.LabelRules,
+def coco_row(
+    image_id: int,
+    category_id: int | str,
+    box: Sequence[float],
+    *,
+    segmentation: Any = None,
+    keypoints: Sequence[float] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """An instance as a COCO result row; `coco_annotation` makes an annotation of it.
+
+    Args:
+        category_id: class index + 1, or the file's.
+        box: x, y, width, height.
+        segmentation: rings x0, y0, x1, y1, ..., or a run-length encoding; None or empty: none.
+        keypoints: K times x, y in pixel indices and a visibility or a score.
+        more: further keys, such as `score`.
+    """
+    row = {"image_id": image_id, "category_id": category_id, "bbox": list(box), **more}
+    if segmentation:
+        row["segmentation"] = _as_json(segmentation)
+    if keypoints is not None:
+        row["keypoints"] = list(keypoints)
+    return row
+
+
+def coco_annotation(
+    row: Row, number: int, *, area: float | None = None, is_crowd: int = 0
+) -> dict[str, Any]:
+    """A row of `coco_row` as the annotation `number` of a document.
+
+    Args:
+        area: in square pixels; None: that of the mask, else of the box, which inflates OKS (see
+            `DetectionDataset.area_source`).
+    """
+    mask = row.get("segmentation")
+    if area is None and isinstance(mask, Mapping):
+        area = float(mask_utils.area(mask))
+    elif area is None:
+        area = sum(map(ring_area, mask)) if mask else row["bbox"][2] * row["bbox"][3]
+    result = {"id": number, **row, "area": area, "iscrowd": is_crowd}
+    if "keypoints" in row:
+        result["num_keypoints"] = sum(value > 0 for value in row["keypoints"][2::3])
+    return result
+
+
+def coco_document(
+    images: Iterable[Row],
+    annotations: Iterable[Row],
+    classes: Sequence[str],
     skeleton: Skeleton | None,
-    size_of: SizeOf,
-    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
-) -> tuple[dict[str, Any], tuple[via.Problem, ...]]:
-    """COCO json data; and the problems of the file, of labelling it, and what COCO does not hold.
-
-    COCO has one class and one list of outlines an object. It does not hold other attributes of
-    regions and images, scores, declarations, or shapes: a rectangle or polyline becomes a polygon,
-    a curve a polygon within half a pixel, and an object of keypoints only gets the box around them.
-    An image whose size is unknown is left out, and an object that lies outside its image, as in
-    training. `file_name` is the record's file name.
-
-    The categories are the options of the class attribute, in their order, used or not, so that the
-    parts of one file agree; then other classes that occur. Images, annotations and categories are
-    numbered from 1, whatever ids a COCO file gave them; its info, licenses and supercategories are
-    lost, and the links of a category are those of the skeleton (see `lost_links`).
+    *,
+    category_ids: Sequence[int | str] | None = None,
+    description: str = "written by RoILab",
+) -> dict[str, Any]:
+    """COCO json data.
 
     Args:
-        rules: what the attributes are.
-        skeleton: of the keypoints.
-        size_of: sizes of images; asked first is the file itself, which names sizes where it was
-            COCO before.
-        progress: wraps the images.
-
-    Raises:
-        UserError: an attribute has to be named or does not occur.
+        images: with `id`, `file_name`, `width` and `height`.
+        annotations: of `coco_annotation`, with the ids of `images` and of the categories.
+        category_ids: of the classes, in their order; None: 1, 2, ...
     """
-    labelled = via.build_instances(annotations, rules, skeleton)
-    roles = via.roles_of(annotations, rules, skeleton)
-    declared = declared_classes(annotations, roles.label, rules.class_map)
-    classes = tuple(dict.fromkeys((*declared, *labelled.classes)))
-    records: list[dict[str, Any]] = []
-    problems = list(labelled.problems)
-    changed: Counter[object] = Counter()
-    held = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
-    values = renumbered = 0
-    file = labelled.file
-    for whole in progress(labelled.images):
-        record = whole.record
-        size = _size(record, size_of, file)
-        if isinstance(size, via.Problem):
-            problems.append(size)
-            continue
-        image, left_out = fit(file, whole, *size)
-        problems += left_out
-        # Those of a COCO file stay what they are.
-        drawn = [each for each in image.instances if each.coco is None]
-        changed.update(type(each) for obj in drawn for each in obj.outlines)
-        changed[_POINTS] += sum(not each.outlines for each in image.instances)
-        values += _count(record.attributes, {"width", "height"} if _stated_size(record) else set())
-        values += sum(_count(each.attributes, held) for each in record.regions)
-        number = len(records) + 1
-        renumbered += record.key != str(number)
-        made = [
-            annotation(each, classes, skeleton, *size) for each in (*image.instances, *image.crowds)
+    ids = range(1, len(classes) + 1) if category_ids is None else category_ids
+    categories: list[dict[str, Any]] = []
+    for category_id, name in zip(ids, classes, strict=True):
+        category: dict[str, Any] = {"id": category_id, "name": name, "supercategory": ""}
+        if skeleton is not None and name in skeleton.classes:
+            category["keypoints"] = list(skeleton.keypoints)
+            category["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.link_indices]
+        categories.append(category)
+    return {
+        "info": {"description": description},
+        "images": list(images),
+        "annotations": list(annotations),
+        "categories": categories,
+    }
+
+
+def dataset_to_coco(
+    records: Sequence[Row], classes: Sequence[str], skeleton: Skeleton | None
+) -> dict[str, Any]:
+    """Detectron2 dicts as COCO json data; the dicts are not touched. Ids are the package's own."""
+    annotations: list[dict[str, Any]] = []
+    for record in records:
+        for anno in record.get("annotations", ()):
+            category = anno["category_id"]
+            has_keypoints = skeleton is not None and classes[category] in skeleton.classes
+            row = coco_row(
+                record["image_id"],
+                category + 1,
+                BoxMode.convert(list(anno["bbox"]), anno["bbox_mode"], BoxMode.XYWH_ABS),
+                segmentation=anno.get("segmentation"),
+                keypoints=to_pixel_index(anno["keypoints"]) if has_keypoints else None,
+            )
+            number, is_crowd = len(annotations) + 1, anno.get("iscrowd", 0)
+            area = anno.get("area")
+            annotations.append(coco_annotation(row, number, area=area, is_crowd=is_crowd))
+    keys = {"id": "image_id"} | {key: key for key in ("file_name", "width", "height")}
+    images = [{new: record[key] for new, key in keys.items()} for record in records]
+    return coco_document(images, annotations, classes, skeleton)
+
+
+def encode_mask(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """An H x W boolean mask as COCO RLE whose counts are text."""
+    rle = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def ring_area(ring: Sequence[float]) -> float:
+    """Area in square pixels of a ring given as x0, y0, x1, y1, ..."""
+    x, y = np.asarray(ring, dtype=float).reshape(-1, 2).T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+def _as_json(mask: Any) -> Any:
+    """A mask as JSON data, which hold no bytes: pycocotools compresses run lengths to these."""
+    if isinstance(mask, Mapping) and isinstance(mask["counts"], bytes):
+        return {**mask, "counts": mask["counts"].decode("ascii")}
+    return mask
+
+
+@dataclass(frozen=True)
+class CocoIds:
+    """Maps between the numbers of a data set and the ids of its annotation file.
+
+    Inside the package, images have integers that are unique over all files of a data set, and COCO
+    rows number the categories from 1 in the order of the classes. What is written for others has
+    the ids of the file, so that COCO's tools evaluate it against that file.
+
+    Attributes:
+        images: a record's `image_id` -> the file's id of the image, a number or text.
+        categories: the file's id of each class, in the order of the classes.
+    """
+
+    images: Mapping[int, int | str]
+    categories: tuple[int | str, ...]
+
+    @classmethod
+    def numbered(cls, images: Iterable[int], classes: int) -> "CocoIds":
+        """The ids of data that have none: images keep their numbers, categories are 1..C."""
+        return cls({number: number for number in images}, tuple(range(1, classes + 1)))
+
+    def to_file(self, rows: Iterable[Row]) -> list[dict[str, Any]]:
+        """COCO rows with the ids of the file in place of the package's; the rows are not changed.
+
+        Args:
+            rows: with `image_id` of a record and `category_id`, class index + 1.
+        """
+        return [
+            {
+                **row,
+                "image_id": self.images[row["image_id"]],
+                "category_id": self.categories[row["category_id"] - 1],
+            }
+            for row in rows
         ]
-        width, height = size
-        entry = {"file_name": record.filename, "image_id": number, "annotations": made}
-        records.append({**entry, "width": width, "height": height})
 
-    unused = [name for name in classes if name not in labelled.classes]
-    if annotations.container is not via.Container.COCO:
-        renumbered = 0
-    problems += _notes(file, changed, values, unused, renumbered)
-    return dataset_to_coco(records, classes, skeleton), tuple(problems)
+    def from_file(self, rows: Iterable[Row]) -> list[dict[str, Any]]:
+        """The inverse of `to_file`.
+
+        Raises:
+            UserError: a row has an id that the file does not have.
+        """
+        images = {file_id: number for number, file_id in self.images.items()}
+        categories = {file_id: place for place, file_id in enumerate(self.categories, 1)}
+        result = []
+        for row in rows:
+            for key, known in (("image_id", images), ("category_id", categories)):
+                if row[key] not in known:
+                    raise UserError(
+                        "a result has an id that the annotation file does not have",
+                        key=key,
+                        found=repr(row[key]),
+                        expected=f"one of {first_of(list(map(repr, known)), 10)}",
+                    )
+            image, category = images[row["image_id"]], categories[row["category_id"]]
+            result.append({**row, "image_id": image, "category_id": category})
+        return result
 
 
-def _notes(
-    file: str, changed: Counter[object], values: int, unused: Sequence[str], renumbered: int
-) -> list[via.Problem]:
-    """Notes that count what COCO cannot hold.
+def image_numbers(ids: Sequence[int | str | None]) -> list[int]:
+    """An integer for each image: its own id where all are whole numbers from 0, else 1, 2, ..."""
+    numbers = [number for number in ids if type(number) is int and 0 <= number < _LARGEST_ID]
+    return numbers if len(numbers) == len(ids) else list(range(1, len(ids) + 1))
+
+
+def category_ids(classes: Sequence[str], known: Mapping[str, int | str]) -> tuple[int | str, ...]:
+    """An id for each class: the file's; of a class that the file does not have, the next free one.
 
     Args:
-        changed: instances and outlines by their kind, see `_COUNTED`.
-        values: of attributes that are not kept.
-        unused: categories without an object.
-        renumbered: images whose id in a COCO file was another one.
+        known: category name -> id, of the file.
     """
-    rows = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
-    rows.append((values, "attribute value", "not kept", "COCO has none, keep the VIA file"))
-    rows.append((renumbered, "image", "with another id, told apart by file names", ""))
-    notes = [
-        via.Problem("note", f"{text}: {counted(count, noun)}", remedy, file)
-        for count, noun, text, remedy in rows
-        if count
-    ]
-    if unused:
-        message = f"categories that are declared and have no object: {', '.join(unused)}"
-        notes.append(via.Problem("note", message, "", file))
-    return notes
-
-
-def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None) -> int:
-    """The number of links in the categories that the skeleton does not have."""
-    kept = {frozenset(link) for link in skeleton.links} if skeleton is not None else set()
-    return sum(frozenset(link) not in kept for each in categories for link in each.links)
-
-
-def _count(attributes: Mapping[str, via.Value], held: set[str | None]) -> int:
-    return sum(bool(value) for name, value in attributes.items() if name not in held)
-
-
-def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int] | via.Problem:
-    """The size of an image, or why it is unknown."""
-    reason, remedy = "its file is not there", "give the folder that holds it"
-    try:
-        if size := _stated_size(record) or size_of(record):
-            return size
-    except UserError as error:
-        reason = error.message + (f": {error.found}" if error.found else "")
-        remedy = error.remedy or "mend the image file, or remove the image from the annotations"
-    message = f"left out, since COCO needs its size: {reason}"
-    return via.Problem("error", message, remedy, file, record.filename)
-
-
-def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:
-    sizes = [record.attributes.get(key, "") for key in ("width", "height")]
-    width, height = (int(s) if isinstance(s, str) and is_index(s) else 0 for s in sizes)
-    return (width, height) if width > 0 and height > 0 else None
+    free = max((number for number in known.values() if isinstance(number, int)), default=0) + 1
+    result: list[int | str] = []
+    for name in classes:
+        if name in known:
+            result.append(known[name])
+        else:
+            result.append(free)
+            free += 1
+    return tuple(result)

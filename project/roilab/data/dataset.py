@@ -13,10 +13,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.coco_ids import CocoIds
-from roilab.data.dataset_dicts import dataset_to_coco
+from roilab.data.annotated_images import MissingImages, check_missing_images
+from roilab.data.coco import CocoIds, dataset_to_coco
 from roilab.data.records import LoadedRecords, OnProblems, load_records, log_problems
-from roilab.data.unusable_images import Choice, check_choice
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted, counts_line
@@ -106,7 +105,7 @@ def load_dataset(
     drop_empty: bool = False,
     min_keypoints: int = 0,
     strict: bool = False,
-    missing_images: Choice = "error",
+    missing_images: MissingImages = "error",
     on_problems: OnProblems = log_problems,
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, recognised by content), check them, and register them.
@@ -134,11 +133,11 @@ def load_dataset(
     """
     paths = _paths(files)
     bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
-    check_choice(missing_images)
+    check_missing_images(missing_images)
     roots = _roots(images, paths)
     _refuse_repeated(paths, roots)
     loaded = load_records(paths, roots, rules, classes, bones, strict, missing_images, on_problems)
-    return assemble(
+    return dataset_of_records(
         loaded,
         bones,
         origin=", ".join(map(str, paths)),
@@ -149,7 +148,7 @@ def load_dataset(
     )
 
 
-def assemble(
+def dataset_of_records(
     loaded: LoadedRecords,
     skeleton: Skeleton | None,
     *,
@@ -184,7 +183,7 @@ def assemble(
         missing=loaded.missing,
         outside=loaded.outside,
     )
-    register(dataset)
+    register_dataset(dataset)
     return dataset
 
 
@@ -200,7 +199,7 @@ def _name(
     return f"{label}_{digest[:8]}"
 
 
-def register(dataset: DetectionDataset) -> None:
+def register_dataset(dataset: DetectionDataset) -> None:
     """Make the dataset known to Detectron2's catalogs; doing so twice is harmless."""
     if dataset.name not in DatasetCatalog:
         # A fresh copy a call: Detectron2's COCO export shifts keypoints in place.
@@ -256,7 +255,7 @@ def _roots(
             found=len(roots),
             expected=len(paths),
         )
-    for root in (root for each in roots for root in each):
+    for root in (root for folders in roots for root in folders):
         if not root.is_dir():
             raise UserError(
                 "the image folder does not exist",
@@ -272,8 +271,8 @@ def _refuse_repeated(paths: Sequence[Path], roots: Sequence[Sequence[Path]]) -> 
     known: set[object] = set()
     for path, below in zip(paths, roots, strict=True):
         # The same annotations may hold for other pictures in other folders.
-        each = path.resolve(), tuple(root.resolve() for root in below)
-        if each in known:
+        source = path.resolve(), tuple(root.resolve() for root in below)
+        if source in known:
             raise UserError(
                 "the annotation file is given twice",
                 key="files",
@@ -281,7 +280,7 @@ def _refuse_repeated(paths: Sequence[Path], roots: Sequence[Sequence[Path]]) -> 
                 expected="each file once, since every image of it would be in the data set twice",
                 remedy="remove it from the list",
             )
-        known.add(each)
+        known.add(source)
 
 
 def _listed(entry: str | Sequence[str]) -> Sequence[str]:
@@ -313,11 +312,11 @@ def _refuse_nothing(
     total: int, missing: int, min_keypoints: int, origin: str, remedy: str
 ) -> NoReturn:
     left_out = f", and {missing} left out that are missing or broken" if missing else ""
-    wanted = f"at least {counted(min_keypoints, 'keypoint')}" if min_keypoints else "an instance"
+    needed = f"at least {counted(min_keypoints, 'keypoint')}" if min_keypoints else "an instance"
     raise UserError(
         "no image is left after filtering",
         file=origin,
-        found=f"{counted(total, 'image')}, none with {wanted}{left_out}",
-        expected=f"an image with {wanted}",
+        found=f"{counted(total, 'image')}, none with {needed}{left_out}",
+        expected=f"an image with {needed}",
         remedy=remedy,
     )

@@ -13,21 +13,21 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
+from roilab.data.annotated_images import MissingImages, check_missing_images, leave_out_unusable
 from roilab.data.boxes import box_fault
 from roilab.data.catalog_records import (
     checked_annotation,
+    checked_size,
     image_record,
-    image_size,
     is_left,
     outline_bounds,
     repeated_ids,
 )
-from roilab.data.coco_ids import CocoIds, category_ids, image_numbers
-from roilab.data.dataset import DetectionDataset, assemble
+from roilab.data.coco import CocoIds, category_ids, image_numbers
+from roilab.data.dataset import DetectionDataset, dataset_of_records
 from roilab.data.records import LoadedRecords, OnProblems, log_problems
-from roilab.data.unusable_images import Choice, Unusable, check_choice
 from roilab.errors import UserError
-from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton
+from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton, default_sigmas
 from roilab.text import first_of
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def from_catalog(
     drop_empty: bool = False,
     min_keypoints: int = 0,
     strict: bool = False,
-    missing_images: Choice = "error",
+    missing_images: MissingImages = "error",
     on_problems: OnProblems = log_problems,
 ) -> DetectionDataset:
     """A data set of `DatasetCatalog` with its metadata, checked as an annotation file is.
@@ -69,7 +69,7 @@ def from_catalog(
         UserError: it is not registered or cannot be loaded; its metadata or dicts are not sound; an
             image is missing or broken; nothing is left.
     """
-    check_choice(missing_images)
+    check_missing_images(missing_images)
     raw = _dicts(name, register)
     metadata = MetadataCatalog.get(name).as_dict()
     known = _categories(name, metadata)
@@ -84,7 +84,7 @@ def from_catalog(
             ids.setdefault(names[at], category_id)  # the first of classes that became one
     categories = category_ids(names, ids)
     loaded = _read(name, raw, place, names, bones, categories, strict, missing_images, on_problems)
-    return assemble(
+    return dataset_of_records(
         loaded,
         bones,
         origin=f"'{name}' of DatasetCatalog",
@@ -161,7 +161,7 @@ def _categories(name: str, metadata: Mapping[str, Any]) -> dict[str, int | str]:
     if places is None:
         return {label: number for number, label in enumerate(names, start=1)}
     numbers = list(places.values()) if isinstance(places, Mapping) else [places]
-    sound = all(isinstance(each, int) for each in numbers)
+    sound = all(isinstance(place, int) for place in numbers)
     if not sound or set(numbers) != set(range(len(names))):
         raise UserError(
             f"the metadata of the data set '{name}' do not agree",
@@ -188,8 +188,8 @@ def _class_places(
             found=unknown,
             expected=f"of {', '.join(own)}",
         )
-    mapped = [class_map.get(each, each) for each in own]
-    kept = tuple(dict.fromkeys(each for each in mapped if each is not None))
+    mapped = [class_map.get(label, label) for label in own]
+    kept = tuple(dict.fromkeys(label for label in mapped if label is not None))
     names = kept if classes is None else tuple(classes)
     if not names or not set(kept) <= set(names):
         raise UserError(
@@ -199,19 +199,19 @@ def _class_places(
             expected=f"of {', '.join(names)}" if names else "at least one class",
             remedy='rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}',
         )
-    return names, [None if each is None else names.index(each) for each in mapped]
+    return names, [None if label is None else names.index(label) for label in mapped]
 
 
 def _skeleton(
     name: str,
     metadata: Mapping[str, Any],
-    given: str | None,
+    source: str | None,
     raw: Sequence[Any],
     classes: Sequence[str],
     place: Sequence[int | None],
 ) -> Skeleton | None:
     """The skeleton that is given, which the metadata must not contradict, or the metadata's."""
-    bones = None if given is None else skeletons.load_skeleton(given)
+    bones = None if source is None else skeletons.load_skeleton(source)
     keypoints = metadata.get("keypoint_names")
     if keypoints is None:
         return bones
@@ -226,7 +226,7 @@ def _skeleton(
             links=tuple(
                 (str(a), str(b)) for a, b, _ in metadata.get("keypoint_connection_rules") or ()
             ),
-            sigmas=_sigmas(keypoints),
+            sigmas=default_sigmas(keypoints),
         )
     except (TypeError, ValueError, UserError) as error:
         raise UserError(
@@ -237,7 +237,7 @@ def _skeleton(
             or "keypoint_names: names; keypoint_flip_map: pairs of them; "
             "keypoint_connection_rules: (name, name, colour)",
         ) from error
-    if swaps is None and any("left" in each or "right" in each for each in keypoints):
+    if swaps is None and any("left" in keypoint or "right" in keypoint for keypoint in keypoints):
         raise UserError(
             f"the metadata of the data set '{name}' do not say what a mirror image exchanges",
             key="keypoint_flip_map",
@@ -246,7 +246,7 @@ def _skeleton(
             remedy=f"MetadataCatalog.get('{name}').keypoint_flip_map = [...]",
         )
     if bones is None:
-        guessed = [each for each in keypoints if each not in COCO_PERSON.keypoints]
+        guessed = [keypoint for keypoint in keypoints if keypoint not in COCO_PERSON.keypoints]
         if guessed:
             log.warning(
                 "%s: the sigmas of OKS are %g for %s, since metadata hold none; a skeleton file as "
@@ -273,20 +273,19 @@ def _with_keypoints(
     raw: Sequence[Any], classes: Sequence[str], place: Sequence[int | None]
 ) -> tuple[str, ...]:
     """The classes of which an annotation has keypoints; what is unsound is reported elsewhere."""
-    found = [
+    categories = [
         anno.get("category_id")
-        for each in raw
-        if isinstance(each, Mapping)
-        for anno in each.get("annotations") or ()
+        for record in raw
+        if isinstance(record, Mapping)
+        for anno in record.get("annotations") or ()
         if isinstance(anno, Mapping) and anno.get("keypoints") is not None
     ]
-    at = {place[each] for each in found if isinstance(each, int) and 0 <= each < len(place)}
+    at = {
+        place[category]
+        for category in categories
+        if isinstance(category, int) and 0 <= category < len(place)
+    }
     return tuple(label for index, label in enumerate(classes) if index in at)
-
-
-def _sigmas(keypoints: Sequence[str]) -> tuple[float, ...]:
-    coco = dict(zip(COCO_PERSON.keypoints, COCO_PERSON.sigmas, strict=True))
-    return tuple(coco.get(each, DEFAULT_SIGMA) for each in keypoints)
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
@@ -302,42 +301,45 @@ def _read(
     bones: Skeleton | None,
     categories: tuple[int | str, ...],
     strict: bool,
-    missing_images: Choice,
+    missing_images: MissingImages,
     on_problems: OnProblems,
 ) -> LoadedRecords:
     """Checked records of all images that can be used."""
     records, problems, lost = [], [], []
-    unusable = Unusable()
+    missing: list[via.Problem] = []
+    broken: list[via.Problem] = []
     points = None if bones is None else len(bones.keypoints)
-    for number, each in enumerate(raw):
-        record = image_record(name, number, each)
-        size = image_size(name, each)
+    for number, raw_record in enumerate(raw):
+        record = image_record(name, number, raw_record)
+        size = checked_size(name, raw_record)
         if isinstance(size, via.Problem):
-            unusable.note(size, is_missing=not Path(each["file_name"]).is_file())
+            (broken if Path(raw_record["file_name"]).is_file() else missing).append(size)
             continue
         record["width"], record["height"] = size
         record["annotations"] = []
-        for at, anno in enumerate(each["annotations"]):
-            made = checked_annotation(name, record, at, anno, len(place), points)
-            index = place[made["category_id"]]
+        for at, anno in enumerate(raw_record["annotations"]):
+            checked = checked_annotation(name, record, at, anno, len(place), points)
+            index = place[checked["category_id"]]
             if index is None:
                 continue
-            made["category_id"] = index
+            checked["category_id"] = index
             text = f"annotation {at}, a {names[index]}"
-            if not is_left(made, *size, bones):
+            if not is_left(checked, *size, bones):
                 message = f"left out: {text}, has no extent in the image of {size[0]} x {size[1]}"
                 remedy = "delete the annotation, or see that the image is the annotated one"
                 lost.append(via.Problem("error", message, remedy, name, record["file_name"]))
                 continue
-            if fault := box_fault(made["bbox"], outline_bounds(made), *size):
+            if fault := box_fault(checked["bbox"], outline_bounds(checked), *size):
                 message = f"the box of {text}, {fault}"
                 remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
                 problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
-            record["annotations"].append(made)
+            record["annotations"].append(checked)
         records.append(record)
-    missing = unusable.settle(
+    left_out = leave_out_unusable(
+        missing,
+        broken,
         missing_images,
-        len(raw),
+        total=len(raw),
         origin=f"'{name}' of DatasetCatalog",
         key="name",
         remedy="put them there, or leave them out with missing_images=skip",
@@ -346,7 +348,7 @@ def _read(
     if strict:
         via.refuse_errors(lost)
     _warn_of_double_files(name, records)
-    return LoadedRecords(names, records, _number(name, records, categories), missing, len(lost))
+    return LoadedRecords(names, records, _number(name, records, categories), left_out, len(lost))
 
 
 def _warn_of_double_files(name: str, records: Sequence[Mapping[str, Any]]) -> None:
@@ -367,7 +369,7 @@ def _number(
         raise UserError(
             f"images of the data set '{name}' share an image_id",
             key="image_id",
-            found=first_of([repr(each) for each in double], separator="; "),
+            found=first_of([repr(number) for number in double], separator="; "),
             expected="another one for each image",
         )
     own = [record["image_id"] for record in records]

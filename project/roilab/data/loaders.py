@@ -1,21 +1,142 @@
-"""Loaders: a dataset, augmentations, a batch size -> batches as Detectron2's models take them."""
+"""Batches as Detectron2's models take them: a dataset, augmentations, a batch size -> loaders."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.data import DatasetFromList, build_detection_test_loader
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
 from detectron2.data.build import trivial_batch_collator
 from detectron2.structures import BoxMode
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from roilab.data.dataset import DetectionDataset
-from roilab.data.mapper import Mapper, Unreadable
-from roilab.data.sampling import Batches
-from roilab.data.seeding import AUGMENTATION, seeded
-from roilab.data.workers import leave_signals, signals_blocked, workers
+from roilab.data.sampling import AUGMENTATION, BatchSampler, seeded
+from roilab.data.workers import leave_signals, signals_blocked, worker_count
 from roilab.errors import UserError
+from roilab.image_files import read_rgb
+
+
+class Unreadable(Exception):
+    """An image file that is missing, broken, or of another size than its record says."""
+
+
+class Mapper:
+    """Reads, augments and converts one record; gives what Detectron2's DatasetMapper gives.
+
+    It differs in what it tells apart and in what it keeps: an image that cannot be read is an
+    `Unreadable`, and the instances stay where a model is evaluated, too, for its validation loss.
+
+    Args:
+        augmentations: Detectron2 augmentations; random ones draw from numpy's global generator.
+        image_format: of the model's input, BGR or RGB.
+        masks, keypoints: whether the model has the head that needs them.
+        bitmasks: masks as bitmasks, not as polygons.
+        flip_indices: for each keypoint, the one that takes its place in a mirrored image; None
+            without keypoints.
+        recompute_boxes: take each box anew from its augmented outline.
+
+    Raises:
+        UserError: the format is another.
+    """
+
+    def __init__(
+        self,
+        augmentations: Sequence[Any],
+        *,
+        image_format: str,
+        masks: bool,
+        keypoints: bool,
+        bitmasks: bool,
+        flip_indices: Sequence[int] | None,
+        recompute_boxes: bool = False,
+    ) -> None:
+        if image_format not in ("BGR", "RGB"):
+            raise UserError(
+                "images are not read in this format",
+                key="image_format",
+                found=image_format,
+                expected="BGR or RGB",
+            )
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.image_format = image_format
+        needed = {"segmentation": masks, "keypoints": keypoints}
+        self.unwanted = {key for key, is_wanted in needed.items() if not is_wanted}
+        self.mask_format = "bitmask" if bitmasks else "polygon"
+        self.flip_indices = None if flip_indices is None else np.array(flip_indices)
+        self.recompute_boxes = recompute_boxes and masks
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record with `image` (C x H x W, uint8) and `instances`, both augmented.
+
+        Raises:
+            Unreadable: of its image.
+        """
+        view = T.AugInput(self._read(record))
+        transforms = self.augmentations(view)
+        shape = view.image.shape[:2]
+        mirrored = mirrors(transforms, record["height"], record["width"])
+        annotations = [
+            self._transform(anno, transforms, shape, mirrored)
+            for anno in record["annotations"]
+            if not anno.get("iscrowd", 0)
+        ]
+        instances = utils.annotations_to_instances(annotations, shape, mask_format=self.mask_format)
+        if self.recompute_boxes and instances.has("gt_masks"):
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        kept = {key: value for key, value in record.items() if key != "annotations"}
+        pixels = np.ascontiguousarray(view.image.transpose(2, 0, 1))
+        return {
+            **kept,
+            "image": torch.as_tensor(pixels),
+            "instances": utils.filter_empty_instances(instances),
+        }
+
+    def _transform(
+        self, anno: dict[str, Any], transforms: Any, shape: tuple[int, int], mirrored: bool
+    ) -> dict[str, Any]:
+        """The annotation in the augmented image, of height and width `shape`."""
+        kept = {key: value for key, value in anno.items() if key not in self.unwanted}
+        # Detectron2 counts its own HFlipTransforms and exchanges left and right by that, which
+        # misses every other mirror: with indices that change nothing, it leaves that to us.
+        order = None if self.flip_indices is None else np.arange(len(self.flip_indices))
+        result: dict[str, Any] = utils.transform_instance_annotations(
+            kept, transforms, shape, keypoint_hflip_indices=order
+        )
+        if mirrored and "keypoints" in result:
+            result["keypoints"] = result["keypoints"][self.flip_indices]
+        return result
+
+    def _read(self, record: dict[str, Any]) -> np.ndarray:
+        """H x W x 3, uint8, turned as its EXIF orientation says."""
+        try:
+            image = read_rgb(record["file_name"])
+            utils.check_image_size(record, image)
+        except UserError as error:
+            raise Unreadable(f"{error.message}: {error.found}".splitlines()[0]) from error
+        except utils.SizeMismatchError as error:
+            raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        return image[:, :, ::-1] if self.image_format == "BGR" else image
+
+
+def mirrors(transforms: Any, height: int, width: int) -> bool:
+    """Whether Detectron2 transforms turn an image into its mirror image, so that left is right.
+
+    That is where their linear part has a negative determinant: a flip along either axis is a
+    mirror, both together are a rotation. It is seen by where three corners of the image go, for
+    any transform, whatever its name.
+
+    Args:
+        transforms: a Detectron2 Transform, such as a TransformList.
+        height, width: of the image before them, in pixels.
+    """
+    corners = np.array([[0, 0], [width, 0], [0, height]], dtype=float)
+    origin, across, down = np.asarray(transforms.apply_coords(corners), dtype=float)
+    return bool(np.linalg.det(np.stack([across - origin, down - origin])) < 0)
+
 
 Batch = list[dict[str, Any]]
 _TRIES = 20  # images tried in place of one that cannot be read
@@ -28,7 +149,7 @@ def train_loader(
     total_batch_size: int,
     masks: bool,
     keypoints: bool,
-    bitmaps: bool = False,
+    bitmasks: bool = False,
     seed: int = 0,
     first: int = 0,
     image_format: str = "BGR",
@@ -46,8 +167,8 @@ def train_loader(
             either axis, swaps left and right keypoints as the dataset's skeleton says.
         total_batch_size: images a batch, over all processes.
         masks, keypoints: whether the model has the head that needs them.
-        bitmaps: give masks as bitmaps, as PointRend wants them, not as polygons, which are exact
-            in every box.
+        bitmasks: give masks as bitmasks, from which PointRend learns, not as polygons, which are
+            exact in every box.
         seed: of the order of the images and of their augmentations.
         first: the number of the batch to begin with, from 0.
         num_workers: processes that load images, as far as there are cores for them.
@@ -67,7 +188,7 @@ def train_loader(
             expected=f"a multiple of {processes}",
         )
     mapper = _mapper(
-        dataset, augmentations, masks, keypoints, bitmaps, image_format, recompute_boxes
+        dataset, augmentations, masks, keypoints, bitmasks, image_format, recompute_boxes
     )
     wide = None
     if aspect_ratio_grouping:
@@ -75,7 +196,7 @@ def train_loader(
     images: Any = _Augmented(dataset, mapper, seed)
     return _Loader(
         images,
-        batch_sampler=Batches(
+        batch_sampler=BatchSampler(
             len(dataset),
             total_batch_size,
             seed=seed,
@@ -84,7 +205,7 @@ def train_loader(
             rank=comm.get_rank(),
             processes=processes,
         ),
-        num_workers=workers(num_workers),
+        num_workers=worker_count(num_workers),
         collate_fn=trivial_batch_collator,
         generator=torch.Generator(),  # without one, it would draw from the model's
         worker_init_fn=leave_signals,
@@ -130,7 +251,7 @@ def _mapper(
     augmentations: Sequence[Any],
     masks: bool,
     keypoints: bool,
-    bitmaps: bool,
+    bitmasks: bool,
     image_format: str,
     recompute_boxes: bool = False,
 ) -> Mapper:
@@ -142,7 +263,7 @@ def _mapper(
         image_format=image_format,
         masks=masks,
         keypoints=skeleton is not None,
-        bitmaps=bitmaps or _has_rle(dataset),
+        bitmasks=bitmasks or _has_rle(dataset),
         flip_indices=None if skeleton is None else skeleton.flip_indices,
         recompute_boxes=recompute_boxes,
     )
@@ -220,7 +341,7 @@ def eval_loader(
     augmentations: Sequence[Any],
     masks: bool = False,
     keypoints: bool = False,
-    bitmaps: bool = False,
+    bitmasks: bool = False,
     image_format: str = "BGR",
     num_workers: int = 4,
     batch_size: int = 1,
@@ -230,9 +351,12 @@ def eval_loader(
     Its instances are there, too, for the validation loss, with masks and keypoints if asked for.
     Going through it raises UserError for an image that cannot be read.
     """
-    mapper = _mapper(dataset, augmentations, masks, keypoints, bitmaps, image_format)
+    mapper = _mapper(dataset, augmentations, masks, keypoints, bitmasks, image_format)
     loader = build_detection_test_loader(
-        dataset, mapper=_Checked(mapper), num_workers=workers(num_workers), batch_size=batch_size
+        dataset,
+        mapper=_Checked(mapper),
+        num_workers=worker_count(num_workers),
+        batch_size=batch_size,
     )
     loader.worker_init_fn = leave_signals
     return _EvalBatches(loader)

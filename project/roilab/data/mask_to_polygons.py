@@ -28,7 +28,7 @@ def rings_of(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> tuple[list[
     areas = [_signed_area(loop) for loop in loops]
     outer = sorted(
         ((area, loop) for area, loop in zip(areas, loops, strict=True) if area > 0),
-        key=lambda each: -each[0],
+        key=lambda pair: -pair[0],
     )
     rings = [_simplified(loop, tolerance).ravel().tolist() for _, loop in outer]
     return rings, -round(sum(area for area in areas if area < 0))
@@ -68,13 +68,13 @@ def compressed(segmentation: Mapping[str, object]) -> dict[str, object]:
     if not (
         isinstance(size, list)
         and len(size) == 2
-        and all(type(each) is int and 0 < each <= _MOST_SIDE for each in size)
+        and all(type(side) is int and 0 < side <= _MOST_SIDE for side in size)
         and size[0] * size[1] <= _MOST_PIXELS
     ):
         raise ValueError(f"its size is {size!r:.40}, expected [height, width]")
     height, width = size
     if isinstance(counts, list):
-        if not all(type(each) is int and each >= 0 for each in counts):
+        if not all(type(length) is int and length >= 0 for length in counts):
             raise ValueError("its counts are no lengths")
         if sum(counts) != height * width:
             raise ValueError(f"its counts cover {sum(counts)} of {height * width} pixels")
@@ -128,7 +128,9 @@ def _borders(mask: npt.NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
         ys, xs = np.nonzero(inside & ~beyond)
         for corner in zip((xs + dx).tolist(), (ys + dy).tolist(), strict=True):
             leaving.setdefault(corner, []).append(direction)
-    left = {(corner, direction) for corner, found in leaving.items() for direction in found}
+    left = {
+        (corner, direction) for corner, directions in leaving.items() for direction in directions
+    }
     loops = []
     while left:
         edge = next(iter(left))

@@ -16,15 +16,15 @@ END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, sig
 _LOOK_SECONDS = 0.5  # between two looks of a worker for its main process; torch's are 5 apart
 
 
-def workers(wanted: int) -> int:
+def worker_count(requested: int) -> int:
     """The workers of a loader: those that are wanted, but no more than the process has cores.
 
     More of them would wait for each other, and torch would warn of them.
     """
-    return min(wanted, max(1, cores() // comm.get_local_size()))
+    return min(requested, max(1, available_cores() // comm.get_local_size()))
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The number of processor cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
@@ -53,7 +53,7 @@ def leave_signals(_: int = 0) -> None:
     os.setpgrp()
     sys.excepthook = _say_but_of_a_lost_parent
     known = hasattr(signal, "sigtimedwait")  # not on macOS, where SIGTERM still ends a worker
-    numbers = [each for each in END_SIGNALS if known or each != signal.SIGTERM]
+    numbers = [number for number in END_SIGNALS if known or number != signal.SIGTERM]
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
     parent = multiprocessing.parent_process()
     if known and parent is not None:

@@ -19,8 +19,8 @@ from roilab.via import Problem
 _DATA = ("data.train", "data.val")
 # What is handed to the loaders' nodes beside what the config says.
 _LOADERS = {
-    "dataloader.train": ("dataset", "seed", "first"),
-    "dataloader.test": ("dataset", "masks", "keypoints", "bitmaps"),
+    "dataloader.train": ("dataset", "seed", "first", "masks", "keypoints", "bitmasks"),
+    "dataloader.test": ("dataset", "masks", "keypoints", "bitmasks"),
 }
 _OTHERS = ("model", "model.backbone", "model.roi_heads", "optimizer", "lr_multiplier")
 # Settings of `data` that hold for any kind of data set, and the argument of a node that takes each.
@@ -68,6 +68,13 @@ def check_data_nodes(cfg: DictConfig) -> None:
                 remedy="take dataloader from one of RoILab's configs; it takes Detectron2's "
                 "augmentations",
             )
+        if stated := [name for name in needed if name in OmegaConf.select(cfg, key)]:
+            raise UserError(
+                "the config sets an argument of a loader that follows from the run",
+                key=f"{key}.{stated[0]}",
+                found=OmegaConf.select(cfg, key)[stated[0]],
+                expected="no such key: masks, keypoints and bitmasks follow the model's heads",
+            )
     nodes = [f"dataloader.{name}" for name in cfg.dataloader]
     unused = [key for key in nodes if key not in _LOADERS]
     if unused:
@@ -78,6 +85,53 @@ def check_data_nodes(cfg: DictConfig) -> None:
             expected="dataloader.train and dataloader.test; AP is computed by roilab.evaluation",
             remedy=f"delete it in the config file: del {unused[0]}",
         )
+
+
+def has_head(heads: DictConfig, task: str) -> bool:
+    """Whether a model answers "mask" or "keypoint".
+
+    Raises:
+        UserError: it is told to, but has no head for it.
+    """
+    key = f"{task}_in_features"
+    head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None
+    if head is None and heads.get(key) is not None:
+        raise UserError(
+            "the model has no such head",
+            key=f"model.roi_heads.{task}_head",
+            found=None,
+            remedy=f"a head is switched off by model.roi_heads.{key}=null",
+        )
+    return head is not None and not switched_off
+
+
+def annotations_for(model: DictConfig) -> dict[str, bool]:
+    """The annotations that the heads of a model learn from, as arguments of both loaders."""
+    heads = model.roi_heads
+    masks = has_head(heads, "mask")
+    target = heads.mask_head["_target_"] if masks else None
+    head = locate(target) if isinstance(target, str) else target
+    return {
+        "masks": masks,
+        "keypoints": has_head(heads, "keypoint"),
+        "bitmasks": getattr(head, "learns_from_bitmasks", False),
+    }
+
+
+def train_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Any:
+    """The loader of `dataloader.train`, with the annotations that the model learns from.
+
+    Args:
+        more: further arguments of the loader.
+    """
+    needed = annotations_for(cfg.model)
+    return config.build(cfg.dataloader.train, "dataloader.train", dataset=dataset, **needed, **more)
+
+
+def eval_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Any:
+    """The loader of `dataloader.test`, with annotations for the losses; see `train_batches`."""
+    needed = annotations_for(cfg.model)
+    return config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset, **needed, **more)
 
 
 def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
@@ -93,8 +147,8 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
     def log_with_keys(problems: Sequence[Problem]) -> None:
         log_problems(
             [
-                replace(each, remedy=rename_arguments(each.remedy, keys, write_for_shell))
-                for each in problems
+                replace(problem, remedy=rename_arguments(problem.remedy, keys, write_for_shell))
+                for problem in problems
             ]
         )
 

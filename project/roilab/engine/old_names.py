@@ -20,6 +20,8 @@ RULES = (
     "unlabelled",
     "keypoint_vertices",
 )
+# Layout 1 had in `dataloader.train` which annotations are loaded; they follow from the model now.
+LOADED = ("masks", "keypoints", "bitmaps")
 _RULES_TARGET = "roilab.via.LabelRules"
 
 
@@ -32,6 +34,10 @@ def with_new_names(config: Any) -> Any:
     config = _renamed(config)
     if isinstance(config, dict) and isinstance(config.get("data"), dict):
         config["data"] = _with_rules(config["data"])
+    loaders = config.get("dataloader") if isinstance(config, dict) else None
+    if isinstance(loaders, dict) and isinstance(loaders.get("train"), dict):
+        train = loaders["train"]
+        loaders["train"] = {key: value for key, value in train.items() if key not in LOADED}
     return config
 
 

@@ -10,10 +10,10 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from roilab.data.dataset import DetectionDataset
-from roilab.data.seeding import STEP, seeded
+from roilab.data.sampling import STEP, seeded
 from roilab.engine import config
 from roilab.engine.build import loss_mode
-from roilab.engine.validate import eval_batches
+from roilab.engine.data_nodes import annotations_for, eval_batches, train_batches
 from roilab.errors import UserError
 
 _RPN = "model.proposal_generator"
@@ -109,9 +109,7 @@ def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset
     """Load the first batch of each split."""
     own = {"num_workers": 0, "total_batch_size": comm.get_world_size(), "seed": cfg.train.seed}
     loaders = {
-        "dataloader.train": config.build(
-            cfg.dataloader.train, "dataloader.train", dataset=train, **own
-        ),
+        "dataloader.train": train_batches(cfg, train, **own),
         "dataloader.test": eval_batches(cfg, val, num_workers=0),
     }
     for key, loader in loaders.items():
@@ -130,17 +128,9 @@ def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset
 
 def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
     """Compute the losses of two tiny images, and the prediction of one."""
-    loading = cfg.dataloader.train
-    for task, is_loaded in (("mask", loading.masks), ("keypoint", loading.keypoints)):
-        if getattr(model.roi_heads, f"{task}_on", False) and not is_loaded:
-            raise UserError(
-                f"the model has a {task} head but the loader gives no {task}s",
-                key=f"dataloader.train.{task}s",
-                found=is_loaded,
-                expected=True,
-            )
-    points = len(train.skeleton.keypoints) if loading.keypoints and train.skeleton else None
-    item = _tiny(len(train.classes), loading.masks, loading.get("bitmaps", False), points)
+    needed = annotations_for(cfg.model)
+    points = len(train.skeleton.keypoints) if needed["keypoints"] and train.skeleton else None
+    item = _tiny(len(train.classes), needed["masks"], needed["bitmasks"], points)
     running: list[tuple[str, Any]] = []
     hooks = [hook for name, part in model.named_modules() for hook in _follow(name, part, running)]
     doing = "in a training step"
@@ -166,7 +156,7 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
             hook.remove()
 
 
-def _tiny(classes: int, masks: bool, bitmaps: bool, points: int | None) -> dict[str, Any]:
+def _tiny(classes: int, masks: bool, bitmasks: bool, points: int | None) -> dict[str, Any]:
     """A grey image with one object of the last class, in the loader's format."""
     x0, y0, x1, y1 = _BOX
     instances = Instances((_SIDE, _SIDE))
@@ -175,7 +165,7 @@ def _tiny(classes: int, masks: bool, bitmaps: bool, points: int | None) -> dict[
     if masks:
         outlines = PolygonMasks([[[x0, y0, x1, y0, x1, y1, x0, y1]]])
         instances.gt_masks = (
-            BitMasks.from_polygon_masks(outlines, _SIDE, _SIDE) if bitmaps else outlines
+            BitMasks.from_polygon_masks(outlines, _SIDE, _SIDE) if bitmasks else outlines
         )
     if points is not None:
         middle = ((x0 + x1) / 2, (y0 + y1) / 2, 2.0)

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.nn import functional as F
 
-from roilab.data.seeding import ANCHORS, PROPOSALS, seeded
+from roilab.data.sampling import ANCHORS, PROPOSALS, seeded
 from roilab.engine import distributed
 from roilab.errors import UserError
 from roilab.modeling.keypoint_losses import target_cells

@@ -24,7 +24,7 @@ from detectron2.utils import comm
 
 import roilab
 from roilab.data.dataset import DetectionDataset
-from roilab.data.workers import cores
+from roilab.data.workers import available_cores
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import LAYOUT, Digest, digest_of, read_record, write_record
 from roilab.files import part_of_folder, read_bytes
@@ -59,7 +59,7 @@ def write_provenance(
         "versions": _versions(),
         "platform": platform.platform(),
         "cpu": _cpu(),
-        "cores": cores(),
+        "cores": available_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
     record = read_record(run.folder)

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from roilab import skeleton as skeletons
-from roilab.data.coco_ids import CocoIds
+from roilab.data.coco import CocoIds
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.run_record import (

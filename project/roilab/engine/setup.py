@@ -9,13 +9,13 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from roilab.data.annotated_images import narrow_range
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
-from roilab.data.value_range import narrow_range
 from roilab.device import device_of, dtype_of
 from roilab.engine import config
 from roilab.engine.build import build_optimizer, freeze, weights_of
-from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
+from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints, has_head
 from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
 from roilab.engine.max_detections import fit_limits
 from roilab.engine.preflight import check_geometry
@@ -68,14 +68,14 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     if train_set is not None:
         check_keypoints(train_set, val_set)
     fit_model(cfg, val_set.classes, val_set.skeleton)
-    if _has(cfg.model.roi_heads, "mask"):
+    if has_head(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
     fit_limits(cfg, val_set)
     model = _build_unused(cfg)
     check_geometry(model)
     if training:
         check_best(cfg, val_set, _tasks(cfg.model.roi_heads))
-        if train_set is not None and _has(cfg.model.roi_heads, "keypoint"):
+        if train_set is not None and has_head(cfg.model.roi_heads, "keypoint"):
             warn_of_unlabelled_keypoints(train_set, "data.train")
             warn_of_unlabelled_keypoints(val_set, "data.val")
         scale_learning_rate(cfg)
@@ -130,8 +130,12 @@ def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
 
 def _tasks(heads: DictConfig) -> list[str]:
     """The tasks of a model: bbox, segm, keypoints."""
-    has_head = {"bbox": True, "segm": _has(heads, "mask"), "keypoints": _has(heads, "keypoint")}
-    return [task for task, has in has_head.items() if has]
+    predicts = {
+        "bbox": True,
+        "segm": has_head(heads, "mask"),
+        "keypoints": has_head(heads, "keypoint"),
+    }
+    return [task for task, is_predicted in predicts.items() if is_predicted]
 
 
 def _build_unused(cfg: DictConfig) -> Any:
@@ -143,24 +147,6 @@ def _build_unused(cfg: DictConfig) -> Any:
         # Detectron2's Swin, ViT and MViT compute numbers while they are built. A mistake in the
         # config fails here, too.
         return config.build(cfg.model, "model")
-
-
-def _has(heads: DictConfig, task: str) -> bool:
-    """Whether a model predicts "mask" or "keypoint".
-
-    Raises:
-        UserError: it has features for this task, but no head.
-    """
-    key = f"{task}_in_features"
-    head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None
-    if head is None and heads.get(key) is not None:
-        raise UserError(
-            "the model has no such head",
-            key=f"model.roi_heads.{task}_head",
-            found=None,
-            remedy=f"a head is switched off by model.roi_heads.{key}=null",
-        )
-    return head is not None and not switched_off
 
 
 def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None) -> None:
@@ -177,7 +163,7 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
     checks: list[tuple[str, str, Any, Any]] = [
         (f"classes {list(classes)}", "num_classes", heads.num_classes, num_classes)
     ]
-    if _has(heads, "keypoint"):
+    if has_head(heads, "keypoint"):
         if skeleton is None:
             raise UserError(
                 "the model has a keypoint head but the data has no skeleton",
@@ -196,7 +182,7 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
                 expected=expected,
                 remedy="leave it to the data: drop the override",
             )
-    if _has(heads, "mask"):
+    if has_head(heads, "mask"):
         _check_mask_head(cfg, num_classes)
     channels = cfg.model.get("input_format") or "BGR"
     for split in ("train", "test"):
@@ -220,13 +206,4 @@ def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:
             key=f"{key}.num_classes",
             found=head.num_classes,
             expected=f"{num_classes}, or 1 for a class-agnostic head",
-        )
-    target = head["_target_"]
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    if name.endswith("point_rend") and not cfg.dataloader.train.get("bitmaps", False):
-        raise UserError(
-            "PointRend learns from bitmaps",
-            key="dataloader.train.bitmaps",
-            found=False,
-            expected=True,
         )

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
-from roilab.data.seeding import INITIALISATION, STEP, seed_everything
+from roilab.data.sampling import INITIALISATION, STEP, seed_everything
 from roilab.device import device_of, dtype_of, memory_used, share_cores
 from roilab.engine import build, config, distributed, trusted
 from roilab.engine.checkpoint import refuse_other_weights
+from roilab.engine.data_nodes import train_batches
 from roilab.engine.ema import MovingAverage
 from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
@@ -106,13 +107,8 @@ def train(
 def build_train_loader(setup: Setup, iteration: int) -> Iterable[Batch]:
     """The batches of a training from an iteration on, `train.accumulate` for each."""
     train = setup.cfg.train
-    return config.build(
-        setup.cfg.dataloader.train,
-        "dataloader.train",
-        dataset=setup.training_set,
-        seed=train.seed,
-        first=iteration * train.accumulate,
-    )
+    first = iteration * train.accumulate
+    return train_batches(setup.cfg, setup.training_set, seed=train.seed, first=first)
 
 
 class Trainer:

@@ -20,30 +20,13 @@ from roilab.data.seeding import VALIDATION, seeded
 from roilab.device import device_of, share_cores
 from roilab.engine import config
 from roilab.engine.build import loss_mode
+from roilab.engine.data_nodes import eval_batches
 from roilab.evaluation import Evaluation, evaluate, predict
 from roilab.evaluation.evaluator import Predicted
 from roilab.evaluation.memory_bound import MemoryBound
 from roilab.memory import NotEnoughMemory
 
 Losses = dict[str, float]
-
-
-def eval_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Iterable[Batch]:
-    """The images of a data set as the config's evaluation takes them, with the targets of losses.
-
-    Args:
-        more: arguments of the loader that take the place of the config's.
-    """
-    training = cfg.dataloader.train
-    return config.build(
-        cfg.dataloader.test,
-        "dataloader.test",
-        dataset=dataset,
-        masks=training.masks,
-        keypoints=training.keypoints,
-        bitmaps=training.get("bitmaps", False),
-        **more,
-    )
 
 
 def evaluate_model(

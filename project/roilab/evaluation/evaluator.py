@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.structures import Instances
 from detectron2.utils import comm
-from pycocotools import mask as mask_utils
 from torch import nn
 
+from roilab.data.boxes import to_pixel_index
+from roilab.data.coco import coco_row, encode_mask
 from roilab.data.dataset import DetectionDataset
-from roilab.data.dataset_dicts import to_pixel_index
 from roilab.evaluation.ap import TASK_NAMES, Results, average_precision
 from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.skeleton import Skeleton
@@ -75,30 +74,23 @@ def coco_rows(
     for index in range(len(instances)):
         x0, y0, x1, y1 = boxes[index].tolist()
         category = int(instances.pred_classes[index])
-        row: dict[str, Any] = {
-            "image_id": image_id,
-            "category_id": category + 1,
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "score": float(instances.scores[index]),
-        }
+        mask = keypoints = None
+        scores = {"score": float(instances.scores[index])}
         if instances.has("pred_masks"):
-            row["segmentation"] = encode_mask(instances.pred_masks[index].numpy())
+            mask = encode_mask(instances.pred_masks[index].numpy())
         if instances.has("mask_scores"):
-            row["mask_score"] = float(instances.mask_scores[index])
+            scores["mask_score"] = float(instances.mask_scores[index])
         if (
             instances.has("pred_keypoints")
             and skeleton is not None
             and classes[category] in skeleton.classes
         ):
-            row["keypoints"] = to_pixel_index(instances.pred_keypoints[index].numpy())
-        result.append(row)
+            keypoints = to_pixel_index(instances.pred_keypoints[index].numpy())
+        box = (x0, y0, x1 - x0, y1 - y0)
+        result.append(
+            coco_row(image_id, category + 1, box, segmentation=mask, keypoints=keypoints, **scores)
+        )
     return result
-
-
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """An H x W boolean mask as COCO RLE whose counts are text."""
-    rle = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def evaluate(

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from pycocotools import mask as mask_utils
 
-from roilab.data.coco_ids import CocoIds
-from roilab.data.dataset_dicts import to_pixel_index
+from roilab.data.boxes import to_pixel_index
+from roilab.data.coco import coco_annotation, coco_document, coco_row
 from roilab.data.mask_to_polygons import rings_of
 from roilab.engine import config
 from roilab.engine.run_folder import Run
@@ -186,48 +185,37 @@ def predictions_to_coco(images: Sequence[Mapping[str, Any]], run: RunDescription
     Args:
         images: in their order, which numbers them from 1.
     """
-    skeleton = run.skeleton
-    ids = CocoIds({number: number for number in range(1, len(images) + 1)}, tuple(run.category_ids))
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
         for instance in image["instances"]:
-            row = {
-                "id": len(annotations) + 1,
-                "image_id": number,
-                "category_id": run.classes.index(instance["class"]) + 1,
-                "bbox": instance["bbox"],
-                "area": instance["bbox"][2] * instance["bbox"][3],
-                "iscrowd": 0,
-                "score": instance["score"],
-            }
+            keypoints = None
+            if "keypoints" in instance:
+                triples = np.array(instance["keypoints"]).reshape(-1, 3)
+                triples[triples[:, 2] <= run.keypoint_threshold] = 0
+                triples[:, 2] = 2 * (triples[:, 2] > 0)
+                keypoints = triples.ravel().tolist()
+            row = coco_row(
+                number,
+                run.category_ids[run.classes.index(instance["class"])],
+                instance["bbox"],
+                segmentation=instance.get("segmentation"),
+                keypoints=keypoints,
+                score=instance["score"],
+            )
             if "track" in instance:
                 row["track_id"] = instance["track"]
-            if "segmentation" in instance:
-                row["segmentation"] = instance["segmentation"]
-                row["area"] = float(mask_utils.area(instance["segmentation"]))
-            if "keypoints" in instance:
-                flat = np.array(instance["keypoints"]).reshape(-1, 3)
-                flat[flat[:, 2] <= run.keypoint_threshold] = 0
-                flat[:, 2] = 2 * (flat[:, 2] > 0)
-                row["keypoints"] = flat.ravel().tolist()
-                row["num_keypoints"] = int((flat[:, 2] > 0).sum())
-            annotations.append(row)
-    categories: list[dict[str, Any]] = []
-    for category_id, name in zip(ids.categories, run.classes, strict=True):
-        category: dict[str, Any] = {"id": category_id, "name": name, "supercategory": ""}
-        if skeleton is not None and name in skeleton.classes:
-            category["keypoints"] = list(skeleton.keypoints)
-            category["skeleton"] = [[a + 1, b + 1] for a, b in skeleton.link_indices]
-        categories.append(category)
-    return {
-        "info": {"description": "predicted by RoILab"},
-        "images": [
+            annotations.append(coco_annotation(row, len(annotations) + 1))
+    return coco_document(
+        [
             {"id": number, **{key: image[key] for key in _IMAGE_KEYS if key in image}}
             for number, image in enumerate(images, start=1)
         ],
-        "annotations": ids.to_file(annotations),
-        "categories": categories,
-    }
+        annotations,
+        run.classes,
+        run.skeleton,
+        category_ids=run.category_ids,
+        description="predicted by RoILab",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ from torch import nn
 from roilab.cpu.malloc import give_freed_memory_back
 from roilab.cpu.optimize import optimize_for_inference
 from roilab.cpu.winograd import give_scratch_back
+from roilab.data.coco import encode_mask
 from roilab.engine import config
 from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
-from roilab.evaluation.evaluator import encode_mask
 from roilab.evaluation.memory_bound import MemoryBound, detect
 from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.sources import Frame

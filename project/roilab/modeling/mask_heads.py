@@ -287,3 +287,7 @@ def point_rend(
             return super().forward(features, instances)
 
     return Head(cfg, dict(input_shape))
+
+
+# For the loaders, see `roilab.engine.data_nodes.annotations_for`.
+point_rend.learns_from_bitmasks = True  # type: ignore[attr-defined]

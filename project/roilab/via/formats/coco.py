@@ -342,7 +342,12 @@ class CocoReader:
     ) -> Sequence[Sequence[float]] | None:
         if self.source.rings_of_rle is None:
             message = f"annotation {number} is a run-length encoded mask, which is not read here"
-            self.report("error", message, "read it with roilab.data.read", image)
+            self.report(
+                "error",
+                message,
+                "read it with roilab.data.annotated_images.read_annotations",
+                image,
+            )
             return None
         try:
             rings, hole = self.source.rings_of_rle(outline)

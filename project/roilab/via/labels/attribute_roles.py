@@ -269,15 +269,11 @@ class _RoleFinder:
         keypoint = self.keypoint
         if not keypoint:
             # The one attribute that only points have and that is no visibility.
-            candidates = [
-                name
-                for name, values in self.points.items()
-                if name not in self.known | self.outlines.keys()
-                and not all(self._is_visibility(name, text) for text in values)
-            ]
+            naming = naming_attributes(self.annotations, self.points).keys()
+            candidates = naming - self.known - self.outlines.keys()
             if len(candidates) != 1:
                 return None
-            keypoint = candidates[0]
+            keypoint = candidates.pop()
         known, needs_class = self.known | {keypoint}, self.label is None
         try:
             instance = self._instance_attribute(keypoint, known, needs_class)
@@ -359,3 +355,15 @@ class _RoleFinder:
             return named or None
         declared = self.annotations.region_attributes.get(keypoint or "")
         return keypoint_index(named, declared, self.skeleton)
+
+
+def naming_attributes(
+    annotations: Annotations, points: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """The attributes of points that can name them, since not all their values are visibilities."""
+    declared = annotations.region_attributes
+    return {
+        name: values
+        for name, values in points.items()
+        if any(visibility_of_word(text, declared.get(name)) is None for text in values)
+    }

@@ -2,7 +2,11 @@
 
 import pytest
 
-from roilab.data.class_dropdowns import declared_classes, with_class_choice, with_united_class
+from roilab.curation.harmonize_attributes import (
+    declared_classes,
+    with_class_dropdown,
+    with_united_class,
+)
 from roilab.via import (
     Annotations,
     Attribute,
@@ -26,36 +30,38 @@ def source(kind: Attribute | None, *values: Value) -> Annotations:
 
 def test_text_becomes_a_dropdown() -> None:
     for kind in (None, Attribute("kind")):
-        found = with_class_choice(source(kind, "dog", "", "cat"), "kind")
+        found = with_class_dropdown(source(kind, "dog", "", "cat"), "kind")
         assert found.region_attributes == {
             "kind": Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
         }
 
 
 def test_the_default_of_a_text_is_that_of_the_dropdown() -> None:
-    found = with_class_choice(source(Attribute("kind", default_value="cat"), "dog"), "kind")
+    found = with_class_dropdown(source(Attribute("kind", default_value="cat"), "dog"), "kind")
     options = {"cat": "cat", "dog": "dog"}
     expected = Attribute("kind", "dropdown", options=options, default_options=("cat",))
     assert found.region_attributes["kind"] == expected
 
 
 def test_a_choice_keeps_its_type_and_gets_descriptions() -> None:
-    found = with_class_choice(source(Attribute("kind", "radio", "", {"a": "", "b": "bee"})), "kind")
+    found = with_class_dropdown(
+        source(Attribute("kind", "radio", "", {"a": "", "b": "bee"})), "kind"
+    )
     assert found.region_attributes["kind"] == Attribute("kind", "radio", "", {"a": "a", "b": "bee"})
     picture = Attribute("kind", "image", "", {"a": ""})
-    assert with_class_choice(source(picture), "kind").region_attributes == {"kind": picture}
+    assert with_class_dropdown(source(picture), "kind").region_attributes == {"kind": picture}
 
 
 def test_several_ticks_are_no_dropdown() -> None:
-    found = with_class_choice(source(Attribute("kind"), ("a", "b"), "c"), "kind")
+    found = with_class_dropdown(source(Attribute("kind"), ("a", "b"), "c"), "kind")
     assert found.region_attributes["kind"].type == "text"
 
 
 def test_free_text_is_no_choice() -> None:
     text = [f"line {number}" for number in range(60)]
-    found = with_class_choice(source(Attribute("kind"), *text), "kind")
+    found = with_class_dropdown(source(Attribute("kind"), *text), "kind")
     assert found.region_attributes["kind"].type == "text"
-    found = with_class_choice(source(Attribute("kind"), *text * 2), "kind")
+    found = with_class_dropdown(source(Attribute("kind"), *text * 2), "kind")
     assert found.region_attributes["kind"].type == "dropdown"
 
 

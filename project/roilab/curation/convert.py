@@ -1,0 +1,156 @@
+"""Labelled VIA images -> COCO json: instances, and person keypoints where there is a skeleton."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from roilab import via
+from roilab.curation.harmonize_attributes import declared_classes
+from roilab.data.annotated_images import fit_instances
+from roilab.data.coco import dataset_to_coco
+from roilab.data.records import detectron2_annotation
+from roilab.errors import UserError
+from roilab.skeleton import Skeleton
+from roilab.text import counted
+from roilab.via.formats.via2_json import is_index
+
+# Width and height of an image; None where it is not to be had. May raise UserError.
+SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
+
+_POINTS = "keypoints without an outline"
+_COUNTED = {
+    via.Rect: ("rectangle", "written as polygons of the same outline", ""),
+    via.Circle: ("circle", "written as polygons within half a pixel", ""),
+    via.Ellipse: ("ellipse", "written as polygons within half a pixel", ""),
+    via.Polyline: ("polyline", "written as polygons, closed", ""),
+    _POINTS: (
+        "object",
+        "with a box made up around keypoints, for want of an outline",
+        "outline them if they should count for boxes",
+    ),
+}
+
+
+def annotations_to_coco(
+    annotations: via.Annotations,
+    rules: via.LabelRules,
+    skeleton: Skeleton | None,
+    size_of: SizeOf,
+    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
+) -> tuple[dict[str, Any], tuple[via.Problem, ...]]:
+    """COCO json data; and the problems of the file, of labelling it, and what COCO does not hold.
+
+    COCO has one class and one list of outlines an object. It does not hold other attributes of
+    regions and images, scores, declarations, or shapes: a rectangle or polyline becomes a polygon,
+    a curve a polygon within half a pixel, and an object of keypoints only gets the box around them.
+    An image whose size is unknown is left out, and an object that lies outside its image, as in
+    training. `file_name` is the record's file name.
+
+    The categories are the options of the class attribute, in their order, used or not, so that the
+    parts of one file agree; then other classes that occur. Images, annotations and categories are
+    numbered from 1, whatever ids a COCO file gave them; its info, licenses and supercategories are
+    lost, and the links of a category are those of the skeleton (see `lost_links`).
+
+    Args:
+        rules: what the attributes are.
+        skeleton: of the keypoints.
+        size_of: sizes of images; asked first is the file itself, which names sizes where it was
+            COCO before.
+        progress: wraps the images.
+
+    Raises:
+        UserError: an attribute has to be named or does not occur.
+    """
+    labelled = via.build_instances(annotations, rules, skeleton)
+    roles = via.roles_of(annotations, rules, skeleton)
+    declared = declared_classes(annotations, roles.label, rules.class_map)
+    classes = tuple(dict.fromkeys((*declared, *labelled.classes)))
+    records: list[dict[str, Any]] = []
+    problems = list(labelled.problems)
+    changed: Counter[object] = Counter()
+    held = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
+    values = renumbered = 0
+    file = labelled.file
+    for whole in progress(labelled.images):
+        record = whole.record
+        size = _size(record, size_of, file)
+        if isinstance(size, via.Problem):
+            problems.append(size)
+            continue
+        image, left_out = fit_instances(file, whole, *size)
+        problems += left_out
+        # Those of a COCO file stay what they are.
+        drawn = [instance for instance in image.instances if instance.coco is None]
+        changed.update(type(shape) for instance in drawn for shape in instance.outlines)
+        changed[_POINTS] += sum(not instance.outlines for instance in image.instances)
+        values += _count(record.attributes, {"width", "height"} if _stated_size(record) else set())
+        values += sum(_count(region.attributes, held) for region in record.regions)
+        number = len(records) + 1
+        renumbered += record.key != str(number)
+        rows = [
+            detectron2_annotation(instance, classes, skeleton, *size)
+            for instance in (*image.instances, *image.crowds)
+        ]
+        width, height = size
+        entry = {"file_name": record.filename, "image_id": number, "annotations": rows}
+        records.append({**entry, "width": width, "height": height})
+
+    unused = [name for name in classes if name not in labelled.classes]
+    if annotations.container is not via.Container.COCO:
+        renumbered = 0
+    problems += _notes(file, changed, values, unused, renumbered)
+    return dataset_to_coco(records, classes, skeleton), tuple(problems)
+
+
+def _notes(
+    file: str, changed: Counter[object], values: int, unused: Sequence[str], renumbered: int
+) -> list[via.Problem]:
+    """Notes that count what COCO cannot hold.
+
+    Args:
+        changed: instances and outlines by their kind, see `_COUNTED`.
+        values: of attributes that are not kept.
+        unused: categories without an object.
+        renumbered: images whose id in a COCO file was another one.
+    """
+    rows = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
+    rows.append((values, "attribute value", "not kept", "COCO has none, keep the VIA file"))
+    rows.append((renumbered, "image", "with another id, told apart by file names", ""))
+    notes = [
+        via.Problem("note", f"{text}: {counted(count, noun)}", remedy, file)
+        for count, noun, text, remedy in rows
+        if count
+    ]
+    if unused:
+        message = f"categories that are declared and have no object: {', '.join(unused)}"
+        notes.append(via.Problem("note", message, "", file))
+    return notes
+
+
+def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None) -> int:
+    """The number of links in the categories that the skeleton does not have."""
+    kept = {frozenset(link) for link in skeleton.links} if skeleton is not None else set()
+    return sum(frozenset(link) not in kept for category in categories for link in category.links)
+
+
+def _count(attributes: Mapping[str, via.Value], held: set[str | None]) -> int:
+    return sum(bool(value) for name, value in attributes.items() if name not in held)
+
+
+def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int] | via.Problem:
+    """The size of an image, or why it is unknown."""
+    reason, remedy = "its file is not there", "give the folder that holds it"
+    try:
+        if size := _stated_size(record) or size_of(record):
+            return size
+    except UserError as error:
+        reason = error.message + (f": {error.found}" if error.found else "")
+        remedy = error.remedy or "mend the image file, or remove the image from the annotations"
+    message = f"left out, since COCO needs its size: {reason}"
+    return via.Problem("error", message, remedy, file, record.filename)
+
+
+def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:
+    sizes = [record.attributes.get(key, "") for key in ("width", "height")]
+    width, height = (int(s) if isinstance(s, str) and is_index(s) else 0 for s in sizes)
+    return (width, height) if width > 0 and height > 0 else None

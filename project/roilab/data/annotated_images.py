@@ -1,0 +1,319 @@
+"""The images of annotation files: which file each entry means, and what of it can be used.
+
+An image is usable if its file is there, whole, and of the stated size; an instance if something of
+it lies in the image. Nothing here imports torch or Detectron2, so that data commands start at once.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from roilab import via
+from roilab.data.boxes import is_outside, own_box, stated_box_fault
+from roilab.data.mask_to_polygons import box_of_rle, rings_of_rle
+from roilab.errors import UserError
+from roilab.image_files import ImageFolder, bits_of, read_rgb, whole_size
+from roilab.text import counted, first_of
+
+MissingImages = Literal["error", "skip"]
+SHOWN = 5  # how many of many like problems a message lists
+_LISTED = 200  # the same for images, each of which somebody has to look for
+# Images of a data set that are decoded: they are much alike, and decoding takes time.
+_SAMPLE = 32
+# A model sees 256 levels. Files of 16 bits that hold 14 or fewer have at most 64 of them; images of
+# 8 bits with 16 levels have lost the others before.
+_NARROW = {16: 64, 8: 16}
+
+log = logging.getLogger(__name__)
+
+
+def read_annotations(
+    path: str | Path, *, strict: bool = False, is_brief: bool = False
+) -> via.Annotations:
+    """`via.read`, with COCO's run-length encoded masks as polygons.
+
+    Args:
+        is_brief: save the time for regions of a COCO file that its annotations make superfluous
+            where nothing is drawn or written: points for keypoints, and outlines of masks, in whose
+            place is the box around them. `via.build_instances` makes the same of them.
+    """
+    return via.read(
+        path,
+        strict=strict,
+        rings_of_rle=box_of_rle if is_brief else rings_of_rle,
+        keypoints_as_points=not is_brief,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImages:
+    """The images of one annotation file.
+
+    Attributes:
+        places: for each entry its file, or the error that says why there is none.
+        warnings: about files in another folder, or that several entries mean.
+    """
+
+    places: tuple[Path | via.Problem, ...]
+    warnings: tuple[via.Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An image entry and its file, whose real path is `real`, or why there is none."""
+
+    file: str
+    image: via.ImageRecord
+    path: Path | via.Problem
+    real: str = ""
+    keeps_folder: bool = True
+
+    @property
+    def name(self) -> tuple[str, str, int | None]:
+        """What two entries share of which the reader of their file warns."""
+        return self.file, self.image.filename, self.image.size
+
+    def problem(self, severity: via.Severity, message: str, remedy: str) -> via.Problem:
+        return via.Problem(severity, message, remedy, self.file, self.image.filename)
+
+
+def find_images(sources: Sequence[tuple[via.Annotations, ImageFolder]]) -> list[FoundImages]:
+    """Find the images of annotation files that are used together.
+
+    An entry that states a folder takes an image of its name from another one, unless that image is
+    the one that another entry states: then its own is missing.
+    """
+    files = [
+        [_entry(annotations.file, image, folder) for image in annotations.images]
+        for annotations, folder in sources
+    ]
+    # Of the entries that mean a file, it belongs to the first that keeps to its folder.
+    owners: dict[str, _Entry] = {}
+    for keeps_folder in (True, False):
+        for entry in (entry for entries in files for entry in entries):
+            if entry.keeps_folder is keeps_folder:
+                owners.setdefault(entry.real, entry)
+    return [_found_images(entries, owners) for entries in files]
+
+
+def _entry(file: str, image: via.ImageRecord, folder: ImageFolder) -> _Entry:
+    path = folder.find(image.filename, image.size)
+    if path is None:
+        message, remedy = folder.why_not(image.filename, image.size)
+        return _Entry(file, image, via.Problem("error", message, remedy, file, image.filename))
+    keeps_folder = folder.keeps_folder(image.filename, path)
+    return _Entry(file, image, path, os.path.realpath(path), keeps_folder)
+
+
+def _found_images(entries: Sequence[_Entry], owners: dict[str, _Entry]) -> FoundImages:
+    places: list[Path | via.Problem] = []
+    warnings: list[via.Problem] = []
+    for entry in entries:
+        path, owner = entry.path, owners[entry.real]
+        places.append(path)
+        if isinstance(path, via.Problem):
+            continue
+        of_file = f" of {owner.file}" if owner.file != entry.file else ""
+        theirs = f"'{owner.image.filename}'{of_file}"
+        if not entry.keeps_folder and owner.keeps_folder:
+            message = f"no such image: {path}, which has its name, is that of the entry {theirs}"
+            places[-1] = entry.problem("error", message, "put it into the folder that is stated")
+            continue
+        if not entry.keeps_folder:
+            message = f"not in the folder that its name states: {path} is taken instead"
+            remedy = "make sure that it is the same picture, or put the image into that folder"
+            warnings.append(entry.problem("warning", message, remedy))
+        if owner is not entry and owner.name != entry.name:
+            message = f"its file {path} is that of the entry {theirs} as well"
+            remedy = "make them one: what only one of them holds is background in the other"
+            warnings.append(entry.problem("warning", message, remedy))
+    return FoundImages(tuple(places), tuple(warnings))
+
+
+def usable_size(
+    file: str, image: via.ImageRecord, place: Path | via.Problem
+) -> tuple[int, int] | via.Problem:
+    """(width, height) of an image that can be used; else the error that says why it cannot.
+
+    Args:
+        file: the annotation file. The size that a COCO file states has to be the image's.
+        place: the image's of `FoundImages.places`.
+    """
+    if isinstance(place, via.Problem):
+        return place
+    try:
+        size = whole_size(place)
+    except UserError as error:
+        message = f"{error.message} {place}: {error.found}"
+        return via.Problem("error", message, "replace the image file", file, image.filename)
+    stated = image.coco.size if image.coco is not None else None
+    if stated is not None and stated != size:
+        message = (
+            f"the size of the image is {size[0]} x {size[1]} pixels (as its EXIF turns it), "
+            f"the file says {stated[0]} x {stated[1]}"
+        )
+        remedy = "put the annotated image there, or write its width and height into the file"
+        return via.Problem("error", message, remedy, file, image.filename)
+    return size
+
+
+def fit_instances(
+    file: str, image: via.LabelledImage, width: int, height: int
+) -> tuple[via.LabelledImage, list[via.Problem]]:
+    """The image with the instances of which something lies in it, and the problems of the others.
+
+    An instance that lies outside its image is left out, which is an error; a box of a COCO file
+    that does not fit its object or the image is a warning.
+
+    Args:
+        width, height: of the image file, in pixels.
+    """
+    problems = []
+    kept: tuple[list[via.Instance], list[via.Instance]] = [], []
+    for group, instances in zip(kept, (image.instances, image.crowds), strict=True):
+        for instance in instances:
+            # The regions of crowds are numbered apart from those of objects.
+            region = instance.regions[0] if group is kept[0] else None
+            place: dict[str, Any] = {"file": file, "image": image.record.filename, "region": region}
+            if (error := _reason_to_leave_out(instance, width, height)) is not None:
+                problems.append(via.Problem("error", *error, **place))
+                continue
+            group.append(instance)
+            fault = stated_box_fault(instance, width, height) if group is kept[0] else ""
+            if fault:
+                trained = "that" if own_box(instance, width, height) else "the box of its outline"
+                remedy = f"write x, y, width and height in pixels; {trained} is trained on"
+                problems.append(via.Problem("warning", fault, remedy, **place))
+    if len(kept[0]) == len(image.instances) and len(kept[1]) == len(image.crowds):
+        return image, problems
+    return replace(image, instances=tuple(kept[0]), crowds=tuple(kept[1])), problems
+
+
+def fit_all_instances(
+    labelled: via.LabelledSet, places: Iterable[Path | via.Problem]
+) -> tuple[via.LabelledSet, int]:
+    """A file's images with the instances that lie in them, its problems with those of the others.
+
+    Images that cannot be used stay as they are.
+
+    Returns:
+        The set, and how many images cannot be used.
+    """
+    images, problems, unusable = [], list(labelled.problems), 0
+    for image, place in zip(labelled.images, places, strict=True):
+        size = usable_size(labelled.file, image.record, place)
+        if isinstance(size, via.Problem):
+            unusable += 1
+        else:
+            image, outside = fit_instances(labelled.file, image, *size)
+            problems += outside
+        images.append(image)
+    return replace(labelled, images=tuple(images), problems=tuple(problems)), unusable
+
+
+def _reason_to_leave_out(instance: via.Instance, width: int, height: int) -> tuple[str, str] | None:
+    """The message and the remedy of an instance that cannot be used, else None."""
+    coco = instance.coco
+    name = instance.label if coco is None else f"{instance.label} (annotation {coco.id})"
+    if coco is not None and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:
+        size = " x ".join(map(str, reversed(coco.mask["size"])))
+        message = f"the mask of the {name} has {size} pixels, its image {width} x {height}"
+        return f"left out: {message}", "write a mask of the size of the image"
+    if is_outside(instance, width, height):
+        message = f"left out: the {name} lies outside the image of {width} x {height} pixels"
+        return message, "delete the region, or see that the image is the annotated one"
+    return None
+
+
+def leave_out_unusable(
+    missing: Sequence[via.Problem],
+    broken: Sequence[via.Problem],
+    choice: MissingImages,
+    *,
+    total: int,
+    origin: str,
+    key: str,
+    remedy: str,
+) -> int:
+    """Log and return the number of images that are left out.
+
+    Args:
+        missing, broken: an error for each image that has no file, or whose file is unusable.
+        choice: whether they are refused or left out.
+        total: how many images are annotated.
+        origin: where the annotations come from, for messages.
+        key, remedy: of the argument that says where the images are.
+
+    Raises:
+        UserError: there are some, and they are refused; the message lists them.
+    """
+    names = [f"{problem.image} ({problem.message})" for problem in (*missing, *broken)]
+    if names and choice == "error":
+        raise UserError(
+            f"{len(names)} of {total} annotated images cannot be used "
+            f"({len(missing)} not there, {len(broken)} not readable or of another size)",
+            file=origin,
+            key=key,
+            found=first_of(names, _LISTED, "\n            "),
+            remedy=remedy,
+        )
+    if names:
+        images = counted(len(names), "image")
+        log.warning("%s: %s left out: %s", origin, images, first_of(names, SHOWN, "; "))
+    return len(names)
+
+
+def check_missing_images(missing_images: str) -> None:
+    """Raise UserError where `missing_images` is neither "error" nor "skip"."""
+    if missing_images not in get_args(MissingImages):
+        raise UserError(
+            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
+        )
+
+
+def narrow_range(paths: Sequence[str | Path], file: str) -> via.Problem | None:
+    """A warning about images that use a small part of their range, such as 12 bits in files of 16.
+
+    An evenly spread sample is decoded. Images that cannot be read are passed over, as are those of
+    8 bits and one colour.
+
+    Args:
+        file: the annotation file.
+    """
+    sample = paths[:: max(1, -(-len(paths) // _SAMPLE))]
+    narrow: dict[int, list[tuple[int, int]]] = {16: [], 8: []}
+    for path in sample:
+        try:
+            bits = 16 if bits_of(path) == 16 else 8
+            pixels = read_rgb(path)
+        except UserError:
+            continue
+        # One axis after the other: numpy takes many times as long for both at once.
+        lows, highs = pixels.min(axis=0).min(axis=0), pixels.max(axis=0).max(axis=0)
+        span = (highs - lows).max()  # of a channel
+        if span < _NARROW[bits] and (bits == 16 or span > 0):
+            narrow[bits].append((int(lows.min()), int(highs.max())))
+    bits = 16 if narrow[16] else 8
+    if not narrow[bits]:
+        return None
+    low, high = min(low for low, _ in narrow[bits]), max(high for _, high in narrow[bits])
+    # Of 16 bits the model sees the upper 8.
+    first, last = (low << 8, (high << 8) + 255) if bits == 16 else (low, high)
+    used = last.bit_length()
+    if bits == 16 and used < bits - 1:
+        first, cause = 0, f"they likely hold {used} bits in files of 16"
+    else:
+        cause = "they are nearly of one brightness"
+    looked_at = f"{len(sample)} images" + (f" of {len(paths)}" if len(sample) < len(paths) else "")
+    message = (
+        f"{len(narrow[bits])} of {looked_at} looked at use a small part of the range of {bits} "
+        f"bits: the model sees values from {low} to {high} of 255; {cause}"
+    )
+    remedy = (
+        f"spread {first} to {last} over the whole range, in the images to predict, too: "
+        '"Images of 16 bits" in datasets/README.md has the program'
+    )
+    return via.Problem("warning", message, remedy, file)

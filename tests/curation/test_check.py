@@ -1,17 +1,33 @@
-"""Problems of a whole file, beside those of its regions and images."""
+"""Checks of annotation files: counts, problems, and the regions that leave their image."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from roilab.curation.check import check_annotations
+from roilab.curation.check import CheckReport, check_annotations
 from roilab.data.annotated_images import read_annotations
+from roilab.data.records import detectron2_annotation
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
-from roilab.via import LabelRules, read
+from roilab.via import (
+    Annotations,
+    Container,
+    ImageRecord,
+    Instance,
+    LabelRules,
+    Point,
+    Polygon,
+    Rect,
+    Region,
+    Shape,
+    read,
+)
 
 
 @pytest.mark.parametrize("points", [0, 1])
@@ -76,3 +92,117 @@ def test_coco_objects_without_any_labelled_keypoint(
     assert not found.errors
     messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
     assert [("3 objects" in each) for each in messages] == [True] * is_warned
+
+
+SIZE = 100
+NOSE = Skeleton("s", ("cat",), ("nose",), (), (), (0.1,))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
+    path: Path = tmp_path_factory.mktemp("images")
+    Image.new("RGB", (SIZE, SIZE)).save(path / "a.png")
+    return ImageFolder(path)
+
+
+def problems_of(folder: ImageFolder, *shapes: Shape, skeleton: Skeleton | None = None) -> list[str]:
+    values = [{"point": "nose"} if isinstance(each, Point) else {"kind": "cat"} for each in shapes]
+    regions = tuple(
+        Region(n, shape, each) for n, (shape, each) in enumerate(zip(shapes, values, strict=True))
+    )
+    image = ImageRecord("a.png", "a.png", None, regions)
+    found = check_annotations(
+        Annotations("via.json", Container.VIA2_JSON, (image,), {}, {}),
+        folder,
+        LabelRules(class_attribute="kind"),
+        skeleton,
+    )
+    return [each.message for each in found.problems]
+
+
+corner = st.integers(-3, SIZE + 3)
+noise = st.floats(-1e-9, 1e-9)
+
+
+@given(corner, corner, st.integers(1, 50), st.integers(1, 50), noise, noise)
+def test_noise_of_floats_changes_no_problem(
+    folder: ImageFolder, x: int, y: int, width: int, height: int, dx: float, dy: float
+) -> None:
+    exact = Polygon((x, x + width, x + width, x), (y, y, y + height, y + height))
+    moved = Polygon(tuple(each + dx for each in exact.xs), tuple(each + dy for each in exact.ys))
+    # A region that lies beyond the edge and touches it has nothing to be trained with, however.
+    touches = x in (0 - width, SIZE) or y in (0 - height, SIZE)
+    found = [len(problems_of(folder, each)) for each in (exact, moved)]
+    assert touches or found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("right", "count"), [(100, 0), (100 + 1e-14, 0), (100.5, 0), (100.51, 1), (101, 1)]
+)
+def test_half_a_pixel_is_rounding(folder: ImageFolder, right: float, count: int) -> None:
+    assert len(problems_of(folder, Rect(20, 20, right - 20, 30))) == count
+    assert len(problems_of(folder, Rect(100 - right, 20, 30, 30))) == count
+
+
+@pytest.mark.parametrize("left", [100, 100.25])
+def test_a_region_beyond_the_edge_is_left_out_however_near(
+    folder: ImageFolder, left: float
+) -> None:
+    (message,) = problems_of(folder, Rect(left, 20, 0.2, 30))
+    assert "left out" in message
+
+
+@given(st.floats(0, 120), st.floats(0, 120))
+def test_a_point_without_a_problem_is_within_the_image_of_training(
+    folder: ImageFolder, x: float, y: float
+) -> None:
+    """VIA's canvas lets a point be at the edge itself; Detectron2 drops what is beyond."""
+    outline = Rect(0, 0, SIZE, SIZE)
+    found = problems_of(folder, outline, Point(x, y))
+    outside = [each for each in found if "outside" in each]
+    made = detectron2_annotation(
+        Instance("cat", (outline,), ((x, y, 2),), (0,)), ["cat"], NOSE, SIZE, SIZE
+    )
+    kept = all(0 <= each <= SIZE for each in made["keypoints"][:2])
+    assert kept is not bool(outside)
+
+
+def findings(tmp_path: Path, folder: ImageFolder, text: str) -> CheckReport:
+    path = tmp_path / "via"
+    path.write_text(text, encoding="utf-8")
+    return check_annotations(read_annotations(path), folder, LabelRules(default_class="cat"))
+
+
+CSV = (
+    "filename,file_size,file_attributes,region_count,region_id,"
+    "region_shape_attributes,region_attributes\n"
+)
+
+
+def test_a_row_with_two_bad_cells_is_one_region(tmp_path: Path, folder: ImageFolder) -> None:
+    rows = ["a.png,-1,{},2,0,\"{'x': 1}\",\"{'c': 1}\"", "a.png,-1,{},2,1,\"{'x': 1}\",{}"]
+    found = findings(tmp_path, folder, CSV + "\n".join(rows))
+    assert (found.regions, found.instances, found.errors) == (2, 0, 3)
+    assert found.empty_images == 0
+
+
+RECT: dict[str, Any] = {"name": "rect", "x": 1, "y": 1, "width": 9, "height": 9}
+
+
+def test_a_region_that_is_read_in_spite_of_an_error_is_one(
+    tmp_path: Path, folder: ImageFolder
+) -> None:
+    region = {"shape_attributes": RECT, "region_attributes": {"kind": "cat"}}
+    entry = {"filename": "a.png", "size": -1, "regions": [region], "file_attributes": {}}
+    text = json.dumps({"a.png-1": entry}).replace('"x": 1', '"x": 5, "x": 1')
+    found = findings(tmp_path, folder, text)
+    assert (found.regions, found.instances, found.errors) == (1, 1, 1)
+
+
+def test_refused_regions_of_entries_of_one_name_are_all_counted(
+    tmp_path: Path, folder: ImageFolder
+) -> None:
+    bad = {"shape_attributes": {"name": "rect", "x": 1}, "region_attributes": {}}
+    entry = {"filename": "a.png", "size": -1, "regions": [bad], "file_attributes": {}}
+    found = findings(tmp_path, folder, json.dumps({"a": entry, "b": entry | {"size": 7}}))
+    assert found.regions == 2

@@ -15,6 +15,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as mask_utils
 
+from roilab.data.catalog_records import is_left
 from roilab.data.dataset import load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.errors import UserError
@@ -348,3 +349,34 @@ def test_a_file_that_does_not_register_is_refused(tmp_path: Path, content: str |
 def test_a_function_that_fails_is_named(registered: Callable[..., str]) -> None:
     with pytest.raises(UserError, match="the function of a registered data set fails"):
         from_catalog(registered(None))
+
+
+WIDTH, HEIGHT = 40, 30
+SEEN = [3.5, 4.5, 2.0] + [0.0, 0.0, 0.0] * 16
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ([0, 0, 5, 5], True),
+        ([-4, -4, 1, 1], True),
+        ([-4, 0, 0, 5], False),
+        ([0, -4, 5, 0], False),
+        ([39, 29, 44, 34], True),
+        ([40, 0, 44, 5], False),
+        ([0, 30, 5, 34], False),
+        ([3, 4, 3, 9], False),
+        ([3, 4, 9, 4], False),
+    ],
+)
+def test_a_box_is_left_where_it_has_an_area_in_the_image(box: list[float], expected: bool) -> None:
+    anno: dict[str, Any] = {"bbox": box, "iscrowd": 0, "keypoints": [0.0] * 51}
+    assert is_left(anno, WIDTH, HEIGHT, None) is expected
+    assert is_left(anno, WIDTH, HEIGHT, COCO_PERSON) is expected
+    # Keypoints stand for an object whose box has no extent.
+    is_empty = box[0] == box[2] or box[1] == box[3]
+    assert is_left(anno | {"keypoints": SEEN}, WIDTH, HEIGHT, COCO_PERSON) is (expected or is_empty)
+    assert is_left(anno | {"iscrowd": 1}, WIDTH, HEIGHT, None)
+    # An outline says more than a box.
+    outside = {"segmentation": [[50.0, 1.0, 60.0, 1.0, 60.0, 9.0]]}
+    assert not is_left(anno | outside, WIDTH, HEIGHT, None)

@@ -1,12 +1,126 @@
-"""What is logged of the problems of annotation files."""
+"""Detectron2 annotations, their COCO json, the half pixel, and what is logged of problems."""
 
+import copy
 import logging
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roilab import via
 from roilab.data.annotated_images import SHOWN
-from roilab.data.records import log_problems
+from roilab.data.boxes import to_continuous, to_pixel_index
+from roilab.data.coco import dataset_to_coco
+from roilab.data.records import box_of, detectron2_annotation, log_problems
+from roilab.skeleton import COCO_PERSON, Skeleton
+from roilab.via import Instance, Polygon
+
+PAIR = Skeleton(
+    name="pair",
+    classes=("person",),
+    keypoints=("left", "right"),
+    swaps=(("left", "right"),),
+    links=(("left", "right"),),
+    sigmas=(0.1, 0.1),
+)
+SQUARE = Polygon((10.0, 30.0, 30.0, 10.0), (20.0, 20.0, 40.0, 40.0))
+coordinates = st.integers(0, 5000).map(float)
+triples = st.tuples(coordinates, coordinates, st.sampled_from([1, 2])) | st.just((0.0, 0.0, 0))
+
+
+@given(st.lists(triples, min_size=1, max_size=20))
+def test_half_a_pixel_there_and_back(keypoints: list[tuple[float, float, int]]) -> None:
+    flat = [float(value) for triple in keypoints for value in triple]
+    assert to_pixel_index(to_continuous(keypoints)) == flat
+
+
+def test_a_clicked_pixel_becomes_its_centre_and_an_unlabelled_point_stays() -> None:
+    assert to_continuous([(3, 4, 2), (0, 0, 0)]) == [3.5, 4.5, 2, 0.0, 0.0, 0]
+
+
+def test_an_array_of_keypoints_is_not_touched() -> None:
+    keypoints = np.array([[3.5, 4.5, 2.0], [0.0, 0.0, 0.0]])
+    assert to_pixel_index(keypoints) == [3, 4, 2, 0, 0, 0]
+    assert keypoints.tolist() == [[3.5, 4.5, 2], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("x", "kept"), [(99, 99), (99.5, 99.5), (100, 99), (100.5, 99), (101, 101), (0, 0), (-1, -1)]
+)
+def test_a_point_on_the_edge_is_the_last_pixel(x: float, kept: float) -> None:
+    """Detectron2 would drop it; one that is farther out stays for it to drop."""
+    instance = Instance("person", (SQUARE,), ((x, 3.0, 2), (4.0, x, 1)), (0,))
+    found = detectron2_annotation(instance, ["person"], PAIR, 100, 100)["keypoints"]
+    assert found == [kept + 0.5, 3.5, 2, 4.5, kept + 0.5, 1]
+
+
+def test_box_of_polygons_is_not_shifted_and_is_cut_at_the_image() -> None:
+    instance = Instance(
+        "car", (SQUARE, Polygon((50.0, 120.0, 60.0), (50.0, 50.0, 70.0))), None, (0,)
+    )
+    assert box_of(instance, 100, 60) == [10.0, 20.0, 100.0, 60.0]
+
+
+def test_box_of_keypoints_has_room_around_them() -> None:
+    instance = Instance("person", (), ((10.0, 10.0, 2), (29.0, 49.0, 1)), (0,))
+    x0, y0, x1, y1 = box_of(instance, 200, 200)
+    assert x0 < 10
+    assert y0 < 10
+    assert x1 > 30
+    assert y1 > 50
+
+
+def test_every_annotation_carries_keypoints_where_there_is_a_skeleton() -> None:
+    """Detectron2 looks at an image's first annotation only."""
+    car = Instance("car", (SQUARE,), None, (0,))
+    assert (
+        detectron2_annotation(car, ["car", "person"], PAIR, 99, 99)["keypoints"]
+        == [0.0, 0.0, 0] * 2
+    )
+    assert "keypoints" not in detectron2_annotation(car, ["car"], None, 99, 99)
+
+
+def test_an_object_of_keypoints_alone_has_no_mask() -> None:
+    person = Instance("person", (), ((10.0, 10.0, 2), (29.0, 49.0, 1)), (0,))
+    assert "segmentation" not in detectron2_annotation(person, ["person"], PAIR, 99, 99)
+
+
+def record(*instances: Instance) -> dict:
+    classes = ["car", "person"]
+    return {
+        "file_name": "a.png",
+        "image_id": 1,
+        "width": 100,
+        "height": 100,
+        "annotations": [detectron2_annotation(i, classes, PAIR, 100, 100) for i in instances],
+    }
+
+
+def test_coco_json_of_an_instance() -> None:
+    person = Instance("person", (SQUARE,), ((12.0, 21.0, 2), (0.0, 0.0, 0)), (0,))
+    car = Instance("car", (SQUARE, SQUARE), None, (1,))
+    records = [record(person, car)]
+    before = copy.deepcopy(records)
+    data = dataset_to_coco(records, ["car", "person"], PAIR)
+    again = dataset_to_coco(records, ["car", "person"], PAIR)
+    assert records == before, "the export must not shift what it is given"
+    assert data == again
+    first, second = data["annotations"]
+    assert first["keypoints"] == [12.0, 21.0, 2.0, 0.0, 0.0, 0.0]
+    assert first["num_keypoints"] == 1
+    assert first["bbox"] == [10.0, 20.0, 20.0, 20.0]
+    assert first["area"] == pytest.approx(400)
+    assert second["area"] == pytest.approx(800)
+    assert "keypoints" not in second
+    assert [c["name"] for c in data["categories"]] == ["car", "person"]
+    assert data["categories"][1]["keypoints"] == ["left", "right"]
+
+
+def test_empty_images_stay_in_the_json() -> None:
+    data = dataset_to_coco([record()], ["car"], COCO_PERSON)
+    assert len(data["images"]) == 1
+    assert data["annotations"] == []
 
 
 def problem(severity: via.Severity, number: int) -> via.Problem:

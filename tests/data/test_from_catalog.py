@@ -351,7 +351,6 @@ def test_a_function_that_fails_is_named(registered: Callable[..., str]) -> None:
         from_catalog(registered(None))
 
 
-WIDTH, HEIGHT = 40, 30
 SEEN = [3.5, 4.5, 2.0] + [0.0, 0.0, 0.0] * 16
 
 
@@ -371,12 +370,12 @@ SEEN = [3.5, 4.5, 2.0] + [0.0, 0.0, 0.0] * 16
 )
 def test_a_box_is_left_where_it_has_an_area_in_the_image(box: list[float], expected: bool) -> None:
     anno: dict[str, Any] = {"bbox": box, "iscrowd": 0, "keypoints": [0.0] * 51}
-    assert is_left(anno, WIDTH, HEIGHT, None) is expected
-    assert is_left(anno, WIDTH, HEIGHT, COCO_PERSON) is expected
+    assert is_left(anno, 40, 30, None) is expected
+    assert is_left(anno, 40, 30, COCO_PERSON) is expected
     # Keypoints stand for an object whose box has no extent.
     is_empty = box[0] == box[2] or box[1] == box[3]
-    assert is_left(anno | {"keypoints": SEEN}, WIDTH, HEIGHT, COCO_PERSON) is (expected or is_empty)
-    assert is_left(anno | {"iscrowd": 1}, WIDTH, HEIGHT, None)
+    assert is_left(anno | {"keypoints": SEEN}, 40, 30, COCO_PERSON) is (expected or is_empty)
+    assert is_left(anno | {"iscrowd": 1}, 40, 30, None)
     # An outline says more than a box.
     outside = {"segmentation": [[50.0, 1.0, 60.0, 1.0, 60.0, 9.0]]}
-    assert not is_left(anno | outside, WIDTH, HEIGHT, None)
+    assert not is_left(anno | outside, 40, 30, None)

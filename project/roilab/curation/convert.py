@@ -8,7 +8,7 @@ from roilab import via
 from roilab.curation.harmonize_attributes import declared_classes
 from roilab.data.annotated_images import fit_instances
 from roilab.data.coco import dataset_to_coco
-from roilab.data.records import detectron2_annotation
+from roilab.data.records import detectron2_record
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
@@ -87,14 +87,7 @@ def annotations_to_coco(
         values += sum(_count(region.attributes, held) for region in record.regions)
         number = len(records) + 1
         renumbered += record.key != str(number)
-        rows = [
-            detectron2_annotation(instance, classes, skeleton, *size)
-            for instance in (*image.instances, *image.crowds)
-        ]
-        width, height = size
-        entry = {"file_name": record.filename, "image_id": number, "annotations": rows}
-        records.append({**entry, "width": width, "height": height})
-
+        records.append(detectron2_record(number, record.filename, image, classes, skeleton, size))
     unused = [name for name in classes if name not in labelled.classes]
     if annotations.container is not via.Container.COCO:
         renumbered = 0

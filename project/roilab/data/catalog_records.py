@@ -5,7 +5,7 @@ continuous frame there, not pixel indices, so that nothing is shifted.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -217,15 +217,3 @@ def is_left(anno: Mapping[str, Any], width: int, height: int, skeleton: Skeleton
     if skeleton is not None and min(x1 - x0, y1 - y0) <= 0 and any(anno["keypoints"][2::3]):
         return True  # the keypoints are all that it has
     return max(x0, 0) < min(x1, width) and max(y0, 0) < min(y1, height)
-
-
-def repeated_ids(records: Sequence[Mapping[str, Any]]) -> list[object]:
-    """Image ids that more than one record has."""
-    seen: set[object] = set()
-    double = []
-    for record in records:
-        number = record["image_id"]
-        if number in seen:
-            double.append(number)
-        seen.add(number)
-    return double

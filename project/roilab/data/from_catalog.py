@@ -21,7 +21,6 @@ from roilab.data.catalog_records import (
     image_record,
     is_left,
     outline_bounds,
-    repeated_ids,
 )
 from roilab.data.coco import CocoIds, category_ids, image_numbers
 from roilab.data.dataset import DetectionDataset, dataset_of_records
@@ -364,8 +363,8 @@ def _number(
     name: str, records: Sequence[dict[str, Any]], categories: tuple[int | str, ...]
 ) -> CocoIds:
     """Give records integer ids; returns what they were."""
-    double = repeated_ids(records)
-    if double:
+    counts = Counter(record["image_id"] for record in records)
+    if double := [image_id for image_id, count in counts.items() if count > 1]:
         raise UserError(
             f"images of the data set '{name}' share an image_id",
             key="image_id",

@@ -120,7 +120,7 @@ def load_records(
     # Ids of several files may be the same.
     numbers = image_numbers(ids if len(paths) == 1 else [None] * len(ids))
     records = [
-        _record(number, place, image, names, skeleton, size)
+        detectron2_record(number, place, image, names, skeleton, size)
         for number, (image, place, size) in zip(numbers, usable, strict=True)
     ]
     coco_ids = _coco_ids(numbers, ids, read_files, rules, names)
@@ -129,9 +129,9 @@ def load_records(
     return LoadedRecords(names, records, coco_ids, left_out, outside)
 
 
-def _record(
+def detectron2_record(
     number: int,
-    place: str,
+    file_name: str,
     image: via.LabelledImage,
     classes: Sequence[str],
     skeleton: Skeleton | None,
@@ -139,7 +139,7 @@ def _record(
 ) -> dict[str, Any]:
     """The Detectron2 dict of an image; its crowds come last."""
     return {
-        "file_name": place,
+        "file_name": file_name,
         "image_id": number,
         "width": size[0],
         "height": size[1],

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import Batch
-from roilab.data.seeding import VALIDATION, seeded
+from roilab.data.sampling import VALIDATION, seeded
 from roilab.device import device_of, share_cores
 from roilab.engine import config
 from roilab.engine.build import loss_mode

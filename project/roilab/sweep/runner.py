@@ -16,7 +16,7 @@ from typing import IO
 import torch
 
 from roilab import child_process
-from roilab.data.workers import END_SIGNALS, cores
+from roilab.data.workers import END_SIGNALS, available_cores
 from roilab.engine.lock import Lock, locked, this_process
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import signal_name
@@ -101,7 +101,7 @@ def training_slots(jobs: int | None) -> list[dict[str, str]]:
     count = jobs or 1
     if count == 1 or "OMP_NUM_THREADS" in os.environ:
         return [{} for _ in range(count)]
-    threads = max(1, cores() // count)
+    threads = max(1, available_cores() // count)
     return [{"OMP_NUM_THREADS": str(threads)} for _ in range(count)]
 
 

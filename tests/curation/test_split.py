@@ -84,7 +84,7 @@ def test_another_seed_divides_otherwise() -> None:
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 80, float("nan")])
 def test_shares_that_are_none(share: float) -> None:
-    with pytest.raises(UserError, match="--train"):
+    with pytest.raises(UserError, match="share"):
         stratified_split({"a": [], "b": []}, share, 0)
 
 

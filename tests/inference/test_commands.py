@@ -17,8 +17,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from roilab.data.annotated_images import read_annotations
 from roilab.data.dataset import load_dataset
-from roilab.data.read import read
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
 from roilab.inference import Predictor, read_rgb
@@ -72,7 +72,9 @@ def test_predictions_can_be_corrected_and_trained_with(
         str(out / "via_project.json"), classes=["car", "person"], skeleton="coco_person"
     )
     assert len(loaded) == 3
-    least = [min(scores(image), default=2) for image in read(out / "via_project.json").images]
+    least = [
+        min(scores(image), default=2) for image in read_annotations(out / "via_project.json").images
+    ]
     assert least == sorted(least)
     found = sum(len(record["annotations"]) for record in loaded.records)
     assert found == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
@@ -94,7 +96,7 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
 
     options = ("--limit", 2, "--threshold", 0, "--save", "via")
     predict(figures.val.parent, out, *options, run=run.folder)
-    written = read(out / "via_project.json")
+    written = read_annotations(out / "via_project.json")
     assert {"name", "instance", "score"} <= set(written.region_attributes)
     assert "class" not in written.region_attributes
     assert {each.attributes["name"] for image in written.images for each in image.regions} <= {
@@ -106,10 +108,10 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
     done = script("data", "merge", train, out / "via_project.json", "--output", more)
     assert done.returncode == 0, done.stdout + done.stderr
     before = Counter[tuple[str, str, int]]()
-    for each in (read(train), written):
+    for each in (read_annotations(train), written):
         before += objects(each)
     assert before.total() > len(regions)
-    assert objects(read(more)) == before
+    assert objects(read_annotations(more)) == before
     assert {name for _, name, _ in before} == {"car", "person"}
 
 

@@ -164,7 +164,7 @@ def a_renaming_without_a_name(tmp_path: Path, script: Script) -> Attempts:
         yield printed(script(*arguments))
 
 
-@case("give another folder with --output")
+@case("give another folder: output=DIR")
 def a_sheet_that_cannot_be_written(tmp_path: Path, script: Script) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog")])
     blocked = write(tmp_path / "blocked", "")

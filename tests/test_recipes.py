@@ -26,6 +26,7 @@ from torch import nn
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.engine import config
 from roilab.engine.build import build_optimizer, weights_of
+from roilab.engine.data_nodes import annotations_for
 from roilab.engine.setup import prepare
 from roilab.synthetic import write_figures
 
@@ -144,8 +145,8 @@ class TestLazyLeaves:
         assert_same_augmentations(train, mapper)
         assert_same_augmentations(ours.dataloader.test, theirs.test.mapper)
         assert train.total_batch_size == theirs.train.total_batch_size
-        assert train.masks == mapper.use_instance_mask
-        assert train.keypoints == mapper.get("use_keypoint", False)
+        assert annotations_for(ours.model)["masks"] == mapper.use_instance_mask
+        assert annotations_for(ours.model)["keypoints"] == mapper.get("use_keypoint", False)
         assert (
             mapper.image_format
             == ours.model.input_format
@@ -291,8 +292,8 @@ class TestYamlRecipes:
             stock = build_augmentation(theirs, is_train)
             assert [augmentation(each) for each in built] == [augmentation(each) for each in stock]
         assert not theirs.INPUT.CROP.ENABLED
-        assert train.masks == theirs.MODEL.MASK_ON
-        assert train.keypoints == theirs.MODEL.KEYPOINT_ON
+        assert annotations_for(cfg.model)["masks"] == theirs.MODEL.MASK_ON
+        assert annotations_for(cfg.model)["keypoints"] == theirs.MODEL.KEYPOINT_ON
         assert defaults(train_loader, train)["bitmaps"] == (theirs.INPUT.MASK_FORMAT != "polygon")
         assert defaults(train_loader, train)["image_format"] == theirs.INPUT.FORMAT
         grouping = defaults(train_loader, train)["aspect_ratio_grouping"]

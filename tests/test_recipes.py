@@ -153,7 +153,7 @@ class TestLazyLeaves:
             == defaults(train_loader, train)["image_format"]
         )
         assert "instance_mask_format" not in mapper  # polygons, which is Detectron2's default
-        assert not defaults(train_loader, train)["bitmaps"]
+        assert not annotations_for(ours.model)["bitmasks"]
         assert not defaults(train_loader, train)["recompute_boxes"]
         assert defaults(train_loader, train)["aspect_ratio_grouping"]
         assert defaults(eval_loader, ours.dataloader.test)["batch_size"] == 1
@@ -294,7 +294,7 @@ class TestYamlRecipes:
         assert not theirs.INPUT.CROP.ENABLED
         assert annotations_for(cfg.model)["masks"] == theirs.MODEL.MASK_ON
         assert annotations_for(cfg.model)["keypoints"] == theirs.MODEL.KEYPOINT_ON
-        assert defaults(train_loader, train)["bitmaps"] == (theirs.INPUT.MASK_FORMAT != "polygon")
+        assert annotations_for(cfg.model)["bitmasks"] == (theirs.INPUT.MASK_FORMAT != "polygon")
         assert defaults(train_loader, train)["image_format"] == theirs.INPUT.FORMAT
         grouping = defaults(train_loader, train)["aspect_ratio_grouping"]
         assert grouping == theirs.DATALOADER.ASPECT_RATIO_GROUPING

@@ -258,7 +258,8 @@ class _Collector:
     def _returned(self, name: str, at: tuple[int, ...], scope: Scope) -> Texts:
         definitions = self.functions[name]
         here = [each for each in definitions if each.file == scope.file] or definitions
-        values = [(each.value, place) for place in here for each in place.own(ast.Return)]
+        kinds = (ast.Return, ast.Yield)
+        values = [(node.value, place) for place in here for node in place.own(*kinds)]
         return set().union(
             *(
                 self._parts(value, at, place)

@@ -53,6 +53,9 @@ def why_not(x):
 def pair(x):
     return ("a", "of a pair") if x else None
 
+def doubts(x):
+    yield "a", "yielded"
+
 class Place:
     def error(self, message, remedy="a default"):
         return Problem(message, remedy)
@@ -74,6 +77,9 @@ def work(place, name, log):
     Problem("a", pair(name)[1])
     either = ["one of several"]
     Problem("a", ", or ".join(either))
+    for several in (doubts(name),):
+        for why, more in several:
+            Problem(why, more)
     return [Problem(why, more) for key, why, more in found]
 """,
     )
@@ -90,6 +96,7 @@ def work(place, name, log):
         "a variable",
         "of a method",
         "of a pair",
+        "yielded",
         "one of several",
         "of a class that inherits",
         "appended",

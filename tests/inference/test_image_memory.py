@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from roilab.engine.load_run import load_run
-from roilab.evaluation.memory_bound import MemoryBound, detect, measure
+from roilab.evaluation.memory_bound import MemoryBound, detect_instances, measure
 from roilab.image_files import header_size, read_rgb
 from roilab.inference import Predictor
 from roilab.inference.sources import image_files
@@ -88,14 +88,20 @@ def test_images_that_do_not_fit_together_are_looked_at_apart(predictor) -> None:
 
 def test_masks_are_counted_before_they_are_made(predictor) -> None:
     inputs = predictor.prepare(np.zeros((96, 96, 3), np.uint8))
-    enough = list(detect(predictor.model, [inputs], MemoryBound(predictor.model, [], HUGE)))
+    enough = list(
+        detect_instances(predictor.model, [inputs], MemoryBound(predictor.model, [], HUGE))
+    )
     stock = [output["instances"] for output in predictor.model([inputs])]
     assert torch.equal(enough[0].pred_masks, stock[0].pred_masks)
     assert torch.equal(enough[0].pred_boxes.tensor, stock[0].pred_boxes.tensor)
     count = len(stock[0])
     assert count > 10
     with pytest.raises(NotEnoughMemory, match=f"{count} masks of 96 x 96 pixels") as caught:
-        list(detect(predictor.model, [inputs], MemoryBound(predictor.model, [], count * 96 * 96)))
+        list(
+            detect_instances(
+                predictor.model, [inputs], MemoryBound(predictor.model, [], count * 96 * 96)
+            )
+        )
     assert "test_score_thresh=0.5" in str(caught.value.remedy)
 
 

@@ -15,7 +15,7 @@ from roilab.data.boxes import to_pixel_index
 from roilab.data.coco import coco_row, encode_mask
 from roilab.data.dataset import DetectionDataset
 from roilab.evaluation.ap import TASK_NAMES, Results, average_precision
-from roilab.evaluation.memory_bound import MemoryBound, detect
+from roilab.evaluation.memory_bound import MemoryBound, detect_instances
 from roilab.skeleton import Skeleton
 
 
@@ -53,7 +53,7 @@ def predict(
     try:
         for batch in batches:
             start = time.perf_counter()
-            outputs = [instances.to("cpu") for instances in detect(model, batch, bound)]
+            outputs = [instances.to("cpu") for instances in detect_instances(model, batch, bound)]
             seconds = (time.perf_counter() - start) / len(batch)
             for inputs, instances in zip(batch, outputs, strict=True):
                 yield inputs, instances, seconds

@@ -198,7 +198,7 @@ def autocast_of(model: Any) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if of_model is None else of_model()
 
 
-def detect(
+def detect_instances(
     model: nn.Module, batch: Sequence[Mapping[str, Any]], bound: MemoryBound | None = None
 ) -> Iterator[Instances]:
     """The instances that a model finds in each image of a batch, in the size of the image.

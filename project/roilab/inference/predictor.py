@@ -29,7 +29,7 @@ from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
-from roilab.evaluation.memory_bound import MemoryBound, detect
+from roilab.evaluation.memory_bound import MemoryBound, detect_instances
 from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.sources import Frame
 from roilab.memory import NotEnoughMemory
@@ -297,7 +297,7 @@ class Predictor:
                     part = group[start : start + size]
                     with _memory_errors(shape, len(part)):
                         batch = [inputs[index] for index in part]
-                        results = detect(self.model, batch, self.memory)
+                        results = detect_instances(self.model, batch, self.memory)
                         for index, instances in zip(part, results, strict=True):
                             predictions[index] = self.to_prediction(instances, heatmaps)
         # What the heads kept and freed would lie beside the features of the next images.

@@ -84,7 +84,7 @@ def test_poolers(arguments: dict[str, Any]) -> None:
 class Decoding(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.decode = graph.bicubic if name == "bicubic" else DECODERS[name]
+        self.decode = graph.traced_bicubic if name == "bicubic" else DECODERS[name]
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return self.decode(a, b)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torchvision.ops import nms
 
 from roilab.errors import UserError
-from roilab.export.graph import as_tensor, bicubic, pool
+from roilab.export.graph import as_tensor, pool, traced_bicubic
 from roilab.export.masks import instance_masks, paste
 from roilab.modeling import DECODERS, KeypointHead, RoIPooler
 from roilab.skeleton import Skeleton
@@ -69,7 +69,7 @@ class Detector(nn.Module):
         self.model = model.eval()
         heads = model.roi_heads
         if heads.keypoint_on and heads.keypoint_head.decode_maps is DECODERS["bicubic"]:
-            heads.keypoint_head.decode_maps = bicubic
+            heads.keypoint_head.decode_maps = traced_bicubic
         self.is_bgr = image_format == "BGR"
         has = set(skeleton.classes) if skeleton is not None else set()
         posed = torch.tensor([name in has for name in classes])

@@ -63,7 +63,7 @@ def _pool_level(pooler: RoIPooler, features: Tensor, rois: Tensor, scale: float)
     return least.scatter_reduce(0, box[:, None, None, None].expand_as(sampled), sampled, "amax")
 
 
-def bicubic(log_heat: Tensor, boxes: Tensor) -> decoders.Decoded:
+def traced_bicubic(log_heat: Tensor, boxes: Tensor) -> decoders.Decoded:
     """As `roilab.modeling.decoders.bicubic`."""
     return decoders.bicubic(log_heat, boxes, argmax=_enlarged_argmax)
 

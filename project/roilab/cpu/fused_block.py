@@ -20,7 +20,7 @@ def is_available() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, _OPERATOR)
 
 
-def fits(block: BottleneckBlock) -> bool:
+def can_fuse(block: BottleneckBlock) -> bool:
     """Whether nothing stands between the block's convolutions and its sum and ReLUs."""
     return all(
         isinstance(conv, nn.Conv2d)

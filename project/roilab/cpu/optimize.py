@@ -154,7 +154,7 @@ def _fold_norm(conv: Any) -> None:
 
 
 def _fused(layer: nn.Module) -> nn.Module | None:
-    if type(layer) is BottleneckBlock and fused_block.fits(layer):
+    if type(layer) is BottleneckBlock and fused_block.can_fuse(layer):
         return FusedBottleneckBlock(layer)
     return None
 

@@ -35,7 +35,7 @@ _HEAVY = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 def winograd_conv2d(layer: nn.Module) -> nn.Module | None:
     """3x3 convolutions by Winograd."""
-    fits = isinstance(layer, nn.Conv2d) and winograd.fits(layer)
+    fits = isinstance(layer, nn.Conv2d) and winograd.has_winograd_form(layer)
     return WinogradConv2d(cast(nn.Conv2d, layer)) if fits else None
 
 

@@ -27,7 +27,7 @@ _LEAST_TILES = 64
 _LEAST_CHANNELS, _LEAST_CHANNELS_INPUT, _LEAST_CHANNELS_FORWARD = 64, 96, 128
 
 
-def fits(conv: nn.Conv2d) -> bool:
+def has_winograd_form(conv: nn.Conv2d) -> bool:
     """Whether `WinogradConv2d` can take the place of a convolution."""
     if type(conv) not in (nn.Conv2d, Conv2d):
         return False

@@ -53,7 +53,9 @@ def long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def csv_rows(lines: list[str], separator: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+def nonempty_rows(
+    lines: list[str], separator: str, columns: int
+) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the number of its first line, from 1.
 
     A cell may run over lines; but VIA does not quote file names, and where a line with an odd
@@ -164,7 +166,7 @@ def _rows_by_image(source: Source, problems: list[Problem]) -> dict[tuple[str, s
     start = next(at for at, line in enumerate(lines) if line.strip())
     separator = _separator(source.file, lines[start])
     images: dict[tuple[str, str], _ImageRows] = {}
-    for number, cells in csv_rows(lines[start + 1 :], separator, len(COLUMNS)):
+    for number, cells in nonempty_rows(lines[start + 1 :], separator, len(COLUMNS)):
         line = start + 1 + number
         if len(cells) < len(COLUMNS):
             message = f"line {line} has {len(cells)} cells, expected {len(COLUMNS)}"

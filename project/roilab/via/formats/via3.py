@@ -18,7 +18,7 @@ from roilab.via.formats.source import (
     mapping,
     warn_of_double_names,
 )
-from roilab.via.formats.via2_csv import csv_rows, lines_of, long_cells
+from roilab.via.formats.via2_csv import lines_of, long_cells, nonempty_rows
 from roilab.via.formats.via2_json import read_values, report_nameless, unknown_shape, value_text
 from roilab.via.geometry import InvalidShape, Numbered, Path, checked_path, checked_shape, kind_of
 from roilab.via.records import (
@@ -117,7 +117,7 @@ def _parse_csv(source: Source) -> Annotations:
     # A comment is kept as an empty line, so that the numbers of the lines stay right.
     data = ["" if line.startswith("#") else line for line in lines]
     with long_cells():
-        for number, cells in csv_rows(data, ",", len(_CSV_COLUMNS)):
+        for number, cells in nonempty_rows(data, ",", len(_CSV_COLUMNS)):
             if len(cells) != len(_CSV_COLUMNS):
                 message = f"line {number} has {len(cells)} cells, expected {len(_CSV_COLUMNS)}"
                 project.error(message, "correct the line, or export it again from VIA")

@@ -13,7 +13,7 @@ from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
     RepeatedKey,
     RingsOfRle,
-    Source,
+    SourceFile,
     load_json,
 )
 from roilab.via.records import Annotations, Container, Problem, collector_paused, refuse_errors
@@ -60,7 +60,7 @@ def read(
     return annotations
 
 
-def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> Source:
+def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> SourceFile:
     content = read_bytes(
         path,
         what="the annotation file",
@@ -77,7 +77,7 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
             remedy="save it as UTF-8 where another program wrote it",
         ) from error
     if not text.lstrip().startswith(("{", "[")):
-        return Source(str(path), text, None)
+        return SourceFile(str(path), text, None)
     try:
         data, repeated = load_json(text)
     except json.JSONDecodeError as error:
@@ -94,10 +94,10 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
             found=error,
             remedy="save it again from VIA",
         ) from error
-    return Source(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
+    return SourceFile(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
 
 
-def _repeated_key(source: Source, repeated: RepeatedKey) -> Problem:
+def _repeated_key(source: SourceFile, repeated: RepeatedKey) -> Problem:
     """The problem of a repeated key, with the image, region and attribute where it is in one."""
     image: str | None = None
     region: int | None = None
@@ -118,7 +118,7 @@ def _repeated_key(source: Source, repeated: RepeatedKey) -> Problem:
     return Problem("error", message, REMEDY_OF_REPEATED, *place)
 
 
-def _unknown(source: Source) -> UserError:
+def _unknown(source: SourceFile) -> UserError:
     """The error about a file of no known kind, with the reason for what people take for one."""
     if source.top and set(source.top) <= {"region", "file"}:
         return UserError(
@@ -151,7 +151,7 @@ def _unknown(source: Source) -> UserError:
     )
 
 
-def _description(source: Source) -> str:
+def _description(source: SourceFile) -> str:
     """A guess at the kind of a file that no format recognises."""
     if source.data is None:
         if not source.text.strip():
@@ -163,5 +163,5 @@ def _description(source: Source) -> str:
     return f"a JSON object with {_first_keys(source)}" if source.top else "an empty JSON object"
 
 
-def _first_keys(source: Source) -> str:
+def _first_keys(source: SourceFile) -> str:
     return f"the keys {first_of(list(map(repr, source.top)))}"

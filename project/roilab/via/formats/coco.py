@@ -23,7 +23,7 @@ from roilab.via.formats.coco_rows import (
     may_have_several_regions,
     rows_in,
 )
-from roilab.via.formats.source import Source, warn_of_double_names
+from roilab.via.formats.source import SourceFile, warn_of_double_names
 from roilab.via.geometry import InvalidShape, are_coordinates, checked_path
 from roilab.via.records import (
     TAGS,
@@ -51,13 +51,13 @@ Box = tuple[float, float, float, float]
 _VISIBILITIES: Mapping[float, str] = {1: "occluded", 2: "visible"}
 
 
-def detect(source: Source) -> Container | None:
+def detect(source: SourceFile) -> Container | None:
     """Whether this is a COCO data set (a list of COCO results is none)."""
     lists = (source.top.get(key) for key in ("images", "annotations"))
     return Container.COCO if all(isinstance(rows, list) for rows in lists) else None
 
 
-def parse(source: Source, container: Container) -> Annotations:
+def parse(source: SourceFile, container: Container) -> Annotations:
     """Read COCO instances or person keypoints."""
     coco = CocoReader(source)
     annotations = rows_in(source.top["annotations"])
@@ -118,7 +118,7 @@ class CocoReader:
         unusable_areas: annotations whose area is no positive number.
     """
 
-    source: Source
+    source: SourceFile
     problems: list[Problem] = field(default_factory=list)
     categories: dict[str, Category] = field(default_factory=dict)
     declared: dict[str, Attribute] = field(default_factory=dict)

@@ -32,7 +32,7 @@ class RepeatedKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """The content of a file.
 
     Attributes:

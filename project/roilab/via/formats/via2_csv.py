@@ -12,7 +12,7 @@ from roilab.text import counted
 from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
     Reporter,
-    Source,
+    SourceFile,
     load_json,
     warn_of_double_names,
 )
@@ -35,7 +35,7 @@ _HEADER = re.compile(rf'\s*"?(#?)filename"?\s*[{_SEPARATORS}]')
 _MOST_LINES = 100
 
 
-def detect(source: Source) -> Container | None:
+def detect(source: SourceFile) -> Container | None:
     """The kind of a CSV by its header, which in VIA 1 begins with a #."""
     header = _HEADER.match(source.text)
     if header is None:
@@ -122,7 +122,7 @@ class _ImageRows:
     regions: dict[int, tuple[object, object]] = field(default_factory=dict)
 
 
-def parse(source: Source, container: Container) -> Annotations:
+def parse(source: SourceFile, container: Container) -> Annotations:
     """Read the CSV of VIA 1 or 2."""
     file = source.file
     problems: list[Problem] = []
@@ -161,7 +161,9 @@ def _image(key: str, rows: _ImageRows, reporter: Reporter) -> ImageRecord | None
     return build_image(key, rows.size, regions, rows.attributes, reporter)
 
 
-def _rows_by_image(source: Source, problems: list[Problem]) -> dict[tuple[str, str], _ImageRows]:
+def _rows_by_image(
+    source: SourceFile, problems: list[Problem]
+) -> dict[tuple[str, str], _ImageRows]:
     lines = lines_of(source.text)
     start = next(at for at, line in enumerate(lines) if line.strip())
     separator = _separator(source.file, lines[start])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from sys import intern
 
-from roilab.via.formats.source import Reporter, Source, mapping, warn_of_double_names
+from roilab.via.formats.source import Reporter, SourceFile, mapping, warn_of_double_names
 from roilab.via.geometry import InvalidShape, Numbered, Path, checked_path, checked_shape, kind_of
 from roilab.via.records import (
     Annotations,
@@ -30,7 +30,7 @@ _NUMBERED: Mapping[str, type[Numbered]] = {
 _SHAPES = ("rect", "circle", "ellipse", "polygon", "polyline", "point")
 
 
-def detect(source: Source) -> Container | None:
+def detect(source: SourceFile) -> Container | None:
     """The kind of a VIA 2 project, or of image entries as VIA 1 or 2 exports them."""
     if isinstance(source.top.get("_via_img_metadata"), Mapping):
         return Container.VIA2_PROJECT
@@ -42,14 +42,14 @@ def detect(source: Source) -> Container | None:
     return Container.VIA2_JSON if entries else None
 
 
-def parse(source: Source, container: Container) -> Annotations:
+def parse(source: SourceFile, container: Container) -> Annotations:
     """Read a VIA 2 project, or what VIA 1 or 2 exported."""
     if container is Container.VIA2_PROJECT:
         return _parse_project(source)
     return _parse_entries(source, container, _by_key(source))
 
 
-def _parse_project(source: Source) -> Annotations:
+def _parse_project(source: SourceFile) -> Annotations:
     top = source.top
     annotations = _parse_entries(source, Container.VIA2_PROJECT, top["_via_img_metadata"])
     problems = list(annotations.problems)
@@ -69,7 +69,7 @@ def _parse_project(source: Source) -> Annotations:
     )
 
 
-def _by_key(source: Source) -> Mapping[str, object]:
+def _by_key(source: SourceFile) -> Mapping[str, object]:
     """The values at the top level under keys; those of a list under VIA's."""
     if not isinstance(source.data, list):
         return source.top
@@ -82,7 +82,7 @@ def _by_key(source: Source) -> Mapping[str, object]:
     return entries
 
 
-def _parse_entries(source: Source, container: Container, entries: object) -> Annotations:
+def _parse_entries(source: SourceFile, container: Container, entries: object) -> Annotations:
     """Read image entries, in their order.
 
     Args:

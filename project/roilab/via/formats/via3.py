@@ -13,7 +13,7 @@ from roilab.text import counted
 from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
     Reporter,
-    Source,
+    SourceFile,
     load_json,
     mapping,
     warn_of_double_names,
@@ -62,7 +62,7 @@ _EXTREME_RECTANGLE, _EXTREME_CIRCLE = 8, 9
 _LIMIT = 1e9  # of coordinates that are calculated with
 
 
-def detect(source: Source) -> Container | None:
+def detect(source: SourceFile) -> Container | None:
     """The kind of a project or CSV of VIA 3."""
     keys = ("project", "metadata", "view")
     if all(isinstance(source.top.get(key), Mapping) for key in keys):
@@ -70,13 +70,13 @@ def detect(source: Source) -> Container | None:
     return Container.VIA3_CSV if source.text.lstrip().startswith(_TITLE) else None
 
 
-def parse(source: Source, container: Container) -> Annotations:
+def parse(source: SourceFile, container: Container) -> Annotations:
     """Read the images of a project or CSV of VIA 3."""
     is_project = container is Container.VIA3_PROJECT
     return _parse_project(source) if is_project else _parse_csv(source)
 
 
-def _parse_project(source: Source) -> Annotations:
+def _parse_project(source: SourceFile) -> Annotations:
     top = source.top
     files, views = mapping(top.get("file")), mapping(top.get("view"))
     config = mapping(mapping(top.get("config")).get("file"))
@@ -102,7 +102,7 @@ def _parse_project(source: Source) -> Annotations:
     return project.annotations(Container.VIA3_PROJECT, path if isinstance(path, str) else "")
 
 
-def _parse_csv(source: Source) -> Annotations:
+def _parse_csv(source: SourceFile) -> Annotations:
     project = _Project(source.file)
     lines = lines_of(source.text)
     _refuse_other_columns(source.file, lines)

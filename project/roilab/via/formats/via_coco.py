@@ -6,7 +6,7 @@ from roilab.text import counted
 from roilab.via.formats import coco
 from roilab.via.formats.coco import Category, CocoImageEntry, CocoReader
 from roilab.via.formats.coco_rows import Row, id_text, rows_in
-from roilab.via.formats.source import Source, mapping
+from roilab.via.formats.source import SourceFile, mapping
 from roilab.via.geometry import are_coordinates
 from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Point, Value
 
@@ -14,14 +14,14 @@ _SAME_REGION = ("image_id", "id", "segmentation", "bbox", "keypoints")
 _SAVE_PROJECT = "in VIA, save the project, which holds everything, and read that"
 
 
-def detect(source: Source) -> Container | None:
+def detect(source: SourceFile) -> Container | None:
     """Whether VIA exported this COCO file."""
     text = mapping(source.top.get("info")).get("description")
     is_by_via = isinstance(text, str) and text.startswith("VIA project exported")
     return Container.VIA_COCO if is_by_via and coco.detect(source) else None
 
 
-def parse(source: Source, container: Container) -> Annotations:
+def parse(source: SourceFile, container: Container) -> Annotations:
     """Read what VIA exports as COCO, and repair what its exporter breaks.
 
     VIA writes a row for every choice attribute of a region, all with the category of the last; the

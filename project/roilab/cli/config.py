@@ -35,7 +35,7 @@ def load(path: Path, overrides: list[str]) -> DictConfig:
     return config.load_config(path / "config.yaml" if path.is_dir() else path, overrides)
 
 
-def show(args: argparse.Namespace) -> int:
+def show_config(args: argparse.Namespace) -> int:
     """Print a config, or a part of it, as the run folder will have it."""
     try:
         data: Any = config.to_plain_data(load(args.config, args.rest))
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
     trusted.allow(args.trust)
     args.config, args.other = Path(config.find_config(args.config)), None
     if args.command == "show":
-        return show(args)
+        return show_config(args)
     if args.key is not None:
         raise UserError("--key goes with show", key="--key", found=args.key)
     if args.rest and _is_config(args.rest[0]):

@@ -67,7 +67,7 @@ def serve(command: Sequence[str]) -> int:
     return 128 + signals[0]
 
 
-def show(arguments: Sequence[str]) -> None:
+def show_app(arguments: Sequence[str]) -> None:
     """Draw the page."""
     from roilab.app.page import show_page  # it imports torch, which takes seconds
 
@@ -78,4 +78,4 @@ def show(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":  # Streamlit runs this file at every change of a widget
     set_up()
-    show(sys.argv[1:])
+    show_app(sys.argv[1:])

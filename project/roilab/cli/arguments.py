@@ -15,7 +15,7 @@ EXPORT_FORMATS = ("onnx", "torchscript", "exported-program")
 PREDICT_KINDS = ("picture", "json", "via", "via-json", "via-csv", "coco", "csv", "video")
 
 
-def figures(parser: argparse.ArgumentParser) -> None:
+def add_figures(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="the folder to write")
@@ -314,7 +314,7 @@ def _bytes(text: str) -> int:
 
 # In the order in which they are used. Each is a module of `roilab.cli`.
 COMMANDS: dict[str, tuple[Add, str]] = {
-    "figures": (figures, "draw the sample set, or a video of it"),
+    "figures": (add_figures, "draw the sample set, or a video of it"),
     "data": (data, "check, draw, count, convert, split and merge annotations before a training"),
     "train": (train, "train a model from a lazy config and evaluate it"),
     "evaluate": (evaluate, "evaluate a run folder: AP, and what explains it"),

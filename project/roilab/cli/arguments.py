@@ -27,7 +27,7 @@ def add_figures(parser: argparse.ArgumentParser) -> None:
     add("--frames", type=int, default=36, metavar="N", help="frames of the video")
 
 
-def train(parser: argparse.ArgumentParser) -> None:
+def add_train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--config-file",
@@ -316,7 +316,7 @@ def _bytes(text: str) -> int:
 COMMANDS: dict[str, tuple[Add, str]] = {
     "figures": (add_figures, "draw the sample set, or a video of it"),
     "data": (data, "check, draw, count, convert, split and merge annotations before a training"),
-    "train": (train, "train a model from a lazy config and evaluate it"),
+    "train": (add_train, "train a model from a lazy config and evaluate it"),
     "evaluate": (evaluate, "evaluate a run folder: AP, and what explains it"),
     "predict": (predict, "find instances in images or a video, and draw them"),
     "app": (app, "open a page in the browser that shows what a run finds"),

@@ -64,7 +64,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     _overrides(parser, "overrides of the config")
 
 
-def evaluate(parser: argparse.ArgumentParser) -> None:
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     _run(parser)
     add(
@@ -317,7 +317,7 @@ COMMANDS: dict[str, tuple[Add, str]] = {
     "figures": (add_figures, "draw the sample set, or a video of it"),
     "data": (data, "check, draw, count, convert, split and merge annotations before a training"),
     "train": (add_train, "train a model from a lazy config and evaluate it"),
-    "evaluate": (evaluate, "evaluate a run folder: AP, and what explains it"),
+    "evaluate": (add_evaluate, "evaluate a run folder: AP, and what explains it"),
     "predict": (predict, "find instances in images or a video, and draw them"),
     "app": (app, "open a page in the browser that shows what a run finds"),
     "sweep": (sweep, "train the arms of an ablation with several seeds, and compare them"),

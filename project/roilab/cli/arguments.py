@@ -115,7 +115,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     _overrides(parser, "overrides of the run's config")
 
 
-def predict(parser: argparse.ArgumentParser) -> None:
+def add_predict(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     _run(parser)
     add(
@@ -318,7 +318,7 @@ COMMANDS: dict[str, tuple[Add, str]] = {
     "data": (data, "check, draw, count, convert, split and merge annotations before a training"),
     "train": (add_train, "train a model from a lazy config and evaluate it"),
     "evaluate": (add_evaluate, "evaluate a run folder: AP, and what explains it"),
-    "predict": (predict, "find instances in images or a video, and draw them"),
+    "predict": (add_predict, "find instances in images or a video, and draw them"),
     "app": (app, "open a page in the browser that shows what a run finds"),
     "sweep": (sweep, "train the arms of an ablation with several seeds, and compare them"),
     "export": (export, "export a trained model to a file that runs without RoILab"),

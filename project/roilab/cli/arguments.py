@@ -155,7 +155,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     _overrides(parser, "overrides of the config, of both runs")
 
 
-def app(parser: argparse.ArgumentParser) -> None:
+def add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs",
         type=Path,
@@ -319,7 +319,7 @@ COMMANDS: dict[str, tuple[Add, str]] = {
     "train": (add_train, "train a model from a lazy config and evaluate it"),
     "evaluate": (add_evaluate, "evaluate a run folder: AP, and what explains it"),
     "predict": (add_predict, "find instances in images or a video, and draw them"),
-    "app": (app, "open a page in the browser that shows what a run finds"),
+    "app": (add_app, "open a page in the browser that shows what a run finds"),
     "sweep": (sweep, "train the arms of an ablation with several seeds, and compare them"),
     "export": (export, "export a trained model to a file that runs without RoILab"),
     "config": (config, "show a config as it is used, or compare two configs"),

@@ -167,7 +167,7 @@ def add_app(parser: argparse.ArgumentParser) -> None:
     _trust(parser)
 
 
-def sweep(parser: argparse.ArgumentParser) -> None:
+def add_sweep(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "file",
@@ -320,7 +320,7 @@ COMMANDS: dict[str, tuple[Add, str]] = {
     "evaluate": (add_evaluate, "evaluate a run folder: AP, and what explains it"),
     "predict": (add_predict, "find instances in images or a video, and draw them"),
     "app": (add_app, "open a page in the browser that shows what a run finds"),
-    "sweep": (sweep, "train the arms of an ablation with several seeds, and compare them"),
+    "sweep": (add_sweep, "train the arms of an ablation with several seeds, and compare them"),
     "export": (export, "export a trained model to a file that runs without RoILab"),
     "config": (config, "show a config as it is used, or compare two configs"),
     "doctor": (doctor, "check the installation, or verify a run folder"),

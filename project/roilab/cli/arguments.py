@@ -196,7 +196,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def sweep_report(parser: argparse.ArgumentParser) -> None:
+def add_sweep_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of the sweep")
     _trust(parser)
 
@@ -332,7 +332,7 @@ def parser_of(command: str, description: str | None) -> Parser:
     add = {
         **{name: add for name, (add, _) in COMMANDS.items()},
         **{f"data {name}": add for name, (add, _) in DATA_COMMANDS.items()},
-        "sweep report": sweep_report,
+        "sweep report": add_sweep_report,
     }[command]
     parser = Parser(prog=f"roilab {command}", description=description)
     add(parser)

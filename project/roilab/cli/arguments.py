@@ -201,7 +201,7 @@ def add_sweep_report(parser: argparse.ArgumentParser) -> None:
     _trust(parser)
 
 
-def export(parser: argparse.ArgumentParser) -> None:
+def add_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     _run(parser)
     add("--output", required=True, type=Path, metavar="FILE", help="the file to write")
@@ -321,7 +321,7 @@ COMMANDS: dict[str, tuple[Add, str]] = {
     "predict": (add_predict, "find instances in images or a video, and draw them"),
     "app": (add_app, "open a page in the browser that shows what a run finds"),
     "sweep": (add_sweep, "train the arms of an ablation with several seeds, and compare them"),
-    "export": (export, "export a trained model to a file that runs without RoILab"),
+    "export": (add_export, "export a trained model to a file that runs without RoILab"),
     "config": (config, "show a config as it is used, or compare two configs"),
     "doctor": (doctor, "check the installation, or verify a run folder"),
 }

@@ -224,7 +224,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     _overrides(parser, "overrides of the run's config")
 
 
-def config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     parser.usage = (
         "%(prog)s show CONFIG [--key KEY] [key=value ...]\n"
@@ -322,7 +322,7 @@ COMMANDS: dict[str, tuple[Add, str]] = {
     "app": (add_app, "open a page in the browser that shows what a run finds"),
     "sweep": (add_sweep, "train the arms of an ablation with several seeds, and compare them"),
     "export": (add_export, "export a trained model to a file that runs without RoILab"),
-    "config": (config, "show a config as it is used, or compare two configs"),
+    "config": (add_config, "show a config as it is used, or compare two configs"),
     "doctor": (doctor, "check the installation, or verify a run folder"),
 }
 

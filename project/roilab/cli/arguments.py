@@ -237,7 +237,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     add("rest", nargs="*", metavar="key=value", help="the second config, and overrides")
 
 
-def doctor(parser: argparse.ArgumentParser) -> None:
+def add_doctor(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--run", type=Path, metavar="RUN", help="verify this run folder")
     add(
@@ -323,7 +323,7 @@ COMMANDS: dict[str, tuple[Add, str]] = {
     "sweep": (add_sweep, "train the arms of an ablation with several seeds, and compare them"),
     "export": (add_export, "export a trained model to a file that runs without RoILab"),
     "config": (add_config, "show a config as it is used, or compare two configs"),
-    "doctor": (doctor, "check the installation, or verify a run folder"),
+    "doctor": (add_doctor, "check the installation, or verify a run folder"),
 }
 
 

@@ -248,7 +248,7 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "command", choices=DATA_COMMANDS, metavar="COMMAND", help="one of the above"
     )
@@ -315,7 +315,10 @@ def _bytes(text: str) -> int:
 # In the order in which they are used. Each is a module of `roilab.cli`.
 COMMANDS: dict[str, tuple[Add, str]] = {
     "figures": (add_figures, "draw the sample set, or a video of it"),
-    "data": (data, "check, draw, count, convert, split and merge annotations before a training"),
+    "data": (
+        add_data,
+        "check, draw, count, convert, split and merge annotations before a training",
+    ),
     "train": (add_train, "train a model from a lazy config and evaluate it"),
     "evaluate": (add_evaluate, "evaluate a run folder: AP, and what explains it"),
     "predict": (add_predict, "find instances in images or a video, and draw them"),

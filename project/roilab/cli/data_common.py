@@ -1,4 +1,4 @@
-"""What the commands of `roilab data` share: rules of labels, images, and printed problems."""
+"""Shared parts of the commands of `roilab data`: label rules, images, and printed problems."""
 
 import argparse
 import sys

@@ -73,7 +73,7 @@ class _Entry:
 
     @property
     def name(self) -> tuple[str, str, int | None]:
-        """What two entries share of which the reader of their file warns."""
+        """The name under which a file's reader warns of two entries."""
         return self.file, self.image.filename, self.image.size
 
     def problem(self, severity: via.Severity, message: str, remedy: str) -> via.Problem:

@@ -53,7 +53,7 @@ class DetectionDataset:
 
     @property
     def area_source(self) -> str:
-        """Which area OKS uses: that of the masks, or of the boxes where an outline is missing."""
+        """The area that OKS uses: of the masks, or of the boxes where an outline is missing."""
         classes = self.skeleton.classes if self.skeleton is not None else ()
         annos = [
             anno

@@ -148,7 +148,7 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class InitialWeights(NamedTuple):
-    """Where a model's initial weights come from.
+    """A model's initial weights: their source, and what may differ from the model.
 
     Attributes:
         source: a path or a URL; "" for none.

@@ -224,11 +224,11 @@ def _name(target: Any) -> str:
     return target if isinstance(target, str) else f"{target.__module__}.{target.__qualname__}"
 
 
-def _refusal(key: str, found: Any, expected: Any) -> UserError:
+def _refusal(key: str, part: Any, expected: Any) -> UserError:
     return UserError(
         "this part of the model depends on how many processes share a batch",
         key=key,
-        found=found if isinstance(found, str) else _name(found),
+        found=part if isinstance(part, str) else _name(part),
         expected=expected if isinstance(expected, str) else _name(expected),
         remedy="train.process_invariant=False",
     )

@@ -1,4 +1,4 @@
-"""How a run begins and is resumed: checks of its folder, config and data, and its first files."""
+"""Begin and resume a run: checks of its folder, config and data, and its first files."""
 
 import logging
 import shlex
@@ -126,7 +126,7 @@ def log_resumed(run: Run, checkpoint: Path | None, iteration: int) -> None:
 
 @contextmanager
 def logged_interruption(run: Run, state: TrainState, source: ConfigSource | None) -> Iterator[None]:
-    """Where a signal ends the block, log what is saved and the command that goes on."""
+    """Log what is saved, and the command that continues, where a signal ends the block."""
     try:
         yield
     except Interrupted as error:

@@ -23,7 +23,7 @@ def is_number(value: Any) -> bool:
 
 
 def problem_of_results(data: Any) -> str:
-    """What is wrong with a run's stored AP; "" if it is sound."""
+    """The fault of a run's stored AP; "" if it is sound."""
     if not isinstance(data, dict) or not data.keys() <= set(TASKS):
         return f"{_shown(data)} in place of the AP of {', '.join(TASKS)}"
     for task, metrics in data.items():
@@ -36,7 +36,7 @@ def problem_of_results(data: Any) -> str:
 
 
 def problem_of_rows(data: Any) -> str:
-    """What is wrong with COCO result rows; "" if they are sound."""
+    """The fault of COCO result rows; "" if they are sound."""
     if not isinstance(data, list):
         return f"{_shown(data)} in place of a list"
     for place, row in enumerate(data):

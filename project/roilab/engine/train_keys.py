@@ -117,7 +117,7 @@ KEYS = {
 
 
 def dependent_on(key: str) -> Dependent:
-    """What depends on the value at a key."""
+    """The results that depend on the value at a key."""
     for name, entry in KEYS.items():
         if fnmatchcase(key, name) or key.startswith(f"{name}."):
             return entry.dependent

@@ -1,4 +1,4 @@
-"""What a config that is data may hold: plain, bounded YAML that names only trusted code.
+"""Configs as data: plain, bounded YAML that names only trusted code.
 
 A config file in Python is code and may do anything. A config.yaml, of a run folder or by itself,
 is data that may come from anyone: everything that it names has to be in `trusted_names.txt` or

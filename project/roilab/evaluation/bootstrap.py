@@ -41,7 +41,7 @@ class PairedDifference:
 
     @property
     def conclusion(self) -> str:
-        """What the interval allows to conclude, in words."""
+        """The conclusion that the interval allows, in words."""
         seeds = counted(self.seeds, "seed")
         # One training says nothing about others.
         restriction = f" with this {seeds}" if self.seeds == 1 else ""
@@ -53,7 +53,7 @@ class PairedDifference:
 
 
 def bootstrap_weights(images: int) -> np.ndarray:
-    """How often each image counts, (1 + B) x I: once, then as in B draws with replacement.
+    """Number of times each image counts, (1 + B) x I: once, then as in B draws with replacement.
 
     The draws are the same for every model, so that comparisons are paired, and in every call, so
     that the same results give the same report.

@@ -95,7 +95,7 @@ class MultinomialMaskHead(MaskHead):
         return logits.softmax(dim=1)[rows, self._outputs(classes)][:, None]
 
     def _outputs(self, classes: Tensor) -> Tensor:
-        """Which of the outputs is that of each class."""
+        """Index of the output of each class."""
         return torch.zeros_like(classes) if self.is_agnostic else classes
 
 

@@ -91,7 +91,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
 
 
 def _cast(rng: np.random.Generator) -> list[str]:
-    """Which objects to place: none, or one to four, in random order."""
+    """The objects to place: none, or one to four, in random order."""
     if rng.random() < _EMPTY:
         return []
     people = int(rng.choice(4, p=(0.12, 0.38, 0.34, 0.16)))

@@ -284,7 +284,7 @@ def _rounded(key: str, value: object) -> object:
 
 
 def _reading(data: Mapping[str, object]) -> tuple[int, str, str]:
-    """How many vertices a shape is read with (0 where it is no path), why it has no area, and why
+    """Number of vertices a shape is read with (0 where it is no path), why it has no area, and why
     it is refused; "" where it is not.
     """
     try:

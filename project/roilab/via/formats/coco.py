@@ -463,7 +463,7 @@ class CocoReader:
             self._warn_of_copy(image, coco, shapes)
 
     def kept_annotation(self, coco: CocoAnnotation) -> CocoAnnotation | None:
-        """What the regions of an annotation keep of it: everything."""
+        """The values of an annotation that its regions keep: all."""
         return coco
 
     def _warn_of_copy(

@@ -1,4 +1,4 @@
-"""Which attribute plays which role: class, keypoint name, instance, visibility, score.
+"""Roles of attributes: class, keypoint name, instance, visibility, score.
 
 An attribute that the user does not name is the one whose description has the role's tag (RoILab
 writes such tags), else it is inferred where a single answer is possible. Its name is a hint in few

@@ -1,4 +1,4 @@
-"""Which attribute is the class, by the user's word, its name, and its values."""
+"""The class attribute, found by the user's word, its name, and its values."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 

@@ -105,11 +105,13 @@ class ImageFolder:
         """The problem of an image that is not found, and its remedy."""
         files = next(iter(self._in_place(filename)), self._elsewhere(filename))
         if not files:
-            return f"no such image in {self}", "put it there, or give the folder that holds it"
+            remedy = "put it there, or give the folder that holds it"
+            return f"no such image in {self}", remedy
         stated = "whose size is not stated" if size is None else f"of {size} bytes"
         message = f"{len(files)} files have this name, and the one {stated} cannot be told: "
         message += first_of(files)
-        return message, "give only the folder of the annotated ones, or rename the others"
+        remedy = "give only the folder of the annotated ones, or rename the others"
+        return message, remedy
 
     def _in_place(self, filename: str) -> list[list[Path]]:
         """The files at each of the places where it should be, the likeliest place first."""

@@ -18,6 +18,8 @@ from roilab.via.formats.via2_json import is_index
 SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
 
 _POINTS = "keypoints without an outline"
+_BOXES_REMEDY = "outline them if they should count for boxes"
+_VALUES_REMEDY = "COCO has none, keep the VIA file"
 _COUNTED = {
     via.Rect: ("rectangle", "written as polygons of the same outline", ""),
     via.Circle: ("circle", "written as polygons within half a pixel", ""),
@@ -26,7 +28,7 @@ _COUNTED = {
     _POINTS: (
         "object",
         "with a box made up around keypoints, for want of an outline",
-        "outline them if they should count for boxes",
+        _BOXES_REMEDY,
     ),
 }
 
@@ -107,7 +109,7 @@ def _notes(
         renumbered: images whose id in a COCO file was another one.
     """
     rows = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
-    rows.append((values, "attribute value", "not kept", "COCO has none, keep the VIA file"))
+    rows.append((values, "attribute value", "not kept", _VALUES_REMEDY))
     rows.append((renumbered, "image", "with another id, told apart by file names", ""))
     notes = [
         via.Problem("note", f"{text}: {counted(count, noun)}", remedy, file)

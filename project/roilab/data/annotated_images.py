@@ -221,10 +221,12 @@ def _reason_to_leave_out(instance: via.Instance, width: int, height: int) -> tup
     if coco is not None and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:
         size = " x ".join(map(str, reversed(coco.mask["size"])))
         message = f"the mask of the {name} has {size} pixels, its image {width} x {height}"
-        return f"left out: {message}", "write a mask of the size of the image"
+        remedy = "write a mask of the size of the image"
+        return f"left out: {message}", remedy
     if is_outside(instance, width, height):
         message = f"left out: the {name} lies outside the image of {width} x {height} pixels"
-        return message, "delete the region, or see that the image is the annotated one"
+        remedy = "delete the region, or see that the image is the annotated one"
+        return message, remedy
     return None
 
 

@@ -364,12 +364,12 @@ def largest(number: int) -> int:
     return int(value)
 
 
-def lost_peer(error: BaseException, saved: str) -> UserError | None:
+def lost_peer(error: BaseException, remedy: str) -> UserError | None:
     """The error for an exception, of gloo or NCCL, that another process is gone; else None."""
     is_known = isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
     if comm.get_world_size() == 1 or not is_known:
         return None
-    return UserError(LOST_PEER, found=str(error).splitlines()[0], remedy=saved)
+    return UserError(LOST_PEER, found=str(error).splitlines()[0], remedy=remedy)
 
 
 def from_main(value: Any) -> Any:

@@ -264,8 +264,8 @@ def explained(run: Run) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        saved = describe_saved(run)
-        failure = distributed.lost_peer(error, saved) or machine_failure(error, saved)
+        remedy = describe_saved(run)
+        failure = distributed.lost_peer(error, remedy) or machine_failure(error, remedy)
         if failure is None:
             raise
         raise failure from error

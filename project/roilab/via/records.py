@@ -139,8 +139,8 @@ class Problem:
         if self.region is not None:
             place.insert(2, f"region {self.region}")
         where = ", ".join(filter(None, place))
-        remedy = f" ({self.remedy})" if self.remedy else ""
-        return one_line(f"{self.severity}: {where}: {self.message}{remedy}")
+        hint = f" ({self.remedy})" if self.remedy else ""
+        return one_line(f"{self.severity}: {where}: {self.message}{hint}")
 
 
 def refuse_errors(problems: Iterable[Problem]) -> None:

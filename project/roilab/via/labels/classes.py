@@ -1,7 +1,8 @@
 """The class of every outline: its attribute's value, else the default, then the map."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from roilab.errors import argument
 from roilab.text import counted
@@ -47,15 +48,10 @@ def name_classes(
             classes[image.key, region.index] = rules.mapped(name)
     if rules.default_class is not None:
         occurring[rules.default_class] += 0
-    problems += (
-        Problem(severity, message, remedy, annotations.file, attribute=roles.label)
-        for doubts in (
-            _dropped(skipped, occurring, rules),
-            _unused_names(occurring, rules, declared),
-            _collisions(occurring, rules, declared),
-        )
-        for severity, message, remedy in doubts
-    )
+    problem = partial(Problem, file=annotations.file, attribute=roles.label)
+    problems += _dropped(problem, skipped, occurring, rules)
+    problems += _unused_names(problem, occurring, rules, declared)
+    problems += _collisions(problem, occurring, rules, declared)
     return classes, problems
 
 
@@ -73,50 +69,61 @@ def _names(region: Region, roles: Roles, declared: Attribute | None) -> list[str
     return [described(text, declared) for text in values if text]
 
 
-# Severity, message and remedy of problems that concern the class names of a file as a whole.
-_Doubts = Iterator[tuple[Severity, str, str]]
+# A problem that concerns the class names of a file as a whole: of severity, message and remedy.
+_FileProblem = Callable[[Severity, str, str], Problem]
 
 
-def _dropped(skipped: int, occurring: Mapping[str, int], rules: LabelRules) -> _Doubts:
+def _dropped(
+    problem: _FileProblem, skipped: int, occurring: Mapping[str, int], rules: LabelRules
+) -> Iterator[Problem]:
     """Regions that are left out because the user said so."""
     if skipped:
         message = f"skipped: {counted(skipped, 'region')} without a class"
-        yield "note", message, "label them in VIA if they should count"
+        yield problem("note", message, "label them in VIA if they should count")
     for name in sorted(occurring):
         if name in rules.class_map and not rules.class_map[name]:
             message = f"dropped as asked: {counted(occurring[name], 'region')} of class '{name}'"
             remedy = f"leave out {argument('class_map', {name: None})} to keep them"
-            yield "note", message, remedy
+            yield problem("note", message, remedy)
 
 
 def _unused_names(
-    occurring: Mapping[str, int], rules: LabelRules, declared: Attribute | None
-) -> _Doubts:
+    problem: _FileProblem,
+    occurring: Mapping[str, int],
+    rules: LabelRules,
+    declared: Attribute | None,
+) -> Iterator[Problem]:
     """A typing error, or a class that only another split has: only the user knows."""
     options = declared.options if declared is not None else {}
     known = {*occurring, *(described(option, declared) for option in options)}
     if unknown := sorted(set(rules.class_map) - known):
         message = f"a class that is renamed does not occur: {listed(unknown)}"
-        yield "warning", message, f"the file has {', '.join(sorted(known)) or 'no class at all'}"
+        remedy = f"the file has {', '.join(sorted(known)) or 'no class at all'}"
+        yield problem("warning", message, remedy)
 
 
 def _collisions(
-    occurring: Mapping[str, int], rules: LabelRules, declared: Attribute | None
-) -> _Doubts:
+    problem: _FileProblem,
+    occurring: Mapping[str, int],
+    rules: LabelRules,
+    declared: Attribute | None,
+) -> Iterator[Problem]:
     """Names that become one, or that look like one."""
     for old, new in sorted(rules.class_map.items()):
         both_occur = old in occurring and new in occurring.keys() - rules.class_map
         if new and both_occur and folded(old) != folded(new):
             message = f"'{old}' becomes one class with '{new}', which occurs as well"
             same = argument("class_map", {new: new})
-            yield "warning", message, f"add {same} if that is meant, else choose another name"
+            remedy = f"add {same} if that is meant, else choose another name"
+            yield problem("warning", message, remedy)
     options: dict[str, list[str]] = {}
     for option in declared.options if declared is not None else ():
         options.setdefault(described(option, declared), []).append(option)
     for name, ids in sorted(options.items()):
         if len(ids) > 1 and name in occurring:
             message = f"the options {listed(ids)} are one class: all are described as '{name}'"
-            yield "warning", message, "describe them differently in VIA, or remove all but one"
+            remedy = "describe them differently in VIA, or remove all but one"
+            yield problem("warning", message, remedy)
     alike: dict[str, set[str]] = {}
     for name in occurring:
         if label := rules.mapped(name):
@@ -124,4 +131,5 @@ def _collisions(
     for labels in alike.values():
         if len(labels) > 1:
             message = f"the classes {listed(sorted(labels))} differ only by case or white space"
-            yield "warning", message, 'make them one with class_map={"OLD": "NEW"}'
+            remedy = 'make them one with class_map={"OLD": "NEW"}'
+            yield problem("warning", message, remedy)

@@ -57,7 +57,7 @@ def _object(
     for region in outlined:
         if reason := why_flat(region.shape):  # type: ignore[arg-type] # no point
             message = f"the polygon encloses no area: {reason}"
-            context.report("error", region, message, "draw it again, or remove it")
+            context.report("error", message, "draw it again, or remove it", region)
             builder.regions.remove(region.index)
         else:
             builder.outlines.append(region.shape)  # type: ignore[arg-type]
@@ -74,15 +74,15 @@ def _of_keypoints(
     if label not in skeleton.classes:
         message = f"a {label} of keypoints only, and skeleton '{skeleton.name}' is not that of it"
         remedy = f"give it a bbox, or name it in the skeleton, which is of {skeleton.classes}"
-        context.report("error", regions[0], message, remedy)
+        context.report("error", message, remedy, regions[0])
         return None
     if not any(visibility for _, _, visibility in coco_keypoints(coco, places, skeleton)):
         message = f"a {label} of keypoints only, none of which skeleton '{skeleton.name}' has"
-        context.report("error", regions[0], message, "add them to the skeleton")
+        context.report("error", message, "add them to the skeleton", regions[0])
         return None
     message = f"a {label} of {counted(len(regions), 'point')} without an outline"
     remedy = "outline it if it should count for boxes and masks"
-    context.report("warning", regions[0], message, remedy)
+    context.report("warning", message, remedy, regions[0])
     return InstanceBuilder(label, regions=[region.index for region in regions], coco=coco)
 
 

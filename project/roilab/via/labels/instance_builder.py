@@ -58,9 +58,9 @@ class ImageContext:
     def report(
         self,
         severity: Severity,
-        region: Region,
         message: str,
         remedy: str,
+        region: Region,
         attribute: str | None = None,
     ) -> None:
         """Report a region that is left out (an error, or a note if that was asked for), or one
@@ -110,13 +110,13 @@ def _outlined(context: ImageContext) -> tuple[list[InstanceBuilder], dict[str, b
             continue
         if reason := why_flat(shape):
             message = f"the {kind_of(shape)} encloses no area: {reason}"
-            context.report("error", region, message, "draw it again in VIA, or delete it")
+            context.report("error", message, "draw it again in VIA, or delete it", region)
             left_out[tie] = False
             continue
         builder = tied.get(tie) if tie else None
         if several := _several_ties(context, region):
             message = f"taken for an object of its own, since several are ticked: {several}"
-            context.report("warning", region, message, "tick one object", roles.instance)
+            context.report("warning", message, "tick one object", region, roles.instance)
         if builder is None:
             builder = tied[tie] = InstanceBuilder(label, tie)
             builders.append(builder)
@@ -124,7 +124,7 @@ def _outlined(context: ImageContext) -> tuple[list[InstanceBuilder], dict[str, b
             message = f"class {label}, but region {builder.regions[0]} of object '{tie}' is a "
             message += builder.label
             remedy = "give both one class, or the objects different values"
-            context.report("error", region, message, remedy, roles.instance)
+            context.report("error", message, remedy, region, roles.instance)
             continue
         builder.outlines.append(shape)
         builder.regions.append(region.index)
@@ -142,7 +142,7 @@ def _keypoint_regions(context: ImageContext, skeleton: Skeleton) -> list[Keypoin
                 region, skeleton, roles.keypoint, roles.visibility, declared
             )
         except AmbiguousKeypoint as reason:
-            context.report("error", region, reason.message, reason.remedy, reason.attribute)
+            context.report("error", reason.message, reason.remedy, region, reason.attribute)
         else:
             usable.append((region, keypoints))
     return usable
@@ -181,12 +181,12 @@ def _attach_by_tie(
             continue
         elif left_out[tie]:
             message = f"the point belongs to object '{tie}', which is dropped as asked"
-            context.report("note", region, message, "keep the object's class to keep it", attribute)
+            context.report("note", message, "keep the object's class to keep it", region, attribute)
             continue
         else:
             message = f"the point belongs to object '{tie}', which is left out"
             remedy = "correct the object's outline first"
-        context.report("error", region, message, remedy, attribute)
+        context.report("error", message, remedy, region, attribute)
     return _without_outline(context, skeleton, without_outline.items())
 
 
@@ -224,7 +224,7 @@ def _attach_by_place(
                 message = f"the {kind_of(region.shape)} lies in several outlines of the same area: "
                 message += f"regions {places}"
                 remedy = "delete one where it is double, or give instance_attribute=NAME"
-            context.report("error", region, message, remedy)
+            context.report("error", message, remedy, region)
         return []
     points = [pair for pair in keypoints if isinstance(pair[0].shape, Point)]
     objects = [[pair] for pair in keypoints if not isinstance(pair[0].shape, Point)]
@@ -233,7 +233,7 @@ def _attach_by_place(
         for region, _ in points:
             message = "the point belongs to one of several objects, none of them outlined"
             remedy = "outline the objects, or give instance_attribute=NAME"
-            context.report("error", region, message, remedy)
+            context.report("error", message, remedy, region)
     elif points:
         objects = [points]
     return _without_outline(context, skeleton, (("", group) for group in objects))
@@ -257,7 +257,7 @@ def _attach(
         if keypoint.keypoint in builder.keypoints:
             message = f"a second {skeleton.keypoints[keypoint.keypoint]} of one {builder.label}"
             remedy = "delete one of the two, or name it as what it is"
-            context.report("error", region, message, remedy, context.roles.keypoint)
+            context.report("error", message, remedy, region, context.roles.keypoint)
             return
     builder.keypoints |= {keypoint.keypoint: keypoint for keypoint in annotated}
     builder.regions.append(region.index)
@@ -308,9 +308,9 @@ def _of_keypoints(
         message += "outline"
         first = next(region for region, _ in group if region.index == builder.regions[0])
         context.report(
-            "warning", first, message, "outline it if it should count for boxes and masks"
+            "warning", message, "outline it if it should count for boxes and masks", first
         )
         return builder
     for region, _ in group:
-        context.report(severity, region, message, remedy)
+        context.report(severity, message, remedy, region)
     return None

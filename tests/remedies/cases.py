@@ -32,7 +32,9 @@ from roilab.errors import UserError, rename_arguments
 from roilab.via import LabelRules, Problem
 
 Wrong = list[UserError | Problem]
-Steps = Callable[..., Iterator[Wrong]]
+Attempts = Iterator[Wrong]
+Steps = Callable[..., Attempts]
+Script = Callable[..., Any]  # the fixture `script`
 
 
 @dataclass(frozen=True)

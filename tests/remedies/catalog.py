@@ -1,7 +1,6 @@
 """Remedies of data sets of Detectron2's DatasetCatalog, and of the data nodes of a config."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from roilab.errors import UserError
 from roilab.via import Problem
 
 from . import reading
-from .cases import Wrong, case, wrong
+from .cases import Attempts, Wrong, case, wrong
 from .conftest import Registry, Training
 from .files import image, point, polygon, skeleton, via_json, write
 
-Attempts = Iterator[Wrong]
 POINTS = {"keypoints": [9.0, 9.0, 2, 12.0, 12.0, 2]}
 POSE = {"keypoint_names": ["left_eye", "right_eye"], "thing_classes": ["dog"]}
 SWAPPED = {**POSE, "keypoint_flip_map": [("left_eye", "right_eye")]}

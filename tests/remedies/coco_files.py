@@ -1,6 +1,6 @@
 """Remedies of reading COCO files as VIA files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from roilab import via
 from roilab.curation.infer_skeleton import infer_skeleton
 from roilab.data.annotated_images import read_annotations
 
-from .cases import Wrong, case, wrong
+from .cases import Attempts, Wrong, case, wrong
 from .files import (
     SQUARE,
     choice,
@@ -22,8 +22,6 @@ from .files import (
     write,
 )
 from .reading import check, label, proposed, read
-
-Attempts = Iterator[Wrong]
 
 
 def errors_of(found: Wrong) -> Wrong:

@@ -18,7 +18,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import train
 
-from .files import image, polygon, via_json
+from .files import image, polygon, skeleton, via_json
 
 CONFIG = "configs/figures_mask.py"
 SMALL = (
@@ -96,6 +96,12 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
     training = Training(folder / "data", Run(folder / "run"))
     train(training.setup(folder / "run"))
     return training
+
+
+@pytest.fixture
+def bones(tmp_path: Path) -> Path:
+    """The skeleton file of a dog."""
+    return skeleton(tmp_path)
 
 
 class Registry:

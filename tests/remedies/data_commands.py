@@ -1,7 +1,6 @@
 """Remedies of the commands of roilab data."""
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from roilab.curation.split import image_fingerprint, stratified_split
 from roilab.data.annotated_images import read_annotations
 
 from . import reading
-from .cases import Wrong, case, printed, wrong
+from .cases import Attempts, Script, Wrong, case, printed, wrong
 from .files import (
     FAR,
     SQUARE,
@@ -29,10 +28,6 @@ from .files import (
     write,
 )
 from .reading import label, proposed
-
-Attempts = Iterator[Wrong]
-Script = Callable[..., Any]
-
 
 # COCO of VIA.
 
@@ -311,8 +306,7 @@ def a_class_under_another_name(tmp_path: Path) -> Attempts:
 
 
 @case("give skeleton=FILE; where that is not enough, {}")
-def a_keypoint_attribute_and_no_skeleton(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_keypoint_attribute_and_no_skeleton(tmp_path: Path, bones: Path) -> Attempts:
     regions = [polygon(kind="dog"), point(9, 9, part="tail")]
     declared = {"part": {"type": "text", "description": "[roilab:keypoint]"}}
     one = via_project(tmp_path, regions, attributes=declared, name="one.json")
@@ -326,8 +320,7 @@ def a_keypoint_attribute_and_no_skeleton(tmp_path: Path) -> Attempts:
 
 
 @case("give skeleton=FILE")
-def points_that_an_attribute_ties_in_another_file(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def points_that_an_attribute_ties_in_another_file(tmp_path: Path, bones: Path) -> Attempts:
     declared = {
         role: {"type": "text", "description": f"[roilab:{role}]"}
         for role in ("keypoint", "instance")
@@ -341,8 +334,7 @@ def points_that_an_attribute_ties_in_another_file(tmp_path: Path) -> Attempts:
 
 
 @case("give {}, or rename the attribute of this file to '{}'")
-def a_keypoint_attribute_under_another_name(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_keypoint_attribute_under_another_name(tmp_path: Path, bones: Path) -> Attempts:
     regions = [polygon(kind="dog"), point(9, 9, part="nose")]
     one = via_json(tmp_path, regions, name="one.json")
     other = [polygon(kind="dog"), point(9, 9, joint="nose", other="tail")]
@@ -355,8 +347,7 @@ def a_keypoint_attribute_under_another_name(tmp_path: Path) -> Attempts:
 
 
 @case("rename it in one of the files")
-def a_name_of_two_roles(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_name_of_two_roles(tmp_path: Path, bones: Path) -> Attempts:
     one = via_json(tmp_path, [polygon(what="dog")], name="one.json")
 
     def two(name: str) -> Path:

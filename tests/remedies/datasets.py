@@ -1,7 +1,6 @@
 """Remedies of data sets that are loaded, and of the sample set."""
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,9 @@ from roilab.data.annotated_images import read_annotations
 from roilab.image_files import ImageFolder
 from roilab.synthetic import write_figures
 
-from .cases import Wrong, case, printed, wrong
-from .files import (
-    FAR,
-    SQUARE,
-    coco,
-    image,
-    point,
-    polygon,
-    skeleton,
-    via_json,
-    write,
-)
+from .cases import Attempts, Script, Wrong, case, printed, wrong
+from .files import FAR, SQUARE, coco, image, point, polygon, skeleton, via_json, write
 from .reading import check, load
-
-Attempts = Iterator[Wrong]
-Script = Callable[..., Any]
-
 
 # Files that cannot be used.
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
@@ -28,13 +27,9 @@ from roilab.engine.setup import prepare
 from roilab.engine.train import Trainer, evaluate_weights, train
 from roilab.engine.training_log import ExperimentTracker, start_logging
 
-from .cases import Wrong, case, follow_command, printed, wrong
+from .cases import Attempts, Script, case, follow_command, printed, wrong
 from .conftest import CONFIG, Training
 from .files import image, point, polygon, skeleton, via_json, write
-
-Attempts = Iterator[Wrong]
-Script = Callable[..., Any]
-
 
 # Configs.
 

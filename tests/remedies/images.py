@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from roilab import via
 from roilab.data import dataset, loaders
 from roilab.image_files import read_rgb
 
-from .cases import Wrong, case, wrong
+from .cases import Attempts, Wrong, case, wrong
 from .files import (
     FAR,
     OUTSIDE,
@@ -28,15 +27,12 @@ from .files import (
     image,
     point,
     polygon,
-    skeleton,
     via_json,
     write,
 )
 from .reading import check, load
 
 ROOT = Path(__file__).parents[2]
-Attempts = Iterator[Wrong]
-Script = Callable[..., Any]
 
 
 @case("put it there, or give the folder that holds it")
@@ -163,8 +159,7 @@ def _strict(file: Path) -> Wrong:
 
 
 @case("draw its outline or delete it in the file, or train a keypoint config")
-def a_mask_model_without_outlines(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_mask_model_without_outlines(tmp_path: Path, bones: Path) -> Attempts:
     nose = point(9, 9, part="nose")
 
     def loader(file: Path, masks: bool) -> Any:

@@ -1,7 +1,6 @@
 """Remedies of prediction and export."""
 
 import io
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,9 @@ from roilab.inference import Predictor
 from roilab.inference.sources import open_source
 from roilab.inference.video import probe, video_writer
 
-from .cases import Wrong, case, wrong
+from .cases import Attempts, Wrong, case, wrong
 from .conftest import Training
 from .files import image, write
-
-Attempts = Iterator[Wrong]
 
 
 @case("was it a variable that is not set?")

@@ -1,22 +1,10 @@
 """Remedies of labelling: which attribute is what, classes, keypoints and objects."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from .cases import Wrong, case
-from .files import (
-    FAR,
-    choice,
-    point,
-    polygon,
-    skeleton,
-    via_json,
-    via_project,
-)
+from .cases import Attempts, case
+from .files import FAR, choice, point, polygon, skeleton, via_json, via_project
 from .reading import label
-
-Attempts = Iterator[Wrong]
-
 
 # Which attribute is what.
 
@@ -101,17 +89,17 @@ def the_class_given_as_another_attribute(tmp_path: Path) -> Attempts:
 
 
 @case("give keypoint_attribute=NAME")
-def two_possible_keypoint_attributes(tmp_path: Path) -> Attempts:
+def two_possible_keypoint_attributes(tmp_path: Path, bones: Path) -> Attempts:
     regions = [polygon(kind="dog"), point(9, 9, part="nose", other="tail")]
-    file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
+    file = via_json(tmp_path, regions)
     yield label(file, bones)
     yield label(file, bones, keypoint_attribute="part")
 
 
 @case("name the points, or the skeleton's")
-def points_without_a_known_name(tmp_path: Path) -> Attempts:
+def points_without_a_known_name(tmp_path: Path, bones: Path) -> Attempts:
     regions = [polygon(kind="dog"), point(9, 9, part="ear")]
-    file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
+    file = via_json(tmp_path, regions)
     yield label(file, bones)
     yield label(file, skeleton(tmp_path, "other", keypoints=["ear", "tail"]))
     regions[1] = point(9, 9, part="nose")
@@ -119,9 +107,9 @@ def points_without_a_known_name(tmp_path: Path) -> Attempts:
 
 
 @case('give visibility_attribute=NAME; where none of them is, visibility_attribute=""')
-def two_possible_visibilities(tmp_path: Path) -> Attempts:
+def two_possible_visibilities(tmp_path: Path, bones: Path) -> Attempts:
     regions = [polygon(kind="dog"), point(9, 9, part="nose", seen="visible", state="occluded")]
-    file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
+    file = via_json(tmp_path, regions)
     yield label(file, bones)
     yield label(file, bones, visibility_attribute="seen")
     yield label(file, bones, visibility_attribute="")
@@ -134,30 +122,29 @@ TIES = (
 
 
 @case(TIES)
-def two_possible_ties(tmp_path: Path) -> Attempts:
+def two_possible_ties(tmp_path: Path, bones: Path) -> Attempts:
     regions = [
         polygon(kind="dog", id="1", track="7"),
         point(9, 9, part="nose", id="1", track="7"),
     ]
-    file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
+    file = via_json(tmp_path, regions)
     yield label(file, bones, class_attribute="kind")
     yield label(file, bones, class_attribute="kind", instance_attribute="id")
     yield label(file, bones, class_attribute="kind", instance_attribute="")
 
 
 @case(TIES)
-def a_class_that_points_carry_as_well(tmp_path: Path) -> Attempts:
+def a_class_that_points_carry_as_well(tmp_path: Path, bones: Path) -> Attempts:
     noses = [point(x, 9, part="nose", kind="dog") for x in (9, 45)]
     file = via_json(tmp_path, [polygon(kind="dog"), polygon(*FAR, kind="dog"), *noses])
-    bones = skeleton(tmp_path)
     yield label(file, bones)
     yield label(file, bones, instance_attribute="")
 
 
 @case("give {} or {} if it is one of them")
-def an_unused_attribute_of_points(tmp_path: Path) -> Attempts:
+def an_unused_attribute_of_points(tmp_path: Path, bones: Path) -> Attempts:
     regions = [polygon(kind="dog"), point(9, 9, part="nose", seen="yes")]
-    file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
+    file = via_json(tmp_path, regions)
     yield label(file, bones)
     yield label(file, bones, visibility_attribute="seen")
 
@@ -178,9 +165,8 @@ def points_without_a_skeleton(tmp_path: Path) -> Attempts:
 
 
 @case("rename a class with {}, or name yours in the skeleton file")
-def no_class_has_the_skeleton(tmp_path: Path) -> Attempts:
+def no_class_has_the_skeleton(tmp_path: Path, bones: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="puppy")])
-    bones = skeleton(tmp_path)
     yield label(file, bones)
     yield label(file, bones, class_map={"puppy": "dog"})
     yield label(file, skeleton(tmp_path, "puppy", classes=["puppy"]))
@@ -190,10 +176,9 @@ def no_class_has_the_skeleton(tmp_path: Path) -> Attempts:
     "mark them as points, or, where a path has them as vertices, give "
     "keypoint_vertices=polyline or keypoint_vertices=polygon"
 )
-def no_keypoint(tmp_path: Path) -> Attempts:
+def no_keypoint(tmp_path: Path, bones: Path) -> Attempts:
     line = polygon((9, 9), (20, 20), kind="")
     line["shape_attributes"]["name"] = "polyline"
-    bones = skeleton(tmp_path)
     yield label(via_json(tmp_path, [polygon(kind="dog")]), bones)
     yield label(
         via_json(tmp_path, [polygon(kind="dog"), line]), bones, keypoint_vertices="polyline"
@@ -284,8 +269,7 @@ def one_object_of_two_classes(tmp_path: Path) -> Attempts:
 
 
 @case("tick one object")
-def several_objects_ticked(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def several_objects_ticked(tmp_path: Path, bones: Path) -> Attempts:
     for ticks in ({"1": True, "2": True}, {"1": True}):
         regions = [polygon(kind="dog", id={"1": True}), point(9, 9, part="nose", id=ticks)]
         yield label(via_json(tmp_path, regions), bones, instance_attribute="id")
@@ -298,16 +282,14 @@ def an_outline_of_several_objects(tmp_path: Path) -> Attempts:
 
 
 @case("set '{}'")
-def a_point_without_an_object(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_point_without_an_object(tmp_path: Path, bones: Path) -> Attempts:
     for tie in ("", "1"):
         regions = [polygon(kind="dog", id="1"), point(9, 9, part="nose", id=tie)]
         yield label(via_json(tmp_path, regions), bones, instance_attribute="id")
 
 
 @case("tie it to a {}, or name the class in the file of skeleton '{}'")
-def a_point_of_another_class(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_point_of_another_class(tmp_path: Path, bones: Path) -> Attempts:
     dog = polygon(*FAR, kind="dog", id="2")
     for kind in ("car", "dog"):
         regions = [polygon(kind=kind, id="1"), dog, point(9, 9, part="nose", id="1")]
@@ -318,17 +300,16 @@ def a_point_of_another_class(tmp_path: Path) -> Attempts:
 
 
 @case("keep the object's class to keep it")
-def a_point_of_a_dropped_object(tmp_path: Path) -> Attempts:
+def a_point_of_a_dropped_object(tmp_path: Path, bones: Path) -> Attempts:
     regions = [polygon(kind="dog", id="1"), point(9, 9, part="nose", id="1")]
-    file, bones = via_json(tmp_path, regions), skeleton(tmp_path)
+    file = via_json(tmp_path, regions)
     rules = {"class_attribute": "kind", "instance_attribute": "id"}
     yield label(file, bones, **rules, class_map={"dog": None})
     yield label(file, bones, **rules)
 
 
 @case("correct the object's outline first")
-def a_point_of_a_broken_object(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_point_of_a_broken_object(tmp_path: Path, bones: Path) -> Attempts:
     for corners in (((5, 5), (9, 9), (12, 12)), ()):
         regions = [polygon(*corners, kind="dog", id="1"), point(9, 9, part="nose", id="1")]
         file = via_json(tmp_path, regions)
@@ -357,9 +338,9 @@ def a_point_beside_its_outline(tmp_path: Path) -> Attempts:
 
 
 @case("outline the objects, or give instance_attribute=NAME")
-def points_of_several_objects(tmp_path: Path) -> Attempts:
+def points_of_several_objects(tmp_path: Path, bones: Path) -> Attempts:
     noses = [point(9, 9, part="nose", id="1"), point(50, 9, part="nose", id="2")]
-    file, bones = via_json(tmp_path, noses), skeleton(tmp_path)
+    file = via_json(tmp_path, noses)
     yield label(file, bones, keypoint_attribute="part")
     yield label(file, bones, keypoint_attribute="part", instance_attribute="id")
     outlines = [polygon(kind="dog"), polygon(*FAR, kind="dog")]
@@ -383,8 +364,7 @@ def points_of_an_unknown_class(tmp_path: Path) -> Attempts:
 
 
 @case("outline the object, or delete its points")
-def an_object_without_labelled_points(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def an_object_without_labelled_points(tmp_path: Path, bones: Path) -> Attempts:
     seen = [point(9, 9, part="nose", seen="absent")]
     yield label(via_json(tmp_path, seen), bones)
     yield label(via_json(tmp_path, [*seen, polygon(kind="dog")]), bones)
@@ -399,8 +379,7 @@ def an_object_of_points(tmp_path: Path) -> Attempts:
 
 
 @case("draw a vertex for each of {}, in this order")
-def a_path_with_a_vertex_too_many(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def a_path_with_a_vertex_too_many(tmp_path: Path, bones: Path) -> Attempts:
     for corners in (((5, 5), (9, 9), (12, 3)), ((5, 5), (9, 9))):
         line = polygon(*corners)
         line["shape_attributes"]["name"] = "polyline"
@@ -408,24 +387,21 @@ def a_path_with_a_vertex_too_many(tmp_path: Path) -> Attempts:
 
 
 @case("use a name of skeleton '{}': {}")
-def an_unknown_keypoint(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def an_unknown_keypoint(tmp_path: Path, bones: Path) -> Attempts:
     for part in ("ear", "tail"):
         points = [point(9, 9, part="nose"), point(12, 12, part=part)]
         yield label(via_json(tmp_path, [polygon(kind="dog"), *points]), bones)
 
 
 @case("tick at most one")
-def two_visibilities_ticked(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def two_visibilities_ticked(tmp_path: Path, bones: Path) -> Attempts:
     for ticks in ({"visible": True, "occluded": True}, {"visible": True}):
         regions = [polygon(kind="dog"), point(9, 9, part="nose", seen=ticks)]
         yield label(via_json(tmp_path, regions), bones, visibility_attribute="seen")
 
 
 @case("use one of {}")
-def an_unknown_visibility(tmp_path: Path) -> Attempts:
-    bones = skeleton(tmp_path)
+def an_unknown_visibility(tmp_path: Path, bones: Path) -> Attempts:
     for seen in ("perhaps", "occluded", "yes"):
         regions = [polygon(kind="dog"), point(9, 9, part="nose", seen=seen)]
         yield label(via_json(tmp_path, regions), bones, visibility_attribute="seen")

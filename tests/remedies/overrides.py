@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,10 +9,8 @@ import torch
 from roilab.engine import config
 from roilab.sweep import load_sweep
 
-from .cases import Wrong, case, wrong
+from .cases import Attempts, Wrong, case, wrong
 from .conftest import CONFIG, Training
-
-Attempts = Iterator[Wrong]
 
 
 @case("a text is quoted, and all of it once more for the shell: {}")

@@ -2,7 +2,6 @@
 
 import copy
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,11 +12,9 @@ from roilab.engine import config
 from roilab.engine.setup import prepare
 from roilab.synthetic import FiguresPaths
 
-from .cases import Wrong, case, wrong
+from .cases import Attempts, Wrong, case, wrong
 from .conftest import CONFIG
 from .files import SIZE, image, polygon, via_json
-
-Attempts = Iterator[Wrong]
 
 
 @cache

@@ -2,11 +2,9 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from roilab.cli.sweep import train_command
 from roilab.engine.lock import locked
@@ -17,12 +15,10 @@ from roilab.sweep.plan import Arm, Sweep, save_sweep
 from roilab.sweep.results import ResultsReader
 from roilab.sweep.runner import LOCK, run_trial
 
-from .cases import Wrong, case, follow_command, wrong
+from .cases import Attempts, Script, Wrong, case, follow_command, wrong
 from .conftest import CONFIG, Training
 from .files import write
 
-Attempts = Iterator[Wrong]
-Script = Callable[..., Any]
 # In place of roilab train: writes what a finished run leaves.
 TRAIN = """
 import pathlib, sys

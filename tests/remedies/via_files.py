@@ -3,28 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from roilab import via
 
-from .cases import Wrong, case, wrong
-from .files import (
-    FAR,
-    choice,
-    coco,
-    entry,
-    polygon,
-    via_json,
-    via_project,
-    write,
-)
+from .cases import Attempts, case, wrong
+from .files import FAR, choice, coco, entry, polygon, via_json, via_project, write
 from .reading import read
-
-Attempts = Iterator[Wrong]
-
 
 # Entries of VIA's JSON.
 

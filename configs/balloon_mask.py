@@ -1,9 +1,9 @@
 """Mask R-CNN on the balloon set (VIA 1, no attributes), from scratch, on two CPU cores.
 
 roilab train --config-file configs/balloon_mask.py data.rules.default_class=balloon
-The set (61 and 13 images) belongs in datasets/balloon/{train,val}, or wherever you say with
-data.train.files, data.train.images, data.val.files and data.val.images. Its files name no class,
-so the command does; a class in this config would get into models of other data.
+Put the set (61 and 13 images) into datasets/balloon/{train,val}, or name another place with
+data.train.files, data.train.images, data.val.files and data.val.images. Its files state no class,
+so the command does; a class in this config would also be that of other data.
 About 11 minutes on two cores with AMX; box AP 26.3, mask AP 28.7 (docs/results/balloon.md).
 """
 
@@ -16,7 +16,7 @@ for _split in ("train", "val"):
     _folder = f"datasets/balloon/{_split}"
     data[_split].update(files=f"{_folder}/via_region_data.json", images=_folder)
 
-# Few images: large changes of scale and light make them go further (large-scale jitter, "Simple
+# There are few images: large changes of scale and light add variety (large-scale jitter, "Simple
 # Copy-Paste", arXiv 2012.07177).
 dataloader.train.update(
     augmentations=[
@@ -30,7 +30,7 @@ dataloader.train.update(
     recompute_boxes=True,
 )
 
-# Up to dozens of balloons in a picture, and small ones.
+# A picture may have dozens of balloons, also small ones.
 model.roi_heads.batch_size_per_image = 64
 model.proposal_generator.anchor_generator.sizes = [[24], [48], [96], [192]]
 

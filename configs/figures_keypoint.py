@@ -1,7 +1,7 @@
 """Keypoints on the sample set, from scratch, on two CPU cores.
 
 roilab train --config-file configs/figures_keypoint.py
-Not run at full length; figures_mask_keypoint.py is what `make demo` runs.
+Not run at full length; `make demo` runs figures_mask_keypoint.py.
 """
 
 from .common.figures import use_figures

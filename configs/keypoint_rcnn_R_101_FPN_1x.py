@@ -1,7 +1,7 @@
 """Keypoint R-CNN, R101-FPN: 16 images of COCO a step, 90,000 (1x) or 270,000 (3x) steps.
 
 roilab train --config-file configs/keypoint_rcnn_R_101_FPN_1x.py --num-gpus 8
-Not run here. Detectron2's model zoo has, for 3x only, box AP 56.4, keypoint AP 66.1 (8 V100).
+Not run here. Detectron2's model zoo reports, for 3x only, box AP 56.4, keypoint AP 66.1 (8 V100).
 """
 
 from .keypoint_rcnn_R_50_FPN_1x import (
@@ -20,5 +20,5 @@ model.backbone.bottom_up.stages.depth = 101
 weights.coco.file = (
     "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331/model_final_997cc7.pkl"
 )
-del weights["torchvision"]  # it has R50 alone
+del weights["torchvision"]  # torchvision has only R50
 train.output_dir = "outputs/keypoint_rcnn_R_101_FPN_${train.schedule}"

@@ -1,7 +1,7 @@
 """Keypoint R-CNN, R50-FPN: 16 images of COCO a step, 90,000 (1x) or 270,000 (3x) steps.
 
 roilab train --config-file configs/keypoint_rcnn_R_50_FPN_1x.py --num-gpus 8
-Not run here. Detectron2's model zoo has box AP 53.6, keypoint AP 64.0, with
+Not run here. Detectron2's model zoo reports box AP 53.6, keypoint AP 64.0, with
 train.schedule=3x box AP 55.4, keypoint AP 65.5 (8 V100).
 """
 

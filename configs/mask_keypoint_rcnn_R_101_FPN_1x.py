@@ -20,5 +20,5 @@ model.backbone.bottom_up.stages.depth = 101
 weights.coco.file = (
     "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331/model_final_997cc7.pkl"
 )
-del weights["torchvision"]  # it has R50 alone
+del weights["torchvision"]  # torchvision has only R50
 train.output_dir = "outputs/mask_keypoint_rcnn_R_101_FPN_${train.schedule}"

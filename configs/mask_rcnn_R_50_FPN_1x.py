@@ -1,7 +1,7 @@
 """Mask R-CNN, R50-FPN: 16 images of COCO a step, 90,000 (1x) or 270,000 (3x) steps.
 
 roilab train --config-file configs/mask_rcnn_R_50_FPN_1x.py --num-gpus 8
-Not run here. Detectron2's model zoo has box AP 38.6, mask AP 35.2, with
+Not run here. Detectron2's model zoo reports box AP 38.6, mask AP 35.2, with
 train.schedule=3x box AP 41.0, mask AP 37.2 (8 V100).
 """
 

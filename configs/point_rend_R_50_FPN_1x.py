@@ -1,7 +1,7 @@
 """Mask R-CNN with PointRend's mask head, R50-FPN: 16 images of COCO a step, 90,000 steps (1x).
 
 roilab train --config-file configs/point_rend_R_50_FPN_1x.py --num-gpus 8
-Not run here. Detectron2's PointRend project has mask AP 36.2 (from 35.2 with the stock head).
+Not run here. Detectron2's PointRend project reports mask AP 36.2 (35.2 with the stock head).
 """
 
 from detectron2.config import LazyCall as L

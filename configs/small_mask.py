@@ -2,8 +2,8 @@
 
 roilab train --config-file configs/small_mask.py train.output_dir=outputs/mine \
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
-Images are scaled to at most 512 pixels. Not run at full length: what it reaches follows from the
-data; balloon_mask.py, which differs in its augmentations, has mask AP 28.7 from 61 images.
+Images are scaled to at most 512 pixels. Not run at full length: the AP depends on the data.
+balloon_mask.py, which differs in its augmentations, has mask AP 28.7 from 61 images.
 """
 
 import detectron2.data.transforms as T
@@ -14,7 +14,7 @@ from .common.small import lr_multiplier, optimizer, pooler
 from .common.small import small_mask_rcnn as model
 from .common.train import evaluation, train
 
-# Whose data it is, the command line says.
+# The command line names the data.
 data.train.update(files=None, images=None)
 data.val.update(files=None, images=None)
 

@@ -1,4 +1,4 @@
-"""Does a deeper backbone find masks better, two or three blocks a stage? On the sample set.
+"""Does a deeper backbone improve masks: two or three blocks a stage? On the sample set.
 
 roilab sweep configs/ablations/figures_backbone.py --output outputs/figures_backbone
 Not run yet. Data: common/figures.py.

@@ -1,8 +1,8 @@
-"""Which keypoint head, and which reading of its maps, is the most exact? On the sample set.
+"""Which keypoint head and which decoder are the most exact? On the sample set.
 
 roilab sweep configs/ablations/figures_keypoint_head.py \
     --output outputs/figures_keypoint_head
-Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
+Results: docs/results; about four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
 from .common.figures import on_figures

@@ -1,4 +1,4 @@
-"""Do masks need a head with a layout in space, convolutions or layers? On the sample set.
+"""Do masks need convolutions, or are fully connected layers enough? On the sample set.
 
 roilab sweep configs/ablations/figures_mask_branch.py \
     --output outputs/figures_mask_branch

@@ -1,4 +1,4 @@
-"""Should classes compete for a mask's pixels, a softmax or sigmoids? On the sample set.
+"""Should classes compete for the pixels of a mask: softmax or sigmoids? On the sample set.
 
 roilab sweep configs/ablations/figures_mask_loss.py --output outputs/figures_mask_loss
 Not run yet. Data: common/figures.py.

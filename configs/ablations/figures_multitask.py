@@ -1,7 +1,7 @@
-"""Gains and losses of boxes, masks and keypoints by one another, on the sample set.
+"""Do boxes, masks and keypoints help each other? On the sample set.
 
 roilab sweep configs/ablations/figures_multitask.py --output outputs/figures_multitask
-Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
+Results: docs/results; about four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
 from .common.figures import on_figures

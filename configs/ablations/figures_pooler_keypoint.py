@@ -1,8 +1,8 @@
-"""Do keypoints need RoIAlign, or will RoIPool do? On the sample set.
+"""Do keypoints need RoIAlign, or is RoIPool enough? On the sample set.
 
 roilab sweep configs/ablations/figures_pooler_keypoint.py \
     --output outputs/figures_pooler_keypoint
-Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
+Results: docs/results; about four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
 from .common.figures import on_figures

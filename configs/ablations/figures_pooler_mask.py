@@ -2,7 +2,7 @@
 
 roilab sweep configs/ablations/figures_pooler_mask.py \
     --output outputs/figures_pooler_mask
-Results: docs/results; some four minutes a run on two cores with AMX. Data: common/figures.py.
+Results: docs/results; about four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 
 from .common.figures import on_figures

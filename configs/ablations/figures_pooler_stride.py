@@ -1,4 +1,4 @@
-"""Does RoIAlign make coarse features usable, which RoIPool is not for? On the sample set.
+"""Are coarse features usable with RoIAlign, and with RoIPool? On the sample set.
 
 roilab sweep configs/ablations/figures_pooler_stride.py \
     --output outputs/figures_pooler_stride

@@ -1,7 +1,7 @@
-"""Which keypoint head and which reading of its maps is the most exact: those of docs/heads.md.
+"""AP of the keypoint heads and decoders of docs/heads.md.
 
 roilab sweep configs/ablations/keypoint_head.py --output outputs/keypoint_head
-Not run yet. Decoders read the maps of one training; the stock one is bicubic.
+Not run yet. The decoders read the heat maps of one training; the stock decoder is bicubic.
 """
 
 _head = "model.roi_heads.keypoint_head"

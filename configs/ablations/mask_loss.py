@@ -1,4 +1,4 @@
-"""Whether classes should compete for the cells of a mask: Table 2b of Mask R-CNN, with FPN.
+"""Classes that compete for the cells of a mask or do not: Table 2b of Mask R-CNN, with FPN.
 
 roilab sweep configs/ablations/mask_loss.py --output outputs/mask_loss
 Not run yet.

@@ -1,4 +1,4 @@
-"""Gains and losses of boxes, masks and keypoints of persons by one another: Table 5 of Mask R-CNN.
+"""Boxes, masks and keypoints of persons, separately and together: Table 5 of Mask R-CNN.
 
 roilab sweep configs/ablations/multitask.py --output outputs/multitask
 Not run yet.

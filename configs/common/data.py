@@ -4,16 +4,16 @@ Your own data, on the command line:
     data.train.files=TRAIN.json data.train.images=DIR data.val.files=VAL.json data.val.images=DIR
     data.rules.class_attribute=name                      # where the file has several attributes
     data.rules.default_class=balloon                     # where it has none
-    data.rules.class_attribute= data.rules.default_class=cat   # where its attribute is no class
+    data.rules.class_attribute= data.rules.default_class=cat   # where no attribute is the class
     'data.rules.class_attribute=[scratch, dent]'         # where each attribute is a class
     'data.rules.class_map={persson: person, tree: null}' # rename, merge, drop
     data.rules.unlabelled=skip                           # leave out regions without a class
     data.skeleton=coco_person                            # or a JSON file that declares yours
     data.strict=True                                     # stop at an error in a file
     data.missing_images=skip                             # leave out missing and broken images
-Names with spaces or brackets are quoted for the shell alone: "data.train.files=via (10).json"; see
+Names with spaces or brackets need quotes for the shell only: "data.train.files=via (10).json"; see
 docs/overrides.md.
-What is registered in Detectron2's DatasetCatalog: see datasets/README.md.
+For a data set in Detectron2's DatasetCatalog, see datasets/README.md.
 """
 
 import detectron2.data.transforms as T
@@ -47,7 +47,7 @@ data = dict(
     skeleton=None,
     strict=False,
     missing_images="error",
-    # When a run is resumed, the same data may be in another place.
+    # When a run is resumed, its data may be in another place.
     train=L(load_dataset)(
         files="datasets/coco/annotations/instances_train2017.json",
         images="datasets/coco/train2017",

@@ -1,12 +1,12 @@
 """Mask R-CNN and Keypoint R-CNN, R50-FPN, of Detectron2, with parts that can be exchanged.
 
-As they stand they are Detectron2's own: the same weights, losses and detections. docs/heads.md has
-all parts; each is one edit away, here or on the command line:
+Without changes they are Detectron2's own, with the same weights, losses and detections.
+docs/heads.md lists all parts; each is one edit away, here or on the command line:
     pooler.op=roi_pool                                                # every RoI pooler
     model.roi_heads.mask_pooler.op=roi_pool                           # one of them
     model.roi_heads.mask_head._target_=roilab.modeling.MLPMaskHead    # another mask head
     model.roi_heads.keypoint_head._target_=roilab.modeling.SimCCKeypointHead
-    model.roi_heads.keypoint_head.decoder=dark                        # another reading of heat maps
+    model.roi_heads.keypoint_head.decoder=dark                        # another decoder of heat maps
 """
 
 from detectron2.config import LazyCall as L
@@ -30,7 +30,7 @@ def _with_parts(model):
             scales=list(stock.scales),
             **{key: f"${{pooler.{key}}}" for key in pooler},
         )
-        # What the head gets is what the pooler gives.
+        # The head takes features of the size that the pooler gives.
         shape = heads[f"{task}_head"].input_shape
         shape.width = shape.height = f"${{...{task}_pooler.output_size}}"
     heads.num_classes = "${data.num_classes}"
@@ -44,7 +44,7 @@ def _with_parts(model):
 mask_rcnn = _with_parts(upstream("common/models/mask_rcnn_fpn.py").model)
 keypoint_rcnn = _with_parts(upstream("common/models/keypoint_rcnn_fpn.py").model)
 
-# Both heads in one: the keypoint model's training settings, the mask model's mask branch
+# A model with both heads: the keypoint model's training settings and the mask model's branch
 # (Mask R-CNN Sec. 5, "multi-task").
 mask_keypoint_rcnn = keypoint_rcnn.copy()
 for _key in ("mask_in_features", "mask_pooler", "mask_head"):

@@ -1,4 +1,4 @@
-"""Detectron2's optimizer, and its 1x and 3x schedules, between which `train.schedule` chooses."""
+"""Detectron2's optimizer and its 1x and 3x schedules; `train.schedule` selects one of them."""
 
 from detectron2.config import LazyCall as L
 

@@ -1,6 +1,6 @@
 """A small ResNet-FPN R-CNN that two CPU cores train from scratch in minutes.
 
-GroupNorm everywhere, since batches are small and no pretrained statistics exist ("Rethinking
+All norms are GroupNorm, since batches are small and no pretrained statistics exist ("Rethinking
 ImageNet Pre-training", arXiv 1811.08883).
 """
 

@@ -1,4 +1,4 @@
-"""The knobs of a training run and of its evaluation, with their defaults."""
+"""Settings of a training and of its evaluation, with their defaults."""
 
 from torchvision.models import get_weight
 
@@ -8,15 +8,15 @@ train = dict(
     # These may not change when a run is resumed.
     # Initial weights: a name in `weights` below, a path, or "" for none.
     init_checkpoint="imagenet",
-    # Parameters that the initial weights may lack, have in another shape, or have beyond the
-    # model's, with * for anything: those of a part that is new. All others must fit.
+    # Parameters of new parts, with * for anything: the initial weights may lack them, have them in
+    # another shape, or have them where the model does not. All other parameters must fit.
     may_differ=[],
     # Parameters that are not trained, with * for anything: [backbone.bottom_up.*].
     freeze=[],
     # Seed of all random numbers: the same seed on the same machine gives the same weights on the
     # CPU.
     seed=0,
-    # The images per step that optimizer.lr is meant for: with another number it is scaled linearly.
+    # The images per step for which optimizer.lr is meant: for another number it is scaled linearly.
     # None: it stays as it is.
     lr_batch_size=16,
     # Batches whose gradients make one step.
@@ -26,16 +26,16 @@ train = dict(
     # The decay of a moving average of the weights, which is evaluated and saved beside them, for
     # example 0.999; None: no average.
     ema=None,
-    # float32, bfloat16, float16 (GPUs), or auto: bfloat16 where the hardware is faster with it.
+    # float32, bfloat16, float16 (GPUs), or auto: bfloat16 where the hardware computes faster in it.
     precision="auto",
-    # Keep images and features with their channels innermost, which convolutions are faster on.
+    # Keep images and features with their channels innermost, which makes convolutions faster.
     channels_last=True,
     # RoILab's own convolutions, GroupNorm, RoIAlign, keypoint decoding and use of memory on the CPU
     # (roilab.cpu): faster than torch's, and equal up to rounding. With compile, in the heads alone.
     cpu_kernels=True,
-    # Let several processes train what one would with the same batch, but for rounding: regions are
-    # sampled for each image by its number, losses are means over the whole batch. Not with layers
-    # that mix images: BN (SyncBN does on GPUs), dropout, PointRend's head.
+    # Let several processes train like one with the same batch, up to rounding: regions are sampled
+    # for each image by its number, and losses are means over the whole batch. Not with layers that
+    # mix images: BN (SyncBN works on GPUs), dropout, PointRend's head.
     process_invariant=False,
     # Keep model_best.pth by a metric of the evaluation: segm/AP, keypoints/AP50, bbox/AP-person,
     # ema/bbox/AP, or val_total_loss. None: no.
@@ -54,7 +54,7 @@ train = dict(
     max_iter="${train.schedules.${train.schedule}.max_iter}",
     # auto: CUDA if it is available, else the CPU.
     device="auto",
-    # torch.compile of the backbone: pays on GPUs, after a minute or more at the first step.
+    # torch.compile of the backbone: faster on GPUs, after a minute or more at the first step.
     compile=False,
     # Iterations between two lines of the log, evaluations (0: only at the end), checkpoints.
     log_period=20,
@@ -69,17 +69,18 @@ train = dict(
     tracker=None,
 )
 
-# How the model is evaluated. It needs no new training, and may change when a run is resumed.
+# Settings of the evaluation. A change needs no new training, and may be made when a run is resumed.
 evaluation = dict(
-    # The detections of a class that AP counts in an image, the best by score, and all that the
-    # model gives in an image. None: COCO's 100 of boxes and masks and 20 of keypoints, and the 100
-    # that Detectron2's models give; where an image has more objects, as many as it has.
+    # The number of detections of a class that AP counts in an image, the best by score, and of all
+    # detections that the model gives in an image. None: for AP, COCO's 100 for boxes and masks and
+    # 20 for keypoints, and for the model, Detectron2's 100; if an image has more objects, their
+    # number.
     max_detections=None,
 )
 
-# What `train.init_checkpoint` can name, each with a `may_differ` of its own, and with `settings` of
-# the config where the weights need any: those come before the overrides. The ImageNet weights
-# follow the depth of the backbone; the layers above it are new, its classifier is left over.
+# The names for `train.init_checkpoint`, each with its own `may_differ`, and with the `settings` of
+# the config that the weights need; overrides come after these. The ImageNet weights follow the
+# depth of the backbone; the layers above it are new, and its classifier is not used.
 weights = dict(
     imagenet=dict(
         file="detectron2://ImageNetPretrained/MSRA/R-${model.backbone.bottom_up.stages.depth}.pkl",
@@ -101,7 +102,7 @@ def zoo(path):
 def torchvision_weights(name):
     """Weights of torchvision, by their name there, with the settings that the model needs for them.
 
-    They are on another host than the model zoo's, and never taken unasked:
+    Their host is not the model zoo's, and they are used only on request:
     train.init_checkpoint=torchvision. For a file of your own, add weights.torchvision.file=PATH.
     """
     model = dict(

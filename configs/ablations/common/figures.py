@@ -1,4 +1,4 @@
-"""Ablations on the sample set: scenes of 128 pixels, minutes a run on two cores.
+"""Ablations on the sample set, scenes of 128 pixels: a run takes minutes on two cores.
 
 roilab figures --out datasets/figures_128 --size 128 --train 1600 --val 256
 """
@@ -11,7 +11,7 @@ _overrides = {
     "data.val.files": "datasets/figures_128/val/via_project.json",
     "data.val.images": "datasets/figures_128/val",
     # Objects have sides of 25 to 78 pixels (5% and 95%), half as large as in 256-pixel scenes.
-    # Of all, 99.8% overlap one of these anchors by half, 96% one of the base's.
+    # 99.8% of them overlap one of these anchors by half, 96% one of the base config's anchors.
     f"{_rpn}.in_features": ["p2", "p3", "p4"],
     f"{_rpn}.anchor_generator.sizes": [[24], [48], [96]],
     f"{_rpn}.anchor_generator.strides": [4, 8, 16],
@@ -27,7 +27,7 @@ def on_figures(sweep, base, *, seeds, **changes):
 
     Args:
         base: the config that all arms share, such as figures_mask.
-        changes: of the sweep; `overrides` join those of the ablation.
+        changes: new values of the sweep; `overrides` are added to those of the ablation.
     """
     more = changes.pop("overrides", {})
     sweep.update(base=f"../{base}.py", seeds=list(seeds), **changes)

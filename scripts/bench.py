@@ -2,9 +2,9 @@
 
     python scripts/bench.py [--only NAME]
 
-Ours and the reference are timed in turns, so that what else the machine does falls on both, and
+Ours and the reference are timed in turns, so that other load on the machine falls on both, and
 medians are compared: a ratio holds on a noisy machine where seconds do not. A benchmark is added
-by a file in scripts/benchmarks.
+in scripts/benchmarks.
 """
 
 import json
@@ -13,8 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import benchmarks
-from benchmarks import Benchmark, seconds
+from benchmarks import MEANINGS, Benchmark, load, seconds
 from roilab.cli.console import exit_with, set_up
 from roilab.cli.parser import Parser
 from roilab.files import write_whole
@@ -27,20 +26,21 @@ def main() -> int:
     """Run, print one table, write the file; return the exit status."""
     set_up()
     parser = Parser(description="Run the benchmarks of the project.")
-    parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(benchmarks.names())}")
+    names = sorted(MEANINGS)
+    parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(names)}")
     only = parser.parse_args().only
-    if only is not None and only not in benchmarks.names():
-        known = ", ".join(benchmarks.names())
-        print(f"error: no benchmark is called {only!r}; there are: {known}", file=sys.stderr)
+    if only is not None and only not in names:
+        print(f"error: no benchmark is called {only!r}; there are:", file=sys.stderr)
+        for name in names:
+            print(f"  {name:<33}{MEANINGS[name]}", file=sys.stderr)
         return 2
-    chosen = benchmarks.names() if only is None else [only]
 
     header = f"{'benchmark':<20}{'ours':>14}{'reference':>14}"
     print(f"{header}  ours/reference (below 1: ours is faster)", flush=True)
     results = {}
-    for name in chosen:
+    for name in names if only is None else [only]:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            results[name] = measure(benchmarks.load(name, Path(folder)))
+            results[name] = measure(load(name, Path(folder)))
         print(row(name, results[name]), flush=True)
     write_whole(OUTPUT, json.dumps(results, indent=2) + "\n")
     print(f"written to {OUTPUT.relative_to(ROOT)}")

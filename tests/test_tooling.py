@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -326,14 +327,14 @@ class TestBench:
 
     def test_work_gauge_and_bar(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = load_script("bench", monkeypatch)
-        made = bench.Benchmark(
+        benchmark = bench.Benchmark(
             "r", lambda: 30.0, lambda: 8.0, work=(10, 2), gauge=lambda work: work(), bar=(0.5, 0.8)
         )
-        result = bench.measure(made)
+        result = bench.measure(benchmark)
         assert (result["ours"], result["reference"], result["ratio"]) == (3.0, 4.0, 0.75)
         assert result["bar_met"] == "true"
-        assert bench.measure(replace(made, bar=(0, 0.5)))["bar_met"] == "false"
-        assert "NOT within" in bench.row("x", bench.measure(replace(made, bar=(0, 0.5))))
+        assert bench.measure(replace(benchmark, bar=(0, 0.5)))["bar_met"] == "false"
+        assert "NOT within" in bench.row("x", bench.measure(replace(benchmark, bar=(0, 0.5))))
 
     def test_median_and_ratio(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = load_script("bench", monkeypatch)
@@ -349,39 +350,39 @@ class TestBench:
             "reference_name": "r",
         }
 
-    # For each benchmark, what makes it small.
+    # Sizes with which each benchmark is quick.
     SMALL: ClassVar[dict[str, dict[str, object]]] = {
-        "cpu_kernels": {"CONVOLUTIONS": ((64, 1, 32),), "NORMS": ((32, 2, 96),)},
-        "cpu_parts": {"BATCH": 1, "SIZE": 96, "SIDE": 96},
-        "eval_bbox": {"IMAGES": 4},
-        "eval_keypoints": {"IMAGES": 4},
-        "evaluate": {"IMAGES": 4},
-        "infer_keypoint_exact_stock": {"SIDE": 96},
-        "infer_keypoint_fast_stock": {"SIDE": 96},
-        "infer_keypoint_fast_torchvision": {"SIDE": 96},
-        "infer_keypoint_memory": {"SIDE": 96},
-        "infer_mask_exact_stock": {"SIDE": 96},
-        "infer_mask_fast_stock": {"SIDE": 96},
-        "infer_mask_fast_torchvision": {"SIDE": 96},
-        "infer_mask_memory": {"SIDE": 96},
-        "keypoint_decode": {"DETECTIONS": 3},
-        "part_costs": {"REGIONS": 2},
-        "roi_align_max": {"CHANNELS": 4, "BOXES": 8, "HEIGHT": 128, "WIDTH": 128},
-        "roi_align_train": {"CHANNELS": 4, "REGIONS": ((8, 7), (2, 14)), "SIDE": 128},
-        "roi_warp": {},  # its sizes are those of roi_align_max, here whole
-        "load_dataset": {"IMAGES": 2},
-        "open_run": {"CONFIG": "figures_mask.py"},
-        "save_checkpoint": {"CONFIG": "figures_mask.py"},
-        "train_figures": {"BATCH": 1, "SIZE": 96},
-        "train_keypoint_r50": {"BATCH": 1, "SIZE": 96},
-        "via_image_size": {"IMAGES": 2},
-        "via_linearity": {"LARGE": 4, "SMALL": 2},
-        "via_memory": {"IMAGES": 500},  # fewer fit into what Python already holds
-        "via_read": {"IMAGES": 2},
+        "cpu_kernels": {"convolutions": ((64, 1, 32),), "norms": ((32, 2, 96),)},
+        "cpu_parts": {"batch": 1, "size": 96, "side": 96},
+        "eval_bbox": {"images": 4},
+        "eval_keypoints": {"images": 4},
+        "evaluate": {"images": 4},
+        "infer_keypoint_exact_stock": {"side": 96},
+        "infer_keypoint_fast_stock": {"side": 96},
+        "infer_keypoint_fast_torchvision": {"side": 96},
+        "infer_keypoint_memory": {"side": 96},
+        "infer_mask_exact_stock": {"side": 96},
+        "infer_mask_fast_stock": {"side": 96},
+        "infer_mask_fast_torchvision": {"side": 96},
+        "infer_mask_memory": {"side": 96},
+        "keypoint_decode": {"detections": 3},
+        "part_costs": {"regions": 2},
+        "roi_align_max": {"channels": 4, "boxes": 8, "size": (128, 128)},
+        "roi_align_train": {"channels": 4, "regions": ((8, 7), (2, 14)), "side": 128},
+        "roi_warp": {"channels": 4, "boxes": 8, "size": (128, 128)},
+        "load_dataset": {"images": 2},
+        "open_run": {"config": "figures_mask.py"},
+        "save_checkpoint": {"config": "figures_mask.py"},
+        "train_figures": {"batch": 1, "size": 96},
+        "train_keypoint_r50": {"batch": 1, "size": 96},
+        "via_image_size": {"images": 2},
+        "via_linearity": {"large": 4, "small": 2},
+        "via_memory": {"images": 500},  # fewer fit into what Python already holds
+        "via_read": {"images": 2},
     }
 
     def test_all_are_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert sorted(self.SMALL) == load_script("bench", monkeypatch).benchmarks.names()
+        assert self.SMALL.keys() == load_script("bench", monkeypatch).MEANINGS.keys()
 
     # The parts of infer_mask_memory are those of infer_keypoint_memory and infer_mask_exact_stock.
     @pytest.mark.parametrize("name", sorted(SMALL.keys() - {"infer_mask_memory"}))
@@ -389,37 +390,33 @@ class TestBench:
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench = load_script("bench", monkeypatch)
-        module = importlib.import_module(f"benchmarks.{name}")
-        for constant, value in self.SMALL[name].items():
-            monkeypatch.setattr(module, constant, value)
-        made = bench.benchmarks.load(name, tmp_path)
-        measure = made.gauge or bench.seconds
-        assert measure(made.ours) > 0
-        assert measure(made.reference) > 0
+        benchmark = bench.load(name, tmp_path, **self.SMALL[name])
+        measure = benchmark.gauge or bench.seconds
+        assert measure(benchmark.ours) > 0
+        assert measure(benchmark.reference) > 0
 
     def test_unlike_work_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = load_script("bench", monkeypatch)
-        module = importlib.import_module("benchmarks.load_dataset")
-        monkeypatch.setattr(module, "IMAGES", 2)
+        module = importlib.import_module("benchmarks.via")
         monkeypatch.setattr(module, "CLASSES", ["b", "a"])
         with pytest.raises(UserError, match="differ in category_id"):
-            bench.benchmarks.load("load_dataset", tmp_path)
+            bench.load("load_dataset", tmp_path, images=2)
 
     def test_unlike_ap_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = load_script("bench", monkeypatch)
-        module = importlib.import_module("benchmarks.evaluate")
-        monkeypatch.setattr(module, "IMAGES", 4)
-        right = module.evaluate
+        module = importlib.import_module("benchmarks.evaluation")
+        right = module.evaluate_model
 
         def wrong(*arguments: object) -> Any:
-            found = right(*arguments)
-            return replace(found, results={"bbox": {**found.results["bbox"], "AP50": 99.0}})
+            evaluation = right(*arguments)
+            boxes = {**evaluation.results["bbox"], "AP50": 99.0}
+            return replace(evaluation, results={"bbox": boxes})
 
-        monkeypatch.setattr(module, "evaluate", wrong)
+        monkeypatch.setattr(module, "evaluate_model", wrong)
         with pytest.raises(UserError, match="differ in AP50"):
-            bench.benchmarks.load("evaluate", tmp_path)
+            bench.load("evaluate", tmp_path, images=4)
 
-    def test_unknown_name(self) -> None:
+    def test_unknown_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         done = subprocess.run(
             [sys.executable, SCRIPTS / "bench.py", "--only", "nothing"],
             capture_output=True,
@@ -428,8 +425,9 @@ class TestBench:
         )
         assert done.returncode == 2
         assert "'nothing'" in done.stderr
-        assert "via_read" in done.stderr
-        assert done.stderr.count("\n") == 1
+        meanings = load_script("bench", monkeypatch).MEANINGS
+        listed = dict(line.split(maxsplit=1) for line in done.stderr.splitlines()[1:])
+        assert listed == meanings
 
     def test_writes_what_it_measured(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -438,7 +436,8 @@ class TestBench:
         monkeypatch.setattr(bench, "ROOT", tmp_path)
         monkeypatch.setattr(bench, "OUTPUT", tmp_path / "outputs/bench.json")
         monkeypatch.setattr(sys, "argv", ["bench.py", "--only", "via_read"])
-        monkeypatch.setattr(importlib.import_module("benchmarks.via_read"), "IMAGES", 2)
+        module = importlib.import_module("benchmarks.via")
+        monkeypatch.setattr(module, "via_read", partial(module.via_read, images=2))
         assert bench.main() == 0
         written = json.loads((tmp_path / "outputs/bench.json").read_text())
         assert list(written) == ["via_read"]

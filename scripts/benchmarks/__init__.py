@@ -1,19 +1,71 @@
-"""Benchmarks, one a module: what it is called is its file's name.
+"""Benchmarks: each is a function of a module here, and has its line in `BENCHMARKS`.
 
-To add one, write `scripts/benchmarks/NAME.py` with a function
+To add one, write a function in the module of its subject
 
-    def benchmark(folder: Path) -> Benchmark
+    def name(folder: Path, **sizes: int) -> Benchmark
 
-that makes its input in `folder` (empty, removed afterwards) and returns what is to be timed.
-Modules are imported only when their benchmark runs.
+that writes its input into `folder` (empty, removed afterwards) and returns what is timed. Sizes
+have defaults; tests give smaller ones. A module is imported only when a benchmark of it runs.
 """
 
 import importlib
-import pkgutil
+import multiprocessing
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+# Module -> benchmark -> what it compares.
+BENCHMARKS = {
+    "cpu": {
+        "cpu_kernels": "layers of train.cpu_kernels against torch's own",
+        "cpu_parts": "a training step with all parts of train.cpu_kernels and with none",
+    },
+    "evaluation": {
+        "eval_bbox": "AP of boxes against pycocotools",
+        "eval_keypoints": "AP of keypoints against pycocotools",
+        "evaluate": "box AP of a model's instances against Detectron2's COCOEvaluator",
+    },
+    "heads": {
+        "keypoint_decode": "keypoints from heat maps against Detectron2's heatmaps_to_keypoints",
+        "part_costs": "a training step of our keypoint head against Detectron2's",
+    },
+    "inference": {
+        "infer_keypoint_exact_stock": "Keypoint R-CNN on an image, exact mode against Detectron2",
+        "infer_keypoint_fast_stock": "Keypoint R-CNN on an image, fast mode against Detectron2",
+        "infer_keypoint_fast_torchvision": "Keypoint R-CNN on an image, fast against torchvision",
+        "infer_keypoint_memory": "peak memory of Keypoint R-CNN on an image against Detectron2",
+        "infer_mask_exact_stock": "Mask R-CNN on an image, exact mode against Detectron2",
+        "infer_mask_fast_stock": "Mask R-CNN on an image, fast mode against Detectron2",
+        "infer_mask_fast_torchvision": "Mask R-CNN on an image, fast mode against torchvision",
+        "infer_mask_memory": "peak memory of Mask R-CNN on an image against Detectron2",
+    },
+    "roi_align": {
+        "roi_align_max": "RoIAlign with maxima against Detectron2's averages",
+        "roi_align_train": "RoIAlign of a training step on the CPU against Detectron2's",
+        "roi_warp": "RoIWarp with maxima against RoIAlign's averages",
+    },
+    "run_folder": {
+        "open_run": "opening a run with every check against torch.load and no checks",
+        "save_checkpoint": "writing a checkpoint with its digest and without one",
+    },
+    "training": {
+        "train_figures": "iterations of the figures model against Detectron2's own loop",
+        "train_keypoint_r50": "iterations of Keypoint R-CNN R50-FPN against Detectron2's own loop",
+    },
+    "via": {
+        "load_dataset": "a VIA project as a data set against the loader that tutorials show",
+        "via_image_size": "image sizes from headers against decoding the images",
+        "via_linearity": "reading a region of a large VIA project against one of a small project",
+        "via_memory": "peak memory of reading a VIA project against the size of the file",
+        "via_read": "reading and labelling a VIA project against json.loads",
+    },
+}
+MODULES = {name: module for module, names in BENCHMARKS.items() for name in names}
+MEANINGS = dict(sorted((name, text) for m in BENCHMARKS.values() for name, text in m.items()))
 
 
 @dataclass(frozen=True)
@@ -25,10 +77,10 @@ class Benchmark:
         ours: does the work once in the way that is judged.
         reference: does the same work, or a lower bound of it, in the other way.
         rounds: how often each is timed; the median counts.
-        work: how much one call of each does; what is compared is the measure of one unit of it.
-        gauge: what a call is measured by, in `unit`; None: its time.
-        bar: the ratio that the project wants is between these two.
-        note: what else there is to say, found after the timing; None: nothing.
+        work: how many units of work one call of each does; measures are compared by unit.
+        gauge: the measure of a call, in `unit`; None: its time.
+        bar: the range that the project wants the ratio to be in.
+        note: further results, computed after the timing; None: no note.
     """
 
     reference_name: str
@@ -42,17 +94,24 @@ class Benchmark:
     note: Callable[[], str] | None = None
 
 
-def names() -> list[str]:
-    """The name of every benchmark, in order; what several share begins with an underscore."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+def load(name: str, folder: Path, **sizes: Any) -> Benchmark:
+    """The benchmark of that name, its input written into `folder`.
+
+    Args:
+        sizes: replace the defaults of its function.
+    """
+    module = importlib.import_module(f"{__name__}.{MODULES[name]}")
+    benchmark = getattr(module, name)(folder, **sizes)
+    if not isinstance(benchmark, Benchmark):
+        raise TypeError(f"{name} returned a {type(benchmark).__name__}, not a Benchmark")
+    return benchmark
 
 
 def on_one_thread(work: Callable[[], object]) -> Callable[[], None]:
     """The same work on one core.
 
     Threads that wait for each other on shared cores cost ten times the work itself, on both sides
-    alike, so that nothing could be told.
+    alike, which would hide any difference.
     """
 
     def run() -> None:
@@ -75,9 +134,32 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def load(name: str, folder: Path) -> Benchmark:
-    """The benchmark of that name, its input made in `folder`."""
-    made = importlib.import_module(f"{__name__}.{name}").benchmark(folder)
-    if not isinstance(made, Benchmark):
-        raise TypeError(f"{name}.benchmark returned a {type(made).__name__}, not a Benchmark")
-    return made
+def median_seconds(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median seconds of each work, taken in turns after one call of each to warm up."""
+    for work in works.values():
+        work()
+    turns = [[seconds(work) for work in works.values()] for _ in range(rounds)]
+    return dict(zip(works, map(statistics.median, zip(*turns, strict=True)), strict=True))
+
+
+def measured(work: Callable[[], object]) -> float:
+    """A gauge for work that returns its own measure."""
+    return float(str(work()))
+
+
+def in_new_process(function: Callable[..., Any], *arguments: object) -> Any:
+    """The result of a function of a module, computed in a process whose memory is all its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+# getrusage does not do: on Linux `ru_maxrss` of a new process begins with that of its parent.
+def peak_memory() -> int:
+    """The most bytes that this process has had since it began or since `reset_peak_memory`."""
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+def reset_peak_memory() -> int:
+    """Lower the peak to what is in use now, and return it."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory()

@@ -1,0 +1,219 @@
+"""Keypoints from heat maps, and the costs of the parts in docs/heads.md."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead
+from detectron2.structures import (
+    BitMasks,
+    Boxes,
+    Instances,
+    Keypoints,
+    PolygonMasks,
+    heatmaps_to_keypoints,
+)
+from detectron2.utils.events import EventStorage
+from tabulate import tabulate
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import Benchmark, median_seconds, on_one_thread, roi_align
+from roilab import modeling
+from roilab.cpu.heatmap_argmax import bicubic_by_windows
+from roilab.cpu.optimize import optimize
+from roilab.errors import UserError
+from roilab.modeling import DECODERS, RoIPooler, point_rend
+
+CHANNELS, CLASSES, KEYPOINTS, ROUNDS = 256, 80, 17, 9
+IMAGE = (800, 1088)
+POOLERS = (
+    *((op, how) for op in ("roi_align", "roi_warp") for how in ("average", "max")),
+    ("roi_pool", "max"),
+)
+Works = Mapping[str, Callable[[], object]]
+
+
+def keypoint_decode(folder: Path, detections: int = 100) -> Benchmark:
+    """Keypoints and scores from heat maps of 17 keypoints, against `heatmaps_to_keypoints`.
+
+    Ours computes the score in [0, 1], too. Small boxes, and maps as flat as those of an untrained
+    head, gain less.
+    """
+    boxes, maps = boxes_and_maps(detections)
+    shape = ShapeSpec(channels=8, width=14, height=14)
+    head = modeling.KeypointHead(shape, num_keypoints=KEYPOINTS, conv_dims=[8])
+    optimize(head)
+    off = (head.decode(maps, boxes)[0][..., :2] - heatmaps_to_keypoints(maps, boxes)[..., :2]).abs()
+    if off.max() > 0.1:
+        raise UserError("the two decoders differ", found=f"{off.max():.3f} pixels", expected="0.1")
+    return Benchmark(
+        reference_name="heatmaps_to_keypoints",
+        ours=on_one_thread(lambda: head.decode(maps, boxes)),
+        reference=on_one_thread(lambda: heatmaps_to_keypoints(maps, boxes)),
+        rounds=ROUNDS,
+        bar=(0, 0.1),
+        note=lambda: f"the same keypoints to {off.max():.4f} pixels",
+    )
+
+
+def boxes_and_maps(count: int) -> tuple[Tensor, Tensor]:
+    """Boxes, and logits of 56 x 56 cells for each keypoint.
+
+    Areas are log-uniform from 32^2 to 640^2 pixels, the mean being that of a detector's persons on
+    COCO at 800 pixels. Maps are enlarged twice, as by the head's last layer: a peak of 12 above
+    noise of standard deviation 1.
+    """
+    generator, cells = torch.Generator().manual_seed(0), 28
+    random = torch.rand(4, count, generator=generator)
+    side, aspect = 32 * 20 ** random[0], 2 ** (2 * random[1] - 1)
+    corner = 400 * random[2:].T
+    boxes = torch.cat([corner, corner + torch.stack([side * aspect, side / aspect], dim=1)], dim=1)
+    place = torch.rand(count, KEYPOINTS, 2, generator=generator) * cells
+    falls = torch.exp(-((torch.arange(cells) + 0.5 - place[..., None]) ** 2) / 8)
+    maps = 12 * falls[..., 1, :, None] * falls[..., 0, None, :]
+    maps = maps + torch.randn(maps.shape, generator=generator)
+    return boxes, F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def part_costs(folder: Path, regions: int = 16) -> Benchmark:
+    """A training step of our keypoint head against one of Detectron2's; the note has the tables.
+
+    Sizes are those of R50-FPN on COCO: 256 channels, 80 classes or 17 keypoints, 14 x 14 features.
+    All parts of a table are timed in turns on one core, and their medians divided by the first.
+    """
+    torch.manual_seed(0)
+    shape = ShapeSpec(channels=CHANNELS, width=14, height=14)
+    theirs = KRCNNConvDeconvUpsampleHead(
+        shape, num_keypoints=KEYPOINTS, conv_dims=[512] * 8, loss_normalizer="visible"
+    )
+    ours = modeling.KeypointHead(shape, num_keypoints=KEYPOINTS)
+    x, images = torch.randn(regions, CHANNELS, 14, 14), with_targets(regions)
+    return Benchmark(
+        reference_name="Detectron2's keypoint head",
+        ours=on_one_thread(partial(train, ours, x, images)),
+        reference=on_one_thread(partial(train, theirs, x, images)),
+        rounds=ROUNDS,
+        note=lambda: tables(shape, regions),
+    )
+
+
+def tables(shape: ShapeSpec, regions: int) -> str:
+    """The tables of poolers, mask heads, keypoint heads and decoders."""
+    features, boxes = roi_align.pyramid()
+    pooled = {
+        f"{op}, {how}": RoIPooler(op, 7, roi_align.SCALES, aggregation=how, sampling_ratio=2)
+        for op, how in POOLERS
+    }
+    poolers: Works = {
+        name: roi_align.step([(optimize(pooler), boxes)], features)
+        for name, pooler in pooled.items()
+    }
+    sizes: dict[str, Any] = {"num_classes": CLASSES}
+    masks: dict[str, nn.Module] = {
+        "MaskHead": modeling.MaskHead(shape, **sizes),
+        "MaskHead, class-agnostic": modeling.MaskHead(shape, num_classes=1),
+        "MultinomialMaskHead": modeling.MultinomialMaskHead(shape, **sizes),
+        "MLPMaskHead, 2 layers": modeling.MLPMaskHead(shape, **sizes),
+        "MLPMaskHead, 3 layers": modeling.MLPMaskHead(shape, fc_dims=(1024,) * 3, **sizes),
+        "MaskScoringHead": modeling.MaskScoringHead(shape, **sizes),
+        "point_rend": point_rend({"p2": ShapeSpec(channels=CHANNELS, stride=4)}, CLASSES),
+    }
+    # The cheapest decoder, so that the head is what is timed.
+    sizes = {"num_keypoints": KEYPOINTS, "decoder": "quarter_shift"}
+    names = [f"{kind}KeypointHead" for kind in ("", "Sigmoid", "Gaussian", "Integral", "SimCC")]
+    keypoints = {name: getattr(modeling, name)(shape, **sizes) for name in names}
+    rois, maps = boxes_and_maps(100)
+    functions = {"heatmaps_to_keypoints": heatmaps_to_keypoints}
+    functions |= {**DECODERS, "bicubic": bicubic_by_windows}
+    decoders: Works = {name: partial(decode, maps, rois) for name, decode in functions.items()}
+    return "\n\n".join(
+        [
+            f"Poolers, forward and backward, {sum(map(len, boxes))} boxes, 2 x 2 samples a bin",
+            of_times(poolers),
+            "Mask heads",
+            of_heads(masks, features[0].detach(), regions),
+            "Keypoint heads",
+            of_heads(keypoints, features[0].detach(), regions),
+            f"Decoders, {len(rois)} detections of {KEYPOINTS} keypoints",
+            of_times(decoders),
+        ]
+    )
+
+
+def of_times(works: Works) -> str:
+    """A table of times over that of the first."""
+    rows = [[name, f"{ratio:.2g}"] for name, ratio in ratios(works).items()]
+    return tabulate(rows, ["part", "time"], "github", disable_numparse=True)
+
+
+def of_heads(heads: Mapping[str, nn.Module], features: Tensor, regions: int) -> str:
+    """A table of parameters, multiplications of a RoI, and times of a training step."""
+    pooled = torch.randn(regions, CHANNELS, 14, 14)
+    works, counts = {}, {}
+    for name, head in heads.items():
+        whole = name == "point_rend"
+        x: Any = {"p2": features} if whole else pooled
+        works[name] = partial(train, head, x, with_targets(regions, bitmaps=whole))
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            head.eval()(x, detected(regions))
+        parameters = sum(parameter.numel() for parameter in head.parameters()) / 1e6
+        counts[name] = [f"{parameters:.1f}", f"{counter.get_total_flops() / 2e9 / regions:.2f}"]
+    titles = ["part", "parameters, M", "GMAC a RoI", "time of a training step"]
+    rows = [[name, *counts[name], f"{ratio:.2f}"] for name, ratio in ratios(works).items()]
+    return tabulate(rows, titles, "github", disable_numparse=True)
+
+
+def train(head: nn.Module, x: Any, images: list[Instances]) -> None:
+    """Forward and backward of a head."""
+    with EventStorage():
+        losses = head.train()(x, images)
+    head.zero_grad()
+    sum(losses.values()).backward()
+
+
+def detected(regions: int) -> list[Instances]:
+    """Two images with half of the RoIs each, as detections."""
+    generator = torch.Generator().manual_seed(0)
+    images = []
+    for _ in range(2):
+        low = torch.rand(regions // 2, 2, generator=generator) * 400
+        boxes = Boxes(torch.cat([low, low + 300], dim=1))
+        classes = torch.randint(0, CLASSES, (len(boxes),), generator=generator)
+        scores = torch.ones(len(boxes))
+        images.append(Instances(IMAGE, pred_boxes=boxes, pred_classes=classes, scores=scores))
+    return images
+
+
+def with_targets(regions: int, bitmaps: bool = False) -> list[Instances]:
+    """The same images as proposals with the targets of a training: masks and keypoints."""
+    generator = torch.Generator().manual_seed(0)
+    images = []
+    for image in detected(regions):
+        boxes = image.pred_boxes
+        place = torch.rand(len(boxes), KEYPOINTS, 2, generator=generator)
+        place = boxes.tensor[:, None, :2] + 300 * place
+        visible = torch.full((len(boxes), KEYPOINTS, 1), 2.0)
+        corners = boxes.tensor[:, [0, 1, 2, 1, 2, 3]]  # a half of each box
+        polygons = PolygonMasks([[ring.double().numpy()] for ring in corners])
+        images.append(
+            Instances(
+                IMAGE,
+                proposal_boxes=boxes,
+                gt_classes=image.pred_classes,
+                gt_keypoints=Keypoints(torch.cat([place, visible], dim=2)),
+                gt_masks=BitMasks.from_polygon_masks(polygons, *IMAGE) if bitmaps else polygons,
+            )
+        )
+    return images
+
+
+def ratios(works: Works) -> dict[str, float]:
+    """The median time of each on one core over that of the first, taken in turns."""
+    times = median_seconds({name: on_one_thread(work) for name, work in works.items()}, ROUNDS)
+    first = next(iter(times.values()))
+    return {name: median / first for name, median in times.items()}

@@ -1,0 +1,257 @@
+"""R50-FPN on an image of 800 pixels: our predictor beside Detectron2's model and torchvision's."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.layers import FrozenBatchNorm2d
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import detection
+
+from benchmarks import (
+    Benchmark,
+    in_new_process,
+    measured,
+    peak_memory,
+    reset_peak_memory,
+    seconds,
+)
+from benchmarks.training import use_stock_parts
+from roilab.device import dtype_of
+from roilab.engine import config
+from roilab.engine.setup import fit_model
+from roilab.files import config_folder
+from roilab.inference import Predictor, read_rgb
+from roilab.modeling.torchvision_weights import detectron2_name
+from roilab.skeleton import COCO_PERSON
+from roilab.synthetic import write_figures
+
+SIDE = 800  # pixels, of the image's shorter side
+FEWEST, MOST = 40, 60  # detections that the random weights shall give, of the 100 at most
+SPREAD = 10  # of the scores' weights, so that a few stand out
+_TRIES = 30
+_TASKS = {
+    "keypoint": ("keypoint_rcnn_R_50_FPN_1x.py", ("person",), COCO_PERSON),
+    "mask": ("mask_rcnn_R_50_FPN_1x.py", tuple(f"class {i}" for i in range(80)), None),
+}
+# Strides are where torchvision has them, so that all do the same work.
+STRIDE = "model.backbone.bottom_up.stages.stride_in_1x1=False"
+Detector = Callable[[np.ndarray], Any]
+
+
+def compare_speed(
+    task: str, mode: str, reference: str, least: float, folder: Path, side: int = SIDE
+) -> Benchmark:
+    """Whole calls on an image in memory, ours against another's, with the same random weights.
+
+    Args:
+        task: "keypoint" or "mask".
+        mode: "exact" or "fast".
+        reference: "stock" for Detectron2's model, or "torchvision".
+        least: how many times as fast ours has to be.
+    """
+    image = sample_image(folder, side)
+    torch.save(random_weights(task, image), folder / "weights.pth")
+    ours = detector(mode, task, folder)
+    theirs = detector(reference, task, folder, side)
+    name = "Detectron2's" if reference == "stock" else "torchvision's"
+    return Benchmark(
+        reference_name=f"{name} model",
+        ours=partial(ours, image),
+        reference=partial(theirs, image),
+        rounds=7,
+        bar=(0, 1 / least),
+        note=lambda: _note(ours, theirs, image),
+    )
+
+
+def compare_memory(task: str, folder: Path, side: int = SIDE) -> Benchmark:
+    """The most memory that a process takes for such calls, the worse mode against Detectron2's.
+
+    Each detector has a process of its own, and what only loading its model took does not count.
+    """
+    image = sample_image(folder, side)
+    torch.save(random_weights(task, image), folder / "weights.pth")
+    peak = partial(in_new_process, _memory, task, folder, image)
+    return Benchmark(
+        reference_name="Detectron2's model",
+        ours=lambda: max(peak("exact"), peak("fast")),
+        reference=partial(peak, "stock"),
+        rounds=3,
+        gauge=measured,
+        unit="bytes",
+        bar=(0, 1),
+    )
+
+
+infer_keypoint_exact_stock = partial(compare_speed, "keypoint", "exact", "stock", 1.3)
+infer_keypoint_fast_stock = partial(compare_speed, "keypoint", "fast", "stock", 2.8)
+infer_keypoint_fast_torchvision = partial(compare_speed, "keypoint", "fast", "torchvision", 3.2)
+infer_keypoint_memory = partial(compare_memory, "keypoint")
+infer_mask_exact_stock = partial(compare_speed, "mask", "exact", "stock", 1.3)
+infer_mask_fast_stock = partial(compare_speed, "mask", "fast", "stock", 2.8)
+infer_mask_fast_torchvision = partial(compare_speed, "mask", "fast", "torchvision", 3.2)
+infer_mask_memory = partial(compare_memory, "mask")
+
+
+def _memory(task: str, folder: Path, image: np.ndarray, kind: str) -> int:
+    detect = detector(kind, task, folder)
+    reset_peak_memory()
+    for _ in range(3):
+        detect(image)
+    return peak_memory()
+
+
+def sample_image(folder: Path, side: int) -> np.ndarray:
+    """side x 4/3 side x 3, RGB: of the sample set, cut to a photograph's proportions."""
+    data = write_figures(folder / "figures", train=1, val=1, size=4 * side // 3)
+    return np.array(read_rgb(next(data.val.parent.glob("*.jpg")))[:side])
+
+
+def detector(kind: str, task: str, folder: Path, side: int = SIDE) -> Detector:
+    """A detector of RGB images with the weights in the folder.
+
+    Args:
+        kind: "exact" or "fast" for our modes, "stock" for Detectron2's own model, called as its
+            DefaultPredictor calls it, or "torchvision" for torchvision's, otherwise as it comes.
+        side: to which torchvision's model resizes images; the others leave theirs.
+    """
+    if kind == "torchvision":
+        return torchvision_detector(task, folder, side)
+    if kind == "stock":
+        model = stock_model(task)
+        model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
+        return partial(_detect, model)
+    name, classes, skeleton = _TASKS[task]
+    return Predictor.from_config(
+        config_folder() / name,
+        str(folder / "weights.pth"),
+        classes,
+        skeleton,
+        [STRIDE, "dataloader.test.augmentations=[]", "train.device=cpu"],
+        fast=kind == "fast",
+    )
+
+
+def torchvision_detector(task: str, folder: Path, side: int) -> Detector:
+    """torchvision's model with weights of Detectron2's."""
+    model = getattr(detection, f"{task}rcnn_resnet50_fpn")(
+        weights=None,
+        weights_backbone=None,
+        num_classes=len(_TASKS[task][1]) + 1,
+        image_mean=[value / 255 for value in (123.675, 116.28, 103.53)],
+        image_std=[1 / 255] * 3,
+        min_size=side,
+    ).eval()
+    weights = torch.load(folder / "weights.pth", weights_only=True)
+    model.load_state_dict(_renamed(weights, model.state_dict()))
+
+    @torch.inference_mode()
+    def detect(image: np.ndarray) -> Any:
+        pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous().float() / 255
+        return model([pixels])[0]["scores"]
+
+    return detect
+
+
+def model_config(task: str, overrides: Sequence[str] = (STRIDE,)) -> DictConfig:
+    """The config of a task with its classes and skeleton."""
+    name, classes, skeleton = _TASKS[task]
+    cfg = config.load_config(config_folder() / name, overrides)
+    fit_model(cfg, classes, skeleton)
+    return cfg
+
+
+def stock_model(task: str) -> Any:
+    """Detectron2's own model, with random weights."""
+    cfg = model_config(task)
+    use_stock_parts(cfg.model)
+    return config.build(cfg.model, "model").eval()
+
+
+def random_weights(task: str, image: np.ndarray) -> dict[str, Tensor]:
+    """Random weights of Detectron2's model that give as many instances as trained ones.
+
+    Residual branches are damped as trained ones are: sums of undamped ones grow with depth. The
+    scores are spread, and the background's raised until few enough regions exceed it.
+    """
+    torch.manual_seed(0)
+    model = stock_model(task)
+    for name, norm in model.named_modules():
+        if isinstance(norm, FrozenBatchNorm2d) and name.endswith("conv3.norm"):
+            norm.weight.fill_(0.2)
+    scores = model.roi_heads.box_predictor.cls_score
+    scores.weight.data *= SPREAD
+    low, high = -50.0, 200.0
+    for _ in range(_TRIES):
+        scores.bias.data[-1] = (low + high) / 2
+        count = len(_detect(model, image))
+        if count < FEWEST:
+            high = (low + high) / 2
+        elif count >= MOST:
+            low = (low + high) / 2
+        else:
+            return model.state_dict()
+    raise RuntimeError(f"no bias gives {FEWEST} to {MOST} instances")
+
+
+def _note(ours: Detector, theirs: Detector, image: np.ndarray) -> str:
+    """Numbers of instances, and how near ours is to the hardware's peak."""
+    # Theirs computes every convolution directly.
+    with FlopCounterMode(display=False) as counter:
+        reference = len(theirs(image))
+    dtype = dtype_of("auto", torch.device("cpu"))
+    work, rate = counter.get_total_flops(), matmul_rate(dtype)
+    took = statistics.median(seconds(partial(ours, image)) for _ in range(3))
+    return (
+        f"{len(ours(image))} instances, the reference {reference}; its {work / 1e9:.0f} GFLOP "
+        f"would take {1000 * work / rate:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a matrix "
+        f"product in {str(dtype)[6:]} here, {work / rate / took:.0%} of ours"
+    )
+
+
+def matmul_rate(dtype: torch.dtype, side: int = 2048, rounds: int = 5) -> float:
+    """Floating-point operations a second of a product of two square matrices; the best round."""
+    first, second = torch.randn(2, side, side).to(dtype)
+    first @ second
+    return 2 * side**3 / min(seconds(lambda: first @ second) for _ in range(rounds))
+
+
+@torch.inference_mode()
+def _detect(model: nn.Module, image: np.ndarray) -> Any:
+    return model(model_inputs(image))[0]["instances"]
+
+
+def model_inputs(image: np.ndarray) -> list[dict[str, Any]]:
+    """A batch for Detectron2's models, which take BGR, of an RGB image."""
+    pixels = torch.as_tensor(image[:, :, ::-1].astype("float32").transpose(2, 0, 1))
+    return [{"image": pixels, "height": image.shape[0], "width": image.shape[1]}]
+
+
+def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of Detectron2's model as torchvision's, which has RGB and the background first.
+
+    Args:
+        own: torchvision's model's, for its names.
+    """
+    renamed = {}
+    for theirs, value in own.items():
+        name = detectron2_name(theirs)
+        if not theirs.endswith("batches_tracked"):
+            value = weights[name]
+        if name == "backbone.bottom_up.stem.conv1.weight":
+            value = value.flip(1)
+        elif ".box_predictor.cls_score" in name:
+            value = value.roll(1, dims=0)
+        elif ".box_predictor.bbox_pred" in name:
+            value = torch.cat([torch.zeros_like(value[:4]), value])
+        elif ".mask_head.predictor" in name:
+            value = torch.cat([torch.zeros_like(value[:1]), value])
+        renamed[theirs] = value
+    return renamed

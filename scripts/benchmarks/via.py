@@ -1,0 +1,224 @@
+"""Reading VIA projects and their images, against json.loads, cv2.imread and what tutorials show."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from detectron2.structures import BoxMode
+
+from benchmarks import (
+    Benchmark,
+    in_new_process,
+    measured,
+    peak_memory,
+    reset_peak_memory,
+)
+from roilab import via
+from roilab.data import dataset
+from roilab.errors import UserError
+from roilab.image_files import header_size
+
+REGIONS, VERTICES = 10, 24  # polygons an image, and their vertices
+CLASSES = ["a", "b"]
+RULES = via.LabelRules(class_attribute="class")
+
+
+def via_read(folder: Path, images: int = 10_000) -> Benchmark:
+    """Reading and labelling 100,000 polygons, against parsing the JSON: the least it can take."""
+    path = write_polygons(folder / "project.json", images)
+    polygons = sum(len(image.instances) for image in read(path).images)
+    if polygons != images * REGIONS:
+        raise UserError("polygons are lost", found=polygons, expected=images * REGIONS)
+    return Benchmark(
+        reference_name="json.loads",
+        ours=lambda: read(path),
+        reference=lambda: json.loads(path.read_text(encoding="utf-8")),
+        rounds=5,
+        bar=(0, 6),
+    )
+
+
+def via_linearity(folder: Path, large: int = 20_000, small: int = 1_000) -> Benchmark:
+    """A region of 200,000 polygons, against one of 10,000."""
+    large_file = write_polygons(folder / "large.json", large)
+    small_file = write_polygons(folder / "small.json", small)
+    repeats = 5  # of the small file, so that one moment of a noisy machine does not decide
+    return Benchmark(
+        reference_name="a region of a file with fewer",
+        ours=lambda: read(large_file),
+        reference=lambda: [read(small_file) for _ in range(repeats)],
+        rounds=3,
+        work=(large * REGIONS, small * REGIONS * repeats),
+        bar=(0.75, 1.25),
+    )
+
+
+def via_memory(folder: Path, images: int = 10_000) -> Benchmark:
+    """The memory that reading and labelling takes at its peak, against the size of the file."""
+    path = write_polygons(folder / "project.json", images)
+    return Benchmark(
+        reference_name="the size of the file",
+        ours=lambda: in_new_process(_memory, path),
+        reference=lambda: path.stat().st_size,
+        rounds=1,
+        gauge=measured,
+        unit="bytes",
+        bar=(0, 12),
+    )
+
+
+def via_image_size(folder: Path, images: int = 500) -> Benchmark:
+    """Sizes of JPEG and PNG files of 640 x 480 pixels, half of each, from their headers."""
+    paths = [folder / f"{index}{('.jpg', '.png')[index % 2]}" for index in range(images)]
+    write_images(paths, (640, 480))
+    return Benchmark(
+        reference_name="cv2.imread",
+        ours=lambda: [header_size(path) for path in paths],
+        reference=lambda: [decoded_size(path) for path in paths],
+        rounds=5,
+        work=(images, images),
+        bar=(0, 1 / 20),
+    )
+
+
+def load_dataset(folder: Path, images: int = 60) -> Benchmark:
+    """About the content of the balloon set: as many photographs and polygons, as large.
+
+    Tutorials parse the file, decode every image for its size, and check nothing; ours reads the
+    sizes from the headers, and checks the file, every attribute and every image.
+    """
+    paths = [folder / name for name in image_names(images)]
+    write_images(paths, (1024, 768))
+    sizes = {path.name: path.stat().st_size for path in paths}
+    file = write_polygons(folder / "project.json", images, regions=4, sizes=sizes)
+
+    def ours() -> list[dict[str, Any]]:
+        return list(dataset.load_dataset(str(file), rules=RULES).records)
+
+    check_equal(ours(), tutorial(file))
+    return Benchmark(
+        reference_name="json.loads and cv2.imread of every image, no checks",
+        ours=ours,
+        reference=lambda: tutorial(file),
+    )
+
+
+def read(path: Path) -> via.LabelledSet:
+    """The instances of a file, with every check."""
+    return via.build_instances(via.read(path), RULES, None)
+
+
+def _memory(path: Path) -> int:
+    before = reset_peak_memory()
+    labelled = read(path)
+    after = peak_memory()
+    del labelled
+    return after - before
+
+
+def image_names(count: int) -> list[str]:
+    """File names of images."""
+    return [f"image_{index:06}.jpg" for index in range(count)]
+
+
+def write_polygons(
+    path: Path, images: int, *, regions: int = REGIONS, sizes: Mapping[str, int] | None = None
+) -> Path:
+    """Write a VIA 2 project of polygons in two classes, the same in every image; return its path.
+
+    Args:
+        regions: polygons an image.
+        sizes: bytes of each image by its file name; None: of images that do not exist.
+    """
+    names = image_names(images)
+    sizes = sizes or dict.fromkeys(names, 1000)
+    # VIA writes without spaces. The text of the regions is written once: there can be 200,000.
+    polygons = json.dumps([region(index) for index in range(regions)], separators=(",", ":"))
+    metadata = ",".join(
+        f'"{name}{sizes[name]}":{{"filename":"{name}","size":{sizes[name]},"regions":{polygons},'
+        '"file_attributes":{}}'
+        for name in names
+    )
+    options = {"a": "a", "b": "b"}
+    classes = {"type": "dropdown", "description": "", "options": options, "default_options": {}}
+    rest = {
+        "_via_settings": {},
+        "_via_attributes": {"region": {"class": classes}, "file": {}},
+        "_via_data_format_version": "2.0.10",
+        "_via_image_id_list": [f"{name}{sizes[name]}" for name in names],
+    }
+    text = json.dumps(rest, separators=(",", ":"))
+    path.write_text(f'{{"_via_img_metadata":{{{metadata}}},{text[1:]}', encoding="utf-8")
+    return path
+
+
+def region(index: int) -> dict[str, object]:
+    """A polygon near a circle, in another place than its neighbours."""
+    angles = [2 * math.pi * step / VERTICES for step in range(VERTICES)]
+    return {
+        "shape_attributes": {
+            "name": "polygon",
+            "all_points_x": [150 * index + 240 + round(130 * math.cos(angle)) for angle in angles],
+            "all_points_y": [90 * index + 240 + round(130 * math.sin(angle)) for angle in angles],
+        },
+        "region_attributes": {"class": "ab"[index % 2]},
+    }
+
+
+def write_images(paths: Sequence[Path], size: tuple[int, int]) -> None:
+    """Write images of `size` (width, height) with smooth random content."""
+    random = np.random.default_rng(0)
+    for path in paths:
+        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC))
+
+
+def decoded_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, decoded."""
+    image = cv2.imread(str(path))
+    if image is None:
+        raise OSError(f"{path} was written and cannot be read")
+    return image.shape[1], image.shape[0]
+
+
+def tutorial(file: Path) -> list[dict[str, Any]]:
+    """Detectron2 dicts of a project of polygons beside its images, in few lines."""
+    records: list[dict[str, Any]] = []
+    images = json.loads(file.read_text(encoding="utf-8"))["_via_img_metadata"]
+    for image in images.values():
+        path = file.parent / image["filename"]
+        width, height = decoded_size(path)
+        annotations = []
+        for polygon in image["regions"]:
+            shape = polygon["shape_attributes"]
+            xs, ys = shape["all_points_x"], shape["all_points_y"]
+            annotations.append(
+                {
+                    "bbox": [min(xs), min(ys), max(xs), max(ys)],
+                    "bbox_mode": BoxMode.XYXY_ABS,
+                    "category_id": CLASSES.index(polygon["region_attributes"]["class"]),
+                    "segmentation": [[v for point in zip(xs, ys, strict=True) for v in point]],
+                }
+            )
+        record = {"file_name": str(path), "image_id": len(records) + 1, "annotations": annotations}
+        records.append({**record, "width": width, "height": height})
+    return records
+
+
+def check_equal(ours: list[dict[str, Any]], reference: list[dict[str, Any]]) -> None:
+    """Raise UserError where the two loaders differ, since their times then say nothing."""
+    for record, expected in zip(ours, reference, strict=True):
+        pairs = zip(record["annotations"], expected["annotations"], strict=True)
+        images = [({**record, "annotations": None}, {**expected, "annotations": None})]
+        for values, others in (*pairs, *images):
+            for key, other in others.items():
+                if values[key] != other:
+                    raise UserError(
+                        f"the two loaders differ in {key} of {expected['file_name']}",
+                        found=values[key],
+                        expected=other,
+                    )

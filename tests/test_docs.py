@@ -1,4 +1,4 @@
-"""What the documents promise: parts that are one edit away, files and columns of the demo."""
+"""Promises of the documents: parts one edit away, files of a prediction, overrides, rooms, ways."""
 
 import copy
 import functools
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from tests.test_imports import LAYERS
 
 from roilab import modeling
 from roilab.engine import config
@@ -19,11 +20,11 @@ from roilab.inference.sinks import DATA_FILES, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "heads.md").read_text(encoding="utf-8")
-# Rows of tables with overrides in code marks; of the stock parts the row says "default".
+# Rows of tables with overrides in code marks; the rows of stock parts say "default".
 LINES = {
-    " ".join(found): (found, "default" in row)
+    " ".join(lines): (lines, "default" in row)
     for row in TEXT.splitlines()
-    if row.startswith("|") and (found := re.findall(r"`((?:model|pooler)\.[^`]*=[^`]+)`", row))
+    if row.startswith("|") and (lines := re.findall(r"`((?:model|pooler)\.[^`]*=[^`]+)`", row))
 }
 SIZES = ["data.num_classes=2", "data.num_keypoints=2"]
 
@@ -34,7 +35,7 @@ def load(name: str) -> Any:
 
 
 def parts(cfg: Any) -> str:
-    """The RoI heads as they are built, and what of them does not show in a printed model."""
+    """The RoI heads as they are built, with settings that a printed model does not show."""
     with torch.device("meta"):
         heads = config.build(cfg.model, "model").roi_heads
     head = heads.keypoint_head
@@ -55,10 +56,10 @@ def test_every_part_is_in_the_tables() -> None:
     assert {name for name in names if f"{name}`" not in TEXT} == set()
 
 
-def test_all_that_the_demo_leaves_is_told() -> None:
+def test_every_output_of_a_prediction_is_documented() -> None:
     text = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
     promised = {*KINDS, *DATA_FILES.values(), *csv_columns(None)}
-    assert {each for each in promised if f"`{each}`" not in text} == set()
+    assert {name for name in promised if f"`{name}`" not in text} == set()
 
 
 OVERRIDES = (ROOT / "docs" / "overrides.md").read_text(encoding="utf-8")
@@ -87,3 +88,19 @@ def test_names_in_a_dict_and_files_in_a_sweep() -> None:
 
 def test_the_remedy_for_a_folder_of_brackets_is_the_documented_one() -> None:
     assert f"'{write('data.train.images', '[photos]')}'" in OVERRIDES
+
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_every_room_is_in_the_table() -> None:
+    table = CONTRIBUTING.partition("## Rooms")[2].partition("##")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    rooms = set().union(*LAYERS) - {"", "__main__"}
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(rooms)
+
+
+def test_the_files_on_the_ways_exist() -> None:
+    steps = re.findall(r"^\d+\. `(.+?\.py)`:", CONTRIBUTING, re.MULTILINE)
+    assert len(steps) > 20
+    assert [step for step in steps if not (ROOT / "project" / "roilab" / step).is_file()] == []

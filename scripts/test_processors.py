@@ -3,22 +3,22 @@
     make test-processors ARGS="tests/export"
     make test-processors LEVELS=lowest ARGS="tests/export tests/modeling tests/inference"
 
-PyTorch and oneDNN choose their code by what the processor has, and every choice rounds otherwise.
-ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA make them take the code of an older one.
+PyTorch and oneDNN choose their code by the processor's instructions, and every choice rounds
+differently. ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA select the code of an older processor.
 """
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
 
 class Level(NamedTuple):
-    """A kind of processor: both settings, and torch's private name for what it needs."""
+    """A kind of processor: both settings, and torch's private test of its instructions."""
 
     aten: str
     onednn: str
@@ -38,14 +38,10 @@ LEVELS = (
 )
 
 
-def levels_here(wanted: str = "all") -> list[Level]:
-    """The levels that this processor has; of them only the lowest where that is wanted."""
-
-    def has(probe: str | None) -> bool:
-        found: Callable[[], bool] = getattr(torch.cpu, probe, lambda: False) if probe else bool
-        return probe is None or found()
-
-    return [each for each in LEVELS if has(each.probe)][: 1 if wanted == "lowest" else None]
+def levels_here(which: str = "all") -> list[Level]:
+    """The levels that this processor has, or "lowest": only the first."""
+    has = [not level.probe or getattr(torch.cpu, level.probe, bool)() for level in LEVELS]
+    return list(itertools.compress(LEVELS, has))[: 1 if which == "lowest" else None]
 
 
 def main() -> int:

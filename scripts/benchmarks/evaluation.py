@@ -24,7 +24,6 @@ from roilab.evaluation import evaluate as evaluate_model
 from roilab.skeleton import COCO_PERSON
 
 OBJECTS, SIDE = 10, 640
-CLASSES = ("a", "b", "c")
 Rows = list[dict[str, Any]]
 
 
@@ -85,9 +84,7 @@ def persons(images: int, detections: int) -> tuple[dict[str, Any], Rows]:
                     "keypoints": np.hstack([xy, np.ones((17, 1))]).ravel().tolist(),
                 }
             )
-    sizes_of_images = [
-        {"id": image, "width": SIDE, "height": SIDE} for image in range(1, images + 1)
-    ]
+    sizes_of_images = [{"id": i + 1, "width": SIDE, "height": SIDE} for i in range(images)]
     categories = [{"id": 1, "name": "person"}]
     return {"images": sizes_of_images, "categories": categories, "annotations": truth}, results
 
@@ -113,7 +110,7 @@ def evaluate(folder: Path, images: int = 100) -> Benchmark:
     Ours ends in hotcoco, the evaluator in pycocotools. It is built anew each time, as Detectron2's
     training script does for every evaluation, and goes through its JSON files.
     """
-    dataset, model = boxes_and_detections(images, detections=50)
+    dataset, model = persons_and_model(images, detections=50)
 
     def batches(size: int = 10) -> Iterator[list[dict[str, Any]]]:
         for begin in range(0, len(dataset), size):
@@ -136,35 +133,30 @@ def evaluate(folder: Path, images: int = 100) -> Benchmark:
     return Benchmark(reference_name="COCOEvaluator", ours=ours, reference=reference, rounds=7)
 
 
-def boxes_and_detections(images: int, detections: int) -> tuple[DetectionDataset, nn.Module]:
-    """A data set without image files, and a model that detects about half of its boxes."""
-    random = np.random.default_rng(0)
-    records, instances = [], {}
-    for image in range(1, images + 1):
-        corners = random.uniform(0, SIDE - 120, (OBJECTS, 2))
-        boxes = np.hstack([corners, corners + random.uniform(8, 120, (OBJECTS, 2))])
-        classes = random.integers(0, len(CLASSES), OBJECTS)
-        annotations = [
-            {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": label, "iscrowd": 0}
-            for box, label in zip(boxes.tolist(), classes.tolist(), strict=True)
-        ]
-        size = {"width": SIDE, "height": SIDE}
-        file_name = f"{image}.jpg"
-        records.append(
-            {"file_name": file_name, "image_id": image, **size, "annotations": annotations}
-        )
-        copies = detections // OBJECTS
-        noise = random.normal(0, 4, (detections, 4))
-        instances[image] = Instances(
+def persons_and_model(images: int, detections: int) -> tuple[DetectionDataset, nn.Module]:
+    """The persons as a data set without image files, and a model that returns the detections."""
+    truth, results = persons(images, detections)
+    size = {"width": SIDE, "height": SIDE}
+    records: Rows = []
+    answers = {}
+    for index in range(images):
+        rows = truth["annotations"][index * OBJECTS : (index + 1) * OBJECTS]
+        box = {"bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
+        annotations = [{**box, "bbox": row["bbox"]} for row in rows]
+        names = {"file_name": f"{index + 1}.jpg", "image_id": index + 1}
+        records.append({**names, **size, "annotations": annotations})
+        rows = results[index * detections : (index + 1) * detections]
+        boxes = torch.tensor([row["bbox"] for row in rows])
+        answers[index + 1] = Instances(
             (SIDE, SIDE),
-            pred_boxes=Boxes(torch.tensor(np.repeat(boxes, copies, 0) + noise)),
-            pred_classes=torch.tensor(np.repeat(classes, copies)),
-            scores=torch.tensor(random.random(detections)),
+            pred_boxes=Boxes(BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS)),
+            pred_classes=torch.zeros(detections, dtype=torch.int64),
+            scores=torch.tensor([row["score"] for row in rows]),
         )
-    ids = CocoIds.numbered(instances, len(CLASSES))
-    dataset = DetectionDataset("benchmark_evaluate", tuple(records), CLASSES, None, ids)
+    ids = CocoIds.numbered(answers, 1)
+    dataset = DetectionDataset("benchmark_evaluate", tuple(records), ("person",), None, ids)
     register_dataset(dataset)
-    return dataset, PreparedAnswers(instances)
+    return dataset, PreparedAnswers(answers)
 
 
 class PreparedAnswers(nn.Module):

@@ -100,7 +100,14 @@ def test_every_room_is_in_the_table() -> None:
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(rooms)
 
 
-def test_the_files_on_the_ways_exist() -> None:
-    steps = re.findall(r"^\d+\. `(.+?\.py)`:", CONTRIBUTING, re.MULTILINE)
+def test_the_ways_name_files_and_what_is_in_them() -> None:
+    package = ROOT / "project" / "roilab"
+    ways = CONTRIBUTING.partition("## The way of a polygon")[2].partition("## House rules")[0]
+    steps = re.findall(r"^\d+\. `(\S+\.py)`:((?:.*\n)(?:   .*\n)*)", ways, re.MULTILINE)
     assert len(steps) > 20
-    assert [step for step in steps if not (ROOT / "project" / "roilab" / step).is_file()] == []
+    for file, text in steps:
+        code = (package / file).read_text(encoding="utf-8")
+        names = [name.rpartition(".")[2] for name in re.findall(r"`([\w.]+)`", text)]
+        assert [name for name in names if name not in code] == [], file
+    files = {Path(name).name for name in re.findall(r"`(\S+\.py)`", ways)}
+    assert files - {path.name for path in package.rglob("*.py")} == set()

@@ -199,6 +199,7 @@ def assert_same_schedule(ours: Any, theirs: Any, steps: int) -> None:
 BUILT_DIFFERENCES = {
     "roi_heads.mask_head.output_size": "an argument of our head: twice the side, as Detectron2's",
     "roi_heads.keypoint_head.decoder": "an argument of our head: bicubic, as Detectron2's",
+    "roi_heads.keypoint_head.side": "of the maps, which Detectron2's loss reads from the maps",
     "roi_heads.keypoint_head.keep_heatmaps": "Detectron2's always keeps them with its detections",
     "roi_heads.in_features": "where YAML has box_in_features from, which are compared",
     "roi_heads.box_predictor.loss_weight": "YAML leaves out that of the classes, which is 1",

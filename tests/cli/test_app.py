@@ -32,6 +32,9 @@ from roilab.via import read
 LONG = 120  # seconds, for what takes one on an idle machine
 
 
+Open = Callable[[Path], AppTest]
+
+
 class Calls(NamedTuple):
     """What the page asks for: runs that are loaded, sizes of images of the models, how they are
     drawn, files of the download buttons."""
@@ -74,7 +77,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 
 
 @pytest.fixture
-def open_app(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AppTest]:
+def open_app(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Open:
     """The page for a folder of runs, as it is at first."""
 
     def call(runs: Path) -> AppTest:
@@ -91,6 +94,12 @@ def runs(tiny_run: Run, tmp_path: Path) -> Path:
         shutil.copytree(tiny_run.folder, tmp_path / "runs" / name)
         os.utime(tmp_path / "runs" / name / tiny_run.weights.name, (1e9 - age, 1e9 - age))
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def app(open_app: Open, runs: Path) -> AppTest:
+    """The page for the two runs."""
+    return open_app(runs)
 
 
 def sound(app: AppTest) -> AppTest:
@@ -112,8 +121,8 @@ def median_of(app: AppTest) -> float:
     return middle
 
 
-def test_at_first_there_is_a_sample(open_app: Callable[[Path], AppTest], runs: Path) -> None:
-    app = sound(open_app(runs))
+def test_at_first_there_is_a_sample(app: AppTest) -> None:
+    sound(app)
     assert [title.value for title in app.title] == ["RoILab"]
     assert app.selectbox(key="run").options == ["new", "old"]
     assert len(app.image) == 2  # as it is, and with what was found
@@ -126,10 +135,7 @@ def test_at_first_there_is_a_sample(open_app: Callable[[Path], AppTest], runs: P
     assert {"score", "x", "y", "width", "height", "keypoints", "mask area"} < set(table)
 
 
-def test_sliders_and_switches_do_not_run_the_model(
-    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
-) -> None:
-    app = open_app(runs)
+def test_sliders_and_switches_do_not_run_the_model(app: AppTest, calls: Calls) -> None:
     assert calls.models == [(256, 256, 3)]
     middle = median_of(app)
     everything = scores(app)
@@ -155,10 +161,7 @@ def test_sliders_and_switches_do_not_run_the_model(
     assert calls.loads == ["new"]
 
 
-def test_two_runs_stand_beside_each_other(
-    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
-) -> None:
-    app = open_app(runs)
+def test_two_runs_stand_beside_each_other(app: AppTest, calls: Calls) -> None:
     app.slider(key="threshold").set_value(0.0)
     app.selectbox(key="other").select("old").run()
     assert len(sound(app).image) == 3
@@ -172,10 +175,9 @@ def test_two_runs_stand_beside_each_other(
 
 
 def test_uploads_are_looked_at_once_and_broken_ones_are_named(
-    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls, figures: FiguresPaths
+    app: AppTest, calls: Calls, figures: FiguresPaths
 ) -> None:
     data = (figures.val.parent / "000001.jpg").read_bytes()
-    app = open_app(runs)
     calls.models.clear()
     uploads = [
         ("good.jpg", data),
@@ -206,51 +208,41 @@ def test_uploads_are_looked_at_once_and_broken_ones_are_named(
 
 
 def test_of_very_many_files_the_first_are_taken(
-    open_app: Callable[[Path], AppTest],
-    runs: Path,
-    figures: FiguresPaths,
-    monkeypatch: pytest.MonkeyPatch,
+    app: AppTest, figures: FiguresPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("roilab.app.page.MOST", 2)
-    app = open_app(runs)
+    data = (figures.val.parent / "000001.jpg").read_bytes()
     for name in ("a.jpg", "b.jpg", "c.jpg"):
-        app.file_uploader(key="files").upload(
-            name, (figures.val.parent / "000001.jpg").read_bytes()
-        )
+        app.file_uploader(key="files").upload(name, data)
     app.run()
     assert app.warning[0].value == "The first 2 of 3 are taken."
     assert app.selectbox(key="file").options == ["a.jpg", "b.jpg"]
 
 
 def test_downloads_hold_what_is_shown(
-    open_app: Callable[[Path], AppTest],
-    runs: Path,
-    calls: Calls,
-    figures: FiguresPaths,
-    tmp_path: Path,
+    app: AppTest, calls: Calls, figures: FiguresPaths, tmp_path: Path
 ) -> None:
-    app = open_app(runs)
     app.slider(key="threshold").set_value(0.0)
     files = [figures.val.parent / f"00000{index}.jpg" for index in range(2)]
     for file in files:
         app.file_uploader(key="files").upload(file.name, file.read_bytes())
     app.run()
     shown = scores(sound(app))
-    made = {key: (name, make()) for key, (name, make) in calls.downloads.items()}
-    name, data = made["new/Picture"]
+    saved = {key: (name, read()) for key, (name, read) in calls.downloads.items()}
+    name, data = saved["new/Picture"]
     assert name == "new_000000.png"
     assert Image.open(io.BytesIO(data)).size == (3 * 96, 3 * 96)
 
-    name, data = made["new/JSON"]
+    name, data = saved["new/JSON"]
     first, second = json.loads(data)["images"]
     assert name == "new_predictions.json"
     assert [image["file_name"] for image in (first, second)] == [file.name for file in files]
     assert [each["score"] for each in first["instances"]] == pytest.approx(shown)
     count = len(first["instances"]) + len(second["instances"])
-    assert len(json.loads(made["new/COCO"][1])["annotations"]) == count
+    assert len(json.loads(saved["new/COCO"][1])["annotations"]) == count
 
-    project = tmp_path / made["new/VIA project"][0]
-    project.write_bytes(made["new/VIA project"][1])
+    project = tmp_path / saved["new/VIA project"][0]
+    project.write_bytes(saved["new/VIA project"][1])
     images = {image.filename: image for image in read(project, strict=True).images}
     assert set(images) == {file.name for file in files}
     for file, image in zip(files, (first, second), strict=True):
@@ -269,13 +261,8 @@ def video_of(figures: FiguresPaths, frames: int, folder: Path) -> bytes:
 
 
 def test_a_video_is_drawn_and_its_frames_are_looked_at(
-    open_app: Callable[[Path], AppTest],
-    runs: Path,
-    calls: Calls,
-    figures: FiguresPaths,
-    tmp_path: Path,
+    app: AppTest, calls: Calls, figures: FiguresPaths, tmp_path: Path
 ) -> None:
-    app = open_app(runs)
     app.slider(key="threshold").set_value(0.0).run()
     calls.models.clear()
     calls.drawn.clear()
@@ -287,8 +274,8 @@ def test_a_video_is_drawn_and_its_frames_are_looked_at(
     app.slider(key="frame").set_value(5).run()
     assert any("000005" in caption.value for caption in sound(app).caption)
     shown = scores(app)
-    made = {key: (name, make()) for key, (name, make) in calls.downloads.items()}
-    frames = json.loads(made["new/JSON"][1])["images"]
+    saved = {key: (name, read()) for key, (name, read) in calls.downloads.items()}
+    frames = json.loads(saved["new/JSON"][1])["images"]
     assert [(row["file_name"], row["frame"]) for row in frames] == [
         ("walk.mp4", index) for index in range(6)
     ]
@@ -297,14 +284,14 @@ def test_a_video_is_drawn_and_its_frames_are_looked_at(
     assert any(tracks)
     assert [how["colours"] for how in calls.drawn[:6]] == tracks
     assert calls.drawn[-1]["colours"] == tracks[5]
-    with zipfile.ZipFile(io.BytesIO(made["new/VIA project"][1])) as archive:
+    with zipfile.ZipFile(io.BytesIO(saved["new/VIA project"][1])) as archive:
         archive.extractall(tmp_path / "zip")
     project = read(tmp_path / "zip" / "via_project.json", strict=True)
     sizes = {image.filename: image.size for image in project.images}
     files = [path for path in (tmp_path / "zip").iterdir() if path.suffix == ".jpg"]
     assert sizes == {path.name: path.stat().st_size for path in files}
     assert len(files) == 6
-    name, drawn = made["new/Video"]
+    name, drawn = saved["new/Video"]
     assert name == "new_walk.mp4"
     clip = decode_clip(name, drawn)
     assert [frame.shape for frame in clip.frames] == [(288, 288, 3)] * 6
@@ -316,13 +303,8 @@ def test_a_video_is_drawn_and_its_frames_are_looked_at(
 
 
 def test_a_video_that_breaks_off_is_shown_as_far_as_it_goes(
-    open_app: Callable[[Path], AppTest],
-    runs: Path,
-    calls: Calls,
-    figures: FiguresPaths,
-    tmp_path: Path,
+    app: AppTest, figures: FiguresPaths, tmp_path: Path
 ) -> None:
-    app = open_app(runs)
     data = video_of(figures, 20, tmp_path)
     app.file_uploader(key="files").upload("cut.mp4", data[: len(data) * 3 // 4])
     app.file_uploader(key="files").upload("none.mp4", data[:40]).run()
@@ -334,9 +316,7 @@ def test_a_video_that_breaks_off_is_shown_as_far_as_it_goes(
     assert r"none\.mp4" in app.error[0].value
 
 
-def test_without_a_run_it_says_how_to_make_one(
-    open_app: Callable[[Path], AppTest], tmp_path: Path
-) -> None:
+def test_without_a_run_it_says_how_to_make_one(open_app: Open, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         app = sound(open_app(folder))
         assert "no trained run" in app.info[0].value
@@ -346,7 +326,7 @@ def test_without_a_run_it_says_how_to_make_one(
 
 
 def test_a_run_that_cannot_be_loaded_is_told_and_the_other_is_shown(
-    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
+    open_app: Open, runs: Path, calls: Calls
 ) -> None:
     (runs / "new" / "model_final.pth").write_bytes(b"no checkpoint")
     os.utime(runs / "new" / "model_final.pth", (2e9, 2e9))
@@ -364,10 +344,7 @@ def test_a_run_that_cannot_be_loaded_is_told_and_the_other_is_shown(
     assert "not a run folder" in app.error[1].value
 
 
-def test_new_weights_are_loaded(
-    open_app: Callable[[Path], AppTest], runs: Path, calls: Calls
-) -> None:
-    app = open_app(runs)
+def test_new_weights_are_loaded(app: AppTest, runs: Path, calls: Calls) -> None:
     os.utime(runs / "new" / "model_final.pth", (3e9, 3e9))
     app.run()
     assert calls.loads == ["new", "new"]
@@ -375,7 +352,7 @@ def test_new_weights_are_loaded(
 
 
 def test_what_the_model_cannot_do_is_told(
-    open_app: Callable[[Path], AppTest], runs: Path, monkeypatch: pytest.MonkeyPatch
+    open_app: Open, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(self: Predictor, image: Any) -> None:
         raise RuntimeError("out of memory\nsecond line")
@@ -387,14 +364,12 @@ def test_what_the_model_cannot_do_is_told(
 
 
 def test_a_video_ends_where_the_model_fails(
-    open_app: Callable[[Path], AppTest],
-    runs: Path,
+    app: AppTest,
     calls: Calls,
     figures: FiguresPaths,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    app = open_app(runs)
     predict = Predictor.__call__
 
     def fails(self: Predictor, image: Any) -> Any:

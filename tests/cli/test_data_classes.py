@@ -136,17 +136,6 @@ class TestConvert:
         assert "--class-attribute" not in done.stdout
         assert read(target).region_attributes["kind"].type == "dropdown"
 
-    @pytest.mark.parametrize("kind", ["via", "via-json"])
-    def test_an_option_without_effect_is_left_out(
-        self, script: Script, tracks: Path, tmp_path: Path, kind: str
-    ) -> None:
-        target = tmp_path / "out.json"
-        arguments = ("data", "convert", tracks, target, "--to", kind)
-        done = script(*arguments, "--default-class", "")
-        assert done.returncode == 2
-        assert "leave it out" in done.stderr
-        assert script(*arguments).returncode == 0
-
 
 class TestDraw:
     def test_points_of_nothing_are_counted_and_seen(self, script: Script, tmp_path: Path) -> None:

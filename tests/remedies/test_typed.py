@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from roilab.engine import config
 from roilab.engine.data_nodes import build_dataset
 from roilab.engine.overrides import write, write_for_shell
-from roilab.errors import rename_arguments
+from roilab.errors import UserError, rename_arguments
 from roilab.via import Problem
 
 from . import catalog, coco_files, data_commands, datasets, labels, reading
@@ -151,7 +151,9 @@ def test_options_of_data_commands(
         output = tmp_path / "merged.json"
         output.unlink(missing_ok=True)
         after = ["--output", output] if command == "merge" else []
-        return printed(script("data", command, *before, *files, *after, *options))
+        errors = printed(script("data", command, *before, *files, *after, *options))
+        assert not (output.exists() and any(isinstance(error, UserError) for error in errors))
+        return errors
 
     typed = Typed(case, call, *OPTIONS, OPTION)
     assert follow_as_typed(case, typed, monkeypatch, request) == []

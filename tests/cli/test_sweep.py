@@ -1,15 +1,14 @@
 """`roilab sweep` with a training that only copies what another one left."""
 
-import importlib.util
 import signal
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests.sweep import runs
 
 from roilab.cli.sweep import main, parameter, train_command
 from roilab.errors import UserError
@@ -29,19 +28,6 @@ for path in (here / "template").iterdir():
     if path.is_file() and path.name != "cell.json":
         shutil.copy(path, folder)
 """
-
-
-def module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = loaded
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-runs = module(ROOT / "tests/sweep/runs.py")
 
 
 class Sweep:

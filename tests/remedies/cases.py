@@ -149,6 +149,14 @@ def follow_command(script: Callable[..., Any], remedy: str | None) -> Any:
     return script(match[1], *shlex.split(match[2]))
 
 
+def run_remedy(script: Script, attempt: Callable[[], Wrong]) -> Attempts:
+    """An attempt, and another after the command in the remedy of the first."""
+    first = attempt()
+    yield first
+    assert follow_command(script, first[0].remedy).returncode == 0
+    yield attempt()
+
+
 def printed(done: Any) -> Wrong:
     """What a script that has run prints: its error, or the problems of an annotation file.
 

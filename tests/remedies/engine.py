@@ -1,6 +1,7 @@
 """Remedies of configs, weights, training and run folders."""
 
 import errno
+import json
 import os
 import re
 import resource
@@ -27,7 +28,7 @@ from roilab.engine.setup import prepare
 from roilab.engine.train import Trainer, evaluate_weights, train
 from roilab.engine.training_log import ExperimentTracker, start_logging
 
-from .cases import Attempts, Script, case, follow_command, printed, wrong
+from .cases import Attempts, Script, case, follow_command, printed, run_remedy, wrong
 from .conftest import CONFIG, Training
 from .files import image, point, polygon, skeleton, via_json, write
 
@@ -117,32 +118,31 @@ def weights_that_are_not_there(training: Training, tmp_path: Path) -> Attempts:
 @case("take other weights, or, where these parts are new, name them: 'train.may_differ=[{}]'")
 def weights_of_another_model(training: Training, tmp_path: Path) -> Attempts:
     weights = torch.load(training.run.weights, weights_only=True)["model"]
-    of_head = {name for name in weights if "mask_head" in name}
-    other = tmp_path / "other.pth"
-    save_atomically({"model": {k: v for k, v in weights.items() if k not in of_head}}, other)
-    model = build_model(training.setup(tmp_path).cfg)
-    first = wrong(load_weights, model, str(other))
-    yield first
-    given = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
-    assert given
-    cfg = config.load_config(training.run.config_file, [given.group(1)])
-    yield wrong(load_weights, model, str(other), cfg.train.may_differ)
-    yield wrong(load_weights, model, str(training.run.weights))
+    yield from weights_in_part(
+        training, tmp_path, {name: weights[name] for name in weights if "mask_head" not in name}
+    )
 
 
 @case("take other weights, or, where these parts are new, name them: 'train.may_differ=[{}]'")
 def weights_that_differ_in_most_parts(training: Training, tmp_path: Path) -> Attempts:
     weights = torch.load(training.run.weights, weights_only=True)["model"]
-    few = {name: value for name, value in weights.items() if "fpn_output" in name}
-    other = tmp_path / "other.pth"
-    save_atomically({"model": few}, other)
-    model = build_model(training.setup(tmp_path).cfg)
+    yield from weights_in_part(
+        training, tmp_path, {name: weights[name] for name in weights if "fpn_output" in name}
+    )
+
+
+def weights_in_part(training: Training, folder: Path, weights: dict[str, torch.Tensor]) -> Attempts:
+    """Load weights that a model has more than."""
+    other = folder / "other.pth"
+    save_atomically({"model": weights}, other)
+    model = build_model(training.setup(folder).cfg)
     first = wrong(load_weights, model, str(other))
     yield first
-    given = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
-    assert given
-    cfg = config.load_config(training.run.config_file, [given.group(1)])
+    override = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
+    assert override
+    cfg = config.load_config(training.run.config_file, [override.group(1)])
     yield wrong(load_weights, model, str(other), cfg.train.may_differ)
+    yield wrong(load_weights, model, str(training.run.weights))
 
 
 @case(
@@ -312,14 +312,12 @@ def a_file_that_is_not_as_it_was_written(
     run = training.copy(tmp_path / "run")
     path = run.folder / "classes.json"
     before = path.read_text()
+    for text in (json.dumps(["other"]), before):
+        path.write_text(text)
+        yield wrong(run.classes)
     write(path, ["other"])
-    first = wrong(run.classes)
-    yield first
-    path.write_text(before)
-    yield wrong(run.classes)
-    write(path, ["other"])
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield wrong(run.classes)
+    *_, accepted = run_remedy(script, lambda: wrong(run.classes))
+    yield accepted
     assert run.classes() == ("other",)
 
 
@@ -327,10 +325,7 @@ def a_file_that_is_not_as_it_was_written(
 def a_file_that_is_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
     run = training.copy(tmp_path / "run")
     run.category_ids_file.unlink()
-    first = wrong(run.category_ids)
-    yield first
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield wrong(run.category_ids)
+    yield from run_remedy(script, lambda: wrong(run.category_ids))
 
 
 def delete_and_say_so(script: Script, file: Path, read: Callable[[], object]) -> Attempts:

@@ -15,7 +15,7 @@ from roilab.sweep.plan import Arm, Sweep, save_sweep
 from roilab.sweep.results import ResultsReader
 from roilab.sweep.runner import LOCK, run_trial
 
-from .cases import Attempts, Script, Wrong, case, follow_command, wrong
+from .cases import Attempts, Script, Wrong, case, follow_command, run_remedy, wrong
 from .conftest import CONFIG, Training
 from .files import write
 
@@ -145,10 +145,7 @@ def collect(one: Trial) -> Wrong:
 def detections_that_are_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = evaluated(training, tmp_path)
     Run(one.folder).detections_file.unlink()
-    first = collect(one)
-    yield first
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield collect(one)
+    yield from run_remedy(script, lambda: collect(one))
 
 
 @case("compute them again: {}")
@@ -166,10 +163,7 @@ def a_result_that_is_damaged(training: Training, tmp_path: Path, script: Script)
     one = evaluated(training, tmp_path)
     run = Run(one.folder)
     run.write_results({"bbox": {}})
-    first = wrong(run.results)
-    yield first
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield wrong(run.results)
+    yield from run_remedy(script, lambda: wrong(run.results))
 
 
 @case("{}, or put a sound copy in its place; if it is meant to be so: {}")
@@ -208,10 +202,7 @@ def a_validation_set_that_has_changed(
     one = evaluated(training, tmp_path)
     run = Run(one.folder)
     run.write_results({**run.results(), "bbox": {**run.results()["bbox"], "AP": 77.7}})
-    first = collect(one)
-    yield first
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield collect(one)
+    yield from run_remedy(script, lambda: collect(one))
 
 
 @case("if the sweep is yours, write it as a Python file")

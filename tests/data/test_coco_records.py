@@ -15,7 +15,7 @@ from PIL import Image
 from roilab import skeleton as skeletons
 from roilab.curation.check import check_annotations
 from roilab.data.annotated_images import read_annotations
-from roilab.data.boxes import box_of
+from roilab.data.coordinates import box_of
 from roilab.data.dataset import load_dataset
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder

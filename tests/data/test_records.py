@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from roilab import via
 from roilab.data.annotated_images import SHOWN
-from roilab.data.boxes import to_continuous, to_pixel_index
 from roilab.data.coco import dataset_to_coco
+from roilab.data.coordinates import to_continuous, to_pixel_index
 from roilab.data.records import box_of, detectron2_annotation, log_problems
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import Instance, Polygon

@@ -10,7 +10,7 @@ from statistics import fmean
 import numpy as np
 
 from roilab import via
-from roilab.data.boxes import iou
+from roilab.data.coordinates import iou
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton, default_sigmas
 from roilab.via.geometry import area

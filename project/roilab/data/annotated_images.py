@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from roilab import via
-from roilab.data.boxes import is_outside, own_box, stated_box_fault
+from roilab.data.coordinates import is_outside, own_box, stated_box_fault
 from roilab.data.mask_to_polygons import box_of_rle, rings_of_rle
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder, bits_of, read_rgb, whole_size

@@ -13,7 +13,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.data.boxes import Box
+from roilab.data.coordinates import Box
 from roilab.data.mask_to_polygons import compressed
 from roilab.errors import UserError
 from roilab.image_files import whole_size

@@ -1,7 +1,7 @@
 """COCO json: the rows of instances, the document, and the ids of an annotation file.
 
 COCO's boxes are x, y, width, height; its keypoints are pixel indices, of which pixel (0, 0) has its
-centre at (0, 0), while boxes and outlines are continuous: see `roilab.data.boxes`.
+centre at (0, 0), while boxes and outlines are continuous: see `roilab.data.coordinates`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
-from roilab.data.boxes import to_pixel_index
+from roilab.data.coordinates import to_pixel_index
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import first_of

@@ -14,7 +14,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data.annotated_images import MissingImages, check_missing_images, leave_out_unusable
-from roilab.data.boxes import box_fault
 from roilab.data.catalog_records import (
     checked_annotation,
     checked_size,
@@ -23,6 +22,7 @@ from roilab.data.catalog_records import (
     outline_bounds,
 )
 from roilab.data.coco import CocoIds, category_ids, image_numbers
+from roilab.data.coordinates import box_fault
 from roilab.data.dataset import DetectionDataset, dataset_of_records
 from roilab.data.records import LoadedRecords, OnProblems, log_problems
 from roilab.errors import UserError

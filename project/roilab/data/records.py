@@ -1,7 +1,7 @@
 """Annotation files of any kind and the images they name -> Detectron2 dicts.
 
 A point in VIA or COCO json is a pixel index; Detectron2 works in continuous coordinates, in which
-the centre of pixel (0, 0) is (0.5, 0.5). Points are shifted by `roilab.data.boxes.to_continuous`
+the centre of pixel (0, 0) is (0.5, 0.5). Points are shifted by `roilab.data.coordinates.to_continuous`
 alone; outlines and boxes are continuous already and are never shifted
 (detectron2.data.datasets.coco, `load_coco_json`).
 """
@@ -25,8 +25,8 @@ from roilab.data.annotated_images import (
     read_annotations,
     usable_size,
 )
-from roilab.data.boxes import HALF_PIXEL, box_of, own_box, to_continuous
 from roilab.data.coco import CocoIds, category_ids, image_numbers
+from roilab.data.coordinates import HALF_PIXEL, box_of, own_box, to_continuous
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton

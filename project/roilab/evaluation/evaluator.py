@@ -11,8 +11,8 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from torch import nn
 
-from roilab.data.boxes import to_pixel_index
 from roilab.data.coco import coco_row, encode_mask
+from roilab.data.coordinates import to_pixel_index
 from roilab.data.dataset import DetectionDataset
 from roilab.evaluation.ap import TASK_NAMES, Results, average_precision
 from roilab.evaluation.memory_bound import MemoryBound, detect_instances

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from roilab.data.boxes import to_pixel_index
 from roilab.data.coco import coco_annotation, coco_document, coco_row
+from roilab.data.coordinates import to_pixel_index
 from roilab.data.mask_to_polygons import rings_of
 from roilab.engine import config
 from roilab.engine.run_folder import Run

@@ -14,7 +14,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as mask_utils
 
-from roilab.data.boxes import HALF_PIXEL
+from roilab.data.coordinates import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Mask, Picture, draw_instances, grid, side_by_side
 from roilab.files import write_whole

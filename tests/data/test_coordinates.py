@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from roilab import via
-from roilab.data.boxes import (
+from roilab.data.coordinates import (
     HALF_PIXEL,
     ROUNDING,
     Box,

@@ -7,7 +7,7 @@ import torch
 from detectron2.config import instantiate
 
 from roilab.engine import config
-from roilab.engine.data_nodes import annotations_for
+from roilab.engine.build_data import annotations_for
 
 CONFIGS = sorted(path.name for path in Path("configs").glob("*.py"))
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from roilab.engine import config, provenance
-from roilab.engine.data_nodes import build_dataset
+from roilab.engine.build_data import build_dataset
 from roilab.engine.resume import check_resumable, fingerprints
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import read_record, write_record

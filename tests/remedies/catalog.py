@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from roilab.data import dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine import config
-from roilab.engine.data_nodes import build_dataset, check_data_nodes, check_keypoints
+from roilab.engine.build_data import build_dataset, check_data_nodes, check_keypoints
 from roilab.errors import UserError
 from roilab.via import Problem
 

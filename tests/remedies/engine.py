@@ -19,8 +19,8 @@ from roilab.cli.console import with_options
 from roilab.data import dataset
 from roilab.engine import config, train_state, trusted
 from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.build_data import build_dataset
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.data_nodes import build_dataset
 from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.replay import replay
 from roilab.engine.run_folder import Run, reading

@@ -18,7 +18,7 @@ from detectron2.config import LazyConfig
 from omegaconf import DictConfig
 
 from roilab.engine import config
-from roilab.engine.data_nodes import build_dataset
+from roilab.engine.build_data import build_dataset
 from roilab.engine.overrides import write, write_for_shell
 from roilab.errors import UserError, rename_arguments
 from roilab.via import Problem

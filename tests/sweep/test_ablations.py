@@ -8,7 +8,7 @@ import torch
 from detectron2.config import instantiate
 
 from roilab.engine import config
-from roilab.engine.data_nodes import annotations_for
+from roilab.engine.build_data import annotations_for
 from roilab.sweep import Sweep, load_sweep, resolve
 
 ABLATIONS = Path(__file__).parents[2] / "configs/ablations"

@@ -27,8 +27,8 @@ from roilab.data.loaders import Batch
 from roilab.data.sampling import INITIALISATION, STEP, seed_everything
 from roilab.device import device_of, dtype_of, memory_used, share_cores
 from roilab.engine import build, config, distributed, trusted
+from roilab.engine.build_data import train_batches
 from roilab.engine.checkpoint import refuse_other_weights
-from roilab.engine.data_nodes import train_batches
 from roilab.engine.ema import MovingAverage
 from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step

@@ -20,7 +20,7 @@ from roilab.data.sampling import VALIDATION, seeded
 from roilab.device import device_of, share_cores
 from roilab.engine import config
 from roilab.engine.build import loss_mode
-from roilab.engine.data_nodes import eval_batches
+from roilab.engine.build_data import eval_batches
 from roilab.evaluation import Evaluation, evaluate, predict
 from roilab.evaluation.evaluator import Predicted
 from roilab.evaluation.memory_bound import MemoryBound

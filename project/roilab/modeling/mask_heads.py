@@ -289,5 +289,5 @@ def point_rend(
     return Head(cfg, dict(input_shape))
 
 
-# For the loaders, see `roilab.engine.data_nodes.annotations_for`.
+# For the loaders, see `roilab.engine.build_data.annotations_for`.
 point_rend.learns_from_bitmasks = True  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.engine import config
-from roilab.engine.data_nodes import (
+from roilab.engine.build_data import (
     build_dataset,
     check_data_nodes,
     check_keypoints,

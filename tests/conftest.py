@@ -94,7 +94,7 @@ def untrained(
     import torch
 
     from roilab.engine import config
-    from roilab.engine.build import build_model
+    from roilab.engine.build_model import build_model
     from roilab.engine.checkpoint import save_atomically
     from roilab.engine.run_folder import Run
     from roilab.engine.setup import prepare

@@ -25,8 +25,8 @@ from torch import nn
 
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.engine import config
-from roilab.engine.build import build_optimizer, weights_of
 from roilab.engine.build_data import annotations_for
+from roilab.engine.build_model import build_optimizer, weights_of
 from roilab.engine.setup import prepare
 from roilab.synthetic import write_figures
 

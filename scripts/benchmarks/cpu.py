@@ -15,7 +15,7 @@ from benchmarks.inference import STRIDE, model_config, model_inputs, random_weig
 from benchmarks.training import our_batches, write_data
 from roilab.cpu.optimize import PARTS, optimize, optimize_for_inference
 from roilab.device import dtype_of
-from roilab.engine.build import build_model
+from roilab.engine.build_model import build_model
 from roilab.engine.config import load_config
 from roilab.engine.setup import prepare
 from roilab.files import config_folder

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from benchmarks import Benchmark, on_one_thread, seconds
-from roilab.engine.build import build_model
+from roilab.engine.build_model import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.config import load_config, to_plain_data, to_yaml
 from roilab.engine.load_run import load_run

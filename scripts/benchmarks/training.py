@@ -30,8 +30,8 @@ from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.device import share_cores
 from roilab.engine import config
-from roilab.engine.build import build_model, build_optimizer
 from roilab.engine.build_data import annotations_for, train_batches
+from roilab.engine.build_model import build_model, build_optimizer
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import Trainer
 from roilab.files import config_folder

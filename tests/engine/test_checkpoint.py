@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from roilab.engine import checkpoint
-from roilab.engine.build import load_weights
+from roilab.engine.build_model import load_weights
 from roilab.engine.checkpoint import Checkpointer, patterns_of
 from roilab.errors import UserError
 

@@ -12,7 +12,7 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from omegaconf import DictConfig
 
 from roilab.engine import config
-from roilab.engine.build import build_model
+from roilab.engine.build_model import build_model
 from roilab.engine.ground_truth import (
     check_best,
     objects_by_metric,

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import distributed
 
 from roilab.engine import config
-from roilab.engine.build import build_model
+from roilab.engine.build_model import build_model
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import Trainer, build_train_loader

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
-from roilab.engine import build, config
-from roilab.engine.build import (
+from roilab.engine import build_model, config
+from roilab.engine.build_model import (
     compile_backbone,
     freeze,
     loss_mode,
@@ -258,7 +258,7 @@ def test_validation_losses_change_no_detection(data: Path, tmp_path: Path) -> No
     cfg = config.load_config(CONFIG, overrides(data, tmp_path))
     setup = prepare(cfg, training=False)
     torch.manual_seed(0)
-    model = build.build_model(cfg)
+    model = build_model.build_model(cfg)
     calls: list[object] = []
     model.backbone.register_forward_pre_hook(lambda *inputs: calls.append(inputs))
     alone = evaluate_model(cfg, model, setup.val)
@@ -323,7 +323,7 @@ def test_torch_compiles_a_backbone_and_its_gradient(monkeypatch) -> None:
     expected = model.backbone.weight.grad.clone()
     model.zero_grad()
     warned: list[object] = []
-    monkeypatch.setattr(build.log, "warning", lambda *message: warned.append(message))
+    monkeypatch.setattr(build_model.log, "warning", lambda *message: warned.append(message))
     compile_backbone(model)
     model(x).square().sum().backward()
     torch.testing.assert_close(model.backbone.weight.grad, expected)

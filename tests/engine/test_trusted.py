@@ -16,7 +16,7 @@ import yaml
 from detectron2.utils.registry import locate
 
 from roilab.engine import config, trusted
-from roilab.engine.build import build_model
+from roilab.engine.build_model import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run, open_run

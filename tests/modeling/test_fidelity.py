@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from roilab.cpu.heatmap_argmax import bicubic_by_windows
 from roilab.cpu.optimize import optimize, replace_layers
 from roilab.engine import config
-from roilab.engine.build import load_weights
+from roilab.engine.build_model import load_weights
 from roilab.errors import UserError
 from roilab.modeling import RoIPooler
 

@@ -14,7 +14,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.build import build_model, build_optimizer
+from roilab.engine.build_model import build_model, build_optimizer
 from roilab.engine.setup import prepare
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError

@@ -14,7 +14,7 @@ from torchvision.models.detection._utils import overwrite_eps
 from torchvision.ops import box_iou
 
 from roilab.engine import config
-from roilab.engine.build import load_weights, weights_of
+from roilab.engine.build_model import load_weights, weights_of
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
 from roilab.inference import Predictor

@@ -18,8 +18,8 @@ import torch
 from roilab.cli.console import with_options
 from roilab.data import dataset
 from roilab.engine import config, train_state, trusted
-from roilab.engine.build import build_model, load_weights, weights_of
 from roilab.engine.build_data import build_dataset
+from roilab.engine.build_model import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.replay import replay

@@ -11,7 +11,7 @@ from pycocotools import mask as mask_utils
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
-from roilab.engine.build import build_model
+from roilab.engine.build_model import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.provenance import write_provenance
 from roilab.engine.run_folder import Run

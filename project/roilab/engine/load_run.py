@@ -7,7 +7,7 @@ from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
-from roilab.engine.build import build_model
+from roilab.engine.build_model import build_model
 from roilab.engine.checkpoint import read_weights, refuse_other_weights
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError

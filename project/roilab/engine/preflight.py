@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from roilab.data.dataset import DetectionDataset
 from roilab.data.sampling import STEP, seeded
 from roilab.engine import config
-from roilab.engine.build import loss_mode
 from roilab.engine.build_data import annotations_for, eval_batches, train_batches
+from roilab.engine.build_model import loss_mode
 from roilab.errors import UserError
 
 _RPN = "model.proposal_generator"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from detectron2.utils.events import EventStorage
 
-from roilab.engine.build import build_model, train_mode
+from roilab.engine.build_model import build_model, train_mode
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup
 from roilab.engine.train import Trainer, build_train_loader

@@ -14,8 +14,8 @@ from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
 from roilab.device import device_of, dtype_of
 from roilab.engine import config
-from roilab.engine.build import build_optimizer, freeze, weights_of
 from roilab.engine.build_data import build_dataset, check_data_nodes, check_keypoints, has_head
+from roilab.engine.build_model import build_optimizer, freeze, weights_of
 from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
 from roilab.engine.max_detections import fit_limits
 from roilab.engine.preflight import check_geometry

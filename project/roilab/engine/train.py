@@ -26,7 +26,7 @@ from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.data.sampling import INITIALISATION, STEP, seed_everything
 from roilab.device import device_of, dtype_of, memory_used, share_cores
-from roilab.engine import build, config, distributed, trusted
+from roilab.engine import build_model, config, distributed, trusted
 from roilab.engine.build_data import train_batches
 from roilab.engine.checkpoint import refuse_other_weights
 from roilab.engine.ema import MovingAverage
@@ -90,10 +90,10 @@ def train(
             if cfg.train.cpu_kernels:
                 keep_freed_memory()
         seed_everything(cfg.train.seed, INITIALISATION)
-        model = build.build_model(cfg, training=True)
+        model = build_model.build_model(cfg, training=True)
         try_step(cfg, model, setup.training_set, setup.val)
-        if checkpoint is None and (weights := build.weights_of(cfg)).source:
-            build.load_weights(model, *weights)
+        if checkpoint is None and (weights := build_model.weights_of(cfg)).source:
+            build_model.load_weights(model, *weights)
         trainer, state = Trainer(cfg, model), TrainState()
         log.info("%s, %s, %s", device, trainer.dtype, counted(torch.get_num_threads(), "thread"))
         if checkpoint is not None:
@@ -124,13 +124,13 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.dtype = dtype_of(train.precision, self.device)
         self.parallel: Any = distributed.parallel(model)
-        self.optimizer = build.build_optimizer(cfg, model)
+        self.optimizer = build_model.build_optimizer(cfg, model)
         multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
         self.schedule = LRMultiplier(self.optimizer, multiplier, train.max_iter)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.ema = None if train.ema is None else MovingAverage(model, train.ema)
         if train.compile:
-            build.compile_backbone(model)
+            build_model.compile_backbone(model)
 
     @property
     def learning_rate(self) -> float:
@@ -146,7 +146,7 @@ class Trainer:
         Raises:
             NonFiniteLoss: a loss is not finite; the weights are those before the step.
         """
-        build.train_mode(self.model)
+        build_model.train_mode(self.model)
         self.optimizer.zero_grad()
         sums: Losses = {}
         for number, batch in enumerate(batches):
@@ -420,7 +420,7 @@ def evaluate_weights(setup: Setup) -> Results:
         UserError: no weights are named, they cannot be loaded, or the folder holds a training.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    weights = build.weights_of(cfg)
+    weights = build_model.weights_of(cfg)
     if not weights.source:
         raise UserError(
             "there are no weights to evaluate",
@@ -437,8 +437,8 @@ def evaluate_weights(setup: Setup) -> Results:
         start_logging(run)
         for note in notes:
             log.warning(note)
-        model = build.build_model(cfg)
-        build.load_weights(model, weights.source, (), weights.named)  # these must fit whole
+        model = build_model.build_model(cfg)
+        build_model.load_weights(model, weights.source, (), weights.named)  # these must fit whole
         evaluation = evaluate_model(cfg, model, setup.val)
         if comm.is_main_process():
             run.write_metadata(cfg, setup.val)

@@ -19,8 +19,8 @@ from roilab.data.loaders import Batch
 from roilab.data.sampling import VALIDATION, seeded
 from roilab.device import device_of, share_cores
 from roilab.engine import config
-from roilab.engine.build import loss_mode
 from roilab.engine.build_data import eval_batches
+from roilab.engine.build_model import loss_mode
 from roilab.evaluation import Evaluation, evaluate, predict
 from roilab.evaluation.evaluator import Predicted
 from roilab.evaluation.memory_bound import MemoryBound

@@ -24,7 +24,7 @@ from roilab.cpu.optimize import optimize_for_inference
 from roilab.cpu.winograd import give_scratch_back
 from roilab.data.coco import encode_mask
 from roilab.engine import config
-from roilab.engine.build import build_model, load_weights, weights_of
+from roilab.engine.build_model import build_model, load_weights, weights_of
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model

@@ -14,8 +14,8 @@ from pycocotools import mask as mask_utils
 
 from roilab import via
 from roilab.curation.check import check_annotations
-from roilab.curation.convert import annotations_to_coco
 from roilab.curation.stats import count_annotations
+from roilab.curation.to_coco import annotations_to_coco
 from roilab.data.annotated_images import find_images, fit_all_instances, read_annotations
 from roilab.data.dataset import load_dataset
 from roilab.errors import UserError

@@ -6,9 +6,9 @@ from typing import Any
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.curation.convert import annotations_to_coco
 from roilab.curation.merge import merge_annotations
 from roilab.curation.split import image_fingerprint, stratified_split
+from roilab.curation.to_coco import annotations_to_coco
 from roilab.data.annotated_images import read_annotations
 
 from . import reading

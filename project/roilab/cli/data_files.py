@@ -248,7 +248,7 @@ def _write_coco(
 ) -> tuple[int, list[via.Problem]]:
     """Write COCO json; returns the number of its images, and the problems."""
     # It imports Detectron2, which takes seconds that the other kinds do not need.
-    from roilab.curation.convert import annotations_to_coco, lost_links
+    from roilab.curation.to_coco import annotations_to_coco, lost_links
 
     skeleton = skeleton_of(args, [annotations])
     folder = folder_of(args, annotations)

@@ -8,7 +8,7 @@ from roilab import via
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via.labels.attribute_roles import Roles, tagged
-from roilab.via.labels.attributes import (
+from roilab.via.labels.label_rules import (
     attributes_in_use,
     described,
     keypoint_regions,

@@ -15,7 +15,7 @@ from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton, default_sigmas
 from roilab.via.geometry import area
 from roilab.via.labels.attribute_roles import naming_attributes, tagged
-from roilab.via.labels.attributes import (
+from roilab.via.labels.label_rules import (
     attributes_in_use,
     described,
     keypoint_regions,

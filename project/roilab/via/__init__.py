@@ -5,8 +5,8 @@ The standard library only.
 
 from roilab.via.geometry import bounds, outline
 from roilab.via.labels.attribute_roles import roles_of
-from roilab.via.labels.attributes import LabelRules
 from roilab.via.labels.instances import Instance, LabelledImage, LabelledSet, build_instances
+from roilab.via.labels.label_rules import LabelRules
 from roilab.via.read import read
 from roilab.via.records import (
     SEVERITIES,

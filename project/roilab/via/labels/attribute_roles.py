@@ -12,15 +12,6 @@ from dataclasses import dataclass, field
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via.labels.attributes import (
-    Kinds,
-    LabelRules,
-    attributes_in_use,
-    keypoint_regions,
-    outline_regions,
-    single,
-    with_samples,
-)
 from roilab.via.labels.class_attribute import (
     class_attribute,
     class_by_name,
@@ -30,6 +21,15 @@ from roilab.via.labels.class_attribute import (
     score_attribute,
 )
 from roilab.via.labels.keypoints import keypoint_index, visibility_of_word
+from roilab.via.labels.label_rules import (
+    Kinds,
+    LabelRules,
+    attributes_in_use,
+    keypoint_regions,
+    outline_regions,
+    single,
+    with_samples,
+)
 from roilab.via.records import (
     TAGS,
     Annotations,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence, Set
 
 from roilab.errors import UserError, argument
-from roilab.via.labels.attributes import (
+from roilab.via.labels.label_rules import (
     Kinds,
     LabelRules,
     described,

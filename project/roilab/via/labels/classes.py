@@ -7,7 +7,7 @@ from functools import partial
 from roilab.errors import argument
 from roilab.text import counted
 from roilab.via.labels.attribute_roles import Roles
-from roilab.via.labels.attributes import LabelRules, described, folded, listed, outline_regions
+from roilab.via.labels.label_rules import LabelRules, described, folded, listed, outline_regions
 from roilab.via.records import Annotations, Attribute, Problem, Region, Severity
 
 # (image key, region index) -> class name; None where the class is dropped as asked.

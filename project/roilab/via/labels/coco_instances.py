@@ -7,8 +7,8 @@ from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via.geometry import why_flat
-from roilab.via.labels.attributes import LabelRules
 from roilab.via.labels.instance_builder import ImageContext, InstanceBuilder
+from roilab.via.labels.label_rules import LabelRules
 from roilab.via.records import (
     Annotations,
     CocoAnnotation,

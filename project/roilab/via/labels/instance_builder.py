@@ -8,9 +8,9 @@ from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via.geometry import area, contains, kind_of, outline, why_flat
 from roilab.via.labels.attribute_roles import Roles
-from roilab.via.labels.attributes import LabelRules, single
 from roilab.via.labels.classes import Classes, class_value
 from roilab.via.labels.keypoints import AmbiguousKeypoint, KeypointAnnotation, keypoints_of_region
+from roilab.via.labels.label_rules import LabelRules, single
 from roilab.via.records import (
     Annotations,
     Area,

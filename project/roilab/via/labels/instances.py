@@ -8,12 +8,6 @@ from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via.geometry import outline
 from roilab.via.labels.attribute_roles import Roles, roles_of, tagged
-from roilab.via.labels.attributes import (
-    LabelRules,
-    attributes_in_use,
-    keypoint_regions,
-    with_samples,
-)
 from roilab.via.labels.classes import name_classes
 from roilab.via.labels.coco_instances import (
     Places,
@@ -22,6 +16,12 @@ from roilab.via.labels.coco_instances import (
     keypoint_places,
 )
 from roilab.via.labels.instance_builder import ImageContext, InstanceBuilder, group_regions
+from roilab.via.labels.label_rules import (
+    LabelRules,
+    attributes_in_use,
+    keypoint_regions,
+    with_samples,
+)
 from roilab.via.records import (
     XY,
     Annotations,

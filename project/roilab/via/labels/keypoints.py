@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roilab.skeleton import Skeleton
-from roilab.via.labels.attributes import described, single
+from roilab.via.labels.label_rules import described, single
 from roilab.via.records import Attribute, Point, Polygon, Polyline, Region
 
 # COCO's values: 2 labelled and visible, 1 labelled and occluded, 0 not labelled.

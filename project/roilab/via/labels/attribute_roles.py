@@ -2,7 +2,7 @@
 
 An attribute that the user does not name is the one whose description has the role's tag (RoILab
 writes such tags), else it is inferred where a single answer is possible. Its name is a hint in few
-cases, which a note reports: see `roilab.via.labels.class_attribute`. Several possible answers are
+cases, which a note reports: see `roilab.via.labels.attributes_by_name`. Several possible answers are
 an error that lists them.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via.labels.class_attribute import (
+from roilab.via.labels.attributes_by_name import (
     class_attribute,
     class_by_name,
     doubts,

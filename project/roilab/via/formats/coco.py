@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.text import counted
-from roilab.via.formats.coco_rows import (
+from roilab.via.formats.coco_values import (
     Row,
     id_of,
     id_text,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from roilab.text import counted
 from roilab.via.formats import coco
 from roilab.via.formats.coco import Category, CocoImageEntry, CocoReader
-from roilab.via.formats.coco_rows import Row, id_text, rows_in
+from roilab.via.formats.coco_values import Row, id_text, rows_in
 from roilab.via.formats.source import SourceFile, mapping
 from roilab.via.geometry import are_coordinates
 from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Point, Value

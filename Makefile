@@ -11,7 +11,7 @@ help:
 	@echo "make test-processors [ARGS=...]  the tests as on each older processor that this one can stand for"
 	@echo "make test-browser        the app in a headless Chromium, which must be installed"
 	@echo "make test-slurm          jobs of a SLURM that the tests start, which must be installed; as root"
-	@echo "make fuzz [N=... SEED=...]  spoilt annotation files, a million unless told otherwise; damaged"
+	@echo "make fuzz [N=... SEED=...]  spoilt annotation files, a million by default; damaged"
 	@echo "                         and hostile run folders through every command, trainings that are"
 	@echo "                         killed, and jobs of SLURM that end in every way, where it is installed"
 	@echo "make lint                ruff check, ruff format, mypy"

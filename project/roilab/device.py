@@ -1,4 +1,4 @@
-"""Device and precision of a model."""
+"""Device, precision and threads of a model, and the memory of the process."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Boxes of labelled instances, and what of an instance lies within its image. Continuous frame."""
+"""Pixel indices and continuous coordinates, boxes of instances, and their part within the image."""
 
 from collections.abc import Sequence
 

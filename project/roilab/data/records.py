@@ -1,9 +1,9 @@
 """Annotation files of any kind and the images they name -> Detectron2 dicts.
 
 A point in VIA or COCO json is a pixel index; Detectron2 works in continuous coordinates, in which
-the centre of pixel (0, 0) is (0.5, 0.5). Points are shifted by `roilab.data.coordinates.to_continuous`
-alone; outlines and boxes are continuous already and are never shifted
-(detectron2.data.datasets.coco, `load_coco_json`).
+the centre of pixel (0, 0) is (0.5, 0.5). Points are shifted by
+`roilab.data.coordinates.to_continuous` alone; outlines and boxes are continuous already and are
+never shifted (detectron2.data.datasets.coco, `load_coco_json`).
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The data and loader nodes of a config: of the right kind, and of one meaning."""
+"""Checks of a config's data and loader nodes, and the data sets and loaders that they describe."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

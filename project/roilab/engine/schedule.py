@@ -1,4 +1,4 @@
-"""Learning-rate schedules with a warm-up that is counted in iterations.
+"""Learning-rate schedules, and their warm-up in iterations: by default a tenth of the run.
 
 Detectron2's warm-up is a fraction of 90,000 iterations, so that a schedule that is cut to the size
 of a small data set loses it. With its 1,000 iterations, a short run would be all warm-up.

@@ -2,8 +2,8 @@
 
 An attribute that the user does not name is the one whose description has the role's tag (RoILab
 writes such tags), else it is inferred where a single answer is possible. Its name is a hint in few
-cases, which a note reports: see `roilab.via.labels.attributes_by_name`. Several possible answers are
-an error that lists them.
+cases, which a note reports: see `attributes_by_name`. Several possible answers are an error that
+lists them.
 """
 
 from collections import Counter

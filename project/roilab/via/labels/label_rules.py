@@ -1,4 +1,4 @@
-"""The attributes of a file: which occur, where, with which values; and the rules that name them."""
+"""Label rules, which name a file's attributes, and the attributes that occur in it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -26,19 +26,18 @@ def main() -> int:
     """Run, print one table, write the file; return the exit status."""
     set_up()
     parser = Parser(description="Run the benchmarks of the project.")
-    names = sorted(MEANINGS)
-    parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(names)}")
+    parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(MEANINGS)}")
     only = parser.parse_args().only
-    if only is not None and only not in names:
+    if only is not None and only not in MEANINGS:
         print(f"error: no benchmark is called {only!r}; there are:", file=sys.stderr)
-        for name in names:
-            print(f"  {name:<33}{MEANINGS[name]}", file=sys.stderr)
+        for name, meaning in MEANINGS.items():
+            print(f"  {name:<33}{meaning}", file=sys.stderr)
         return 2
 
     header = f"{'benchmark':<20}{'ours':>14}{'reference':>14}"
     print(f"{header}  ours/reference (below 1: ours is faster)", flush=True)
     results = {}
-    for name in names if only is None else [only]:
+    for name in MEANINGS if only is None else [only]:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             results[name] = measure(load(name, Path(folder)))
         print(row(name, results[name]), flush=True)
@@ -48,10 +47,7 @@ def main() -> int:
 
 
 def measure(benchmark: Benchmark) -> dict[str, float | str]:
-    """Median of ours and of the reference, taken in turns, ours / reference, and its inverse.
-
-    Each runs once before anything is timed, and they go first in turns.
-    """
+    """Medians of ours and of the reference, which take turns after one call of each, and ratios."""
     benchmark.ours()
     benchmark.reference()
     ours: list[float] = []

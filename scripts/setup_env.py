@@ -12,9 +12,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 VENV_PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, ".installed")
-OLDEST = (3, 11)
 
-if sys.version_info < OLDEST:
+if sys.version_info < (3, 11):
     # The Python of a finished .venv is newer, and continues.
     if os.path.exists(STAMP) and os.path.exists(VENV_PYTHON):
         os.execv(VENV_PYTHON, [VENV_PYTHON, os.path.abspath(__file__)])
@@ -34,7 +33,6 @@ from pathlib import Path
 
 LOCK = Path(ROOT, "requirements", "lock.txt")
 DETECTRON2 = Path(ROOT, "requirements", "detectron2.txt")
-PROJECT = Path(ROOT, "pyproject.toml")
 LOG = ".venv/install.log"
 
 PRINT_VERSION = "import sys; print(sys.version_info[:2])"
@@ -70,11 +68,8 @@ def main() -> int:
 
 def is_installed() -> bool:
     """Whether .venv has a stamp, and its pins, Python and place are still the same."""
-    stamp = Path(STAMP)
-    if not stamp.is_file():
-        return False
-    version = run_in_venv("-I", "-S", "-c", PRINT_VERSION)
-    return version is not None and stamp.read_text() == fingerprint(version)
+    version = run_in_venv("-I", "-S", "-c", PRINT_VERSION) if os.path.exists(STAMP) else None
+    return version is not None and Path(STAMP).read_text() == fingerprint(version)
 
 
 def fingerprint(version: str) -> str:
@@ -83,7 +78,7 @@ def fingerprint(version: str) -> str:
     The path counts because the editable install and the venv's scripts contain it.
     """
     content = hashlib.sha256()
-    files = (path.read_bytes() for path in (LOCK, DETECTRON2, PROJECT))
+    files = (path.read_bytes() for path in (LOCK, DETECTRON2, Path(ROOT, "pyproject.toml")))
     for part in (*files, version.encode(), ROOT.encode()):
         content.update(hashlib.sha256(part).digest())
     return content.hexdigest() + "\n"
@@ -101,10 +96,9 @@ def install() -> None:
     if run_in_venv("-c", "import detectron2") is None:
         install_detectron2()
     pip("roilab", "install", "--no-build-isolation", "--no-deps", "-e", ROOT)
-    version = run_in_venv("-I", "-S", "-c", PRINT_VERSION)
     check_imports()
     partial = Path(STAMP + ".partial")
-    partial.write_text(fingerprint(version or ""))
+    partial.write_text(fingerprint(run_in_venv("-I", "-S", "-c", PRINT_VERSION) or ""))
     partial.replace(STAMP)
     say(f"installed in {time.monotonic() - started:.0f} s")
 
@@ -129,9 +123,8 @@ def make_venv() -> None:
     done = call(sys.executable, "-m", "venv", "--clear", VENV, folder=ROOT)
     if done.returncode:
         output = done.stdout + done.stderr
-        raise SetupError(
-            disk_full() if is_disk_full(output) else f"python -m venv failed: {last_line(output)}"
-        )
+        reason = f"python -m venv failed: {last_line(output)}"
+        raise SetupError(disk_full() if is_disk_full(output) else reason)
 
 
 def install_detectron2() -> None:
@@ -159,17 +152,14 @@ def check_imports() -> None:
     done = call(VENV_PYTHON, "-W", "ignore", "-c", code)
     if done.returncode:
         reason = last_line(done.stderr)
-        raise SetupError(
-            f"installed, but not importable ({reason}); see `python scripts/doctor.py`"
-        )
+        remedy = "see `python scripts/doctor.py`"
+        raise SetupError(f"installed, but not importable ({reason}); {remedy}")
 
 
 def call(*command: str, folder: str = VENV):
-    """A command, finished, and its output. In .venv no folder of the checkout is a package."""
-    pipe = subprocess.PIPE
-    return subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, cwd=folder
-    )
+    """Run a command and capture its output. In .venv no folder of the checkout is a package."""
+    none, pipe = subprocess.DEVNULL, subprocess.PIPE
+    return subprocess.run(command, stdin=none, stdout=pipe, stderr=pipe, text=True, cwd=folder)
 
 
 def last_line(output: str) -> str:

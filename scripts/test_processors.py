@@ -8,7 +8,6 @@ differently. ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA select the code of an ol
 """
 
 import argparse
-import itertools
 import os
 import subprocess
 import sys
@@ -40,8 +39,8 @@ LEVELS = (
 
 def levels_here(which: str = "all") -> list[Level]:
     """The levels that this processor has, or "lowest": only the first."""
-    has = [not level.probe or getattr(torch.cpu, level.probe, bool)() for level in LEVELS]
-    return list(itertools.compress(LEVELS, has))[: 1 if which == "lowest" else None]
+    levels = [x for x in LEVELS if not x.probe or getattr(torch.cpu, x.probe, bool)()]
+    return levels[:1] if which == "lowest" else levels
 
 
 def main() -> int:

@@ -65,11 +65,11 @@ class TestPins:
     def test_every_range_holds_its_pin(self) -> None:
         pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in self.LOCK}
         extras = self.PROJECT["optional-dependencies"].values()
-        for wanted in map(Requirement, sum(extras, self.PROJECT["dependencies"])):
-            if wanted.name == self.PROJECT["name"]:
+        for requirement in map(Requirement, sum(extras, self.PROJECT["dependencies"])):
+            if requirement.name == self.PROJECT["name"]:
                 continue  # an extra that takes others in
-            version = pins[canonicalize_name(wanted.name)]
-            assert wanted.specifier.contains(version), wanted
+            version = pins[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version), requirement
 
     def test_dev_has_every_extra(self) -> None:
         extras = self.PROJECT["optional-dependencies"]
@@ -193,7 +193,7 @@ class TestSetup:
         base = Path(os.path.realpath(sys.executable))
         (checkout / ".venv/bin/python").unlink()
         (checkout / ".venv/bin/python").symlink_to(base)
-        with pytest.raises(setup.SetupError, match="the disk is full"):  # before a new one is made
+        with pytest.raises(setup.SetupError, match="the disk is full"):  # before creating one
             setup.make_venv()
 
     def test_old_python_can_parse_it(self) -> None:
@@ -429,7 +429,7 @@ class TestBench:
 
 
 class TestProcessors:
-    """scripts/test_processors.py with a command that writes what it is told."""
+    """scripts/test_processors.py with a command that prints its settings."""
 
     SHOW = "import os; print(os.environ['ATEN_CPU_CAPABILITY'], os.environ['ONEDNN_MAX_CPU_ISA'])"
 
@@ -445,7 +445,7 @@ class TestProcessors:
         done = self.run(sys.executable, "-c", self.SHOW)
         assert done.returncode == 0
         shown = [line for line in done.stdout.splitlines() if line and "=" not in line]
-        assert shown == [f"{each.aten} {each.onednn}" for each in levels]
+        assert shown == [f"{level.aten} {level.onednn}" for level in levels]
         assert done.stdout.count("passed") == len(levels)
         assert shown[0] == "default SSE41"
         lowest = self.run("--levels", "lowest", sys.executable, "-c", self.SHOW)
@@ -470,8 +470,8 @@ class TestProcessors:
             monkeypatch.setattr(
                 f"torch.cpu.{level.probe}", lambda it=level.probe: it in has, raising=False
             )
-        assert [each.aten for each in processors.levels_here()] == levels
-        assert [each.aten for each in processors.levels_here("lowest")] == ["default"]
+        assert [level.aten for level in processors.levels_here()] == levels
+        assert [level.aten for level in processors.levels_here("lowest")] == ["default"]
 
     def test_a_failure_at_one_level_is_the_status(self) -> None:
         fails = "import os, sys; sys.exit(os.environ['ATEN_CPU_CAPABILITY'] == 'default')"

@@ -64,8 +64,8 @@ BENCHMARKS = {
         "via_read": "reading and labelling a VIA project against json.loads",
     },
 }
-MODULES = {name: module for module, names in BENCHMARKS.items() for name in names}
-MEANINGS = dict(sorted((name, text) for m in BENCHMARKS.values() for name, text in m.items()))
+MODULES = {name: module for module, meanings in BENCHMARKS.items() for name in meanings}
+MEANINGS = {name: BENCHMARKS[module][name] for name, module in sorted(MODULES.items())}
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,7 @@ class Benchmark:
 
 
 def load(name: str, folder: Path, **sizes: Any) -> Benchmark:
-    """The benchmark of that name, its input written into `folder`.
-
-    Args:
-        sizes: replace the defaults of its function.
-    """
+    """The benchmark of that name, its input written into `folder`; `sizes` replace defaults."""
     module = importlib.import_module(f"{__name__}.{MODULES[name]}")
     benchmark = getattr(module, name)(folder, **sizes)
     if not isinstance(benchmark, Benchmark):
@@ -110,8 +106,8 @@ def load(name: str, folder: Path, **sizes: Any) -> Benchmark:
 def on_one_thread(work: Callable[[], object]) -> Callable[[], None]:
     """The same work on one core.
 
-    Threads that wait for each other on shared cores cost ten times the work itself, on both sides
-    alike, which would hide any difference.
+    On shared cores threads wait for each other, which costs ten times the work on both sides alike
+    and hides any difference.
     """
 
     def run() -> None:

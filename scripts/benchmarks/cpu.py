@@ -1,7 +1,7 @@
 """Layers of `train.cpu_kernels` against torch's own, alone, in a training step and in a call."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,13 @@ ROUNDS = 9
 PLAIN = ["train.cpu_kernels=False", "train.device=cpu", "train.init_checkpoint=''"]
 Works = Mapping[str, Callable[[], object]]
 # Channels, images, cells a side, as the figures model and R50-FPN have them.
+Shapes = tuple[tuple[int, int, int], ...]
 CONVOLUTIONS = ((256, 2, 80), (256, 2, 40), (128, 4, 40), (160, 8, 16), (96, 8, 64), (64, 8, 64))
 NORMS = ((64, 8, 128), (96, 8, 64), (64, 8, 64))
 
 
 def cpu_kernels(
-    folder: Path,
-    convolutions: Sequence[tuple[int, int, int]] = CONVOLUTIONS,
-    norms: Sequence[tuple[int, int, int]] = NORMS,
+    folder: Path, convolutions: Shapes = CONVOLUTIONS, norms: Shapes = NORMS
 ) -> Benchmark:
     """All layers once, forward and backward on all cores, channels innermost; note: each layer."""
     layers: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

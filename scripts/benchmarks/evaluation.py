@@ -30,14 +30,9 @@ Rows = list[dict[str, Any]]
 def compare_evaluations(task: str, folder: Path, images: int = 2000) -> Benchmark:
     """From ground truth and result rows to AP: ten persons and twenty detections an image."""
     truth, detections = persons(images, detections=20)
-
-    def ours() -> float | None:
-        return average_precision(truth, detections, [task], COCO_PERSON)[task]["AP"]
-
-    def reference() -> float:
-        return pycocotools(truth, detections, task)
-
-    check_equal({"AP": ours()}, {"AP": reference()}, 1e-9)
+    ours = partial(average_precision, truth, detections, [task], COCO_PERSON)
+    reference = partial(pycocotools, truth, detections, task)
+    check_equal(ours()[task], {"AP": reference()}, 1e-9)
     return Benchmark(
         reference_name="pycocotools", ours=ours, reference=reference, rounds=3, bar=(0, 1 / 25)
     )

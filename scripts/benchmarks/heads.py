@@ -31,10 +31,8 @@ from roilab.modeling import DECODERS, RoIPooler, point_rend
 
 CHANNELS, CLASSES, KEYPOINTS, ROUNDS = 256, 80, 17, 9
 IMAGE = (800, 1088)
-POOLERS = (
-    *((op, how) for op in ("roi_align", "roi_warp") for how in ("average", "max")),
-    ("roi_pool", "max"),
-)
+POOLERS = [(op, how) for op in ("roi_align", "roi_warp") for how in ("average", "max")]
+POOLERS += [("roi_pool", "max")]
 Works = Mapping[str, Callable[[], object]]
 
 
@@ -92,7 +90,7 @@ def part_costs(folder: Path, regions: int = 16) -> Benchmark:
         shape, num_keypoints=KEYPOINTS, conv_dims=[512] * 8, loss_normalizer="visible"
     )
     ours = modeling.KeypointHead(shape, num_keypoints=KEYPOINTS)
-    x, images = torch.randn(regions, CHANNELS, 14, 14), with_targets(regions)
+    x, images = torch.randn(regions, CHANNELS, 14, 14), images_with_regions(regions)
     return Benchmark(
         reference_name="Detectron2's keypoint head",
         ours=on_one_thread(partial(train, ours, x, images)),
@@ -105,14 +103,10 @@ def part_costs(folder: Path, regions: int = 16) -> Benchmark:
 def tables(shape: ShapeSpec, regions: int) -> str:
     """The tables of poolers, mask heads, keypoint heads and decoders."""
     features, boxes = roi_align.pyramid()
-    pooled = {
-        f"{op}, {how}": RoIPooler(op, 7, roi_align.SCALES, aggregation=how, sampling_ratio=2)
-        for op, how in POOLERS
-    }
-    poolers: Works = {
-        name: roi_align.step([(optimize(pooler), boxes)], features)
-        for name, pooler in pooled.items()
-    }
+    poolers = {}
+    for op, how in POOLERS:
+        pooler = RoIPooler(op, 7, roi_align.SCALES, aggregation=how, sampling_ratio=2)
+        poolers[f"{op}, {how}"] = roi_align.step([(optimize(pooler), boxes)], features)
     sizes: dict[str, Any] = {"num_classes": CLASSES}
     masks: dict[str, nn.Module] = {
         "MaskHead": modeling.MaskHead(shape, **sizes),
@@ -158,9 +152,9 @@ def of_heads(heads: Mapping[str, nn.Module], features: Tensor, regions: int) -> 
     for name, head in heads.items():
         whole = name == "point_rend"
         x: Any = {"p2": features} if whole else pooled
-        works[name] = partial(train, head, x, with_targets(regions, bitmaps=whole))
+        works[name] = partial(train, head, x, images_with_regions(regions, bitmaps=whole))
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            head.eval()(x, detected(regions))
+            head.eval()(x, images_with_regions(regions))
         parameters = sum(parameter.numel() for parameter in head.parameters()) / 1e6
         counts[name] = [f"{parameters:.1f}", f"{counter.get_total_flops() / 2e9 / regions:.2f}"]
     titles = ["part", "parameters, M", "GMAC a RoI", "time of a training step"]
@@ -176,39 +170,28 @@ def train(head: nn.Module, x: Any, images: list[Instances]) -> None:
     sum(losses.values()).backward()
 
 
-def detected(regions: int) -> list[Instances]:
-    """Two images with half of the RoIs each, as detections."""
+def images_with_regions(regions: int, *, bitmaps: bool = False) -> list[Instances]:
+    """Two images with half of the RoIs each, as detections and as proposals with their targets."""
     generator = torch.Generator().manual_seed(0)
     images = []
     for _ in range(2):
-        low = torch.rand(regions // 2, 2, generator=generator) * 400
-        boxes = Boxes(torch.cat([low, low + 300], dim=1))
-        classes = torch.randint(0, CLASSES, (len(boxes),), generator=generator)
-        scores = torch.ones(len(boxes))
-        images.append(Instances(IMAGE, pred_boxes=boxes, pred_classes=classes, scores=scores))
-    return images
-
-
-def with_targets(regions: int, bitmaps: bool = False) -> list[Instances]:
-    """The same images as proposals with the targets of a training: masks and keypoints."""
-    generator = torch.Generator().manual_seed(0)
-    images = []
-    for image in detected(regions):
-        boxes = image.pred_boxes
-        place = torch.rand(len(boxes), KEYPOINTS, 2, generator=generator)
-        place = boxes.tensor[:, None, :2] + 300 * place
-        visible = torch.full((len(boxes), KEYPOINTS, 1), 2.0)
-        corners = boxes.tensor[:, [0, 1, 2, 1, 2, 3]]  # a half of each box
+        count = regions // 2
+        low = torch.rand(count, 2, generator=generator) * 400
+        boxes = torch.cat([low, low + 300], dim=1)
+        classes = torch.randint(0, CLASSES, (count,), generator=generator)
+        place = low[:, None] + 300 * torch.rand(count, KEYPOINTS, 2, generator=generator)
+        visible = torch.full((count, KEYPOINTS, 1), 2.0)
+        corners = boxes[:, [0, 1, 2, 1, 2, 3]]  # a half of each box
         polygons = PolygonMasks([[ring.double().numpy()] for ring in corners])
-        images.append(
-            Instances(
-                IMAGE,
-                proposal_boxes=boxes,
-                gt_classes=image.pred_classes,
-                gt_keypoints=Keypoints(torch.cat([place, visible], dim=2)),
-                gt_masks=BitMasks.from_polygon_masks(polygons, *IMAGE) if bitmaps else polygons,
-            )
+        image = Instances(IMAGE, scores=torch.ones(count), pred_classes=classes)
+        image.pred_boxes, image.proposal_boxes, image.gt_classes = (
+            Boxes(boxes),
+            Boxes(boxes),
+            classes,
         )
+        image.gt_keypoints = Keypoints(torch.cat([place, visible], dim=2))
+        image.gt_masks = BitMasks.from_polygon_masks(polygons, *IMAGE) if bitmaps else polygons
+        images.append(image)
     return images
 
 

@@ -14,14 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import detection
 
-from benchmarks import (
-    Benchmark,
-    in_new_process,
-    measured,
-    peak_memory,
-    reset_peak_memory,
-    seconds,
-)
+from benchmarks import Benchmark, in_new_process, measured, peak_memory, reset_peak_memory, seconds
 from benchmarks.training import use_stock_parts
 from roilab.device import dtype_of
 from roilab.engine import config
@@ -34,8 +27,6 @@ from roilab.synthetic import write_figures
 
 SIDE = 800  # pixels, of the image's shorter side
 FEWEST, MOST = 40, 60  # detections that the random weights shall give, of the 100 at most
-SPREAD = 10  # of the scores' weights, so that a few stand out
-_TRIES = 30
 _TASKS = {
     "keypoint": ("keypoint_rcnn_R_50_FPN_1x.py", ("person",), COCO_PERSON),
     "mask": ("mask_rcnn_R_50_FPN_1x.py", tuple(f"class {i}" for i in range(80)), None),
@@ -60,9 +51,8 @@ def compare_speed(
     torch.save(random_weights(task, image), folder / "weights.pth")
     ours = detector(mode, task, folder)
     theirs = detector(reference, task, folder, side)
-    name = "Detectron2's" if reference == "stock" else "torchvision's"
     return Benchmark(
-        reference_name=f"{name} model",
+        reference_name="Detectron2's model" if reference == "stock" else "torchvision's model",
         ours=partial(ours, image),
         reference=partial(theirs, image),
         rounds=7,
@@ -129,14 +119,10 @@ def detector(kind: str, task: str, folder: Path, side: int = SIDE) -> Detector:
         model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
         return partial(_detect, model)
     name, classes, skeleton = _TASKS[task]
-    return Predictor.from_config(
-        config_folder() / name,
-        str(folder / "weights.pth"),
-        classes,
-        skeleton,
-        [STRIDE, "dataloader.test.augmentations=[]", "train.device=cpu"],
-        fast=kind == "fast",
-    )
+    path, weights = config_folder() / name, str(folder / "weights.pth")
+    settings = [STRIDE, "dataloader.test.augmentations=[]", "train.device=cpu"]
+    fast = kind == "fast"
+    return Predictor.from_config(path, weights, classes, skeleton, settings, fast=fast)
 
 
 def torchvision_detector(task: str, folder: Path, side: int) -> Detector:
@@ -187,9 +173,9 @@ def random_weights(task: str, image: np.ndarray) -> dict[str, Tensor]:
         if isinstance(norm, FrozenBatchNorm2d) and name.endswith("conv3.norm"):
             norm.weight.fill_(0.2)
     scores = model.roi_heads.box_predictor.cls_score
-    scores.weight.data *= SPREAD
+    scores.weight.data *= 10  # so that a few stand out
     low, high = -50.0, 200.0
-    for _ in range(_TRIES):
+    for _ in range(30):
         scores.bias.data[-1] = (low + high) / 2
         count = len(_detect(model, image))
         if count < FEWEST:
@@ -235,23 +221,17 @@ def model_inputs(image: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _renamed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of Detectron2's model as torchvision's, which has RGB and the background first.
-
-    Args:
-        own: torchvision's model's, for its names.
-    """
+    """Weights of Detectron2's model by torchvision's names; it has RGB and the background first."""
     renamed = {}
     for theirs, value in own.items():
         name = detectron2_name(theirs)
-        if not theirs.endswith("batches_tracked"):
-            value = weights[name]
+        value = value if theirs.endswith("batches_tracked") else weights[name]
         if name == "backbone.bottom_up.stem.conv1.weight":
             value = value.flip(1)
         elif ".box_predictor.cls_score" in name:
             value = value.roll(1, dims=0)
-        elif ".box_predictor.bbox_pred" in name:
-            value = torch.cat([torch.zeros_like(value[:4]), value])
-        elif ".mask_head.predictor" in name:
-            value = torch.cat([torch.zeros_like(value[:1]), value])
+        elif ".box_predictor.bbox_pred" in name or ".mask_head.predictor" in name:
+            rows = 4 if "bbox_pred" in name else 1  # of the background, which is not used
+            value = torch.cat([torch.zeros_like(value[:rows]), value])
         renamed[theirs] = value
     return renamed

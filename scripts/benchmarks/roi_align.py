@@ -3,46 +3,33 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
-from benchmarks import (
-    Benchmark,
-    in_new_process,
-    on_one_thread,
-    peak_memory,
-    reset_peak_memory,
-)
+from benchmarks import Benchmark, in_new_process, on_one_thread, peak_memory, reset_peak_memory
 from roilab.cpu.optimize import optimize
 from roilab.modeling import RoIPooler
 
 SCALES = (1 / 4, 1 / 8, 1 / 16, 1 / 32)
-IMAGES, CHANNELS = 2, 256
-Input = tuple[list[Tensor], list[Boxes]]
+IMAGES = 2
+Pooling = Sequence[tuple[nn.Module, list[Boxes]]]
 
 
-def maximum_and_average(
-    op: str,
-    folder: Path,
-    channels: int = CHANNELS,
-    boxes: int = 512,
-    size: tuple[int, int] = (800, 1088),
-) -> Benchmark:
+def maximum_and_average(op: str, folder: Path, **sizes: Any) -> Benchmark:
     """The maximum of an op's samples against the average of as many of RoIAlign, as for a box head.
 
     Args:
-        boxes: of both images.
-        size: height, width of an image.
+        sizes: arguments of `pyramid`.
     """
-    sizes = (channels, boxes, size)
-    features, regions = pyramid(*sizes)
+    features, boxes = pyramid(**sizes)
     return Benchmark(
         reference_name="torchvision's average RoIAlign",
-        ours=on_one_thread(step([(pooler_of(op), regions)], features)),
-        reference=on_one_thread(step([(pooler_of("average"), regions)], features)),
+        ours=on_one_thread(step([(pooler_of(op), boxes)], features)),
+        reference=on_one_thread(step([(pooler_of("average"), boxes)], features)),
         rounds=7,
         bar=(0, 2),
         note=lambda: (
@@ -58,7 +45,7 @@ roi_warp = partial(maximum_and_average, "roi_warp")
 
 def roi_align_train(
     folder: Path,
-    channels: int = CHANNELS,
+    channels: int = 256,
     regions: Sequence[tuple[int, int]] = ((1024, 7), (64, 14)),
     side: int = 320,
 ) -> Benchmark:
@@ -72,10 +59,10 @@ def roi_align_train(
     """
 
     def work(build: Callable[[int], nn.Module]) -> Callable[[], None]:
-        inputs = [pyramid(channels, count, (side, side)) for count, _ in regions]
+        features, _ = pyramid(channels, 0, (side, side))
+        boxes = [pyramid(1, count, (side, side))[1] for count, _ in regions]
         poolers = [build(bins) for _, bins in regions]
-        boxes = [boxes for _, boxes in inputs]
-        return on_one_thread(step(list(zip(poolers, boxes, strict=True)), inputs[0][0]))
+        return on_one_thread(step(list(zip(poolers, boxes, strict=True)), features))
 
     return Benchmark(
         reference_name="Detectron2's ROIAlignV2",
@@ -94,9 +81,9 @@ def pooler_of(op: str) -> nn.Module:
 
 
 def pyramid(
-    channels: int = CHANNELS, boxes: int = 512, size: tuple[int, int] = (800, 1088)
-) -> Input:
-    """p2 to p5 of two images as leaves, and half of the boxes in each image.
+    channels: int = 256, boxes: int = 512, size: tuple[int, int] = (800, 1088)
+) -> tuple[list[Tensor], list[Boxes]]:
+    """p2 to p5 of two images of `size` (height, width) as leaves, and half of the boxes in each.
 
     The boxes' areas are log-uniform from 16^2 to 500^2 pixels, cut off at the image's border.
     """
@@ -117,21 +104,19 @@ def pyramid(
     return [level.requires_grad_() for level in features], regions
 
 
-def step(
-    work: Sequence[tuple[nn.Module, list[Boxes]]], features: list[Tensor]
-) -> Callable[[], None]:
+def step(poolers: Pooling, features: list[Tensor]) -> Callable[[], None]:
     """Forward through all poolers, and backward with a gradient for every value."""
 
     def run() -> None:
-        pooled = [pooler(features, boxes) for pooler, boxes in work]
+        pooled = [pooler(features, boxes) for pooler, boxes in poolers]
         torch.autograd.grad(pooled, features, [torch.ones_like(values) for values in pooled])
 
     return run
 
 
-def _memory(op: str, sizes: tuple[int, int, tuple[int, int]]) -> int:
+def _memory(op: str, sizes: dict[str, Any]) -> int:
     """Bytes that a step needs at its peak beyond its input."""
-    features, boxes = pyramid(*sizes)
+    features, boxes = pyramid(**sizes)
     run = step([(pooler_of(op), boxes)], features)
     before = reset_peak_memory()
     run()

@@ -50,15 +50,10 @@ def train_figures(folder: Path, batch: int = 8, size: int = 256) -> Benchmark:
 
 def train_keypoint_r50(folder: Path, batch: int = 2, size: int = 320) -> Benchmark:
     """Keypoint R-CNN, R50-FPN, on batches of two 320-pixel images: the sample set's persons."""
-    names = ("class", "keypoint", "instance", "visibility")
-    cfg = config.load_config(
-        config_folder() / "keypoint_rcnn_R_50_FPN_1x.py",
-        [
-            "dataloader.train.num_workers=1",
-            "data.rules.class_map={car: null}",
-            *(f"data.rules.{name}_attribute={name}" for name in names),
-        ],
-    )
+    roles = ("class", "keypoint", "instance", "visibility")
+    overrides = [f"data.rules.{role}_attribute={role}" for role in roles]
+    overrides += ["data.rules.class_map={car: null}", "dataloader.train.num_workers=1"]
+    cfg = config.load_config(config_folder() / "keypoint_rcnn_R_50_FPN_1x.py", overrides)
     cfg.dataloader.train.augmentations = [
         L(T.ResizeShortestEdge)(short_edge_length=size, max_size=2 * size),
         L(T.RandomFlip)(horizontal=True),
@@ -248,18 +243,17 @@ def stock_batches(setup: Setup) -> Any:
 def _note(ours: _Process, theirs: _Process, rounds: int = 5) -> str:
     """The step alone, in turns, and the share of an iteration that waits for data."""
     loops = {"ours": ours, "theirs": theirs}
-    before = [loop.call("page_faults") for loop in loops.values()]
-    times = median_seconds(
-        {name: partial(loop.call, "step") for name, loop in loops.items()}, rounds
-    )
-    after = [loop.call("page_faults") for loop in loops.values()]
-    steps = rounds + 1  # one to warm up
-    faults = [(end - begin) // steps for begin, end in zip(before, after, strict=True)]
-    positives = [loop.call("mean_positives") for loop in loops.values()]
+    steps = {name: partial(loop.call, "step") for name, loop in loops.items()}
+    before = {name: loop.call("page_faults") for name, loop in loops.items()}
+    times = median_seconds(steps, rounds)
+    faults = [  # median_seconds takes one more step to warm up
+        f"{(loop.call('page_faults') - before[name]) // (rounds + 1)}"
+        for name, loop in loops.items()
+    ]
+    positives = [f"{loop.call('mean_positives'):.1f}" for loop in loops.values()]
     return (
         f"the step alone is {times['theirs'] / times['ours']:.2f} times as fast; "
         f"{100 * ours.call('share_of_waiting'):.1f}% of ours waits for data; "
-        "RoIs on objects, an image: {:.1f} and {:.1f}; page faults a step: {} and {}".format(
-            *positives, *faults
-        )
+        f"RoIs on objects, an image: {' and '.join(positives)}; "
+        f"page faults a step: {' and '.join(faults)}"
     )

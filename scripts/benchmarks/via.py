@@ -10,13 +10,7 @@ import cv2
 import numpy as np
 from detectron2.structures import BoxMode
 
-from benchmarks import (
-    Benchmark,
-    in_new_process,
-    measured,
-    peak_memory,
-    reset_peak_memory,
-)
+from benchmarks import Benchmark, in_new_process, measured, peak_memory, reset_peak_memory
 from roilab import via
 from roilab.data import dataset
 from roilab.errors import UserError
@@ -30,9 +24,9 @@ RULES = via.LabelRules(class_attribute="class")
 def via_read(folder: Path, images: int = 10_000) -> Benchmark:
     """Reading and labelling 100,000 polygons, against parsing the JSON: the least it can take."""
     path = write_polygons(folder / "project.json", images)
-    polygons = sum(len(image.instances) for image in read(path).images)
-    if polygons != images * REGIONS:
-        raise UserError("polygons are lost", found=polygons, expected=images * REGIONS)
+    polygons, expected = sum(len(image.instances) for image in read(path).images), images * REGIONS
+    if polygons != expected:
+        raise UserError("polygons are lost", found=polygons, expected=expected)
     return Benchmark(
         reference_name="json.loads",
         ours=lambda: read(path),
@@ -91,10 +85,10 @@ def load_dataset(folder: Path, images: int = 60) -> Benchmark:
     Tutorials parse the file, decode every image for its size, and check nothing; ours reads the
     sizes from the headers, and checks the file, every attribute and every image.
     """
-    paths = [folder / name for name in image_names(images)]
+    paths = [folder / f"{index}.jpg" for index in range(images)]
     write_images(paths, (1024, 768))
     sizes = {path.name: path.stat().st_size for path in paths}
-    file = write_polygons(folder / "project.json", images, regions=4, sizes=sizes)
+    file = write_polygons(folder / "project.json", sizes, regions=4)
 
     def ours() -> list[dict[str, Any]]:
         return list(dataset.load_dataset(str(file), rules=RULES).records)
@@ -114,34 +108,25 @@ def read(path: Path) -> via.LabelledSet:
 
 def _memory(path: Path) -> int:
     before = reset_peak_memory()
-    labelled = read(path)
-    after = peak_memory()
-    del labelled
-    return after - before
+    read(path)
+    return peak_memory() - before
 
 
-def image_names(count: int) -> list[str]:
-    """File names of images."""
-    return [f"image_{index:06}.jpg" for index in range(count)]
-
-
-def write_polygons(
-    path: Path, images: int, *, regions: int = REGIONS, sizes: Mapping[str, int] | None = None
-) -> Path:
+def write_polygons(path: Path, images: int | Mapping[str, int], regions: int = REGIONS) -> Path:
     """Write a VIA 2 project of polygons in two classes, the same in every image; return its path.
 
     Args:
+        images: file names with sizes in bytes, or a number of images that do not exist.
         regions: polygons an image.
-        sizes: bytes of each image by its file name; None: of images that do not exist.
     """
-    names = image_names(images)
-    sizes = sizes or dict.fromkeys(names, 1000)
+    if isinstance(images, int):
+        images = {f"image_{index:06}.jpg": 1000 for index in range(images)}
     # VIA writes without spaces. The text of the regions is written once: there can be 200,000.
     polygons = json.dumps([region(index) for index in range(regions)], separators=(",", ":"))
     metadata = ",".join(
-        f'"{name}{sizes[name]}":{{"filename":"{name}","size":{sizes[name]},"regions":{polygons},'
+        f'"{name}{size}":{{"filename":"{name}","size":{size},"regions":{polygons},'
         '"file_attributes":{}}'
-        for name in names
+        for name, size in images.items()
     )
     options = {"a": "a", "b": "b"}
     classes = {"type": "dropdown", "description": "", "options": options, "default_options": {}}
@@ -149,7 +134,7 @@ def write_polygons(
         "_via_settings": {},
         "_via_attributes": {"region": {"class": classes}, "file": {}},
         "_via_data_format_version": "2.0.10",
-        "_via_image_id_list": [f"{name}{sizes[name]}" for name in names],
+        "_via_image_id_list": [f"{name}{size}" for name, size in images.items()],
     }
     text = json.dumps(rest, separators=(",", ":"))
     path.write_text(f'{{"_via_img_metadata":{{{metadata}}},{text[1:]}', encoding="utf-8")
@@ -196,14 +181,13 @@ def tutorial(file: Path) -> list[dict[str, Any]]:
         for polygon in image["regions"]:
             shape = polygon["shape_attributes"]
             xs, ys = shape["all_points_x"], shape["all_points_y"]
-            annotations.append(
-                {
-                    "bbox": [min(xs), min(ys), max(xs), max(ys)],
-                    "bbox_mode": BoxMode.XYXY_ABS,
-                    "category_id": CLASSES.index(polygon["region_attributes"]["class"]),
-                    "segmentation": [[v for point in zip(xs, ys, strict=True) for v in point]],
-                }
-            )
+            annotation = {
+                "bbox": [min(xs), min(ys), max(xs), max(ys)],
+                "bbox_mode": BoxMode.XYXY_ABS,
+                "category_id": CLASSES.index(polygon["region_attributes"]["class"]),
+                "segmentation": [[v for point in zip(xs, ys, strict=True) for v in point]],
+            }
+            annotations.append(annotation)
         record = {"file_name": str(path), "image_id": len(records) + 1, "annotations": annotations}
         records.append({**record, "width": width, "height": height})
     return records
@@ -213,12 +197,11 @@ def check_equal(ours: list[dict[str, Any]], reference: list[dict[str, Any]]) -> 
     """Raise UserError where the two loaders differ, since their times then say nothing."""
     for record, expected in zip(ours, reference, strict=True):
         pairs = zip(record["annotations"], expected["annotations"], strict=True)
-        images = [({**record, "annotations": None}, {**expected, "annotations": None})]
-        for values, others in (*pairs, *images):
+        for values, others in (
+            *pairs,
+            (record, {**expected, "annotations": record["annotations"]}),
+        ):
             for key, other in others.items():
                 if values[key] != other:
-                    raise UserError(
-                        f"the two loaders differ in {key} of {expected['file_name']}",
-                        found=values[key],
-                        expected=other,
-                    )
+                    problem = f"the two loaders differ in {key} of {expected['file_name']}"
+                    raise UserError(problem, found=values[key], expected=other)

@@ -208,7 +208,7 @@ class TestMaxDetections:
         ("evaluation=null", "evaluation", "max_detections"),
         ("data.classes=person", "data.classes", r"data\.classes=\[person\]"),
         ("data.rules.class_map=x", "data.rules.class_map", "a dict"),
-        ("train.channels_last=yes", "train.channels_last", "True or False"),
+        ("data.train.drop_empty=yes", "data.train.drop_empty", "True or False"),
         ("dataloader.train.num_workers=[1]", "dataloader.train.num_workers", "a whole number"),
         (f"{BOXES}.test_score_thresh=low", f"{BOXES}.test_score_thresh", "a number"),
         ("weights.mine=model.pth", "weights.mine", r"weights\.mine\.file=PATH"),

@@ -348,7 +348,7 @@ def test_a_sweep_is_no_data(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text("sweep: {base: evil.py, arms: {a: {}}}\n")
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
-    with pytest.raises(UserError, match="in Python"):
+    with pytest.raises(UserError, match="is a Python file"):
         load_sweep(path)
     assert not (tmp_path / "mark").exists()
 

@@ -102,7 +102,7 @@ def resized(weights: dict[str, torch.Tensor]) -> None:
     [
         (renamed, ["missing: backbone.fpn_lateral2.weight", "not in the model: backbone.surplus"]),
         (resized, ["of another shape: backbone.fpn_lateral2.weight"]),
-        (emptied, ["missing: ", " more)"]),
+        (emptied, ["missing: ", " more"]),
     ],
 )
 def test_weights_that_do_not_fit_are_named(

@@ -14,6 +14,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from roilab.engine import config
+from roilab.engine.build_data import train_batches
 from roilab.engine.build_model import build_model, build_optimizer
 from roilab.engine.setup import prepare
 from roilab.engine.validate import evaluate_model
@@ -106,7 +107,7 @@ def load(
     setup = prepare(cfg)
     torch.manual_seed(0)
     model = build_model(cfg)
-    batch = next(iter(config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)))
+    batch = next(iter(train_batches(cfg, setup.train)))
     return model, batch, build_optimizer(cfg, model)
 
 
@@ -241,7 +242,7 @@ def test_two_shoulders_from_one_declaration(images: list[str], tmp_path: Path) -
     setup = prepare(cfg)
     model = build_model(cfg)
     assert model.roi_heads.keypoint_head.num_keypoints == 2
-    loader = config.build(cfg.dataloader.train, "dataloader.train", dataset=setup.train)
+    loader = train_batches(cfg, setup.train)
     batch = next(iter(loader))
     by_image = {record["image_id"]: record for record in setup.train.records}
     for inputs in batch:

@@ -10,6 +10,7 @@ WITHOUT_A_CASE: dict[str, str] = {
     # Installing.
     "Detectron2's lazy configs need omegaconf<2.4; run `make setup`, then "
     "`.venv/bin/roilab doctor`": _INSTALLS,
+    "see `python scripts/doctor.py`": "it follows an installation that cannot be imported",
     "pip install onnx onnxruntime onnxscript": _INSTALLS,
     "pip install submitit": _INSTALLS,
     "run `make setup`, or pip install streamlit": _INSTALLS,

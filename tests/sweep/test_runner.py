@@ -356,7 +356,7 @@ def test_an_interrupt_ends_all_that_run_and_begins_no_other(
 def test_training_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("roilab.sweep.runner.cores", lambda: 6)
+    monkeypatch.setattr("roilab.sweep.runner.available_cores", lambda: 6)
     assert training_slots(None) == [{}]
     assert training_slots(2) == 2 * [{"OMP_NUM_THREADS": "3"}]
     assert training_slots(9) == 9 * [{"OMP_NUM_THREADS": "1"}]

@@ -108,7 +108,9 @@ class ImageFolder:
             remedy = "put it there, or give the folder that holds it"
             return f"no such image in {self}", remedy
         stated = "whose size is not stated" if size is None else f"of {size} bytes"
-        message = f"{len(files)} files have this name, and the one {stated} cannot be told: "
+        message = (
+            f"{len(files)} files have this name, and it is unclear which is the one {stated}: "
+        )
         message += first_of(files)
         remedy = "give only the folder of the annotated ones, or rename the others"
         return message, remedy

@@ -1,12 +1,10 @@
 """roilab data as a user runs it: findings, exit status, pictures."""
 
 import json
-import os
 import struct
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +26,26 @@ from roilab.via import (
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
+Command = Callable[..., Any]
 KEYS = {"severity", "file", "image", "region", "attribute", "message", "remedy"}
 
 
-def data(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "project"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, ROOT / "scripts" / "data.py", *arguments]
-    return subprocess.run(
-        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=60
-    )
+@pytest.fixture
+def data(script: Command) -> Command:
+    return partial(script, "data")
 
 
-def check(tmp_path: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
-    out = tmp_path / "out" / "findings.json"
-    done = data("check", tmp_path / "via.json", "--json", out, *arguments)
-    assert "Traceback" not in done.stderr
-    (findings,) = json.loads(out.read_text(encoding="utf-8"))["files"]
-    return done.returncode, findings, done.stdout + done.stderr
+@pytest.fixture
+def check(data: Command) -> Command:
+    def call(folder: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
+        """Exit status, findings, and all that is printed."""
+        out = folder / "out" / "findings.json"
+        done = data("check", folder / "via.json", "--json", out, *arguments)
+        assert "Traceback" not in done.stderr
+        (findings,) = json.loads(out.read_text(encoding="utf-8"))["files"]
+        return done.returncode, findings, done.stdout + done.stderr
+
+    return call
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def rename_points(project: Path) -> None:
 
 
 class TestCheck:
-    def test_counts(self, project: Path) -> None:
+    def test_counts(self, project: Path, check: Command) -> None:
         status, findings, printed = check(project, "--images", project, "--skeleton", "coco_person")
         assert findings == {
             "file": str(project / "via.json"),
@@ -111,7 +112,7 @@ class TestCheck:
         assert status == 0
         assert "car 1, person 3" in printed
 
-    def test_warnings_alone_are_no_failure(self, project: Path) -> None:
+    def test_warnings_alone_are_no_failure(self, project: Path, check: Command) -> None:
         options = ("--class-attribute", "kind", "--class-map", "car=", "--class-map", "person=man")
         status, findings, printed = check(project, *options)
         assert findings["classes"] == {"man": 3}
@@ -120,14 +121,14 @@ class TestCheck:
         assert status == 0
         assert "0 errors, 1 warning, 1 note" in printed
 
-    def test_cocos_skeleton_is_taken_where_it_fits(self, project: Path) -> None:
+    def test_cocos_skeleton_is_taken_where_it_fits(self, project: Path, check: Command) -> None:
         _, named, _ = check(project, "--skeleton", "coco_person")
         status, found, printed = check(project)
         assert found == named
         assert "skeleton: coco_person" in printed
         assert status == 0
 
-    def test_class_attribute_has_to_be_named(self, project: Path) -> None:
+    def test_class_attribute_has_to_be_named(self, project: Path, check: Command) -> None:
         rename_points(project)
         status, findings, _ = check(project, "--instance-attribute", "")
         assert (findings["images"], findings["regions"]) == (3, 6)
@@ -139,7 +140,7 @@ class TestCheck:
         assert problem["remedy"].startswith("give --class-attribute NAME")
         assert status == 1
 
-    def test_refused_regions_are_counted_and_located(self, project: Path) -> None:
+    def test_refused_regions_are_counted_and_located(self, project: Path, check: Command) -> None:
         with edited(project) as entries:
             entries[1]["regions"] = [
                 {"shape_attributes": {"name": "rect", "x": 1, "y": 1, "width": 0, "height": 5}}
@@ -153,7 +154,7 @@ class TestCheck:
         assert "error: 1.png, region 0" in printed
         assert problem["remedy"] in printed
 
-    def test_images(self, project: Path) -> None:
+    def test_images(self, project: Path, check: Command) -> None:
         (project / "0.png").unlink()
         (project / "1.png").write_bytes((project / "1.png").read_bytes()[:60])
         Image.new("RGB", (20, 60)).save(project / "2.png")
@@ -181,13 +182,17 @@ class TestCheck:
             *((64.5, False), (64.6, True), (-0.5, False), (-0.6, True)),
         ],
     )
-    def test_point_at_the_edge_is_inside(self, project: Path, x: float, outside: bool) -> None:
+    def test_point_at_the_edge_is_inside(
+        self, project: Path, x: float, outside: bool, check: Command
+    ) -> None:
         with edited(project) as entries:
             entries[0]["regions"][2]["shape_attributes"]["cx"] = x
         _, findings, _ = check(project, "--skeleton", "coco_person")
         assert bool(findings["problems"]) is outside
 
-    def test_an_object_outside_is_left_out_as_in_training(self, project: Path) -> None:
+    def test_an_object_outside_is_left_out_as_in_training(
+        self, project: Path, check: Command
+    ) -> None:
         with edited(project) as entries:
             entries[0]["regions"][1]["shape_attributes"]["x"] = 500
             entries[2]["regions"][1]["shape_attributes"]["x"] = 60
@@ -199,7 +204,9 @@ class TestCheck:
         assert (findings["instances"], findings["classes"]) == (3, {"person": 3})
         assert status == 1
 
-    def test_refused_regions_of_two_entries_of_one_name(self, project: Path) -> None:
+    def test_refused_regions_of_two_entries_of_one_name(
+        self, project: Path, check: Command
+    ) -> None:
         with edited(project) as entries:
             for entry in entries[:2]:
                 entry["filename"] = "0.png"
@@ -207,7 +214,7 @@ class TestCheck:
         _, findings, _ = check(project, "--class-attribute", "kind")
         assert findings["regions"] == 4
 
-    def test_few_bits_in_files_of_16(self, project: Path) -> None:
+    def test_few_bits_in_files_of_16(self, project: Path, check: Command) -> None:
         grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) % 4096
         Image.fromarray(grey).save(project / "0.png")
         _, findings, said = check(project, "--class-attribute", "kind")
@@ -217,7 +224,7 @@ class TestCheck:
         assert "likely hold 12 bits" in said
         assert "datasets/README.md" in found["remedy"]
 
-    def test_two_entries_of_one_image(self, project: Path) -> None:
+    def test_two_entries_of_one_image(self, project: Path, check: Command) -> None:
         content = json.loads((project / "via.json").read_text(encoding="utf-8"))
         images = content["_via_img_metadata"]
         lost, moved, here = images.values()
@@ -242,21 +249,21 @@ class TestCheck:
         }
         assert status == 1
 
-    def test_an_image_in_two_files(self, project: Path) -> None:
+    def test_an_image_in_two_files(self, project: Path, data: Command) -> None:
         other = project / "other.json"
         other.write_bytes((project / "via.json").read_bytes())
         done = data("check", project / "via.json", other, "--skeleton", "coco_person")
         assert done.returncode == 0
         assert f"is that of the entry '0.png' of {project / 'via.json'} as well" in done.stdout
 
-    def test_an_image_that_pillow_stumbles_over(self, project: Path) -> None:
+    def test_an_image_that_pillow_stumbles_over(self, project: Path, check: Command) -> None:
         header = struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0)
         (project / "1.png").write_bytes(b"DDS " + header + bytes(96))
         status, findings, _ = check(project, "--skeleton", "coco_person")
         assert [each["image"] for each in findings["problems"]] == ["1.png"]
         assert status == 1
 
-    def test_long_lists_are_cut(self, project: Path) -> None:
+    def test_long_lists_are_cut(self, project: Path, check: Command) -> None:
         with edited(project) as entries:
             entries[2]["regions"] = [{"region_attributes": {}} for _ in range(30)]
         _, findings, printed = check(project, "--class-attribute", "kind")
@@ -272,7 +279,7 @@ class TestCheck:
         ],
     )
     def test_mistakes_end_with_2_and_no_traceback(
-        self, project: Path, arguments: tuple[str, ...], message: str
+        self, project: Path, arguments: tuple[str, ...], message: str, data: Command
     ) -> None:
         paths = [
             project / each if each.endswith((".json", ".png", "nowhere")) else each
@@ -284,7 +291,9 @@ class TestCheck:
         assert message in done.stderr
         assert "Traceback" not in done.stderr
 
-    def test_a_file_that_cannot_be_read_is_an_error_beside_the_others(self, project: Path) -> None:
+    def test_a_file_that_cannot_be_read_is_an_error_beside_the_others(
+        self, project: Path, data: Command
+    ) -> None:
         names = ("0.png", "none.json", "", "via.json")  # and the folder itself
         done = data("check", *(project / name for name in names))
         assert done.returncode == 1
@@ -293,7 +302,7 @@ class TestCheck:
         assert "give another value" not in done.stdout
         assert "Traceback" not in done.stderr
 
-    def test_the_most_severe_first(self, project: Path) -> None:
+    def test_the_most_severe_first(self, project: Path, check: Command) -> None:
         (project / "1.png").unlink()
         Image.new("RGB", (20, 60)).save(project / "0.png")
         _, findings, printed = check(project, "--class-map", "car=")
@@ -304,7 +313,7 @@ class TestCheck:
 
 
 class TestDraw:
-    def test_sheets(self, project: Path) -> None:
+    def test_sheets(self, project: Path, data: Command) -> None:
         output = project / "pictures"
         options = ("--skeleton", "coco_person", "--output", output, "--limit", 2)
         done = data("draw", project / "via.json", *options, "--per-sheet", 1)
@@ -318,7 +327,7 @@ class TestDraw:
         assert np.abs(first[80:-20, 20:-20] - [90, 120, 90]).max() > 60
         assert np.abs(empty[80:-20, 20:-20] - [90, 120, 90]).max() < 10
 
-    def test_one_sheet_of_all(self, project: Path) -> None:
+    def test_one_sheet_of_all(self, project: Path, data: Command) -> None:
         big = project / "0.png"
         Image.new("RGB", (3000, 2000), (90, 120, 90)).save(big)
         output = project / "pictures"
@@ -328,7 +337,7 @@ class TestDraw:
         with Image.open(sheet) as picture:
             assert 3 * 640 < picture.width < 3 * 680
 
-    def test_images_are_those_that_training_reads(self, project: Path) -> None:
+    def test_images_are_those_that_training_reads(self, project: Path, data: Command) -> None:
         """A grey of 16 bits is as its upper 8, and a file that breaks off is named."""
         grey = np.arange(48 * 64).reshape(48, 64) % 256
         draw = ("draw", project / "via.json", "--class-attribute", "kind")
@@ -347,7 +356,7 @@ class TestDraw:
         assert "0.png: cannot read the image" in done.stderr
         assert "Traceback" not in done.stderr
 
-    def test_cannot_be_labelled(self, project: Path) -> None:
+    def test_cannot_be_labelled(self, project: Path, data: Command) -> None:
         rename_points(project)
         done = data("draw", project / "via.json", "--instance-attribute", "")
         assert done.returncode == 2
@@ -355,7 +364,7 @@ class TestDraw:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
-def test_balloons(tmp_path: Path) -> None:
+def test_balloons(tmp_path: Path, data: Command) -> None:
     out = tmp_path / "findings.json"
     file = DATA / "balloon" / "val" / "via_region_data.json"
     done = data("check", file, "--default-class", "balloon", "--json", out)

@@ -9,16 +9,16 @@ from roilab.data.annotated_images import read_annotations
 from roilab.skeleton import COCO_PERSON, load_skeleton
 from roilab.via import Attribute, build_instances
 
-from .test_data import data, edited, project
+from .test_data import Command, data, edited, project
 
-__all__ = ["project"]  # the fixture
+__all__ = ["data", "project"]  # fixtures
 
 CLASS = Attribute("kind", "dropdown", "", {"car": "car", "person": "person"})
 
 
 class TestConvert:
     @pytest.mark.parametrize("kind", ["via", "via-json", "via-csv", "coco"])
-    def test_there_and_back(self, project: Path, kind: str) -> None:
+    def test_there_and_back(self, project: Path, kind: str, data: Command) -> None:
         target, again = project / "out" / "target", project / "out" / "again.json"
         done = data("convert", project / "via.json", target, "--to", kind, "--images", project)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -29,7 +29,7 @@ class TestConvert:
         assert len(rows) == 4
         assert sum(row.get("num_keypoints", 0) for row in rows) == 2
 
-    def test_coco_to_via_needs_no_names(self, project: Path) -> None:
+    def test_coco_to_via_needs_no_names(self, project: Path, data: Command) -> None:
         data("convert", project / "via.json", project / "c.json", "--to", "coco")
         data("convert", project / "c.json", project / "v.json", "--to", "via")
         before, after = (
@@ -43,11 +43,13 @@ class TestConvert:
         )
         assert before == after
 
-    def test_what_is_lost_is_said(self, project: Path) -> None:
+    def test_what_is_lost_is_said(self, project: Path, data: Command) -> None:
         done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv")
         assert "declarations of attributes are not written" in done.stdout
 
-    def test_the_images_written_are_counted_and_why_others_are_not(self, project: Path) -> None:
+    def test_the_images_written_are_counted_and_why_others_are_not(
+        self, project: Path, data: Command
+    ) -> None:
         (project / "0.png").unlink()
         (project / "1.png").write_bytes(b"no image")
         done = data("convert", project / "via.json", project / "c.json", "--to", "coco")
@@ -56,9 +58,11 @@ class TestConvert:
         assert "0.png" in done.stdout
         remedies = [line for line in done.stdout.splitlines() if "remedy" in line]
         assert "put it there, or give the folder that holds it" in remedies[0]
-        assert "mend the image file" in remedies[1]
+        assert "repair the image file" in remedies[1]
 
-    def test_images_that_a_csv_cannot_hold_are_not_counted(self, project: Path) -> None:
+    def test_images_that_a_csv_cannot_hold_are_not_counted(
+        self, project: Path, data: Command
+    ) -> None:
         with edited(project) as entries:
             entries[0]["filename"] = "a\nb.png"
         done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv")
@@ -75,7 +79,7 @@ class TestConvert:
         ],
     )
     def test_options_without_effect(
-        self, project: Path, kind: str, option: tuple[str, str]
+        self, project: Path, kind: str, option: tuple[str, str], data: Command
     ) -> None:
         target = project / "target"
         done = data("convert", project / "via.json", target, "--to", kind, *option)
@@ -84,7 +88,7 @@ class TestConvert:
         assert "leave it out" in done.stderr
         assert not target.exists()
 
-    def test_a_class_that_is_text_becomes_a_dropdown(self, project: Path) -> None:
+    def test_a_class_that_is_text_becomes_a_dropdown(self, project: Path, data: Command) -> None:
         data("convert", project / "via.json", project / "v.json", "--to", "via-json")
         done = data("convert", project / "v.json", project / "w.json", "--to", "via")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -92,7 +96,7 @@ class TestConvert:
         done = data("merge", project / "v.json", "--output", project / "m.json")
         assert read_annotations(project / "m.json").region_attributes["kind"] == CLASS
 
-    def test_sizes_of_files_are_filled_in(self, project: Path) -> None:
+    def test_sizes_of_files_are_filled_in(self, project: Path, data: Command) -> None:
         data("convert", project / "via.json", project / "c.json", "--to", "coco")
         (project / "2.png").unlink()
         target = project / "v.json"
@@ -105,7 +109,7 @@ class TestConvert:
         assert "the sizes of 1 image stay unknown" in done.stdout
 
     @pytest.mark.parametrize("target", ["via.json", "0.png"])
-    def test_nothing_is_written_over(self, project: Path, target: str) -> None:
+    def test_nothing_is_written_over(self, project: Path, target: str, data: Command) -> None:
         before = (project / target).read_bytes()
         done = data("convert", project / "via.json", project / target, "--to", "via-json")
         assert done.returncode == 2
@@ -114,7 +118,7 @@ class TestConvert:
 
 
 class TestSplitAndMerge:
-    def test_a_folder_is_no_file(self, project: Path) -> None:
+    def test_a_folder_is_no_file(self, project: Path, data: Command) -> None:
         (project / "train.json").mkdir()
         done = data("convert", project / "via.json", project / "train.json", "--to", "via")
         assert done.returncode == 2
@@ -123,7 +127,7 @@ class TestSplitAndMerge:
         assert done.returncode == 2
         assert "the file to write is a folder" in done.stderr
 
-    def test_there_and_back(self, project: Path) -> None:
+    def test_there_and_back(self, project: Path, data: Command) -> None:
         done = data("split", project / "via.json", "--train", 0.6, "--output", project / "parts")
         assert done.returncode == 0, done.stdout + done.stderr
         split = done.stdout
@@ -139,19 +143,21 @@ class TestSplitAndMerge:
         assert after.region_attributes == {**before.region_attributes, "kind": CLASS}
         assert "the class 'car' is in train only, in 1 image" in split
 
-    def test_a_second_split_does_not_write_over_the_first(self, project: Path) -> None:
+    def test_a_second_split_does_not_write_over_the_first(
+        self, project: Path, data: Command
+    ) -> None:
         assert data("split", project / "via.json").returncode == 0
         done = data("split", project / "via.json", "--seed", 1)
         assert done.returncode == 2
         assert "would be written over" in done.stderr
 
-    def test_share_out_of_range(self, project: Path) -> None:
+    def test_share_out_of_range(self, project: Path, data: Command) -> None:
         done = data("split", project / "via.json", "--train", 80)
         assert done.returncode == 2
         assert "--train" in done.stderr
         assert not (project / "train.json").exists()
 
-    def test_images_annotated_twice_otherwise(self, project: Path) -> None:
+    def test_images_annotated_twice_otherwise(self, project: Path, data: Command) -> None:
         other = project / "other.json"
         other.write_bytes((project / "via.json").read_bytes())
 
@@ -161,7 +167,7 @@ class TestSplitAndMerge:
         assert done.returncode == 1
         assert "annotated differently" in done.stdout
 
-    def test_predictions_join_what_was_trained_with(self, project: Path) -> None:
+    def test_predictions_join_what_was_trained_with(self, project: Path, data: Command) -> None:
         data("split", project / "via.json", "--output", project / "parts")
         new = project / "new.json"
         entries = {"p.png1": {"filename": "p.png", "size": 1, "file_attributes": {}}}
@@ -190,7 +196,7 @@ class TestSplitAndMerge:
 
 
 class TestDraw:
-    def test_sheets_of_an_earlier_drawing_are_removed(self, project: Path) -> None:
+    def test_sheets_of_an_earlier_drawing_are_removed(self, project: Path, data: Command) -> None:
         output = project / "pictures"
         data("draw", project / "via.json", "--output", output, "--per-sheet", 1)
         assert len(list(output.iterdir())) == 3
@@ -205,18 +211,18 @@ class TestDraw:
 class TestStatsAndSkeleton:
     @pytest.mark.parametrize("name", ["", "/"])
     @pytest.mark.parametrize("option", ["--json", "--html"])
-    def test_no_name_of_a_file(self, project: Path, option: str, name: str) -> None:
+    def test_no_name_of_a_file(self, project: Path, option: str, name: str, data: Command) -> None:
         done = data("stats", project / "via.json", option, name)
         assert done.returncode == 2
         assert "give the name of a file" in done.stderr
         assert "Traceback" not in done.stderr
 
-    def test_an_attribute_that_does_not_occur(self, project: Path) -> None:
+    def test_an_attribute_that_does_not_occur(self, project: Path, data: Command) -> None:
         done = data("skeleton", "--from", project / "via.json", "--keypoint-attribute", "nope")
         assert done.returncode == 2
         assert "no point has the attribute 'nope'" in done.stderr
 
-    def test_stats(self, project: Path) -> None:
+    def test_stats(self, project: Path, data: Command) -> None:
         out, page = project / "stats.json", project / "page.html"
         done = data("stats", project / "via.json", "--json", out, "--html", page)
         assert done.returncode == 0, done.stderr
@@ -225,7 +231,7 @@ class TestStatsAndSkeleton:
         assert found["keypoints"]["nose"] == [1, 0, 2]
         assert "left_eye" in page.read_text(encoding="utf-8")
 
-    def test_a_proposed_skeleton_is_one(self, project: Path) -> None:
+    def test_a_proposed_skeleton_is_one(self, project: Path, data: Command) -> None:
         out = project / "mine.json"
         done = data("skeleton", "--from", project / "via.json", "--output", out)
         assert done.returncode == 0, done.stderr
@@ -235,7 +241,7 @@ class TestStatsAndSkeleton:
         done = data("check", project / "via.json", "--skeleton", out)
         assert done.returncode == 0, done.stdout
 
-    def test_sigmas_need_two_people(self, project: Path) -> None:
+    def test_sigmas_need_two_people(self, project: Path, data: Command) -> None:
         again = project / "again.json"
         again.write_bytes((project / "via.json").read_bytes())
 
@@ -248,14 +254,14 @@ class TestStatsAndSkeleton:
 
 
 class TestCommands:
-    def test_help_names_all(self) -> None:
+    def test_help_names_all(self, data: Command) -> None:
         done = data("--help")
         assert done.returncode == 0
         for name in ("check", "stats", "draw", "convert", "split", "merge", "skeleton"):
             assert name in done.stdout
             assert data(name, "--help").returncode == 0
 
-    def test_a_slip_of_the_pen(self) -> None:
+    def test_a_slip_of_the_pen(self, data: Command) -> None:
         done = data("chek")
         assert done.returncode == 2
         assert "chek" in done.stderr

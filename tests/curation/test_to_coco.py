@@ -158,7 +158,7 @@ def test_why_a_size_is_unknown() -> None:
     for size_of in (broken, lost, lambda _: None):
         (problem,) = annotations_to_coco(labelled_set(), RULES, None, size_of)[1]
         remedies.append(problem.remedy)
-    assert remedies[0].startswith("mend the image file")
+    assert remedies[0].startswith("repair the image file")
     assert remedies[1:] == ["rename one", "give the folder that holds it"]
 
 

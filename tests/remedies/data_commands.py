@@ -48,7 +48,7 @@ def coco_without_image_sizes(tmp_path: Path) -> Attempts:
     yield as_coco(file)
 
 
-@case("mend the image file, or remove the image from the annotations")
+@case("repair the image file, or remove the image from the annotations")
 def coco_of_a_broken_image(tmp_path: Path, script: Script) -> Attempts:
     file, target = via_json(tmp_path, [polygon(kind="dog")], []), tmp_path / "coco.json"
     write(tmp_path / "1.png", "no image")
@@ -193,7 +193,7 @@ def too_few_pictures_to_divide() -> Attempts:
         yield wrong(stratified_split, {name: ["dog"] for name in names}, 0.8, 0)
 
 
-@case("make the file readable, or remove it: the image is then told by name and size")
+@case("make the file readable, or remove it: its name and size identify the image")
 def a_picture_that_cannot_be_opened(tmp_path: Path) -> Attempts:
     record = via.ImageRecord("0", "0.png", 9, ())
     folder = tmp_path / "0.png"

@@ -172,7 +172,7 @@ def a_mask_model_without_outlines(tmp_path: Path, bones: Path) -> Attempts:
     yield wrong(loader, via_json(tmp_path, [polygon(kind="dog")]), masks=True)
 
 
-@case("mend the file, or take it out of the annotations")
+@case("repair the file, or take it out of the annotations")
 def an_image_that_breaks_while_it_is_evaluated(tmp_path: Path) -> Attempts:
     def evaluate(file: Path, breaks: bool) -> None:
         data = dataset.load_dataset(str(file))

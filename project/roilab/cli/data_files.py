@@ -70,8 +70,8 @@ def split(args: argparse.Namespace) -> int:
 
     The part of an image follows from its content and the seed, not from its name or its place in
     the file. Copies of one picture stay together, and each class is divided by the same share, with
-    images in both parts where possible. Images whose files are missing are told apart by name and
-    size. A class that is text becomes a dropdown.
+    images in both parts where possible. Images whose files are missing are distinguished by name
+    and size. A class that is text becomes a dropdown.
     """
     output = args.output or args.file.parent
     targets = [output / "train.json", output / "val.json"]

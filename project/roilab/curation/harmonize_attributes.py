@@ -47,7 +47,7 @@ def harmonize_attributes(
         rules: the attributes that they name count in the files that have them.
 
     Raises:
-        UserError: it cannot be told which attribute of a file plays a role that another file has,
+        UserError: it is unclear which attribute of a file plays a role that another file has,
             or a name has two roles.
     """
     files = [_source(source, rules, skeleton) for source in sources]

@@ -35,7 +35,7 @@ def merge_annotations(
 
     Args:
         file: the path of the result.
-        rules: what the attributes are where that cannot be told; see `harmonize_attributes`.
+        rules: what the attributes are where that is unclear; see `harmonize_attributes`.
         skeleton: of the keypoints, to know their attributes.
         progress: wraps the images of each file.
 

@@ -31,7 +31,7 @@ def image_fingerprint(record: via.ImageRecord, path: Path | None) -> str:
             "cannot read the image",
             file=path,
             found=error.strerror,
-            remedy="make the file readable, or remove it: the image is then told by name and size",
+            remedy="make the file readable, or remove it: its name and size identify the image",
         ) from error
 
 
@@ -157,7 +157,7 @@ def split_images(
 
     Returns:
         The keys of the records of the first part; how many images are copies of others; and how
-        many files were not there, which are told apart by name and size instead.
+        many files were not there, which are distinguished by name and size instead.
 
     Raises:
         UserError: see `stratified_split` and `image_fingerprint`.

@@ -110,7 +110,7 @@ def _notes(
     """
     rows = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
     rows.append((values, "attribute value", "not kept", _VALUES_REMEDY))
-    rows.append((renumbered, "image", "with another id, told apart by file names", ""))
+    rows.append((renumbered, "image", "with another id, distinguished by file names", ""))
     notes = [
         via.Problem("note", f"{text}: {counted(count, noun)}", remedy, file)
         for count, noun, text, remedy in rows
@@ -140,7 +140,7 @@ def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int
             return size
     except UserError as error:
         reason = error.message + (f": {error.found}" if error.found else "")
-        remedy = error.remedy or "mend the image file, or remove the image from the annotations"
+        remedy = error.remedy or "repair the image file, or remove the image from the annotations"
     message = f"left out, since COCO needs its size: {reason}"
     return via.Problem("error", message, remedy, file, record.filename)
 

@@ -331,7 +331,7 @@ class _Checked:
                 "an image to evaluate on cannot be read",
                 file=record["file_name"],
                 found=error,
-                remedy="mend the file, or take it out of the annotations",
+                remedy="repair the file, or take it out of the annotations",
             )
 
 

@@ -53,7 +53,7 @@ class BatchSampler:
         count: images in the data set.
         size: images a batch, over all processes.
         seed: of the order.
-        wide: of each image, whether it is wider than tall; None: not told apart.
+        wide: of each image, whether it is wider than tall; None: not distinguished.
         first: the number of the batch to begin with, from 0.
         rank, processes: which slice of each batch; `size` is a multiple of `processes`.
     """

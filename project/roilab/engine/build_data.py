@@ -91,7 +91,7 @@ def has_head(heads: DictConfig, task: str) -> bool:
     """Whether a model answers "mask" or "keypoint".
 
     Raises:
-        UserError: it is told to, but has no head for it.
+        UserError: it has to, but has no head for it.
     """
     key = f"{task}_in_features"
     head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None

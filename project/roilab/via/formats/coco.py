@@ -210,7 +210,7 @@ class CocoReader:
         """Read the images, with the size of each among its attributes, as VIA does itself.
 
         Args:
-            annotations: all of the file, to count those of images that cannot be told apart.
+            annotations: all of the file, to count those of images that cannot be distinguished.
             remedy: what to do where two images have one id.
         """
         ids = Counter(id_text(row.get("id")) for row in images)

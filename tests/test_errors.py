@@ -41,6 +41,11 @@ def test_any_value_of_an_argument_is_written(value: Any) -> None:
         "kind = NAME",
         'a name from a file: kind="\\q"',
         "kind={no: JSON}",
+        "outputs/kind=3/model.pth",
+        r"outputs\kind=3\model.pth",
+        "kind=3/model.pth",
+        "kind=3.json",
+        "a sweep's names=x,kind=3",
     ],
 )
 def test_what_is_no_argument_stays(text: str) -> None:

@@ -9,11 +9,12 @@ from typing import Any, Self
 
 from roilab.escaping import one_line, printable
 
-# `argument=value` in a remedy: the value is a quoted text, a dict or list of such, or a word.
+# `argument=value` in a message: the value is a quoted text, a dict or list of such, or a word. A
+# part of a path, as in `outputs/run=3/model.pth`, is none.
 _WORDS = ("null", "true", "false")
 _TEXT = r'"(?:[^"\\]|\\.)*"'
-_VALUE = rf'{_TEXT}|\{{(?:[^{{}}"]|{_TEXT})*\}}|\[(?:[^\[\]"]|{_TEXT})*\]|[\w./-]*\w'
-_ARGUMENT = re.compile(rf"(?<![\w.-])(\w+)=({_VALUE})")
+_VALUE = rf'{_TEXT}|\{{(?:[^{{}}"]|{_TEXT})*\}}|\[(?:[^\[\]"]|{_TEXT})*\]|\w++(?![.,=-]*[\w/\\])'
+_ARGUMENT = re.compile(rf"(?<![\w./\\,=-])(\w+)=({_VALUE})")
 
 
 class UserError(Exception):

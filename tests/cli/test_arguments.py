@@ -13,9 +13,8 @@ import pytest
 
 import roilab.cli
 from roilab import via
-from roilab.cli.arguments import EXPORT_FORMATS, PREDICT_KINDS, parser_of
+from roilab.cli.arguments import CONVERT_KINDS, EXPORT_FORMATS, PREDICT_KINDS, parser_of
 from roilab.cli.console import PrintableRecord, print_error
-from roilab.cli.data_arguments import CONVERT_KINDS
 from roilab.errors import UserError
 from roilab.export import FORMATS
 from roilab.inference.sinks import KINDS

@@ -10,9 +10,8 @@ after a mistake on the command line, and otherwise 0.
 import importlib
 import inspect
 
-from roilab.cli.arguments import listing, parser_of
+from roilab.cli.arguments import DATA_COMMANDS, listing, parser_of
 from roilab.cli.console import error_with_options
-from roilab.cli.data_arguments import DATA_COMMANDS
 from roilab.errors import UserError
 
 

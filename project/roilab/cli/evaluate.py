@@ -173,16 +173,16 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, run: Run) -> None:
             )
         skeleton = run.folder / "skeleton.json"
         cfg.data.val = L(load_dataset)(
-            files=config.escaped(args.data),
+            files=config.escaped(list(map(str, args.data))),
             classes=config.escaped(list(run.classes())),
             skeleton=config.escaped(str(skeleton)) if skeleton.is_file() else None,
         )
     if args.data is not None:
-        cfg.data.val.files = config.escaped(args.data)
+        cfg.data.val.files = config.escaped(list(map(str, args.data)))
     if args.images is not None:
         # One folder is for all files, a list has one for each.
-        images = args.images[0] if len(args.images) == 1 else args.images
-        cfg.data.val.images = config.escaped(images)
+        folders = list(map(str, args.images))
+        cfg.data.val.images = config.escaped(folders[0] if len(folders) == 1 else folders)
 
 
 def write_results(

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, NoReturn
 
 import roilab
-from roilab.cli.arguments import COMMANDS, listing
+from roilab.cli.arguments import COMMANDS, DATA_COMMANDS, listing
 from roilab.cli.console import exit_with, set_up
-from roilab.cli.data_arguments import DATA_COMMANDS
+from roilab.cli.parser import Parser
 from roilab.files import config_folder
 
 
@@ -57,7 +57,7 @@ def complete() -> None:
     """Answer the shell, which asks for completions, and exit."""
     import argcomplete  # not needed for anything else
 
-    parser = argparse.ArgumentParser(prog="roilab")
+    parser = Parser(prog="roilab")
     commands = parser.add_subparsers()
     for name, (add, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text)

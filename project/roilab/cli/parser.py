@@ -4,13 +4,29 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-Add = Callable[[argparse.ArgumentParser], None]  # adds the arguments of a command
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.[\w-]+)+=")
 _ANNOTATIONS = (".json", ".csv")  # suffixes of annotation files, which need not exist
+
+
+def output_file(text: str) -> Path:
+    """The type of an argument that names a file to write.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, or a folder.
+    """
+    path = Path(text)
+    if not path.name or path.is_dir():
+        what = "a folder" if text else "empty"
+        raise argparse.ArgumentTypeError(f"{text!r} is {what}, give the name of a file")
+    return path
+
+
+# Of values of arguments, by their names in a usage; others are text.
+_TYPES = {"N": int, "SCORE": float, "SHARE": float, "DIR": Path, "FILE": Path, "OUT": output_file}
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,6 +40,30 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **kwargs)
+
+    def add(
+        self, usage: str, text: str, group: argparse._ActionsContainer | None = None, **options: Any
+    ) -> None:
+        """Add an argument by its usage: a switch, `--option VALUE`, or `--option VALUE ...`.
+
+        Args:
+            usage: begins with the option, or with the name of a positional argument; the name of
+                the value tells its type, see `_TYPES`.
+            text: for --help, which names the default as well.
+            options: further ones of `add_argument`.
+        """
+        name, *values = usage.split()
+        if values:
+            options["metavar"] = values[0]
+        elif name.startswith("--") and not options:
+            options["action"] = "store_true"
+        if values[1:]:
+            options["nargs"] = "+"
+        if values and values[0] in _TYPES:
+            options.setdefault("type", _TYPES[values[0]])
+        if options.get("default", "") not in ("", []):
+            text += " (default: %(default)s)"
+        (group or self).add_argument(name, help=text, **options)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -73,19 +113,6 @@ class Parser(argparse.ArgumentParser):
                 others = []  # an option has a value, even a wrong one
             ordered += [*others, word, *(value for value in values if value not in others)]
         return [*ordered, *words[at:]]
-
-
-def output_file(text: str) -> Path:
-    """The type of an argument that names a file to write.
-
-    Raises:
-        argparse.ArgumentTypeError: it is empty, or a folder.
-    """
-    path = Path(text)
-    if not path.name or path.is_dir():
-        what = "a folder" if text else "empty"
-        raise argparse.ArgumentTypeError(f"{text!r} is {what}, give the name of a file")
-    return path
 
 
 def _fits(action: argparse.Action, word: str) -> bool:

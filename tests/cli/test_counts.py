@@ -13,9 +13,9 @@ from PIL import Image
 
 from roilab import via
 from roilab.data import loaders
-from roilab.data.annotated_images import read_annotations
 from roilab.data.dataset import load_dataset
 from roilab.data.loaders import eval_loader
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.image_files import header_size
 from roilab.skeleton import COCO_PERSON

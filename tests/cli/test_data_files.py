@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.skeleton import COCO_PERSON, load_skeleton
 from roilab.via import Attribute, build_instances
 

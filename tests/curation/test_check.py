@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from roilab.curation.check import CheckReport, check_annotations
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.records import detectron2_annotation
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton

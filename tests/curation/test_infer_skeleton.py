@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from roilab.curation.infer_skeleton import estimate_sigmas, infer_skeleton, with_sigmas
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import DEFAULT_SIGMA, Skeleton, from_dict
 from roilab.via import (

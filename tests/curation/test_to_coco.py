@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from roilab.curation.to_coco import annotations_to_coco, lost_links
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import (

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roilab.data.annotated_images import narrow_range, read_annotations
+from roilab.data.mask_to_polygons import read_annotations
+from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from roilab import skeleton as skeletons
 from roilab.curation.check import check_annotations
-from roilab.data.annotated_images import read_annotations
 from roilab.data.coordinates import box_of
 from roilab.data.dataset import load_dataset
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.via import LabelRules, build_instances

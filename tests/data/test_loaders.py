@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetMapper
+from detectron2.structures import Instances
 from detectron2.utils import comm
 from fvcore.transforms.transform import (
     CropTransform,
@@ -27,17 +28,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from roilab.data.coco import CocoIds
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.data.loaders import Mapper, eval_loader, mirrors, train_loader
 from roilab.data.sampling import BatchSampler, seed_everything, seeded
 from roilab.data.workers import worker_count
 from roilab.errors import UserError
+from roilab.skeleton import Skeleton
 from roilab.synthetic import FiguresPaths
 
 HEIGHT, WIDTH = 40, 64
 # Left, right and nose: seen from the person's front, left is at the right of the image.
 KEYPOINTS = np.array([[40.0, 30.0, 2.0], [20.0, 28.0, 2.0], [31.0, 12.0, 2.0]])
-SWAPPED = (1, 0, 2)
 
 
 class Affine(Transform):
@@ -105,30 +107,34 @@ def record(tmp_path: Path) -> dict:
     return {"file_name": str(file), "image_id": 1, **size, "annotations": [anno]}
 
 
+TRIANGLE = Skeleton(
+    name="triangle",
+    classes=("person",),
+    keypoints=("left", "right", "nose"),
+    swaps=(("left", "right"),),
+    links=(),
+    sigmas=(0.1,) * 3,
+)
+
+
+def augmented(
+    record: dict, *augmentations: object, skeleton: Skeleton | None = TRIANGLE, keypoints: bool
+) -> Instances:
+    ids = CocoIds.numbered([1], 1)
+    dataset = DetectionDataset("one", (record,), ("person",), skeleton, ids)
+    mapper = Mapper(dataset, augmentations, masks=False, keypoints=keypoints)
+    return mapper(record)["instances"]
+
+
 def keypoints(record: dict, *augmentations: object) -> np.ndarray:
     """K x 3 of the one annotation, augmented."""
-    mapper = Mapper(
-        augmentations,
-        image_format="BGR",
-        masks=False,
-        keypoints=True,
-        bitmasks=False,
-        flip_indices=SWAPPED,
-    )
-    return mapper(record)["instances"].gt_keypoints.tensor[0].numpy()
+    instances = augmented(record, *augmentations, keypoints=True)
+    return instances.gt_keypoints.tensor[0].numpy()
 
 
 def test_a_flip_of_boxes_alone_moves_them(record: dict) -> None:
-    for flip_indices in (SWAPPED, None):
-        mapper = Mapper(
-            FLIPS[:1],
-            image_format="BGR",
-            masks=False,
-            keypoints=False,
-            bitmasks=False,
-            flip_indices=flip_indices,
-        )
-        instances = mapper(record)["instances"]
+    for skeleton in (TRIANGLE, None):
+        instances = augmented(record, FLIPS[0], skeleton=skeleton, keypoints=False)
         assert instances.gt_boxes.tensor.tolist() == [[WIDTH - 50, 5, WIDTH - 10, 35]]
         assert not instances.has("gt_keypoints")
 

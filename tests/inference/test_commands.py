@@ -17,8 +17,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from roilab.data.annotated_images import read_annotations
 from roilab.data.dataset import load_dataset
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
 from roilab.inference import Predictor, read_rgb

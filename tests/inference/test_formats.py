@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as mask_utils
 
 from roilab.curation.merge import merge_annotations
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, predictions_to_coco, to_json, via_annotations, via_record
 from roilab.inference.formats import NAMES, RunDescription, attribute_names

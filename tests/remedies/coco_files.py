@@ -6,7 +6,7 @@ from typing import Any
 
 from roilab import via
 from roilab.curation.infer_skeleton import infer_skeleton
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 
 from .cases import Attempts, Wrong, case, wrong
 from .files import (
@@ -65,7 +65,7 @@ def an_empty_annotation(tmp_path: Path) -> Attempts:
     yield read(coco(tmp_path))
 
 
-@case("read it with roilab.data.annotated_images.read_annotations")
+@case("read it with roilab.data.mask_to_polygons.read_annotations")
 def a_mask_read_without_pycocotools(tmp_path: Path) -> Attempts:
     file = coco(tmp_path, {**SQUARE, "segmentation": {"size": [48, 64], "counts": [0, 99, 2973]}})
     yield wrong(via.read, file)

@@ -9,7 +9,7 @@ from roilab import via
 from roilab.curation.merge import merge_annotations
 from roilab.curation.split import image_fingerprint, stratified_split
 from roilab.curation.to_coco import annotations_to_coco
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 
 from . import reading
 from .cases import Attempts, Script, Wrong, case, printed, wrong

@@ -7,7 +7,7 @@ from typing import Any
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.curation.check import check_annotations
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.image_files import ImageFolder
 from roilab.synthetic import write_figures
 

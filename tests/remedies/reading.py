@@ -9,8 +9,8 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.curation.check import check_annotations, unusable_file
 from roilab.curation.infer_skeleton import infer_skeleton
-from roilab.data.annotated_images import read_annotations
 from roilab.data.dataset import load_dataset
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from roilab.data.annotated_images import read_annotations
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import Annotations, LabelRules, bounds, build_instances, write_project

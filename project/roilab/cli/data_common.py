@@ -14,9 +14,10 @@ from tqdm import tqdm
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say, with_options
-from roilab.curation.check import fitting_skeleton
 from roilab.curation.harmonize_attributes import with_class_dropdown, with_united_class
-from roilab.data.annotated_images import find_images, fit_all_instances, read_annotations
+from roilab.curation.infer_skeleton import fitting_skeleton
+from roilab.data.annotated_images import find_images, fit_all_instances
+from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.image_files import ImageFolder

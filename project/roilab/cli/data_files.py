@@ -24,9 +24,13 @@ from roilab.cli.data_common import (
     with_class_choice,
     working,
 )
-from roilab.curation.check import fitting_skeleton
 from roilab.curation.harmonize_attributes import own_rules
-from roilab.curation.infer_skeleton import estimate_sigmas, infer_skeleton, with_sigmas
+from roilab.curation.infer_skeleton import (
+    estimate_sigmas,
+    fitting_skeleton,
+    infer_skeleton,
+    with_sigmas,
+)
 from roilab.curation.merge import merge_annotations
 from roilab.curation.split import split_images
 from roilab.errors import UserError

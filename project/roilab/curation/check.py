@@ -7,16 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
-from roilab.data.annotated_images import (
-    FoundImages,
-    find_images,
-    fit_instances,
-    narrow_range,
-    usable_size,
-)
+from roilab.data.annotated_images import FoundImages, find_images, fit_instances, usable_size
+from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
-from roilab.skeleton import COCO_PERSON, Skeleton
+from roilab.skeleton import Skeleton
 
 # How far, in pixels, a coordinate may lie beyond the image's edge.
 EDGE = 0.5
@@ -75,25 +70,6 @@ def unusable_file(path: str | Path, error: UserError) -> CheckReport:
         remedy = "there is no such file: see that the path is right"
     problem = _as_problem(error, str(path), remedy)
     return CheckReport(str(path), "unknown", 0, 0, 0, 0, 0, 0, {}, {}, (problem,))
-
-
-def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
-    """COCO's person skeleton where the file has persons and points named by it, else None."""
-    values: dict[str, set[str]] = {}
-    for image in annotations.images:
-        for region in image.regions:
-            if isinstance(region.shape, via.Point):
-                for name, value in region.attributes.items():
-                    if isinstance(value, str) and value:
-                        values.setdefault(name, set()).add(value)
-    known = set(COCO_PERSON.keypoints)
-    if not any(texts <= known for texts in values.values()):
-        return None
-    try:
-        classes = via.build_instances(annotations, rules, COCO_PERSON).classes
-    except UserError:
-        return None
-    return COCO_PERSON if set(classes) & set(COCO_PERSON.classes) else None
 
 
 def check_annotations(

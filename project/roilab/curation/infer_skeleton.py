@@ -12,7 +12,7 @@ import numpy as np
 from roilab import via
 from roilab.data.coordinates import iou
 from roilab.errors import UserError, argument
-from roilab.skeleton import Skeleton, default_sigmas
+from roilab.skeleton import COCO_PERSON, Skeleton, default_sigmas
 from roilab.via.geometry import area
 from roilab.via.labels.attribute_roles import naming_attributes, tagged
 from roilab.via.labels.label_rules import (
@@ -95,6 +95,25 @@ def infer_skeleton(
         links=tuple(dict.fromkeys(link for category in categories for link in category.links)),
         sigmas=default_sigmas(names),
     )
+
+
+def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
+    """COCO's person skeleton where the file has persons and points named by it, else None."""
+    values: dict[str, set[str]] = {}
+    for image in annotations.images:
+        for region in image.regions:
+            if isinstance(region.shape, via.Point):
+                for name, value in region.attributes.items():
+                    if isinstance(value, str) and value:
+                        values.setdefault(name, set()).add(value)
+    known = set(COCO_PERSON.keypoints)
+    if not any(texts <= known for texts in values.values()):
+        return None
+    try:
+        classes = via.build_instances(annotations, rules, COCO_PERSON).classes
+    except UserError:
+        return None
+    return COCO_PERSON if set(classes) & set(COCO_PERSON.classes) else None
 
 
 def _declared(

@@ -22,21 +22,8 @@ from roilab.skeleton import Skeleton
 _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
 
 
-class _Unsound(Exception):
-    """A key of an annotation whose value is unsound, and what is expected."""
-
-    def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(key)
-        self.key, self.value, self.expected = key, value, expected
-
-
 def image_record(name: str, number: int, raw: object) -> dict[str, Any]:
-    """The file and the id of an image; without an id, its place from 1.
-
-    Args:
-        name: of the data set.
-        number: of the dict, from 0, for messages.
-        raw: the dict.
+    """The file and the id of the image of a data set's dict; without an id, its place from 1.
 
     Raises:
         UserError: it is no such dict: it has no file, no list of annotations, or no sound id.
@@ -103,9 +90,7 @@ def checked_annotation(
     """A copy of an annotation: XYXY_ABS box, outline, class and, with a skeleton, keypoints.
 
     Args:
-        name: of the data set.
         record: of its image, with width and height.
-        number: of the annotation in its image, from 0, for messages.
         classes: how many there are.
         points: K of the skeleton, None without one.
 
@@ -114,7 +99,7 @@ def checked_annotation(
     """
     try:
         if not isinstance(raw, Mapping):
-            raise _Unsound("", raw, "a dict")
+            raise _unsound("", raw, "a dict")
         result = {
             "bbox": _box(raw),
             "bbox_mode": BoxMode.XYXY_ABS,
@@ -127,20 +112,23 @@ def checked_annotation(
         if points is not None:
             result["keypoints"] = _keypoints(raw.get("keypoints"), points)
         return result
-    except _Unsound as error:
-        key = f"annotations[{number}]" + (f".{error.key}" if error.key else "")
+    except UserError as error:
         raise UserError(
             f"an annotation of the data set '{name}' is not sound",
             file=record["file_name"],
-            key=key,
-            found=f"{error.value!r:.100}",
+            key=f"annotations[{number}]{error.key}",
+            found=error.found,
             expected=error.expected,
         ) from error
 
 
-def _is_numbers(value: object) -> bool:
+def _unsound(key: str, value: object, expected: str) -> UserError:
+    return UserError("unsound", key=key, found=f"{value!r:.100}", expected=expected)
+
+
+def _is_numbers(value: Any) -> bool:
     try:
-        return not isinstance(value, str | bytes | Mapping) and all(map(math.isfinite, value))  # type: ignore[call-overload]
+        return not isinstance(value, str | bytes | Mapping) and all(map(math.isfinite, value))
     except (TypeError, OverflowError):
         return False
 
@@ -150,16 +138,16 @@ def _box(raw: Mapping[str, Any]) -> list[float]:
     mode = raw.get("bbox_mode")
     if mode not in _BOX_MODES:
         names = " or ".join(f"BoxMode.{mode.name}" for mode in _BOX_MODES)
-        raise _Unsound("bbox_mode", mode, names)
+        raise _unsound(".bbox_mode", mode, names)
     if not _is_numbers(box) or len(box) != 4:
-        raise _Unsound("bbox", box, "four numbers")
+        raise _unsound(".bbox", box, "four numbers")
     return [float(value) for value in BoxMode.convert(list(box), BoxMode(mode), BoxMode.XYXY_ABS)]
 
 
 def _category(value: Any, classes: int) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or not 0 <= value < classes:
-        raise _Unsound(
-            "category_id", value, f"a number from 0 to {classes - 1}, the place in thing_classes"
+        raise _unsound(
+            ".category_id", value, f"a number from 0 to {classes - 1}, the place in thing_classes"
         )
     return int(value)
 
@@ -171,20 +159,20 @@ def _outline(value: Any, height: int, width: int) -> Any:
     if isinstance(value, Mapping):
         size, counts = list(value.get("size") or ()), value.get("counts")
         if size != [height, width]:
-            raise _Unsound("segmentation.size", size, f"{[height, width]}, the image's")
+            raise _unsound(".segmentation.size", size, f"{[height, width]}, the image's")
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         try:
             packed: Any = compressed({"size": size, "counts": counts})
         except ValueError as error:
             pixels = f"run lengths of {height * width} pixels"
-            raise _Unsound("segmentation.counts", counts, pixels) from error
+            raise _unsound(".segmentation.counts", counts, pixels) from error
         return {"size": size, "counts": packed["counts"].decode("ascii")}
     if not isinstance(value, list | tuple):
-        raise _Unsound("segmentation", value, "polygons, or a run-length encoded mask")
+        raise _unsound(".segmentation", value, "polygons, or a run-length encoded mask")
     for ring in value:
         if not _is_numbers(ring) or len(ring) < 6 or len(ring) % 2:
-            raise _Unsound("segmentation", ring, "x0, y0, x1, y1, ... of at least three points")
+            raise _unsound(".segmentation", ring, "x0, y0, x1, y1, ... of at least three points")
     return [[float(number) for number in ring] for ring in value]
 
 
@@ -193,9 +181,9 @@ def _keypoints(value: Any, points: int) -> list[float]:
     if value is None or (isinstance(value, list | tuple) and not value):
         return [0.0] * (3 * points)
     if not _is_numbers(value) or len(value) != 3 * points:
-        raise _Unsound("keypoints", value, f"{3 * points} numbers: x, y, v of {points} keypoints")
+        raise _unsound(".keypoints", value, f"{3 * points} numbers: x, y, v of {points} keypoints")
     if not all(v in (0, 1, 2) for v in value[2::3]):
-        raise _Unsound("keypoints", value, "0, 1 or 2 as the third number of each")
+        raise _unsound(".keypoints", value, "0, 1 or 2 as the third number of each")
     return [float(number) if value[at - at % 3 + 2] else 0.0 for at, number in enumerate(value)]
 
 

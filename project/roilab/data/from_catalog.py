@@ -95,7 +95,6 @@ def from_catalog(
 
 
 def _dicts(name: str, register: str | None) -> list[Any]:
-    """The dicts that the catalog's function returns."""
     if name not in DatasetCatalog and register is not None:
         _run(register)
     if name not in DatasetCatalog:
@@ -123,7 +122,6 @@ def _dicts(name: str, register: str | None) -> list[Any]:
 
 
 def _run(file: str) -> None:
-    """Run a Python file."""
     path = Path(file)
     if not path.is_file():
         expected = "a Python file that registers the data set"

@@ -1,6 +1,7 @@
 """Batches as Detectron2's models take them: a dataset, augmentations, a batch size -> loaders."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,26 +33,25 @@ class Mapper:
 
     Args:
         augmentations: Detectron2 augmentations; random ones draw from numpy's global generator.
-        image_format: of the model's input, BGR or RGB.
         masks, keypoints: whether the model has the head that needs them.
-        bitmasks: masks as bitmasks, not as polygons.
-        flip_indices: for each keypoint, the one that takes its place in a mirrored image; None
-            without keypoints.
+        bitmasks: masks as bitmasks, not as polygons; so they are in a data set that has COCO's
+            run-length encodings, which Detectron2 takes in no other form.
+        image_format: of the model's input, BGR or RGB.
         recompute_boxes: take each box anew from its augmented outline.
 
     Raises:
-        UserError: the format is another.
+        UserError: the format is another, or the model needs masks that the data set does not have.
     """
 
     def __init__(
         self,
+        dataset: DetectionDataset,
         augmentations: Sequence[Any],
         *,
-        image_format: str,
         masks: bool,
         keypoints: bool,
-        bitmasks: bool,
-        flip_indices: Sequence[int] | None,
+        bitmasks: bool = False,
+        image_format: str = "BGR",
         recompute_boxes: bool = False,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
@@ -61,12 +61,20 @@ class Mapper:
                 found=image_format,
                 expected="BGR or RGB",
             )
+        if masks:
+            require_outlines(dataset)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.image_format = image_format
-        needed = {"segmentation": masks, "keypoints": keypoints}
+        skeleton = dataset.skeleton if keypoints else None
+        needed = {"segmentation": masks, "keypoints": skeleton is not None}
         self.unwanted = {key for key, is_wanted in needed.items() if not is_wanted}
-        self.mask_format = "bitmask" if bitmasks else "polygon"
-        self.flip_indices = None if flip_indices is None else np.array(flip_indices)
+        has_rle = any(
+            isinstance(anno.get("segmentation"), dict) and not anno.get("iscrowd", 0)
+            for record in dataset.records
+            for anno in record["annotations"]
+        )
+        self.mask_format = "bitmask" if bitmasks or has_rle else "polygon"
+        self.flip_indices = None if skeleton is None else np.array(skeleton.flip_indices)
         self.recompute_boxes = recompute_boxes and masks
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +106,6 @@ class Mapper:
     def _transform(
         self, anno: dict[str, Any], transforms: Any, shape: tuple[int, int], mirrored: bool
     ) -> dict[str, Any]:
-        """The annotation in the augmented image, of height and width `shape`."""
         kept = {key: value for key, value in anno.items() if key not in self.unwanted}
         # Detectron2 counts its own HFlipTransforms and exchanges left and right by that, which
         # misses every other mirror: with indices that change nothing, it leaves that to us.
@@ -187,8 +194,14 @@ def train_loader(
             found=total_batch_size,
             expected=f"a multiple of {processes}",
         )
-    mapper = _mapper(
-        dataset, augmentations, masks, keypoints, bitmasks, image_format, recompute_boxes
+    mapper = Mapper(
+        dataset,
+        augmentations,
+        masks=masks,
+        keypoints=keypoints,
+        bitmasks=bitmasks,
+        image_format=image_format,
+        recompute_boxes=recompute_boxes,
     )
     wide = None
     if aspect_ratio_grouping:
@@ -246,29 +259,6 @@ class _Augmented(Dataset[dict[str, Any]]):
         return {**item, "unreadable": unreadable} if unreadable else item
 
 
-def _mapper(
-    dataset: DetectionDataset,
-    augmentations: Sequence[Any],
-    masks: bool,
-    keypoints: bool,
-    bitmasks: bool,
-    image_format: str,
-    recompute_boxes: bool = False,
-) -> Mapper:
-    if masks:
-        require_outlines(dataset)
-    skeleton = dataset.skeleton if keypoints else None
-    return Mapper(
-        augmentations,
-        image_format=image_format,
-        masks=masks,
-        keypoints=skeleton is not None,
-        bitmasks=bitmasks or _has_rle(dataset),
-        flip_indices=None if skeleton is None else skeleton.flip_indices,
-        recompute_boxes=recompute_boxes,
-    )
-
-
 def require_outlines(dataset: DetectionDataset) -> None:
     """Make sure that a mask model can use the data set.
 
@@ -287,15 +277,6 @@ def require_outlines(dataset: DetectionDataset) -> None:
                 found=f"'{name}' at x {x:.0f}, y {y:.0f}, {width:.0f} wide, {height:.0f} high",
                 remedy="draw its outline or delete it in the file, or train a keypoint config",
             )
-
-
-def _has_rle(dataset: DetectionDataset) -> bool:
-    """Whether an outline is a COCO RLE, which Detectron2 takes only as a bit mask."""
-    return any(
-        isinstance(anno.get("segmentation"), dict) and not anno.get("iscrowd", 0)
-        for record in dataset.records
-        for anno in record["annotations"]
-    )
 
 
 class _EvalBatches:
@@ -317,22 +298,17 @@ class _EvalBatches:
             yield batch
 
 
-class _Checked:
-    """A mapper that gives its failure back, since a worker would wrap it in a traceback."""
-
-    def __init__(self, mapper: Mapper) -> None:
-        self.mapper = mapper
-
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any] | UserError:
-        try:
-            return self.mapper(record)
-        except Unreadable as error:
-            return UserError(
-                "an image to evaluate on cannot be read",
-                file=record["file_name"],
-                found=error,
-                remedy="repair the file, or take it out of the annotations",
-            )
+def _item_or_error(mapper: Mapper, record: dict[str, Any]) -> dict[str, Any] | UserError:
+    """The mapper's item, or why there is none: a worker would wrap an exception in a traceback."""
+    try:
+        return mapper(record)
+    except Unreadable as error:
+        return UserError(
+            "an image to evaluate on cannot be read",
+            file=record["file_name"],
+            found=error,
+            remedy="repair the file, or take it out of the annotations",
+        )
 
 
 def eval_loader(
@@ -351,10 +327,17 @@ def eval_loader(
     Its instances are there, too, for the validation loss, with masks and keypoints if asked for.
     Going through it raises UserError for an image that cannot be read.
     """
-    mapper = _mapper(dataset, augmentations, masks, keypoints, bitmasks, image_format)
+    mapper = Mapper(
+        dataset,
+        augmentations,
+        masks=masks,
+        keypoints=keypoints,
+        bitmasks=bitmasks,
+        image_format=image_format,
+    )
     loader = build_detection_test_loader(
         dataset,
-        mapper=_Checked(mapper),
+        mapper=partial(_item_or_error, mapper),
         num_workers=worker_count(num_workers),
         batch_size=batch_size,
     )

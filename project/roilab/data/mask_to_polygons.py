@@ -1,11 +1,14 @@
-"""Masks -> rings, in continuous coordinates: the outline of a pixel is its border."""
+"""Masks -> rings, also those of a COCO file; in continuous coordinates, along borders of pixels."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as mask_utils
+
+from roilab import via
 
 Ring = list[float]
 # Directions of a border, clockwise on the screen, the mask to the right: x and y steps.
@@ -53,6 +56,11 @@ def box_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
     if not width or not height:
         return [], 0
     return [[x, y, x + width, y, x + width, y + height, x, y + height]], 0
+
+
+def read_annotations(path: str | Path, *, strict: bool = False) -> via.Annotations:
+    """`via.read`, with COCO's run-length encoded masks as polygons."""
+    return via.read(path, strict=strict, rings_of_rle=rings_of_rle)
 
 
 def compressed(segmentation: Mapping[str, object]) -> dict[str, object]:

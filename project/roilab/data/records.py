@@ -22,11 +22,11 @@ from roilab.data.annotated_images import (
     find_images,
     fit_instances,
     leave_out_unusable,
-    read_annotations,
     usable_size,
 )
 from roilab.data.coco import CocoIds, category_ids, image_numbers
 from roilab.data.coordinates import HALF_PIXEL, box_of, own_box, to_continuous
+from roilab.data.mask_to_polygons import box_of_rle
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
@@ -78,7 +78,11 @@ def load_records(
         UserError: a file cannot be used, has a class that the model does not know or, where it is
             read strictly, an error; images are missing or broken, and are not to be skipped.
     """
-    read_files = [read_annotations(path, is_brief=True) for path in paths]
+    # For masks the box around them, and no points for keypoints: a region stands for each COCO
+    # annotation, and `via.build_instances` takes the rest from that.
+    read_files = [
+        via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False) for path in paths
+    ]
     sets = [via.build_instances(annotations, rules, skeleton) for annotations in read_files]
     names = _class_names(read_files, sets, rules, classes)
     problems = [problem for labelled in sets for problem in labelled.problems]

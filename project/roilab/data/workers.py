@@ -17,10 +17,7 @@ _LOOK_SECONDS = 0.5  # between two looks of a worker for its main process; torch
 
 
 def worker_count(requested: int) -> int:
-    """The workers of a loader: those that are wanted, but no more than the process has cores.
-
-    More of them would wait for each other, and torch would warn of them.
-    """
+    """The workers of a loader: as many as requested, but no more than the process has cores."""
     return min(requested, max(1, available_cores() // comm.get_local_size()))
 
 
@@ -32,9 +29,9 @@ def available_cores() -> int:
 
 @contextmanager
 def signals_blocked(numbers: Collection[int] = END_SIGNALS) -> Iterator[None]:
-    """Let no signal that asks for an end come in a block: they come after it.
+    """Hold signals that ask for an end back until the block is over.
 
-    In a process that begins within it they are blocked until it says otherwise.
+    A process that begins within it keeps them blocked until it unblocks them itself.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -44,14 +41,14 @@ def signals_blocked(numbers: Collection[int] = END_SIGNALS) -> Iterator[None]:
 
 
 def leave_signals(_: int = 0) -> None:
-    """Leave the signals that ask for an end to the main process, whoever gets them.
+    """In a worker, ignore the signals that ask for an end, unless the main process sends them.
 
-    A worker that ended by one would take the batches with it that the main process still wants.
-    Those of the main process itself are obeyed: it ends its workers so as the last thing that it
-    does. When it is gone without that, they end by themselves, and say nothing of it.
+    A worker that ended by one would take batches with it that the main process still needs. The
+    main process ends its workers by such a signal, as the last thing that it does. When it is gone
+    without that, they end by themselves, without a message.
     """
     os.setpgrp()
-    sys.excepthook = _say_but_of_a_lost_parent
+    sys.excepthook = _except_hook
     known = hasattr(signal, "sigtimedwait")  # not on macOS, where SIGTERM still ends a worker
     numbers = [number for number in END_SIGNALS if known or number != signal.SIGTERM]
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
@@ -60,12 +57,12 @@ def leave_signals(_: int = 0) -> None:
         threading.Thread(target=_obey, args=(parent.pid,), daemon=True).start()
 
 
-def _say_but_of_a_lost_parent(
+def _except_hook(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Say an error of a thread beside the worker's own, such as that which hands tensors over.
+    """Print the traceback of a thread, except for a connection to the main process that is cut.
 
-    It is cut when the main process ends, which has said why.
+    So ends the thread that hands tensors over when the main process ends, which has said why.
     """
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)

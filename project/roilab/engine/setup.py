@@ -9,9 +9,9 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from roilab.data.annotated_images import narrow_range
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
+from roilab.data.value_range import narrow_range
 from roilab.device import device_of, dtype_of
 from roilab.engine import config
 from roilab.engine.build_data import build_dataset, check_data_nodes, check_keypoints, has_head

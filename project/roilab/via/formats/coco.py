@@ -345,7 +345,7 @@ class CocoReader:
             self.report(
                 "error",
                 message,
-                "read it with roilab.data.annotated_images.read_annotations",
+                "read it with roilab.data.mask_to_polygons.read_annotations",
                 image,
             )
             return None

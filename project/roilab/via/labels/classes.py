@@ -1,31 +1,71 @@
 """The class of every outline: its attribute's value, else the default, then the map."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from roilab.errors import argument
 from roilab.text import counted
+from roilab.via import records
 from roilab.via.labels.attribute_roles import Roles
 from roilab.via.labels.label_rules import LabelRules, described, folded, listed, outline_regions
-from roilab.via.records import Annotations, Attribute, Problem, Region, Severity
 
 # (image key, region index) -> class name; None where the class is dropped as asked.
 Classes = Mapping[tuple[str, int], str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class ImageContext:
+    """One image and all that is known about its file. What is left out goes to `problems`."""
+
+    annotations: records.Annotations
+    image: records.ImageRecord
+    rules: LabelRules
+    roles: Roles
+    classes: Classes
+    problems: list[records.Problem]
+
+    def report(
+        self,
+        severity: records.Severity,
+        message: str,
+        remedy: str,
+        region: records.Region,
+        attribute: str | None = None,
+    ) -> None:
+        """Report a region that is left out (an error, or a note if that was asked for), or one
+        that is used, but not as it may have been meant (a warning).
+        """
+        place = (self.annotations.file, self.image.filename, region.index, attribute)
+        self.problems.append(records.Problem(severity, message, remedy, *place))
+
+    def own_class(self, region: records.Region) -> str | None:
+        """The one class that a region names itself, before the map; None for none or several."""
+        declared = self.annotations.region_attributes.get(self.roles.label or "")
+        names = _names(region, self.roles, declared)
+        return names[0] if len(names) == 1 else None
+
+    def named_class(self, region: records.Region) -> str | None:
+        """The class of a region by its attribute, the default and the map; None for none."""
+        name = self.own_class(region) or self.rules.default_class
+        return None if name is None else self.rules.mapped(name)
+
+
 def name_classes(
-    annotations: Annotations, roles: Roles, rules: LabelRules
-) -> tuple[Classes, list[Problem]]:
+    annotations: records.Annotations,
+    roles: Roles,
+    rules: LabelRules,
+    problems: list[records.Problem],
+) -> Classes:
     """Name the class of every region that is an outline.
 
-    Returns:
-        The classes, without the regions that cannot have one, an error for each of these, a note
-        with the number of those dropped as asked, and warnings about names that may be mistyped.
+    Args:
+        problems: gets an error for each region that cannot have a class and is left out, a note
+            with the number of those dropped as asked, and warnings about names that may be
+            mistyped.
     """
     declared = annotations.region_attributes.get(roles.label or "")
     classes: dict[tuple[str, int], str | None] = {}
-    problems: list[Problem] = []
     occurring: Counter[str] = Counter()
     skipped = 0
     for image, region in outline_regions(annotations, roles.kinds):
@@ -37,7 +77,7 @@ def name_classes(
                 message = f"the region has several classes: {', '.join(names)}"
                 remedy = "give it one in VIA"
             place = (annotations.file, image.filename, region.index, roles.label)
-            problems.append(Problem("error", message, remedy, *place))
+            problems.append(records.Problem("error", message, remedy, *place))
             continue
         name = names[0] if names else rules.default_class
         if name is None:
@@ -48,20 +88,16 @@ def name_classes(
             classes[image.key, region.index] = rules.mapped(name)
     if rules.default_class is not None:
         occurring[rules.default_class] += 0
-    problem = partial(Problem, file=annotations.file, attribute=roles.label)
-    problems += _dropped(problem, skipped, occurring, rules)
-    problems += _unused_names(problem, occurring, rules, declared)
-    problems += _collisions(problem, occurring, rules, declared)
-    return classes, problems
+    for text in (
+        *_left_out(skipped, occurring, rules),
+        *_doubtful_names(occurring, rules, declared),
+    ):
+        problems.append(records.Problem(*text, annotations.file, attribute=roles.label))
+    return classes
 
 
-def class_value(region: Region, roles: Roles, declared: Attribute | None) -> str | None:
-    """The one class that a region names itself, as a person reads it; None for none or several."""
-    names = _names(region, roles, declared)
-    return names[0] if len(names) == 1 else None
-
-
-def _names(region: Region, roles: Roles, declared: Attribute | None) -> list[str]:
+def _names(region: records.Region, roles: Roles, declared: records.Attribute | None) -> list[str]:
+    """The classes that a region names, as a person reads them."""
     if roles.flags:
         return [name for name in roles.flags if region.attributes.get(name)]
     value = region.attributes.get(roles.label, "") if roles.label is not None else ""
@@ -69,61 +105,46 @@ def _names(region: Region, roles: Roles, declared: Attribute | None) -> list[str
     return [described(text, declared) for text in values if text]
 
 
-# A problem that concerns the class names of a file as a whole: of severity, message and remedy.
-_FileProblem = Callable[[Severity, str, str], Problem]
-
-
-def _dropped(
-    problem: _FileProblem, skipped: int, occurring: Mapping[str, int], rules: LabelRules
-) -> Iterator[Problem]:
-    """Regions that are left out because the user said so."""
+def _left_out(
+    skipped: int, occurring: Mapping[str, int], rules: LabelRules
+) -> Iterator[tuple[records.Severity, str, str]]:
+    """Severity, message and remedy for regions that are left out because the user said so."""
     if skipped:
         message = f"skipped: {counted(skipped, 'region')} without a class"
-        yield problem("note", message, "label them in VIA if they should count")
+        remedy = "label them in VIA if they should count"
+        yield "note", message, remedy
     for name in sorted(occurring):
         if name in rules.class_map and not rules.class_map[name]:
             message = f"dropped as asked: {counted(occurring[name], 'region')} of class '{name}'"
             remedy = f"leave out {argument('class_map', {name: None})} to keep them"
-            yield problem("note", message, remedy)
+            yield "note", message, remedy
 
 
-def _unused_names(
-    problem: _FileProblem,
-    occurring: Mapping[str, int],
-    rules: LabelRules,
-    declared: Attribute | None,
-) -> Iterator[Problem]:
-    """A typing error, or a class that only another split has: only the user knows."""
-    options = declared.options if declared is not None else {}
-    known = {*occurring, *(described(option, declared) for option in options)}
-    if unknown := sorted(set(rules.class_map) - known):
+def _doubtful_names(
+    occurring: Mapping[str, int], rules: LabelRules, declared: records.Attribute | None
+) -> Iterator[tuple[records.Severity, str, str]]:
+    """Severity, message and remedy for names that do not occur, become one, or look like one."""
+    options: dict[str, list[str]] = {}
+    for option in declared.options if declared is not None else ():
+        options.setdefault(described(option, declared), []).append(option)
+    # A typing error, or a class that only another split has: only the user knows.
+    known = occurring.keys() | options.keys()
+    if unknown := sorted(rules.class_map.keys() - known):
         message = f"a class that is renamed does not occur: {listed(unknown)}"
         remedy = f"the file has {', '.join(sorted(known)) or 'no class at all'}"
-        yield problem("warning", message, remedy)
-
-
-def _collisions(
-    problem: _FileProblem,
-    occurring: Mapping[str, int],
-    rules: LabelRules,
-    declared: Attribute | None,
-) -> Iterator[Problem]:
-    """Names that become one, or that look like one."""
+        yield "warning", message, remedy
     for old, new in sorted(rules.class_map.items()):
         both_occur = old in occurring and new in occurring.keys() - rules.class_map
         if new and both_occur and folded(old) != folded(new):
             message = f"'{old}' becomes one class with '{new}', which occurs as well"
             same = argument("class_map", {new: new})
             remedy = f"add {same} if that is meant, else choose another name"
-            yield problem("warning", message, remedy)
-    options: dict[str, list[str]] = {}
-    for option in declared.options if declared is not None else ():
-        options.setdefault(described(option, declared), []).append(option)
+            yield "warning", message, remedy
     for name, ids in sorted(options.items()):
         if len(ids) > 1 and name in occurring:
             message = f"the options {listed(ids)} are one class: all are described as '{name}'"
             remedy = "describe them differently in VIA, or remove all but one"
-            yield problem("warning", message, remedy)
+            yield "warning", message, remedy
     alike: dict[str, set[str]] = {}
     for name in occurring:
         if label := rules.mapped(name):
@@ -132,4 +153,4 @@ def _collisions(
         if len(labels) > 1:
             message = f"the classes {listed(sorted(labels))} differ only by case or white space"
             remedy = 'make them one with class_map={"OLD": "NEW"}'
-            yield problem("warning", message, remedy)
+            yield "warning", message, remedy

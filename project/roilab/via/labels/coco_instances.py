@@ -1,73 +1,74 @@
 """Regions of COCO annotations -> objects: every annotation is one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
+from roilab.via import records
 from roilab.via.geometry import why_flat
-from roilab.via.labels.instance_builder import ImageContext, InstanceBuilder
+from roilab.via.labels.classes import ImageContext
+from roilab.via.labels.keypoints import UNLABELLED, Keypoint
 from roilab.via.labels.label_rules import LabelRules
-from roilab.via.records import (
-    Annotations,
-    CocoAnnotation,
-    CocoCategory,
-    Point,
-    Problem,
-    Region,
-)
 
 # Category id, as text -> for each keypoint of a skeleton its place among the category's, or None.
 Places = Mapping[str, Sequence[int | None]]
-Keypoints = tuple[tuple[float, float, int], ...]
+# The class of an object and its regions, of which those that are no points outline it.
+CocoObject = tuple[str, list[records.Region]]
 
 
 def group_coco_regions(
     context: ImageContext, skeleton: Skeleton | None, places: Places
-) -> tuple[list[InstanceBuilder], list[InstanceBuilder]]:
+) -> tuple[list[CocoObject], list[CocoObject]]:
     """The objects of an image of a COCO file, and its crowds, in the order of the file."""
-    objects = (
-        _object(context, skeleton, places, regions)
-        for regions in _by_annotation(context.image.regions)
-    )
-    crowds = (_crowd(context, regions) for regions in _by_annotation(context.image.crowds))
-    return (
-        [builder for builder in objects if builder is not None],
-        [builder for builder in crowds if builder is not None],
-    )
+    objects: list[CocoObject] = []
+    for regions in _by_annotation(context.image.regions):
+        if any(not isinstance(region.shape, records.Point) for region in regions):
+            label, usable = _outlined(context, regions)
+        else:
+            label, usable = _class_of_keypoints(context, skeleton, places, regions), regions
+        if label is not None and usable:
+            objects.append((label, usable))
+    crowds = [
+        (label, regions)
+        for regions in _by_annotation(context.image.crowds)
+        if (label := context.named_class(regions[0])) is not None
+    ]
+    return objects, crowds
 
 
-def _by_annotation(regions: Iterable[Region]) -> Iterable[list[Region]]:
-    return (list(group) for _, group in groupby(regions, key=lambda region: id(region.coco)))
+def _by_annotation(regions: Sequence[records.Region]) -> list[list[records.Region]]:
+    return [list(group) for _, group in groupby(regions, key=lambda region: id(region.coco))]
 
 
-def _object(
-    context: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
-) -> InstanceBuilder | None:
-    """The object of an annotation; None, and a problem, if it is left out."""
-    outlined = [region for region in regions if not isinstance(region.shape, Point)]
-    if not outlined:
-        return _of_keypoints(context, skeleton, places, regions)
-    label = context.classes.get((context.image.key, outlined[0].index))
+def _outlined(
+    context: ImageContext, regions: Sequence[records.Region]
+) -> tuple[str | None, list[records.Region]]:
+    """The class of an outlined object, and the regions of it that can be used."""
+    outlines = [region for region in regions if not isinstance(region.shape, records.Point)]
+    label = context.classes.get((context.image.key, outlines[0].index))
     if label is None:
-        return None
-    builder = InstanceBuilder(label, coco=regions[0].coco)
-    builder.regions = [region.index for region in regions]
-    for region in outlined:
+        return None, []
+    flat = set()
+    for region in outlines:
         if reason := why_flat(region.shape):  # type: ignore[arg-type] # no point
             message = f"the polygon encloses no area: {reason}"
             context.report("error", message, "draw it again, or remove it", region)
-            builder.regions.remove(region.index)
-        else:
-            builder.outlines.append(region.shape)  # type: ignore[arg-type]
-    return builder if builder.outlines else None
+            flat.add(region.index)
+    usable = [region for region in regions if region.index not in flat]
+    return label, usable if len(flat) < len(outlines) else []
 
 
-def _of_keypoints(
-    context: ImageContext, skeleton: Skeleton | None, places: Places, regions: Sequence[Region]
-) -> InstanceBuilder | None:
-    """The object of an annotation that has keypoints alone, which only a skeleton makes one."""
+def _class_of_keypoints(
+    context: ImageContext,
+    skeleton: Skeleton | None,
+    places: Places,
+    regions: Sequence[records.Region],
+) -> str | None:
+    """The class of an annotation that has keypoints alone, which only a skeleton makes an object;
+    None, and a problem, if it is left out.
+    """
     label, coco = context.named_class(regions[0]), regions[0].coco
     if skeleton is None or label is None or coco is None:
         return None
@@ -83,20 +84,14 @@ def _of_keypoints(
     message = f"a {label} of {counted(len(regions), 'point')} without an outline"
     remedy = "outline it if it should count for boxes and masks"
     context.report("warning", message, remedy, regions[0])
-    return InstanceBuilder(label, regions=[region.index for region in regions], coco=coco)
-
-
-def _crowd(context: ImageContext, regions: Sequence[Region]) -> InstanceBuilder | None:
-    label = context.named_class(regions[0])
-    if label is None:
-        return None
-    shapes = [region.shape for region in regions if not isinstance(region.shape, Point)]
-    indices = [region.index for region in regions]
-    return InstanceBuilder(label, outlines=shapes, regions=indices, coco=regions[0].coco)
+    return label
 
 
 def keypoint_places(
-    annotations: Annotations, skeleton: Skeleton, rules: LabelRules, problems: list[Problem]
+    annotations: records.Annotations,
+    skeleton: Skeleton,
+    rules: LabelRules,
+    problems: list[records.Problem],
 ) -> Places:
     """The index of each skeleton keypoint among the keypoints of each category of a COCO file.
 
@@ -116,12 +111,12 @@ def keypoint_places(
         elif label and category.keypoints:
             message = f"the keypoints of class '{label}' are ignored"
             remedy = f"name it among the classes of skeleton '{skeleton.name}' to read them"
-            problems.append(Problem("warning", message, remedy, annotations.file))
+            problems.append(records.Problem("warning", message, remedy, annotations.file))
     return places
 
 
 def _places(
-    file: str, category: CocoCategory, skeleton: Skeleton, problems: list[Problem]
+    file: str, category: records.CocoCategory, skeleton: Skeleton, problems: list[records.Problem]
 ) -> Sequence[int | None]:
     names = category.keypoints
     if not category.is_named and len(names) == len(skeleton.keypoints):
@@ -141,18 +136,20 @@ def _places(
     if lost:
         message = f"{len(lost)} of the {len(names)} keypoints of category '{category.name}' are no "
         message += f"keypoint of skeleton '{skeleton.name}' and are left out: {', '.join(lost)}"
-        problems.append(Problem("error", message, "add them to the skeleton", file))
+        problems.append(records.Problem("error", message, "add them to the skeleton", file))
     return [names.index(name) if name in shared else None for name in skeleton.keypoints]
 
 
-def coco_keypoints(coco: CocoAnnotation, places: Places, skeleton: Skeleton) -> Keypoints:
+def coco_keypoints(
+    coco: records.CocoAnnotation, places: Places, skeleton: Skeleton
+) -> tuple[Keypoint, ...]:
     """The keypoints of an annotation in the order of a skeleton; zeros for what is not labelled."""
     flat = coco.keypoints
     order = places.get(coco.category, ()) if flat else ()
     if not order:
-        return ((0.0, 0.0, 0),) * len(skeleton.keypoints)
+        return (UNLABELLED,) * len(skeleton.keypoints)
     return tuple(
-        (0.0, 0.0, 0)
+        UNLABELLED
         if at is None or not flat[3 * at + 2]
         else (flat[3 * at], flat[3 * at + 1], int(flat[3 * at + 2]))
         for at in order

@@ -1,38 +1,34 @@
 """Regions -> labelled instances: which object a region is, of which class, with which keypoints."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from roilab.errors import argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via.geometry import outline
-from roilab.via.labels.attribute_roles import Roles, roles_of, tagged
-from roilab.via.labels.classes import name_classes
+from roilab.via import records
+from roilab.via.geometry import area, contains, kind_of, outline, why_flat
+from roilab.via.labels.attribute_roles import roles_of, tagged
+from roilab.via.labels.classes import ImageContext, name_classes
 from roilab.via.labels.coco_instances import (
+    CocoObject,
     Places,
     coco_keypoints,
     group_coco_regions,
     keypoint_places,
 )
-from roilab.via.labels.instance_builder import ImageContext, InstanceBuilder, group_regions
-from roilab.via.labels.label_rules import (
-    LabelRules,
-    attributes_in_use,
-    keypoint_regions,
-    with_samples,
+from roilab.via.labels.keypoints import (
+    UNLABELLED,
+    AmbiguousKeypoint,
+    Keypoint,
+    keypoints_of_region,
+    unread_keypoints,
+    unused_skeleton,
 )
-from roilab.via.records import (
-    XY,
-    Annotations,
-    Area,
-    CocoAnnotation,
-    Container,
-    ImageRecord,
-    Point,
-    Problem,
-    collector_paused,
-)
+from roilab.via.labels.label_rules import LabelRules, single
+
+# A region that holds keypoints, and these under their index in the skeleton.
+_KeypointRegion = tuple[records.Region, dict[int, Keypoint]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +47,13 @@ class Instance:
     """
 
     label: str
-    outlines: tuple[Area, ...]
-    keypoints: tuple[tuple[float, float, int], ...] | None
+    outlines: tuple[records.Area, ...]
+    keypoints: tuple[Keypoint, ...] | None
     regions: tuple[int, ...]
-    coco: CocoAnnotation | None = field(default=None, compare=False, repr=False)
+    coco: records.CocoAnnotation | None = field(default=None, compare=False, repr=False)
 
     @property
-    def polygons(self) -> tuple[tuple[XY, ...], ...]:
+    def polygons(self) -> tuple[tuple[records.XY, ...], ...]:
         """The outlines as rings, within half a pixel of curves; computed at each call."""
         return tuple(map(outline, self.outlines))
 
@@ -66,7 +62,7 @@ class Instance:
 class LabelledImage:
     """An image entry and its instances; none is normal. Crowds, which only COCO has, are apart."""
 
-    record: ImageRecord
+    record: records.ImageRecord
     instances: tuple[Instance, ...]
     crowds: tuple[Instance, ...] = ()
 
@@ -78,15 +74,17 @@ class LabelledSet:
     file: str
     images: tuple[LabelledImage, ...]
     classes: tuple[str, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[records.Problem, ...]
 
 
 _INFER_ALL = LabelRules()
 
 
-@collector_paused()
+@records.collector_paused()
 def build_instances(
-    annotations: Annotations, rules: LabelRules = _INFER_ALL, skeleton: Skeleton | None = None
+    annotations: records.Annotations,
+    rules: LabelRules = _INFER_ALL,
+    skeleton: Skeleton | None = None,
 ) -> LabelledSet:
     """Turn regions into instances with classes and keypoints.
 
@@ -108,97 +106,285 @@ def build_instances(
         UserError: an attribute has to be named or does not occur.
     """
     roles = roles_of(annotations, rules, skeleton)
-    classes, problems = name_classes(annotations, roles, rules)
-    problems = [
-        *annotations.problems,
-        *roles.problems,
-        *problems,
-        *_unused_points(annotations, roles, skeleton),
-    ]
-    places: Places = {}
-    if skeleton is not None and annotations.categories:
-        places = keypoint_places(annotations, skeleton, rules, problems)
+    problems = [*annotations.problems, *roles.problems]
+    classes = name_classes(annotations, roles, rules, problems)
+    used = roles.names | set(tagged(annotations.region_attributes).values())
+    problems += unread_keypoints(annotations, roles.kinds, skeleton, used)
+    places = keypoint_places(annotations, skeleton, rules, problems) if skeleton else {}
     images = []
     for record in annotations.images:
         context = ImageContext(annotations, record, rules, roles, classes, problems)
-        crowds: list[InstanceBuilder] = []
         if record.coco is None:
-            objects = group_regions(context, skeleton)
+            built = tuple(_instance(builder, skeleton) for builder in _group(context, skeleton))
+            images.append(LabelledImage(record, built))
         else:
             objects, crowds = group_coco_regions(context, skeleton, places)
-        instances = tuple(_instance(builder, skeleton, places) for builder in objects)
-        crowd = tuple(_instance(builder, None, places) for builder in crowds)
-        images.append(LabelledImage(record, instances, crowd))
+            built = tuple(_coco_instance(item, skeleton, places) for item in objects)
+            crowded = tuple(_coco_instance(item, None, places) for item in crowds)
+            images.append(LabelledImage(record, built, crowded))
     names = {instance.label for image in images for instance in (*image.instances, *image.crowds)}
     labels = tuple(sorted(names))
     if skeleton is not None and labels:
-        problems += _unused_skeleton(annotations, roles, skeleton, labels)
+        problems += unused_skeleton(annotations, roles.kinds, skeleton, labels)
     return LabelledSet(annotations.file, tuple(images), labels, tuple(problems))
 
 
-def _instance(builder: InstanceBuilder, skeleton: Skeleton | None, places: Places) -> Instance:
-    keypoints: tuple[tuple[float, float, int], ...] | None = None
-    if skeleton is not None and builder.label in skeleton.classes:
-        if builder.coco is not None:
-            keypoints = coco_keypoints(builder.coco, places, skeleton)
-        else:
-            triples = [(0.0, 0.0, 0)] * len(skeleton.keypoints)
-            for keypoint in builder.keypoints.values():
-                # COCO writes what is not labelled as three zeros, wherever it was clicked.
-                if keypoint.visibility > 0:
-                    triples[keypoint.keypoint] = (keypoint.x, keypoint.y, keypoint.visibility)
-            keypoints = tuple(triples)
-    regions = tuple(sorted(builder.regions))
-    return Instance(builder.label, tuple(builder.outlines), keypoints, regions, builder.coco)
+@dataclass(slots=True)
+class _InstanceBuilder:
+    """An object being put together.
 
-
-def _unused_skeleton(
-    annotations: Annotations, roles: Roles, skeleton: Skeleton, labels: Sequence[str]
-) -> list[Problem]:
-    """A warning where a skeleton has no use: a mistake if this is the only file, normal for a small
-    one of several. The caller knows which.
+    Attributes:
+        tie: its value of the instance attribute, "" for none.
+        keypoints: by their index in the skeleton.
     """
-    if not set(labels) & set(skeleton.classes):
-        message = f"no class of the file ({', '.join(labels)}) has skeleton '{skeleton.name}'"
-        renaming = argument("class_map", {"OLD": skeleton.classes[0]})
-        remedy = f"rename a class with {renaming}, or name yours in the skeleton file"
-    elif not any(category.keypoints for category in annotations.categories) and not any(
-        keypoint_regions(annotations, roles.kinds)
-    ):
-        message = f"the file has no keypoint of skeleton '{skeleton.name}'"
-        remedy = (
-            "mark them as points, or, where a path has them as vertices, give "
-            "keypoint_vertices=polyline or keypoint_vertices=polygon"
-        )
-    else:
-        return []
-    return [Problem("warning", message, remedy, annotations.file)]
+
+    label: str
+    tie: str = ""
+    outlines: list[records.Area] = field(default_factory=list)
+    regions: list[int] = field(default_factory=list)
+    keypoints: dict[int, Keypoint] = field(default_factory=dict)
 
 
-def _unused_points(
-    annotations: Annotations, roles: Roles, skeleton: Skeleton | None
-) -> list[Problem]:
-    """Warnings about keypoints that are not read, and attributes of theirs that play no part."""
-    count = sum(1 for _ in keypoint_regions(annotations, roles.kinds))
-    if not count or (skeleton is not None and annotations.container is Container.COCO):
-        return []
-    attributes = attributes_in_use(keypoint_regions(annotations, roles.kinds))
-    if skeleton is None:
-        message = f"ignored: {counted(count, 'region')} with keypoints"
-        remedy = "give skeleton=FILE to read them; roilab data skeleton proposes one"
-        if not attributes and roles.kinds == (Point,):
-            remedy = "give the points an attribute in VIA that names each, then skeleton=FILE"
-        return [Problem("warning", message, remedy, annotations.file)]
-    used = roles.names | set(tagged(annotations.region_attributes).values())
-    return [
-        Problem(
-            severity="warning",
-            message=f"an attribute of the points is not used: {with_samples({name: values})}",
-            remedy=f"give {argument('visibility_attribute', name)} or "
-            f"{argument('instance_attribute', name)} if it is one of them",
-            file=annotations.file,
-            attribute=name,
-        )
-        for name, values in attributes.items()
-        if name not in used
-    ]
+def _instance(builder: _InstanceBuilder, skeleton: Skeleton | None) -> Instance:
+    keypoints: tuple[Keypoint, ...] | None = None
+    if skeleton is not None and builder.label in skeleton.classes:
+        clicked = (builder.keypoints.get(k, UNLABELLED) for k in range(len(skeleton.keypoints)))
+        # COCO writes what is not labelled as three zeros, wherever it was clicked.
+        keypoints = tuple(keypoint if keypoint[2] else UNLABELLED for keypoint in clicked)
+    regions = tuple(sorted(builder.regions))
+    return Instance(builder.label, tuple(builder.outlines), keypoints, regions)
+
+
+def _coco_instance(item: CocoObject, skeleton: Skeleton | None, places: Places) -> Instance:
+    label, regions = item
+    coco = regions[0].coco
+    keypoints = None
+    if skeleton is not None and coco is not None and label in skeleton.classes:
+        keypoints = coco_keypoints(coco, places, skeleton)
+    shapes = (region.shape for region in regions)
+    outlines = tuple(shape for shape in shapes if not isinstance(shape, records.Point))
+    return Instance(label, outlines, keypoints, tuple(region.index for region in regions), coco)
+
+
+def _group(context: ImageContext, skeleton: Skeleton | None) -> list[_InstanceBuilder]:
+    """The objects of an image, in the order of their first region."""
+    builders, left_out = _outlined(context)
+    if skeleton is not None:
+        _KeypointGrouping(context, skeleton, builders, left_out).add_all()
+    return sorted(builders, key=lambda builder: min(builder.regions))
+
+
+def _outlined(context: ImageContext) -> tuple[list[_InstanceBuilder], dict[str, bool]]:
+    """Objects of outlines; and the ties of those left out: True where that was asked for."""
+    builders: list[_InstanceBuilder] = []
+    tied: dict[str, _InstanceBuilder] = {}
+    left_out: dict[str, bool] = {}
+    roles = context.roles
+    for region in context.image.regions:
+        shape = region.shape
+        holds_keypoints = isinstance(shape, roles.kinds)
+        if holds_keypoints or isinstance(shape, records.Point):
+            continue
+        tie = single(region, roles.instance)
+        key = (context.image.key, region.index)
+        label = context.classes.get(key)
+        if label is None:
+            left_out[tie] = key in context.classes
+            continue
+        if reason := why_flat(shape):
+            message = f"the {kind_of(shape)} encloses no area: {reason}"
+            context.report("error", message, "draw it again in VIA, or delete it", region)
+            left_out[tie] = False
+            continue
+        builder = tied.get(tie) if tie else None
+        if several := _several_ties(context, region):
+            message = f"taken for an object of its own, since several are ticked: {several}"
+            context.report("warning", message, "tick one object", region, roles.instance)
+        if builder is None:
+            builder = tied[tie] = _InstanceBuilder(label, tie)
+            builders.append(builder)
+        elif builder.label != label:
+            message = f"class {label}, but region {builder.regions[0]} of object '{tie}' is a "
+            message += builder.label
+            remedy = "give both one class, or the objects different values"
+            context.report("error", message, remedy, region, roles.instance)
+            continue
+        builder.outlines.append(shape)
+        builder.regions.append(region.index)
+    return builders, left_out
+
+
+def _several_ties(context: ImageContext, region: records.Region) -> str:
+    """The ticks of the instance attribute where there is more than one, as text; else ""."""
+    value = region.attributes.get(context.roles.instance or "", "")
+    return ", ".join(value) if isinstance(value, tuple) and len(value) > 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeypointGrouping:
+    """Gives the keypoints of an image to its objects.
+
+    Attributes:
+        builders: the objects; those that have keypoints only are added.
+        left_out: ties of the outlines that are left out: True where that was asked for.
+    """
+
+    context: ImageContext
+    skeleton: Skeleton
+    builders: list[_InstanceBuilder]
+    left_out: dict[str, bool]
+
+    def add_all(self) -> None:
+        """Give every keypoint to its object, or report it."""
+        roles, declared = self.context.roles, self.context.annotations.region_attributes
+        usable: list[_KeypointRegion] = []
+        for region in self.context.image.regions:
+            if not isinstance(region.shape, roles.kinds):
+                continue
+            try:
+                keypoints = keypoints_of_region(
+                    region, self.skeleton, roles.keypoint, roles.visibility, declared
+                )
+            except AmbiguousKeypoint as reason:
+                self.context.report(
+                    "error", reason.message, reason.remedy, region, reason.attribute
+                )
+            else:
+                usable.append((region, keypoints))
+        if roles.instance is None:
+            self._attach_by_place(usable)
+        else:
+            self._attach_by_tie(usable, roles.instance)
+
+    def _attach_by_tie(self, keypoints: list[_KeypointRegion], attribute: str) -> None:
+        """Give each point to the object of the same tie."""
+        skeleton = self.skeleton
+        by_tie = {builder.tie: builder for builder in self.builders if builder.tie}
+        without_outline: dict[str, list[_KeypointRegion]] = {}
+        for region, triples in keypoints:
+            tie = single(region, attribute)
+            builder = by_tie.get(tie)
+            if several := _several_ties(self.context, region):
+                message = f"the point belongs to several objects: {several}"
+                remedy = "tick one object"
+            elif not tie:
+                message, remedy = "the point belongs to no object", f"set '{attribute}'"
+            elif builder is not None and builder.label in skeleton.classes:
+                self._attach(builder, region, triples)
+                continue
+            elif builder is not None:
+                message = f"the point belongs to object '{tie}', a {builder.label}, without "
+                message += "keypoints"
+                remedy = (
+                    f"tie it to a {' or '.join(skeleton.classes)}, or name the class in the file "
+                    f"of skeleton '{skeleton.name}'"
+                )
+            elif tie not in self.left_out:
+                without_outline.setdefault(tie, []).append((region, triples))
+                continue
+            elif self.left_out[tie]:
+                message = f"the point belongs to object '{tie}', which is dropped as asked"
+                remedy = "keep the object's class to keep it"
+                self.context.report("note", message, remedy, region, attribute)
+                continue
+            else:
+                message = f"the point belongs to object '{tie}', which is left out"
+                remedy = "correct the object's outline first"
+            self.context.report("error", message, remedy, region, attribute)
+        for tie, group in without_outline.items():
+            self._add_of_keypoints(tie, group)
+
+    def _attach_by_place(self, keypoints: list[_KeypointRegion]) -> None:
+        """Give each point, and each path as a whole, to the smallest outline around it.
+
+        Without outlines every path is an object, and the points together are one.
+        """
+        outlined = [item for item in self.builders if item.label in self.skeleton.classes]
+        if outlined:
+            rings = [
+                (area(ring), number, ring)
+                for number, builder in enumerate(outlined)
+                for ring in map(outline, builder.outlines)
+            ]
+            for region, triples in keypoints:
+                around = [
+                    (size, number)
+                    for size, number, ring in rings
+                    if all(contains(ring, (x, y)) for x, y, _ in triples.values())
+                ]
+                smallest = sorted({number for size, number in around if size == min(around)[0]})
+                if len(smallest) == 1:
+                    self._attach(outlined[smallest[0]], region, triples)
+                    continue
+                kind = kind_of(region.shape)
+                message = f"the {kind} lies in no {' or '.join(self.skeleton.classes)}"
+                remedy = "draw the object's outline around it, or give instance_attribute=NAME"
+                if smallest:
+                    places = " and ".join(str(outlined[number].regions[0]) for number in smallest)
+                    message = f"the {kind} lies in several outlines of the same area: regions "
+                    message += places
+                    remedy = "delete one where it is double, or give instance_attribute=NAME"
+                self.context.report("error", message, remedy, region)
+            return
+        points = [pair for pair in keypoints if isinstance(pair[0].shape, records.Point)]
+        objects = [[pair] for pair in keypoints if not isinstance(pair[0].shape, records.Point)]
+        counts = Counter(index for _, triples in points for index in triples)
+        if points and (objects or max(counts.values()) > 1):
+            for region, _ in points:
+                message = "the point belongs to one of several objects, none of them outlined"
+                remedy = "outline the objects, or give instance_attribute=NAME"
+                self.context.report("error", message, remedy, region)
+        elif points:
+            objects = [points]
+        for group in objects:
+            self._add_of_keypoints("", group)
+
+    def _attach(
+        self, builder: _InstanceBuilder, region: records.Region, triples: dict[int, Keypoint]
+    ) -> None:
+        """Give the keypoints of a region to an object; none if it has one of them already."""
+        for index in triples:
+            if index in builder.keypoints:
+                message = f"a second {self.skeleton.keypoints[index]} of one {builder.label}"
+                remedy = "delete one of the two, or name it as what it is"
+                attribute = self.context.roles.keypoint
+                self.context.report("error", message, remedy, region, attribute)
+                return
+        builder.keypoints |= triples
+        builder.regions.append(region.index)
+
+    def _add_of_keypoints(self, tie: str, group: Sequence[_KeypointRegion]) -> None:
+        """Add an object without an outline; its class is the points' own, else the only one
+        possible.
+        """
+        context, rules, classes = self.context, self.context.rules, set(self.skeleton.classes)
+        names = {context.own_class(region) for region, _ in group} - {None}
+        if context.roles.label == context.roles.keypoint:
+            names = set()
+        own = {rules.mapped(str(name)) for name in names}
+        default = None if rules.default_class is None else rules.mapped(rules.default_class)
+        labels = sorted((own or {default} & classes or classes) & classes, key=str)
+        severity: records.Severity = "error"
+        if own == {None}:
+            severity = "note"
+            message = f"the point belongs to a {min(map(str, names))}, which is dropped as asked"
+            remedy = "keep the class to keep it"
+        elif len(labels) != 1:
+            message = "the class of the point's object is unknown"
+            remedy = f"outline the object; {', '.join(self.skeleton.classes)} have these keypoints"
+        elif not any(keypoint[2] for _, triples in group for keypoint in triples.values()):
+            message = "none of the object's points is labelled, and it has no outline"
+            remedy = "outline the object, or delete its points"
+        else:
+            builder = _InstanceBuilder(str(labels[0]), tie)
+            for region, triples in group:
+                self._attach(builder, region, triples)
+            self.builders.append(builder)
+            message = f"a {builder.label} of {counted(len(builder.keypoints), 'point')} without an "
+            message += "outline"
+            remedy = "outline it if it should count for boxes and masks"
+            first = next(region for region, _ in group if region.index == builder.regions[0])
+            context.report("warning", message, remedy, first)
+            return
+        for region, _ in group:
+            context.report(severity, message, remedy, region)

@@ -1,11 +1,19 @@
-"""The keypoints that a region is, and how visible they are."""
+"""The keypoints that a region is, how visible they are, and warnings where none are read."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
+from roilab.errors import argument
 from roilab.skeleton import Skeleton
-from roilab.via.labels.label_rules import described, single
-from roilab.via.records import Attribute, Point, Polygon, Polyline, Region
+from roilab.text import counted
+from roilab.via import records
+from roilab.via.labels.label_rules import (
+    Kinds,
+    attributes_in_use,
+    described,
+    keypoint_regions,
+    single,
+    with_samples,
+)
 
 # COCO's values: 2 labelled and visible, 1 labelled and occluded, 0 not labelled.
 _WORDS: Mapping[str, int] = {
@@ -23,6 +31,10 @@ _NUMBERS: Mapping[str, int] = {"2": 2, "1": 1, "0": 0}
 _YES_NO: Mapping[str, bool] = {"true": True, "yes": True, "false": False, "no": False}
 VISIBILITY_VALUES = (*_NUMBERS, *_WORDS, *_YES_NO)
 
+# The pixel that was clicked (x, y), and COCO's visibility.
+Keypoint = tuple[float, float, int]
+UNLABELLED: Keypoint = (0.0, 0.0, 0)
+
 
 class AmbiguousKeypoint(Exception):
     """A region of keypoints that cannot be used: the reason, the attribute and the remedy."""
@@ -32,17 +44,9 @@ class AmbiguousKeypoint(Exception):
         self.message, self.attribute, self.remedy = message, attribute, remedy
 
 
-@dataclass(frozen=True, slots=True)
-class KeypointAnnotation:
-    """A keypoint that was clicked: its index in the skeleton, the pixel, COCO's visibility."""
-
-    keypoint: int
-    x: float
-    y: float
-    visibility: int
-
-
-def keypoint_index(value: str, declared: Attribute | None, skeleton: Skeleton) -> int | None:
+def keypoint_index(
+    value: str, declared: records.Attribute | None, skeleton: Skeleton
+) -> int | None:
     """The index of the keypoint that a value, or its option's description, names; None for none."""
     for name in (value, described(value, declared)):
         if name in skeleton.keypoints:
@@ -50,18 +54,18 @@ def keypoint_index(value: str, declared: Attribute | None, skeleton: Skeleton) -
     return None
 
 
-def visibility_of_word(value: str, declared: Attribute | None) -> int | None:
+def visibility_of_word(value: str, declared: records.Attribute | None) -> int | None:
     """COCO's visibility for a value (or description) that can mean nothing else; else None."""
     return _WORDS.get(described(value, declared).lower())
 
 
 def keypoints_of_region(
-    region: Region,
+    region: records.Region,
     skeleton: Skeleton,
     keypoint: str | None,
     visibility: str | None,
-    declared: Mapping[str, Attribute],
-) -> tuple[KeypointAnnotation, ...]:
+    declared: Mapping[str, records.Attribute],
+) -> dict[int, Keypoint]:
     """Read a point, or a path that has a vertex for each keypoint of the skeleton, in its order.
 
     Args:
@@ -69,12 +73,15 @@ def keypoints_of_region(
             visible a point, or all of a path, is.
         declared: the declarations of the region attributes.
 
+    Returns:
+        Keypoints under their index in the skeleton.
+
     Raises:
         AmbiguousKeypoint: no keypoint of the skeleton is named, or the visibility has no known
             meaning.
     """
     shape = region.shape
-    if isinstance(shape, Polygon | Polyline):
+    if isinstance(shape, records.Polygon | records.Polyline):
         if len(shape.xs) != len(skeleton.keypoints):
             raise AmbiguousKeypoint(
                 f"{len(shape.xs)} vertices for the {len(skeleton.keypoints)} keypoints",
@@ -82,8 +89,8 @@ def keypoints_of_region(
                 f"draw a vertex for each of {', '.join(skeleton.keypoints)}, in this order",
             )
         seen = _visibility(region, visibility, declared)
-        return tuple(KeypointAnnotation(k, x, y, seen) for k, (x, y) in enumerate(shape.points))
-    if not isinstance(shape, Point):
+        return {k: (x, y, seen) for k, (x, y) in enumerate(shape.points)}
+    if not isinstance(shape, records.Point):
         raise TypeError(f"region {region.index} holds no keypoints")
     value = single(region, keypoint)
     index = keypoint_index(value, declared.get(keypoint or ""), skeleton)
@@ -91,12 +98,12 @@ def keypoints_of_region(
         message = f"'{value}' is no keypoint" if value else "the point names no keypoint"
         remedy = f"use a name of skeleton '{skeleton.name}': {', '.join(skeleton.keypoints)}"
         raise AmbiguousKeypoint(message, keypoint, remedy)
-    return (
-        KeypointAnnotation(index, shape.cx, shape.cy, _visibility(region, visibility, declared)),
-    )
+    return {index: (shape.cx, shape.cy, _visibility(region, visibility, declared))}
 
 
-def _visibility(region: Region, name: str | None, declared: Mapping[str, Attribute]) -> int:
+def _visibility(
+    region: records.Region, name: str | None, declared: Mapping[str, records.Attribute]
+) -> int:
     """The visibility of a point, by VISIBILITY_VALUES, upper or lower case.
 
     0, 1, 2 and the words mean COCO's values. Yes and no (or true and false) answer the attribute's
@@ -130,3 +137,65 @@ def _visibility(region: Region, name: str | None, declared: Mapping[str, Attribu
     raise AmbiguousKeypoint(
         f"'{text}' is no visibility", name, f"use one of {', '.join(VISIBILITY_VALUES)}"
     )
+
+
+def unused_skeleton(
+    annotations: records.Annotations, kinds: Kinds, skeleton: Skeleton, labels: Sequence[str]
+) -> list[records.Problem]:
+    """A warning where a skeleton has no use: a mistake if this is the only file, normal for a small
+    one of several. The caller knows which.
+
+    Args:
+        labels: the classes of the file.
+    """
+    if not set(labels) & set(skeleton.classes):
+        message = f"no class of the file ({', '.join(labels)}) has skeleton '{skeleton.name}'"
+        renaming = argument("class_map", {"OLD": skeleton.classes[0]})
+        remedy = f"rename a class with {renaming}, or name yours in the skeleton file"
+    elif not any(category.keypoints for category in annotations.categories) and not any(
+        keypoint_regions(annotations, kinds)
+    ):
+        message = f"the file has no keypoint of skeleton '{skeleton.name}'"
+        remedy = (
+            "mark them as points, or, where a path has them as vertices, give "
+            "keypoint_vertices=polyline or keypoint_vertices=polygon"
+        )
+    else:
+        return []
+    return [records.Problem("warning", message, remedy, annotations.file)]
+
+
+def unread_keypoints(
+    annotations: records.Annotations,
+    kinds: Kinds,
+    skeleton: Skeleton | None,
+    used: Collection[str | None],
+) -> list[records.Problem]:
+    """Warnings about keypoints that are not read, and attributes of theirs that play no part.
+
+    Args:
+        used: the attributes that play a part.
+    """
+    regions = list(keypoint_regions(annotations, kinds))
+    is_coco = annotations.container is records.Container.COCO
+    if not regions or (skeleton is not None and is_coco):
+        return []
+    attributes = attributes_in_use(regions)
+    if skeleton is None:
+        message = f"ignored: {counted(len(regions), 'region')} with keypoints"
+        remedy = "give skeleton=FILE to read them; roilab data skeleton proposes one"
+        if not attributes and kinds == (records.Point,):
+            remedy = "give the points an attribute in VIA that names each, then skeleton=FILE"
+        return [records.Problem("warning", message, remedy, annotations.file)]
+    return [
+        records.Problem(
+            severity="warning",
+            message=f"an attribute of the points is not used: {with_samples({name: values})}",
+            remedy=f"give {argument('visibility_attribute', name)} or "
+            f"{argument('instance_attribute', name)} if it is one of them",
+            file=annotations.file,
+            attribute=name,
+        )
+        for name, values in attributes.items()
+        if name not in used
+    ]

@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,9 +61,9 @@ def own_program(monkeypatch: pytest.MonkeyPatch) -> None:
 def script(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Done]:
-    """Run a script in this process, where torch is imported already."""
+    """Runs a script in this process, where torch is imported already; None: any exit status."""
 
-    def call(name: str, *arguments: object) -> Done:
+    def call(name: str, *arguments: object, status: int | None = 0) -> Done:
         path = SCRIPTS / f"{name}.py"
         monkeypatch.syspath_prepend(SCRIPTS)
         monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
@@ -70,7 +71,10 @@ def script(
             runpy.run_path(str(path), run_name="__main__")
         code = ended.value.code
         assert code is None or isinstance(code, int)
-        return Done(code or 0, *capsys.readouterr())
+        done = Done(code or 0, *capsys.readouterr())
+        assert status in (None, done.returncode), done
+        assert "Traceback" not in done.stderr
+        return done
 
     return call
 
@@ -123,3 +127,9 @@ def untrained(
 def tiny_run(untrained: Callable[..., "Run"]) -> "Run":
     """A model that is sure of nothing. Do not write into its folder."""
     return untrained(TINY, {})
+
+
+@pytest.fixture
+def own_run(tiny_run: "Run", tmp_path: Path) -> "Run":
+    """A copy of the tiny run, which the test may write into."""
+    return type(tiny_run)(shutil.copytree(tiny_run.folder, tmp_path / "run"))

@@ -37,13 +37,13 @@ def data(script: Command) -> Command:
 
 @pytest.fixture
 def check(data: Command) -> Command:
-    def call(folder: Path, *arguments: object) -> tuple[int, dict[str, Any], str]:
-        """Exit status, findings, and all that is printed."""
+    def call(folder: Path, *arguments: object, status: int = 0) -> tuple[dict[str, Any], str]:
+        """Findings, and all that is printed."""
         out = folder / "out" / "findings.json"
-        done = data("check", folder / "via.json", "--json", out, *arguments)
-        assert "Traceback" not in done.stderr
+        arguments = (folder / "via.json", "--json", out, *arguments)
+        done = data("check", *arguments, status=status)
         (findings,) = json.loads(out.read_text(encoding="utf-8"))["files"]
-        return done.returncode, findings, done.stdout + done.stderr
+        return findings, done.stdout + done.stderr
 
     return call
 
@@ -95,7 +95,7 @@ def rename_points(project: Path) -> None:
 
 class TestCheck:
     def test_counts(self, project: Path, check: Command) -> None:
-        status, findings, printed = check(project, "--images", project, "--skeleton", "coco_person")
+        findings, printed = check(project, "--images", project, "--skeleton", "coco_person")
         assert findings == {
             "file": str(project / "via.json"),
             "container": "VIA 2 project",
@@ -109,28 +109,25 @@ class TestCheck:
             "shapes": {"point": 2, "polygon": 2, "rect": 2},
             "problems": [],
         }
-        assert status == 0
         assert "car 1, person 3" in printed
 
     def test_warnings_alone_are_no_failure(self, project: Path, check: Command) -> None:
         options = ("--class-attribute", "kind", "--class-map", "car=", "--class-map", "person=man")
-        status, findings, printed = check(project, *options)
+        findings, printed = check(project, *options)
         assert findings["classes"] == {"man": 3}
         assert findings["keypoints"] == 0
         assert [each["severity"] for each in findings["problems"]] == ["warning", "note"]
-        assert status == 0
         assert "0 errors, 1 warning, 1 note" in printed
 
     def test_cocos_skeleton_is_taken_where_it_fits(self, project: Path, check: Command) -> None:
-        _, named, _ = check(project, "--skeleton", "coco_person")
-        status, found, printed = check(project)
+        named, _ = check(project, "--skeleton", "coco_person")
+        found, printed = check(project)
         assert found == named
         assert "skeleton: coco_person" in printed
-        assert status == 0
 
     def test_class_attribute_has_to_be_named(self, project: Path, check: Command) -> None:
         rename_points(project)
-        status, findings, _ = check(project, "--instance-attribute", "")
+        findings, _ = check(project, "--instance-attribute", "", status=1)
         assert (findings["images"], findings["regions"]) == (3, 6)
         assert (findings["instances"], findings["classes"]) == (0, {})
         (problem,) = findings["problems"]
@@ -138,19 +135,17 @@ class TestCheck:
         assert problem["severity"] == "error"
         assert "kind" in problem["message"]
         assert problem["remedy"].startswith("give --class-attribute NAME")
-        assert status == 1
 
     def test_refused_regions_are_counted_and_located(self, project: Path, check: Command) -> None:
         with edited(project) as entries:
             entries[1]["regions"] = [
                 {"shape_attributes": {"name": "rect", "x": 1, "y": 1, "width": 0, "height": 5}}
             ]
-        status, findings, printed = check(project, "--class-attribute", "kind")
+        findings, printed = check(project, "--class-attribute", "kind", status=1)
         assert (findings["regions"], findings["empty_images"]) == (7, 0)
         problem = next(each for each in findings["problems"] if each["severity"] == "error")
         assert (problem["image"], problem["region"]) == ("1.png", 0)
         assert problem["file"] == str(project / "via.json")
-        assert status == 1
         assert "error: 1.png, region 0" in printed
         assert problem["remedy"] in printed
 
@@ -158,7 +153,7 @@ class TestCheck:
         (project / "0.png").unlink()
         (project / "1.png").write_bytes((project / "1.png").read_bytes()[:60])
         Image.new("RGB", (20, 60)).save(project / "2.png")
-        status, findings, _ = check(project, "--class-attribute", "kind")
+        findings, _ = check(project, "--class-attribute", "kind", status=1)
         found = [
             (each["severity"], each["image"], each["region"])
             for each in findings["problems"]
@@ -170,7 +165,6 @@ class TestCheck:
             ("warning", "2.png", None),  # another size in bytes
             ("warning", "2.png", 0),  # reaches out of 20 pixels
         ]
-        assert status == 1
 
     @pytest.mark.parametrize(
         ("x", "outside"),
@@ -187,7 +181,7 @@ class TestCheck:
     ) -> None:
         with edited(project) as entries:
             entries[0]["regions"][2]["shape_attributes"]["cx"] = x
-        _, findings, _ = check(project, "--skeleton", "coco_person")
+        findings, _ = check(project, "--skeleton", "coco_person")
         assert bool(findings["problems"]) is outside
 
     def test_an_object_outside_is_left_out_as_in_training(
@@ -196,13 +190,12 @@ class TestCheck:
         with edited(project) as entries:
             entries[0]["regions"][1]["shape_attributes"]["x"] = 500
             entries[2]["regions"][1]["shape_attributes"]["x"] = 60
-        status, findings, _ = check(project, "--skeleton", "coco_person")
+        findings, _ = check(project, "--skeleton", "coco_person", status=1)
         assert [
             (each["severity"], each["image"], each["region"]) for each in findings["problems"]
         ] == [("error", "0.png", 1), ("warning", "2.png", 1)]
         assert "left out" in findings["problems"][0]["message"]
         assert (findings["instances"], findings["classes"]) == (3, {"person": 3})
-        assert status == 1
 
     def test_refused_regions_of_two_entries_of_one_name(
         self, project: Path, check: Command
@@ -211,13 +204,13 @@ class TestCheck:
             for entry in entries[:2]:
                 entry["filename"] = "0.png"
                 entry["regions"] = [{"shape_attributes": {"name": "rect", "x": 1, "y": 1}}]
-        _, findings, _ = check(project, "--class-attribute", "kind")
+        findings, _ = check(project, "--class-attribute", "kind", status=1)
         assert findings["regions"] == 4
 
     def test_few_bits_in_files_of_16(self, project: Path, check: Command) -> None:
         grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) % 4096
         Image.fromarray(grey).save(project / "0.png")
-        _, findings, said = check(project, "--class-attribute", "kind")
+        findings, said = check(project, "--class-attribute", "kind")
         (found,) = [each for each in findings["problems"] if "16 bits" in each["message"]]
         assert found["severity"] == "warning"
         assert found["message"].startswith("1 of 3 images looked at")
@@ -232,7 +225,7 @@ class TestCheck:
         moved |= {"filename": "x/1.png", "size": -1}
         images["more"] = here | {"filename": "./2.png"}
         (project / "via.json").write_text(json.dumps(content), encoding="utf-8")
-        status, findings, _ = check(project, "--class-attribute", "kind")
+        findings, _ = check(project, "--class-attribute", "kind", status=1)
         found = {
             (each["severity"], each["image"], each["message"].partition(":")[0])
             for each in findings["problems"]
@@ -247,26 +240,23 @@ class TestCheck:
                 f"its file {project / '2.png'} is that of the entry '2.png' as well",
             ),
         }
-        assert status == 1
 
     def test_an_image_in_two_files(self, project: Path, data: Command) -> None:
         other = project / "other.json"
         other.write_bytes((project / "via.json").read_bytes())
         done = data("check", project / "via.json", other, "--skeleton", "coco_person")
-        assert done.returncode == 0
         assert f"is that of the entry '0.png' of {project / 'via.json'} as well" in done.stdout
 
     def test_an_image_that_pillow_stumbles_over(self, project: Path, check: Command) -> None:
         header = struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0)
         (project / "1.png").write_bytes(b"DDS " + header + bytes(96))
-        status, findings, _ = check(project, "--skeleton", "coco_person")
+        findings, _ = check(project, "--skeleton", "coco_person", status=1)
         assert [each["image"] for each in findings["problems"]] == ["1.png"]
-        assert status == 1
 
     def test_long_lists_are_cut(self, project: Path, check: Command) -> None:
         with edited(project) as entries:
             entries[2]["regions"] = [{"region_attributes": {}} for _ in range(30)]
-        _, findings, printed = check(project, "--class-attribute", "kind")
+        findings, printed = check(project, "--class-attribute", "kind", status=1)
         assert len(findings["problems"]) == 30
         assert "... and 10 more errors" in printed
 
@@ -285,27 +275,23 @@ class TestCheck:
             project / each if each.endswith((".json", ".png", "nowhere")) else each
             for each in arguments
         ]
-        done = data("check", *paths)
-        assert done.returncode == 2
+        done = data("check", *paths, status=2)
         assert done.stderr.startswith("error: ")
         assert message in done.stderr
-        assert "Traceback" not in done.stderr
 
     def test_a_file_that_cannot_be_read_is_an_error_beside_the_others(
         self, project: Path, data: Command
     ) -> None:
         names = ("0.png", "none.json", "", "via.json")  # and the folder itself
-        done = data("check", *(project / name for name in names))
-        assert done.returncode == 1
+        done = data("check", *(project / name for name in names), status=1)
         for part in ("error: 0.png", "not UTF-8", "No such file", "it is a folder", "car 1, per"):
             assert part in done.stdout
         assert "give another value" not in done.stdout
-        assert "Traceback" not in done.stderr
 
     def test_the_most_severe_first(self, project: Path, check: Command) -> None:
         (project / "1.png").unlink()
         Image.new("RGB", (20, 60)).save(project / "0.png")
-        _, findings, printed = check(project, "--class-map", "car=")
+        findings, printed = check(project, "--class-map", "car=", status=1)
         severities = [each["severity"] for each in findings["problems"]]
         assert severities == sorted(severities, key=("error", "warning", "note").index)
         assert set(severities) == {"error", "warning", "note"}
@@ -317,7 +303,6 @@ class TestDraw:
         output = project / "pictures"
         options = ("--skeleton", "coco_person", "--output", output, "--limit", 2)
         done = data("draw", project / "via.json", *options, "--per-sheet", 1)
-        assert done.returncode == 0, done.stderr
         sheets = sorted(output.iterdir())
         assert [each.name for each in sheets] == ["sheet_001.jpg", "sheet_002.jpg"]
         assert str(output) in done.stdout
@@ -331,8 +316,7 @@ class TestDraw:
         big = project / "0.png"
         Image.new("RGB", (3000, 2000), (90, 120, 90)).save(big)
         output = project / "pictures"
-        done = data("draw", project / "via.json", "--output", output)
-        assert done.returncode == 0, done.stderr
+        data("draw", project / "via.json", "--output", output)
         (sheet,) = output.iterdir()
         with Image.open(sheet) as picture:
             assert 3 * 640 < picture.width < 3 * 680
@@ -345,21 +329,17 @@ class TestDraw:
         for name, values in (("8", grey.astype(np.uint8)), ("16", (grey * 257).astype(np.uint16))):
             Image.fromarray(values).save(project / "0.png")
             output = project / name
-            done = data(*draw, "--output", output)
-            assert done.returncode == 0, done.stderr
+            data(*draw, "--output", output)
             sheets.append((output / "sheet_001.jpg").read_bytes())
         assert sheets[0] == sheets[1]
         content = (project / "0.png").read_bytes()
         (project / "0.png").write_bytes(content[: len(content) // 2])
         done = data(*draw, "--output", output)
-        assert done.returncode == 0
         assert "0.png: cannot read the image" in done.stderr
-        assert "Traceback" not in done.stderr
 
     def test_cannot_be_labelled(self, project: Path, data: Command) -> None:
         rename_points(project)
-        done = data("draw", project / "via.json", "--instance-attribute", "")
-        assert done.returncode == 2
+        done = data("draw", project / "via.json", "--instance-attribute", "", status=2)
         assert "several attributes could be the class" in done.stderr
 
 
@@ -367,8 +347,7 @@ class TestDraw:
 def test_balloons(tmp_path: Path, data: Command) -> None:
     out = tmp_path / "findings.json"
     file = DATA / "balloon" / "val" / "via_region_data.json"
-    done = data("check", file, "--default-class", "balloon", "--json", out)
-    assert done.returncode == 0, done.stdout
+    data("check", file, "--default-class", "balloon", "--json", out)
     (findings,) = json.loads(out.read_text(encoding="utf-8"))["files"]
     assert (findings["images"], findings["instances"]) == (13, 50)
     assert findings["problems"] == []

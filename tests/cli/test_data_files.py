@@ -20,11 +20,9 @@ class TestConvert:
     @pytest.mark.parametrize("kind", ["via", "via-json", "via-csv", "coco"])
     def test_there_and_back(self, project: Path, kind: str, data: Command) -> None:
         target, again = project / "out" / "target", project / "out" / "again.json"
-        done = data("convert", project / "via.json", target, "--to", kind, "--images", project)
-        assert done.returncode == 0, done.stdout + done.stderr
+        data("convert", project / "via.json", target, "--to", kind, "--images", project)
         named = ("--class-attribute", "class" if kind == "coco" else "kind")
-        done = data("convert", target, again, "--to", "coco", "--images", project, *named)
-        assert done.returncode == 0, done.stdout + done.stderr
+        data("convert", target, again, "--to", "coco", "--images", project, *named)
         rows = json.loads(again.read_text(encoding="utf-8"))["annotations"]
         assert len(rows) == 4
         assert sum(row.get("num_keypoints", 0) for row in rows) == 2
@@ -52,8 +50,7 @@ class TestConvert:
     ) -> None:
         (project / "0.png").unlink()
         (project / "1.png").write_bytes(b"no image")
-        done = data("convert", project / "via.json", project / "c.json", "--to", "coco")
-        assert done.returncode == 1
+        done = data("convert", project / "via.json", project / "c.json", "--to", "coco", status=1)
         assert "c.json: 1 image, 2 errors" in done.stdout
         assert "0.png" in done.stdout
         remedies = [line for line in done.stdout.splitlines() if "remedy" in line]
@@ -65,7 +62,7 @@ class TestConvert:
     ) -> None:
         with edited(project) as entries:
             entries[0]["filename"] = "a\nb.png"
-        done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv")
+        done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv", status=1)
         assert "c.csv: 2 images, 1 error," in done.stdout
 
     @pytest.mark.parametrize(
@@ -82,18 +79,16 @@ class TestConvert:
         self, project: Path, kind: str, option: tuple[str, str], data: Command
     ) -> None:
         target = project / "target"
-        done = data("convert", project / "via.json", target, "--to", kind, *option)
-        assert done.returncode == 2
+        done = data("convert", project / "via.json", target, "--to", kind, *option, status=2)
         assert f"{option[0]}\n" in done.stderr
         assert "leave it out" in done.stderr
         assert not target.exists()
 
     def test_a_class_that_is_text_becomes_a_dropdown(self, project: Path, data: Command) -> None:
         data("convert", project / "via.json", project / "v.json", "--to", "via-json")
-        done = data("convert", project / "v.json", project / "w.json", "--to", "via")
-        assert done.returncode == 0, done.stdout + done.stderr
+        data("convert", project / "v.json", project / "w.json", "--to", "via")
         assert read_annotations(project / "w.json").region_attributes["kind"] == CLASS
-        done = data("merge", project / "v.json", "--output", project / "m.json")
+        data("merge", project / "v.json", "--output", project / "m.json")
         assert read_annotations(project / "m.json").region_attributes["kind"] == CLASS
 
     def test_sizes_of_files_are_filled_in(self, project: Path, data: Command) -> None:
@@ -111,8 +106,7 @@ class TestConvert:
     @pytest.mark.parametrize("target", ["via.json", "0.png"])
     def test_nothing_is_written_over(self, project: Path, target: str, data: Command) -> None:
         before = (project / target).read_bytes()
-        done = data("convert", project / "via.json", project / target, "--to", "via-json")
-        assert done.returncode == 2
+        done = data("convert", project / "via.json", project / target, "--to", "via-json", status=2)
         assert "would be written over" in done.stderr
         assert (project / target).read_bytes() == before
 
@@ -120,21 +114,19 @@ class TestConvert:
 class TestSplitAndMerge:
     def test_a_folder_is_no_file(self, project: Path, data: Command) -> None:
         (project / "train.json").mkdir()
-        done = data("convert", project / "via.json", project / "train.json", "--to", "via")
-        assert done.returncode == 2
+        done = data(
+            "convert", project / "via.json", project / "train.json", "--to", "via", status=2
+        )
         assert "is a folder, give the name of a file" in done.stderr
-        done = data("split", project / "via.json")
-        assert done.returncode == 2
+        done = data("split", project / "via.json", status=2)
         assert "the file to write is a folder" in done.stderr
 
     def test_there_and_back(self, project: Path, data: Command) -> None:
         done = data("split", project / "via.json", "--train", 0.6, "--output", project / "parts")
-        assert done.returncode == 0, done.stdout + done.stderr
         split = done.stdout
         parts = [project / "parts" / name for name in ("train.json", "val.json")]
         assert [len(read_annotations(part).images) for part in parts] == [2, 1]
-        done = data("merge", *parts, "--output", project / "whole.json")
-        assert done.returncode == 0, done.stdout + done.stderr
+        data("merge", *parts, "--output", project / "whole.json")
         before, after = (
             read_annotations(project / "via.json"),
             read_annotations(project / "whole.json"),
@@ -146,14 +138,12 @@ class TestSplitAndMerge:
     def test_a_second_split_does_not_write_over_the_first(
         self, project: Path, data: Command
     ) -> None:
-        assert data("split", project / "via.json").returncode == 0
-        done = data("split", project / "via.json", "--seed", 1)
-        assert done.returncode == 2
+        data("split", project / "via.json")
+        done = data("split", project / "via.json", "--seed", 1, status=2)
         assert "would be written over" in done.stderr
 
     def test_share_out_of_range(self, project: Path, data: Command) -> None:
-        done = data("split", project / "via.json", "--train", 80)
-        assert done.returncode == 2
+        done = data("split", project / "via.json", "--train", 80, status=2)
         assert "--train" in done.stderr
         assert not (project / "train.json").exists()
 
@@ -163,8 +153,9 @@ class TestSplitAndMerge:
 
         with edited(project) as entries:
             entries[0]["regions"].pop()
-        done = data("merge", project / "via.json", other, "--output", project / "whole.json")
-        assert done.returncode == 1
+        done = data(
+            "merge", project / "via.json", other, "--output", project / "whole.json", status=1
+        )
         assert "annotated differently" in done.stdout
 
     def test_predictions_join_what_was_trained_with(self, project: Path, data: Command) -> None:
@@ -186,8 +177,7 @@ class TestSplitAndMerge:
         content = {"_via_img_metadata": entries, "_via_attributes": attributes}
         new.write_text(json.dumps({"_via_settings": {}, **content}), encoding="utf-8")
         parts = [project / "parts" / name for name in ("train.json", "val.json")]
-        done = data("merge", *parts, new, "--output", project / "more.json")
-        assert done.returncode == 0, done.stdout + done.stderr
+        data("merge", *parts, new, "--output", project / "more.json")
         labelled = build_instances(read_annotations(project / "more.json"), skeleton=COCO_PERSON)
         assert labelled.problems == ()
         assert sum(len(image.instances) for image in labelled.images) == 4 + 1
@@ -212,20 +202,18 @@ class TestStatsAndSkeleton:
     @pytest.mark.parametrize("name", ["", "/"])
     @pytest.mark.parametrize("option", ["--json", "--html"])
     def test_no_name_of_a_file(self, project: Path, option: str, name: str, data: Command) -> None:
-        done = data("stats", project / "via.json", option, name)
-        assert done.returncode == 2
+        done = data("stats", project / "via.json", option, name, status=2)
         assert "give the name of a file" in done.stderr
-        assert "Traceback" not in done.stderr
 
     def test_an_attribute_that_does_not_occur(self, project: Path, data: Command) -> None:
-        done = data("skeleton", "--from", project / "via.json", "--keypoint-attribute", "nope")
-        assert done.returncode == 2
+        done = data(
+            "skeleton", "--from", project / "via.json", "--keypoint-attribute", "nope", status=2
+        )
         assert "no point has the attribute 'nope'" in done.stderr
 
     def test_stats(self, project: Path, data: Command) -> None:
         out, page = project / "stats.json", project / "page.html"
         done = data("stats", project / "via.json", "--json", out, "--html", page)
-        assert done.returncode == 0, done.stderr
         assert "3 images, 1 of them empty, 4 instances" in done.stdout
         found = json.loads(out.read_text(encoding="utf-8"))
         assert found["keypoints"]["nose"] == [1, 0, 2]
@@ -233,13 +221,11 @@ class TestStatsAndSkeleton:
 
     def test_a_proposed_skeleton_is_one(self, project: Path, data: Command) -> None:
         out = project / "mine.json"
-        done = data("skeleton", "--from", project / "via.json", "--output", out)
-        assert done.returncode == 0, done.stderr
+        data("skeleton", "--from", project / "via.json", "--output", out)
         found = load_skeleton(out)
         assert (found.name, found.classes) == ("mine", ("person",))
         assert found.keypoints == ("nose", "left_eye")
-        done = data("check", project / "via.json", "--skeleton", out)
-        assert done.returncode == 0, done.stdout
+        data("check", project / "via.json", "--skeleton", out)
 
     def test_sigmas_need_two_people(self, project: Path, data: Command) -> None:
         again = project / "again.json"
@@ -248,7 +234,6 @@ class TestStatsAndSkeleton:
         with edited(project) as entries:
             entries[0]["regions"][2]["shape_attributes"]["cx"] += 3
         done = data("skeleton", "--from", project / "via.json", again, "--sigmas")
-        assert done.returncode == 0, done.stderr
         # Two points 3 pixels apart: 2 * 1.5^2 over the area of the triangle, 25 * 35 / 2.
         assert f"sigma of nose: {(4.5 / 437.5) ** 0.5:.4f} from 1 object" in done.stderr
 
@@ -256,13 +241,10 @@ class TestStatsAndSkeleton:
 class TestCommands:
     def test_help_names_all(self, data: Command) -> None:
         done = data("--help")
-        assert done.returncode == 0
         for name in ("check", "stats", "draw", "convert", "split", "merge", "skeleton"):
             assert name in done.stdout
-            assert data(name, "--help").returncode == 0
+            data(name, "--help")
 
     def test_a_slip_of_the_pen(self, data: Command) -> None:
-        done = data("chek")
-        assert done.returncode == 2
+        done = data("chek", status=2)
         assert "chek" in done.stderr
-        assert "Traceback" not in done.stderr

@@ -114,8 +114,7 @@ def test_nothing_is_run(
             run=folder,
             sound=tiny_run.folder,
         )
-        code, _, said = script(*line)
-        assert code == 2, said
+        said = script(*line, status=2).stderr
     assert not os.path.lexists(trap.mark)
     assert "Traceback" not in said
     assert trap.folder.name in said
@@ -145,9 +144,9 @@ def test_the_doctor_runs_nothing(tiny_run: Run, script: Script, tmp_path: Path) 
     """Nor where the record knows no file, so that it reads them."""
     for number, payload in enumerate(PAYLOADS if ALL else PAYLOADS[-12:]):
         trap = hostile_folder(payload, tiny_run, tmp_path / f"{number}")
-        assert script("doctor", "--run", trap.folder).returncode in (0, 1)
+        assert script("doctor", "--run", trap.folder, status=None).returncode in (0, 1)
         (trap.folder / "run.json").unlink()
-        assert script("doctor", "--run", trap.folder).returncode in (0, 1)
+        assert script("doctor", "--run", trap.folder, status=None).returncode in (0, 1)
         assert not os.path.lexists(trap.mark)
 
 

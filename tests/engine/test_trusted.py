@@ -203,15 +203,16 @@ def test_a_part_of_the_users_own_is_allowed_by_name(
     (folder / "config.yaml").write_text(text.replace(old, f"{parts}.Head"))
     accept(folder, ["config.yaml"])
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    first = script("config", "show", folder, "--key", "model.roi_heads.mask_head._target_")
-    assert first.returncode == 2
+    first = script(
+        "config", "show", folder, "--key", "model.roi_heads.mask_head._target_", status=2
+    )
     assert parts not in sys.modules  # it is refused before it is imported
     remedy = first.stderr.rpartition("add to the command: ")[2].split()
     assert remedy == ["--trust", f"{parts}.Head"]
     line = ("config", "show", folder, "--key", "model.roi_heads.mask_head._target_")
     assert script(*line, *remedy).stdout == f"{parts}.Head\n"
     assert json.loads(settings.read_text()) == {"trusted": [f"{parts}.Head"]}
-    assert script(*line).returncode == 0  # it is kept
+    script(*line)
     assert Predictor.from_run(open_run(folder)).model is not None
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
@@ -380,8 +381,7 @@ def test_paths_of_a_run_are_not_opened_where_nothing_needs_them(
 
     sys.addaudithook(watch)
     if evaluates:
-        done = script("evaluate", "--run", folder, "--output", tmp_path / "results.json")
-        assert done.returncode == 0, done.stderr
+        script("evaluate", "--run", folder, "--output", tmp_path / "results.json")
     else:
         Predictor.from_run(open_run(folder))
     watching = False

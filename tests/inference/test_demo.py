@@ -268,7 +268,7 @@ def test_a_video_that_breaks_off(
     content = film.read_bytes()
     film.write_bytes(content[: int(len(content) * share)])
     arguments = ("--run", tiny_run.folder, "--input", film, "--output", out)
-    done = script("demo", *arguments, "--save", "video,json")
+    done = script("demo", *arguments, "--save", "video,json", status=None)
     assert "cut.mp4" in done.stderr
     if done.returncode == 2:  # not one frame
         assert share < 0.5
@@ -395,10 +395,8 @@ def test_what_does_not_go_together(
         (("--input", images, "--save", "picture,excel"), "'excel' is none of picture, json, via"),
         (("--input", images, "--compare", tmp_path / "lost"), "lost"),
     ]:
-        done = script("demo", "--run", tiny_run.folder, "--output", out, *more)
-        assert done.returncode == 2, problem
+        done = script("demo", "--run", tiny_run.folder, "--output", out, *more, status=2)
         assert problem in done.stderr
-        assert "Traceback" not in done.stderr
     assert not out.exists()
 
 

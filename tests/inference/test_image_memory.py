@@ -136,13 +136,10 @@ def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(
     claim(photos / "b.jpg")
     shutil.copy(last, photos / f"c{last.suffix}")
     out = tmp_path / "out"
-    done = script(
-        "demo", "--run", tiny_run.folder, "--input", photos, "--output", out, "--max-memory", "1.5"
-    )
-    assert done.returncode == 1
+    arguments = ("--run", tiny_run.folder, "--input", photos, "--output", out)
+    done = script("demo", *arguments, "--max-memory", "1.5", status=1)
     assert "b.jpg" in done.stderr
     assert "13000 x 13000" in done.stderr
-    assert "Traceback" not in done.stderr
     found = json.loads((out / "predictions.json").read_text())
     assert [image["file_name"] for image in found["images"]] == [
         f"{name}{first.suffix}" for name in "ac"
@@ -151,8 +148,7 @@ def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(
 
 
 def test_the_evaluation_says_it_before_an_image_is_looked_at(script, tiny_run) -> None:
-    done = script("evaluate", "--run", tiny_run.folder, "--max-memory", "0.0001")
-    assert done.returncode == 2
+    done = script("evaluate", "--run", tiny_run.folder, "--max-memory", "0.0001", status=2)
     assert "an image does not fit into the memory" in done.stderr
     assert "file:" in done.stderr
     assert "at most 0 MB, which the memory limit allows" in done.stderr
@@ -160,15 +156,12 @@ def test_the_evaluation_says_it_before_an_image_is_looked_at(script, tiny_run) -
 
 @pytest.mark.parametrize("limit", ["0", "-1", "much", "inf"])
 def test_a_limit_is_a_number_of_gigabytes(script, tiny_run, limit: str) -> None:
-    done = script("evaluate", "--run", tiny_run.folder, "--max-memory", limit)
-    assert done.returncode == 2
+    done = script("evaluate", "--run", tiny_run.folder, "--max-memory", limit, status=2)
     assert "is no number of gigabytes" in done.stderr
 
 
-def test_a_limit_may_be_as_large_as_one_likes(script, tiny_run, tmp_path: Path) -> None:
-    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
-    done = script("evaluate", "--run", run, "--max-memory", "1e300")
-    assert done.returncode == 0, done.stderr
+def test_a_limit_may_be_as_large_as_one_likes(script, own_run) -> None:
+    script("evaluate", "--run", own_run.folder, "--max-memory", "1e300")
 
 
 def test_the_check_of_a_file_names_it(tmp_path: Path) -> None:

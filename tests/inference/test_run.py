@@ -1,7 +1,6 @@
 """A run folder on images: the evaluation's own numbers, and weights that fit to the last name."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,36 +105,31 @@ def resized(weights: dict[str, torch.Tensor]) -> None:
     ],
 )
 def test_weights_that_do_not_fit_are_named(
-    tiny_run: Run,
-    tmp_path: Path,
+    own_run: Run,
     spoil: Callable[[dict[str, torch.Tensor]], None],
     named: list[str],
 ) -> None:
-    run = Run(tmp_path / "run")
-    shutil.copytree(tiny_run.folder, run.folder)
-    weights = read_checkpoint(run.weights)
+    weights = read_checkpoint(own_run.weights)
     spoil(weights["model"])
-    save_atomically(weights, run.weights)
+    save_atomically(weights, own_run.weights)
     with pytest.raises(UserError) as error:
-        load_run(run)
-    for text in (*named, run.weights.name):
+        load_run(own_run)
+    for text in (*named, own_run.weights.name):
         assert text in str(error.value)
     assert error.value.remedy is not None
     assert "weights that this run has saved" in error.value.remedy
 
 
-def test_weights_cut_short_and_a_folder_without_any(tiny_run: Run, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
-    shutil.copytree(tiny_run.folder, run.folder)
-    run.weights.write_bytes(run.weights.read_bytes()[:1000])
+def test_weights_cut_short_and_a_folder_without_any(own_run: Run) -> None:
+    own_run.weights.write_bytes(own_run.weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="not as it was written"):
-        load_run(run)
-    run.provenance_file.unlink()  # with the digests
+        load_run(own_run)
+    own_run.provenance_file.unlink()  # with the digests
     with pytest.raises(UserError, match="cannot be read"):
-        load_run(run)
-    run.weights.unlink()
+        load_run(own_run)
+    own_run.weights.unlink()
     with pytest.raises(UserError, match=r"no model_final\.pth"):
-        open_run(run.folder)
+        open_run(own_run.folder)
 
 
 def test_data_must_mean_what_the_model_means(

@@ -409,7 +409,7 @@ def test_colours_are_those_of_tracks(
         drawn.append(list(colours))
         return draw_prediction(*arguments, colours=colours)
 
-    monkeypatch.setattr("roilab.inference.sinks.draw_prediction", draw)
+    monkeypatch.setattr("roilab.inference.rendering.draw_prediction", draw)
     predict(film, tmp_path / "out", "--threshold", 0.3)
     data = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert drawn == [[each["track"] for each in image["instances"]] for image in data["images"]]

@@ -14,17 +14,7 @@ from typing import Any
 from PIL import Image
 
 from roilab.draw import Picture
-from roilab.inference.formats import (
-    RunDescription,
-    csv_columns,
-    csv_rows,
-    json_head,
-    predictions_to_coco,
-    to_json,
-    via_annotations,
-    via_record,
-)
-from roilab.inference.predictor import Prediction
+from roilab.inference import Prediction, formats
 from roilab.inference.rendering import FRAME_QUALITY, jpeg
 from roilab.via import write_project
 
@@ -76,29 +66,29 @@ class Downloads:
         images: no two of one name.
     """
 
-    run: RunDescription
+    run: formats.RunDescription
     images: Sequence[ImagePrediction]
 
     def json(self) -> bytes:
         """All that is known of the instances."""
         moment = self.images[0].moment if self.images else None
         rate = None if moment is None else moment.rate
-        head = json_head(self.run, is_video=moment is not None, rate=rate)
+        head = formats.json_head(self.run, is_video=moment is not None, rate=rate)
         return _encoded(head | {"images": [self._row(image) for image in self.images]})
 
     def csv(self) -> bytes:
         """A row an instance."""
         stream = io.StringIO()
         writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(csv_columns(self.run.skeleton))
+        writer.writerow(formats.csv_columns(self.run.skeleton))
         for image in self.images:
-            writer.writerows(csv_rows(self._row(image), self.run.skeleton))
+            writer.writerows(formats.csv_rows(self._row(image), self.run.skeleton))
         return stream.getvalue().encode()
 
     def coco(self) -> bytes:
         """COCO json, which names the frames of a video as images."""
         rows = [self._row(image) | {"file_name": image.name} for image in self.images]
-        return _encoded(predictions_to_coco(rows, self.run))
+        return _encoded(formats.predictions_to_coco(rows, self.run))
 
     def via(self) -> bytes:
         """A VIA 2 project."""
@@ -106,10 +96,10 @@ class Downloads:
         for image in self.images:
             # One image after the other: the masks of all would not fit into memory.
             prediction = image.prediction.above(self.run.threshold).decompressed()
-            records.append(via_record(image.name, image.size, prediction, self.run))
+            records.append(formats.via_record(image.name, image.size, prediction, self.run))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / _PROJECT
-            write_project(path, via_annotations(records, self.run, default_path=""))
+            write_project(path, formats.via_annotations(records, self.run, default_path=""))
             return path.read_bytes()
 
     def via_with_frames(self, frames: Sequence[Picture]) -> bytes:
@@ -128,8 +118,8 @@ class Downloads:
     def _row(self, image: ImagePrediction) -> dict[str, Any]:
         prediction, moment = image.prediction.above(self.run.threshold), image.moment
         if moment is None:
-            return to_json(image.name, prediction)
-        return to_json(moment.video, prediction, image.tracks, moment.index, moment.seconds)
+            return formats.to_json(image.name, prediction)
+        return formats.to_json(moment.video, prediction, image.tracks, moment.index, moment.seconds)
 
 
 def png(picture: Picture) -> bytes:

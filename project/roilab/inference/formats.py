@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from roilab import via
 from roilab.data.coco import coco_annotation, coco_document, coco_row
 from roilab.data.coordinates import to_pixel_index
 from roilab.data.mask_to_polygons import rings_of
@@ -15,18 +16,6 @@ from roilab.engine import config
 from roilab.engine.run_folder import Run
 from roilab.inference.predictor import KEYPOINT_THRESHOLD, Prediction
 from roilab.skeleton import Skeleton
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Container,
-    ImageRecord,
-    Point,
-    Polygon,
-    Problem,
-    Rect,
-    Region,
-    Shape,
-)
 from roilab.via.records import TAGS, image_key
 
 # How far, in pixels, an outline may leave a mask's edge, so that a person can drag its vertices.
@@ -219,7 +208,7 @@ def predictions_to_coco(images: Sequence[Mapping[str, Any]], run: RunDescription
 
 
 @dataclass(frozen=True, slots=True)
-class PredictedImage(ImageRecord):
+class PredictedImage(via.ImageRecord):
     """An image with predicted regions; `filled`: how many pixels the holes of each mask had."""
 
     filled: tuple[int, ...] = ()
@@ -238,7 +227,7 @@ def via_record(
         size: of the file in bytes, by which VIA knows the image.
     """
     names = run.attributes
-    regions: list[tuple[Shape, dict[str, str]]] = []
+    regions: list[tuple[via.Shape, dict[str, str]]] = []
     filled = []
     for index in range(len(prediction)):
         values = {
@@ -253,7 +242,7 @@ def via_record(
         points = _pixel_keypoints(prediction, index)
         if run.skeleton is not None and points is not None:
             regions += [
-                (Point(x, y), {**values, names["keypoint"]: name})
+                (via.Point(x, y), {**values, names["keypoint"]: name})
                 for name, (x, y, score) in zip(run.skeleton.keypoints, points, strict=True)
                 if score > run.keypoint_threshold
             ]
@@ -261,14 +250,14 @@ def via_record(
         key=image_key(filename, size),
         filename=filename,
         size=size,
-        regions=tuple(Region(number, *region) for number, region in enumerate(regions)),
+        regions=tuple(via.Region(number, *region) for number, region in enumerate(regions)),
         filled=tuple(filled),
     )
 
 
 def via_annotations(
-    records: Sequence[ImageRecord], run: RunDescription, default_path: str
-) -> Annotations:
+    records: Sequence[via.ImageRecord], run: RunDescription, default_path: str
+) -> via.Annotations:
     """The records of images as one file, those with the least certain instance first.
 
     Images without an instance come last. The attributes carry the tags by which
@@ -277,8 +266,10 @@ def via_annotations(
     names = run.attributes
     declared = [
         _choice(names, "class", "what it is", run.classes),
-        Attribute(names["instance"], "text", f"the same for all of one object {TAGS['instance']}"),
-        Attribute(names["score"], "text", f"of the prediction {TAGS['score']}"),
+        via.Attribute(
+            names["instance"], "text", f"the same for all of one object {TAGS['instance']}"
+        ),
+        via.Attribute(names["score"], "text", f"of the prediction {TAGS['score']}"),
     ]
     if run.skeleton is not None:
         declared.append(_choice(names, "keypoint", "which keypoint", run.skeleton.keypoints))
@@ -294,10 +285,10 @@ def via_annotations(
     if filled:
         message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)}), since VIA has "
         message += "none; the picture and COCO json keep them"
-        problems.append(Problem("warning", message, "", "predictions"))
-    return Annotations(
+        problems.append(via.Problem("warning", message, "", "predictions"))
+    return via.Annotations(
         file="predictions",
-        container=Container.VIA2_PROJECT,
+        container=via.Container.VIA2_PROJECT,
         images=tuple(sorted(records, key=lambda image: _certainty(image, names["score"]))),
         region_attributes={attribute.name: attribute for attribute in declared},
         file_attributes={},
@@ -306,15 +297,15 @@ def via_annotations(
     )
 
 
-def _outlines(prediction: Prediction, index: int) -> tuple[list[Shape], int]:
+def _outlines(prediction: Prediction, index: int) -> tuple[list[via.Shape], int]:
     """The outlines of an instance, and how many pixels of holes they enclose."""
     if prediction.masks is not None:
         rings, holes = rings_of(prediction.masks[index], _TOLERANCE)
         if rings:
-            return [Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in rings], holes
+            return [via.Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in rings], holes
     x0, y0, x1, y1 = (float(value) for value in prediction.boxes[index])
     # A box of no extent is no rectangle in VIA.
-    return [Rect(x0, y0, max(x1 - x0, 0.001), max(y1 - y0, 0.001))], 0
+    return [via.Rect(x0, y0, max(x1 - x0, 0.001), max(y1 - y0, 0.001))], 0
 
 
 def _pixel_keypoints(prediction: Prediction, index: int) -> list[list[float]] | None:
@@ -325,10 +316,10 @@ def _pixel_keypoints(prediction: Prediction, index: int) -> list[list[float]] | 
     return [flat[at : at + 3] for at in range(0, len(flat), 3)]
 
 
-def _certainty(image: ImageRecord, score: str) -> float:
+def _certainty(image: via.ImageRecord, score: str) -> float:
     return min((float(str(region.attributes[score])) for region in image.regions), default=2.0)
 
 
-def _choice(names: Mapping[str, str], role: str, text: str, values: Sequence[str]) -> Attribute:
+def _choice(names: Mapping[str, str], role: str, text: str, values: Sequence[str]) -> via.Attribute:
     options = {value: value for value in values}
-    return Attribute(names[role], "dropdown", f"{text} {TAGS[role]}", options)
+    return via.Attribute(names[role], "dropdown", f"{text} {TAGS[role]}", options)

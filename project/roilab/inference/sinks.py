@@ -14,27 +14,8 @@ from roilab import via
 from roilab.draw import Picture, side_by_side
 from roilab.errors import UserError
 from roilab.files import whole, write_whole, writing
-from roilab.inference.formats import (
-    RunDescription,
-    csv_columns,
-    csv_rows,
-    json_head,
-    predictions_to_coco,
-    to_json,
-    via_annotations,
-    via_record,
-)
+from roilab.inference import formats, rendering
 from roilab.inference.predictor import FramePrediction
-from roilab.inference.rendering import (
-    FRAME_QUALITY,
-    OVERVIEW,
-    PICTURE_QUALITY,
-    draw_prediction,
-    enlarged,
-    jpeg,
-    picture_folder,
-    picture_names,
-)
 from roilab.inference.sources import Frame, Source
 from roilab.inference.video import video_writer
 
@@ -66,7 +47,7 @@ class OutputPlan:
     source: Source
     folder: Path
     kinds: Sequence[str]
-    runs: Sequence[RunDescription]
+    runs: Sequence[formats.RunDescription]
 
     @property
     def saves_frames(self) -> bool:
@@ -91,7 +72,8 @@ class OutputPlan:
     @functools.cached_property
     def picture_names(self) -> dict[Path, str]:
         """The name of each image's picture."""
-        return dict(zip(self.source.inputs, picture_names(self.source.inputs), strict=True))
+        names = rendering.picture_names(self.source.inputs)
+        return dict(zip(self.source.inputs, names, strict=True))
 
     def frame_name(self, frame: Frame) -> str:
         """The file name of the picture of a video's frame."""
@@ -126,7 +108,9 @@ class OutputPlan:
         if "video" in self.kinds:
             outputs.append(self.video_file)
         if "picture" in self.kinds and not is_video:
-            outputs += [self.folder / name for name in (OVERVIEW, *self.picture_names.values())]
+            outputs += [
+                self.folder / name for name in (rendering.OVERVIEW, *self.picture_names.values())
+            ]
         for path in outputs:
             if path.resolve() in inputs:
                 raise UserError(
@@ -150,7 +134,7 @@ class _Item:
         frame, prediction = self.result.frame, self.result.predictions[0]
         if {"json", "coco"}.isdisjoint(self.plan.kinds):
             prediction = replace(prediction, masks=None)  # a table has none
-        return to_json(
+        return formats.to_json(
             frame.file_name, prediction, self.result.tracks[0], frame.index, frame.seconds
         )
 
@@ -159,7 +143,7 @@ class _Item:
         """The picture of a prediction; of several runs, the image and each run's picture."""
         image = self.result.frame.image
         pictures = [
-            draw_prediction(image, prediction, run.skeleton, colours=tracks)
+            rendering.draw_prediction(image, prediction, run.skeleton, colours=tracks)
             for prediction, tracks, run in zip(
                 self.result.predictions, self.result.tracks, self.plan.runs, strict=True
             )
@@ -167,7 +151,7 @@ class _Item:
         if len(pictures) == 1:
             return pictures[0]
         titles = ["original", *(run.title for run in self.plan.runs)]
-        return side_by_side([enlarged(image), *pictures], titles)
+        return side_by_side([rendering.enlarged(image), *pictures], titles)
 
 
 _Add: TypeAlias = Callable[[_Item], None]
@@ -223,7 +207,7 @@ class Outputs:
 @contextlib.contextmanager
 def _pictures(plan: OutputPlan) -> Iterator[_Add]:
     """A JPEG for each picture, and of images the first together."""
-    with picture_folder(plan.folder) as write:
+    with rendering.picture_folder(plan.folder) as write:
 
         def add(item: _Item) -> None:
             frame = item.result.frame
@@ -231,7 +215,7 @@ def _pictures(plan: OutputPlan) -> Iterator[_Add]:
                 write(plan.picture_names[frame.path], item.picture)
             else:
                 path = plan.folder / plan.frame_name(frame)
-                write_whole(path, jpeg(item.picture, PICTURE_QUALITY))
+                write_whole(path, rendering.jpeg(item.picture, rendering.PICTURE_QUALITY))
 
         yield add
 
@@ -248,7 +232,7 @@ def _frames(plan: OutputPlan) -> Iterator[_Add]:
 
     def add(item: _Item) -> None:
         path = plan.frame_folder / plan.frame_name(item.result.frame)
-        write_whole(path, jpeg(item.result.frame.image, FRAME_QUALITY))
+        write_whole(path, rendering.jpeg(item.result.frame.image, rendering.FRAME_QUALITY))
 
     yield add
 
@@ -257,7 +241,7 @@ def _frames(plan: OutputPlan) -> Iterator[_Add]:
 def _json(plan: OutputPlan) -> Iterator[_Add]:
     """Written frame by frame: the data of a long video are not held."""
     path, source = plan.data_files["json"], plan.source
-    head = json_head(plan.runs[0], is_video=source.video is not None, rate=source.rate)
+    head = formats.json_head(plan.runs[0], is_video=source.video is not None, rate=source.rate)
     between = ""
     with _text(path) as stream:
         stream.write(json.dumps(head)[:-1] + ', "images": [')
@@ -278,11 +262,11 @@ def _csv(plan: OutputPlan) -> Iterator[_Add]:
     path, skeleton = plan.data_files["csv"], plan.runs[0].skeleton
     with _text(path) as stream:
         writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(csv_columns(skeleton))
+        writer.writerow(formats.csv_columns(skeleton))
 
         def add(item: _Item) -> None:
             with writing(path):
-                writer.writerows(csv_rows(item.row, skeleton))
+                writer.writerows(formats.csv_rows(item.row, skeleton))
 
         yield add
 
@@ -320,7 +304,7 @@ def _coco(plan: OutputPlan) -> Iterator[_Add]:
         rows.append(row)
 
     yield add
-    content = predictions_to_coco(rows, plan.runs[0])
+    content = formats.predictions_to_coco(rows, plan.runs[0])
     write_whole(plan.data_files["coco"], json.dumps(content) + "\n")
 
 
@@ -339,10 +323,10 @@ def _via(plan: OutputPlan, problems: list[via.Problem]) -> Iterator[_Add]:
             name = plan.frame_name(frame)
             path = plan.frame_folder / name
         size = path.stat().st_size
-        records.append(via_record(name, size, item.result.predictions[0], plan.runs[0]))
+        records.append(formats.via_record(name, size, item.result.predictions[0], plan.runs[0]))
 
     yield add
-    annotations = via_annotations(records, plan.runs[0], f"{folder}{os.sep}")
+    annotations = formats.via_annotations(records, plan.runs[0], f"{folder}{os.sep}")
     problems += annotations.problems
     for kind, path in plan.data_files.items():
         if kind in VIA_FILES:

@@ -142,6 +142,16 @@ def follow_with_fixtures(case: Case, request: pytest.FixtureRequest) -> list[str
     return follow(case, **{name: request.getfixturevalue(name) for name in names})
 
 
+def follow_cases_of(*modules: ModuleType) -> Callable[..., None]:
+    """A test that the remedies of these modules work when they are followed."""
+
+    @pytest.mark.parametrize("case", cases_of(modules), ids=lambda case: case.steps.__name__)
+    def test(case: Case, request: pytest.FixtureRequest) -> None:
+        assert follow_with_fixtures(case, request) == []
+
+    return test
+
+
 def follow_command(script: Callable[..., Any], remedy: str | None) -> Any:
     """Run the first command in a remedy."""
     match = re.search(r"roilab (\w+) ([^;]*)", console.with_options(remedy or ""))

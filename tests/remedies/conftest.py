@@ -105,6 +105,12 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 
 @pytest.fixture
+def run(training: Training, tmp_path: Path) -> Run:
+    """A copy of its run folder, to be changed."""
+    return training.copy(tmp_path / "run")
+
+
+@pytest.fixture
 def bones(tmp_path: Path) -> Path:
     """The skeleton file of a dog."""
     return skeleton(tmp_path)

@@ -181,8 +181,7 @@ def a_run_with_another_model(training: Training) -> Attempts:
 
 
 @case("take weights that this run has saved, and do not override its model")
-def a_run_with_weights_of_another(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_run_with_weights_of_another(run: Run, tmp_path: Path) -> Attempts:
     other = tmp_path / "run" / "other.pth"
     save_atomically({"model": {}}, other)
     yield wrong(load_run, Run(run.folder, other.name))
@@ -203,8 +202,7 @@ def data_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("evaluate with the run's own skeleton.json")
-def data_of_another_skeleton(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def data_of_another_skeleton(run: Run, tmp_path: Path) -> Attempts:
     shutil.copy(skeleton(tmp_path), run.folder / "skeleton.json")
     file = via_json(tmp_path, [polygon(kind="dog"), point(9, 9, part="nose")])
 
@@ -219,8 +217,7 @@ def data_of_another_skeleton(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("continue it with resume=true, choose another folder, or delete this one")
-def a_folder_that_holds_a_run(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_folder_that_holds_a_run(run: Run, training: Training, tmp_path: Path) -> Attempts:
     setup = training.setup(run.folder)
     yield wrong(train, setup)
     yield wrong(train, setup, resume=True)
@@ -237,8 +234,7 @@ def nothing_to_resume(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("resume with the run's own config, {}, or train in another folder")
-def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def resumed_with_another_config(run: Run, training: Training, tmp_path: Path) -> Attempts:
     other = "optimizer.lr=0.5"
     yield wrong(train, training.setup(run.folder, other), resume=True)
     own = config.load_config(run.config_file, [f"train.output_dir={run.folder}"])
@@ -250,8 +246,7 @@ def resumed_with_another_config(training: Training, tmp_path: Path) -> Attempts:
     "put them back; or go on with the data as they are: allow_changed_data=true; or train in "
     "another folder"
 )
-def resumed_with_other_data(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def resumed_with_other_data(run: Run, training: Training, tmp_path: Path) -> Attempts:
     image = Path(training.setup(run.folder).training_set[0]["file_name"])
     before = image.read_bytes()
     try:
@@ -276,8 +271,7 @@ def a_state_of_another_model(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("to start from its weights: train.init_checkpoint, in a new folder")
-def a_state_of_weights_alone(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_state_of_weights_alone(run: Run, training: Training, tmp_path: Path) -> Attempts:
     weights = torch.load(run.weights, weights_only=True)["model"]
     train_state.save_weights(run, "model_best.pth", weights, 0)
     setup = training.setup(run.folder)
@@ -287,8 +281,7 @@ def a_state_of_weights_alone(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("delete this file: it is a record, and the run is whole without it, but unverified")
-def a_damaged_record(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_damaged_record(run: Run) -> Attempts:
     write(run.provenance_file, "{")
     yield wrong(run.starts)
     run.provenance_file.unlink()
@@ -297,8 +290,7 @@ def a_damaged_record(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("delete this file: it is a record, and the run is whole without it, but unverified")
-def a_record_of_other_content(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_record_of_other_content(run: Run) -> Attempts:
     write(run.provenance_file, {"layout": 1, "starts": "yesterday"})
     yield wrong(run.starts)
     run.provenance_file.unlink()
@@ -306,10 +298,7 @@ def a_record_of_other_content(training: Training, tmp_path: Path) -> Attempts:
 
 
 @case("put a sound copy in its place; if it is meant to be so: {}")
-def a_file_that_is_not_as_it_was_written(
-    training: Training, tmp_path: Path, script: Script
-) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_file_that_is_not_as_it_was_written(run: Run, script: Script) -> Attempts:
     path = run.folder / "classes.json"
     before = path.read_text()
     for text in (json.dumps(["other"]), before):
@@ -322,8 +311,7 @@ def a_file_that_is_not_as_it_was_written(
 
 
 @case("put a copy in its place; if it is meant to be so: {}")
-def a_file_that_is_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_file_that_is_gone(run: Run, script: Script) -> Attempts:
     run.category_ids_file.unlink()
     yield from run_remedy(script, lambda: wrong(run.category_ids))
 
@@ -338,15 +326,13 @@ def delete_and_say_so(script: Script, file: Path, read: Callable[[], object]) ->
 
 
 @case("delete this file and say so: {}; the ids are then 1, 2, ...")
-def category_ids_that_were_accepted(training: Training, tmp_path: Path, script: Script) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def category_ids_that_were_accepted(run: Run, script: Script) -> Attempts:
     run.write(run.category_ids_file.name, "[1, 2, 3]")
     yield from delete_and_say_so(script, run.category_ids_file, run.category_ids)
 
 
 @case("delete this file")
-def metrics_of_a_folder_without_digests(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def metrics_of_a_folder_without_digests(run: Run) -> Attempts:
     run.provenance_file.unlink()
     write(run.metrics_file, "[]")
     yield wrong(run.metrics)
@@ -355,15 +341,13 @@ def metrics_of_a_folder_without_digests(training: Training, tmp_path: Path) -> A
 
 
 @case("delete this file and say so: {}")
-def metrics_that_were_accepted(training: Training, tmp_path: Path, script: Script) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def metrics_that_were_accepted(run: Run, script: Script) -> Attempts:
     run.write(run.metrics_file.name, "[]\n")
     yield from delete_and_say_so(script, run.metrics_file, run.metrics)
 
 
 @case("put a sound copy in place, or delete them: the training then begins anew")
-def checkpoints_none_of_which_is_sound(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def checkpoints_none_of_which_is_sound(run: Run, training: Training) -> Attempts:
     setup = training.setup(run.folder)
     for path in run.states():
         path.write_bytes(b"")
@@ -375,8 +359,7 @@ def checkpoints_none_of_which_is_sound(training: Training, tmp_path: Path) -> At
 
 
 @case("see what differs from the config file that it was trained with: {}")
-def a_config_that_is_damaged(training: Training, tmp_path: Path, script: Script) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_config_that_is_damaged(run: Run, script: Script) -> Attempts:
     run.provenance_file.unlink()
     before = run.config_file.read_text()
     run.config_file.write_text(before.replace("roi_heads:", "roi_haeds:"))
@@ -414,8 +397,7 @@ def a_disk_that_is_full_at_the_first_checkpoint(training: Training, tmp_path: Pa
 
 
 @case("make room and go on with resume=true; these are whole: {}")
-def a_disk_that_is_full_at_a_later_checkpoint(training: Training, tmp_path: Path) -> Attempts:
-    run = training.copy(tmp_path / "run")
+def a_disk_that_is_full_at_a_later_checkpoint(run: Run, training: Training) -> Attempts:
     longer = training.setup(run.folder, "train.max_iter=2")
     with full_disk():
         first = wrong(train, longer, resume=True)
@@ -519,11 +501,10 @@ def a_log_that_is_elsewhere(tmp_path: Path) -> Attempts:
     "do not use this file, or correct it: it was not written by roilab train",
 )
 def a_part_that_is_not_allowed(
-    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Attempts:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     saved = training.run.config_file.read_text()
-    run = training.copy(tmp_path / "run")
     own = saved.replace("roilab.modeling.mask_heads.MaskHead", "roilab.modeling.mask_heads._Conv")
     run.write("config.yaml", own)
     first = wrong(config.load_config, run.config_file)

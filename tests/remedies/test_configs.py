@@ -1,11 +1,6 @@
 """Remedies of configs, overrides, prediction and sweeps work when they are followed."""
 
-import pytest
+from . import catalog, inference, overrides, own_data, sweeps
+from .cases import follow_cases_of
 
-from .cases import Case, cases_of, follow_with_fixtures
-from .parts import CONFIGS
-
-
-@pytest.mark.parametrize("case", cases_of(CONFIGS), ids=lambda case: case.steps.__name__)
-def test_the_remedy_works(case: Case, request: pytest.FixtureRequest) -> None:
-    assert follow_with_fixtures(case, request) == []
+test_the_remedy_works = follow_cases_of(catalog, inference, overrides, own_data, sweeps)

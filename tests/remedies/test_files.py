@@ -1,11 +1,8 @@
 """Remedies of annotation files, images and data sets work when they are followed."""
 
-import pytest
+from . import coco_files, data_commands, datasets, images, labels, via_files
+from .cases import follow_cases_of
 
-from .cases import Case, cases_of, follow_with_fixtures
-from .parts import FILES
-
-
-@pytest.mark.parametrize("case", cases_of(FILES), ids=lambda case: case.steps.__name__)
-def test_the_remedy_works(case: Case, request: pytest.FixtureRequest) -> None:
-    assert follow_with_fixtures(case, request) == []
+test_the_remedy_works = follow_cases_of(
+    coco_files, data_commands, datasets, images, labels, via_files
+)

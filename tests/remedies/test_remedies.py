@@ -7,7 +7,7 @@ import pytest
 
 from roilab.errors import UserError
 
-from . import parts  # noqa: F401 - its modules add cases
+from . import test_configs, test_files, test_training  # noqa: F401 - their modules add cases
 from .cases import CASES, Case, follow
 from .collector import Unreadable, remedies
 from .files import write

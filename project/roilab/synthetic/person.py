@@ -147,7 +147,7 @@ def draw_person(layer: Layer, person: Person, x: float, y: float) -> Joints:
     }
     strokes = _torso(person, places) + _head(person, places)
     for side, _ in SIDES:
-        strokes += _arm(person, places, side) + _leg(person, places, side)
+        strokes += _limbs(person, places, side)
     # Sorting keeps the order of equals: details follow what they lie on.
     for stroke in sorted(strokes, key=lambda stroke: stroke.near):
         layer.hull(stroke.balls, stroke.colour, stroke.part, stroke.flat)
@@ -155,11 +155,7 @@ def draw_person(layer: Layer, person: Person, x: float, y: float) -> Joints:
 
 
 def random_pose(rng: np.random.Generator, head: float) -> Joints:
-    """Joints, (3,) each: COCO's names, `head`, and `*_hand` and `*_toe` of both sides.
-
-    Args:
-        head: factor on the size of the head.
-    """
+    """The `joints` of a person with a `head` of that size."""
     wide = rng.uniform(0.95, 1.08)
     lean = rng.uniform(-0.06, 0.08)
     look = rng.uniform(-0.25, 0.25)
@@ -210,7 +206,6 @@ def _arms(rng: np.random.Generator) -> tuple[Limb, Limb]:
 
 
 def _legs(rng: np.random.Generator) -> tuple[Limb, Limb]:
-    """Left and right leg."""
     one, other = _LEGS[rng.choice(list(_LEGS), p=_LEGS_SHARES)]
     if rng.random() < 0.5:
         one, other = other, one
@@ -219,18 +214,12 @@ def _legs(rng: np.random.Generator) -> tuple[Limb, Limb]:
 
 _SKINS = ((190, 214, 245), (150, 186, 230), (118, 158, 212), (84, 120, 176), (58, 82, 128))
 _HAIRS = (
-    (28, 28, 34),
-    (30, 48, 78),
-    (38, 74, 122),
-    (90, 180, 225),
-    (40, 60, 160),
-    (165, 165, 170),
-    (205, 215, 220),
+    *((28, 28, 34), (30, 48, 78), (38, 74, 122), (90, 180, 225), (40, 60, 160)),
+    *((165, 165, 170), (205, 215, 220)),
 )
 
 
 def _dress(rng: np.random.Generator) -> dict[str, Colour]:
-    """Colours (BGR)."""
     skin = shade(_SKINS[rng.integers(len(_SKINS))], rng.uniform(0.92, 1.05))
     # The back of a head must not look like a face.
     hairs = [hair for hair in _HAIRS if np.abs(np.subtract(hair, skin)).sum() > 150]
@@ -273,7 +262,7 @@ def _ball(person: Person, place: Vector, radius: float) -> Ball:
 def _tube(
     person: Person, start: Vector, end: Vector, radii: tuple[float, float], bias: float
 ) -> tuple[float, list[Ball]]:
-    """Depth of a tapered tube and its end balls; radii and bias (to the viewer) in body units."""
+    """How near a tapered tube is, and its end balls; see `_LIMBS`."""
     balls = [
         _ball(person, place, radius * person.build)
         for place, radius in zip((start, end), radii, strict=True)
@@ -281,31 +270,27 @@ def _tube(
     return float(start[2] + end[2]) / 2 + bias, balls
 
 
-def _arm(person: Person, places: Joints, side: str) -> list[_Stroke]:
-    shoulder, elbow, wrist, hand = (
-        places[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist", "hand")
-    )
-    upper, fore = PARTS[f"{side}_upper_arm"], PARTS[f"{side}_forearm"]
-    palm = _between(wrist, hand, 0.3)
-    colours = person.colours
-    return [
-        _Stroke(
-            *_tube(person, shoulder, elbow, (0.054, 0.047), 0.035), colours["shirt"], part=upper
-        ),
-        _Stroke(*_tube(person, elbow, wrist, (0.046, 0.040), 0.065), colours["sleeve"], part=fore),
-        _Stroke(*_tube(person, palm, hand, (0.040, 0.036), 0.070), colours["skin"], part=fore),
-    ]
+# Limbs as tapered tubes between two joints: their radii there and how much nearer they are, both in
+# body units; colour and part.
+_LIMBS = (
+    ("shoulder", "elbow", (0.054, 0.047), 0.035, "shirt", "upper_arm"),
+    ("elbow", "wrist", (0.046, 0.040), 0.065, "sleeve", "forearm"),
+    ("wrist", "hand", (0.040, 0.036), 0.070, "skin", "forearm"),
+    ("hip", "knee", (0.066, 0.056), -0.030, "trousers", "thigh"),
+    ("knee", "ankle", (0.054, 0.044), -0.035, "shin", "shin"),
+    ("ankle", "toe", (0.044, 0.036), -0.020, "shoes", "foot"),
+)
 
 
-def _leg(person: Person, places: Joints, side: str) -> list[_Stroke]:
-    hip, knee, ankle, toe = (places[f"{side}_{name}"] for name in ("hip", "knee", "ankle", "toe"))
-    thigh, shin, foot = (PARTS[f"{side}_{name}"] for name in ("thigh", "shin", "foot"))
-    colours = person.colours
-    return [
-        _Stroke(*_tube(person, hip, knee, (0.066, 0.056), -0.030), colours["trousers"], part=thigh),
-        _Stroke(*_tube(person, knee, ankle, (0.054, 0.044), -0.035), colours["shin"], part=shin),
-        _Stroke(*_tube(person, ankle, toe, (0.044, 0.036), -0.020), colours["shoes"], part=foot),
-    ]
+def _limbs(person: Person, places: Joints, side: str) -> list[_Stroke]:
+    strokes = []
+    for first, second, radii, bias, colour, part in _LIMBS:
+        start, end = places[f"{side}_{first}"], places[f"{side}_{second}"]
+        if second == "hand":  # which is bare beyond the wrist
+            start = _between(start, end, 0.3)
+        tube = _tube(person, start, end, radii, bias)
+        strokes.append(_Stroke(*tube, person.colours[colour], PARTS[f"{side}_{part}"]))
+    return strokes
 
 
 def _torso(person: Person, places: Joints) -> list[_Stroke]:
@@ -363,13 +348,9 @@ def _head(person: Person, places: Joints) -> list[_Stroke]:
 
     hair, face = place(-0.14 * ahead - 0.2 * below), place(0.2 * ahead + 0.12 * below)
     near = float(face[2]) + bias
+    locks = [_ball(person, hair, 1.06 * radius)]
     strokes = [
-        _Stroke(
-            float(hair[2]) + bias,
-            [_ball(person, hair, 1.06 * radius)],
-            person.colours["hair"],
-            PARTS["hair"],
-        ),
+        _Stroke(float(hair[2]) + bias, locks, person.colours["hair"], PARTS["hair"]),
         _Stroke(near, [_ball(person, face, 0.88 * radius)], skin, PARTS["face"]),
     ]
     for side, _ in SIDES:

@@ -8,23 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roilab import via
 from roilab.errors import UserError
 from roilab.files import part_of_folder, read_json, remove_parts
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic.scene import Figure, Scene, draw_scene
-from roilab.via.records import (
-    TAGS,
-    Annotations,
-    Attribute,
-    Container,
-    ImageRecord,
-    Point,
-    Polygon,
-    Region,
-    Shape,
-    Value,
-)
-from roilab.via.writer import write_project
+from roilab.via.records import TAGS
 
 CLASSES = ("person", "car")
 # Counted up when the same arguments give other bytes: an older set is not taken for a new one.
@@ -99,7 +88,7 @@ def sample_scene(split: str, index: int, size: int, seed: int) -> Scene:
     return draw_scene(np.random.default_rng([seed, ("train", "val").index(split), index]), size)
 
 
-def region_attributes() -> dict[str, Attribute]:
+def region_attributes() -> dict[str, via.Attribute]:
     """The region attributes of the projects, as VIA declares them; their tags say their roles."""
     kinds = {
         "class": ("dropdown", "what it is", CLASSES),
@@ -108,24 +97,24 @@ def region_attributes() -> dict[str, Attribute]:
         "visibility": ("radio", "of the joint", ("visible", "occluded")),
     }
     return {
-        name: Attribute(name, kind, f"{text} {TAGS[name]}", {option: option for option in options})
+        name: via.Attribute(name, kind, f"{text} {TAGS[name]}", {o: o for o in options})
         for name, (kind, text, options) in kinds.items()
     }
 
 
-def regions(figures: tuple[Figure, ...]) -> tuple[Region, ...]:
+def regions(figures: tuple[Figure, ...]) -> tuple[via.Region, ...]:
     """The regions a person would draw: each object's outlines, then its joints."""
-    drawn: list[tuple[Shape, Mapping[str, Value]]] = []
+    drawn: list[tuple[via.Shape, Mapping[str, via.Value]]] = []
     for number, figure in enumerate(figures, start=1):
         instance = str(number)
         for ring in figure.polygons:
-            shape = Polygon.through((float(x), float(y)) for x, y in ring)
+            shape = via.Polygon.through((float(x), float(y)) for x, y in ring)
             drawn.append((shape, {"class": figure.label, "instance": instance}))
         for name, (x, y, visible) in figure.keypoints.items():
             seen = "visible" if visible else "occluded"
             values = {"instance": instance, "keypoint": name, "visibility": seen}
-            drawn.append((Point(x, y), values))
-    return tuple(Region(number, *region) for number, region in enumerate(drawn))
+            drawn.append((via.Point(x, y), values))
+    return tuple(via.Region(number, *region) for number, region in enumerate(drawn))
 
 
 def _write_all(
@@ -143,24 +132,20 @@ def _write_all(
             if progress is not None:
                 progress(done)
         path = folder / split / "via_project.json"
-        container = Container.VIA2_PROJECT
-        write_project(
-            path, Annotations(str(path), container, tuple(records), region_attributes(), {})
+        annotations = via.Annotations(
+            str(path), via.Container.VIA2_PROJECT, tuple(records), region_attributes(), {}
         )
-    _write_json(folder / "skeleton.json", COCO_PERSON.to_dict())
-    _write_json(folder / _ARGUMENTS, arguments)
+        via.write_project(path, annotations)
+    for name, data in (("skeleton.json", COCO_PERSON.to_dict()), (_ARGUMENTS, arguments)):
+        (folder / name).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_image(path: Path, drawn: Scene) -> ImageRecord:
+def _write_image(path: Path, drawn: Scene) -> via.ImageRecord:
     ok, data = cv2.imencode(".jpg", drawn.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not ok:
         raise OSError(f"cv2 cannot encode {path.name}")
     path.write_bytes(data.tobytes())
-    return ImageRecord(f"{path.name}{data.size}", path.name, data.size, regions(drawn.figures))
-
-
-def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return via.ImageRecord(f"{path.name}{data.size}", path.name, data.size, regions(drawn.figures))
 
 
 def _is_drawn(out: Path, arguments: dict[str, int]) -> bool:

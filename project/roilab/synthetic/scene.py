@@ -82,7 +82,10 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
             if _all_visible(together):
                 placed = together
                 break
-    owner = _owner(placed, size)
+    # 1 + index of the object on top of each sub-pixel, 0 for none.
+    owner: Image = np.zeros((size * SCALE, size * SCALE), np.uint8)
+    for index, item in enumerate(placed):
+        owner[item.layer.part > 0] = index + 1
     canvas = _shadows(background.colour, placed)
     for index, item in enumerate(placed):
         cv2.copyTo(item.layer.colour, (owner == index + 1).astype(np.uint8), canvas)
@@ -117,7 +120,14 @@ def _place_person(rng: np.random.Generator, size: int) -> _Placed:
 
 def _place_car(rng: np.random.Generator, size: int) -> _Placed:
     share = rng.uniform(0.26, 0.6)
-    car = _random_car(rng, share * size)
+    car = _Car(
+        width=share * size,
+        kind=str(rng.choice(list(_CABINS))),
+        right=bool(rng.random() < 0.5),
+        paint=random_colour(rng, saturation=(0.0, 0.9), value=(0.35, 0.95)),
+        hub=shade((190, 190, 190), rng.uniform(0.7, 1.2)),
+        tilt=float(rng.normal(0.0, 0.03)),
+    )
     middle = _across(rng, size, car.width)
     ground = (0.56 + 0.6 * share + rng.uniform(-0.06, 0.06)) * size
     layer = Layer(size)
@@ -143,14 +153,6 @@ def _all_visible(placed: list[_Placed]) -> bool:
             return False
         covered |= whole
     return True
-
-
-def _owner(placed: list[_Placed], size: int) -> Image:
-    """(S, S) uint8: 1 + index of the object on top of each sub-pixel, 0 for none."""
-    owner: Image = np.zeros((size * SCALE, size * SCALE), np.uint8)
-    for index, item in enumerate(placed):
-        owner[item.layer.part > 0] = index + 1
-    return owner
 
 
 def _shadows(ground: Image, placed: list[_Placed]) -> Image:
@@ -322,18 +324,6 @@ class _Car:
     paint: Colour
     hub: Colour
     tilt: float
-
-
-def _random_car(rng: np.random.Generator, width: float) -> _Car:
-    """A car of random kind, colour and heading, `width` pixels long."""
-    return _Car(
-        width=width,
-        kind=str(rng.choice(list(_CABINS))),
-        right=bool(rng.random() < 0.5),
-        paint=random_colour(rng, saturation=(0.0, 0.9), value=(0.35, 0.95)),
-        hub=shade((190, 190, 190), rng.uniform(0.7, 1.2)),
-        tilt=float(rng.normal(0.0, 0.03)),
-    )
 
 
 def _draw_car(layer: Layer, car: _Car, x: float, y: float) -> None:

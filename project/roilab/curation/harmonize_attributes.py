@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from roilab import via
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
-from roilab.via.labels.attribute_roles import Roles, tagged
+from roilab.via.labels.attribute_roles import tagged
 from roilab.via.labels.label_rules import (
     attributes_in_use,
     described,
@@ -79,16 +80,12 @@ def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelR
         # "" says that no attribute has the role, in every file.
         return name if name == "" or name in annotations.region_attributes else None
 
+    names: dict[str, Any] = {
+        key: own(getattr(rules, key)) for role, key in _KEYS.items() if role != "class"
+    }
     label = rules.class_attribute
-    return replace(
-        rules,
-        class_attribute=own(label)
-        if isinstance(label, str)
-        else tuple(filter(own, rules.class_flags)) or None,
-        keypoint_attribute=own(rules.keypoint_attribute),
-        instance_attribute=own(rules.instance_attribute),
-        visibility_attribute=own(rules.visibility_attribute),
-    )
+    flags = tuple(filter(own, rules.class_flags)) or None
+    return replace(rules, class_attribute=own(label) if isinstance(label, str) else flags, **names)
 
 
 def _source(
@@ -98,29 +95,19 @@ def _source(
     try:
         # Regions without a class keep none: a default lets the other roles be found.
         roles = via.roles_of(annotations, replace(own, default_class=""), skeleton)
+        flags = roles.flags
+        values = (roles.label, roles.keypoint, roles.instance, roles.visibility)
+        names = dict(zip(_KEYS, values, strict=True))
     except UserError:
         # Whether that matters depends on the other files.
-        tags = tagged(annotations.region_attributes)
-        label = own.class_attribute
-        roles = Roles(
-            label if isinstance(label, str) else tags.get("class"),
-            own.keypoint_attribute or tags.get("keypoint"),
-            tags.get("instance") if own.instance_attribute is None else own.instance_attribute,
-            tags.get("visibility")
-            if own.visibility_attribute is None
-            else own.visibility_attribute,
-            flags=own.class_flags,
-        )
-    if roles.flags:
-        annotations, name = with_united_class(annotations, roles.flags)
-        own = replace(own, class_attribute=name)
-        roles = replace(roles, label=name)
-    names = {
-        "class": roles.label,
-        "keypoint": roles.keypoint,
-        "instance": roles.instance,
-        "visibility": roles.visibility,
-    }
+        tags, flags = tagged(annotations.region_attributes), own.class_flags
+        named = {role: getattr(own, key) for role, key in _KEYS.items()}
+        names = {
+            role: name if isinstance(name, str) else tags.get(role) for role, name in named.items()
+        }
+    if flags:
+        annotations, names["class"] = with_united_class(annotations, flags)
+        own = replace(own, class_attribute=names["class"])
     return _Source(annotations, own, {role: name for role, name in names.items() if name})
 
 

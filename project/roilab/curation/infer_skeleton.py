@@ -10,7 +10,7 @@ from statistics import fmean
 import numpy as np
 
 from roilab import via
-from roilab.data.coordinates import iou
+from roilab.data.coordinates import extent_of, iou
 from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, Skeleton, default_sigmas
 from roilab.via.geometry import area
@@ -99,15 +99,8 @@ def infer_skeleton(
 
 def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
     """COCO's person skeleton where the file has persons and points named by it, else None."""
-    values: dict[str, set[str]] = {}
-    for image in annotations.images:
-        for region in image.regions:
-            if isinstance(region.shape, via.Point):
-                for name, value in region.attributes.items():
-                    if isinstance(value, str) and value:
-                        values.setdefault(name, set()).add(value)
-    known = set(COCO_PERSON.keypoints)
-    if not any(texts <= known for texts in values.values()):
+    values = attributes_in_use(keypoint_regions(annotations, (via.Point,)))
+    if not any(set(texts) <= set(COCO_PERSON.keypoints) for texts in values.values()):
         return None
     try:
         classes = via.build_instances(annotations, rules, COCO_PERSON).classes
@@ -263,7 +256,7 @@ def _same_objects(
         groups = [[instance] for instance in first]
         for others in rest:
             overlaps = [
-                (iou(_box(group[0]), _box(other)), at, number)
+                (iou(extent_of(group[0]), extent_of(other)), at, number)
                 for at, group in enumerate(groups)
                 for number, other in enumerate(others)
                 if group[0].label == other.label
@@ -279,8 +272,3 @@ def _same_objects(
                 else:
                     groups.append([other])
         yield from groups
-
-
-def _box(instance: via.Instance) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = zip(*map(via.bounds, instance.outlines), strict=True)
-    return min(x0), min(y0), max(x1), max(y1)

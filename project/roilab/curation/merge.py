@@ -54,7 +54,10 @@ def merge_annotations(
     declared = [_by_description(source, clashing) for source in declared]
     attributes = _united(file, [source.region_attributes for source in declared], problems)
     declared = [_of_type(source, attributes) for source in declared]
-    sizes = _sizes(declared)
+    sizes: dict[str, set[int]] = defaultdict(set)  # file name -> those that are stated anywhere
+    for image in (image for source in declared for image in source.images):
+        if image.size is not None:
+            sizes[image.filename].add(image.size)
     images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
         problems += _add_images(images, source, sizes, progress)
@@ -75,16 +78,6 @@ def merge_annotations(
     )
     # A value of a file without declarations may be no option of the other file's attribute.
     return via.with_declarations(united)
-
-
-def _sizes(sources: Sequence[Annotations]) -> dict[str, set[int]]:
-    """File name -> the sizes that are stated anywhere."""
-    sizes: dict[str, set[int]] = defaultdict(set)
-    for source in sources:
-        for image in source.images:
-            if image.size is not None:
-                sizes[image.filename].add(image.size)
-    return sizes
 
 
 def _add_images(

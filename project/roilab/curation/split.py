@@ -71,7 +71,9 @@ def stratified_split(
         )
     luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
     labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}
-    needed = _wanted(labels, share)
+    counts = Counter(label for names in labels.values() for label in names)
+    # The number of pictures of each label that each part still needs.
+    needed = [{label: part * counts[label] for label in counts} for part in (share, 1 - share)]
     left: dict[Hashable, list[str]] = defaultdict(list)
     for key, names in labels.items():
         for label in names:
@@ -94,26 +96,13 @@ def stratified_split(
             for name in labels[key]:
                 needed[part][name] -= 1
                 left[name].remove(key)
-    _fill_empty_part(parts, luck)
-    _bring_labels_into_both(parts, labels, luck)
-    return parts[0]
-
-
-def _wanted(
-    labels: Mapping[str, Collection[Hashable]], share: float
-) -> tuple[dict[Hashable, float], dict[Hashable, float]]:
-    """The number of pictures of each label that each part still needs."""
-    counts = Counter(label for names in labels.values() for label in names)
-    first = {label: share * count for label, count in counts.items()}
-    return first, {label: (1 - share) * count for label, count in counts.items()}
-
-
-def _fill_empty_part(parts: tuple[set[str], set[str]], luck: Mapping[str, str]) -> None:
     for empty, full in (parts, parts[::-1]):
         if not empty:
             key = min(full, key=luck.__getitem__)
             full.remove(key)
             empty.add(key)
+    _bring_labels_into_both(parts, labels, luck)
+    return parts[0]
 
 
 def _bring_labels_into_both(

@@ -5,20 +5,37 @@ import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.annotated_images import MissingImages, check_missing_images
-from roilab.data.coco import CocoIds, dataset_to_coco
-from roilab.data.records import LoadedRecords, OnProblems, load_records, log_problems
+from roilab.data.annotated_images import (
+    MissingImages,
+    check_missing_images,
+    find_images,
+    fit_instances,
+    leave_out_unusable,
+    usable_size,
+)
+from roilab.data.coco import CocoIds, category_ids, dataset_to_coco, image_numbers
+from roilab.data.mask_to_polygons import box_of_rle
+from roilab.data.records import (
+    OnProblems,
+    class_names,
+    declared_ids,
+    detectron2_record,
+    log_problems,
+    similar_classes,
+)
 from roilab.errors import UserError, argument
+from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted, counts_line
+from roilab.via.records import collector_paused
 
 
 @dataclass(frozen=True)
@@ -136,10 +153,9 @@ def load_dataset(
     check_missing_images(missing_images)
     roots = _roots(images, paths)
     _refuse_repeated(paths, roots)
-    loaded = load_records(paths, roots, rules, classes, bones, strict, missing_images, on_problems)
-    return dataset_of_records(
-        loaded,
-        bones,
+    dataset = _read(paths, roots, rules, classes, bones, strict, missing_images, on_problems)
+    return registered(
+        dataset,
         origin=", ".join(map(str, paths)),
         label=f"{paths[0].parent.name}_{paths[0].stem}",
         drop_empty=drop_empty,
@@ -148,9 +164,76 @@ def load_dataset(
     )
 
 
-def dataset_of_records(
-    loaded: LoadedRecords,
+@collector_paused()
+def _read(
+    paths: Sequence[Path],
+    roots: Sequence[Sequence[Path]],
+    rules: via.LabelRules,
+    classes: Sequence[str] | None,
     skeleton: Skeleton | None,
+    strict: bool,
+    missing_images: MissingImages,
+    on_problems: OnProblems,
+) -> DetectionDataset:
+    """All images that can be used. The arguments are those of `load_dataset`, checked."""
+    # For masks the box around them, and no points for keypoints: a region stands for each COCO
+    # annotation, and `via.build_instances` takes the rest from that.
+    files = [via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False) for path in paths]
+    sets = [via.build_instances(annotations, rules, skeleton) for annotations in files]
+    names = class_names(files, sets, rules, classes)
+    problems = [problem for labelled in sets for problem in labelled.problems]
+    problems += similar_classes(sets)
+    folders = [
+        ImageFolder(*below, default_path=annotations.default_path)
+        for annotations, below in zip(files, roots, strict=True)
+    ]
+    missing: list[via.Problem] = []
+    broken: list[via.Problem] = []
+    outside = 0
+    records: list[dict[str, Any]] = []
+    located = find_images(list(zip(files, folders, strict=True)))
+    for labelled, located_images in zip(sets, located, strict=True):
+        problems += located_images.warnings
+        for image, place in zip(labelled.images, located_images.places, strict=True):
+            size = usable_size(labelled.file, image.record, place)
+            if isinstance(size, via.Problem):
+                (missing if isinstance(place, via.Problem) else broken).append(size)
+                continue
+            fitting, more = fit_instances(labelled.file, image, *size)
+            problems += more
+            outside += sum(problem.severity == "error" for problem in more)
+            number = image.record.coco.id if image.record.coco else None
+            records.append(detectron2_record(number, str(place), fitting, names, skeleton, size))
+    on_problems(problems)
+    if strict:
+        via.refuse_errors(problems)
+    left_out = leave_out_unusable(
+        missing,
+        broken,
+        missing_images,
+        total=sum(len(labelled.images) for labelled in sets),
+        origin=", ".join(map(str, paths)),
+        key="images",
+        remedy="give the folder that holds them, images=DIR, or leave them out with "
+        "missing_images=skip",
+    )
+    ids = [record["image_id"] for record in records]
+    # Ids of several files may be the same.
+    numbers = image_numbers(ids if len(files) == 1 else [None] * len(ids))
+    for record, number in zip(records, numbers, strict=True):
+        record["image_id"] = number
+    known = declared_ids(files, rules)
+    if not known or None in ids or len(set(ids)) != len(ids):
+        coco_ids = CocoIds.numbered(numbers, len(names))
+    else:
+        coco_ids = CocoIds(dict(zip(numbers, ids, strict=True)), category_ids(names, known))
+    # As Detectron2's reader of COCO files has them; for other files it is their order.
+    records.sort(key=lambda record: record["image_id"])
+    return DetectionDataset("", tuple(records), names, skeleton, coco_ids, 0, left_out, outside)
+
+
+def registered(
+    dataset: DetectionDataset,
     *,
     origin: str,
     label: str,
@@ -158,7 +241,7 @@ def dataset_of_records(
     min_keypoints: int,
     remedy: str,
 ) -> DetectionDataset:
-    """Choose the images that are wanted, and register the data set.
+    """The data set with the images that training can use, named and known to Detectron2.
 
     Args:
         origin: where the data come from, for messages.
@@ -169,22 +252,35 @@ def dataset_of_records(
     Raises:
         UserError: no class has the keypoints of the skeleton, or no image is left.
     """
-    _check_skeleton(skeleton, loaded.classes, origin)
-    kept = tuple(record for record in loaded.records if _wanted(record, drop_empty, min_keypoints))
+    skeleton, classes = dataset.skeleton, dataset.classes
+    if skeleton is not None and not set(skeleton.classes) & set(classes):
+        raise UserError(
+            f"no class of the data set has the keypoints of skeleton '{skeleton.name}'",
+            file=origin,
+            key="classes of the skeleton",
+            found=list(classes),
+            expected=f"one of {list(skeleton.classes)}",
+            remedy=f"rename a class with {argument('class_map', {'OLD': skeleton.classes[0]})}, or "
+            "name yours in the skeleton file",
+        )
+    kept = tuple(r for r in dataset.records if _is_kept(r, drop_empty, min_keypoints))
     if not kept:
-        _refuse_nothing(len(loaded.records), loaded.missing, min_keypoints, origin, remedy)
-    dataset = DetectionDataset(
-        name=_name(label, kept, loaded.classes, skeleton),
-        records=kept,
-        classes=loaded.classes,
-        skeleton=skeleton,
-        coco_ids=loaded.coco_ids,
-        dropped=len(loaded.records) - len(kept),
-        missing=loaded.missing,
-        outside=loaded.outside,
-    )
-    register_dataset(dataset)
-    return dataset
+        count = dataset.missing
+        left_out = f", and {count} left out that are missing or broken" if count else ""
+        needed = "an instance"
+        if min_keypoints:
+            needed = f"at least {counted(min_keypoints, 'keypoint')}"
+        raise UserError(
+            "no image is left after filtering",
+            file=origin,
+            found=f"{counted(len(dataset), 'image')}, none with {needed}{left_out}",
+            expected=f"an image with {needed}",
+            remedy=remedy,
+        )
+    name = _name(label, kept, classes, skeleton)
+    result = replace(dataset, name=name, records=kept, dropped=len(dataset) - len(kept))
+    register_dataset(result)
+    return result
 
 
 def _name(
@@ -287,36 +383,9 @@ def _listed(entry: str | Sequence[str]) -> Sequence[str]:
     return [entry] if isinstance(entry, str) else entry
 
 
-def _check_skeleton(skeleton: Skeleton | None, classes: Sequence[str], origin: str) -> None:
-    if skeleton is not None and not set(skeleton.classes) & set(classes):
-        raise UserError(
-            f"no class of the data set has the keypoints of skeleton '{skeleton.name}'",
-            file=origin,
-            key="classes of the skeleton",
-            found=list(classes),
-            expected=f"one of {list(skeleton.classes)}",
-            remedy=f"rename a class with {argument('class_map', {'OLD': skeleton.classes[0]})}, or "
-            "name yours in the skeleton file",
-        )
-
-
-def _wanted(record: Mapping[str, Any], drop_empty: bool, min_keypoints: int) -> bool:
+def _is_kept(record: Mapping[str, Any], drop_empty: bool, min_keypoints: int) -> bool:
     annos = [anno for anno in record["annotations"] if not anno.get("iscrowd", 0)]
     if drop_empty and not annos:
         return False
     labelled = sum(v > 0 for anno in annos for v in anno.get("keypoints", ())[2::3])
     return labelled >= min_keypoints
-
-
-def _refuse_nothing(
-    total: int, missing: int, min_keypoints: int, origin: str, remedy: str
-) -> NoReturn:
-    left_out = f", and {missing} left out that are missing or broken" if missing else ""
-    needed = f"at least {counted(min_keypoints, 'keypoint')}" if min_keypoints else "an instance"
-    raise UserError(
-        "no image is left after filtering",
-        file=origin,
-        found=f"{counted(total, 'image')}, none with {needed}{left_out}",
-        expected=f"an image with {needed}",
-        remedy=remedy,
-    )

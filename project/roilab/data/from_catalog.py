@@ -23,8 +23,8 @@ from roilab.data.catalog_records import (
 )
 from roilab.data.coco import CocoIds, category_ids, image_numbers
 from roilab.data.coordinates import box_fault
-from roilab.data.dataset import DetectionDataset, dataset_of_records
-from roilab.data.records import LoadedRecords, OnProblems, log_problems
+from roilab.data.dataset import DetectionDataset, registered
+from roilab.data.records import OnProblems, log_problems
 from roilab.errors import UserError
 from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton, default_sigmas
 from roilab.text import first_of
@@ -82,10 +82,9 @@ def from_catalog(
         if at is not None:
             ids.setdefault(names[at], category_id)  # the first of classes that became one
     categories = category_ids(names, ids)
-    loaded = _read(name, raw, place, names, bones, categories, strict, missing_images, on_problems)
-    return dataset_of_records(
-        loaded,
-        bones,
+    dataset = _read(name, raw, place, names, bones, categories, strict, missing_images, on_problems)
+    return registered(
+        dataset,
         origin=f"'{name}' of DatasetCatalog",
         label=name,
         drop_empty=drop_empty,
@@ -300,12 +299,12 @@ def _read(
     strict: bool,
     missing_images: MissingImages,
     on_problems: OnProblems,
-) -> LoadedRecords:
-    """Checked records of all images that can be used."""
-    records, problems, lost = [], [], []
+) -> DetectionDataset:
+    """All images that can be used, with checked annotations."""
+    records: list[dict[str, Any]] = []
+    problems: list[via.Problem] = []
     missing: list[via.Problem] = []
     broken: list[via.Problem] = []
-    points = None if bones is None else len(bones.keypoints)
     for number, raw_record in enumerate(raw):
         record = image_record(name, number, raw_record)
         size = checked_size(name, raw_record)
@@ -313,24 +312,8 @@ def _read(
             (broken if Path(raw_record["file_name"]).is_file() else missing).append(size)
             continue
         record["width"], record["height"] = size
-        record["annotations"] = []
-        for at, anno in enumerate(raw_record["annotations"]):
-            checked = checked_annotation(name, record, at, anno, len(place), points)
-            index = place[checked["category_id"]]
-            if index is None:
-                continue
-            checked["category_id"] = index
-            text = f"annotation {at}, a {names[index]}"
-            if not is_left(checked, *size, bones):
-                message = f"left out: {text}, has no extent in the image of {size[0]} x {size[1]}"
-                remedy = "delete the annotation, or see that the image is the annotated one"
-                lost.append(via.Problem("error", message, remedy, name, record["file_name"]))
-                continue
-            if fault := box_fault(checked["bbox"], outline_bounds(checked), *size):
-                message = f"the box of {text}, {fault}"
-                remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
-                problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
-            record["annotations"].append(checked)
+        record["annotations"], more = _annotations(name, record, raw_record, place, names, bones)
+        problems += more
         records.append(record)
     left_out = leave_out_unusable(
         missing,
@@ -341,36 +324,57 @@ def _read(
         key="name",
         remedy="put them there, or leave them out with missing_images=skip",
     )
-    on_problems([*lost, *problems])
+    problems.sort(key=lambda problem: via.SEVERITIES.index(problem.severity))
+    on_problems(problems)
     if strict:
-        via.refuse_errors(lost)
-    _warn_of_double_files(name, records)
-    return LoadedRecords(names, records, _number(name, records, categories), left_out, len(lost))
-
-
-def _warn_of_double_files(name: str, records: Sequence[Mapping[str, Any]]) -> None:
+        via.refuse_errors(problems)
     files = Counter(os.path.realpath(record["file_name"]) for record in records)
-    double = sorted(file for file, count in files.items() if count > 1)
-    if double:
-        log.warning(
-            "%s: images that occur more than once: %s", name, first_of(double, separator="; ")
-        )
-
-
-def _number(
-    name: str, records: Sequence[dict[str, Any]], categories: tuple[int | str, ...]
-) -> CocoIds:
-    """Give records integer ids; returns what they were."""
+    if double := sorted(file for file, count in files.items() if count > 1):
+        log.warning("%s: images that occur more than once: %s", name, first_of(double, 5, "; "))
     counts = Counter(record["image_id"] for record in records)
-    if double := [image_id for image_id, count in counts.items() if count > 1]:
+    if repeated := [repr(image_id) for image_id, count in counts.items() if count > 1]:
         raise UserError(
             f"images of the data set '{name}' share an image_id",
             key="image_id",
-            found=first_of([repr(number) for number in double], separator="; "),
+            found=first_of(repeated, separator="; "),
             expected="another one for each image",
         )
     own = [record["image_id"] for record in records]
     numbers = image_numbers(own)
     for record, number in zip(records, numbers, strict=True):
         record["image_id"] = number
-    return CocoIds(dict(zip(numbers, own, strict=True)), categories)
+    ids = CocoIds(dict(zip(numbers, own, strict=True)), categories)
+    outside = sum(problem.severity == "error" for problem in problems)
+    return DetectionDataset("", tuple(records), names, bones, ids, 0, left_out, outside)
+
+
+def _annotations(
+    name: str,
+    record: Mapping[str, Any],
+    raw: Mapping[str, Any],
+    place: Sequence[int | None],
+    names: Sequence[str],
+    bones: Skeleton | None,
+) -> tuple[list[dict[str, Any]], list[via.Problem]]:
+    """The annotations of which something lies in their image, and their problems."""
+    annotations, problems = [], []
+    width, height = record["width"], record["height"]
+    points = None if bones is None else len(bones.keypoints)
+    for at, anno in enumerate(raw["annotations"]):
+        checked = checked_annotation(name, record, at, anno, len(place), points)
+        index = place[checked["category_id"]]
+        if index is None:
+            continue
+        checked["category_id"] = index
+        text = f"annotation {at}, a {names[index]}"
+        if not is_left(checked, width, height, bones):
+            message = f"left out: {text}, has no extent in the image of {width} x {height}"
+            remedy = "delete the annotation, or see that the image is the annotated one"
+            problems.append(via.Problem("error", message, remedy, name, record["file_name"]))
+            continue
+        if fault := box_fault(checked["bbox"], outline_bounds(checked), width, height):
+            message = f"the box of {text}, {fault}"
+            remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
+            problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
+        annotations.append(checked)
+    return annotations, problems

@@ -34,10 +34,12 @@ class Mapper:
     Args:
         augmentations: Detectron2 augmentations; random ones draw from numpy's global generator.
         masks, keypoints: whether the model has the head that needs them.
-        bitmasks: masks as bitmasks, not as polygons; so they are in a data set that has COCO's
-            run-length encodings, which Detectron2 takes in no other form.
+        bitmasks: masks as bitmasks, from which PointRend learns, not as polygons, which are exact
+            in every box. They are bitmasks anyway in a data set that has COCO's run-length
+            encodings, which Detectron2 takes in no other form.
         image_format: of the model's input, BGR or RGB.
-        recompute_boxes: take each box anew from its augmented outline.
+        recompute_boxes: take each box anew from its augmented outline; needed where images are
+            cropped, since a cropped box is not the box of the cropped outline.
 
     Raises:
         UserError: the format is another, or the model needs masks that the data set does not have.
@@ -173,14 +175,10 @@ def train_loader(
         augmentations: Detectron2 augmentations; any that mirrors the image, such as a flip along
             either axis, swaps left and right keypoints as the dataset's skeleton says.
         total_batch_size: images a batch, over all processes.
-        masks, keypoints: whether the model has the head that needs them.
-        bitmasks: give masks as bitmasks, from which PointRend learns, not as polygons, which are
-            exact in every box.
+        masks, keypoints, bitmasks, image_format, recompute_boxes: see `Mapper`.
         seed: of the order of the images and of their augmentations.
         first: the number of the batch to begin with, from 0.
         num_workers: processes that load images, as far as there are cores for them.
-        recompute_boxes: take each box anew from its augmented outline; wanted where images are
-            cropped, since a cropped box is not the box of the cropped outline.
 
     Raises:
         UserError: the model needs masks that the data set does not have, or a batch cannot be
@@ -203,9 +201,7 @@ def train_loader(
         image_format=image_format,
         recompute_boxes=recompute_boxes,
     )
-    wide = None
-    if aspect_ratio_grouping:
-        wide = [record["width"] > record["height"] for record in dataset.records]
+    wide = [record["width"] > record["height"] for record in dataset.records]
     images: Any = _Augmented(dataset, mapper, seed)
     return _Loader(
         images,
@@ -213,7 +209,7 @@ def train_loader(
             len(dataset),
             total_batch_size,
             seed=seed,
-            wide=wide,
+            wide=wide if aspect_ratio_grouping else None,
             first=first,
             rank=comm.get_rank(),
             processes=processes,

@@ -1,4 +1,4 @@
-"""Annotation files of any kind and the images they name -> Detectron2 dicts.
+"""Labelled images -> Detectron2 dicts, with the names of their classes.
 
 A point in VIA or COCO json is a pixel index; Detectron2 works in continuous coordinates, in which
 the centre of pixel (0, 0) is (0.5, 0.5). Points are shifted by
@@ -8,133 +8,24 @@ never shifted (detectron2.data.datasets.coco, `load_coco_json`).
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.data.annotated_images import (
-    SHOWN,
-    MissingImages,
-    find_images,
-    fit_instances,
-    leave_out_unusable,
-    usable_size,
-)
-from roilab.data.coco import CocoIds, category_ids, image_numbers
+from roilab.data.annotated_images import SHOWN
 from roilab.data.coordinates import HALF_PIXEL, box_of, own_box, to_continuous
-from roilab.data.mask_to_polygons import box_of_rle
 from roilab.errors import UserError
-from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
-from roilab.via import Instance
-from roilab.via.records import collector_paused
 
 log = logging.getLogger(__name__)
 OnProblems = Callable[[Sequence[via.Problem]], None]
 
 
-@dataclass(frozen=True)
-class LoadedRecords:
-    """The records made of annotation files.
-
-    Attributes:
-        classes: names in the order of `category_id`.
-        records: Detectron2 dicts of all images that can be used.
-        coco_ids: of the images and classes in the file; without any, their numbers.
-        missing, outside: images and instances that were left out, see `DetectionDataset`.
-    """
-
-    classes: tuple[str, ...]
-    records: list[dict[str, Any]]
-    coco_ids: CocoIds
-    missing: int = 0
-    outside: int = 0
-
-
-@collector_paused()
-def load_records(
-    paths: Sequence[Path],
-    roots: Sequence[Sequence[Path]],
-    rules: via.LabelRules,
-    classes: Sequence[str] | None,
-    skeleton: Skeleton | None,
-    strict: bool,
-    missing_images: MissingImages,
-    on_problems: OnProblems,
-) -> LoadedRecords:
-    """Read and label files, and look at their images.
-
-    Args:
-        roots: the folders of each file's images.
-        rules, classes, skeleton, strict, missing_images, on_problems: see
-            `roilab.data.dataset.load_dataset`.
-
-    Raises:
-        UserError: a file cannot be used, has a class that the model does not know or, where it is
-            read strictly, an error; images are missing or broken, and are not to be skipped.
-    """
-    # For masks the box around them, and no points for keypoints: a region stands for each COCO
-    # annotation, and `via.build_instances` takes the rest from that.
-    read_files = [
-        via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False) for path in paths
-    ]
-    sets = [via.build_instances(annotations, rules, skeleton) for annotations in read_files]
-    names = _class_names(read_files, sets, rules, classes)
-    problems = [problem for labelled in sets for problem in labelled.problems]
-    problems += _alike(sets)
-    folders = [
-        ImageFolder(*below, default_path=annotations.default_path)
-        for annotations, below in zip(read_files, roots, strict=True)
-    ]
-    missing: list[via.Problem] = []
-    broken: list[via.Problem] = []
-    outside = 0
-    usable: list[tuple[via.LabelledImage, str, tuple[int, int]]] = []
-    located = find_images(list(zip(read_files, folders, strict=True)))
-    for labelled, located_images in zip(sets, located, strict=True):
-        problems += located_images.warnings
-        for image, place in zip(labelled.images, located_images.places, strict=True):
-            size = usable_size(labelled.file, image.record, place)
-            if isinstance(size, via.Problem):
-                (missing if isinstance(place, via.Problem) else broken).append(size)
-                continue
-            fitting, more = fit_instances(labelled.file, image, *size)
-            problems += more
-            outside += sum(problem.severity == "error" for problem in more)
-            usable.append((fitting, str(place), size))
-    on_problems(problems)
-    if strict:
-        via.refuse_errors(problems)
-    left_out = leave_out_unusable(
-        missing,
-        broken,
-        missing_images,
-        total=sum(len(labelled.images) for labelled in sets),
-        origin=", ".join(map(str, paths)),
-        key="images",
-        remedy="give the folder that holds them, images=DIR, or leave them out with "
-        "missing_images=skip",
-    )
-    ids = [image.record.coco.id if image.record.coco else None for image, _, _ in usable]
-    # Ids of several files may be the same.
-    numbers = image_numbers(ids if len(paths) == 1 else [None] * len(ids))
-    records = [
-        detectron2_record(number, place, image, names, skeleton, size)
-        for number, (image, place, size) in zip(numbers, usable, strict=True)
-    ]
-    coco_ids = _coco_ids(numbers, ids, read_files, rules, names)
-    # As Detectron2's reader of COCO files has them; for other files it is their order.
-    records.sort(key=lambda record: record["image_id"])
-    return LoadedRecords(names, records, coco_ids, left_out, outside)
-
-
 def detectron2_record(
-    number: int,
+    number: int | str | None,
     file_name: str,
     image: via.LabelledImage,
     classes: Sequence[str],
@@ -154,38 +45,23 @@ def detectron2_record(
     }
 
 
-def _coco_ids(
-    numbers: Sequence[int],
-    ids: Sequence[int | str | None],
-    files: Sequence[via.Annotations],
-    rules: via.LabelRules,
-    classes: Sequence[str],
-) -> CocoIds:
-    """The ids of COCO files; the package's own numbers where the files do not agree on theirs.
-
-    Args:
-        ids: of the images in their files, None without one.
-    """
-    own = {
-        number: file_id for number, file_id in zip(numbers, ids, strict=True) if file_id is not None
-    }
+def declared_ids(files: Sequence[via.Annotations], rules: via.LabelRules) -> dict[str, int | str]:
+    """Class name -> its id in COCO files; empty where the files do not agree on theirs."""
     known: dict[str, int | str] = {}
     owners: dict[int | str, str] = {}
     for category in (category for file in files for category in file.categories):
-        name = rules.class_map.get(category.name, category.name)
-        if not name:
+        name = rules.mapped(category.name)
+        if name is None:
             continue
         # Of categories that are made one, it is the one that has the name already, else the first.
         if name == category.name or name not in known:
             known[name] = category.id
         if owners.setdefault(category.id, name) != name:
-            return CocoIds.numbered(numbers, len(classes))
-    if len(own) != len(ids) or len(set(ids)) != len(ids) or not known:
-        return CocoIds.numbered(numbers, len(classes))
-    return CocoIds(own, category_ids(classes, known))
+            return {}
+    return known
 
 
-def _class_names(
+def class_names(
     files: Sequence[via.Annotations],
     sets: Sequence[via.LabelledSet],
     rules: via.LabelRules,
@@ -198,9 +74,7 @@ def _class_names(
     """
     names = sorted({name for labelled in sets for name in labelled.classes})
     categories = [category.name for file in files for category in file.categories]
-    declared = [
-        name for category in categories if (name := rules.class_map.get(category, category))
-    ]
+    declared = [name for category in categories if (name := rules.mapped(category))]
     if classes is None:
         return tuple(dict.fromkeys((*declared, *names)))
     unknown = sorted(set(names) - set(classes))
@@ -216,7 +90,7 @@ def _class_names(
     return tuple(classes)
 
 
-def _alike(sets: Sequence[via.LabelledSet]) -> Iterator[via.Problem]:
+def similar_classes(sets: Sequence[via.LabelledSet]) -> Iterator[via.Problem]:
     """Warnings about names of several files that look like one; those of one file are known."""
     files: dict[str, dict[str, str]] = {}  # folded name -> names -> the first file that has it
     for labelled in sets:
@@ -242,7 +116,11 @@ def log_problems(problems: Sequence[via.Problem]) -> None:
 
 
 def detectron2_annotation(
-    instance: Instance, classes: Sequence[str], skeleton: Skeleton | None, width: int, height: int
+    instance: via.Instance,
+    classes: Sequence[str],
+    skeleton: Skeleton | None,
+    width: int,
+    height: int,
 ) -> dict[str, Any]:
     """One instance as a Detectron2 annotation, within an image of width x height.
 
@@ -281,7 +159,7 @@ def detectron2_annotation(
 
 
 def _mask(
-    instance: Instance, mask: Sequence[Sequence[float]] | Mapping[str, Any]
+    instance: via.Instance, mask: Sequence[Sequence[float]] | Mapping[str, Any]
 ) -> Sequence[Sequence[float]] | Mapping[str, Any]:
     """The mask of a COCO annotation as it is in the file, run lengths compressed."""
     if isinstance(mask, Mapping):
@@ -291,7 +169,7 @@ def _mask(
     return mask if len(mask) == len(instance.outlines) else _rings(instance)
 
 
-def _rings(instance: Instance) -> list[list[float]]:
+def _rings(instance: via.Instance) -> list[list[float]]:
     return [[float(value) for point in ring for value in point] for ring in instance.polygons]
 
 

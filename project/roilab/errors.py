@@ -16,6 +16,8 @@ _TEXT = r'"(?:[^"\\]|\\.)*"'
 _VALUE = rf'{_TEXT}|\{{(?:[^{{}}"]|{_TEXT})*\}}|\[(?:[^\[\]"]|{_TEXT})*\]|\w++(?![.,=-]*[\w/\\])'
 _ARGUMENT = re.compile(rf"(?<![\w./\\,=-])(\w+)=({_VALUE})")
 
+_PARTS = ("file", "key", "found", "expected", "remedy")
+
 
 class UserError(Exception):
     """A mistake that the user can correct. Commands print it without a traceback, with status 2.
@@ -42,53 +44,32 @@ class UserError(Exception):
         expected: object = None,
         remedy: str | None = None,
     ) -> None:
+        self.message, self.file, self.key = message, file, key
+        self.found, self.expected, self.remedy = found, expected, remedy
         lines = [printable(message)]
-        for name, value in (
-            ("file", file),
-            ("key", key),
-            ("found", found),
-            ("expected", expected),
-            ("remedy", remedy),
-        ):
-            if value is not None:
+        for name in _PARTS:
+            if (value := getattr(self, name)) is not None:
                 # A name has no lines of its own; what was found may be a table.
                 shown = one_line if name in ("file", "key") else printable
                 lines.append(f"  {name + ':':<10}{shown(str(value))}")
         super().__init__("\n".join(lines))
-        self.message = message
-        self.file = file
-        self.key = key
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
 
-    def of_file(self, file: str | Path) -> Self:
-        """The same mistake, of a file."""
-        return type(self)(
-            self.message,
-            file=file,
-            key=self.key,
-            found=self.found,
-            expected=self.expected,
-            remedy=self.remedy,
-        )
+    def replace(self, **parts: Any) -> Self:
+        """The same mistake with other arguments, such as `file`."""
+        own = {name: getattr(self, name) for name in ("message", *_PARTS)}
+        return type(self)(**{**own, **parts})
 
-    def with_keys(self, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> "UserError":
+    def with_keys(self, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> Self:
         """The same mistake, with a function's arguments named as the user types them.
 
         Args:
             keys, write: see `rename_arguments`.
         """
-        return UserError(
-            self.message,
-            file=self.file,
-            key=keys.get(self.key, self.key) if self.key else None,
-            found=rename_arguments(self.found, keys, write)
-            if isinstance(self.found, str)
-            else self.found,
-            expected=self.expected,
-            remedy=self.remedy and rename_arguments(self.remedy, keys, write),
+        found, remedy = (
+            rename_arguments(text, keys, write) if isinstance(text, str) else text
+            for text in (self.found, self.remedy)
         )
+        return self.replace(key=keys.get(self.key or "", self.key), found=found, remedy=remedy)
 
 
 def argument(name: str, value: object) -> str:

@@ -146,81 +146,55 @@ def open_plain(path: str | Path) -> IO[bytes]:
     return os.fdopen(number, "rb")
 
 
-def read_bytes(
-    path: str | Path, *, what: str = "the file", remedy: str | None = None, **details: str | None
-) -> bytes:
+def read_bytes(path: str | Path, *, what: str = "the file", **details: str | None) -> bytes:
     """Read a file.
 
     Args:
         what: its name in the message.
-        remedy, details: of the UserError, which may have `key` and `expected`.
+        details: of the UserError, which may have `key`, `expected` and `remedy`.
     """
     try:
         with open_plain(path) as file:
             return file.read()
     except (OSError, ValueError) as error:
         message, reason = f"{what} cannot be read", _reason(error)
-        raise UserError(message, file=path, found=reason, remedy=remedy, **details) from error
+        raise UserError(message, file=path, found=reason, **details) from error
 
 
 def decode(
-    content: bytes,
-    path: str | Path,
-    *,
-    what: str = "the file",
-    remedy: str | None = None,
-    **details: str | None,
+    content: bytes, path: str | Path, *, what: str = "the file", **details: str | None
 ) -> str:
-    """The text of a UTF-8 file.
-
-    Args:
-        what, remedy, details: see `read_bytes`.
-    """
+    """The text of a UTF-8 file; `what` and `details` as for `read_bytes`."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         place = f"the byte 0x{content[error.start]:02x} at position {error.start}"
         message = f"{what} cannot be read: not UTF-8 text"
-        raise UserError(message, file=path, found=place, remedy=remedy, **details) from error
+        raise UserError(message, file=path, found=place, **details) from error
 
 
 def parse_json(
-    content: bytes,
-    path: str | Path,
-    *,
-    what: str = "the file",
-    remedy: str | None = None,
-    **details: str | None,
+    content: bytes, path: str | Path, *, what: str = "the file", **details: str | None
 ) -> Any:
-    """Parse the content of a JSON file; NaN and infinity are refused.
-
-    Args:
-        what, remedy, details: see `read_bytes`.
-    """
-    text = decode(content, path, what=what, remedy=remedy, **details)
+    """Parse the content of a JSON file, see `read_bytes`; NaN and infinity are refused."""
+    text = decode(content, path, what=what, **details)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(
-            f"{what} cannot be read: not JSON",
-            file=path,
-            found=problem if content.strip() else "nothing in it",
-            remedy=remedy,
-            **details,
-        ) from error
+        reason = problem if content.strip() else "nothing in it"
+        message = f"{what} cannot be read: not JSON"
+        raise UserError(message, file=path, found=reason, **details) from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def read_json(
-    path: str | Path, *, what: str = "the file", remedy: str | None = None, **details: str | None
-) -> Any:
+def read_json(path: str | Path, *, what: str = "the file", **details: str | None) -> Any:
     """Read a JSON file, see `read_bytes` and `parse_json`."""
-    content = read_bytes(path, what=what, remedy=remedy, **details)
-    return parse_json(content, path, what=what, remedy=remedy, **details)
+    content = read_bytes(path, what=what, **details)
+    return parse_json(content, path, what=what, **details)
 
 
 def config_folder() -> Path:

@@ -361,7 +361,7 @@ def _errors_of(path: str | Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise error.of_file(path) from error
+        raise error.replace(file=path) from error
     except Image.DecompressionBombError as error:
         raise UserError(
             "the image has too many pixels",

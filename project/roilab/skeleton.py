@@ -98,9 +98,7 @@ def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skelet
             sigmas=tuple(map(float, data["sigmas"])),
         )
     except UserError as error:
-        raise UserError(
-            error.message, file=file, key=error.key, found=error.found, expected=error.expected
-        ) from error
+        raise error.replace(file=file, remedy=None) from error
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             "a value of the skeleton has the wrong form",

@@ -13,13 +13,8 @@ from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine.build_model import build_model
-from roilab.engine.ground_truth import (
-    check_best,
-    objects_by_metric,
-    warn_of_unlabelled_keypoints,
-)
 from roilab.engine.preflight import try_step
-from roilab.engine.setup import prepare
+from roilab.engine.setup import check_best, prepare, warn_of_unlabelled_keypoints
 from roilab.engine.train import train
 from roilab.errors import UserError
 
@@ -187,14 +182,18 @@ def test_detectron2s_transformers_train(data: Path, tmp_path: Path, change) -> N
     assert checkpoint(tmp_path / "run")["iteration"] == 1
 
 
-def test_objects_by_metric(data: Path, tmp_path: Path) -> None:
+def test_the_best_is_by_a_metric_with_ground_truth(data: Path, tmp_path: Path) -> None:
     """Three images with a square and a bar each, all below 32 x 32 pixels."""
     cfg = config.load_config(CONFIG, overrides(data, tmp_path))
-    counts = objects_by_metric(prepare(cfg, training=False).val, ["bbox", "segm"])
+    val = prepare(cfg, training=False).val
     for task in ("bbox", "segm"):
-        assert counts[f"{task}/AP"] == counts[f"{task}/APs"] == 6
-        assert counts[f"{task}/APm"] == counts[f"{task}/APl"] == 0
-        assert counts[f"{task}/AP-square"] == counts[f"{task}/AP50-bar"] == 3
+        for name in ("AP", "APs", "AP-square", "AP50-bar"):
+            cfg.train.best = f"{task}/{name}"
+            check_best(cfg, val)
+        for name in ("APm", "APl"):
+            cfg.train.best = f"{task}/{name}"
+            with pytest.raises(UserError, match=f"0 objects of 3 images\n.*{task}/APs"):
+                check_best(cfg, val)
 
 
 def test_keypoints_that_are_all_unlabelled_are_counted(figures, caplog) -> None:
@@ -203,9 +202,13 @@ def test_keypoints_that_are_all_unlabelled_are_counted(figures, caplog) -> None:
     dataset = config.build(cfg.data.val, "data.val")
     warn_of_unlabelled_keypoints(dataset, "data.val")
     assert not caplog.text
-    counts = objects_by_metric(dataset, ["keypoints"])
-    assert counts["keypoints/AP"] == counts["keypoints/AP-person"] > 0
-    assert not {"keypoints/APs", "keypoints/AP-car"} & counts.keys()
+    for name in ("AP", "AP-person"):
+        cfg.train.best = f"keypoints/{name}"
+        check_best(cfg, dataset)
+    for name in ("APs", "AP-car"):
+        cfg.train.best = f"keypoints/{name}"
+        with pytest.raises(UserError, match="no evaluation gives such a metric"):
+            check_best(cfg, dataset)
 
     records = copy.deepcopy(dataset.records)
     for record in records:
@@ -216,7 +219,7 @@ def test_keypoints_that_are_all_unlabelled_are_counted(figures, caplog) -> None:
     person = 1 + dataset.classes.index("person")
     persons = sum(row["category_id"] == person for row in dataset.coco_json()["annotations"])
     assert f"all {17 * persons} of {persons} objects" in caplog.text
-    assert set(objects_by_metric(bare, ["keypoints"]).values()) == {0}
     cfg.train.best = "keypoints/AP"
-    with pytest.raises(UserError, match="no object that counts"):
-        check_best(cfg, bare, ["bbox", "keypoints"])
+    with pytest.raises(UserError, match="no object that counts") as error:
+        check_best(cfg, bare)
+    assert "keypoints" not in error.value.expected

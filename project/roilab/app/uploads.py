@@ -134,7 +134,7 @@ def decode_clip(
                 seconds.append(moment)
         except UserError as error:
             if not frames:
-                raise error.of_file(shown) from error
+                raise error.replace(file=shown) from error
             ends = f"{error.message}: {error.found}"
     return Clip(tuple(frames), tuple(seconds), info.rate, info.tick, ends)
 

@@ -47,7 +47,7 @@ def show_config(args: argparse.Namespace) -> int:
             found=str(error).splitlines()[0],
         ) from error
     except UserError as error:
-        raise error if error.file else error.of_file(args.config) from error
+        raise error if error.file else error.replace(file=args.config) from error
     if args.key is not None:
         data = part(data, args.key, args.config)
     if isinstance(data, dict | list):

@@ -1,17 +1,16 @@
 """Checks of a config's data and loader nodes, and the data sets and loaders that they describe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.from_catalog import from_catalog
 from roilab.data.records import log_problems
 from roilab.engine import config
-from roilab.engine.config_keys import arguments_of, keys_of_arguments
+from roilab.engine.config_keys import arguments_of, full_name, keys_of_arguments, target_of
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError, rename_arguments
 from roilab.via import Problem
@@ -46,45 +45,47 @@ def check_data_nodes(cfg: DictConfig) -> None:
             )
     for key in _DATA:
         node = OmegaConf.select(cfg, key)
-        target = _name(node["_target_"])
+        target = full_name(node["_target_"])
         if target.startswith("detectron2."):
             raise UserError(
                 "Detectron2's loading of a data set is not used: it checks nothing",
                 key=key,
                 found=target,
-                expected=f"{_name(from_catalog)}, for what is registered in DatasetCatalog",
-                remedy=f"{key}._target_={_name(from_catalog)} {key}.name={_catalog_name(node)}",
+                expected=f"{full_name(from_catalog)}, for what is registered in DatasetCatalog",
+                remedy=f"{key}._target_={full_name(from_catalog)} {key}.name={_catalog_name(node)}",
             )
     for key, needed in _LOADERS.items():
-        target = OmegaConf.select(cfg, key)["_target_"]
-        takes = arguments_of(locate(target) if isinstance(target, str) else target)
+        node = OmegaConf.select(cfg, key)
+        takes = arguments_of(target_of(node))
         if missing := [name for name in needed if name not in takes]:
             own = f"roilab.data.loaders.{'train' if key.endswith('train') else 'eval'}_loader"
             raise UserError(
                 "a loader does not take what it is given",
                 key=key,
-                found=f"{_name(target)}, without {', '.join(missing)}",
+                found=f"{full_name(node['_target_'])}, without {', '.join(missing)}",
                 expected=f"{own}, or one with its arguments",
                 remedy="take dataloader from one of RoILab's configs; it takes Detectron2's "
                 "augmentations",
             )
-        if stated := [name for name in needed if name in OmegaConf.select(cfg, key)]:
+        if stated := [name for name in needed if name in node]:
             raise UserError(
                 "the config sets an argument of a loader that follows from the run",
                 key=f"{key}.{stated[0]}",
-                found=OmegaConf.select(cfg, key)[stated[0]],
+                found=node[stated[0]],
                 expected="no such key: masks, keypoints and bitmasks follow the model's heads",
             )
-    nodes = [f"dataloader.{name}" for name in cfg.dataloader]
-    unused = [key for key in nodes if key not in _LOADERS]
-    if unused:
-        raise UserError(
-            "nothing uses a node of the config",
-            key=unused[0],
-            found=_name(OmegaConf.select(cfg, unused[0])),
-            expected="dataloader.train and dataloader.test; AP is computed by roilab.evaluation",
-            remedy=f"delete it in the config file: del {unused[0]}",
-        )
+    for name, node in cfg.dataloader.items():
+        key = f"dataloader.{name}"
+        if key not in _LOADERS:
+            is_call = isinstance(node, DictConfig) and "_target_" in node
+            raise UserError(
+                "nothing uses a node of the config",
+                key=key,
+                found=full_name(node["_target_"] if is_call else node),
+                expected="dataloader.train and dataloader.test; AP is computed by "
+                "roilab.evaluation",
+                remedy=f"delete it in the config file: del {key}",
+            )
 
 
 def has_head(heads: DictConfig, task: str) -> bool:
@@ -105,12 +106,21 @@ def has_head(heads: DictConfig, task: str) -> bool:
     return head is not None and not switched_off
 
 
+def tasks_of(heads: DictConfig) -> list[str]:
+    """The tasks of a model with these RoI heads: of bbox, segm and keypoints."""
+    predicted = {
+        "bbox": True,
+        "segm": has_head(heads, "mask"),
+        "keypoints": has_head(heads, "keypoint"),
+    }
+    return [task for task, is_predicted in predicted.items() if is_predicted]
+
+
 def annotations_for(model: DictConfig) -> dict[str, bool]:
     """The annotations that the heads of a model learn from, as arguments of both loaders."""
     heads = model.roi_heads
     masks = has_head(heads, "mask")
-    target = heads.mask_head["_target_"] if masks else None
-    head = locate(target) if isinstance(target, str) else target
+    head = target_of(heads.mask_head) if masks else None
     return {
         "masks": masks,
         "keypoints": has_head(heads, "keypoint"),
@@ -158,7 +168,7 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
         raise UserError(
             "the node does not give a data set",
             key=key,
-            found=f"{_name(node['_target_'])} gives {type(dataset).__name__}",
+            found=f"{full_name(node['_target_'])} gives {type(dataset).__name__}",
             expected="a DetectionDataset, as roilab.data.dataset.load_dataset and "
             "roilab.data.from_catalog.from_catalog return it",
         )
@@ -198,14 +208,6 @@ def check_keypoints(train: DetectionDataset, val: DetectionDataset) -> None:
             expected=", ".join(train.skeleton.keypoints),
             remedy="correct keypoint_names in the metadata of one of them",
         )
-
-
-def _name(target: Any) -> str:
-    if isinstance(target, DictConfig):
-        target = target.get("_target_", target)
-    if isinstance(target, Callable):  # type: ignore[arg-type]
-        return f"{target.__module__}.{target.__qualname__}"
-    return str(target)
 
 
 def _catalog_name(node: DictConfig) -> str:

@@ -193,14 +193,7 @@ def load_weights(
     try:
         Checkpointer(model, may_differ=may_differ, named=named).load(source, checkpointables=[])
     except UserError as error:
-        raise UserError(
-            error.message,
-            file=error.file or source,
-            key="train.init_checkpoint",
-            found=error.found,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from error
+        raise error.replace(file=error.file or source, key="train.init_checkpoint") from error
     except (OSError, *config.UNBUILDABLE) as error:
         remedies = ["check the path or the network"]
         if named.get("torchvision", source) != source:

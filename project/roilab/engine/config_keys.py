@@ -169,9 +169,8 @@ def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
     return result
 
 
-def arguments_of(target: str | Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def arguments_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The arguments of a function or class, also those it hands on to a base class, by name."""
-    function = locate(target) if isinstance(target, str) else target
     arguments: dict[str, inspect.Parameter] = {}
     # A class may take **kwargs for its base, and that for its own.
     functions: list[Any] = [function]
@@ -192,9 +191,16 @@ def arguments_of(target: str | Callable[..., Any]) -> dict[str, inspect.Paramete
     return arguments
 
 
+def target_of(node: DictConfig) -> Any:
+    """The class or function that a call in a config names; None where there is none."""
+    target = node["_target_"]
+    return locate(target) if isinstance(target, str) else target
+
+
 def full_name(target: Any) -> str:
-    """`package.module.name` of a class or function."""
-    return f"{target.__module__}.{target.__qualname__}"
+    """`package.module.name` of a class or function; anything else as text."""
+    has_name = hasattr(target, "__qualname__")
+    return f"{target.__module__}.{target.__qualname__}" if has_name else str(target)
 
 
 def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
@@ -228,12 +234,9 @@ def _arguments_of_node(node: Any) -> dict[str, inspect.Parameter]:
     """The arguments of a node's target; {}: it has none, or they are not known."""
     # What cannot be imported, or has no signature, is refused when the node is built.
     with suppress(ImportError, TypeError, ValueError):
-        return arguments_of(node["_target_"]) if _is_call(node) else {}
+        is_call = isinstance(node, DictConfig) and "_target_" in node
+        return arguments_of(target_of(node)) if is_call else {}
     return {}
-
-
-def _is_call(node: Any) -> bool:
-    return isinstance(node, DictConfig) and "_target_" in node
 
 
 def _select(cfg: DictConfig, key: str) -> Any:

@@ -48,10 +48,10 @@ def load_model(run: Run, cfg: DictConfig) -> nn.Module:
     try:
         refuse_other_weights(model.state_dict(), weights)
     except UserError as error:
-        raise UserError(
-            "the weights do not fit the model of the run's config",
+        raise error.replace(
+            message="the weights do not fit the model of the run's config",
             file=run.weights,
-            found=error.found,
+            expected=None,
             remedy="take weights that this run has saved, and do not override its model",
         ) from error
     model.load_state_dict(weights, strict=True)

@@ -8,6 +8,7 @@ import math
 from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
+from roilab.engine.build_data import tasks_of
 from roilab.engine.config import TOPK
 from roilab.evaluation.object_limits import exceeded_limits, raised_limits
 
@@ -35,9 +36,7 @@ def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
 
     "": nothing. See `roilab.evaluation.object_limits`.
     """
-    heads, truth = cfg.model.roi_heads, dataset.coco_json()
-    features = {"segm": "mask_in_features", "keypoints": "keypoint_in_features"}
-    tasks = ["bbox", *(task for task, key in features.items() if heads.get(key) is not None)]
+    tasks, truth = tasks_of(cfg.model.roi_heads), dataset.coco_json()
     limit = cfg.evaluation.max_detections
     raised = raised_limits(truth, tasks, dataset.skeleton) if limit is None else []
     of_model = {

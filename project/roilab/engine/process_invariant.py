@@ -19,13 +19,13 @@ from detectron2.modeling.roi_heads.roi_heads import (
     select_proposals_with_visible_keypoints,
 )
 from detectron2.structures import ImageList, Instances
-from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 from torch import nn
 from torch.nn import functional as F
 
 from roilab.data.sampling import ANCHORS, PROPOSALS, seeded
 from roilab.engine import distributed
+from roilab.engine.config_keys import full_name, target_of
 from roilab.errors import UserError
 from roilab.modeling.keypoint_losses import target_cells
 
@@ -179,17 +179,17 @@ def process_invariant(cfg: DictConfig) -> DictConfig:
     model._set_parent(cfg)  # interpolations lead out of it
     for key, (stock, ours) in _REPLACED.items():
         node = model if key == "" else model[key]
-        if _target(node) is not stock:
+        if target_of(node) is not stock:
             raise _refusal(f"model.{key}".rstrip(".") + "._target_", node["_target_"], stock)
-        node["_target_"] = _name(ours)
+        node["_target_"] = full_name(ours)
         if key:
             node["seed"] = cfg.train.seed
     predictor = model.roi_heads.box_predictor
-    if _target(predictor) is not FastRCNNOutputLayers or predictor.get("use_fed_loss"):
-        key = "model.roi_heads.box_predictor"
-        raise _refusal(key, predictor["_target_"], f"{_name(FastRCNNOutputLayers)}, no fed loss")
+    if target_of(predictor) is not FastRCNNOutputLayers or predictor.get("use_fed_loss"):
+        key, expected = "model.roi_heads.box_predictor", full_name(FastRCNNOutputLayers)
+        raise _refusal(key, predictor["_target_"], f"{expected}, no fed loss")
     mask_head = model.roi_heads.get("mask_head")
-    if mask_head is not None and _name(mask_head["_target_"]).endswith("point_rend"):
+    if mask_head is not None and full_name(mask_head["_target_"]).endswith("point_rend"):
         raise _refusal(
             "model.roi_heads.mask_head._target_",
             "a head that draws its points for all images of a process together",
@@ -215,20 +215,11 @@ def refuse_dependent_layers(model: nn.Module) -> None:
         raise _refusal(f"model, in {key}", type(layer).__name__, expected)
 
 
-def _target(node: DictConfig) -> Any:
-    target = node["_target_"]
-    return locate(target) if isinstance(target, str) else target
-
-
-def _name(target: Any) -> str:
-    return target if isinstance(target, str) else f"{target.__module__}.{target.__qualname__}"
-
-
 def _refusal(key: str, part: Any, expected: Any) -> UserError:
     return UserError(
         "this part of the model depends on how many processes share a batch",
         key=key,
-        found=part if isinstance(part, str) else _name(part),
-        expected=expected if isinstance(expected, str) else _name(expected),
+        found=full_name(part),
+        expected=full_name(expected),
         remedy="train.process_invariant=False",
     )

@@ -172,14 +172,8 @@ class Run:
         try:
             return ids.from_file(rows)
         except UserError as error:
-            raise UserError(
-                f"{what} are not of its validation set",
-                file=path,
-                key=error.key,
-                found=error.found,
-                expected=error.expected,
-                remedy=remedy,
-            ) from error
+            message = f"{what} are not of its validation set"
+            raise error.replace(message=message, file=path, remedy=remedy) from error
 
     def starts(self) -> list[dict[str, Any]]:
         """The starts of the run that run.json has."""

@@ -1,5 +1,6 @@
 """Fitting of a config to its data, with an error within seconds where they do not agree."""
 
+import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +15,22 @@ from roilab.data.loaders import require_outlines
 from roilab.data.value_range import narrow_range
 from roilab.device import device_of, dtype_of
 from roilab.engine import config
-from roilab.engine.build_data import build_dataset, check_data_nodes, check_keypoints, has_head
+from roilab.engine.build_data import (
+    build_dataset,
+    check_data_nodes,
+    check_keypoints,
+    has_head,
+    tasks_of,
+)
 from roilab.engine.build_model import build_optimizer, freeze, weights_of
-from roilab.engine.ground_truth import check_best, warn_of_unlabelled_keypoints
 from roilab.engine.max_detections import fit_limits
 from roilab.engine.preflight import check_geometry
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.engine.schedule import warn_of_low_peak
 from roilab.engine.train_keys import check_values
 from roilab.errors import UserError
+from roilab.evaluation import average_precision
+from roilab.evaluation.ap import flat
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 
@@ -62,8 +70,9 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     if training or cfg.data.classes is None:
         train_set = build_dataset(cfg, "data.train")
         cfg.data.classes = config.escaped(list(train_set.classes))
-        if training:
-            _warn_of_narrow_range(train_set)
+        paths = [record["file_name"] for record in train_set.records]
+        if training and (narrow := narrow_range(paths, train_set.name)):
+            log.warning("%s; %s", narrow.message, narrow.remedy)
     val_set = build_dataset(cfg, "data.val")
     if train_set is not None:
         check_keypoints(train_set, val_set)
@@ -74,7 +83,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     model = _build_unused(cfg)
     check_geometry(model)
     if training:
-        check_best(cfg, val_set, _tasks(cfg.model.roi_heads))
+        check_best(cfg, val_set)
         if train_set is not None and has_head(cfg.model.roi_heads, "keypoint"):
             warn_of_unlabelled_keypoints(train_set, "data.train")
             warn_of_unlabelled_keypoints(val_set, "data.val")
@@ -88,12 +97,6 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
         warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
     return Setup(cfg, train_set if training else None, val_set)
-
-
-def _warn_of_narrow_range(dataset: DetectionDataset) -> None:
-    narrow = narrow_range([record["file_name"] for record in dataset.records], dataset.name)
-    if narrow is not None:
-        log.warning("%s; %s", narrow.message, narrow.remedy)
 
 
 def scale_learning_rate(cfg: DictConfig) -> None:
@@ -128,14 +131,58 @@ def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
         )
 
 
-def _tasks(heads: DictConfig) -> list[str]:
-    """The tasks of a model: bbox, segm, keypoints."""
-    predicts = {
-        "bbox": True,
-        "segm": has_head(heads, "mask"),
-        "keypoints": has_head(heads, "keypoint"),
-    }
-    return [task for task, is_predicted in predicts.items() if is_predicted]
+def check_best(cfg: DictConfig, val: DetectionDataset) -> None:
+    """Check that `train.best` is a metric that the val set has ground truth for.
+
+    Raises:
+        UserError: no evaluation gives such a metric, or it would always be empty.
+    """
+    metric = cfg.train.best
+    if metric is None or metric == "val_total_loss":
+        return
+    # Without detections, AP is 0 where there is ground truth, and None elsewhere.
+    tasks, limit = tasks_of(cfg.model.roi_heads), cfg.evaluation.max_detections
+    values = flat(average_precision(val.coco_json(), [], tasks, val.skeleton, limit))
+    if cfg.train.ema is not None:
+        values |= {f"ema/{name}": value for name, value in values.items()}
+    if metric not in values:
+        near = difflib.get_close_matches(str(metric), [*values, "val_total_loss"], n=3)
+        raise UserError(
+            "no evaluation gives such a metric",
+            key="train.best",
+            found=metric,
+            expected=f"perhaps {' or '.join(near)}"
+            if near
+            else f"one of {', '.join(values)}, val_total_loss",
+        )
+    if values[metric] is None:
+        usable = [name for name, value in values.items() if value is not None]
+        raise UserError(
+            "the val set has no object that counts for this metric",
+            key="train.best",
+            found=f"{metric}, for which there are 0 objects of {len(val)} images",
+            expected=f"one of {', '.join(usable) or 'none'}, or val_total_loss",
+        )
+
+
+def warn_of_unlabelled_keypoints(dataset: DetectionDataset, key: str) -> None:
+    """Warn where a data set, with this key, does not have a single labelled keypoint."""
+    if dataset.skeleton is None:
+        return
+    objects = [
+        anno
+        for record in dataset.records
+        for anno in record["annotations"]
+        if dataset.classes[anno["category_id"]] in dataset.skeleton.classes
+    ]
+    if not any(v > 0 for anno in objects for v in anno["keypoints"][2::3]):
+        log.warning(
+            "%s: no keypoint is labelled, all %d of %d objects have v = 0: keypoints are neither "
+            "learnt nor scored",
+            key,
+            len(objects) * len(dataset.skeleton.keypoints),
+            len(objects),
+        )
 
 
 def _build_unused(cfg: DictConfig) -> Any:
@@ -182,8 +229,13 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
                 expected=expected,
                 remedy="leave it to the data: drop the override",
             )
-    if has_head(heads, "mask"):
-        _check_mask_head(cfg, num_classes)
+    if has_head(heads, "mask") and heads.mask_head.num_classes not in (1, num_classes):
+        raise UserError(
+            "the mask head does not fit the data's classes",
+            key="model.roi_heads.mask_head.num_classes",
+            found=heads.mask_head.num_classes,
+            expected=f"{num_classes}, or 1 for a class-agnostic head",
+        )
     channels = cfg.model.get("input_format") or "BGR"
     for split in ("train", "test"):
         loaded = cfg.dataloader[split].get("image_format", "BGR")
@@ -195,15 +247,3 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
                 expected=f"{channels}, model.input_format",
                 remedy=f"dataloader.{split}.image_format={channels}",
             )
-
-
-def _check_mask_head(cfg: DictConfig, num_classes: int | None) -> None:
-    """Raise UserError where a mask head does not fit the classes or the loader."""
-    head, key = cfg.model.roi_heads.mask_head, "model.roi_heads.mask_head"
-    if head.num_classes not in (1, num_classes):
-        raise UserError(
-            "the mask head does not fit the data's classes",
-            key=f"{key}.num_classes",
-            found=head.num_classes,
-            expected=f"{num_classes}, or 1 for a class-agnostic head",
-        )

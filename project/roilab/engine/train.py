@@ -56,7 +56,7 @@ from roilab.engine.training_log import log_timings, make_writers, start_logging,
 from roilab.engine.validate import Losses, evaluate_model, validate
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation
-from roilab.evaluation.ap import Results
+from roilab.evaluation.ap import Results, flat
 from roilab.text import counted
 
 log = logging.getLogger(__name__)
@@ -367,12 +367,12 @@ class TrainingLoop:
         with timed(self.timings, "evaluation"):
             self.storage.iter = max(self.state.iteration, 0)
             self.evaluation, losses = self._validate()
-            metrics = {**losses, **_flat(self.evaluation.results)}
+            metrics = {**losses, **flat(self.evaluation.results)}
             metrics["inference_time"] = self.evaluation.seconds
             if self.trainer.ema is not None:
                 with self.trainer.ema.in_place_of(self.trainer.model):
                     self.ema_results = self._validate()[0].results
-                metrics |= {f"ema/{name}": v for name, v in _flat(self.ema_results).items()}
+                metrics |= {f"ema/{name}": v for name, v in flat(self.ema_results).items()}
             metrics = distributed.from_main(metrics)
             self.state.evaluated = self.state.iteration
             numbers = {name: value for name, value in metrics.items() if value is not None}
@@ -405,12 +405,6 @@ class TrainingLoop:
             self._save_weights("model_best.pth", averaged=averaged)
             results = self.ema_results if averaged else self.evaluation.results
             self.run.write_results(results, "results_best.json")
-
-
-def _flat(results: Results) -> dict[str, float | None]:
-    return {
-        f"{task}/{name}": ap for task, metrics in results.items() for name, ap in metrics.items()
-    }
 
 
 def evaluate_weights(setup: Setup) -> Results:

@@ -175,11 +175,9 @@ def load_train_state(path: Path, trainer: "Trainer") -> TrainState:
         trainer.load_state_dict(state)
         return _train_state(state)
     except UserError as error:
-        raise UserError(
-            "the checkpoint is of another model",
+        raise error.replace(
+            message="the checkpoint is of another model",
             file=path,
-            found=error.found,
-            expected=error.expected,
             remedy="resume with the run's own config, or train in another folder",
         ) from error
     except UNBUILDABLE as error:

@@ -65,7 +65,7 @@ def _memory_bound(
         try:
             bound.check_image(*size)
         except NotEnoughMemory as error:
-            raise error.of_file(file) from error
+            raise error.replace(file=file) from error
     return bound
 
 

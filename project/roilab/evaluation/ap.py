@@ -50,6 +50,13 @@ def average_precision(
     return {task: _one_task(truth, detections, task, skeleton, max_detections) for task in tasks}
 
 
+def flat(results: Results) -> dict[str, float | None]:
+    """AP by `task/metric`, as metrics are logged and `train.best` names them."""
+    return {
+        f"{task}/{name}": ap for task, metrics in results.items() for name, ap in metrics.items()
+    }
+
+
 def scored_categories(
     truth: Mapping[str, Any], task: str, skeleton: Skeleton | None
 ) -> list[Mapping[str, Any]]:

@@ -224,6 +224,6 @@ def detect_instances(
                 bound.check_masks(len(instances), width, height)
             except NotEnoughMemory as error:
                 file = inputs.get("file_name")
-                raise (error if file is None else error.of_file(file)) from error
+                raise (error if file is None else error.replace(file=file)) from error
         with autocast_of(model):
             yield detector_postprocess(instances, height, width)

@@ -383,7 +383,7 @@ def _predict_group(
         by_run = [predictor(images) for predictor in predictors]
     except NotEnoughMemory as error:
         if len(group) == 1:
-            yield error.of_file(group[0].path or group[0].file_name)
+            yield error.replace(file=group[0].path or group[0].file_name)
             return
         for frame in group:
             yield from _predict_group([frame], predictors, threshold)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed as torch_distributed
 
 from roilab.cli.console import print_error
 from roilab.engine import distributed
@@ -191,13 +190,9 @@ def test_who_has_lost_another_may_not_know_why(monkeypatch: pytest.MonkeyPatch) 
 
 def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
     """As where a machine does not come, or an address is none."""
-
-    def meet(url: str) -> None:
-        wait = timedelta(seconds=1)
-        torch_distributed.init_process_group("gloo", url, rank=0, world_size=2, timeout=wait)
-
-    for url in ("none://", f"tcp://127.0.0.1:{distributed._free_port()}"):
-        each = partial(meet, url)
+    group = {"rank": 0, "world_size": 2, "timeout": timedelta(seconds=1)}
+    for url in ("none://", "tcp://127.0.0.1:0"):
+        each = partial(distributed._join_group, 0, 1, init_method=url, **group)
         with pytest.raises(SystemExit) as ended:
             distributed._run_all(
                 forks(partial(distributed._run_process, each, print, "work", print_error)), str

@@ -183,7 +183,7 @@ def test_what_was_allowed_is_the_runs_own_from_then_on(copied) -> None:
 def test_a_damaged_record_is_said(data: object, tmp_path: Path) -> None:
     write_record(tmp_path, {"layout": 1, "starts": [], "data": data})
     with pytest.raises(UserError, match="the record of the run is damaged"):
-        provenance.read_fingerprints(tmp_path)
+        read_record(tmp_path)
 
 
 def test_images_are_not_read(begun, monkeypatch) -> None:

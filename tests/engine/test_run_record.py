@@ -9,7 +9,7 @@ import torch
 
 from roilab import files
 from roilab.engine import checkpoint
-from roilab.engine.run_folder import Run
+from roilab.engine.run_folder import Run, verify_run
 from roilab.engine.run_record import (
     accept,
     digests,
@@ -20,7 +20,6 @@ from roilab.engine.run_record import (
     write_record,
 )
 from roilab.engine.train_state import newest
-from roilab.engine.verify_run import verify_run
 from roilab.errors import UserError
 
 

@@ -13,7 +13,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.build_model import build_model
 from roilab.engine.checkpoint import save_atomically
-from roilab.engine.provenance import write_provenance
+from roilab.engine.provenance import ConfigSource, write_provenance
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, average_precision
@@ -79,7 +79,7 @@ class Folders:
         run = Run(trial.folder)
         run.folder.mkdir(parents=True, exist_ok=True)
         run.write_metadata(self.cfg, self.dataset)
-        write_provenance(run, config_file=CONFIG, overrides=[], command=["c"], seed=trial.seed)
+        write_provenance(run, ConfigSource(CONFIG, command=["c"]), trial.seed)
         save_atomically({"model": self.model.state_dict()}, run.folder / "model_final.pth")
         (run.folder / "last_checkpoint").write_text("model_final.pth")
         log = [

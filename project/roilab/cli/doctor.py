@@ -87,9 +87,8 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
     """
     from roilab.cli.console import say, with_options
     from roilab.engine.lock import locked
-    from roilab.engine.run_folder import Run
+    from roilab.engine.run_folder import Run, verify_run
     from roilab.engine.run_record import RECORD, accept
-    from roilab.engine.verify_run import verify_run
     from roilab.escaping import one_line
 
     if accepted is not None:

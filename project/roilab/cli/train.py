@@ -20,8 +20,8 @@ from roilab.cli.console import print_error, say
 from roilab.cli.main import call
 from roilab.engine import config, distributed, trusted
 from roilab.engine.max_detections import limits_note
+from roilab.engine.provenance import ConfigSource
 from roilab.engine.replay import replay
-from roilab.engine.resume import ConfigSource
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.engine.train import evaluate_weights, train

@@ -73,7 +73,9 @@ def launch(
         SystemExit: a process failed, and has reported why.
     """
     if under_torchrun():
-        _run_process(_meet_under_torchrun, work, argument, report)
+        size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        meet = partial(_join_group, int(os.environ["LOCAL_RANK"]), size)
+        _run_process(meet, work, argument, report)
     _check_processes(num_gpus, num_machines, machine_rank, dist_url)
     if num_gpus * num_machines == 1:
         work(argument)
@@ -86,16 +88,19 @@ def launch(
             _TIMEOUT.total_seconds() / 60,
         )
     if dist_url == "auto":
-        dist_url = f"tcp://127.0.0.1:{_free_port()}"
-    meets = [
-        partial(_meet, rank, num_gpus, num_machines, machine_rank, dist_url)
-        for rank in range(num_gpus)
-    ]
-    context = multiprocessing.get_context("spawn")
-    _run_all(
-        [context.Process(target=_rank, args=(meet, work, argument, report)) for meet in meets],
-        saved,
-    )
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            dist_url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    group: dict[str, Any] = {
+        "init_method": dist_url,
+        "world_size": num_gpus * num_machines,
+        "timeout": _TIMEOUT,
+    }
+    context, processes = multiprocessing.get_context("spawn"), []
+    for local in range(num_gpus):
+        rank = machine_rank * num_gpus + local
+        meet = partial(_join_group, local, num_gpus, rank=rank, **group)
+        processes.append(context.Process(target=_rank, args=(meet, work, argument, report)))
+    _run_all(processes, saved)
 
 
 def _check_processes(num_gpus: int, num_machines: int, machine_rank: int, dist_url: str) -> None:
@@ -122,13 +127,6 @@ def _check_processes(num_gpus: int, num_machines: int, machine_rank: int, dist_u
                 found=f"{value}, with {counted(num_machines, 'machine')}",
                 expected=expected,
             )
-
-
-def _free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-    return port
 
 
 def _run_all(processes: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
@@ -240,27 +238,32 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _meet(rank: int, num_gpus: int, num_machines: int, machine_rank: int, dist_url: str) -> None:
-    _join_group(
-        rank,
-        num_gpus,
-        init_method=dist_url,
-        world_size=num_gpus * num_machines,
-        rank=machine_rank * num_gpus + rank,
-        timeout=_TIMEOUT,
-    )
-
-
-def _meet_under_torchrun() -> None:
-    _join_group(int(os.environ["LOCAL_RANK"]), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-
-
 def _join_group(local_rank: int, local_size: int, **options: Any) -> None:
+    """Meet the other processes.
+
+    Args:
+        local_rank, local_size: among the processes of this machine.
+        options: of `torch.distributed.init_process_group`.
+
+    Raises:
+        UserError: they do not meet within half an hour, or have no place to meet.
+    """
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(local_rank)
-    distributed.init_process_group("nccl" if cuda else "gloo", **options)
-    comm.create_local_process_group(local_size)
+    try:
+        distributed.init_process_group("nccl" if cuda else "gloo", **options)
+        comm.create_local_process_group(local_size)
+    except (RuntimeError, ValueError) as error:  # torch.distributed raises either
+        raise UserError(
+            "the processes of the training do not meet",
+            key="dist_url",
+            found=str(error).splitlines()[0],
+            expected="one address that all machines reach, and as many processes as were named",
+            remedy="start the command on each machine within half an hour, with its own "
+            "machine_rank=RANK and the same num_machines=MACHINES, num_gpus=GPUS and "
+            'dist_url="tcp://HOST:PORT"',
+        ) from error
 
 
 def _run_process(meet: Callable[[], None], work: Work, argument: Any, report: Report) -> NoReturn:
@@ -270,10 +273,7 @@ def _run_process(meet: Callable[[], None], work: Work, argument: Any, report: Re
     process of each machine reports it; a mistake that another process alone meets, that one does.
     """
     try:
-        try:
-            meet()
-        except (RuntimeError, ValueError) as error:  # torch.distributed raises either
-            raise _not_met(error) from error
+        meet()
         work(argument)
         distributed.destroy_process_group()
         status = 0
@@ -287,19 +287,6 @@ def _run_process(meet: Callable[[], None], work: Work, argument: Any, report: Re
     except KeyboardInterrupt as error:
         status = getattr(error, "status", 130)
     _exit(status)
-
-
-def _not_met(error: Exception) -> UserError:
-    """The error for processes that do not meet within half an hour, or have no place to meet."""
-    return UserError(
-        "the processes of the training do not meet",
-        key="dist_url",
-        found=str(error).splitlines()[0],
-        expected="one address that all machines reach, and as many processes as were named",
-        remedy="start the command on each machine within half an hour, with its own "
-        "machine_rank=RANK and the same num_machines=MACHINES, num_gpus=GPUS and "
-        'dist_url="tcp://HOST:PORT"',
-    )
 
 
 def _exit(status: int) -> NoReturn:

@@ -13,7 +13,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,17 +32,24 @@ from roilab.text import first_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "omegaconf")
 _PACKAGE = Path(roilab.__file__).resolve().parent
-_FINGERPRINTS = "data"  # their key in the record
 
 
-def write_provenance(
-    run: Run,
-    *,
-    config_file: str | Path,
-    overrides: Sequence[str],
-    command: Sequence[str],
-    seed: int,
-) -> None:
+@dataclass(frozen=True)
+class ConfigSource:
+    """The source of a config, for the record.
+
+    Attributes:
+        command: that started the training.
+        resume_command: that goes on with it.
+    """
+
+    config_file: str | Path
+    overrides: Sequence[str] = ()
+    command: Sequence[str] = ()
+    resume_command: Sequence[str] = ()
+
+
+def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
     """Write a start of a run into its run.json, and copy its config's source to `source`.
 
     Each start, the first and those that resume, has its own entry.
@@ -50,9 +57,9 @@ def write_provenance(
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     start = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": list(command),
-        "config_file": str(config_file),
-        "overrides": list(overrides),
+        "command": list(source.command),
+        "config_file": str(source.config_file),
+        "overrides": list(source.overrides),
         "seed": seed,
         "processes": comm.get_world_size(),
         "code": _code(_PACKAGE),
@@ -65,7 +72,7 @@ def write_provenance(
     record = read_record(run.folder)
     new = {"layout": LAYOUT, "starts": [*record.get("starts", []), start]}
     write_record(run.folder, {"files": {}, **record, **new})
-    _copy_source(Path(config_file), run.folder / "source")
+    _copy_source(Path(source.config_file), run.folder / "source")
 
 
 def _versions() -> dict[str, str | None]:
@@ -187,27 +194,21 @@ def _digest_of_records(dataset: DetectionDataset) -> str:
     return str(digest)
 
 
-def read_fingerprints(folder: Path) -> dict[str, dict[str, Any]] | None:
-    """The fingerprints of a run's data by split; None: it is older than fingerprints."""
-    fingerprints: dict[str, dict[str, Any]] | None = read_record(folder).get(_FINGERPRINTS)
-    return fingerprints
-
-
 def write_fingerprints(folder: Path, fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
     """Write fingerprints of data sets, by split, into the record of a run."""
     record = read_record(folder)
-    if record.get(_FINGERPRINTS) != fingerprints:
-        write_record(folder, {"files": {}, **record, _FINGERPRINTS: dict(fingerprints)})
+    if record.get("data") != fingerprints:
+        write_record(folder, {"files": {}, **record, "data": dict(fingerprints)})
 
 
 def data_changes(
     before: Mapping[str, Any], now: Mapping[str, Any], data: DetectionDataset
-) -> list[str]:
-    """The changes of a data set that affect a training; empty if there are none.
+) -> tuple[list[str], list[str]]:
+    """The changes of a data set that affect a training, and without any, those that do not.
 
-    Times do not count, since copies may have other ones.
+    Times are among the latter, since copies may have other ones.
     """
-    changes = []
+    changes, harmless = [], []
     if before["images"] != now["images"]:
         changes.append(f"{now['images']} images in place of {before['images']}")
     elif before["records"] != now["records"]:
@@ -215,8 +216,12 @@ def data_changes(
     if before["sizes"] != now["sizes"]:
         changes.append("image files of other sizes")
     if changes:
-        changes += _written_later(before["latest"], data)
-    return changes
+        return [*changes, *_written_later(before["latest"], data)], []
+    if before["annotations"] != now["annotations"]:
+        harmless.append("the annotation files were written anew, and mean the same")
+    if before["times"] != now["times"]:
+        harmless.append("image files have other times and the same sizes, as copies do")
+    return [], harmless
 
 
 def _written_later(latest: int, data: DetectionDataset) -> Iterator[str]:
@@ -227,13 +232,3 @@ def _written_later(latest: int, data: DetectionDataset) -> Iterator[str]:
         date = datetime.datetime.fromtimestamp(latest / 1e9, datetime.UTC)
         since = date.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
         yield f"written after {since} UTC: {first_of(names)}"
-
-
-def harmless_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Changes of a data set without `data_changes`, which are only reported."""
-    changes = []
-    if before["annotations"] != now["annotations"]:
-        changes.append("the annotation files were written anew, and mean the same")
-    if before["times"] != now["times"]:
-        changes.append("image files have other times and the same sizes, as copies do")
-    return changes

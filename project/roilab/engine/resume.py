@@ -2,9 +2,8 @@
 
 import logging
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from roilab.engine import config, distributed, provenance, trusted
 from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.lock import locked
 from roilab.engine.max_detections import fit_limits, limits_note
+from roilab.engine.provenance import ConfigSource
 from roilab.engine.run_folder import Run
-from roilab.engine.run_record import digests
+from roilab.engine.run_record import digests, read_record
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted
@@ -28,21 +28,6 @@ from roilab.errors import UserError, argument
 from roilab.files import writing
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ConfigSource:
-    """The source of a config, for the record.
-
-    Attributes:
-        command: that started the training.
-        resume_command: that goes on with it.
-    """
-
-    config_file: str | Path
-    overrides: Sequence[str] = ()
-    command: Sequence[str] = ()
-    resume_command: Sequence[str] = ()
 
 
 @contextmanager
@@ -91,13 +76,7 @@ def _write_run_files(setup: Setup, run: Run, source: ConfigSource | None) -> Non
     run.begin_anew()
     run.write_metadata(cfg, setup.training_set)
     if source is not None:
-        provenance.write_provenance(
-            run,
-            config_file=source.config_file,
-            overrides=source.overrides,
-            command=source.command,
-            seed=cfg.train.seed,
-        )
+        provenance.write_provenance(run, source, cfg.train.seed)
         changed = differences(config.load_config(source.config_file), cfg)
         if changed:
             log.info("what differs from %s:\n%s", source.config_file, difference_table(changed))
@@ -196,7 +175,7 @@ def check_resumable(
     begun = config.load_config(run.config_file)
     fit_limits(begun, setup.val)  # older runs do not have the limits of their data
     changed = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
-    before = provenance.read_fingerprints(run.folder)
+    before = read_record(run.folder).get("data")
     # Without a record of the data, another place may be other data.
     may_change = ("nothing", "evaluation") if before is None else ("nothing", "evaluation", "place")
     headers = ("key", "the run", "now")
@@ -229,11 +208,9 @@ def _compare_data(
     changed, notes = [], []
     for split, dataset in _datasets(setup).items():
         if split in before:
-            changes = provenance.data_changes(before[split], now[split], dataset)
+            changes, harmless = provenance.data_changes(before[split], now[split], dataset)
             changed += [f"data.{split}: {change}" for change in changes]
-            if not changes:
-                changes = provenance.harmless_changes(before[split], now[split])
-                notes += [f"data.{split}: {change}" for change in changes]
+            notes += [f"data.{split}: {change}" for change in harmless]
     if changed and not allow_changed_data:
         raise UserError(
             "the data have changed since the run was last started",

@@ -8,16 +8,18 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 
 from roilab import skeleton as skeletons
 from roilab.data.coco import CocoIds
 from roilab.data.dataset import DetectionDataset
-from roilab.engine import config
+from roilab.engine import checkpoint, config
 from roilab.engine.run_record import (
+    ABSENT,
     RECORD,
     accept_command,
     digest_of,
@@ -28,24 +30,25 @@ from roilab.engine.run_record import (
     read_verified,
     remove_digests,
     replacing,
+    verify,
 )
-from roilab.engine.stored_results import (
-    RESULTS,
-    ROWS,
-    is_number,
-    problem_of_results,
-    problem_of_rows,
-)
+from roilab.engine.stored_results import RESULTS, ROWS, problem_of_results, problem_of_rows
 from roilab.errors import UserError, argument
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
-from roilab.files import decode, parse_json, write_whole
+from roilab.files import decode, parse_json, read_bytes, read_json, write_whole
 from roilab.skeleton import Skeleton
+from roilab.via.formats.coco_values import is_finite_number
 
 log = logging.getLogger(__name__)
 
 FINAL, LAST = "model_final.pth", "last_checkpoint"
 _PERIODIC = re.compile(r"model_\d{7,}\.pth")
+# The names of files that something reads, or once read.
+_READ = re.compile(
+    rf".*\.pth|results\w*\.json|(category_ids|coco_instances_results|metrics|skeleton)\.json|{LAST}"
+    rf"|{re.escape(RECORD)}"
+)
 
 
 class Run:
@@ -267,7 +270,7 @@ def _json(data: Any) -> str:
 
 def _is_measured(value: Any) -> bool:
     """Whether a value is a number, which a loss need not be, or infinite."""
-    return is_number(value) or (isinstance(value, float) and not math.isfinite(value))
+    return is_finite_number(value) or (isinstance(value, float) and not math.isfinite(value))
 
 
 def open_run(folder: str | Path, weights: str | None = None) -> Run:
@@ -335,3 +338,64 @@ def find_runs(root: str | Path) -> list[Run]:
         if is_run and run.weights.is_file():
             runs.append((-run.weights.stat().st_mtime_ns, run.folder, run))
     return [run for _, _, run in sorted(runs, key=lambda item: item[:2])]
+
+
+@dataclass(frozen=True)
+class FileState:
+    """The state of a file of a run folder.
+
+    Attributes:
+        kind: `sound` is as its digest says, `unverified` has none and can be read, `removed` is a
+            checkpoint that is missing, `gone` another file, `damaged` is not as its digest says or
+            cannot be read.
+        reason: of a file that is damaged.
+    """
+
+    name: str
+    kind: Literal["sound", "unverified", "removed", "gone", "damaged"]
+    reason: str = ""
+
+
+def verify_run(folder: Path) -> list[FileState]:
+    """The state of each file of a run that is read after the training, by name."""
+    run = Run(folder)
+    if not folder.is_dir():
+        raise UserError("there is no such folder", key="run", file=folder)
+    try:
+        files = digests(folder)
+    except UserError as error:
+        return [FileState(RECORD, "damaged", str(error))]
+    known = {
+        name for name, of_file in files.items() if ABSENT not in of_file or (folder / name).exists()
+    }
+    names = {*known, run.config_file.name, run.classes_file.name}
+    names |= {path.name for path in folder.iterdir() if _READ.fullmatch(path.name)}
+    return [_state(run, name, is_known=name in known) for name in sorted(names)]
+
+
+def _state(run: Run, name: str, *, is_known: bool) -> FileState:
+    path = run.folder / name
+    # A file without a digest is read by its format.
+    readers: dict[str, Callable[[], object]] = {
+        run.config_file.name: lambda: config.read_config(path),
+        run.category_ids_file.name: run.category_ids,
+        run.metrics_file.name: run.metrics,
+        run.results_file.name: run.results,
+        run.classes_file.name: run.classes,
+        run.skeleton_file.name: run.skeleton,
+        LAST: lambda: read_bytes(path),
+    }
+    if not path.exists():
+        return FileState(name, "removed" if name.endswith(".pth") else "gone")
+    try:
+        if name.endswith(".pth"):
+            with checkpoint.verified(path):
+                pass
+        elif is_known:
+            verify(path, read_bytes(path))
+        else:
+            readers.get(name, lambda: read_json(path))()
+    except UserError as error:
+        return FileState(name, "damaged", str(error))
+    has_own = name == RECORD and "digest" in read_record(run.folder)
+    return FileState(name, "sound" if is_known or has_own else "unverified")

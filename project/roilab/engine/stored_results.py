@@ -1,25 +1,16 @@
 """Checks of stored results that no digest vouches for."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from roilab.via.formats.coco_values import is_finite_number
+
 _LONGEST_RUN = 7  # characters, which hold more than the pixels of any image
 TASKS = ("bbox", "segm", "keypoints")
 ROWS = '[{"image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "score": 0.9, ...}, ...]'
 RESULTS = '{"bbox": {"AP": 41.2, ...}, ...}'
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number, of a size that floats have."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def problem_of_results(data: Any) -> str:
@@ -30,7 +21,7 @@ def problem_of_results(data: Any) -> str:
         if not isinstance(metrics, dict) or "AP" not in metrics:
             return f"{task} has no AP"
         for name, value in metrics.items():
-            if value is not None and not is_number(value):
+            if value is not None and not is_finite_number(value):
                 return f"{task}/{name} is {_shown(value)}"
     return ""
 
@@ -55,12 +46,8 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str) or type(value) is int
 
 
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
-
-
-def _are_keypoints(value: Any) -> bool:
-    return isinstance(value, list) and len(value) % 3 == 0 and all(map(is_number, value))
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_finite_number, value))
 
 
 def _is_mask(value: Any) -> bool:
@@ -68,11 +55,13 @@ def _is_mask(value: Any) -> bool:
     if not isinstance(value, Mapping) or set(value) != {"size", "counts"}:
         return False
     size, counts = value["size"], value["counts"]
-    if not isinstance(size, list) or len(size) != 2 or not isinstance(counts, str):
-        return False
-    if not all(type(side) is int and 0 < side < 2**16 for side in size):
-        return False
-    return _pixels(counts) == size[0] * size[1]
+    return (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and 0 < side < 2**16 for side in size)
+        and isinstance(counts, str)
+        and _pixels(counts) == size[0] * size[1]
+    )
 
 
 def _pixels(counts: str) -> int | None:
@@ -100,10 +89,10 @@ def _pixels(counts: str) -> int | None:
 _CHECKS = {
     "image_id": _is_id,
     "category_id": _is_id,
-    "bbox": _is_box,
-    "score": is_number,
-    "mask_score": is_number,
-    "keypoints": _are_keypoints,
+    "bbox": lambda value: _are_numbers(value) and len(value) == 4,
+    "score": is_finite_number,
+    "mask_score": is_finite_number,
+    "keypoints": lambda value: _are_numbers(value) and len(value) % 3 == 0,
     "segmentation": _is_mask,
 }
 

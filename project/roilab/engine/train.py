@@ -32,8 +32,8 @@ from roilab.engine.checkpoint import refuse_other_weights
 from roilab.engine.ema import MovingAverage
 from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
+from roilab.engine.provenance import ConfigSource
 from roilab.engine.resume import (
-    ConfigSource,
     begin,
     locked_run,
     log_resumed,

@@ -18,10 +18,10 @@ from roilab.engine.checkpoint import read_checkpoint, save_atomically, verified
 from roilab.engine.config import UNBUILDABLE
 from roilab.engine.run_folder import FINAL, LAST, Run
 from roilab.engine.run_record import remove_digests
-from roilab.engine.stored_results import is_number
 from roilab.errors import UserError, machine_failure
 from roilab.files import open_plain
 from roilab.text import first_of
+from roilab.via.formats.coco_values import is_finite_number
 
 if TYPE_CHECKING:
     from roilab.engine.train import Trainer
@@ -199,7 +199,7 @@ def _train_state(values: dict[str, Any]) -> TrainState:
         **{name: type(getattr(state, name)) is int for name in counts},
         "best": state.best is None or type(state.best) in (int, float),
         "unreadable": isinstance(state.unreadable, dict),
-        "measured": isinstance(measured, dict) and all(map(is_number, measured.values())),
+        "measured": isinstance(measured, dict) and all(map(is_finite_number, measured.values())),
     }
     for name, is_valid in checks.items():
         if not is_valid:

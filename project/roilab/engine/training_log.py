@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from detectron2.utils import comm
@@ -210,11 +209,20 @@ class ExperimentTracker(EventWriter):
         settings: the resolved config.
 
     Raises:
-        UserError: there is no such tracker, or it does not start.
+        UserError: it is not installed, or does not start.
     """
 
     def __init__(self, name: str, run: str, settings: dict[str, Any]) -> None:
-        self.module = tracker_module(name)
+        try:
+            self.module = importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(
+                "the tracker is not installed",
+                key="train.tracker",
+                found=error,
+                expected=name,
+                remedy=f"pip install {name}",
+            ) from error
         try:
             self.module.init(project="roilab", name=run, config=settings)
         except Exception as error:  # of many kinds: no login, no network, no disk
@@ -237,21 +245,3 @@ class ExperimentTracker(EventWriter):
 
     def close(self) -> None:
         self.module.finish()
-
-
-def tracker_module(name: str) -> ModuleType:
-    """The module of a tracker, one of `TRACKERS`.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(
-            "the tracker is not installed",
-            key="train.tracker",
-            found=error,
-            expected=name,
-            remedy=f"pip install {name}",
-        ) from error

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from roilab.engine.run_folder import Run
-from roilab.engine.stored_results import is_number
 from roilab.errors import UserError
 from roilab.evaluation.ap import Results
 from roilab.files import read_json, write_whole
 from roilab.sweep.plan import Trial
+from roilab.via.formats.coco_values import is_finite_number
 
 RECORD = "cell.json"
 _CENTURY = 3.2e9  # seconds
@@ -126,7 +126,7 @@ def progress_of(trial: Trial) -> TrialProgress:
             values = json.loads(line)
         except (ValueError, RecursionError):  # a line that is read or written in part
             continue
-        if isinstance(values, dict) and all(map(is_number, values.values())):
+        if isinstance(values, dict) and all(map(is_finite_number, values.values())):
             latest |= values
     iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
     return TrialProgress(iterations, latest.get("time"), latest)
@@ -151,7 +151,7 @@ def load_record(trial: Trial) -> dict[str, Any] | None:
     record = read_json(path, what=what, remedy=remedy)
     sound = (
         isinstance(record, dict)
-        and is_number(record.get("seconds", 0.0))
+        and is_finite_number(record.get("seconds", 0.0))
         and abs(record.get("seconds", 0.0)) < _CENTURY
         and isinstance(record.get("error", ""), str)
         and isinstance(record.get("ended", ""), str)

@@ -4,6 +4,7 @@ Reading one raises UserError where it is not as it was written, cut short, missi
 than tensors and plain data.
 """
 
+import itertools
 import os
 import pickle
 import shlex
@@ -14,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import IO, Any, cast
 
 import torch
@@ -72,11 +73,10 @@ class Checkpointer(DetectionCheckpointer):
         super().__init__(model)
         self.may_differ, self.named, self.source = tuple(may_differ), named, ""
 
-    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
         """Load a path or URL into the model; see Detectron2's."""
         self.source = path
-        result: dict[str, Any] = super().load(path, *args, **kwargs)
-        return result
+        return super().load(path, *args, **kwargs)
 
     def _load_model(self, checkpoint: Any) -> Any:
         if is_of_torchvision(checkpoint["model"]):
@@ -161,23 +161,17 @@ def _refuse_differences(
         may_differ: names that may be in any of these, with * for anything.
     """
 
-    def refused(names: Iterable[str]) -> list[str]:
-        return sorted(n for n in names if not any(fnmatchcase(n, p) for p in may_differ))
-
-    lists = {
-        "missing": refused(missing),
-        "not in the model": refused(unexpected),
-        "of another shape": refused(shapes),
-    }
-    names = [name for part in lists.values() for name in part]
+    pairs = {n: f"{n} {tuple(theirs)} for {tuple(ours)}" for n, (theirs, ours) in shapes.items()}
+    kinds = {"missing": missing, "not in the model": unexpected, "of another shape": shapes}
+    names, lines = [], []
+    for kind, differing in kinds.items():
+        part = sorted(n for n in differing if not any(fnmatchcase(n, p) for p in may_differ))
+        if part:
+            shown = first_of([pairs.get(name, name) for name in part], _SHOWN)
+            lines.append(f"{len(part)} {kind}: {shown}")
+            names += part
     if not names:
         return
-    pairs = {n: f"{n} {tuple(theirs)} for {tuple(ours)}" for n, (theirs, ours) in shapes.items()}
-    lines = [
-        f"{len(part)} {what}: {first_of([pairs.get(name, name) for name in part], _SHOWN)}"
-        for what, part in lists.items()
-        if part
-    ]
     fitting = set(own) - set(missing) - set(shapes)
     if fitting:
         remedy = (
@@ -222,8 +216,7 @@ def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
 
     def modules(name: str) -> list[str]:
         """All modules that a parameter is in, the outermost first."""
-        parts = name.split(".")
-        return [".".join(parts[:count]) for count in range(1, len(parts))]
+        return list(itertools.accumulate(name.split(".")[:-1], "{}.{}".format))
 
     shared = {module for name in others for module in modules(name)}
     patterns = (
@@ -309,30 +302,20 @@ def _unreadable(path: str | Path, problem: str) -> UserError:
     )
 
 
-class _Hashing:
-    """A file that is written, and the digest of its content."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.digest = file, Digest()
-
-    def write(self, content: Any) -> int:
-        self.digest.update(content)
-        return self.file.write(content)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
 def save_atomically(data: dict[str, Any], path: Path) -> None:
     """Write `data` so that `path` is either the old file or the whole new one.
 
     In a run folder, its digest goes into run.json.
     """
     with ExitStack() as after, whole(path) as part:
+        digest = Digest()
         with part.open("wb") as file:
-            hashing = _Hashing(file)
-            torch.save(data, cast(IO[bytes], hashing))
+
+            def write(content: Any) -> int:
+                digest.update(content)
+                return file.write(content)
+
+            torch.save(data, cast(IO[bytes], SimpleNamespace(write=write, flush=file.flush)))
         if (path.parent / RECORD).exists():
             # The record allows both files until `whole` has put the new one in place.
-            new = {path.name: str(hashing.digest)}
-            after.enter_context(replacing(path.parent, new))
+            after.enter_context(replacing(path.parent, {path.name: str(digest)}))

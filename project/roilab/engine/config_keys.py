@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,9 +56,10 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                     remedy="see the config file, or config.yaml in a run folder, for all keys",
                 )
         _check_kind(cfg, key, value)
-        _separate(cfg, key.rpartition(".")[0])
-        if key.endswith("._target_"):
-            _retarget(OmegaConf.select(cfg, key.rpartition(".")[0]), key, value)
+        node_key, _, leaf = key.rpartition(".")
+        _separate(cfg, node_key)
+        if leaf == "_target_" and node_key:
+            _retarget(OmegaConf.select(cfg, node_key), key, value)
         try:
             OmegaConf.update(cfg, key, escaped(value), merge=True, force_add=True)
         except OmegaConfBaseException as error:
@@ -72,13 +74,9 @@ def _separate(cfg: DictConfig, key: str) -> None:
 
     So `data.val.rules.default_class=cat` does not change `data.rules`, which both splits share.
     """
-    parent_key, _, leaf = key.rpartition(".")
-    parent = _select(cfg, parent_key) if parent_key else None
-    call = _select(cfg, key)
-    if not isinstance(parent, DictConfig) or not isinstance(call, DictConfig):
-        return
-    node: Any = parent._get_node(leaf)
-    if node._is_interpolation():
+    parent, leaf = _parent(cfg, key)
+    call = _source(parent._get_node(leaf)) if parent is not None else None
+    if parent is not None and isinstance(call, DictConfig):
         shared = call._get_full_key(None)
         parent[leaf] = {str(name): f"${{{shared}.{name!s}}}" for name in call}
         parent[leaf]["_target_"] = call["_target_"]
@@ -205,8 +203,7 @@ def full_name(target: Any) -> str:
 
 def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
     """The type that a key takes: its annotation, or else the type of its value."""
-    parent_key = key.rpartition(".")[0]
-    if parent_key in _OPEN_KEYS:
+    if (parent_key := key.rpartition(".")[0]) in _OPEN_KEYS:
         return texts.values_kind(_kind_of(cfg, parent_key)) or Any
     annotation = _annotation_of(cfg, key)
     return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
@@ -214,20 +211,15 @@ def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
 
 def _annotation_of(cfg: DictConfig, key: str) -> texts.Kind:
     """The annotation of the argument that a key sets, itself or by a reference to it; Any: none."""
-    annotation, node = _own_annotation(cfg, key), _raw(cfg, key)
-    if annotation is not Any or node is None:
-        return annotation
-    followers = (name for name in keys(cfg) if _source(_raw(cfg, name)) is node)
-    annotations = (_own_annotation(cfg, name) for name in followers)
-    return next((annotation for annotation in annotations if annotation is not Any), Any)
-
-
-def _own_annotation(cfg: DictConfig, key: str) -> texts.Kind:
-    parent_key, _, leaf = key.rpartition(".")
-    parent = _select(cfg, parent_key) if parent_key else None
-    parameter = _arguments_of_node(parent).get(leaf)
-    empty = inspect.Parameter.empty
-    return Any if parameter is None or parameter.annotation is empty else parameter.annotation
+    node = _raw(cfg, key)
+    names = keys(cfg) if node is not None else ()
+    followers = (name for name in names if _source(_raw(cfg, name)) is node)
+    for name in itertools.chain([key], followers):
+        parent, leaf = _parent(cfg, name)
+        parameter = _arguments_of_node(parent).get(leaf)
+        if parameter is not None and parameter.annotation is not parameter.empty:
+            return parameter.annotation
+    return Any
 
 
 def _arguments_of_node(node: Any) -> dict[str, inspect.Parameter]:
@@ -246,11 +238,17 @@ def _select(cfg: DictConfig, key: str) -> Any:
     return None
 
 
-def _raw(cfg: DictConfig, key: str) -> Any:
-    """The node at a key, which may be a reference; None: there is none."""
+def _parent(cfg: DictConfig, key: str) -> tuple[DictConfig | None, str]:
+    """The node that a key is in, if there is one, and the name of the key in it."""
     parent_key, _, leaf = key.rpartition(".")
     parent = _select(cfg, parent_key) if parent_key else cfg
-    return parent._get_node(leaf) if isinstance(parent, DictConfig) else None
+    return parent if isinstance(parent, DictConfig) else None, leaf
+
+
+def _raw(cfg: DictConfig, key: str) -> Any:
+    """The node at a key, which may be a reference; None: there is none."""
+    parent, leaf = _parent(cfg, key)
+    return None if parent is None else parent._get_node(leaf)
 
 
 def _source(node: Any) -> Any:
@@ -272,8 +270,8 @@ def _is_known(cfg: DictConfig, key: str) -> bool:
     """Whether a key exists, or is an argument that its node's target accepts."""
     if any(key.startswith(f"{name}.") for name in _OPEN_KEYS) or key in set(keys(cfg)):
         return True
-    parent_key, _, leaf = key.rpartition(".")
-    return leaf in _arguments_of_node(OmegaConf.select(cfg, parent_key) if parent_key else None)
+    parent, leaf = _parent(cfg, key)
+    return leaf in _arguments_of_node(parent)
 
 
 def _nearest(cfg: DictConfig, key: str) -> str:

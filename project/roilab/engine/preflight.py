@@ -128,9 +128,7 @@ def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset
 
 def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
     """Compute the losses of two tiny images, and the prediction of one."""
-    needed = annotations_for(cfg.model)
-    points = len(train.skeleton.keypoints) if needed["keypoints"] and train.skeleton else None
-    item = _tiny(len(train.classes), needed["masks"], needed["bitmasks"], points)
+    item = _tiny(train, **annotations_for(cfg.model))
     running: list[tuple[str, Any]] = []
     hooks = [hook for name, part in model.named_modules() for hook in _follow(name, part, running)]
     doing = "in a training step"
@@ -156,20 +154,20 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
             hook.remove()
 
 
-def _tiny(classes: int, masks: bool, bitmasks: bool, points: int | None) -> dict[str, Any]:
+def _tiny(data: DetectionDataset, masks: bool, keypoints: bool, bitmasks: bool) -> dict[str, Any]:
     """A grey image with one object of the last class, in the loader's format."""
     x0, y0, x1, y1 = _BOX
     instances = Instances((_SIDE, _SIDE))
     instances.gt_boxes = Boxes(torch.tensor([_BOX]))
-    instances.gt_classes = torch.tensor([classes - 1])
+    instances.gt_classes = torch.tensor([len(data.classes) - 1])
     if masks:
         outlines = PolygonMasks([[[x0, y0, x1, y0, x1, y1, x0, y1]]])
         instances.gt_masks = (
             BitMasks.from_polygon_masks(outlines, _SIDE, _SIDE) if bitmasks else outlines
         )
-    if points is not None:
+    if keypoints and data.skeleton is not None:
         middle = ((x0 + x1) / 2, (y0 + y1) / 2, 2.0)
-        instances.gt_keypoints = Keypoints([[middle] * points])
+        instances.gt_keypoints = Keypoints([[middle] * len(data.skeleton.keypoints)])
     image = torch.full((3, _SIDE, _SIDE), 128, dtype=torch.uint8)
     return {"image": image, "instances": instances, "height": _SIDE, "width": _SIDE}
 

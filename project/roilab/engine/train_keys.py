@@ -35,27 +35,26 @@ class Key:
     is_valid: Callable[[Any], bool] = lambda value: True
 
 
-def _whole(least: int, dependent: Dependent = "weights", *, or_null: bool = False) -> Key:
-    def is_valid(value: Any) -> bool:
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        return (or_null and value is None) or (is_whole and value >= least)
-
-    expected = f"a whole number from {least}" + (", or null" if or_null else "")
-    return Key(dependent, expected, is_valid)
-
-
 def _flag(dependent: Dependent = "weights") -> Key:
     return Key(dependent, "True or False", lambda value: isinstance(value, bool))
 
 
 def _number(
-    expected: str, is_valid: Callable[[float], bool], dependent: Dependent = "weights"
+    expected: str,
+    is_valid: Callable[[float], bool],
+    dependent: Dependent = "weights",
+    kinds: tuple[type, ...] = (int, float),
 ) -> Key:
     def is_valid_number(value: Any) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return (value is None and "null" in expected) or (is_number and is_valid(value))
+        is_null = value is None and "null" in expected
+        return is_null or (type(value) in kinds and is_valid(value))
 
     return Key(dependent, expected, is_valid_number)
+
+
+def _whole(least: int, dependent: Dependent = "weights", *, or_null: bool = False) -> Key:
+    expected = f"a whole number from {least}" + (", or null" if or_null else "")
+    return _number(expected, lambda value: value >= least, dependent, (int,))
 
 
 _NAMES = Key(

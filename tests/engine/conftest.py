@@ -11,3 +11,9 @@ from .running import shapes
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six images to train on, and three to evaluate: two processes cannot share them evenly."""
     return shapes(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder that a training of a test is to write."""
+    return tmp_path / "run"

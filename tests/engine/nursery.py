@@ -22,13 +22,6 @@ GRACE = 60.0  # seconds
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-    return port
-
-
 def begin(rank: int, processes: int, port: int, arguments: list[str], output: str) -> int:
     pid = os.fork()
     if pid:
@@ -76,7 +69,8 @@ def main() -> None:
     importlib.import_module("roilab.cli.train")
     for line in iter(sys.stdin.readline, ""):
         processes, arguments, output = json.loads(line)
-        port = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
         pids = [begin(rank, processes, port, arguments, output) for rank in range(processes)]
         sys.stdout.write(json.dumps(pids) + "\n")
         sys.stdout.flush()

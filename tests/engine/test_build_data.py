@@ -113,9 +113,8 @@ def test_a_registered_data_set_trains_and_evaluates(
 
 
 def test_a_data_set_that_only_the_config_registered_has_a_remedy(
-    data: Path, tmp_path: Path, script: Callable[..., Any]
+    data: Path, run: Path, script: Callable[..., Any]
 ) -> None:
-    run = tmp_path / "run"
     cfg = catalog_config(data, run, "train.max_iter=1")
     prepare(catalog_config(data, run))  # registers, as the code of a config file would
     del cfg.data.train["register"], cfg.data.val["register"]

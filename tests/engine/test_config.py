@@ -221,37 +221,6 @@ def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> No
     assert error.value.key == key
 
 
-@pytest.mark.parametrize(
-    ("key", "text", "value"),
-    [
-        ("data.rules.class_map", "null", None),
-        ("model.roi_heads.mask_in_features", "null", None),
-        (f"{BOXES}.test_score_thresh", "0", 0),
-        ("weights.mine.file", "model.pth", "model.pth"),
-        ("optimizer.lr", "1", 1),
-        ("optimizer.lr", "0.5", 0.5),
-        ("train.max_iter", "7", 7),
-        (f"{HEAD}.conv_norm", "GN", "GN"),  # an argument that its target accepts
-        ("evaluation.max_detections", "1", 1),
-    ],
-)
-def test_values_that_a_key_takes(key: str, text: str, value: object) -> None:
-    cfg = config.load_config(LEAF, [f"{key}={text}"])
-    assert OmegaConf.select(cfg, key, default="the key is not there") == value
-
-
-@pytest.mark.parametrize(
-    ("key", "other", "text", "value"),
-    [
-        ("train.seed", "train.log_period", "7", 7),
-        ("data.classes", "train.may_differ", "[a,b]", ["a", "b"]),
-    ],
-)
-def test_a_key_follows_another(key: str, other: str, text: str, value: object) -> None:
-    cfg = config.load_config(LEAF, [f"{key}=${{{other}}}", f"{other}={text}"])
-    assert OmegaConf.select(cfg, key) == value
-
-
 def test_a_config_of_roilab_is_found_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

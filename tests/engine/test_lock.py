@@ -51,15 +51,25 @@ def elsewhere() -> Owner:
     return replace(this_process(), host="another", boot="other")
 
 
+def taken(path: Path) -> Owner:
+    """The owner that the file names while this process has the lock."""
+    with locked(path):
+        return Owner(**json.loads(path.read_text()))
+
+
+def refusal(path: Path, match: str = "another process trains") -> str:
+    with pytest.raises(UserError, match=match) as error:
+        taken(path)
+    return str(error.value)
+
+
 def test_a_second_is_refused(path: Path) -> None:
     with locked(path):
-        with pytest.raises(UserError, match="another process trains") as error, locked(path):
-            pass
-        assert f"kill {os.getpid()}" in str(error.value)
-        assert f"process {os.getpid()} on {this_process().host}" in str(error.value)
+        said = refusal(path)
+        assert f"kill {os.getpid()}" in said
+        assert f"process {os.getpid()} on {this_process().host}" in said
     assert not path.exists()
-    with locked(path):
-        assert Owner(**json.loads(path.read_text())).pid == os.getpid()
+    assert taken(path).pid == os.getpid()
 
 
 def test_one_that_was_killed_is_taken_over(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -84,16 +94,13 @@ def test_one_that_was_killed_is_taken_over(path: Path, caplog: pytest.LogCapture
 def test_one_of_another_machine(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "SETTLE", 0)
     left_by(path, elsewhere(), seconds=lock.SILENT / 2)
-    with pytest.raises(UserError, match="on another") as error, locked(path):
-        pass
-    assert "kill" not in str(error.value)
-    assert f"delete {path}" in str(error.value)
+    said = refusal(path, "on another")
+    assert "kill" not in said
+    assert f"delete {path}" in said
     path.unlink()  # the remedy
-    with locked(path):
-        pass
+    taken(path)
     left_by(path, elsewhere(), seconds=lock.SILENT * 2)
-    with locked(path):
-        assert Owner(**json.loads(path.read_text())) != elsewhere()
+    assert taken(path) != elsewhere()
 
 
 def test_an_owner_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +118,11 @@ def test_a_file_system_without_locks(
 ) -> None:
     monkeypatch.setattr(lock, "SETTLE", 0)
     with locked(path):
-        with pytest.raises(UserError, match="another process trains"), locked(path):
-            pass
+        refusal(path)
         assert path.exists()
     for owner in (ended(), replace(this_process(), boot="before it was started anew")):
         left_by(path, owner)
-        with locked(path):
-            pass
+        taken(path)
 
 
 @pytest.mark.parametrize("is_left", [True, False])
@@ -128,8 +133,7 @@ def test_of_two_that_begin_at_once_one_gives_way(
     monkeypatch.setattr(time, "sleep", lambda _: left_by(path, other))
     if is_left:
         left_by(path, ended())
-    with pytest.raises(UserError, match=f"process {other.pid} "), locked(path):
-        pass
+    refusal(path, f"process {other.pid} ")
 
 
 @pytest.mark.parametrize(
@@ -150,15 +154,13 @@ def test_a_damaged_file_names_nobody(
 ) -> None:
     monkeypatch.setattr(lock, "SETTLE", 0)
     path.write_text(content)
-    with locked(path):
-        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert taken(path).pid == os.getpid()
 
 
 def test_one_that_is_being_written_is_anothers(path: Path) -> None:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="wait for it"), locked(path):
-            pass
+        refusal(path, "wait for it")
 
 
 def test_the_file_that_is_locked_is_the_one_that_is_there(
@@ -175,11 +177,9 @@ def test_the_file_that_is_locked_is_the_one_that_is_there(
         flock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", overtaken)
-    with pytest.raises(UserError, match="another process trains"), locked(path):
-        pass
+    refusal(path)
     others[0].close()
-    with locked(path):
-        pass
+    taken(path)
 
 
 def test_a_fork_does_not_have_it(path: Path) -> None:
@@ -203,14 +203,12 @@ with locked(Path(sys.argv[1])):
         assert begun.stdout.readline() == b"forked\n"
         begun.kill()
         begun.wait()
-        with locked(path):
-            pass
+        taken(path)
 
 
 def test_a_link_is_not_written_through(path: Path) -> None:
     other = path.with_name("other")
     other.write_text("of somebody else")
     path.symlink_to(other)
-    with pytest.raises(UserError, match="is a link"), locked(path):
-        pass
+    refusal(path, "is a link")
     assert other.read_text() == "of somebody else"

@@ -17,6 +17,8 @@ from roilab.errors import UserError
 from roilab.via import LabelRules
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
+HEADS = "model.roi_heads"
+SCORE = f"{HEADS}.box_predictor.test_score_thresh"
 PATHS: Any = str | Sequence[str | Sequence[str]]
 CLASS_MAP: Any = Mapping[str, str | None] | None
 
@@ -194,12 +196,28 @@ def test_rules_of_one_split_follow_the_shared_ones_where_they_say_nothing(cfg: A
         ("data={rules: {class_attribute: 1}, strict: true}", "data.val.rules.class_attribute", "1"),
         ("train.init_checkpoint=1", "train.init_checkpoint", "1"),
         ("train.max_iter=${train.seed}", "train.max_iter", 0),
+        ("weights.mine.file=model.pth", "weights.mine.file", None),
+        ("optimizer.lr=1", "optimizer.lr", 1),
+        ("optimizer.lr=0.5", "optimizer.lr", 0.5),
+        (f"{SCORE}=0", SCORE, 0),
+        # An argument that its target accepts.
+        (f"{HEADS}.mask_head.conv_norm=GN", f"{HEADS}.mask_head.conv_norm", None),
+        ("evaluation.max_detections=1", "evaluation.max_detections", 1),
     ],
 )
 def test_what_a_user_types(text: str, key: str, value: Any) -> None:
     cfg = config.load_config(LEAF, [text])
     expected = text.partition("=")[2] if value is None else value
     assert OmegaConf.select(cfg, key) == expected
+
+
+def test_a_key_has_no_value_or_that_of_another() -> None:
+    keys = ("data.rules.class_map", f"{HEADS}.mask_in_features")
+    more = ["train.seed=${train.log_period}", "train.log_period=7"]
+    lists = ["data.classes=${train.may_differ}", "train.may_differ=[a,b]"]
+    cfg = config.load_config(LEAF, [*(f"{key}=null" for key in keys), *more, *lists])
+    assert [OmegaConf.select(cfg, key, default="no such key") for key in keys] == [None, None]
+    assert (cfg.train.seed, cfg.data.classes) == (7, ["a", "b"])
 
 
 def test_the_mark_of_a_missing_value_is_refused() -> None:

@@ -58,9 +58,8 @@ def assert_as_whole(run: Path, whole: Path) -> None:
     assert steps == list(range(12)), "each iteration stands once in the log"
 
 
-def test_a_signal_to_every_process(data: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_signal_to_every_process(data: Path, whole: Path, run: Path) -> None:
     """As a scheduler sends it: to the loader's workers, too."""
-    run = tmp_path / "run"
     workers = "dataloader.train.num_workers=1"
     begun = process(command(data, run, *EVERYTHING, workers), start_new_session=True)
     while len(lines(run)) < 2:
@@ -82,9 +81,8 @@ def test_a_signal_to_every_process(data: Path, whole: Path, tmp_path: Path) -> N
     assert_as_whole(run, whole)
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(data: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_checkpoint_before(data: Path, run: Path) -> None:
     """No file may be larger than the first checkpoint, whose optimizer is still small."""
-    run = tmp_path / "run"
     trained(data, run, "train.max_iter=1")
     size = (run / "model_final.pth").stat().st_size
 
@@ -105,8 +103,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(data: Path, tmp_path: Path) ->
     assert trained(data, run, "train.max_iter=3", resume=True)["iteration"] == 2
 
 
-def test_a_truncated_checkpoint_is_passed_over(data: Path, whole: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_a_truncated_checkpoint_is_passed_over(data: Path, whole: Path, run: Path) -> None:
     shutil.copytree(whole, run)
     # Cut the two that are furthest, as if the machine had gone down while they were written.
     (run / "model_final.pth").write_bytes((run / "model_final.pth").read_bytes()[:-100])
@@ -126,10 +123,9 @@ def test_a_truncated_checkpoint_is_passed_over(data: Path, whole: Path, tmp_path
 
 @pytest.mark.parametrize("last", [5, 11])
 def test_a_line_that_was_cut_with_the_process(
-    data: Path, whole: Path, tmp_path: Path, last: int
+    data: Path, whole: Path, run: Path, last: int
 ) -> None:
     """It is written after the checkpoint, and the last one after the evaluation."""
-    run = tmp_path / "run"
     shutil.copytree(whole, run)
     later = ["model_final.pth", "model_0000008.pth"] if last == 5 else []
     for name in (*later, "results.json", "results_ema.json", "model_final_ema.pth"):
@@ -151,23 +147,20 @@ def test_nothing_to_resume(data: Path, tmp_path: Path) -> None:
         trained(data, tmp_path / "none", resume=True)
 
 
-def test_cut_before_the_first_checkpoint(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_cut_before_the_first_checkpoint(data: Path, run: Path) -> None:
     whole = trained(data, run, "train.max_iter=2")
     for file in (*run.glob("*.pth"), run / "last_checkpoint"):
         file.unlink()
     assert same(trained(data, run, "train.max_iter=2", resume=True), whole)
 
 
-def test_a_folder_that_holds_a_run(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_a_folder_that_holds_a_run(data: Path, run: Path) -> None:
     trained(data, run, "train.max_iter=1")
     with pytest.raises(UserError, match="already holds a run"):
         trained(data, run, "train.max_iter=1")
 
 
-def test_resuming_another_run(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_resuming_another_run(data: Path, run: Path) -> None:
     trained(data, run, "train.max_iter=1")
     with pytest.raises(UserError, match="another config") as error:
         trained(data, run, "train.max_iter=2", "optimizer.lr=0.5", resume=True)
@@ -188,8 +181,7 @@ def test_every_key_of_train_says_whether_it_may_change() -> None:
     assert dependent_on("data.train.drop_empty") == "weights"
 
 
-def test_a_checkpoint_of_another_model(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_a_checkpoint_of_another_model(data: Path, run: Path) -> None:
     trained(data, run, "train.max_iter=1")
     state = checkpoint(run)
     name = "backbone.fpn_lateral2.weight"
@@ -203,8 +195,7 @@ def test_a_checkpoint_of_another_model(data: Path, tmp_path: Path) -> None:
         trained(data, run, "train.max_iter=2", resume=True)
 
 
-def test_only_so_many_checkpoints_are_kept(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_only_so_many_checkpoints_are_kept(data: Path, run: Path) -> None:
     trained(data, run, "train.max_iter=7", "train.checkpoint_period=1", "train.checkpoints_kept=2")
     names = sorted(path.name for path in run.glob("model_*.pth"))
     assert names == ["model_0000004.pth", "model_0000005.pth", "model_final.pth"]

@@ -60,11 +60,10 @@ def test_a_step_is_finished_and_saved(
     number: signal.Signals,
     data: Path,
     whole: dict[str, Any],
-    tmp_path: Path,
+    run: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    run = tmp_path / "run"
     with monkeypatch.context() as patched:
         during_step(patched, 1, lambda: os.kill(os.getpid(), number))
         with pytest.raises(Interrupted) as ended:
@@ -103,9 +102,8 @@ def test_an_evaluation_is_not_waited_for(
 
 
 def test_nothing_is_saved_before_the_first_step(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    data: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
     forward = TrainingLoop.run_to_end
 
     def asked(self: TrainingLoop) -> Any:

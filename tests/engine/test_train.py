@@ -45,8 +45,7 @@ def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> Non
     assert not same(first, other)
 
 
-def test_validation_losses_stand_beside_those_of_the_training(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_validation_losses_stand_beside_those_of_the_training(data: Path, run: Path) -> None:
     trained(data, run, "train.max_iter=4", "train.eval_period=2")
     steps = lines(run)
     losses = {name for name in steps[0] if "loss" in name}
@@ -84,8 +83,7 @@ def test_channels_last_is_the_same_training(data: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(value, states[1]["model"][name], rtol=1e-3, atol=1e-4)
 
 
-def test_the_best_is_kept_and_patience_ends(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_the_best_is_kept_and_patience_ends(data: Path, run: Path) -> None:
     # A rate of nearly nothing: nothing gets better after the first evaluation.
     more = ("train.max_iter=50", "train.eval_period=1", "optimizer.lr=1e-30", "train.patience=3")
     last = trained(data, run, *more, "train.best=val_total_loss")
@@ -135,8 +133,7 @@ def test_a_moving_average() -> None:
     torch.testing.assert_close(average.weights["0.weight"], start + 1)
 
 
-def test_the_log_says_what_the_time_went_to(data: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_the_log_says_what_the_time_went_to(data: Path, run: Path) -> None:
     trained(data, run, "train.max_iter=4", "train.log_period=1", "train.checkpoint_period=2")
     text = (run / "log.txt").read_text()
     (line,) = re.findall(r"4 iterations in 0:\d\d:\d\d: (.*)", text)
@@ -390,9 +387,8 @@ def test_few_bits_in_files_of_16_are_warned_of_once(tmp_path: Path, caplog) -> N
     assert "datasets/README.md" in caplog.text
 
 
-def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_loss_that_is_not_finite(data: Path, run: Path, monkeypatch) -> None:
     """The step can be repeated from what is saved, and gives the same losses."""
-    run = tmp_path / "run"
     huge = ("train.max_iter=20", "optimizer._target_=torch.optim.SGD", "optimizer.lr=1e12")
     with pytest.raises(UserError, match="not finite at iteration") as error:
         trained(data, run, *huge, "lr_multiplier.warmup_iters=0", "train.accumulate=2")

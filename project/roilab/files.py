@@ -82,7 +82,6 @@ def _part_of(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

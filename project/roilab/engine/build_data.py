@@ -211,6 +211,5 @@ def check_keypoints(train: DetectionDataset, val: DetectionDataset) -> None:
 
 
 def _catalog_name(node: DictConfig) -> str:
-    """The registered name that a call of Detectron2 has, if it is one."""
     names = node.get("names", "NAME")
     return names if isinstance(names, str) else names[0] if len(names) == 1 else "NAME"

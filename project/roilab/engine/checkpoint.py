@@ -155,9 +155,8 @@ def _refuse_differences(
 
     Args:
         own: all parameters of the model.
-        missing: those that the weights lack.
         unexpected: weights that the model has no parameter for.
-        shapes: those of other shape: name -> shape in the weights, shape in the model.
+        shapes: name -> shape in the weights, other shape in the model.
         may_differ: names that may be in any of these, with * for anything.
     """
 

@@ -169,7 +169,6 @@ def _read_saved_config(path: Path) -> Any:
 
 
 def _check_references(cfg: DictConfig) -> None:
-    """Raise UserError where a `${key}` names a key that does not exist, or itself."""
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
@@ -183,7 +182,6 @@ def _check_references(cfg: DictConfig) -> None:
 
 
 def _check_weights(cfg: DictConfig) -> None:
-    """Raise UserError where an entry of `weights` does not say where its file is."""
     for name, entry in (cfg.get("weights") or {}).items():
         is_entry = isinstance(entry, DictConfig)
         file = entry.get("file") if is_entry else entry

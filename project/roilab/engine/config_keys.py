@@ -83,7 +83,6 @@ def _separate(cfg: DictConfig, key: str) -> None:
 
 
 def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
-    """Raise UserError where a key takes values of another kind than this one."""
     node, expected = _select(cfg, key), ""
     if isinstance(node, DictConfig) and node and not isinstance(value, dict):
         if value is not None or not ("_target_" in node or key in _OPEN_KEYS):
@@ -267,7 +266,6 @@ def _leaves(key: str, value: Any) -> list[str]:
 
 
 def _is_known(cfg: DictConfig, key: str) -> bool:
-    """Whether a key exists, or is an argument that its node's target accepts."""
     if any(key.startswith(f"{name}.") for name in _OPEN_KEYS) or key in set(keys(cfg)):
         return True
     parent, leaf = _parent(cfg, key)

@@ -104,7 +104,6 @@ def launch(
 
 
 def _check_processes(num_gpus: int, num_machines: int, machine_rank: int, dist_url: str) -> None:
-    """Raise UserError where the processes cannot be started on these machines."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
     if gpus is not None and num_gpus > gpus:
         requested = counted(num_gpus, "GPU was", "GPUs were")
@@ -225,7 +224,6 @@ def _join(processes: Sequence[BaseProcess], seconds: float | None = None) -> Non
 
 
 def _rank(meet: Callable[[], None], work: Work, argument: Any, report: Report) -> NoReturn:
-    """The target of a process that `launch` starts."""
     end_on_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _run_process(meet, work, argument, report)
@@ -242,7 +240,6 @@ def _join_group(local_rank: int, local_size: int, **options: Any) -> None:
     """Meet the other processes.
 
     Args:
-        local_rank, local_size: among the processes of this machine.
         options: of `torch.distributed.init_process_group`.
 
     Raises:

@@ -192,7 +192,6 @@ def _refused(path: Path, message: str, owner: Owner | None) -> UserError:
 
 @contextmanager
 def _beating(path: Path) -> Iterator[None]:
-    """Within the block, touch a file every minute."""
     over = threading.Event()
 
     def beat() -> None:

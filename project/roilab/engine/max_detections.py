@@ -56,7 +56,6 @@ def _enough(dataset: DetectionDataset) -> int:
 
 
 def _most_objects(dataset: DetectionDataset) -> int:
-    """The most objects that an image has, of all classes."""
     objects = [
         sum(not anno.get("iscrowd", 0) for anno in record["annotations"])
         for record in dataset.records

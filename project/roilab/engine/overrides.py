@@ -102,7 +102,6 @@ def parse_value(
 def _items(
     text: str, key: str, kind_of: Callable[[str], Kind], kind: Kind
 ) -> list[Any] | dict[str, Any]:
-    """A list or a dict."""
     if text[-1] != _PAIRS[text[0]] or len(text) < 2:
         raise ValueError(f"{text[0]} without {_PAIRS[text[0]]}")
     inner = text[1:-1]
@@ -237,7 +236,6 @@ def misfit(value: Any, kind: Kind) -> str:
 
 
 def _item_kind(kind: Kind) -> Kind:
-    """The annotation of a list's items."""
     arguments = _arguments(kind, collections.abc.Sequence)
     return arguments[0] if arguments else Any
 

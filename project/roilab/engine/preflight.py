@@ -78,7 +78,6 @@ def _check_equal(key: str, values: list[float], expected: list[float], meaning: 
 
 
 def _check_anchors(numbers: list[int], logits: nn.Module | None) -> None:
-    """Compare the anchors of a cell, level by level, with the outputs of the RPN's head."""
     outputs = getattr(logits, "out_channels", None)
     if outputs is not None and set(numbers) != {outputs}:
         several = len(set(numbers)) > 1
@@ -106,7 +105,6 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
 
 
 def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset) -> None:
-    """Load the first batch of each split."""
     own = {"num_workers": 0, "total_batch_size": comm.get_world_size(), "seed": cfg.train.seed}
     loaders = {
         "dataloader.train": train_batches(cfg, train, **own),
@@ -127,7 +125,6 @@ def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset
 
 
 def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
-    """Compute the losses of two tiny images, and the prediction of one."""
     item = _tiny(train, **annotations_for(cfg.model))
     running: list[tuple[str, Any]] = []
     hooks = [hook for name, part in model.named_modules() for hook in _follow(name, part, running)]

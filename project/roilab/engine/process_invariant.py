@@ -67,12 +67,7 @@ class InvariantRCNN(GeneralizedRCNN):
 
 
 class _Numbered(nn.Module):
-    """A part of Detectron2's whose samples are seeded by the numbers of the images.
-
-    Args:
-        seed: of the run.
-        parts: arguments of Detectron2's part.
-    """
+    """A part of Detectron2's whose samples are seeded by the run's seed and the images' numbers."""
 
     def __init__(self, *, seed: int, **parts: Any) -> None:
         super().__init__(**parts)

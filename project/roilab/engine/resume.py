@@ -201,7 +201,6 @@ def _compare_data(
     now: Mapping[str, Mapping[str, Any]],
     allow_changed_data: bool,
 ) -> list[str]:
-    """Compare the data of a resumed run with its record; returns notes for the log."""
     if before is None:
         unknown = "whether the data have changed is not known: it was begun before they were noted"
         return [f"{run.folder}: {unknown}"]

@@ -304,7 +304,6 @@ class TrainingLoop:
                 getattr(writer, "step", lambda: None)()
 
     def _after_train(self) -> None:
-        """Leave the final weights and their AP."""
         self._save(final=True)
         # The first process alone has results.
         is_missing = distributed.any_process(self.main and not self.evaluation.results)
@@ -326,20 +325,17 @@ class TrainingLoop:
         return patience is not None and self.state.since_best >= patience
 
     def _end_if_asked(self) -> None:
-        """End here if a signal came to any process."""
         if number := distributed.largest(self.stop.number):
             self.all_end = True
             raise Interrupted(number)
 
     def _put_measured(self) -> None:
-        """Put the measurements of the last step into the storage."""
         self.storage.iter = self.state.iteration
         losses = {name: value for name, value in self.state.measured.items() if name != "lr"}
         self.storage.put_scalar("lr", self.state.measured["lr"], smoothing_hint=False)
         self.storage.put_scalars(**losses)
 
     def _write_line(self) -> None:
-        """Write the line of the last step where one is due."""
         # The last line also has the last evaluation, which is still to come.
         is_due = self.state.is_due(self.cfg.train.log_period) and not self._is_over()
         if self.state.is_evaluated or is_due:

@@ -331,7 +331,6 @@ def _full_path(name: str) -> str:
 
 
 def _allowed() -> frozenset[str]:
-    """The names in the user's settings."""
     path = settings_file()
     try:
         if not path.is_file():

@@ -70,18 +70,14 @@ def _memory_bound(
 
 
 def validate(
-    cfg: DictConfig,
-    model: nn.Module,
-    dataset: DetectionDataset,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    cfg: DictConfig, model: nn.Module, dataset: DetectionDataset
 ) -> tuple[Evaluation, Losses]:
     """The model's evaluation and its mean losses, `val_loss_...` and `val_total_loss`, in one pass.
 
     Each process takes its share of the images; the first has the evaluation, all have the losses.
     """
     sums: Losses = {}
-    batches = progress(eval_batches(cfg, dataset))
-    predictions = predict_with_losses(model, batches, cfg.train.seed, sums)
+    predictions = predict_with_losses(model, eval_batches(cfg, dataset), cfg.train.seed, sums)
     evaluation = evaluate(predictions, dataset, cfg.evaluation.max_detections)
     shares = comm.all_gather(sums)
     images = sum(share.pop("images", 0.0) for share in shares)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 from PIL import Image
 
 from roilab.engine import config
@@ -86,9 +87,13 @@ def overrides(data: Path, run: Path, *more: str) -> list[str]:
     return [*places, *NARROW, f"train.output_dir={run}", *more]
 
 
+def configured(data: Path, run: Path, *more: str) -> DictConfig:
+    return config.load_config(CONFIG, overrides(data, run, *more))
+
+
 def trained(data: Path, run: Path, *more: str, resume: bool = False) -> dict[str, Any]:
     """Train in this process, and return the final checkpoint."""
-    train(prepare(config.load_config(CONFIG, overrides(data, run, *more))), resume=resume)
+    train(prepare(configured(data, run, *more)), resume=resume)
     return checkpoint(run)
 
 

@@ -34,7 +34,7 @@ from roilab.errors import UserError
 from roilab.synthetic import FiguresPaths
 from roilab.via import LabelRules
 
-from .running import CONFIG, overrides, shapes
+from .running import CONFIG, configured, shapes
 
 NAMES = ("shapes_of_the_catalog_train", "shapes_of_the_catalog_val")
 
@@ -78,7 +78,7 @@ def forget() -> None:
 
 
 def catalog_config(data: Path, run: Path, *more: str) -> DictConfig:
-    cfg = config.load_config(CONFIG, overrides(data, run, *more))
+    cfg = configured(data, run, *more)
     cfg.data.train, cfg.data.val = (
         L(from_catalog)(name=name, register=str(data / "register.py"), drop_empty=True)
         for name in NAMES
@@ -151,7 +151,7 @@ def test_a_data_set_that_only_the_config_registered_has_a_remedy(
 def test_detectron2s_own_nodes_are_refused_by_name(
     data: Path, tmp_path: Path, key: str, node: Any, named: tuple[str, ...]
 ) -> None:
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
+    cfg = configured(data, tmp_path)
     parent, _, leaf = key.partition(".")
     cfg[parent][leaf] = node
     with pytest.raises(UserError) as caught:
@@ -162,7 +162,7 @@ def test_detectron2s_own_nodes_are_refused_by_name(
 
 def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -> None:
     prepare(catalog_config(data, tmp_path))  # registers
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
+    cfg = configured(data, tmp_path)
     for key, name in zip(("train", "val"), NAMES, strict=True):
         cfg.data[key] = L(get_detection_dataset_dicts)(names=name)
     for _ in NAMES:
@@ -182,7 +182,7 @@ def test_every_config_passes_until_a_node_is_taken_away() -> None:
 
 
 def test_a_node_that_gives_no_data_set(data: Path, tmp_path: Path) -> None:
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
+    cfg = configured(data, tmp_path)
     cfg.data.train = {"_target_": "collections.Counter", "a": 1}
     with pytest.raises(UserError, match=r"Counter gives Counter") as caught:
         build_dataset(cfg, "data.train")

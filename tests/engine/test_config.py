@@ -43,11 +43,7 @@ def test_imagenet_weights_follow_the_depth() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (
-            "configs/mask_rcnn_R_50_FPN_9x.py",
-            None,
-            "(?s)does not exist.*R_50_FPN_1x.py",
-        ),
+        ("configs/mask_rcnn_R_50_FPN_9x.py", None, "(?s)does not exist.*R_50_FPN_1x.py"),
         ("bad.py", "model = {}\nraise KeyError('lost')\n", r"(?s)fails to load.*bad\.py.*lost"),
         ("other.yaml", "train: {}\n", "not a training config"),
         ("empty.yaml", "", "not a saved config"),

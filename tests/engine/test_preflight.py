@@ -18,7 +18,7 @@ from roilab.engine.setup import check_best, prepare, warn_of_unlabelled_keypoint
 from roilab.engine.train import train
 from roilab.errors import UserError
 
-from .running import CONFIG, checkpoint, overrides, same, trained
+from .running import checkpoint, configured, same, trained
 
 RPN, HEADS = "model.proposal_generator", "model.roi_heads"
 
@@ -94,7 +94,7 @@ def test_an_augmentation_that_fails(data: Path, tmp_path: Path, split: str) -> N
 
 
 def test_a_mistake_that_only_predictions_would_meet(data: Path, tmp_path: Path) -> None:
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
+    cfg = configured(data, tmp_path)
     cfg.model.roi_heads.box_predictor.test_nms_thresh = "a"
     with pytest.raises(UserError, match="where it predicts") as error:
         tried(cfg)
@@ -103,14 +103,14 @@ def test_a_mistake_that_only_predictions_would_meet(data: Path, tmp_path: Path) 
 
 def test_the_remedy_for_anchors_works(data: Path, tmp_path: Path) -> None:
     more = ("anchor_generator.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]", "head.num_anchors=5")
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path, *(f"{RPN}.{each}" for each in more)))
+    cfg = configured(data, tmp_path, *(f"{RPN}.{each}" for each in more))
     rpn = tried(cfg).proposal_generator
     assert rpn.rpn_head.objectness_logits.out_channels == 5
     assert set(rpn.anchor_generator.num_anchors) == {5}
 
 
 def test_trying_leaves_weights_and_random_numbers_alone(data: Path, tmp_path: Path) -> None:
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path, "model.backbone.norm=BN"))
+    cfg = configured(data, tmp_path, "model.backbone.norm=BN")
     model = tried(cfg)
     after = torch.get_rng_state()
     torch.manual_seed(0)
@@ -174,7 +174,7 @@ def vit(model: DictConfig) -> None:
 @pytest.mark.parametrize("change", [swin, mvit, vit], ids=lambda change: change.__name__)
 def test_detectron2s_transformers_train(data: Path, tmp_path: Path, change) -> None:
     """They cannot be built on the meta device."""
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path / "run", "train.max_iter=2"))
+    cfg = configured(data, tmp_path / "run", "train.max_iter=2")
     change(cfg.model)
     with torch.device("meta"), pytest.raises(UserError, match="meta"):
         config.build(cfg.model, "model")
@@ -184,7 +184,7 @@ def test_detectron2s_transformers_train(data: Path, tmp_path: Path, change) -> N
 
 def test_the_best_is_by_a_metric_with_ground_truth(data: Path, tmp_path: Path) -> None:
     """Three images with a square and a bar each, all below 32 x 32 pixels."""
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
+    cfg = configured(data, tmp_path)
     val = prepare(cfg, training=False).val
     for task in ("bbox", "segm"):
         for name in ("AP", "APs", "AP-square", "AP50-bar"):

@@ -25,7 +25,7 @@ from roilab.engine.train import Trainer, build_train_loader
 from roilab.engine.validate import validate
 from roilab.errors import UserError
 
-from .running import CONFIG, overrides, shapes
+from .running import configured, shapes
 
 STEPS = 3
 BATCH = (
@@ -101,7 +101,7 @@ def apart(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 
 def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
-    setup = prepare(config.load_config(CONFIG, overrides(data, tmp_path, *BATCH, INVARIANT)))
+    setup = prepare(configured(data, tmp_path, *BATCH, INVARIANT))
     alone = steps(setup)
     first, second = together(lambda: steps(setup), tmp_path)
     assert apart(first, alone) < 1e-5
@@ -111,7 +111,7 @@ def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
 
 
 def test_without_it_they_are_not(data: Path, tmp_path: Path) -> None:
-    setup = prepare(config.load_config(CONFIG, overrides(data, tmp_path, *BATCH)))
+    setup = prepare(configured(data, tmp_path, *BATCH))
     assert apart(together(lambda: steps(setup), tmp_path)[0], steps(setup)) > 1e-2
 
 
@@ -133,7 +133,7 @@ def test_in_one_process_the_sample_alone_is_another(data: Path, tmp_path: Path) 
         "model.roi_heads.positive_fraction=1.0",
     )
     found = [
-        steps(prepare(config.load_config(CONFIG, overrides(data, tmp_path, *BATCH, *every, *more))))
+        steps(prepare(configured(data, tmp_path, *BATCH, *every, *more)))
         for more in ([INVARIANT], [])
     ]
     assert apart(*found) < 1e-5
@@ -151,9 +151,7 @@ def test_in_one_process_the_sample_alone_is_another(data: Path, tmp_path: Path) 
     ],
 )
 def test_parts_that_cannot_are_named(change: str, named: str, data: Path, tmp_path: Path) -> None:
-    cfg = config.load_config(
-        CONFIG, overrides(data, tmp_path, "data.num_classes=2", INVARIANT, change)
-    )
+    cfg = configured(data, tmp_path, "data.num_classes=2", INVARIANT, change)
     with pytest.raises(UserError, match="depends on how many processes") as caught:
         build_model(cfg, training=True)
     assert named in str(caught.value)
@@ -162,7 +160,7 @@ def test_parts_that_cannot_are_named(change: str, named: str, data: Path, tmp_pa
 
 def test_an_evaluation_is_the_stock_models(data: Path, tmp_path: Path) -> None:
     """Its processes have images of their own, and do not wait for each other."""
-    setup = prepare(config.load_config(CONFIG, overrides(data, tmp_path, INVARIANT)))
+    setup = prepare(configured(data, tmp_path, INVARIANT))
     found = []
     for training in (True, False):
         torch.manual_seed(0)

@@ -16,17 +16,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.train_keys import KEYS, dependent_on
 from roilab.errors import UserError
 
-from .running import (
-    CONFIG,
-    checkpoint,
-    command,
-    descendants,
-    lines,
-    process,
-    same,
-    send,
-    trained,
-)
+from .running import CONFIG, checkpoint, command, descendants, lines, process, same, send, trained
 
 # All that a training's state may hold.
 EVERYTHING = (

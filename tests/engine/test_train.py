@@ -18,13 +18,7 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
 from roilab.engine import build_model, config
-from roilab.engine.build_model import (
-    compile_backbone,
-    freeze,
-    loss_mode,
-    train_mode,
-    without_sync,
-)
+from roilab.engine.build_model import compile_backbone, freeze, loss_mode, train_mode, without_sync
 from roilab.engine.ema import MovingAverage
 from roilab.engine.replay import replay
 from roilab.engine.setup import prepare
@@ -33,7 +27,7 @@ from roilab.engine.train_state import TrainState, _train_state
 from roilab.engine.validate import evaluate_model, validate
 from roilab.errors import UserError
 
-from .running import CONFIG, checkpoint, lines, overrides, same, shapes, trained
+from .running import checkpoint, configured, lines, same, shapes, trained
 
 
 def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
@@ -252,7 +246,7 @@ class OwnForward(GeneralizedRCNN):
 
 def test_validation_losses_change_no_detection(data: Path, tmp_path: Path) -> None:
     """And have the same value whether the features are computed once or twice."""
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path))
+    cfg = configured(data, tmp_path)
     setup = prepare(cfg, training=False)
     torch.manual_seed(0)
     model = build_model.build_model(cfg)
@@ -288,9 +282,7 @@ class Small(nn.Module):
 def compile_with(monkeypatch: pytest.MonkeyPatch, backend: Any, model: nn.Module) -> None:
     plain = torch._dynamo.lookup_backend
     monkeypatch.setattr(
-        torch._dynamo,
-        "lookup_backend",
-        lambda name: backend if name == "inductor" else plain(name),
+        torch._dynamo, "lookup_backend", lambda name: backend if name == "inductor" else plain(name)
     )
     compile_backbone(model)
 
@@ -363,7 +355,7 @@ def test_the_learning_rate_follows_the_batch(
         f"train.lr_batch_size={meant}",
         "optimizer.lr=0.4",
     )
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path, *more))
+    cfg = configured(data, tmp_path, *more)
     with caplog.at_level(logging.WARNING):
         prepare(cfg)
     assert math.isclose(cfg.optimizer.lr, 0.4 * scaled)
@@ -381,7 +373,7 @@ def test_few_bits_in_files_of_16_are_warned_of_once(tmp_path: Path, caplog) -> N
         grey = np.asarray(Image.open(path).convert("L"))
         Image.fromarray(grey.astype(np.uint16) * 16).save(path)
     with caplog.at_level(logging.WARNING):
-        prepare(config.load_config(CONFIG, overrides(folder, tmp_path)))
+        prepare(configured(folder, tmp_path))
     assert caplog.text.count("6 of 6 images looked at") == 1
     assert "likely hold 12 bits in files of 16" in caplog.text
     assert "datasets/README.md" in caplog.text
@@ -412,9 +404,7 @@ def test_a_loss_that_is_not_finite(data: Path, run: Path, monkeypatch) -> None:
 
 def test_an_image_that_cannot_be_read(tmp_path: Path, caplog) -> None:
     data, run = shapes(tmp_path / "data"), tmp_path / "run"
-    cfg = config.load_config(
-        CONFIG, overrides(data, run, "train.max_iter=9", "train.max_unreadable=0.5")
-    )
+    cfg = configured(data, run, "train.max_iter=9", "train.max_unreadable=0.5")
     setup = prepare(cfg)
     file = data / "train" / "3.png"
     file.write_bytes(file.read_bytes()[:900])
@@ -477,7 +467,7 @@ def test_mistakes_are_named(data: Path, tmp_path: Path, override: str, named: st
 
 def test_more_parts_of_a_config(data: Path, tmp_path: Path) -> None:
     """Norms and biases without decay, by the upstream's groups; bfloat16 on the CPU."""
-    cfg = config.load_config(CONFIG, overrides(data, tmp_path, "train.max_iter=2"))
+    cfg = configured(data, tmp_path, "train.max_iter=2")
     assert OmegaConf.select(cfg, "optimizer.params.weight_decay_norm") == 0
     state = trained(
         data,

@@ -108,12 +108,8 @@ def has_head(heads: DictConfig, task: str) -> bool:
 
 def tasks_of(heads: DictConfig) -> list[str]:
     """The tasks of a model with these RoI heads: of bbox, segm and keypoints."""
-    predicted = {
-        "bbox": True,
-        "segm": has_head(heads, "mask"),
-        "keypoints": has_head(heads, "keypoint"),
-    }
-    return [task for task, is_predicted in predicted.items() if is_predicted]
+    tasks = {"segm": "mask", "keypoints": "keypoint"}
+    return ["bbox", *(task for task, head in tasks.items() if has_head(heads, head))]
 
 
 def annotations_for(model: DictConfig) -> dict[str, bool]:

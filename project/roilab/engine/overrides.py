@@ -28,14 +28,7 @@ from roilab.errors import UserError
 
 Kind = Any  # an annotation: str | None, Sequence[str], ...; Any: not known
 
-_WORDS = {
-    "null": None,
-    "None": None,
-    "true": True,
-    "True": True,
-    "false": False,
-    "False": False,
-}
+_WORDS = {"null": None, "None": None, "true": True, "True": True, "false": False, "False": False}
 _INTEGER = re.compile(r"[+-]?(0|[1-9](_?[0-9])*)")
 _NUMBER = re.compile(r"[+-]?((([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][+-]?[0-9]+)?)|inf)|nan")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")

@@ -155,11 +155,7 @@ def require_begun(run: Run) -> None:
 
 
 def check_resumable(
-    run: Run,
-    setup: Setup,
-    data: Mapping[str, Mapping[str, Any]],
-    *,
-    allow_changed_data: bool,
+    run: Run, setup: Setup, data: Mapping[str, Mapping[str, Any]], *, allow_changed_data: bool
 ) -> list[str]:
     """Check that a run folder holds the run of a setup, with the same data.
 

@@ -97,9 +97,7 @@ KEYS = {
         "a share, from 0 to 1", lambda share: 0 <= share <= 1, "nothing"
     ),
     "train.tracker": Key(
-        "nothing",
-        f"{' or '.join(TRACKERS)}, or null",
-        lambda value: value in (None, *TRACKERS),
+        "nothing", f"{' or '.join(TRACKERS)}, or null", lambda value: value in (None, *TRACKERS)
     ),
     "optimizer.lr": _number("a number above 0", lambda rate: 0 < rate < math.inf),
     "lr_multiplier.max_iter": Key("nothing"),

@@ -19,8 +19,8 @@ from roilab.engine.run_folder import Run
 from roilab.engine.run_record import write_record
 from roilab.engine.train_state import newest
 from roilab.errors import UserError
-from roilab.sweep import load_sweep, plan_trials, resolve
-from roilab.sweep.plan import save_sweep
+from roilab.sweep import load_sweep, resolve
+from roilab.sweep.plan import plan_trials, save_sweep
 from roilab.synthetic import FiguresPaths
 
 from . import damage

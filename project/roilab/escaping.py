@@ -1,7 +1,7 @@
 """Escaping of names from files, so that terminals, tables and pages show them and obey nothing.
 
-One function for each kind of place; jinja2 escapes HTML. Files that are read back (VIA, COCO,
-predictions) are not escaped: they keep every name to the byte.
+One function for each kind of place; jinja2 escapes HTML, and tabulate LaTeX. Files that are read
+back (VIA, COCO, predictions) are not escaped: they keep every name to the byte.
 """
 
 import re
@@ -16,15 +16,6 @@ _MARKDOWN = re.compile(
     r"[\\`*\[\]<>~$]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)"
     r"|^[#+=-](?=[\s#=-]|$)|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)"
 )
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    **{char: f"\\{char}" for char in "{}&%$#_"},
-}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -46,11 +37,6 @@ def escape_markdown(text: str) -> str:
 def markdown_cell(text: str) -> str:
     """Text without markup of Markdown, for a cell of a table, which a bar would end."""
     return escape_markdown(text).replace("|", r"\|")
-
-
-def escape_latex(text: str) -> str:
-    """Text without commands of LaTeX."""
-    return "".join(_LATEX.get(char, char) for char in one_line(text))
 
 
 def csv_cell(text: str) -> str:

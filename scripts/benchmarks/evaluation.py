@@ -19,7 +19,7 @@ from benchmarks import Benchmark
 from roilab.data.coco import CocoIds
 from roilab.data.dataset import DetectionDataset, register_dataset
 from roilab.errors import UserError
-from roilab.evaluation import average_precision, predict
+from roilab.evaluation import GroundTruth, average_precision, predict
 from roilab.evaluation import evaluate as evaluate_model
 from roilab.skeleton import COCO_PERSON
 
@@ -30,7 +30,7 @@ Rows = list[dict[str, Any]]
 def compare_evaluations(task: str, folder: Path, images: int = 2000) -> Benchmark:
     """From ground truth and result rows to AP: ten persons and twenty detections an image."""
     truth, detections = persons(images, detections=20)
-    ours = partial(average_precision, truth, detections, [task], COCO_PERSON)
+    ours = partial(average_precision, GroundTruth(truth, COCO_PERSON), detections, [task])
     reference = partial(pycocotools, truth, detections, task)
     check_equal(ours()[task], {"AP": reference()}, 1e-9)
     return Benchmark(

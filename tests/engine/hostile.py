@@ -15,8 +15,7 @@ import yaml
 
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import RECORD, accept
-from roilab.sweep import Sweep, plan_trials, save_sweep
-from roilab.sweep.plan import Arm
+from roilab.sweep.plan import Arm, Sweep, plan_trials, save_sweep
 from roilab.sweep.state import trial_identity
 
 LOCATE = "detectron2.utils.registry.locate"

@@ -2,11 +2,12 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from roilab.evaluation import analysis, average_precision
+from roilab.evaluation import GroundTruth, analysis, average_precision
 from roilab.evaluation.analysis import (
     Analysis,
     OperatingPoint,
@@ -21,9 +22,8 @@ from roilab.evaluation.matches import match_detections
 from roilab.reporting import analysis_text
 
 from . import test_parity
-from .test_parity import skeleton
+from .test_matches import without_objects
 
-BONES = skeleton((0.03, 0.05, 0.1))
 TASKS = ["bbox", "keypoints"]
 
 
@@ -37,7 +37,7 @@ def row(image: int, category: int, x: float, points: list[float]) -> dict:
     }
 
 
-def scene(names: tuple[str, str] = ("person", "car")) -> tuple[dict, list[dict]]:
+def scene() -> tuple[GroundTruth, list[dict]]:
     """Three images, the ids not in order.
 
     Image a: a person, detected with an IoU of 2/3, and a car that is detected as a person. Image b:
@@ -49,12 +49,12 @@ def scene(names: tuple[str, str] = ("person", "car")) -> tuple[dict, list[dict]]
         row(7, 1, 50, [55, 5, 2, 60, 10, 2, 0, 0, 0]),
     ]
     del annotations[1]["keypoints"]
-    truth = {
+    coco = {
         "images": [
             {"id": number, "file_name": f"folder/{name}.jpg", "width": 240, "height": 240}
             for number, name in ((7, "b"), (3, "a"), (5, "c"))
         ],
-        "categories": [{"id": index, "name": name} for index, name in enumerate(names, 1)],
+        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}],
         "annotations": [
             {**anno, "id": index, "area": 400, "iscrowd": 0, "num_keypoints": 2}
             for index, anno in enumerate(annotations, 1)
@@ -66,11 +66,11 @@ def scene(names: tuple[str, str] = ("person", "car")) -> tuple[dict, list[dict]]
         {**row(3, 1, 100, [105, 5, 1, 110, 10, 1, 0, 0, 1]), "score": 0.8},
         {**row(7, 1, 180, [185, 5, 1, 190, 10, 1, 0, 0, 1]), "score": 0.7},
     ]
-    return truth, detections
+    return GroundTruth(coco, test_parity.scene(0, 0, 0, 0)[0].skeleton), detections
 
 
 def analyzed(score: float = 0.5) -> Analysis:
-    return analyze(*scene(), TASKS, BONES, score)
+    return analyze(*scene(), TASKS, score)
 
 
 def test_numbers_by_hand() -> None:
@@ -113,17 +113,19 @@ def test_an_object_that_only_a_worse_detection_matches_is_missed() -> None:
 
 
 def test_without_keypoints_there_is_no_oks() -> None:
-    assert analyze(*scene(), ["bbox"], BONES, 0.5).keypoint_oks == {}
-    assert analyze(*scene(), ["bbox"], None, 0.5).keypoint_oks == {}
+    truth, detections = scene()
+    for skeleton in (truth.skeleton, None):
+        boxes = analyze(replace(truth, skeleton=skeleton), detections, ["bbox"], 0.5)
+        assert boxes.keypoint_oks == {}
 
 
 def test_each_task_is_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     original = analysis.match_detections
 
-    def match(truth: dict, detections: list, task: str, *rest: object) -> object:
+    def match(truth: GroundTruth, detections: list, task: str) -> object:
         seen.append(task)
-        return original(truth, detections, task, *rest)
+        return original(truth, detections, task)
 
     monkeypatch.setattr(analysis, "match_detections", match)
     analyzed()
@@ -136,8 +138,7 @@ def test_worst_images_have_the_lowest_mean_over_tasks() -> None:
 
 
 def test_nothing_annotated_and_nothing_found() -> None:
-    truth, _ = scene()
-    empty = analyze({**truth, "annotations": []}, [], TASKS, BONES, 0.5)
+    empty = analyze(without_objects(scene()[0]), [], TASKS, 0.5)
     assert empty.tasks["bbox"].image_ap50 == [None, None, None]
     assert empty.worst_images(5) == []
     assert empty.keypoint_oks == dict.fromkeys("abc")
@@ -152,22 +153,22 @@ def test_running_mean() -> None:
 
 def test_text_for_a_terminal() -> None:
     truth, detections = scene()
-    text = analysis_text(analyze(truth, detections, TASKS, BONES, 0.5))
+    text = analysis_text(analyze(truth, detections, TASKS, 0.5))
     assert "keypoint, from 0 to 1: a 1.00, b 0.32, c -" in text
     assert "from score 0.5 on" in text
     assert "| box      | person  |        33.3 |     50.0 |                1 |" in text
     assert "| car        |        1 |     0 |            0 |" in text
-    many = {**truth, "categories": [{"id": i, "name": f"c{i}"} for i in range(1, 13)]}
-    wide = analysis_text(analyze(many, detections, ["bbox"], None, 0.5))
+    many = {**truth.coco, "categories": [{"id": i, "name": f"c{i}"} for i in range(1, 13)]}
+    wide = analysis_text(analyze(GroundTruth(many), detections, ["bbox"], 0.5))
     assert "c12" in wide
     assert "background" not in wide
 
 
 @pytest.mark.parametrize("task", test_parity.TASKS)
 def test_thresholds_have_the_ap_and_its_parts(task: str) -> None:
-    truth, detections = test_parity.scene(2, 20, 5, 3, tied=False)
-    ap = average_precision(truth, detections, [task], BONES)[task]
-    curve = ap_by_iou(match_detections(truth, detections, task, BONES))
+    truth, detections = test_parity.scene(2, 20, 5, 3)
+    ap = average_precision(truth, detections, [task])[task]
+    curve = ap_by_iou(match_detections(truth, detections, task))
     assert curve[0] == pytest.approx(ap["AP50"], abs=1e-9)
     assert curve[5] == pytest.approx(ap["AP75"], abs=1e-9)
     assert np.mean(curve) == pytest.approx(ap["AP"], abs=1e-9)
@@ -175,15 +176,15 @@ def test_thresholds_have_the_ap_and_its_parts(task: str) -> None:
 
 
 def test_an_image_alone_is_a_data_set_of_one_image() -> None:
-    truth, detections = test_parity.scene(4, 6, 4, 2, tied=False)
-    values = image_ap50(match_detections(truth, detections, "bbox", BONES))
-    for image, value in zip(truth["images"], values, strict=True):
+    truth, detections = test_parity.scene(4, 6, 4, 2)
+    values = image_ap50(match_detections(truth, detections, "bbox"))
+    for image, value in zip(truth.coco["images"], values, strict=True):
         annotations, rows = (
             [row for row in rows if row["image_id"] == image["id"]]
-            for rows in (truth["annotations"], detections)
+            for rows in (truth.coco["annotations"], detections)
         )
-        alone = {**truth, "images": [image], "annotations": annotations}
-        expected = average_precision(alone, rows, ["bbox"], BONES)["bbox"]["AP50"]
+        alone = GroundTruth({**truth.coco, "images": [image], "annotations": annotations})
+        expected = average_precision(alone, rows, ["bbox"])["bbox"]["AP50"]
         assert (value is None) == (expected is None)
         assert value is None or value == pytest.approx(expected, abs=1e-9)
 
@@ -192,10 +193,10 @@ def test_terms_make_up_the_oks() -> None:
     """A detection matches at a threshold when the mean of its terms reaches it."""
     truth, _ = scene()
     labelled = {"keypoints": [5, 5, 2, 10, 10, 2, 15, 15, 2], "num_keypoints": 3}
-    truth["annotations"] = [{**truth["annotations"][0], **labelled}]
+    truth.coco["annotations"][:] = [{**truth.coco["annotations"][0], **labelled}]
     detections = [{**row(3, 1, 0, [6, 5, 1, 12, 10, 1, 15, 17, 1]), "score": 0.9}]
-    oks = np.mean(list(keypoint_oks(truth, detections, BONES).values()))
-    matches = match_detections(truth, detections, "keypoints", BONES)["person"]
+    oks = np.mean(list(keypoint_oks(truth, detections).values()))
+    matches = match_detections(truth, detections, "keypoints")["person"]
     right = matches.true_positive[:, 0]
     assert right.tolist() == [oks >= 0.5 + 0.05 * step for step in range(10)]
     assert 0.55 < oks < 0.9

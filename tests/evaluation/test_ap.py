@@ -13,7 +13,7 @@ from detectron2.structures import Boxes, Instances
 
 from roilab.data.coco import encode_mask
 from roilab.data.dataset import DetectionDataset, load_dataset
-from roilab.evaluation import average_precision
+from roilab.evaluation import GroundTruth, average_precision
 from roilab.evaluation.evaluator import coco_rows
 from roilab.reporting import ap_table
 from roilab.skeleton import COCO_PERSON, Skeleton
@@ -28,6 +28,10 @@ TASKS = ("bbox", "segm", "keypoints")
 @pytest.fixture
 def dataset(figures: FiguresPaths) -> DetectionDataset:
     return load_dataset(str(figures.train), str(figures.train.parent), skeleton="coco_person")
+
+
+def truth_of(dataset: DetectionDataset) -> GroundTruth:
+    return GroundTruth(dataset.coco_json(), dataset.skeleton)
 
 
 def perfect(dataset: DetectionDataset) -> list[dict]:
@@ -55,14 +59,14 @@ def perfect(dataset: DetectionDataset) -> list[dict]:
 
 def test_masks_are_ranked_by_their_own_score_where_there_is_one(dataset: DetectionDataset) -> None:
     """A second, empty mask for each object is better by the box's score and worse by its own."""
-    truth, good = dataset.coco_json(), perfect(dataset)
+    truth, good = truth_of(dataset), perfect(dataset)
     bad = [{**row, "score": 0.95} for row in copy.deepcopy(good)]
     for row in bad:
         size = row["segmentation"]["size"]
         row["segmentation"] = encode_mask(np.zeros(size, bool))
     rated = [{**row, "mask_score": 0.8} for row in good]
     rated += [{**row, "mask_score": 0.1} for row in bad]
-    plain, ranked = (average_precision(truth, each, TASKS[:2]) for each in (good + bad, rated))
+    plain, ranked = (average_precision(truth, rows, TASKS[:2]) for rows in (good + bad, rated))
     assert plain["segm"]["AP"] < 60
     assert ranked["segm"]["AP"] == pytest.approx(100)
     assert ranked["bbox"] == plain["bbox"]
@@ -70,10 +74,10 @@ def test_masks_are_ranked_by_their_own_score_where_there_is_one(dataset: Detecti
 
 def test_the_ground_truth_is_perfect(dataset: DetectionDataset) -> None:
     found = perfect(dataset)
-    truth = dataset.coco_json()
-    before = copy.deepcopy((truth, found))
-    results = average_precision(truth, found, TASKS, dataset.skeleton)
-    assert (truth, found) == before
+    truth = truth_of(dataset)
+    before = copy.deepcopy((truth.coco, found))
+    results = average_precision(truth, found, TASKS)
+    assert (truth.coco, found) == before
     for task in TASKS:
         assert results[task]["AP"] == pytest.approx(100)
         assert results[task]["AP-person"] == pytest.approx(100)
@@ -84,15 +88,15 @@ def test_the_ground_truth_is_perfect(dataset: DetectionDataset) -> None:
 def test_moved_keypoints_lower_the_keypoint_ap_and_wider_sigmas_forgive_more(
     dataset: DetectionDataset,
 ) -> None:
-    truth, moved = dataset.coco_json(), perfect(dataset)
+    truth, moved = truth_of(dataset), perfect(dataset)
     for row in moved:
         if "keypoints" in row:
             row["keypoints"] = [v + 4 if i % 3 < 2 else v for i, v in enumerate(row["keypoints"])]
-    results = average_precision(truth, moved, TASKS, COCO_PERSON)
+    results = average_precision(truth, moved, TASKS)
     assert results["keypoints"]["AP"] < 90
     assert results["bbox"]["AP"] == pytest.approx(100)
     wide = replace(COCO_PERSON, sigmas=tuple(3 * sigma for sigma in COCO_PERSON.sigmas))
-    lax = average_precision(truth, moved, ["keypoints"], wide)
+    lax = average_precision(replace(truth, skeleton=wide), moved, ["keypoints"])
     assert lax["keypoints"]["AP"] > results["keypoints"]["AP"]
 
 
@@ -106,15 +110,15 @@ def test_a_skeleton_of_two_points() -> None:
         "annotations": [{**row, **labels, "id": 1, "area": 900, "iscrowd": 0}],
     }
     detection = {**row, "keypoints": [10, 10, 1, 30, 30, 1], "score": 1.0}
-    results = average_precision(truth, [detection], ["keypoints"], pair)
+    results = average_precision(GroundTruth(truth, pair), [detection], ["keypoints"])
     assert results["keypoints"]["AP"] == pytest.approx(100)
 
 
 def test_nothing_found_is_zero_and_nothing_there_is_none(dataset: DetectionDataset) -> None:
-    truth = dataset.coco_json()
-    truth["categories"].append({"id": 3, "name": "tree", "supercategory": ""})
+    truth = truth_of(dataset)
+    truth.coco["categories"].append({"id": 3, "name": "tree", "supercategory": ""})
     for found in ([], perfect(dataset)):
-        results = average_precision(truth, found, ["bbox"], dataset.skeleton)["bbox"]
+        results = average_precision(truth, found, ["bbox"])["bbox"]
         assert results["AP-car"] == (0 if not found else pytest.approx(100))
         assert results["AP-tree"] is None
         assert results["AP"] == (0 if not found else pytest.approx(100))
@@ -157,7 +161,7 @@ def test_equal_to_detectron2s_evaluator(dataset: DetectionDataset, tmp_path: Pat
         for image_id, instances in found.items()
         for row in coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
     ]
-    ours = average_precision(dataset.coco_json(), detections, TASKS, dataset.skeleton)
+    ours = average_precision(truth_of(dataset), detections, TASKS)
     evaluator = COCOEvaluator(
         dataset.name, TASKS, distributed=False, output_dir=str(tmp_path), kpt_oks_sigmas=()
     )
@@ -189,8 +193,6 @@ def test_rows_do_not_touch_the_instances(dataset: DetectionDataset) -> None:
 
 
 def test_table_shows_every_task_and_class(dataset: DetectionDataset) -> None:
-    text = ap_table(
-        average_precision(dataset.coco_json(), perfect(dataset), TASKS, dataset.skeleton)
-    )
+    text = ap_table(average_precision(truth_of(dataset), perfect(dataset), TASKS))
     for word in ("box", "mask", "keypoint", "person", "car", "100.0"):
         assert word in text

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roilab.evaluation.ap import average_precision
+from roilab.evaluation import GroundTruth, average_precision
 from roilab.evaluation.bootstrap import (
     METRICS,
     PairedDifference,
@@ -18,9 +18,8 @@ from roilab.evaluation.bootstrap import (
 )
 from roilab.evaluation.matches import match_detections
 
-from .test_parity import scene, skeleton
-
-BONES = skeleton((0.03, 0.05, 0.1))
+from .test_matches import without_objects
+from .test_parity import scene
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
@@ -39,49 +38,49 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(seeds: int) -> None:
     assert 0.92 <= held / 400 <= 0.995
 
 
-def ap_of(truth: dict[str, Any], found: list[dict[str, Any]], task: str = "bbox") -> np.ndarray:
+def ap_of(truth: GroundTruth, found: list[dict[str, Any]], task: str = "bbox") -> np.ndarray:
     """1 + B."""
-    matches = {"all": match_detections(truth, found, task, BONES)}
-    return bootstrap_metrics(matches, bootstrap_weights(len(truth["images"])))["AP"]
+    matches = {"all": match_detections(truth, found, task)}
+    return bootstrap_metrics(matches, bootstrap_weights(len(truth.coco["images"])))["AP"]
 
 
 @pytest.mark.parametrize("task", ["bbox", "keypoints"])
 def test_the_first_draw_is_cocos_figure(task: str) -> None:
-    truth, found = scene(0, 12, 5, 3, tied=False)
+    truth, found = scene(0, 12, 5, 3)
     areas = ("all", "small", "medium", "large")
-    matches = {area: match_detections(truth, found, task, BONES, area) for area in areas}
+    matches = {area: match_detections(truth, found, task, area) for area in areas}
     metrics = bootstrap_metrics(matches, bootstrap_weights(12))
     first = {name: values[0] for name, values in metrics.items()}
-    expected = average_precision(truth, found, [task], BONES)[task]
+    expected = average_precision(truth, found, [task])[task]
     for name in METRICS:
         value = expected.get(name)
         assert np.isnan(first[name]) if value is None else first[name] == pytest.approx(value)
 
 
 def test_an_arm_does_not_differ_from_itself() -> None:
-    values = np.stack(2 * [ap_of(*scene(0, 8, 5, 3, tied=False))])
+    values = np.stack(2 * [ap_of(*scene(0, 8, 5, 3))])
     result = paired_difference(values, values, 8)
     assert result == PairedDifference(0, 0, 0, 8, 2)
     assert result.conclusion == "not distinguishable with 8 images and 2 seeds"
 
 
 def test_two_sets_of_detections_of_one_scene() -> None:
-    truth, found = scene(0, 12, 5, 3, tied=False)
+    truth, found = scene(0, 12, 5, 3)
     fewer = [row for row in found if row["image_id"] % 2]
     tasks = ["bbox", "keypoints"]
-    apart = compare_detections(truth, fewer, found, tasks, BONES)
+    apart = compare_detections(truth, fewer, found, tasks)
     assert list(apart) == tasks
-    for task, each in apart.items():
-        ap = [average_precision(truth, rows, [task], BONES)[task]["AP"] for rows in (fewer, found)]
-        assert each.value == pytest.approx(ap[0] - ap[1])
-        assert each.low <= each.value < 0
-    same = compare_detections(truth, found, found, tasks, BONES)
+    for task, difference in apart.items():
+        ap = [average_precision(truth, rows, [task])[task]["AP"] for rows in (fewer, found)]
+        assert difference.value == pytest.approx(ap[0] - ap[1])
+        assert difference.low <= difference.value < 0
+    same = compare_detections(truth, found, found, tasks)
     assert set(same.values()) == {PairedDifference(0, 0, 0, 12, 1)}
-    assert compare_detections({**truth, "annotations": []}, found, found, tasks, BONES) == {}
+    assert compare_detections(without_objects(truth), found, found, tasks) == {}
 
 
 def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> None:
-    truth, found = scene(0, 40, 5, 3, tied=False)
+    truth, found = scene(0, 40, 5, 3)
     moved = [{**row, "bbox": [v + 8 for v in row["bbox"]]} for row in found]
     arm, baseline = (ap_of(truth, rows)[None] for rows in (moved, found))
     worse, better = paired_difference(arm, baseline, 40), paired_difference(baseline, arm, 40)
@@ -118,10 +117,10 @@ def test_the_interval_over_seeds_is_not_left_to_chance(seeds: int) -> None:
 @pytest.mark.parametrize("task", ["bbox", "keypoints"])
 def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
     """The images of a large set are drawn 60 at a time, for an arm and a worse one."""
-    truth, found = scene(3, 400, 3, 2, tied=False)
+    truth, found = scene(3, 400, 3, 2)
     random = np.random.default_rng(4)
     worse = [row for row in found if random.random() < 0.9]
-    arms = [{"all": match_detections(truth, rows, task, BONES)} for rows in (found, worse)]
+    arms = [{"all": match_detections(truth, rows, task)} for rows in (found, worse)]
     once = np.ones((1, 400), int)
     whole = [bootstrap_metrics(arm, once)["AP"][0] for arm in arms]
     held, trials = 0, 60
@@ -139,6 +138,6 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
 
 
 def test_nothing_to_find_is_no_difference() -> None:
-    truth, found = scene(0, 3, 4, 2, tied=False)
-    values = ap_of({**truth, "annotations": []}, found)[None]
+    truth, found = scene(0, 3, 4, 2)
+    values = ap_of(without_objects(truth), found)[None]
     assert paired_difference(values, values, 3) is None

@@ -1,18 +1,17 @@
 """AP from matches: COCO's, and that of a data set whose images are drawn again."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roilab.evaluation import average_precision
+from roilab.evaluation import GroundTruth, average_precision
 from roilab.evaluation.matches import match_detections
 
-from .test_parity import TASKS, scene, skeleton
-
-BONES = skeleton((0.03, 0.05, 0.1))
+from .test_parity import TASKS, scene
 
 
 def mean(ap: np.ndarray) -> float | None:
@@ -32,10 +31,10 @@ def test_all_images_once_give_the_ap_of_coco(
     task: str, seed: int, images: int, objects: int, copies: int, tied: bool
 ) -> None:
     truth, found = scene(seed, images, objects, copies, tied)
-    expected = average_precision(truth, found, [task], BONES)[task]
-    matches = match_detections(truth, found, task, BONES)
-    for name, each in matches.items():
-        ap = each.ap(np.ones((1, images)))[0]
+    expected = average_precision(truth, found, [task])[task]
+    matches = match_detections(truth, found, task)
+    for name, of_class in matches.items():
+        ap = of_class.ap(np.ones((1, images)))[0]
         for suffix, part in (("AP", ap), ("AP50", ap[0])):
             value, mine = expected[f"{suffix}-{name}"], mean(part)
             assert (value is None) == (mine is None)
@@ -44,14 +43,14 @@ def test_all_images_once_give_the_ap_of_coco(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_weights_are_images_drawn_again(task: str) -> None:
-    truth, found = scene(3, 6, 5, 3, tied=False)
+    truth, found = scene(3, 6, 5, 3)
     weights = np.array([[0, 2, 1, 0, 3, 1], [1, 1, 1, 1, 1, 1], [0, 0, 0, 6, 0, 0]])
-    matches = match_detections(truth, found, task, BONES)
+    matches = match_detections(truth, found, task)
     for row in weights:
         again, detected = drawn(truth, found, row)
-        expected = average_precision(again, detected, [task], BONES)[task]
-        for name, each in matches.items():
-            value, mine = expected[f"AP-{name}"], mean(each.ap(row[None])[0])
+        expected = average_precision(again, detected, [task])[task]
+        for name, of_class in matches.items():
+            value, mine = expected[f"AP-{name}"], mean(of_class.ap(row[None])[0])
             assert (value is None) == (mine is None)
             assert value is None or abs(value - mine) < 1e-9
     together = matches["person"].ap(weights)
@@ -59,18 +58,24 @@ def test_weights_are_images_drawn_again(task: str) -> None:
     np.testing.assert_array_equal(together, alone)
 
 
-def drawn(truth: dict, found: list[dict], weights: np.ndarray) -> tuple[dict, list[dict]]:
+def without_objects(truth: GroundTruth) -> GroundTruth:
+    return replace(truth, coco={**truth.coco, "annotations": []})
+
+
+def drawn(
+    truth: GroundTruth, found: list[dict], weights: np.ndarray
+) -> tuple[GroundTruth, list[dict]]:
     """Copies of the images, as often as they are drawn."""
     images, annotations, detections = [], [], []
-    for image, times in zip(truth["images"], weights, strict=True):
+    for image, times in zip(truth.coco["images"], weights, strict=True):
         for _ in range(times):
             number = len(images) + 1
             images.append({**image, "id": number})
-            for each in truth["annotations"]:
-                if each["image_id"] == image["id"]:
-                    given = {"image_id": number, "id": len(annotations) + 1}
-                    annotations.append({**copy.deepcopy(each), **given})
+            for row in copy.deepcopy(truth.coco["annotations"]):
+                if row["image_id"] == image["id"]:
+                    annotations.append({**row, "image_id": number, "id": len(annotations) + 1})
             detections += [
-                {**each, "image_id": number} for each in found if each["image_id"] == image["id"]
+                {**row, "image_id": number} for row in found if row["image_id"] == image["id"]
             ]
-    return {**truth, "images": images, "annotations": annotations}, detections
+    coco = {**truth.coco, "images": images, "annotations": annotations}
+    return replace(truth, coco=coco), detections

@@ -1,6 +1,7 @@
 """Every figure of the evaluation against pycocotools, random and degenerate cases."""
 
 import contextlib
+import copy
 import io
 from typing import Any
 
@@ -12,17 +13,12 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from roilab.evaluation import average_precision
+from roilab.evaluation import GroundTruth, average_precision
 from roilab.skeleton import Skeleton
 
 SIDE = 240
-POINTS = ("a", "b", "c")
 TASKS = ("bbox", "segm", "keypoints")
 AREAS = {"APs": "small", "APm": "medium", "APl": "large"}
-
-
-def skeleton(sigmas: tuple[float, ...]) -> Skeleton:
-    return Skeleton("three", ("person",), POINTS, (), (("a", "b"), ("b", "c")), sigmas)
 
 
 def rle(box: list[float], random: np.random.Generator) -> dict[str, Any]:
@@ -35,18 +31,25 @@ def rle(box: list[float], random: np.random.Generator) -> dict[str, Any]:
     return {"size": [SIDE, SIDE], "counts": encoded["counts"].decode("ascii")}
 
 
-def scene(seed: int, images: int, objects: int, copies: int, tied: bool) -> tuple[dict, list[dict]]:
+def scene(
+    seed: int,
+    images: int,
+    objects: int,
+    copies: int,
+    tied: bool = False,
+    sigmas: tuple[float, ...] = (0.03, 0.05, 0.1),
+) -> tuple[GroundTruth, list[dict]]:
     """Objects of two classes, crowds among them, with moved copies of some, and nonsense."""
     random = np.random.default_rng(seed)
     annotations: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
 
     def instance(image: int, kind: int, box: np.ndarray, points: np.ndarray) -> dict[str, Any]:
-        given = {"image_id": image, "category_id": kind, "bbox": box.tolist()}
-        given["segmentation"] = rle(given["bbox"], random)
+        row = {"image_id": image, "category_id": kind, "bbox": box.tolist()}
+        row["segmentation"] = rle(row["bbox"], random)
         if kind == 1:
-            given["keypoints"] = points.ravel().tolist()
-        return given
+            row["keypoints"] = points.ravel().tolist()
+        return row
 
     for image in range(1, images + 1):
         for _ in range(int(random.integers(0, objects + 1))):
@@ -56,43 +59,46 @@ def scene(seed: int, images: int, objects: int, copies: int, tied: bool) -> tupl
             points = np.column_stack(
                 [box[:2] + random.random((3, 2)) * size, random.integers(0, 3, 3)]
             )
-            given = instance(image, kind, box, points)
-            given |= {
+            row = instance(image, kind, box, points)
+            row |= {
                 "id": len(annotations) + 1,
-                "area": float(mask_utils.area(given["segmentation"])),
+                "area": float(mask_utils.area(row["segmentation"])),
                 "iscrowd": int(random.random() < 0.15),
             }
             if kind == 1:
-                given["num_keypoints"] = int((points[:, 2] > 0).sum())
-            annotations.append(given)
+                row["num_keypoints"] = int((points[:, 2] > 0).sum())
+            annotations.append(row)
             for _ in range(int(random.integers(0, copies + 1))):
                 moved = box + random.normal(0, 0.1, 4) * [*size, *size]
                 moved[2:] = moved[2:].clip(0)
                 shifted = points + random.normal(0, 0.05, (3, 3)) * [*size, 0]
                 other = kind if random.random() < 0.9 else 3 - kind
                 score = float(random.choice([0.3, 0.6]) if tied else random.random())
-                found.append({**instance(image, other, moved, shifted), "score": score})
-    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}]
-    every = [{"id": i, "width": SIDE, "height": SIDE} for i in range(1, images + 1)]
-    return {"images": every, "categories": categories, "annotations": annotations}, found
+                detections.append({**instance(image, other, moved, shifted), "score": score})
+    coco = {
+        "images": [{"id": i, "width": SIDE, "height": SIDE} for i in range(1, images + 1)],
+        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}],
+        "annotations": annotations,
+    }
+    links = (("a", "b"), ("b", "c"))
+    skeleton = Skeleton("three", ("person",), ("a", "b", "c"), (), links, sigmas)
+    return GroundTruth(coco, skeleton), detections
 
 
-def reference(
-    truth: dict, found: list[dict], task: str, sigmas: tuple[float, ...]
-) -> dict[str, float | None]:
+def reference(truth: GroundTruth, found: list[dict], task: str) -> dict[str, float | None]:
     """The same by pycocotools, which gives -1 where there is nothing."""
     hidden = {"segm": {"bbox", "keypoints"}, "bbox": {"segmentation", "keypoints"}}.get(
         task, {"segmentation"}
     )
     coco = COCO()
-    coco.dataset = {**truth, "annotations": [dict(each) for each in truth["annotations"]]}
+    coco.dataset = copy.deepcopy(dict(truth.coco))
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
         results = coco.loadRes([{k: v for k, v in e.items() if k not in hidden} for e in found])
         evaluator = COCOeval(coco, results, task)
         if task == "keypoints":
             evaluator.params.catIds = [1]
-            evaluator.params.kpt_oks_sigmas = np.array(sigmas)
+            evaluator.params.kpt_oks_sigmas = np.array(truth.skeleton.sigmas)
         evaluator.evaluate()
         evaluator.accumulate()
     precision = evaluator.eval["precision"][..., -1]
@@ -126,13 +132,13 @@ def reference(
 def test_every_figure_is_that_of_pycocotools(
     seed: int, images: int, objects: int, copies: int, tied: bool, sigmas: tuple[float, ...]
 ) -> None:
-    truth, found = scene(seed, images, objects, copies, tied)
-    ours = average_precision(truth, found, TASKS, skeleton(sigmas))
+    truth, found = scene(seed, images, objects, copies, tied, sigmas)
+    ours = average_precision(truth, found, TASKS)
     if not found:  # on which pycocotools fails
         assert {value for task in TASKS for value in ours[task].values()} <= {0, None}
         return
     for task in TASKS:
-        expected = reference(truth, found, task, sigmas)
+        expected = reference(truth, found, task)
         assert ours[task].keys() == expected.keys()
         for name, value in expected.items():
             mine = ours[task][name]
@@ -141,8 +147,7 @@ def test_every_figure_is_that_of_pycocotools(
 
 
 def test_the_scenes_are_neither_perfect_nor_hopeless() -> None:
-    truth, found = scene(0, 30, 6, 3, tied=False)
-    results = average_precision(truth, found, TASKS, skeleton((0.03, 0.03, 0.03)))
+    results = average_precision(*scene(0, 30, 6, 3), TASKS)
     for task in TASKS:
         assert 5 < results[task]["AP"] < 95
         assert results[task]["AP50"] > results[task]["AP75"]
@@ -151,8 +156,7 @@ def test_the_scenes_are_neither_perfect_nor_hopeless() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_crowds_cost_nothing(task: str) -> None:
     """A detection within a crowd is neither right nor wrong."""
-    truth, found = scene(1, 5, 6, 1, tied=False)
-    for each in truth["annotations"]:
-        each["iscrowd"] = 1
-    results = average_precision(truth, found, [task], skeleton((0.1, 0.1, 0.1)))[task]
-    assert results["AP"] is None
+    truth, found = scene(1, 5, 6, 1)
+    for row in truth.coco["annotations"]:
+        row["iscrowd"] = 1
+    assert average_precision(truth, found, [task])[task]["AP"] is None

@@ -10,10 +10,11 @@ from roilab.cli.sweep import train_command
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
 from roilab.reporting.document import write_attachments
-from roilab.sweep import Trial, load_sweep, parse_seeds, state_of
-from roilab.sweep.plan import Arm, Sweep, save_sweep
+from roilab.sweep import Sweep, Trial, load_sweep
+from roilab.sweep.plan import Arm, parse_seeds, save_sweep
 from roilab.sweep.results import ResultsReader
 from roilab.sweep.runner import LOCK, run_trial
+from roilab.sweep.state import state_of
 
 from .cases import Attempts, Script, Wrong, case, follow_command, run_remedy, wrong
 from .conftest import CONFIG, Training

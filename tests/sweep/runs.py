@@ -16,7 +16,7 @@ from roilab.engine.checkpoint import save_atomically
 from roilab.engine.provenance import ConfigSource, write_provenance
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
-from roilab.evaluation import Evaluation, average_precision
+from roilab.evaluation import Evaluation, GroundTruth, average_precision
 from roilab.sweep import Trial
 from roilab.sweep.state import trial_identity
 
@@ -88,7 +88,7 @@ class Folders:
             {"iteration": 49, "time": 0.5, "memory": 1.25, "inference_time": 0.125},
         ]
         run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in log))
-        truth = self.dataset.coco_json()
+        truth = GroundTruth(self.dataset.coco_json())
         run.write_evaluation(
             Evaluation(average_precision(truth, detections, ["bbox", "segm"]), detections, 0.125),
             self.dataset.coco_ids,

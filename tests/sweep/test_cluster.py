@@ -19,12 +19,12 @@ import submitit
 from roilab.cli.sweep import train_command
 from roilab.engine.signals import Interrupted
 from roilab.errors import UserError
-from roilab.sweep import State, Trial, cluster, run_on_cluster, state_of
+from roilab.sweep import State, Trial, cluster, run_on_cluster
 from roilab.sweep.cluster import _Slurm, _Watch, run_job
 from roilab.sweep.plan import Arm
 from roilab.sweep.runner import run_trial
 from roilab.sweep.slurm import JobStatus, job_parameters, parse_minutes
-from roilab.sweep.state import checkpoint_of, record_end, trial_identity
+from roilab.sweep.state import checkpoint_of, record_end, state_of, trial_identity
 
 RUNNING, PENDING = JobStatus("RUNNING"), JobStatus("PENDING")
 

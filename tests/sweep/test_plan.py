@@ -9,15 +9,8 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config
 from roilab.errors import UserError
-from roilab.sweep import (
-    load_saved_sweep,
-    load_sweep,
-    parse_seeds,
-    plan_trials,
-    resolve,
-    save_sweep,
-    select_trials,
-)
+from roilab.sweep import load_sweep, resolve
+from roilab.sweep.plan import load_saved_sweep, parse_seeds, plan_trials, save_sweep, select_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "configs/figures_mask.py"

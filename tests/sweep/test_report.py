@@ -17,9 +17,10 @@ from PIL import Image
 
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
-from roilab.sweep import Report, State, Sweep, Trial, plan_trials, state_of
-from roilab.sweep.plan import Arm
-from roilab.sweep.report import most_different
+from roilab.sweep import State, Sweep, Trial
+from roilab.sweep.plan import Arm, plan_trials
+from roilab.sweep.report import Report, most_different
+from roilab.sweep.state import state_of
 
 from .runs import CONFIG, IMAGES, Folders, perfect_rows, squares
 

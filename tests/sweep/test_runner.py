@@ -18,10 +18,10 @@ import pytest
 from roilab.cli.sweep import train_command
 from roilab.engine.lock import locked
 from roilab.errors import UserError
-from roilab.sweep import State, Trial, run_here, run_on_cluster, state_of, training_slots
+from roilab.sweep import State, Trial, run_here, run_on_cluster
 from roilab.sweep.plan import Arm
-from roilab.sweep.runner import TrainCommand, run_trial
-from roilab.sweep.state import progress_of, trial_identity
+from roilab.sweep.runner import TrainCommand, run_trial, training_slots
+from roilab.sweep.state import iterations_of, logged_values, state_of, trial_identity
 
 # In place of roilab train: writes what a finished run leaves, or fails for seed 1.
 FAKE = """
@@ -218,14 +218,14 @@ def test_a_training_that_is_tied_ends_with_its_parent(tmp_path: Path) -> None:
 
 def test_how_far_a_training_is(tmp_path: Path) -> None:
     one = trial_in(tmp_path)
-    assert progress_of(one).iterations == 0
+    assert iterations_of(logged_values(one)) == 0
     one.folder.mkdir(parents=True)
     log = one.folder / "metrics.json"
     early = [{"iteration": n, "time": 1.0, "x": "y" * 500} for n in range(400)]
     lines = [*early, {"iteration": 419, "time": 0.25}, {"iteration": 439, "segm/AP": 7.5}]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"iteration": 4')
-    progress = progress_of(one)
-    assert (progress.iterations, progress.seconds, progress.latest["segm/AP"]) == (440, 0.25, 7.5)
+    values = logged_values(one)
+    assert (iterations_of(values), values["time"], values["segm/AP"]) == (440, 0.25, 7.5)
 
 
 def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: TrainCommand) -> None:

@@ -46,7 +46,7 @@ from roilab.engine.setup import prepare
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
-from roilab.evaluation import Evaluation
+from roilab.evaluation import Evaluation, GroundTruth
 from roilab.evaluation.analysis import Analysis, analyze
 from roilab.evaluation.bootstrap import compare_detections
 from roilab.files import write_whole
@@ -94,7 +94,8 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     model = load_model(run, cfg)
     about = [f"{run.weights} on {dataset.summary()}"]
     say(about[0])
-    limit, note = cfg.evaluation.max_detections, limits_note(cfg, dataset)
+    truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
+    note = limits_note(cfg, dataset)
     if note:
         about.append(note)
         say(note)
@@ -113,15 +114,14 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     if note:
         say(note)
     if args.fast:
-        print_cost(evaluation, exact, dataset, limit)
+        print_cost(evaluation, exact, truth)
     if "keypoints" in evaluation.results and dataset.skeleton is not None:
         about.append(
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
         say(about[-1])
-    truth, tasks = dataset.coco_json(), list(evaluation.results)
-    analysis = analyze(truth, evaluation.detections, tasks, dataset.skeleton, args.score, limit)
+    analysis = analyze(truth, evaluation.detections, list(evaluation.results), args.score)
     say(f"\n{analysis_text(analysis)}\n")
     write_results(args, run, evaluation, dataset)
     if args.html is None and args.pictures is None:
@@ -143,14 +143,9 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
         draw_pictures(draw, dataset, args.pictures)
 
 
-def print_cost(
-    fast: Evaluation, exact: Evaluation, dataset: DetectionDataset, max_detections: int | None
-) -> None:
+def print_cost(fast: Evaluation, exact: Evaluation, truth: GroundTruth) -> None:
     """Print the difference of the AP between the fast and the exact mode."""
-    truth, tasks = dataset.coco_json(), list(fast.results)
-    differences = compare_detections(
-        truth, fast.detections, exact.detections, tasks, dataset.skeleton, max_detections
-    )
+    differences = compare_detections(truth, fast.detections, exact.detections, list(fast.results))
     for task, difference in differences.items():
         say(
             f"{task} AP, fast against exact: {difference.value:+.2f}, on other images like these "

@@ -33,24 +33,11 @@ from roilab.engine import config, trusted
 from roilab.engine.signals import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
-from roilab.sweep import (
-    Report,
-    State,
-    Sweep,
-    Trial,
-    load_saved_sweep,
-    load_sweep,
-    parse_seeds,
-    plan_trials,
-    progress_of,
-    resolve,
-    run_here,
-    run_on_cluster,
-    save_sweep,
-    select_trials,
-    state_of,
-    training_slots,
-)
+from roilab.sweep import State, Sweep, Trial, load_sweep, resolve, run_here, run_on_cluster
+from roilab.sweep.plan import load_saved_sweep, parse_seeds, plan_trials, save_sweep, select_trials
+from roilab.sweep.report import Report
+from roilab.sweep.runner import training_slots
+from roilab.sweep.state import iterations_of, logged_values, state_of
 
 
 def train_command(
@@ -190,15 +177,15 @@ class Display:
         for title in ("arm", "seed", "iteration", "eta", self.metric, "state"):
             table.add_column(title, justify="left" if title in ("arm", "state") else "right")
         for trial, state in self.states.items():
-            progress, total = progress_of(trial), trial.arm.max_iter
-            eta, value = "", progress.latest.get(self.metric)
-            if state.kind == "training" and progress.seconds and total:
-                left = progress.seconds * (total - progress.iterations)
-                eta = str(timedelta(seconds=round(left)))
+            values, total = logged_values(trial), trial.arm.max_iter
+            iterations, seconds = iterations_of(values), values.get("time")
+            eta, value = "", values.get(self.metric)
+            if state.kind == "training" and seconds and total:
+                eta = str(timedelta(seconds=round(seconds * (total - iterations))))
             table.add_row(
                 Text(one_line(trial.arm.name)),
                 str(trial.seed),
-                f"{progress.iterations}/{total}",
+                f"{iterations}/{total}",
                 eta,
                 "" if value is None else f"{value:.1f}",
                 Text(one_line(state.text)),

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from roilab.data.dataset import DetectionDataset
 from roilab.engine.build_data import tasks_of
 from roilab.engine.config import TOPK
+from roilab.evaluation import GroundTruth
 from roilab.evaluation.object_limits import exceeded_limits, raised_limits
 
 PROPOSALS = "model.proposal_generator.post_nms_topk"
@@ -36,15 +37,14 @@ def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
 
     "": nothing. See `roilab.evaluation.object_limits`.
     """
-    tasks, truth = tasks_of(cfg.model.roi_heads), dataset.coco_json()
-    limit = cfg.evaluation.max_detections
-    raised = raised_limits(truth, tasks, dataset.skeleton) if limit is None else []
+    tasks = tasks_of(cfg.model.roi_heads)
+    truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
     of_model = {
         TOPK: OmegaConf.select(cfg, TOPK) or _STOCK_TOPK,
         PROPOSALS: (OmegaConf.select(cfg, PROPOSALS) or _STOCK_PROPOSALS)[1],
     }
-    left_out = exceeded_limits(truth, tasks, dataset.skeleton, limit, of_model)
-    note = "; ".join([*raised, *left_out])
+    left_out = exceeded_limits(truth, tasks, of_model)
+    note = "; ".join([*raised_limits(truth, tasks), *left_out])
     return (
         f"{note}. To count them: evaluation.max_detections={_enough(dataset)}" if left_out else note
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import coco_eval, detection_limit
+from roilab.evaluation.ap import GroundTruth, coco_eval
 from roilab.evaluation.matches import Matches, match_detections
 from roilab.skeleton import Skeleton, oks_terms
 
@@ -36,13 +36,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class TaskAnalysis:
-    """The analysis of one task.
-
-    Attributes:
-        ap_by_iou: AP in percent at each of `IOU_THRESHOLDS`, the mean over classes.
-        operating_points: by class.
-        image_ap50: by image, in percent, see `image_ap50`.
-    """
+    """The analysis of one task, see `ap_by_iou`, `operating_point` of each class, `image_ap50`."""
 
     ap_by_iou: Sequence[float | None]
     operating_points: Mapping[str, OperatingPoint]
@@ -56,7 +50,6 @@ class Analysis:
     Attributes:
         score: the least score of a detection in operating points and confused classes.
         images: the images' files, in order of their ids.
-        tasks: by the name of the task.
         labels, confusion: see `confusion_matrix`.
         keypoint_oks: see `keypoint_oks`; empty where keypoints are not among the tasks.
     """
@@ -70,56 +63,46 @@ class Analysis:
 
     def worst_images(self, count: int) -> list[int]:
         """Positions of the images with the lowest per-image AP@0.5, the mean over tasks."""
-        values = zip(*(task.image_ap50 for task in self.tasks.values()), strict=True)
-        # The last running mean is the mean.
-        means = [running_mean(image)[-1] for image in values]
+        means = _column_means(np.array([t.image_ap50 for t in self.tasks.values()], float))
         ranked = sorted((mean, position) for position, mean in enumerate(means) if mean is not None)
         return [position for _, position in ranked[:count]]
 
 
 def analyze(
-    truth: Mapping[str, Any],
+    truth: GroundTruth,
     detections: Sequence[Mapping[str, Any]],
     tasks: Sequence[str],
-    skeleton: Skeleton | None,
     score: float,
-    max_detections: int | None = None,
 ) -> Analysis:
-    """Analyze detections, each task matched once.
+    """Analyze detections, each task matched once; arguments as for `average_precision`.
 
     Where a head rates its masks, the rating of a mask has to reach the score.
-
-    Args:
-        score: the least score of the operating points, from 0 to 1.
-        truth, detections, tasks, skeleton, max_detections: as for `average_precision`.
     """
-    labels, confusion = confusion_matrix(truth, detections, score, max_detections)
+    labels, confusion = confusion_matrix(truth, detections, score)
     analyses = {}
     for task in tasks:
-        matches = match_detections(truth, detections, task, skeleton, "all", max_detections)
+        matches = match_detections(truth, detections, task)
         analyses[task] = TaskAnalysis(
             ap_by_iou(matches),
             {name: operating_point(of_class, score) for name, of_class in matches.items()},
             image_ap50(matches),
         )
-    images = sorted(truth["images"], key=lambda image: image["id"])
-    has_keypoints = skeleton is not None and "keypoints" in tasks
     return Analysis(
         score=score,
-        images=[image["file_name"] for image in images],
+        images=[
+            image["file_name"] for image in sorted(truth.coco["images"], key=lambda row: row["id"])
+        ],
         tasks=analyses,
         labels=labels,
         confusion=confusion,
-        keypoint_oks=keypoint_oks(truth, detections, skeleton, max_detections)
-        if has_keypoints and skeleton is not None
-        else {},
+        keypoint_oks=keypoint_oks(truth, detections) if "keypoints" in tasks else {},
     )
 
 
 def ap_by_iou(matches: Mapping[str, Matches]) -> list[float | None]:
     """AP in percent at each of `IOU_THRESHOLDS`, the mean over classes."""
     once = np.ones((1, len(next(iter(matches.values())).objects)), int)
-    return _column_means(np.concatenate([of_class.ap(once) for of_class in matches.values()]))
+    return _column_means(100 * np.concatenate([of_class.ap(once) for of_class in matches.values()]))
 
 
 def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
@@ -127,7 +110,7 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
 
     Their mean is not COCO's AP50, which ranks the detections of all images together.
     """
-    return _column_means(np.stack([_image_ap50(of_class) for of_class in matches.values()]))
+    return _column_means(100 * np.stack([_image_ap50(of_class) for of_class in matches.values()]))
 
 
 def _image_ap50(matches: Matches) -> np.ndarray:
@@ -158,10 +141,7 @@ def operating_point(matches: Matches, score: float) -> OperatingPoint:
 
 
 def confusion_matrix(
-    truth: Mapping[str, Any],
-    detections: Sequence[Mapping[str, Any]],
-    score: float,
-    max_detections: int | None = None,
+    truth: GroundTruth, detections: Sequence[Mapping[str, Any]], score: float
 ) -> tuple[list[str], np.ndarray]:
     """Boxes of each class that were detected as another class, at IoU 0.5.
 
@@ -169,26 +149,26 @@ def confusion_matrix(
         The classes and at last "background", and how often an object of a row's class was detected
         as a column's: the last column counts missed objects, the last row detections of nothing.
     """
-    limit = detection_limit(truth, "bbox", None, max_detections, by_class=False)
-    coco = coco_eval(truth, detections, "bbox", None, limit)
+    coco = coco_eval(truth, detections, "bbox", by_class=False)
     confusion = coco.confusion_matrix(min_score=score)
     return [*confusion["cat_names"], "background"], confusion["matrix"].astype(int)
 
 
 def keypoint_oks(
-    truth: Mapping[str, Any],
-    detections: Sequence[Mapping[str, Any]],
-    skeleton: Skeleton,
-    max_detections: int | None = None,
+    truth: GroundTruth, detections: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | None]:
     """The mean OKS term of each keypoint over the objects that a detection matches at OKS 0.5.
 
-    Matched by COCO's rules; labelled keypoints only. From 0 to 1; None without such objects.
+    Matched by COCO's rules; labelled keypoints only. From 0 to 1; None without such objects; empty
+    without a skeleton.
     """
-    coco = coco_eval(truth, detections, "keypoints", skeleton, max_detections)
+    skeleton = truth.skeleton
+    if skeleton is None:
+        return {}
+    coco = coco_eval(truth, detections, "keypoints")
     coco.params.area_rng, coco.params.area_rng_lbl = [[0, 1e10]], ["all"]
     coco.evaluate()
-    objects = {anno["id"]: anno for anno in truth["annotations"]}
+    objects = {anno["id"]: anno for anno in truth.coco["annotations"]}
     rows = coco.coco_dt.anns
     terms = [np.zeros((0, len(skeleton.keypoints)))]
     for image in filter(None, coco.eval_imgs):
@@ -197,8 +177,7 @@ def keypoint_oks(
         for object_id, row_id, is_matched, is_ignored in pairs:
             if is_matched and not is_ignored:
                 terms.append(_labelled_terms(objects[object_id], rows[row_id], skeleton)[None])
-    means = _column_means(np.concatenate(terms), scale=1)
-    return dict(zip(skeleton.keypoints, means, strict=True))
+    return dict(zip(skeleton.keypoints, _column_means(np.concatenate(terms)), strict=True))
 
 
 def _labelled_terms(
@@ -221,7 +200,7 @@ def running_mean(values: Sequence[float | None]) -> list[float | None]:
     return means
 
 
-def _column_means(values: np.ndarray, scale: float = 100) -> list[float | None]:
+def _column_means(values: np.ndarray) -> list[float | None]:
     """The mean of each column without NaN; None for a column of NaN."""
-    columns = (column[~np.isnan(column)] for column in values.T)
-    return [float(scale * column.mean()) if column.size else None for column in columns]
+    means: list[float | None] = np.ma.masked_invalid(values).mean(axis=0).tolist()
+    return means

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,29 +26,89 @@ _AREAS = {
 _KEYS = {"bbox": ("bbox",), "segm": ("segmentation",), "keypoints": ("bbox", "keypoints")}
 
 
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """The objects that detections are compared with, and how many detections count.
+
+    Attributes:
+        coco: COCO json data, as `DetectionDataset.coco_json` returns it.
+        skeleton: gives the OKS sigmas, and the classes that the keypoint AP is over.
+        max_detections: how many detections of a class count in an image, the best by score; None:
+            see `detection_limit`.
+    """
+
+    coco: Mapping[str, Any]
+    skeleton: Skeleton | None = None
+    max_detections: int | None = None
+
+    def categories(self, task: str) -> list[Mapping[str, Any]]:
+        """The categories that a task's AP is over."""
+        posed = self.skeleton.classes if self.skeleton is not None else ()
+        return [
+            category
+            for category in self.coco["categories"]
+            if task != "keypoints" or category["name"] in posed
+        ]
+
+    def objects_per_image(self, task: str, *, by_class: bool = True) -> Counter[tuple[int, int]]:
+        """The number of objects that count for a task, by (image id, category id).
+
+        Without `by_class` they are objects of all classes, and the category id is 0. Crowds do not
+        count, nor for the task "keypoints" objects without a labelled keypoint.
+        """
+        categories = {category["id"] for category in self.categories(task)}
+        return Counter(
+            (anno["image_id"], anno["category_id"] if by_class else 0)
+            for anno in self.coco["annotations"]
+            if anno["category_id"] in categories
+            and not anno.get("iscrowd", 0)
+            and (task != "keypoints" or anno.get("num_keypoints", 0) > 0)
+        )
+
+    def detection_limit(self, task: str, *, by_class: bool = True) -> int:
+        """The largest number of detections of a class, or of all classes, that count in an image.
+
+        Without `max_detections` it is COCO's, `COCO_MAX_DETECTIONS`, or the largest number of
+        objects in an image where that is more: with fewer, perfect detections would not have an AP
+        of 100.
+        """
+        if self.max_detections is not None:
+            return self.max_detections
+        objects = self.objects_per_image(task, by_class=by_class)
+        return max(COCO_MAX_DETECTIONS[task], *objects.values(), 0)
+
+
 def average_precision(
-    truth: Mapping[str, Any],
-    detections: Sequence[Mapping[str, Any]],
-    tasks: Sequence[str],
-    skeleton: Skeleton | None = None,
-    max_detections: int | None = None,
+    truth: GroundTruth, detections: Sequence[Mapping[str, Any]], tasks: Sequence[str]
 ) -> Results:
     """AP in percent, by COCO's rules (hotcoco, which gives pycocotools' figures in less time).
 
     Args:
-        truth: COCO json data, as `DetectionDataset.coco_json` returns it.
         detections: COCO result rows: image_id, category_id, score, bbox, and segmentation (RLE) and
             keypoints where the task needs them; masks are ranked by `mask_score` if a row has it.
         tasks: of "bbox", "segm", "keypoints".
-        skeleton: gives the OKS sigmas, and the classes that the keypoint AP is over.
-        max_detections: how many detections of a class count in an image, the best by score; None:
-            see `detection_limit`.
 
     Returns:
         `{task: {metric: percent}}` with Detectron2's names (AP, AP50, AP75, APs, APm, APl) and, per
         class, `AP-<class>` and `AP50-<class>`. None where there is no such ground truth.
     """
-    return {task: _one_task(truth, detections, task, skeleton, max_detections) for task in tasks}
+    results: Results = {}
+    for task in tasks:
+        coco = coco_eval(truth, detections, task)
+        coco.evaluate()
+        coco.accumulate()
+        # (IoU thresholds, recalls, classes, areas, most detections an image); -1 where undefined.
+        curves: Any = coco.eval
+        precision = curves["precision"][..., -1]
+        at50, at75 = (int(np.abs(np.array(coco.params.iou_thrs) - t).argmin()) for t in (0.5, 0.75))
+        parts = {"AP": precision[..., 0], "AP50": precision[at50, ..., 0]}
+        parts |= {"AP75": precision[at75, ..., 0]}
+        parts |= {name: precision[..., index] for name, index in _AREAS[task].items()}
+        for index, category in enumerate(truth.categories(task)):
+            parts[f"AP-{category['name']}"] = precision[:, :, index, 0]
+            parts[f"AP50-{category['name']}"] = precision[at50, :, index, 0]
+        results[task] = {name: _percent(part[part > -1]) for name, part in parts.items()}
+    return results
 
 
 def flat(results: Results) -> dict[str, float | None]:
@@ -57,104 +118,33 @@ def flat(results: Results) -> dict[str, float | None]:
     }
 
 
-def scored_categories(
-    truth: Mapping[str, Any], task: str, skeleton: Skeleton | None
-) -> list[Mapping[str, Any]]:
-    """The categories that a task's AP is over."""
-    return [
-        category
-        for category in truth["categories"]
-        if task != "keypoints" or (skeleton and category["name"] in skeleton.classes)
-    ]
-
-
-def objects_per_image(
-    truth: Mapping[str, Any], task: str, skeleton: Skeleton | None, *, by_class: bool
-) -> Counter[tuple[int, int]]:
-    """The number of objects that count for a task, by (image id, category id).
-
-    Without `by_class` they are objects of all classes, and the category id is 0. Crowds do not
-    count, nor for the task "keypoints" objects without a labelled keypoint.
-    """
-    categories = {category["id"] for category in scored_categories(truth, task, skeleton)}
-    return Counter(
-        (anno["image_id"], anno["category_id"] if by_class else 0)
-        for anno in truth["annotations"]
-        if anno["category_id"] in categories
-        and not anno.get("iscrowd", 0)
-        and (task != "keypoints" or anno.get("num_keypoints", 0) > 0)
-    )
-
-
-def detection_limit(
-    truth: Mapping[str, Any],
-    task: str,
-    skeleton: Skeleton | None,
-    max_detections: int | None,
-    *,
-    by_class: bool = True,
-) -> int:
-    """The largest number of detections of a class, or of all classes, that count in an image.
-
-    Without `max_detections` it is COCO's, `COCO_MAX_DETECTIONS`, or the largest number of objects
-    in an image where that is more: with fewer, perfect detections would not have an AP of 100.
-    """
-    if max_detections is not None:
-        return max_detections
-    objects = objects_per_image(truth, task, skeleton, by_class=by_class)
-    return max(COCO_MAX_DETECTIONS[task], *objects.values(), 0)
+def _percent(precision: np.ndarray) -> float | None:
+    return float(100 * precision.mean()) if precision.size else None
 
 
 def coco_eval(
-    truth: Mapping[str, Any],
+    truth: GroundTruth,
     detections: Sequence[Mapping[str, Any]],
     task: str,
-    skeleton: Skeleton | None,
-    max_detections: int | None = None,
+    *,
+    by_class: bool = True,
 ) -> COCOeval:
-    """COCO's evaluation of one task, ready to run; arguments as for `average_precision`."""
+    """COCO's evaluation of one task, ready to run.
+
+    Args:
+        detections: as for `average_precision`.
+        by_class: whether the limit of detections is that of a class, or of all classes.
+    """
     keys = ("image_id", "category_id", *_KEYS[task])
     rows = [
         {key: row[key] for key in keys if key in row}
         | {"score": row.get("mask_score", row["score"]) if task == "segm" else row["score"]}
         for row in detections
     ]
-    ground_truth = COCO(dict(truth))
+    ground_truth = COCO(dict(truth.coco))
     coco = COCOeval(ground_truth, ground_truth.load_res(rows), task)
-    coco.params.max_dets = [detection_limit(truth, task, skeleton, max_detections)]
-    coco.params.cat_ids = [category["id"] for category in scored_categories(truth, task, skeleton)]
-    if task == "keypoints" and skeleton is not None:
-        coco.params.kpt_oks_sigmas = list(skeleton.sigmas)
+    coco.params.max_dets = [truth.detection_limit(task, by_class=by_class)]
+    coco.params.cat_ids = [category["id"] for category in truth.categories(task)]
+    if task == "keypoints" and truth.skeleton is not None:
+        coco.params.kpt_oks_sigmas = list(truth.skeleton.sigmas)
     return coco
-
-
-def _one_task(
-    truth: Mapping[str, Any],
-    detections: Sequence[Mapping[str, Any]],
-    task: str,
-    skeleton: Skeleton | None,
-    max_detections: int | None,
-) -> dict[str, float | None]:
-    coco = coco_eval(truth, detections, task, skeleton, max_detections)
-    coco.evaluate()
-    coco.accumulate()
-    # (IoU thresholds, recalls, classes, areas, most detections an image); -1 where undefined.
-    curves: Any = coco.eval
-    precision = curves["precision"][..., -1]
-    thresholds = [float(value) for value in coco.params.iou_thrs]
-    at50, at75 = (int(np.argmin(np.abs(np.subtract(thresholds, t)))) for t in (0.5, 0.75))
-    metrics: dict[str, float | None] = {
-        "AP": _mean(precision[:, :, :, 0]),
-        "AP50": _mean(precision[at50, :, :, 0]),
-        "AP75": _mean(precision[at75, :, :, 0]),
-    }
-    metrics |= {name: _mean(precision[:, :, :, index]) for name, index in _AREAS[task].items()}
-    for index, category in enumerate(scored_categories(truth, task, skeleton)):
-        metrics[f"AP-{category['name']}"] = _mean(precision[:, :, index, 0])
-        metrics[f"AP50-{category['name']}"] = _mean(precision[at50, :, index, 0])
-    return metrics
-
-
-def _mean(precision: np.ndarray) -> float | None:
-    valid = precision[precision > -1]
-    return float(100 * valid.mean()) if valid.size else None

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from roilab.evaluation.ap import GroundTruth
 from roilab.evaluation.matches import Matches, match_detections
-from roilab.skeleton import Skeleton
 from roilab.text import counted
 
 # The area of the objects that count, and which of ten thresholds of IoU or OKS from 0.5 on.
@@ -80,16 +80,9 @@ def bootstrap_metrics(
         ap = np.stack([of_class.ap(weights) for of_class in classes.values()])
         for name, (area_of_metric, thresholds) in METRICS.items():
             if area_of_metric == area:
-                metrics[name] = _mean(ap[:, :, thresholds])
+                means = np.ma.masked_invalid(ap[:, :, thresholds]).mean(axis=(0, 2))
+                metrics[name] = 100 * means.filled(np.nan)
     return metrics
-
-
-def _mean(ap: np.ndarray) -> np.ndarray:
-    """The mean of C x (1 + B) x T values over classes and thresholds without NaN, in percent."""
-    known = ~np.isnan(ap)
-    sums = np.where(known, ap, 0).sum(axis=(0, 2))
-    counts = known.sum(axis=(0, 2))
-    return 100 * np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def paired_difference(
@@ -111,30 +104,24 @@ def paired_difference(
 
 
 def compare_detections(
-    truth: Mapping[str, Any],
+    truth: GroundTruth,
     detections: Sequence[Mapping[str, Any]],
     baseline: Sequence[Mapping[str, Any]],
     tasks: Sequence[str],
-    skeleton: Skeleton | None,
-    max_detections: int | None = None,
 ) -> dict[str, PairedDifference]:
-    """The differences in AP of two sets of detections on the same images, by task.
-
-    Args:
-        truth, tasks, skeleton, max_detections: as for `average_precision`.
-        detections, baseline: COCO result rows.
-    """
-    images = len(truth["images"])
+    """The differences in AP of two sets of detections on the same images, by task."""
+    images = len(truth.coco["images"])
     weights = bootstrap_weights(images)
-
-    def ap(task: str, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        matches = match_detections(truth, rows, task, skeleton, "all", max_detections)
-        return bootstrap_metrics({"all": matches}, weights)["AP"][None]
-
-    differences = {
-        task: paired_difference(ap(task, detections), ap(task, baseline), images) for task in tasks
-    }
-    return {task: value for task, value in differences.items() if value is not None}
+    differences = {}
+    for task in tasks:
+        ap, before = (
+            bootstrap_metrics({"all": match_detections(truth, rows, task)}, weights)["AP"][None]
+            for rows in (detections, baseline)
+        )
+        difference = paired_difference(ap, before, images)
+        if difference is not None:
+            differences[task] = difference
+    return differences
 
 
 def confidence_interval(

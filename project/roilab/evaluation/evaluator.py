@@ -14,7 +14,7 @@ from torch import nn
 from roilab.data.coco import coco_row, encode_mask
 from roilab.data.coordinates import to_pixel_index
 from roilab.data.dataset import DetectionDataset
-from roilab.evaluation.ap import TASK_NAMES, Results, average_precision
+from roilab.evaluation.ap import TASK_NAMES, GroundTruth, Results, average_precision
 from roilab.evaluation.memory_bound import MemoryBound, detect_instances
 from roilab.skeleton import Skeleton
 
@@ -102,14 +102,14 @@ def evaluate(
 
     Args:
         predictions: as `predict` yields them.
-        max_detections: of a class that count in an image, see `average_precision`.
+        max_detections: of a class that count in an image, see `GroundTruth`.
     """
     detections: list[dict[str, Any]] = []
     tasks, times = {"bbox"}, []
     for inputs, instances, seconds in predictions:
         times.append(seconds)
-        tasks |= {"segm"} if instances.has("pred_masks") else set()
-        tasks |= {"keypoints"} if instances.has("pred_keypoints") else set()
+        fields = {"segm": "pred_masks", "keypoints": "pred_keypoints"}
+        tasks |= {task for task, field in fields.items() if instances.has(field)}
         detections += coco_rows(inputs["image_id"], instances, dataset.classes, dataset.skeleton)
     shares = comm.gather((detections, tasks, times))
     if not comm.is_main_process():
@@ -117,11 +117,6 @@ def evaluate(
     detections = [row for rows, _, _ in shares for row in rows]
     tasks = set().union(*(names for _, names, _ in shares))
     times = [seconds for _, _, share in shares for seconds in share]
-    results = average_precision(
-        dataset.coco_json(),
-        detections,
-        [task for task in TASK_NAMES if task in tasks],
-        dataset.skeleton,
-        max_detections,
-    )
+    truth = GroundTruth(dataset.coco_json(), dataset.skeleton, max_detections)
+    results = average_precision(truth, detections, [task for task in TASK_NAMES if task in tasks])
     return Evaluation(results, detections, statistics.median(times) if times else None)

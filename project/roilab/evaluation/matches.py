@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import coco_eval, scored_categories
-from roilab.skeleton import Skeleton
+from roilab.evaluation.ap import GroundTruth, coco_eval
 
 _RECALLS = np.linspace(0, 1, 101)
 _BLOCK = 2**24  # weights times detections that are held in memory at a time
@@ -67,35 +66,30 @@ class Matches:
 
 
 def match_detections(
-    truth: Mapping[str, Any],
-    detections: Sequence[Mapping[str, Any]],
-    task: str,
-    skeleton: Skeleton | None = None,
-    area: str = "all",
-    max_detections: int | None = None,
+    truth: GroundTruth, detections: Sequence[Mapping[str, Any]], task: str, area: str = "all"
 ) -> dict[str, Matches]:
-    """The matches of each class that the task is over.
+    """The matches of each class that the task is over; images are in the order of their ids.
 
     Args:
+        detections: as for `average_precision`.
         area: "all", or the size of the objects that count: "small", "medium", "large".
-        truth, detections, skeleton, max_detections: as for `average_precision`; images are in the
-            order of their ids.
     """
-    coco = coco_eval(truth, detections, task, skeleton, max_detections)
+    coco = coco_eval(truth, detections, task)
     areas = list(coco.params.area_rng_lbl)
     # Keypoints have no small objects, by COCO's rules.
     bounds = coco.params.area_rng[areas.index(area)] if area in areas else [0.0, 0.0]
     coco.params.area_rng, coco.params.area_rng_lbl = [bounds], [area]
     coco.evaluate()
-    ids = sorted(image["id"] for image in truth["images"])
+    ids = sorted(image["id"] for image in truth.coco["images"])
     positions = {number: position for position, number in enumerate(ids)}
-    thresholds = len(coco.params.iou_thrs)
-    by_class: dict[int, list[dict[str, Any]]] = {}
+    by_class: dict[int, list[dict[str, Any]]] = {
+        category["id"]: [] for category in truth.categories(task)
+    }
     for image in filter(None, coco.eval_imgs):
-        by_class.setdefault(image["category_id"], []).append(image)
+        by_class[image["category_id"]].append(image)
     return {
-        category["name"]: _joined(by_class.get(category["id"], []), positions, thresholds)
-        for category in scored_categories(truth, task, skeleton)
+        category["name"]: _joined(by_class[category["id"]], positions, len(coco.params.iou_thrs))
+        for category in truth.categories(task)
     }
 
 

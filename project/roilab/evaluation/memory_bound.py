@@ -7,6 +7,7 @@ for each pixel of the image.
 import contextlib
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import detectron2.data.transforms as T
@@ -41,6 +42,8 @@ _FEWER = "smaller images; or fewer masks: model.roi_heads.box_predictor.test_sco
 class MemoryBound:
     """A bound of the memory that a model needs for images, compared with a limit.
 
+    Its checks raise NotEnoughMemory for what takes too much.
+
     Args:
         model: a Detectron2 model in evaluation mode, or one that is built from it for inference.
         augmentations: of its images, such as resizing.
@@ -53,45 +56,31 @@ class MemoryBound:
     ) -> None:
         self.model, self.limit = model, limit
         self.augmentations = list(augmentations)
-        self._features: tuple[float, float] | None = None
 
     def check_image(self, width: int, height: int) -> None:
-        """Refuse an image that does not fit when it is decoded and passed through the model.
-
-        Raises:
-            NotEnoughMemory: it takes too much.
-        """
-        pixels = width * height
-        what = f"{width} x {height} pixels"
+        """Refuse an image that does not fit when it is decoded and passed through the model."""
+        pixels, what = width * height, f"{width} x {height} pixels"
         least, resized = _DECODING * pixels, self._resized(height, width)
         self._check_features(*resized, 1, what, beside=_PREPARING * pixels, least=least)
         if self._device.type != "cpu":
             self._require(least, None, what, _SMALLER)
 
     def check_batch(self, height: int, width: int, count: int) -> None:
-        """Refuse a batch of images of this size that does not fit when the model runs on it.
-
-        Raises:
-            NotEnoughMemory: they take too much.
-        """
+        """Refuse a batch of images of this size that does not fit when the model runs on it."""
         self._check_features(height, width, count, f"{count} x {width} x {height} pixels at once")
 
     def check_masks(self, count: int, width: int, height: int) -> None:
-        """Refuse masks of an image that do not fit in its full size.
-
-        Raises:
-            NotEnoughMemory: they take too much.
-        """
-        self._require(
-            (_COPIES * count + _PASTING) * width * height,
-            None,
-            f"{count} masks of {width} x {height} pixels",
-            _FEWER,
-        )
+        """Refuse masks of an image that do not fit in its full size."""
+        size, what = (_COPIES * count + _PASTING) * width * height, f"{count} masks of"
+        self._require(size, None, f"{what} {width} x {height} pixels", _FEWER)
 
     @property
     def _device(self) -> torch.device:
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def _features(self) -> tuple[float, float]:
+        return measure(self.model, self._device)
 
     def _check_features(
         self, height: int, width: int, count: int, what: str, *, beside: int = 0, least: int = 0
@@ -101,8 +90,6 @@ class MemoryBound:
         bound = _bound(self.limit, device)
         if bound is None or max(_GENEROUS * pixels + beside + _HEADS, least) < bound[0]:
             return
-        if self._features is None:
-            self._features = measure(self.model, device)
         base, per_pixel = self._features
         size = max(int(base + per_pixel * pixels) + beside + _HEADS, least)
         self._require(size, device, f"{what}, {width} x {height} as the model sees them", _SMALLER)
@@ -194,8 +181,9 @@ def rcnn_of(model: Any) -> Any:
 
 def autocast_of(model: Any) -> contextlib.AbstractContextManager[Any]:
     """The context in which a model runs in its precision."""
-    of_model = getattr(model, "autocast", None)
-    return contextlib.nullcontext() if of_model is None else of_model()
+    context: contextlib.AbstractContextManager[Any]
+    context = getattr(model, "autocast", contextlib.nullcontext)()
+    return context
 
 
 def detect_instances(

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from tabulate import tabulate
 
 from roilab.errors import UserError
-from roilab.escaping import escape_latex, escape_markdown, markdown_cell, one_line, printable
+from roilab.escaping import escape_markdown, markdown_cell, one_line, printable
 from roilab.files import write_whole
 
 Cell = str | float | None
@@ -122,12 +122,9 @@ def to_latex(sections: Sequence[Section]) -> str:
     for section in sections:
         for part in section.parts:
             if isinstance(part, Table) and part.rows:
-                rows = [part.head, *(map(number, row) for row in part.rows)]
-                head, *body = (" & ".join(map(escape_latex, row)) + r" \\" for row in rows)
-                lines = (r"\toprule", head, r"\midrule", *body, r"\bottomrule")
-                begin = rf"\begin{{tabular}}{{{'l' * len(part.head)}}}"
-                comment = f"% {escape_latex(section.title)}"
-                tables.append("\n".join([comment, begin, *lines, r"\end{tabular}"]))
+                rows = [[one_line(number(cell)) for cell in row] for row in (part.head, *part.rows)]
+                text = tabulate(rows, "firstrow", "latex_booktabs", disable_numparse=True)
+                tables.append(f"% {one_line(section.title)}\n" + text.replace("±", r"$\pm$"))
     return "\n\n".join(tables) + "\n"
 
 

@@ -22,7 +22,6 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from roilab.data.workers import END_SIGNALS
@@ -33,13 +32,12 @@ from roilab.sweep import slurm
 from roilab.sweep.plan import Trial
 from roilab.sweep.runner import POLL_SECONDS, TrainCommand, is_running, run_trial
 from roilab.sweep.slurm import JobStatus
-from roilab.sweep.state import OnUpdate, State, checkpoint_of, record_end, state_of
+from roilab.sweep.state import OnUpdate, State, checkpoint_of, last_lines, record_end, state_of
 
 log = logging.getLogger(__name__)
 
 _END_SECONDS = 120.0  # that cancelled jobs have to save; SLURM's KillWait is 30 by default
 _ASK_SECONDS = (2.0, 30.0)  # the shortest and the longest time between two questions
-_TAIL = 2**14  # bytes at the end of a job's log
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 # Seconds in which the rest of a requeued job's last start saves and ends, or counts as lost.
 _PATIENCE = SILENT + 60
@@ -96,8 +94,8 @@ def _executor(folder: Path, parameters: Mapping[str, Any]) -> Any:
             found=error,
             remedy="pip install submitit",
         ) from error
-    options = {"cluster": "slurm", **parameters}
-    cluster = options.pop("cluster")
+    options = dict(parameters)
+    cluster = options.pop("cluster", "slurm")
     if cluster not in ("slurm", "local"):
         raise UserError(
             "there is no such kind of cluster",
@@ -160,10 +158,9 @@ class _Local:
 
     def statuses(self, jobs: Mapping[Trial, Any]) -> dict[Trial, JobStatus]:
         # A training may outlive the process above it while it saves.
+        running, over = JobStatus("RUNNING"), JobStatus("CANCELLED")
         return {
-            trial: JobStatus(
-                "RUNNING" if job.state == "RUNNING" or is_running(trial) else "CANCELLED"
-            )
+            trial: running if job.state == "RUNNING" or is_running(trial) else over
             for trial, job in jobs.items()
         }
 
@@ -174,19 +171,14 @@ class _Local:
 
 
 class _Watch:
-    """Jobs until each is over.
-
-    Attributes:
-        jobs: those that are not over.
-    """
+    """Jobs until each is over; `jobs` are those that are not."""
 
     def __init__(
         self, jobs: Mapping[Trial, Any], cluster: _Slurm | _Local, on_update: OnUpdate
     ) -> None:
         self.jobs, self.cluster, self.on_update = dict(jobs), cluster, on_update
-        self.started = time.monotonic()
-        self.next_question = 0.0
-        self.silent = False
+        self.started, self.next_question = time.monotonic(), 0.0
+        self.answered = True
         self.last: dict[Trial, State] = {}
         self.ending: set[Trial] = set()
         for trial in self.jobs:
@@ -214,11 +206,11 @@ class _Watch:
     def _ask(self) -> None:
         statuses = self.cluster.statuses(self.jobs)
         if statuses is None:
-            if not self.silent:
+            if self.answered:
                 log.warning("SLURM does not answer: the sweep waits until it does")
-            self.silent = True
+            self.answered = False
             return
-        self.silent = False
+        self.answered = True
         for trial, status in statuses.items():
             if status.never_runs:
                 self.cluster.cancel([self.jobs[trial]])
@@ -256,12 +248,9 @@ class _Watch:
             return state
         job, checkpoint = self.jobs[trial], checkpoint_of(trial)
         parts = [f"{self._name(trial)}: {status.text}"]
-        if state.error:
-            parts.append(state.error)
-        elif checkpoint:
-            parts.append(f"goes on from {checkpoint}")
-        parts += filter(None, [_last_line(job)])
-        reason = "; ".join([*parts, f"log: {_log_file(job)}"])
+        parts.append(state.error or (f"goes on from {checkpoint}" if checkpoint else ""))
+        parts += [_last_line(job), f"log: {_log_file(job)}"]
+        reason = "; ".join(filter(None, parts))
         # A training that was asked to end has recorded it; one that was killed has not.
         cut = bool(checkpoint) and (bool(state.error) or not status.is_fault)
         with contextlib.suppress(OSError):
@@ -285,10 +274,10 @@ def _result(job: Any) -> State:
     """The result of a job; if it failed outside of the training, the reason from its log."""
     try:
         state: State = job.result()
+        return state
     except Exception as error:  # of submitit, or of a result that it cannot read
         reason = _last_line(job) or State.of_error(error).error
         return State("failed", error=f"{reason}; log: {_log_file(job)}")
-    return state
 
 
 def _log_file(job: Any) -> Path:
@@ -299,13 +288,7 @@ def _log_file(job: Any) -> Path:
 
 def _last_line(job: Any) -> str:
     """The last error in a job's log, or its last line; empty where there is none."""
-    try:
-        with _log_file(job).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in last_lines(_log_file(job)) if line.strip()]
     errors = [line for line in lines if "error: " in line.lower()]
     return (errors or [line for line in lines if "warn" not in line.lower()] or [""])[-1]
 
@@ -324,15 +307,12 @@ def run_job(trial: Trial, train: TrainCommand) -> State:
     """
     numbers: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        numbers.append(number)
-
     def check() -> None:
         if numbers:
             raise _Signalled
 
     for number in END_SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, lambda number, frame: numbers.append(number))
     before = checkpoint_of(trial)
     try:
         return run_trial(trial, train, check=check, tied=True, patience=_PATIENCE)

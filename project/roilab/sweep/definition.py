@@ -89,11 +89,9 @@ def resolve(sweep: Sweep) -> Sweep:
             keys = [row.key for row in differences(cfgs[arm.weights_of], cfg)]
             trained = [key for key in keys if dependent_on(key) != "evaluation"]
             if trained:
-                key = f"arms.{arm.name}.weights_of"
                 message = "its weights would be trained in another way"
-                raise _wrong(
-                    sweep, key, message, f"{arm.weights_of} differs in {', '.join(trained)}"
-                )
+                value = f"{arm.weights_of} differs in {', '.join(trained)}"
+                raise _wrong(sweep, f"arms.{arm.name}.weights_of", message, value)
     return replace(sweep, arms=tuple(arms))
 
 
@@ -122,11 +120,8 @@ def _from_dict(file: Path, data: Any) -> Sweep:
     for name, row in rows.items():
         for figure in _dict(file, f"sweep.published.rows.{name}", row).values():
             _kind(file, f"sweep.published.rows.{name}", figure, int | float, "numbers")
-    metrics = _kind(
-        file, "sweep.metrics", data.get("metrics", list(_METRICS)), list, "a list of task/metric"
-    )
-    if not metrics:
-        _kind(file, "sweep.metrics", None, list, "at least one task/metric")
+    metrics = data.get("metrics", list(_METRICS)) or None
+    metrics = _kind(file, "sweep.metrics", metrics, list, "a list of at least one task/metric")
 
     def arm(name: str, setting: Any) -> Arm:
         """An arm of overrides, or of a config of its own."""
@@ -215,8 +210,7 @@ def _checked(sweep: Sweep) -> Sweep:
             message = "the arms need different names, or an override several values: key=a,b"
             raise _wrong(sweep, "arms", message, arm.name)
         if folder in _RESERVED:
-            message = "an arm would have a folder of the report"
-            raise _wrong(sweep, "arms", message, arm.name)
+            raise _wrong(sweep, "arms", "an arm would have a folder of the report", arm.name)
         for text in arm.overrides:
             key, _, value = text.partition("=")
             if key in _OF_TRIAL:
@@ -231,10 +225,9 @@ def _checked(sweep: Sweep) -> Sweep:
         if arm.weights_of and _named(sweep, key, arm.weights_of).weights_of:
             message = "the weights would be those of an arm that is not trained itself"
             raise _wrong(sweep, key, message, arm.weights_of)
-    figures = [*sweep.metrics, *(name for arm in sweep.arms for name in arm.published)]
-    for name in figures:
-        task, _, metric = str(name).partition("/")
-        if task not in TASK_NAMES or metric not in METRICS:
+    known = {f"{task}/{metric}" for task in TASK_NAMES for metric in METRICS}
+    for name in [*sweep.metrics, *(name for arm in sweep.arms for name in arm.published)]:
+        if str(name) not in known:
             expected = f"{', '.join(TASK_NAMES)}, / and {', '.join(METRICS)}"
             raise _wrong(sweep, "metrics", "there is no such metric", name, expected)
     return sweep

@@ -133,11 +133,7 @@ def folder_name(arm: str) -> str:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of a text such as `0,1,2`.
-
-    Raises:
-        UserError: not whole numbers from 0, or one of them twice.
-    """
+    """The seeds of a text such as `0,1,2`; raises as `check_seeds` does."""
     parts = [part.strip() for part in text.split(",")]
     return check_seeds([int(part) if part.isdecimal() else part for part in parts])
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,18 +20,8 @@ from roilab.evaluation.ap import TASK_NAMES
 from roilab.evaluation.bootstrap import METRICS, PairedDifference, paired_difference
 from roilab.files import write_whole
 from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
-from roilab.reporting import plots
-from roilab.reporting.document import (
-    Picture,
-    Plot,
-    Section,
-    Table,
-    number,
-    to_html,
-    to_latex,
-    to_markdown,
-    write_attachments,
-)
+from roilab.reporting import document, plots
+from roilab.reporting.document import Picture, Plot, Section, Table
 from roilab.sweep.plan import Arm, Sweep, Trial
 from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults
 from roilab.sweep.state import State
@@ -67,11 +58,11 @@ class Report:
             states: of all trials, in order.
         """
         sections = self.sections(states)
-        write_attachments(folder, sections)
+        document.write_attachments(folder, sections)
         title = self.sweep.name
-        write_whole(folder / "report.md", to_markdown(title, sections))
-        write_whole(folder / "report.html", to_html(title, sections))
-        write_whole(folder / "report.tex", to_latex(sections))
+        write_whole(folder / "report.md", document.to_markdown(title, sections))
+        write_whole(folder / "report.html", document.to_html(title, sections))
+        write_whole(folder / "report.tex", document.to_latex(sections))
         write_whole(folder / "report.csv", _values(states))
 
     def sections(self, states: Mapping[Trial, State]) -> list[Section]:
@@ -91,14 +82,13 @@ class Report:
             replace(section, parts=[part for part in section.parts if isinstance(part, Table)])
             for section in self._headline(states, self._read(states))
         ]
-        return to_markdown(self.sweep.name, sections)
+        return document.to_markdown(self.sweep.name, sections)
 
     def _read(self, states: Mapping[Trial, State]) -> ResultsByArm:
-        done = _done(states)
-        return {
-            arm: {trial.seed: self.reader.read(trial) for trial in done if trial.arm == arm}
-            for arm in self.sweep.arms
-        }
+        results: dict[Arm, dict[int, RunResults]] = {arm: {} for arm in self.sweep.arms}
+        for trial in _done(states):
+            results[trial.arm][trial.seed] = self.reader.read(trial)
+        return results
 
     def _beginning(self, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
         done = _done(states)
@@ -189,16 +179,18 @@ def _differences(sweep: Sweep, results: ResultsByArm) -> list[Section]:
 
 def _arm_differences(sweep: Sweep, arm: Arm, results: ResultsByArm) -> dict[str, PairedDifference]:
     """The differences of an arm to the baseline, by metric."""
-    pairs = list(_pairs(sweep, arm, results).values())
+    differences: dict[str, PairedDifference] = {}
+    pairs = _pairs(sweep, arm, results)
     if not pairs:
-        return {}
-    shared = pairs[0][0].draws.keys() & pairs[0][1].draws.keys()
-    differences = {}
-    for name in (name for name in sweep.metrics if name in shared):
-        ours, baseline = (np.stack([pair[side].draws[name] for pair in pairs]) for side in (0, 1))
-        difference = paired_difference(ours, baseline, len(pairs[0][0].dataset))
-        if difference is not None:
-            differences[name] = difference
+        return differences
+    ours, baseline = zip(*pairs.values(), strict=True)
+    for name in sweep.metrics:
+        if name in ours[0].draws and name in baseline[0].draws:
+            values = np.stack([run.draws[name] for run in ours])
+            before = np.stack([run.draws[name] for run in baseline])
+            difference = paired_difference(values, before, len(ours[0].dataset))
+            if difference is not None:
+                differences[name] = difference
     return differences
 
 
@@ -233,16 +225,12 @@ def _thresholds(task: str, results: ResultsByArm) -> Section:
 def _classes(tasks: Sequence[str], results: ResultsByArm) -> list[Section]:
     """AP of each class, where there are several."""
     metrics = {arm.name: [run.results for run in runs.values()] for arm, runs in results.items()}
-    columns = list(
-        dict.fromkeys(
-            (task, name)
-            for task in tasks
-            for runs in metrics.values()
-            for run in runs
-            for name in run.get(task, {})
-            if name.startswith("AP-")
-        )
-    )
+    columns = [
+        (task, name)
+        for task in tasks
+        for name in _names(run.get(task, {}) for runs in metrics.values() for run in runs)
+        if name.startswith("AP-")
+    ]
     if len({name for _, name in columns}) < 2:
         return []
     rows = [
@@ -260,7 +248,7 @@ def _keypoints(results: ResultsByArm) -> list[Section]:
         terms = [run.keypoint_oks for run in of_arm.values() if run.keypoint_oks]
         if terms:
             columns[arm.name] = {name: _mean([run[name] for run in terms]) for name in terms[0]}
-    keypoints = list(dict.fromkeys(name for column in columns.values() for name in column))
+    keypoints = _names(columns.values())
     if not keypoints:
         return []
     text = (
@@ -287,19 +275,18 @@ def _pictures(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     ours, baseline = zip(*pairs.values(), strict=True)
     before, after = ([run.image_ap50[task] for run in runs] for runs in (baseline, ours))
     ranked = most_different(before, after, _PICTURES)
-    names = [sweep.baseline, arm.name]
     pictures = []
     for place, (position, more) in enumerate(ranked, 1):
         record = ours[0].images()[position]
-        rows = [run.drawn.get(record["image_id"], []) for run in (baseline[0], ours[0])]
-        predicted = dict(zip(names, rows, strict=True))
+        runs = {sweep.baseline: baseline[0], arm.name: ours[0]}
+        predicted = {name: run.drawn.get(record["image_id"], []) for name, run in runs.items()}
         picture = draw_comparison(record, ours[0].dataset, predicted, original=True)
         file = Path(record["file_name"]).name
         caption = f"{file}: per-image AP@0.5 {more:+.0f} with {arm.name}"
         pictures.append(Picture(str(place), jpeg(picture, PAGE_QUALITY), caption))
     text = (
-        f"The images on which {names[0]} and {names[1]} differ most in {TASK_NAMES[task]} AP@0.5 "
-        "of the single image, the mean over seeds, which is not COCO AP50. Drawn is seed "
+        f"The images on which {sweep.baseline} and {arm.name} differ most in {TASK_NAMES[task]} "
+        "AP@0.5 of the single image, the mean over seeds, which is not COCO AP50. Drawn is seed "
         f"{min(pairs)}, from score {LEAST_SCORE} on."
     )
     return [Section("Where they differ most", text, pictures)]
@@ -322,15 +309,10 @@ def most_different(
 def _arms(sweep: Sweep) -> Section:
     arms = sweep.arms
     shared = [text for text in arms[0].overrides if all(text in arm.overrides for arm in arms)]
-    rows = [
-        [
-            arm.name,
-            arm.config_file,
-            shlex.join(text for text in arm.overrides if text not in shared) or _DASH,
-            arm.weights_of or _DASH,
-        ]
-        for arm in arms
-    ]
+    rows = []
+    for arm in arms:
+        own = shlex.join(text for text in arm.overrides if text not in shared)
+        rows.append([arm.name, arm.config_file, own or _DASH, arm.weights_of or _DASH])
     text = f"All of them: `{shlex.join(shared)}`" if shared else ""
     return Section("Arms", text, [Table(["arm", "config", "overrides", "weights of"], rows)])
 
@@ -352,9 +334,8 @@ def _values(states: Mapping[Trial, State]) -> str:
     for trial, state in states.items():
         for task, metrics in (state.results or {}).items():
             for name, value in metrics.items():
-                names = map(csv_cell, (task, name))
-                shown = "" if value is None else value
-                writer.writerow([csv_cell(trial.arm.name), trial.seed, *names, shown])
+                names = (trial.arm.name, trial.seed, task, name)  # csv writes None as ""
+                writer.writerow([*(csv_cell(str(cell)) for cell in names), value])
     return text.getvalue()
 
 
@@ -382,6 +363,11 @@ def _origin(done: Sequence[Trial]) -> str:
     )
 
 
+def _names(parts: Iterable[Iterable[str]]) -> list[str]:
+    """The names in any of the parts, each once."""
+    return list(dict.fromkeys(itertools.chain.from_iterable(parts)))
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.mean(known) if known else None
@@ -391,7 +377,7 @@ def _mean_and_deviation(values: Sequence[float | None]) -> str:
     """The mean over seeds ± the sample standard deviation."""
     known = [value for value in values if value is not None]
     deviation = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
-    return f"{number(_mean(values))}{deviation}"
+    return f"{_decimal(_mean(known))}{deviation}"
 
 
 def _decimal(value: float | None, digits: int = 1, scale: float = 1) -> str:

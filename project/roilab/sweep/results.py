@@ -19,7 +19,7 @@ from roilab.engine.setup import prepare
 from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.analysis import ap_by_iou, image_ap50, keypoint_oks
-from roilab.evaluation.ap import Results
+from roilab.evaluation.ap import GroundTruth, Results
 from roilab.evaluation.bootstrap import METRICS, bootstrap_metrics, bootstrap_weights
 from roilab.evaluation.matches import match_detections
 from roilab.inference.rendering import rows_by_image
@@ -62,9 +62,7 @@ class Cost:
     """The cost of a model; a value is None where it is not known.
 
     Attributes:
-        parameters: the number of all of them; not known without the weights, nor are `operations`.
-        operations: floating-point, for an image in inference; a multiplication and an addition are
-            two.
+        parameters, operations: see `count_operations`.
         step: seconds of a training iteration with its data, the median.
         inference: seconds for an image, the median.
         memory: the peak of the training in GiB: of the GPU, or of the process.
@@ -106,16 +104,16 @@ class ResultsReader:
         results = run.results()
         dataset = self._dataset(run)
         detections = run.detections(dataset.coco_ids)
-        truth, skeleton = dataset.coco_json(), dataset.skeleton
         cfg = config.load_config(run.config_file)
         limit = cfg.evaluation.max_detections
+        truth = GroundTruth(dataset.coco_json(), dataset.skeleton, limit)
         weights = bootstrap_weights(len(dataset))
         draws: dict[str, np.ndarray] = {}
         curves, images = {}, {}
         for task in results:
             names = [name.partition("/")[2] for name in self.metrics if name.startswith(f"{task}/")]
             matches = {
-                area: match_detections(truth, detections, task, skeleton, area, limit)
+                area: match_detections(truth, detections, task, area)
                 for area in {METRICS[name][0] for name in names} | {"all"}
             }
             metrics = bootstrap_metrics(matches, weights)
@@ -123,9 +121,7 @@ class ResultsReader:
             _check_ap(run, task, results[task]["AP"], float(metrics["AP"][0]))
             curves[task] = ap_by_iou(matches["all"])
             images[task] = image_ap50(matches["all"])
-        terms = {}
-        if skeleton and "keypoints" in results:
-            terms = keypoint_oks(truth, detections, skeleton, limit)
+        terms = keypoint_oks(truth, detections) if "keypoints" in results else {}
         drawn = rows_by_image(detections, LEAST_SCORE)
         note = limits_note(cfg, dataset)
         return RunResults(dataset, results, draws, curves, images, terms, drawn, note)

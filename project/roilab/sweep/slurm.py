@@ -3,6 +3,7 @@
 The status is parsed from scontrol's output.
 """
 
+import itertools
 import logging
 import math
 import operator
@@ -96,9 +97,7 @@ def job_statuses(job_ids: Iterable[str]) -> dict[str, JobStatus] | None:
         command = ["scontrol", "--oneliner", "show", "job", main]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS)
-        except subprocess.TimeoutExpired:
-            return None
-        except OSError as error:  # such as no memory for another process
+        except (subprocess.TimeoutExpired, OSError) as error:  # no memory for another process, say
             log.debug("%s", error)
             return None
         if done.returncode == 0:
@@ -117,37 +116,23 @@ def parse_jobs(text: str) -> dict[str, JobStatus]:
     statuses = {}
     for line in text.splitlines():
         # The first value of a key is SLURM's: names and comments of users come after.
-        fields: dict[str, str] = {}
-        for key, value in _FIELD.findall(line):
-            fields.setdefault(key, value)
+        fields = dict(reversed(_FIELD.findall(line)))
         if "JobId" in fields and "JobState" in fields:
-            exit_status, _, number = fields.get("ExitCode", "0:0").partition(":")
-            status = JobStatus(
-                fields["JobState"],
-                fields.get("Reason", "None"),
-                _integer(fields.get("Restarts", "")),
-                _integer(exit_status),
-                _integer(number),
-            )
+            numbers = [fields.get("Restarts", "0"), *fields.get("ExitCode", "0:0").split(":")]
+            reason = fields.get("Reason", "None")
+            status = JobStatus(fields["JobState"], reason, *map(int, numbers))
             statuses.update(dict.fromkeys(_job_ids(fields), status))
     return statuses
-
-
-def _integer(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
 
 
 def _job_ids(fields: Mapping[str, str]) -> list[str]:
     """The numbers of the jobs of a line: of an array's, `ArrayTaskId=0-3,7%4`."""
     if "ArrayTaskId" not in fields:
         return [fields["JobId"]]
-    tasks: list[int] = []
-    for part in fields["ArrayTaskId"].partition("%")[0].split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            tasks += range(int(first), int(last or first) + 1)
     array = fields.get("ArrayJobId", fields["JobId"])
-    return [f"{array}_{task}" for task in tasks]
+    parts = re.findall(r"(\d+)(?:-(\d+))?", fields["ArrayTaskId"].partition("%")[0])
+    ranges = (range(int(first), int(last or first) + 1) for first, last in parts)
+    return [f"{array}_{task}" for task in itertools.chain(*ranges)]
 
 
 def cancel(job_ids: Iterable[str]) -> None:

@@ -4,7 +4,8 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from roilab.engine.run_folder import Run
@@ -16,7 +17,7 @@ from roilab.via.formats.coco_values import is_finite_number
 
 RECORD = "cell.json"
 _CENTURY = 3.2e9  # seconds
-_TAIL = 2**16  # bytes at the end of a training's log that are read while it grows
+_TAIL = 2**16  # bytes that are read at the end of a log
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,6 @@ class State:
 OnUpdate = Callable[[Trial, State], object]
 
 
-@dataclass(frozen=True)
-class TrialProgress:
-    """The progress of a training.
-
-    Attributes:
-        iterations: the number of iterations in its log.
-        seconds: the duration of one of them, lately; None where it is not known yet.
-        latest: the last value of everything that is logged.
-    """
-
-    iterations: int
-    seconds: float | None
-    latest: Mapping[str, float]
-
-
 def trial_identity(trial: Trial) -> dict[str, object]:
     """The identity of a trial, independent of where it and its config are stored."""
     return {"arm": trial.arm.name, "seed": trial.seed, "config": trial.arm.config}
@@ -103,33 +89,44 @@ def state_of(trial: Trial) -> State:
             remedy=f"choose another folder of the sweep, output=DIR, or delete {trial.folder}; to "
             f"see what differs: {compare}",
         )
-    iterations, seconds = progress_of(trial).iterations, record.get("seconds", 0.0)
+    failure, ended = record.get("error", ""), record.get("ended", "")
+    state = State(
+        "failed" if failure else "cut" if trained else "open",
+        error=failure or ended,
+        iterations=iterations_of(logged_values(trial)),
+        seconds=record.get("seconds", 0.0),
+    )
     if run.results_file.is_file():
-        return State("done", run.results(), iterations=iterations, seconds=seconds)
-    if record.get("error"):
-        return State("failed", error=record["error"], iterations=iterations, seconds=seconds)
-    ended = record.get("ended", "")
-    return State("cut" if trained else "open", error=ended, iterations=iterations, seconds=seconds)
+        return replace(state, kind="done", results=run.results(), error="")
+    return state
 
 
-def progress_of(trial: Trial) -> TrialProgress:
-    """The progress of a trial, from the end of its training's log."""
+def logged_values(trial: Trial) -> dict[str, float]:
+    """The last value of everything that a trial's training logs; empty before it does."""
     latest: dict[str, float] = {}
-    try:
-        with Run(trial.folder).metrics_file.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
-            lines = log.read().decode("utf-8", errors="replace").splitlines()
-    except OSError:  # it does not exist yet
-        lines = []
-    for line in lines:
+    for line in last_lines(Run(trial.folder).metrics_file):
         try:
             values = json.loads(line)
         except (ValueError, RecursionError):  # a line that is read or written in part
             continue
         if isinstance(values, dict) and all(map(is_finite_number, values.values())):
             latest |= values
-    iterations = int(latest["iteration"]) + 1 if "iteration" in latest else 0
-    return TrialProgress(iterations, latest.get("time"), latest)
+    return latest
+
+
+def iterations_of(values: Mapping[str, float]) -> int:
+    """The number of iterations after which a training logged these values."""
+    return int(values.get("iteration", -1)) + 1
+
+
+def last_lines(path: Path) -> list[str]:
+    """The last lines of a file that may still grow; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            return file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def checkpoint_of(trial: Trial) -> str:
@@ -153,8 +150,7 @@ def load_record(trial: Trial) -> dict[str, Any] | None:
         isinstance(record, dict)
         and is_finite_number(record.get("seconds", 0.0))
         and abs(record.get("seconds", 0.0)) < _CENTURY
-        and isinstance(record.get("error", ""), str)
-        and isinstance(record.get("ended", ""), str)
+        and all(isinstance(record.get(key, ""), str) for key in ("error", "ended"))
     )
     if not sound:
         raise UserError(
@@ -169,8 +165,8 @@ def load_record(trial: Trial) -> dict[str, Any] | None:
 
 def save_record(trial: Trial, seconds: float, *, error: str = "", ended: str = "") -> None:
     """Write the record of a trial, with why its training failed or was cut."""
-    reasons = {"error": error, "ended": ended}
-    content = {**trial_identity(trial), "seconds": round(seconds, 3), **reasons}
+    content = {**trial_identity(trial), "seconds": round(seconds, 3)}
+    content |= {"error": error, "ended": ended}
     write_whole(trial.folder / RECORD, json.dumps(content, indent=2) + "\n")
 
 

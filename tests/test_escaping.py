@@ -111,8 +111,9 @@ def test_reports_have_a_name_in_its_place(name: str) -> None:
         assert not CONTROL.search(written)
     ElementTree.fromstring(plot)
     assert "<script" not in page
-    assert r"\input" not in latex
-    assert len([line for line in latex.splitlines() if line.startswith("%")]) == 1
+    comment, *lines = latex.splitlines()
+    assert comment.startswith("% ")
+    assert not any(line.startswith("%") or r"\input" in line for line in lines)
 
 
 def test_a_page_and_a_table_have_no_control_characters() -> None:

@@ -11,9 +11,9 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from roilab import modeling
-from roilab.export import graph
+from roilab.export import parts
 from roilab.export.formats import FORMATS
-from roilab.export.masks import instance_masks, paste
+from roilab.export.parts import instance_masks, paste
 from roilab.modeling import DECODERS, KeypointHead, RoIPooler
 
 from .recording import recorded
@@ -52,7 +52,7 @@ class Pooling(nn.Module):
         self.pooler = RoIPooler(**arguments)
 
     def forward(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        return graph.pool(self.pooler, [a, b][: len(self.pooler.scales)], c)
+        return parts.pool(self.pooler, [a, b][: len(self.pooler.scales)], c)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_poolers(arguments: dict[str, Any]) -> None:
 class Decoding(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.decode = graph.traced_bicubic if name == "bicubic" else DECODERS[name]
+        self.decode = parts.traced_bicubic if name == "bicubic" else DECODERS[name]
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return self.decode(a, b)

@@ -5,6 +5,7 @@ import math
 import torch
 
 from roilab.modeling import keypoint_losses as losses
+from roilab.modeling.decoders import to_cells
 
 BOX = torch.tensor([[10.0, 20, 26, 52]])  # 16 x 32 pixels
 POINT = torch.tensor([[[16.5, 30.0, 2.0]]])
@@ -15,14 +16,14 @@ def random(*shape: int) -> torch.Tensor:
 
 
 def test_places_and_cells_are_of_one_frame() -> None:
-    place = losses.target_places(POINT, BOX, 8)
+    place = to_cells(POINT[..., :2], BOX, 8, 8)
     assert place.tolist() == [[[3.25, 2.5]]]
     cells, valid = losses.target_cells(POINT, BOX, 8)
     assert (cells.item(), valid.item()) == (2 * 8 + 3, True)
 
 
 def test_places_of_a_box_without_extent_are_finite() -> None:
-    assert torch.isfinite(losses.target_places(POINT, torch.full((1, 4), 16.5), 8)).all()
+    assert torch.isfinite(to_cells(POINT[..., :2], torch.full((1, 4), 16.5), 8, 8)).all()
 
 
 def test_softmax_and_sigmoid() -> None:

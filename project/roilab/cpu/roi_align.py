@@ -32,14 +32,7 @@ class SummingRoIPooler(RoIPooler):
     """
 
     def __init__(self, pooler: RoIPooler) -> None:
-        super().__init__(
-            pooler.op,
-            pooler.output_size,
-            pooler.scales,
-            aggregation=pooler.aggregation,
-            sampling_ratio=pooler.sampling_ratio,
-            aligned=pooler.aligned,
-        )
+        super().__init__(**{name: getattr(pooler, name) for name in self.ARGUMENTS})
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Boxes]) -> Tensor:
         """As `RoIPooler.forward`, up to rounding."""

@@ -29,7 +29,7 @@ from roilab.engine.process_invariant import process_invariant, refuse_dependent_
 from roilab.engine.schedule import warn_of_low_peak
 from roilab.engine.train_keys import check_values
 from roilab.errors import UserError
-from roilab.evaluation import average_precision
+from roilab.evaluation import GroundTruth, average_precision
 from roilab.evaluation.ap import flat
 from roilab.skeleton import Skeleton
 from roilab.text import counted
@@ -141,8 +141,8 @@ def check_best(cfg: DictConfig, val: DetectionDataset) -> None:
     if metric is None or metric == "val_total_loss":
         return
     # Without detections, AP is 0 where there is ground truth, and None elsewhere.
-    tasks, limit = tasks_of(cfg.model.roi_heads), cfg.evaluation.max_detections
-    values = flat(average_precision(val.coco_json(), [], tasks, val.skeleton, limit))
+    truth = GroundTruth(val.coco_json(), val.skeleton, cfg.evaluation.max_detections)
+    values = flat(average_precision(truth, [], tasks_of(cfg.model.roi_heads)))
     if cfg.train.ema is not None:
         values |= {f"ema/{name}": value for name, value in values.items()}
     if metric not in values:

@@ -22,8 +22,7 @@ from torch.nn import functional as F
 from torchvision.ops import nms
 
 from roilab.errors import UserError
-from roilab.export.graph import as_tensor, pool, traced_bicubic
-from roilab.export.masks import instance_masks, paste
+from roilab.export.parts import as_tensor, instance_masks, paste, pool, traced_bicubic
 from roilab.modeling import DECODERS, KeypointHead, RoIPooler
 from roilab.skeleton import Skeleton
 

@@ -15,17 +15,9 @@ from roilab import __version__
 from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
+from roilab.export import parity
 from roilab.export.detector import Detector
 from roilab.export.formats import runner, serialise
-from roilab.export.parity import (
-    Differences,
-    check_images,
-    check_parity,
-    expected_arrays,
-    predicted,
-    reference,
-    refuse_different,
-)
 from roilab.files import write_whole
 from roilab.inference import Predictor
 
@@ -45,7 +37,7 @@ class Exported:
 
     bytes: int
     outputs: tuple[str, ...]
-    differences: tuple[Differences, ...]
+    differences: tuple[parity.Differences, ...]
 
 
 def export_run(
@@ -80,16 +72,16 @@ def export_run(
     model = runner(content, format, detector.outputs)
     of_boxes = detector.model.roi_heads.box_predictor
     limits = (of_boxes.test_score_thresh, of_boxes.test_topk_per_image)
-    varied = list(check_images(check))
-    references = [reference(predictor, image) for image in varied]
+    varied = list(parity.check_images(check))
+    references = [parity.reference(predictor, image) for image in varied]
     differences = tuple(
-        check_parity(prediction, predicted(model, predictor, image), *limits, ignore)
+        parity.check_parity(prediction, parity.predicted(model, predictor, image), *limits, ignore)
         for image, (prediction, ignore) in zip(varied, references, strict=True)
     )
-    refuse_different(differences)
+    parity.refuse_different(differences)
     if expected is not None:
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = expected_arrays(varied, references)
+        arrays: dict[str, Any] = parity.expected_arrays(varied, references)
         np.savez_compressed(buffer, **arrays)
         write_whole(expected, buffer.getvalue())
     write_whole(output, content)

@@ -14,7 +14,7 @@ from detectron2.structures import Instances
 
 from roilab.errors import UserError
 from roilab.export.formats import Outputs, Runner
-from roilab.export.masks import THRESHOLD
+from roilab.export.parts import THRESHOLD
 from roilab.inference import Prediction, Predictor
 from roilab.inference.predictor import KEYPOINT_THRESHOLD
 from roilab.text import counted

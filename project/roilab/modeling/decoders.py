@@ -69,7 +69,7 @@ def quarter_shift(log_heat: Tensor, boxes: Tensor) -> Decoded:
     slope = torch.stack(
         [around[..., 1, 2] - around[..., 1, 0], around[..., 2, 1] - around[..., 0, 1]], 2
     )
-    return _to_image(cell + 0.5 + 0.25 * slope.sign(), log_heat, boxes), value
+    return to_image(cell + 0.5 + 0.25 * slope.sign(), boxes, *log_heat.shape[2:]), value
 
 
 def dark(log_heat: Tensor, boxes: Tensor) -> Decoded:
@@ -95,7 +95,7 @@ def dark(log_heat: Tensor, boxes: Tensor) -> Decoded:
     det = torch.where(is_peak, det, 1)
     step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=2) / det[..., None]
     step = torch.where(is_peak[..., None], step, 0).clamp(-1, 1)
-    return _to_image(cell + 0.5 + step, log_heat, boxes), value
+    return to_image(cell + 0.5 + step, boxes, *log_heat.shape[2:]), value
 
 
 def local_soft_argmax(log_heat: Tensor, boxes: Tensor) -> Decoded:
@@ -105,13 +105,13 @@ def local_soft_argmax(log_heat: Tensor, boxes: Tensor) -> Decoded:
     weights = around.flatten(2).softmax(dim=2).view_as(around)
     steps = torch.arange(-LOCAL_RADIUS, LOCAL_RADIUS + 1, device=cell.device)
     shift = torch.stack([(weights.sum(2) * steps).sum(2), (weights.sum(3) * steps).sum(2)], dim=2)
-    return _to_image(cell + 0.5 + shift, log_heat, boxes), value
+    return to_image(cell + 0.5 + shift, boxes, *log_heat.shape[2:]), value
 
 
 def soft_argmax(log_heat: Tensor, boxes: Tensor) -> Decoded:
     """The mean position over the whole map (integral regression: Sun et al., arXiv 1711.08229)."""
     place = expectation(log_heat)
-    return _to_image(place, log_heat, boxes), log_heat.flatten(2).amax(dim=2)
+    return to_image(place, boxes, *log_heat.shape[2:]), log_heat.flatten(2).amax(dim=2)
 
 
 DECODERS: Mapping[str, Decoder] = {
@@ -170,13 +170,13 @@ def mass_around(heat: Tensor, place: Tensor) -> Tensor:
 
 
 def to_cells(positions: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Positions in the image, R x K x 2, in cells of the boxes' maps; inverse of decoding."""
+    """Positions in the image, R x K x 2, in cells of the boxes' maps, not rounded."""
     sides = positions.new_tensor([width, height])
     return (positions - boxes[:, None, :2]) / _extent(boxes)[:, None] * sides
 
 
-def _to_image(place: Tensor, maps: Tensor, boxes: Tensor) -> Tensor:
-    height, width = maps.shape[2:]
+def to_image(place: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
+    """Positions in cells of the boxes' maps, R x K x 2, in the image and within their boxes."""
     share = place / place.new_tensor([width, height], dtype=boxes.dtype)
     return boxes[:, None, :2] + share.clamp(0, 1) * _extent(boxes)[:, None]
 

@@ -14,15 +14,9 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from roilab.errors import UserError
+from roilab.modeling import decoders
 from roilab.modeling import keypoint_losses as losses
-from roilab.modeling.decoders import (
-    DECODERS,
-    LOCAL_RADIUS,
-    Decoder,
-    mass_around,
-    to_cells,
-    window,
-)
+from roilab.modeling.decoders import DECODERS, LOCAL_RADIUS, Decoder
 from roilab.modeling.poolers import require_square, with_fields
 
 _LEAST_HEAT = 1e-4  # of a map without heat
@@ -122,7 +116,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         keypoints = torch.cat([image.gt_keypoints.tensor for image in present])
         boxes = torch.cat([image.proposal_boxes.tensor for image in present])
         cells, valid = losses.target_cells(keypoints, boxes, self.side)
-        places = losses.target_places(keypoints, boxes, self.side)
+        places = decoders.to_cells(keypoints[..., :2], boxes, self.side, self.side)
         weighted = self.losses(output, cells, places) * self.keypoint_weights
         total = torch.where(valid, weighted, 0).sum()
         if self.loss_normalizer == "visible":
@@ -135,7 +129,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         Args:
             output: of the layers.
             cells: N x K, of `target_cells`.
-            places: N x K x 2, of `target_places`.
+            places: N x K x 2, x and y in cells from the corner of the box.
         """
         return losses.softmax_loss(output.float(), cells)
 
@@ -150,7 +144,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
             log_heat, heat = self.heat(output.float())
             xy, value = self.decode_maps(log_heat, boxes)
         peak = (value - log_heat.flatten(2).amax(2)).exp() * heat.flatten(2).amax(2)
-        score = self.score(heat, to_cells(xy, boxes, *heat.shape[2:])).clamp(0, 1)
+        score = self.score(heat, decoders.to_cells(xy, boxes, *heat.shape[2:])).clamp(0, 1)
         return torch.cat([xy, score[..., None]], dim=2), peak
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,7 +153,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
 
     def score(self, heat: Tensor, place: Tensor) -> Tensor:
         """The probability that the keypoint is at most a cell away, as the head has learnt it."""
-        return mass_around(heat, place)
+        return decoders.mass_around(heat, place)
 
 
 class SigmoidKeypointHead(KeypointHead):
@@ -171,11 +165,9 @@ class SigmoidKeypointHead(KeypointHead):
         nn.init.constant_(self.score_lowres.bias, -math.log((4 * input_shape.width) ** 2 - 1))
 
     def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
-        """The loss of each keypoint, N x K."""
         return losses.sigmoid_loss(output.float(), cells)
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """The logarithm of the probability of each cell, and the probability."""
         return nn.functional.logsigmoid(output), output.sigmoid()
 
 
@@ -193,17 +185,15 @@ class GaussianKeypointHead(KeypointHead):
         nn.init.normal_(self.score_lowres.weight, std=0.001)  # nearly everywhere there is no heat
 
     def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
-        """The loss of each keypoint, N x K."""
         return losses.gaussian_loss(output.float(), places, self.sigma)
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """The logarithm of the heat, and the heat."""
         heat = output.clamp(min=_LEAST_HEAT)
         return heat.log(), heat.clamp(max=1)
 
     def score(self, heat: Tensor, place: Tensor) -> Tensor:
         """The Gaussian of the distance to the keypoint, as the head expects it."""
-        return window(heat, place.floor().long(), 0)[..., 0, 0]
+        return decoders.window(heat, place.floor().long(), 0)[..., 0, 0]
 
 
 class IntegralKeypointHead(KeypointHead):
@@ -226,7 +216,6 @@ class IntegralKeypointHead(KeypointHead):
         self.heatmap_weight = heatmap_weight
 
     def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
-        """The loss of each keypoint, N x K."""
         logits = output.float()
         total = losses.integral_loss(logits, places)
         if self.heatmap_weight:
@@ -279,7 +268,6 @@ class SimCCKeypointHead(KeypointHead):
             masses.append(weight.sum(dim=2))
             places.append((weight * (near + 0.5)).sum(dim=2) / masses[-1])
             peaks.append(peak)
-        extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)[:, None]
-        xy = boxes[:, None, :2] + torch.stack(places, dim=2) / self.bins * extent
+        xy = decoders.to_image(torch.stack(places, dim=2), boxes, self.bins, self.bins)
         score = (masses[0] * masses[1]).clamp(0, 1)
         return torch.cat([xy, score[..., None]], dim=2), peaks[0] * peaks[1]

@@ -27,12 +27,6 @@ def target_cells(keypoints: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, T
     return cells.view(keypoints.shape[:2]), valid.view(keypoints.shape[:2]).bool()
 
 
-def target_places(keypoints: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Each keypoint in cells from the corner of its box, not rounded: N x K x 2, x and y."""
-    extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)[:, None]  # as the decoders have it
-    return (keypoints[..., :2] - boxes[:, None, :2]) / extent * size
-
-
 def softmax_loss(logits: Tensor, cells: Tensor) -> Tensor:
     """Cross-entropy over all cells of a map, of which one is right (Mask R-CNN, Sec. 5).
 
@@ -60,7 +54,7 @@ def gaussian_loss(maps: Tensor, places: Tensor, sigma: float) -> Tensor:
 
     Args:
         maps: N x K x S x S, heat itself, not its logarithm.
-        places: N x K x 2, as `target_places` gives them.
+        places: N x K x 2, x and y in cells from the corner of the box, not rounded.
         sigma: of the Gaussian, in cells; its peak is 1.
     """
     centres = torch.arange(maps.shape[3], device=maps.device, dtype=maps.dtype) + 0.5
@@ -84,9 +78,6 @@ def simcc_loss(logits: tuple[Tensor, Tensor], places: Tensor, sigma: float) -> T
         places: N x K x 2, x and y in bins from the corner of the box.
         sigma: of the smoothing, in bins.
     """
-    losses = []
-    for axis, line in enumerate(logits):
-        centres = torch.arange(line.shape[2], device=line.device, dtype=line.dtype) + 0.5
-        near = -((centres - places[..., axis, None]) ** 2) / (2 * sigma**2)
-        losses.append(-(near.softmax(dim=2) * line.log_softmax(dim=2)).sum(dim=2))
-    return losses[0] + losses[1]
+    centres = torch.arange(logits[0].shape[2], device=places.device, dtype=logits[0].dtype) + 0.5
+    labels = (-((centres - places[..., None]) ** 2) / (2 * sigma**2)).softmax(dim=3)
+    return -(labels * torch.stack(logits, dim=2).log_softmax(dim=3)).sum(dim=(2, 3))

@@ -30,7 +30,7 @@ class MaskHead(MaskRCNNConvUpsampleHead):
         conv_dims: channels of the convolutions, the last one of the deconvolution.
         output_size: m, the side of the masks; None: twice that of the RoI features, which is what
             the layers give. Another m resizes their logits bilinearly.
-        conv_norm, loss_weight, vis_period: as in Detectron2.
+        conv_norm, kwargs: as in Detectron2, with loss_weight and vis_period.
     """
 
     def __init__(
@@ -41,18 +41,11 @@ class MaskHead(MaskRCNNConvUpsampleHead):
         conv_dims: Sequence[int] = CONV_DIMS,
         output_size: int | None = None,
         conv_norm: str = "",
-        loss_weight: float = 1.0,
-        vis_period: int = 0,
+        **kwargs: Any,
     ) -> None:
         require_square(input_shape)
-        super().__init__(
-            input_shape,
-            num_classes=num_classes,
-            conv_dims=list(conv_dims),
-            conv_norm=conv_norm,
-            loss_weight=loss_weight,
-            vis_period=vis_period,
-        )
+        sizes: dict[str, Any] = {"num_classes": num_classes, "conv_dims": list(conv_dims)}
+        super().__init__(input_shape, **sizes, conv_norm=conv_norm, **kwargs)
         self.output_size = output_size or 2 * input_shape.width
 
     def layers(self, x: Tensor) -> Tensor:
@@ -90,9 +83,8 @@ class MultinomialMaskHead(MaskHead):
         return with_fields(instances, pred_masks=self.masks(logits, classes))
 
     def masks(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """Those of R classes, R x 1 x m x m, in [0, 1]."""
-        rows = torch.arange(logits.shape[0], device=logits.device)
-        return logits.softmax(dim=1)[rows, self._outputs(classes)][:, None]
+        """The mask of each instance's class, R x 1 x m x m, in [0, 1]."""
+        return losses.of_class(logits.softmax(dim=1), self._outputs(classes))[:, None]
 
     def _outputs(self, classes: Tensor) -> Tensor:
         """Index of the output of each class."""
@@ -107,7 +99,7 @@ class MLPMaskHead(BaseMaskRCNNHead):
         num_classes: C; 1: class-agnostic.
         fc_dims: widths of the hidden layers, two or three in the paper.
         output_size: m, the side of the masks.
-        loss_weight, vis_period: as in Detectron2.
+        kwargs: loss_weight and vis_period, as in Detectron2.
     """
 
     def __init__(
@@ -117,10 +109,9 @@ class MLPMaskHead(BaseMaskRCNNHead):
         num_classes: int,
         fc_dims: Sequence[int] = (1024, 1024),
         output_size: int = 28,
-        loss_weight: float = 1.0,
-        vis_period: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight=loss_weight, vis_period=vis_period)
+        super().__init__(**kwargs)
         self.output_size = output_size
         width = input_shape.channels * input_shape.height * input_shape.width
         outputs = num_classes * output_size**2
@@ -128,12 +119,10 @@ class MLPMaskHead(BaseMaskRCNNHead):
 
     def layers(self, x: Tensor) -> Tensor:
         """R x C x S x S features -> R x classes x m x m logits."""
-        x = x.flatten(1)
-        for fc in self.fcs:
-            x = F.relu(fc(x))
         # The number of classes is written out: no size can be inferred where there are no masks.
         classes = self.predictor.out_features // self.output_size**2
-        return self.predictor(x).reshape(x.shape[0], classes, self.output_size, self.output_size)
+        side = self.output_size
+        return _scores(x, self.fcs, self.predictor).reshape(x.shape[0], classes, side, side)
 
 
 def _fully_connected(
@@ -149,6 +138,14 @@ def _fully_connected(
     nn.init.normal_(predictor.weight, std=std)
     nn.init.constant_(predictor.bias, 0)
     return fcs, predictor
+
+
+def _scores(x: Tensor, fcs: nn.ModuleList, predictor: nn.Linear) -> Tensor:
+    x = x.flatten(1)
+    for fc in fcs:
+        x = F.relu(fc(x))
+    scores: Tensor = predictor(x)
+    return scores
 
 
 class MaskScoringHead(MaskHead):
@@ -200,8 +197,7 @@ class MaskScoringHead(MaskHead):
         present = [image for image in instances if len(image)]
         boxes = [x.new_zeros(0, 4), *(image.proposal_boxes.tensor for image in present)]
         classes = losses.true_classes(present, logits.device)
-        own = torch.zeros_like(classes) if logits.shape[1] == 1 else classes
-        masks = logits[torch.arange(len(logits)), own][:, None].sigmoid().detach()
+        masks = losses.of_class(logits, classes)[:, None].sigmoid().detach()
         iou = self.mask_iou(x, masks, classes)
         target = losses.mask_iou(
             masks[:, 0] > 0.5,
@@ -241,11 +237,7 @@ class _MaskIoUBranch(nn.Module):
         x = torch.cat([features, small], dim=1)
         for conv in self.convs:
             x = conv(x)
-        x = x.flatten(1)
-        for fc in self.fcs:
-            x = F.relu(fc(x))
-        scores: Tensor = self.predictor(x)
-        return scores[:, 0] if scores.shape[1] == 1 else scores[torch.arange(x.shape[0]), classes]
+        return losses.of_class(_scores(x, self.fcs, self.predictor), classes)
 
 
 def point_rend(

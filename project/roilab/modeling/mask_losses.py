@@ -16,10 +16,9 @@ def mask_targets(instances: Sequence[Instances], size: int, device: torch.device
         size: side of a mask, in cells.
     """
     masks = [torch.zeros(0, size, size, dtype=torch.bool, device=device)]
-    for image in instances:
-        if len(image):
-            cut = image.gt_masks.crop_and_resize(image.proposal_boxes.tensor, size)
-            masks.append(cut.to(device) > 0)
+    for image in filter(len, instances):
+        cut = image.gt_masks.crop_and_resize(image.proposal_boxes.tensor, size)
+        masks.append(cut.to(device) > 0)
     return torch.cat(masks)
 
 
@@ -27,6 +26,13 @@ def true_classes(instances: Sequence[Instances], device: torch.device) -> Tensor
     """The class of each proposal, R."""
     classes = [image.gt_classes.to(device) for image in instances if len(image)]
     return torch.cat([torch.zeros(0, dtype=torch.long, device=device), *classes])
+
+
+def of_class(values: Tensor, classes: Tensor) -> Tensor:
+    """R x C x ... -> R x ..., of the class of each; of one output for all classes, that one."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    return values[torch.arange(values.shape[0], device=values.device), classes]
 
 
 def multinomial_loss(logits: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
@@ -50,12 +56,10 @@ def multinomial_loss(logits: Tensor, targets: Tensor, classes: Tensor) -> Tensor
 def full_areas(instances: Sequence[Instances], device: torch.device) -> Tensor:
     """Area of each proposal's whole annotated mask, inside its box and outside, R, in pixels."""
     areas = [torch.zeros(0, device=device)]
-    for image in instances:
-        if len(image):
-            masks = image.gt_masks
-            is_bitmap = isinstance(masks, BitMasks)
-            area = masks.tensor.sum(dim=(1, 2)) if is_bitmap else torch.as_tensor(masks.area())
-            areas.append(area.to(device, torch.float32))
+    for masks in (image.gt_masks for image in instances if len(image)):
+        is_bitmap = isinstance(masks, BitMasks)
+        area = masks.tensor.sum(dim=(1, 2)) if is_bitmap else torch.as_tensor(masks.area())
+        areas.append(area.to(device, torch.float32))
     return torch.cat(areas)
 
 

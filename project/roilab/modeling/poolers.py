@@ -42,6 +42,8 @@ class RoIPooler(nn.Module):
         UserError: an unknown op or aggregation, or a sampling_ratio below 0.
     """
 
+    ARGUMENTS = ("op", "output_size", "scales", "aggregation", "sampling_ratio", "aligned")
+
     def __init__(
         self,
         op: str,
@@ -78,12 +80,9 @@ class RoIPooler(nn.Module):
                 found=output_size,
                 expected="a whole number from 1, or two: height and width",
             )
-        self.op = op
-        self.output_size = (sides[0], sides[1])
-        self.scales = tuple(scales)
-        self.aggregation = aggregation
+        self.op, self.aggregation, self.aligned = op, aggregation, aligned
+        self.output_size, self.scales = (sides[0], sides[1]), tuple(scales)
         self.sampling_ratio = sampling_ratio
-        self.aligned = aligned
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Boxes]) -> Tensor:
         """Pool every box of every image.
@@ -137,8 +136,7 @@ class RoIPooler(nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, for the printed model."""
-        names = ("op", "output_size", "scales", "aggregation", "sampling_ratio", "aligned")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.ARGUMENTS)
 
 
 def to_float32(features: Tensor) -> Tensor:

@@ -1,6 +1,10 @@
-"""Masks of detections as tensors alone: what the heads give, and where it lies in the image."""
+"""Poolers, decoders and masks as tensors alone, for `torch.export` and `torch.jit.trace`.
 
-from collections.abc import Mapping
+A recorded graph sees no values. Functions that branch or loop on values, to do less, have a second
+form here: those of `roilab.modeling`, and of Detectron2 on the way from a mask head to the image.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,12 +14,85 @@ from detectron2.projects.point_rend.point_features import (
     get_uncertain_point_coords_on_grid,
     point_sample,
 )
+from detectron2.structures import Boxes
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import roi_align
 
-from roilab.export.graph import as_size, as_tensor, pool
+from roilab.cpu.heatmap_argmax import resizing_weights
+from roilab.modeling import decoders, mask_losses
+from roilab.modeling.poolers import RoIPooler, quantize_rois
+from roilab.modeling.roi_align_max import bins_and_counts, moved_boxes
 
 THRESHOLD = 0.5  # of `detector_postprocess`
+
+
+def as_tensor(sizes: Sequence[Any]) -> Tensor:
+    """Sizes of tensors as int64, which a graph computes from those tensors."""
+    if torch.jit.is_tracing():
+        return torch.stack(list(sizes))
+    return torch.stack([torch.scalar_tensor(size, dtype=torch.int64) for size in sizes])
+
+
+def as_size(value: Tensor) -> Any:
+    """A computed whole number of at least 1 as a size of other tensors."""
+    if torch.compiler.is_exporting():
+        size = value.item()
+        torch._check(size >= 1)
+        return size
+    return value if torch.jit.is_tracing() else int(value)
+
+
+def pool(pooler: RoIPooler, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
+    """The pooled features of R x 4 boxes of one image: R x C x height x width."""
+    rois = F.pad(boxes, (1, 0))
+    if len(pooler.scales) == 1:
+        return _pool_level(pooler, features[0], rois, pooler.scales[0])
+    of_image = Boxes.__new__(Boxes)  # its constructor looks whether there are any
+    of_image.tensor = boxes
+    levels = pooler.levels([of_image])
+    pooled = features[0].new_zeros(boxes.shape[0], features[0].shape[1], *pooler.output_size)
+    for index, (level, scale) in enumerate(zip(features, pooler.scales, strict=True)):
+        rows = (levels == index).nonzero()[:, 0]
+        pooled = pooled.index_put((rows,), _pool_level(pooler, level, rois[rows], scale))
+    return pooled
+
+
+def _pool_level(pooler: RoIPooler, features: Tensor, rois: Tensor, scale: float) -> Tensor:
+    if pooler.op == "roi_pool" or pooler.aggregation == "average":
+        return pooler.pool_level(features, rois, scale)
+    if pooler.op == "roi_warp":
+        rois, scale = quantize_rois(rois, scale), 1.0
+    size, aligned = pooler.output_size, pooler.aligned
+    bins, counts = bins_and_counts(rois, size, scale, pooler.sampling_ratio, aligned)
+    moved, box = moved_boxes(rois, bins, counts, scale)
+    sampled = roi_align(features, moved, size, scale, 1, aligned)
+    least = sampled.new_full((rois.shape[0], *sampled.shape[1:]), -torch.inf)
+    return least.scatter_reduce(0, box[:, None, None, None].expand_as(sampled), sampled, "amax")
+
+
+def traced_bicubic(log_heat: Tensor, boxes: Tensor) -> decoders.Decoded:
+    """As `roilab.modeling.decoders.bicubic`."""
+    return decoders.bicubic(log_heat, boxes, argmax=_enlarged_argmax)
+
+
+def _enlarged_argmax(
+    maps: Tensor, heights: Tensor, widths: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `roilab.modeling.decoders.enlarged_argmax`, by products with matrices of weights.
+
+    The maps of a keypoint are enlarged together, to the size of the largest of the R objects.
+    """
+    one = heights.new_ones(1)  # there may be no object
+    sides = [(torch.cat([one, size]).max().long(), size.long()) for size in (heights, widths)]
+    down, across = (
+        resizing_weights(size, as_size(largest), cells, maps.dtype)
+        for (largest, size), cells in zip(sides, maps.shape[2:], strict=True)
+    )
+    grids = (down @ heat @ across.transpose(1, 2) for heat in maps.unbind(dim=1))
+    pairs = [grid.flatten(1).max(dim=1) for grid in grids]
+    index, width = torch.stack([index for _, index in pairs], 1), sides[1][0]
+    return index % width, index // width, torch.stack([value for value, _ in pairs], 1)
 
 
 def instance_masks(
@@ -31,22 +108,16 @@ def instance_masks(
     """
     head = heads.mask_head
     if heads.mask_pooler is None:
-        return _chosen(_point_rend(head, features, boxes, labels), labels).sigmoid(), None
+        logits = _point_rend(head, features, boxes, labels)
+        return mask_losses.of_class(logits, labels).sigmoid(), None
     pooled = pool(heads.mask_pooler, [features[n] for n in heads.mask_in_features], boxes)
     logits = head.layers(pooled)
     if hasattr(head, "masks"):  # whose classes compete
         return head.masks(logits, labels)[:, 0], None
-    masks = _chosen(logits, labels).sigmoid()
+    masks = mask_losses.of_class(logits, labels).sigmoid()
     if not hasattr(head, "mask_iou"):
         return masks, None
     return masks, head.mask_iou(pooled, masks[:, None], labels).clamp(0, 1)
-
-
-def _chosen(logits: Tensor, labels: Tensor) -> Tensor:
-    """The masks of each instance's own class: R x classes x m x m -> R x m x m."""
-    if logits.shape[1] == 1:
-        return logits[:, 0]
-    return logits[torch.arange(logits.shape[0]), labels]
 
 
 def _point_rend(head: Any, features: Mapping[str, Tensor], boxes: Tensor, labels: Tensor) -> Tensor:

@@ -12,81 +12,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roilab.text import counted
-from roilab.via.formats.coco_values import (
-    Row,
-    id_of,
-    id_text,
-    is_finite_number,
-    is_pixel_count,
-    keypoint_counts,
-    links_of,
-    may_have_several_regions,
-    rows_in,
-)
-from roilab.via.formats.source import SourceFile, warn_of_double_names
+from roilab.via import records
+from roilab.via.formats import coco_values
+from roilab.via.formats.coco_values import Row, id_text
+from roilab.via.formats.source import Reporter, SourceFile, warn_of_double_names
 from roilab.via.geometry import InvalidShape, are_coordinates, checked_path
-from roilab.via.records import (
-    TAGS,
-    Annotations,
-    Area,
-    Attribute,
-    CocoAnnotation,
-    CocoCategory,
-    CocoImage,
-    Container,
-    ImageRecord,
-    Point,
-    Polygon,
-    Problem,
-    Rect,
-    Region,
-    Severity,
-    Shape,
-    Value,
-)
 
 Mask = Sequence[Sequence[float]] | Mapping[str, object]
-Box = tuple[float, float, float, float]
+Values = Mapping[str, records.Value]
 
 _VISIBILITIES: Mapping[float, str] = {1: "occluded", 2: "visible"}
 
 
-def detect(source: SourceFile) -> Container | None:
+def detect(source: SourceFile) -> records.Container | None:
     """Whether this is a COCO data set (a list of COCO results is none)."""
     lists = (source.top.get(key) for key in ("images", "annotations"))
-    return Container.COCO if all(isinstance(rows, list) for rows in lists) else None
+    return records.Container.COCO if all(isinstance(rows, list) for rows in lists) else None
 
 
-def parse(source: SourceFile, container: Container) -> Annotations:
+def parse(source: SourceFile, container: records.Container) -> records.Annotations:
     """Read COCO instances or person keypoints."""
-    coco = CocoReader(source)
-    annotations = rows_in(source.top["annotations"])
-    coco.read_categories(rows_in(source.top.get("categories")), annotations)
-    coco.read_images(rows_in(source.top["images"]), annotations)
+    reader = CocoReader(source, container)
+    annotations = coco_values.rows_in(source.top["annotations"])
+    reader.read_categories(coco_values.rows_in(source.top.get("categories")), annotations)
+    reader.read_images(coco_values.rows_in(source.top["images"]), annotations)
     # An attribute that ties regions is added only where some need it.
-    coco.is_tied = any(map(may_have_several_regions, annotations))
+    reader.is_tied = any(map(coco_values.may_have_several_regions, annotations))
     for row in annotations:
-        coco.read_annotation(row)
-    coco.warn_of_repeated_ids(annotations)
-    coco.declare()
-    return coco.annotations(container)
+        reader.read_annotation(row)
+    reader.warn_of_repeated_ids(annotations)
+    reader.declare()
+    return reader.annotations()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Category:
-    """The attribute and the value that stand for a category, and the names of its keypoints.
+    """A category's values for a region (none for an annotation without one), id and keypoints."""
 
-    A name of "" is that of an annotation without a category.
-    """
-
-    attribute: str
-    name: str
+    values: Values
     key: str = ""
     keypoints: tuple[str, ...] = ()
-    values: Mapping[str, Value] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.values = {self.attribute: self.name} if self.name else {}
 
 
 @dataclass(slots=True)
@@ -94,11 +59,11 @@ class CocoImageEntry:
     """An image and the regions read so far. `shapes` counts the refused ones as well."""
 
     key: str
-    filename: str
-    attributes: Mapping[str, Value]
-    coco: CocoImage
-    regions: list[Region] = field(default_factory=list)
-    crowds: list[Region] = field(default_factory=list)
+    reporter: Reporter
+    attributes: Values
+    coco: records.CocoImage
+    regions: list[records.Region] = field(default_factory=list)
+    crowds: list[records.Region] = field(default_factory=list)
     shapes: int = 0
     annotations: int = 0
 
@@ -119,10 +84,11 @@ class CocoReader:
     """
 
     source: SourceFile
-    problems: list[Problem] = field(default_factory=list)
+    container: records.Container
+    problems: list[records.Problem] = field(default_factory=list)
     categories: dict[str, Category] = field(default_factory=dict)
-    declared: dict[str, Attribute] = field(default_factory=dict)
-    known: list[CocoCategory] = field(default_factory=list)
+    declared: dict[str, records.Attribute] = field(default_factory=dict)
+    known: list[records.CocoCategory] = field(default_factory=list)
     images: dict[str, CocoImageEntry] = field(default_factory=dict)
     lost_images: set[str] = field(default_factory=set)
     lost_categories: set[str] = field(default_factory=set)
@@ -133,16 +99,9 @@ class CocoReader:
     hole_pixels: int = 0
     unusable_areas: int = 0
 
-    def report(
-        self,
-        severity: Severity,
-        message: str,
-        remedy: str,
-        image: str | None = None,
-        region: int | None = None,
-    ) -> None:
-        """Add a problem of the file, of an image, or of a region of it."""
-        self.problems.append(Problem(severity, message, remedy, self.source.file, image, region))
+    def report(self, severity: records.Severity, message: str, remedy: str) -> None:
+        """Add a problem of the file as a whole."""
+        self.problems.append(records.Problem(severity, message, remedy, self.source.file))
 
     def read_categories(self, categories: Sequence[Row], annotations: Sequence[Row]) -> None:
         """Read what the category ids stand for.
@@ -151,7 +110,7 @@ class CocoReader:
             annotations: all of the file: how many keypoints they have where no category says so.
         """
         is_unnamed = [not isinstance(row.get("keypoints") or 0, list) for row in categories]
-        counts = keypoint_counts(annotations) if any(is_unnamed) else {}
+        counts = coco_values.keypoint_counts(annotations) if any(is_unnamed) else {}
         for row in categories:
             key, name = id_text(row.get("id")), id_text(row.get("name"))
             if not name:
@@ -170,13 +129,16 @@ class CocoReader:
                 message = f"the category '{name}' names keypoints twice: {', '.join(repeated)}; "
                 message += "only the first of a name is read"
                 self.report("error", message, "give each keypoint of it a name of its own")
-            self.categories[key] = Category("class", name, key, keypoints)
-            links, unusable = links_of(row.get("skeleton"), keypoints)
+            self.categories[key] = Category({"class": name}, key, keypoints)
+            links, unusable = coco_values.links_of(row.get("skeleton"), keypoints)
             if keypoints and unusable:
                 message = f"{counted(unusable, 'link')} of the category '{name}' left out: "
                 message += f"a link is a pair of places among its {len(keypoints)} keypoints"
                 self.report("warning", message, "write pairs of numbers, counted from 1")
-            self.known.append(CocoCategory(id_of(row), name, keypoints, tuple(links), is_named))
+            category_id = coco_values.id_of(row)
+            self.known.append(
+                records.CocoCategory(category_id, name, keypoints, tuple(links), is_named)
+            )
         self._report_repeated_categories(annotations)
         if all(type(category.id) is int for category in self.known):
             self.known.sort(key=lambda category: category.id)
@@ -217,257 +179,187 @@ class CocoReader:
         counts = Counter(id_text(row.get("image_id")) for row in annotations)
         for row in images:
             key, name = id_text(row.get("id")), id_text(row.get("file_name"))
+            reporter = Reporter(self.problems, self.source.file, name or None)
             if ids[key] > 1:
                 self.lost_images.add(key)
                 message = (
                     f"{ids[key]} images have the id {key}; it is unclear which of the "
                     f"{counts[key]} annotations of this id is whose: all are left out"
                 )
-                self.report("error", message, remedy, name or None)
-                continue
-            if not name:
+                reporter.error(message, remedy)
+            elif not name:
                 self.lost_images.add(key)
                 message = f"the image {key} has no file_name: it and its annotations are left out"
-                self.report("error", message, "give it a file_name, or remove it")
-                continue
-            sides = {
-                side: row[side] for side in ("width", "height") if is_pixel_count(row.get(side))
-            }
-            attributes = {side: str(value) for side, value in sides.items()}
-            size = (sides["width"], sides["height"]) if len(sides) == 2 else None
-            coco = CocoImage(id_of(row), size)  # type: ignore[arg-type] # they are sizes
-            self.images[key] = CocoImageEntry(key, name, attributes, coco)
+                reporter.error(message, "give it a file_name, or remove it")
+            else:
+                width, height = map(coco_values.pixel_count, (row.get("width"), row.get("height")))
+                sides = {"width": width, "height": height}
+                attributes = {side: str(length) for side, length in sides.items() if length}
+                size = (width, height) if width and height else None
+                coco = records.CocoImage(coco_values.id_of(row), size)
+                self.images[key] = CocoImageEntry(key, reporter, attributes, coco)
 
     def read_annotation(self, row: Row) -> None:
         """Add the regions of an annotation, or report why it has none."""
-        image = self._image_of(row)
-        category = None if image is None else self.category_of(row, image.filename)
+        number = id_text(row.get("id"))
+        image = self._image_of(row, number)
+        category = None if image is None else self.category_of(row, image, number)
         if image is None or category is None:
             return
-        number = id_text(row.get("id"))
         outlines = self._read_outlines(row, image, number)
         if outlines is None:
             return
         shapes, mask = outlines
         keypoints = self.read_keypoints(row, category, image, number)
         is_labelled = any(keypoints[2::3])
-        box = self._read_box(row, image, number, bool(shapes) or is_labelled)
+        is_located = bool(shapes) or is_labelled
+        box = coco_values.checked_box(row.get("bbox"), is_located, image.reporter, number)
         if not shapes and box is not None:
-            shapes = [Rect(*box)]
+            shapes = [records.Rect(*box)]
         if not shapes and not is_labelled:
             message = f"annotation {number} has no outline, no box and no labelled keypoint"
-            self.report("error", message, "annotate it again, or remove it", image.filename)
+            image.reporter.error(message, "annotate it again, or remove it")
             return
         area = row.get("area")
-        has_area = is_finite_number(area) and area > 0  # type: ignore[operator] # it is a number
+        usable_area = float(area) if coco_values.is_finite_number(area) and area > 0 else None
         # VIA writes an empty list for a point.
-        self.unusable_areas += area not in (None, []) and not has_area
-        coco = CocoAnnotation(
+        self.unusable_areas += usable_area is None and area not in (None, [])
+        coco = records.CocoAnnotation(
             id=number,
             category=category.key,
             box=box,
-            area=float(area) if has_area else None,  # type: ignore[arg-type]
+            area=usable_area,
             mask=mask,
             keypoints=keypoints,
             is_crowd=row.get("iscrowd") in (1, "1", True),
         )
-        points: Sequence[tuple[Point, Mapping[str, Value]]] = ()
+        values = self._values(row, category, image)
+        if coco.is_crowd:
+            start = len(image.crowds)
+            image.crowds += [
+                records.Region(at, shape, values, coco) for at, shape in enumerate(shapes, start)
+            ]
+            return
+        drawn: list[tuple[records.Shape, Values]] = [(shape, values) for shape in shapes]
         if is_labelled and (self.source.keypoints_as_points or not shapes):
-            points = self.points(category, keypoints)
-        self._add_regions(image, coco, shapes, points, self._values(row, category, image))
+            drawn += [(point, {**values, **own}) for point, own in self.points(category, keypoints)]
+        kept = coco if self.container is records.Container.COCO else None
+        image.regions += [
+            records.Region(at, shape, attributes, kept)
+            for at, (shape, attributes) in enumerate(drawn, image.shapes)
+        ]
+        image.shapes += len(drawn)
+        if shapes and mask is not None:
+            self._warn_of_copy(image, coco, shapes)
 
-    def _image_of(self, row: Row) -> CocoImageEntry | None:
+    def _image_of(self, row: Row, number: str) -> CocoImageEntry | None:
         """The image of an annotation; None, and a problem, if there is none."""
         key = id_text(row.get("image_id"))
         image = self.images.get(key)
         if image is None and key not in self.lost_images:
-            number = id_text(row.get("id"))
             message = f"annotation {number} belongs to image {key}, which the file does not have"
             self.report("error", message, "add the image, or remove the annotation")
         return image
 
-    def category_of(self, row: Row, image: str) -> Category | None:
+    def category_of(self, row: Row, image: CocoImageEntry, number: str) -> Category | None:
         """The category of an annotation; None, and a problem, if its id is unknown."""
         if row.get("category_id") is None:
-            return Category("class", "")
+            return Category({})
         key = id_text(row["category_id"])
         if key in self.lost_categories:
             return None
         if key not in self.categories:
-            message = f"annotation {id_text(row.get('id'))} has the unknown category {key}"
-            self.report("error", message, "add the category, or remove the annotation", image)
-            return None
-        return self.categories[key]
+            message = f"annotation {number} has the unknown category {key}"
+            image.reporter.error(message, "add the category, or remove the annotation")
+        return self.categories.get(key)
 
     def _read_outlines(
         self, row: Row, image: CocoImageEntry, number: str
-    ) -> tuple[list[Area], Mask | None] | None:
+    ) -> tuple[list[records.Area], Mask | None] | None:
         """The polygons of an annotation, and its mask; None, and a problem, if all are unsound.
 
         Rings that cannot be used are left out of both.
         """
         outline = row.get("segmentation")
         if isinstance(outline, Mapping):
-            decoded = self._rings_of_rle(outline, image.filename, number)
+            decoded = self._rings_of_rle(outline, image.reporter, number)
             if decoded is None:
                 return None
-            return [Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in decoded], outline
+            return [
+                records.Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in decoded
+            ], outline
         if outline is not None and not isinstance(outline, list):
             message = f"the segmentation of annotation {number} is {outline!r:.40}"
-            remedy = "write a list of polygons, or a run-length encoded mask"
-            self.report("error", message, remedy, image.filename)
+            image.reporter.error(message, "write a list of polygons, or a run-length encoded mask")
             return None
         rings: Sequence[object] = outline or ()
         # VIA writes one polygon without a list around it.
         rings = [outline] if rings and not isinstance(rings[0], list) else rings
         rings = [ring for ring in rings if ring != []]
-        shapes: list[Area] = []
+        shapes: list[records.Area] = []
         sound: list[Sequence[float]] = []
         for ring in rings:
             try:
                 if not isinstance(ring, list) or len(ring) % 2 or not are_coordinates(ring):
                     message = f"a ring of its segmentation is {ring!r:.60}, "
                     raise InvalidShape(message + "expected numbers in pairs")
-                shapes.append(checked_path(Polygon, ring[::2], ring[1::2]))
+                shapes.append(checked_path(records.Polygon, ring[::2], ring[1::2]))
                 sound.append(ring)
             except InvalidShape as reason:
                 message = f"annotation {number}: {reason}"
-                remedy = "draw its outline again, or remove it"
-                self.report("error", message, remedy, image.filename, image.shapes)
+                image.reporter.error(message, "draw its outline again, or remove it", image.shapes)
                 image.shapes += 1
         return (shapes, sound or None) if sound or not rings else None
 
     def _rings_of_rle(
-        self, outline: Row, image: str, number: str
+        self, outline: Row, reporter: Reporter, number: str
     ) -> Sequence[Sequence[float]] | None:
         if self.source.rings_of_rle is None:
             message = f"annotation {number} is a run-length encoded mask, which is not read here"
-            self.report(
-                "error",
-                message,
-                "read it with roilab.data.mask_to_polygons.read_annotations",
-                image,
-            )
+            remedy = "read it with roilab.data.mask_to_polygons.read_annotations"
+            reporter.error(message, remedy)
             return None
         try:
             rings, hole = self.source.rings_of_rle(outline)
         except ValueError as error:
             message = f"the mask of annotation {number} cannot be decoded: {error}"
-            self.report("error", message, "write it again as COCO's run-length encoding", image)
+            reporter.error(message, "write it again as COCO's run-length encoding")
             return None
         self.holes += hole > 0
         self.hole_pixels += hole
         return rings
 
-    def _read_box(
-        self, row: Row, image: CocoImageEntry, number: str, is_located: bool
-    ) -> Box | None:
-        """The box of an annotation; None, and a problem, if it is none.
-
-        Args:
-            is_located: whether an outline or keypoints show where the object is.
-        """
-        box = row.get("bbox")
-        if box is None or box == []:
-            return None
-        if isinstance(box, list) and len(box) == 4 and are_coordinates(box):
-            if box[2] > 0 and box[3] > 0:
-                return (box[0], box[1], box[2], box[3])
-            fault = f"without extent ({box[2]:g} x {box[3]:g})"
-        else:
-            fault = f"no x, y, width and height, but {box!r:.60}"
-        message = f"the bbox of annotation {number} is {fault}"
-        if is_located:
-            message += ": the box around its outline or keypoints is taken"
-        remedy = "write x, y, width and height, or leave the bbox out"
-        self.report("warning" if is_located else "error", message, remedy, image.filename)
-        return None
-
     def read_keypoints(
         self, row: Row, category: Category, image: CocoImageEntry, number: str
     ) -> Sequence[float]:
         """The keypoints of an annotation, x, y, visibility of each; none if they are unsound."""
-        flat = row.get("keypoints")
-        if flat is None or flat == []:
-            return ()
-        if not isinstance(flat, list) or not are_coordinates(flat):
-            message = f"the keypoints of annotation {number} are {flat!r:.60}"
-            remedy = "write a list of numbers, three for each keypoint"
-            self.report("error", message, remedy, image.filename)
-            return ()
-        names = category.keypoints
-        if not any(flat[2::3]) and not names:
-            return ()
-        if len(flat) != 3 * len(names):
-            message = f"annotation {number} has {len(flat)} numbers for keypoints"
-            remedy = f"write three for each of the category's {len(names)} keypoints"
-            self.report("error", message, remedy, image.filename)
-            return ()
-        unknown = [at for at, v in enumerate(flat[2::3]) if v not in (0, 1, 2)]
-        if unknown:
-            flat = list(flat)
-            for at in unknown:
-                message = f"annotation {number}: the visibility of '{names[at]}' is "
-                message += f"{flat[3 * at + 2]!r:.20}"
-                self.report("error", message, "0, 1 or 2 is expected", image.filename)
-                flat[3 * at + 2] = 0
-        return flat
+        flat, names = row.get("keypoints"), category.keypoints
+        return coco_values.checked_keypoints(flat, names, image.reporter, number)
 
     def points(
         self, category: Category, keypoints: Sequence[float]
-    ) -> list[tuple[Point, Mapping[str, Value]]]:
+    ) -> list[tuple[records.Point, Values]]:
         """Points of the labelled keypoints, and the values that only they have."""
-        triples = zip(
-            category.keypoints, keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True
-        )
+        columns = keypoints[::3], keypoints[1::3], keypoints[2::3]
         return [
-            (Point(x, y), {"keypoint": name, "visibility": _VISIBILITIES[v]})
-            for name, x, y, v in triples
+            (records.Point(x, y), {"keypoint": name, "visibility": _VISIBILITIES[v]})
+            for name, x, y, v in zip(category.keypoints, *columns, strict=True)
             if v
         ]
 
-    def _values(self, row: Row, category: Category, image: CocoImageEntry) -> Mapping[str, Value]:
+    def _values(self, row: Row, category: Category, image: CocoImageEntry) -> Values:
         """The attributes of an annotation's regions; the same mapping where they are the same."""
         image.annotations += 1
         values = category.values
         if self.is_tied:
             values = {**values, "instance": str(image.annotations)}
-        if is_finite_number(row.get("score")):
+        if coco_values.is_finite_number(row.get("score")):
             self.has_scores = True
             values = {**values, "score": str(row["score"])}
         return values
 
-    def _add_regions(
-        self,
-        image: CocoImageEntry,
-        coco: CocoAnnotation,
-        shapes: Sequence[Area],
-        points: Sequence[tuple[Point, Mapping[str, Value]]],
-        values: Mapping[str, Value],
-    ) -> None:
-        if coco.is_crowd:
-            image.crowds += [
-                Region(at, shape, values, coco)
-                for at, shape in enumerate(shapes, len(image.crowds))
-            ]
-            return
-        kept = self.kept_annotation(coco)
-        drawn: list[tuple[Shape, Mapping[str, Value]]] = [(shape, values) for shape in shapes]
-        drawn += [(point, {**values, **own}) for point, own in points]
-        image.regions += [
-            Region(at, shape, attributes, kept)
-            for at, (shape, attributes) in enumerate(drawn, image.shapes)
-        ]
-        image.shapes += len(drawn)
-        if shapes and coco.mask is not None:
-            self._warn_of_copy(image, coco, shapes)
-
-    def kept_annotation(self, coco: CocoAnnotation) -> CocoAnnotation | None:
-        """The values of an annotation that its regions keep: all."""
-        return coco
-
     def _warn_of_copy(
-        self, image: CocoImageEntry, coco: CocoAnnotation, shapes: Sequence[Area]
+        self, image: CocoImageEntry, coco: records.CocoAnnotation, shapes: Sequence[records.Area]
     ) -> None:
         """Two annotations of one category and outline are two objects, which is seldom meant."""
         key = (image.key, coco.category, tuple(shapes))
@@ -475,7 +367,7 @@ class CocoReader:
             message = f"annotation {coco.id} has the outline and the category of annotation "
             message += self.outlines[key]
             remedy = "remove one of the two: both are taken for objects"
-            self.report("warning", message, remedy, image.filename)
+            image.reporter.report("warning", message, remedy)
         self.outlines.setdefault(key, coco.id)
 
     def warn_of_repeated_ids(self, annotations: Sequence[Row]) -> None:
@@ -490,20 +382,22 @@ class CocoReader:
 
     def declare(self) -> None:
         """Declare the region attributes, tagged with their roles."""
-        names = [category.name for category in self.categories.values()]
-        keypoints = [name for category in self.categories.values() for name in category.keypoints]
+        categories = self.categories.values()
+        names = [str(category.values["class"]) for category in categories]
+        keypoints = [name for category in categories for name in category.keypoints]
         attributes = [_choice("class", "what it is", names)]
         if self.is_tied:
-            text = f"the same for all regions of one object {TAGS['instance']}"
-            attributes.append(Attribute("instance", "text", text))
+            text = f"the same for all regions of one object {records.TAGS['instance']}"
+            attributes.append(records.Attribute("instance", "text", text))
         if keypoints:
             attributes.append(_choice("keypoint", "which keypoint", keypoints))
             attributes.append(_choice("visibility", "of the keypoint", ["visible", "occluded"]))
         if self.has_scores:
-            attributes.append(Attribute("score", "text", f"of the prediction {TAGS['score']}"))
+            text = f"of the prediction {records.TAGS['score']}"
+            attributes.append(records.Attribute("score", "text", text))
         self.declared = {attribute.name: attribute for attribute in attributes}
 
-    def annotations(self, container: Container) -> Annotations:
+    def annotations(self) -> records.Annotations:
         """The images read, with every problem."""
         if self.holes:
             message = f"holes are filled (masks: {self.holes}, pixels: {self.hole_pixels}), since "
@@ -515,31 +409,31 @@ class CocoReader:
             message += "that of the outline, or else of the box, is taken"
             remedy = "write it in square pixels, or leave it out: keypoints are measured by it"
             self.report("warning", message, remedy)
-        images = [
-            ImageRecord(
+        images = tuple(
+            records.ImageRecord(
                 key=image.key,
-                filename=image.filename,
+                filename=str(image.reporter.image),
                 size=None,
                 regions=tuple(image.regions),
                 attributes=image.attributes,
                 crowds=tuple(image.crowds),
-                coco=image.coco if container is Container.COCO else None,
+                coco=image.coco if self.container is records.Container.COCO else None,
             )
             for image in self.images.values()
-        ]
+        )
         warn_of_double_names(self.source.file, images, self.problems)
         occurring = {name for image in images for name in image.attributes}
-        return Annotations(
+        return records.Annotations(
             self.source.file,
-            container,
-            tuple(images),
+            self.container,
+            images,
             self.declared,
-            {name: Attribute(name) for name in ("width", "height") if name in occurring},
+            {side: records.Attribute(side) for side in ("width", "height") if side in occurring},
             problems=tuple(self.problems),
             categories=tuple(self.known),
         )
 
 
-def _choice(role: str, text: str, values: Sequence[str]) -> Attribute:
+def _choice(role: str, text: str, values: Sequence[str]) -> records.Attribute:
     options = {value: value for value in values}
-    return Attribute(role, "dropdown", f"{text} {TAGS[role]}", options)
+    return records.Attribute(role, "dropdown", f"{text} {records.TAGS[role]}", options)

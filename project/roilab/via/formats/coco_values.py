@@ -1,7 +1,11 @@
-"""The rows of COCO json as they are in files: ids, numbers, links, and counts of keypoints."""
+"""Values in the rows of COCO json: ids, numbers, links, boxes and keypoints."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
+
+from roilab.via.formats.source import Reporter
+from roilab.via.geometry import are_coordinates
 
 Row = Mapping[str, object]
 
@@ -30,12 +34,12 @@ def id_of(row: Row) -> int | str:
     return value if type(value) is int else id_text(value)
 
 
-def is_pixel_count(value: object) -> bool:
-    """Whether a value can be the width or the height of an image."""
-    return type(value) is int and value > 0
+def pixel_count(value: object) -> int | None:
+    """The width or the height of an image; None for what can be none."""
+    return value if type(value) is int and value > 0 else None
 
 
-def is_finite_number(value: object) -> bool:
+def is_finite_number(value: object) -> TypeGuard[float]:
     """Whether a value is a number that is finite."""
     # An integer may be too large for a float; a comparison with NaN is false.
     return type(value) in (int, float) and -1e300 < value < 1e300  # type: ignore[operator]
@@ -77,3 +81,58 @@ def links_of(pairs: object, names: Sequence[str]) -> tuple[list[tuple[str, str]]
         and all(is_finite_number(place) and place in places for place in pair)
     ]
     return links, len(listed) - len(links)
+
+
+def checked_box(
+    box: object, is_located: bool, reporter: Reporter, number: str
+) -> tuple[float, float, float, float] | None:
+    """The `bbox` of an annotation; None, and a problem, if it is none.
+
+    Args:
+        is_located: whether an outline or keypoints show where the object is.
+        number: the id of the annotation.
+    """
+    if box is None or box == []:
+        return None
+    if isinstance(box, list) and len(box) == 4 and are_coordinates(box):
+        if box[2] > 0 and box[3] > 0:
+            return (box[0], box[1], box[2], box[3])
+        fault = f"without extent ({box[2]:g} x {box[3]:g})"
+    else:
+        fault = f"no x, y, width and height, but {box!r:.60}"
+    message = f"the bbox of annotation {number} is {fault}"
+    if is_located:
+        message += ": the box around its outline or keypoints is taken"
+    remedy = "write x, y, width and height, or leave the bbox out"
+    reporter.report("warning" if is_located else "error", message, remedy)
+    return None
+
+
+def checked_keypoints(
+    flat: object, names: Sequence[str], reporter: Reporter, number: str
+) -> Sequence[float]:
+    """The `keypoints` of an annotation: x, y, visibility of each; none if they are unsound.
+
+    Args:
+        names: those that its category has.
+        number: the id of the annotation.
+    """
+    if flat is None or flat == []:
+        return ()
+    if not isinstance(flat, list) or not are_coordinates(flat):
+        message = f"the keypoints of annotation {number} are {flat!r:.60}"
+        reporter.error(message, "write a list of numbers, three for each keypoint")
+        return ()
+    if not any(flat[2::3]) and not names:
+        return ()
+    if len(flat) != 3 * len(names):
+        message = f"annotation {number} has {len(flat)} numbers for keypoints"
+        reporter.error(message, f"write three for each of the category's {len(names)} keypoints")
+        return ()
+    sound = flat
+    for at, visibility in enumerate(flat[2::3]):
+        if visibility not in (0, 1, 2):
+            message = f"annotation {number}: the visibility of '{names[at]}' is {visibility!r:.20}"
+            reporter.error(message, "0, 1 or 2 is expected")
+            sound = [*sound[: 3 * at + 2], 0, *sound[3 * at + 3 :]]
+    return sound

@@ -1,14 +1,14 @@
 """COCO json as VIA exports it, which is seldom sound."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from roilab.text import counted
 from roilab.via.formats import coco
-from roilab.via.formats.coco import Category, CocoImageEntry, CocoReader
+from roilab.via.formats.coco import Category, CocoImageEntry, CocoReader, Values
 from roilab.via.formats.coco_values import Row, id_text, rows_in
 from roilab.via.formats.source import SourceFile, mapping
 from roilab.via.geometry import are_coordinates
-from roilab.via.records import Annotations, Attribute, CocoAnnotation, Container, Point, Value
+from roilab.via.records import Annotations, Attribute, Container, Point
 
 _SAME_REGION = ("image_id", "id", "segmentation", "bbox", "keypoints")
 _SAVE_PROJECT = "in VIA, save the project, which holds everything, and read that"
@@ -28,7 +28,7 @@ def parse(source: SourceFile, container: Container) -> Annotations:
     option's description for a name, which is often empty; a point as keypoints without a name; and
     where all file names begin with a digit, no category ids, and image ids that are that digit.
     """
-    reader = _ViaCocoReader(source)
+    reader = _ViaCocoReader(source, container)
     rows = rows_in(source.top["annotations"])
     # Ids are not enough: another program may have left them out, or written the same for all.
     by_region = {repr([row.get(key) for key in _SAME_REGION]): row for row in rows}
@@ -47,7 +47,7 @@ def parse(source: SourceFile, container: Container) -> Annotations:
         message = f"{count} lost the class: the export has no id"
         remedy = f"{_SAVE_PROJECT}; or, where all are of one class, give default_class=NAME"
         reader.report("warning", f"{message} for it", remedy)
-    return reader.annotations(container)
+    return reader.annotations()
 
 
 class _ViaCocoReader(CocoReader):
@@ -57,7 +57,7 @@ class _ViaCocoReader(CocoReader):
 
     def read_categories(self, categories: Sequence[Row], annotations: Sequence[Row]) -> None:
         """Read the options: `supercategory` is VIA's attribute, `name` their description."""
-        self.options: list[Category] = []
+        self.options: dict[tuple[str, str], Category] = {}
         self.without_category = 0
         unnamed = 0
         for row in categories:
@@ -65,11 +65,9 @@ class _ViaCocoReader(CocoReader):
             name = id_text(row.get("name"))
             if not name:
                 unnamed += 1
-                same = sum(option.attribute == attribute for option in self.options)
+                same = sum(option[0] == attribute for option in self.options)
                 name = f"{attribute} {same + 1}"
-            option = Category(attribute, name)
-            if option not in self.options:
-                self.options.append(option)
+            option = self.options.setdefault((attribute, name), Category({attribute: name}))
             if row.get("id") is not None:
                 self.categories[id_text(row["id"])] = option
         if unnamed:
@@ -77,19 +75,19 @@ class _ViaCocoReader(CocoReader):
             message = f"{count}, numbered by the attribute"
             self.report("warning", message, "describe the options in VIA, or read the project")
         names: dict[str, dict[str, str]] = {}
-        for option in self.options:
-            names.setdefault(option.attribute, {})[option.name] = option.name
+        for attribute, name in self.options:
+            names.setdefault(attribute, {})[name] = name
         self.declared = {
             attribute: Attribute(attribute, "dropdown", options=options)
             for attribute, options in names.items()
         }
 
-    def category_of(self, row: Row, image: str) -> Category | None:
+    def category_of(self, row: Row, image: CocoImageEntry, number: str) -> Category | None:
         """The category; where the exporter wrote no id, the only one that there is."""
         if row.get("category_id") is None and len(self.options) == 1:
-            return self.options[0]
+            return next(iter(self.options.values()))
         self.without_category += row.get("category_id") is None
-        return super().category_of(row, image)
+        return super().category_of(row, image, number)
 
     def read_keypoints(
         self, row: Row, category: Category, image: CocoImageEntry, number: str
@@ -100,11 +98,6 @@ class _ViaCocoReader(CocoReader):
             return ()
         return [*flat[:2], 2]
 
-    def points(
-        self, category: Category, keypoints: Sequence[float]
-    ) -> list[tuple[Point, Mapping[str, Value]]]:
+    def points(self, category: Category, keypoints: Sequence[float]) -> list[tuple[Point, Values]]:
         """The point, which has no name."""
         return [(Point(keypoints[0], keypoints[1]), {})]
-
-    def kept_annotation(self, coco: CocoAnnotation) -> None:
-        """Nothing: the box and the polygon of a rectangle, for one, are the exporter's."""

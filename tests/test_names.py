@@ -1,4 +1,4 @@
-"""Names and first docstring lines of the package: the field's words, one meaning a name."""
+"""Names and first docstring lines outside the tests: the field's words, one meaning a name."""
 
 import ast
 import re
@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "project" / "roilab"
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "project" / "roilab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = [*MODULES, *sorted(ROOT.glob("scripts/**/*.py")), *sorted(ROOT.glob("configs/**/*.py"))]
 
 # They say nothing of the value.
 VAGUE = {"each", "found", "given", "made", "taken", "told", "wanted"}
 # Names that modules of a folder share with one meaning: a command's, and a file format's.
 SHARED = {"main": "cli/", "detect": "via/formats/", "parse": "via/formats/"}
-RIDDLE = re.compile(r"^(How|Of|That|What|Where|Which)\b|\b(mend|mended|mends|told|wish)\b")
+# A question, as the studies' configs ask one, is none.
+RIDDLE = re.compile(r"^(How|Of|That|What|Where|Which)\b(?!.*\?)|\b(mend|mended|mends|told|wish)\b")
 
 
 def vague_names(tree: ast.AST) -> Iterator[str]:
@@ -41,7 +44,7 @@ def first_lines(tree: ast.Module) -> Iterator[str]:
                 yield text.splitlines()[0]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_values_have_names_that_say_something(path: Path) -> None:
     names = list(vague_names(ast.parse(path.read_text(encoding="utf-8"))))
     if path.name == "errors.py":  # `found=` and `expected=` are the two halves of an error
@@ -49,7 +52,7 @@ def test_values_have_names_that_say_something(path: Path) -> None:
     assert names == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_first_lines_say_what_the_thing_is_or_does(path: Path) -> None:
     lines = first_lines(ast.parse(path.read_text(encoding="utf-8")))
     assert [line for line in lines if RIDDLE.search(line)] == []
@@ -89,6 +92,7 @@ def test_vague_names_are_seen(source: str, names: list[str]) -> None:
     [
         ("What one config has otherwise than another.", True),
         ("Where the user is told of it.", True),
+        ("Which pooler is best for masks? On the sample set.", False),
         ("Differences between two configs, leaf by leaf.", False),
         ("Whether the wishbone is recommended.", False),
     ],

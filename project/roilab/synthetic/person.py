@@ -262,7 +262,7 @@ def _ball(person: Person, place: Vector, radius: float) -> Ball:
 def _tube(
     person: Person, start: Vector, end: Vector, radii: tuple[float, float], bias: float
 ) -> tuple[float, list[Ball]]:
-    """How near a tapered tube is, and its end balls; see `_LIMBS`."""
+    """The depth of a tapered tube, and its end balls; see `_LIMBS`."""
     balls = [
         _ball(person, place, radius * person.build)
         for place, radius in zip((start, end), radii, strict=True)

@@ -297,8 +297,7 @@ def test_link_needs_both_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "box",
-    [[0, 0, 10, 10], [110, 90, 120, 100], [-50, -50, -10, -10], [500, 500, 900, 900]],
+    "box", [[0, 0, 10, 10], [110, 90, 120, 100], [-50, -50, -10, -10], [500, 500, 900, 900]]
 )
 @pytest.mark.parametrize("label", ["person 98%", "a label that is far too long for such an image"])
 def test_label_stays_inside(box: list[float], label: str) -> None:

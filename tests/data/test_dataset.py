@@ -341,11 +341,7 @@ def test_classes_keep_their_order_where_a_file_lacks_one(figures: FiguresPaths) 
 
 def test_two_files_with_a_folder_each(figures: FiguresPaths) -> None:
     files = [figures.train, figures.val]
-    dataset = load_dataset(
-        [str(f) for f in files],
-        [str(f.parent) for f in files],
-        rules=BY_CLASS,
-    )
+    dataset = load_dataset([str(f) for f in files], [str(f.parent) for f in files], rules=BY_CLASS)
     assert len(dataset) == 10
     assert len({record["image_id"] for record in dataset.records}) == 10
 
@@ -369,12 +365,7 @@ def test_missing_images_are_left_out_where_asked(
     shutil.copy(figures.train.parent / "000001.jpg", tmp_path)
     with pytest.raises(UserError, match="5 of 6"):
         load_dataset(str(figures.train), str(tmp_path), rules=BY_CLASS)
-    dataset = load_dataset(
-        str(figures.train),
-        str(tmp_path),
-        rules=BY_CLASS,
-        missing_images="skip",
-    )
+    dataset = load_dataset(str(figures.train), str(tmp_path), rules=BY_CLASS, missing_images="skip")
     assert len(dataset) == 1
     assert "5 images left out" in caplog.text
 

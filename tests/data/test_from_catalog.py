@@ -196,10 +196,7 @@ def test_unsound_images_are_named(
     ],
 )
 def test_unsound_metadata_are_named(
-    registered: Callable[..., str],
-    dicts: list[dict[str, Any]],
-    metadata: dict[str, Any],
-    key: str,
+    registered: Callable[..., str], dicts: list[dict[str, Any]], metadata: dict[str, Any], key: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         from_catalog(registered(dicts, **metadata))

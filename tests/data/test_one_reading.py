@@ -120,12 +120,7 @@ def test_a_coco_file(tmp_path: Path) -> None:
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
     found = counted(path, tmp_path, None, "coco_person")
-    assert found == {
-        "images": 1,
-        "classes": {"person": 2, "car": 1},
-        "crowds": 1,
-        "keypoints": 2,
-    }
+    assert found == {"images": 1, "classes": {"person": 2, "car": 1}, "crowds": 1, "keypoints": 2}
     assert counted(path, tmp_path, None, None) == found | {"keypoints": 0}
 
 

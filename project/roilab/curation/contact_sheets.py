@@ -67,10 +67,7 @@ def loose_points(image: via.LabelledImage, rules: via.LabelRules) -> list[via.XY
 
 
 def _ground_truth(
-    pixels: Picture,
-    image: via.LabelledImage,
-    skeleton: Skeleton | None,
-    loose: Sequence[via.XY],
+    pixels: Picture, image: via.LabelledImage, skeleton: Skeleton | None, loose: Sequence[via.XY]
 ) -> Picture:
     """Draw what training takes of an image; crowds are named so."""
     height, width = pixels.shape[:2]

@@ -5,10 +5,11 @@ continuous frame there, not pixel indices, so that nothing is shifted.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
@@ -22,39 +23,44 @@ from roilab.skeleton import Skeleton
 _BOX_MODES = (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
 
 
-def image_record(name: str, number: int, raw: object) -> dict[str, Any]:
+def image_record(name: str, number: int, raw: Any) -> dict[str, Any]:
     """The file and the id of the image of a data set's dict; without an id, its place from 1.
 
     Raises:
         UserError: it is no such dict: it has no file, no list of annotations, or no sound id.
     """
     if not isinstance(raw, Mapping) or not isinstance(raw.get("file_name"), str | Path):
-        raise UserError(
-            f"the data set '{name}' does not consist of Detectron2's dicts",
-            key=f"[{number}].file_name",
-            found=f"{raw!r:.100}",
-            expected="a dict with file_name, image_id and annotations",
-        )
-    if not isinstance(raw.get("annotations"), list | tuple):
-        raise UserError(
-            f"an image of the data set '{name}' has no list of annotations",
-            file=raw["file_name"],
-            key=f"[{number}].annotations",
-            found=f"{raw.get('annotations')!r:.100}",
-            expected="a list, empty where nothing is in the image",
-        )
+        message = f"the data set '{name}' does not consist of Detectron2's dicts"
+        expected = "a dict with file_name, image_id and annotations"
+        raise _unsound(message, None, f"[{number}].file_name", raw, expected)
+    file, annotations = raw["file_name"], raw.get("annotations")
+    if not isinstance(annotations, list | tuple):
+        message = f"an image of the data set '{name}' has no list of annotations"
+        expected = "a list, empty where nothing is in the image"
+        raise _unsound(message, file, f"[{number}].annotations", annotations, expected)
     image_id = raw.get("image_id", number + 1)
     if not isinstance(image_id, str):
-        if isinstance(image_id, bool) or not hasattr(image_id, "__index__"):
-            raise UserError(
-                f"an image of the data set '{name}' has no sound id",
-                file=raw["file_name"],
-                key=f"[{number}].image_id",
-                found=f"{image_id!r:.100}",
-                expected="a whole number or text",
-            )
+        if not _is_whole(image_id):
+            message = f"an image of the data set '{name}' has no sound id"
+            expected = "a whole number or text"
+            raise _unsound(message, file, f"[{number}].image_id", image_id, expected)
         image_id = int(image_id)
-    return {"file_name": str(raw["file_name"]), "image_id": image_id}
+    return {"file_name": str(file), "image_id": image_id}
+
+
+def _unsound(message: str, file: str | None, key: str, value: object, expected: str) -> UserError:
+    return UserError(message, file=file, key=key, found=f"{value!r:.100}", expected=expected)
+
+
+def _is_whole(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _is_numbers(value: Any) -> bool:
+    try:
+        return not isinstance(value, str | bytes | Mapping) and all(map(math.isfinite, value))
+    except (TypeError, OverflowError):
+        return False
 
 
 def checked_size(name: str, raw: Mapping[str, Any]) -> tuple[int, int] | via.Problem:
@@ -85,7 +91,7 @@ def checked_size(name: str, raw: Mapping[str, Any]) -> tuple[int, int] | via.Pro
 
 
 def checked_annotation(
-    name: str, record: Mapping[str, Any], number: int, raw: object, classes: int, points: int | None
+    name: str, record: Mapping[str, Any], number: int, raw: Any, classes: int, points: int | None
 ) -> dict[str, Any]:
     """A copy of an annotation: XYXY_ABS box, outline, class and, with a skeleton, keypoints.
 
@@ -97,94 +103,68 @@ def checked_annotation(
     Raises:
         UserError: it is unsound.
     """
-    try:
-        if not isinstance(raw, Mapping):
-            raise _unsound("", raw, "a dict")
-        result = {
-            "bbox": _box(raw),
-            "bbox_mode": BoxMode.XYXY_ABS,
-            "category_id": _category(raw.get("category_id"), classes),
-            "iscrowd": int(bool(raw.get("iscrowd", 0))),
-        }
-        outline = _outline(raw.get("segmentation"), record["height"], record["width"])
-        if outline is not None:
-            result["segmentation"] = outline
-        if points is not None:
-            result["keypoints"] = _keypoints(raw.get("keypoints"), points)
-        return result
-    except UserError as error:
-        raise UserError(
-            f"an annotation of the data set '{name}' is not sound",
-            file=record["file_name"],
-            key=f"annotations[{number}]{error.key}",
-            found=error.found,
-            expected=error.expected,
-        ) from error
+
+    def check(is_sound: bool, key: str, value: object, expected: str) -> None:
+        if not is_sound:
+            message = f"an annotation of the data set '{name}' is not sound"
+            place = f"annotations[{number}]{key}"
+            raise _unsound(message, record["file_name"], place, value, expected)
+
+    check(isinstance(raw, Mapping), "", raw, "a dict")
+    box, mode, category = raw.get("bbox"), raw.get("bbox_mode"), raw.get("category_id")
+    modes = " or ".join(f"BoxMode.{mode.name}" for mode in _BOX_MODES)
+    check(mode in _BOX_MODES, ".bbox_mode", mode, modes)
+    check(_is_numbers(box) and len(box) == 4, ".bbox", box, "four numbers")
+    is_class = _is_whole(category) and 0 <= category < classes
+    places = f"a number from 0 to {classes - 1}, the place in thing_classes"
+    check(is_class, ".category_id", category, places)
+    result = {
+        "bbox": [float(x) for x in BoxMode.convert(list(box), BoxMode(mode), BoxMode.XYXY_ABS)],
+        "bbox_mode": BoxMode.XYXY_ABS,
+        "category_id": int(category),
+        "iscrowd": int(bool(raw.get("iscrowd", 0))),
+    }
+    if not _is_empty(outline := raw.get("segmentation")):
+        result["segmentation"] = _outline(outline, record["height"], record["width"], check)
+    keypoints = raw.get("keypoints")
+    if points is not None and _is_empty(keypoints):
+        result["keypoints"] = [0.0] * (3 * points)  # as every annotation of an image has some
+    elif points is not None:
+        is_sound = _is_numbers(keypoints) and len(keypoints) == 3 * points
+        triples = f"{3 * points} numbers: x, y, v of {points} keypoints"
+        check(is_sound, ".keypoints", keypoints, triples)
+        is_sound = all(v in (0, 1, 2) for v in keypoints[2::3])
+        check(is_sound, ".keypoints", keypoints, "0, 1 or 2 as the third number of each")
+        shown = np.repeat(keypoints[2::3], 3)
+        result["keypoints"] = np.where(shown, keypoints, 0.0).tolist()
+    return result
 
 
-def _unsound(key: str, value: object, expected: str) -> UserError:
-    return UserError("unsound", key=key, found=f"{value!r:.100}", expected=expected)
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, list | tuple) and not value)
 
 
-def _is_numbers(value: Any) -> bool:
-    try:
-        return not isinstance(value, str | bytes | Mapping) and all(map(math.isfinite, value))
-    except (TypeError, OverflowError):
-        return False
-
-
-def _box(raw: Mapping[str, Any]) -> list[float]:
-    box: Any = raw.get("bbox")
-    mode = raw.get("bbox_mode")
-    if mode not in _BOX_MODES:
-        names = " or ".join(f"BoxMode.{mode.name}" for mode in _BOX_MODES)
-        raise _unsound(".bbox_mode", mode, names)
-    if not _is_numbers(box) or len(box) != 4:
-        raise _unsound(".bbox", box, "four numbers")
-    return [float(value) for value in BoxMode.convert(list(box), BoxMode(mode), BoxMode.XYXY_ABS)]
-
-
-def _category(value: Any, classes: int) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not 0 <= value < classes:
-        raise _unsound(
-            ".category_id", value, f"a number from 0 to {classes - 1}, the place in thing_classes"
-        )
-    return int(value)
-
-
-def _outline(value: Any, height: int, width: int) -> Any:
-    """Polygons, or a compressed run-length encoding whose counts are text; None without."""
-    if value is None or (isinstance(value, list | tuple) and not value):
-        return None
+def _outline(value: Any, height: int, width: int, check: Callable[..., None]) -> Any:
+    """Polygons, or a compressed run-length encoding whose counts are text."""
     if isinstance(value, Mapping):
         size, counts = list(value.get("size") or ()), value.get("counts")
-        if size != [height, width]:
-            raise _unsound(".segmentation.size", size, f"{[height, width]}, the image's")
+        check(
+            size == [height, width], ".segmentation.size", size, f"{[height, width]}, the image's"
+        )
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         try:
             packed: Any = compressed({"size": size, "counts": counts})
-        except ValueError as error:
-            pixels = f"run lengths of {height * width} pixels"
-            raise _unsound(".segmentation.counts", counts, pixels) from error
+        except ValueError:
+            lengths = f"run lengths of {height * width} pixels"
+            check(False, ".segmentation.counts", counts, lengths)
         return {"size": size, "counts": packed["counts"].decode("ascii")}
-    if not isinstance(value, list | tuple):
-        raise _unsound(".segmentation", value, "polygons, or a run-length encoded mask")
+    is_list = isinstance(value, list | tuple)
+    check(is_list, ".segmentation", value, "polygons, or a run-length encoded mask")
     for ring in value:
-        if not _is_numbers(ring) or len(ring) < 6 or len(ring) % 2:
-            raise _unsound(".segmentation", ring, "x0, y0, x1, y1, ... of at least three points")
+        is_ring = _is_numbers(ring) and len(ring) >= 6 and not len(ring) % 2
+        check(is_ring, ".segmentation", ring, "x0, y0, x1, y1, ... of at least three points")
     return [[float(number) for number in ring] for ring in value]
-
-
-def _keypoints(value: Any, points: int) -> list[float]:
-    """K triples; zeros where nothing is labelled, as every annotation of an image has some."""
-    if value is None or (isinstance(value, list | tuple) and not value):
-        return [0.0] * (3 * points)
-    if not _is_numbers(value) or len(value) != 3 * points:
-        raise _unsound(".keypoints", value, f"{3 * points} numbers: x, y, v of {points} keypoints")
-    if not all(v in (0, 1, 2) for v in value[2::3]):
-        raise _unsound(".keypoints", value, "0, 1 or 2 as the third number of each")
-    return [float(number) if value[at - at % 3 + 2] else 0.0 for at, number in enumerate(value)]
 
 
 def outline_bounds(anno: Mapping[str, Any]) -> Box | None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,13 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.annotated_images import MissingImages, check_missing_images, leave_out_unusable
-from roilab.data.catalog_records import (
-    checked_annotation,
-    checked_size,
-    image_record,
-    is_left,
-    outline_bounds,
-)
-from roilab.data.coco import CocoIds, category_ids, image_numbers
+from roilab.data import annotated_images, catalog_records, coco
+from roilab.data.annotated_images import MissingImages
 from roilab.data.coordinates import box_fault
 from roilab.data.dataset import DetectionDataset, registered
 from roilab.data.records import OnProblems, log_problems
 from roilab.errors import UserError
-from roilab.skeleton import COCO_PERSON, DEFAULT_SIGMA, Skeleton, default_sigmas
+from roilab.skeleton import Skeleton
 from roilab.text import first_of
 
 log = logging.getLogger(__name__)
@@ -68,21 +62,23 @@ def from_catalog(
         UserError: it is not registered or cannot be loaded; its metadata or dicts are not sound; an
             image is missing or broken; nothing is left.
     """
-    check_missing_images(missing_images)
+    annotated_images.check_missing_images(missing_images)
     raw = _dicts(name, register)
     metadata = MetadataCatalog.get(name).as_dict()
     known = _categories(name, metadata)
-    names, place = _class_places(name, list(known), classes, rules.class_map)
-    bones = _skeleton(name, metadata, skeleton, raw, names, place)
+    names, places = _class_places(name, list(known), classes, rules.class_map)
+    bones = _skeleton(name, metadata, skeleton, raw, names, places)
     kind = metadata.get("evaluator_type")
     if kind not in _COCO_EVALUATORS:
         log.warning("%s: its evaluator is %r, but AP is COCO's, over all classes", name, kind)
     ids: dict[str, int | str] = {}
-    for at, category_id in zip(place, known.values(), strict=True):
-        if at is not None:
-            ids.setdefault(names[at], category_id)  # the first of classes that became one
-    categories = category_ids(names, ids)
-    dataset = _read(name, raw, place, names, bones, categories, strict, missing_images, on_problems)
+    for place, category_id in zip(places, known.values(), strict=True):
+        if place is not None:
+            ids.setdefault(names[place], category_id)  # the first of classes that became one
+    categories = coco.category_ids(names, ids)
+    dataset = _read(
+        name, raw, places, names, bones, categories, strict, missing_images, on_problems
+    )
     return registered(
         dataset,
         origin=f"'{name}' of DatasetCatalog",
@@ -122,8 +118,8 @@ def _dicts(name: str, register: str | None) -> list[Any]:
 
 def _run(file: str) -> None:
     path = Path(file)
+    expected = "a Python file that registers the data set"
     if not path.is_file():
-        expected = "a Python file that registers the data set"
         raise UserError("there is no such file", key="register", file=path, expected=expected)
     spec = importlib.util.spec_from_file_location(f"_registers_{path.stem}", path)
     if spec is None or spec.loader is None:
@@ -142,29 +138,26 @@ def _run(file: str) -> None:
 
 def _categories(name: str, metadata: Mapping[str, Any]) -> dict[str, int | str]:
     """Class name -> category id of its file, in the order of the dicts' `category_id`."""
-    where = f"MetadataCatalog.get('{name}')"
     names: Any = metadata.get("thing_classes")
-    sound = isinstance(names, list | tuple) and names and all(isinstance(n, str) for n in names)
-    if not sound or len(set(names)) != len(names):
+    is_list = isinstance(names, list | tuple) and names and all(isinstance(n, str) for n in names)
+    if not is_list or len(set(names)) != len(names):
         raise UserError(
             f"the metadata of the data set '{name}' do not name its classes",
             key="thing_classes",
             found=names,
             expected="a list of different names, in the order of category_id",
-            remedy=f"{where}.thing_classes = [...], where it is registered",
+            remedy=f"MetadataCatalog.get('{name}').thing_classes = [...], where it is registered",
         )
-    places = metadata.get("thing_dataset_id_to_contiguous_id")
+    key = "thing_dataset_id_to_contiguous_id"
+    places = metadata.get(key)
     if places is None:
         return {label: number for number, label in enumerate(names, start=1)}
-    numbers = list(places.values()) if isinstance(places, Mapping) else [places]
-    sound = all(isinstance(place, int) for place in numbers)
-    if not sound or set(numbers) != set(range(len(names))):
-        raise UserError(
-            f"the metadata of the data set '{name}' do not agree",
-            key="thing_dataset_id_to_contiguous_id",
-            found=places,
-            expected=f"category ids of 0 to {len(names) - 1}, the places in thing_classes",
-        )
+    numbers = list(places.values()) if isinstance(places, Mapping) else []
+    are_places = all(isinstance(place, int) for place in numbers)
+    if not are_places or set(numbers) != set(range(len(names))):
+        message = f"the metadata of the data set '{name}' do not agree"
+        expected = f"category ids of 0 to {len(names) - 1}, the places in thing_classes"
+        raise UserError(message, key=key, found=places, expected=expected)
     ids = {place: id_ for id_, place in reversed(list(places.items()))}
     return {label: ids[place] for place, label in enumerate(names)}
 
@@ -176,14 +169,10 @@ def _class_places(
     class_map: Mapping[str, str | None],
 ) -> tuple[tuple[str, ...], list[int | None]]:
     """The class names, and for each class of the catalog its place among them; None: dropped."""
-    unknown = sorted(set(class_map) - set(own))
-    if unknown:
-        raise UserError(
-            f"the data set '{name}' does not have a class that is mapped",
-            key="class_map",
-            found=unknown,
-            expected=f"of {', '.join(own)}",
-        )
+    if unknown := sorted(set(class_map) - set(own)):
+        message = f"the data set '{name}' does not have a class that is mapped"
+        expected = f"of {', '.join(own)}"
+        raise UserError(message, key="class_map", found=unknown, expected=expected)
     mapped = [class_map.get(label, label) for label in own]
     kept = tuple(dict.fromkeys(label for label in mapped if label is not None))
     names = kept if classes is None else tuple(classes)
@@ -204,34 +193,34 @@ def _skeleton(
     source: str | None,
     raw: Sequence[Any],
     classes: Sequence[str],
-    place: Sequence[int | None],
+    places: Sequence[int | None],
 ) -> Skeleton | None:
     """The skeleton that is given, which the metadata must not contradict, or the metadata's."""
     bones = None if source is None else skeletons.load_skeleton(source)
     keypoints = metadata.get("keypoint_names")
     if keypoints is None:
         return bones
-    swaps = metadata.get("keypoint_flip_map")
+    swaps, links = metadata.get("keypoint_flip_map"), metadata.get("keypoint_connection_rules")
     try:
         keypoints = tuple(map(str, keypoints))
         declared = Skeleton(
             name=name,
-            classes=_with_keypoints(raw, classes, place) or tuple(classes),
+            classes=_with_keypoints(raw, classes, places) or tuple(classes),
             keypoints=keypoints,
             swaps=tuple((str(a), str(b)) for a, b in swaps or ()),
-            links=tuple(
-                (str(a), str(b)) for a, b, _ in metadata.get("keypoint_connection_rules") or ()
-            ),
-            sigmas=default_sigmas(keypoints),
+            links=tuple((str(a), str(b)) for a, b, _ in links or ()),
+            sigmas=skeletons.default_sigmas(keypoints),
         )
     except (TypeError, ValueError, UserError) as error:
+        forms = (
+            "keypoint_names: names; keypoint_flip_map: pairs of them; "
+            "keypoint_connection_rules: (name, name, colour)"
+        )
         raise UserError(
             f"the keypoints in the metadata of the data set '{name}' are not sound",
             key=getattr(error, "key", None) or "keypoint_names",
             found=getattr(error, "found", None) or error,
-            expected=getattr(error, "expected", None)
-            or "keypoint_names: names; keypoint_flip_map: pairs of them; "
-            "keypoint_connection_rules: (name, name, colour)",
+            expected=getattr(error, "expected", None) or forms,
         ) from error
     if swaps is None and any("left" in keypoint or "right" in keypoint for keypoint in keypoints):
         raise UserError(
@@ -242,17 +231,18 @@ def _skeleton(
             remedy=f"MetadataCatalog.get('{name}').keypoint_flip_map = [...]",
         )
     if bones is None:
-        guessed = [keypoint for keypoint in keypoints if keypoint not in COCO_PERSON.keypoints]
-        if guessed:
+        unknown = [name for name in keypoints if name not in skeletons.COCO_PERSON.keypoints]
+        if unknown:
             log.warning(
                 "%s: the sigmas of OKS are %g for %s, since metadata hold none; a skeleton file as "
                 "data.skeleton gives others",
-                *(name, DEFAULT_SIGMA, ", ".join(guessed)),
+                *(name, skeletons.DEFAULT_SIGMA, ", ".join(unknown)),
             )
         return declared
+    pairs = [sorted(map(sorted, one.swaps)) for one in (bones, declared)]
     for key, ours, theirs in (
         ("keypoint_names", bones.keypoints, keypoints),
-        ("keypoint_flip_map", _pairs(bones.swaps), _pairs(declared.swaps)),
+        ("keypoint_flip_map", *pairs),
     ):
         if ours != theirs:
             raise UserError(
@@ -266,33 +256,21 @@ def _skeleton(
 
 
 def _with_keypoints(
-    raw: Sequence[Any], classes: Sequence[str], place: Sequence[int | None]
+    raw: Sequence[Any], classes: Sequence[str], places: Sequence[int | None]
 ) -> tuple[str, ...]:
     """The classes of which an annotation has keypoints; what is unsound is reported elsewhere."""
-    categories = [
-        anno.get("category_id")
-        for record in raw
-        if isinstance(record, Mapping)
-        for anno in record.get("annotations") or ()
-        if isinstance(anno, Mapping) and anno.get("keypoints") is not None
-    ]
-    at = {
-        place[category]
-        for category in categories
-        if isinstance(category, int) and 0 <= category < len(place)
-    }
-    return tuple(label for index, label in enumerate(classes) if index in at)
-
-
-def _pairs(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Pairs in an order of their own, so that they can be compared."""
-    return sorted(sorted(pair) for pair in pairs)
+    indices: set[int | None] = set()
+    for record in raw:
+        with suppress(AttributeError, LookupError, TypeError):
+            annos = [anno for anno in record["annotations"] if anno.get("keypoints") is not None]
+            indices |= {places[anno["category_id"]] for anno in annos}
+    return tuple(label for index, label in enumerate(classes) if index in indices)
 
 
 def _read(
     name: str,
     raw: Sequence[Any],
-    place: Sequence[int | None],
+    places: Sequence[int | None],
     names: tuple[str, ...],
     bones: Skeleton | None,
     categories: tuple[int | str, ...],
@@ -305,17 +283,19 @@ def _read(
     problems: list[via.Problem] = []
     missing: list[via.Problem] = []
     broken: list[via.Problem] = []
-    for number, raw_record in enumerate(raw):
-        record = image_record(name, number, raw_record)
-        size = checked_size(name, raw_record)
+    for number, unchecked in enumerate(raw):
+        record = catalog_records.image_record(name, number, unchecked)
+        size = catalog_records.checked_size(name, unchecked)
         if isinstance(size, via.Problem):
-            (broken if Path(raw_record["file_name"]).is_file() else missing).append(size)
+            (broken if Path(record["file_name"]).is_file() else missing).append(size)
             continue
         record["width"], record["height"] = size
-        record["annotations"], more = _annotations(name, record, raw_record, place, names, bones)
+        record["annotations"], more = _annotations(
+            name, record, unchecked["annotations"], places, names, bones
+        )
         problems += more
         records.append(record)
-    left_out = leave_out_unusable(
+    left_out = annotated_images.leave_out_unusable(
         missing,
         broken,
         missing_images,
@@ -324,26 +304,24 @@ def _read(
         key="name",
         remedy="put them there, or leave them out with missing_images=skip",
     )
-    problems.sort(key=lambda problem: via.SEVERITIES.index(problem.severity))
     on_problems(problems)
     if strict:
         via.refuse_errors(problems)
     files = Counter(os.path.realpath(record["file_name"]) for record in records)
     if double := sorted(file for file, count in files.items() if count > 1):
         log.warning("%s: images that occur more than once: %s", name, first_of(double, 5, "; "))
-    counts = Counter(record["image_id"] for record in records)
-    if repeated := [repr(image_id) for image_id, count in counts.items() if count > 1]:
+    own = [record["image_id"] for record in records]
+    if repeated := [repr(image_id) for image_id, count in Counter(own).items() if count > 1]:
         raise UserError(
             f"images of the data set '{name}' share an image_id",
             key="image_id",
             found=first_of(repeated, separator="; "),
             expected="another one for each image",
         )
-    own = [record["image_id"] for record in records]
-    numbers = image_numbers(own)
+    numbers = coco.image_numbers(own)
     for record, number in zip(records, numbers, strict=True):
         record["image_id"] = number
-    ids = CocoIds(dict(zip(numbers, own, strict=True)), categories)
+    ids = coco.CocoIds(dict(zip(numbers, own, strict=True)), categories)
     outside = sum(problem.severity == "error" for problem in problems)
     return DetectionDataset("", tuple(records), names, bones, ids, 0, left_out, outside)
 
@@ -351,30 +329,30 @@ def _read(
 def _annotations(
     name: str,
     record: Mapping[str, Any],
-    raw: Mapping[str, Any],
-    place: Sequence[int | None],
+    raw: Sequence[Any],
+    places: Sequence[int | None],
     names: Sequence[str],
     bones: Skeleton | None,
 ) -> tuple[list[dict[str, Any]], list[via.Problem]]:
     """The annotations of which something lies in their image, and their problems."""
     annotations, problems = [], []
-    width, height = record["width"], record["height"]
+    width, height, file = record["width"], record["height"], record["file_name"]
     points = None if bones is None else len(bones.keypoints)
-    for at, anno in enumerate(raw["annotations"]):
-        checked = checked_annotation(name, record, at, anno, len(place), points)
-        index = place[checked["category_id"]]
+    for at, unchecked in enumerate(raw):
+        anno = catalog_records.checked_annotation(name, record, at, unchecked, len(places), points)
+        index = places[anno["category_id"]]
         if index is None:
             continue
-        checked["category_id"] = index
         text = f"annotation {at}, a {names[index]}"
-        if not is_left(checked, width, height, bones):
+        if not catalog_records.is_left(anno, width, height, bones):
             message = f"left out: {text}, has no extent in the image of {width} x {height}"
             remedy = "delete the annotation, or see that the image is the annotated one"
-            problems.append(via.Problem("error", message, remedy, name, record["file_name"]))
+            problems.append(via.Problem("error", message, remedy, name, file))
             continue
-        if fault := box_fault(checked["bbox"], outline_bounds(checked), width, height):
-            message = f"the box of {text}, {fault}"
+        outline = catalog_records.outline_bounds(anno)
+        if fault := box_fault(anno["bbox"], outline, width, height):
             remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
-            problems.append(via.Problem("warning", message, remedy, name, record["file_name"]))
-        annotations.append(checked)
+            message = f"the box of {text}, {fault}"
+            problems.append(via.Problem("warning", message, remedy, name, file))
+        annotations.append(anno | {"category_id": index})
     return annotations, problems

@@ -16,9 +16,9 @@ from roilab import via
 from roilab.curation.check import check_annotations
 from roilab.curation.stats import count_annotations
 from roilab.curation.to_coco import annotations_to_coco
-from roilab.data.annotated_images import find_images, fit_all_instances
 from roilab.data.dataset import load_dataset
 from roilab.data.mask_to_polygons import read_annotations
+from roilab.data.usable_images import find_images, fit_all_instances
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roilab import via
-from roilab.data.annotated_images import SHOWN
 from roilab.data.coco import dataset_to_coco
 from roilab.data.coordinates import to_continuous, to_pixel_index
 from roilab.data.records import box_of, detectron2_annotation, log_problems
+from roilab.data.usable_images import SHOWN
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import Instance, Polygon
 

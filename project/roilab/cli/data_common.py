@@ -15,9 +15,9 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say, with_options
 from roilab.curation.harmonize_attributes import with_class_dropdown, with_united_class
-from roilab.curation.infer_skeleton import fitting_skeleton
-from roilab.data.annotated_images import find_images, fit_all_instances
+from roilab.curation.infer_skeleton import detect_coco_person
 from roilab.data.mask_to_polygons import read_annotations
+from roilab.data.usable_images import find_images, fit_all_instances
 from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.image_files import ImageFolder
@@ -63,7 +63,7 @@ def skeleton_of(
     if args.skeleton is not None:
         return skeletons.load_skeleton(args.skeleton)
     rules = rules_of(args)
-    skeleton = next(filter(None, (fitting_skeleton(file, rules) for file in annotations)), None)
+    skeleton = next(filter(None, (detect_coco_person(file, rules) for file in annotations)), None)
     if skeleton is not None:
         say(f"skeleton: {skeleton.name}, whose names the points carry", file=sys.stderr)
     return skeleton

@@ -26,8 +26,8 @@ from roilab.cli.data_common import (
 )
 from roilab.curation.harmonize_attributes import own_rules
 from roilab.curation.infer_skeleton import (
+    detect_coco_person,
     estimate_sigmas,
-    fitting_skeleton,
     infer_skeleton,
     with_sigmas,
 )
@@ -212,7 +212,7 @@ def _write_via(
     problems = list(annotations.problems)
     if args.to == "via":
         rules = rules_of(args)
-        skeleton = fitting_skeleton(annotations, rules)
+        skeleton = detect_coco_person(annotations, rules)
         annotations, more = with_class_choice(annotations, rules, skeleton)
         problems += more
     if args.images:
@@ -317,8 +317,8 @@ def _skeleton_of_any(
     if args.skeleton is not None:
         return skeletons.load_skeleton(args.skeleton)
     declared = map(via.with_declarations, sources)
-    fitting_ones = (fitting_skeleton(file, own_rules(file, rules)) for file in declared)
-    return next(filter(None, fitting_ones), None)
+    skeletons_of_files = (detect_coco_person(file, own_rules(file, rules)) for file in declared)
+    return next(filter(None, skeletons_of_files), None)
 
 
 def _with_classes(

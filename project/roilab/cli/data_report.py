@@ -32,8 +32,8 @@ from roilab.curation.contact_sheets import (
     save_sheet,
 )
 from roilab.curation.stats import SIZES, Stats, count_annotations
-from roilab.data.annotated_images import find_images
 from roilab.data.mask_to_polygons import read_annotations
+from roilab.data.usable_images import find_images
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.reporting import statistics_page

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
-from roilab.data.annotated_images import FoundImages, find_images, fit_instances, usable_size
+from roilab.data.usable_images import FoundImages, find_images, fit_instances, usable_size
 from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from roilab import via
-from roilab.data.annotated_images import fit_instances, usable_size
 from roilab.data.coordinates import HALF_PIXEL, box_of, to_continuous
+from roilab.data.usable_images import fit_instances, usable_size
 from roilab.draw import Picture, draw_instances, grid, titled
 from roilab.errors import UserError
 from roilab.image_files import read_rgb

@@ -97,7 +97,7 @@ def infer_skeleton(
     )
 
 
-def fitting_skeleton(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
+def detect_coco_person(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
     """COCO's person skeleton where the file has persons and points named by it, else None."""
     values = attributes_in_use(keypoint_regions(annotations, (via.Point,)))
     if not any(set(texts) <= set(COCO_PERSON.keypoints) for texts in values.values()):

@@ -6,9 +6,9 @@ from typing import Any
 
 from roilab import via
 from roilab.curation.harmonize_attributes import declared_classes
-from roilab.data.annotated_images import fit_instances
 from roilab.data.coco import dataset_to_coco
 from roilab.data.records import detectron2_record
+from roilab.data.usable_images import fit_instances
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import io
 import pickle
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,29 +14,16 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data.annotated_images import (
-    MissingImages,
-    check_missing_images,
-    find_images,
-    fit_instances,
-    leave_out_unusable,
-    usable_size,
-)
-from roilab.data.coco import CocoIds, category_ids, dataset_to_coco, image_numbers
+from roilab.data import coco, records, usable_images
 from roilab.data.mask_to_polygons import box_of_rle
-from roilab.data.records import (
-    OnProblems,
-    class_names,
-    declared_ids,
-    detectron2_record,
-    log_problems,
-    similar_classes,
-)
 from roilab.errors import UserError, argument
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted, counts_line
 from roilab.via.records import collector_paused
+
+# An annotation file and the folders of its images.
+_Source = tuple[Path, tuple[Path, ...]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class DetectionDataset:
     records: tuple[dict[str, Any], ...]
     classes: tuple[str, ...]
     skeleton: Skeleton | None
-    coco_ids: CocoIds
+    coco_ids: coco.CocoIds
     dropped: int = 0
     missing: int = 0
     outside: int = 0
@@ -72,44 +60,40 @@ class DetectionDataset:
     def area_source(self) -> str:
         """The area that OKS uses: of the masks, or of the boxes where an outline is missing."""
         classes = self.skeleton.classes if self.skeleton is not None else ()
-        annos = [
-            anno
+        have_area = all(
+            "area" in anno or anno.get("segmentation")
             for record in self.records
             for anno in record["annotations"]
             if self.classes[anno["category_id"]] in classes
-        ]
-        return "mask" if all("area" in a or a.get("segmentation") for a in annos) else "box"
+        )
+        return "mask" if have_area else "box"
 
     def coco_json(self) -> dict[str, Any]:
         """The same images and instances as COCO json data, by the package's numbers: image ids are
         those of the records, category ids class index + 1.
         """
-        return dataset_to_coco(self.records, self.classes, self.skeleton)
+        return coco.dataset_to_coco(self.records, self.classes, self.skeleton)
 
     def summary(self) -> str:
         """One line for the log: images, instances by class, crowds, and what was left out."""
-        counts = [0] * len(self.classes)
-        crowds = 0
-        for record in self.records:
-            for anno in record["annotations"]:
-                if anno.get("iscrowd", 0):
-                    crowds += 1
-                else:
-                    counts[anno["category_id"]] += 1
-        more_crowds = f"; {counted(crowds, 'crowd')}" if crowds else ""
-        left_out = "".join(
-            f"; {counted(count, *what)} left out"
-            for count, what in (
-                (self.dropped, ("image without annotations", "images without annotations")),
-                (self.missing, ("missing or broken image",)),
-                (self.outside, ("instance outside its image", "instances outside their image")),
-            )
-            if count
+        annos = [anno for record in self.records for anno in record["annotations"]]
+        counts = Counter(anno["category_id"] for anno in annos if not anno.get("iscrowd", 0))
+        crowds = len(annos) - counts.total()
+        by_class = {name: counts[place] for place, name in enumerate(self.classes)}
+        dropped = counted(self.dropped, "image without annotations", "images without annotations")
+        missing = counted(self.missing, "missing or broken image")
+        outside = counted(
+            self.outside, "instance outside its image", "instances outside their image"
         )
-        return (
-            f"{counted(len(self), 'image')}, {counted(sum(counts), 'instance')}: "
-            f"{counts_line(dict(zip(self.classes, counts, strict=True)))}{more_crowds}{left_out}"
+        parts = (
+            (crowds, counted(crowds, "crowd")),
+            (self.dropped, f"{dropped} left out"),
+            (self.missing, f"{missing} left out"),
+            (self.outside, f"{outside} left out"),
         )
+        images, instances = counted(len(self), "image"), counted(counts.total(), "instance")
+        more = "".join(f"; {text}" for count, text in parts if count)
+        return f"{images}, {instances}: {counts_line(by_class)}{more}"
 
 
 def load_dataset(
@@ -122,8 +106,8 @@ def load_dataset(
     drop_empty: bool = False,
     min_keypoints: int = 0,
     strict: bool = False,
-    missing_images: MissingImages = "error",
-    on_problems: OnProblems = log_problems,
+    missing_images: usable_images.MissingImages = "error",
+    on_problems: records.OnProblems = records.log_problems,
 ) -> DetectionDataset:
     """Read annotation files (VIA or COCO, recognised by content), check them, and register them.
 
@@ -148,16 +132,15 @@ def load_dataset(
     Raises:
         UserError: a file or image is missing or broken, a class or attribute unknown, nothing left.
     """
-    paths = _paths(files)
     bones = None if skeleton is None else skeletons.load_skeleton(skeleton)
-    check_missing_images(missing_images)
-    roots = _roots(images, paths)
-    _refuse_repeated(paths, roots)
-    dataset = _read(paths, roots, rules, classes, bones, strict, missing_images, on_problems)
+    usable_images.check_missing_images(missing_images)
+    sources = _sources(files, images)
+    dataset = _read(sources, rules, classes, bones, strict, missing_images, on_problems)
+    first = sources[0][0]
     return registered(
         dataset,
-        origin=", ".join(map(str, paths)),
-        label=f"{paths[0].parent.name}_{paths[0].stem}",
+        origin=", ".join(str(path) for path, _ in sources),
+        label=f"{first.parent.name}_{first.stem}",
         drop_empty=drop_empty,
         min_keypoints=min_keypoints,
         remedy="look at the file and its folder of images with roilab data check",
@@ -166,70 +149,74 @@ def load_dataset(
 
 @collector_paused()
 def _read(
-    paths: Sequence[Path],
-    roots: Sequence[Sequence[Path]],
+    sources: Sequence[_Source],
     rules: via.LabelRules,
     classes: Sequence[str] | None,
     skeleton: Skeleton | None,
     strict: bool,
-    missing_images: MissingImages,
-    on_problems: OnProblems,
+    missing_images: usable_images.MissingImages,
+    on_problems: records.OnProblems,
 ) -> DetectionDataset:
-    """All images that can be used. The arguments are those of `load_dataset`, checked."""
+    """All images that can be used, of each annotation file in its folders; see `load_dataset`."""
     # For masks the box around them, and no points for keypoints: a region stands for each COCO
     # annotation, and `via.build_instances` takes the rest from that.
-    files = [via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False) for path in paths]
-    sets = [via.build_instances(annotations, rules, skeleton) for annotations in files]
-    names = class_names(files, sets, rules, classes)
-    problems = [problem for labelled in sets for problem in labelled.problems]
-    problems += similar_classes(sets)
-    folders = [
-        ImageFolder(*below, default_path=annotations.default_path)
-        for annotations, below in zip(files, roots, strict=True)
+    files = [
+        via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False) for path, _ in sources
     ]
+    sets = [via.build_instances(annotations, rules, skeleton) for annotations in files]
+    names = records.class_names(files, sets, rules, classes)
+    problems = [problem for labelled in sets for problem in labelled.problems]
+    problems += records.similar_classes(sets)
+    located = usable_images.find_images(
+        [
+            (annotations, ImageFolder(*folders, default_path=annotations.default_path))
+            for annotations, (_, folders) in zip(files, sources, strict=True)
+        ]
+    )
     missing: list[via.Problem] = []
     broken: list[via.Problem] = []
     outside = 0
-    records: list[dict[str, Any]] = []
-    located = find_images(list(zip(files, folders, strict=True)))
-    for labelled, located_images in zip(sets, located, strict=True):
-        problems += located_images.warnings
-        for image, place in zip(labelled.images, located_images.places, strict=True):
-            size = usable_size(labelled.file, image.record, place)
+    dicts: list[dict[str, Any]] = []
+    for labelled, images in zip(sets, located, strict=True):
+        problems += images.warnings
+        for image, place in zip(labelled.images, images.places, strict=True):
+            size = usable_images.usable_size(labelled.file, image.record, place)
             if isinstance(size, via.Problem):
                 (missing if isinstance(place, via.Problem) else broken).append(size)
                 continue
-            fitting, more = fit_instances(labelled.file, image, *size)
+            fitting, more = usable_images.fit_instances(labelled.file, image, *size)
             problems += more
             outside += sum(problem.severity == "error" for problem in more)
             number = image.record.coco.id if image.record.coco else None
-            records.append(detectron2_record(number, str(place), fitting, names, skeleton, size))
+            dicts.append(
+                records.detectron2_record(number, str(place), fitting, names, skeleton, size)
+            )
     on_problems(problems)
     if strict:
         via.refuse_errors(problems)
-    left_out = leave_out_unusable(
+    left_out = usable_images.leave_out_unusable(
         missing,
         broken,
         missing_images,
         total=sum(len(labelled.images) for labelled in sets),
-        origin=", ".join(map(str, paths)),
+        origin=", ".join(str(path) for path, _ in sources),
         key="images",
         remedy="give the folder that holds them, images=DIR, or leave them out with "
         "missing_images=skip",
     )
-    ids = [record["image_id"] for record in records]
+    ids = [record["image_id"] for record in dicts]
     # Ids of several files may be the same.
-    numbers = image_numbers(ids if len(files) == 1 else [None] * len(ids))
-    for record, number in zip(records, numbers, strict=True):
-        record["image_id"] = number
-    known = declared_ids(files, rules)
+    numbers = coco.image_numbers(ids if len(files) == 1 else [None] * len(ids))
+    known = records.declared_ids(files, rules)
     if not known or None in ids or len(set(ids)) != len(ids):
-        coco_ids = CocoIds.numbered(numbers, len(names))
+        coco_ids = coco.CocoIds.numbered(numbers, len(names))
     else:
-        coco_ids = CocoIds(dict(zip(numbers, ids, strict=True)), category_ids(names, known))
+        categories = coco.category_ids(names, known)
+        coco_ids = coco.CocoIds(dict(zip(numbers, ids, strict=True)), categories)
+    dicts = [record | {"image_id": number} for record, number in zip(dicts, numbers, strict=True)]
     # As Detectron2's reader of COCO files has them; for other files it is their order.
-    records.sort(key=lambda record: record["image_id"])
-    return DetectionDataset("", tuple(records), names, skeleton, coco_ids, 0, left_out, outside)
+    dicts.sort(key=lambda record: record["image_id"])
+    return DetectionDataset("", tuple(dicts), names, skeleton, coco_ids, 0, left_out, outside)
 
 
 def registered(
@@ -267,32 +254,23 @@ def registered(
     if not kept:
         count = dataset.missing
         left_out = f", and {count} left out that are missing or broken" if count else ""
-        needed = "an instance"
-        if min_keypoints:
-            needed = f"at least {counted(min_keypoints, 'keypoint')}"
+        least = f"at least {counted(min_keypoints, 'keypoint')}" if min_keypoints else "an instance"
         raise UserError(
             "no image is left after filtering",
             file=origin,
-            found=f"{counted(len(dataset), 'image')}, none with {needed}{left_out}",
-            expected=f"an image with {needed}",
+            found=f"{counted(len(dataset), 'image')}, none with {least}{left_out}",
+            expected=f"an image with {least}",
             remedy=remedy,
         )
-    name = _name(label, kept, classes, skeleton)
+    # Another name for each content, since Detectron2 keeps data sets by their names.
+    content = io.BytesIO()
+    pickler = pickle.Pickler(content, protocol=5)
+    pickler.fast = True  # an object that occurs twice is written twice: only values count
+    pickler.dump((kept, classes, skeleton and asdict(skeleton)))
+    name = f"{label}_{hashlib.sha256(content.getbuffer()).hexdigest()[:8]}"
     result = replace(dataset, name=name, records=kept, dropped=len(dataset) - len(kept))
     register_dataset(result)
     return result
-
-
-def _name(
-    label: str, records: Sequence[dict[str, Any]], classes: Sequence[str], bones: Skeleton | None
-) -> str:
-    """Another one for each content, since Detectron2 keeps data sets by their names."""
-    content = io.BytesIO()
-    pickler = pickle.Pickler(content, protocol=5)
-    pickler.fast = True  # what is the same object twice is written twice: only values count
-    pickler.dump((records, classes, bones and asdict(bones)))
-    digest = hashlib.sha256(content.getbuffer()).hexdigest()
-    return f"{label}_{digest[:8]}"
 
 
 def register_dataset(dataset: DetectionDataset) -> None:
@@ -310,48 +288,36 @@ def register_dataset(dataset: DetectionDataset) -> None:
         ]
 
 
-def _paths(files: str | Sequence[str]) -> list[Path]:
-    paths = [Path(file) for file in ([files] if isinstance(files, str) else list(files or ()))]
+def _sources(
+    files: str | Sequence[str], images: str | Sequence[str | Sequence[str]] | None
+) -> list[_Source]:
+    paths = [Path(file) for file in _listed(files or ())]
+    message, expected = "no annotation file given", "one file or a list"
     if not paths:
         raise UserError(
-            "no annotation file given",
+            message,
             key="files",
             found=files,
-            expected="one file or a list",
+            expected=expected,
             remedy="give files=FILE images=DIR",
         )
+    message = "the annotation file does not exist"
     for path in paths:
         if not path.is_file():
-            raise UserError(
-                "the annotation file does not exist",
-                key="files",
-                file=path,
-                remedy="give files=FILE images=DIR",
-            )
-    return paths
-
-
-def _roots(
-    images: str | Sequence[str | Sequence[str]] | None, paths: Sequence[Path]
-) -> list[tuple[Path, ...]]:
-    """The folders of each file's images."""
-    roots: list[tuple[Path, ...]]
+            raise UserError(message, key="files", file=path, remedy="give files=FILE images=DIR")
+    folders: list[tuple[Path, ...]]
     if images is None:
-        roots = [(path.parent,) for path in paths]
+        folders = [(path.parent,) for path in paths]
     elif isinstance(images, str):
-        roots = [(Path(images),)] * len(paths)
+        folders = [(Path(images),)] * len(paths)
     elif len(paths) == 1:
-        roots = [tuple(Path(root) for entry in images for root in _listed(entry))]
+        folders = [tuple(Path(root) for entry in images for root in _listed(entry))]
     else:
-        roots = [tuple(map(Path, _listed(entry))) for entry in images]
-    if len(roots) != len(paths) or not all(roots):
-        raise UserError(
-            "as many image folders as annotation files are needed, or one for all",
-            key="images",
-            found=len(roots),
-            expected=len(paths),
-        )
-    for root in (root for folders in roots for root in folders):
+        folders = [tuple(map(Path, _listed(entry))) for entry in images]
+    if len(folders) != len(paths) or not all(folders):
+        message = "as many image folders as annotation files are needed, or one for all"
+        raise UserError(message, key="images", found=len(folders), expected=len(paths))
+    for root in (root for roots in folders for root in roots):
         if not root.is_dir():
             raise UserError(
                 "the image folder does not exist",
@@ -360,14 +326,11 @@ def _roots(
                 remedy="give the folder of the images, images=DIR; images=null is the folder of "
                 "the annotation file",
             )
-    return roots
-
-
-def _refuse_repeated(paths: Sequence[Path], roots: Sequence[Sequence[Path]]) -> None:
+    sources = list(zip(paths, folders, strict=True))
     known: set[object] = set()
-    for path, below in zip(paths, roots, strict=True):
+    for path, roots in sources:
         # The same annotations may hold for other pictures in other folders.
-        source = path.resolve(), tuple(root.resolve() for root in below)
+        source = path.resolve(), tuple(root.resolve() for root in roots)
         if source in known:
             raise UserError(
                 "the annotation file is given twice",
@@ -377,6 +340,7 @@ def _refuse_repeated(paths: Sequence[Path], roots: Sequence[Sequence[Path]]) -> 
                 remedy="remove it from the list",
             )
         known.add(source)
+    return sources
 
 
 def _listed(entry: str | Sequence[str]) -> Sequence[str]:

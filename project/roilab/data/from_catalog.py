@@ -14,11 +14,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from roilab import skeleton as skeletons
 from roilab import via
-from roilab.data import annotated_images, catalog_records, coco
-from roilab.data.annotated_images import MissingImages
+from roilab.data import catalog_records, coco, usable_images
 from roilab.data.coordinates import box_fault
 from roilab.data.dataset import DetectionDataset, registered
 from roilab.data.records import OnProblems, log_problems
+from roilab.data.usable_images import MissingImages
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import first_of
@@ -62,7 +62,7 @@ def from_catalog(
         UserError: it is not registered or cannot be loaded; its metadata or dicts are not sound; an
             image is missing or broken; nothing is left.
     """
-    annotated_images.check_missing_images(missing_images)
+    usable_images.check_missing_images(missing_images)
     raw = _dicts(name, register)
     metadata = MetadataCatalog.get(name).as_dict()
     known = _categories(name, metadata)
@@ -295,7 +295,7 @@ def _read(
         )
         problems += more
         records.append(record)
-    left_out = annotated_images.leave_out_unusable(
+    left_out = usable_images.leave_out_unusable(
         missing,
         broken,
         missing_images,

@@ -1,15 +1,16 @@
 """Batches as Detectron2's models take them: a dataset, augmentations, a batch size -> loaders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from detectron2.data import DatasetFromList, build_detection_test_loader
+from detectron2.data import DatasetFromList, MapDataset
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.data.build import trivial_batch_collator
+from detectron2.data.samplers import InferenceSampler
 from detectron2.structures import BoxMode
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
@@ -26,10 +27,10 @@ class Unreadable(Exception):
 
 
 class Mapper:
-    """Reads, augments and converts one record; gives what Detectron2's DatasetMapper gives.
+    """Reads, augments and converts one record, and returns what Detectron2's DatasetMapper gives.
 
-    It differs in what it tells apart and in what it keeps: an image that cannot be read is an
-    `Unreadable`, and the instances stay where a model is evaluated, too, for its validation loss.
+    Unlike that, it raises `Unreadable` for an image that cannot be read, and keeps the instances in
+    an evaluation, too, for the validation loss.
 
     Args:
         augmentations: Detectron2 augmentations; random ones draw from numpy's global generator.
@@ -49,7 +50,6 @@ class Mapper:
         self,
         dataset: DetectionDataset,
         augmentations: Sequence[Any],
-        *,
         masks: bool,
         keypoints: bool,
         bitmasks: bool = False,
@@ -57,19 +57,15 @@ class Mapper:
         recompute_boxes: bool = False,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
-            raise UserError(
-                "images are not read in this format",
-                key="image_format",
-                found=image_format,
-                expected="BGR or RGB",
-            )
+            message, expected = "images are not read in this format", "BGR or RGB"
+            raise UserError(message, key="image_format", found=image_format, expected=expected)
         if masks:
             require_outlines(dataset)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.image_format = image_format
         skeleton = dataset.skeleton if keypoints else None
         needed = {"segmentation": masks, "keypoints": skeleton is not None}
-        self.unwanted = {key for key, is_wanted in needed.items() if not is_wanted}
+        self.unwanted = {key for key, is_needed in needed.items() if not is_needed}
         has_rle = any(
             isinstance(anno.get("segmentation"), dict) and not anno.get("iscrowd", 0)
             for record in dataset.records
@@ -98,12 +94,8 @@ class Mapper:
         if self.recompute_boxes and instances.has("gt_masks"):
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         kept = {key: value for key, value in record.items() if key != "annotations"}
-        pixels = np.ascontiguousarray(view.image.transpose(2, 0, 1))
-        return {
-            **kept,
-            "image": torch.as_tensor(pixels),
-            "instances": utils.filter_empty_instances(instances),
-        }
+        image = torch.as_tensor(np.ascontiguousarray(view.image.transpose(2, 0, 1)))
+        return {**kept, "image": image, "instances": utils.filter_empty_instances(instances)}
 
     def _transform(
         self, anno: dict[str, Any], transforms: Any, shape: tuple[int, int], mirrored: bool
@@ -127,16 +119,15 @@ class Mapper:
         except UserError as error:
             raise Unreadable(f"{error.message}: {error.found}".splitlines()[0]) from error
         except utils.SizeMismatchError as error:
-            raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+            raise Unreadable(f"SizeMismatchError: {error}".splitlines()[0]) from error
         return image[:, :, ::-1] if self.image_format == "BGR" else image
 
 
 def mirrors(transforms: Any, height: int, width: int) -> bool:
     """Whether Detectron2 transforms turn an image into its mirror image, so that left is right.
 
-    That is where their linear part has a negative determinant: a flip along either axis is a
-    mirror, both together are a rotation. It is seen by where three corners of the image go, for
-    any transform, whatever its name.
+    Their linear part then has a negative determinant, computed from where three corners of the
+    image go: a flip along either axis is a mirror, both together are a rotation.
 
     Args:
         transforms: a Detectron2 Transform, such as a TransformList.
@@ -168,7 +159,7 @@ def train_loader(
 ) -> DataLoader[Batch]:
     """An endless stream of shuffled, augmented batches, the same for any number of workers.
 
-    An image that cannot be read is replaced by another; the item then lists what was met as
+    An image that cannot be read is replaced by another; the item then lists such images as
     `unreadable`, pairs of file and reason.
 
     Args:
@@ -193,27 +184,22 @@ def train_loader(
             expected=f"a multiple of {processes}",
         )
     mapper = Mapper(
-        dataset,
-        augmentations,
-        masks=masks,
-        keypoints=keypoints,
-        bitmasks=bitmasks,
-        image_format=image_format,
-        recompute_boxes=recompute_boxes,
+        dataset, augmentations, masks, keypoints, bitmasks, image_format, recompute_boxes
     )
     wide = [record["width"] > record["height"] for record in dataset.records]
+    sampler = BatchSampler(
+        len(dataset),
+        total_batch_size,
+        seed=seed,
+        wide=wide if aspect_ratio_grouping else None,
+        first=first,
+        rank=comm.get_rank(),
+        processes=processes,
+    )
     images: Any = _Augmented(dataset, mapper, seed)
     return _Loader(
         images,
-        batch_sampler=BatchSampler(
-            len(dataset),
-            total_batch_size,
-            seed=seed,
-            wide=wide if aspect_ratio_grouping else None,
-            first=first,
-            rank=comm.get_rank(),
-            processes=processes,
-        ),
+        batch_sampler=sampler,
         num_workers=worker_count(num_workers),
         collate_fn=trivial_batch_collator,
         generator=torch.Generator(),  # without one, it would draw from the model's
@@ -275,19 +261,11 @@ def require_outlines(dataset: DetectionDataset) -> None:
             )
 
 
-class _EvalBatches:
-    """A loader's batches; one with an image that cannot be read stops the evaluation."""
+class _EvalLoader(_Loader):
+    """A loader that stops the evaluation at an image that cannot be read."""
 
-    def __init__(self, loader: DataLoader[Batch]) -> None:
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Batch]:
-        with signals_blocked():
-            batches = iter(self.loader)
-        for batch in batches:
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
             for item in batch:
                 if isinstance(item, UserError):
                     raise item
@@ -317,25 +295,19 @@ def eval_loader(
     image_format: str = "BGR",
     num_workers: int = 4,
     batch_size: int = 1,
-) -> _EvalBatches:
+) -> DataLoader[Batch]:
     """Each image of the data set once, in order, resized but otherwise as it is.
 
-    Its instances are there, too, for the validation loss, with masks and keypoints if asked for.
-    Going through it raises UserError for an image that cannot be read.
+    It has the instances, too, for the validation loss, with masks and keypoints on request.
+    Iterating raises UserError for an image that cannot be read.
     """
-    mapper = Mapper(
-        dataset,
-        augmentations,
-        masks=masks,
-        keypoints=keypoints,
-        bitmasks=bitmasks,
-        image_format=image_format,
-    )
-    loader = build_detection_test_loader(
-        dataset,
-        mapper=partial(_item_or_error, mapper),
+    mapper = Mapper(dataset, augmentations, masks, keypoints, bitmasks, image_format)
+    images: Any = MapDataset(dataset, partial(_item_or_error, mapper))
+    return _EvalLoader(
+        images,
+        batch_size,
+        sampler=InferenceSampler(len(dataset)),
         num_workers=worker_count(num_workers),
-        batch_size=batch_size,
+        collate_fn=trivial_batch_collator,
+        worker_init_fn=leave_signals,
     )
-    loader.worker_init_fn = leave_signals
-    return _EvalBatches(loader)

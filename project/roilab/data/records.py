@@ -14,8 +14,8 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.data.annotated_images import SHOWN
 from roilab.data.coordinates import HALF_PIXEL, box_of, own_box, to_continuous
+from roilab.data.usable_images import SHOWN
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted

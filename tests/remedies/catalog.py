@@ -62,7 +62,7 @@ def a_function_that_fails(registry: Registry) -> Attempts:
         yield load()
 
 
-@case("{}.thing_classes = [...], where it is registered")
+@case("MetadataCatalog.get('{}').thing_classes = [...], where it is registered")
 def metadata_without_classes(registry: Registry) -> Attempts:
     for classes in (None, ["dog"]):
         registry.add(registry.dicts(), thing_classes=classes)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pycocotools import mask as mask_utils
 
 from roilab import via
+from roilab.via.geometry import signed_area
 
 Ring = list[float]
 # Directions of a border, clockwise on the screen, the mask to the right: x and y steps.
@@ -27,14 +28,10 @@ def rings_of(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> tuple[list[
     Returns:
         Rings x0, y0, x1, y1, ..., the largest first, and how many pixels the holes in them have.
     """
-    loops = [np.array(loop, dtype=np.float64) for loop in _borders(mask)]
-    areas = [_signed_area(loop) for loop in loops]
-    outer = sorted(
-        ((area, loop) for area, loop in zip(areas, loops, strict=True) if area > 0),
-        key=lambda pair: -pair[0],
-    )
-    rings = [_simplified(loop, tolerance).ravel().tolist() for _, loop in outer]
-    return rings, -round(sum(area for area in areas if area < 0))
+    loops = [(signed_area(loop), loop) for loop in _borders(mask)]
+    outer = sorted((pair for pair in loops if pair[0] > 0), key=lambda pair: -pair[0])
+    rings = [_simplified(np.array(loop, float), tolerance).ravel().tolist() for _, loop in outer]
+    return rings, -round(sum(area for area, _ in loops if area < 0))
 
 
 def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
@@ -155,12 +152,6 @@ def _borders(mask: npt.NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
             edge = (corner, following)
         loops.append(loop)
     return loops
-
-
-def _signed_area(loop: npt.NDArray[np.float64]) -> float:
-    """Positive for loops that run clockwise on the screen."""
-    x, y = loop.T
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
 
 def _simplified(loop: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.float64]:

@@ -3,12 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TypeGuard
 
 from roilab.via.records import XY, Area, Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape
-
-Numbered = Rect | Circle | Ellipse | Point
-Path = Polygon | Polyline
 
 _NUMBERS = frozenset({int, float})
 _LIMIT = 10_000_000  # no image is as wide; from about 10^16 on, half a pixel would be lost
@@ -36,25 +34,27 @@ def kind_of(shape: Shape | type[Shape]) -> str:
     return (shape if isinstance(shape, type) else type(shape)).__name__.lower()
 
 
-def checked_shape(kind: type[Numbered], values: Mapping[str, object]) -> Numbered:
-    """A rectangle, circle, ellipse or point.
+def checked_shape(kind: type[Shape], values: Mapping[str, object]) -> Shape:
+    """A shape of the values of a file.
 
     Args:
-        values: those of a file under the names of the record's fields; other keys are ignored.
+        values: under the names of the record's fields, the lists of a path under VIA's; other keys
+            are ignored.
 
     Raises:
         InvalidShape: a number is missing, not finite or too large, or the shape has no extent.
     """
+    if issubclass(kind, Polygon | Polyline):
+        return checked_path(kind, values.get("all_points_x"), values.get("all_points_y"))
     numbers: dict[str, float] = {}
     for name in kind.__slots__:
         value = values.get(name)
-        if value is None and name == "theta":
-            continue
-        if value is None:
-            raise InvalidShape(f"the {kind_of(kind)} has no '{name}'")
-        if not _is_coordinate(value):
+        if _is_coordinate(value):
+            numbers[name] = value
+        elif value is not None:
             raise _invalid_number(value, name)
-        numbers[name] = value
+        elif name != "theta":
+            raise InvalidShape(f"the {kind_of(kind)} has no '{name}'")
     extents = [numbers[name] for name in _EXTENTS if name in numbers]
     if min(extents, default=1) <= 0:
         sizes = " x ".join(f"{extent:g}" for extent in extents)
@@ -62,19 +62,18 @@ def checked_shape(kind: type[Numbered], values: Mapping[str, object]) -> Numbere
     return kind(**numbers)
 
 
-def checked_path(kind: type[Path], xs_data: object, ys_data: object) -> Path:
+def checked_path(kind: type[Polygon | Polyline], xs: object, ys: object) -> Polygon | Polyline:
     """A polygon, without the vertex that closes it, or a polyline.
 
     A polygon without area may be a path of keypoints: `build_instances` refuses it as an outline.
 
     Args:
-        xs_data, ys_data: the lists of coordinates that a file holds.
+        xs, ys: the lists of coordinates that a file holds.
 
     Raises:
         InvalidShape: these are no lists of finite numbers, or there are too few distinct vertices.
     """
-    xs = _checked_list(kind, "all_points_x", xs_data)
-    ys = _checked_list(kind, "all_points_y", ys_data)
+    xs, ys = _checked_list(kind, "all_points_x", xs), _checked_list(kind, "all_points_y", ys)
     if len(xs) != len(ys):
         raise InvalidShape(f"{len(xs)} values in all_points_x and {len(ys)} in all_points_y")
     least = 2
@@ -136,23 +135,34 @@ def outline(shape: Area, tolerance: float = 0.5) -> tuple[XY, ...]:
         Vertices, the first not repeated at the end; () for a polyline that encloses nothing.
     """
     if isinstance(shape, Rect):
-        right, bottom = shape.x + shape.width, shape.y + shape.height
-        return ((shape.x, shape.y), (right, shape.y), (right, bottom), (shape.x, bottom))
+        left, top, right, bottom = bounds(shape)
+        return ((left, top), (right, top), (right, bottom), (left, bottom))
+    if isinstance(shape, Polygon | Polyline):
+        xs, ys = open_ring(shape.xs, shape.ys)
+        return tuple(zip(xs, ys, strict=True)) if encloses_area(xs, ys) else ()
     if isinstance(shape, Circle):
-        return _curve(Ellipse(shape.cx, shape.cy, shape.r, shape.r), tolerance)
-    if isinstance(shape, Ellipse):
-        return _curve(shape, tolerance)
-    xs, ys = open_ring(shape.xs, shape.ys)
-    return tuple(zip(xs, ys, strict=True)) if encloses_area(xs, ys) else ()
+        shape = Ellipse(shape.cx, shape.cy, shape.r, shape.r)
+    # A chord over the angle 2 pi / n leaves the unit circle by 1 - cos(pi / n); the ellipse is that
+    # circle stretched, by at most its larger radius.
+    radius = max(shape.rx, shape.ry)
+    count = _MIN_CURVE_VERTICES
+    if tolerance < radius:
+        count = max(count, math.ceil(math.pi / math.acos(1 - tolerance / radius)))
+    cos, sin = math.cos(shape.theta), math.sin(shape.theta)
+    ring = []
+    for step in range(count):
+        angle = 2 * math.pi * step / count
+        u, v = shape.rx * math.cos(angle), shape.ry * math.sin(angle)
+        ring.append((shape.cx + u * cos - v * sin, shape.cy + u * sin + v * cos))
+    return tuple(ring)
 
 
 def why_flat(shape: Area) -> str:
     """The reason why a shape encloses no area, as a polygon may; "" if it encloses some."""
     if not isinstance(shape, Polygon | Polyline) or encloses_area(shape.xs, shape.ys):
         return ""
-    if on_one_line(shape.xs, shape.ys):
-        return "all its vertices lie on one line"
-    return "it goes all its way back"
+    is_line = on_one_line(shape.xs, shape.ys)
+    return "all its vertices lie on one line" if is_line else "it goes all its way back"
 
 
 def bounds(shape: Shape) -> tuple[float, float, float, float]:
@@ -189,18 +199,11 @@ def encloses_area(xs: Sequence[float], ys: Sequence[float]) -> bool:
 
 def on_one_line(xs: Sequence[float], ys: Sequence[float]) -> bool:
     """Whether all vertices lie on one line, up to the rounding of coordinates."""
-    if not xs:
-        return True
-    x0, y0 = xs[0], ys[0]
-    for x1, y1 in zip(xs, ys, strict=True):
-        if x1 != x0 or y1 != y0:
-            dx, dy = x1 - x0, y1 - y0
-            break
-    else:
-        return True
-    return all(
-        abs(dx * (y - y0) - dy * (x - x0)) <= _LEAST_CROSS for x, y in zip(xs, ys, strict=True)
-    )
+    points = tuple(zip(xs, ys, strict=True))
+    x0, y0 = points[0] if points else (0, 0)
+    x1, y1 = next((point for point in points if point != (x0, y0)), (x0, y0))
+    dx, dy = x1 - x0, y1 - y0
+    return all(abs(dx * (y - y0) - dy * (x - x0)) <= _LEAST_CROSS for x, y in points)
 
 
 def _goes_back(xs: Sequence[float], ys: Sequence[float]) -> bool:
@@ -211,7 +214,7 @@ def _goes_back(xs: Sequence[float], ys: Sequence[float]) -> bool:
     """
     ring = [(round(x * _UNITS), round(y * _UNITS)) for x, y in zip(xs, ys, strict=True)]
     steps: Counter[tuple[int, int, int, XY]] = Counter()
-    for start, end in zip(ring, (*ring[1:], ring[0]), strict=True):
+    for start, end in pairwise((*ring, ring[0])):
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = math.gcd(dx, dy)
         if length:
@@ -224,18 +227,22 @@ def _goes_back(xs: Sequence[float], ys: Sequence[float]) -> bool:
     return not any(steps.values())
 
 
+def signed_area(ring: Sequence[XY]) -> float:
+    """The area of a ring in square pixels, positive where it runs clockwise on the screen."""
+    edges = pairwise((*ring, *ring[:1]))
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in edges) / 2
+
+
 def area(ring: Sequence[XY]) -> float:
     """The area of a ring that does not cross itself, in square pixels."""
-    following = (*ring[1:], *ring[:1])
-    doubled = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, following, strict=True))
-    return abs(doubled) / 2
+    return abs(signed_area(ring))
 
 
 def contains(ring: Sequence[XY], point: XY) -> bool:
     """Whether a point lies in a ring (even-odd rule) or on its border."""
     x, y = point
     inside = False
-    for (x0, y0), (x1, y1) in zip(ring, (*ring[1:], *ring[:1]), strict=True):
+    for (x0, y0), (x1, y1) in pairwise((*ring, *ring[:1])):
         side = (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)
         in_box = min(x0, x1) <= x <= max(x0, x1) and min(y0, y1) <= y <= max(y0, y1)
         if side == 0 and in_box:
@@ -243,22 +250,3 @@ def contains(ring: Sequence[XY], point: XY) -> bool:
         if (y0 > y) != (y1 > y) and (side > 0) == (y1 > y0):
             inside = not inside
     return inside
-
-
-def _curve(ellipse: Ellipse, tolerance: float) -> tuple[XY, ...]:
-    """Vertices on the ellipse, at equal steps of its parameter.
-
-    A chord over the angle 2 pi / n leaves the unit circle by 1 - cos(pi / n); the ellipse is that
-    circle stretched, by at most its larger radius.
-    """
-    radius = max(ellipse.rx, ellipse.ry)
-    count = _MIN_CURVE_VERTICES
-    if tolerance < radius:
-        count = max(count, math.ceil(math.pi / math.acos(1 - tolerance / radius)))
-    cos, sin = math.cos(ellipse.theta), math.sin(ellipse.theta)
-    ring = []
-    for step in range(count):
-        angle = 2 * math.pi * step / count
-        u, v = ellipse.rx * math.cos(angle), ellipse.ry * math.sin(angle)
-        ring.append((ellipse.cx + u * cos - v * sin, ellipse.cy + u * sin + v * cos))
-    return tuple(ring)

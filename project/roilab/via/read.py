@@ -1,7 +1,8 @@
 """An annotation file of any format -> `Annotations`. The format is detected by content."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,10 +55,22 @@ def read(
         if format is None or container is None:
             raise _unknown(source)
         annotations: Annotations = format.parse(source, container)
-    annotations = replace(annotations, problems=(*repeated, *annotations.problems))
+    problems = (*repeated, *annotations.problems, *_double_names(annotations))
+    annotations = replace(annotations, problems=problems)
     if strict:
         refuse_errors(annotations.problems)
     return annotations
+
+
+def _double_names(annotations: Annotations) -> Iterator[Problem]:
+    """Warnings of image entries that have one file name and size."""
+    names = Counter((image.filename, image.size) for image in annotations.images)
+    for (filename, size), count in names.items():
+        if count > 1:
+            known = "" if size is None else f" and {size} bytes"
+            message = f"{count} entries have this file name{known}; they are read as {count} images"
+            remedy = "make them one: what only one of them holds is background in the others"
+            yield Problem("warning", message, remedy, annotations.file, filename)
 
 
 def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> SourceFile:
@@ -110,7 +123,7 @@ def _repeated_key(source: SourceFile, repeated: RepeatedKey) -> Problem:
         elif before in ("region_attributes", "file_attributes"):
             attribute = str(step)
         value = value[step]  # type: ignore[index]
-        name = value.get("filename") if isinstance(value, Mapping) else None
+        name = value.get("filename") if isinstance(value, dict) else None
         image = name.strip() if isinstance(name, str) else image
         before = step
     message = f"{repeated}; only the last is read"
@@ -127,8 +140,7 @@ def _unknown(source: SourceFile) -> UserError:
             remedy="in VIA, save the project, which holds both, or export the annotations",
         )
     if isinstance(source.data, list) and any(
-        isinstance(row, Mapping) and {"image_id", "category_id"} <= row.keys()
-        for row in source.data
+        isinstance(row, dict) and {"image_id", "category_id"} <= row.keys() for row in source.data
     ):
         return UserError(
             "COCO results: they name no images and no classes",

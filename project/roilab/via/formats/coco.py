@@ -15,7 +15,7 @@ from roilab.text import counted
 from roilab.via import records
 from roilab.via.formats import coco_values
 from roilab.via.formats.coco_values import Row, id_text
-from roilab.via.formats.source import Reporter, SourceFile, warn_of_double_names
+from roilab.via.formats.source import Reporter, SourceFile
 from roilab.via.geometry import InvalidShape, are_coordinates, checked_path
 
 Mask = Sequence[Sequence[float]] | Mapping[str, object]
@@ -421,7 +421,6 @@ class CocoReader:
             )
             for image in self.images.values()
         )
-        warn_of_double_names(self.source.file, images, self.problems)
         occurring = {name for image in images for name in image.attributes}
         return records.Annotations(
             self.source.file,

@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from roilab.via import records
 from roilab.via.geometry import LongInteger
-from roilab.via.records import ImageRecord, Problem, Region, Severity, Shape
 
 # COCO's run-length encoding of a mask -> its rings (x0, y0, x1, y1, ...) and how many pixels the
 # holes in them have, which rings cannot leave out. Raises ValueError where it is no such encoding.
@@ -47,12 +48,12 @@ class SourceFile:
     file: str
     text: str
     data: object
-    repeated: tuple[RepeatedKey, ...] = ()
+    repeated: Sequence[RepeatedKey] = ()
     rings_of_rle: RingsOfRle | None = None
     keypoints_as_points: bool = True
 
     @property
-    def top(self) -> Mapping[str, object]:
+    def top(self) -> dict[str, Any]:
         """The JSON object at the top level; an empty one if there is none."""
         return mapping(self.data)
 
@@ -64,14 +65,14 @@ class Reporter:
     `suffix` is what the file calls a region, if that is not its index.
     """
 
-    problems: list[Problem]
+    problems: list[records.Problem]
     file: str
     image: str | None = None
     suffix: str = ""
 
     def report(
         self,
-        severity: Severity,
+        severity: records.Severity,
         message: str,
         remedy: str,
         region: int | None = None,
@@ -79,7 +80,7 @@ class Reporter:
     ) -> None:
         """Add a problem."""
         place = (self.file, self.image, region, attribute)
-        self.problems.append(Problem(severity, message + self.suffix, remedy, *place))
+        self.problems.append(records.Problem(severity, message + self.suffix, remedy, *place))
 
     def error(
         self, message: str, remedy: str, region: int | None = None, attribute: str | None = None
@@ -87,57 +88,63 @@ class Reporter:
         """Add a problem that leaves something out."""
         self.report("error", message, remedy, region, attribute)
 
-    def warn_of_copies(self, regions: Sequence[Region]) -> None:
-        """Warn of equal regions: VIA appends what it imports, so that a second import doubles it.
 
-        Args:
-            regions: all of the image.
-        """
-        first: dict[Shape, Region] = {}
-        copies = [
-            region
-            for region in regions
-            if first.setdefault(region.shape, region) is not region
-            and first[region.shape].attributes == region.attributes
-        ]
-        if copies:
-            original = first[copies[0].shape].index
-            message = f"the same as region {original}"
-            if len(copies) > 1:
-                message += f", and {len(copies) - 1} more are the same as others"
-            remedy = "delete one of the two in VIA: both are taken for objects"
-            self.report("warning", message, remedy, copies[0].index)
+def build_image(
+    key: str,
+    size: int | None,
+    regions: Iterable[records.Region | None],
+    reporter: Reporter,
+) -> records.ImageRecord | None:
+    """The record of an image, yet without attributes; None, and a problem, without a file name.
+
+    Equal regions are warned of: VIA appends what it imports, so that a second import doubles it.
+
+    Args:
+        regions: None for those that are left out.
+        reporter: of the image, with its file name.
+    """
+    if not reporter.image:
+        reporter = Reporter(reporter.problems, reporter.file, key)
+        remedy = "give it a filename, or remove the entry"
+        reporter.error("the image entry has no file name", remedy)
+        return None
+    usable = tuple(region for region in regions if region is not None)
+    first: dict[records.Shape, records.Region] = {}
+    copies = [
+        region
+        for region in usable
+        if first.setdefault(region.shape, region) is not region
+        and first[region.shape].attributes == region.attributes
+    ]
+    if copies:
+        message = f"the same as region {first[copies[0].shape].index}"
+        if len(copies) > 1:
+            message += f", and {len(copies) - 1} more are the same as others"
+        remedy = "delete one of the two in VIA: both are taken for objects"
+        reporter.report("warning", message, remedy, copies[0].index)
+    return records.ImageRecord(key, reporter.image, size, usable)
 
 
-def warn_of_double_names(file: str, images: Sequence[ImageRecord], problems: list[Problem]) -> None:
-    """Warn of entries that have one file name and size."""
-    names = Counter((image.filename, image.size) for image in images)
-    for (filename, size), count in names.items():
-        if count > 1:
-            known = "" if size is None else f" and {size} bytes"
-            message = f"{count} entries have this file name{known}; they are read as {count} images"
-            remedy = "make them one: what only one of them holds is background in the others"
-            problems.append(Problem("warning", message, remedy, file, filename))
-
-
-def mapping(value: object) -> Mapping[str, object]:
+def mapping(value: object) -> dict[str, Any]:
     """A JSON object; an empty one for any other value."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def load_json(text: str) -> tuple[object, tuple[RepeatedKey, ...]]:
+def load_json(text: str) -> tuple[object, list[RepeatedKey]]:
     """The data of a JSON text, and the keys that are repeated in it, which Python's reader drops.
+
+    The keys are in the order of the file, without those of an object that is itself lost.
 
     Raises:
         json.JSONDecodeError: it is no JSON.
         RecursionError: it is nested too deeply.
     """
-    repeating: list[tuple[dict[str, object], Counter[str]]] = []
+    repeating: dict[int, tuple[dict[str, object], Counter[str]]] = {}  # under the object's id()
 
     def object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
         data = dict(pairs)
         if len(data) != len(pairs):
-            repeating.append((data, Counter(key for key, _ in pairs)))
+            repeating[id(data)] = data, Counter(key for key, _ in pairs)
         return data
 
     try:
@@ -149,7 +156,19 @@ def load_json(text: str) -> tuple[object, tuple[RepeatedKey, ...]]:
         # for the files that need it.
         repeating.clear()
         data = json.loads(text, object_pairs_hook=object_of, parse_int=_integer)
-    return data, tuple(_located(data, repeating)) if repeating else ()
+    repeated = []
+    # An object does not know where it is: all the data is searched for it.
+    remaining: list[tuple[tuple[str | int, ...], object]] = [((), data)] if repeating else []
+    while remaining:
+        path, value = remaining.pop()
+        if id(value) in repeating:
+            counts = repeating[id(value)][1]
+            repeated += [
+                RepeatedKey(path, key, count) for key, count in counts.items() if count > 1
+            ]
+        inner = enumerate(value) if isinstance(value, list) else mapping(value).items()
+        remaining += [((*path, key), item) for key, item in reversed(list(inner))]
+    return data, repeated
 
 
 def _integer(digits: str) -> int | str:
@@ -157,26 +176,3 @@ def _integer(digits: str) -> int | str:
         return int(digits)
     except ValueError:
         return LongInteger(digits)
-
-
-def _located(
-    data: object, repeating: Sequence[tuple[dict[str, object], Counter[str]]]
-) -> list[RepeatedKey]:
-    """The repeated keys in the order of the file, without those of an object that is itself lost.
-
-    An object does not know where it is: all the data is searched for it.
-    """
-    counts = {id(value): keys for value, keys in repeating}
-    located = []
-    remaining: list[tuple[tuple[str | int, ...], object]] = [((), data)]
-    while remaining:
-        path, value = remaining.pop()
-        inner: list[tuple[str | int, object]] = []
-        if isinstance(value, dict):
-            times: Mapping[str, int] = counts.get(id(value), {})
-            located += [RepeatedKey(path, key, count) for key, count in times.items() if count > 1]
-            inner = list(value.items())
-        elif isinstance(value, list):
-            inner = list(enumerate(value))
-        remaining += [((*path, key), item) for key, item in reversed(inner)]
-    return located

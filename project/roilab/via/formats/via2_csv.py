@@ -9,24 +9,19 @@ from dataclasses import dataclass, field, replace
 
 from roilab.errors import UserError
 from roilab.text import counted
+from roilab.via import records
+from roilab.via.formats import via2_json
 from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
     Reporter,
     SourceFile,
+    build_image,
     load_json,
-    warn_of_double_names,
 )
-from roilab.via.formats.via2_json import build_image, is_index, read_region, report_nameless
-from roilab.via.records import Annotations, Container, ImageRecord, Problem, image_key
 
 COLUMNS = (
-    "filename",
-    "file_size",
-    "file_attributes",
-    "region_count",
-    "region_id",
-    "region_shape_attributes",
-    "region_attributes",
+    *("filename", "file_size", "file_attributes", "region_count", "region_id"),
+    *("region_shape_attributes", "region_attributes"),
 )
 # Excel writes the separator of the country: a comma, a semicolon or a tab.
 _SEPARATORS = ",;\t"
@@ -35,12 +30,12 @@ _HEADER = re.compile(rf'\s*"?(#?)filename"?\s*[{_SEPARATORS}]')
 _MOST_LINES = 100
 
 
-def detect(source: SourceFile) -> Container | None:
+def detect(source: SourceFile) -> records.Container | None:
     """The kind of a CSV by its header, which in VIA 1 begins with a #."""
     header = _HEADER.match(source.text)
     if header is None:
         return None
-    return Container.VIA1_CSV if header[1] else Container.VIA2_CSV
+    return records.Container.VIA1_CSV if header[1] else records.Container.VIA2_CSV
 
 
 @contextmanager
@@ -65,34 +60,27 @@ def nonempty_rows(
     Args:
         columns: how many cells a row has at least.
     """
+
+    def cells(text: str, *, strict: bool) -> list[str]:
+        # Where the csv module finds no cells, the text is the only one.
+        try:
+            return next(csv.reader([text], delimiter=separator, strict=strict), [])
+        except csv.Error:
+            return [text]
+
     at = 0
     while at < len(lines):
-        end = at + 1
-        row = lines[at]
-        cells = _cells(row, separator, strict=False)
-        if row.count('"') % 2 and not _is_row(row, separator, columns):
+        row, end = lines[at], at + 1
+        read = cells(row, strict=False)
+        if row.count('"') % 2 and len(cells(row, strict=True)) < columns:
             while row.count('"') % 2 and end < min(len(lines), at + _MOST_LINES):
                 row += "\n" + lines[end]
                 end += 1
-            if _is_row(row, separator, columns):
-                cells = _cells(row, separator, strict=True)
-            else:
-                end = at + 1
+            joined = cells(row, strict=True)
+            read, end = (joined, end) if len(joined) >= columns else (read, at + 1)
         if lines[at].strip():
-            yield at + 1, cells
+            yield at + 1, read
         at = end
-
-
-def _is_row(text: str, separator: str, columns: int) -> bool:
-    return len(_cells(text, separator, strict=True)) >= columns
-
-
-def _cells(text: str, separator: str, *, strict: bool) -> list[str]:
-    """The cells of a text; where the csv module finds none, the text as the only one."""
-    try:
-        return next(csv.reader([text], delimiter=separator, strict=strict), [])
-    except csv.Error:
-        return [text]
 
 
 def lines_of(text: str) -> list[str]:
@@ -106,8 +94,8 @@ class _ImageRows:
 
     Attributes:
         cell, attributes: the file attributes of its first row, as text and as data.
-        differing: the lines that have other ones.
         stated: how many regions the first row states.
+        differing: the lines that have other file attributes.
         regions: index -> shape and attributes, as JSON data.
     """
 
@@ -122,15 +110,14 @@ class _ImageRows:
     regions: dict[int, tuple[object, object]] = field(default_factory=dict)
 
 
-def parse(source: SourceFile, container: Container) -> Annotations:
+def parse(source: SourceFile, container: records.Container) -> records.Annotations:
     """Read the CSV of VIA 1 or 2."""
-    file = source.file
-    problems: list[Problem] = []
+    problems: list[records.Problem] = []
     with long_cells():
         by_name = _rows_by_image(source, problems)
     for rows in by_name.values():
-        reporter = Reporter(problems, file, rows.filename)
-        if is_index(rows.stated) and int(rows.stated) != rows.count:
+        reporter = Reporter(problems, source.file, rows.filename)
+        if via2_json.is_index(rows.stated) and int(rows.stated) != rows.count:
             message = f"the file has {counted(rows.count, 'region')}, and states {rows.stated}"
             remedy = "see that no row was lost, export the file again from VIA"
             reporter.report("warning", message, remedy)
@@ -144,25 +131,24 @@ def parse(source: SourceFile, container: Container) -> Annotations:
             message += f"line {rows.differing[0]} is the first"
             remedy = "give all rows of an image the same file_attributes"
             reporter.report("warning", message, remedy)
-    images: dict[str, ImageRecord | None] = {}
+    images: dict[str, records.ImageRecord | None] = {}
     for rows in by_name.values():
-        key = image_key(rows.filename, rows.size, images)
-        images[key] = _image(key, rows, Reporter(problems, file, rows.filename or key))
-    usable = tuple(image for image in images.values() if image is not None)
-    warn_of_double_names(file, usable, problems)
-    return Annotations(file, container, usable, {}, {}, problems=tuple(problems))
-
-
-def _image(key: str, rows: _ImageRows, reporter: Reporter) -> ImageRecord | None:
-    if not rows.filename:
-        report_nameless(reporter)
-        return None
-    regions = (read_region(index, *cells, reporter) for index, cells in rows.regions.items())
-    return build_image(key, rows.size, regions, rows.attributes, reporter)
+        key = records.image_key(rows.filename, rows.size, images)
+        reporter = Reporter(problems, source.file, rows.filename)
+        regions = (
+            via2_json.read_region(index, *cells, reporter) for index, cells in rows.regions.items()
+        )
+        image = build_image(key, via2_json.size_of(rows.size), regions, reporter)
+        if image is not None:
+            attributes = via2_json.read_values(rows.attributes, COLUMNS[2], reporter)
+            image = replace(image, attributes=attributes)
+        images[key] = image
+    usable = tuple(filter(None, images.values()))
+    return records.Annotations(source.file, container, usable, {}, {}, problems=tuple(problems))
 
 
 def _rows_by_image(
-    source: SourceFile, problems: list[Problem]
+    source: SourceFile, problems: list[records.Problem]
 ) -> dict[tuple[str, str], _ImageRows]:
     lines = lines_of(source.text)
     start = next(at for at, line in enumerate(lines) if line.strip())
@@ -173,22 +159,30 @@ def _rows_by_image(
         if len(cells) < len(COLUMNS):
             message = f"line {line} has {len(cells)} cells, expected {len(COLUMNS)}"
             remedy = "correct the line, or export the file again from VIA"
-            problems.append(Problem("error", message, remedy, source.file))
+            Reporter(problems, source.file).error(message, remedy)
             continue
         # VIA does not quote the name, so that its commas make more cells.
         *name, size, attributes, stated, index, shape, values = cells
-        filename, size = separator.join(name).strip(), size.strip()
-        reporter = Reporter(problems, source.file, filename, suffix=f" (line {line})")
-        image = images.get((filename, size))
+        key = separator.join(name).strip(), size.strip()
+        reporter = Reporter(problems, source.file, key[0], suffix=f" (line {line})")
+        image = images.get(key)
         # The rows of an image repeat its attributes: the same text is parsed once.
         if image is None or attributes != image.cell:
             data = _json(attributes, COLUMNS[2], reporter)
             if image is None:
-                image = _ImageRows(filename, size, attributes, data, stated.strip())
-                images[filename, size] = image
+                image = images[key] = _ImageRows(*key, attributes, data, stated.strip())
             elif data not in (None, {}, image.attributes):
                 image.differing.append(line)
-        _add_region(image, stated.strip(), index.strip(), shape, values, reporter)
+        is_numbered = via2_json.is_index(index.strip()) and int(index) not in image.regions
+        number = int(index) if is_numbered else max(image.regions, default=-1) + 1
+        shape_data = _json(shape, COLUMNS[5], reporter, number)
+        # The row of an image without regions has an empty shape.
+        is_region = stated.strip() not in ("0", "") or shape_data != {}
+        value_data = _json(values, COLUMNS[6], reporter, number if is_region else None)
+        image.count += is_region
+        image.renumbered += is_region and not is_numbered
+        if is_region and shape_data is not None and value_data is not None:
+            image.regions[number] = (shape_data, value_data)
     return images
 
 
@@ -205,23 +199,6 @@ def _separator(file: str, header: str) -> str:
         expected=",".join(COLUMNS),
         remedy="export the file again from VIA",
     )
-
-
-def _add_region(
-    image: _ImageRows, stated: str, index: str, shape: str, values: str, reporter: Reporter
-) -> None:
-    """Add the region of a row to its image; a row of an image without regions adds none."""
-    is_numbered = is_index(index) and int(index) not in image.regions
-    number = int(index) if is_numbered else max(image.regions, default=-1) + 1
-    shape_data = _json(shape, COLUMNS[5], reporter, number)
-    if stated in ("0", "") and shape_data == {}:
-        _json(values, COLUMNS[6], reporter)
-        return
-    image.count += 1
-    image.renumbered += not is_numbered
-    value_data = _json(values, COLUMNS[6], reporter, number)
-    if shape_data is not None and value_data is not None:
-        image.regions[number] = (shape_data, value_data)
 
 
 def _json(cell: str, column: str, reporter: Reporter, region: int | None = None) -> object:

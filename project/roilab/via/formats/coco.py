@@ -40,8 +40,12 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
     reader.is_tied = any(map(coco_values.may_have_several_regions, annotations))
     for row in annotations:
         reader.read_annotation(row)
-    reader.warn_of_repeated_ids(annotations)
-    reader.declare()
+    # Ids of annotations have to differ for other programs; they do not matter here.
+    counts = Counter(id_text(row.get("id")) for row in annotations)
+    if repeated := [key for key, count in counts.items() if count > 1 and key]:
+        more = f", and {len(repeated) - 1} more ids repeat" if len(repeated) > 1 else ""
+        message = f"{counts[repeated[0]]} annotations have the id {repeated[0]}{more}: all are read"
+        reader.report("warning", message, "give every annotation an id of its own")
     return reader.annotations()
 
 
@@ -73,35 +77,28 @@ class CocoReader:
     """Collects images with their regions, and reports what cannot be read.
 
     Attributes:
-        categories, images: by their ids, as text.
-        declared: the region attributes.
+        categories, images: by their ids, as text; None for those whose annotations are left out,
+            which is reported once.
         known: the categories, for the records.
-        lost_images, lost_categories: ids whose annotations are left out, which is reported once.
         outlines: image, category and outline -> the first annotation that has them.
         is_tied: whether regions get an attribute that ties those of an annotation together.
-        holes, hole_pixels: masks that have some, which polygons do not, and their extent.
-        unusable_areas: annotations whose area is no positive number.
+        counts: of annotations with a score, of those whose area is no positive number, of masks
+            with holes, which polygons do not have, and of the pixels of these holes.
     """
 
     source: SourceFile
     container: records.Container
     problems: list[records.Problem] = field(default_factory=list)
-    categories: dict[str, Category] = field(default_factory=dict)
-    declared: dict[str, records.Attribute] = field(default_factory=dict)
+    categories: dict[str, Category | None] = field(default_factory=dict)
     known: list[records.CocoCategory] = field(default_factory=list)
-    images: dict[str, CocoImageEntry] = field(default_factory=dict)
-    lost_images: set[str] = field(default_factory=set)
-    lost_categories: set[str] = field(default_factory=set)
+    images: dict[str, CocoImageEntry | None] = field(default_factory=dict)
     outlines: dict[object, str] = field(default_factory=dict)
     is_tied: bool = False
-    has_scores: bool = False
-    holes: int = 0
-    hole_pixels: int = 0
-    unusable_areas: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     def report(self, severity: records.Severity, message: str, remedy: str) -> None:
         """Add a problem of the file as a whole."""
-        self.problems.append(records.Problem(severity, message, remedy, self.source.file))
+        Reporter(self.problems, self.source.file).report(severity, message, remedy)
 
     def read_categories(self, categories: Sequence[Row], annotations: Sequence[Row]) -> None:
         """Read what the category ids stand for.
@@ -109,8 +106,8 @@ class CocoReader:
         Args:
             annotations: all of the file: how many keypoints they have where no category says so.
         """
-        is_unnamed = [not isinstance(row.get("keypoints") or 0, list) for row in categories]
-        counts = coco_values.keypoint_counts(annotations) if any(is_unnamed) else {}
+        counts = coco_values.keypoint_counts(annotations)
+        names_by_id: dict[str, list[str]] = {}
         for row in categories:
             key, name = id_text(row.get("id")), id_text(row.get("name"))
             if not name:
@@ -135,28 +132,15 @@ class CocoReader:
                 message = f"{counted(unusable, 'link')} of the category '{name}' left out: "
                 message += f"a link is a pair of places among its {len(keypoints)} keypoints"
                 self.report("warning", message, "write pairs of numbers, counted from 1")
-            category_id = coco_values.id_of(row)
-            self.known.append(
-                records.CocoCategory(category_id, name, keypoints, tuple(links), is_named)
-            )
-        self._report_repeated_categories(annotations)
-        if all(type(category.id) is int for category in self.known):
-            self.known.sort(key=lambda category: category.id)
-
-    def _report_repeated_categories(self, annotations: Sequence[Row]) -> None:
-        """Report categories of one name, and refuse those of one id, whose objects are unclear."""
-        names: dict[str, list[str]] = {}
-        for category in self.known:
-            names.setdefault(str(category.id), []).append(category.name)
-        counts = Counter(id_text(row.get("category_id")) for row in annotations)
-        for key, same_id in names.items():
+            id_in_file = coco_values.id_of(row)
+            self.known.append(records.CocoCategory(id_in_file, name, keypoints, links, is_named))
+            names_by_id.setdefault(key, []).append(name)
+        rows = Counter(id_text(row.get("category_id")) for row in annotations)
+        for key, same_id in names_by_id.items():
             if len(set(same_id)) > 1:
-                self.lost_categories.add(key)
-                message = (
-                    f"{len(same_id)} categories have the id {key}: {', '.join(same_id)}; it is "
-                    f"unclear which of the {counts[key]} annotations of this id is whose: all are "
-                    "left out"
-                )
+                self.categories[key] = None
+                message = f"{len(same_id)} categories have the id {key}: {', '.join(same_id)}; "
+                message += _unclear(rows[key])
                 self.report("error", message, "give every category an id of its own")
         for name, count in Counter(category.name for category in self.known).items():
             if count > 1:
@@ -176,33 +160,33 @@ class CocoReader:
             remedy: what to do where two images have one id.
         """
         ids = Counter(id_text(row.get("id")) for row in images)
-        counts = Counter(id_text(row.get("image_id")) for row in annotations)
+        rows = Counter(id_text(row.get("image_id")) for row in annotations)
         for row in images:
             key, name = id_text(row.get("id")), id_text(row.get("file_name"))
             reporter = Reporter(self.problems, self.source.file, name or None)
+            self.images[key] = None
             if ids[key] > 1:
-                self.lost_images.add(key)
-                message = (
-                    f"{ids[key]} images have the id {key}; it is unclear which of the "
-                    f"{counts[key]} annotations of this id is whose: all are left out"
+                reporter.error(
+                    f"{ids[key]} images have the id {key}; {_unclear(rows[key])}", remedy
                 )
-                reporter.error(message, remedy)
             elif not name:
-                self.lost_images.add(key)
                 message = f"the image {key} has no file_name: it and its annotations are left out"
                 reporter.error(message, "give it a file_name, or remove it")
             else:
-                width, height = map(coco_values.pixel_count, (row.get("width"), row.get("height")))
-                sides = {"width": width, "height": height}
-                attributes = {side: str(length) for side, length in sides.items() if length}
-                size = (width, height) if width and height else None
+                sides = {side: row.get(side) for side in ("width", "height")}
+                known = {s: n for s, n in sides.items() if type(n) is int and n > 0}
+                size = (known["width"], known["height"]) if len(known) == 2 else None
+                attributes = {side: str(length) for side, length in known.items()}
                 coco = records.CocoImage(coco_values.id_of(row), size)
                 self.images[key] = CocoImageEntry(key, reporter, attributes, coco)
 
     def read_annotation(self, row: Row) -> None:
         """Add the regions of an annotation, or report why it has none."""
-        number = id_text(row.get("id"))
-        image = self._image_of(row, number)
+        number, key = id_text(row.get("id")), id_text(row.get("image_id"))
+        if key not in self.images:
+            message = f"annotation {number} belongs to image {key}, which the file does not have"
+            self.report("error", message, "add the image, or remove the annotation")
+        image = self.images.get(key)
         category = None if image is None else self.category_of(row, image, number)
         if image is None or category is None:
             return
@@ -223,51 +207,36 @@ class CocoReader:
         area = row.get("area")
         usable_area = float(area) if coco_values.is_finite_number(area) and area > 0 else None
         # VIA writes an empty list for a point.
-        self.unusable_areas += usable_area is None and area not in (None, [])
+        self.counts["areas"] += usable_area is None and area not in (None, [])
+        is_crowd = row.get("iscrowd") in (1, "1", True)
         coco = records.CocoAnnotation(
-            id=number,
-            category=category.key,
-            box=box,
-            area=usable_area,
-            mask=mask,
-            keypoints=keypoints,
-            is_crowd=row.get("iscrowd") in (1, "1", True),
+            number, category.key, box, usable_area, mask, keypoints, is_crowd
         )
         values = self._values(row, category, image)
-        if coco.is_crowd:
-            start = len(image.crowds)
-            image.crowds += [
-                records.Region(at, shape, values, coco) for at, shape in enumerate(shapes, start)
-            ]
-            return
         drawn: list[tuple[records.Shape, Values]] = [(shape, values) for shape in shapes]
+        if is_crowd:
+            image.crowds += _regions(drawn, len(image.crowds), coco)
+            return
         if is_labelled and (self.source.keypoints_as_points or not shapes):
             drawn += [(point, {**values, **own}) for point, own in self.points(category, keypoints)]
         kept = coco if self.container is records.Container.COCO else None
-        image.regions += [
-            records.Region(at, shape, attributes, kept)
-            for at, (shape, attributes) in enumerate(drawn, image.shapes)
-        ]
+        image.regions += _regions(drawn, image.shapes, kept)
         image.shapes += len(drawn)
-        if shapes and mask is not None:
-            self._warn_of_copy(image, coco, shapes)
-
-    def _image_of(self, row: Row, number: str) -> CocoImageEntry | None:
-        """The image of an annotation; None, and a problem, if there is none."""
-        key = id_text(row.get("image_id"))
-        image = self.images.get(key)
-        if image is None and key not in self.lost_images:
-            message = f"annotation {number} belongs to image {key}, which the file does not have"
-            self.report("error", message, "add the image, or remove the annotation")
-        return image
+        outline = (image.key, category.key, tuple(shapes))
+        # Two annotations of one category and outline are two objects, which is seldom meant.
+        if shapes and mask is not None and outline in self.outlines:
+            message = f"annotation {number} has the outline and the category of annotation "
+            message += self.outlines[outline]
+            remedy = "remove one of the two: both are taken for objects"
+            image.reporter.report("warning", message, remedy)
+        elif shapes and mask is not None:
+            self.outlines[outline] = number
 
     def category_of(self, row: Row, image: CocoImageEntry, number: str) -> Category | None:
         """The category of an annotation; None, and a problem, if its id is unknown."""
         if row.get("category_id") is None:
             return Category({})
         key = id_text(row["category_id"])
-        if key in self.lost_categories:
-            return None
         if key not in self.categories:
             message = f"annotation {number} has the unknown category {key}"
             image.reporter.error(message, "add the category, or remove the annotation")
@@ -282,23 +251,22 @@ class CocoReader:
         """
         outline = row.get("segmentation")
         if isinstance(outline, Mapping):
-            decoded = self._rings_of_rle(outline, image.reporter, number)
-            if decoded is None:
-                return None
-            return [
-                records.Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in decoded
-            ], outline
+            rings = self._rings_of_rle(outline, image.reporter, number)
+            polygons = [records.Polygon(tuple(r[::2]), tuple(r[1::2])) for r in rings or ()]
+            return None if rings is None else ([*polygons], outline)
         if outline is not None and not isinstance(outline, list):
             message = f"the segmentation of annotation {number} is {outline!r:.40}"
             image.reporter.error(message, "write a list of polygons, or a run-length encoded mask")
             return None
-        rings: Sequence[object] = outline or ()
         # VIA writes one polygon without a list around it.
-        rings = [outline] if rings and not isinstance(rings[0], list) else rings
-        rings = [ring for ring in rings if ring != []]
-        shapes: list[records.Area] = []
+        listed = [outline] if outline and not isinstance(outline[0], list) else outline or ()
         sound: list[Sequence[float]] = []
-        for ring in rings:
+        shapes: list[records.Area] = []
+        has_rings = False
+        for ring in listed:
+            if ring == []:
+                continue
+            has_rings = True
             try:
                 if not isinstance(ring, list) or len(ring) % 2 or not are_coordinates(ring):
                     message = f"a ring of its segmentation is {ring!r:.60}, "
@@ -309,7 +277,7 @@ class CocoReader:
                 message = f"annotation {number}: {reason}"
                 image.reporter.error(message, "draw its outline again, or remove it", image.shapes)
                 image.shapes += 1
-        return (shapes, sound or None) if sound or not rings else None
+        return (shapes, sound or None) if sound or not has_rings else None
 
     def _rings_of_rle(
         self, outline: Row, reporter: Reporter, number: str
@@ -325,8 +293,8 @@ class CocoReader:
             message = f"the mask of annotation {number} cannot be decoded: {error}"
             reporter.error(message, "write it again as COCO's run-length encoding")
             return None
-        self.holes += hole > 0
-        self.hole_pixels += hole
+        self.counts["holes"] += hole > 0
+        self.counts["hole pixels"] += hole
         return rings
 
     def read_keypoints(
@@ -354,85 +322,75 @@ class CocoReader:
         if self.is_tied:
             values = {**values, "instance": str(image.annotations)}
         if coco_values.is_finite_number(row.get("score")):
-            self.has_scores = True
+            self.counts["scores"] += 1
             values = {**values, "score": str(row["score"])}
         return values
 
-    def _warn_of_copy(
-        self, image: CocoImageEntry, coco: records.CocoAnnotation, shapes: Sequence[records.Area]
-    ) -> None:
-        """Two annotations of one category and outline are two objects, which is seldom meant."""
-        key = (image.key, coco.category, tuple(shapes))
-        if key in self.outlines:
-            message = f"annotation {coco.id} has the outline and the category of annotation "
-            message += self.outlines[key]
-            remedy = "remove one of the two: both are taken for objects"
-            image.reporter.report("warning", message, remedy)
-        self.outlines.setdefault(key, coco.id)
-
-    def warn_of_repeated_ids(self, annotations: Sequence[Row]) -> None:
-        """Ids of annotations have to differ for other programs; they do not matter here."""
-        counts = Counter(id_text(row.get("id")) for row in annotations)
-        repeated = {key: count for key, count in counts.items() if count > 1 and key}
-        if repeated:
-            key, count = next(iter(repeated.items()))
-            more = f", and {len(repeated) - 1} more ids repeat" if len(repeated) > 1 else ""
-            message = f"{count} annotations have the id {key}{more}: all are read"
-            self.report("warning", message, "give every annotation an id of its own")
-
-    def declare(self) -> None:
-        """Declare the region attributes, tagged with their roles."""
-        categories = self.categories.values()
-        names = [str(category.values["class"]) for category in categories]
+    def declared(self) -> dict[str, records.Attribute]:
+        """The region attributes, tagged with their roles."""
+        categories = {str(category.id): category for category in self.known}.values()
+        classes = [category.name for category in categories]
         keypoints = [name for category in categories for name in category.keypoints]
-        attributes = [_choice("class", "what it is", names)]
+        attributes = [_attribute("class", "what it is", classes)]
         if self.is_tied:
-            text = f"the same for all regions of one object {records.TAGS['instance']}"
-            attributes.append(records.Attribute("instance", "text", text))
+            attributes.append(_attribute("instance", "the same for all regions of one object"))
         if keypoints:
-            attributes.append(_choice("keypoint", "which keypoint", keypoints))
-            attributes.append(_choice("visibility", "of the keypoint", ["visible", "occluded"]))
-        if self.has_scores:
-            text = f"of the prediction {records.TAGS['score']}"
-            attributes.append(records.Attribute("score", "text", text))
-        self.declared = {attribute.name: attribute for attribute in attributes}
+            attributes.append(_attribute("keypoint", "which keypoint", keypoints))
+            attributes.append(_attribute("visibility", "of the keypoint", ["visible", "occluded"]))
+        if self.counts["scores"]:
+            attributes.append(_attribute("score", "of the prediction"))
+        return {attribute.name: attribute for attribute in attributes}
 
     def annotations(self) -> records.Annotations:
         """The images read, with every problem."""
-        if self.holes:
-            message = f"holes are filled (masks: {self.holes}, pixels: {self.hole_pixels}), since "
-            message += "polygons have none; training takes the masks as they are"
-            self.report("note", message, "")
-        if self.unusable_areas:
-            count = counted(self.unusable_areas, "annotation")
-            message = f"the area of {count} is no positive number: "
-            message += "that of the outline, or else of the box, is taken"
+        if self.counts["holes"]:
+            message = f"holes are filled (masks: {self.counts['holes']}, pixels: "
+            message += f"{self.counts['hole pixels']}), since polygons have none; training takes "
+            self.report("note", message + "the masks as they are", "")
+        if self.counts["areas"]:
+            message = f"the area of {counted(self.counts['areas'], 'annotation')} is no positive "
+            message += "number: that of the outline, or else of the box, is taken"
             remedy = "write it in square pixels, or leave it out: keypoints are measured by it"
             self.report("warning", message, remedy)
         images = tuple(
             records.ImageRecord(
-                key=image.key,
-                filename=str(image.reporter.image),
-                size=None,
-                regions=tuple(image.regions),
-                attributes=image.attributes,
-                crowds=tuple(image.crowds),
-                coco=image.coco if self.container is records.Container.COCO else None,
+                image.key,
+                str(image.reporter.image),
+                None,
+                tuple(image.regions),
+                image.attributes,
+                tuple(image.crowds),
+                image.coco if self.container is records.Container.COCO else None,
             )
             for image in self.images.values()
+            if image is not None
         )
+        declared = self.declared()
+        if all(type(category.id) is int for category in self.known):
+            self.known.sort(key=lambda category: category.id)
         occurring = {name for image in images for name in image.attributes}
         return records.Annotations(
             self.source.file,
             self.container,
             images,
-            self.declared,
+            declared,
             {side: records.Attribute(side) for side in ("width", "height") if side in occurring},
             problems=tuple(self.problems),
             categories=tuple(self.known),
         )
 
 
-def _choice(role: str, text: str, values: Sequence[str]) -> records.Attribute:
-    options = {value: value for value in values}
-    return records.Attribute(role, "dropdown", f"{text} {records.TAGS[role]}", options)
+def _unclear(count: int) -> str:
+    return f"it is unclear which of the {count} annotations of this id is whose: all are left out"
+
+
+def _regions(
+    drawn: Sequence[tuple[records.Shape, Values]], start: int, coco: records.CocoAnnotation | None
+) -> list[records.Region]:
+    return [records.Region(at, *content, coco) for at, content in enumerate(drawn, start)]
+
+
+def _attribute(role: str, text: str, values: Sequence[str] | None = None) -> records.Attribute:
+    options = {value: value for value in values or ()}
+    kind = "text" if values is None else "dropdown"
+    return records.Attribute(role, kind, f"{text} {records.TAGS[role]}", options)

@@ -34,11 +34,6 @@ def id_of(row: Row) -> int | str:
     return value if type(value) is int else id_text(value)
 
 
-def pixel_count(value: object) -> int | None:
-    """The width or the height of an image; None for what can be none."""
-    return value if type(value) is int and value > 0 else None
-
-
 def is_finite_number(value: object) -> TypeGuard[float]:
     """Whether a value is a number that is finite."""
     # An integer may be too large for a float; a comparison with NaN is false.
@@ -63,7 +58,7 @@ def keypoint_counts(annotations: Sequence[Row]) -> dict[str, int]:
     return {key: numbers.most_common(1)[0][0] for key, numbers in counts.items()}
 
 
-def links_of(pairs: object, names: Sequence[str]) -> tuple[list[tuple[str, str]], int]:
+def links_of(pairs: object, names: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], int]:
     """The links of a category, and how many are left out.
 
     Args:
@@ -80,7 +75,7 @@ def links_of(pairs: object, names: Sequence[str]) -> tuple[list[tuple[str, str]]
         and len(pair) == 2
         and all(is_finite_number(place) and place in places for place in pair)
     ]
-    return links, len(listed) - len(links)
+    return tuple(links), len(listed) - len(links)
 
 
 def checked_box(

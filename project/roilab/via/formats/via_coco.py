@@ -74,13 +74,13 @@ class _ViaCocoReader(CocoReader):
             count = counted(unnamed, "category without a name", "categories without a name")
             message = f"{count}, numbered by the attribute"
             self.report("warning", message, "describe the options in VIA, or read the project")
+
+    def declared(self) -> dict[str, Attribute]:
+        """The attributes of the options."""
         names: dict[str, dict[str, str]] = {}
         for attribute, name in self.options:
             names.setdefault(attribute, {})[name] = name
-        self.declared = {
-            attribute: Attribute(attribute, "dropdown", options=options)
-            for attribute, options in names.items()
-        }
+        return {name: Attribute(name, "dropdown", options=names[name]) for name in names}
 
     def category_of(self, row: Row, image: CocoImageEntry, number: str) -> Category | None:
         """The category; where the exporter wrote no id, the only one that there is."""

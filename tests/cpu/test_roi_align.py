@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from roilab.cpu.optimize import optimize
-from roilab.cpu.roi_align import SummingRoIPooler, roi_align_average
+from roilab.cpu.roi_align import SummingRoIPooler
 from roilab.modeling import RoIPooler, poolers
 
 SCALES = (1 / 4, 1 / 8, 1 / 16)
@@ -209,5 +209,5 @@ def test_arguments_stay_as_they_are() -> None:
     levels, scales = torch.tensor([0, 1]), torch.tensor(SCALES[:2])
     given_ = [*features, rois, levels, scales]
     before = [each.clone() for each in given_]
-    roi_align_average(features, rois, levels, scales, (3, 3), 0, True)
+    summing("roi_align", 3, SCALES).average(features, rois, levels, scales)
     assert all(map(torch.equal, given_, before))

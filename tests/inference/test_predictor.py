@@ -14,8 +14,7 @@ from PIL import Image
 from torch import nn
 
 from roilab.cpu import optimize as cpu_optimize
-from roilab.cpu.fused_block import FusedBottleneckBlock
-from roilab.cpu.optimize import optimize, optimize_for_inference
+from roilab.cpu.optimize import FusedBottleneckBlock, optimize, optimize_for_inference
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.evaluation.memory_bound import rcnn_of

@@ -1,4 +1,5 @@
-"""Keypoint heads: the stock one is Detectron2's, and all do what a head has to do."""
+"""Keypoint heads: the stock one is Detectron2's, and all do what a head has to do; their losses are
+what the words say, number by number."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +21,9 @@ from roilab.modeling import (
     KeypointHead,
     SigmoidKeypointHead,
     SimCCKeypointHead,
+    keypoint_heads,
 )
+from roilab.modeling.decoders import to_cells
 
 from .regions import detections, proposals
 
@@ -160,17 +163,13 @@ class TestEvery:
         """The output that has the least loss is read as the annotated keypoints."""
         head, images = make(kind), proposals((4,))
         keypoints, boxes = images[0].gt_keypoints.tensor, images[0].proposal_boxes.tensor
-        output = head.layers(regions(4))
-        free = [
-            torch.zeros_like(part, requires_grad=True)
-            for part in ([output] if isinstance(output, Tensor) else output)
-        ]
-        optimizer = torch.optim.Adam(free, lr=0.3)
+        output = torch.zeros_like(head.layers(regions(4)), requires_grad=True)
+        optimizer = torch.optim.Adam([output], lr=0.3)
         for _ in range(150):
             optimizer.zero_grad()
-            head.loss(free[0] if isinstance(output, Tensor) else free, images).backward()
+            head.loss(output, images).backward()
             optimizer.step()
-        found, _ = head.decode(free[0] if isinstance(output, Tensor) else free, boxes)
+        found, _ = head.decode(output, boxes)
         labelled = keypoints[..., 2] > 0
         cell = (boxes[:, 2:] - boxes[:, :2])[:, None] / 56
         # A decoder may round to pixels of the image, which can be larger than a cell.
@@ -219,7 +218,8 @@ class TestScores:
         x, y = torch.full((1, 1, 112), -20.0), torch.full((1, 1, 112), -20.0)
         x[..., 0], x[..., 60] = math.log(0.75), math.log(0.25)  # at the border, all in one bin
         y[..., 50], y[..., 51], y[..., 90] = (math.log(p) for p in (0.4, 0.2, 0.4 - 1e-3))
-        found, heat = head.decode((x, y), torch.tensor([[0.0, 0, 112, 112]]))
+        lines = torch.stack([x, y], dim=2)
+        found, heat = head.decode(lines, torch.tensor([[0.0, 0, 112, 112]]))
         assert torch.allclose(found[0, 0, :2], torch.tensor([0.5, 50.5 + 1 / 3]), atol=1e-3)
         assert torch.allclose(heat, torch.tensor(0.75 * 0.4), atol=1e-3)
         assert torch.allclose(found[0, 0, 2], torch.tensor(0.75 * 0.6), atol=1e-3)
@@ -261,3 +261,69 @@ class TestChoices:
     def test_mistakes_are_named(self, arguments: dict[str, Any], expected: str) -> None:
         with pytest.raises(UserError, match=expected):
             make(KeypointHead, **arguments)
+
+
+BOX = torch.tensor([[10.0, 20, 26, 52]])  # 16 x 32 pixels
+POINT = torch.tensor([[[16.5, 30.0, 2.0]]])
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_places_and_cells_are_of_one_frame() -> None:
+    place = to_cells(POINT[..., :2], BOX, 8, 8)
+    assert place.tolist() == [[[3.25, 2.5]]]
+    cells, valid = keypoint_heads.target_cells(POINT, BOX, 8)
+    assert (cells.item(), valid.item()) == (2 * 8 + 3, True)
+
+
+def test_places_of_a_box_without_extent_are_finite() -> None:
+    assert torch.isfinite(to_cells(POINT[..., :2], torch.full((1, 4), 16.5), 8, 8)).all()
+
+
+def test_softmax_and_sigmoid() -> None:
+    maps = random(1, 1, 3, 3)
+    flat = maps.flatten().tolist()
+    cells = torch.tensor([[4]])
+    softmax = math.log(sum(map(math.exp, flat))) - flat[4]
+    assert math.isclose(keypoint_heads.softmax_loss(maps, cells).item(), softmax, rel_tol=1e-5)
+    p = [1 / (1 + math.exp(-value)) for value in flat]
+    sigmoid = -sum(math.log(p[i] if i == 4 else 1 - p[i]) for i in range(9))
+    assert math.isclose(keypoint_heads.sigmoid_loss(maps, cells).item(), sigmoid, rel_tol=1e-5)
+
+
+def test_gaussian() -> None:
+    maps, x, y, sigma = random(1, 1, 3, 3), 1.2, 0.7, 0.8
+    expected = sum(
+        (
+            maps[0, 0, i, j].item()
+            - math.exp(-((j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2) / (2 * sigma**2))
+        )
+        ** 2
+        for i in range(3)
+        for j in range(3)
+    )
+    found = keypoint_heads.gaussian_loss(maps, torch.tensor([[[x, y]]]), sigma).item()
+    assert math.isclose(found, expected, rel_tol=1e-5)
+
+
+def test_integral() -> None:
+    maps = random(1, 1, 3, 3)
+    heat = maps.flatten().softmax(0).view(3, 3)
+    mean_x = sum(heat[i, j].item() * (j + 0.5) for i in range(3) for j in range(3))
+    mean_y = sum(heat[i, j].item() * (i + 0.5) for i in range(3) for j in range(3))
+    found = keypoint_heads.integral_loss(maps, torch.tensor([[[0.2, 2.9]]])).item()
+    assert math.isclose(found, abs(mean_x - 0.2) + abs(mean_y - 2.9), rel_tol=1e-5)
+
+
+def test_simcc() -> None:
+    logits, places, sigma = random(1, 1, 2, 5), [1.3, 3.8], 0.7
+    expected = 0.0
+    for axis in range(2):
+        weights = [math.exp(-((b + 0.5 - places[axis]) ** 2) / (2 * sigma**2)) for b in range(5)]
+        logs = logits[0, 0, axis].log_softmax(0).tolist()
+        total = sum(weights)
+        expected -= sum(w / total * log for w, log in zip(weights, logs, strict=True))
+    found = keypoint_heads.simcc_loss(logits, torch.tensor([[places]]), sigma).item()
+    assert math.isclose(found, expected, rel_tol=1e-5)

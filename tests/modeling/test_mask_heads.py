@@ -19,7 +19,7 @@ from roilab.modeling import (
     MultinomialMaskHead,
     point_rend,
 )
-from roilab.modeling.mask_losses import full_areas, mask_iou, mask_targets, multinomial_loss
+from roilab.modeling.mask_heads import full_areas, mask_iou, mask_targets, multinomial_loss
 
 from .regions import detections, proposals
 
@@ -201,18 +201,12 @@ class TestScoring:
         image = self.box(*corners)
         masks = torch.zeros(1, 28, 28, dtype=torch.bool)
         masks[:, :, : {"all": 28, "left": 14, "none": 0}[found]] = True
-        device = torch.device("cpu")
-        iou = mask_iou(
-            masks,
-            mask_targets([image], 28, device),
-            image.proposal_boxes.tensor,
-            full_areas([image], device),
-        )
+        boxes = image.proposal_boxes.tensor
+        iou = mask_iou(masks, mask_targets([image], 28), boxes, full_areas([image]))
         assert torch.allclose(iou, torch.tensor([expected]), atol=0.04)
 
     def test_area_of_bitmaps_is_that_of_polygons(self) -> None:
-        device = torch.device("cpu")
-        both = [full_areas(each, device) for each in (proposals(), as_bitmaps(proposals()))]
+        both = [full_areas(images) for images in (proposals(), as_bitmaps(proposals()))]
         assert torch.allclose(*both, rtol=0.05)
         assert (both[0] > 100).all()
 

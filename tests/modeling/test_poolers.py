@@ -13,8 +13,7 @@ from torchvision.ops import roi_align, roi_pool
 
 from roilab.errors import UserError
 from roilab.modeling import RoIPooler
-from roilab.modeling.poolers import quantize_rois
-from roilab.modeling.roi_align_max import roi_align_max
+from roilab.modeling.poolers import quantize_rois, roi_align_max
 
 BOXES = torch.tensor([[0.0, 0.0, 16.0, 16.0], [8.0, 4.0, 40.0, 60.0], [3.3, 7.1, 22.8, 30.4]])
 # Partly and wholly outside, without extent, upside down.

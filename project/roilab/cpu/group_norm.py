@@ -16,8 +16,7 @@ _LEAST_VALUES = 2**19  # below, a few passes take longer than one of PyTorch's
 class ChannelsLastGroupNorm(nn.GroupNorm):
     """GroupNorm ("Group Normalization", arXiv 1803.08494) with another gradient where it pays.
 
-    Args:
-        norm: the layer in whose place it stands, and whose parameters it shares.
+    It shares the parameters of the layer in whose place it stands.
     """
 
     def __init__(self, norm: nn.GroupNorm) -> None:
@@ -67,9 +66,7 @@ class _GroupNorm(torch.autograd.Function):
         )
         of_x, factor, exact = torch.empty_like(x), scale * weight, x.dtype == wide
         for i in range(n):
-            slopes, offsets, factors = (
-                value[i, :, None, None] for value in (slope, offset, factor)
-            )
+            slopes, offsets, factors = (v[i, :, None, None] for v in (slope, offset, factor))
             place = of_x[i] if exact else None
             of_image = torch.addcmul(offsets, x[i].to(wide), slopes, out=place)
             of_image.addcmul_(of_y[i].to(wide), factors)
@@ -82,13 +79,10 @@ class _GroupNorm(torch.autograd.Function):
 def _sums(of_y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The sums of a gradient and of its products with x, for each channel, from one reading.
 
-    They are those of a batch norm whose mean is 0 and whose deviation is 1.
-
-    Args:
-        of_y: 1 x C x H x W, channels last, as x.
+    They are those of a batch norm whose mean is 0 and whose deviation is 1. Both tensors are
+    1 x C x H x W, channels last.
     """
-    mean, scale = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
-    backward = torch.ops.aten.native_batch_norm_backward
+    statistics = (None, None, None, x.new_zeros(x.shape[1]), x.new_ones(x.shape[1]), True, 0.0)
     masks = [False, True, True]  # no gradient of x
-    _, products, sums = backward(of_y, x, None, None, None, mean, scale, True, 0.0, masks)
+    _, products, sums = torch.ops.aten.native_batch_norm_backward(of_y, x, *statistics, masks)
     return sums, products

@@ -7,7 +7,7 @@ and only windows that can reach the value at the largest cell are enlarged. A ma
 enlarge whole, such as the noise of an untrained head, is enlarged by two matrix products.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import reduce
 
 import torch
@@ -73,10 +73,8 @@ def _enlarged_whole(maps: Tensor, mask: Tensor, sizes: Tensor) -> tuple[Tensor, 
     for part in _alike(sizes[number]):
         size = sizes[number[part]]
         down, across = (
-            resizing_weights(
-                size[:, axis], int(size[:, axis].max()), maps.shape[1 + axis], maps.dtype
-            )
-            for axis in (0, 1)
+            resizing_weights(side, int(side.max()), cells, maps.dtype)
+            for side, cells in zip(size.unbind(1), maps.shape[1:], strict=True)
         )
         grid = down @ maps[number[part]] @ across.mT
         value[part], index = grid.flatten(1).max(dim=1)
@@ -90,9 +88,8 @@ def resizing_weights(size: Tensor, most: int, cells: int, dtype: torch.dtype) ->
 
     Beyond a map's own size its last pixel is repeated.
     """
-    scale = cells / size.to(dtype)
     pixel = torch.arange(most, device=size.device).minimum(size[:, None] - 1)
-    at = (pixel + 0.5) * scale[:, None] - 0.5
+    at = (pixel + 0.5) * (cells / size.to(dtype))[:, None] - 0.5
     cell = at.floor()
     tap = cell[:, :, None].long() + torch.arange(-1, 3, device=size.device)
     weights = torch.stack(_cubic(at - cell), dim=2)
@@ -118,14 +115,10 @@ def _around_peaks(maps: Tensor) -> Tensor:
 
 
 def _windows_that_reach(maps: Tensor, reached: Tensor) -> Tensor:
-    """The windows in which a value of at least `reached` is possible.
+    """The windows of M x H x W maps in which a value of at least `reached`, M, is possible.
 
-    Args:
-        maps: M x H x W.
-        reached: M.
-
-    Returns:
-        B x 3, map, row and column; window (y, x) lies between the cells (y, x) and (y + 1, x + 1).
+    Returns B x 3, map, row and column; window (y, x) lies between the cells (y, x) and
+    (y + 1, x + 1).
     """
     reached = reached - _ROUNDING * reached.abs()
     # A value exceeds the largest cell around it by _REACH of their range at most: some cell around
@@ -153,13 +146,10 @@ def _windows_that_reach(maps: Tensor, reached: Tensor) -> Tensor:
 
 
 def _patches(maps: Tensor, corner: Tensor, side: int) -> Tensor:
-    """side x side x B cells from one before `corner` on; outside a map is its border once more.
+    """side x side x B cells from one before B x 3 corners on, each of a map, a row and a column.
 
-    B comes last, here and below: sums over long rows are fast, those over a few cells are not.
-
-    Args:
-        maps: M x H x W.
-        corner: B x 3, map, row and column.
+    Outside a map is its border once more. B comes last, here and below: sums over long rows are
+    fast, those over a few cells are not.
     """
     height, width = maps.shape[1:]
     steps = torch.arange(-1, side - 1, device=maps.device)[:, None]
@@ -181,38 +171,31 @@ def _ceiling(patches: Tensor) -> Tensor:
 
 
 def _enlarged(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest enlarged value in each window, and where it is.
+    """The largest enlarged value in each of B x 3 windows, map, row and column, and where it is.
 
     Args:
         maps: M x H x W.
-        windows: B x 3, map, row and column.
         sizes: M x 2, height and width of the enlarged map.
 
     Returns:
         Value, -inf where no pixel falls in the window, and row * width + column in the enlarged
         map, each B.
     """
-    value, place = maps.new_zeros(len(windows)), windows.new_zeros(len(windows))
-    sides = sizes[windows[:, 0]] // sizes.new_tensor(maps.shape[1:]) + 2
-    for part in _alike(sides):
-        value[part], place[part] = _enlarge(maps, windows[part], sizes[windows[part, 0]])
-    return value, place
-
-
-def _enlarge(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    rows, down, any_row = _axis(windows[:, 1], sizes[:, 0], maps.shape[1], maps.dtype)
-    cols, across, any_col = _axis(windows[:, 2], sizes[:, 1], maps.shape[2], maps.dtype)
-    patch = _patches(maps, windows, 4)
-    lines = _sum(patch[:, j, None] * across[j] for j in range(4))
-    grid = _sum(lines[i] * down[i][:, None] for i in range(4))
-    value, index = grid.flatten(0, 1).max(dim=0)
-    row = rows.gather(0, index[None] // grid.shape[1])[0]
-    col = cols.gather(0, index[None] % grid.shape[1])[0]
-    return value.masked_fill(~(any_row & any_col), -torch.inf), row * sizes[:, 1] + col
-
-
-def _sum(terms: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.add, terms)
+    values, places = maps.new_zeros(len(windows)), windows.new_zeros(len(windows))
+    for part in _alike(sizes[windows[:, 0]] // sizes.new_tensor(maps.shape[1:]) + 2):
+        window = windows[part]
+        size = sizes[window[:, 0]]
+        rows, down, any_row = _axis(window[:, 1], size[:, 0], maps.shape[1], maps.dtype)
+        cols, across, any_col = _axis(window[:, 2], size[:, 1], maps.shape[2], maps.dtype)
+        patch = _patches(maps, window, 4)
+        lines = reduce(torch.add, (patch[:, j, None] * across[j] for j in range(4)))
+        grid = reduce(torch.add, (lines[i] * down[i][:, None] for i in range(4)))
+        value, index = grid.flatten(0, 1).max(dim=0)
+        row = rows.gather(0, index[None] // grid.shape[1])[0]
+        col = cols.gather(0, index[None] % grid.shape[1])[0]
+        values[part] = value.masked_fill(~(any_row & any_col), -torch.inf)
+        places[part] = row * size[:, 1] + col
+    return values, places
 
 
 def _axis(
@@ -222,8 +205,7 @@ def _axis(
 
     Args:
         window: B, from -1, before the first cell, to cells - 1, after the last.
-        size: B, pixels of the enlarged map on this axis.
-        cells: of the map.
+        size, cells: B, pixels of the enlarged maps on this axis, and cells of the maps.
 
     Returns:
         P x B pixel numbers, the last one repeated where a window has fewer than P; four times P x B
@@ -231,13 +213,11 @@ def _axis(
     """
     scale = cells / size.to(dtype)
     # Pixel p lies at (p + 1/2) scale - 1/2 in cells.
-    edges = torch.stack([window, window + 1])
-    start, stop = ((edges + 0.5) / scale - 0.5).ceil().long()
+    start, stop = ((torch.stack([window, window + 1]) + 0.5) / scale - 0.5).ceil().long()
     start, stop = start.clamp(min=0), stop.minimum(size)
     most = max(1, int((stop - start).max()))
     pixel = (start + torch.arange(most, device=size.device)[:, None]).minimum(stop - 1)
-    t = (pixel + 0.5) * scale - 0.5 - window
-    return pixel, _cubic(t), stop > start
+    return pixel, _cubic((pixel + 0.5) * scale - 0.5 - window), stop > start
 
 
 def _cubic(t: Tensor) -> list[Tensor]:

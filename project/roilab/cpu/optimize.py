@@ -2,23 +2,22 @@
 
 `optimize` serves training and everything after it. `optimize_for_inference` prepares a model that
 no longer learns: frozen norms become part of the convolutions before them, which changes results by
-rounding. Its fast mode computes the heavy layers in bfloat16 where the hardware multiplies that
-faster; what is read as a number stays float32: the scores and boxes of the box head, and the maps
-in which keypoints are found.
+rounding, and so do the sums and ReLUs of residual blocks on the CPU. Its fast mode computes the
+heavy layers in bfloat16 where the hardware multiplies that faster; what is read as a number stays
+float32: the scores and boxes of the box head, and the maps in which keypoints are found.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-from detectron2.layers import FrozenBatchNorm2d
+from detectron2.layers import CNNBlockBase, Conv2d, FrozenBatchNorm2d
 from detectron2.modeling.backbone.resnet import BottleneckBlock
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from roilab.cpu import fused_block, winograd
-from roilab.cpu.fused_block import FusedBottleneckBlock
 from roilab.cpu.group_norm import ChannelsLastGroupNorm
 from roilab.cpu.heatmap_argmax import bicubic_by_windows
 from roilab.cpu.roi_align import SummingRoIPooler
@@ -29,14 +28,17 @@ from roilab.modeling.keypoint_heads import KeypointHead
 from roilab.modeling.poolers import RoIPooler
 
 # The layer for the place of another; None: that one stays.
-Build = Callable[[nn.Module], nn.Module | None]
+Build = Callable[[Any], nn.Module | None]
 _HEAVY = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def winograd_conv2d(layer: nn.Module) -> nn.Module | None:
+def winograd_conv2d(layer: Any) -> nn.Module | None:
     """3x3 convolutions by Winograd."""
-    fits = isinstance(layer, nn.Conv2d) and winograd.has_winograd_form(layer)
-    return WinogradConv2d(cast(nn.Conv2d, layer)) if fits else None
+    if type(layer) not in (nn.Conv2d, Conv2d):
+        return None
+    steps = (layer.stride, layer.dilation, layer.padding, layer.groups)
+    same = steps == ((1, 1), (1, 1), (1, 1), 1) and layer.padding_mode == "zeros"
+    return WinogradConv2d(layer) if same and layer.kernel_size == (3, 3) else None
 
 
 def group_norm(layer: nn.Module) -> nn.Module | None:
@@ -44,10 +46,10 @@ def group_norm(layer: nn.Module) -> nn.Module | None:
     return ChannelsLastGroupNorm(layer) if type(layer) is nn.GroupNorm else None
 
 
-def roi_align(layer: nn.Module) -> nn.Module | None:
+def roi_align(layer: Any) -> nn.Module | None:
     """RoIAlign by sums of embeddings."""
     average = type(layer) is RoIPooler and layer.op != "roi_pool" and layer.aggregation == "average"
-    return SummingRoIPooler(cast(RoIPooler, layer)) if average else None
+    return SummingRoIPooler(layer) if average else None
 
 
 def heatmap_windows(layer: nn.Module) -> nn.Module | None:
@@ -57,7 +59,7 @@ def heatmap_windows(layer: nn.Module) -> nn.Module | None:
     return None
 
 
-PARTS = (winograd_conv2d, group_norm, roi_align, heatmap_windows)
+PARTS: Sequence[Build] = (winograd_conv2d, group_norm, roi_align, heatmap_windows)
 
 
 def optimize(model: nn.Module, parts: Sequence[Build] = PARTS) -> nn.Module:
@@ -102,7 +104,8 @@ def optimize_for_inference(model: nn.Module, *, fast: bool, cpu_kernels: bool = 
             _fold_norm(layer)
     model = model.to(memory_format=torch.channels_last)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    if cpu_kernels and device.type == "cpu" and fused_block.is_available():
+    on_cpu = cpu_kernels and device.type == "cpu" and torch.backends.mkldnn.is_available()
+    if on_cpu and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         model = replace_layers(model, _fused)
     dtype = dtype_of("auto", device) if fast else torch.float32
     if dtype == torch.float32:
@@ -113,32 +116,6 @@ def optimize_for_inference(model: nn.Module, *, fast: bool, cpu_kernels: bool = 
             layer.to(dtype)
     model = replace_layers(model, lambda layer: _Float32(layer) if layer in exact else None)
     return _Autocast(model, device.type, dtype)
-
-
-class _Autocast(nn.Module):
-    def __init__(self, model: nn.Module, device_type: str, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.model, self.device_type, self.dtype = model, device_type, dtype
-
-    def autocast(self) -> torch.autocast:
-        """The precision of the model, as a context."""
-        return torch.autocast(self.device_type, self.dtype)
-
-    def forward(self, inputs: Any) -> Any:
-        with self.autocast():
-            return self.model(inputs)
-
-
-class _Float32(nn.Module):
-    """A layer that computes in float32 whatever the model's precision."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Any:
-        with torch.autocast(x.device.type, enabled=False):
-            return self.layer(x.float())
 
 
 def _fold_norm(conv: Any) -> None:
@@ -153,10 +130,53 @@ def _fold_norm(conv: Any) -> None:
     conv.norm = None
 
 
-def _fused(layer: nn.Module) -> nn.Module | None:
-    if type(layer) is BottleneckBlock and fused_block.can_fuse(layer):
-        return FusedBottleneckBlock(layer)
-    return None
+def _fused(layer: Any) -> nn.Module | None:
+    """A block for one with nothing between its convolutions and its sum and ReLUs."""
+    plain = type(layer) is BottleneckBlock and all(
+        isinstance(conv, nn.Conv2d)
+        and conv.padding_mode == "zeros"
+        and getattr(conv, "norm", None) is None
+        and getattr(conv, "activation", None) is None
+        for conv in (layer.conv1, layer.conv2, layer.conv3)
+    )
+    return FusedBottleneckBlock(layer) if plain else None
+
+
+class FusedBottleneckBlock(CNNBlockBase):
+    """Detectron2's BottleneckBlock on the CPU, its sums and ReLUs as parts of its convolutions.
+
+    It has the layers of the one in whose place it stands. oneDNN adds and clips what it has just
+    computed, before it leaves the processor's cache. PyTorch has such convolutions for its
+    compiler; they have no gradient.
+    """
+
+    def __init__(self, block: BottleneckBlock) -> None:
+        super().__init__(block.in_channels, block.out_channels, block.stride)
+        self.shortcut = block.shortcut
+        self.conv1, self.conv2, self.conv3 = block.conv1, block.conv2, block.conv3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N x C x H x W to N x D x H' x W'."""
+        out = _with_relu(self.conv2, _with_relu(self.conv1, x))
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        conv, dtype = self.conv3, self.conv3.weight.dtype
+        fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
+            *(out.to(dtype), shortcut.to(dtype), conv.weight, conv.bias),
+            *(conv.padding, conv.stride, conv.dilation, conv.groups),
+            *("add", 1.0, "relu", [], ""),
+        )
+        return fused
+
+
+def _with_relu(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    x = x.to(conv.weight.dtype)
+    if isinstance(conv, WinogradConv2d) and x.dtype == torch.float32 and conv.pays(x.shape):
+        return F.relu_(conv(x))
+    fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        *(x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups),
+        *("relu", [], ""),
+    )
+    return fused
 
 
 def _answering(model: nn.Module) -> Iterator[nn.Module]:
@@ -167,3 +187,31 @@ def _answering(model: nn.Module) -> Iterator[nn.Module]:
         elif isinstance(head, KeypointHead):
             names = ("score_lowres", "classify_x", "classify_y")
             yield from (layer for name, layer in head.named_children() if name in names)
+
+
+class _Float32(nn.Module):
+    """A layer that computes in float32 whatever the model's precision."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast(x.device.type, enabled=False):
+            return self.layer(x.float())
+
+
+class _Autocast(nn.Module):
+    """A model that computes in a precision."""
+
+    def __init__(self, model: nn.Module, device_type: str, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.device_type, self.dtype = model, device_type, dtype
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the model, as a context."""
+        return torch.autocast(self.device_type, self.dtype)
+
+    def forward(self, inputs: Any) -> Any:
+        with self.autocast():
+            return self.model(inputs)

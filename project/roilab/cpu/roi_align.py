@@ -16,8 +16,7 @@ from detectron2.modeling.poolers import convert_boxes_to_pooler_format
 from detectron2.structures import Boxes
 from torch import Tensor
 
-from roilab.modeling.poolers import RoIPooler, quantize_rois, to_float32
-from roilab.modeling.roi_align_max import corner_and_extent
+from roilab.modeling.poolers import RoIPooler, corner_and_extent, quantize_rois, to_float32
 
 # Channels at a time: what is copied between layouts then stays in the processor's cache, which
 # saves a third of the time for 1024 boxes of 256 channels, and memory.
@@ -27,8 +26,7 @@ _CHANNELS = 64
 class SummingRoIPooler(RoIPooler):
     """A RoIPooler whose averages on the CPU are such sums, of all levels at once where they learn.
 
-    Args:
-        pooler: the one in whose place it stands.
+    It has the arguments of the one in whose place it stands.
     """
 
     def __init__(self, pooler: RoIPooler) -> None:
@@ -44,73 +42,62 @@ class SummingRoIPooler(RoIPooler):
         scales = rois.new_tensor(self.scales)[levels]
         if self.op == "roi_warp":
             rois, scales = quantize_rois(rois, scales[:, None]), torch.ones_like(scales)
-        arguments = (self.output_size, self.sampling_ratio, self.aligned)
-        return roi_align_average(exact, rois, levels, scales, *arguments).to(features[0].dtype)
+        return self.average(exact, rois, levels, scales).to(features[0].dtype)
 
     def align(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
         """As `RoIPooler.align`; bfloat16 features are summed as they are."""
         if features.device.type != "cpu":
             return super().align(features, rois, scale)
         levels, scales = rois.new_zeros(len(rois)).long(), rois.new_full((len(rois),), scale)
-        arguments = (self.output_size, self.sampling_ratio, self.aligned)
-        return roi_align_average([features], rois, levels, scales, *arguments)
+        return self.average([features], rois, levels, scales)
+
+    def average(
+        self, features: Sequence[Tensor], rois: Tensor, levels: Tensor, scales: Tensor
+    ) -> Tensor:
+        """The mean of each bin's bilinear samples, as torchvision's `roi_align` has it.
+
+        Without a gradient, features whose channels lie together are not copied; in bfloat16,
+        weights are rounded as features are, and sums are not.
+
+        Args:
+            features: for each level N x C x H x W, on the CPU; float32 or float64 where they learn.
+            rois: R x 5, image index and box, which gets no gradient.
+            levels: R, the index of each box's level.
+            scales: R, the factor from boxes to cells: 1 / stride of the level for image pixels.
+
+        Returns:
+            R x C x height x width; without a gradient in the layout of the features.
+        """
+        maps = torch.tensor([level.shape[2:] for level in features])
+        height, width = maps[levels].unbind(dim=1)
+        # Cells are numbered by level, image, row and column.
+        cells = maps.prod(dim=1) * len(features[0])
+        first = (cells.cumsum(0) - cells)[levels] + rois[:, 0].long() * height * width
+        corner, extent = corner_and_extent(rois, scales[:, None], self.aligned)
+        side = extent / extent.new_tensor(self.output_size).flip(0)
+        ratio = self.sampling_ratio
+        count = torch.full_like(side, ratio) if ratio > 0 else side.ceil()
+        count = count.long().clamp(min=0)  # as in the kernel, a box without extent has no sample
+        x, y = (
+            _axis(corner[:, axis], side[:, axis], count[:, axis], limit, self.output_size[1 - axis])
+            for axis, limit in enumerate((width, height))
+        )
+        box = torch.repeat_interleave(y.counts.sum(dim=1))
+        # A bag for each bin of each box, in the order of boxes, rows and columns.
+        bags = _products(y._replace(cell=first[box] + y.cell * width[box]), x)
+        if _learn(features):
+            pooled: Tensor = _Pooled.apply(bags, (len(rois), *self.output_size), *features)
+            return pooled
+        tables = [_table(level) for level in features]
+        sums = bags.sums(tables[0] if len(tables) == 1 else torch.cat(tables))
+        together = features[0].is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if together else torch.contiguous_format
+        grid = sums.view(len(rois), *self.output_size, sums.shape[1])
+        return grid.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
 def _learn(features: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(level.requires_grad for level in features)
-
-
-def roi_align_average(
-    features: Sequence[Tensor],
-    rois: Tensor,
-    levels: Tensor,
-    scales: Tensor,
-    output_size: tuple[int, int],
-    sampling_ratio: int,
-    aligned: bool,
-) -> Tensor:
-    """The mean of each bin's bilinear samples, as torchvision's `roi_align` has it.
-
-    Without a gradient, features whose channels lie together are not copied; in bfloat16, weights
-    are rounded as features are, and sums are not.
-
-    Args:
-        features: for each level N x C x H x W, on the CPU; float32 or float64 where they learn.
-        rois: R x 5, image index and box, which gets no gradient.
-        levels: R, the index of each box's level.
-        scales: R, the factor from boxes to cells: 1 / stride of the level for image pixels.
-        output_size: (height, width) in bins.
-        sampling_ratio: samples a side of a bin; 0: as many as the bin has cells, rounded up.
-        aligned: whether features lie at the centres of their cells.
-
-    Returns:
-        R x C x height x width; without a gradient in the layout of the features.
-    """
-    maps = torch.tensor([level.shape[2:] for level in features])
-    height, width = maps[levels].unbind(dim=1)
-    # Cells are numbered by level, image, row and column.
-    cells = maps.prod(dim=1) * len(features[0])
-    first = (cells.cumsum(0) - cells)[levels] + rois[:, 0].long() * height * width
-    corner, extent = corner_and_extent(rois, scales[:, None], aligned)
-    side = extent / extent.new_tensor(output_size).flip(0)
-    count = torch.full_like(side, sampling_ratio) if sampling_ratio > 0 else side.ceil()
-    count = count.long().clamp(min=0)  # as in the kernel, a box without extent has no sample
-    x, y = (
-        _axis(corner[:, axis], side[:, axis], count[:, axis], limit, output_size[1 - axis])
-        for axis, limit in enumerate((width, height))
-    )
-    box = torch.repeat_interleave(y.counts.sum(dim=1))
-    # A bag for each bin of each box, in the order of boxes, rows and columns.
-    bags = _products(y._replace(cell=first[box] + y.cell * width[box]), x)
-    if _learn(features):
-        pooled: Tensor = _Pooled.apply(bags, (len(rois), *output_size), *features)
-        return pooled
-    tables = [_table(level) for level in features]
-    sums = bags.sums(tables[0] if len(tables) == 1 else torch.cat(tables))
-    together = features[0].is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if together else torch.contiguous_format
-    pooled = sums.view(len(rois), *output_size, sums.shape[1]).permute(0, 3, 1, 2)
-    return pooled.contiguous(memory_format=layout)
 
 
 class _Axis(NamedTuple):
@@ -125,14 +112,8 @@ def _axis(corner: Tensor, side: Tensor, count: Tensor, limit: Tensor, bins: int)
     """The weights of the cells in the bins along one axis, summed over the samples of a bin.
 
     As in the kernel, a sample up to one cell outside takes the border's value, one further out
-    takes none.
-
-    Args:
-        corner: R, where each box begins, in cells.
-        side: R, of its bins, in cells.
-        count: R, how many samples each of its bins has.
-        limit: R, how many cells its level has.
-        bins: how many there are in a box.
+    takes none. Each of R boxes begins at `corner`, in cells, on a level of `limit` cells, and has
+    as many bins, `side` cells wide, with `count` samples each.
     """
     box, number = _runs(torch.zeros_like(count), count * bins)
     place = number // count[box]
@@ -193,17 +174,12 @@ def _products(y: _Axis, x: _Axis) -> _Bags:
     # A strip is one cell down of a bin, with all its cells across.
     counts_y, counts_x = y.counts.flatten()[bin_y], x.counts.flatten()[bin_x]
     bin_of_strip, at_y = _runs(_ends(y.counts.flatten())[bin_y], counts_y)
-    strip, at_x = _runs(
-        _ends(x.counts.flatten())[bin_x].index_select(0, bin_of_strip),
-        counts_x.index_select(0, bin_of_strip),
-    )
+    starts_x = _ends(x.counts.flatten())[bin_x]
+    strip, at_x = _runs(*(of.index_select(0, bin_of_strip) for of in (starts_x, counts_x)))
     at_y = at_y.index_select(0, strip)
-    begin, weight = y.cell.index_select(0, at_y), y.weight.index_select(0, at_y)
-    return _Bags(
-        begin + x.cell.index_select(0, at_x),
-        weight * x.weight.index_select(0, at_x),
-        _ends(counts_y * counts_x),
-    )
+    cells = y.cell.index_select(0, at_y) + x.cell.index_select(0, at_x)
+    weights = y.weight.index_select(0, at_y) * x.weight.index_select(0, at_x)
+    return _Bags(cells, weights, _ends(counts_y * counts_x))
 
 
 def _ends(counts: Tensor) -> Tensor:

@@ -27,14 +27,6 @@ _LEAST_TILES = 64
 _LEAST_CHANNELS, _LEAST_CHANNELS_INPUT, _LEAST_CHANNELS_FORWARD = 64, 96, 128
 
 
-def has_winograd_form(conv: nn.Conv2d) -> bool:
-    """Whether `WinogradConv2d` can take the place of a convolution."""
-    if type(conv) not in (nn.Conv2d, Conv2d):
-        return False
-    same = (conv.stride, conv.dilation, conv.padding, conv.groups) == ((1, 1), (1, 1), (1, 1), 1)
-    return same and (conv.kernel_size, conv.padding_mode) == ((3, 3), "zeros")
-
-
 class WinogradConv2d(Conv2d):
     """Detectron2's Conv2d by Winograd where that pays: for large float32 inputs on the CPU.
 
@@ -67,15 +59,9 @@ class WinogradConv2d(Conv2d):
 
 
 def winograd_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.conv2d(x, weight, bias, padding=1)` up to rounding; the layout is that of the input.
+    """`F.conv2d(x, weight, bias, padding=1)` up to rounding: N x D x H x W in the input's layout.
 
-    Args:
-        x: N x C x H x W, float32 or float64.
-        weight: D x C x 3 x 3.
-        bias: D.
-
-    Returns:
-        N x D x H x W.
+    `x` is N x C x H x W, float32 or float64, `weight` D x C x 3 x 3.
     """
     convolved: Tensor = _Convolution.apply(x, weight, bias)
     return convolved
@@ -105,22 +91,34 @@ class _Convolution(torch.autograd.Function):
 
 def _by_tiles(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The convolution. T is the number of tiles in a part, and 36 are the cells of a tile."""
-    tiles, filters = _Tiles(x), _filters(weight).transpose(1, 2)  # 36 x C x D
+    tiles, matrix = _Tiles(x), _matrix("filter", x.dtype)
+    transformed = _scratch.take("filters", x.dtype, _IN**2, *weight.shape[:2])  # 36 x D x C
+    cells = weight.permute(2, 3, 0, 1).reshape(9, -1)
+    torch.mm(torch.kron(matrix, matrix), cells, out=transformed.view(_IN**2, -1))
     y = x.new_empty(tiles.n, tiles.rows, _OUT, tiles.columns, _OUT, len(weight))
     for part in tiles.parts():
-        products = _scratch.bmm("products", tiles.seen(part), filters)  # 36 x T x D
+        seen = tiles.seen(part)
+        products = _scratch.take("products", x.dtype, *seen.shape[:2], len(weight))  # 36 x T x D
+        torch.bmm(seen, transformed.transpose(1, 2), out=products)
         cells = _scratch.transform("cells", _matrix("output", x.dtype), products)
         y[part] = cells.view(_OUT, _OUT, *tiles.shape(part), -1).permute(2, 3, 0, 4, 1, 5)
     if bias is not None:
         y += bias
-    return tiles.cut(y).contiguous(memory_format=tiles.layout)
+    inside = y.flatten(3, 4).flatten(1, 2)[:, : tiles.height, : tiles.width]
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return inside.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
 def _of_weight(x: Tensor, of_y: Tensor) -> Tensor:
     """The gradient of the filters, D x C x 3 x 3: that of their transforms, summed over tiles."""
     tiles, matrix = _Tiles(x), _matrix("filter", x.dtype)
     d, c = of_y.shape[1], x.shape[1]
-    outputs, of_filters = tiles.outputs(of_y), x.new_zeros(_IN**2, d, c)
+    of_filters = x.new_zeros(_IN**2, d, c)
+    across, down = _OUT * tiles.columns - tiles.width, _OUT * tiles.rows - tiles.height
+    full = of_y.permute(0, 2, 3, 1)
+    full = F.pad(full, (0, 0, 0, across, 0, down)) if across or down else full
+    outputs = full.reshape(tiles.n, tiles.rows, _OUT, tiles.columns, _OUT, d)
     for part in tiles.parts():
         cells = _scratch.copy("cells", outputs[part].permute(2, 4, 0, 1, 3, 5))
         errors = _scratch.transform("errors", _matrix("output", x.dtype).t(), cells)
@@ -129,28 +127,12 @@ def _of_weight(x: Tensor, of_y: Tensor) -> Tensor:
     return of_weight.view(3, 3, d, c).permute(2, 3, 0, 1)
 
 
-def _filters(weight: Tensor) -> Tensor:
-    """The transforms of the filters, 36 x D x C."""
-    matrix = _matrix("filter", weight.dtype)
-    transformed = _scratch.take("filters", weight.dtype, _IN**2, *weight.shape[:2])
-    cells = weight.permute(2, 3, 0, 1).reshape(9, -1)
-    torch.mm(torch.kron(matrix, matrix), cells, out=transformed.view(_IN**2, -1))
-    return transformed
-
-
 class _Tiles:
-    """The input's tiles of 6 x 6 cells, of which neighbours share two rows or columns.
-
-    Args:
-        x: N x C x H x W.
-    """
+    """Tiles of 6 x 6 cells of N x C x H x W inputs; neighbours share two rows or columns."""
 
     def __init__(self, x: Tensor) -> None:
-        self.n, self.channels, self.height, self.width = x.shape
+        self.x, (self.n, self.channels, self.height, self.width) = x, x.shape
         self.rows, self.columns = -(-self.height // _OUT), -(-self.width // _OUT)
-        self.x = x
-        last = x.is_contiguous(memory_format=torch.channels_last)
-        self.layout = torch.channels_last if last else torch.contiguous_format
 
     def parts(self) -> Iterator[tuple[slice, slice]]:
         """Slices of images and of tile rows, of some `_TILES` tiles each."""
@@ -160,23 +142,18 @@ class _Tiles:
             for r in range(0, self.rows, rows):
                 yield slice(i, min(i + images, self.n)), slice(r, min(r + rows, self.rows))
 
-    def _padded(self, part: tuple[slice, slice]) -> Tensor:
-        """The input of a part, zeros around the map: n x (4 rows + 2) x (4 columns + 2) x C."""
+    def seen(self, part: tuple[slice, slice]) -> Tensor:
+        """The transforms of a part's tiles, 36 x T x C; around the map are zeros."""
         n, rows, columns = self.shape(part)
-        sides = (_OUT * rows + 2, _OUT * columns + 2)
-        padded = _scratch.take("padded", self.x.dtype, n, *sides, self.channels).zero_()
+        height, width = _OUT * rows + 2, _OUT * columns + 2
+        padded = _scratch.take("padded", self.x.dtype, n, height, width, self.channels).zero_()
         first = _OUT * part[1].start - 1
-        begin, end = max(first, 0), min(first + sides[0], self.height)
+        begin, end = max(first, 0), min(first + height, self.height)
         source = self.x[part[0], :, begin:end].permute(0, 2, 3, 1)
         padded[:, begin - first : end - first, 1 : 1 + self.width] = source
-        return padded
-
-    def seen(self, part: tuple[slice, slice]) -> Tensor:
-        """The transforms of a part's tiles, 36 x T x C."""
-        padded = self._padded(part)
         image, row, column, channel = padded.stride()
         overlapping = padded.as_strided(
-            (_IN, _IN, *self.shape(part), self.channels),
+            (_IN, _IN, n, rows, columns, self.channels),
             (row, column, image, _OUT * row, _OUT * column, channel),
         )
         cells = _scratch.copy("cells", overlapping)
@@ -187,18 +164,6 @@ class _Tiles:
         """Images, rows and columns of a part."""
         images, rows = part
         return images.stop - images.start, rows.stop - rows.start, self.columns
-
-    def outputs(self, y: Tensor) -> Tensor:
-        """N x D x H x W as N x rows x 4 x columns x 4 x D, filled up with zeros."""
-        missing = _OUT * self.columns - self.width, _OUT * self.rows - self.height
-        last = y.permute(0, 2, 3, 1)
-        full = F.pad(last, (0, 0, 0, missing[0], 0, missing[1])) if any(missing) else last
-        return full.reshape(self.n, self.rows, _OUT, self.columns, _OUT, y.shape[1])
-
-    def cut(self, cells: Tensor) -> Tensor:
-        """n x rows x 4 x columns x 4 x channels, without those beyond the map, as N x C x H x W."""
-        flat = cells.flatten(3, 4).flatten(1, 2)
-        return flat[:, : self.height, : self.width].permute(0, 3, 1, 2)
 
 
 class _Scratch(threading.local):
@@ -219,14 +184,9 @@ class _Scratch(threading.local):
         return self.take(name, source.dtype, *source.shape).copy_(source)
 
     def transform(self, name: str, matrix: Tensor, cells: Tensor) -> Tensor:
-        """The matrix times a tile times the matrix transposed.
+        """The matrix times a tile times the matrix transposed, a x a x the product of the rest.
 
-        Args:
-            matrix: a x b.
-            cells: b x b x ..., or flattened to b^2 x ...
-
-        Returns:
-            a x a x the product of the rest.
+        The matrix is a x b, and tiles are b x b x ..., or flattened to b^2 x ...
         """
         a, b = matrix.shape
         rest = cells.numel() // b**2
@@ -234,10 +194,6 @@ class _Scratch(threading.local):
         torch.mm(matrix, cells.view(b, -1), out=down.view(a, -1))
         out = self.take(name, cells.dtype, a, a, rest)
         return torch.bmm(matrix.expand(a, a, b), down, out=out)
-
-    def bmm(self, name: str, first: Tensor, second: Tensor) -> Tensor:
-        shape = (len(first), first.shape[1], second.shape[2])
-        return torch.bmm(first, second, out=self.take(name, first.dtype, *shape))
 
 
 _scratch = _Scratch()

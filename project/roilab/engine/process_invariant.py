@@ -27,7 +27,7 @@ from roilab.data.sampling import ANCHORS, PROPOSALS, seeded
 from roilab.engine import distributed
 from roilab.engine.config_keys import full_name, target_of
 from roilab.errors import UserError
-from roilab.modeling.keypoint_losses import target_cells
+from roilab.modeling.keypoint_heads import target_cells
 
 
 class NumberedImages(ImageList):

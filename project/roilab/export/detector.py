@@ -44,7 +44,7 @@ class Detector(nn.Module):
     """One image in, its instances out, in the frame of the original image.
 
     Args:
-        model: a Detectron2 model with its weights, on the CPU, in evaluation mode.
+        model: a Detectron2 model with its weights, on the CPU.
         image_format: the model's order of channels, "BGR" or "RGB".
         classes: names in the order of the model's outputs.
         skeleton: of the keypoints and the classes that have them.
@@ -53,25 +53,21 @@ class Detector(nn.Module):
         UserError: a part of the model is of a kind that is not exported.
     """
 
-    model: Any
     posed: Tensor
 
     def __init__(
-        self,
-        model: Any,
-        image_format: str,
-        classes: Sequence[str],
-        skeleton: Skeleton | None,
+        self, model: Any, image_format: str, classes: Sequence[str], skeleton: Skeleton | None
     ) -> None:
         super().__init__()
         refuse_unsupported(model)
-        self.model = model.eval()
+        self.model: Any = model.eval()
         heads = model.roi_heads
         if heads.keypoint_on and heads.keypoint_head.decode_maps is DECODERS["bicubic"]:
             heads.keypoint_head.decode_maps = traced_bicubic
         self.is_bgr = image_format == "BGR"
-        has = set(skeleton.classes) if skeleton is not None else set()
-        posed = torch.tensor([name in has for name in classes])
+        posed = torch.tensor(
+            [skeleton is not None and name in skeleton.classes for name in classes]
+        )
         self.register_buffer("posed", posed, persistent=False)
 
     @property
@@ -88,14 +84,9 @@ class Detector(nn.Module):
         return tuple(names)
 
     def forward(self, image: Tensor, size: Tensor) -> tuple[Tensor, ...]:
-        """Find instances, best first.
+        """The values that `outputs` names, best instances first, in continuous coordinates.
 
-        Args:
-            image: h x w x 3 uint8 RGB, at the size at which the model is to see it.
-            size: height and width of the original image, two int64.
-
-        Returns:
-            The values that `outputs` names, see `MEANINGS`; continuous coordinates.
+        `MEANINGS` says what arguments and values are.
         """
         heads = self.model.roi_heads
         features = self._features(image)
@@ -114,10 +105,12 @@ class Detector(nn.Module):
             if iou is not None:
                 outputs["mask_scores"] = scores * iou
         if heads.keypoint_on:
-            keypoints = self._keypoints(features, boxes)
+            maps = [features[name] for name in heads.keypoint_in_features]
+            logits = heads.keypoint_head.layers(pool(heads.keypoint_pooler, maps, boxes))
+            keypoints, _ = heads.keypoint_head.decode(logits, boxes)
             keypoints = torch.cat([keypoints[..., :2] * scale, keypoints[..., 2:]], dim=2)
-            has = self.posed[labels][:, None, None]
-            outputs["keypoints"] = torch.where(has, keypoints, torch.nan)
+            posed = self.posed[labels][:, None, None]
+            outputs["keypoints"] = torch.where(posed, keypoints, torch.nan)
         return tuple(outputs[name] for name in self.outputs)
 
     def _features(self, image: Tensor) -> Mapping[str, Tensor]:
@@ -127,9 +120,8 @@ class Detector(nn.Module):
         pixels = (pixels - self.model.pixel_mean) / self.model.pixel_std
         unit = max(1, self.model.backbone.size_divisibility)
         down, across = ((side + unit - 1) // unit * unit - side for side in image.shape[:2])
-        features: Mapping[str, Tensor] = self.model.backbone(
-            F.pad(pixels, (0, across, 0, down))[None]
-        )
+        features: Mapping[str, Tensor]
+        features = self.model.backbone(F.pad(pixels, (0, across, 0, down))[None])
         return features
 
     def _proposals(self, features: Mapping[str, Tensor], limits: Tensor) -> Tensor:
@@ -178,14 +170,6 @@ class Detector(nn.Module):
         best = _best(box, score, label, predictor.test_nms_thresh, limits, most)
         return box[best], score[best], label[best]
 
-    def _keypoints(self, features: Mapping[str, Tensor], boxes: Tensor) -> Tensor:
-        """R x K x 3, x, y where the model sees them and a score in [0, 1]."""
-        heads = self.model.roi_heads
-        maps = [features[name] for name in heads.keypoint_in_features]
-        output = heads.keypoint_head.layers(pool(heads.keypoint_pooler, maps, boxes))
-        keypoints: Tensor = heads.keypoint_head.decode(output, boxes)[0]
-        return keypoints
-
 
 def _limits(size: Tensor) -> Tensor:
     """Height and width as the largest x0, y0, x1, y1."""
@@ -213,42 +197,29 @@ def _best(
 
 
 def refuse_unsupported(model: Any) -> None:
-    """Make sure that a model consists of what `Detector` restates.
-
-    Raises:
-        UserError: it has a part of another kind, such as a cascade of box predictors.
-    """
+    """Raise a UserError where a model has a part of a kind that `Detector` does not restate."""
     _require(model, "model", GeneralizedRCNN)
     _require(model, "model.proposal_generator", RPN)
     _require(model, "model.roi_heads", StandardROIHeads)
     _require(model, "model.roi_heads.box_predictor", FastRCNNOutputLayers)
-    heads, poolers = model.roi_heads, ["box_pooler"]
+    _require(model, "model.roi_heads.box_pooler", RoIPooler)
+    heads = model.roi_heads
     if heads.mask_on and heads.mask_pooler is None:
         kind, other = PointRendMaskHead, ImplicitPointRendMaskHead
         _require(model, "model.roi_heads.mask_head", kind, other)
     elif heads.mask_on:
         _require(model, "model.roi_heads.mask_head", BaseMaskRCNNHead)
-        poolers.append("mask_pooler")
+        _require(model, "model.roi_heads.mask_pooler", RoIPooler)
     if heads.keypoint_on:
         _require(model, "model.roi_heads.keypoint_head", KeypointHead)
-        poolers.append("keypoint_pooler")
-    for name in poolers:
-        _require(model, f"model.roi_heads.{name}", RoIPooler)
+        _require(model, "model.roi_heads.keypoint_pooler", RoIPooler)
     if side := model.backbone.padding_constraints.get("square_size", 0):
-        raise UserError(
-            "a model that pads images to squares is not exported",
-            key="model.backbone.square_pad",
-            found=side,
-            expected=0,
-        )
+        problem = "a model that pads images to squares is not exported"
+        raise UserError(problem, key="model.backbone.square_pad", found=side, expected=0)
 
 
 def _require(model: Any, key: str, kind: type, *refused: type) -> None:
     part = reduce(getattr, key.split(".")[1:], model)
     if not isinstance(part, kind) or isinstance(part, refused):
-        raise UserError(
-            "a part of the model is of a kind that is not exported",
-            key=key,
-            found=type(part).__name__,
-            expected=kind.__name__,
-        )
+        problem = "a part of the model is of a kind that is not exported"
+        raise UserError(problem, key=key, found=type(part).__name__, expected=kind.__name__)

@@ -27,17 +27,11 @@ _PLAIN = ("train.device=cpu", "train.cpu_kernels=false", "train.channels_last=fa
 
 @dataclass(frozen=True)
 class Exported:
-    """The exported file, and how far it differs from the model.
-
-    Attributes:
-        bytes: of the file.
-        outputs: the names of its outputs.
-        differences: from the model, one for each image of the check.
-    """
+    """The exported file's size in bytes, its outputs, and how far it differs from the model."""
 
     bytes: int
     outputs: tuple[str, ...]
-    differences: tuple[parity.Differences, ...]
+    differences: tuple[parity.Differences, ...]  # one for each image of the check
 
 
 def export_run(
@@ -81,8 +75,7 @@ def export_run(
     parity.refuse_different(differences)
     if expected is not None:
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = parity.expected_arrays(varied, references)
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, **parity.expected_arrays(varied, references))
         write_whole(expected, buffer.getvalue())
     write_whole(output, content)
     return Exported(len(content), detector.outputs, differences)
@@ -114,9 +107,8 @@ def _resizing(augmentations: Sequence[T.Augmentation]) -> dict[str, int] | None:
     if not augmentations:
         return None
     first, *others = augmentations
-    plain = not others and type(first) is T.ResizeShortestEdge
-    plain = plain and first.interp == Image.Resampling.BILINEAR
-    sides = set(first.short_edge_length) if plain else set()
+    plain = type(first) is T.ResizeShortestEdge and first.interp == Image.Resampling.BILINEAR
+    sides = set(first.short_edge_length) if plain and not others else set()
     if len(sides) != 1:
         raise UserError(
             "whoever runs the file has to prepare images as the evaluation does",

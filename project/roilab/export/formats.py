@@ -70,11 +70,21 @@ def _onnx(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
 
     model = onnx_program(_recorded(detector), output_names=detector.outputs).model_proto
     del model.graph.value_info[:]  # sizes under names that say nothing
-    names = _size_names(model.graph)
-    for value in (*model.graph.input, *model.graph.output):
-        for size in value.type.tensor_type.shape.dim:
-            if size.dim_param:
-                size.dim_param = names.get(size.dim_param, size.dim_param)
+    # Words for the sizes that the exporter numbers.
+    words = {
+        "image": ("h", "w"),
+        "boxes": ("instances",),
+        "masks": ("instances", "height", "width"),
+    }
+    names: dict[str, str] = {}
+    values = (*model.graph.input, *model.graph.output)
+    for value in values:
+        sizes = value.type.tensor_type.shape.dim
+        for size, word in zip(sizes, words.get(value.name, ()), strict=False):
+            names.setdefault(size.dim_param, word)
+    for size in (size for value in values for size in value.type.tensor_type.shape.dim):
+        if size.dim_param:
+            size.dim_param = names.get(size.dim_param, size.dim_param)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     content: bytes = model.SerializeToString()
@@ -91,21 +101,6 @@ def onnx_program(program: torch.export.ExportedProgram, **options: Any) -> Any:
         verbose=False,
         **options,
     )
-
-
-def _size_names(graph: Any) -> dict[str, str]:
-    """Words for the sizes that the exporter numbers."""
-    words = {
-        "image": ("h", "w"),
-        "boxes": ("instances",),
-        "masks": ("instances", "height", "width"),
-    }
-    names: dict[str, str] = {}
-    for value in (*graph.input, *graph.output):
-        sizes = value.type.tensor_type.shape.dim
-        for size, word in zip(sizes, words.get(value.name, ()), strict=False):
-            names.setdefault(size.dim_param, word)
-    return names
 
 
 def _max_roi_pool(
@@ -150,32 +145,26 @@ def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
     returns the outputs by name.
     """
     if format == "onnx":
-        return _onnx_runner(content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
-        model: Any = (
-            torch.jit.load(io.BytesIO(content))
-            if format == "torchscript"
-            # Guards refuse images that give a feature map of one cell, for which the graph holds.
-            else torch.export.load(io.BytesIO(content)).module(check_guards=False)
-        )
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
+            model: Any = (
+                torch.jit.load(io.BytesIO(content))
+                if format == "torchscript"
+                # Guards refuse images that give a feature map of one cell, for which the graph
+                # holds.
+                else torch.export.load(io.BytesIO(content)).module(check_guards=False)
+            )
 
     def run(image: Array, size: tuple[int, int]) -> Outputs:
+        if format == "onnx":
+            inputs = dict(zip(INPUTS, (image, np.array(size, np.int64)), strict=True))
+            return dict(zip(outputs, session.run(outputs, inputs), strict=True))
         with torch.inference_mode():
             values = model(torch.from_numpy(image), torch.tensor(size))
         return dict(zip(outputs, (value.numpy() for value in values), strict=True))
-
-    return run
-
-
-def _onnx_runner(content: bytes) -> Runner:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def run(image: Array, size: tuple[int, int]) -> Outputs:
-        inputs = dict(zip(INPUTS, (image, np.array(size, np.int64)), strict=True))
-        return dict(zip(names, session.run(names, inputs), strict=True))
 
     return run

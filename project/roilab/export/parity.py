@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from detectron2.modeling.postprocessing import detector_postprocess
-from detectron2.structures import Instances
 
 from roilab.errors import UserError
 from roilab.export.formats import Outputs, Runner
@@ -33,27 +32,16 @@ _NEAR = 4.0  # pixels between boxes of the same instance, at most
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences between two predictions for one image.
+    """Differences between two predictions for one image."""
 
-    Attributes:
-        size: height and width of the image.
-        instances: how many both have.
-        alone: how many only one has, which are not at the threshold of scores.
-        boxes, keypoints: the largest difference of a coordinate, in pixels; of keypoints that have
-            a peak in their heat map.
-        peaks: how many keypoints have one.
-        masks: the least IoU, without pixels whose probability is at the threshold.
-        scores: the largest difference of a score.
-    """
-
-    size: tuple[int, int]
-    instances: int
-    alone: int = 0
-    boxes: float = 0.0
-    keypoints: float = 0.0
-    peaks: int = 0
-    masks: float = 1.0
-    scores: float = 0.0
+    size: tuple[int, int]  # height and width of the image
+    instances: int  # that both have
+    alone: int = 0  # that only one has, and not at the threshold of scores
+    boxes: float = 0.0  # the largest difference of a coordinate, in pixels
+    keypoints: float = 0.0  # the same, of keypoints that have a peak in their heat map
+    peaks: int = 0  # the number of those
+    masks: float = 1.0  # the least IoU, without pixels whose probability is at the threshold
+    scores: float = 0.0  # the largest difference
 
     def __str__(self) -> str:
         height, width = self.size
@@ -63,9 +51,8 @@ class Differences:
         if self.instances:
             text += f"; boxes {self.boxes:.2g} px, scores {self.scores:.1g}"
             text += f", masks IoU {self.masks:.4f}"
-            text += (
-                f", {counted(self.peaks, 'keypoint')} {self.keypoints:.2g} px" if self.peaks else ""
-            )
+            if self.peaks:
+                text += f", {counted(self.peaks, 'keypoint')} {self.keypoints:.2g} px"
         return text
 
     @property
@@ -100,28 +87,21 @@ def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
 
 
 def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | None]:
-    """The model's prediction for an image, and the pixels of its masks that rounding decides.
+    """The model's prediction for an H x W x 3 image, and the mask pixels that rounding decides.
 
-    Args:
-        image: H x W x 3 RGB uint8.
-
-    Returns:
-        The prediction, and N x H x W bool, true where a mask's probability is within rounding of
-        the threshold; None where the model has no masks.
+    Those are N x H x W bool, true where a mask's probability is within rounding of the threshold;
+    None where the model has no masks.
     """
-    height, width = image.shape[:2]
     model: Any = predictor.model
     with torch.inference_mode():
         (seen,) = model.inference([predictor.prepare(image)], do_postprocess=False)
-
-    def at(threshold: float) -> Instances:
-        # It scales boxes in place.
-        return detector_postprocess(copy.deepcopy(seen), height, width, threshold)
-
-    prediction = predictor.to_prediction(at(THRESHOLD))
+    most, at, least = (  # it scales boxes in place
+        detector_postprocess(copy.deepcopy(seen), *image.shape[:2], THRESHOLD + noise)
+        for noise in (-_PROBABILITY_NOISE, 0, _PROBABILITY_NOISE)
+    )
+    prediction = predictor.to_prediction(at)
     if prediction.masks is None:
         return prediction, None
-    most, least = (at(THRESHOLD + noise) for noise in (-_PROBABILITY_NOISE, _PROBABILITY_NOISE))
     return prediction, (most.pred_masks & ~least.pred_masks).numpy()
 
 
@@ -190,11 +170,7 @@ def _least_iou(masks: Array, others: Array) -> float:
 
 
 def refuse_different(differences: Sequence[Differences]) -> None:
-    """Make sure that the file is as good as the model.
-
-    Raises:
-        UserError: it differs from the model by more than the bars, or no image holds anything.
-    """
+    """Raise a UserError where a file differs by more than the bars, or no image holds anything."""
     worst = [image for image in differences if not image.acceptable]
     if worst:
         raise UserError(
@@ -212,17 +188,17 @@ def refuse_different(differences: Sequence[Differences]) -> None:
 
 def expected_arrays(
     images: Sequence[Array], references: Sequence[tuple[Prediction, Array | None]]
-) -> dict[str, Array]:
+) -> dict[str, Any]:
     """Images and their references, as numpy's .npz file holds them.
 
     Names are those of the outputs with the number of the image, such as boxes0; mask_ignore0 has
     the pixels that do not count.
     """
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Any] = {}
     for index, (image, (prediction, ignore)) in enumerate(zip(images, references, strict=True)):
-        parts = {"image": image, "boxes": prediction.boxes, "scores": prediction.scores}
-        optional = {"masks": prediction.masks, "keypoints": prediction.keypoints}
-        optional["mask_ignore"] = ignore
-        parts |= {name: value for name, value in optional.items() if value is not None}
-        arrays |= {f"{name}{index}": value for name, value in parts.items()}
+        names = ("boxes", "scores", "masks", "keypoints")
+        parts = {"image": image, **{name: getattr(prediction, name) for name in names}}
+        for name, value in {**parts, "mask_ignore": ignore}.items():
+            if value is not None:
+                arrays[f"{name}{index}"] = value
     return arrays

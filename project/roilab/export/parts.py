@@ -8,21 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from detectron2.projects.point_rend import point_features
 from detectron2.projects.point_rend.mask_head import calculate_uncertainty
-from detectron2.projects.point_rend.point_features import (
-    get_point_coords_wrt_image,
-    get_uncertain_point_coords_on_grid,
-    point_sample,
-)
 from detectron2.structures import Boxes
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from roilab.cpu.heatmap_argmax import resizing_weights
-from roilab.modeling import decoders, mask_losses
-from roilab.modeling.poolers import RoIPooler, quantize_rois
-from roilab.modeling.roi_align_max import bins_and_counts, moved_boxes
+from roilab.modeling import decoders, mask_heads
+from roilab.modeling.poolers import RoIPooler, bins_and_counts, moved_boxes, quantize_rois
 
 THRESHOLD = 0.5  # of `detector_postprocess`
 
@@ -73,12 +68,10 @@ def _pool_level(pooler: RoIPooler, features: Tensor, rois: Tensor, scale: float)
 
 def traced_bicubic(log_heat: Tensor, boxes: Tensor) -> decoders.Decoded:
     """As `roilab.modeling.decoders.bicubic`."""
-    return decoders.bicubic(log_heat, boxes, argmax=_enlarged_argmax)
+    return decoders.bicubic(log_heat, boxes, argmax=_argmax)
 
 
-def _enlarged_argmax(
-    maps: Tensor, heights: Tensor, widths: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """As `roilab.modeling.decoders.enlarged_argmax`, by products with matrices of weights.
 
     The maps of a keypoint are enlarged together, to the size of the largest of the R objects.
@@ -100,21 +93,17 @@ def instance_masks(
 ) -> tuple[Tensor, Tensor | None]:
     """R x m x m, in [0, 1], and, of a head that gives it, the IoU that is expected of each.
 
-    Args:
-        heads: of the model.
-        features: of the image.
-        boxes: R x 4, in the image as the model sees it.
-        labels: R, the index of each one's class.
+    The R x 4 boxes are in the image as the model sees it; the R labels are indices of classes.
     """
     head = heads.mask_head
     if heads.mask_pooler is None:
         logits = _point_rend(head, features, boxes, labels)
-        return mask_losses.of_class(logits, labels).sigmoid(), None
-    pooled = pool(heads.mask_pooler, [features[n] for n in heads.mask_in_features], boxes)
-    logits = head.layers(pooled)
+    else:
+        pooled = pool(heads.mask_pooler, [features[n] for n in heads.mask_in_features], boxes)
+        logits = head.layers(pooled)
     if hasattr(head, "masks"):  # whose classes compete
         return head.masks(logits, labels)[:, 0], None
-    masks = mask_losses.of_class(logits, labels).sigmoid()
+    masks = mask_heads.of_class(logits, labels).sigmoid()
     if not hasattr(head, "mask_iou"):
         return masks, None
     return masks, head.mask_iou(pooled, masks[:, None], labels).clamp(0, 1)
@@ -125,13 +114,14 @@ def _point_rend(head: Any, features: Mapping[str, Tensor], boxes: Tensor, labels
 
     def fine(names: list[str], places: Tensor) -> Tensor:
         """R x C x P features at R x P x 2 places in the boxes, which are from 0 to 1."""
-        at = get_point_coords_wrt_image(boxes, places)
+        at = point_features.get_point_coords_wrt_image(boxes, places)
         sampled = []
         for name in names:
             level = features[name]
             sides = as_tensor([level.shape[3], level.shape[2]])
-            point = at / (sides / head._feature_scales[name])
-            sampled.append(point_sample(level, point[None], align_corners=False)[0].transpose(0, 1))
+            point = (at / (sides / head._feature_scales[name]))[None]
+            values = point_features.point_sample(level, point, align_corners=False)
+            sampled.append(values[0].transpose(0, 1))
         return torch.cat(sampled, dim=1)
 
     side = head.roi_pooler_size
@@ -145,7 +135,7 @@ def _point_rend(head: Any, features: Mapping[str, Tensor], boxes: Tensor, labels
     logits = logits_at(_grid(side).expand(boxes.shape[0], -1, -1)).unflatten(2, (side, side))
     for _ in range(head.mask_point_subdivision_steps):
         logits = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
-        index, places = get_uncertain_point_coords_on_grid(
+        index, places = point_features.get_uncertain_point_coords_on_grid(
             calculate_uncertainty(logits, labels), head.mask_point_subdivision_num_points
         )
         index = index[:, None].expand(-1, logits.shape[1], -1)
@@ -161,17 +151,10 @@ def _grid(side: int) -> Tensor:
 
 
 def paste(masks: Tensor, boxes: Tensor, size: Tensor) -> Tensor:
-    """Masks in the image, as Detectron2's `paste_masks_in_image` has them.
+    """Masks in an image of a height and width, as `paste_masks_in_image` of Detectron2 has them.
 
-    Bilinear sampling on a grid is two products with matrices of weights.
-
-    Args:
-        masks: R x m x m, in [0, 1].
-        boxes: R x 4, in the image.
-        size: height and width of the image.
-
-    Returns:
-        R x height x width, bool.
+    Of R x m x m, in [0, 1], and R x 4 boxes in the image: R x height x width, bool. Bilinear
+    sampling on a grid is two products with matrices of weights.
     """
     height, width = (as_size(side) for side in size.unbind())
     down = _weights(height, boxes[:, 1::2], masks.shape[1])
@@ -182,8 +165,7 @@ def paste(masks: Tensor, boxes: Tensor, size: Tensor) -> Tensor:
 def _weights(pixels: Any, sides: Tensor, cells: int) -> Tensor:
     """R x pixels x cells, of each cell for each pixel along one axis; 0 outside of the box.
 
-    Args:
-        sides: R x 2, where the box begins and ends on that axis.
+    `sides`, R x 2, are where the box begins and ends on that axis.
     """
     low, high = sides[:, :1], sides[:, 1:]
     at = (torch.arange(pixels) + 0.5 - low) / (high - low) * cells - 0.5

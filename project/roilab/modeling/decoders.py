@@ -17,21 +17,16 @@ Decoded = tuple[Tensor, Tensor]
 Decoder = Callable[[Tensor, Tensor], Decoded]
 
 # DARK smooths a map with the Gaussian that its targets were drawn with before it looks at slopes.
-DARK_SIGMA = 1.0
-_DARK_RADIUS = 3  # cells that the smoothing reaches
+DARK_SIGMA, _DARK_RADIUS = 1.0, 3  # the latter is how far the smoothing reaches, in cells
 _LEAST = 1e-10
 LOCAL_RADIUS = 2  # cells around the peak that `local_soft_argmax` averages over
 
 
 def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest value of bicubically enlarged heat maps, and where it is.
+    """Column, row and value, each R x K, of the maximum of bicubically enlarged heat maps.
 
-    Args:
-        maps: R x K x H x W, float32 or float64.
-        heights, widths: R whole numbers of at least 1, in pixels.
-
-    Returns:
-        Column, row and value of the maximum, each R x K.
+    `maps` are R x K x H x W, float32 or float64; `heights` and `widths` R whole numbers of pixels,
+    at least 1.
     """
     values, indices = [maps.new_zeros(0, maps.shape[1])], [heights.new_zeros(0, maps.shape[1])]
     for heat, height, width in zip(maps, heights.tolist(), widths.tolist(), strict=True):
@@ -44,15 +39,11 @@ def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     return index % across, index // across, torch.cat(values)
 
 
-def bicubic(
-    log_heat: Tensor, boxes: Tensor, argmax: Callable[..., Any] = enlarged_argmax
-) -> Decoded:
+def bicubic(log_heat: Tensor, boxes: Tensor, argmax: Any = enlarged_argmax) -> Decoded:
     """The arg-max after bicubic enlargement to the box's pixels, as Detectron2 decodes.
 
-    The values of `detectron2.structures.heatmaps_to_keypoints`.
-
-    Args:
-        argmax: finds what `enlarged_argmax` finds.
+    The values of `detectron2.structures.heatmaps_to_keypoints`; `argmax` finds what
+    `enlarged_argmax` finds.
     """
     extent = _extent(boxes)
     pixels = extent.ceil()
@@ -66,10 +57,9 @@ def quarter_shift(log_heat: Tensor, boxes: Tensor) -> Decoded:
     arXiv 1603.06937, as in Xiao et al., arXiv 1804.06208)."""
     cell, value = peak(log_heat)
     around = window(log_heat, cell, 1)
-    slope = torch.stack(
-        [around[..., 1, 2] - around[..., 1, 0], around[..., 2, 1] - around[..., 0, 1]], 2
-    )
-    return to_image(cell + 0.5 + 0.25 * slope.sign(), boxes, *log_heat.shape[2:]), value
+    slopes = (around[..., 1, 2] - around[..., 1, 0], around[..., 2, 1] - around[..., 0, 1])
+    place = cell + 0.5 + 0.25 * torch.stack(slopes, dim=2).sign()
+    return to_image(place, boxes, *log_heat.shape[2:]), value
 
 
 def dark(log_heat: Tensor, boxes: Tensor) -> Decoded:
@@ -123,9 +113,9 @@ DECODERS: Mapping[str, Decoder] = {
 def expectation(logits: Tensor) -> Tensor:
     """The mean of x, y under the softmax of R x K x H x W, in cells from the corner: R x K x 2."""
     heat = logits.flatten(2).softmax(dim=2).view_as(logits)
-    height, width = logits.shape[2:]
-    x = torch.arange(width, device=logits.device, dtype=heat.dtype) + 0.5
-    y = torch.arange(height, device=logits.device, dtype=heat.dtype) + 0.5
+    y, x = (
+        torch.arange(side, device=heat.device, dtype=heat.dtype) + 0.5 for side in heat.shape[2:]
+    )
     return torch.stack([heat.sum(dim=2) @ x, heat.sum(dim=3) @ y], dim=2)
 
 
@@ -137,16 +127,11 @@ def peak(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def window(maps: Tensor, cell: Tensor, radius: int, outside: float | None = None) -> Tensor:
-    """The cells around one of each map.
+    """The cells around one of each map: R x K x (2 radius + 1) x (2 radius + 1), rows first.
 
     Args:
-        maps: R x K x H x W.
-        cell: R x K x 2, column and row.
-        radius: cells on each side of it.
+        maps, cell: R x K x H x W, and R x K x 2, column and row.
         outside: what cells beyond the map hold; None: the value of the nearest cell of the map.
-
-    Returns:
-        R x K x (2 radius + 1) x (2 radius + 1), rows first.
     """
     height, width = maps.shape[2:]
     steps = torch.arange(-radius, radius + 1, device=maps.device)
@@ -160,11 +145,9 @@ def window(maps: Tensor, cell: Tensor, radius: int, outside: float | None = None
 
 
 def mass_around(heat: Tensor, place: Tensor) -> Tensor:
-    """The heat in the 3 x 3 cells around a place: R x K.
+    """The heat, R x K x H x W, in the 3 x 3 cells around a place: R x K.
 
-    Args:
-        heat: R x K x H x W, not negative.
-        place: R x K x 2, x and y in cells from the corner.
+    The place is R x K x 2, x and y in cells from the corner.
     """
     return window(heat, place.floor().long(), 1, outside=0.0).sum(dim=(2, 3))
 

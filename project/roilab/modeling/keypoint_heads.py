@@ -1,6 +1,8 @@
-"""Keypoint heads: Detectron2's, and others with other targets and losses (Sec. 5 and after).
+"""Keypoint heads, Detectron2's and others, with their targets and losses (Sec. 5 and after).
 
-`KeypointHead` is Detectron2's; all but SimCC have its layers, so its weights load.
+`KeypointHead` is Detectron2's; all but SimCC have its layers, so its weights load. Every loss is a
+free function of a head's output and of targets in its frame, and gives one number for each keypoint
+of each instance, N x K, not yet reduced; the head leaves out what is not valid.
 """
 
 import math
@@ -10,13 +12,12 @@ from typing import Any
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, Instances, Keypoints
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from roilab.errors import UserError
 from roilab.modeling import decoders
-from roilab.modeling import keypoint_losses as losses
-from roilab.modeling.decoders import DECODERS, LOCAL_RADIUS, Decoder
 from roilab.modeling.poolers import require_square, with_fields
 
 _LEAST_HEAT = 1e-4  # of a map without heat
@@ -39,6 +40,8 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         UserError: an unknown decoder, or not one weight for each keypoint.
     """
 
+    has_maps = True  # whether the output is a heat map for each keypoint
+
     def __init__(
         self,
         input_shape: ShapeSpec,
@@ -52,12 +55,18 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
     ) -> None:
         require_square(input_shape)
         if loss_normalizer != "visible" and not isinstance(loss_normalizer, int | float):
+            problem, expected = "not a normalizer of a loss", '"visible" or a number'
             raise UserError(
-                "not a normalizer of a loss",
-                key="loss_normalizer",
-                found=loss_normalizer,
-                expected='"visible" or a number',
+                problem, key="loss_normalizer", found=loss_normalizer, expected=expected
             )
+        if decoder not in decoders.DECODERS:
+            names = ", ".join(decoders.DECODERS)
+            raise UserError("unknown decoder", key="decoder", found=decoder, expected=names)
+        weights = [1.0] * num_keypoints if keypoint_weights is None else list(keypoint_weights)
+        if len(weights) != num_keypoints or not all(isinstance(w, int | float) for w in weights):
+            problem = "the weights do not fit the keypoints"
+            expected = f"{num_keypoints} numbers, one for each keypoint"
+            raise UserError(problem, key="keypoint_weights", found=weights, expected=expected)
         super().__init__(
             input_shape,
             num_keypoints=num_keypoints,
@@ -65,20 +74,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
             loss_weight=loss_weight,
             loss_normalizer="visible" if loss_normalizer == "visible" else float(loss_normalizer),
         )
-        if decoder not in DECODERS:
-            raise UserError(
-                "unknown decoder", key="decoder", found=decoder, expected=", ".join(DECODERS)
-            )
-        weights = [1.0] * num_keypoints if keypoint_weights is None else list(keypoint_weights)
-        if len(weights) != num_keypoints or not all(isinstance(w, int | float) for w in weights):
-            raise UserError(
-                "the weights do not fit the keypoints",
-                key="keypoint_weights",
-                found=weights,
-                expected=f"{num_keypoints} numbers, one for each keypoint",
-            )
-        self.decoder = decoder
-        self.decode_maps: Decoder = DECODERS[decoder]
+        self.decoder, self.decode_maps = decoder, decoders.DECODERS[decoder]
         self.side = 4 * input_shape.width  # of the maps, in cells
         self.keep_heatmaps = False
         self.register_buffer("keypoint_weights", torch.tensor(weights), persistent=False)
@@ -102,39 +98,38 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         boxes = Boxes.cat([image.pred_boxes for image in instances]).tensor
         keypoints, heat = self.decode(output, boxes)
         fields = {"pred_keypoints": keypoints, "pred_keypoint_heat": heat}
-        if self.keep_heatmaps and isinstance(output, Tensor):
+        if self.keep_heatmaps and self.has_maps:
             fields["pred_keypoint_heatmaps"] = output.float()
         return with_fields(instances, **fields)
 
-    def loss(self, output: Any, instances: Sequence[Instances]) -> Tensor:
+    def loss(self, output: Tensor, instances: Sequence[Instances]) -> Tensor:
         """The loss of the labelled keypoints that lie in their proposal's box; a scalar."""
         # Images without objects have no keypoints, not even an empty field.
         present = [image for image in instances if len(image)]
         if not present:  # a zero with a gradient for every parameter, as distributed training needs
-            parts = [output] if isinstance(output, Tensor) else output
-            return torch.stack([part.sum() for part in parts]).sum() * 0
+            return output.sum() * 0
         keypoints = torch.cat([image.gt_keypoints.tensor for image in present])
         boxes = torch.cat([image.proposal_boxes.tensor for image in present])
-        cells, valid = losses.target_cells(keypoints, boxes, self.side)
+        cells, valid = target_cells(keypoints, boxes, self.side)
         places = decoders.to_cells(keypoints[..., :2], boxes, self.side, self.side)
-        weighted = self.losses(output, cells, places) * self.keypoint_weights
+        weighted = self.losses(output.float(), cells, places) * self.keypoint_weights
         total = torch.where(valid, weighted, 0).sum()
         if self.loss_normalizer == "visible":
             return total / valid.sum().clamp(min=1)
         return total / (float(self.loss_normalizer) * len(instances))
 
-    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
+    def losses(self, output: Tensor, cells: Tensor, places: Tensor) -> Tensor:
         """The loss of each keypoint, N x K.
 
         Args:
-            output: of the layers.
+            output: of the layers, float32.
             cells: N x K, of `target_cells`.
             places: N x K x 2, x and y in cells from the corner of the box.
         """
-        return losses.softmax_loss(output.float(), cells)
+        return softmax_loss(output, cells)
 
     @torch.no_grad()
-    def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(self, output: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints, R x K x 3: x, y and a score in [0, 1]; and the heat at their peaks, R x K.
 
         The heat of a softmax is Detectron2's score, a density, which may exceed 1.
@@ -164,19 +159,17 @@ class SigmoidKeypointHead(KeypointHead):
         # One cell of all is right: begin there (Lin et al., arXiv 1708.02002, Sec. 3.3).
         nn.init.constant_(self.score_lowres.bias, -math.log((4 * input_shape.width) ** 2 - 1))
 
-    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
-        return losses.sigmoid_loss(output.float(), cells)
+    def losses(self, output: Tensor, cells: Tensor, places: Tensor) -> Tensor:
+        return sigmoid_loss(output, cells)
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        return nn.functional.logsigmoid(output), output.sigmoid()
+        return F.logsigmoid(output), output.sigmoid()
 
 
 class GaussianKeypointHead(KeypointHead):
     """Regression of a Gaussian around each keypoint, as in most networks for poses.
 
-    Args:
-        sigma: of the Gaussian, in cells of the map.
-        input_shape, kwargs: as for `KeypointHead`.
+    `sigma` is that of the Gaussian, in cells of the map; other arguments as for `KeypointHead`.
     """
 
     def __init__(self, input_shape: ShapeSpec, *, sigma: float = 2.0, **kwargs: Any) -> None:
@@ -184,8 +177,8 @@ class GaussianKeypointHead(KeypointHead):
         self.sigma = sigma
         nn.init.normal_(self.score_lowres.weight, std=0.001)  # nearly everywhere there is no heat
 
-    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
-        return losses.gaussian_loss(output.float(), places, self.sigma)
+    def losses(self, output: Tensor, cells: Tensor, places: Tensor) -> Tensor:
+        return gaussian_loss(output, places, self.sigma)
 
     def heat(self, output: Tensor) -> tuple[Tensor, Tensor]:
         heat = output.clamp(min=_LEAST_HEAT)
@@ -199,27 +192,20 @@ class GaussianKeypointHead(KeypointHead):
 class IntegralKeypointHead(KeypointHead):
     """Regression of the mean position under the softmax of a map (integral regression).
 
-    Args:
-        heatmap_weight: of the stock head's loss beside that of the position; 0: none.
-        input_shape, kwargs: as for `KeypointHead`.
+    `heatmap_weight` is the factor of the stock head's loss beside that of the position, 0: none;
+    other arguments as for `KeypointHead`.
     """
 
     def __init__(
-        self,
-        input_shape: ShapeSpec,
-        *,
-        heatmap_weight: float = 0.0,
-        decoder: str = "soft_argmax",
-        **kwargs: Any,
+        self, *args: Any, heatmap_weight: float = 0.0, decoder: str = "soft_argmax", **kwargs: Any
     ) -> None:
-        super().__init__(input_shape, decoder=decoder, **kwargs)
+        super().__init__(*args, decoder=decoder, **kwargs)
         self.heatmap_weight = heatmap_weight
 
-    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
-        logits = output.float()
-        total = losses.integral_loss(logits, places)
+    def losses(self, output: Tensor, cells: Tensor, places: Tensor) -> Tensor:
+        total = integral_loss(output, places)
         if self.heatmap_weight:
-            total = total + self.heatmap_weight * losses.softmax_loss(logits, cells)
+            total = total + self.heatmap_weight * softmax_loss(output, cells)
         return total
 
 
@@ -233,6 +219,8 @@ class SimCCKeypointHead(KeypointHead):
         input_shape, kwargs: as for `KeypointHead`; there is no `decoder`, since there are no maps.
     """
 
+    has_maps = False
+
     def __init__(
         self, input_shape: ShapeSpec, *, bins: int = 112, sigma: float = 2.0, **kwargs: Any
     ) -> None:
@@ -241,33 +229,100 @@ class SimCCKeypointHead(KeypointHead):
         cells = (2 * input_shape.width) ** 2
         self.classify_x, self.classify_y = nn.Linear(cells, bins), nn.Linear(cells, bins)
 
-    def layers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of columns and rows, each R x K x bins."""
-        axes = ("classify_x", "classify_y")
-        for name, layer in self.named_children():
-            x = layer(x) if name not in axes else x
+    def layers(self, x: Tensor) -> Tensor:
+        """Logits of columns and rows, R x K x 2 x bins."""
+        for layer in list(self)[:-2]:
+            x = layer(x)
         flat = x.flatten(2)
-        return self.classify_x(flat), self.classify_y(flat)
+        return torch.stack([self.classify_x(flat), self.classify_y(flat)], dim=2)
 
-    def losses(self, output: Any, cells: Tensor, places: Tensor) -> Tensor:
-        """The loss of each keypoint, N x K; places are in bins."""
-        x, y = (logits.float() for logits in output)
-        return losses.simcc_loss((x, y), places, self.sigma)
+    def losses(self, output: Tensor, cells: Tensor, places: Tensor) -> Tensor:
+        return simcc_loss(output, places, self.sigma)  # places are in bins
 
     @torch.no_grad()
-    def decode(self, output: Any, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(self, output: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints, R x K x 3, and their heat, R x K: products over the two axes."""
-        places, peaks, masses = [], [], []
-        for logits in output:
-            line = logits.float().softmax(dim=2)
-            peak, index = line.max(dim=2)
-            steps = torch.arange(-LOCAL_RADIUS, LOCAL_RADIUS + 1, device=line.device)
-            near = index[..., None] + steps
-            inside = (near >= 0) & (near < self.bins)
-            weight = torch.where(inside, line.gather(2, near.clamp(0, self.bins - 1)), 0)
-            masses.append(weight.sum(dim=2))
-            places.append((weight * (near + 0.5)).sum(dim=2) / masses[-1])
-            peaks.append(peak)
-        xy = decoders.to_image(torch.stack(places, dim=2), boxes, self.bins, self.bins)
-        score = (masses[0] * masses[1]).clamp(0, 1)
-        return torch.cat([xy, score[..., None]], dim=2), peaks[0] * peaks[1]
+        lines = output.float().softmax(dim=3)
+        peak, index = lines.max(dim=3)
+        radius = decoders.LOCAL_RADIUS
+        near = index[..., None] + torch.arange(-radius, radius + 1, device=lines.device)
+        inside = (near >= 0) & (near < self.bins)
+        weight = torch.where(inside, lines.gather(3, near.clamp(0, self.bins - 1)), 0)
+        mass = weight.sum(dim=3)
+        place = (weight * (near + 0.5)).sum(dim=3) / mass
+        xy = decoders.to_image(place, boxes, self.bins, self.bins)
+        score = mass.prod(dim=2).clamp(0, 1)
+        return torch.cat([xy, score[..., None]], dim=2), peak.prod(dim=2)
+
+
+def target_cells(keypoints: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The cell of a heat map that each keypoint falls in, as Detectron2 has it (Sec. 5).
+
+    Args:
+        keypoints: N x K x 3, x, y in the image's continuous coordinates and visibility.
+        boxes: N x 4.
+        size: side of the map, in cells.
+
+    Returns:
+        Row * size + column, N x K; and N x K, whether the keypoint is labelled and in the box.
+    """
+    cells, valid = Keypoints(keypoints).to_heatmap(boxes, size)
+    return cells.view(keypoints.shape[:2]), valid.view(keypoints.shape[:2]).bool()
+
+
+def softmax_loss(logits: Tensor, cells: Tensor) -> Tensor:
+    """Cross-entropy over all cells of a map, of which one is right (Mask R-CNN, Sec. 5).
+
+    `logits` are N x K x S x S, and `cells` N x K, as `target_cells` gives them.
+    """
+    flat = logits.flatten(0, 1).flatten(1)
+    return F.cross_entropy(flat, cells.flatten(), reduction="none").view(cells.shape)
+
+
+def sigmoid_loss(logits: Tensor, cells: Tensor) -> Tensor:
+    """Binary cross-entropy of each cell against the one-hot mask, summed over the cells.
+
+    Cells do not compete, as the classes of Mask R-CNN's masks do not (Sec. 3). Arguments as for
+    `softmax_loss`.
+    """
+    flat = logits.flatten(2)
+    right = flat.gather(2, cells[..., None])[..., 0]
+    return F.softplus(flat).sum(dim=2) - right
+
+
+def gaussian_loss(maps: Tensor, places: Tensor, sigma: float) -> Tensor:
+    """Squared difference to a Gaussian around the keypoint (Tompson et al., arXiv 1406.2984).
+
+    Args:
+        maps: N x K x S x S, heat itself, not its logarithm.
+        places: N x K x 2, x and y in cells from the corner of the box, not rounded.
+        sigma: of the Gaussian, in cells; its peak is 1.
+    """
+    falls = torch.exp(_log_gaussian(maps, places, sigma))
+    target = falls[..., 1, :, None] * falls[..., 0, None, :]
+    return ((maps - target) ** 2).sum(dim=(2, 3))
+
+
+def _log_gaussian(values: Tensor, places: Tensor, sigma: float) -> Tensor:
+    """Gaussians around N x K x 2 places at the centres of the cells of a row, N x K x 2 x cells."""
+    centres = torch.arange(values.shape[3], device=values.device, dtype=values.dtype) + 0.5
+    return -((centres - places[..., None]) ** 2) / (2 * sigma**2)
+
+
+def integral_loss(logits: Tensor, places: Tensor) -> Tensor:
+    """Distance of the map's mean position to the keypoint, |dx| + |dy| in cells (Sun et al.,
+    arXiv 1711.08229). Arguments as for `softmax_loss` and `gaussian_loss`."""
+    return (decoders.expectation(logits) - places).abs().sum(dim=2)
+
+
+def simcc_loss(logits: Tensor, places: Tensor, sigma: float) -> Tensor:
+    """Cross-entropy of two classifications, of the column and of the row (SimCC, Li et al.,
+    arXiv 2107.03332), against labels smoothed with a Gaussian.
+
+    Args:
+        logits: N x K x 2 x B, of columns and of rows.
+        places: N x K x 2, x and y in bins from the corner of the box.
+        sigma: of the smoothing, in bins.
+    """
+    labels = _log_gaussian(logits, places, sigma).softmax(dim=3)
+    return -(labels * logits.log_softmax(dim=3)).sum(dim=(2, 3))

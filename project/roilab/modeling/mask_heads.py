@@ -1,4 +1,5 @@
-"""Mask heads: Detectron2's FCN, and the others of Tables 2b and 2e; Mask Scoring; PointRend."""
+"""Mask heads, with their targets and losses: Detectron2's FCN, and the others of Tables 2b and 2e;
+Mask Scoring; PointRend."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,15 +9,12 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling.roi_heads import BaseMaskRCNNHead, MaskRCNNConvUpsampleHead
-from detectron2.modeling.roi_heads.mask_head import mask_rcnn_inference, mask_rcnn_loss
-from detectron2.structures import Instances
+from detectron2.modeling.roi_heads.mask_head import mask_rcnn_loss
+from detectron2.structures import BitMasks, Boxes, Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from roilab.modeling import mask_losses as losses
 from roilab.modeling.poolers import require_square, with_fields
-
-CONV_DIMS = (256,) * 5
 
 
 class MaskHead(MaskRCNNConvUpsampleHead):
@@ -38,7 +36,7 @@ class MaskHead(MaskRCNNConvUpsampleHead):
         input_shape: ShapeSpec,
         *,
         num_classes: int,
-        conv_dims: Sequence[int] = CONV_DIMS,
+        conv_dims: Sequence[int] = (256,) * 5,
         output_size: int | None = None,
         conv_norm: str = "",
         **kwargs: Any,
@@ -62,33 +60,26 @@ class MaskHead(MaskRCNNConvUpsampleHead):
 class MultinomialMaskHead(MaskHead):
     """A softmax over classes and background in each cell: classes compete (Table 2b, "softmax").
 
-    Args:
-        num_classes: C; the head has C + 1 outputs, the background last. 1: class-agnostic.
-        input_shape, kwargs: as for `MaskHead`.
+    Of `num_classes`, C, the head makes C + 1 outputs, the background last; 1: class-agnostic. Other
+    arguments as for `MaskHead`.
     """
 
     def __init__(self, input_shape: ShapeSpec, *, num_classes: int, **kwargs: Any) -> None:
         super().__init__(input_shape, num_classes=num_classes + 1, **kwargs)
-        self.is_agnostic = num_classes == 1
 
     def forward(self, x: Tensor, instances: list[Instances]) -> Any:
         """Loss in training; else the instances with `pred_masks`, N x 1 x m x m, in [0, 1]."""
         logits = self.layers(x)
         if self.training:
-            targets = losses.mask_targets(instances, self.output_size, logits.device)
-            classes = self._outputs(losses.true_classes(instances, logits.device))
-            loss = losses.multinomial_loss(logits, targets, classes)
+            classes = torch.cat([image.gt_classes for image in instances])
+            loss = multinomial_loss(logits, mask_targets(instances, self.output_size), classes)
             return {"loss_mask": loss * self.loss_weight}
         classes = torch.cat([image.pred_classes for image in instances])
         return with_fields(instances, pred_masks=self.masks(logits, classes))
 
     def masks(self, logits: Tensor, classes: Tensor) -> Tensor:
         """The mask of each instance's class, R x 1 x m x m, in [0, 1]."""
-        return losses.of_class(logits.softmax(dim=1), self._outputs(classes))[:, None]
-
-    def _outputs(self, classes: Tensor) -> Tensor:
-        """Index of the output of each class."""
-        return torch.zeros_like(classes) if self.is_agnostic else classes
+        return of_class(logits.softmax(dim=1)[:, :-1], classes)[:, None]
 
 
 class MLPMaskHead(BaseMaskRCNNHead):
@@ -112,40 +103,32 @@ class MLPMaskHead(BaseMaskRCNNHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.output_size = output_size
+        # The number of classes is written out: no size can be inferred where there are no masks.
+        self.output_size, self.shape = output_size, (num_classes, output_size, output_size)
         width = input_shape.channels * input_shape.height * input_shape.width
         outputs = num_classes * output_size**2
         self.fcs, self.predictor = _fully_connected(width, fc_dims, outputs, std=0.001)
 
     def layers(self, x: Tensor) -> Tensor:
         """R x C x S x S features -> R x classes x m x m logits."""
-        # The number of classes is written out: no size can be inferred where there are no masks.
-        classes = self.predictor.out_features // self.output_size**2
-        side = self.output_size
-        return _scores(x, self.fcs, self.predictor).reshape(x.shape[0], classes, side, side)
+        return self.predictor(self.fcs(x)).reshape(x.shape[0], *self.shape)
 
 
 def _fully_connected(
     width: int, fc_dims: Sequence[int], outputs: int, std: float
-) -> tuple[nn.ModuleList, nn.Linear]:
+) -> tuple[nn.Sequential, nn.Linear]:
     """Hidden layers of these widths and the last layer, initialised as Detectron2's heads are."""
-    fcs = nn.ModuleList()
-    for fc_dim in fc_dims:
-        fcs.append(nn.Linear(width, fc_dim))
+    fcs = nn.Sequential()
+    fcs.add_module("flatten", nn.Flatten())
+    for index, fc_dim in enumerate(fc_dims):
+        fcs.add_module(str(index), nn.Linear(width, fc_dim))
         weight_init.c2_xavier_fill(fcs[-1])
+        fcs.add_module(f"relu{index}", nn.ReLU())
         width = fc_dim
     predictor = nn.Linear(width, outputs)
     nn.init.normal_(predictor.weight, std=std)
     nn.init.constant_(predictor.bias, 0)
     return fcs, predictor
-
-
-def _scores(x: Tensor, fcs: nn.ModuleList, predictor: nn.Linear) -> Tensor:
-    x = x.flatten(1)
-    for fc in fcs:
-        x = F.relu(fc(x))
-    scores: Tensor = predictor(x)
-    return scores
 
 
 class MaskScoringHead(MaskHead):
@@ -178,33 +161,24 @@ class MaskScoringHead(MaskHead):
 
     def layers(self, x: Tensor) -> Tensor:
         """R x C x S x S features -> R x classes x m x m logits."""
-        for name, layer in self.named_children():
-            x = x if name == "mask_iou" else layer(x)
+        for layer in list(self)[:-1]:  # without the branch
+            x = layer(x)
         return self.resized(x)
 
     def forward(self, x: Tensor, instances: list[Instances]) -> Any:
         """Losses in training; else the instances with `pred_masks` and `mask_scores`."""
         logits = self.layers(x)
-        if not self.training:
-            mask_rcnn_inference(logits, instances)
-            masks, classes, box_scores = (
-                torch.cat([image.get(field) for image in instances])
-                for field in ("pred_masks", "pred_classes", "scores")
-            )
-            scores = box_scores * self.mask_iou(x, masks, classes).clamp(0, 1)
-            return with_fields(instances, mask_scores=scores)
-        loss = mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight
-        present = [image for image in instances if len(image)]
-        boxes = [x.new_zeros(0, 4), *(image.proposal_boxes.tensor for image in present)]
-        classes = losses.true_classes(present, logits.device)
-        masks = losses.of_class(logits, classes)[:, None].sigmoid().detach()
+        field = "gt_classes" if self.training else "pred_classes"
+        classes = torch.cat([image.get(field) for image in instances])
+        masks = of_class(logits, classes)[:, None].sigmoid().detach()
         iou = self.mask_iou(x, masks, classes)
-        target = losses.mask_iou(
-            masks[:, 0] > 0.5,
-            losses.mask_targets(present, self.output_size, logits.device),
-            torch.cat(boxes),
-            losses.full_areas(present, logits.device),
-        )
+        if not self.training:
+            scores = torch.cat([image.scores for image in instances]) * iou.clamp(0, 1)
+            return with_fields(instances, pred_masks=masks, mask_scores=scores)
+        loss = mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight
+        targets, areas = mask_targets(instances, self.output_size), full_areas(instances)
+        boxes = Boxes.cat([image.proposal_boxes for image in instances]).tensor
+        target = mask_iou(masks[:, 0] > 0.5, targets, boxes, areas)
         iou_loss = ((iou.float() - target) ** 2).sum() / max(len(target), 1)
         return {"loss_mask": loss, "loss_mask_iou": iou_loss * self.iou_loss_weight}
 
@@ -213,16 +187,10 @@ class _MaskIoUBranch(nn.Module):
     """RoI features and a mask -> the IoU of the mask with the object, for each class."""
 
     def __init__(
-        self,
-        input_shape: ShapeSpec,
-        num_classes: int,
-        conv_dims: Sequence[int],
-        fc_dims: Sequence[int],
+        self, shape: ShapeSpec, num_classes: int, conv_dims: Sequence[int], fc_dims: Sequence[int]
     ) -> None:
         super().__init__()
-        self.side = input_shape.width
-        width = input_shape.channels + 1
-        self.convs = nn.ModuleList()
+        self.side, self.convs, width = shape.width, nn.Sequential(), shape.channels + 1
         for index, dim in enumerate(conv_dims):
             stride = 2 if index == len(conv_dims) - 1 else 1
             self.convs.append(Conv2d(width, dim, 3, stride, 1, activation=F.relu))
@@ -234,10 +202,8 @@ class _MaskIoUBranch(nn.Module):
     def forward(self, features: Tensor, masks: Tensor, classes: Tensor) -> Tensor:
         """R x C x S x S features, R x 1 x m x m masks and R classes -> R, the IoU."""
         small = F.adaptive_max_pool2d(masks, self.side).to(features.dtype)
-        x = torch.cat([features, small], dim=1)
-        for conv in self.convs:
-            x = conv(x)
-        return losses.of_class(_scores(x, self.fcs, self.predictor), classes)
+        x = self.convs(torch.cat([features, small], dim=1))
+        return of_class(self.predictor(self.fcs(x)), classes)
 
 
 def point_rend(
@@ -283,3 +249,64 @@ def point_rend(
 
 # For the loaders, see `roilab.engine.build_data.annotations_for`.
 point_rend.learns_from_bitmasks = True  # type: ignore[attr-defined]
+
+
+def mask_targets(instances: Sequence[Instances], size: int) -> Tensor:
+    """The annotated mask of each proposal, cut to its box: R x size x size cells, bool."""
+    masks = [
+        image.gt_masks.crop_and_resize(image.proposal_boxes.tensor, size)
+        for image in instances
+        if len(image)
+    ]
+    device = instances[0].proposal_boxes.device
+    return torch.cat([torch.zeros(0, size, size, dtype=torch.bool, device=device), *masks])
+
+
+def of_class(values: Tensor, classes: Tensor) -> Tensor:
+    """R x C x ... -> R x ..., of the class of each; of one output for all classes, that one."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    return values[torch.arange(values.shape[0], device=values.device), classes]
+
+
+def multinomial_loss(logits: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy over classes and background in each cell of a mask (Table 2b, "softmax").
+
+    Args:
+        logits: R x (C + 1) x M x M, the background last.
+        targets: R x M x M, bool.
+        classes: R, of the objects; all are one where C is 1.
+
+    Returns:
+        The mean over all cells; a zero with a gradient where there is none.
+    """
+    if not len(logits):
+        return logits.sum() * 0
+    background = logits.shape[1] - 1
+    labels = torch.where(targets, classes.clamp(max=background - 1)[:, None, None], background)
+    return F.cross_entropy(logits.float(), labels)
+
+
+def full_areas(instances: Sequence[Instances]) -> Tensor:
+    """Area of each proposal's whole annotated mask, inside its box and outside, R, in pixels."""
+    areas = [torch.zeros(0, device=instances[0].proposal_boxes.device)]
+    for masks in (image.gt_masks for image in instances if len(image)):
+        area = masks.tensor.sum(dim=(1, 2)) if isinstance(masks, BitMasks) else masks.area()
+        areas.append(area.to(areas[0]))
+    return torch.cat(areas)
+
+
+def mask_iou(masks: Tensor, targets: Tensor, boxes: Tensor, areas: Tensor) -> Tensor:
+    """IoU, R, of masks cut to their boxes with annotated masks that may reach beyond (Huang et al.,
+    arXiv 1903.00241, Sec. 3.2).
+
+    Args:
+        masks, targets: R x M x M, bool, in the frame of the boxes, which are R x 4.
+        areas: R, of the whole annotated masks, in pixels.
+    """
+    cell = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / masks.shape[1:].numel()
+    both = (masks & targets).sum(dim=(1, 2)) * cell
+    mine = masks.sum(dim=(1, 2)) * cell
+    # Coarse cells may make the part in the box larger than the whole.
+    theirs = areas.maximum(targets.sum(dim=(1, 2)) * cell)
+    return both / (mine + theirs - both).clamp(min=1e-6)

@@ -23,34 +23,28 @@ _WITHOUT_EPS = tuple(
 )
 _EPS = 1e-5  # of FrozenBatchNorm2d, here and there
 _COCO_CLASSES = 80
-_BLOCK = r"backbone\.body\.layer(\d)\.(\d+)\."
-# torchvision's names of parameters and Detectron2's; the layers are counted from 1 there, and a
-# ".0" in brackets is missing in files before torchvision 0.13.
+_BLOCK, _RES_BLOCK = r"backbone.body.layer(\d).(\d+).", "backbone.bottom_up.res{0}.{2}."
+# How torchvision's names of parameters begin, and Detectron2's; the layers are counted from 1
+# there. A ".0" in brackets is missing in files before torchvision 0.13.
 _RENAMED: Sequence[tuple[str, str, int]] = (
-    (r"backbone\.body\.conv1\.(.*)", r"backbone.bottom_up.stem.conv1.{1}", 0),
-    (r"backbone\.body\.bn1\.(.*)", r"backbone.bottom_up.stem.conv1.norm.{1}", 0),
-    (_BLOCK + r"conv(\d)\.(.*)", r"backbone.bottom_up.res{0}.{2}.conv{3}.{4}", 1),
-    (_BLOCK + r"bn(\d)\.(.*)", r"backbone.bottom_up.res{0}.{2}.conv{3}.norm.{4}", 1),
-    (_BLOCK + r"downsample\.0\.(.*)", r"backbone.bottom_up.res{0}.{2}.shortcut.{3}", 1),
-    (_BLOCK + r"downsample\.1\.(.*)", r"backbone.bottom_up.res{0}.{2}.shortcut.norm.{3}", 1),
-    (r"backbone\.fpn\.inner_blocks\.(\d)\.(?:0\.)?(\w+)", r"backbone.fpn_lateral{0}.{2}", 2),
-    (r"backbone\.fpn\.layer_blocks\.(\d)\.(?:0\.)?(\w+)", r"backbone.fpn_output{0}.{2}", 2),
-    (r"rpn\.head\.conv\.(?:0\.0\.)?(\w+)", r"proposal_generator.rpn_head.conv.{1}", 0),
-    (r"rpn\.head\.cls_logits\.(.*)", r"proposal_generator.rpn_head.objectness_logits.{1}", 0),
-    (r"rpn\.head\.bbox_pred\.(.*)", r"proposal_generator.rpn_head.anchor_deltas.{1}", 0),
-    (r"roi_heads\.box_head\.fc6\.(.*)", r"roi_heads.box_head.fc1.{1}", 0),
-    (r"roi_heads\.box_head\.fc7\.(.*)", r"roi_heads.box_head.fc2.{1}", 0),
-    (r"roi_heads\.mask_head\.(\d)\.0\.(.*)", r"roi_heads.mask_head.mask_fcn{0}.{2}", 1),
-    (r"roi_heads\.mask_predictor\.conv5_mask\.(.*)", r"roi_heads.mask_head.deconv.{1}", 0),
-    (r"roi_heads\.mask_predictor\.mask_fcn_logits\.(.*)", r"roi_heads.mask_head.predictor.{1}", 0),
-    (
-        r"roi_heads\.keypoint_predictor\.kps_score_lowres\.(.*)",
-        r"roi_heads.keypoint_head.score_lowres.{1}",
-        0,
-    ),
+    (r"backbone.body.conv1", "backbone.bottom_up.stem.conv1", 0),
+    (r"backbone.body.bn1", "backbone.bottom_up.stem.conv1.norm", 0),
+    (_BLOCK + r"conv(\d)", _RES_BLOCK + "conv{3}", 1),
+    (_BLOCK + r"bn(\d)", _RES_BLOCK + "conv{3}.norm", 1),
+    (_BLOCK + r"downsample.0", _RES_BLOCK + "shortcut", 1),
+    (_BLOCK + r"downsample.1", _RES_BLOCK + "shortcut.norm", 1),
+    (r"backbone.fpn.inner_blocks.(\d)(?:\.0)?", "backbone.fpn_lateral{0}", 2),
+    (r"backbone.fpn.layer_blocks.(\d)(?:\.0)?", "backbone.fpn_output{0}", 2),
+    (r"rpn.head.conv(?:\.0\.0)?", "proposal_generator.rpn_head.conv", 0),
+    (r"rpn.head.cls_logits", "proposal_generator.rpn_head.objectness_logits", 0),
+    (r"rpn.head.bbox_pred", "proposal_generator.rpn_head.anchor_deltas", 0),
+    (r"roi_heads.box_head.fc6", "roi_heads.box_head.fc1", 0),
+    (r"roi_heads.box_head.fc7", "roi_heads.box_head.fc2", 0),
+    (r"roi_heads.mask_head.(\d).0", "roi_heads.mask_head.mask_fcn{0}", 1),
+    (r"roi_heads.mask_predictor.conv5_mask", "roi_heads.mask_head.deconv", 0),
+    (r"roi_heads.mask_predictor.mask_fcn_logits", "roi_heads.mask_head.predictor", 0),
+    (r"roi_heads.keypoint_predictor.kps_score_lowres", "roi_heads.keypoint_head.score_lowres", 0),
 )
-# Every second layer of this head is a ReLU.
-_KEYPOINT_LAYER = re.compile(r"roi_heads\.keypoint_head\.(\d+)\.(.*)")
 
 
 def is_of_torchvision(names: Mapping[str, Any]) -> bool:
@@ -60,12 +54,12 @@ def is_of_torchvision(names: Mapping[str, Any]) -> bool:
 
 def detectron2_name(name: str) -> str:
     """Detectron2's name of a parameter of torchvision's; others keep theirs."""
-    if match := _KEYPOINT_LAYER.fullmatch(name):
-        return f"roi_heads.keypoint_head.conv_fcn{int(match[1]) // 2 + 1}.{match[2]}"
+    if match := re.match(r"roi_heads.keypoint_head.(\d+)", name):  # every second layer is a ReLU
+        return f"roi_heads.keypoint_head.conv_fcn{int(match[1]) // 2 + 1}{name[match.end() :]}"
     for pattern, there, first in _RENAMED:
-        if match := re.fullmatch(pattern, name):
+        if match := re.match(pattern, name):
             number = int(match[1]) + first if first else 0
-            return there.format(number, *match.groups())
+            return there.format(number, *match.groups()) + name[match.end() :]
     return name
 
 
@@ -81,7 +75,8 @@ def to_detectron2(
         source: the file or URL that the weights came from: torchvision evaluates its own files with
             another eps in the normalisations.
     """
-    eps = 0.0 if PurePath(source).name in _files_without_eps() else _EPS
+    without_eps = {PurePath(get_weight(name).url).name for name in _WITHOUT_EPS}
+    eps = 0.0 if PurePath(source).name in without_eps else _EPS
     result = {}
     for old, value in weights.items():
         if old.endswith("num_batches_tracked"):
@@ -107,14 +102,6 @@ def _classes(value: Tensor, num_classes: int) -> Tensor:
     return value[[index for index, name in enumerate(categories) if name != "N/A"]]
 
 
-def _files_without_eps() -> set[str]:
-    return {PurePath(get_weight(name).url).name for name in _WITHOUT_EPS}
-
-
-# The input of such a model: RGB from 0 to 1, of this mean and standard deviation.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
 def unmet_settings(model: nn.Module) -> dict[str, tuple[Any, Any]]:
     """Input format and strides of a Detectron2 model that are not those of torchvision's weights.
 
@@ -123,14 +110,15 @@ def unmet_settings(model: nn.Module) -> dict[str, tuple[Any, Any]]:
     Returns:
         Key of the config -> value in the model, value that is needed; empty where all is well.
     """
-    unmet: dict[str, tuple[Any, Any]] = {}
-    if (order := getattr(model, "input_format", None)) != "RGB":
-        unmet["model.input_format"] = (order, "RGB")
-    for key, trained in (("pixel_mean", _MEAN), ("pixel_std", _STD)):
-        needed = [round(255 * value, 3) for value in trained]
-        values = [round(value, 3) for value in getattr(model, key).flatten().tolist()]
-        if values != needed:
-            unmet[f"model.{key}"] = (values, needed)
+    needed: dict[str, Any] = {
+        "input_format": "RGB",
+        "pixel_mean": [123.675, 116.28, 103.53],
+        "pixel_std": [58.395, 57.12, 57.375],
+    }
+    values = {"input_format": getattr(model, "input_format", None)}
+    for key in ("pixel_mean", "pixel_std"):
+        values[key] = [round(value, 3) for value in getattr(model, key).flatten().tolist()]
+    unmet = {f"model.{k}": (values[k], needed[k]) for k in needed if values[k] != needed[k]}
     blocks = [module for module in model.modules() if isinstance(module, BottleneckBlock)]
     if any(block.conv1.stride != (1, 1) for block in blocks):
         unmet["model.backbone.bottom_up.stages.stride_in_1x1"] = (True, False)

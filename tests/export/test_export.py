@@ -22,8 +22,8 @@ from torch import nn
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.export import FORMATS, Detector, export_run, exporter
+from roilab.export.exporter import check_parity, predicted, reference
 from roilab.export.formats import runner
-from roilab.export.parity import check_parity, predicted, reference
 from roilab.inference import Prediction, Predictor, image_files, read_rgb
 from roilab.modeling import MaskScoringHead
 from roilab.synthetic import FiguresPaths

@@ -84,8 +84,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
 
         Args:
             x: R x C x S x S features of all instances.
-            instances: of each image; in training with proposal_boxes and gt_keypoints, else with
-                pred_boxes.
+            instances: of each image, in training with proposal_boxes and gt_keypoints.
 
         Returns:
             {"loss_keypoint": scalar}, or new Instances with `pred_keypoints`, N x K x 3: x, y and

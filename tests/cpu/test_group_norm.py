@@ -76,9 +76,7 @@ def test_rounding_is_that_of_pytorch(mean: float, dtype: torch.dtype) -> None:
         (LAST, 64, torch.float64, False),
     ],
 )
-def test_where_it_pays(
-    layout: torch.memory_format, size: int, dtype: torch.dtype, own: bool
-) -> None:
+def test_where_it_pays(layout, size: int, dtype: torch.dtype, own: bool) -> None:
     norm = nn.GroupNorm(8, 64, dtype=dtype)
     x = double(2, 64, size, size).to(dtype).contiguous(memory_format=layout).requires_grad_()
     before = norm(x)

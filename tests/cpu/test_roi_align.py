@@ -39,9 +39,8 @@ def pooled_and_gradients(
     """With a gradient that differs from value to value."""
     features = [level.detach().requires_grad_() for level in features]
     pooled = pooler(features, boxes)
-    generator = torch.Generator().manual_seed(2)
-    gradient = torch.rand(pooled.shape, generator=generator, dtype=torch.float64)
-    return pooled, torch.autograd.grad(pooled, features, gradient.to(pooled.dtype))
+    gradient = torch.rand(pooled.shape, generator=torch.Generator().manual_seed(2)).to(pooled)
+    return pooled, torch.autograd.grad(pooled, features, gradient)
 
 
 def summing(*arguments: Any, **more: Any) -> SummingRoIPooler:
@@ -79,17 +78,7 @@ class TestAgainstTorchvision:
         levels=st.sampled_from([1, 3]),
     )
     @settings(max_examples=150, deadline=None)
-    def test_values_and_gradients(
-        self,
-        images: list[Boxes],
-        size: tuple[int, int],
-        ratio: int,
-        aligned: bool,
-        op: str,
-        dtype: torch.dtype,
-        layout: torch.memory_format,
-        levels: int,
-    ) -> None:
+    def test_every_choice(self, images, size, ratio, aligned, op, dtype, layout, levels) -> None:
         features = [
             level.contiguous(memory_format=layout)
             for level in pyramid(images=len(images), dtype=dtype)[:levels]
@@ -124,8 +113,7 @@ class TestAgainstTorchvision:
         for stock in (pooler, ROIPooler(3, SCALES, 0, "ROIAlignV2")):
             features = [level.requires_grad_() for level in pyramid()]
             found.append(torch.autograd.grad(stock(features, boxes).sum(), features))
-        for one, other in zip(*found, strict=True):
-            assert torch.allclose(one, other, atol=1e-4)
+        assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(*found, strict=True))
 
     @pytest.mark.parametrize("place", [-1.0, -1.001, 0.0, 15.0, 15.5, 16.0, 16.001])
     @pytest.mark.parametrize("axis", [0, 1])
@@ -170,9 +158,7 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-6)]
     )
-    def test_without_a_gradient_it_is_the_same(
-        self, layout: torch.memory_format, dtype: torch.dtype, tolerance: float
-    ) -> None:
+    def test_without_a_gradient_it_is_the_same(self, layout, dtype, tolerance: float) -> None:
         features = [level.contiguous(memory_format=layout) for level in pyramid(dtype=dtype)]
         boxes = many_boxes()
         theirs = ROIPooler(7, SCALES, 0, "ROIAlignV2")(features, boxes)
@@ -189,9 +175,7 @@ class TestChoice:
         assert torch.allclose(pooler(features, boxes).float(), exact, rtol=2**-7)
 
     @pytest.mark.parametrize("op", ["roi_align", "roi_warp"])
-    def test_torchvisions_kernel_is_not_called(
-        self, op: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_torchvisions_kernel_is_not_called(self, op: str, monkeypatch) -> None:
         monkeypatch.delattr(poolers, "roi_align")
         features, boxes = pyramid(), many_boxes()
         pooler = optimize(RoIPooler(op, 7, SCALES))

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -17,15 +18,12 @@ from roilab.cpu.winograd import WinogradConv2d, winograd_conv
 
 DOUBLE = torch.float64
 FORMATS = (torch.contiguous_format, torch.channels_last)
+direct = partial(F.conv2d, padding=1)
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=DOUBLE).to(dtype)
-
-
-def direct(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(x, weight, bias, padding=1)
 
 
 def values_and_gradients(
@@ -61,16 +59,7 @@ class TestAgainstTheDirectSum:
         least=st.sampled_from([0, 128]),  # all by tiles, or the filters' gradient alone
     )
     @settings(max_examples=100, deadline=None)
-    def test_values_and_gradients(
-        self,
-        images: int,
-        channels: tuple[int, int],
-        size: tuple[int, int],
-        bias: bool,
-        layout: torch.memory_format,
-        tiles: int,
-        least: int,
-    ) -> None:
+    def test_values_and_gradients(self, images, channels, size, bias, layout, tiles, least) -> None:
         x = random(images, channels[0], *size).contiguous(memory_format=layout)
         weight = random(channels[1], channels[0], 3, 3, seed=1).contiguous(memory_format=layout)
         inputs = (x, weight, random(channels[1], seed=2) if bias else None)
@@ -98,7 +87,7 @@ class TestAgainstTheDirectSum:
         x, weight = random(1, 2, 5, 5), random(3, 2, 3, 3)
         x.requires_grad_(learns[0]), weight.requires_grad_(learns[1])
         winograd_conv(x, weight).sum().backward()
-        reference = direct(x, weight, None).sum()
+        reference = direct(x, weight).sum()
         for leaf, learned in zip((x, weight), learns, strict=True):
             assert (leaf.grad is not None) == learned
             if learned:
@@ -179,11 +168,9 @@ class TestInAModel:
             y = layer(x)
             return y, torch.autograd.grad(y.square().sum(), conv.weight)[0]
 
-        names = ("values", "gradients")
-        pairs = dict(
-            zip(names, zip(results(optimize(conv)), results(conv), strict=True), strict=True)
-        )
-        assert {name for name in names if not torch.equal(*pairs[name])} == by_winograd
+        pairs = zip(results(optimize(conv)), results(conv), strict=True)
+        names = zip(("values", "gradients"), pairs, strict=True)
+        assert {name for name, pair in names if not torch.equal(*pair)} == by_winograd
 
     def test_small_and_half_precision_inputs_are_convolved_directly(self) -> None:
         conv = nn.Conv2d(128, 128, 3, padding=1)

@@ -1,4 +1,4 @@
-"""Proposals and detections for tests of heads."""
+"""RoI features, proposals and detections for tests of heads."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,10 @@ from detectron2.structures import Boxes, Instances, Keypoints, PolygonMasks
 from torch import Tensor
 
 SIZE = (120, 120)
+
+
+def features(count: int = 5) -> Tensor:
+    return torch.randn(count, 16, 14, 14, generator=torch.Generator().manual_seed(1))
 
 
 def proposals(counts: Sequence[int] = (3, 2), keypoints: int = 5, seed: int = 0) -> list[Instances]:
@@ -45,11 +49,12 @@ def ellipse(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor) -> Tensor:
 
 def detections(images: Sequence[Instances]) -> list[Instances]:
     """What the box head would find: the boxes of the proposals."""
-    found = []
-    for image in images:
-        each = Instances(image.image_size)
-        each.pred_boxes = image.proposal_boxes.clone()
-        each.pred_classes = image.gt_classes.clone()
-        each.scores = torch.linspace(1, 0.5, len(image))
-        found.append(each)
-    return found
+    return [
+        Instances(
+            image.image_size,
+            pred_boxes=image.proposal_boxes.clone(),
+            pred_classes=image.gt_classes.clone(),
+            scores=torch.linspace(1, 0.5, len(image)),
+        )
+        for image in images
+    ]

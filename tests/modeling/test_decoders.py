@@ -56,9 +56,7 @@ class TestBicubic:
     @pytest.mark.parametrize("kind", ["peak", "flat", "noise"])
     @pytest.mark.parametrize("extent", [(1, 30), (30, 300), (0.2, 3)])
     @pytest.mark.parametrize("decoder", [bicubic, bicubic_by_windows])
-    def test_equal_to_detectron2(
-        self, decoder: Decoder, kind: str, extent: tuple[float, float]
-    ) -> None:
+    def test_equal_to_detectron2(self, decoder: Decoder, kind: str, extent) -> None:
         maps = as_a_head_gives(12, kind, seed=1)
         rois = boxes(12, torch.Generator().manual_seed(2), *extent)
         theirs = heatmaps_to_keypoints(maps, rois)

@@ -41,9 +41,8 @@ def configs(name: str, stock: str, depth: int) -> tuple[Any, Any]:
     theirs.backbone.bottom_up.stages.depth = depth
     theirs.roi_heads.box_predictor.update(test_score_thresh=0.0, test_topk_per_image=DETECTIONS)
     classes = theirs.roi_heads.num_classes
-    return config.load_config(
-        f"configs/{name}.py", [*OURS, f"data.num_classes={classes}"]
-    ).model, theirs
+    ours = config.load_config(f"configs/{name}.py", [*OURS, f"data.num_classes={classes}"])
+    return ours.model, theirs
 
 
 def pair(case: tuple[str, str, int]) -> tuple[nn.Module, nn.Module]:
@@ -79,9 +78,8 @@ def batch(classes: int) -> list[dict[str, Any]]:
         target = Instances((height, width))
         target.gt_boxes = Boxes(boxes)
         target.gt_classes = torch.randint(0, classes, (3,), generator=generator)
-        target.gt_masks = PolygonMasks(
-            [[box[[0, 1, 2, 1, 2, 3, 0, 3]].double().numpy()] for box in boxes]
-        )
+        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].double().numpy()
+        target.gt_masks = PolygonMasks([[ring] for ring in corners])
         place = torch.rand(3, 17, 2, generator=generator)
         xy = boxes[:, None, :2] + place * (boxes[:, 2:] - boxes[:, :2])[:, None]
         target.gt_keypoints = Keypoints(torch.cat([xy, torch.full((3, 17, 1), 2.0)], dim=2))
@@ -140,10 +138,10 @@ def assert_same(ours: Instances, theirs: Instances) -> None:
 class TestZooWeights:
     CASE = CASES[2]
 
-    def file(self, model: nn.Module, path: Path, **changed: Any) -> str:
-        """A file as the model zoo's, of the model's own weights."""
-        arrays = {name: value.numpy() for name, value in model.state_dict().items()} | changed
-        arrays = {name: array for name, array in arrays.items() if array is not None}
+    def file(self, model: nn.Module, path: Path, part: str = "", **changed: Any) -> str:
+        """A file as the model zoo's, of the model's own weights, or those of a part."""
+        weights = {k: v.numpy() for k, v in model.state_dict().items() if k.startswith(part)}
+        arrays = {k: v for k, v in {**weights, **changed}.items() if v is not None}
         content = {"model": arrays, "__author__": "Detectron2 Model Zoo"}
         path.write_bytes(pickle.dumps(content))
         return str(path)
@@ -158,15 +156,9 @@ class TestZooWeights:
         cfg, _ = configs(*self.CASE)
         model = instantiate(cfg)
         name = "roi_heads.keypoint_head.score_lowres"
-        path = self.file(
-            model,
-            tmp_path / "zoo.pkl",
-            **{
-                f"{name}.weight": torch.zeros(512, 3, 4, 4).numpy(),
-                f"{name}.bias": None,
-                "roi_heads.extra.bias": torch.zeros(2).numpy(),
-            },
-        )
+        changed = {f"{name}.weight": torch.zeros(512, 3, 4, 4).numpy(), f"{name}.bias": None}
+        changed["roi_heads.extra.bias"] = torch.zeros(2).numpy()
+        path = self.file(model, tmp_path / "zoo.pkl", **changed)
         with pytest.raises(UserError) as caught:
             load_weights(model, path)
         for words in (
@@ -185,19 +177,14 @@ class TestZooWeights:
         """A file of the backbone alone, with a classifier left over, loads; nothing less does."""
         cfg = config.load_config(f"configs/mask_rcnn_R_{depth}_FPN_1x.py", ["data.num_classes=2"])
         model = instantiate(cfg.model)
-        arrays = {
-            name: value.numpy()
-            for name, value in model.state_dict().items()
-            if name.startswith("backbone.bottom_up.")
-        } | {"stem.fc.weight": torch.zeros(2, 2).numpy()}
-        path = tmp_path / "R.pkl"
-        path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
-        may_differ = cfg.weights.imagenet.may_differ
-        load_weights(model, str(path), may_differ)
-        del arrays["backbone.bottom_up.res2.0.conv1.weight"]
-        path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
+        changed = {"stem.fc.weight": torch.zeros(2, 2).numpy()}
+        arguments, may_differ = (model, tmp_path / "R.pkl"), cfg.weights.imagenet.may_differ
+        path = self.file(*arguments, "backbone.bottom_up.", **changed)
+        load_weights(model, path, may_differ)
+        changed["backbone.bottom_up.res2.0.conv1.weight"] = None
+        self.file(*arguments, "backbone.bottom_up.", **changed)
         with pytest.raises(UserError, match=r"res2\.0\.conv1"):
-            load_weights(model, str(path), may_differ)
+            load_weights(model, path, may_differ)
 
     @pytest.mark.parametrize("name", ["mask_rcnn", "keypoint_rcnn", "mask_keypoint_rcnn"])
     def test_coco_weights_start_a_model_of_other_classes(self, name: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Keypoint heads: the stock one is Detectron2's, and all do what a head has to do; their losses are
 what the words say, number by number."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,26 +15,15 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor
 
 from roilab.errors import UserError
-from roilab.modeling import (
-    DECODERS,
-    GaussianKeypointHead,
-    IntegralKeypointHead,
-    KeypointHead,
-    SigmoidKeypointHead,
-    SimCCKeypointHead,
-    keypoint_heads,
-)
+from roilab.modeling import DECODERS, keypoint_heads
 from roilab.modeling.decoders import to_cells
+from roilab.modeling.keypoint_heads import KeypointHead
 
-from .regions import detections, proposals
+from .regions import detections, features, proposals
 
-HEADS = [
-    KeypointHead,
-    SigmoidKeypointHead,
-    GaussianKeypointHead,
-    IntegralKeypointHead,
-    SimCCKeypointHead,
-]
+NAMES = ("", "Sigmoid", "Gaussian", "Integral", "SimCC")
+HEADS = [getattr(keypoint_heads, f"{name}KeypointHead") for name in NAMES]
+_, Sigmoid, Gaussian, Integral, SimCC = HEADS
 SHAPE = ShapeSpec(channels=16, width=14, height=14)
 K = 5
 
@@ -41,10 +31,6 @@ K = 5
 def make(kind: Callable[..., KeypointHead], **arguments: Any) -> KeypointHead:
     torch.manual_seed(0)
     return kind(SHAPE, **{"num_keypoints": K, "conv_dims": [16] * 2, **arguments})
-
-
-def regions(count: int = 5) -> Tensor:
-    return torch.randn(count, 16, 14, 14, generator=torch.Generator().manual_seed(1))
 
 
 def loss_of(head: Any, x: Tensor, images: list[Instances]) -> Tensor:
@@ -71,43 +57,35 @@ class TestStock:
     @pytest.mark.parametrize("counts", [(3, 2), (5, 0)])
     def test_same_loss(self, arguments: dict[str, Any], counts: tuple[int, int]) -> None:
         heads = self.pair(**arguments)
-        ours, theirs = (loss_of(head, regions(), proposals(counts)) for head in heads)
+        ours, theirs = (loss_of(head, features(), proposals(counts)) for head in heads)
         assert torch.allclose(ours, theirs, rtol=1e-6, atol=0)
         assert ours > 0
 
     def test_same_keypoints(self) -> None:
-        ours, theirs = (
-            head.eval()(regions(), detections(proposals((3, 2)))) for head in self.pair()
-        )
-        for mine, stock in zip(ours, theirs, strict=True):
+        results = [head.eval()(features(), detections(proposals())) for head in self.pair()]
+        for mine, stock in zip(*results, strict=True):
             places, heat = mine.pred_keypoints[..., :2], mine.pred_keypoint_heat[..., None]
             assert torch.allclose(torch.cat([places, heat], 2), stock.pred_keypoints, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", HEADS)
 class TestEvery:
-    def test_two_keypoints(self, kind: type[KeypointHead]) -> None:
-        head = make(kind, num_keypoints=2)
-        loss_of(head, regions(), proposals((5,), keypoints=2)).backward()
-        found = head.eval()(regions(), detections(proposals((3, 2))))
+    def test_two_keypoints_of_instances_that_are_not_touched(self, kind) -> None:
+        head, instances = make(kind, num_keypoints=2), detections(proposals((3, 2)))
+        loss_of(head, features(), proposals((5,), keypoints=2)).backward()
+        found = head.eval()(features(), instances)
         assert [each.pred_keypoints.shape for each in found] == [(3, 2, 3), (2, 2, 3)]
         assert [each.pred_keypoint_heat.shape for each in found] == [(3, 2), (2, 2)]
-
-    def test_instances_are_not_touched(self, kind: type[KeypointHead]) -> None:
-        given = detections(proposals())
-        make(kind).eval()(regions(), given)
-        assert not any(each.has("pred_keypoints") for each in given)
+        assert not any(each.has("pred_keypoints") for each in instances)
 
     @pytest.mark.parametrize("counts", [(0, 0), (0,), (2, 0)])
-    def test_images_without_objects(
-        self, kind: type[KeypointHead], counts: tuple[int, ...]
-    ) -> None:
+    def test_images_without_objects(self, kind, counts: tuple[int, ...]) -> None:
         head, count = make(kind), sum(counts)
-        loss = loss_of(head, regions(count), proposals(counts))
+        loss = loss_of(head, features(count), proposals(counts))
         loss.backward()
         assert all(parameter.grad is not None for parameter in head.parameters())
         assert (loss > 0) == (count > 0)
-        found = head.eval()(regions(count), detections(proposals(counts)))
+        found = head.eval()(features(count), detections(proposals(counts)))
         assert [len(each.pred_keypoints) for each in found] == list(counts)
 
     def test_nothing_labelled_is_a_zero_with_a_gradient(self, kind: type[KeypointHead]) -> None:
@@ -115,7 +93,7 @@ class TestEvery:
         for image in images:
             image.gt_keypoints.tensor.zero_()
         head = make(kind)
-        loss = loss_of(head, regions(), images)
+        loss = loss_of(head, features(), images)
         loss.backward()
         assert loss == 0
         assert all((parameter.grad == 0).all() for parameter in head.parameters())
@@ -126,11 +104,11 @@ class TestEvery:
             points = image.gt_keypoints.tensor
             points[..., :2] += 7 * (points[..., 2:] == 0)
         head = make(kind)
-        assert loss_of(head, regions(), images) == loss_of(head, regions(), others)
+        assert loss_of(head, features(), images) == loss_of(head, features(), others)
 
     def test_weights_of_keypoints(self, kind: type[KeypointHead]) -> None:
         losses = [
-            loss_of(make(kind, keypoint_weights=weights), regions(), proposals())
+            loss_of(make(kind, keypoint_weights=weights), features(), proposals())
             for weights in (None, [1] * K, [2] * K, [2, 0, 0, 0, 0], [0, 2, 2, 2, 2])
         ]
         assert losses[0] == losses[1]
@@ -139,9 +117,9 @@ class TestEvery:
         assert 0 < losses[3] < losses[2]
 
     def test_channels_last_and_bfloat16(self, kind: type[KeypointHead]) -> None:
-        plain = loss_of(make(kind), regions(), proposals())
+        plain = loss_of(make(kind), features(), proposals())
         head = make(kind).to(memory_format=torch.channels_last)
-        x = regions().to(memory_format=torch.channels_last).requires_grad_()
+        x = features().to(memory_format=torch.channels_last).requires_grad_()
         assert torch.allclose(loss_of(head, x, proposals()), plain, rtol=1e-4)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(head, x, proposals())
@@ -155,7 +133,7 @@ class TestEvery:
         head = make(kind).eval()
         with torch.no_grad():
             for scale in (0.0, 1.0, 100.0):
-                for each in head(scale * regions(), detections(proposals())):
+                for each in head(scale * features(), detections(proposals())):
                     assert (each.pred_keypoints[..., 2] >= 0).all()
                     assert (each.pred_keypoints[..., 2] <= 1).all()
 
@@ -163,7 +141,7 @@ class TestEvery:
         """The output that has the least loss is read as the annotated keypoints."""
         head, images = make(kind), proposals((4,))
         keypoints, boxes = images[0].gt_keypoints.tensor, images[0].proposal_boxes.tensor
-        output = torch.zeros_like(head.layers(regions(4)), requires_grad=True)
+        output = torch.zeros_like(head.layers(features(4)), requires_grad=True)
         optimizer = torch.optim.Adam([output], lr=0.3)
         for _ in range(150):
             optimizer.zero_grad()
@@ -175,7 +153,7 @@ class TestEvery:
         # A decoder may round to pixels of the image, which can be larger than a cell.
         off = ((found[..., :2] - keypoints[..., :2]).abs() / cell.clamp(min=1)).amax(dim=2)
         assert off[labelled].max() < 1
-        if kind is not IntegralKeypointHead:  # which may reach a mean without a peak
+        if kind is not Integral:  # which may reach a mean without a peak
             assert found[..., 2][labelled].min() > 0.5
 
 
@@ -199,13 +177,13 @@ class TestScores:
         assert scores.max() - scores.min() > 0.3
 
     def test_heat_of_a_sigmoid_is_its_peak(self) -> None:
-        head = make(SigmoidKeypointHead, decoder="quarter_shift")
+        head = make(Sigmoid, decoder="quarter_shift")
         maps = torch.randn(2, K, 56, 56, generator=torch.Generator().manual_seed(0))
         _, heat = head.decode(maps, torch.tensor([[0.0, 0, 50, 50]] * 2))
         assert torch.allclose(heat, maps.sigmoid().amax(dim=(2, 3)))
 
     def test_score_of_a_gaussian_is_its_value_where_it_was_found(self) -> None:
-        head = make(GaussianKeypointHead, decoder="quarter_shift", num_keypoints=1)
+        head = make(Gaussian, decoder="quarter_shift", num_keypoints=1)
         maps = torch.zeros(1, 1, 56, 56)
         maps[0, 0, 20, 30], maps[0, 0, 20, 31] = 0.7, 0.5
         found, heat = head.decode(maps, torch.tensor([[0.0, 0, 56, 56]]))
@@ -214,18 +192,18 @@ class TestScores:
         assert torch.allclose(heat, torch.tensor(0.7))
 
     def test_scores_of_simcc_are_products_over_both_axes(self) -> None:
-        head = make(SimCCKeypointHead, num_keypoints=1)
-        x, y = torch.full((1, 1, 112), -20.0), torch.full((1, 1, 112), -20.0)
+        head = make(SimCC, num_keypoints=1)
+        lines = torch.full((1, 1, 2, 112), -20.0)
+        x, y = lines.unbind(2)
         x[..., 0], x[..., 60] = math.log(0.75), math.log(0.25)  # at the border, all in one bin
         y[..., 50], y[..., 51], y[..., 90] = (math.log(p) for p in (0.4, 0.2, 0.4 - 1e-3))
-        lines = torch.stack([x, y], dim=2)
         found, heat = head.decode(lines, torch.tensor([[0.0, 0, 112, 112]]))
         assert torch.allclose(found[0, 0, :2], torch.tensor([0.5, 50.5 + 1 / 3]), atol=1e-3)
         assert torch.allclose(heat, torch.tensor(0.75 * 0.4), atol=1e-3)
         assert torch.allclose(found[0, 0, 2], torch.tensor(0.75 * 0.6), atol=1e-3)
 
     def test_a_sigmoid_head_begins_sure_that_a_cell_is_not_the_one(self) -> None:
-        _, heat = make(SigmoidKeypointHead).heat(make(SigmoidKeypointHead).layers(0 * regions()))
+        _, heat = make(Sigmoid).heat(make(Sigmoid).layers(0 * features()))
         assert torch.allclose(heat, torch.tensor(1 / 56**2), rtol=1e-3)
 
 
@@ -235,18 +213,13 @@ class TestChoices:
     def test_every_decoder_reads_every_map(self, kind: type[KeypointHead], decoder: str) -> None:
         head = make(kind, decoder=decoder).eval()
         with torch.no_grad():
-            for each in head(regions(), detections(proposals())):
+            for each in head(features(), detections(proposals())):
                 assert torch.isfinite(each.pred_keypoints).all()
 
     def test_heat_map_term_of_the_integral_head(self) -> None:
-        plain, both, stock = (
-            loss_of(head, regions(), proposals())
-            for head in (
-                make(IntegralKeypointHead),
-                make(IntegralKeypointHead, heatmap_weight=0.5),
-                make(KeypointHead),
-            )
-        )
+        both = make(Integral, heatmap_weight=0.5)
+        heads = (make(Integral), both, make(KeypointHead))
+        plain, both, stock = (loss_of(head, features(), proposals()) for head in heads)
         assert torch.allclose(both, plain + 0.5 * stock)
 
     @pytest.mark.parametrize(
@@ -295,15 +268,10 @@ def test_softmax_and_sigmoid() -> None:
 
 def test_gaussian() -> None:
     maps, x, y, sigma = random(1, 1, 3, 3), 1.2, 0.7, 0.8
-    expected = sum(
-        (
-            maps[0, 0, i, j].item()
-            - math.exp(-((j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2) / (2 * sigma**2))
-        )
-        ** 2
-        for i in range(3)
-        for j in range(3)
-    )
+    expected = 0.0
+    for i, j in itertools.product(range(3), range(3)):
+        target = math.exp(-((j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2) / (2 * sigma**2))
+        expected += (maps[0, 0, i, j].item() - target) ** 2
     found = keypoint_heads.gaussian_loss(maps, torch.tensor([[[x, y]]]), sigma).item()
     assert math.isclose(found, expected, rel_tol=1e-5)
 

@@ -1,6 +1,8 @@
 """Mask heads: the stock one is Detectron2's, and all do what a head has to do."""
 
+import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,53 +14,28 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
 from roilab.errors import UserError
-from roilab.modeling import (
-    MaskHead,
-    MaskScoringHead,
-    MLPMaskHead,
-    MultinomialMaskHead,
-    point_rend,
-)
-from roilab.modeling.mask_heads import full_areas, mask_iou, mask_targets, multinomial_loss
+from roilab.modeling import mask_heads, point_rend
 
-from .regions import detections, proposals
+from .regions import detections, features, proposals
 
 SHAPE = ShapeSpec(channels=16, width=14, height=14)
 CLASSES = 3
+SMALL = {"num_classes": CLASSES, "conv_dims": [16] * 2}
 
 
-def fcn(**arguments: Any) -> MaskHead:
-    return MaskHead(SHAPE, **{"num_classes": CLASSES, "conv_dims": [16] * 2, **arguments})
-
-
-def agnostic(**arguments: Any) -> MaskHead:
-    return fcn(num_classes=1, **arguments)
-
-
-def multinomial(**arguments: Any) -> MultinomialMaskHead:
-    small = {"num_classes": CLASSES, "conv_dims": [16] * 2}
-    return MultinomialMaskHead(SHAPE, **{**small, **arguments})
-
-
-def mlp(**arguments: Any) -> MLPMaskHead:
-    return MLPMaskHead(SHAPE, **{"num_classes": CLASSES, "fc_dims": [32, 32, 32], **arguments})
-
-
-def scoring(**arguments: Any) -> MaskScoringHead:
-    small = {"conv_dims": [16] * 2, "iou_conv_dims": [16, 16], "iou_fc_dims": [32]}
-    return MaskScoringHead(SHAPE, **{"num_classes": CLASSES, **small, **arguments})
-
-
+fcn = partial(mask_heads.MaskHead, SHAPE, **SMALL)
+agnostic = partial(mask_heads.MaskHead, SHAPE, **{**SMALL, "num_classes": 1})
+multinomial = partial(mask_heads.MultinomialMaskHead, SHAPE, **SMALL)
+mlp = partial(mask_heads.MLPMaskHead, SHAPE, num_classes=CLASSES, fc_dims=[32, 32, 32])
+branch = {"iou_conv_dims": [16, 16], "iou_fc_dims": [32]}
+scoring = partial(mask_heads.MaskScoringHead, SHAPE, **SMALL, **branch)
+NAMES = ("fcn", "agnostic", "multinomial", "mlp", "scoring")
 HEADS = [fcn, agnostic, multinomial, mlp, scoring]
 
 
 def make(kind: Callable[..., Any], **arguments: Any) -> Any:
     torch.manual_seed(0)
     return kind(**arguments)
-
-
-def regions(count: int = 5) -> Tensor:
-    return torch.randn(count, 16, 14, 14, generator=torch.Generator().manual_seed(1))
 
 
 def losses_of(head: Any, x: Tensor, images: list[Instances]) -> dict[str, Tensor]:
@@ -78,42 +55,39 @@ class TestStock:
         ours = make(fcn, num_classes=classes)
         theirs = MaskRCNNConvUpsampleHead(SHAPE, num_classes=classes, conv_dims=[16] * 2)
         theirs.load_state_dict(ours.state_dict(), strict=True)
-        mine, stock = (
-            losses_of(head, regions(), proposals())["loss_mask"] for head in (ours, theirs)
-        )
-        assert torch.equal(mine, stock)
-        found = [head.eval()(regions(), detections(proposals())) for head in (ours, theirs)]
+        heads = (ours, theirs)
+        losses = [losses_of(head, features(), proposals())["loss_mask"] for head in heads]
+        assert torch.equal(*losses)
+        found = [head.eval()(features(), detections(proposals())) for head in heads]
         for one, other in zip(*found, strict=True):
             assert torch.equal(one.pred_masks, other.pred_masks)
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", HEADS, ids=NAMES)
 class TestEvery:
     @pytest.mark.parametrize("size", [14, 28, 56])
     def test_side_of_the_masks(self, kind: Callable[..., Any], size: int) -> None:
         head = make(kind, output_size=size)
-        assert all(torch.isfinite(x) for x in losses_of(head, regions(), proposals()).values())
-        found = head.eval()(regions(), detections(proposals((3, 2))))
+        assert all(torch.isfinite(x) for x in losses_of(head, features(), proposals()).values())
+        found = head.eval()(features(), detections(proposals((3, 2))))
         assert [each.pred_masks.shape for each in found] == [(3, 1, size, size), (2, 1, size, size)]
         assert all((each.pred_masks >= 0).all() for each in found)
         assert all((each.pred_masks <= 1).all() for each in found)
 
     @pytest.mark.parametrize("counts", [(0, 0), (0,), (2, 0)])
-    def test_images_without_objects(
-        self, kind: Callable[..., Any], counts: tuple[int, ...]
-    ) -> None:
+    def test_images_without_objects(self, kind, counts: tuple[int, ...]) -> None:
         head, count = make(kind), sum(counts)
-        loss = sum(losses_of(head, regions(count), proposals(counts)).values())
+        loss = sum(losses_of(head, features(count), proposals(counts)).values())
         loss.backward()
         assert all(parameter.grad is not None for parameter in head.parameters())
         assert (loss > 0) == (count > 0)
-        found = head.eval()(regions(count), detections(proposals(counts)))
+        found = head.eval()(features(count), detections(proposals(counts)))
         assert [len(each.pred_masks) for each in found] == list(counts)
 
     def test_channels_last_and_bfloat16(self, kind: Callable[..., Any]) -> None:
-        plain = losses_of(make(kind), regions(), proposals())
+        plain = losses_of(make(kind), features(), proposals())
         head = make(kind).to(memory_format=torch.channels_last)
-        x = regions().to(memory_format=torch.channels_last).requires_grad_()
+        x = features().to(memory_format=torch.channels_last).requires_grad_()
         last = losses_of(head, x, proposals())
         assert torch.allclose(last["loss_mask"], plain["loss_mask"], rtol=1e-4)
         with torch.autocast("cpu", torch.bfloat16):
@@ -127,12 +101,12 @@ class TestEvery:
     def test_bitmaps_are_targets_too(self, kind: Callable[..., Any]) -> None:
         """Polygons and their bitmaps, which differ by the rounding of a border."""
         head, images = make(kind), (proposals(), as_bitmaps(proposals()))
-        both = [sum(losses_of(head, regions(), each).values()) for each in images]
+        both = [sum(losses_of(head, features(), each).values()) for each in images]
         assert torch.allclose(*both, rtol=0.1)
 
     def test_loss_weight(self, kind: Callable[..., Any]) -> None:
-        one = losses_of(make(kind), regions(), proposals())["loss_mask"]
-        two = losses_of(make(kind, loss_weight=2.0), regions(), proposals())["loss_mask"]
+        one = losses_of(make(kind), features(), proposals())["loss_mask"]
+        two = losses_of(make(kind, loss_weight=2.0), features(), proposals())["loss_mask"]
         assert torch.allclose(two, 2 * one)
 
 
@@ -142,12 +116,10 @@ class TestMultinomial:
         targets = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(1)) > 0.5
         classes = torch.tensor([2, 0])
         expected = []
-        for r in range(2):
-            for i in range(3):
-                for j in range(3):
-                    label = int(classes[r]) if targets[r, i, j] else 3
-                    expected.append(-logits[r, :, i, j].log_softmax(0)[label])
-        found = multinomial_loss(logits, targets, classes)
+        for r, i, j in itertools.product(range(2), range(3), range(3)):
+            label = int(classes[r]) if targets[r, i, j] else 3
+            expected.append(-logits[r, :, i, j].log_softmax(0)[label])
+        found = mask_heads.multinomial_loss(logits, targets, classes)
         assert torch.allclose(found, torch.stack(expected).mean())
 
     def test_classes_compete(self) -> None:
@@ -158,7 +130,7 @@ class TestMultinomial:
             images = detections(proposals())
             for image in images:
                 image.pred_classes.fill_(index)
-            total = total + torch.cat([each.pred_masks for each in head(regions(), images)])
+            total = total + torch.cat([each.pred_masks for each in head(features(), images)])
         assert (total <= 1 + 1e-6).all()
 
     def test_class_agnostic(self) -> None:
@@ -167,23 +139,15 @@ class TestMultinomial:
         with torch.no_grad():
             head.predictor.bias += torch.tensor([5.0, 0.0])
         images = proposals()
-        loss = losses_of(head, regions(), images)["loss_mask"]
+        loss = losses_of(head, features(), images)["loss_mask"]
         for image in images:
             image.gt_classes = 2 - image.gt_classes
-        assert losses_of(head, regions(), images)["loss_mask"] == loss
-        assert all(
-            (each.pred_masks > 0.5).all() for each in head.eval()(regions(), detections(images))
-        )
+        assert losses_of(head, features(), images)["loss_mask"] == loss
+        for image in head.eval()(features(), detections(images)):
+            assert (image.pred_masks > 0.5).all()
 
 
 class TestScoring:
-    def box(self, *corners: float) -> Instances:
-        made = Instances((100, 100))
-        made.proposal_boxes = Boxes(torch.tensor([corners]))
-        made.gt_classes = torch.zeros(1).long()
-        made.gt_masks = PolygonMasks([[torch.tensor([10.0, 10, 50, 10, 50, 50, 10, 50]).numpy()]])
-        return made
-
     @pytest.mark.parametrize(
         ("corners", "found", "expected"),
         [
@@ -198,25 +162,27 @@ class TestScoring:
         ],
     )
     def test_iou_counts_what_lies_outside_the_box(self, corners, found: str, expected) -> None:
-        image = self.box(*corners)
+        boxes = torch.tensor([corners])
+        square = PolygonMasks([[torch.tensor([10.0, 10, 50, 10, 50, 50, 10, 50]).numpy()]])
+        image = Instances((100, 100), proposal_boxes=Boxes(boxes), gt_masks=square)
         masks = torch.zeros(1, 28, 28, dtype=torch.bool)
         masks[:, :, : {"all": 28, "left": 14, "none": 0}[found]] = True
-        boxes = image.proposal_boxes.tensor
-        iou = mask_iou(masks, mask_targets([image], 28), boxes, full_areas([image]))
+        iou = mask_heads.mask_iou(
+            masks, mask_heads.mask_targets([image], 28), boxes, mask_heads.full_areas([image])
+        )
         assert torch.allclose(iou, torch.tensor([expected]), atol=0.04)
 
     def test_area_of_bitmaps_is_that_of_polygons(self) -> None:
-        both = [full_areas(images) for images in (proposals(), as_bitmaps(proposals()))]
+        both = [mask_heads.full_areas(images) for images in (proposals(), as_bitmaps(proposals()))]
         assert torch.allclose(*both, rtol=0.05)
         assert (both[0] > 100).all()
 
-    def test_iou_of_the_own_class(self) -> None:
-        """The branch is asked for the class that the box head found."""
+    def test_iou_is_of_the_class_that_the_box_head_found(self) -> None:
         head = make(scoring).eval()
         with torch.no_grad():
             head.mask_iou.predictor.weight.zero_()
             head.mask_iou.predictor.bias.copy_(torch.tensor([0.1, 0.5, 3.0]))
-        for image in head(regions(), detections(proposals())):
+        for image in head(features(), detections(proposals())):
             expected = torch.tensor([0.1, 0.5, 1.0])[image.pred_classes]
             assert torch.allclose(image.mask_scores / image.scores, expected)
 
@@ -230,13 +196,13 @@ class TestScoring:
         for index, whole in ((0, False), (2, True)):
             images = proposals((3,))
             images[0].gt_classes.fill_(index)
-            loss = losses_of(head, regions(3), images)["loss_mask_iou"]
+            loss = losses_of(head, features(3), images)["loss_mask_iou"]
             assert (loss > 0.5) == whole  # an ellipse fills pi / 4 of its box
             assert whole or loss == 0
 
     def test_loss_of_the_branch_is_weighed_and_leaves_the_masks_alone(self) -> None:
         one, two = make(scoring), make(scoring, iou_loss_weight=2.0)
-        losses = [losses_of(head, regions(), proposals())["loss_mask_iou"] for head in (one, two)]
+        losses = [losses_of(head, features(), proposals())["loss_mask_iou"] for head in (one, two)]
         assert torch.allclose(losses[1], 2 * losses[0])
         losses[0].backward()
         assert one.predictor.weight.grad is None
@@ -246,7 +212,7 @@ class TestScoring:
         head = make(scoring).eval()
         nn.init.constant_(head.mask_iou.predictor.bias, 0.5)
         images = detections(proposals())
-        for image, given in zip(head(regions(), images), images, strict=True):
+        for image, given in zip(head(features(), images), images, strict=True):
             assert torch.equal(image.scores, given.scores)
             ratio = image.mask_scores / image.scores
             assert ((ratio > 0.2) & (ratio < 0.8)).all()
@@ -257,10 +223,13 @@ class TestScoring:
         losses = []
         for _ in range(60):
             optimizer.zero_grad()
-            losses.append(losses_of(head, regions(6), images)["loss_mask_iou"])
+            losses.append(losses_of(head, features(6), images)["loss_mask_iou"])
             losses[-1].backward()
             optimizer.step()
         assert losses[-1] < 0.1 * losses[0]
+
+
+P2 = torch.randn(2, 16, 30, 30, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -271,7 +240,7 @@ def points() -> nn.Module:
 
 
 def test_point_rend_trains_and_predicts(points: nn.Module) -> None:
-    x = {"p2": torch.randn(2, 16, 30, 30, generator=torch.Generator().manual_seed(0))}
+    x = {"p2": P2}
     losses = losses_of(points, x, as_bitmaps(proposals()))
     assert set(losses) == {"loss_mask", "loss_mask_point"}
     sum(losses.values()).backward()
@@ -281,14 +250,13 @@ def test_point_rend_trains_and_predicts(points: nn.Module) -> None:
 
 
 def test_point_rend_without_objects_in_channels_last_and_bfloat16(points: nn.Module) -> None:
-    p2 = torch.randn(2, 16, 30, 30, generator=torch.Generator().manual_seed(0))
-    nothing = sum(losses_of(points, {"p2": p2}, proposals((0, 0))).values())
+    nothing = sum(losses_of(points, {"p2": P2}, proposals((0, 0))).values())
     nothing.backward()
     assert nothing == 0
     assert all((parameter.grad == 0).all() for parameter in points.parameters())
-    plain = losses_of(points, {"p2": p2}, as_bitmaps(proposals()))["loss_mask"]
+    plain = losses_of(points, {"p2": P2}, as_bitmaps(proposals()))["loss_mask"]
     points = points.to(memory_format=torch.channels_last)
-    x = {"p2": p2.to(memory_format=torch.channels_last).requires_grad_()}
+    x = {"p2": P2.to(memory_format=torch.channels_last).requires_grad_()}
     with torch.autocast("cpu", torch.bfloat16):
         losses = losses_of(points, x, as_bitmaps(proposals()))
         points.eval()(x, detections(proposals()))
@@ -297,7 +265,7 @@ def test_point_rend_without_objects_in_channels_last_and_bfloat16(points: nn.Mod
     assert x["p2"].grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("kind", [fcn, multinomial, scoring])
+@pytest.mark.parametrize("kind", [fcn, multinomial, scoring], ids=["fcn", "softmax", "scoring"])
 def test_oblong_features_are_refused(kind: Callable[..., Any], monkeypatch) -> None:
     monkeypatch.setattr(SHAPE, "height", 7)
     with pytest.raises(UserError, match="square"):
@@ -306,7 +274,7 @@ def test_oblong_features_are_refused(kind: Callable[..., Any], monkeypatch) -> N
 
 def test_an_mlp_is_not_linear() -> None:
     head = make(mlp)
-    x, y = regions().split([2, 3])[0], regions().split([3, 2])[1]
+    x, y = features().split([2, 3])[0], features().split([3, 2])[1]
     zero = head.layers(torch.zeros_like(x))
     sum_of_both = head.layers(x) + head.layers(y) - zero
     assert not torch.allclose(head.layers(x + y), sum_of_both, rtol=1e-3, atol=1e-7)
@@ -314,7 +282,6 @@ def test_an_mlp_is_not_linear() -> None:
 
 def test_another_side_is_a_resize_that_keeps_the_border() -> None:
     """Of cells as areas (align_corners=False): the mean of a mask does not change."""
-    small, large = (make(fcn, output_size=size).layers(regions()) for size in (28, 56))
-    means = [each.mean(dim=(2, 3)) for each in (small, large)]
-    assert torch.allclose(*means, atol=1e-7)
+    small, large = (make(fcn, output_size=size).layers(features()) for size in (28, 56))
+    assert torch.allclose(small.mean(dim=(2, 3)), large.mean(dim=(2, 3)), atol=1e-7)
     assert torch.allclose(large[..., 0, 0], small[..., 0, 0])

@@ -147,9 +147,7 @@ def shapes(task: str, num_classes: int) -> dict[str, torch.Size]:
 
 @pytest.mark.parametrize("names", [dict, older], ids=["new", "old"])
 @pytest.mark.parametrize(("task", "given", "wanted"), [("mask", 90, 80), ("keypoint", 1, 1)])
-def test_every_parameter_has_its_place(
-    task: str, given: int, wanted: int, names: Any, tmp_path: Path
-) -> None:
+def test_every_parameter_has_its_place(task: str, given: int, wanted, names: Any, tmp_path) -> None:
     weights = torch.load(small_file(task, tmp_path / "tv.pth", given), weights_only=True)
     renamed = to_detectron2(names(weights), wanted)
     assert {name: value.shape for name, value in renamed.items()} == shapes(task, wanted)
@@ -229,9 +227,7 @@ def test_settings_that_are_missing_are_named_and_the_remedy_works(tmp_path: Path
     assert error_of([*overrides, "model.input_format=BGR", *right]) is None
 
 
-def test_an_unreachable_zoo_names_torchvision_and_that_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_zoo_names_torchvision_and_that_works(tmp_path: Path, monkeypatch) -> None:
     file = small_file("mask", tmp_path / "tv.pth")
 
     def get_local_path(path: str, *_: object, **__: object) -> str:

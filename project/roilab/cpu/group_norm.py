@@ -1,7 +1,7 @@
 """GroupNorm's gradient on the CPU for features with their channels innermost.
 
-PyTorch's takes two to three times as long for this layout as for the other, in bfloat16 more. Of
-bfloat16 the sums are float32's, an image at a time.
+PyTorch's takes two to three times as long for this layout as for the other, and even longer in
+bfloat16. Here bfloat16 values are summed in float32, an image at a time.
 """
 
 from typing import Any

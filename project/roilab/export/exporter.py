@@ -291,7 +291,7 @@ def _refuse_different(differences: Sequence[Differences]) -> None:
         )
     if not any(image.instances for image in differences):
         raise UserError(
-            "the model finds nothing in the images of the check, which so says nothing",
+            "the model finds nothing in the images of the check, which therefore proves nothing",
             key="check",
             expected="images in which the model finds instances",
         )

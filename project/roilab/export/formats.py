@@ -42,7 +42,7 @@ def serialise(detector: Detector, format: str, metadata: Mapping[str, Any]) -> b
     level = logger.level
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            # Of shapes that become constants: those of the image do not, as the check shows.
+            # They name shapes that become constants; the image's do not, as the check shows.
             warnings.simplefilter("ignore")
             logger.setLevel(logging.ERROR)
             return writer(detector, metadata)

@@ -1,4 +1,4 @@
-"""Heat maps -> keypoints: where the peak of each map is, in the image.
+"""Decoders of keypoints: heat maps -> the position of each map's peak in the image.
 
 Every decoder takes log heat, R x K x H x W, of which only the differences within a map matter (the
 logits of a softmax are such), and R x 4 boxes; and gives positions x, y in the image's continuous
@@ -127,7 +127,7 @@ def peak(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def window(maps: Tensor, cell: Tensor, radius: int, outside: float | None = None) -> Tensor:
-    """The cells around one of each map: R x K x (2 radius + 1) x (2 radius + 1), rows first.
+    """The cells around a cell of each map: R x K x (2 radius + 1) x (2 radius + 1), rows first.
 
     Args:
         maps, cell: R x K x H x W, and R x K x 2, column and row.
@@ -153,17 +153,17 @@ def mass_around(heat: Tensor, place: Tensor) -> Tensor:
 
 
 def to_cells(positions: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Positions in the image, R x K x 2, in cells of the boxes' maps, not rounded."""
+    """Convert positions in the image, R x K x 2, to cells of the boxes' maps, without rounding."""
     sides = positions.new_tensor([width, height])
     return (positions - boxes[:, None, :2]) / _extent(boxes)[:, None] * sides
 
 
 def to_image(place: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    """Positions in cells of the boxes' maps, R x K x 2, in the image and within their boxes."""
+    """Convert positions in cells of the boxes' maps, R x K x 2, to the image, within the boxes."""
     share = place / place.new_tensor([width, height], dtype=boxes.dtype)
     return boxes[:, None, :2] + share.clamp(0, 1) * _extent(boxes)[:, None]
 
 
 def _extent(boxes: Tensor) -> Tensor:
-    """Width and height of R x 4 boxes, of a pixel at least, as Detectron2 has them."""
+    """Width and height of R x 4 boxes, at least a pixel, as in Detectron2's decoder."""
     return (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)

@@ -168,7 +168,7 @@ class SigmoidKeypointHead(KeypointHead):
 class GaussianKeypointHead(KeypointHead):
     """Regression of a Gaussian around each keypoint, as in most networks for poses.
 
-    `sigma` is that of the Gaussian, in cells of the map; other arguments as for `KeypointHead`.
+    `sigma` is the Gaussian's, in cells of the map; other arguments are as for `KeypointHead`.
     """
 
     def __init__(self, input_shape: ShapeSpec, *, sigma: float = 2.0, **kwargs: Any) -> None:
@@ -192,7 +192,7 @@ class IntegralKeypointHead(KeypointHead):
     """Regression of the mean position under the softmax of a map (integral regression).
 
     `heatmap_weight` is the factor of the stock head's loss beside that of the position, 0: none;
-    other arguments as for `KeypointHead`.
+    other arguments are as for `KeypointHead`.
     """
 
     def __init__(

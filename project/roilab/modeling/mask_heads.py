@@ -1,5 +1,4 @@
-"""Mask heads, with their targets and losses: Detectron2's FCN, and the others of Tables 2b and 2e;
-Mask Scoring; PointRend."""
+"""Mask heads and losses: Detectron2's FCN, those of Tables 2b and 2e, Mask Scoring, PointRend."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -60,8 +59,8 @@ class MaskHead(MaskRCNNConvUpsampleHead):
 class MultinomialMaskHead(MaskHead):
     """A softmax over classes and background in each cell: classes compete (Table 2b, "softmax").
 
-    Of `num_classes`, C, the head makes C + 1 outputs, the background last; 1: class-agnostic. Other
-    arguments as for `MaskHead`.
+    For `num_classes`, C, the head has C + 1 outputs, the background last; 1: class-agnostic. Other
+    arguments are as for `MaskHead`.
     """
 
     def __init__(self, input_shape: ShapeSpec, *, num_classes: int, **kwargs: Any) -> None:
@@ -263,7 +262,7 @@ def mask_targets(instances: Sequence[Instances], size: int) -> Tensor:
 
 
 def of_class(values: Tensor, classes: Tensor) -> Tensor:
-    """R x C x ... -> R x ..., of the class of each; of one output for all classes, that one."""
+    """Select each row's class, R x C x ... -> R x ...; a single output serves all classes."""
     if values.shape[1] == 1:
         return values[:, 0]
     return values[torch.arange(values.shape[0], device=values.device), classes]
@@ -275,7 +274,7 @@ def multinomial_loss(logits: Tensor, targets: Tensor, classes: Tensor) -> Tensor
     Args:
         logits: R x (C + 1) x M x M, the background last.
         targets: R x M x M, bool.
-        classes: R, of the objects; all are one where C is 1.
+        classes: R, of the objects; with C = 1 all count as one class.
 
     Returns:
         The mean over all cells; a zero with a gradient where there is none.

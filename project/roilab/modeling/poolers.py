@@ -272,9 +272,9 @@ def require_square(shape: ShapeSpec) -> None:
 
 
 def with_fields(instances: Sequence[Instances], **fields: Tensor) -> list[Instances]:
-    """New Instances that have, beside the fields of these, their shares of other fields.
+    """New Instances with the fields of each image's, and its share of the values in `fields`.
 
-    `fields` have values for the instances of all images, one after another.
+    Those are of the instances of all images, one image after another.
     """
     counts = [len(image) for image in instances]
     shares = zip(*(values.split(counts) for values in fields.values()), strict=True)

@@ -17,11 +17,11 @@ from detectron2.modeling.backbone.resnet import BottleneckBlock
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
-# Those that torchvision evaluates with eps=0 in its normalisations.
+# The weights that torchvision evaluates with eps=0 in its normalisations.
 _WITHOUT_EPS = tuple(
     f"{model}_ResNet50_FPN_Weights.COCO_V1" for model in ("FasterRCNN", "MaskRCNN", "KeypointRCNN")
 )
-_EPS = 1e-5  # of FrozenBatchNorm2d, here and there
+_EPS = 1e-5  # of FrozenBatchNorm2d, in both libraries
 _COCO_CLASSES = 80
 _BLOCK, _RES_BLOCK = r"backbone.body.layer(\d).(\d+).", "backbone.bottom_up.res{0}.{2}."
 # How torchvision's names of parameters begin, and Detectron2's; the layers are counted from 1
@@ -71,7 +71,7 @@ def to_detectron2(
     Args:
         weights: torchvision's state dict, of any version; it is not touched.
         num_classes: of the model. With 80 of them, the 91 numbers of torchvision's COCO weights,
-            of which 10 are in no use, become COCO's 80 classes.
+            of which 10 are unused, become COCO's 80 classes.
         source: the file or URL that the weights came from: torchvision evaluates its own files with
             another eps in the normalisations.
     """

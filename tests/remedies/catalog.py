@@ -32,7 +32,7 @@ def load(name: str = "dogs", **options: Any) -> Wrong:
     return wrong(from_catalog, name, **options)
 
 
-@case("give a Python file that registers it, register=FILE.py, to each split")
+@case('give a Python file that registers it, register="FILE.py", to each split')
 def a_name_that_is_not_registered(registry: Registry, tmp_path: Path) -> Attempts:
     data = json.dumps(registry.dicts())
     program = f"""

@@ -100,7 +100,7 @@ def _dicts(name: str, register: str | None) -> list[Any]:
             file=register,
             found=name,
             expected=f"perhaps {' or '.join(near)}" if near else None,
-            remedy="give a Python file that registers it, register=FILE.py, to each split"
+            remedy='give a Python file that registers it, register="FILE.py", to each split'
             if register is None
             else f"let the file call DatasetCatalog.register('{name}', FUNCTION)",
         )

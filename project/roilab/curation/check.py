@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
-from roilab.data.usable_images import FoundImages, find_images, fit_instances, usable_size
+from roilab.data.usable_images import LocatedImages, find_images, fit_instances, usable_size
 from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
@@ -78,7 +78,7 @@ def check_annotations(
     rules: via.LabelRules,
     skeleton: Skeleton | None = None,
     progress: Callable[[Sequence[via.ImageRecord]], Iterable[via.ImageRecord]] = iter,
-    located: FoundImages | None = None,
+    located: LocatedImages | None = None,
 ) -> CheckReport:
     """Label and count what a file holds, and look at the images it names.
 
@@ -89,53 +89,47 @@ def check_annotations(
         progress: wraps the images while their files are looked at, to show how far it is.
         located: what `find_images` found, where the file is used together with others.
     """
-    problems = list(annotations.problems)
-    labelled: Sequence[via.LabelledImage]
-    labelled = [via.LabelledImage(image, ()) for image in annotations.images]
     try:
         result = via.build_instances(annotations, rules, skeleton)
+        labelled, problems = result.images, list(result.problems)
     except UserError as error:
-        problems.append(_as_problem(error, annotations.file))
-    else:
-        labelled = result.images
-        problems = list(result.problems)
+        labelled = tuple(via.LabelledImage(image, ()) for image in annotations.images)
+        problems = [*annotations.problems, _as_problem(error, annotations.file)]
     if located is None:
         (located,) = find_images([(annotations, folder)])
     problems += located.warnings
     kept: list[via.Instance] = []
     crowds = 0
-    for _, place, labelled_image in zip(
-        progress(annotations.images), located.places, labelled, strict=True
-    ):
-        left, of_image = _look_at(annotations.file, labelled_image, place)
-        kept += left.instances
-        crowds += len(left.crowds)
+    places = zip(progress(annotations.images), located.places, labelled, strict=True)
+    for _, place, labelled_image in places:
+        fitting, of_image = _look_at(annotations.file, labelled_image, place)
+        kept += fitting.instances
+        crowds += len(fitting.crowds)
         problems += of_image
-    there = [place for place in located.places if isinstance(place, Path)]
-    if (narrow := narrow_range(there, annotations.file)) is not None:
-        problems.append(narrow)
-    if unlabelled := _unlabelled(annotations, kept, skeleton):
-        problems.append(unlabelled)
+    paths = [place for place in located.places if isinstance(place, Path)]
+    more = narrow_range(paths, annotations.file), _unlabelled(annotations, kept, skeleton)
+    problems += filter(None, more)
     regions = [region for image in annotations.images for region in image.regions]
     refused_regions = _refused_regions(annotations)
     with_refused = {image for image, _ in refused_regions}
+    empty = [
+        image
+        for image in annotations.images
+        if not (image.regions or image.crowds or image.filename in with_refused)
+    ]
+    problems.sort(key=lambda problem: via.SEVERITIES.index(problem.severity))
     return CheckReport(
         file=annotations.file,
         container=annotations.container,
         images=len(annotations.images),
-        empty_images=sum(
-            not image.regions and not image.crowds and image.filename not in with_refused
-            for image in annotations.images
-        ),
+        empty_images=len(empty),
         regions=len(regions) + len(refused_regions),
         instances=len(kept),
         crowds=crowds,
         keypoints=sum(v > 0 for instance in kept for _, _, v in instance.keypoints or ()),
         classes=dict(sorted(Counter(instance.label for instance in kept).items())),
         shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
-        problems=tuple(
-            sorted(problems, key=lambda problem: via.SEVERITIES.index(problem.severity))
-        ),
+        problems=tuple(problems),
     )
 
 
@@ -148,7 +142,7 @@ def _refused_regions(annotations: via.Annotations) -> list[tuple[str | None, int
     errors = Counter(
         (problem.image, problem.region, problem.message)
         for problem in annotations.problems
-        if problem.severity == "error" and problem.region is not None and problem.attribute is None
+        if problem.severity == "error" and problem.attribute is None
     )
     counts: dict[tuple[str | None, int], int] = {}
     for (image, region, _), count in errors.items():
@@ -169,19 +163,15 @@ def _unlabelled(
     keypoints.
     """
     declared = {str(category.id) for category in annotations.categories if category.keypoints}
-    count = labelled = 0
+    poses: list[Sequence[float]] = []  # the visibilities of each object's keypoints
     for instance in instances:
         if skeleton is not None and instance.label in skeleton.classes:
-            is_labelled = any(value > 0 for _, _, value in instance.keypoints or ())
+            poses.append([visibility for _, _, visibility in instance.keypoints or ()])
         elif skeleton is None and instance.coco is not None and instance.coco.category in declared:
-            is_labelled = any(value > 0 for value in instance.coco.keypoints[2::3])
-        else:
-            continue
-        count += 1
-        labelled += is_labelled
-    if not count or labelled:
+            poses.append(instance.coco.keypoints[2::3])
+    if not poses or any(value > 0 for pose in poses for value in pose):
         return None
-    message = f"none of the {count} objects with a skeleton has a labelled keypoint (v > 0)"
+    message = f"none of the {len(poses)} objects with a skeleton has a labelled keypoint (v > 0)"
     remedy = "mark keypoints in VIA, or train without: masks and boxes do not need them"
     return via.Problem("warning", message, remedy, annotations.file)
 
@@ -192,13 +182,10 @@ def _shape_name(region: via.Region) -> str:
 
 
 def _as_problem(error: UserError, file: str, remedy: str | None = None) -> via.Problem:
-    parts = [error.message]
-    if error.found is not None:
-        parts.append(f"found {error.found}")
-    if error.expected is not None:
-        parts.append(f"expected {error.expected}")
+    details = {"found": error.found, "expected": error.expected}
+    parts = [f"{name} {value}" for name, value in details.items() if value is not None]
     remedy = remedy or error.remedy or "save it again, or give another file"
-    return via.Problem("error", "; ".join(parts), remedy, file)
+    return via.Problem("error", "; ".join([error.message, *parts]), remedy, file)
 
 
 def _look_at(
@@ -210,21 +197,17 @@ def _look_at(
     if isinstance(size, via.Problem):
         return labelled, [size]
     problems = []
-    bytes_found = place.stat().st_size if isinstance(place, Path) else None
-    if image.size is not None and bytes_found != image.size:
-        message = f"the image has {bytes_found} bytes, the annotated one had {image.size}"
+    size_in_bytes = place.stat().st_size if isinstance(place, Path) else None
+    if image.size is not None and size_in_bytes != image.size:
+        message = f"the image has {size_in_bytes} bytes, the annotated one had {image.size}"
         remedy = "make sure that it is the same picture"
         problems.append(via.Problem("warning", message, remedy, file, image.filename))
     fitting, unfit = fit_instances(file, labelled, *size)
     problems += unfit
-    # Of an instance with a problem, all is said: its other regions are not named one by one.
+    # Of an instance with a problem, the other regions are not named one by one.
     doubtful = {problem.region for problem in unfit}
-    named = {
-        index
-        for instance in labelled.instances
-        if instance.regions[0] in doubtful
-        for index in instance.regions
-    }
+    objects = [instance.regions for instance in labelled.instances]
+    named = {index for regions in objects if regions[0] in doubtful for index in regions}
     remedy = "what is outside is cut off; see that the image has the annotated size"
     problems += [
         via.Problem("warning", message, remedy, file, image.filename, region.index)

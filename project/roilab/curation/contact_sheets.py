@@ -32,7 +32,7 @@ def ground_truth_pictures(
     """Draw the images that can be read.
 
     Args:
-        places: what `locate` returns for each image.
+        places: of each image, see `find_images`.
         loose: image key -> points that belong to no object (`loose_points`).
         skipped: is called with a text for each image that cannot be drawn.
     """
@@ -79,21 +79,17 @@ def _ground_truth(
     keypoints = None
     if skeleton is not None:
         none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
-        keypoints = np.array(
-            [to_continuous(instance.keypoints or none) for instance in drawn], dtype=float
-        ).reshape(-1, len(skeleton.keypoints), 3)
-        keypoints[..., :2] *= shrink
-        keypoints[..., 2] /= 2  # visibility 2 becomes 1
+        rows = [to_continuous(instance.keypoints or none) for instance in drawn]
+        # Visibility 2 becomes 1.
+        keypoints = np.array(rows, dtype=float).reshape(len(drawn), -1, 3) * (shrink, shrink, 0.5)
     boxes = np.array([box_of(instance, width, height) for instance in drawn], dtype=float)
+    crowds = [f"{instance.label} (crowd)" for instance in image.crowds]
     return draw_instances(
         pixels,
         boxes=boxes.reshape(-1, 4) * shrink,
         masks=[[np.array(ring) * shrink for ring in instance.polygons] for instance in drawn],
         keypoints=keypoints,
-        labels=[
-            *(instance.label for instance in image.instances),
-            *(f"{instance.label} (crowd)" for instance in image.crowds),
-        ],
+        labels=[*(instance.label for instance in image.instances), *crowds],
         loose_points=np.array(loose, dtype=float).reshape(-1, 2) * shrink,
         skeleton=skeleton,
         scale=max(1, _SIDE // max(pixels.shape[:2])),
@@ -107,21 +103,16 @@ def save_sheet(folder: Path, number: int, pictures: list[Picture]) -> None:
         path = folder / f"sheet_{number:03d}.jpg"
         Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
     except OSError as error:
-        raise UserError(
-            "cannot write the sheet",
-            file=folder,
-            found=error.strerror,
-            remedy="give another folder: output=DIR",
-        ) from error
+        message, remedy = "cannot write the sheet", "give another folder: output=DIR"
+        raise UserError(message, file=folder, found=error.strerror, remedy=remedy) from error
 
 
 def remove_stale_sheets(folder: Path, written: int) -> int:
     """Remove the sheets that an earlier, larger call left; returns how many."""
-    stale = [
-        path
-        for path in folder.glob("sheet_*.jpg")
-        if (match := re.fullmatch(r"sheet_(\d{3,})", path.stem)) and int(match[1]) > written
+    sheets = [
+        (re.fullmatch(r"sheet_(\d{3,})", path.stem), path) for path in folder.glob("sheet_*.jpg")
     ]
+    stale = [path for match, path in sheets if match and int(match[1]) > written]
     for path in stale:
         path.unlink()
     return len(stale)

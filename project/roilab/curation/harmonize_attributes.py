@@ -1,4 +1,4 @@
-"""Attributes of annotation files: one name a role in all of them, and the class as one choice."""
+"""Attributes of annotation files: one name for each role in all files, the class as one choice."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +8,8 @@ from typing import Any
 from roilab import via
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
+from roilab.via.labels import label_rules
 from roilab.via.labels.attribute_roles import tagged
-from roilab.via.labels.label_rules import (
-    attributes_in_use,
-    described,
-    keypoint_regions,
-    outline_regions,
-    with_samples,
-)
 from roilab.via.records import TAGS
 
 # Role -> the key of `via.LabelRules` that names its attribute.
@@ -38,7 +32,7 @@ class _Source:
 def harmonize_attributes(
     sources: Sequence[via.Annotations], rules: via.LabelRules, skeleton: Skeleton | None
 ) -> list[via.Annotations]:
-    """The files with one attribute name a role: that of the first file that has the role.
+    """The files with one attribute name for each role: that of the first file that has the role.
 
     Where points are tied to their object by an attribute in one file and by their place in another,
     the other gets the attribute as well. Files that agree are not changed.
@@ -74,18 +68,21 @@ def harmonize_attributes(
 
 
 def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelRules:
-    """The rules without the attributes that a file has not; it declares all that it has."""
+    """The rules without attributes that a file lacks; the file declares all that it has."""
+    known = {"", *annotations.region_attributes}  # "" says that no attribute has the role
 
     def own(name: str | None) -> str | None:
-        # "" says that no attribute has the role, in every file.
-        return name if name == "" or name in annotations.region_attributes else None
+        return name if name in known else None
 
-    names: dict[str, Any] = {
-        key: own(getattr(rules, key)) for role, key in _KEYS.items() if role != "class"
-    }
     label = rules.class_attribute
-    flags = tuple(filter(own, rules.class_flags)) or None
-    return replace(rules, class_attribute=own(label) if isinstance(label, str) else flags, **names)
+    flags = tuple(flag for flag in rules.class_flags if flag in known) or None
+    return replace(
+        rules,
+        class_attribute=own(label) if isinstance(label, str) else flags,
+        keypoint_attribute=own(rules.keypoint_attribute),
+        instance_attribute=own(rules.instance_attribute),
+        visibility_attribute=own(rules.visibility_attribute),
+    )
 
 
 def _source(
@@ -100,11 +97,10 @@ def _source(
         names = dict(zip(_KEYS, values, strict=True))
     except UserError:
         # Whether that matters depends on the other files.
-        tags, flags = tagged(annotations.region_attributes), own.class_flags
+        names = dict[str, str | None](tagged(annotations.region_attributes))
+        flags = own.class_flags
         named = {role: getattr(own, key) for role, key in _KEYS.items()}
-        names = {
-            role: name if isinstance(name, str) else tags.get(role) for role, name in named.items()
-        }
+        names |= {role: name for role, name in named.items() if isinstance(name, str)}
     if flags:
         annotations, names["class"] = with_united_class(annotations, flags)
         own = replace(own, class_attribute=names["class"])
@@ -121,32 +117,35 @@ def _complete(
     if getattr(file.rules, _KEYS[role]) == "":
         return
     kinds = file.rules.kinds
-    points = attributes_in_use(keypoint_regions(file.annotations, kinds))
+    on_points = list(label_rules.keypoint_regions(file.annotations, kinds))
+    points = label_rules.attributes_in_use(on_points)
+    candidates: Mapping[str, Any] = {}
     if role == "class":
-        candidates = attributes_in_use(outline_regions(file.annotations, kinds))
-    elif role == "instance" and any(keypoint_regions(file.annotations, kinds)):
+        outlines = label_rules.outline_regions(file.annotations, kinds)
+        candidates = label_rules.attributes_in_use(outlines)
+    elif role == "instance" and on_points:
         if skeleton is not None and "class" in file.names:
             file.annotations = _tied(file, name, skeleton)
             file.names[role] = name
             return
         candidates = points
-    else:
-        candidates = points if role == "keypoint" else {}
-    for name_of_role in file.names.values():
-        candidates.pop(name_of_role, None)
+    elif role == "keypoint":
+        candidates = points
+    used = file.names.values()
+    candidates = {key: values for key, values in candidates.items() if key not in used}
     if candidates:
         raise UserError(
             f"cannot tell which attribute is the {role}, '{name}' in {first.annotations.file}",
             file=file.annotations.file,
             key=_KEYS[role],
-            found=with_samples(candidates),
+            found=label_rules.with_samples(candidates),
             expected="one of these",
             remedy=f"give {argument(_KEYS[role], 'NAME')}, or rename the attribute of this file to "
             f"'{name}'"
             if skeleton is not None or role == "class"
             else f"give skeleton=FILE; where that is not enough, {argument(_KEYS[role], 'NAME')}",
         )
-    if role == "instance" and skeleton is None and any(keypoint_regions(file.annotations, kinds)):
+    if role == "instance" and skeleton is None and on_points:
         # Untied, they would belong to no object beside points that are tied.
         raise UserError(
             f"the points are not tied to their objects by an attribute, as they are by '{name}' "
@@ -178,7 +177,7 @@ def _tied(file: _Source, name: str, skeleton: Skeleton) -> via.Annotations:
 
 
 def _renamed(file: _Source, names: Mapping[str, str], tags: set[str]) -> via.Annotations:
-    """The file with the wanted names, and with the tags of the roles that any file tags."""
+    """The file with these names of roles, and with the tags of the roles that any file tags."""
     new = {name: names[role] for role, name in file.names.items()}
     for old, name in new.items():
         if name != old and name in file.declared and name not in new:
@@ -188,10 +187,8 @@ def _renamed(file: _Source, names: Mapping[str, str], tags: set[str]) -> via.Ann
                 found=f"both '{old}' and '{name}'",
                 remedy=f"rename '{name}' in this file",
             )
-    attributes = {}
-    for old, declared in file.declared.items():
-        name = new.get(old, old)
-        attributes[name] = replace(declared, name=name)
+    renamed = {old: new.get(old, old) for old in file.declared}
+    attributes = {name: replace(file.declared[old], name=name) for old, name in renamed.items()}
     for role in tags & file.names.keys():
         declared = attributes[names[role]]
         if not declared.description.endswith(TAGS[role]):
@@ -217,16 +214,11 @@ def with_values(
     change: Callable[[Values], Values],
 ) -> via.Annotations:
     """The file with changed values of every region, and the attributes that declare them."""
-    images = tuple(
-        replace(
-            image,
-            regions=tuple(
-                replace(region, attributes=change(region.attributes)) for region in image.regions
-            ),
-        )
-        for image in annotations.images
-    )
-    return replace(annotations, images=images, region_attributes=declared)
+    images = []
+    for image in annotations.images:
+        regions = [replace(r, attributes=change(r.attributes)) for r in image.regions]
+        images.append(replace(image, regions=tuple(regions)))
+    return replace(annotations, images=tuple(images), region_attributes=declared)
 
 
 def declared_classes(
@@ -235,7 +227,7 @@ def declared_classes(
     """The classes that the file declares as options, in their order, after the map."""
     declared = annotations.region_attributes.get(attribute or "")
     options = declared.options if declared is not None else ()
-    names = [described(option, declared) for option in options]
+    names = [label_rules.described(option, declared) for option in options]
     return list(dict.fromkeys(new for name in names if (new := class_map.get(name, name))))
 
 
@@ -247,27 +239,21 @@ def with_united_class(
     Args:
         flags: the attributes, whose names are the classes.
     """
-    others = annotations.region_attributes.keys() - set(flags)
+    others = [name for name in annotations.region_attributes if name not in flags]
     names = ("class", "label", "category", *(f"class {n}" for n in range(2, len(others) + 3)))
     name = next(candidate for candidate in names if candidate not in others)
-    several = any(
-        sum(bool(region.attributes.get(flag)) for flag in flags) > 1
-        for image in annotations.images
-        for region in image.regions
-    )
+    regions = [region for image in annotations.images for region in image.regions]
+    several = any(sum(bool(r.attributes.get(flag)) for flag in flags) > 1 for r in regions)
 
     def united(values: Values) -> Values:
         ticked = tuple(flag for flag in flags if values.get(flag))
         kept = {attribute: value for attribute, value in values.items() if attribute not in flags}
         return kept | {name: ticked if several else "".join(ticked)}
 
-    declared = {
-        old: attribute
-        for old, attribute in annotations.region_attributes.items()
-        if old not in flags
-    }
+    declared = {old: annotations.region_attributes[old] for old in others}
+    options = {flag: flag for flag in flags}
     kind = "checkbox" if several else "dropdown"
-    declared[name] = via.Attribute(name, kind, options={flag: flag for flag in flags})
+    declared[name] = via.Attribute(name, kind, options=options)
     return with_values(annotations, declared, united), name
 
 
@@ -280,12 +266,8 @@ def with_class_dropdown(annotations: via.Annotations, attribute: str) -> via.Ann
     declared = annotations.region_attributes.get(attribute, via.Attribute(attribute))
     if declared.type == "image":
         return annotations
-    values = Counter(
-        value
-        for image in annotations.images
-        for region in image.regions
-        if (value := region.attributes.get(attribute))
-    )
+    regions = [region for image in annotations.images for region in image.regions]
+    values = Counter(filter(None, (region.attributes.get(attribute) for region in regions)))
     options = {option: text or option for option, text in declared.options.items()}
     chosen = replace(declared, options=options)
     words = {value for value in values if isinstance(value, str)}
@@ -296,6 +278,5 @@ def with_class_dropdown(annotations: via.Annotations, attribute: str) -> via.Ann
         options |= {word: word for word in sorted(words) if word not in options}
         defaults = declared.default_options or ((default,) if default else ())
         chosen = replace(chosen, type="dropdown", default_value="", default_options=defaults)
-    return replace(
-        annotations, region_attributes={**annotations.region_attributes, attribute: chosen}
-    )
+    attributes = {**annotations.region_attributes, attribute: chosen}
+    return replace(annotations, region_attributes=attributes)

@@ -218,11 +218,9 @@ def estimate_sigmas(sets: Sequence[via.LabelledSet], skeleton: Skeleton) -> dict
             if len(points) > 1 and size > 0:
                 samples[name].append(points.var(axis=0, ddof=1).sum() / size)
     if not samples:
-        raise UserError(
-            "no keypoint of any object is annotated twice",
-            expected="files of several people about the same images, with outlined objects",
-            remedy="give the file of each person",
-        )
+        message = "no keypoint of any object is annotated twice"
+        expected = "files of several people about the same images, with outlined objects"
+        raise UserError(message, expected=expected, remedy="give the file of each person")
     return {
         name: Sigma(math.sqrt(fmean(samples[name])), len(samples[name]))
         for name in skeleton.keypoints

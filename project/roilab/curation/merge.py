@@ -1,4 +1,4 @@
-"""Several annotation files -> one."""
+"""One annotation file from several: images, attributes and options of all."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,8 +56,7 @@ def merge_annotations(
     declared = [_of_type(source, attributes) for source in declared]
     sizes: dict[str, set[int]] = defaultdict(set)  # file name -> those that are stated anywhere
     for image in (image for source in declared for image in source.images):
-        if image.size is not None:
-            sizes[image.filename].add(image.size)
+        sizes[image.filename] |= {image.size} if image.size is not None else set()
     images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
         problems += _add_images(images, source, sizes, progress)
@@ -89,9 +88,8 @@ def _add_images(
     problems = []
     keys = {image.key for image, _ in images.values()}
     same = 0
-    for entry in progress(source.images):
-        image = entry
-        stated = sizes.get(image.filename, set())
+    for image in progress(source.images):
+        stated = sizes[image.filename]
         if image.size is None and len(stated) == 1:
             image = replace(image, size=next(iter(stated)))
         elif image.size is None and stated:
@@ -111,10 +109,8 @@ def _add_images(
         if _says_the_same(known, image):
             same += 1
             continue
-        message = (
-            f"annotated differently in {first} ({counted(len(known.regions), 'region')}) and here "
-            f"({counted(len(image.regions), 'region')}): the first is kept"
-        )
+        here, there = (counted(len(entry.regions), "region") for entry in (image, known))
+        message = f"annotated differently in {first} ({there}) and here ({here}): the first is kept"
         remedy = "remove one of the two, or rename the image where it is another picture"
         problems.append(Problem("error", message, remedy, source.file, image.filename))
     if same:
@@ -159,20 +155,20 @@ def _ring(shape: via.Shape) -> tuple[via.XY, ...] | via.Shape:
 
 def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:
     """Attributes of which an option id has two meanings, or a meaning other ids in another file."""
-    meanings: dict[tuple[str, str], set[str]] = {}
-    ids: dict[tuple[str, str], set[frozenset[str]]] = {}
+    meanings: dict[tuple[str, str], set[str]] = defaultdict(set)  # of an option id of an attribute
+    ids: dict[tuple[str, str], set[frozenset[str]]] = defaultdict(set)  # of a meaning
     for attributes in groups:
         for name, attribute in attributes.items():
             if attribute.type == "image":
                 continue
-            of_meaning: dict[str, set[str]] = {}
+            of_meaning: dict[str, set[str]] = defaultdict(set)
             for option, description in attribute.options.items():
-                meanings.setdefault((name, option), set()).add(description or option)
-                of_meaning.setdefault(description or option, set()).add(option)
+                meanings[name, option].add(description or option)
+                of_meaning[description or option].add(option)
             for meaning, options in of_meaning.items():
-                ids.setdefault((name, meaning), set()).add(frozenset(options))
-    names = {name for (name, _), options in meanings.items() if len(options) > 1}
-    return sorted(names | {name for (name, _), groups in ids.items() if len(groups) > 1})
+                ids[name, meaning].add(frozenset(options))
+    several = [key for table in (meanings, ids) for key, values in table.items() if len(values) > 1]
+    return sorted({name for name, _ in several})
 
 
 def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
@@ -233,10 +229,7 @@ def _united(
     united: dict[str, Attribute] = {}
     for attributes in groups:
         for name, attribute in attributes.items():
-            known = united.get(name)
-            if known is None:
-                united[name] = attribute
-                continue
+            known = united.setdefault(name, attribute)
             # A JSON or a CSV says nothing of types: there the declaration of a project counts.
             kind = attribute.type if known.type == "text" else known.type
             if attribute.type not in ("text", kind) and {attribute.type, kind} != _ONE_OF_SEVERAL:

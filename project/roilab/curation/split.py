@@ -27,12 +27,9 @@ def image_fingerprint(record: via.ImageRecord, path: Path | None) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(
-            "cannot read the image",
-            file=path,
-            found=error.strerror,
-            remedy="make the file readable, or remove it: its name and size identify the image",
-        ) from error
+        message = "cannot read the image"
+        remedy = "make the file readable, or remove it: its name and size identify the image"
+        raise UserError(message, file=path, found=error.strerror, remedy=remedy) from error
 
 
 def stratified_split(
@@ -55,20 +52,15 @@ def stratified_split(
         UserError: the share is out of range, or there are fewer than two pictures.
     """
     if not 0 < share < 1:
+        message, expected = "a part needs a share", "more than 0, less than 1"
         raise UserError(
-            "a part needs a share",
-            key="share",
-            found=share,
-            expected="more than 0, less than 1",
-            remedy="give a number such as 0.8",
+            message, key="share", found=share, expected=expected, remedy="give a number such as 0.8"
         )
     if len(groups) < 2:
-        raise UserError(
-            "there is nothing to divide",
-            found=f"{len(groups)} different pictures",
-            expected="at least 2",
-            remedy="annotate more pictures; copies of one picture stay in one part",
-        )
+        message = "there is nothing to divide"
+        remedy = "annotate more pictures; copies of one picture stay in one part"
+        found = f"{len(groups)} different pictures"
+        raise UserError(message, found=found, expected="at least 2", remedy=remedy)
     luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
     labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}
     counts = Counter(label for names in labels.values() for label in names)

@@ -79,13 +79,10 @@ def checked_size(name: str, raw: Mapping[str, Any]) -> tuple[int, int] | via.Pro
         return via.Problem("error", message, "replace the image file", name, str(path))
     stated = raw.get("width"), raw.get("height")
     if any(side not in (None, own) for side, own in zip(stated, size, strict=True)):
+        message = f"the data set '{name}' names another size than the image has"
+        remedy = "correct them, or leave them out: they are then read from the image"
         raise UserError(
-            f"the data set '{name}' names another size than the image has",
-            file=path,
-            key="width and height",
-            found=stated,
-            expected=size,
-            remedy="correct them, or leave them out: they are then read from the image",
+            message, file=path, key="width and height", found=stated, expected=size, remedy=remedy
         )
     return size
 

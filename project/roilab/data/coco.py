@@ -4,6 +4,7 @@ COCO's boxes are x, y, width, height; its keypoints are pixel indices, of which 
 centre at (0, 0), while boxes and outlines are continuous: see `roilab.data.coordinates`.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,13 +38,16 @@ def coco_row(
     Args:
         category_id: class index + 1, or the file's.
         box: x, y, width, height.
-        segmentation: rings x0, y0, x1, y1, ..., or a run-length encoding; None or empty: none.
+        segmentation: rings x0, y0, x1, y1, ..., or a run-length encoding, whose bytes become text;
+            None or empty: none.
         keypoints: K times x, y in pixel indices and a visibility or a score.
         more: further keys, such as `score`.
     """
     row = {"image_id": image_id, "category_id": category_id, "bbox": list(box), **more}
+    if isinstance(segmentation, Mapping) and isinstance(segmentation["counts"], bytes):
+        segmentation = {**segmentation, "counts": segmentation["counts"].decode("ascii")}
     if segmentation:
-        row["segmentation"] = _as_json(segmentation)
+        row["segmentation"] = segmentation
     if keypoints is not None:
         row["keypoints"] = list(keypoints)
     return row
@@ -117,11 +121,11 @@ def dataset_to_coco(
                 segmentation=anno.get("segmentation"),
                 keypoints=to_pixel_index(anno["keypoints"]) if has_keypoints else None,
             )
-            number, is_crowd = len(annotations) + 1, anno.get("iscrowd", 0)
-            area = anno.get("area")
+            area, is_crowd = anno.get("area"), anno.get("iscrowd", 0)
+            number = len(annotations) + 1
             annotations.append(coco_annotation(row, number, area=area, is_crowd=is_crowd))
-    keys = {"id": "image_id"} | {key: key for key in ("file_name", "width", "height")}
-    images = [{new: record[key] for new, key in keys.items()} for record in records]
+    keys = {"id": "image_id", "file_name": "file_name", "width": "width", "height": "height"}
+    images = [{key: record[own] for key, own in keys.items()} for record in records]
     return coco_document(images, annotations, classes, skeleton)
 
 
@@ -135,13 +139,6 @@ def ring_area(ring: Sequence[float]) -> float:
     """Area in square pixels of a ring given as x0, y0, x1, y1, ..."""
     x, y = np.asarray(ring, dtype=float).reshape(-1, 2).T
     return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
-
-
-def _as_json(mask: Any) -> Any:
-    """A mask as JSON data, which hold no bytes: pycocotools compresses run lengths to these."""
-    if isinstance(mask, Mapping) and isinstance(mask["counts"], bytes):
-        return {**mask, "counts": mask["counts"].decode("ascii")}
-    return mask
 
 
 @dataclass(frozen=True)
@@ -186,20 +183,18 @@ class CocoIds:
         Raises:
             UserError: a row has an id that the file does not have.
         """
-        images = {file_id: number for number, file_id in self.images.items()}
-        categories = {file_id: place for place, file_id in enumerate(self.categories, 1)}
+        own = {
+            "image_id": {file_id: number for number, file_id in self.images.items()},
+            "category_id": {file_id: place for place, file_id in enumerate(self.categories, 1)},
+        }
         result = []
         for row in rows:
-            for key, known in (("image_id", images), ("category_id", categories)):
+            for key, known in own.items():
                 if row[key] not in known:
-                    raise UserError(
-                        "a result has an id that the annotation file does not have",
-                        key=key,
-                        found=repr(row[key]),
-                        expected=f"one of {first_of(list(map(repr, known)), 10)}",
-                    )
-            image, category = images[row["image_id"]], categories[row["category_id"]]
-            result.append({**row, "image_id": image, "category_id": category})
+                    message = "a result has an id that the annotation file does not have"
+                    expected = f"one of {first_of(list(map(repr, known)), 10)}"
+                    raise UserError(message, key=key, found=repr(row[key]), expected=expected)
+            result.append({**row, **{key: known[row[key]] for key, known in own.items()}})
         return result
 
 
@@ -215,12 +210,6 @@ def category_ids(classes: Sequence[str], known: Mapping[str, int | str]) -> tupl
     Args:
         known: category name -> id, of the file.
     """
-    free = max((number for number in known.values() if isinstance(number, int)), default=0) + 1
-    result: list[int | str] = []
-    for name in classes:
-        if name in known:
-            result.append(known[name])
-        else:
-            result.append(free)
-            free += 1
-    return tuple(result)
+    last = max((number for number in known.values() if isinstance(number, int)), default=0)
+    free = itertools.count(last + 1)
+    return tuple(known[name] if name in known else next(free) for name in classes)

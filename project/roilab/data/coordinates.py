@@ -54,21 +54,24 @@ def box_of(instance: via.Instance, width: int, height: int) -> list[float]:
 
 def own_box(instance: via.Instance, width: int, height: int) -> Box | None:
     """Box (x0, y0, x1, y1) as the file states it; None where it states none within the image."""
+    box = _stated(instance)
+    return box if box is not None and _has_area(_clipped(box, width, height)) else None
+
+
+def _stated(instance: via.Instance) -> Box | None:
     if instance.coco is None or instance.coco.box is None:
         return None
-    x, y, w, h = instance.coco.box
-    box = (x, y, x + w, y + h)
-    return box if _has_area(_clipped(box, width, height)) else None
+    x, y, width, height = instance.coco.box
+    return x, y, x + width, y + height
 
 
 def extent_of(instance: via.Instance) -> Box:
     """The box (x0, y0, x1, y1) around outlines, curves within half a pixel; else keypoints."""
+    plain = via.Polygon | via.Polyline | via.Rect
+    if instance.outlines and all(isinstance(shape, plain) for shape in instance.outlines):
+        x0s, y0s, x1s, y1s = zip(*map(via.bounds, instance.outlines), strict=True)
+        return min(x0s), min(y0s), max(x1s), max(y1s)
     if instance.outlines:
-        if all(
-            isinstance(shape, via.Polygon | via.Polyline | via.Rect) for shape in instance.outlines
-        ):
-            x0s, y0s, x1s, y1s = zip(*map(via.bounds, instance.outlines), strict=True)
-            return min(x0s), min(y0s), max(x1s), max(y1s)
         points = np.concatenate([np.asarray(ring, dtype=float) for ring in instance.polygons])
         low, high = points.min(axis=0), points.max(axis=0)
     else:
@@ -93,18 +96,16 @@ def box_fault(box: Box, outline: Box | None, width: int, height: int) -> str:
     if outline is not None and (overlap := iou(box, outline)) < LEAST_IOU:
         return f"has an IoU of {overlap:.2f} with its outline"
     out = max(-box[0], -box[1], box[2] - width, box[3] - height)
-    return (
-        f"reaches {out:g} pixels beyond the image of {width} x {height}" if out > ROUNDING else ""
-    )
+    if out <= ROUNDING:
+        return ""
+    return f"reaches {out:g} pixels beyond the image of {width} x {height}"
 
 
 def stated_box_fault(instance: via.Instance, width: int, height: int) -> str:
     """The fault of the box that a COCO file states for an object; "" for a sound box."""
-    coco = instance.coco
-    if coco is None or coco.box is None:
+    coco, box = instance.coco, _stated(instance)
+    if coco is None or coco.box is None or box is None:
         return ""
-    x, y, w, h = coco.box
-    box = (x, y, x + w, y + h)
     outline = extent_of(instance) if coco.mask is not None else None
     fault = box_fault(box, outline, width, height)
     if not fault:
@@ -112,20 +113,19 @@ def stated_box_fault(instance: via.Instance, width: int, height: int) -> str:
     if outline is not None:
         has_corners = iou(coco.box, outline) > max(iou(box, outline), LEAST_IOU)
     else:
-        has_corners = x < w <= width + ROUNDING and y < h <= height + ROUNDING
+        x, y, right, bottom = coco.box
+        has_corners = x < right <= width + ROUNDING and y < bottom <= height + ROUNDING
     reason = ", as if x0, y0, x1, y1 stood there" if has_corners else ""
     numbers = ", ".join(f"{number:g}" for number in coco.box)
     return f"the bbox of annotation {coco.id} ({numbers}) {fault}{reason}"
 
 
 def _clipped(box: Box, width: int, height: int) -> Box:
-    x0, y0, x1, y1 = box
-    return (
-        float(min(max(x0, 0), width)),
-        float(min(max(y0, 0), height)),
-        float(min(max(x1, 0), width)),
-        float(min(max(y1, 0), height)),
+    x0, y0, x1, y1 = (
+        float(min(max(value, 0), limit))
+        for value, limit in zip(box, (width, height, width, height), strict=True)
     )
+    return x0, y0, x1, y1
 
 
 def _has_area(box: Box) -> bool:
@@ -134,12 +134,8 @@ def _has_area(box: Box) -> bool:
 
 def iou(one: Box, other: Box) -> float:
     """0 where one of them has no area, as has a box whose corners are exchanged."""
-    shared = (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
-    )
+    corners = (max(one[0], other[0]), max(one[1], other[1]))
+    shared = (*corners, min(one[2], other[2]), min(one[3], other[3]))
     if not (_has_area(one) and _has_area(other) and _has_area(shared)):
         return 0.0
     common, *areas = ((b[2] - b[0]) * (b[3] - b[1]) for b in (shared, one, other))

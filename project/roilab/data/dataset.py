@@ -255,13 +255,10 @@ def registered(
         count = dataset.missing
         left_out = f", and {count} left out that are missing or broken" if count else ""
         least = f"at least {counted(min_keypoints, 'keypoint')}" if min_keypoints else "an instance"
-        raise UserError(
-            "no image is left after filtering",
-            file=origin,
-            found=f"{counted(len(dataset), 'image')}, none with {least}{left_out}",
-            expected=f"an image with {least}",
-            remedy=remedy,
-        )
+        message = "no image is left after filtering"
+        found = f"{counted(len(dataset), 'image')}, none with {least}{left_out}"
+        expected = f"an image with {least}"
+        raise UserError(message, file=origin, found=found, expected=expected, remedy=remedy)
     # Another name for each content, since Detectron2 keeps data sets by their names.
     content = io.BytesIO()
     pickler = pickle.Pickler(content, protocol=5)
@@ -294,13 +291,9 @@ def _sources(
     paths = [Path(file) for file in _listed(files or ())]
     message, expected = "no annotation file given", "one file or a list"
     if not paths:
-        raise UserError(
-            message,
-            key="files",
-            found=files,
-            expected=expected,
-            remedy="give files=FILE images=DIR",
-        )
+        message = message
+        remedy = "give files=FILE images=DIR"
+        raise UserError(message, key="files", found=files, expected=expected, remedy=remedy)
     message = "the annotation file does not exist"
     for path in paths:
         if not path.is_file():
@@ -332,13 +325,10 @@ def _sources(
         # The same annotations may hold for other pictures in other folders.
         source = path.resolve(), tuple(root.resolve() for root in roots)
         if source in known:
-            raise UserError(
-                "the annotation file is given twice",
-                key="files",
-                file=path,
-                expected="each file once, since every image of it would be in the data set twice",
-                remedy="remove it from the list",
-            )
+            message = "the annotation file is given twice"
+            expected = "each file once, since every image of it would be in the data set twice"
+            remedy = "remove it from the list"
+            raise UserError(message, key="files", file=path, expected=expected, remedy=remedy)
         known.add(source)
     return sources
 

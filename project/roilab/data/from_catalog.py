@@ -141,13 +141,10 @@ def _categories(name: str, metadata: Mapping[str, Any]) -> dict[str, int | str]:
     names: Any = metadata.get("thing_classes")
     is_list = isinstance(names, list | tuple) and names and all(isinstance(n, str) for n in names)
     if not is_list or len(set(names)) != len(names):
-        raise UserError(
-            f"the metadata of the data set '{name}' do not name its classes",
-            key="thing_classes",
-            found=names,
-            expected="a list of different names, in the order of category_id",
-            remedy=f"MetadataCatalog.get('{name}').thing_classes = [...], where it is registered",
-        )
+        message = f"the metadata of the data set '{name}' do not name its classes"
+        expected = "a list of different names, in the order of category_id"
+        remedy = f"MetadataCatalog.get('{name}').thing_classes = [...], where it is registered"
+        raise UserError(message, key="thing_classes", found=names, expected=expected, remedy=remedy)
     key = "thing_dataset_id_to_contiguous_id"
     places = metadata.get(key)
     if places is None:
@@ -177,13 +174,10 @@ def _class_places(
     kept = tuple(dict.fromkeys(label for label in mapped if label is not None))
     names = kept if classes is None else tuple(classes)
     if not names or not set(kept) <= set(names):
-        raise UserError(
-            f"the classes of the data set '{name}' are not those of the model",
-            key="classes",
-            found=list(kept),
-            expected=f"of {', '.join(names)}" if names else "at least one class",
-            remedy='rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}',
-        )
+        message = f"the classes of the data set '{name}' are not those of the model"
+        expected = f"of {', '.join(names)}" if names else "at least one class"
+        remedy = 'rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}'
+        raise UserError(message, key="classes", found=list(kept), expected=expected, remedy=remedy)
     return names, [None if label is None else names.index(label) for label in mapped]
 
 
@@ -245,13 +239,11 @@ def _skeleton(
         ("keypoint_flip_map", *pairs),
     ):
         if ours != theirs:
-            raise UserError(
-                f"the skeleton is not that of the data set '{name}'",
-                key="skeleton",
-                found=f"{bones.name}: {ours}",
-                expected=f"{key} of its metadata: {theirs}",
-                remedy="leave the skeleton to the metadata: skeleton=null",
-            )
+            message = f"the skeleton is not that of the data set '{name}'"
+            expected = f"{key} of its metadata: {theirs}"
+            remedy = "leave the skeleton to the metadata: skeleton=null"
+            found = f"{bones.name}: {ours}"
+            raise UserError(message, key="skeleton", found=found, expected=expected, remedy=remedy)
     return bones
 
 
@@ -312,12 +304,9 @@ def _read(
         log.warning("%s: images that occur more than once: %s", name, first_of(double, 5, "; "))
     own = [record["image_id"] for record in records]
     if repeated := [repr(image_id) for image_id, count in Counter(own).items() if count > 1]:
-        raise UserError(
-            f"images of the data set '{name}' share an image_id",
-            key="image_id",
-            found=first_of(repeated, separator="; "),
-            expected="another one for each image",
-        )
+        message = f"images of the data set '{name}' share an image_id"
+        found = first_of(repeated, separator="; ")
+        raise UserError(message, key="image_id", found=found, expected="another one for each image")
     numbers = coco.image_numbers(own)
     for record, number in zip(records, numbers, strict=True):
         record["image_id"] = number

@@ -177,12 +177,9 @@ def train_loader(
     """
     processes = comm.get_world_size()
     if total_batch_size % processes:
-        raise UserError(
-            "a batch cannot be shared evenly by the processes",
-            key="total_batch_size",
-            found=total_batch_size,
-            expected=f"a multiple of {processes}",
-        )
+        message = "a batch cannot be shared evenly by the processes"
+        expected = f"a multiple of {processes}"
+        raise UserError(message, key="total_batch_size", found=total_batch_size, expected=expected)
     mapper = Mapper(
         dataset, augmentations, masks, keypoints, bitmasks, image_format, recompute_boxes
     )
@@ -253,12 +250,10 @@ def require_outlines(dataset: DetectionDataset) -> None:
                 continue
             x, y, width, height = BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYWH_ABS)
             name = dataset.classes[anno["category_id"]]
-            raise UserError(
-                "the model has a mask head but an instance has no outline",
-                file=record["file_name"],
-                found=f"'{name}' at x {x:.0f}, y {y:.0f}, {width:.0f} wide, {height:.0f} high",
-                remedy="draw its outline or delete it in the file, or train a keypoint config",
-            )
+            message = "the model has a mask head but an instance has no outline"
+            remedy = "draw its outline or delete it in the file, or train a keypoint config"
+            found = f"'{name}' at x {x:.0f}, y {y:.0f}, {width:.0f} wide, {height:.0f} high"
+            raise UserError(message, file=record["file_name"], found=found, remedy=remedy)
 
 
 class _EvalLoader(_Loader):

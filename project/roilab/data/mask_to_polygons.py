@@ -1,4 +1,4 @@
-"""Masks -> rings, also those of a COCO file; in continuous coordinates, along borders of pixels."""
+"""Polygons of masks, along the borders of pixels in continuous coordinates; COCO's run lengths."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,6 @@ import numpy.typing as npt
 from pycocotools import mask as mask_utils
 
 from roilab import via
-from roilab.via.geometry import signed_area
 
 Ring = list[float]
 # Directions of a border, clockwise on the screen, the mask to the right: x and y steps.
@@ -17,37 +16,46 @@ _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
 def rings_of(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> tuple[list[Ring], int]:
-    """The outer borders of a mask along the edges of its pixels.
+    """The polygons of a mask: its outer borders along the edges of pixels.
 
-    Pixels that touch at a corner only are apart.
+    Pixels that touch only at a corner belong to different polygons.
 
     Args:
         mask: H x W.
-        tolerance: how far a ring may leave the border, in pixels, to have fewer vertices.
+        tolerance: largest distance of a ring from the border, in pixels, to have fewer vertices.
 
     Returns:
-        Rings x0, y0, x1, y1, ..., the largest first, and how many pixels the holes in them have.
+        Rings x0, y0, x1, y1, ..., the largest first, and the number of pixels in holes.
     """
-    loops = [(signed_area(loop), loop) for loop in _borders(mask)]
-    outer = sorted((pair for pair in loops if pair[0] > 0), key=lambda pair: -pair[0])
-    rings = [_simplified(np.array(loop, float), tolerance).ravel().tolist() for _, loop in outer]
-    return rings, -round(sum(area for area, _ in loops if area < 0))
+    rings: list[tuple[float, Ring]] = []
+    holes = 0.0
+    for loop in _borders(mask):
+        points = np.array(loop, dtype=np.float32)
+        area = cv2.contourArea(points, oriented=True)
+        if area < 0:  # around a hole
+            holes -= area
+            continue
+        fewer = cv2.approxPolyDP(points, tolerance, closed=True) if tolerance > 0 else points
+        ring = fewer if len(fewer) > 2 else points
+        rings.append((area, ring.astype(float).ravel().tolist()))
+    rings.sort(key=lambda pair: -pair[0])
+    return [ring for _, ring in rings], round(holes)
 
 
 def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
     """The rings of a mask in COCO's run-length encoding, compressed or not; see `rings_of`.
 
     Raises:
-        ValueError: it is no such encoding.
+        ValueError: the encoding is not sound.
     """
     return rings_of(mask_utils.decode(compressed(segmentation)).astype(bool))
 
 
 def box_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
-    """The box around a mask in COCO's run-length encoding as a ring, none for an empty one; and 0.
+    """The box around a mask in COCO's run-length encoding as a ring, none for an empty mask; and 0.
 
     Raises:
-        ValueError: it is no such encoding.
+        ValueError: the encoding is not sound.
     """
     x, y, width, height = map(float, mask_utils.toBbox(compressed(segmentation)))
     if not width or not height:
@@ -67,7 +75,7 @@ def compressed(segmentation: Mapping[str, object]) -> dict[str, object]:
         segmentation: with its counts as a list of lengths, or as text.
 
     Raises:
-        ValueError: it is no such encoding.
+        ValueError: the encoding is not sound.
     """
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not (
@@ -94,7 +102,7 @@ _MOST_PIXELS = 1 << 28
 
 
 def covers(counts: str, pixels: int) -> bool:
-    """Whether a compressed string is whole: pycocotools reads beyond the end of one that is not.
+    """Whether compressed counts sum to so many pixels; pycocotools reads beyond the end of others.
 
     Each count is a signed number in groups of five bits, the lowest first; from the third on it is
     the difference to the one before the last (maskApi.c, rleFrString).
@@ -152,10 +160,3 @@ def _borders(mask: npt.NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
             edge = (corner, following)
         loops.append(loop)
     return loops
-
-
-def _simplified(loop: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.float64]:
-    if tolerance <= 0:
-        return loop
-    fewer = cv2.approxPolyDP(loop.astype(np.float32), tolerance, closed=True).reshape(-1, 2)
-    return fewer.astype(np.float64) if len(fewer) > 2 else loop

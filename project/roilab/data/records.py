@@ -137,8 +137,7 @@ def detectron2_annotation(
     if coco is not None and coco.box is not None and own_box(instance, width, height) is not None:
         result |= {"bbox": list(coco.box), "bbox_mode": BoxMode.XYWH_ABS}
     else:
-        box = box_of(instance, width, height)
-        result |= {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS}
+        result |= {"bbox": box_of(instance, width, height), "bbox_mode": BoxMode.XYXY_ABS}
     if coco is not None:
         if coco.area is not None:
             result["area"] = coco.area

@@ -1,10 +1,11 @@
-"""Randomness and the order of the images as functions of numbers, not of what was done before.
+"""Random numbers and the order of images, which follow from a few numbers, not from the past.
 
 Every training step and every augmented image seeds the generators with its own numbers (the run's
 seed, its place in the run). A resumed run needs no state of any generator, here or in a worker of
 the loader, and the number of workers changes nothing.
 """
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,14 +73,15 @@ class BatchSampler:
         self.count, self.size, self.seed = count, size, seed
         self.wide = [False] * count if wide is None else list(wide)
         self.first = first
-        share = size // processes
-        self.slice = slice(rank * share, (rank + 1) * share)
+        self.slice = slice(rank * size // processes, (rank + 1) * size // processes)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """`position` counts the images drawn since the beginning, `index` is in the data set."""
         number = 0
         groups: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-        for position, index in enumerate(self._order()):
+        passes = (np.random.default_rng([self.seed, turn]) for turn in itertools.count())
+        order = (index for generator in passes for index in generator.permutation(self.count))
+        for position, index in enumerate(map(int, order)):
             group = groups[self.wide[index]]
             group.append((position, index))
             if len(group) == self.size:
@@ -87,9 +89,3 @@ class BatchSampler:
                     yield group[self.slice]
                 number += 1
                 group.clear()
-
-    def _order(self) -> Iterator[int]:
-        turn = 0
-        while True:
-            yield from np.random.default_rng([self.seed, turn]).permutation(self.count).tolist()
-            turn += 1

@@ -1,9 +1,10 @@
-"""The images of annotation files: which file each entry means, and what of it can be used.
+"""The images and instances of annotation files that can be used, and why the others cannot.
 
 An image is usable if its file is there, whole, and of the stated size; an instance if something of
 it lies in the image. Nothing here imports torch or Detectron2, so that data commands start at once.
 """
 
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class FoundImages:
+class LocatedImages:
     """The images of one annotation file.
 
     Attributes:
@@ -47,16 +48,11 @@ class _Entry:
     real: str = ""
     keeps_folder: bool = True
 
-    @property
-    def name(self) -> tuple[str, str, int | None]:
-        """The name under which a file's reader warns of two entries."""
-        return self.file, self.image.filename, self.image.size
-
     def problem(self, severity: via.Severity, message: str, remedy: str) -> via.Problem:
         return via.Problem(severity, message, remedy, self.file, self.image.filename)
 
 
-def find_images(sources: Sequence[tuple[via.Annotations, ImageFolder]]) -> list[FoundImages]:
+def find_images(sources: Sequence[tuple[via.Annotations, ImageFolder]]) -> list[LocatedImages]:
     """Find the images of annotation files that are used together.
 
     An entry that states a folder takes an image of its name from another one, unless that image is
@@ -68,11 +64,9 @@ def find_images(sources: Sequence[tuple[via.Annotations, ImageFolder]]) -> list[
     ]
     # Of the entries that mean a file, it belongs to the first that keeps to its folder.
     owners: dict[str, _Entry] = {}
-    for keeps_folder in (True, False):
-        for entry in (entry for entries in files for entry in entries):
-            if entry.keeps_folder is keeps_folder:
-                owners.setdefault(entry.real, entry)
-    return [_found_images(entries, owners) for entries in files]
+    for entry in sorted(itertools.chain(*files), key=lambda entry: not entry.keeps_folder):
+        owners.setdefault(entry.real, entry)
+    return [_located(entries, owners) for entries in files]
 
 
 def _entry(file: str, image: via.ImageRecord, folder: ImageFolder) -> _Entry:
@@ -84,7 +78,7 @@ def _entry(file: str, image: via.ImageRecord, folder: ImageFolder) -> _Entry:
     return _Entry(file, image, path, os.path.realpath(path), keeps_folder)
 
 
-def _found_images(entries: Sequence[_Entry], owners: dict[str, _Entry]) -> FoundImages:
+def _located(entries: Sequence[_Entry], owners: dict[str, _Entry]) -> LocatedImages:
     places: list[Path | via.Problem] = []
     warnings: list[via.Problem] = []
     for entry in entries:
@@ -102,11 +96,13 @@ def _found_images(entries: Sequence[_Entry], owners: dict[str, _Entry]) -> Found
             message = f"not in the folder that its name states: {path} is taken instead"
             remedy = "make sure that it is the same picture, or put the image into that folder"
             warnings.append(entry.problem("warning", message, remedy))
-        if owner is not entry and owner.name != entry.name:
+        # Of two entries of one name and size, their file's reader warns.
+        keys = {(one.file, one.image.filename, one.image.size) for one in (entry, owner)}
+        if len(keys) > 1:
             message = f"its file {path} is that of the entry {theirs} as well"
             remedy = "make them one: what only one of them holds is background in the other"
             warnings.append(entry.problem("warning", message, remedy))
-    return FoundImages(tuple(places), tuple(warnings))
+    return LocatedImages(tuple(places), tuple(warnings))
 
 
 def usable_size(
@@ -116,7 +112,7 @@ def usable_size(
 
     Args:
         file: the annotation file. The size that a COCO file states has to be the image's.
-        place: the image's of `FoundImages.places`.
+        place: the image's of `LocatedImages.places`.
     """
     if isinstance(place, via.Problem):
         return place
@@ -127,9 +123,10 @@ def usable_size(
         return via.Problem("error", message, "replace the image file", file, image.filename)
     stated = image.coco.size if image.coco is not None else None
     if stated is not None and stated != size:
+        (width, height), (stated_width, stated_height) = size, stated
         message = (
-            f"the size of the image is {size[0]} x {size[1]} pixels (as its EXIF turns it), "
-            f"the file says {stated[0]} x {stated[1]}"
+            f"the size of the image is {width} x {height} pixels (as its EXIF turns it), the file "
+            f"says {stated_width} x {stated_height}"
         )
         remedy = "put the annotated image there, or write its width and height into the file"
         return via.Problem("error", message, remedy, file, image.filename)
@@ -154,17 +151,26 @@ def fit_instances(
             # The regions of crowds are numbered apart from those of objects.
             region = instance.regions[0] if group is kept[0] else None
             place: dict[str, Any] = {"file": file, "image": image.record.filename, "region": region}
-            if (error := _reason_to_leave_out(instance, width, height)) is not None:
-                problems.append(via.Problem("error", *error, **place))
-                continue
-            group.append(instance)
-            fault = stated_box_fault(instance, width, height) if group is kept[0] else ""
-            if fault:
-                trained = "that" if own_box(instance, width, height) else "the box of its outline"
-                remedy = f"write x, y, width and height in pixels; {trained} is trained on"
-                problems.append(via.Problem("warning", fault, remedy, **place))
-    if len(kept[0]) == len(image.instances) and len(kept[1]) == len(image.crowds):
-        return image, problems
+            coco = instance.coco
+            name = instance.label if coco is None else f"{instance.label} (annotation {coco.id})"
+            size = f"{width} x {height}"
+            if coco and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:
+                mask_size = " x ".join(map(str, reversed(coco.mask["size"])))
+                message = f"the mask of the {name} has {mask_size} pixels, its image {size}"
+                remedy = "write a mask of the size of the image"
+                problems.append(via.Problem("error", f"left out: {message}", remedy, **place))
+            elif is_outside(instance, width, height):
+                message = f"left out: the {name} lies outside the image of {size} pixels"
+                remedy = "delete the region, or see that the image is the annotated one"
+                problems.append(via.Problem("error", message, remedy, **place))
+            else:
+                group.append(instance)
+                fault = stated_box_fault(instance, width, height) if group is kept[0] else ""
+                if fault:
+                    own = own_box(instance, width, height)
+                    trained = "that" if own else "the box of its outline"
+                    remedy = f"write x, y, width and height in pixels; {trained} is trained on"
+                    problems.append(via.Problem("warning", fault, remedy, **place))
     return replace(image, instances=tuple(kept[0]), crowds=tuple(kept[1])), problems
 
 
@@ -188,22 +194,6 @@ def fit_all_instances(
             problems += outside
         images.append(image)
     return replace(labelled, images=tuple(images), problems=tuple(problems)), unusable
-
-
-def _reason_to_leave_out(instance: via.Instance, width: int, height: int) -> tuple[str, str] | None:
-    """The message and the remedy of an instance that cannot be used, else None."""
-    coco = instance.coco
-    name = instance.label if coco is None else f"{instance.label} (annotation {coco.id})"
-    if coco is not None and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:
-        size = " x ".join(map(str, reversed(coco.mask["size"])))
-        message = f"the mask of the {name} has {size} pixels, its image {width} x {height}"
-        remedy = "write a mask of the size of the image"
-        return f"left out: {message}", remedy
-    if is_outside(instance, width, height):
-        message = f"left out: the {name} lies outside the image of {width} x {height} pixels"
-        remedy = "delete the region, or see that the image is the annotated one"
-        return message, remedy
-    return None
 
 
 def leave_out_unusable(
@@ -247,6 +237,5 @@ def leave_out_unusable(
 def check_missing_images(missing_images: str) -> None:
     """Raise UserError where `missing_images` is neither "error" nor "skip"."""
     if missing_images not in get_args(MissingImages):
-        raise UserError(
-            "no such choice", key="missing_images", found=missing_images, expected="error or skip"
-        )
+        message, expected = "no such choice", "error or skip"
+        raise UserError(message, key="missing_images", found=missing_images, expected=expected)

@@ -1,4 +1,4 @@
-"""Processes that load images: how many, and what signals mean to them."""
+"""Processes that load images: their number, and how they react to signals and end."""
 
 import multiprocessing
 import os
@@ -11,13 +11,13 @@ from types import TracebackType
 
 from detectron2.utils import comm
 
-# Ctrl-C, a scheduler's end, a closed terminal, and what a scheduler sends before its time limit.
+# Of Ctrl-C, a scheduler that ends a job, a closed terminal, and a scheduler's time limit.
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_LOOK_SECONDS = 0.5  # between two looks of a worker for its main process; torch's are 5 apart
+_LOOK_SECONDS = 0.5  # how often a worker checks that its main process runs; torch's checks every 5
 
 
 def worker_count(requested: int) -> int:
-    """The workers of a loader: as many as requested, but no more than the process has cores."""
+    """The number of a loader's workers: as requested, but at most the cores of the process."""
     return min(requested, max(1, available_cores() // comm.get_local_size()))
 
 
@@ -29,7 +29,7 @@ def available_cores() -> int:
 
 @contextmanager
 def signals_blocked(numbers: Collection[int] = END_SIGNALS) -> Iterator[None]:
-    """Hold signals that ask for an end back until the block is over.
+    """Within the block, signals that ask a process to end wait.
 
     A process that begins within it keeps them blocked until it unblocks them itself.
     """
@@ -41,11 +41,11 @@ def signals_blocked(numbers: Collection[int] = END_SIGNALS) -> Iterator[None]:
 
 
 def leave_signals(_: int = 0) -> None:
-    """In a worker, ignore the signals that ask for an end, unless the main process sends them.
+    """In a worker, ignore signals that ask it to end, unless its main process sends them.
 
-    A worker that ended by one would take batches with it that the main process still needs. The
-    main process ends its workers by such a signal, as the last thing that it does. When it is gone
-    without that, they end by themselves, without a message.
+    A worker that such a signal ends would lose batches that the main process still needs. The main
+    process ends its workers by such a signal at its own end; when it ends without sending one, they
+    notice, and end without a message.
     """
     os.setpgrp()
     sys.excepthook = _except_hook
@@ -60,9 +60,9 @@ def leave_signals(_: int = 0) -> None:
 def _except_hook(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print the traceback of a thread, except for a connection to the main process that is cut.
+    """Print a traceback, except of a connection that breaks when the main process ends.
 
-    So ends the thread that hands tensors over when the main process ends, which has said why.
+    The thread that hands tensors over meets that error, and the main process has named its cause.
     """
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)

@@ -17,18 +17,8 @@ Colour: TypeAlias = tuple[int, int, int]
 
 # Hues that differ for most colour-blind readers too, in an order that keeps neighbours apart, and
 # light enough for black letters.
-PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 190, 130),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
-    (110, 120, 255),
-    (160, 220, 60),
-    (255, 110, 110),
-    (0, 200, 210),
-)
+_HEX = "e69f00 56b4e9 00be82 f0e442 d55e00 cc79a7 6e78ff a0dc3c ff6e6e 00c8d2"
+PALETTE: tuple[Colour, ...] = tuple((r, g, b) for r, g, b in map(bytes.fromhex, _HEX.split()))
 # They differ in hue, and in lightness for eyes that see no hues: light, darker and white.
 FIRST_SIDE: Colour = (255, 170, 30)
 SECOND_SIDE: Colour = (30, 125, 255)

@@ -85,7 +85,9 @@ def draw_instances(
         raise ValueError(f"scale: found {scale}, expected 1 or more")
     corners = _array("boxes", boxes, 2, 4)
     joints = _array("keypoints", keypoints, 3, 3)
-    _check_counts(corners, masks, joints, labels, colours)
+    counts = [len(x) for x in (corners, masks, joints, labels, colours) if x is not None]
+    if len(set(counts)) > 1:
+        raise ValueError(f"different numbers of instances: {counts}")
     count = 0 if joints is None or not len(joints) else joints.shape[1]
     if count and skeleton is not None and count != len(skeleton.keypoints):
         expected = f"the {len(skeleton.keypoints)} of skeleton '{skeleton.name}'"
@@ -110,12 +112,6 @@ def draw_instances(
     return picture
 
 
-def _check_counts(*arrays: Sequence[object] | npt.NDArray[Any] | None) -> None:
-    counts = [len(items) for items in arrays if items is not None]
-    if len(set(counts)) > 1:
-        raise ValueError(f"different numbers of instances: {counts}")
-
-
 def _colour(colours: Sequence[int] | Ints | None, place: int) -> Colour:
     return PALETTE[(place if colours is None else int(colours[place])) % len(PALETTE)]
 
@@ -135,8 +131,7 @@ def _array(name: str, values: npt.ArrayLike | None, dimensions: int, last: int) 
 def _enlarged(image: Picture, scale: int) -> Picture:
     if scale == 1:
         return np.array(image, order="C")
-    height, width = image.shape[:2]
-    size = (width * scale, height * scale)
+    size = (image.shape[1] * scale, image.shape[0] * scale)
     enlarged = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_CUBIC)
     return np.asarray(enlarged, dtype=np.uint8)
 
@@ -152,14 +147,14 @@ def _anchors(
     anchors = []
     points = [] if joints is None else [row[row[:, 2] > threshold, :2] * scale for row in joints]
     for box, area, point in zip_longest(() if corners is None else corners, areas, points):
-        place = np.zeros(2)
+        left, top = 0.0, 0.0
         if box is not None:
-            place = box[:2] * scale
+            left, top = box[:2] * scale
         elif area is not None and area.pixels.any():
-            place = np.array([area.left, area.top])
+            left, top = area.left, area.top
         elif point is not None and len(point):
-            place = point.min(axis=0)
-        anchors.append((int(place[0]), int(place[1])))
+            left, top = point.min(axis=0)
+        anchors.append((int(left), int(top)))
     return anchors
 
 

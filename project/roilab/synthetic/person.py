@@ -45,16 +45,11 @@ _LEGS_SHARES = (0.3, 0.22, 0.23, 0.13, 0.12)
 
 # The numbers of the body parts in a layer's part map.
 _SIDED = ("eye", "ear", "upper_arm", "forearm", "thigh", "shin", "foot")
-PARTS = {
-    name: number
-    for number, name in enumerate(
-        (
-            *("hair", "face", "nose", "neck", "torso"),
-            *(f"{side}_{name}" for side, _ in SIDES for name in _SIDED),
-        ),
-        start=1,
-    )
-}
+_NAMES = (
+    *("hair", "face", "nose", "neck", "torso"),
+    *(f"{side}_{name}" for side, _ in SIDES for name in _SIDED),
+)
+PARTS = {name: number for number, name in enumerate(_NAMES, start=1)}
 # A joint is visible where one of these parts, {} being its own side, is on top of it.
 _SHOWN_BY = {
     "eye": ("{}_eye",),
@@ -142,9 +137,8 @@ def random_person(rng: np.random.Generator, height: float) -> Person:
 
 def draw_person(layer: Layer, person: Person, x: float, y: float) -> Joints:
     """Draw the person with the hips at (x, y) and return where the joints are, (2,) pixels each."""
-    places = {
-        name: person.project(joint) + np.array([x, y, 0.0]) for name, joint in person.joints.items()
-    }
+    hips = np.array([x, y, 0.0])
+    places = {name: person.project(joint) + hips for name, joint in person.joints.items()}
     strokes = _torso(person, places) + _head(person, places)
     for side, _ in SIDES:
         strokes += _limbs(person, places, side)
@@ -322,15 +316,13 @@ def _torso(person: Person, places: Joints) -> list[_Stroke]:
         strokes.append(_Stroke(near, collar, colours["skin"], flat=True))
         strokes.append(_Stroke(near, lining, colours["accent"], flat=True))
     elif person.backpack:
-        pack = [
-            _ball(person, _between(_between(top, shoulder, 0.45), bottom, share), 0.045)
-            for shoulder in shoulders
-            for share in (0.22, 0.72)
-        ]
-        pocket = [
-            _ball(person, _between(_between(top, shoulder, 0.35), bottom, 0.66), 0.03)
-            for shoulder in shoulders
-        ]
+
+        def on_back(shoulder: Vector, inward: float, down: float, radius: float) -> Ball:
+            place = _between(_between(top, shoulder, inward), bottom, down)
+            return _ball(person, place, radius)
+
+        pack = [on_back(place, 0.45, down, 0.045) for place in shoulders for down in (0.22, 0.72)]
+        pocket = [on_back(place, 0.35, 0.66, 0.03) for place in shoulders]
         strokes.append(_Stroke(near, pack, colours["pack"]))
         strokes.append(_Stroke(near, pocket, shade(colours["pack"], 1.35)))
     return strokes

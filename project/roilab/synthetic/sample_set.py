@@ -74,12 +74,10 @@ def write_figures(
             _write_all(work, arguments, progress)
             work.replace(out)
     except OSError as error:
-        raise UserError(
-            "cannot write the sample set",
-            file=error.filename or out,
-            found=error.strerror or error,
-            remedy="free space on the disk, or use another folder",
-        ) from error
+        message = "cannot write the sample set"
+        remedy = "free space on the disk, or use another folder"
+        found = error.strerror or error
+        raise UserError(message, file=error.filename or out, found=found, remedy=remedy) from error
     return _paths(out, reused=False)
 
 
@@ -127,7 +125,13 @@ def _write_all(
         records = []
         for index in range(arguments[split]):
             drawn = sample_scene(split, index, arguments["size"], arguments["seed"])
-            records.append(_write_image(folder / split / f"{index:06d}.jpg", drawn))
+            ok, jpeg = cv2.imencode(".jpg", drawn.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+            name = f"{index:06d}.jpg"
+            if not ok:
+                raise OSError(f"cv2 cannot encode {name}")
+            (folder / split / name).write_bytes(jpeg.tobytes())
+            shapes = regions(drawn.figures)
+            records.append(via.ImageRecord(f"{name}{jpeg.size}", name, jpeg.size, shapes))
             done += 1
             if progress is not None:
                 progress(done)
@@ -140,14 +144,6 @@ def _write_all(
         (folder / name).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_image(path: Path, drawn: Scene) -> via.ImageRecord:
-    ok, data = cv2.imencode(".jpg", drawn.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not ok:
-        raise OSError(f"cv2 cannot encode {path.name}")
-    path.write_bytes(data.tobytes())
-    return via.ImageRecord(f"{path.name}{data.size}", path.name, data.size, regions(drawn.figures))
-
-
 def _is_drawn(out: Path, arguments: dict[str, int]) -> bool:
     """Whether `out` already is the set of these arguments; False if it is empty or missing."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -157,13 +153,9 @@ def _is_drawn(out: Path, arguments: dict[str, int]) -> bool:
     except UserError:
         stored = "something that is not a sample set"
     if stored != arguments:
-        raise UserError(
-            "the folder already holds something else",
-            file=out,
-            found=stored,
-            expected=arguments,
-            remedy="delete the folder or give another one",
-        )
+        message = "the folder already holds something else"
+        remedy = "delete the folder or give another one"
+        raise UserError(message, file=out, found=stored, expected=arguments, remedy=remedy)
     return True
 
 

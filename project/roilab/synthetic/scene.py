@@ -120,19 +120,26 @@ def _place_person(rng: np.random.Generator, size: int) -> _Placed:
 
 def _place_car(rng: np.random.Generator, size: int) -> _Placed:
     share = rng.uniform(0.26, 0.6)
-    car = _Car(
-        width=share * size,
-        kind=str(rng.choice(list(_CABINS))),
-        right=bool(rng.random() < 0.5),
-        paint=random_colour(rng, saturation=(0.0, 0.9), value=(0.35, 0.95)),
-        hub=shade((190, 190, 190), rng.uniform(0.7, 1.2)),
-        tilt=float(rng.normal(0.0, 0.03)),
-    )
-    middle = _across(rng, size, car.width)
+    width, kind = share * size, str(rng.choice(list(_CABINS)))
+    direction = 1 if rng.random() < 0.5 else -1
+    paint = random_colour(rng, saturation=(0.0, 0.9), value=(0.35, 0.95))
+    hub = shade((190, 190, 190), rng.uniform(0.7, 1.2))
+    tilt = float(rng.normal(0.0, 0.03))
+    middle = _across(rng, size, width)
     ground = (0.56 + 0.6 * share + rng.uniform(-0.06, 0.06)) * size
     layer = Layer(size)
-    _draw_car(layer, car, middle, ground)
-    return _Placed("car", ground, middle, car.width, layer, {}, None)
+
+    def at(along: float, above: float, radius: float) -> Ball:
+        """A circle on the side of the car; all in its lengths, from the rear on the ground."""
+        dx, dy = (along - 0.5) * width * direction, -above * width
+        return (
+            middle + dx * np.cos(tilt) - dy * np.sin(tilt),
+            ground + dx * np.sin(tilt) + dy * np.cos(tilt),
+            radius * width,
+        )
+
+    _draw_car(layer, _CABINS[kind], at, paint, hub)
+    return _Placed("car", ground, middle, width, layer, {}, None)
 
 
 def _across(rng: np.random.Generator, size: int, width: float) -> float:
@@ -168,8 +175,7 @@ def _shadows(ground: Image, placed: list[_Placed]) -> Image:
 
 def _develop(rng: np.random.Generator, canvas: Image, size: int) -> Image:
     """Average the sub-pixels; then light, contrast and noise, as a camera would add them."""
-    pixels = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-    image = np.asarray(pixels, np.float32)
+    image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
     image = (image - 128) * rng.uniform(0.8, 1.1) + 128 + rng.uniform(-18, 18)
     image += _texture(rng, size) * rng.uniform(0, 4)
     image += rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0.5, 3.0)
@@ -199,9 +205,8 @@ def visible_rings(visible: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, int]
     """
     # cv2 joins pixel middles, half a pixel inside the edge. On the grid of pixel corners (one more
     # each way; a corner belongs to the object when one of its four pixels does) they are the edge.
-    corners = cv2.dilate(
-        np.pad(visible, ((0, 1), (0, 1))).astype(np.uint8), np.ones((2, 2), np.uint8)
-    )
+    padded = np.pad(visible, ((0, 1), (0, 1))).astype(np.uint8)
+    corners = cv2.dilate(padded, np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(corners, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     least = max(12 * SCALE**2, 0.04 * np.count_nonzero(visible))
     rings: list[tuple[tuple[int, int], ...]] = []
@@ -219,12 +224,9 @@ def visible_rings(visible: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, int]
 def _draw_background(rng: np.random.Generator, size: int) -> Layer:
     """A background on a layer of `size` x `size` pixels; its part map stays empty."""
     layer = Layer(size, _ground(rng, size))
-    for _ in range(rng.integers(2, 7)):
-        _building(rng, layer, size)
-    for _ in range(rng.integers(0, 4)):
-        _tree(rng, layer, size)
-    for _ in range(rng.integers(4, 13)):
-        _clutter(rng, layer, size)
+    for draw, least, end in ((_building, 2, 7), (_tree, 0, 4), (_clutter, 4, 13)):
+        for _ in range(rng.integers(least, end)):
+            draw(rng, layer, size)
     return layer
 
 
@@ -314,59 +316,34 @@ def _clutter(rng: np.random.Generator, layer: Layer, size: int) -> None:
         layer.hull([(*end, 0.01 * size) for end in ends], colour, flat=flat)
 
 
-@dataclass(frozen=True, slots=True)
-class _Car:
-    """A car, not yet placed: `width` pixels long, heading right or left."""
-
-    width: float
-    kind: str
-    right: bool
-    paint: Colour
-    hub: Colour
-    tilt: float
-
-
-def _draw_car(layer: Layer, car: _Car, x: float, y: float) -> None:
-    """Draw the car with the middle of its length at x and its wheels standing at y (pixels)."""
-
-    def at(along: float, above: float, radius: float) -> Ball:
-        dx = (along - 0.5) * car.width * (1 if car.right else -1)
-        dy = -above * car.width
-        return (
-            x + dx * np.cos(car.tilt) - dy * np.sin(car.tilt),
-            y + dx * np.sin(car.tilt) + dy * np.cos(car.tilt),
-            radius * car.width,
-        )
-
-    cabin = _CABINS[car.kind]
-    layer.hull([at(a, h - 0.02 if h > 0.3 else h, 0.03) for a, h in cabin], car.paint, _CAR)
+def _draw_car(
+    layer: Layer,
+    cabin: tuple[tuple[float, float], ...],
+    at: Callable[[float, float, float], Ball],
+    paint: Colour,
+    hub: Colour,
+) -> None:
+    """Draw a car, with a function that places circles on it."""
+    layer.hull([at(a, h - 0.02 if h > 0.3 else h, 0.03) for a, h in cabin], paint, _CAR)
     body = ((0.05, 0.12), (0.95, 0.11), (0.055, 0.225), (0.93, 0.20))
-    layer.hull([at(along, above, 0.05) for along, above in body], car.paint, _CAR)
-    layer.hull([at(0.05, 0.235, 0.012), at(0.93, 0.215, 0.012)], shade(car.paint, 1.25), flat=True)
-    layer.hull([at(0.04, 0.085, 0.02), at(0.96, 0.085, 0.02)], shade(car.paint, 0.55), flat=True)
-    _windows(layer, car, at)
+    layer.hull([at(along, above, 0.05) for along, above in body], paint, _CAR)
+    layer.hull([at(0.05, 0.235, 0.012), at(0.93, 0.215, 0.012)], shade(paint, 1.25), flat=True)
+    layer.hull([at(0.04, 0.085, 0.02), at(0.96, 0.085, 0.02)], shade(paint, 0.55), flat=True)
+    (a0, low), (a1, high), (a2, _), (a3, _) = cabin
+    low, high = low + 0.015, high - 0.04
+    middle = (a1 + a2) / 2 + 0.03
+    for pane in (
+        ((a0 + 0.045, low), (a1 + 0.02, high), (middle - 0.015, high), (middle - 0.015, low)),
+        ((middle + 0.015, low), (middle + 0.015, high), (a2 - 0.015, high), (a3 - 0.05, low)),
+    ):
+        layer.hull([at(a, h, 0.012) for a, h in pane], (120, 95, 70), flat=True)
+        layer.hull([at(a, h, 0.006) for a, h in pane[1:]], (205, 185, 150), flat=True)
+    handle = [at(middle, 0.2, 0.004), at(middle + 0.04, 0.2, 0.004)]
+    layer.hull(handle, shade(paint, 0.5), flat=True)
     layer.hull([at(0.955, 0.19, 0.02), at(0.93, 0.19, 0.02)], (150, 235, 255), flat=True)
     layer.hull([at(0.03, 0.2, 0.016), at(0.03, 0.17, 0.016)], (50, 50, 215), flat=True)
     for along in (0.22, 0.77):
-        layer.hull([at(along, 0.085, 0.102)], shade(car.paint, 0.45), flat=True)
+        layer.hull([at(along, 0.085, 0.102)], shade(paint, 0.45), flat=True)
         layer.hull([at(along, 0.085, 0.085)], (38, 36, 36), _CAR, flat=True)
-        layer.hull([at(along, 0.085, 0.048)], car.hub, flat=True)
-        layer.hull([at(along, 0.085, 0.02)], shade(car.hub, 0.5), flat=True)
-
-
-def _windows(layer: Layer, car: _Car, at: Callable[[float, float, float], Ball]) -> None:
-    (a0, low), (a1, high), (a2, _), (a3, _) = _CABINS[car.kind]
-    low, high = low + 0.015, high - 0.04
-    middle = (a1 + a2) / 2 + 0.03
-    glass = (120, 95, 70)
-    panes = [
-        ((a0 + 0.045, low), (a1 + 0.02, high), (middle - 0.015, high), (middle - 0.015, low)),
-        ((middle + 0.015, low), (middle + 0.015, high), (a2 - 0.015, high), (a3 - 0.05, low)),
-    ]
-    for pane in panes:
-        layer.hull([at(a, h, 0.012) for a, h in pane], glass, flat=True)
-        upper = [at(a, h, 0.006) for a, h in pane]
-        layer.hull(upper[1:], (205, 185, 150), flat=True)
-    layer.hull(
-        [at(middle, 0.2, 0.004), at(middle + 0.04, 0.2, 0.004)], shade(car.paint, 0.5), flat=True
-    )
+        layer.hull([at(along, 0.085, 0.048)], hub, flat=True)
+        layer.hull([at(along, 0.085, 0.02)], shade(hub, 0.5), flat=True)

@@ -1,4 +1,4 @@
-"""From points that somebody drew to a skeleton; its sigmas from repeated annotation."""
+"""A skeleton from the points of annotation files, and its sigmas from repeated annotation."""
 
 import math
 import re
@@ -14,18 +14,10 @@ from roilab.data.coordinates import extent_of, iou
 from roilab.errors import UserError, argument
 from roilab.skeleton import COCO_PERSON, Skeleton, default_sigmas
 from roilab.via.geometry import area
-from roilab.via.labels.attribute_roles import naming_attributes, tagged
-from roilab.via.labels.label_rules import (
-    attributes_in_use,
-    described,
-    keypoint_regions,
-    outline_regions,
-    single,
-    with_samples,
-)
+from roilab.via.labels import attribute_roles, label_rules
 
-# What says left, and right instead. One letter counts only where it is set apart: by a break, or as
-# a capital between others than capitals (eyeL, LEye).
+# Words for left, and for right in their place. One letter counts only where it is set apart: by a
+# break, or as a capital between others than capitals (eyeL, LEye).
 _SIDES = (
     (re.compile("left"), "right"),
     (re.compile("Left"), "Right"),
@@ -66,14 +58,16 @@ def infer_skeleton(
         names = categories[0].keypoints
         classes = classes or list(dict.fromkeys(category.name for category in categories))
     else:
-        points = [point for file in files for point in keypoint_regions(file, (via.Point,))]
-        in_use = attributes_in_use(points)
+        points = [
+            point for file in files for point in label_rules.keypoint_regions(file, (via.Point,))
+        ]
+        in_use = label_rules.attributes_in_use(points)
         if keypoint_attribute is not None and in_use and keypoint_attribute not in in_use:
             raise UserError(
                 f"no point has the attribute '{keypoint_attribute}'",
                 file=paths,
                 key="keypoint_attribute",
-                found=with_samples(in_use),
+                found=label_rules.with_samples(in_use),
                 expected=f"one of these instead of '{keypoint_attribute}'",
                 remedy="give keypoint_attribute=NAME, or leave it out",
             )
@@ -99,7 +93,7 @@ def infer_skeleton(
 
 def detect_coco_person(annotations: via.Annotations, rules: via.LabelRules) -> Skeleton | None:
     """COCO's person skeleton where the file has persons and points named by it, else None."""
-    values = attributes_in_use(keypoint_regions(annotations, (via.Point,)))
+    values = label_rules.attributes_in_use(label_rules.keypoint_regions(annotations, (via.Point,)))
     if not any(set(texts) <= set(COCO_PERSON.keypoints) for texts in values.values()):
         return None
     try:
@@ -139,9 +133,9 @@ def _names_of_points(files: Sequence[via.Annotations], attribute: str | None) ->
     for file in files:
         naming = _keypoint_attribute(file) if attribute is None else attribute
         declared = file.region_attributes.get(naming or "")
-        for _, region in keypoint_regions(file, (via.Point,)):
-            if value := single(region, naming):
-                counts[described(value, declared)] += 1
+        points = label_rules.keypoint_regions(file, (via.Point,))
+        values = filter(None, (label_rules.single(region, naming) for _, region in points))
+        counts.update(label_rules.described(value, declared) for value in values)
     return tuple(name for name, _ in counts.most_common())
 
 
@@ -151,13 +145,15 @@ def _keypoint_attribute(file: via.Annotations) -> str | None:
     Raises:
         UserError: there are several.
     """
-    if tag := tagged(file.region_attributes).get("keypoint"):
+    if tag := attribute_roles.tagged(file.region_attributes).get("keypoint"):
         return tag
     kinds = (via.Point,)
     # What outlines have as well is a class or ties points to them, unless the points have values of
     # it that no outline has: VIA gives an attribute's default to every region.
-    shared = attributes_in_use(outline_regions(file, kinds))
-    naming = naming_attributes(file, attributes_in_use(keypoint_regions(file, kinds)))
+    shared = label_rules.attributes_in_use(label_rules.outline_regions(file, kinds))
+    naming = attribute_roles.naming_attributes(
+        file, label_rules.attributes_in_use(label_rules.keypoint_regions(file, kinds))
+    )
     own = {name: values for name, values in naming.items() if name not in shared}
     own = own or {name: naming[name] for name in naming if set(naming[name]) - set(shared[name])}
     if len(own) > 1:
@@ -165,7 +161,7 @@ def _keypoint_attribute(file: via.Annotations) -> str | None:
             "several attributes could name the points",
             file=file.file,
             key="keypoint_attribute",
-            found=with_samples(own),
+            found=label_rules.with_samples(own),
             expected="one of these",
             remedy="give keypoint_attribute=NAME",
         )
@@ -213,19 +209,16 @@ def estimate_sigmas(sets: Sequence[via.LabelledSet], skeleton: Skeleton) -> dict
     for group in _same_objects(sets, skeleton):
         size = fmean(sum(map(area, instance.polygons)) for instance in group)
         poses = np.array([instance.keypoints for instance in group], dtype=float)
-        for index, name in enumerate(skeleton.keypoints):
-            points = poses[poses[:, index, 2] > 0, index, :2]
-            if len(points) > 1 and size > 0:
-                samples[name].append(points.var(axis=0, ddof=1).sum() / size)
+        for name, points in zip(skeleton.keypoints, poses.swapaxes(0, 1), strict=True):
+            labelled = points[points[:, 2] > 0, :2]
+            if len(labelled) > 1 and size > 0:
+                samples[name].append(labelled.var(axis=0, ddof=1).sum() / size)
     if not samples:
         message = "no keypoint of any object is annotated twice"
         expected = "files of several people about the same images, with outlined objects"
         raise UserError(message, expected=expected, remedy="give the file of each person")
-    return {
-        name: Sigma(math.sqrt(fmean(samples[name])), len(samples[name]))
-        for name in skeleton.keypoints
-        if name in samples
-    }
+    estimates = {name: Sigma(math.sqrt(fmean(s)), len(s)) for name, s in samples.items()}
+    return {name: estimates[name] for name in skeleton.keypoints if name in estimates}
 
 
 def with_sigmas(skeleton: Skeleton, sigmas: Mapping[str, Sigma]) -> Skeleton:
@@ -242,14 +235,13 @@ def _same_objects(
 ) -> Iterator[list[via.Instance]]:
     """Groups of instances, at most one of each set, that are the same object of the same image."""
     images: dict[str, list[list[via.Instance]]] = defaultdict(list)
-    for labelled in sets:
-        for image in labelled.images:
-            objects = [
-                instance
-                for instance in image.instances
-                if instance.label in skeleton.classes and instance.outlines and instance.keypoints
-            ]
-            images[image.record.filename].append(objects)
+    for image in (image for labelled in sets for image in labelled.images):
+        objects = [
+            instance
+            for instance in image.instances
+            if instance.label in skeleton.classes and instance.outlines and instance.keypoints
+        ]
+        images[image.record.filename].append(objects)
     for first, *rest in images.values():
         groups = [[instance] for instance in first]
         for others in rest:

@@ -1,4 +1,4 @@
-"""Divide images into two parts, so that no picture is in both, and each class is where it can be.
+"""Division of images into two parts: no picture is in both, and each class is, where it can be.
 
 Iterative stratification of multi-label data: Sechidis, Tsoumakas, Vlahavas, "On the Stratification
 of Multi-label Data", ECML PKDD 2011, algorithm 1, for two parts.
@@ -20,9 +20,8 @@ def image_fingerprint(record: via.ImageRecord, path: Path | None) -> str:
         UserError: the file cannot be read.
     """
     if path is None:
-        return hashlib.sha256(
-            f"{record.filename}\0{record.size}".encode(errors="replace")
-        ).hexdigest()
+        text = f"{record.filename}\0{record.size}"
+        return hashlib.sha256(text.encode(errors="replace")).hexdigest()
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -72,18 +71,15 @@ def stratified_split(
             left[label].append(key)
     parts: tuple[set[str], set[str]] = (set(), set())
     total = [share * len(groups), (1 - share) * len(groups)]
-    open_keys = set(groups)
-    while open_keys:
+    while open_labels := [name for name in left if left[name]]:
         # The rarest label first: it has the least room for a mistake.
         label = min(
-            (name for name in left if left[name]),
-            key=lambda name: (len(left[name]), luck[left[name][0]], repr(name)),
+            open_labels, key=lambda name: (len(left[name]), luck[left[name][0]], repr(name))
         )
         for key in list(left[label]):
-            needs = [(needed[part][label], total[part]) for part in (0, 1)]
-            part = 0 if needs[0] >= needs[1] else 1
+            first, second = ((needed[part][label], total[part]) for part in (0, 1))
+            part = 0 if first >= second else 1
             parts[part].add(key)
-            open_keys.discard(key)
             total[part] -= 1
             for name in labels[key]:
                 needed[part][name] -= 1
@@ -151,7 +147,7 @@ def split_images(
         missing += path is None
         key = image_fingerprint(image.record, path)
         members[key].append(image.record.key)
-        labels[key].update(instance.label for instance in image.instances)
-    chosen = stratified_split({key: labels[key] for key in members}, share, seed)
+        labels[key] |= {instance.label for instance in image.instances}
+    chosen = stratified_split(labels, share, seed)
     copies = len(labelled.images) - len(members)
     return {name for key in chosen for name in members[key]}, copies, missing

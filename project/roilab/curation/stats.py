@@ -122,13 +122,9 @@ def count_annotations(
 def _of_class(instances: Sequence[_Areas], images: int) -> ClassStats:
     areas = [outlined for _, outlined in instances if outlined is not None]
     sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
-    return ClassStats(
-        instances=len(instances),
-        images=images,
-        area=sum(areas),
-        median_area=statistics.median(areas) if areas else 0.0,
-        sizes=(sizes[0], sizes[1], sizes[2]),
-    )
+    median = statistics.median(areas) if areas else 0.0
+    counts = (sizes[0], sizes[1], sizes[2])
+    return ClassStats(len(instances), images, sum(areas), median, counts)
 
 
 def _box_area(instance: via.Instance) -> float:
@@ -144,11 +140,10 @@ def _keypoints(
 ) -> dict[str, tuple[int, int, int]]:
     if skeleton is None:
         return {}
-    poses = [
-        instance.keypoints for image in images for instance in image.instances if instance.keypoints
-    ]
-    counts = [Counter(pose[index][2] for pose in poses) for index in range(len(skeleton.keypoints))]
-    return {
-        name: (count[2], count[1], count[0])
-        for name, count in zip(skeleton.keypoints, counts, strict=True)
+    instances = [instance for image in images for instance in image.instances]
+    poses = [instance.keypoints for instance in instances if instance.keypoints]
+    counts = {
+        name: Counter(pose[index][2] for pose in poses)
+        for index, name in enumerate(skeleton.keypoints)
     }
+    return {name: (count[2], count[1], count[0]) for name, count in counts.items()}

@@ -20,16 +20,12 @@ SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
 _POINTS = "keypoints without an outline"
 _BOXES_REMEDY = "outline them if they should count for boxes"
 _VALUES_REMEDY = "COCO has none, keep the VIA file"
+# Kind of outline -> noun, its change, and a remedy.
 _COUNTED = {
     via.Rect: ("rectangle", "written as polygons of the same outline", ""),
     via.Circle: ("circle", "written as polygons within half a pixel", ""),
     via.Ellipse: ("ellipse", "written as polygons within half a pixel", ""),
     via.Polyline: ("polyline", "written as polygons, closed", ""),
-    _POINTS: (
-        "object",
-        "with a box made up around keypoints, for want of an outline",
-        _BOXES_REMEDY,
-    ),
 }
 
 
@@ -108,9 +104,13 @@ def _notes(
         unused: categories without an object.
         renumbered: images whose id in a COCO file was another one.
     """
-    rows = [(changed[kind], *texts) for kind, texts in _COUNTED.items()]
-    rows.append((values, "attribute value", "not kept", _VALUES_REMEDY))
-    rows.append((renumbered, "image", "with another id, distinguished by file names", ""))
+    boxes = "with a box made up around keypoints, for want of an outline"
+    rows = [
+        *((changed[kind], *texts) for kind, texts in _COUNTED.items()),
+        (changed[_POINTS], "object", boxes, _BOXES_REMEDY),
+        (values, "attribute value", "not kept", _VALUES_REMEDY),
+        (renumbered, "image", "with another id, distinguished by file names", ""),
+    ]
     notes = [
         via.Problem("note", f"{text}: {counted(count, noun)}", remedy, file)
         for count, noun, text, remedy in rows

@@ -289,9 +289,8 @@ def _sources(
     files: str | Sequence[str], images: str | Sequence[str | Sequence[str]] | None
 ) -> list[_Source]:
     paths = [Path(file) for file in _listed(files or ())]
-    message, expected = "no annotation file given", "one file or a list"
     if not paths:
-        message = message
+        message, expected = "no annotation file given", "one file or a list"
         remedy = "give files=FILE images=DIR"
         raise UserError(message, key="files", found=files, expected=expected, remedy=remedy)
     message = "the annotation file does not exist"

@@ -257,10 +257,8 @@ def _tube(
     person: Person, start: Vector, end: Vector, radii: tuple[float, float], bias: float
 ) -> tuple[float, list[Ball]]:
     """The depth of a tapered tube, and its end balls; see `_LIMBS`."""
-    balls = [
-        _ball(person, place, radius * person.build)
-        for place, radius in zip((start, end), radii, strict=True)
-    ]
+    ends = zip((start, end), radii, strict=True)
+    balls = [_ball(person, place, radius * person.build) for place, radius in ends]
     return float(start[2] + end[2]) / 2 + bias, balls
 
 

@@ -10,24 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from roilab import via
 from roilab.curation.check import CheckReport, check_annotations
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.records import detectron2_annotation
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
-from roilab.via import (
-    Annotations,
-    Container,
-    ImageRecord,
-    Instance,
-    LabelRules,
-    Point,
-    Polygon,
-    Rect,
-    Region,
-    Shape,
-    read,
-)
 
 
 @pytest.mark.parametrize("points", [0, 1])
@@ -44,9 +32,9 @@ def test_objects_without_any_labelled_keypoint(points: int, tmp_path: Path) -> N
     path = tmp_path / "via.json"
     path.write_text(json.dumps({"a.png-1": entry}))
     keypoint = "keypoint" if points else None
-    rules = LabelRules(class_attribute="class", keypoint_attribute=keypoint)
+    rules = via.LabelRules(class_attribute="class", keypoint_attribute=keypoint)
     for skeleton in (None, COCO_PERSON) if not points else (COCO_PERSON,):
-        found = check_annotations(read(path), ImageFolder(tmp_path), rules, skeleton)
+        found = check_annotations(via.read(path), ImageFolder(tmp_path), rules, skeleton)
         assert not found.errors
         messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
         if points or skeleton is None:
@@ -88,7 +76,9 @@ def test_coco_objects_without_any_labelled_keypoint(
     }
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    found = check_annotations(read_annotations(path), ImageFolder(tmp_path), LabelRules(), skeleton)
+    found = check_annotations(
+        read_annotations(path), ImageFolder(tmp_path), via.LabelRules(), skeleton
+    )
     assert not found.errors
     messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
     assert [("3 objects" in each) for each in messages] == [True] * is_warned
@@ -105,16 +95,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
     return ImageFolder(path)
 
 
-def problems_of(folder: ImageFolder, *shapes: Shape, skeleton: Skeleton | None = None) -> list[str]:
-    values = [{"point": "nose"} if isinstance(each, Point) else {"kind": "cat"} for each in shapes]
+def problems_of(
+    folder: ImageFolder, *shapes: via.Shape, skeleton: Skeleton | None = None
+) -> list[str]:
+    values = [
+        {"point": "nose"} if isinstance(each, via.Point) else {"kind": "cat"} for each in shapes
+    ]
     regions = tuple(
-        Region(n, shape, each) for n, (shape, each) in enumerate(zip(shapes, values, strict=True))
+        via.Region(n, shape, each)
+        for n, (shape, each) in enumerate(zip(shapes, values, strict=True))
     )
-    image = ImageRecord("a.png", "a.png", None, regions)
+    image = via.ImageRecord("a.png", "a.png", None, regions)
     found = check_annotations(
-        Annotations("via.json", Container.VIA2_JSON, (image,), {}, {}),
+        via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {}),
         folder,
-        LabelRules(class_attribute="kind"),
+        via.LabelRules(class_attribute="kind"),
         skeleton,
     )
     return [each.message for each in found.problems]
@@ -128,8 +123,10 @@ noise = st.floats(-1e-9, 1e-9)
 def test_noise_of_floats_changes_no_problem(
     folder: ImageFolder, x: int, y: int, width: int, height: int, dx: float, dy: float
 ) -> None:
-    exact = Polygon((x, x + width, x + width, x), (y, y, y + height, y + height))
-    moved = Polygon(tuple(each + dx for each in exact.xs), tuple(each + dy for each in exact.ys))
+    exact = via.Polygon((x, x + width, x + width, x), (y, y, y + height, y + height))
+    moved = via.Polygon(
+        tuple(each + dx for each in exact.xs), tuple(each + dy for each in exact.ys)
+    )
     # A region that lies beyond the edge and touches it has nothing to be trained with, however.
     touches = x in (0 - width, SIZE) or y in (0 - height, SIZE)
     found = [len(problems_of(folder, each)) for each in (exact, moved)]
@@ -140,15 +137,15 @@ def test_noise_of_floats_changes_no_problem(
     ("right", "count"), [(100, 0), (100 + 1e-14, 0), (100.5, 0), (100.51, 1), (101, 1)]
 )
 def test_half_a_pixel_is_rounding(folder: ImageFolder, right: float, count: int) -> None:
-    assert len(problems_of(folder, Rect(20, 20, right - 20, 30))) == count
-    assert len(problems_of(folder, Rect(100 - right, 20, 30, 30))) == count
+    assert len(problems_of(folder, via.Rect(20, 20, right - 20, 30))) == count
+    assert len(problems_of(folder, via.Rect(100 - right, 20, 30, 30))) == count
 
 
 @pytest.mark.parametrize("left", [100, 100.25])
 def test_a_region_beyond_the_edge_is_left_out_however_near(
     folder: ImageFolder, left: float
 ) -> None:
-    (message,) = problems_of(folder, Rect(left, 20, 0.2, 30))
+    (message,) = problems_of(folder, via.Rect(left, 20, 0.2, 30))
     assert "left out" in message
 
 
@@ -157,11 +154,11 @@ def test_a_point_without_a_problem_is_within_the_image_of_training(
     folder: ImageFolder, x: float, y: float
 ) -> None:
     """VIA's canvas lets a point be at the edge itself; Detectron2 drops what is beyond."""
-    outline = Rect(0, 0, SIZE, SIZE)
-    found = problems_of(folder, outline, Point(x, y))
+    outline = via.Rect(0, 0, SIZE, SIZE)
+    found = problems_of(folder, outline, via.Point(x, y))
     outside = [each for each in found if "outside" in each]
     made = detectron2_annotation(
-        Instance("cat", (outline,), ((x, y, 2),), (0,)), ["cat"], NOSE, SIZE, SIZE
+        via.Instance("cat", (outline,), ((x, y, 2),), (0,)), ["cat"], NOSE, SIZE, SIZE
     )
     kept = all(0 <= each <= SIZE for each in made["keypoints"][:2])
     assert kept is not bool(outside)
@@ -170,7 +167,7 @@ def test_a_point_without_a_problem_is_within_the_image_of_training(
 def findings(tmp_path: Path, folder: ImageFolder, text: str) -> CheckReport:
     path = tmp_path / "via"
     path.write_text(text, encoding="utf-8")
-    return check_annotations(read_annotations(path), folder, LabelRules(default_class="cat"))
+    return check_annotations(read_annotations(path), folder, via.LabelRules(default_class="cat"))
 
 
 CSV = (

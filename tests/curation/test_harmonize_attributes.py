@@ -2,71 +2,62 @@
 
 import pytest
 
+from roilab import via
 from roilab.curation.harmonize_attributes import (
     declared_classes,
     with_class_dropdown,
     with_united_class,
 )
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Container,
-    ImageRecord,
-    LabelRules,
-    Rect,
-    Region,
-    Value,
-    build_instances,
-    with_declarations,
-)
 
 
-def source(kind: Attribute | None, *values: Value) -> Annotations:
-    regions = tuple(Region(n, Rect(n, 0, 5, 5), {"kind": v}) for n, v in enumerate(values))
-    image = ImageRecord("a.jpg1", "a.jpg", 1, regions)
+def source(kind: via.Attribute | None, *values: via.Value) -> via.Annotations:
+    regions = tuple(via.Region(n, via.Rect(n, 0, 5, 5), {"kind": v}) for n, v in enumerate(values))
+    image = via.ImageRecord("a.jpg1", "a.jpg", 1, regions)
     declared = {"kind": kind} if kind is not None else {}
-    return Annotations("via.json", Container.VIA2_PROJECT, (image,), declared, {})
+    return via.Annotations("via.json", via.Container.VIA2_PROJECT, (image,), declared, {})
 
 
 def test_text_becomes_a_dropdown() -> None:
-    for kind in (None, Attribute("kind")):
+    for kind in (None, via.Attribute("kind")):
         found = with_class_dropdown(source(kind, "dog", "", "cat"), "kind")
         assert found.region_attributes == {
-            "kind": Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
+            "kind": via.Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
         }
 
 
 def test_the_default_of_a_text_is_that_of_the_dropdown() -> None:
-    found = with_class_dropdown(source(Attribute("kind", default_value="cat"), "dog"), "kind")
+    found = with_class_dropdown(source(via.Attribute("kind", default_value="cat"), "dog"), "kind")
     options = {"cat": "cat", "dog": "dog"}
-    expected = Attribute("kind", "dropdown", options=options, default_options=("cat",))
+    expected = via.Attribute("kind", "dropdown", options=options, default_options=("cat",))
     assert found.region_attributes["kind"] == expected
 
 
 def test_a_choice_keeps_its_type_and_gets_descriptions() -> None:
     found = with_class_dropdown(
-        source(Attribute("kind", "radio", "", {"a": "", "b": "bee"})), "kind"
+        source(via.Attribute("kind", "radio", "", {"a": "", "b": "bee"})), "kind"
     )
-    assert found.region_attributes["kind"] == Attribute("kind", "radio", "", {"a": "a", "b": "bee"})
-    picture = Attribute("kind", "image", "", {"a": ""})
+    assert found.region_attributes["kind"] == via.Attribute(
+        "kind", "radio", "", {"a": "a", "b": "bee"}
+    )
+    picture = via.Attribute("kind", "image", "", {"a": ""})
     assert with_class_dropdown(source(picture), "kind").region_attributes == {"kind": picture}
 
 
 def test_several_ticks_are_no_dropdown() -> None:
-    found = with_class_dropdown(source(Attribute("kind"), ("a", "b"), "c"), "kind")
+    found = with_class_dropdown(source(via.Attribute("kind"), ("a", "b"), "c"), "kind")
     assert found.region_attributes["kind"].type == "text"
 
 
 def test_free_text_is_no_choice() -> None:
     text = [f"line {number}" for number in range(60)]
-    found = with_class_dropdown(source(Attribute("kind"), *text), "kind")
+    found = with_class_dropdown(source(via.Attribute("kind"), *text), "kind")
     assert found.region_attributes["kind"].type == "text"
-    found = with_class_dropdown(source(Attribute("kind"), *text * 2), "kind")
+    found = with_class_dropdown(source(via.Attribute("kind"), *text * 2), "kind")
     assert found.region_attributes["kind"].type == "dropdown"
 
 
 def test_declared_classes_in_their_order() -> None:
-    kind = Attribute("kind", "dropdown", "", {"2": "dog", "1": "cat", "3": "tree"})
+    kind = via.Attribute("kind", "dropdown", "", {"2": "dog", "1": "cat", "3": "tree"})
     names = declared_classes(source(kind), "kind", {"tree": None, "dog": "cat"})
     assert names == ["cat"]
     assert declared_classes(source(kind), "kind", {}) == ["dog", "cat", "tree"]
@@ -75,29 +66,32 @@ def test_declared_classes_in_their_order() -> None:
 
 @pytest.mark.parametrize("several", [True, False])
 def test_one_attribute_instead_of_one_for_each_class(several: bool) -> None:
-    values: list[dict[str, Value]] = [{"Key": "Key", "note": "x"}, {"Image": "Image"}, {}]
+    values: list[dict[str, via.Value]] = [{"Key": "Key", "note": "x"}, {"Image": "Image"}, {}]
     if several:
         values.append({"Key": "Key", "Image": "Image"})
-    regions = tuple(Region(n, Rect(n, 0, 5, 5), v) for n, v in enumerate(values))
-    image = ImageRecord("a.jpg1", "a.jpg", 1, regions)
-    before = with_declarations(Annotations("v", Container.VIA2_JSON, (image,), {}, {}))
+    regions = tuple(via.Region(n, via.Rect(n, 0, 5, 5), v) for n, v in enumerate(values))
+    image = via.ImageRecord("a.jpg1", "a.jpg", 1, regions)
+    before = via.with_declarations(via.Annotations("v", via.Container.VIA2_JSON, (image,), {}, {}))
     flags = ["Key", "Image"]
     after, name = with_united_class(before, flags)
     assert name == "class"
     assert after.region_attributes == {
-        "note": Attribute("note"),
-        "class": Attribute(
+        "note": via.Attribute("note"),
+        "class": via.Attribute(
             "class", "checkbox" if several else "dropdown", options={x: x for x in flags}
         ),
     }
     assert after.images[0].regions[0].attributes["note"] == "x"
-    found = build_instances(after, LabelRules(class_attribute="class"))
-    expected = build_instances(before, LabelRules(class_attribute=flags))
+    found = via.build_instances(after, via.LabelRules(class_attribute="class"))
+    expected = via.build_instances(before, via.LabelRules(class_attribute=flags))
     assert found.images[0].instances == expected.images[0].instances
     assert len(found.images[0].instances) == 2
     # A name that is taken is not taken again.
     taken, other = with_united_class(
-        Annotations("v", Container.VIA2_JSON, (image,), {"class": Attribute("class")}, {}), flags
+        via.Annotations(
+            "v", via.Container.VIA2_JSON, (image,), {"class": via.Attribute("class")}, {}
+        ),
+        flags,
     )
     assert other == "label"
     assert set(taken.region_attributes) == {"class", "label"}

@@ -8,69 +8,65 @@ from typing import Any
 
 import pytest
 
+from roilab import via
 from roilab.curation.infer_skeleton import estimate_sigmas, infer_skeleton, with_sigmas
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import DEFAULT_SIGMA, Skeleton, from_dict
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Container,
-    ImageRecord,
-    LabelledSet,
-    LabelRules,
-    Point,
-    Rect,
-    Region,
-    Shape,
-    Value,
-    build_instances,
-)
 
 
-def file_of(*images: list[tuple[Shape, dict[str, Value]]], **declared: Attribute) -> Annotations:
+def file_of(
+    *images: list[tuple[via.Shape, dict[str, via.Value]]], **declared: via.Attribute
+) -> via.Annotations:
     records = tuple(
-        ImageRecord(f"{n}", f"{n}.jpg", None, tuple(Region(at, *each) for at, each in enumerate(r)))
+        via.ImageRecord(
+            f"{n}", f"{n}.jpg", None, tuple(via.Region(at, *each) for at, each in enumerate(r))
+        )
         for n, r in enumerate(images)
     )
-    return Annotations("via.json", Container.VIA2_PROJECT, records, declared, {})
+    return via.Annotations("via.json", via.Container.VIA2_PROJECT, records, declared, {})
 
 
-def points(*names: str) -> list[tuple[Shape, dict[str, Value]]]:
-    return [(Point(1, 1), {"part": name, "id": "1", "seen": "visible"}) for name in names]
+def points(*names: str) -> list[tuple[via.Shape, dict[str, via.Value]]]:
+    return [(via.Point(1, 1), {"part": name, "id": "1", "seen": "visible"}) for name in names]
 
 
-def box() -> tuple[Shape, dict[str, Value]]:
-    return Rect(0, 0, 9, 9), {"kind": "cat", "id": "1"}
+def box() -> tuple[via.Shape, dict[str, via.Value]]:
+    return via.Rect(0, 0, 9, 9), {"kind": "cat", "id": "1"}
 
 
 def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
     """VIA gives an attribute's default to every region that is drawn."""
-    drawn: list[tuple[Shape, dict[str, Value]]] = [
-        (Rect(0, 0, 9, 9), {"part": "head", "id": "1"}),
-        (Point(1, 1), {"part": "head", "id": "1"}),
-        (Point(2, 2), {"part": "tail", "id": "1"}),
+    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
+        (via.Rect(0, 0, 9, 9), {"part": "head", "id": "1"}),
+        (via.Point(1, 1), {"part": "head", "id": "1"}),
+        (via.Point(2, 2), {"part": "tail", "id": "1"}),
     ]
     found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
     assert found.keypoints == ("head", "tail")
     (cat,) = (
-        build_instances(file_of(drawn), LabelRules(default_class="cat"), found).images[0].instances
+        via.build_instances(file_of(drawn), via.LabelRules(default_class="cat"), found)
+        .images[0]
+        .instances
     )
     assert cat.keypoints == ((1, 1, 2), (2, 2, 2))
 
 
 def test_one_attribute_for_outlines_and_points() -> None:
-    drawn: list[tuple[Shape, dict[str, Value]]] = [
-        (Rect(0, 0, 9, 9), {"name": "cat"}),
-        (Point(1, 1), {"name": "head"}),
+    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
+        (via.Rect(0, 0, 9, 9), {"name": "cat"}),
+        (via.Point(1, 1), {"name": "head"}),
     ]
     found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
-    (cat,) = build_instances(file_of(drawn), skeleton=found).images[0].instances
+    (cat,) = via.build_instances(file_of(drawn), skeleton=found).images[0].instances
     assert cat.keypoints == ((1, 1, 2),)
 
 
 def test_points_without_names_are_named_first() -> None:
-    drawn: list[tuple[Shape, dict[str, Value]]] = [(Rect(0, 0, 9, 9), {}), (Point(1, 1), {})]
+    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
+        (via.Rect(0, 0, 9, 9), {}),
+        (via.Point(1, 1), {}),
+    ]
     with pytest.raises(UserError, match="give the points such an attribute in VIA"):
         infer_skeleton([file_of(drawn)], "s")
 
@@ -114,12 +110,14 @@ def test_sides(left: str, right: str, swapped: bool) -> None:
 
 
 def test_option_ids_are_shown_by_description() -> None:
-    part = Attribute("part", "dropdown", "", {"0": "nose"})
+    part = via.Attribute("part", "dropdown", "", {"0": "nose"})
     assert infer_skeleton([file_of([box(), *points("0")], part=part)], "s").keypoints == ("nose",)
 
 
 def test_which_attribute_has_to_be_plain() -> None:
-    drawn: list[tuple[Shape, dict[str, Value]]] = [(Point(1, 1), {"part": "nose", "who": "me"})]
+    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
+        (via.Point(1, 1), {"part": "nose", "who": "me"})
+    ]
     with pytest.raises(UserError, match=r"part \('nose'\); who \('me'\)"):
         infer_skeleton([file_of(drawn)], "s")
     assert infer_skeleton([file_of(drawn)], "s", "part").keypoints == ("nose",)
@@ -136,21 +134,23 @@ BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.5, 0.5))
 TRUE = {"nose": 0.03, "tail": 0.1}
 
 
-def annotator(seed: int, objects: int, names: tuple[str, ...] = ("nose", "tail")) -> LabelledSet:
+def annotator(
+    seed: int, objects: int, names: tuple[str, ...] = ("nose", "tail")
+) -> via.LabelledSet:
     """Somebody who draws 40 x 90 boxes right and points with the error of TRUE."""
     chance = random.Random(seed)
     images = []
     for _ in range(objects):
-        drawn: list[tuple[Shape, dict[str, Value]]] = [
-            (Rect(0, 0, 40, 90), {"kind": "cat", "id": "1"})
+        drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
+            (via.Rect(0, 0, 40, 90), {"kind": "cat", "id": "1"})
         ]
         for name in names:
             # sigma^2 = E[d^2] / s^2, and d^2 is the sum over x and y.
             spread = TRUE[name] * (40 * 90) ** 0.5 / 2**0.5
             x, y = 20 + chance.gauss(0, spread), 45 + chance.gauss(0, spread)
-            drawn.append((Point(x, y), {"part": name, "id": "1"}))
+            drawn.append((via.Point(x, y), {"part": name, "id": "1"}))
         images.append(drawn)
-    return build_instances(file_of(*images), skeleton=BONES)
+    return via.build_instances(file_of(*images), skeleton=BONES)
 
 
 @pytest.mark.parametrize("people", [2, 4])
@@ -209,5 +209,5 @@ def test_what_a_coco_category_declares(
     annotations = read_annotations(path)
     found = infer_skeleton([annotations], "s")
     assert (found.classes, found.keypoints, found.links) == (("cat",), keypoints, links)
-    (cat,) = build_instances(annotations, LabelRules(), found).images[0].instances
+    (cat,) = via.build_instances(annotations, via.LabelRules(), found).images[0].instances
     assert cat.keypoints == ((3, 3, 2), (0, 0, 0), (5, 5, 2))

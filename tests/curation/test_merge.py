@@ -7,54 +7,41 @@ from pathlib import Path
 
 import pytest
 
+from roilab import via
 from roilab.curation.merge import merge_annotations
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Circle,
-    Container,
-    ImageRecord,
-    LabelRules,
-    Point,
-    Polygon,
-    Rect,
-    Region,
-    Shape,
-    Value,
-    build_instances,
-    read,
-)
 
 BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.1, 0.1))
 
 
-def image(name: str, *values: dict[str, Value], size: int | None = 1) -> ImageRecord:
-    regions = tuple(Region(n, Rect(n, 0, 5, 5), each) for n, each in enumerate(values))
-    return ImageRecord(f"{name}{size}", name, size, regions)
+def image(name: str, *values: dict[str, via.Value], size: int | None = 1) -> via.ImageRecord:
+    regions = tuple(via.Region(n, via.Rect(n, 0, 5, 5), each) for n, each in enumerate(values))
+    return via.ImageRecord(f"{name}{size}", name, size, regions)
 
 
 def source(
-    file: str, *images: ImageRecord, default_path: str = "", **declared: Attribute
-) -> Annotations:
-    return Annotations(file, Container.VIA2_PROJECT, images, declared, {}, default_path)
+    file: str, *images: via.ImageRecord, default_path: str = "", **declared: via.Attribute
+) -> via.Annotations:
+    return via.Annotations(file, via.Container.VIA2_PROJECT, images, declared, {}, default_path)
 
 
-def severities(found: Annotations) -> list[str]:
+def severities(found: via.Annotations) -> list[str]:
     return [each.severity for each in found.problems]
 
 
 def test_images_and_attributes_are_united() -> None:
-    kind = Attribute("kind", "dropdown", "what", {"cat": "cat"})
-    dog = Attribute("kind", "dropdown", "", {"dog": "dog"})
+    kind = via.Attribute("kind", "dropdown", "what", {"cat": "cat"})
+    dog = via.Attribute("kind", "dropdown", "", {"dog": "dog"})
     a = source("a", image("1", {"kind": "cat"}), kind=kind, default_path="p/")
-    b = source("b", image("2", {"kind": "dog"}), kind=dog, id=Attribute("id"), default_path="p/")
+    b = source(
+        "b", image("2", {"kind": "dog"}), kind=dog, id=via.Attribute("id"), default_path="p/"
+    )
     found = merge_annotations([a, b], "out")
     assert [each.filename for each in found.images] == ["1", "2"]
     assert found.region_attributes == {
-        "kind": Attribute("kind", "dropdown", "what", {"cat": "cat", "dog": "dog"}),
-        "id": Attribute("id"),
+        "kind": via.Attribute("kind", "dropdown", "what", {"cat": "cat", "dog": "dog"}),
+        "id": via.Attribute("id"),
     }
     assert found.default_path == "p/"
     assert found.problems == ()
@@ -82,21 +69,23 @@ def test_the_same_image_annotated_otherwise_is_an_error(others: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "is_same"),
     [
-        (Rect(2, 3, 5, 4), True),
-        (Polygon((2, 7, 7, 2), (3, 3, 7, 7)), True),
-        (Polygon((7, 7, 2, 2), (3, 7, 7, 3)), True),  # from another vertex on
-        (Polygon((2, 2, 7, 7), (3, 7, 7, 3)), True),  # the other way round
-        (Polygon((7, 2, 2, 7), (7, 7, 3, 3)), True),
-        (Polygon((2, 7, 2, 7), (3, 3, 7, 7)), False),  # the corners in a bow tie
-        (Polygon((2, 7, 7), (3, 3, 7)), False),
-        (Rect(2, 3, 5, 5), False),
-        (Circle(2, 3, 5), False),
+        (via.Rect(2, 3, 5, 4), True),
+        (via.Polygon((2, 7, 7, 2), (3, 3, 7, 7)), True),
+        (via.Polygon((7, 7, 2, 2), (3, 7, 7, 3)), True),  # from another vertex on
+        (via.Polygon((2, 2, 7, 7), (3, 7, 7, 3)), True),  # the other way round
+        (via.Polygon((7, 2, 2, 7), (7, 7, 3, 3)), True),
+        (via.Polygon((2, 7, 2, 7), (3, 3, 7, 7)), False),  # the corners in a bow tie
+        (via.Polygon((2, 7, 7), (3, 3, 7)), False),
+        (via.Rect(2, 3, 5, 5), False),
+        (via.Circle(2, 3, 5), False),
     ],
 )
-def test_a_shape_is_the_same_whatever_kind_of_file_holds_it(shape: Shape, is_same: bool) -> None:
+def test_a_shape_is_the_same_whatever_kind_of_file_holds_it(
+    shape: via.Shape, is_same: bool
+) -> None:
     pair = [
-        source(file, ImageRecord("1", "1", 1, (Region(0, each, {"k": "x"}),)))
-        for file, each in (("a", Rect(2, 3, 5, 4)), ("b", shape))
+        source(file, via.ImageRecord("1", "1", 1, (via.Region(0, each, {"k": "x"}),)))
+        for file, each in (("a", via.Rect(2, 3, 5, 4)), ("b", shape))
     ]
     for each in (pair, pair[::-1]):
         assert severities(merge_annotations(each, "o")) == ["note" if is_same else "error"]
@@ -104,7 +93,7 @@ def test_a_shape_is_the_same_whatever_kind_of_file_holds_it(shape: Shape, is_sam
 
 def test_curves_are_the_same_where_their_numbers_are() -> None:
     circles = [
-        ImageRecord(name, name, 1, (Region(0, Circle(9, 9, radius), {}),))
+        via.ImageRecord(name, name, 1, (via.Region(0, via.Circle(9, 9, radius), {}),))
         for name, radius in (("1", 3), ("2", 3), ("1", 3), ("2", 4))
     ]
     found = merge_annotations([source("a", *circles[:2]), source("b", *circles[2:])], "o")
@@ -131,7 +120,7 @@ def test_every_image_has_a_key_of_its_own() -> None:
     ],
 )
 def test_an_image_has_its_attributes(
-    one: dict[str, Value], other: dict[str, Value], is_same: bool
+    one: dict[str, via.Value], other: dict[str, via.Value], is_same: bool
 ) -> None:
     pair = [
         source(file, replace(image("1", {"k": "x"}), attributes=each))
@@ -168,36 +157,36 @@ def test_an_image_without_a_size_and_two_of_its_name() -> None:
 
 
 TAGGED = {
-    "class": Attribute("class", "dropdown", "what it is [roilab:class]", {"cat": "cat"}),
-    "instance": Attribute("instance", "text", "[roilab:instance]"),
-    "keypoint": Attribute("keypoint", "dropdown", "[roilab:keypoint]", {"nose": "nose"}),
-    "score": Attribute("score", "text", "[roilab:score]"),
+    "class": via.Attribute("class", "dropdown", "what it is [roilab:class]", {"cat": "cat"}),
+    "instance": via.Attribute("instance", "text", "[roilab:instance]"),
+    "keypoint": via.Attribute("keypoint", "dropdown", "[roilab:keypoint]", {"nose": "nose"}),
+    "score": via.Attribute("score", "text", "[roilab:score]"),
 }
 
 
-def predicted() -> Annotations:
-    values: dict[str, Value] = {"class": "cat", "instance": "1", "score": "0.9"}
+def predicted() -> via.Annotations:
+    values: dict[str, via.Value] = {"class": "cat", "instance": "1", "score": "0.9"}
     regions = (
-        Region(0, Rect(0, 0, 9, 9), values),
-        Region(1, Rect(20, 0, 9, 9), values | {"instance": "2"}),
-        Region(2, Point(3, 3), values | {"keypoint": "nose"}),
+        via.Region(0, via.Rect(0, 0, 9, 9), values),
+        via.Region(1, via.Rect(20, 0, 9, 9), values | {"instance": "2"}),
+        via.Region(2, via.Point(3, 3), values | {"keypoint": "nose"}),
     )
-    return source("new", ImageRecord("p", "p", 1, regions), **TAGGED)
+    return source("new", via.ImageRecord("p", "p", 1, regions), **TAGGED)
 
 
 def test_the_class_has_one_name() -> None:
-    name = Attribute("name", "radio", "what", {"cat": "cat", "dog": "dog"})
+    name = via.Attribute("name", "radio", "what", {"cat": "cat", "dog": "dog"})
     old = source("old", image("1", {"name": "cat"}, {"name": "dog"}), name=name)
     found = merge_annotations([old, predicted()], "o")
     assert "class" not in found.region_attributes
     assert severities(found) == []
-    assert [len(each.instances) for each in build_instances(found).images] == [2, 2]
+    assert [len(each.instances) for each in via.build_instances(found).images] == [2, 2]
     # The other way round, the name is the other one.
     assert "name" not in merge_annotations([predicted(), old], "o").region_attributes
 
 
 def test_a_class_that_is_ticked() -> None:
-    kind = Attribute("kind", "checkbox", "", {"cat": "cat", "dog": "dog"})
+    kind = via.Attribute("kind", "checkbox", "", {"cat": "cat", "dog": "dog"})
     old = source("old", image("1", {"kind": ("dog",)}, {"kind": ()}), kind=kind)
     found = merge_annotations([old, predicted()], "o")
     values = [[r.attributes["kind"] for r in each.regions] for each in found.images]
@@ -210,12 +199,12 @@ def test_a_class_that_is_ticked() -> None:
 
 def test_points_tied_by_place_and_by_an_attribute() -> None:
     regions = (
-        Region(0, Rect(0, 0, 5, 5), {"name": "cat"}),
-        Region(1, Rect(10, 0, 5, 5), {"name": "cat"}),
-        Region(2, Point(12, 2), {"name": "", "part": "tail"}),
+        via.Region(0, via.Rect(0, 0, 5, 5), {"name": "cat"}),
+        via.Region(1, via.Rect(10, 0, 5, 5), {"name": "cat"}),
+        via.Region(2, via.Point(12, 2), {"name": "", "part": "tail"}),
     )
-    old = source("old", ImageRecord("1", "1", 1, regions))
-    found = build_instances(
+    old = source("old", via.ImageRecord("1", "1", 1, regions))
+    found = via.build_instances(
         merge_annotations([old, predicted()], "o", skeleton=BONES), skeleton=BONES
     )
     assert [each.severity for each in found.problems] == []
@@ -230,8 +219,8 @@ def test_a_class_that_cannot_be_told() -> None:
     old = source("old", image("1", {"name": "cat", "colour": "red"}))
     with pytest.raises(UserError, match=r"which attribute is the class[^$]*give class_attribute"):
         merge_annotations([old, predicted()], "o")
-    found = merge_annotations([old, predicted()], "o", LabelRules(class_attribute="name"))
-    labelled = build_instances(found)
+    found = merge_annotations([old, predicted()], "o", via.LabelRules(class_attribute="name"))
+    labelled = via.build_instances(found)
     assert [len(each.instances) for each in labelled.images] == [1, 2]
     # Where the files agree there is no need to know.
     merge_annotations([old, source("b", image("2", {"name": "cat", "colour": "red"}))], "o")
@@ -244,8 +233,8 @@ def test_a_name_that_is_taken() -> None:
 
 
 def test_other_ids_of_the_same_options() -> None:
-    kind = Attribute("kind", "dropdown", "", {"1": "cat"})
-    other = Attribute("kind", "dropdown", "", {"cat": "cat"})
+    kind = via.Attribute("kind", "dropdown", "", {"1": "cat"})
+    other = via.Attribute("kind", "dropdown", "", {"cat": "cat"})
     found = merge_annotations(
         [
             source("a", image("1", {"kind": "1"}), kind=kind),
@@ -254,12 +243,12 @@ def test_other_ids_of_the_same_options() -> None:
         "o",
     )
     assert found.region_attributes["kind"].options == {"cat": "cat"}
-    assert build_instances(found).classes == ("cat",)
+    assert via.build_instances(found).classes == ("cat",)
 
 
 def test_option_ids_of_two_meanings_are_named_by_them() -> None:
-    one = Attribute("kind", "radio", "", {"1": "cat", "2": "dog"}, default_options=("2",))
-    other = Attribute("kind", "radio", "", {"1": "dog", "2": "cow"})
+    one = via.Attribute("kind", "radio", "", {"1": "cat", "2": "dog"}, default_options=("2",))
+    other = via.Attribute("kind", "radio", "", {"1": "dog", "2": "cow"})
     found = merge_annotations(
         [
             source("a", image("1", {"kind": "1"}, {"kind": "2"}), kind=one),
@@ -268,14 +257,14 @@ def test_option_ids_of_two_meanings_are_named_by_them() -> None:
         "out",
     )
     assert severities(found) == ["warning"]
-    names = [[e.label for e in each.instances] for each in build_instances(found).images]
+    names = [[e.label for e in each.instances] for each in via.build_instances(found).images]
     assert names == [["cat", "dog"], ["dog", "cow"]]
     assert list(found.region_attributes["kind"].options) == ["dog", "cow", "cat"]
     assert found.region_attributes["kind"].default_options == ("dog",)
 
 
 def test_a_file_without_declarations_takes_those_of_the_other() -> None:
-    kind = Attribute("kind", "dropdown", "", {"cat": "cat"})
+    kind = via.Attribute("kind", "dropdown", "", {"cat": "cat"})
     found = merge_annotations(
         [
             source("a", image("1", {"kind": "dog"})),
@@ -283,7 +272,7 @@ def test_a_file_without_declarations_takes_those_of_the_other() -> None:
         ],
         "out",
     )
-    assert found.region_attributes["kind"] == Attribute(
+    assert found.region_attributes["kind"] == via.Attribute(
         "kind", "dropdown", "", {"cat": "cat", "dog": "dog"}
     )
 
@@ -307,7 +296,7 @@ def test_a_file_without_a_default_path_contradicts_none() -> None:
 def test_progress_sees_the_images_of_each_file() -> None:
     seen: list[int] = []
 
-    def progress(images: Sequence[ImageRecord]) -> Sequence[ImageRecord]:
+    def progress(images: Sequence[via.ImageRecord]) -> Sequence[via.ImageRecord]:
         seen.append(len(images))
         return images
 
@@ -325,7 +314,7 @@ class TestOneAttributeForEachClass:
         for files in ([known, self.FLAGS], [self.FLAGS, known]):
             merged = merge_annotations(files, "m")
             assert severities(merged) == []
-            found = build_instances(merged)
+            found = via.build_instances(merged)
             assert sorted(each.label for i in found.images for each in i.instances) == [
                 "cat", "cat", "dog", "dog",
             ]  # fmt: skip
@@ -333,12 +322,12 @@ class TestOneAttributeForEachClass:
 
     def test_named(self) -> None:
         odd = source("odd", image("b.jpg", {"cat": "tabby"}, {"dog": "brown"}))
-        merged = merge_annotations([odd], "m", LabelRules(class_attribute=("cat", "dog")))
-        assert build_instances(merged).classes == ("cat", "dog")
+        merged = merge_annotations([odd], "m", via.LabelRules(class_attribute=("cat", "dog")))
+        assert via.build_instances(merged).classes == ("cat", "dog")
 
     def test_none_is_the_class(self) -> None:
         tracks = [source(n, image(f"{n}.jpg", {"track": n})) for n in "12"]
-        rules = LabelRules(class_attribute="")
+        rules = via.LabelRules(class_attribute="")
         merged = merge_annotations(tracks, "m", rules)
         assert set(merged.region_attributes) == {"track"}
 
@@ -362,11 +351,11 @@ def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> N
         "categories": [{"id": 1, "name": "cat", "supercategory": "kind"}],
     }
 
-    def merged() -> Annotations:
+    def merged() -> via.Annotations:
         files = []
         for name, content in (("via.json", project), ("coco.json", exported)):
             (tmp_path / name).write_text(json.dumps(content))
-            files.append(read(tmp_path / name))
+            files.append(via.read(tmp_path / name))
         return merge_annotations(files, "out")
 
     assert "error" not in severities(merged())
@@ -388,10 +377,10 @@ def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
         }
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(data))
-        sources.append(read(path))
+        sources.append(via.read(path))
     merged = merge_annotations(sources, "out")
     assert merged.problems == ()
-    found = build_instances(merged).images
+    found = via.build_instances(merged).images
     assert [[each.label for each in image.instances] for image in found] == [["cat"], ["dog"]]
     again = merge_annotations([sources[0], sources[0]], "out")
     assert (len(again.images), severities(again)) == (1, ["note"])

@@ -3,43 +3,34 @@
 import json
 from collections.abc import Sequence
 
+from roilab import via
 from roilab.curation.stats import ClassStats, Stats, count_annotations
 from roilab.reporting import statistics_page
 from roilab.skeleton import Skeleton
-from roilab.via import (
-    Annotations,
-    Container,
-    ImageRecord,
-    LabelledImage,
-    Point,
-    Rect,
-    Region,
-    Shape,
-    Value,
-    build_instances,
-)
 
 BONES = Skeleton("bones", ("<b>",), ("head", "hand"), (), (), (0.1, 0.1))
 
 
 def counted() -> Stats:
-    drawn: list[list[tuple[Shape, dict[str, Value]]]] = [
+    drawn: list[list[tuple[via.Shape, dict[str, via.Value]]]] = [
         [
-            (Rect(0, 0, 100, 100), {"kind": "<b>"}),
-            (Rect(200, 0, 31, 32), {"kind": "<b>"}),
-            (Rect(300, 0, 32, 32), {"kind": "car"}),
-            (Point(5, 5), {"part": "head", "seen": "occluded"}),
-            (Point(210, 5), {"part": "head"}),
+            (via.Rect(0, 0, 100, 100), {"kind": "<b>"}),
+            (via.Rect(200, 0, 31, 32), {"kind": "<b>"}),
+            (via.Rect(300, 0, 32, 32), {"kind": "car"}),
+            (via.Point(5, 5), {"part": "head", "seen": "occluded"}),
+            (via.Point(210, 5), {"part": "head"}),
         ],
-        [(Rect(0, 0, 20, 10), {"kind": "car"})],
+        [(via.Rect(0, 0, 20, 10), {"kind": "car"})],
         [],
     ]
     images = tuple(
-        ImageRecord(f"{n}", f"{n}.jpg", None, tuple(Region(at, *each) for at, each in enumerate(r)))
+        via.ImageRecord(
+            f"{n}", f"{n}.jpg", None, tuple(via.Region(at, *each) for at, each in enumerate(r))
+        )
         for n, r in enumerate(drawn)
     )
-    source = Annotations("a & b.json", Container.VIA2_JSON, images, {}, {})
-    return count_annotations([(source, build_instances(source, skeleton=BONES))], BONES)
+    source = via.Annotations("a & b.json", via.Container.VIA2_JSON, images, {}, {})
+    return count_annotations([(source, via.build_instances(source, skeleton=BONES))], BONES)
 
 
 def test_counts() -> None:
@@ -74,23 +65,23 @@ def test_page_is_whole_and_escaped() -> None:
 
 
 def test_nothing_annotated() -> None:
-    source = Annotations("empty.json", Container.VIA2_JSON, (), {}, {})
-    found = count_annotations([(source, build_instances(source))], None)
+    source = via.Annotations("empty.json", via.Container.VIA2_JSON, (), {}, {})
+    found = count_annotations([(source, via.build_instances(source))], None)
     assert (found.images, found.instances, found.classes) == (0, 0, {})
     assert "empty.json" in statistics_page(found)
 
 
 def test_progress_sees_every_image() -> None:
-    images = (ImageRecord("0", "0.jpg", None, ()), ImageRecord("1", "1.jpg", None, ()))
-    source = Annotations("a.json", Container.VIA2_JSON, images, {}, {})
-    seen: list[LabelledImage] = []
+    images = (via.ImageRecord("0", "0.jpg", None, ()), via.ImageRecord("1", "1.jpg", None, ()))
+    source = via.Annotations("a.json", via.Container.VIA2_JSON, images, {}, {})
+    seen: list[via.LabelledImage] = []
 
-    def progress(images: Sequence[LabelledImage]) -> Sequence[LabelledImage]:
+    def progress(images: Sequence[via.LabelledImage]) -> Sequence[via.LabelledImage]:
         seen.extend(images)
         return images
 
     assert (
-        count_annotations([(source, build_instances(source))], None, progress).empty_images
+        count_annotations([(source, via.build_instances(source))], None, progress).empty_images
         == len(seen)
         == 2
     )

@@ -10,28 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
+from roilab import via
 from roilab.curation.to_coco import annotations_to_coco, lost_links
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Circle,
-    CocoCategory,
-    Container,
-    Ellipse,
-    ImageRecord,
-    LabelRules,
-    Point,
-    Polygon,
-    Polyline,
-    Problem,
-    Rect,
-    Region,
-    Shape,
-    build_instances,
-)
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
@@ -39,19 +22,21 @@ BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 coordinates = st.integers(0, 1000).map(lambda tenth: tenth / 10)
 sides = st.integers(1, 50)
 boxes = st.tuples(coordinates, coordinates, sides, sides)
-polygons = boxes.map(lambda b: Polygon((b[0], b[0] + b[2], b[0] + b[2]), (b[1], b[1], b[1] + b[3])))
+polygons = boxes.map(
+    lambda b: via.Polygon((b[0], b[0] + b[2], b[0] + b[2]), (b[1], b[1], b[1] + b[3]))
+)
 shapes = (
     polygons
-    | polygons.map(lambda each: Polyline(each.xs, each.ys))
-    | boxes.map(lambda box: Rect(*box))
-    | st.builds(Circle, coordinates, coordinates, sides)
-    | st.builds(Ellipse, coordinates, coordinates, sides, sides, coordinates)
+    | polygons.map(lambda each: via.Polyline(each.xs, each.ys))
+    | boxes.map(lambda box: via.Rect(*box))
+    | st.builds(via.Circle, coordinates, coordinates, sides)
+    | st.builds(via.Ellipse, coordinates, coordinates, sides, sides, coordinates)
 )
 points = st.tuples(coordinates, coordinates, st.sampled_from(["visible", "occluded"]))
 
 
 @st.composite
-def objects(draw: st.DrawFn, tie: str) -> list[tuple[Shape, dict[str, str]]]:
+def objects(draw: st.DrawFn, tie: str) -> list[tuple[via.Shape, dict[str, str]]]:
     """The regions of an object: a car with outlines, or a person with outlines, points or both."""
     name = draw(st.sampled_from(["person", "car"]))
     values = {"class": name, "instance": tie}
@@ -59,47 +44,51 @@ def objects(draw: st.DrawFn, tie: str) -> list[tuple[Shape, dict[str, str]]]:
     drawn = draw(st.lists(shapes, min_size=not found, max_size=3))
     joints = zip(BONES.keypoints, found, strict=False)
     return [(shape, values) for shape in drawn] + [
-        (Point(x, y), {**values, "keypoint": joint, "visibility": seen})
+        (via.Point(x, y), {**values, "keypoint": joint, "visibility": seen})
         for joint, (x, y, seen) in joints
     ]
 
 
 @st.composite
-def images(draw: st.DrawFn) -> list[tuple[Shape, dict[str, str]]]:
+def images(draw: st.DrawFn) -> list[tuple[via.Shape, dict[str, str]]]:
     count = draw(st.integers(0, 3))
     return [region for number in range(count) for region in draw(objects(str(number)))]
 
 
 DECLARED = {
-    "class": Attribute("class", "dropdown", "[roilab:class]", {"3": "truck", "1": "car"}),
-    "instance": Attribute("instance", "text", "[roilab:instance]"),
-    "keypoint": Attribute("keypoint", "text", "[roilab:keypoint]"),
-    "visibility": Attribute("visibility", "text", "[roilab:visibility]"),
+    "class": via.Attribute("class", "dropdown", "[roilab:class]", {"3": "truck", "1": "car"}),
+    "instance": via.Attribute("instance", "text", "[roilab:instance]"),
+    "keypoint": via.Attribute("keypoint", "text", "[roilab:keypoint]"),
+    "visibility": via.Attribute("visibility", "text", "[roilab:visibility]"),
 }
 
 
 @given(st.lists(images(), min_size=1, max_size=3))
 def test_instances_come_back(
-    tmp_path_factory: pytest.TempPathFactory, drawn: list[list[tuple[Shape, dict[str, str]]]]
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[list[tuple[via.Shape, dict[str, str]]]]
 ) -> None:
     records = tuple(
-        ImageRecord(f"{n}", f"{n}.jpg", None, tuple(Region(at, *e) for at, e in enumerate(found)))
+        via.ImageRecord(
+            f"{n}", f"{n}.jpg", None, tuple(via.Region(at, *e) for at, e in enumerate(found))
+        )
         for n, found in enumerate(drawn)
     )
-    source = Annotations("via.json", Container.VIA2_PROJECT, records, DECLARED, {})
-    before = build_instances(source, skeleton=BONES)
-    data, problems = annotations_to_coco(source, LabelRules(), BONES, lambda _: (400, 300))
+    source = via.Annotations("via.json", via.Container.VIA2_PROJECT, records, DECLARED, {})
+    before = via.build_instances(source, skeleton=BONES)
+    data, problems = annotations_to_coco(source, via.LabelRules(), BONES, lambda _: (400, 300))
     names = [each["name"] for each in data["categories"]]
     assert names == ["truck", "car", *(["person"] if "person" in before.classes else [])]
     notes = [each.message for each in problems if each.severity == "note"]
-    outlines = [s for found in drawn for s, _ in found if not isinstance(s, Point | Polygon)]
+    outlines = [
+        s for found in drawn for s, _ in found if not isinstance(s, via.Point | via.Polygon)
+    ]
     alone = [e for image in before.images for e in image.instances if not e.outlines]
     counts = [int(each.split()[-2]) for each in notes if "polygons" in each or "made up" in each]
     assert sum(counts) == len(outlines) + len(alone)
     assert "values" not in "".join(notes)
     path = tmp_path_factory.mktemp("coco") / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
-    again = build_instances(read_annotations(path, strict=True), skeleton=BONES)
+    again = via.build_instances(read_annotations(path, strict=True), skeleton=BONES)
     assert [len(image.instances) for image in again.images] == [
         len(image.instances) for image in before.images
     ]
@@ -110,16 +99,19 @@ def test_instances_come_back(
             assert now.polygons == was.polygons or not was.outlines
 
 
-def labelled_set(**attributes: str) -> Annotations:
-    regions = (Region(0, Rect(1, 2, 30, 40), {"kind": "a"}), Region(1, Circle(20, 20, 9), {}))
-    image = ImageRecord("k", "a.jpg", None, regions, attributes)
-    return Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
+def labelled_set(**attributes: str) -> via.Annotations:
+    regions = (
+        via.Region(0, via.Rect(1, 2, 30, 40), {"kind": "a"}),
+        via.Region(1, via.Circle(20, 20, 9), {}),
+    )
+    image = via.ImageRecord("k", "a.jpg", None, regions, attributes)
+    return via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {})
 
 
-RULES = LabelRules(default_class="b")
+RULES = via.LabelRules(default_class="b")
 
 
-def messages(problems: tuple[Problem, ...]) -> str:
+def messages(problems: tuple[via.Problem, ...]) -> str:
     return "\n".join(each.message for each in problems)
 
 
@@ -163,10 +155,10 @@ def test_why_a_size_is_unknown() -> None:
 
 
 def test_categories_are_what_is_declared() -> None:
-    kind = Attribute("kind", "dropdown", "", {"0": "bus", "1": "a", "2": "van"})
-    image = ImageRecord("k", "a.jpg", 1, (Region(0, Rect(0, 0, 5, 5), {"kind": "1"}),))
-    source = Annotations("via.json", Container.VIA2_PROJECT, (image,), {"kind": kind}, {})
-    data, problems = annotations_to_coco(source, LabelRules(), None, lambda _: (9, 9))
+    kind = via.Attribute("kind", "dropdown", "", {"0": "bus", "1": "a", "2": "van"})
+    image = via.ImageRecord("k", "a.jpg", 1, (via.Region(0, via.Rect(0, 0, 5, 5), {"kind": "1"}),))
+    source = via.Annotations("via.json", via.Container.VIA2_PROJECT, (image,), {"kind": kind}, {})
+    data, problems = annotations_to_coco(source, via.LabelRules(), None, lambda _: (9, 9))
     assert [(each["id"], each["name"]) for each in data["categories"]] == [
         (1, "bus"),
         (2, "a"),
@@ -174,18 +166,18 @@ def test_categories_are_what_is_declared() -> None:
     ]
     assert data["annotations"][0]["category_id"] == 2
     assert "have no object: bus, van" in messages(problems)
-    rules = LabelRules(class_map={"van": "bus", "a": "car", "bus": "bus"})
+    rules = via.LabelRules(class_map={"van": "bus", "a": "car", "bus": "bus"})
     data, _ = annotations_to_coco(source, rules, None, lambda _: (9, 9))
     assert [each["name"] for each in data["categories"]] == ["bus", "car"]
 
 
 def test_values_that_coco_has_no_place_for() -> None:
     values = {"kind": "a", "colour": "red", "note": ""}
-    region = Region(0, Rect(0, 0, 5, 5), values)
-    image = ImageRecord("k", "a.jpg", 1, (region,), {"camera": "left"})
-    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
+    region = via.Region(0, via.Rect(0, 0, 5, 5), values)
+    image = via.ImageRecord("k", "a.jpg", 1, (region,), {"camera": "left"})
+    source = via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {})
     _, problems = annotations_to_coco(
-        source, LabelRules(class_attribute="kind"), None, lambda _: (9, 9)
+        source, via.LabelRules(class_attribute="kind"), None, lambda _: (9, 9)
     )
     assert "not kept: 2 attribute values" in messages(problems)
 
@@ -193,10 +185,10 @@ def test_values_that_coco_has_no_place_for() -> None:
 def test_links_that_the_skeleton_has_not() -> None:
     names = ("head", "hand", "foot")
     links = (("head", "hand"), ("foot", "head"), ("hand", "head"))
-    category = CocoCategory(1, "person", names, links)
+    category = via.CocoCategory(1, "person", names, links)
     bones = Skeleton("b", ("person",), names, (), (("hand", "head"),), (0.1,) * 3)
     assert lost_links([category], bones) == 1
-    assert lost_links([category, CocoCategory(2, "car")], None) == 3
+    assert lost_links([category, via.CocoCategory(2, "car")], None) == 3
     assert lost_links([], bones) == 0
 
 
@@ -206,9 +198,9 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
 
     source = DATA / "coco-keypoints" / "test_coco.json"
     annotations = read_annotations(source)
-    before = build_instances(annotations, skeleton=COCO_PERSON)
+    before = via.build_instances(annotations, skeleton=COCO_PERSON)
     assert sum(len(image.instances) for image in before.images) == 14
-    data, problems = annotations_to_coco(annotations, LabelRules(), COCO_PERSON, lambda _: None)
+    data, problems = annotations_to_coco(annotations, via.LabelRules(), COCO_PERSON, lambda _: None)
     assert "with another id" in messages(problems)
     assert "values" not in messages(problems)
     path = tmp_path / "coco.json"
@@ -228,10 +220,12 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "-1", "\x1b[31mred"])
 def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
-    region = Region(0, Rect(1, 2, 3, 4), {"class": name})
-    image = ImageRecord("k", f"{name}.jpg", 5, (region,))
-    source = Annotations("via", Container.VIA2_PROJECT, (image,), {"class": Attribute("class")}, {})
-    data, _ = annotations_to_coco(source, LabelRules(), None, lambda _: (9, 9))
+    region = via.Region(0, via.Rect(1, 2, 3, 4), {"class": name})
+    image = via.ImageRecord("k", f"{name}.jpg", 5, (region,))
+    source = via.Annotations(
+        "via", via.Container.VIA2_PROJECT, (image,), {"class": via.Attribute("class")}, {}
+    )
+    data, _ = annotations_to_coco(source, via.LabelRules(), None, lambda _: (9, 9))
     (tmp_path / "coco.json").write_text(json.dumps(data))
     (again,) = read_annotations(tmp_path / "coco.json").images
     assert again.filename == f"{name}.jpg"
@@ -240,10 +234,10 @@ def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
 
 def test_what_lies_outside_its_image_is_left_out() -> None:
     regions = tuple(
-        Region(at, Rect(x, 1, 5, 5), {"class": "car"}) for at, x in enumerate((1, 20, 30))
+        via.Region(at, via.Rect(x, 1, 5, 5), {"class": "car"}) for at, x in enumerate((1, 20, 30))
     )
-    image = ImageRecord("k", "a.jpg", 1, regions)
-    source = Annotations("via.json", Container.VIA2_JSON, (image,), {}, {})
-    data, problems = annotations_to_coco(source, LabelRules(), None, lambda _: (20, 10))
+    image = via.ImageRecord("k", "a.jpg", 1, regions)
+    source = via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {})
+    data, problems = annotations_to_coco(source, via.LabelRules(), None, lambda _: (20, 10))
     assert [each["bbox"] for each in data["annotations"]] == [[1, 1, 5, 5]]
     assert messages(problems).count("left out: the car lies outside") == 2

@@ -76,9 +76,8 @@ def test_coco_objects_without_any_labelled_keypoint(
     }
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    found = check_annotations(
-        read_annotations(path), ImageFolder(tmp_path), via.LabelRules(), skeleton
-    )
+    annotations = read_annotations(path)
+    found = check_annotations(annotations, ImageFolder(tmp_path), via.LabelRules(), skeleton)
     assert not found.errors
     messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
     assert [("3 objects" in each) for each in messages] == [True] * is_warned
@@ -95,23 +94,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
     return ImageFolder(path)
 
 
-def problems_of(
-    folder: ImageFolder, *shapes: via.Shape, skeleton: Skeleton | None = None
-) -> list[str]:
-    values = [
-        {"point": "nose"} if isinstance(each, via.Point) else {"kind": "cat"} for each in shapes
-    ]
+def problems_of(folder: ImageFolder, *shapes: via.Shape) -> list[str]:
     regions = tuple(
-        via.Region(n, shape, each)
-        for n, (shape, each) in enumerate(zip(shapes, values, strict=True))
+        via.Region(n, shape, {"point": "nose"} if isinstance(shape, via.Point) else {"kind": "cat"})
+        for n, shape in enumerate(shapes)
     )
     image = via.ImageRecord("a.png", "a.png", None, regions)
-    found = check_annotations(
-        via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {}),
-        folder,
-        via.LabelRules(class_attribute="kind"),
-        skeleton,
-    )
+    file = via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {})
+    found = check_annotations(file, folder, via.LabelRules(class_attribute="kind"))
     return [each.message for each in found.problems]
 
 
@@ -142,9 +132,8 @@ def test_half_a_pixel_is_rounding(folder: ImageFolder, right: float, count: int)
 
 
 @pytest.mark.parametrize("left", [100, 100.25])
-def test_a_region_beyond_the_edge_is_left_out_however_near(
-    folder: ImageFolder, left: float
-) -> None:
+def test_a_region_beyond_the_edge_is_left_out(folder: ImageFolder, left: float) -> None:
+    """However near it is."""
     (message,) = problems_of(folder, via.Rect(left, 20, 0.2, 30))
     assert "left out" in message
 
@@ -157,10 +146,9 @@ def test_a_point_without_a_problem_is_within_the_image_of_training(
     outline = via.Rect(0, 0, SIZE, SIZE)
     found = problems_of(folder, outline, via.Point(x, y))
     outside = [each for each in found if "outside" in each]
-    made = detectron2_annotation(
-        via.Instance("cat", (outline,), ((x, y, 2),), (0,)), ["cat"], NOSE, SIZE, SIZE
-    )
-    kept = all(0 <= each <= SIZE for each in made["keypoints"][:2])
+    instance = via.Instance("cat", (outline,), ((x, y, 2),), (0,))
+    keypoints = detectron2_annotation(instance, ["cat"], NOSE, SIZE, SIZE)["keypoints"]
+    kept = all(0 <= each <= SIZE for each in keypoints[:2])
     assert kept is not bool(outside)
 
 
@@ -170,15 +158,11 @@ def findings(tmp_path: Path, folder: ImageFolder, text: str) -> CheckReport:
     return check_annotations(read_annotations(path), folder, via.LabelRules(default_class="cat"))
 
 
-CSV = (
-    "filename,file_size,file_attributes,region_count,region_id,"
-    "region_shape_attributes,region_attributes\n"
-)
-
-
 def test_a_row_with_two_bad_cells_is_one_region(tmp_path: Path, folder: ImageFolder) -> None:
     rows = ["a.png,-1,{},2,0,\"{'x': 1}\",\"{'c': 1}\"", "a.png,-1,{},2,1,\"{'x': 1}\",{}"]
-    found = findings(tmp_path, folder, CSV + "\n".join(rows))
+    columns = "filename,file_size,file_attributes,region_count,region_id"
+    header = f"{columns},region_shape_attributes,region_attributes"
+    found = findings(tmp_path, folder, "\n".join([header, *rows]))
     assert (found.regions, found.instances, found.errors) == (2, 0, 3)
     assert found.empty_images == 0
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,16 @@ from roilab.data.mask_to_polygons import read_annotations
 from roilab.errors import UserError
 from roilab.skeleton import DEFAULT_SIGMA, Skeleton, from_dict
 
+Drawn = list[tuple[via.Shape, dict[str, via.Value]]]
 
-def file_of(
-    *images: list[tuple[via.Shape, dict[str, via.Value]]], **declared: via.Attribute
-) -> via.Annotations:
-    records = tuple(
-        via.ImageRecord(
-            f"{n}", f"{n}.jpg", None, tuple(via.Region(at, *each) for at, each in enumerate(r))
-        )
-        for n, r in enumerate(images)
-    )
+
+def file_of(*images: Drawn, **declared: via.Attribute) -> via.Annotations:
+    regions = [tuple(via.Region(at, *each) for at, each in enumerate(drawn)) for drawn in images]
+    records = tuple(via.ImageRecord(f"{n}", f"{n}.jpg", None, r) for n, r in enumerate(regions))
     return via.Annotations("via.json", via.Container.VIA2_PROJECT, records, declared, {})
 
 
-def points(*names: str) -> list[tuple[via.Shape, dict[str, via.Value]]]:
+def points(*names: str) -> Drawn:
     return [(via.Point(1, 1), {"part": name, "id": "1", "seen": "visible"}) for name in names]
 
 
@@ -37,23 +34,22 @@ def box() -> tuple[via.Shape, dict[str, via.Value]]:
 
 def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
     """VIA gives an attribute's default to every region that is drawn."""
-    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
+    drawn: Drawn = [
         (via.Rect(0, 0, 9, 9), {"part": "head", "id": "1"}),
         (via.Point(1, 1), {"part": "head", "id": "1"}),
         (via.Point(2, 2), {"part": "tail", "id": "1"}),
     ]
     found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
     assert found.keypoints == ("head", "tail")
-    (cat,) = (
-        via.build_instances(file_of(drawn), via.LabelRules(default_class="cat"), found)
-        .images[0]
-        .instances
-    )
+    (image,) = via.build_instances(
+        file_of(drawn), via.LabelRules(default_class="cat"), found
+    ).images
+    (cat,) = image.instances
     assert cat.keypoints == ((1, 1, 2), (2, 2, 2))
 
 
 def test_one_attribute_for_outlines_and_points() -> None:
-    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
+    drawn: Drawn = [
         (via.Rect(0, 0, 9, 9), {"name": "cat"}),
         (via.Point(1, 1), {"name": "head"}),
     ]
@@ -63,18 +59,14 @@ def test_one_attribute_for_outlines_and_points() -> None:
 
 
 def test_points_without_names_are_named_first() -> None:
-    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
-        (via.Rect(0, 0, 9, 9), {}),
-        (via.Point(1, 1), {}),
-    ]
+    drawn: Drawn = [(via.Rect(0, 0, 9, 9), {}), (via.Point(1, 1), {})]
     with pytest.raises(UserError, match="give the points such an attribute in VIA"):
         infer_skeleton([file_of(drawn)], "s")
 
 
 def test_names_by_frequency_and_swaps() -> None:
-    found = infer_skeleton(
-        [file_of([box(), *points("tail", "left_ear", "tail", "right_ear", "nose")])], "s"
-    )
+    names = ("tail", "left_ear", "tail", "right_ear", "nose")
+    found = infer_skeleton([file_of([box(), *points(*names)])], "s")
     assert found.keypoints == ("tail", "left_ear", "right_ear", "nose")
     assert found.swaps == (("left_ear", "right_ear"),)
     assert found.links == ()
@@ -115,9 +107,7 @@ def test_option_ids_are_shown_by_description() -> None:
 
 
 def test_which_attribute_has_to_be_plain() -> None:
-    drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
-        (via.Point(1, 1), {"part": "nose", "who": "me"})
-    ]
+    drawn: Drawn = [(via.Point(1, 1), {"part": "nose", "who": "me"})]
     with pytest.raises(UserError, match=r"part \('nose'\); who \('me'\)"):
         infer_skeleton([file_of(drawn)], "s")
     assert infer_skeleton([file_of(drawn)], "s", "part").keypoints == ("nose",)
@@ -134,16 +124,12 @@ BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.5, 0.5))
 TRUE = {"nose": 0.03, "tail": 0.1}
 
 
-def annotator(
-    seed: int, objects: int, names: tuple[str, ...] = ("nose", "tail")
-) -> via.LabelledSet:
+def annotator(seed: int, objects: int, names: Sequence[str] = ("nose", "tail")) -> via.LabelledSet:
     """Somebody who draws 40 x 90 boxes right and points with the error of TRUE."""
     chance = random.Random(seed)
     images = []
     for _ in range(objects):
-        drawn: list[tuple[via.Shape, dict[str, via.Value]]] = [
-            (via.Rect(0, 0, 40, 90), {"kind": "cat", "id": "1"})
-        ]
+        drawn: Drawn = [(via.Rect(0, 0, 40, 90), {"kind": "cat", "id": "1"})]
         for name in names:
             # sigma^2 = E[d^2] / s^2, and d^2 is the sum over x and y.
             spread = TRUE[name] * (40 * 90) ** 0.5 / 2**0.5

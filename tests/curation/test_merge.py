@@ -26,6 +26,13 @@ def source(
     return via.Annotations(file, via.Container.VIA2_PROJECT, images, declared, {}, default_path)
 
 
+def merge_images(*groups: Sequence[via.ImageRecord]) -> via.Annotations:
+    """Files a, b, ... of some images as one."""
+    return merge_annotations(
+        [source(name, *images) for name, images in zip("abc", groups, strict=False)], "o"
+    )
+
+
 def severities(found: via.Annotations) -> list[str]:
     return [each.severity for each in found.problems]
 
@@ -48,9 +55,7 @@ def test_images_and_attributes_are_united() -> None:
 
 
 def test_the_same_image_is_kept_once() -> None:
-    found = merge_annotations(
-        [source("a", image("1", {"k": "x"})), source("b", image("1", {"k": "x"}))], "o"
-    )
+    found = merge_images([image("1", {"k": "x"})], [image("1", {"k": "x"})])
     assert len(found.images) == 1
     assert severities(found) == ["note"]
 
@@ -58,9 +63,7 @@ def test_the_same_image_is_kept_once() -> None:
 @pytest.mark.parametrize("others", ["", "x", "xy", "yx", "xxx"])
 def test_the_same_image_annotated_otherwise_is_an_error(others: str) -> None:
     other = image("1", *({"k": value} for value in others))
-    found = merge_annotations(
-        [source("a", image("1", {"k": "x"}, {"k": "x"})), source("b", other)], "o"
-    )
+    found = merge_images([image("1", {"k": "x"}, {"k": "x"})], [other])
     assert found.images[0].regions[0].attributes == {"k": "x"}
     (problem,) = found.problems
     assert (problem.severity, problem.file, problem.image) == ("error", "b", "1")
@@ -96,16 +99,14 @@ def test_curves_are_the_same_where_their_numbers_are() -> None:
         via.ImageRecord(name, name, 1, (via.Region(0, via.Circle(9, 9, radius), {}),))
         for name, radius in (("1", 3), ("2", 3), ("1", 3), ("2", 4))
     ]
-    found = merge_annotations([source("a", *circles[:2]), source("b", *circles[2:])], "o")
+    found = merge_images(circles[:2], circles[2:])
     assert {each.image: each.severity for each in found.problems} == {None: "note", "2": "error"}
 
 
 def test_every_image_has_a_key_of_its_own() -> None:
     """That of VIA is the name and the size, one behind the other."""
     images = (image("a1", size=2), image("a", size=12), image("a12", size=None))
-    found = merge_annotations(
-        [source("first"), source("second", *images), source("third", image("b"))], "o"
-    )
+    found = merge_images([], images, [image("b")])
     assert len({each.key for each in found.images}) == len(found.images) == 4
 
 
@@ -131,9 +132,7 @@ def test_an_image_has_its_attributes(
 
 
 def test_another_size_is_another_image() -> None:
-    found = merge_annotations(
-        [source("a", image("1", size=1)), source("b", image("1", size=2))], "o"
-    )
+    found = merge_images([image("1", size=1)], [image("1", size=2)])
     assert len(found.images) == 2
 
 
@@ -141,16 +140,13 @@ def test_another_size_is_another_image() -> None:
 def test_an_image_without_a_size_is_the_one_of_its_name(known_first: bool) -> None:
     one, other = image("1", {"k": "x"}, size=7), image("1", {"k": "x"}, size=None)
     pair = (one, other) if known_first else (other, one)
-    found = merge_annotations([source("a", pair[0]), source("b", pair[1])], "o")
+    found = merge_images(pair[:1], pair[1:])
     assert [each.size for each in found.images] == [7]
     assert severities(found) == ["note"]
 
 
 def test_an_image_without_a_size_and_two_of_its_name() -> None:
-    found = merge_annotations(
-        [source("a", image("1", size=1), image("1", size=2)), source("b", image("1", size=None))],
-        "o",
-    )
+    found = merge_images([image("1", size=1), image("1", size=2)], [image("1", size=None)])
     assert len(found.images) == 3
     (problem,) = found.problems
     assert (problem.severity, problem.file, problem.image) == ("warning", "b", "1")
@@ -235,13 +231,8 @@ def test_a_name_that_is_taken() -> None:
 def test_other_ids_of_the_same_options() -> None:
     kind = via.Attribute("kind", "dropdown", "", {"1": "cat"})
     other = via.Attribute("kind", "dropdown", "", {"cat": "cat"})
-    found = merge_annotations(
-        [
-            source("a", image("1", {"kind": "1"}), kind=kind),
-            source("b", image("2", {"kind": "cat"}), kind=other),
-        ],
-        "o",
-    )
+    one = source("a", image("1", {"kind": "1"}), kind=kind)
+    found = merge_annotations([one, source("b", image("2", {"kind": "cat"}), kind=other)], "o")
     assert found.region_attributes["kind"].options == {"cat": "cat"}
     assert via.build_instances(found).classes == ("cat",)
 
@@ -249,13 +240,10 @@ def test_other_ids_of_the_same_options() -> None:
 def test_option_ids_of_two_meanings_are_named_by_them() -> None:
     one = via.Attribute("kind", "radio", "", {"1": "cat", "2": "dog"}, default_options=("2",))
     other = via.Attribute("kind", "radio", "", {"1": "dog", "2": "cow"})
-    found = merge_annotations(
-        [
-            source("a", image("1", {"kind": "1"}, {"kind": "2"}), kind=one),
-            source("b", image("2", {"kind": "1"}, {"kind": "2"}), kind=other),
-        ],
-        "out",
-    )
+    drawn = {"kind": "1"}, {"kind": "2"}
+    first = source("a", image("1", *drawn), kind=one)
+    sources = [first, source("b", image("2", *drawn), kind=other)]
+    found = merge_annotations(sources, "out")
     assert severities(found) == ["warning"]
     names = [[e.label for e in each.instances] for each in via.build_instances(found).images]
     assert names == [["cat", "dog"], ["dog", "cow"]]
@@ -265,22 +253,16 @@ def test_option_ids_of_two_meanings_are_named_by_them() -> None:
 
 def test_a_file_without_declarations_takes_those_of_the_other() -> None:
     kind = via.Attribute("kind", "dropdown", "", {"cat": "cat"})
-    found = merge_annotations(
-        [
-            source("a", image("1", {"kind": "dog"})),
-            source("b", image("2", {"kind": "cat"}), kind=kind),
-        ],
-        "out",
-    )
+    known = source("b", image("2", {"kind": "cat"}), kind=kind)
+    found = merge_annotations([source("a", image("1", {"kind": "dog"})), known], "out")
     assert found.region_attributes["kind"] == via.Attribute(
         "kind", "dropdown", "", {"cat": "cat", "dog": "dog"}
     )
 
 
 def test_default_paths_that_differ_are_left_out() -> None:
-    found = merge_annotations(
-        [source("a", default_path="p/"), source("b", default_path="q/")], "out"
-    )
+    sources = [source("a", default_path="p/"), source("b", default_path="q/")]
+    found = merge_annotations(sources, "out")
     assert found.default_path == ""
     assert severities(found) == ["warning"]
 
@@ -300,9 +282,8 @@ def test_progress_sees_the_images_of_each_file() -> None:
         seen.append(len(images))
         return images
 
-    merge_annotations(
-        [source("a", image("1"), image("2")), source("b", image("3"))], "o", progress=progress
-    )
+    sources = [source("a", image("1"), image("2")), source("b", image("3"))]
+    merge_annotations(sources, "o", progress=progress)
     assert seen == [2, 1]
 
 

@@ -13,7 +13,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 
 from roilab import skeleton as skeletons
-from roilab.curation.check import check_annotations
+from roilab.curation.check import CheckReport, check_annotations
 from roilab.data.coordinates import box_of
 from roilab.data.dataset import load_dataset
 from roilab.data.mask_to_polygons import read_annotations
@@ -22,10 +22,11 @@ from roilab.image_files import ImageFolder
 from roilab.via import LabelRules, build_instances
 
 WIDTH, HEIGHT = 20, 10
+Json = dict[str, Any]
 
 
 @pytest.fixture
-def coco(tmp_path: Path) -> dict[str, Any]:
+def coco(tmp_path: Path) -> Json:
     """Two images, each with an object; the second one's has the id 7."""
     for name in ("a.png", "b.png"):
         Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / name)
@@ -55,7 +56,7 @@ def write(folder: Path, data: object, **options: Any) -> Path:
     return path
 
 
-def test_vias_export_with_sorted_keys_is_mended(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_vias_export_with_sorted_keys_is_mended(tmp_path: Path, coco: Json) -> None:
     coco["info"] = {"description": "VIA project exported to COCO format"}
     coco["categories"][0]["supercategory"] = "kind"
     row = {"segmentation": [1, 1, 9, 1, 9, 9], "category_id": 1}
@@ -67,7 +68,7 @@ def test_vias_export_with_sorted_keys_is_mended(tmp_path: Path, coco: dict[str, 
     assert sum(len(record["annotations"]) for record in load_dataset(str(path)).records) == 100
 
 
-def test_a_byte_order_mark_is_read_over(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_a_byte_order_mark_is_read_over(tmp_path: Path, coco: Json) -> None:
     plain = load_dataset(str(write(tmp_path, coco)))
     path = write(tmp_path, coco)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -75,7 +76,7 @@ def test_a_byte_order_mark_is_read_over(tmp_path: Path, coco: dict[str, Any]) ->
 
 
 def test_two_images_of_one_file(
-    tmp_path: Path, coco: dict[str, Any], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, coco: Json, caplog: pytest.LogCaptureFixture
 ) -> None:
     coco["images"][1]["file_name"] = "./a.png"
     path = write(tmp_path, coco)
@@ -85,6 +86,13 @@ def test_two_images_of_one_file(
 
 def rle(counts: object, height: object = HEIGHT, width: object = WIDTH) -> dict[str, object]:
     return {"size": [height, width], "counts": counts}
+
+
+def checked(path: Path, bones: Path | None = None) -> CheckReport:
+    skeleton = None if bones is None else skeletons.load_skeleton(str(bones))
+    return check_annotations(
+        read_annotations(path), ImageFolder(path.parent), LabelRules(), skeleton
+    )
 
 
 # A value that is unsound, and what says so: with an outline, an unsound box is no loss.
@@ -125,7 +133,7 @@ def rle(counts: object, height: object = HEIGHT, width: object = WIDTH) -> dict[
 )
 def test_what_is_unsound_is_named_and_the_rest_is_read(
     tmp_path: Path,
-    coco: dict[str, Any],
+    coco: Json,
     caplog: pytest.LogCaptureFixture,
     key: str,
     value: object,
@@ -138,7 +146,7 @@ def test_what_is_unsound_is_named_and_the_rest_is_read(
     dataset = load_dataset(str(path))
     assert message in caplog.text
     assert sum(len(record["annotations"]) for record in dataset.records) == 2 - is_lost
-    findings = check_annotations(read_annotations(path), ImageFolder(tmp_path), LabelRules())
+    findings = checked(path)
     assert findings.instances == 2 - is_lost
     assert any(message in problem.message for problem in findings.problems)
     if is_lost:
@@ -147,7 +155,7 @@ def test_what_is_unsound_is_named_and_the_rest_is_read(
 
 
 @pytest.mark.parametrize("counts", [[0, 30, 170], [200]])
-def test_run_lengths_that_fit(tmp_path: Path, coco: dict[str, Any], counts: list[int]) -> None:
+def test_run_lengths_that_fit(tmp_path: Path, coco: Json, counts: list[int]) -> None:
     coco["annotations"][1]["segmentation"] = rle(counts)
     (_, record) = load_dataset(str(write(tmp_path, coco))).records
     assert record["annotations"][0]["segmentation"]["size"] == [HEIGHT, WIDTH]
@@ -162,7 +170,7 @@ def test_run_lengths_that_fit(tmp_path: Path, coco: dict[str, Any], counts: list
     ],
 )
 def test_unsound_files_are_named(
-    tmp_path: Path, coco: dict[str, Any], change: Callable[[dict[str, Any]], object]
+    tmp_path: Path, coco: Json, change: Callable[[dict[str, Any]], object]
 ) -> None:
     change(coco)
     with pytest.raises(UserError, match=r"(.|\n)*coco\.json"):
@@ -194,29 +202,22 @@ EMPTY: dict[str, Any] = {"segmentation": [], "keypoints": []}
 )
 def test_what_lies_outside_its_image_is_left_out_as_in_check(
     tmp_path: Path,
-    coco: dict[str, Any],
+    coco: Json,
     caplog: pytest.LogCaptureFixture,
-    change: dict[str, Any],
+    change: Json,
     instances: int,
 ) -> None:
     coco["categories"][0]["keypoints"] = ["hub"]
     coco["annotations"][1].update(change)
     path = write(tmp_path, coco)
-    bones = tmp_path / "skeleton.json"
-    declared = {"name": "one", "keypoints": ["hub"], "classes": ["car"], "sigmas": [0.1]}
-    bones.write_text(json.dumps(declared | {"links": [], "swaps": []}))
+    bones = write_skeleton(tmp_path, ["hub"])
     dataset = load_dataset(str(path), skeleton=str(bones))
     assert sum(len(record["annotations"]) for record in dataset.records) == instances
     assert len(dataset) == 2
     assert dataset.outside == 2 - instances
     left_out = "left out: the car (annotation 7) lies outside the image of 20 x 10 pixels"
     assert (left_out in caplog.text) == (instances < 2)
-    findings = check_annotations(
-        read_annotations(path),
-        ImageFolder(tmp_path),
-        LabelRules(),
-        skeletons.load_skeleton(str(bones)),
-    )
+    findings = checked(path, bones)
     assert findings.instances == instances
     if instances < 2:
         assert findings.errors
@@ -224,12 +225,12 @@ def test_what_lies_outside_its_image_is_left_out_as_in_check(
             load_dataset(str(path), skeleton=str(bones), strict=True)
 
 
-def test_a_crowd_is_no_object_that_could_be_left_out(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_a_crowd_is_no_object_that_could_be_left_out(tmp_path: Path, coco: Json) -> None:
     coco["annotations"][1].update(iscrowd=1, segmentation=rle([200]), bbox=[0, 0, 0, 0])
     assert load_dataset(str(write(tmp_path, coco))).outside == 0
 
 
-def test_the_records_are_those_of_detectron2(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_the_records_are_those_of_detectron2(tmp_path: Path, coco: Json) -> None:
     """Boxes, polygons (closed ones, too), masks, areas and keypoints, to the last digit."""
     coco["categories"] = [
         {"id": 5, "name": "car", "keypoints": ["hub", "door"]},
@@ -274,7 +275,7 @@ def write_skeleton(folder: Path, names: list[str], **more: Any) -> Path:
     return path
 
 
-def test_classes_are_renamed_merged_and_dropped(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_classes_are_renamed_merged_and_dropped(tmp_path: Path, coco: Json) -> None:
     coco["categories"] = [{"id": n, "name": name} for n, name in enumerate(["car", "van", "cat"])]
     rows = zip(coco["annotations"], (0, 1), strict=True)
     coco["annotations"] = [anno | {"category_id": number} for anno, number in rows]
@@ -297,7 +298,7 @@ def test_classes_are_renamed_merged_and_dropped(tmp_path: Path, coco: dict[str, 
 
 
 def test_several_files_of_both_kinds_are_one_data_set(
-    tmp_path: Path, coco: dict[str, Any], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, coco: Json, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = write(tmp_path, coco)
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "c.png")
@@ -326,7 +327,7 @@ def test_several_files_of_both_kinds_are_one_data_set(
         load_dataset([str(one), str(one)])
 
 
-def test_ids_that_are_text(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_ids_that_are_text(tmp_path: Path, coco: Json) -> None:
     for image in coco["images"]:
         image["id"] = f"img-{image['id']}"
     for anno in coco["annotations"]:
@@ -337,9 +338,7 @@ def test_ids_that_are_text(tmp_path: Path, coco: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["there\\a.png", " a.png ", "elsewhere/a.png"])
-def test_images_are_found_as_those_of_via_files(
-    tmp_path: Path, coco: dict[str, Any], name: str
-) -> None:
+def test_images_are_found_as_those_of_via_files(tmp_path: Path, coco: Json, name: str) -> None:
     coco["images"][0]["file_name"] = name
     (record, _) = load_dataset(str(write(tmp_path, coco))).records
     assert Path(record["file_name"]).name == "a.png"
@@ -360,20 +359,16 @@ class TestBoxes:
         ],
     )
     def test_one_that_does_not_fit_is_named(
-        self, tmp_path: Path, coco: dict[str, Any], change: dict[str, Any], reason: str | None
+        self, tmp_path: Path, coco: Json, change: Json, reason: str | None
     ) -> None:
         coco["annotations"][1].update(change)
-        findings = check_annotations(
-            read_annotations(write(tmp_path, coco)), ImageFolder(tmp_path), LabelRules()
-        )
+        findings = checked(write(tmp_path, coco))
         found = [each for each in findings.problems if "bbox" in each.message]
         assert [each.image for each in found] == ([] if reason is None else ["b.png"])
         assert all(reason in each.message for each in found if reason)
         assert findings.instances == 2
 
-    def test_the_files_own_is_drawn_and_trained_on(
-        self, tmp_path: Path, coco: dict[str, Any]
-    ) -> None:
+    def test_the_files_own_is_drawn_and_trained_on(self, tmp_path: Path, coco: Json) -> None:
         coco["annotations"][1].update(bbox=[2, 3, 4, 5])
         path = write(tmp_path, coco)
         (_, image) = build_instances(read_annotations(path)).images
@@ -382,7 +377,7 @@ class TestBoxes:
         assert record["annotations"][0]["bbox"] == [2, 3, 4, 5]
         assert record["annotations"][0]["bbox_mode"] == BoxMode.XYWH_ABS
 
-    def test_none_is_made_of_the_keypoints(self, tmp_path: Path, coco: dict[str, Any]) -> None:
+    def test_none_is_made_of_the_keypoints(self, tmp_path: Path, coco: Json) -> None:
         coco["categories"][0]["keypoints"] = ["hub", "door"]
         for key in ("bbox", "segmentation"):
             del coco["annotations"][1][key]
@@ -395,34 +390,24 @@ class TestBoxes:
         assert y0 < 2
         assert x1 > 9
         assert y1 > 8
-        skeleton = skeletons.load_skeleton(str(bones))
-        findings = check_annotations(
-            read_annotations(path), ImageFolder(tmp_path), LabelRules(), skeleton
-        )
+        findings = checked(path, bones)
         assert (findings.instances, findings.keypoints) == (2, 2)
 
 
 class TestKeypoints:
     def test_a_category_that_names_none_is_read_by_the_order(
-        self, tmp_path: Path, coco: dict[str, Any]
+        self, tmp_path: Path, coco: Json
     ) -> None:
         path = write(tmp_path, coco)
         bones = write_skeleton(tmp_path, ["hub"])
         for record in load_dataset(str(path), skeleton=str(bones)).records:
             assert record["annotations"][0]["keypoints"] == [3.5, 3.5, 2]
-        found = check_annotations(
-            read_annotations(path),
-            ImageFolder(tmp_path),
-            LabelRules(),
-            skeletons.load_skeleton(str(bones)),
-        )
+        found = checked(path, bones)
         assert (found.errors, found.keypoints) == (0, 2)
         with pytest.raises(UserError, match="1 keypoints"):
             load_dataset(str(path), skeleton=str(write_skeleton(tmp_path, ["hub", "door"])))
 
-    def test_names_tell_them_whatever_their_order(
-        self, tmp_path: Path, coco: dict[str, Any]
-    ) -> None:
+    def test_names_tell_them_whatever_their_order(self, tmp_path: Path, coco: Json) -> None:
         coco["categories"][0]["keypoints"] = ["door", "hub"]
         for anno in coco["annotations"]:
             anno["keypoints"] = [1, 2, 1, 3, 4, 2]
@@ -434,14 +419,14 @@ class TestKeypoints:
             load_dataset(str(path), skeleton=str(write_skeleton(tmp_path, ["wheel"])))
 
 
-def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: Json) -> None:
     mask = {"size": [WIDTH, HEIGHT], "counts": [0, WIDTH * HEIGHT]}
     coco["annotations"].append(
         {"id": 8, "image_id": 1, "category_id": 1, "iscrowd": 1, "segmentation": mask}
     )
     path = write(tmp_path, coco)
     dataset = load_dataset(str(path))
-    findings = check_annotations(read_annotations(path), ImageFolder(tmp_path), LabelRules())
+    findings = checked(path)
     (problem,) = (each for each in findings.problems if each.severity == "error")
     assert "left out: the mask of the car (annotation 8)" in problem.message
     assert problem.region is None
@@ -450,7 +435,7 @@ def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: dict[str, Any]) 
 
 
 def test_the_summary_counts_objects_of_each_class_and_crowds_apart(
-    tmp_path: Path, coco: dict[str, Any]
+    tmp_path: Path, coco: Json
 ) -> None:
     assert load_dataset(str(write(tmp_path, coco))).summary() == "2 images, 2 instances: car 2"
     coco["categories"].append({"id": 2, "name": "van"})
@@ -464,7 +449,7 @@ def test_the_summary_counts_objects_of_each_class_and_crowds_apart(
     assert "; 5 instances outside their image left out" in less
 
 
-def test_the_name_follows_the_skeleton(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_the_name_follows_the_skeleton(tmp_path: Path, coco: Json) -> None:
     """Detectron2 keeps data sets by their names, with their keypoints."""
     path = write(tmp_path, coco)
     names = [
@@ -474,7 +459,7 @@ def test_the_name_follows_the_skeleton(tmp_path: Path, coco: dict[str, Any]) -> 
     assert names[0] != names[1] == names[2]
 
 
-def test_masks_of_any_encoding_are_json_data(tmp_path: Path, coco: dict[str, Any]) -> None:
+def test_masks_of_any_encoding_are_json_data(tmp_path: Path, coco: Json) -> None:
     lengths = [WIDTH, 20, HEIGHT * WIDTH - WIDTH - 20]
     coco["annotations"][0]["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": lengths}
     dataset = load_dataset(str(write(tmp_path, coco)))

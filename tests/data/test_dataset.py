@@ -26,6 +26,12 @@ def load_figures(figures: FiguresPaths, **options):
     )
 
 
+def write_coco(figures: FiguresPaths, folder: Path) -> Path:
+    path = folder / "coco.json"
+    path.write_text(json.dumps(load_figures(figures).coco_json()))
+    return path
+
+
 def test_via_project(figures: FiguresPaths) -> None:
     dataset = load_figures(figures)
     assert dataset.classes == ("car", "person")
@@ -76,9 +82,7 @@ def test_our_coco_json_agrees_with_detectron2s(figures: FiguresPaths) -> None:
 def test_a_coco_file_of_the_same_records_loads_to_the_same(
     figures: FiguresPaths, tmp_path: Path
 ) -> None:
-    dataset = load_figures(figures)
-    path = tmp_path / "coco.json"
-    path.write_text(json.dumps(dataset.coco_json()))
+    dataset, path = load_figures(figures), write_coco(figures, tmp_path)
     again = load_dataset(str(path), str(figures.train.parent), skeleton="coco_person")
     assert again.classes == dataset.classes
     for mine, other in zip(dataset.records, again.records, strict=True):
@@ -92,9 +96,7 @@ def test_a_coco_file_of_the_same_records_loads_to_the_same(
 def test_a_coco_file_takes_the_order_of_the_models_classes(
     figures: FiguresPaths, tmp_path: Path
 ) -> None:
-    dataset = load_figures(figures)
-    path = tmp_path / "coco.json"
-    path.write_text(json.dumps(dataset.coco_json()))
+    dataset, path = load_figures(figures), write_coco(figures, tmp_path)
     classes = ("person", "dog", "car")
     again = load_dataset(str(path), str(figures.train.parent), classes=classes)
     assert again.classes == classes
@@ -105,16 +107,10 @@ def test_a_coco_file_takes_the_order_of_the_models_classes(
 
 
 def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path) -> None:
-    path, images = tmp_path / "coco.json", str(figures.train.parent)
-    truth = load_figures(figures).coco_json()
-    path.write_text(json.dumps(truth))
-    pair = COCO_PERSON.to_dict() | {
-        "keypoints": ["left_eye", "right_eye"],
-        "swaps": [["left_eye", "right_eye"]],
-        "links": [],
-        "sigmas": [0.1, 0.1],
-    }
-    (tmp_path / "pair.json").write_text(json.dumps(pair))
+    path, images = write_coco(figures, tmp_path), str(figures.train.parent)
+    eyes = ["left_eye", "right_eye"]
+    pair = {"keypoints": eyes, "swaps": [eyes], "links": [], "sigmas": [0.1, 0.1]}
+    (tmp_path / "pair.json").write_text(json.dumps(COCO_PERSON.to_dict() | pair))
     (tmp_path / "dog.json").write_text(json.dumps(COCO_PERSON.to_dict() | {"classes": ["dog"]}))
     for options, found, expected in [
         ({"skeleton": str(tmp_path / "pair.json"), "strict": True}, "15 of the 17", "no error"),
@@ -127,6 +123,7 @@ def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path
         assert found in str(error.value)
         assert expected in str(error.value)
 
+    truth = json.loads(path.read_text())
     truth["images"][3]["file_name"] = "lost.jpg"
     path.write_text(json.dumps(truth))
     with pytest.raises(UserError, match=r"1 of 6.*\n.*\n.*\n.*lost\.jpg"):
@@ -185,8 +182,7 @@ def test_all_images_that_cannot_be_used_are_listed(
     cut.write_bytes(cut.read_bytes()[:50])
     dds.write_bytes(b"DDS " + struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0) + bytes(96))
     file = folder / figures.train.name
-    coco = tmp_path / "coco.json"
-    coco.write_text(json.dumps(load_figures(figures).coco_json()))
+    coco = write_coco(figures, tmp_path)
     data = json.loads(coco.read_text())
     for image in data["images"]:
         image["file_name"] = Path(image["file_name"]).name
@@ -214,12 +210,8 @@ def via_json(path: Path, entries: list[tuple[str, int]], label: str = "car") -> 
     """A VIA 2 JSON with a rectangle in each image."""
     shape = {"name": "rect", "x": 5, "y": 5, "width": 9, "height": 9}
     regions = [{"shape_attributes": shape, "region_attributes": {"class": label}}]
-    data = {
-        f"{name}{size}": {
-            "filename": name, "size": size, "regions": regions, "file_attributes": {}
-        }
-        for name, size in entries
-    }  # fmt: skip
+    common = {"regions": regions, "file_attributes": {}}
+    data = {f"{name}{size}": common | {"filename": name, "size": size} for name, size in entries}
     path.write_text(json.dumps(data), encoding="utf-8")
     return str(path)
 
@@ -324,11 +316,9 @@ def test_mistakes_are_named(figures: FiguresPaths, options: dict, named: str) ->
 
 def test_class_map_renames_and_drops(figures: FiguresPaths) -> None:
     files, images = str(figures.train), str(figures.train.parent)
-    dataset = load_dataset(
-        files,
-        images,
-        rules=LabelRules(class_attribute="class", class_map={"car": None, "person": "human"}),
-    )
+    class_map = {"car": None, "person": "human"}
+    rules = LabelRules(class_attribute="class", class_map=class_map)
+    dataset = load_dataset(files, images, rules=rules)
     assert dataset.classes == ("human",)
 
 
@@ -422,18 +412,8 @@ def test_what_via_exports_as_coco_is_mended(figures: FiguresPaths, tmp_path: Pat
 
 def test_loaders_give_what_the_model_takes(figures: FiguresPaths) -> None:
     dataset = load_figures(figures, drop_empty=True)
-    batch = next(
-        iter(
-            train_loader(
-                dataset,
-                augmentations=[],
-                total_batch_size=2,
-                masks=True,
-                keypoints=True,
-                num_workers=0,
-            )
-        )
-    )
+    options = {"total_batch_size": 2, "masks": True, "keypoints": True, "num_workers": 0}
+    batch = next(iter(train_loader(dataset, augmentations=[], **options)))
     assert len(batch) == 2
     for sample in batch:
         assert sample["instances"].gt_keypoints.tensor.shape[1:] == (17, 3)

@@ -24,6 +24,9 @@ from roilab.synthetic import FiguresPaths
 from roilab.via import LabelRules
 
 WIDTH, HEIGHT = 20, 10
+Register = Callable[..., str]
+Log = pytest.LogCaptureFixture
+Dicts = list[dict[str, Any]]
 RING = [1.0, 1.0, 9.0, 1.0, 9.0, 9.0]
 METADATA = {"thing_classes": ["car", "person"]}
 POSE = {
@@ -36,7 +39,7 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def registered() -> Iterator[Callable[..., str]]:
+def registered() -> Iterator[Register]:
     """Registers dicts with metadata; both are gone after the test."""
     names = []
 
@@ -54,7 +57,7 @@ def registered() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
-def dicts(tmp_path: Path) -> list[dict[str, Any]]:
+def dicts(tmp_path: Path) -> Dicts:
     """Two images, without sizes; the first has a car and a person."""
     for name in ("a.png", "b.png"):
         Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / name)
@@ -76,9 +79,7 @@ def dicts(tmp_path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def test_dicts_are_copied_and_completed(
-    registered: Callable[..., str], dicts: list[dict[str, Any]]
-) -> None:
+def test_dicts_are_copied_and_completed(registered: Register, dicts: Dicts) -> None:
     before = copy.deepcopy(dicts)
     dataset = from_catalog(registered(dicts, **POSE))
     assert dicts == before
@@ -100,7 +101,7 @@ def test_dicts_are_copied_and_completed(
 
 
 def test_a_coco_file_is_the_same_through_the_catalog(
-    figures: FiguresPaths, tmp_path: Path, registered: Callable[..., str]
+    figures: FiguresPaths, tmp_path: Path, registered: Register
 ) -> None:
     folder = figures.val.parent
     data = load_dataset(str(figures.val), str(folder), skeleton="coco_person").coco_json()
@@ -149,7 +150,7 @@ def test_a_coco_file_is_the_same_through_the_catalog(
     ],
 )
 def test_unsound_annotations_are_named(
-    registered: Callable[..., str], dicts: list[dict[str, Any]], changes: dict[str, Any], key: str
+    registered: Register, dicts: Dicts, changes: dict[str, Any], key: str
 ) -> None:
     dicts[0]["annotations"][1].update(changes)
     with pytest.raises(UserError) as caught:
@@ -171,7 +172,7 @@ def test_unsound_annotations_are_named(
     ],
 )
 def test_unsound_images_are_named(
-    registered: Callable[..., str], dicts: list[dict[str, Any]], changes: dict[str, Any], key: str
+    registered: Register, dicts: Dicts, changes: dict[str, Any], key: str
 ) -> None:
     dicts[0].update(changes)
     with pytest.raises(UserError) as caught:
@@ -196,16 +197,14 @@ def test_unsound_images_are_named(
     ],
 )
 def test_unsound_metadata_are_named(
-    registered: Callable[..., str], dicts: list[dict[str, Any]], metadata: dict[str, Any], key: str
+    registered: Register, dicts: Dicts, metadata: dict[str, Any], key: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         from_catalog(registered(dicts, **metadata))
     assert caught.value.key == key
 
 
-def test_a_skeleton_must_be_that_of_the_metadata(
-    registered: Callable[..., str], dicts: list[dict[str, Any]]
-) -> None:
+def test_a_skeleton_must_be_that_of_the_metadata(registered: Register, dicts: Dicts) -> None:
     with pytest.raises(UserError, match="keypoint_names"):
         from_catalog(registered(dicts, **POSE), skeleton="coco_person")
     coco = {
@@ -220,9 +219,7 @@ def test_a_skeleton_must_be_that_of_the_metadata(
 
 
 @pytest.mark.parametrize("kind", ["list", "bytes", "text"])
-def test_masks_are_text(
-    registered: Callable[..., str], dicts: list[dict[str, Any]], kind: str
-) -> None:
+def test_masks_are_text(registered: Register, dicts: Dicts, kind: str) -> None:
     counts: Any = [WIDTH * HEIGHT - 5, 5]
     rle: Any = {"size": [HEIGHT, WIDTH], "counts": counts}
     packed = mask_utils.frPyObjects(rle, HEIGHT, WIDTH)["counts"]
@@ -232,9 +229,7 @@ def test_masks_are_text(
     assert car["segmentation"] == {"size": [HEIGHT, WIDTH], "counts": packed.decode()}
 
 
-def test_objects_outside_their_image_are_left_out(
-    registered: Callable[..., str], dicts: list[dict[str, Any]]
-) -> None:
+def test_objects_outside_their_image_are_left_out(registered: Register, dicts: Dicts) -> None:
     dicts[0]["annotations"][1]["bbox"] = [WIDTH, 1, WIDTH + 5, 5]
     name = registered(dicts)
     dataset = from_catalog(name)
@@ -245,7 +240,7 @@ def test_objects_outside_their_image_are_left_out(
 
 
 def test_a_box_in_another_mode_is_a_warning(
-    registered: Callable[..., str], dicts: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+    registered: Register, dicts: Dicts, caplog: Log
 ) -> None:
     caplog.set_level(logging.WARNING, "roilab")
     from_catalog(registered(dicts))
@@ -260,9 +255,7 @@ def test_a_box_in_another_mode_is_a_warning(
     assert "bbox_mode" in caplog.text
 
 
-def test_classes_are_mapped_and_ordered(
-    registered: Callable[..., str], dicts: list[dict[str, Any]]
-) -> None:
+def test_classes_are_mapped_and_ordered(registered: Register, dicts: Dicts) -> None:
     ids = {40: 0, 7: 1}
     name = registered(dicts, thing_dataset_id_to_contiguous_id=ids)
     assert from_catalog(name).coco_ids.categories == (40, 7)
@@ -284,7 +277,7 @@ def test_classes_are_mapped_and_ordered(
 
 
 def test_missing_images_are_left_out_where_that_is_asked_for(
-    registered: Callable[..., str], dicts: list[dict[str, Any]]
+    registered: Register, dicts: Dicts
 ) -> None:
     Path(dicts[1]["file_name"]).write_bytes(b"no image")
     name = registered(dicts)
@@ -293,9 +286,7 @@ def test_missing_images_are_left_out_where_that_is_asked_for(
     assert from_catalog(name, missing_images="skip").missing == 1
 
 
-def test_a_file_of_two_images_is_said(
-    registered: Callable[..., str], dicts: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_of_two_images_is_said(registered: Register, dicts: Dicts, caplog: Log) -> None:
     from_catalog(registered(dicts))
     assert "more than once" not in caplog.text
     file = Path(dicts[0]["file_name"])
@@ -304,9 +295,7 @@ def test_a_file_of_two_images_is_said(
     assert f"images that occur more than once: {file}" in caplog.text
 
 
-def test_another_evaluator_is_said(
-    registered: Callable[..., str], dicts: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_evaluator_is_said(registered: Register, dicts: Dicts, caplog: Log) -> None:
     caplog.set_level(logging.WARNING, "roilab")
     from_catalog(registered(dicts, evaluator_type="coco"))
     assert "evaluator" not in caplog.text
@@ -314,7 +303,7 @@ def test_another_evaluator_is_said(
     assert "its evaluator is 'lvis'" in caplog.text
 
 
-def test_the_file_that_registers_is_run_once(tmp_path: Path, dicts: list[dict[str, Any]]) -> None:
+def test_the_file_that_registers_is_run_once(tmp_path: Path, dicts: Dicts) -> None:
     name = f"catalog_{next(_numbers)}"
     file = tmp_path / "register.py"
     file.write_text(
@@ -343,7 +332,7 @@ def test_a_file_that_does_not_register_is_refused(tmp_path: Path, content: str |
     assert caught.value.key == "register"
 
 
-def test_a_function_that_fails_is_named(registered: Callable[..., str]) -> None:
+def test_a_function_that_fails_is_named(registered: Register) -> None:
     with pytest.raises(UserError, match="the function of a registered data set fails"):
         from_catalog(registered(None))
 

@@ -1,5 +1,6 @@
 """Left and right follow the augmentations, batches the seed, and workers end with their process."""
 
+import copy
 import itertools
 import os
 import random
@@ -179,7 +180,8 @@ def test_left_stays_left_of_a_person(record: dict, seed: int) -> None:
 AUGMENTATIONS = [T.ResizeShortestEdge([64, 96], 128, "choice"), T.RandomFlip()]
 
 
-def dataset(figures: FiguresPaths) -> DetectionDataset:
+@pytest.fixture
+def data(figures: FiguresPaths) -> DetectionDataset:
     return load_dataset(
         str(figures.train), str(figures.train.parent), skeleton="coco_person", drop_empty=True
     )
@@ -204,25 +206,21 @@ def assert_same(first, second) -> None:
             np.testing.assert_array_equal(np.concatenate(p), np.concatenate(q))
 
 
-def test_workers_change_nothing(figures: FiguresPaths) -> None:
-    data = dataset(figures)
+def test_workers_change_nothing(data: DetectionDataset) -> None:
     assert_same(batches(data, 7), batches(data, 7, num_workers=2))
 
 
-def test_a_later_beginning_goes_on_with_the_same_batches(figures: FiguresPaths) -> None:
-    data = dataset(figures)
+def test_a_later_beginning_goes_on_with_the_same_batches(data: DetectionDataset) -> None:
     assert_same(batches(data, 8)[5:], batches(data, 3, first=5, num_workers=1))
 
 
-def test_another_seed_gives_other_batches(figures: FiguresPaths) -> None:
-    data = dataset(figures)
+def test_another_seed_gives_other_batches(data: DetectionDataset) -> None:
     first, second = batches(data, 6), batches(data, 6, seed=1)
     files = [[item["file_name"] for item in itertools.chain(*each)] for each in (first, second)]
     assert files[0] != files[1]
 
 
-def test_loading_leaves_the_generators_alone(figures: FiguresPaths) -> None:
-    data = dataset(figures)
+def test_loading_leaves_the_generators_alone(data: DetectionDataset) -> None:
     seed_everything(3)
     expected = np.random.rand(), torch.rand(1)  # noqa: NPY002
     seed_everything(3)
@@ -232,8 +230,7 @@ def test_loading_leaves_the_generators_alone(figures: FiguresPaths) -> None:
 
 
 @pytest.mark.parametrize("bitmasks", [False, True])
-def test_items_are_those_of_detectron2(figures: FiguresPaths, bitmasks: bool) -> None:
-    data = dataset(figures)
+def test_items_are_those_of_detectron2(data: DetectionDataset, bitmasks: bool) -> None:
     stock = DatasetMapper(
         is_train=True,
         augmentations=AUGMENTATIONS,
@@ -258,11 +255,11 @@ def test_items_are_those_of_detectron2(figures: FiguresPaths, bitmasks: bool) ->
             assert torch.equal(ours.gt_masks.tensor, theirs.gt_masks.tensor)
 
 
-def test_records_are_not_changed(figures: FiguresPaths) -> None:
-    data, before = dataset(figures), dataset(figures)
+def test_records_are_not_changed(data: DetectionDataset) -> None:
+    before = copy.deepcopy(data.records)
     batches(data, 3)
     list(eval_loader(data, augmentations=AUGMENTATIONS[:1], masks=True, num_workers=0))
-    assert data.records == before.records
+    assert data.records == before
 
 
 def broken(figures: FiguresPaths, folder: Path) -> tuple[DetectionDataset, str]:
@@ -314,9 +311,8 @@ def test_an_image_of_another_size_is_unreadable(figures: FiguresPaths, tmp_path:
     data, _ = broken(figures, tmp_path / "data")
     record = data.records[0]
     Image.new("RGB", (5, 7)).save(record["file_name"])
-    told = [
-        pair for item in itertools.chain(*batches(data, 9)) for pair in item.get("unreadable", ())
-    ]
+    items = itertools.chain(*batches(data, 9))
+    told = [pair for item in items for pair in item.get("unreadable", ())]
     assert any("SizeMismatchError" in reason for _, reason in told)
 
 
@@ -353,8 +349,7 @@ def test_each_pass_has_each_image_once() -> None:
     assert passes[0] != passes[1]
 
 
-def test_workers_follow_the_cores(figures: FiguresPaths, monkeypatch, recwarn) -> None:
-    data = dataset(figures)
+def test_workers_follow_the_cores(data: DetectionDataset, monkeypatch, recwarn) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     assert [worker_count(wanted) for wanted in (0, 1, 4, 64)] == [0, 1, 4, 4]
     monkeypatch.setattr(comm, "get_local_size", lambda: 8)

@@ -23,7 +23,6 @@ from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import FiguresPaths
-from roilab.via import LabelRules
 
 Counts = dict[str, Any]
 
@@ -46,16 +45,10 @@ def counted(
     images = ImageFolder(folder, default_path=annotations.default_path)
     (located,) = find_images([(annotations, images)])
     findings = check_annotations(annotations, images, rules, bones)
-    dataset = load_dataset(
-        str(path),
-        str(folder),
-        rules=LabelRules(default_class=default, class_map=class_map),
-        skeleton=skeleton,
-        missing_images="skip",
-    )
-    labelled, unusable = fit_all_instances(
-        via.build_instances(annotations, rules, bones), located.places
-    )
+    options: Any = {"rules": rules, "skeleton": skeleton, "missing_images": "skip"}
+    dataset = load_dataset(str(path), str(folder), **options)
+    whole = via.build_instances(annotations, rules, bones)
+    labelled, unusable = fit_all_instances(whole, located.places)
     stats = count_annotations([(annotations, labelled)], bones)
     rows = dataset.coco_json()
     names = {each["id"]: each["name"] for each in rows["categories"]}
@@ -178,19 +171,13 @@ def test_any_coco_file(
     images_folder: Path, rows: list[Counts], class_map: dict[str, str | None], skeleton: str | None
 ) -> None:
     """Random annotations, sound and not, with classes renamed, merged and dropped."""
-    data = {
-        "images": [
-            {"id": 1, "file_name": "a.png", "width": WIDTH, "height": HEIGHT},
-            {"id": 2, "file_name": "b.png"},
-        ],
-        "annotations": rows,
-        "categories": CATEGORIES,
-    }
+    first = {"id": 1, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}
+    images = [first, {"id": 2, "file_name": "b.png"}]
+    data = {"images": images, "annotations": rows, "categories": CATEGORIES}
     path = images_folder / "coco.json"
     path.write_text(json.dumps(data))
-    if skeleton and "person" not in {
-        class_map.get(each, each) for each in ("person", "man", "car")
-    }:
+    mapped = {class_map.get(each, each) for each in ("person", "man", "car")}
+    if skeleton and "person" not in mapped:
         with pytest.raises(UserError, match="no class of the data set has the keypoints"):
             counted(path, images_folder, None, skeleton, class_map)
         return
@@ -198,9 +185,8 @@ def test_any_coco_file(
     # What is written as COCO is the same data set.
     rules = via.LabelRules(class_map=class_map)
     bones = COCO_PERSON if skeleton else None
-    written, _ = annotations_to_coco(
-        read_annotations(path), rules, bones, lambda _: (WIDTH, HEIGHT)
-    )
+    annotations = read_annotations(path)
+    written, _ = annotations_to_coco(annotations, rules, bones, lambda _: (WIDTH, HEIGHT))
     path.write_text(json.dumps(written))
     if set(found["classes"]) & {"person"} or skeleton is None:
         assert counted(path, images_folder, None, skeleton) == found

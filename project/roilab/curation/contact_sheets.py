@@ -29,7 +29,7 @@ def ground_truth_pictures(
     loose: Mapping[str, Sequence[via.XY]],
     skipped: Callable[[str], None],
 ) -> Iterator[Picture]:
-    """Draw the images that can be read.
+    """Draw what training takes of the images that can be read; crowds are named so.
 
     Args:
         places: of each image, see `find_images`.
@@ -47,7 +47,30 @@ def ground_truth_pictures(
             skipped(f"{place}: {error.message}: {error.found}")
             continue
         usable, _ = fit_instances(labelled.file, image, *size)
-        picture = _ground_truth(pixels, usable, skeleton, loose[image.record.key])
+        drawn = (*usable.instances, *usable.crowds)
+        height, width = pixels.shape[:2]
+        shrink = min(1.0, _SIDE / max(height, width))
+        if shrink < 1:
+            shape = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+            pixels = np.array(Image.fromarray(pixels).resize(shape, Image.Resampling.BOX))
+        keypoints = None
+        if skeleton is not None:
+            none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
+            rows = np.array([to_continuous(instance.keypoints or none) for instance in drawn])
+            # Visibility 2 becomes 1.
+            keypoints = rows.reshape(len(drawn), len(skeleton.keypoints), 3) * (shrink, shrink, 0.5)
+        boxes = np.array([box_of(instance, width, height) for instance in drawn], dtype=float)
+        crowds = [f"{instance.label} (crowd)" for instance in usable.crowds]
+        picture = draw_instances(
+            pixels,
+            boxes=boxes.reshape(-1, 4) * shrink,
+            masks=[[np.array(ring) * shrink for ring in instance.polygons] for instance in drawn],
+            keypoints=keypoints,
+            labels=[*(instance.label for instance in usable.instances), *crowds],
+            loose_points=np.array(loose[image.record.key], dtype=float).reshape(-1, 2) * shrink,
+            skeleton=skeleton,
+            scale=max(1, _SIDE // max(pixels.shape[:2])),
+        )
         yield titled(picture, place.name, _LETTERS)
 
 
@@ -64,36 +87,6 @@ def loose_points(image: via.LabelledImage, rules: via.LabelRules) -> list[via.XY
         elif isinstance(shape, via.Polygon | via.Polyline):
             points += shape.points
     return [(x + HALF_PIXEL, y + HALF_PIXEL) for x, y in points]
-
-
-def _ground_truth(
-    pixels: Picture, image: via.LabelledImage, skeleton: Skeleton | None, loose: Sequence[via.XY]
-) -> Picture:
-    """Draw what training takes of an image; crowds are named so."""
-    height, width = pixels.shape[:2]
-    drawn = (*image.instances, *image.crowds)
-    shrink = min(1.0, _SIDE / max(height, width))
-    if shrink < 1:
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        pixels = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-    keypoints = None
-    if skeleton is not None:
-        none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
-        rows = [to_continuous(instance.keypoints or none) for instance in drawn]
-        # Visibility 2 becomes 1.
-        keypoints = np.array(rows, dtype=float).reshape(len(drawn), -1, 3) * (shrink, shrink, 0.5)
-    boxes = np.array([box_of(instance, width, height) for instance in drawn], dtype=float)
-    crowds = [f"{instance.label} (crowd)" for instance in image.crowds]
-    return draw_instances(
-        pixels,
-        boxes=boxes.reshape(-1, 4) * shrink,
-        masks=[[np.array(ring) * shrink for ring in instance.polygons] for instance in drawn],
-        keypoints=keypoints,
-        labels=[*(instance.label for instance in image.instances), *crowds],
-        loose_points=np.array(loose, dtype=float).reshape(-1, 2) * shrink,
-        skeleton=skeleton,
-        scale=max(1, _SIDE // max(pixels.shape[:2])),
-    )
 
 
 def save_sheet(folder: Path, number: int, pictures: list[Picture]) -> None:

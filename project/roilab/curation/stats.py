@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
@@ -91,13 +91,13 @@ def count_annotations(
     labelled = [image for _, labelled_set in files for image in labelled_set.images]
     shapes = Counter(type(region.shape).__name__.lower() for r in records for region in r.regions)
     together: Counter[tuple[str, str]] = Counter()
-    areas: dict[str, list[_Areas]] = {}
+    areas: dict[str, list[_Areas]] = defaultdict(list)
     for image in progress(labelled):
         names = sorted({instance.label for instance in image.instances})
         together.update(combinations_with_replacement(names, 2))
         for instance in image.instances:
             outlined = sum(map(area, instance.polygons)) if instance.outlines else None
-            areas.setdefault(instance.label, []).append((_box_area(instance), outlined))
+            areas[instance.label].append((_box_area(instance), outlined))
     sides = Counter(
         # A box of less than a pixel is counted with those of one.
         max(0, math.floor(math.log2(max(1.0, box)) / 2))

@@ -91,7 +91,23 @@ def from_catalog(
 
 def _dicts(name: str, register: str | None) -> list[Any]:
     if name not in DatasetCatalog and register is not None:
-        _run(register)
+        path = Path(register)
+        expected = "a Python file that registers the data set"
+        if not path.is_file():
+            raise UserError("there is no such file", key="register", file=path, expected=expected)
+        spec = importlib.util.spec_from_file_location(f"_registers_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise UserError("not a Python file", key="register", file=path, expected="NAME.py")
+        try:
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        except Exception as error:
+            raise UserError(
+                "the file that registers a data set fails",
+                key="register",
+                file=path,
+                found=f"{type(error).__name__}: {error}",
+                expected="a file that Python runs by itself",
+            ) from error
     if name not in DatasetCatalog:
         near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
         raise UserError(
@@ -113,26 +129,6 @@ def _dicts(name: str, register: str | None) -> list[Any]:
             found=f"{name}: {type(error).__name__}: {error}",
             expected="a list of Detectron2's dicts",
             remedy=f"see that DatasetCatalog.get('{name}') works in Python",
-        ) from error
-
-
-def _run(file: str) -> None:
-    path = Path(file)
-    expected = "a Python file that registers the data set"
-    if not path.is_file():
-        raise UserError("there is no such file", key="register", file=path, expected=expected)
-    spec = importlib.util.spec_from_file_location(f"_registers_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError("not a Python file", key="register", file=path, expected="NAME.py")
-    try:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    except Exception as error:
-        raise UserError(
-            "the file that registers a data set fails",
-            key="register",
-            file=path,
-            found=f"{type(error).__name__}: {error}",
-            expected="a file that Python runs by itself",
         ) from error
 
 

@@ -57,9 +57,10 @@ def box_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
     Raises:
         ValueError: the encoding is not sound.
     """
-    x, y, width, height = map(float, mask_utils.toBbox(compressed(segmentation)))
-    if not width or not height:
+    rle = compressed(segmentation)
+    if not mask_utils.area(rle):  # of which pycocotools may return any box
         return [], 0
+    x, y, width, height = map(float, mask_utils.toBbox(rle))
     return [[x, y, x + width, y, x + width, y + height, x, y + height]], 0
 
 

@@ -93,7 +93,11 @@ def draw_instances(
         expected = f"the {len(skeleton.keypoints)} of skeleton '{skeleton.name}'"
         raise ValueError(f"keypoints: found {count}, expected {expected}")
 
-    picture = _enlarged(image, scale)
+    picture = np.array(image, order="C")
+    if scale > 1:
+        size = (image.shape[1] * scale, image.shape[0] * scale)
+        enlarged = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+        picture = np.asarray(enlarged, dtype=np.uint8)
     line = max(1, round(mean_side(picture) / 300))
     areas = [area_of(mask, image.shape, scale) for mask in masks or ()]
     for place, area in enumerate(areas):
@@ -126,14 +130,6 @@ def _array(name: str, values: npt.ArrayLike | None, dimensions: int, last: int) 
         shape = ", ".join([*"NK"[: dimensions - 1], str(last)])
         raise ValueError(f"{name}: found the shape {array.shape}, expected ({shape})")
     return array
-
-
-def _enlarged(image: Picture, scale: int) -> Picture:
-    if scale == 1:
-        return np.array(image, order="C")
-    size = (image.shape[1] * scale, image.shape[0] * scale)
-    enlarged = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_CUBIC)
-    return np.asarray(enlarged, dtype=np.uint8)
 
 
 def _anchors(

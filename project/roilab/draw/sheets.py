@@ -30,22 +30,18 @@ class Labels:
         """Draw a label over the point (x, y) where there is room, else at the next place below."""
         high, wide = self.picture.shape[:2]
         patch = _label(text, self.size, wide, colour)[:high, :wide]
-        top, left = self._free_corner(*anchor, *patch.shape[:2])
-        bottom, right = top + patch.shape[0], left + patch.shape[1]
-        self._occupied = np.vstack([self._occupied, (left, top, right, bottom)])
-        self.picture[top:bottom, left:right] = patch
-
-    def _free_corner(self, x: int, y: int, height: int, width: int) -> tuple[int, int]:
-        limits = self.picture.shape
-        left = max(0, min(x, limits[1] - width))
-        first = max(0, min(y - height, limits[0] - height))
-        tops = np.arange(first, max(first, limits[0] - height) + 1, height)
-        beside = self._occupied[
-            (self._occupied[:, 0] < left + width) & (left < self._occupied[:, 2])
-        ]
+        height, width = patch.shape[:2]
+        left = max(0, min(anchor[0], wide - width))
+        right = left + width
+        first = max(0, min(anchor[1] - height, high - height))
+        tops = np.arange(first, max(first, high - height) + 1, height)
+        starts, ends = self._occupied[:, 0], self._occupied[:, 2]
+        beside = self._occupied[(starts < right) & (left < ends)]
         covers = (beside[:, 1] < tops[:, None] + height) & (tops[:, None] < beside[:, 3])
         free = tops[~covers.any(axis=1)]
-        return (int(free[0]) if len(free) else first), left
+        top = int(free[0]) if len(free) else first
+        self._occupied = np.vstack([self._occupied, (left, top, right, top + height)])
+        self.picture[top : top + height, left:right] = patch
 
 
 def side_by_side(pictures: Sequence[Picture], titles: Sequence[str]) -> Picture:

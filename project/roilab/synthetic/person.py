@@ -153,7 +153,14 @@ def random_pose(rng: np.random.Generator, head: float) -> Joints:
     wide = rng.uniform(0.95, 1.08)
     lean = rng.uniform(-0.06, 0.08)
     look = rng.uniform(-0.25, 0.25)
-    arms, legs = _arms(rng), _legs(rng)
+    left, right = rng.choice(list(_ARMS), size=2, p=_ARMS_SHARES)
+    if rng.random() < 0.5:  # both arms of one kind
+        right = left
+    arms = _limb(rng, _ARMS[left]), _limb(rng, _ARMS[right])
+    one, other = _LEGS[rng.choice(list(_LEGS), p=_LEGS_SHARES)]
+    if rng.random() < 0.5:
+        one, other = other, one
+    legs = _limb(rng, one), _limb(rng, other)
     radius = HEAD * head
     crown = np.array([0.0, -0.35 - radius, 1.2 * lean])
 
@@ -189,21 +196,6 @@ def _chain(
 def _limb(rng: np.random.Generator, ranges: tuple[tuple[float, float], ...]) -> Limb:
     out, forward, low_out, low_forward = (float(rng.uniform(*range_)) for range_ in ranges)
     return (out, forward), (low_out, low_forward)
-
-
-def _arms(rng: np.random.Generator) -> tuple[Limb, Limb]:
-    """Left and right arm; half of the time of one kind."""
-    left, right = rng.choice(list(_ARMS), size=2, p=_ARMS_SHARES)
-    if rng.random() < 0.5:
-        right = left
-    return _limb(rng, _ARMS[left]), _limb(rng, _ARMS[right])
-
-
-def _legs(rng: np.random.Generator) -> tuple[Limb, Limb]:
-    one, other = _LEGS[rng.choice(list(_LEGS), p=_LEGS_SHARES)]
-    if rng.random() < 0.5:
-        one, other = other, one
-    return _limb(rng, one), _limb(rng, other)
 
 
 _SKINS = ((190, 214, 245), (150, 186, 230), (118, 158, 212), (84, 120, 176), (58, 82, 128))

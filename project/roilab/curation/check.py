@@ -22,7 +22,6 @@ class CheckReport:
     """Counts and problems of one annotation file.
 
     Attributes:
-        file: its path.
         container: the kind of file, in VIA's words.
         images: image entries that could be read.
         empty_images: those of them for which the file holds no region, nor a crowd.

@@ -173,24 +173,23 @@ def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:
 
 def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
     """The file with the values of these attributes, and their option ids, as their descriptions."""
-    clashing = {
-        name: source.region_attributes[name] for name in names if name in source.region_attributes
-    }
-    if not clashing:
+    attributes = dict(source.region_attributes)
+    words: dict[str, dict[str, str]] = {}  # option id -> its description, of each of them
+    for name in attributes.keys() & set(names):
+        attribute = attributes[name]
+        words[name] = {option: text or option for option, text in attribute.options.items()}
+        defaults = tuple(words[name].get(option, option) for option in attribute.default_options)
+        options = {word: word for word in words[name].values()}
+        attributes[name] = replace(attribute, options=options, default_options=defaults)
+    if not words:
         return source
 
     def named(name: str, value: via.Value) -> via.Value:
-        options = clashing[name].options if name in clashing else {}
+        known = words.get(name, {})
         if isinstance(value, str):
-            return options.get(value) or value
-        return tuple(dict.fromkeys(options.get(option) or option for option in value))
+            return known.get(value, value)
+        return tuple(dict.fromkeys(known.get(option, option) for option in value))
 
-    attributes = dict(source.region_attributes)
-    for name, attribute in clashing.items():
-        words = {option: text or option for option, text in attribute.options.items()}
-        defaults = tuple(words.get(option, option) for option in attribute.default_options)
-        options = {word: word for word in words.values()}
-        attributes[name] = replace(attribute, options=options, default_options=defaults)
     return with_values(
         source,
         attributes,

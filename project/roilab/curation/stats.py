@@ -42,11 +42,9 @@ class Stats:
     """Annotation files in numbers.
 
     Attributes:
-        files: their paths.
         images, empty_images: how many, and how many without an instance.
         crowds: of COCO files, which are no instances.
         shapes: regions by VIA's name of the shape.
-        classes: by name.
         per_image: number of instances -> images that have as many.
         box_sides: k -> instances whose box is as large as a square of 2^k to 2^(k+1) pixels a side.
         keypoints: name -> how many are visible, occluded, and not labelled.

@@ -85,31 +85,27 @@ class Mapper:
         transforms = self.augmentations(view)
         shape = view.image.shape[:2]
         mirrored = mirrors(transforms, record["height"], record["width"])
-        annotations = [
-            self._transform(anno, transforms, shape, mirrored)
-            for anno in record["annotations"]
-            if not anno.get("iscrowd", 0)
-        ]
+        # Detectron2 counts its own HFlipTransforms and exchanges left and right by that, which
+        # misses every other mirror: with indices that change nothing, it leaves that to us.
+        order = None if self.flip_indices is None else np.arange(len(self.flip_indices))
+        annotations: list[dict[str, Any]] = []
+        for anno in record["annotations"]:
+            if anno.get("iscrowd", 0):
+                continue
+            needed = {key: value for key, value in anno.items() if key not in self.unwanted}
+            annotations.append(
+                utils.transform_instance_annotations(
+                    needed, transforms, shape, keypoint_hflip_indices=order
+                )
+            )
+            if mirrored and "keypoints" in needed:
+                annotations[-1]["keypoints"] = annotations[-1]["keypoints"][self.flip_indices]
         instances = utils.annotations_to_instances(annotations, shape, mask_format=self.mask_format)
         if self.recompute_boxes and instances.has("gt_masks"):
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         kept = {key: value for key, value in record.items() if key != "annotations"}
         image = torch.as_tensor(np.ascontiguousarray(view.image.transpose(2, 0, 1)))
         return {**kept, "image": image, "instances": utils.filter_empty_instances(instances)}
-
-    def _transform(
-        self, anno: dict[str, Any], transforms: Any, shape: tuple[int, int], mirrored: bool
-    ) -> dict[str, Any]:
-        kept = {key: value for key, value in anno.items() if key not in self.unwanted}
-        # Detectron2 counts its own HFlipTransforms and exchanges left and right by that, which
-        # misses every other mirror: with indices that change nothing, it leaves that to us.
-        order = None if self.flip_indices is None else np.arange(len(self.flip_indices))
-        result: dict[str, Any] = utils.transform_instance_annotations(
-            kept, transforms, shape, keypoint_hflip_indices=order
-        )
-        if mirrored and "keypoints" in result:
-            result["keypoints"] = result["keypoints"][self.flip_indices]
-        return result
 
     def _read(self, record: dict[str, Any]) -> np.ndarray:
         """H x W x 3, uint8, turned as its EXIF orientation says."""

@@ -271,41 +271,33 @@ def _draw_keypoints(
         if not shown.any():
             continue
         width = max(1, min(line, round(extent * _SHARE))) if extent else line
+        rim = rim_width(width)
         whole = links[shown[links].all(axis=1)]
-        _draw_links(picture, place[whole], strength[whole].min(axis=1), colours[whole], width)
-        _draw_dots(picture, place[shown], strength[shown], colours[shown], width)
-
-
-def _draw_links(picture: Picture, ends: Ints, strengths: Floats, colours: Ints, line: int) -> None:
-    """Lines between the (L, 2, 2) ends, by the strength of the weaker one and the ends' colours."""
-    same = (colours[:, 0] == colours[:, 1]).all(axis=1, keepdims=True)
-    joined = np.where(same, colours[:, 0], MIDDLE)
-    shades = np.array(FADED) + (joined - np.array(FADED)) * np.sqrt(strengths)[:, None]
-    widths = np.maximum(_LEAST_WIDTH, np.ceil(line * (1 + strengths) / 2)).astype(int)
-    lines = list(zip(ends.tolist(), widths.tolist(), shades.tolist(), strict=True))
-    rim = 2 * rim_width(line)
-    for (start, end), width, _ in lines:
-        cv2.line(picture, start, end, BLACK, width + rim, cv2.LINE_AA, BITS)
-    for (start, end), width, shade in lines:
-        cv2.line(picture, start, end, shade, width, cv2.LINE_AA, BITS)
-
-
-def _draw_dots(picture: Picture, places: Ints, strengths: Floats, colours: Ints, line: int) -> None:
-    radii = np.maximum(_LEAST_RADIUS, line * (_RADIUS + _GROWTH * strengths))
-    inner = np.rint(radii * (1 << BITS)).astype(int)
-    outer = inner + (rim_width(line) << BITS)
-    dots = (places.tolist(), inner.tolist(), outer.tolist(), colours.tolist())
-    for place, radius, rim, colour in zip(*dots, strict=True):
-        cv2.circle(picture, place, rim, BLACK, cv2.FILLED, cv2.LINE_AA, BITS)
-        cv2.circle(picture, place, radius, colour, cv2.FILLED, cv2.LINE_AA, BITS)
+        # A link has the strength of its weaker end, and the colour of its ends.
+        weaker = strength[whole].min(axis=1)
+        first, second = colours[whole].swapaxes(0, 1)
+        joined = np.where((first == second).all(axis=1, keepdims=True), first, MIDDLE)
+        shades = np.array(FADED) + (joined - np.array(FADED)) * np.sqrt(weaker)[:, None]
+        widths = np.maximum(_LEAST_WIDTH, np.ceil(width * (1 + weaker) / 2)).astype(int)
+        lines = list(zip(place[whole].tolist(), widths.tolist(), shades.tolist(), strict=True))
+        for (start, end), wide, _ in lines:
+            cv2.line(picture, start, end, BLACK, wide + 2 * rim, cv2.LINE_AA, BITS)
+        for (start, end), wide, shade in lines:
+            cv2.line(picture, start, end, shade, wide, cv2.LINE_AA, BITS)
+        radii = np.maximum(_LEAST_RADIUS, width * (_RADIUS + _GROWTH * strength[shown]))
+        inner = np.rint(radii * (1 << BITS)).astype(int)
+        dots = (place[shown].tolist(), inner.tolist(), colours[shown].tolist())
+        for middle, radius, colour in zip(*dots, strict=True):
+            outer = radius + (rim << BITS)
+            cv2.circle(picture, middle, outer, BLACK, cv2.FILLED, cv2.LINE_AA, BITS)
+            cv2.circle(picture, middle, radius, colour, cv2.FILLED, cv2.LINE_AA, BITS)
 
 
 def _draw_crosses(picture: Picture, points: Floats, line: int, scale: int) -> None:
     """White crosses with a black rim, over the (P, 2) points."""
     reach = round((_CROSS * line + 1) * (1 << BITS))
-    arms = [np.array([reach, reach]), np.array([reach, -reach])]
     for colour, width in ((BLACK, line + 2 * rim_width(line)), (MIDDLE, line)):
         for place in subpixel(points, scale):
-            for arm in arms:
+            for arm in np.array([[reach, reach], [reach, -reach]]):
                 ends = (place - arm).tolist(), (place + arm).tolist()
                 cv2.line(picture, *ends, colour, width, cv2.LINE_AA, BITS)

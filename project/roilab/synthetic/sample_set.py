@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -66,8 +66,10 @@ def write_figures(
             raise UserError(problem, key=key, found=value, expected=f"at least {least}")
     out = Path(out)
     arguments = {"drawing": _DRAWING, **arguments}
+    project, skeleton = "via_project.json", out / "skeleton.json"
+    paths = FiguresPaths(out / "train" / project, out / "val" / project, skeleton, reused=True)
     if _is_drawn(out, arguments):
-        return _paths(out, reused=True)
+        return paths
     try:
         with part_of_folder(out) as work:
             remove_parts(out.parent)
@@ -78,7 +80,7 @@ def write_figures(
         remedy = "free space on the disk, or use another folder"
         found = error.strerror or error
         raise UserError(message, file=error.filename or out, found=found, remedy=remedy) from error
-    return _paths(out, reused=False)
+    return replace(paths, reused=False)
 
 
 def sample_scene(split: str, index: int, size: int, seed: int) -> Scene:
@@ -157,8 +159,3 @@ def _is_drawn(out: Path, arguments: dict[str, int]) -> bool:
         remedy = "delete the folder or give another one"
         raise UserError(message, file=out, found=stored, expected=arguments, remedy=remedy)
     return True
-
-
-def _paths(out: Path, reused: bool) -> FiguresPaths:
-    name = "via_project.json"
-    return FiguresPaths(out / "train" / name, out / "val" / name, out / "skeleton.json", reused)

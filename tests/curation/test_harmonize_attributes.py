@@ -3,11 +3,8 @@
 import pytest
 
 from roilab import via
-from roilab.curation.harmonize_attributes import (
-    declared_classes,
-    with_class_dropdown,
-    with_united_class,
-)
+from roilab.curation import harmonize_attributes
+from roilab.curation.harmonize_attributes import with_class_dropdown, with_united_class
 
 
 def source(kind: via.Attribute | None, *values: via.Value) -> via.Annotations:
@@ -20,9 +17,8 @@ def source(kind: via.Attribute | None, *values: via.Value) -> via.Annotations:
 def test_text_becomes_a_dropdown() -> None:
     for kind in (None, via.Attribute("kind")):
         found = with_class_dropdown(source(kind, "dog", "", "cat"), "kind")
-        assert found.region_attributes == {
-            "kind": via.Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
-        }
+        expected = via.Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
+        assert found.region_attributes == {"kind": expected}
 
 
 def test_the_default_of_a_text_is_that_of_the_dropdown() -> None:
@@ -33,12 +29,9 @@ def test_the_default_of_a_text_is_that_of_the_dropdown() -> None:
 
 
 def test_a_choice_keeps_its_type_and_gets_descriptions() -> None:
-    found = with_class_dropdown(
-        source(via.Attribute("kind", "radio", "", {"a": "", "b": "bee"})), "kind"
-    )
-    assert found.region_attributes["kind"] == via.Attribute(
-        "kind", "radio", "", {"a": "a", "b": "bee"}
-    )
+    kind = via.Attribute("kind", "radio", "", {"a": "", "b": "bee"})
+    expected = via.Attribute("kind", "radio", "", {"a": "a", "b": "bee"})
+    assert with_class_dropdown(source(kind), "kind").region_attributes["kind"] == expected
     picture = via.Attribute("kind", "image", "", {"a": ""})
     assert with_class_dropdown(source(picture), "kind").region_attributes == {"kind": picture}
 
@@ -58,10 +51,12 @@ def test_free_text_is_no_choice() -> None:
 
 def test_declared_classes_in_their_order() -> None:
     kind = via.Attribute("kind", "dropdown", "", {"2": "dog", "1": "cat", "3": "tree"})
-    names = declared_classes(source(kind), "kind", {"tree": None, "dog": "cat"})
+    names = harmonize_attributes.declared_classes(
+        source(kind), "kind", {"tree": None, "dog": "cat"}
+    )
     assert names == ["cat"]
-    assert declared_classes(source(kind), "kind", {}) == ["dog", "cat", "tree"]
-    assert declared_classes(source(None), None, {}) == []
+    assert harmonize_attributes.declared_classes(source(kind), "kind", {}) == ["dog", "cat", "tree"]
+    assert harmonize_attributes.declared_classes(source(None), None, {}) == []
 
 
 @pytest.mark.parametrize("several", [True, False])
@@ -75,23 +70,17 @@ def test_one_attribute_instead_of_one_for_each_class(several: bool) -> None:
     flags = ["Key", "Image"]
     after, name = with_united_class(before, flags)
     assert name == "class"
-    assert after.region_attributes == {
-        "note": via.Attribute("note"),
-        "class": via.Attribute(
-            "class", "checkbox" if several else "dropdown", options={x: x for x in flags}
-        ),
-    }
+    kind, options = "checkbox" if several else "dropdown", {flag: flag for flag in flags}
+    united = via.Attribute("class", kind, options=options)
+    assert after.region_attributes == {"note": via.Attribute("note"), "class": united}
     assert after.images[0].regions[0].attributes["note"] == "x"
     found = via.build_instances(after, via.LabelRules(class_attribute="class"))
     expected = via.build_instances(before, via.LabelRules(class_attribute=flags))
     assert found.images[0].instances == expected.images[0].instances
     assert len(found.images[0].instances) == 2
     # A name that is taken is not taken again.
-    taken, other = with_united_class(
-        via.Annotations(
-            "v", via.Container.VIA2_JSON, (image,), {"class": via.Attribute("class")}, {}
-        ),
-        flags,
-    )
+    declared = {"class": via.Attribute("class")}
+    file = via.Annotations("v", via.Container.VIA2_JSON, (image,), declared, {})
+    taken, other = with_united_class(file, flags)
     assert other == "label"
     assert set(taken.region_attributes) == {"class", "label"}

@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 
 from roilab import via
-from roilab.data.coordinates import (
-    HALF_PIXEL,
-    ROUNDING,
-    Box,
-    box_fault,
-    extent_of,
-    iou,
-    is_outside,
-    stated_box_fault,
-)
+from roilab.data import coordinates
+from roilab.data.coordinates import ROUNDING, Box, box_fault, extent_of, iou
 
 WIDTH, HEIGHT = 40, 30
 
@@ -63,7 +55,7 @@ def test_corners_in_place_of_a_size_are_named(
     """Four numbers that are corners of a box in the image, while their x + width is not."""
     stated = via.CocoAnnotation("7", "car", box, None, None, (), False)
     instance = via.Instance("car", (), None, (0,), coco=stated)
-    fault = stated_box_fault(instance, WIDTH, HEIGHT)
+    fault = coordinates.stated_box_fault(instance, WIDTH, HEIGHT)
     assert "the bbox of annotation 7" in fault
     assert ("as if x0, y0, x1, y1" in fault) is are_corners
 
@@ -90,7 +82,7 @@ def test_the_extent_of_keypoints_has_a_margin_of_their_larger_side() -> None:
     """A keypoint is a pixel, so that they reach to the far side of the last."""
     points = ((10.0, 10.0, 2), (29.0, 48.0, 1), (0.0, 0.0, 0))
     instance = via.Instance("person", (), points, (0,))
-    end, margin = 2 * HALF_PIXEL, 3.9
+    end, margin = 2 * coordinates.HALF_PIXEL, 3.9
     expected = (10 - margin, 10 - margin, 29 + end + margin, 48 + end + margin)
     assert extent_of(instance) == pytest.approx(expected)
 
@@ -111,4 +103,4 @@ def test_an_object_is_outside_where_nothing_of_it_is_in_the_image(
     x: float, y: float, expected: bool
 ) -> None:
     instance = via.Instance("car", (via.Rect(x, y, 5.0, 5.0),), None, (0,))
-    assert is_outside(instance, WIDTH, HEIGHT) is expected
+    assert coordinates.is_outside(instance, WIDTH, HEIGHT) is expected

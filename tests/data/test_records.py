@@ -16,14 +16,8 @@ from roilab.data.usable_images import SHOWN
 from roilab.skeleton import COCO_PERSON, Skeleton
 from roilab.via import Instance, Polygon
 
-PAIR = Skeleton(
-    name="pair",
-    classes=("person",),
-    keypoints=("left", "right"),
-    swaps=(("left", "right"),),
-    links=(("left", "right"),),
-    sigmas=(0.1, 0.1),
-)
+SIDES = ("left", "right")
+PAIR = Skeleton("pair", ("person",), SIDES, (SIDES,), (SIDES,), (0.1, 0.1))
 SQUARE = Polygon((10.0, 30.0, 30.0, 10.0), (20.0, 20.0, 40.0, 40.0))
 coordinates = st.integers(0, 5000).map(float)
 triples = st.tuples(coordinates, coordinates, st.sampled_from([1, 2])) | st.just((0.0, 0.0, 0))
@@ -56,9 +50,8 @@ def test_a_point_on_the_edge_is_the_last_pixel(x: float, kept: float) -> None:
 
 
 def test_box_of_polygons_is_not_shifted_and_is_cut_at_the_image() -> None:
-    instance = Instance(
-        "car", (SQUARE, Polygon((50.0, 120.0, 60.0), (50.0, 50.0, 70.0))), None, (0,)
-    )
+    triangle = Polygon((50.0, 120.0, 60.0), (50.0, 50.0, 70.0))
+    instance = Instance("car", (SQUARE, triangle), None, (0,))
     assert box_of(instance, 100, 60) == [10.0, 20.0, 100.0, 60.0]
 
 
@@ -74,10 +67,8 @@ def test_box_of_keypoints_has_room_around_them() -> None:
 def test_every_annotation_carries_keypoints_where_there_is_a_skeleton() -> None:
     """Detectron2 looks at an image's first annotation only."""
     car = Instance("car", (SQUARE,), None, (0,))
-    assert (
-        detectron2_annotation(car, ["car", "person"], PAIR, 99, 99)["keypoints"]
-        == [0.0, 0.0, 0] * 2
-    )
+    annotation = detectron2_annotation(car, ["car", "person"], PAIR, 99, 99)
+    assert annotation["keypoints"] == [0.0, 0.0, 0] * 2
     assert "keypoints" not in detectron2_annotation(car, ["car"], None, 99, 99)
 
 
@@ -88,13 +79,9 @@ def test_an_object_of_keypoints_alone_has_no_mask() -> None:
 
 def record(*instances: Instance) -> dict:
     classes = ["car", "person"]
-    return {
-        "file_name": "a.png",
-        "image_id": 1,
-        "width": 100,
-        "height": 100,
-        "annotations": [detectron2_annotation(i, classes, PAIR, 100, 100) for i in instances],
-    }
+    annotations = [detectron2_annotation(i, classes, PAIR, 100, 100) for i in instances]
+    image = {"file_name": "a.png", "image_id": 1, "width": 100, "height": 100}
+    return image | {"annotations": annotations}
 
 
 def test_coco_json_of_an_instance() -> None:

@@ -200,9 +200,8 @@ def test_points_tied_by_place_and_by_an_attribute() -> None:
         via.Region(2, via.Point(12, 2), {"name": "", "part": "tail"}),
     )
     old = source("old", via.ImageRecord("1", "1", 1, regions))
-    found = via.build_instances(
-        merge_annotations([old, predicted()], "o", skeleton=BONES), skeleton=BONES
-    )
+    joined = merge_annotations([old, predicted()], "o", skeleton=BONES)
+    found = via.build_instances(joined, skeleton=BONES)
     assert [each.severity for each in found.problems] == []
     before, after = ([each.keypoints for each in image.instances] for image in found.images)
     assert before == [((0, 0, 0),) * 2, ((0, 0, 0), (12, 2, 2))]
@@ -255,9 +254,8 @@ def test_a_file_without_declarations_takes_those_of_the_other() -> None:
     kind = via.Attribute("kind", "dropdown", "", {"cat": "cat"})
     known = source("b", image("2", {"kind": "cat"}), kind=kind)
     found = merge_annotations([source("a", image("1", {"kind": "dog"})), known], "out")
-    assert found.region_attributes["kind"] == via.Attribute(
-        "kind", "dropdown", "", {"cat": "cat", "dog": "dog"}
-    )
+    expected = via.Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
+    assert found.region_attributes["kind"] == expected
 
 
 def test_default_paths_that_differ_are_left_out() -> None:
@@ -296,9 +294,8 @@ class TestOneAttributeForEachClass:
             merged = merge_annotations(files, "m")
             assert severities(merged) == []
             found = via.build_instances(merged)
-            assert sorted(each.label for i in found.images for each in i.instances) == [
-                "cat", "cat", "dog", "dog",
-            ]  # fmt: skip
+            labels = [each.label for image in found.images for each in image.instances]
+            assert sorted(labels) == ["cat", "cat", "dog", "dog"]
             assert len(merged.region_attributes) == 1
 
     def test_named(self) -> None:

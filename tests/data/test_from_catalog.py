@@ -61,12 +61,8 @@ def dicts(tmp_path: Path) -> Dicts:
     """Two images, without sizes; the first has a car and a person."""
     for name in ("a.png", "b.png"):
         Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / name)
-    car = {
-        "bbox": [1, 1, 8, 8],
-        "bbox_mode": BoxMode.XYWH_ABS,
-        "category_id": 0,
-        "segmentation": [RING],
-    }
+    car = {"bbox": [1, 1, 8, 8], "bbox_mode": BoxMode.XYWH_ABS}
+    car |= {"category_id": 0, "segmentation": [RING]}
     person = {
         "bbox": [2, 2, 12, 9],
         "bbox_mode": BoxMode.XYXY_ABS,

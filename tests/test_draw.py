@@ -9,8 +9,8 @@ import pytest
 
 from roilab.draw import PALETTE, grid, side_by_side
 from roilab.draw import draw_instances as draw
-from roilab.draw.colours import FADED, FIRST_SIDE, MIDDLE, SECOND_SIDE
 from roilab.draw.instances import BITS, area_of, subpixel
+from roilab.draw.palette import FADED, FIRST_SIDE, MIDDLE, SECOND_SIDE
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 PAIR = Skeleton("pair", ("it",), ("left", "right"), (("left", "right"),), (), (0.1, 0.1))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from roilab import via
@@ -55,9 +56,8 @@ def harmonize_attributes(
         for file in files:
             if role not in file.names:
                 _complete(file, role, names[role], first, skeleton)
-    for role, name in names.items():
-        other = next((key for key in names if key != role and names[key] == name), None)
-        if other is not None:
+    for (role, name), (other, other_name) in combinations(names.items(), 2):
+        if name == other_name:
             raise UserError(
                 f"the attribute '{name}' is the {role} of one file and the {other} of another",
                 file=", ".join(source.file for source in sources),

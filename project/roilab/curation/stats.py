@@ -94,14 +94,22 @@ def count_annotations(
         names = sorted({instance.label for instance in image.instances})
         together.update(combinations_with_replacement(names, 2))
         for instance in image.instances:
-            outlined = sum(map(area, instance.polygons)) if instance.outlines else None
-            areas[instance.label].append((_box_area(instance), outlined))
+            outline = sum(map(area, instance.polygons)) if instance.outlines else None
+            areas[instance.label].append((_box_area(instance), outline))
     sides = Counter(
         # A box of less than a pixel is counted with those of one.
         max(0, math.floor(math.log2(max(1.0, box)) / 2))
         for instances in areas.values()
         for box, _ in instances
     )
+    classes = {}
+    for name, instances in sorted(areas.items()):
+        outlined = [outline for _, outline in instances if outline is not None]
+        sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
+        median = statistics.median(outlined) if outlined else 0.0
+        by_size = (sizes[0], sizes[1], sizes[2])
+        images = together[name, name]
+        classes[name] = ClassStats(len(instances), images, sum(outlined), median, by_size)
     counts = Counter(len(image.instances) for image in labelled)
     return Stats(
         files=tuple(annotations.file for annotations, _ in files),
@@ -109,20 +117,12 @@ def count_annotations(
         empty_images=counts[0],
         crowds=sum(len(image.crowds) for image in labelled),
         shapes=dict(sorted(shapes.items())),
-        classes={name: _of_class(areas[name], together[name, name]) for name in sorted(areas)},
+        classes=classes,
         per_image=dict(sorted(counts.items())),
         box_sides=dict(sorted(sides.items())),
         keypoints=_keypoints(labelled, skeleton),
         together=dict(sorted(together.items())),
     )
-
-
-def _of_class(instances: Sequence[_Areas], images: int) -> ClassStats:
-    areas = [outlined for _, outlined in instances if outlined is not None]
-    sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
-    median = statistics.median(areas) if areas else 0.0
-    counts = (sizes[0], sizes[1], sizes[2])
-    return ClassStats(len(instances), images, sum(areas), median, counts)
 
 
 def _box_area(instance: via.Instance) -> float:

@@ -9,17 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from roilab.draw.colours import (
-    BLACK,
-    FADED,
-    MIDDLE,
-    PALETTE,
-    Colour,
-    Picture,
-    mean_side,
-    rim_width,
-    side_colours,
-)
+from roilab.draw import palette
+from roilab.draw.palette import BLACK, FADED, MIDDLE, PALETTE, Colour, Picture
 from roilab.draw.sheets import Labels
 from roilab.skeleton import Skeleton
 
@@ -98,7 +89,7 @@ def draw_instances(
         size = (image.shape[1] * scale, image.shape[0] * scale)
         enlarged = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
         picture = np.asarray(enlarged, dtype=np.uint8)
-    line = max(1, round(mean_side(picture) / 300))
+    line = max(1, round(palette.mean_side(picture) / 300))
     areas = [area_of(mask, image.shape, scale) for mask in masks or ()]
     for place, area in enumerate(areas):
         _draw_area(picture, area, _colour(colours, place), line)
@@ -215,7 +206,7 @@ def _draw_area(picture: Picture, area: Area, colour: Colour, line: int) -> None:
     if not area.pixels.size:
         return
     thin = max(1, line // 2)
-    rim = rim_width(thin) + thin // 2
+    rim = palette.rim_width(thin) + thin // 2
     high, wide = area.pixels.shape
     # The area and the rim around it, as far as they are in the picture.
     left, top = max(0, area.left - rim), max(0, area.top - rim)
@@ -235,7 +226,7 @@ def _draw_box(picture: Picture, box: Floats, colour: Colour, line: int) -> None:
     """Four bars, the same number of pixels wide on all sides, which OpenCV's lines are not."""
     left, top, right, bottom = np.rint(np.clip(box, -(2**20), 2**20)).astype(int).tolist()
     outside, inside = line // 2, line - line // 2
-    for rim, shade in ((rim_width(line), BLACK), (0, colour)):
+    for rim, shade in ((palette.rim_width(line), BLACK), (0, colour)):
         out, into = outside + rim, inside + rim
         for x0, y0, x1, y1 in (
             (left - out, top - out, right + out, top + into),
@@ -265,13 +256,13 @@ def _draw_keypoints(
     strengths = np.clip(joints[..., 2], 0, 1)
     # Of all keypoints, seen or not: two eyes alone do not make a small person.
     extents = np.ptp(joints[..., :2], axis=1).max(axis=1) * scale
-    colours = side_colours(skeleton, joints.shape[1])
+    colours = palette.side_colours(skeleton, joints.shape[1])
     links = np.array(skeleton.link_indices if skeleton is not None else (), int).reshape(-1, 2)
     for place, strength, shown, extent in zip(places, strengths, seen, extents, strict=True):
         if not shown.any():
             continue
         width = max(1, min(line, round(extent * _SHARE))) if extent else line
-        rim = rim_width(width)
+        rim = palette.rim_width(width)
         whole = links[shown[links].all(axis=1)]
         # A link has the strength of its weaker end, and the colour of its ends.
         weaker = strength[whole].min(axis=1)
@@ -296,7 +287,10 @@ def _draw_keypoints(
 def _draw_crosses(picture: Picture, points: Floats, line: int, scale: int) -> None:
     """White crosses with a black rim, over the (P, 2) points."""
     reach = round((_CROSS * line + 1) * (1 << BITS))
-    for colour, width in ((BLACK, line + 2 * rim_width(line)), (MIDDLE, line)):
+    for colour, width in (
+        (BLACK, line + 2 * palette.rim_width(line)),
+        (MIDDLE, line),
+    ):
         for place in subpixel(points, scale):
             for arm in np.array([[reach, reach], [reach, -reach]]):
                 ends = (place - arm).tolist(), (place + arm).tolist()

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from roilab.draw.colours import BLACK, Colour, Picture, mean_side, rim_width
+from roilab.draw.palette import BLACK, Colour, Picture, mean_side, rim_width
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _LEAST = 11  # height of letters in pixels

@@ -73,7 +73,10 @@ class _Placed:
 
 def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     """A random scene of `size` x `size` pixels."""
-    background = _draw_background(rng, size)
+    background = Layer(size, _ground(rng, size))
+    for draw, least, end in ((_building, 2, 7), (_tree, 0, 4), (_clutter, 4, 13)):
+        for _ in range(rng.integers(least, end)):
+            draw(rng, background, size)
     placed: list[_Placed] = []
     for label in _cast(rng):
         for _ in range(_TRIES):
@@ -90,7 +93,12 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     for index, item in enumerate(placed):
         cv2.copyTo(item.layer.colour, (owner == index + 1).astype(np.uint8), canvas)
     figures = tuple(_annotate(item, owner == index + 1, size) for index, item in enumerate(placed))
-    return Scene(_develop(rng, canvas, size), figures)
+    # The mean of the sub-pixels; then light, contrast and noise, as a camera would add them.
+    image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    image = (image - 128) * rng.uniform(0.8, 1.1) + 128 + rng.uniform(-18, 18)
+    image += _texture(rng, size) * rng.uniform(0, 4)
+    image += rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0.5, 3.0)
+    return Scene(np.clip(np.rint(image), 0, 255).astype(np.uint8), figures)
 
 
 def _cast(rng: np.random.Generator) -> list[str]:
@@ -173,15 +181,6 @@ def _shadows(ground: Image, placed: list[_Placed]) -> Image:
     return np.asarray(cv2.multiply(ground, soft, scale=1 / 255), np.uint8)
 
 
-def _develop(rng: np.random.Generator, canvas: Image, size: int) -> Image:
-    """Average the sub-pixels; then light, contrast and noise, as a camera would add them."""
-    image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-    image = (image - 128) * rng.uniform(0.8, 1.1) + 128 + rng.uniform(-18, 18)
-    image += _texture(rng, size) * rng.uniform(0, 4)
-    image += rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0.5, 3.0)
-    return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
-
-
 def _annotate(item: _Placed, visible: npt.NDArray[np.bool_], size: int) -> Figure:
     coverage = cv2.resize(visible.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
     keypoints = {}
@@ -219,15 +218,6 @@ def visible_rings(visible: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, int]
         if len(kept) >= 3:
             rings.append(tuple((int(x), int(y)) for x, y in kept))
     return tuple(rings)
-
-
-def _draw_background(rng: np.random.Generator, size: int) -> Layer:
-    """A background on a layer of `size` x `size` pixels; its part map stays empty."""
-    layer = Layer(size, _ground(rng, size))
-    for draw, least, end in ((_building, 2, 7), (_tree, 0, 4), (_clutter, 4, 13)):
-        for _ in range(rng.integers(least, end)):
-            draw(rng, layer, size)
-    return layer
 
 
 def _texture(rng: np.random.Generator, size: int) -> npt.NDArray[np.float32]:

@@ -49,10 +49,7 @@ def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
 
 
 def test_one_attribute_for_outlines_and_points() -> None:
-    drawn: Drawn = [
-        (via.Rect(0, 0, 9, 9), {"name": "cat"}),
-        (via.Point(1, 1), {"name": "head"}),
-    ]
+    drawn: Drawn = [(via.Rect(0, 0, 9, 9), {"name": "cat"}), (via.Point(1, 1), {"name": "head"})]
     found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
     (cat,) = via.build_instances(file_of(drawn), skeleton=found).images[0].instances
     assert cat.keypoints == ((1, 1, 2),)

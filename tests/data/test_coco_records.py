@@ -201,11 +201,7 @@ EMPTY: dict[str, Any] = {"segmentation": [], "keypoints": []}
     ],
 )
 def test_what_lies_outside_its_image_is_left_out_as_in_check(
-    tmp_path: Path,
-    coco: Json,
-    caplog: pytest.LogCaptureFixture,
-    change: Json,
-    instances: int,
+    tmp_path: Path, coco: Json, caplog: pytest.LogCaptureFixture, change: Json, instances: int
 ) -> None:
     coco["categories"][0]["keypoints"] = ["hub"]
     coco["annotations"][1].update(change)

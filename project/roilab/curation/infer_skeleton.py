@@ -106,11 +106,7 @@ def detect_coco_person(annotations: via.Annotations, rules: via.LabelRules) -> S
 def _declared(
     files: Sequence[via.Annotations], paths: str, classes: Sequence[str]
 ) -> list[via.CocoCategory]:
-    """The categories of COCO files that declare keypoints, of the classes if there is one of them.
-
-    Raises:
-        UserError: they declare different ones.
-    """
+    """The categories that declare keypoints, those of the classes if there is one of them."""
     categories = [category for file in files for category in file.categories if category.keypoints]
     categories = [category for category in categories if category.name in classes] or categories
     if len({category.keypoints for category in categories}) > 1:
@@ -140,11 +136,7 @@ def _names_of_points(files: Sequence[via.Annotations], attribute: str | None) ->
 
 
 def _keypoint_attribute(file: via.Annotations) -> str | None:
-    """The attribute that names the points; None where the file has none.
-
-    Raises:
-        UserError: there are several.
-    """
+    """The only attribute that names the points; None where the file has none."""
     if tag := attribute_roles.tagged(file.region_attributes).get("keypoint"):
         return tag
     kinds = (via.Point,)

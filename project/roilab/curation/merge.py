@@ -225,20 +225,17 @@ def _of_type(source: Annotations, united: Mapping[str, Attribute]) -> Annotation
 def _united(
     file: str, groups: Sequence[Mapping[str, Attribute]], problems: list[Problem]
 ) -> dict[str, Attribute]:
+    """All attributes; adds a warning to the problems for each that has two types."""
     united: dict[str, Attribute] = {}
-    for attributes in groups:
-        for name, attribute in attributes.items():
-            known = united.setdefault(name, attribute)
-            # A JSON or a CSV says nothing of types: there the declaration of a project counts.
-            kind = attribute.type if known.type == "text" else known.type
-            if attribute.type not in ("text", kind) and {attribute.type, kind} != _ONE_OF_SEVERAL:
-                message = f"'{name}' is a {kind} in one file and a {attribute.type} in another"
-                remedy = "declare it alike in VIA; it is taken for the first"
-                problems.append(Problem("warning", message, remedy, file, attribute=name))
-            united[name] = replace(
-                known,
-                type=kind,
-                description=known.description or attribute.description,
-                options={**attribute.options, **known.options},
-            )
+    for name, attribute in (pair for attributes in groups for pair in attributes.items()):
+        known = united.setdefault(name, attribute)
+        # A JSON or a CSV says nothing of types: there the declaration of a project counts.
+        kind = attribute.type if known.type == "text" else known.type
+        if attribute.type not in ("text", kind) and {attribute.type, kind} != _ONE_OF_SEVERAL:
+            message = f"'{name}' is a {kind} in one file and a {attribute.type} in another"
+            remedy = "declare it alike in VIA; it is taken for the first"
+            problems.append(Problem("warning", message, remedy, file, attribute=name))
+        text = known.description or attribute.description
+        options = {**attribute.options, **known.options}
+        united[name] = replace(known, type=kind, description=text, options=options)
     return united

@@ -96,14 +96,7 @@ def annotations_to_coco(
 def _notes(
     file: str, changed: Counter[object], values: int, unused: Sequence[str], renumbered: int
 ) -> list[via.Problem]:
-    """Notes that count what COCO cannot hold.
-
-    Args:
-        changed: instances and outlines by their kind, see `_COUNTED`.
-        values: of attributes that are not kept.
-        unused: categories without an object.
-        renumbered: images whose id in a COCO file was another one.
-    """
+    """Notes that count what COCO cannot hold, such as `changed` outlines, see `_COUNTED`."""
     boxes = "with a box made up around keypoints, for want of an outline"
     rows = [
         *((changed[kind], *texts) for kind, texts in _COUNTED.items()),

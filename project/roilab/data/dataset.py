@@ -232,9 +232,7 @@ def registered(
 
     Args:
         origin: where the data come from, for messages.
-        label: with which the name of the data set begins.
-        drop_empty, min_keypoints: see `load_dataset`.
-        remedy: where no image is left.
+        remedy: for a data set of which no image is left.
 
     Raises:
         UserError: no class has the keypoints of the skeleton, or no image is left.

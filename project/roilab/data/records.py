@@ -33,15 +33,14 @@ def detectron2_record(
     size: tuple[int, int],
 ) -> dict[str, Any]:
     """The Detectron2 dict of an image; its crowds come last."""
+    instances = (*image.instances, *image.crowds)
+    annotations = [detectron2_annotation(one, classes, skeleton, *size) for one in instances]
     return {
         "file_name": file_name,
         "image_id": number,
         "width": size[0],
         "height": size[1],
-        "annotations": [
-            detectron2_annotation(instance, classes, skeleton, *size)
-            for instance in (*image.instances, *image.crowds)
-        ],
+        "annotations": annotations,
     }
 
 
@@ -138,12 +137,11 @@ def detectron2_annotation(
         result |= {"bbox": list(coco.box), "bbox_mode": BoxMode.XYWH_ABS}
     else:
         result |= {"bbox": box_of(instance, width, height), "bbox_mode": BoxMode.XYXY_ABS}
-    if coco is not None:
-        if coco.area is not None:
-            result["area"] = coco.area
-        if coco.mask is not None:
-            result["segmentation"] = _mask(instance, coco.mask)
-    elif instance.outlines:
+    if coco is not None and coco.area is not None:
+        result["area"] = coco.area
+    if coco is not None and coco.mask is not None:
+        result["segmentation"] = _mask(instance, coco.mask)
+    elif coco is None and instance.outlines:
         result["segmentation"] = _rings(instance)
     if skeleton is not None:
         unlabelled = ((0.0, 0.0, 0),) * len(skeleton.keypoints)

@@ -210,9 +210,7 @@ def leave_out_unusable(
 
     Args:
         missing, broken: an error for each image that has no file, or whose file is unusable.
-        choice: whether they are refused or left out.
         total: how many images are annotated.
-        origin: where the annotations come from, for messages.
         key, remedy: of the argument that says where the images are.
 
     Raises:

@@ -201,8 +201,7 @@ def area_of(mask: Mask, shape: tuple[int, ...], scale: int) -> Area:
 
 
 def _draw_area(picture: Picture, area: Area, colour: Colour, line: int) -> None:
-    """Tint an area, and draw its outline. The rim lies outside, where it does not darken small
-    masks."""
+    """Tint an area and outline it; the rim lies outside, where it does not darken small masks."""
     if not area.pixels.size:
         return
     thin = max(1, line // 2)
@@ -245,11 +244,7 @@ def _draw_keypoints(
     line: int,
     scale: int,
 ) -> None:
-    """Links under dots, an instance after the other.
-
-    Args:
-        joints: (N, K, 3), x y and how well they are seen, 1 or more being best; NaN for none.
-    """
+    """Links under dots, an instance after the other; `joints` as `draw_instances` takes them."""
     seen = joints[..., 2] > threshold
     joints = np.nan_to_num(joints)
     places = subpixel(joints[..., :2], scale)
@@ -287,10 +282,7 @@ def _draw_keypoints(
 def _draw_crosses(picture: Picture, points: Floats, line: int, scale: int) -> None:
     """White crosses with a black rim, over the (P, 2) points."""
     reach = round((_CROSS * line + 1) * (1 << BITS))
-    for colour, width in (
-        (BLACK, line + 2 * palette.rim_width(line)),
-        (MIDDLE, line),
-    ):
+    for colour, width in ((BLACK, line + 2 * palette.rim_width(line)), (MIDDLE, line)):
         for place in subpixel(points, scale):
             for arm in np.array([[reach, reach], [reach, -reach]]):
                 ends = (place - arm).tolist(), (place + arm).tolist()

@@ -111,17 +111,16 @@ def check_annotations(
     regions = [region for image in annotations.images for region in image.regions]
     refused_regions = _refused_regions(annotations)
     with_refused = {image for image, _ in refused_regions}
-    empty = [
-        image
+    filled = (
+        image.regions or image.crowds or image.filename in with_refused
         for image in annotations.images
-        if not (image.regions or image.crowds or image.filename in with_refused)
-    ]
+    )
     problems.sort(key=lambda problem: via.SEVERITIES.index(problem.severity))
     return CheckReport(
         file=annotations.file,
         container=annotations.container,
         images=len(annotations.images),
-        empty_images=len(empty),
+        empty_images=sum(not content for content in filled),
         regions=len(regions) + len(refused_regions),
         instances=len(kept),
         crowds=crowds,
@@ -143,14 +142,12 @@ def _refused_regions(annotations: via.Annotations) -> list[tuple[str | None, int
         for problem in annotations.problems
         if problem.severity == "error" and problem.attribute is None
     )
-    counts: dict[tuple[str | None, int], int] = {}
+    counts: Counter[tuple[str | None, int]] = Counter()
     for (image, region, _), count in errors.items():
         if region is not None:
-            counts[image, region] = max(count, counts.get((image, region), 0))
-    read = {
-        (image.filename, region.index) for image in annotations.images for region in image.regions
-    }
-    return [place for place, count in counts.items() for _ in range(count) if place not in read]
+            counts |= Counter({(image, region): count})  # the larger count of the two
+    read = {(image.filename, one.index) for image in annotations.images for one in image.regions}
+    return [place for place in counts.elements() if place not in read]
 
 
 def _unlabelled(

@@ -6,6 +6,7 @@ continuous (pixel i covers i to i + 1).
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -140,8 +141,12 @@ def draw_person(layer: Layer, person: Person, x: float, y: float) -> Joints:
     hips = np.array([x, y, 0.0])
     places = {name: person.project(joint) + hips for name, joint in person.joints.items()}
     strokes = _torso(person, places) + _head(person, places)
-    for side, _ in SIDES:
-        strokes += _limbs(person, places, side)
+    for side, (first, second, radii, bias, colour, part) in product(("left", "right"), _LIMBS):
+        start, end = places[f"{side}_{first}"], places[f"{side}_{second}"]
+        if second == "hand":  # which is bare beyond the wrist
+            start = _between(start, end, 0.3)
+        tube = _tube(person, start, end, radii, bias)
+        strokes.append(_Stroke(*tube, person.colours[colour], PARTS[f"{side}_{part}"]))
     # Sorting keeps the order of equals: details follow what they lie on.
     for stroke in sorted(strokes, key=lambda stroke: stroke.near):
         layer.hull(stroke.balls, stroke.colour, stroke.part, stroke.flat)
@@ -264,17 +269,6 @@ _LIMBS = (
     ("knee", "ankle", (0.054, 0.044), -0.035, "shin", "shin"),
     ("ankle", "toe", (0.044, 0.036), -0.020, "shoes", "foot"),
 )
-
-
-def _limbs(person: Person, places: Joints, side: str) -> list[_Stroke]:
-    strokes = []
-    for first, second, radii, bias, colour, part in _LIMBS:
-        start, end = places[f"{side}_{first}"], places[f"{side}_{second}"]
-        if second == "hand":  # which is bare beyond the wrist
-            start = _between(start, end, 0.3)
-        tube = _tube(person, start, end, radii, bias)
-        strokes.append(_Stroke(*tube, person.colours[colour], PARTS[f"{side}_{part}"]))
-    return strokes
 
 
 def _torso(person: Person, places: Joints) -> list[_Stroke]:

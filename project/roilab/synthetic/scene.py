@@ -138,7 +138,7 @@ def _place_car(rng: np.random.Generator, size: int) -> _Placed:
     layer = Layer(size)
 
     def at(along: float, above: float, radius: float) -> Ball:
-        """A circle on the side of the car; all in its lengths, from the rear on the ground."""
+        """A circle on the car, in lengths of it: `along` from its rear, `above` the ground."""
         dx, dy = (along - 0.5) * width * direction, -above * width
         return (
             middle + dx * np.cos(tilt) - dy * np.sin(tilt),

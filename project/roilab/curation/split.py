@@ -58,8 +58,8 @@ def stratified_split(
     if len(groups) < 2:
         message = "there is nothing to divide"
         remedy = "annotate more pictures; copies of one picture stay in one part"
-        found = f"{len(groups)} different pictures"
-        raise UserError(message, found=found, expected="at least 2", remedy=remedy)
+        pictures = f"{len(groups)} different pictures"
+        raise UserError(message, found=pictures, expected="at least 2", remedy=remedy)
     luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
     labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}
     counts = Counter(label for names in labels.values() for label in names)

@@ -254,9 +254,9 @@ def registered(
         left_out = f", and {count} left out that are missing or broken" if count else ""
         least = f"at least {counted(min_keypoints, 'keypoint')}" if min_keypoints else "an instance"
         message = "no image is left after filtering"
-        found = f"{counted(len(dataset), 'image')}, none with {least}{left_out}"
+        images = f"{counted(len(dataset), 'image')}, none with {least}{left_out}"
         expected = f"an image with {least}"
-        raise UserError(message, file=origin, found=found, expected=expected, remedy=remedy)
+        raise UserError(message, file=origin, found=images, expected=expected, remedy=remedy)
     # Another name for each content, since Detectron2 keeps data sets by their names.
     content = io.BytesIO()
     pickler = pickle.Pickler(content, protocol=5)

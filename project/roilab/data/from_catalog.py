@@ -238,8 +238,8 @@ def _skeleton(
             message = f"the skeleton is not that of the data set '{name}'"
             expected = f"{key} of its metadata: {theirs}"
             remedy = "leave the skeleton to the metadata: skeleton=null"
-            found = f"{bones.name}: {ours}"
-            raise UserError(message, key="skeleton", found=found, expected=expected, remedy=remedy)
+            own = f"{bones.name}: {ours}"
+            raise UserError(message, key="skeleton", found=own, expected=expected, remedy=remedy)
     return bones
 
 
@@ -301,8 +301,10 @@ def _read(
     own = [record["image_id"] for record in records]
     if repeated := [repr(image_id) for image_id, count in Counter(own).items() if count > 1]:
         message = f"images of the data set '{name}' share an image_id"
-        found = first_of(repeated, separator="; ")
-        raise UserError(message, key="image_id", found=found, expected="another one for each image")
+        shared = first_of(repeated, separator="; ")
+        raise UserError(
+            message, key="image_id", found=shared, expected="another one for each image"
+        )
     numbers = coco.image_numbers(own)
     for record, number in zip(records, numbers, strict=True):
         record["image_id"] = number

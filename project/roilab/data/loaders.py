@@ -248,8 +248,8 @@ def require_outlines(dataset: DetectionDataset) -> None:
             name = dataset.classes[anno["category_id"]]
             message = "the model has a mask head but an instance has no outline"
             remedy = "draw its outline or delete it in the file, or train a keypoint config"
-            found = f"'{name}' at x {x:.0f}, y {y:.0f}, {width:.0f} wide, {height:.0f} high"
-            raise UserError(message, file=record["file_name"], found=found, remedy=remedy)
+            place = f"'{name}' at x {x:.0f}, y {y:.0f}, {width:.0f} wide, {height:.0f} high"
+            raise UserError(message, file=record["file_name"], found=place, remedy=remedy)
 
 
 class _EvalLoader(_Loader):

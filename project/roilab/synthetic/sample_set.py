@@ -78,8 +78,8 @@ def write_figures(
     except OSError as error:
         message = "cannot write the sample set"
         remedy = "free space on the disk, or use another folder"
-        found = error.strerror or error
-        raise UserError(message, file=error.filename or out, found=found, remedy=remedy) from error
+        reason = error.strerror or error
+        raise UserError(message, file=error.filename or out, found=reason, remedy=remedy) from error
     return replace(paths, reused=False)
 
 

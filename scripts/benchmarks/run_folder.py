@@ -77,8 +77,8 @@ def write_run(folder: Path, config: str) -> tuple[Run, nn.Module]:
     """The run folder of a config that comes with RoILab, with random weights, and its model."""
     sizes = ["data.num_classes=2", "data.num_keypoints=2", "train.device=cpu"]
     cfg, run = load_config(config_folder() / config, sizes), Run(folder / "run")
-    run.write(run.config_file.name, to_yaml(to_plain_data(cfg)))
-    run.write("classes.json", json.dumps(["a", "b"]))
+    text = to_yaml(to_plain_data(cfg))
+    run.write({run.config_file.name: text, "classes.json": json.dumps(["a", "b"])})
     model = build_model(cfg)
     save_atomically({"model": model.state_dict()}, run.weights)
     return run, model

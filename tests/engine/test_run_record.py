@@ -12,7 +12,6 @@ from roilab.engine import checkpoint
 from roilab.engine.run_folder import Run, verify_run
 from roilab.engine.run_record import (
     accept,
-    digests,
     is_as_written,
     optional_exists,
     read_record,
@@ -28,8 +27,7 @@ def run(tmp_path: Path) -> Run:
     """Two classes and a checkpoint, each with a digest."""
     write_record(tmp_path, {"layout": 1, "starts": [], "files": {}})
     run = Run(tmp_path)
-    run.write("classes.json", '["a", "b"]')
-    run.write("config.yaml", "model: {}\n")
+    run.write({"classes.json": '["a", "b"]', "config.yaml": "model: {}\n"})
     checkpoint.save_atomically({"iteration": 1}, tmp_path / "model_final.pth")
     return run
 
@@ -75,10 +73,10 @@ def test_a_write_that_is_cut_leaves_a_sound_folder(
         with monkeypatch.context() as patch:
             _cut(patch, cut)
             try:
-                run.write(name, f'["{cut}", "b"]')
+                run.write({name: f'["{cut}", "b"]'})
             except KeyboardInterrupt:
                 steps += 1
-        assert set(kinds(run).values()) == {"sound"}, (cut, digests(run.folder))
+        assert set(kinds(run).values()) == {"sound"}, (cut, read_record(run.folder)["files"])
         assert not new or optional_exists(run.folder / name) or before is None
     assert steps == 6  # three files that are written, each cut before and after
 
@@ -128,7 +126,7 @@ def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
         optional_exists(run.folder / "classes.json")
     accept(run.folder, ["classes.json"])
     assert not optional_exists(run.folder / "classes.json")
-    run.write("config.yaml", "model: {b: 1}\n")
+    run.write({"config.yaml": "model: {b: 1}\n"})
     assert is_as_written(run.config_file)
 
 

@@ -86,7 +86,7 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
     out = tmp_path / "out"
     cfg = OmegaConf.load(own_run.config_file)
     OmegaConf.update(cfg, "data.train.rules.class_attribute", "name")
-    own_run.write(own_run.config_file.name, OmegaConf.to_yaml(cfg))
+    own_run.write({own_run.config_file.name: OmegaConf.to_yaml(cfg)})
     attributes = {"shape_attributes": {"name": "rect", "x": 5, "y": 5, "width": 9, "height": 9}}
     regions = [attributes | {"region_attributes": {"name": name}} for name in ("car", "person")]
     train = tmp_path / "train.json"
@@ -270,7 +270,7 @@ def test_results_have_the_ids_of_the_coco_file(
     ours = json.loads(out.read_text())["bbox"]
     assert [ours["AP"], ours["AP50"]] == pytest.approx([100 * each for each in found.stats[:2]])
 
-    own_run.write("category_ids.json", "[500, 3]")
+    own_run.write({"category_ids.json": "[500, 3]"})
     options = ("--save", "coco", "--threshold", 0, "--limit", 1)
     predict(folder, tmp_path / "out", *options, run=own_run.folder)
     made = json.loads((tmp_path / "out" / "coco.json").read_text())

@@ -228,7 +228,7 @@ def keypoints_of_another_order(tmp_path: Path) -> Attempts:
     yield wrong(check_keypoints, split("nose", "tail"), split("nose", "tail"))
 
 
-@case("delete this file: the ids are then 1, 2, ...")
+@case("{}; the ids are then 1, 2, ...")
 def category_ids_of_other_classes(training: Training, tmp_path: Path) -> Attempts:
     run = training.copy(tmp_path / "run")
     write(run.category_ids_file, [1, 2, 3])

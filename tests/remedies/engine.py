@@ -325,9 +325,9 @@ def delete_and_say_so(script: Script, file: Path, read: Callable[[], object]) ->
     yield wrong(read)
 
 
-@case("delete this file and say so: {}; the ids are then 1, 2, ...")
+@case("{}; the ids are then 1, 2, ...")
 def category_ids_that_were_accepted(run: Run, script: Script) -> Attempts:
-    run.write(run.category_ids_file.name, "[1, 2, 3]")
+    run.write({run.category_ids_file.name: "[1, 2, 3]"})
     yield from delete_and_say_so(script, run.category_ids_file, run.category_ids)
 
 
@@ -342,7 +342,7 @@ def metrics_of_a_folder_without_digests(run: Run) -> Attempts:
 
 @case("delete this file and say so: {}")
 def metrics_that_were_accepted(run: Run, script: Script) -> Attempts:
-    run.write(run.metrics_file.name, "[]\n")
+    run.write({run.metrics_file.name: "[]\n"})
     yield from delete_and_say_so(script, run.metrics_file, run.metrics)
 
 
@@ -506,12 +506,12 @@ def a_part_that_is_not_allowed(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     saved = training.run.config_file.read_text()
     own = saved.replace("roilab.modeling.mask_heads.MaskHead", "roilab.modeling.mask_heads._Conv")
-    run.write("config.yaml", own)
+    run.write({"config.yaml": own})
     first = wrong(config.load_config, run.config_file)
-    run.write("config.yaml", f"{own}evil: ${{oc.env:HOME}}\n")
+    run.write({"config.yaml": f"{own}evil: ${{oc.env:HOME}}\n"})
     second = wrong(config.load_config, run.config_file)
     yield [*first, *second]
-    run.write("config.yaml", own)
+    run.write({"config.yaml": own})
     option, name = with_options(str(first[0].remedy)).rpartition(": ")[2].split()
     assert option == "--trust"
     trusted.allow([name])

@@ -246,7 +246,8 @@ def other_data(folder: Path, trials: list[Trial], folders: Folders, shift: int) 
     path.write_text(json.dumps(entries))
     for trial in trials:
         text = Run(trial.folder).config_file.read_text()
-        Run(trial.folder).write("config.yaml", text.replace(folders.cfg.data.val.files, str(path)))
+        text = text.replace(folders.cfg.data.val.files, str(path))
+        Run(trial.folder).write({"config.yaml": text})
 
 
 def test_arms_on_other_data_are_not_compared(tmp_path: Path, folders: Folders) -> None:
@@ -260,7 +261,7 @@ def test_arms_on_other_data_are_not_compared(tmp_path: Path, folders: Folders) -
         row["bbox"][1] += 1
     for trial in trials[1::2]:
         run = Run(trial.folder)
-        run.write(run.detections_file.name, json.dumps(rows))
+        run.write({run.detections_file.name: json.dumps(rows)})
         run.write_results({"bbox": run.results()["bbox"]})
     write(sweep(), tmp_path / "out")
     assert "Difference to pool | max" not in tables(tmp_path / "out")
@@ -308,7 +309,7 @@ def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(written, tmp_path / "again"))
     for trial in plan_trials(sweep(), folder):
         text = Run(trial.folder).config_file.read_text()
-        Run(trial.folder).write("config.yaml", text.replace("via.json", "gone.json"))
+        Run(trial.folder).write({"config.yaml": text.replace("via.json", "gone.json")})
     with pytest.raises(UserError, match=r"gone\.json"):
         write(sweep(), folder)
 

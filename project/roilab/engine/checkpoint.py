@@ -9,8 +9,7 @@ import os
 import pickle
 import shlex
 import zipfile
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from mmap import ACCESS_READ, mmap
@@ -33,14 +32,11 @@ _SHOWN = 8  # how many of many names a message lists
 
 # All that the numpy arrays of the model zoo's .pkl files are made of.
 _PICKLED_NAMES = {
-    ("_codecs", "encode"),
-    ("collections", "OrderedDict"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
+    "numpy": {"dtype", "ndarray"},
+    "numpy.core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
+    "collections": {"OrderedDict"},
+    "_codecs": {"encode"},
 }
 
 
@@ -48,10 +44,8 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Reads pickles of numpy arrays in dicts and lists; refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _PICKLED_NAMES:
+        if name not in _PICKLED_NAMES.get(module, ()):
             raise pickle.UnpicklingError(f"it would call {module}.{name}")
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
         return super().find_class(module, name)
 
 
@@ -85,27 +79,24 @@ class Checkpointer(DetectionCheckpointer):
             checkpoint["model"] = to_detectron2(checkpoint["model"], classes, source=self.source)
         keys = super()._load_model(checkpoint)
         shapes = {name: (theirs, ours) for name, theirs, ours in keys.incorrect_shapes}
-        _refuse_differences(
-            own=self.model.state_dict(),
-            missing=[name for name in keys.missing_keys if name not in shapes],
-            unexpected=keys.unexpected_keys,
-            shapes=shapes,
-            may_differ=self.may_differ,
-        )
+        missing = [name for name in keys.missing_keys if name not in shapes]
+        own = self.model.state_dict()
+        _refuse_differences(own, missing, keys.unexpected_keys, shapes, self.may_differ)
         return keys
 
     def _require_settings_of_torchvision(self) -> None:
         unmet = unmet_settings(self.model)
         if not unmet:
             return
+        overrides = " ".join(
+            f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()
+        )
+        remedy = f"set what they need: {overrides}"
         if "torchvision" in self.named and self.source not in self.named.values():
             remedy = (
                 "take them by their name, which brings these settings: train.init_checkpoint="
                 f"torchvision {shlex.quote(f'weights.torchvision.file={self.source}')}"
             )
-        else:
-            overrides = [f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()]
-            remedy = f"set what they need: {' '.join(overrides)}"
         raise UserError(
             "weights of torchvision need other settings of the model",
             file=self.source,
@@ -144,9 +135,8 @@ class Checkpointer(DetectionCheckpointer):
 
 
 def _refuse_differences(
-    *,
     own: Iterable[str],
-    missing: Sequence[str],
+    missing: Collection[str],
     unexpected: Iterable[str],
     shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     may_differ: Sequence[str] = (),
@@ -159,7 +149,6 @@ def _refuse_differences(
         shapes: name -> shape in the weights, other shape in the model.
         may_differ: names that may be in any of these, with * for anything.
     """
-
     pairs = {n: f"{n} {tuple(theirs)} for {tuple(ours)}" for n, (theirs, ours) in shapes.items()}
     kinds = {"missing": missing, "not in the model": unexpected, "of another shape": shapes}
     names, lines = [], []
@@ -171,16 +160,14 @@ def _refuse_differences(
             names += part
     if not names:
         return
-    fitting = set(own) - set(missing) - set(shapes)
-    if fitting:
+    remedy = (
+        "none of the names fits, so they are of another kind of model: take weights of "
+        "Detectron2's or torchvision's R-CNNs, or train from scratch: train.init_checkpoint=''"
+    )
+    if fitting := set(own) - set(missing) - set(shapes):
         remedy = (
             "take other weights, or, where these parts are new, name them: "
             f"'train.may_differ=[{', '.join(patterns_of(names, fitting))}]'"
-        )
-    else:
-        remedy = (
-            "none of the names fits, so they are of another kind of model: take weights of "
-            "Detectron2's or torchvision's R-CNNs, or train from scratch: train.init_checkpoint=''"
         )
     raise UserError(
         "the weights do not fit the model",
@@ -196,13 +183,9 @@ def refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor
     Args:
         own: the model's state dict.
     """
-    shapes = {name: (weights[name].shape, own[name].shape) for name in own.keys() & weights.keys()}
-    _refuse_differences(
-        own=own,
-        missing=list(own.keys() - weights.keys()),
-        unexpected=weights.keys() - own.keys(),
-        shapes={name: pair for name, pair in shapes.items() if pair[0] != pair[1]},
-    )
+    pairs = {name: (weights[name].shape, own[name].shape) for name in own.keys() & weights.keys()}
+    shapes = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    _refuse_differences(own, own.keys() - weights.keys(), weights.keys() - own.keys(), shapes)
 
 
 def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
@@ -218,11 +201,11 @@ def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
         return list(itertools.accumulate(name.split(".")[:-1], "{}.{}".format))
 
     shared = {module for name in others for module in modules(name)}
-    patterns = (
+    patterns = {
         next((f"{module}.*" for module in modules(name) if module not in shared), name)
         for name in names
-    )
-    return sorted(set(patterns))
+    }
+    return sorted(patterns)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

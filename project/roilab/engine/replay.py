@@ -1,7 +1,6 @@
 """Repetition of a training step from a saved state, such as one whose loss was not finite."""
 
 import itertools
-import math
 from pathlib import Path
 
 import torch
@@ -38,12 +37,6 @@ def replay(setup: Setup, file: str) -> list[Losses]:
     iteration = load_train_state(path, trainer).iteration + 1
     batches = itertools.islice(build_train_loader(setup, iteration), cfg.train.accumulate)
     train_mode(trainer.model)
-    replayed = []
     with EventStorage(iteration), torch.no_grad():
-        for number, batch in enumerate(batches):
-            losses = trainer.losses(iteration, number, batch)
-            if losses is None:
-                replayed.append({"region proposals": math.nan})
-            else:
-                replayed.append({name: float(value) for name, value in losses.items()})
-    return replayed
+        losses = [trainer.losses(iteration, *numbered) for numbered in enumerate(batches)]
+    return [{name: float(value) for name, value in of_batch.items()} for of_batch in losses]

@@ -17,7 +17,7 @@ from roilab.engine.lock import locked
 from roilab.engine.max_detections import fit_limits, limits_note
 from roilab.engine.provenance import ConfigSource
 from roilab.engine.run_folder import Run
-from roilab.engine.run_record import digests, read_record
+from roilab.engine.run_record import read_record
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted
@@ -31,21 +31,39 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def locked_run(run: Run) -> Iterator[None]:
-    """Keep other trainings out of the run folder; the first process of several holds the lock."""
+def locked_run(run: Run, *, resume: bool = False) -> Iterator[None]:
+    """Keep other trainings out of the run folder; the first process of several holds the lock.
+
+    Raises:
+        UserError: there is nothing to resume, or without `resume` the folder holds a training.
+    """
+    if resume and not run.config_file.is_file():
+        raise UserError(
+            "there is nothing to resume",
+            file=run.folder,
+            expected="a run folder of roilab train",
+            remedy="leave out resume=true, or correct train.output_dir",
+        )
     with ExitStack() as stack:
         if comm.is_main_process():
             with writing(run.folder):
                 run.folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(run.lock_file))
         comm.synchronize()
+        if run.states() and not resume:
+            raise UserError(
+                "the run folder already holds a run",
+                key="train.output_dir",
+                file=run.folder,
+                remedy="continue it with resume=true, choose another folder, or delete this one",
+            )
         yield
 
 
 def begin(
     setup: Setup, run: Run, source: ConfigSource | None, *, resume: bool, allow_changed: bool
 ) -> Path | None:
-    """Check the run folder, write its first files and the first lines of its log.
+    """Check the config and the data, write the first files of the run and of its log.
 
     Returns:
         The checkpoint to resume from; None: there is none yet.
@@ -53,44 +71,36 @@ def begin(
     Raises:
         UserError: the folder holds another run, or the data of a run have changed.
     """
-    notes = trusted.allow_own_parts(config.to_plain_data(setup.cfg))
+    cfg = setup.cfg
+    notes = trusted.allow_own_parts(config.to_plain_data(cfg))
     data = fingerprints(setup)
     if resume:
         notes += check_resumable(run, setup, data, allow_changed_data=allow_changed)
-    else:
-        refuse_begun(run)
     start_logging(run)
     for note in notes:
         log.warning(note)
     checkpoint = newest(run) if resume else None
     comm.synchronize()  # no process reads the files that the first one replaces
     if comm.is_main_process():
-        _write_run_files(setup, run, source)
+        run.begin_anew()
+        run.write_metadata(cfg, setup.training_set)
+        if source is not None:
+            provenance.write_provenance(run, source, cfg.train.seed)
+            if changed := differences(config.load_config(source.config_file), cfg):
+                table = difference_table(changed)
+                log.info("what differs from %s:\n%s", source.config_file, table)
+        max_iter = cfg.train.max_iter
+        length = warmup_length(max_iter)
+        if length and cfg.lr_multiplier.get("warmup_iters", 0) is None:
+            set_by = "lr_multiplier.warmup_iters sets it"
+            log.info("warm-up over the first %d of %d iterations (%s)", length, max_iter, set_by)
+        log.info("train: %s", setup.training_set.summary())
+        log.info("val: %s", setup.val.summary())
+        if note := limits_note(cfg, setup.val):
+            log.warning("val: %s", note)
         provenance.write_fingerprints(run.folder, data)
     comm.synchronize()
     return checkpoint
-
-
-def _write_run_files(setup: Setup, run: Run, source: ConfigSource | None) -> None:
-    cfg = setup.cfg
-    run.begin_anew()
-    run.write_metadata(cfg, setup.training_set)
-    if source is not None:
-        provenance.write_provenance(run, source, cfg.train.seed)
-        changed = differences(config.load_config(source.config_file), cfg)
-        if changed:
-            log.info("what differs from %s:\n%s", source.config_file, difference_table(changed))
-    max_iter = cfg.train.max_iter
-    if cfg.lr_multiplier.get("warmup_iters", 0) is None and (length := warmup_length(max_iter)):
-        log.info(
-            "warm-up over the first %d of %d iterations (lr_multiplier.warmup_iters sets it)",
-            length,
-            max_iter,
-        )
-    log.info("train: %s", setup.training_set.summary())
-    log.info("val: %s", setup.val.summary())
-    if note := limits_note(cfg, setup.val):
-        log.warning("val: %s", note)
 
 
 def log_resumed(run: Run, checkpoint: Path | None, iteration: int) -> None:
@@ -98,7 +108,7 @@ def log_resumed(run: Run, checkpoint: Path | None, iteration: int) -> None:
     origin = f"from {checkpoint}"
     if checkpoint is None:
         origin = "from its beginning: it was cut before a checkpoint"
-    elif checkpoint.name not in digests(run.folder):
+    elif checkpoint.name not in read_record(run.folder)["files"]:
         origin += ", which is unverified: it has no digest"
     log.info("goes on at iteration %d, %s", iteration, origin)
 
@@ -132,28 +142,6 @@ def _datasets(setup: Setup) -> dict[str, DetectionDataset]:
     return {"train": setup.training_set, "val": setup.val}
 
 
-def refuse_begun(run: Run) -> None:
-    """Raise UserError where a folder holds a training."""
-    if run.states():
-        raise UserError(
-            "the run folder already holds a run",
-            key="train.output_dir",
-            file=run.folder,
-            remedy="continue it with resume=true, choose another folder, or delete this one",
-        )
-
-
-def require_begun(run: Run) -> None:
-    """Raise UserError where a folder holds no run that could be resumed."""
-    if not run.config_file.is_file():
-        raise UserError(
-            "there is nothing to resume",
-            file=run.folder,
-            expected="a run folder of roilab train",
-            remedy="leave out resume=true, or correct train.output_dir",
-        )
-
-
 def check_resumable(
     run: Run, setup: Setup, data: Mapping[str, Mapping[str, Any]], *, allow_changed_data: bool
 ) -> list[str]:
@@ -170,13 +158,12 @@ def check_resumable(
     """
     begun = config.load_config(run.config_file)
     fit_limits(begun, setup.val)  # older runs do not have the limits of their data
-    changed = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
-    before = read_record(run.folder).get("data")
+    differing = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
+    before = read_record(run.folder).get("data", {})
     # Without a record of the data, another place may be other data.
-    may_change = ("nothing", "evaluation") if before is None else ("nothing", "evaluation", "place")
+    may_change = ("nothing", "evaluation", "place") if before else ("nothing", "evaluation")
     headers = ("key", "the run", "now")
-    other = [row for row in changed if dependent_on(row.key) not in may_change]
-    if other:
+    if other := [row for row in differing if dependent_on(row.key) not in may_change]:
         raise UserError(
             "the run was begun with another config",
             file=run.config_file,
@@ -184,26 +171,13 @@ def check_resumable(
             remedy="resume with the run's own config, "
             f"{argument('config_file', str(run.config_file))}, or train in another folder",
         )
-    notes = _compare_data(run, setup, before, data, allow_changed_data)
-    if changed:
-        notes.append(f"resumed with:\n{difference_table(changed, headers)}")
-    return notes
-
-
-def _compare_data(
-    run: Run,
-    setup: Setup,
-    before: Mapping[str, Mapping[str, Any]] | None,
-    now: Mapping[str, Mapping[str, Any]],
-    allow_changed_data: bool,
-) -> list[str]:
-    if before is None:
+    notes, changed = [], []
+    if not before:
         unknown = "whether the data have changed is not known: it was begun before they were noted"
-        return [f"{run.folder}: {unknown}"]
-    changed, notes = [], []
+        notes.append(f"{run.folder}: {unknown}")
     for split, dataset in _datasets(setup).items():
         if split in before:
-            changes, harmless = provenance.data_changes(before[split], now[split], dataset)
+            changes, harmless = provenance.data_changes(before[split], data[split], dataset)
             changed += [f"data.{split}: {change}" for change in changes]
             notes += [f"data.{split}: {change}" for change in harmless]
     if changed and not allow_changed_data:
@@ -215,4 +189,7 @@ def _compare_data(
             remedy="put them back; or go on with the data as they are: allow_changed_data=true; "
             "or train in another folder",
         )
-    return [*(f"changed, as allowed: {change}" for change in changed), *notes]
+    notes = [*(f"changed, as allowed: {change}" for change in changed), *notes]
+    if differing:
+        notes.append(f"resumed with:\n{difference_table(differing, headers)}")
+    return notes

@@ -17,22 +17,8 @@ from omegaconf import DictConfig
 from roilab import skeleton as skeletons
 from roilab.data.coco import CocoIds
 from roilab.data.dataset import DetectionDataset
-from roilab.engine import checkpoint, config
-from roilab.engine.run_record import (
-    ABSENT,
-    RECORD,
-    accept_command,
-    digest_of,
-    digests,
-    is_as_written,
-    optional_exists,
-    read_record,
-    read_verified,
-    remove_digests,
-    replacing,
-    verify,
-)
-from roilab.engine.stored_results import RESULTS, ROWS, problem_of_results, problem_of_rows
+from roilab.engine import checkpoint, config, run_record, stored_results
+from roilab.engine.run_record import ABSENT, RECORD, read_record
 from roilab.errors import UserError, argument
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
@@ -44,6 +30,7 @@ log = logging.getLogger(__name__)
 
 FINAL, LAST = "model_final.pth", "last_checkpoint"
 _PERIODIC = re.compile(r"model_\d{7,}\.pth")
+Check = Callable[[Any], str]  # the fault of a file's content; "" if it is sound
 # The names of files that something reads, or once read.
 _READ = re.compile(
     rf".*\.pth|results\w*\.json|(category_ids|coco_instances_results|metrics|skeleton)\.json|{LAST}"
@@ -106,29 +93,26 @@ class Run:
         }
         if dataset.skeleton is not None:
             texts[self.skeleton_file.name] = _json(dataset.skeleton.to_dict())
-        self._write_all(texts)
+        self.write(texts)
 
-    def write(self, name: str, text: str) -> None:
-        """Write a file, and its digest into run.json."""
-        self._write_all({name: text})
-
-    def _write_all(self, texts: Mapping[str, str]) -> None:
+    def write(self, texts: Mapping[str, str]) -> None:
+        """Write files, by name, and their digests into run.json."""
         contents = {name: text.encode("utf-8") for name, text in texts.items()}
-        new = {name: digest_of(content) for name, content in contents.items()}
-        with replacing(self.folder, new):
+        new = {name: run_record.digest_of(content) for name, content in contents.items()}
+        with run_record.replacing(self.folder, new):
             for name, content in contents.items():
                 write_whole(self.folder / name, content)
 
     def begin_anew(self) -> None:
         """Remove the results of a run that goes on, and open its log of metrics."""
-        remove_digests(self.folder, [self.results_file.name, self.metrics_file.name])
+        run_record.remove_digests(self.folder, [self.results_file.name, self.metrics_file.name])
         self.results_file.unlink(missing_ok=True)
 
     def close_log(self) -> None:
         """Record the digest of the metrics, to which nothing is appended any more."""
         if self.metrics_file.is_file():
-            digest = digest_of(self.metrics_file.read_bytes())
-            with replacing(self.folder, {self.metrics_file.name: digest}):
+            digest = run_record.digest_of(self.metrics_file.read_bytes())
+            with run_record.replacing(self.folder, {self.metrics_file.name: digest}):
                 pass
 
     def write_evaluation(self, evaluation: Evaluation, ids: CocoIds) -> None:
@@ -138,21 +122,21 @@ class Run:
             ids: of the data set; the detections are written with them.
         """
         if not self.category_ids_file.is_file():  # of a run from before there was such a file
-            self.write(self.category_ids_file.name, _json(list(ids.categories)))
+            self.write({self.category_ids_file.name: _json(list(ids.categories))})
         rows = ids.to_file(evaluation.detections)
-        self.write(self.detections_file.name, json.dumps(rows) + "\n")
+        self.write({self.detections_file.name: json.dumps(rows) + "\n"})
         self.write_results(evaluation.results)
 
     def write_results(self, results: Results, name: str = "results.json") -> None:
-        self.write(name, _json(results))
+        self.write({name: _json(results)})
 
     def results(self) -> Results:
         """The AP of the final weights, of a run that is complete."""
-        results: Results = self._read_json(
+        results: Results = _read_json(
             self.results_file,
             "the AP of the run",
-            problem_of_results,
-            expected=RESULTS,
+            stored_results.problem_of_results,
+            expected=stored_results.RESULTS,
             remedy=f"evaluate it again: {self.evaluate_command}",
         )
         return results
@@ -170,8 +154,9 @@ class Run:
         if not self.category_ids_file.is_file():
             ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
         # Checking masks takes long.
-        problem_of = (lambda _: "") if is_as_written(path) else problem_of_rows
-        rows = self._read_json(path, what, problem_of, expected=ROWS, remedy=remedy)
+        is_sound = run_record.is_as_written(path)
+        check: Check = (lambda _: "") if is_sound else stored_results.problem_of_rows
+        rows = _read_json(path, what, check, expected=stored_results.ROWS, remedy=remedy)
         try:
             return ids.from_file(rows)
         except UserError as error:
@@ -180,19 +165,16 @@ class Run:
 
     def starts(self) -> list[dict[str, Any]]:
         """The starts of the run that run.json has."""
-        starts: list[dict[str, Any]] = read_record(self.folder).get("starts", [])
+        starts: list[dict[str, Any]] = read_record(self.folder)["starts"]
         return starts
 
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.json; a run that was made by hand has none."""
         what, path = "the log of the metrics", self.metrics_file
-        if not optional_exists(path):
+        if not run_record.optional_exists(path):
             return []
-        remedy = "delete this file"
-        if path.name in digests(self.folder):
-            remedy = f"delete this file and say so: {accept_command(path)}"
-        text = decode(read_verified(path, what=what), path, what=what, remedy=remedy)
-        lines = []
+        remedy, lines = _remedy_of_deletion(path), []
+        text = decode(run_record.read_verified(path, what=what), path, what=what, remedy=remedy)
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 values = json.loads(line)
@@ -217,51 +199,46 @@ class Run:
             is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
             return "" if is_list and len(set(names)) == len(names) else repr(names)
 
-        expected = "a list of different names"
-        what = "the class names of the run"
-        return tuple(self._read_json(self.classes_file, what, problem_of, expected=expected))
+        what, expected = "the class names of the run", "a list of different names"
+        return tuple(_read_json(self.classes_file, what, problem_of, expected=expected))
 
     def category_ids(self) -> tuple[int | str, ...]:
         """The COCO category ids of the classes, in their order; 1..C in a run that has none."""
         path, count = self.category_ids_file, len(self.classes())
-        if not optional_exists(path):
+        if not run_record.optional_exists(path):
             return tuple(range(1, count + 1))
 
         def problem_of(ids: Any) -> str:
             is_list = isinstance(ids, list) and {type(number) for number in ids} <= {int, str}
             return "" if is_list and len(ids) == count else repr(ids)
 
-        expected = f"{count} ids, in the order of classes.json"
-        remedy = "delete this file: the ids are then 1, 2, ..."
-        if path.name in digests(self.folder):
-            command = accept_command(path)
-            remedy = f"delete this file and say so: {command}; the ids are then 1, 2, ..."
-        what = "the category ids of the run"
-        return tuple(self._read_json(path, what, problem_of, expected=expected, remedy=remedy))
+        what, expected = "the category ids of the run", f"{count} ids, in the order of classes.json"
+        remedy = f"{_remedy_of_deletion(path)}; the ids are then 1, 2, ..."
+        return tuple(_read_json(path, what, problem_of, expected=expected, remedy=remedy))
 
     def skeleton(self) -> Skeleton | None:
         """The keypoints of the run; None: it has none."""
         path, what = self.skeleton_file, "the skeleton file"
-        if not optional_exists(path):
+        if not run_record.optional_exists(path):
             return None
-        return skeletons.from_dict(self._read_json(path, what, lambda _: ""), file=path)
+        return skeletons.from_dict(_read_json(path, what, lambda _: ""), file=path)
 
-    def _read_json(
-        self,
-        path: Path,
-        what: str,
-        problem_of: Callable[[Any], str],
-        *,
-        expected: str | None = None,
-        remedy: str | None = None,
-    ) -> Any:
-        """Read a JSON file; `problem_of` its content is "" if that is sound."""
-        content = read_verified(path, what=what, remedy=remedy)
-        data = parse_json(content, path, what=what, expected=expected, remedy=remedy)
-        if problem := problem_of(data):
-            message = f"{what}: the file is damaged"
-            raise UserError(message, file=path, found=problem, expected=expected, remedy=remedy)
-        return data
+
+def _read_json(
+    path: Path, what: str, check: Check, expected: str | None = None, remedy: str | None = None
+) -> Any:
+    content = run_record.read_verified(path, what=what, remedy=remedy)
+    data = parse_json(content, path, what=what, expected=expected, remedy=remedy)
+    if problem := check(data):
+        message = f"{what}: the file is damaged"
+        raise UserError(message, file=path, found=problem, expected=expected, remedy=remedy)
+    return data
+
+
+def _remedy_of_deletion(path: Path) -> str:
+    if path.name in read_record(path.parent)["files"]:
+        return f"delete this file and say so: {run_record.accept_command(path)}"
+    return "delete this file"
 
 
 def _json(data: Any) -> str:
@@ -297,7 +274,7 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
             found=f"no {name}",
             expected=f"one of {', '.join(names)}" if names else "a training that has saved some",
         )
-    known = digests(run.folder)
+    known = read_record(run.folder)["files"]
     unknown = [n for n in (run.config_file.name, run.classes_file.name, name) if n not in known]
     if unknown:
         log.warning("%s: unverified, without a digest: %s", folder, ", ".join(unknown))
@@ -316,7 +293,7 @@ def reading(*runs: Run) -> Iterator[None]:
     try:
         yield
     except config.UNBUILDABLE as error:
-        edited = [run.config_file for run in runs if not is_as_written(run.config_file)]
+        edited = [run.config_file for run in runs if not run_record.is_as_written(run.config_file)]
         if not edited:
             raise
         compare = shlex.join(["roilab", "config", "diff", str(edited[0]), "CONFIG"])
@@ -331,13 +308,10 @@ def reading(*runs: Run) -> Iterator[None]:
 
 def find_runs(root: str | Path) -> list[Run]:
     """The runs in a folder and in those below it that have weights, the newest weights first."""
-    runs = []
-    for folder, _, names in os.walk(root):
-        run = Run(Path(folder))
-        is_run = {run.config_file.name, run.classes_file.name} <= set(names)
-        if is_run and run.weights.is_file():
-            runs.append((-run.weights.stat().st_mtime_ns, run.folder, run))
-    return [run for _, _, run in sorted(runs, key=lambda item: item[:2])]
+    meaning = {"config.yaml", "classes.json"}
+    runs = [Run(Path(folder)) for folder, _, names in os.walk(root) if meaning <= set(names)]
+    runs = [run for run in runs if run.weights.is_file()]
+    return sorted(runs, key=lambda run: (-run.weights.stat().st_mtime_ns, run.folder))
 
 
 @dataclass(frozen=True)
@@ -362,12 +336,10 @@ def verify_run(folder: Path) -> list[FileState]:
     if not folder.is_dir():
         raise UserError("there is no such folder", key="run", file=folder)
     try:
-        files = digests(folder)
+        files = read_record(folder)["files"]
     except UserError as error:
         return [FileState(RECORD, "damaged", str(error))]
-    known = {
-        name for name, of_file in files.items() if ABSENT not in of_file or (folder / name).exists()
-    }
+    known = {name for name in files if ABSENT not in files[name] or (folder / name).exists()}
     names = {*known, run.config_file.name, run.classes_file.name}
     names |= {path.name for path in folder.iterdir() if _READ.fullmatch(path.name)}
     return [_state(run, name, is_known=name in known) for name in sorted(names)]
@@ -392,7 +364,7 @@ def _state(run: Run, name: str, *, is_known: bool) -> FileState:
             with checkpoint.verified(path):
                 pass
         elif is_known:
-            verify(path, read_bytes(path))
+            run_record.verify(path, read_bytes(path))
         else:
             readers.get(name, lambda: read_json(path))()
     except UserError as error:

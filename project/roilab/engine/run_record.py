@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,18 @@ def digest_of(content: Any) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read run.json; a folder without one, made by hand or older, has a record of its layout."""
+    """Read run.json; a folder without one, made by hand or older, has a record of its layout.
+
+    Returns:
+        Also `starts`; `files`, the digests of the files by name; and `accepted`, names of files
+        that were changed on purpose; empty where the file has none. A file has several digests
+        only while it is replaced, or where that was cut: it is sound with any of them, and if one
+        is "absent", also where it is missing. `data` has the fingerprints of the data, if any.
+    """
     path, what = folder / RECORD, "the record of the run"
+    empty: dict[str, Any] = {"starts": [], "files": {}, "accepted": []}
     if not path.exists():
-        return {"layout": LAYOUT}
+        return {"layout": LAYOUT, **empty}
     content = read_bytes(path, what=what, remedy=_REMEDY)
     data = parse_json(content, path, what=what, expected=_FORM, remedy=_REMEDY)
     layout = data.get("layout") if isinstance(data, dict) else None
@@ -67,46 +75,45 @@ def read_record(folder: Path) -> dict[str, Any]:
             expected=f"at most {LAYOUT}",
             remedy="use a newer RoILab",
         )
+    before = content.rpartition(_OWN.partition("{}")[0].encode())[0]
     key, problem = None, None
     if type(layout) is not int:
         key, problem = "layout", "no layout number"
     elif damaged := [n for n, is_sound in _PARTS.items() if n in data and not is_sound(data[n])]:
         key, problem = damaged[0], data[damaged[0]]
-    elif ("files" in data or "digest" in data) and not _ends_in_own_digest(content):
+    elif {"files", "digest"} & data.keys() and content != _with_digest(before):
         key, problem = "digest", "not the digest of the record"
     if key is not None:
         raise UserError(
             f"{what} is damaged", file=path, key=key, found=problem, expected=_FORM, remedy=_REMEDY
         )
-    return data
+    return {**empty, **data}
+
+
+def _with_digest(content: bytes) -> bytes:
+    return content + _OWN.format(digest_of(content)).encode()
 
 
 def _is_start(data: Any) -> bool:
     """Whether data are a start of a run; older runs have fewer keys."""
     if not isinstance(data, dict):
         return False
-    code, versions = data.get("code"), data.get("versions", {})
-    return (
-        (code is None or _has(code, commit=str, dirty=bool))
-        and isinstance(versions, dict)
-        and isinstance(data.get("cpu", ""), str)
-        and _is_list_of(str, data.get("gpus", []))
-    )
+    start = {"code": None, "versions": {}, "cpu": "", "gpus": [], **data}
+    is_code = start["code"] is None or _has(start["code"], commit=str, dirty=bool)
+    return is_code and _has(start, versions=dict, cpu=str) and _is_list_of(str, start["gpus"])
 
 
 def _is_fingerprint(data: Any) -> bool:
     """Whether data are a fingerprint of a data set, see `roilab.engine.provenance`."""
-    return (
-        _has(data, annotations=list, images=int, records=str, sizes=str, times=str, latest=int)
-        and 0 <= data["latest"] < 2**63
-    )
+    kinds = {"annotations": list, "images": int, "records": str, "sizes": str, "times": str}
+    return _has(data, **kinds, latest=int) and 0 <= data["latest"] < 2**63
 
 
-def _are_digests(data: Any) -> bool:
-    return _is_list_of(str, data) and any(map(_DIGEST.fullmatch, data))
+def _is_file(name: str, digests: Any) -> bool:
+    return _is_own(name) and _is_list_of(str, digests) and any(map(_DIGEST.fullmatch, digests))
 
 
-def _is_own_file(name: str) -> bool:
+def _is_own(name: str) -> bool:
     """Whether a name is that of a file in the folder itself."""
     return name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
 
@@ -123,36 +130,17 @@ def _is_list_of(kind: type, data: Any) -> bool:
 # The parts of a record that not every run has -> whether one is sound.
 _PARTS: dict[str, Callable[[Any], bool]] = {
     "starts": lambda data: isinstance(data, list) and all(map(_is_start, data)),
-    "files": lambda data: (
-        isinstance(data, dict)
-        and all(_is_own_file(name) and _are_digests(digests) for name, digests in data.items())
-    ),
+    "files": lambda data: isinstance(data, dict) and all(_is_file(*item) for item in data.items()),
     "data": lambda data: isinstance(data, dict) and all(map(_is_fingerprint, data.values())),
     "accepted": lambda data: _is_list_of(str, data),
 }
-
-
-def _ends_in_own_digest(content: bytes) -> bool:
-    before = content.rpartition(_OWN.partition("{}")[0].encode())[0]
-    return content == before + _OWN.format(digest_of(before)).encode()
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write run.json, with the digest of itself."""
     data = {key: value for key, value in record.items() if key != "digest"}
     text = json.dumps(data, indent=2, ensure_ascii=False).removesuffix("\n}")
-    content = text.encode("utf-8", "backslashreplace")
-    write_whole(folder / RECORD, content + _OWN.format(digest_of(content)).encode())
-
-
-def digests(folder: Path) -> dict[str, list[str]]:
-    """The digests of the files of a folder by name; {}: it has no record, or an older one.
-
-    A file has several only while it is replaced, or where that was cut: it is sound with any of
-    them, and if one is "absent", also where it is missing.
-    """
-    files: dict[str, list[str]] = read_record(folder).get("files", {})
-    return files
+    write_whole(folder / RECORD, _with_digest(text.encode("utf-8", "backslashreplace")))
 
 
 def is_as_written(path: Path) -> bool:
@@ -161,7 +149,7 @@ def is_as_written(path: Path) -> bool:
     It does not where it has no digest of the file, or has one from `accept`.
     """
     record = read_record(path.parent)
-    return path.name in record.get("files", {}) and path.name not in record.get("accepted", [])
+    return path.name in record["files"] and path.name not in record["accepted"]
 
 
 @contextlib.contextmanager
@@ -172,55 +160,48 @@ def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
         new: name -> digest of the content that the file gets.
     """
     record = read_record(folder)
-    files: dict[str, list[str]] = record.get("files", {})
-    changed = {name: digest for name, digest in new.items() if files.get(name) != [digest]}
+    files: dict[str, list[str]] = record["files"]
+    changed = {name: [digest] for name, digest in new.items() if files.get(name) != [digest]}
     if not changed:
         yield
         return
-    both = {}
-    for name, digest in changed.items():
-        if name in files:
-            both[name] = list(dict.fromkeys([*files[name], digest]))
-        elif not (folder / name).exists():
-            both[name] = [ABSENT, digest]
+    both = {
+        name: list(dict.fromkeys([*files.get(name, [ABSENT]), *digest]))
+        for name, digest in changed.items()
         # A file without a digest stays without one until it is replaced.
+        if name in files or not (folder / name).exists()
+    }
     if both:
         write_record(folder, {**record, "files": {**files, **both}})
     yield
-    accepted = [name for name in record.get("accepted", []) if name not in new]
-    files = {**files, **{name: [digest] for name, digest in changed.items()}}
-    write_record(folder, {**record, "files": files, "accepted": accepted})
+    accepted = [name for name in record["accepted"] if name not in new]
+    write_record(folder, {**record, "files": {**files, **changed}, "accepted": accepted})
 
 
-def remove_digests(folder: Path, names: Iterable[str]) -> None:
+def remove_digests(folder: Path, names: Collection[str]) -> None:
     """Remove from the record the digests of files that are about to be removed or appended to."""
-    record, names = read_record(folder), set(names)
-    files = record.get("files", {})
-    if names & files.keys():
-        kept = {name: digests for name, digests in files.items() if name not in names}
-        write_record(folder, {**record, "files": kept})
+    record = read_record(folder)
+    files = {name: digests for name, digests in record["files"].items() if name not in names}
+    if files != record["files"]:
+        write_record(folder, {**record, "files": files})
 
 
-def accept(folder: Path, names: Iterable[str]) -> None:
+def accept(folder: Path, names: Collection[str]) -> None:
     """Accept files as they are: the record gets their digests, and loses those of missing files.
 
     Raises:
         UserError: also where a file cannot be read, or is not one of the folder.
     """
-    record, names = read_record(folder), list(names)
+    record = read_record(folder)
+    files = {name: digests for name, digests in record["files"].items() if name not in names}
     for name in names:
-        if not _is_own_file(name) or name == RECORD:
-            raise UserError(
-                "not a file with a digest",
-                file=folder,
-                found=name,
-                expected=f"the name of a file of this folder, other than {RECORD}",
-            )
-    files = {n: digests for n, digests in record.get("files", {}).items() if n not in names}
-    present = [name for name in names if (folder / name).exists()]
-    new = {name: [digest_of(read_bytes(folder / name))] for name in present}
-    accepted = sorted({*record.get("accepted", []), *names})
-    write_record(folder, {**record, "files": {**files, **new}, "accepted": accepted})
+        if not _is_own(name) or name == RECORD:
+            expected = f"the name of a file of this folder, other than {RECORD}"
+            raise UserError("not a file with a digest", file=folder, found=name, expected=expected)
+        if (folder / name).exists():
+            files[name] = [digest_of(read_bytes(folder / name))]
+    accepted = sorted({*record["accepted"], *names})
+    write_record(folder, {**record, "files": files, "accepted": accepted})
 
 
 def read_verified(path: Path, *, what: str = "the file", remedy: str | None = None) -> bytes:
@@ -247,11 +228,10 @@ def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
     Raises:
         UserError: also where the file is not as it was written.
     """
-    expected = digests(path.parent).get(path.name)
+    expected = read_record(path.parent)["files"].get(path.name)
     if expected is None:
         return False
-    actual = digest_of(content)
-    if actual not in expected:
+    if (actual := digest_of(content)) not in expected:
         command = accept_command(path)
         raise UserError(
             "the file is not as it was written: it was damaged, changed or swapped",
@@ -278,7 +258,7 @@ def optional_exists(path: Path) -> bool:
     """
     if path.exists():
         return True
-    if ABSENT not in digests(path.parent).get(path.name, [ABSENT]):
+    if ABSENT not in read_record(path.parent)["files"].get(path.name, [ABSENT]):
         raise UserError(
             "a file of the run is gone",
             file=path,

@@ -35,14 +35,10 @@ def problem_of_rows(data: Any) -> str:
         for key in ("image_id", "category_id", "bbox", "score"):
             if key not in row:
                 return f"[{place}] has no {key}"
-        for key, value in row.items():
-            if key in _CHECKS and not _CHECKS[key](value):
-                return f"[{place}].{key} is {_shown(value)}"
+        for key, is_sound in _CHECKS.items():
+            if key in row and not is_sound(row[key]):
+                return f"[{place}].{key} is {_shown(row[key])}"
     return ""
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) or type(value) is int
 
 
 def _are_numbers(value: Any) -> bool:
@@ -59,16 +55,14 @@ def _is_mask(value: Any) -> bool:
 
 
 _CHECKS = {
-    "image_id": _is_id,
-    "category_id": _is_id,
+    **dict.fromkeys(("image_id", "category_id"), lambda value: type(value) in (str, int)),
+    **dict.fromkeys(("score", "mask_score"), is_finite_number),
     "bbox": lambda value: _are_numbers(value) and len(value) == 4,
-    "score": is_finite_number,
-    "mask_score": is_finite_number,
     "keypoints": lambda value: _are_numbers(value) and len(value) % 3 == 0,
     "segmentation": _is_mask,
 }
 
 
-def _shown(value: Any, most: int = 60) -> str:
+def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= most else f"{text[:most]}..."
+    return text if len(text) <= 60 else f"{text[:60]}..."

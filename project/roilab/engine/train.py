@@ -26,32 +26,18 @@ from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.data.sampling import INITIALISATION, STEP, seed_everything
 from roilab.device import device_of, dtype_of, memory_used, share_cores
-from roilab.engine import build_model, config, distributed, trusted
+from roilab.engine import build_model, config, distributed, train_state, trusted
 from roilab.engine.build_data import train_batches
 from roilab.engine.checkpoint import refuse_other_weights
 from roilab.engine.ema import MovingAverage
 from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
 from roilab.engine.provenance import ConfigSource
-from roilab.engine.resume import (
-    begin,
-    locked_run,
-    log_resumed,
-    logged_interruption,
-    refuse_begun,
-    require_begun,
-)
+from roilab.engine.resume import begin, locked_run, log_resumed, logged_interruption
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.train_state import (
-    NonFiniteLoss,
-    TrainState,
-    explained,
-    load_train_state,
-    save_to_resume,
-    save_weights,
-)
+from roilab.engine.train_state import NonFiniteLoss, TrainState, explained
 from roilab.engine.training_log import log_timings, make_writers, start_logging, timed
 from roilab.engine.validate import Losses, evaluate_model, validate
 from roilab.errors import UserError
@@ -80,9 +66,7 @@ def train(
         Interrupted: a signal ended the training; it is saved.
     """
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
-    if resume:
-        require_begun(run)
-    with explained(run), locked_run(run), stop_on_signals() as stop:
+    with explained(run), locked_run(run, resume=resume), stop_on_signals() as stop:
         checkpoint = begin(setup, run, source, resume=resume, allow_changed=allow_changed_data)
         device = device_of(cfg.train.device)
         if device.type == "cpu":
@@ -97,7 +81,7 @@ def train(
         trainer, state = Trainer(cfg, model), TrainState()
         log.info("%s, %s, %s", device, trainer.dtype, counted(torch.get_num_threads(), "thread"))
         if checkpoint is not None:
-            state = load_train_state(checkpoint, trainer)
+            state = train_state.load_train_state(checkpoint, trainer)
         if resume:
             log_resumed(run, checkpoint, state.iteration + 1)
         with logged_interruption(run, state, source):
@@ -154,9 +138,6 @@ class Trainer:
             waits = number < len(batches) - 1 and self.parallel is not self.model
             with self.parallel.no_sync() if waits else nullcontext():
                 losses = self.losses(iteration, number, batch)
-                if distributed.any_process(losses is None) or losses is None:
-                    raise NonFiniteLoss({"region proposals": math.nan})
-                losses = distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
                 for name, value in self._values(losses).items():
                     sums[name] = sums.get(name, 0.0) + value / len(batches)
                 total = torch.stack(list(losses.values())).sum() / len(batches)
@@ -171,14 +152,17 @@ class Trainer:
             self.ema.update(self.model)
         return sums
 
-    def losses(self, iteration: int, number: int, batch: Batch) -> dict[str, Tensor] | None:
-        """By name; None where Detectron2 finds that proposals are infinite or not numbers."""
+    def losses(self, iteration: int, number: int, batch: Batch) -> dict[str, Tensor]:
+        """The losses of a batch by name, also those that are not numbers."""
         seed_everything(self.seed, STEP, iteration, number, comm.get_rank())
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             try:
-                return self.parallel(batch)
-            except FloatingPointError:
-                return None
+                losses = self.parallel(batch)
+            except FloatingPointError:  # Detectron2's, where proposals are no finite numbers
+                losses = None
+        if distributed.any_process(losses is None):
+            return {"region proposals": torch.tensor(math.nan, device=self.device)}
+        return distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
 
     def _values(self, losses: dict[str, Tensor]) -> Losses:
         """As numbers; one transfer from the device for all."""
@@ -351,12 +335,14 @@ class TrainingLoop:
         if self.main:
             kept = self.cfg.train.checkpoints_kept
             with timed(self.timings, "checkpoints"):
-                save_to_resume(self.run, self.trainer, self.state, final=final, kept=kept)
+                train_state.save_to_resume(
+                    self.run, self.trainer, self.state, final=final, kept=kept
+                )
 
     def _save_weights(self, name: str, *, averaged: bool) -> None:
         ema = self.trainer.ema
         weights = ema.weights if averaged and ema is not None else self.trainer.model.state_dict()
-        save_weights(self.run, name, weights, self.state.iteration)
+        train_state.save_weights(self.run, name, weights, self.state.iteration)
 
     def _evaluate(self) -> None:
         """AP and losses of the model, AP of its average; keeps the best, logs the rest."""
@@ -423,7 +409,6 @@ def evaluate_weights(setup: Setup) -> Results:
     if note := limits_note(cfg, setup.val):
         notes.append(f"val: {note}")
     with locked_run(run):
-        refuse_begun(run)
         start_logging(run)
         for note in notes:
             log.warning(note)

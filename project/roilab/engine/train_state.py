@@ -157,7 +157,7 @@ def save_to_resume(
     """Write a checkpoint to go on from; the oldest beyond `kept` are removed."""
     name = FINAL if final else f"model_{state.iteration:07d}.pth"
     _save(run.folder / name, {**trainer.state_dict(), **asdict(state)})
-    run.write(LAST, name)
+    run.write({LAST: name})
     old = run.checkpoints()[:-kept]
     remove_digests(run.folder, [file.name for file in old])
     for file in old:

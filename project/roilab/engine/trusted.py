@@ -106,11 +106,7 @@ def read_yaml(path: str | Path) -> Any:
         )
     text = decode(read_verified(path, what="the config"), path, what="the config")
     try:
-        loader = _BoundedLoader(text)
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
+        return yaml.load(text, _BoundedLoader)
     except NOT_PLAIN_DATA as error:
         raise UserError("not a saved config", file=path, found=error) from error
 
@@ -165,24 +161,24 @@ def refuse_untrusted(data: Any, file: str | Path) -> None:
     )
 
 
-def find_refused(data: Any) -> Iterator[RefusedTarget]:
-    """The places of a config that name what is not allowed, in their order."""
-    yield from _refused(data, "", _allowed())
+def find_refused(
+    value: Any, key: str = "", allowed: frozenset[str] | None = None
+) -> Iterator[RefusedTarget]:
+    """The places of a config that name what is not allowed, in their order.
 
-
-def _refused(value: Any, key: str, allowed: frozenset[str]) -> Iterator[RefusedTarget]:
-    if isinstance(value, dict):
-        if "_target_" in value:
-            yield from _refused_call(value, key, allowed)
-        for name, item in value.items():
-            yield from _refused(item, f"{key}.{name}".strip("."), allowed)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _refused(item, f"{key}.{index}".strip("."), allowed)
-    elif isinstance(value, str) and _is_interpolated(value):
-        yield RefusedTarget(
-            key, value, None, "a config that is data refers to no other keys or variables"
-        )
+    Args:
+        value: of the whole config, or of a key of it.
+        allowed: by the user; None: it is read from the settings.
+    """
+    allowed = _allowed() if allowed is None else allowed
+    if isinstance(value, str) and _is_interpolated(value):
+        reason = "a config that is data refers to no other keys or variables"
+        yield RefusedTarget(key, value, None, reason)
+    if isinstance(value, dict) and "_target_" in value:
+        yield from _refused_call(value, key, allowed)
+    if isinstance(value, dict | list | tuple):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from find_refused(item, f"{key}.{name}".strip("."), allowed)
 
 
 def _refused_call(
@@ -196,9 +192,8 @@ def _refused_call(
     if not isinstance(target, str) or "." not in target or not _is_name(target):
         yield RefusedTarget(place, target, None, "a target is the full name of a class or function")
     elif target in _DATA and key not in _DATA_KEYS:
-        yield RefusedTarget(
-            place, target, None, f"data sets stand in {' and '.join(_DATA_KEYS)} alone"
-        )
+        reason = f"data sets stand in {' and '.join(_DATA_KEYS)} alone"
+        yield RefusedTarget(place, target, None, reason)
     elif target not in listed_names() and not _is_of(target, allowed):
         yield RefusedTarget(place, target, target)
     file = node.get(_REGISTER)
@@ -259,7 +254,11 @@ def allow(names: Iterable[str]) -> list[str]:
     if set(names) <= _allowed():
         return []
     path = settings_file()
-    with _locked(path):
+    with contextlib.ExitStack() as stack:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
         before = _allowed()
         if new := [name for name in names if name not in before]:
             text = json.dumps({"trusted": sorted({*before, *new})}, indent=2, ensure_ascii=False)
@@ -295,17 +294,6 @@ def allow_own_parts(data: Any) -> list[str]:
             f"run, add to the command {argument('trust', others)}"
         )
     return notes
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """The block, while no other process is in it for the same file."""
-    with contextlib.ExitStack() as stack:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _checked(name: str) -> str:

@@ -88,22 +88,17 @@ class Checkpointer(DetectionCheckpointer):
         unmet = unmet_settings(self.model)
         if not unmet:
             return
-        overrides = " ".join(
-            f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()
-        )
-        remedy = f"set what they need: {overrides}"
+        overrides = [f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()]
+        remedy = f"set what they need: {' '.join(overrides)}"
         if "torchvision" in self.named and self.source not in self.named.values():
             remedy = (
                 "take them by their name, which brings these settings: train.init_checkpoint="
                 f"torchvision {shlex.quote(f'weights.torchvision.file={self.source}')}"
             )
-        raise UserError(
-            "weights of torchvision need other settings of the model",
-            file=self.source,
-            found=", ".join(f"{key}={value}" for key, (value, _) in unmet.items()),
-            expected=", ".join(f"{key}={needed}" for key, (_, needed) in unmet.items()),
-            remedy=remedy,
-        )
+        message = "weights of torchvision need other settings of the model"
+        problem = ", ".join(f"{key}={value}" for key, (value, _) in unmet.items())
+        expected = ", ".join(f"{key}={needed}" for key, (_, needed) in unmet.items())
+        raise UserError(message, file=self.source, found=problem, expected=expected, remedy=remedy)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if not filename.endswith((".pkl", ".pyth")):
@@ -115,12 +110,9 @@ class Checkpointer(DetectionCheckpointer):
                 if not isinstance(data, dict) or not isinstance(data.get("model", data), dict):
                     raise pickle.UnpicklingError("it holds no named arrays")
             except (pickle.UnpicklingError, EOFError) as error:
-                raise UserError(
-                    "the weights file is not one of arrays only and will not be opened",
-                    file=filename,
-                    found=error,
-                    expected="a .pkl of numpy arrays, or a .pth of tensors",
-                ) from error
+                message = "the weights file is not one of arrays only and will not be opened"
+                expected = "a .pkl of numpy arrays, or a .pth of tensors"
+                raise UserError(message, file=filename, found=error, expected=expected) from error
         if "model" in data and "__author__" in data:
             return data
         arrays = data.get("blobs", data)  # Caffe2: detection models have "blobs", ImageNet's do not
@@ -141,11 +133,9 @@ def _refuse_differences(
     shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     may_differ: Sequence[str] = (),
 ) -> None:
-    """Make sure that weights are those of a model.
+    """Make sure that the weights of `own` parameters are those of a model.
 
     Args:
-        own: all parameters of the model.
-        unexpected: weights that the model has no parameter for.
         shapes: name -> shape in the weights, other shape in the model.
         may_differ: names that may be in any of these, with * for anything.
     """
@@ -169,12 +159,8 @@ def _refuse_differences(
             "take other weights, or, where these parts are new, name them: "
             f"'train.may_differ=[{', '.join(patterns_of(names, fitting))}]'"
         )
-    raise UserError(
-        "the weights do not fit the model",
-        found="\n            ".join(lines),
-        expected="the model's own names and shapes",
-        remedy=remedy,
-    )
+    message, expected = "the weights do not fit the model", "the model's own names and shapes"
+    raise UserError(message, found="\n            ".join(lines), expected=expected, remedy=remedy)
 
 
 def refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
@@ -254,7 +240,7 @@ def verified(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _check_sums(path: Path, file: IO[bytes]) -> None:
-    """Raise UserError where a file that torch.save wrote disagrees with its own checksums.
+    """Compare a file that torch.save wrote with its own checksums.
 
     It is a zip archive, with a CRC of each tensor, which torch's reader ignores. Files of torch
     before 1.6 are no archives, and have no checksums.
@@ -276,12 +262,8 @@ def _reason(error: Exception) -> str:
 
 
 def _unreadable(path: str | Path, problem: str) -> UserError:
-    return UserError(
-        "the weights file cannot be read",
-        file=path,
-        found=problem,
-        expected="a complete .pth of tensors, as it was written",
-    )
+    expected = "a complete .pth of tensors, as it was written"
+    return UserError("the weights file cannot be read", file=path, found=problem, expected=expected)
 
 
 def save_atomically(data: dict[str, Any], path: Path) -> None:

@@ -81,24 +81,17 @@ def launch(
         work(argument)
         return
     if num_machines > 1:
-        log.warning(
-            "waiting for the processes of %d machines at %s, for up to %d minutes",
-            num_machines,
-            dist_url,
-            _TIMEOUT.total_seconds() / 60,
-        )
+        minutes = _TIMEOUT.total_seconds() / 60
+        awaited = f"the processes of {num_machines} machines at {dist_url}"
+        log.warning("waiting for %s, for up to %d minutes", awaited, minutes)
     if dist_url == "auto":
         with socket.create_server(("127.0.0.1", 0)) as free:
             dist_url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    group: dict[str, Any] = {
-        "init_method": dist_url,
-        "world_size": num_gpus * num_machines,
-        "timeout": _TIMEOUT,
-    }
+    group = {"world_size": num_gpus * num_machines, "timeout": _TIMEOUT}
     context, processes = multiprocessing.get_context("spawn"), []
     for local in range(num_gpus):
         rank = machine_rank * num_gpus + local
-        meet = partial(_join_group, local, num_gpus, rank=rank, **group)
+        meet = partial(_join_group, local, num_gpus, rank=rank, init_method=dist_url, **group)
         processes.append(context.Process(target=_rank, args=(meet, work, argument, report)))
     _run_all(processes, saved)
 
@@ -107,12 +100,8 @@ def _check_processes(num_gpus: int, num_machines: int, machine_rank: int, dist_u
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else None
     if gpus is not None and num_gpus > gpus:
         requested = counted(num_gpus, "GPU was", "GPUs were")
-        raise UserError(
-            f"{requested} requested and {counted(gpus, 'is', 'are')} visible",
-            key="num_gpus",
-            found=num_gpus,
-            expected=f"1 to {gpus}",
-        )
+        message = f"{requested} requested and {counted(gpus, 'is', 'are')} visible"
+        raise UserError(message, key="num_gpus", found=num_gpus, expected=f"1 to {gpus}")
     for key, value, is_valid, expected in (
         ("num_gpus", num_gpus, num_gpus >= 1, "1 or more: processes on GPUs, or on the CPU"),
         ("num_machines", num_machines, num_machines >= 1, "1 or more"),
@@ -120,20 +109,13 @@ def _check_processes(num_gpus: int, num_machines: int, machine_rank: int, dist_u
         ("dist_url", dist_url, num_machines == 1 or dist_url != "auto", _SHARED_URL),
     ):
         if not is_valid:
-            raise UserError(
-                "the processes and machines do not fit together",
-                key=key,
-                found=f"{value}, with {counted(num_machines, 'machine')}",
-                expected=expected,
-            )
+            message = "the processes and machines do not fit together"
+            machines = counted(num_machines, "machine")
+            raise UserError(message, key=key, found=f"{value}, with {machines}", expected=expected)
 
 
 def _run_all(processes: Sequence[BaseProcess], saved: Callable[[], str]) -> None:
-    """Start processes and wait until they have ended; where one fails, the others are ended.
-
-    Raises:
-        UserError, Interrupted, SystemExit: as `launch`.
-    """
+    """Start processes and wait until they have ended; where one fails, the others are ended."""
     stop = Stop("every process of the training ends after its step")
 
     def handle(number: int, frame: FrameType | None = None) -> None:
@@ -153,46 +135,34 @@ def _run_all(processes: Sequence[BaseProcess], saved: Callable[[], str]) -> None
         failed = _first_failure(processes)
         if failed is None:
             return
-        if number := _end_signal(failed):
+        if number := _end_signal(failed.exitcode):
             _send(processes, number)  # the others may have to write a checkpoint
         # One that has lost another may be ahead of it.
         _join(processes, _SAVING if number else _GRACE if failed.exitcode == _CUT_OFF else 0)
-        statuses = [process.exitcode for process in processes]
+        statuses = [process.exitcode for process in processes]  # None: it is killed
         _send(processes, signal.SIGKILL)
         _join(processes)
-    _raise_failure(processes, statuses, saved)
-
-
-def _raise_failure(
-    processes: Sequence[BaseProcess], statuses: Sequence[int | None], saved: Callable[[], str]
-) -> NoReturn:
-    """Raise the reason for which processes ended.
-
-    Args:
-        statuses: their exit statuses; None: the process was killed when the others had ended.
-    """
-    numbers = [_end_signal(process) for process in processes]
     for status in statuses:
-        if status and status > 0 and status != _CUT_OFF and status - 128 not in END_SIGNALS:
+        if status and status > 0 and status != _CUT_OFF and not _end_signal(status):
             raise SystemExit(status)  # the process has reported why
     for rank, status in enumerate(statuses):
-        if status and status < 0 and not numbers[rank]:
+        if status and status < 0 and not _end_signal(status):
             raise UserError(
                 f"a process of the training was ended by {signal_name(-status)}",
                 found=f"process {rank} of {len(processes)}",
                 expected="no other program, and no limit of memory, that ends it",
                 remedy=f"look for what did, such as the system's log; {saved()}",
             )
-    if any(numbers):
-        raise Interrupted(max(numbers))
+    if number := max(map(_end_signal, statuses)):
+        raise Interrupted(number)
     raise UserError(
         LOST_PEER, remedy=f"look at the output of the processes on the other machines; {saved()}"
     )
 
 
-def _end_signal(process: BaseProcess) -> int:
-    """The signal that asked a process to end; 0: none."""
-    status = process.exitcode or 0
+def _end_signal(status: int | None) -> int:
+    """The signal that asked a process with this exit status to end; 0: none."""
+    status = status or 0
     number = -status if status < 0 else status - 128
     return number if number in END_SIGNALS else 0
 
@@ -208,9 +178,7 @@ def _first_failure(processes: Sequence[BaseProcess]) -> BaseProcess | None:
     running = list(processes)
     while running:
         connection.wait([process.sentinel for process in running])
-        for process in running[:]:
-            if process.is_alive():
-                continue
+        for process in [process for process in running if not process.is_alive()]:
             if process.exitcode:
                 return process
             running.remove(process)
@@ -237,14 +205,7 @@ def _end_with_parent() -> None:
 
 
 def _join_group(local_rank: int, local_size: int, **options: Any) -> None:
-    """Meet the other processes.
-
-    Args:
-        options: of `torch.distributed.init_process_group`.
-
-    Raises:
-        UserError: they do not meet within half an hour, or have no place to meet.
-    """
+    """Meet the other processes within half an hour; `options` are of `init_process_group`."""
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(local_rank)

@@ -25,11 +25,8 @@ def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
         key = text.partition("=")[0]
         if key.startswith("data.") and not key.startswith(("data.train.", "data.val.")):
             # A saved config is resolved: each split has a copy of the settings that were shared.
-            raise UserError(
-                "a run's data settings stand in its splits",
-                key=key,
-                expected=key.replace("data.", "data.val.", 1),
-            )
+            message = "a run's data settings stand in its splits"
+            raise UserError(message, key=key, expected=key.replace("data.", "data.val.", 1))
     return config.load_config(run.config_file, overrides)
 
 
@@ -37,12 +34,9 @@ def load_model(run: Run, cfg: DictConfig) -> nn.Module:
     """The model of a run's config with the trained weights, in evaluation mode."""
     count, names = cfg.model.roi_heads.num_classes, run.classes()
     if count != len(names):
-        raise UserError(
-            "the class names of the run do not fit its model",
-            file=run.classes_file,
-            found=f"{len(names)} names",
-            expected=f"{count}, model.roi_heads.num_classes",
-        )
+        message, problem = "the class names of the run do not fit its model", f"{len(names)} names"
+        expected = f"{count}, model.roi_heads.num_classes"
+        raise UserError(message, file=run.classes_file, found=problem, expected=expected)
     model = build_model(cfg)
     weights = read_weights(run.weights)
     try:

@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,16 +46,6 @@ class Owner:
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since} UTC"
 
-    def is_alive(self) -> bool:
-        """Whether there is such a process, for an owner on this machine."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True  # another user's
-        return True
-
 
 def this_process(pid: int | None = None) -> Owner:
     """This process as an owner, or another of this machine."""
@@ -68,27 +57,17 @@ def this_process(pid: int | None = None) -> Owner:
     return Owner(platform.node(), pid or os.getpid(), since, boot)
 
 
-class Lock:
-    """A lock that this process has.
-
-    Attributes:
-        descriptor: of the open file; a process that inherits it also has the lock.
-    """
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file, self.descriptor = file, file.fileno()
-
-    def name(self, owner: Owner) -> None:
-        """Write who has the lock."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(json.dumps(asdict(owner)) + "\n")
-        self._file.flush()
-        os.fsync(self.descriptor)
+def write_owner(file: IO[str], owner: Owner) -> None:
+    """Write into the file of a lock who has it."""
+    file.seek(0)
+    file.truncate()
+    file.write(json.dumps(asdict(owner)) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
-@contextmanager
-def locked(path: Path, message: str = "another process trains in this folder") -> Iterator[Lock]:
+@contextlib.contextmanager
+def locked(path: Path, message: str = "another process trains in this folder") -> Iterator[IO[str]]:
     """Within the block, this process alone has a folder; the file `path` in it names the owner.
 
     The operating system holds the lock and releases it when the process ends, however it ends, so
@@ -99,6 +78,9 @@ def locked(path: Path, message: str = "another process trains in this folder") -
 
     Args:
         message: of the UserError.
+
+    Returns:
+        The open file `path`; a process that inherits it also has the lock.
     """
     with writing(path):
         file, held = _open(path, message)
@@ -108,20 +90,27 @@ def locked(path: Path, message: str = "another process trains in this folder") -
             if not _is_gone(owner, here, path, held):
                 raise _refused(path, message, owner)
             log.warning("%s was left by %s, which is gone: taken over", path, owner)
-        lock = Lock(file)
         with writing(path):
-            lock.name(here)
+            write_owner(file, here)
         if not held or (owner is not None and owner.host != here.host):
             time.sleep(SETTLE)
             with path.open(encoding="utf-8") as again:
                 winner = _read_owner(again)
             if winner != here:
                 raise _refused(path, message, winner)
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT):
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+
+        threading.Thread(target=beat, daemon=True).start()
         try:
             remove_parts(path.parent, owner.pid if owner else None)
-            with _beating(path):
-                yield lock
+            yield file
         finally:
+            over.set()
             path.unlink(missing_ok=True)  # before the release: the next owner creates its own
     finally:
         file.close()
@@ -164,43 +153,27 @@ def _read_owner(file: IO[str]) -> Owner | None:
 
 
 def _is_gone(owner: Owner, here: Owner, path: Path, held: bool) -> bool:
-    if owner.host != here.host:
-        return _seconds_since(path) > SILENT
-    return owner.boot != here.boot or held or not owner.is_alive()
-
-
-def _seconds_since(path: Path) -> float:
-    """Seconds since a file was written, by the clock of its file system."""
-    with tempfile.TemporaryFile(dir=path.parent) as now:
+    if owner.host == here.host:
+        if held or owner.boot != here.boot:
+            return True
+        try:
+            os.kill(owner.pid, 0)
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)  # else it is another user's
+        return False
+    with tempfile.TemporaryFile(dir=path.parent) as now:  # by the clock of the file system
         now.write(b"now")
         now.flush()
-        return os.fstat(now.fileno()).st_mtime - path.stat().st_mtime
+        return os.fstat(now.fileno()).st_mtime - path.stat().st_mtime > SILENT
 
 
 def _refused(path: Path, message: str, owner: Owner | None) -> UserError:
-    if owner is None:
-        remedy = "wait for it, or end it"
-    elif owner.host == platform.node():
+    remedy = "wait for it, or end it"
+    if owner is not None and owner.host == platform.node():
         remedy = f"wait for it, or end it: kill {owner.pid}"
-    else:
+    elif owner is not None:
         remedy = (
             f"wait for it, or end it there; if it is gone with its machine, delete {path}, or "
             f"wait: after {SILENT / 60:.0f} minutes without a sign of life it is taken over"
         )
     return UserError(message, file=path.parent, found=owner, remedy=remedy)
-
-
-@contextmanager
-def _beating(path: Path) -> Iterator[None]:
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT):
-            with contextlib.suppress(OSError):
-                os.utime(path)
-
-    threading.Thread(target=beat, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()

@@ -10,7 +10,6 @@ largest of the batch.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
@@ -86,30 +85,25 @@ class InvariantRPN(_Numbered, RPN):
         """Detectron2's, image by image."""
         if self.numbers is None:
             return super().label_and_sample_anchors(anchors, gt_instances)
-        sampled = []
+        labels, boxes = [], []
         for number, truth in zip(self.numbers, gt_instances, strict=True):
             with seeded(self.seed, ANCHORS, number):
-                sampled.append(super().label_and_sample_anchors(anchors, [truth]))
-        return [label for labels, _ in sampled for label in labels], [
-            box for _, boxes in sampled for box in boxes
-        ]
+                of_image = super().label_and_sample_anchors(anchors, [truth])
+            labels += of_image[0]
+            boxes += of_image[1]
+        return labels, boxes
 
 
 class InvariantROIHeads(_Numbered, StandardROIHeads):
     """Detectron2's RoI heads; the number of an image seeds the sample of its proposals."""
 
-    def __init__(self, **parts: Any) -> None:
-        super().__init__(**parts)
-        self.loss_counts: dict[str, int] = {}
-
-    def forward(self, images: ImageList, *inputs: Any) -> Any:
-        self.loss_counts = {}
-        return super().forward(images, *inputs)
+    loss_counts: dict[str, int]
 
     def label_and_sample_proposals(
         self, proposals: list[Instances], targets: list[Instances]
     ) -> list[Instances]:
         """Detectron2's, image by image."""
+        self.loss_counts = {}
         if self.numbers is None:
             return super().label_and_sample_proposals(proposals, targets)
         sampled: list[Instances] = []
@@ -131,7 +125,9 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
 
     def _forward_keypoint(self, features: Any, instances: list[Instances]) -> Any:
         losses = super()._forward_keypoint(features, instances)
-        if self.training and self.keypoint_on and _is_mean_over_keypoints(self.keypoint_head):
+        head: Any = getattr(self, "keypoint_head", None)
+        # Detectron2's loss may also be no mean over keypoints.
+        if self.training and self.keypoint_on and head.loss_normalizer in ("visible", None):
             learnt = select_proposals_with_visible_keypoints(self._foreground(instances))
             # Maps of any side give the same answer: a keypoint is in its box, or not.
             valid = [
@@ -139,7 +135,7 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
                 for image in learnt
                 if len(image)
             ]
-            self._count(losses, int(torch.stack(valid).sum()) if valid else 0)
+            self._count(losses, int(sum(valid)))
         return losses
 
     def _foreground(self, instances: list[Instances]) -> list[Instances]:
@@ -149,11 +145,6 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
     def _count(self, losses: Any, count: int) -> None:
         if self.training:
             self.loss_counts.update(dict.fromkeys(losses, count))
-
-
-def _is_mean_over_keypoints(head: Any) -> bool:
-    """Whether the loss of a keypoint head is a mean over keypoints; Detectron2's may also be."""
-    return head.loss_normalizer in ("visible", None)
 
 
 # The replaced classes, by the key of their node in the model.

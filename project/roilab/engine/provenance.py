@@ -12,7 +12,7 @@ import pickle
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +55,16 @@ def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
     Each start, the first and those that resume, has its own entry.
     """
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    versions = {
+        "python": platform.python_version(),
+        "roilab": roilab.__version__,
+        "detectron2": detectron2.__version__,
+        "cuda": torch.version.cuda,
+        **dict.fromkeys(_PACKAGES),  # None: not installed
+    }
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     start = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(source.command),
@@ -63,32 +73,16 @@ def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
         "seed": seed,
         "processes": comm.get_world_size(),
         "code": _code(_PACKAGE),
-        "versions": _versions(),
+        "versions": versions,
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": available_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
     record = read_record(run.folder)
-    new = {"layout": LAYOUT, "starts": [*record.get("starts", []), start]}
-    write_record(run.folder, {"files": {}, **record, **new})
+    new = {"layout": LAYOUT, "starts": [*record["starts"], start]}
+    write_record(run.folder, {**record, **new})
     _copy_source(Path(source.config_file), run.folder / "source")
-
-
-def _versions() -> dict[str, str | None]:
-    """Versions of Python and of packages that affect results; None: not installed."""
-    versions: dict[str, str | None] = {
-        "python": platform.python_version(),
-        "roilab": roilab.__version__,
-        "detectron2": detectron2.__version__,
-        "cuda": torch.version.cuda,
-    }
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
 
 
 def _code(folder: Path) -> dict[str, str | bool] | None:
@@ -96,15 +90,14 @@ def _code(folder: Path) -> dict[str, str | bool] | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "--no-optional-locks", *arguments]
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=True, timeout=20
-        )
-        return done.stdout.strip()
+        quiet = subprocess.DEVNULL
+        return subprocess.check_output(command, cwd=folder, stderr=quiet, text=True, timeout=20)
 
     try:
         # An installed package may lie in somebody else's repository, which does not know it.
         git("ls-files", "--error-unmatch", "__init__.py")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "-s", "--", "."))}
+        commit, changed = git("rev-parse", "HEAD").strip(), git("status", "-s", "--", ".").strip()
+        return {"commit": commit, "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -128,8 +121,13 @@ def _copy_source(config_file: Path, folder: Path) -> None:
         return
     files = [main]
     for file in files:  # grows
-        if file.suffix == ".py":
-            files += [path for path in _relative_imports(file) if path not in files]
+        text = file.read_text(encoding="utf-8") if file.suffix == ".py" else ""
+        for node in ast.walk(ast.parse(text)):
+            # The only relative form of an import that Detectron2 allows in a lazy config.
+            if isinstance(node, ast.ImportFrom) and node.level and node.module:
+                path = file.parents[node.level - 1] / f"{node.module.replace('.', '/')}.py"
+                if path not in files:
+                    files.append(path)
     root = Path(os.path.commonpath([file.parent for file in files]))
     with part_of_folder(folder) as copy:
         for file in files:
@@ -138,15 +136,6 @@ def _copy_source(config_file: Path, folder: Path) -> None:
             shutil.copyfile(file, place)
         shutil.rmtree(folder, ignore_errors=True)
         copy.rename(folder)
-
-
-def _relative_imports(file: Path) -> list[Path]:
-    """The files that a lazy config imports, by the only relative form that Detectron2 allows."""
-    return [
-        file.parents[node.level - 1].joinpath(f"{node.module.replace('.', '/')}.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.level and node.module
-    ]
 
 
 def data_fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[str, Any]:
@@ -165,10 +154,16 @@ def data_fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[st
     """
     stats = [_size_and_time(record["file_name"]) for record in dataset.records]
     sizes, times = [size for size, _ in stats], [time for _, time in stats]
+    records = Digest()
+    pickler = pickle.Pickler(SimpleNamespace(write=records.update), protocol=5)
+    pickler.fast = True  # the same object twice is written twice: only values count
+    pickler.dump((dataset.classes, dataset.skeleton and asdict(dataset.skeleton)))
+    for record in dataset.records:
+        pickler.dump({**record, "file_name": os.path.basename(record["file_name"])})  # noqa: PTH119
     return {
         "annotations": [digest_of(read_bytes(file)) for file in files],
         "images": len(dataset),
-        "records": _digest_of_records(dataset),
+        "records": str(records),
         "sizes": digest_of(repr(sizes).encode()),
         "times": digest_of(repr(times).encode()),
         "latest": max(times, default=0),
@@ -183,22 +178,11 @@ def _size_and_time(path: str) -> tuple[int, int]:
     return 0, 0
 
 
-def _digest_of_records(dataset: DetectionDataset) -> str:
-    digest = Digest()
-    pickler = pickle.Pickler(SimpleNamespace(write=digest.update), protocol=5)
-    pickler.fast = True  # the same object twice is written twice: only values count
-    skeleton = dataset.skeleton and asdict(dataset.skeleton)
-    pickler.dump((dataset.classes, skeleton))
-    for record in dataset.records:
-        pickler.dump({**record, "file_name": os.path.basename(record["file_name"])})  # noqa: PTH119
-    return str(digest)
-
-
 def write_fingerprints(folder: Path, fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
     """Write fingerprints of data sets, by split, into the record of a run."""
     record = read_record(folder)
     if record.get("data") != fingerprints:
-        write_record(folder, {"files": {}, **record, "data": dict(fingerprints)})
+        write_record(folder, {**record, "data": dict(fingerprints)})
 
 
 def data_changes(
@@ -216,19 +200,15 @@ def data_changes(
     if before["sizes"] != now["sizes"]:
         changes.append("image files of other sizes")
     if changes:
-        return [*changes, *_written_later(before["latest"], data)], []
+        # The images that were written since are where to look first.
+        latest, paths = before["latest"], [record["file_name"] for record in data.records]
+        if names := [path for path in paths if _size_and_time(path)[1] > latest]:
+            date = datetime.datetime.fromtimestamp(latest / 1e9, datetime.UTC)
+            since = date.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
+            changes.append(f"written after {since} UTC: {first_of(names)}")
+        return changes, []
     if before["annotations"] != now["annotations"]:
         harmless.append("the annotation files were written anew, and mean the same")
     if before["times"] != now["times"]:
         harmless.append("image files have other times and the same sizes, as copies do")
     return [], harmless
-
-
-def _written_later(latest: int, data: DetectionDataset) -> Iterator[str]:
-    """The images that were written since, which is where to look first."""
-    paths = [record["file_name"] for record in data.records]
-    names = [path for path in paths if _size_and_time(path)[1] > latest]
-    if names:
-        date = datetime.datetime.fromtimestamp(latest / 1e9, datetime.UTC)
-        since = date.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
-        yield f"written after {since} UTC: {first_of(names)}"

@@ -27,12 +27,9 @@ def replay(setup: Setup, file: str) -> list[Losses]:
     path = run.folder / file
     if not path.is_file():
         names = sorted(path.name for path in run.folder.glob("*.pth"))
-        raise UserError(
-            "there is no such state to replay",
-            key="replay",
-            file=path,
-            expected=f"one of {', '.join(names)}" if names else "a file of the run folder",
-        )
+        message = "there is no such state to replay"
+        expected = f"one of {', '.join(names)}" if names else "a file of the run folder"
+        raise UserError(message, key="replay", file=path, expected=expected)
     trainer = Trainer(cfg, build_model(cfg, training=True))
     iteration = load_train_state(path, trainer).iteration + 1
     batches = itertools.islice(build_train_loader(setup, iteration), cfg.train.accumulate)

@@ -38,12 +38,9 @@ def locked_run(run: Run, *, resume: bool = False) -> Iterator[None]:
         UserError: there is nothing to resume, or without `resume` the folder holds a training.
     """
     if resume and not run.config_file.is_file():
-        raise UserError(
-            "there is nothing to resume",
-            file=run.folder,
-            expected="a run folder of roilab train",
-            remedy="leave out resume=true, or correct train.output_dir",
-        )
+        message, expected = "there is nothing to resume", "a run folder of roilab train"
+        remedy = "leave out resume=true, or correct train.output_dir"
+        raise UserError(message, file=run.folder, expected=expected, remedy=remedy)
     with ExitStack() as stack:
         if comm.is_main_process():
             with writing(run.folder):
@@ -51,12 +48,9 @@ def locked_run(run: Run, *, resume: bool = False) -> Iterator[None]:
             stack.enter_context(locked(run.lock_file))
         comm.synchronize()
         if run.states() and not resume:
-            raise UserError(
-                "the run folder already holds a run",
-                key="train.output_dir",
-                file=run.folder,
-                remedy="continue it with resume=true, choose another folder, or delete this one",
-            )
+            message = "the run folder already holds a run"
+            remedy = "continue it with resume=true, choose another folder, or delete this one"
+            raise UserError(message, key="train.output_dir", file=run.folder, remedy=remedy)
         yield
 
 

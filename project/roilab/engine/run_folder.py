@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import math
 import os
 import re
 import shlex
@@ -44,8 +43,7 @@ class Run:
     What reads a file raises UserError where the file, or the record of the run, is damaged or
     missing.
 
-    Attributes:
-        folder: of the run.
+    Args:
         weights_name: the file of its weights; None: the final ones.
     """
 
@@ -180,14 +178,13 @@ class Run:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
                 values = error
-            if not isinstance(values, dict) or not all(map(_is_measured, values.values())):
+            numbers = values.values() if isinstance(values, dict) else [None]
+            # A loss need not be finite.
+            if not all(isinstance(value, float) or is_finite_number(value) for value in numbers):
+                message, expected = f"{what}: the file is damaged", "an object of numbers a line"
+                key = f"line {number}"
                 raise UserError(
-                    f"{what}: the file is damaged",
-                    file=path,
-                    key=f"line {number}",
-                    found=values,
-                    expected="an object of numbers a line",
-                    remedy=remedy,
+                    message, file=path, key=key, found=values, expected=expected, remedy=remedy
                 )
             lines.append(values)
         return lines
@@ -245,11 +242,6 @@ def _json(data: Any) -> str:
     return json.dumps(data, indent=2) + "\n"
 
 
-def _is_measured(value: Any) -> bool:
-    """Whether a value is a number, which a loss need not be, or infinite."""
-    return is_finite_number(value) or (isinstance(value, float) and not math.isfinite(value))
-
-
 def open_run(folder: str | Path, weights: str | None = None) -> Run:
     """The run in a folder.
 
@@ -259,21 +251,14 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
     run = Run(Path(folder), weights)
     for path in (run.config_file, run.classes_file):
         if not path.is_file():
-            raise UserError(
-                "not a run folder",
-                file=folder,
-                found=f"no {path.name}",
-                expected="a folder written by roilab train",
-            )
+            message, expected = "not a run folder", "a folder written by roilab train"
+            raise UserError(message, file=folder, found=f"no {path.name}", expected=expected)
     name = weights or run.weights.name
     names = sorted(path.name for path in run.folder.glob("*.pth"))
     if name not in names:  # also a path to another folder
-        raise UserError(
-            "the run folder has no such weights",
-            file=folder,
-            found=f"no {name}",
-            expected=f"one of {', '.join(names)}" if names else "a training that has saved some",
-        )
+        message = "the run folder has no such weights"
+        expected = f"one of {', '.join(names)}" if names else "a training that has saved some"
+        raise UserError(message, file=folder, found=f"no {name}", expected=expected)
     known = read_record(run.folder)["files"]
     unknown = [n for n in (run.config_file.name, run.classes_file.name, name) if n not in known]
     if unknown:

@@ -67,13 +67,10 @@ def read_record(folder: Path) -> dict[str, Any]:
     data = parse_json(content, path, what=what, expected=_FORM, remedy=_REMEDY)
     layout = data.get("layout") if isinstance(data, dict) else None
     if type(layout) is int and layout > LAYOUT:
+        message, expected = "the run folder is laid out in a newer way", f"at most {LAYOUT}"
+        remedy = "use a newer RoILab"
         raise UserError(
-            "the run folder is laid out in a newer way",
-            file=path,
-            key="layout",
-            found=layout,
-            expected=f"at most {LAYOUT}",
-            remedy="use a newer RoILab",
+            message, file=path, key="layout", found=layout, expected=expected, remedy=remedy
         )
     before = content.rpartition(_OWN.partition("{}")[0].encode())[0]
     key, problem = None, None
@@ -259,12 +256,9 @@ def optional_exists(path: Path) -> bool:
     if path.exists():
         return True
     if ABSENT not in read_record(path.parent)["files"].get(path.name, [ABSENT]):
-        raise UserError(
-            "a file of the run is gone",
-            file=path,
-            expected=f"the file that {RECORD} has the digest of",
-            remedy=f"put a copy in its place; if it is meant to be so: {accept_command(path)}",
-        )
+        expected = f"the file that {RECORD} has the digest of"
+        remedy = f"put a copy in its place; if it is meant to be so: {accept_command(path)}"
+        raise UserError("a file of the run is gone", file=path, expected=expected, remedy=remedy)
     return False
 
 

@@ -55,10 +55,8 @@ class Stop:
     """
 
     def __init__(self, outcome: str) -> None:
-        self.outcome = outcome
-        self.number = 0
-        self._since = 0.0
-        self._at_once = False
+        self.outcome, self.number = outcome, 0
+        self._since, self._at_once = 0.0, False
 
     @property
     def requested(self) -> bool:
@@ -99,7 +97,7 @@ class Stop:
 
     def is_repeated(self, number: int) -> bool:
         """Whether a signal is the second SIGINT of the user."""
-        return number == self.number == signal.SIGINT and time.monotonic() - self._since > _REPEATED
+        return number == self.number == signal.SIGINT and self.is_overdue(_REPEATED)
 
 
 def _handled_signals() -> list[signal.Signals]:
@@ -108,11 +106,8 @@ def _handled_signals() -> list[signal.Signals]:
     SIGINT always counts: shells ignore it for all that they run in the background, and who sends it
     to such a process means it.
     """
-    return [
-        number
-        for number in END_SIGNALS
-        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
-    ]
+    ignored = [n for n in END_SIGNALS if signal.getsignal(n) is signal.SIG_IGN]
+    return [n for n in END_SIGNALS if n == signal.SIGINT or n not in ignored]
 
 
 @contextmanager

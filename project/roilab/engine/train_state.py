@@ -4,7 +4,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +72,9 @@ class TrainState:
         """Update the best by the value of an evaluation; returns whether it is the best so far."""
         sign = -1 if less_is_better else 1
         better = value is not None and (self.best is None or sign * value > sign * self.best)
+        self.since_best += 1
         if better:
             self.best, self.best_iteration, self.since_best = value, self.iteration, 0
-        else:
-            self.since_best += 1
         return better
 
     def save_diverged(
@@ -140,14 +139,14 @@ def _save(path: Path, state: dict[str, Any]) -> None:
         if machine_failure(error):
             raise
         reason = error.found if isinstance(error, UserError) else str(error).splitlines()[0]
-        others = sorted(file.name for file in path.parent.glob("model_*.pth"))
+        others = ", ".join(sorted(file.name for file in path.parent.glob("model_*.pth")))
         raise UserError(
             "a checkpoint cannot be written",
             file=path,
             found=reason,
             expected="room on the disk, and the right to write there",
             remedy="make room and go on with resume=true; "
-            + (f"these are whole: {', '.join(others)}" if others else "none was written before"),
+            + (f"these are whole: {others}" if others else "none was written before"),
         ) from error
 
 
@@ -170,10 +169,10 @@ def load_train_state(path: Path, trainer: "Trainer") -> TrainState:
     Raises:
         UserError: the file does not hold a whole state, or holds that of another model.
     """
-    state = read_checkpoint(path)
+    values = {"measured": {}, **read_checkpoint(path)}  # older checkpoints have none
     try:
-        trainer.load_state_dict(state)
-        return _train_state(state)
+        trainer.load_state_dict(values)
+        return _train_state(values)
     except UserError as error:
         raise error.replace(
             message="the checkpoint is of another model",
@@ -191,19 +190,16 @@ def load_train_state(path: Path, trainer: "Trainer") -> TrainState:
 
 
 def _train_state(values: dict[str, Any]) -> TrainState:
-    values = {"measured": {}, **values}  # older checkpoints have none
-    state = TrainState(**{name: values[name] for name in asdict(TrainState())})
-    counts = ("iteration", "evaluated", "best_iteration", "since_best")
-    measured = state.measured
+    state = TrainState(**{field.name: values[field.name] for field in fields(TrainState)})
+    numbers = state.measured.values() if isinstance(state.measured, dict) else [None]
     checks = {
-        **{name: type(getattr(state, name)) is int for name in counts},
         "best": state.best is None or type(state.best) in (int, float),
         "unreadable": isinstance(state.unreadable, dict),
-        "measured": isinstance(measured, dict) and all(map(is_finite_number, measured.values())),
+        "measured": all(map(is_finite_number, numbers)),
     }
-    for name, is_valid in checks.items():
-        if not is_valid:
-            raise TypeError(f"{name} is {getattr(state, name)!r}")
+    for name, value in vars(state).items():
+        if not checks.get(name, type(value) is int):
+            raise TypeError(f"{name} is {value!r}")
     return state
 
 
@@ -234,21 +230,18 @@ def newest(run: Run) -> Path | None:
         except UserError as error:
             pass_over(file, f"{error.message}, {error.found}")
     if files:
-        raise UserError(
-            "no checkpoint of the run is sound",
-            file=run.folder,
-            found=", ".join(file.name for file in files),
-            remedy="put a sound copy in place, or delete them: the training then begins anew",
-        )
+        message = "no checkpoint of the run is sound"
+        problem = ", ".join(file.name for file in files)
+        remedy = "put a sound copy in place, or delete them: the training then begins anew"
+        raise UserError(message, file=run.folder, found=problem, remedy=remedy)
     return None
 
 
 def describe_saved(run: Run) -> str:
     """A sentence for messages: the checkpoint of an interrupted training, and how to resume it."""
-    states = run.states()
-    if not states:
+    latest = max(run.states(), key=lambda path: path.stat().st_mtime_ns, default=None)
+    if latest is None:
         return "nothing was saved yet: start again"
-    latest = max(states, key=lambda path: path.stat().st_mtime_ns)
     return f"go on with resume=true, from {latest}"
 
 

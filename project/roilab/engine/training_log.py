@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -70,7 +71,6 @@ def make_writers(
         yield []
         return
     train = cfg.train
-    epochs_per_step = cfg.dataloader.train.total_batch_size * train.accumulate / images
     trackers = []
     if train.tracker is not None:  # first: it may fail, and it prints
         settings = config.to_plain_data(cfg)
@@ -79,7 +79,9 @@ def make_writers(
     writers = [
         JSONWriter(str(run.metrics_file)),
         TensorboardXWriter(str(run.folder), purge_step=start),
-        Console(start, train.max_iter, epochs_per_step),
+        Console(
+            start, train.max_iter, cfg.dataloader.train.total_batch_size * train.accumulate / images
+        ),
         *trackers,
     ]
     try:
@@ -116,12 +118,9 @@ def timed(timings: dict[str, float], activity: str) -> Iterator[None]:
 def log_timings(timings: Mapping[str, float], iterations: int, seconds: float) -> None:
     """Log the share that each activity has of the seconds of a training."""
     parts = {**timings, "all else": seconds - sum(timings.values())}
-    log.info(
-        "%s in %s: %s",
-        counted(iterations, "iteration"),
-        datetime.timedelta(seconds=round(seconds)),
-        ", ".join(f"{activity} {value / seconds:.1%}" for activity, value in parts.items()),
-    )
+    shares = ", ".join(f"{activity} {value / seconds:.1%}" for activity, value in parts.items())
+    length = datetime.timedelta(seconds=round(seconds))
+    log.info("%s in %s: %s", counted(iterations, "iteration"), length, shares)
 
 
 class Console(EventWriter):
@@ -138,22 +137,18 @@ class Console(EventWriter):
         self.max_iter, self.epochs_per_step = max_iter, epochs_per_step
         self.stack = ExitStack()
         self.bar: tqdm | None = None
-        if sys.stderr.isatty():
-            self._show(start)
-
-    def _show(self, start: int) -> None:
+        if not sys.stderr.isatty():
+            return
         self.stack.enter_context(logging_redirect_tqdm([logging.getLogger(n) for n in _LOGGERS]))
         for handler in logging.getLogger("roilab").handlers:
             if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
                 # The handler is tqdm's and goes with it. What the bar shows needs no line.
                 handler.addFilter(lambda record: record.name != __name__)
-        self.bar = self.stack.enter_context(
-            tqdm(total=self.max_iter, initial=start, dynamic_ncols=True)
-        )
+        bar = tqdm(total=max_iter, initial=start, dynamic_ncols=True)
+        self.bar = self.stack.enter_context(bar)
         # A bar is cut at the edge of the terminal, as text alone is not.
-        self.below = self.stack.enter_context(
-            tqdm(bar_format="{desc}{bar}", position=1, leave=False, dynamic_ncols=True)
-        )
+        below = tqdm(bar_format="{desc}{bar}", position=1, leave=False, dynamic_ncols=True)
+        self.below = self.stack.enter_context(below)
 
     def step(self) -> None:
         """Count an iteration that is done."""
@@ -168,19 +163,16 @@ class Console(EventWriter):
         if self.bar is not None:
             # The bar itself has the others; the components of the loss come last and may be cut.
             order = ("epoch", "loss", "rate", "memory", "components")
-            self.below.set_description_str(
-                "  ".join(parts[name] for name in order if name in parts)
-            )
+            shown = [parts[name] for name in order if name in parts]
+            self.below.set_description_str("  ".join(shown))
 
     def _parts(self) -> dict[str, str]:
         """The latest metrics as text, in the order of a line."""
         storage = get_event_storage()
         done = storage.iter + 1
         values = {name: v for name, (v, _) in storage.latest_with_smoothing_hint().items()}
-        parts = {
-            "iteration": f"{done}/{self.max_iter}",
-            "epoch": f"epoch {done * self.epochs_per_step:.2f}",
-        }
+        parts = {"iteration": f"{done}/{self.max_iter}"}
+        parts["epoch"] = f"epoch {done * self.epochs_per_step:.2f}"
         if "time" in values:
             seconds = storage.history("time").avg(_STEPS)
             left = datetime.timedelta(seconds=round(seconds * (self.max_iter - done)))
@@ -216,32 +208,25 @@ class ExperimentTracker(EventWriter):
         try:
             self.module = importlib.import_module(name)
         except ImportError as error:
+            message, remedy = "the tracker is not installed", f"pip install {name}"
             raise UserError(
-                "the tracker is not installed",
-                key="train.tracker",
-                found=error,
-                expected=name,
-                remedy=f"pip install {name}",
+                message, key="train.tracker", found=error, expected=name, remedy=remedy
             ) from error
         try:
             self.module.init(project="roilab", name=run, config=settings)
         except Exception as error:  # of many kinds: no login, no network, no disk
-            raise UserError(
-                "the tracker does not start",
-                key="train.tracker",
-                found=f"{name}: {error}",
-                remedy="follow its message, or train without: train.tracker=null",
-            ) from error
+            message, problem = "the tracker does not start", f"{name}: {error}"
+            remedy = "follow its message, or train without: train.tracker=null"
+            raise UserError(message, key="train.tracker", found=problem, remedy=remedy) from error
         self.written = -1
 
     def write(self) -> None:
-        new: dict[int, dict[str, float]] = {}
+        new: dict[int, dict[str, float]] = defaultdict(dict)
         for name, (value, iteration) in get_event_storage().latest().items():
             if iteration > self.written:
-                new.setdefault(iteration, {})[name] = value
-        for iteration, values in sorted(new.items()):
-            self.module.log(values, step=iteration)
-            self.written = iteration
+                new[iteration][name] = value
+        for self.written, values in sorted(new.items()):
+            self.module.log(values, step=self.written)
 
     def close(self) -> None:
         self.module.finish()

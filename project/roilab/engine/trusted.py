@@ -79,8 +79,7 @@ class _BoundedLoader(yaml.SafeLoader):
 
         if getattr(event, "tag", None) is not None:
             raise refused(f"the tag {event.tag}")
-        is_alias = isinstance(event, yaml.AliasEvent)
-        before = self.values
+        is_alias, before = isinstance(event, yaml.AliasEvent), self.values
         self.depth += 1
         self.values += 1
         if self.depth > MAX_DEPTH:
@@ -101,9 +100,8 @@ def read_yaml(path: str | Path) -> Any:
     """Read a YAML file that may come from anyone: dicts, lists, text, numbers, dates."""
     path = Path(path)
     if path.is_file() and path.stat().st_size > MAX_BYTES:
-        raise UserError(
-            "not a saved config", file=path, found=f"more than {MAX_BYTES // 2**20} MiB"
-        )
+        size = f"more than {MAX_BYTES // 2**20} MiB"
+        raise UserError("not a saved config", file=path, found=size)
     text = decode(read_verified(path, what="the config"), path, what="the config")
     try:
         return yaml.load(text, _BoundedLoader)
@@ -136,12 +134,7 @@ def listed_names() -> frozenset[str]:
 
 
 def refuse_untrusted(data: Any, file: str | Path) -> None:
-    """Make sure that a config names only what is allowed; nothing of it is imported.
-
-    Args:
-        data: dicts, lists, text and numbers, as they are read from a file.
-        file: from which they are.
-    """
+    """Make sure that a config, of a file, names only what is allowed; nothing of it is imported."""
     refused = list(find_refused(data))
     if not refused:
         return
@@ -156,7 +149,7 @@ def refuse_untrusted(data: Any, file: str | Path) -> None:
         expected="a part of RoILab, Detectron2 or torch that is in trusted_names.txt, or one that "
         "you have allowed",
         remedy=f"if you know this code and want it to run, add to the command: {parts}"
-        if len(names) == len({target.name or target.key for target in refused})
+        if all(target.name for target in refused)
         else "do not use this file, or correct it: it was not written by roilab train",
     )
 
@@ -213,25 +206,20 @@ def _is_interpolated(text: str) -> bool:
 
 
 def _is_of(target: str, allowed: frozenset[str]) -> bool:
-    """Whether a name is allowed, or is of a class or function that an allowed module defines."""
+    """Whether a name is allowed, or an allowed module, or one below it, itself defines it."""
     if target in allowed:
         return True
     parts = target.split(".")
-    parents = (".".join(parts[:count]) for count in range(1, len(parts)))
-    return any(parent in allowed and _defines(parent, target) for parent in parents)
-
-
-def _defines(module: str, target: str) -> bool:
-    """Whether a module, or one below it, itself defines the target, and does not only import it."""
-    if any(part.startswith("__") for part in target.split(".")):
+    modules = allowed & {".".join(parts[:count]) for count in range(1, len(parts))}
+    if not modules or any(part.startswith("__") for part in parts):
         return False
     try:
         part: Any = locate(target)
     except Exception:  # whatever the user's own module raises while it is imported
         return True  # the module is allowed, and its error is raised where the target is built
-    place = getattr(part, "__module__", None)
-    whole = f"{place}.{getattr(part, '__qualname__', '')}"
-    return isinstance(place, str) and f"{place}.".startswith(f"{module}.") and whole == target
+    place = f"{getattr(part, '__module__', None)}."
+    is_within = any(place.startswith(f"{module}.") for module in modules)
+    return is_within and f"{place}{getattr(part, '__qualname__', '')}" == target
 
 
 def settings_file() -> Path:
@@ -283,10 +271,8 @@ def allow_own_parts(data: Any) -> list[str]:
         return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
     notes = []
     if allowed:
-        notes.append(
-            f"run folders may name these parts from now on, as your own: {', '.join(allowed)} "
-            f"(kept in {settings_file()})"
-        )
+        noted = f"{', '.join(allowed)} (kept in {settings_file()})"
+        notes.append(f"run folders may name these parts from now on, as your own: {noted}")
     if others:
         others = list(dict.fromkeys(others))
         notes.append(
@@ -303,12 +289,9 @@ def _checked(name: str) -> str:
             raise UserError("there is no such file to trust", key="trust", file=name)
         return _full_path(name)
     if not _is_name(name):
-        raise UserError(
-            "not a name that can be trusted",
-            key="trust",
-            found=name,
-            expected="package.module, package.module.name, or the path of a .py file",
-        )
+        message = "not a name that can be trusted"
+        expected = "package.module, package.module.name, or the path of a .py file"
+        raise UserError(message, key="trust", found=name, expected=expected)
     return name
 
 

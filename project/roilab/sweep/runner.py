@@ -17,7 +17,7 @@ import torch
 
 from roilab import child_process
 from roilab.data.workers import END_SIGNALS, available_cores
-from roilab.engine.lock import Lock, locked, this_process
+from roilab.engine.lock import locked, this_process, write_owner
 from roilab.engine.run_folder import Run
 from roilab.engine.signals import signal_name
 from roilab.errors import UserError
@@ -172,7 +172,7 @@ def is_running(trial: Trial) -> bool:
 @contextmanager
 def _locked(
     trial: Trial, patience: float = 0.0, check: Callable[[], object] = lambda: None
-) -> Iterator[Lock]:
+) -> Iterator[IO[str]]:
     """Keep other processes from a trial's folder, after waiting for one with some patience.
 
     Patience also waits for the training's own lock: when a machine is lost, that lock may be
@@ -216,7 +216,7 @@ def _copy_weights(trial: Trial, source: Path) -> None:
 def _wait(
     command: Sequence[str],
     output: IO[str],
-    lock: Lock,
+    lock: IO[str],
     environment: Mapping[str, str],
     check: Callable[[], object],
     *,
@@ -235,10 +235,10 @@ def _wait(
         # A terminal's Ctrl-C reaches only this process, which passes it on once.
         process_group=None if tied else 0,
         # A training that outlives this process keeps the lock of its folder.
-        pass_fds=[lock.descriptor],
+        pass_fds=[lock.fileno()],
     ) as process:
         try:
-            lock.name(this_process(process.pid))
+            write_owner(lock, this_process(process.pid))
             # `wait` passes an interrupt on a quarter of a second later; clusters are impatient.
             while (status := process.poll()) is None:
                 check()

@@ -68,17 +68,18 @@ def named(name: str) -> Node:
 
 def calls(trap: Trap) -> dict[str, Node]:
     """Nodes that leave the mark when they are instantiated."""
-    mark, command = str(trap.mark), ["mkdir", str(trap.mark)]
+    mark, folder, command = str(trap.mark), str(trap.folder), ["mkdir", str(trap.mark)]
     opened = call("builtins.open", file=trap.pickle, mode="rb")
     shell, file = f"mkdir {mark}", {"file": mark, "mode": "w"}
     nodes = {
         target: call(target, **arguments)
         for target, arguments in {
-            **{
-                f"subprocess.{name}": {"args": command}
-                for name in ("run", "call", "check_call", "check_output")
-            },
-            **{f"subprocess.{name}": {"cmd": shell} for name in ("getoutput", "getstatusoutput")},
+            "subprocess.run": {"args": command},
+            "subprocess.call": {"args": command},
+            "subprocess.check_call": {"args": command},
+            "subprocess.check_output": {"args": command},
+            "subprocess.getoutput": {"cmd": shell},
+            "subprocess.getstatusoutput": {"cmd": shell},
             "os.system": {"command": shell},
             **{f"{module}.mkdir": {"path": mark} for module in ("posix", "os", "torch.os")},
             "os.makedirs": {"name": mark},
@@ -106,11 +107,7 @@ def calls(trap: Trap) -> dict[str, Node]:
             "numpy.load": {"file": trap.pickle, "allow_pickle": True},
             "torch.load": {"f": trap.pickle, "weights_only": False},
             "torch.save": {"obj": 0, "f": mark},
-            "torch.hub.load": {
-                "repo_or_dir": str(trap.folder),
-                "model": "anything",
-                "source": "local",
-            },
+            "torch.hub.load": {"repo_or_dir": folder, "model": "anything", "source": "local"},
             "torch.nn.modules.module.torch.os.mkdir": {"path": mark},
             "detectron2.modeling.backbone.resnet.np.savetxt": {"fname": mark, "X": [0]},
             "detectron2.utils.file_io.PathManager.mkdirs": {"path": mark},

@@ -43,47 +43,55 @@ NARROW = (
 )
 
 
+def rectangle(x: int, y: int, width: int, height: int, **attributes: str) -> dict[str, Any]:
+    """A region of a VIA project, with its attributes."""
+    corners = {
+        "name": "polygon",
+        "all_points_x": [x, x + width, x + width, x],
+        "all_points_y": [y, y, y + height, y + height],
+    }
+    return {"shape_attributes": corners, "region_attributes": attributes}
+
+
+def write_via(file: Path, images: dict[str, list[dict[str, Any]]]) -> Path:
+    """Write a VIA file with the regions of images."""
+    entries = {
+        name: {"filename": name, "size": -1, "regions": regions, "file_attributes": {}}
+        for name, regions in images.items()
+    }
+    file.write_text(json.dumps(entries), encoding="utf-8")
+    return file
+
+
 def shapes(folder: Path, train: int = 6, val: int = 3) -> Path:
     """A VIA data set whose images have two shapes each, so that all batches weigh the same."""
     rng = np.random.default_rng(5)
     for split, count in (("train", train), ("val", val)):
-        place, entries = folder / split, {}
+        place, images = folder / split, {}
         place.mkdir(parents=True)
         for number in range(count):
             pixels = rng.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8)
-            regions = []
+            regions = images[f"{number}.png"] = []
             for name, left in (("square", 2), ("bar", 34)):
                 x, y = left + int(rng.integers(0, 6)), int(rng.integers(2, 34))
                 width, height = (22, 22) if name == "square" else (12, 24)
                 pixels[y : y + height, x : x + width] = rng.integers(150, 255, 3)
-                outline = {
-                    "name": "polygon",
-                    "all_points_x": [x, x + width, x + width, x],
-                    "all_points_y": [y, y, y + height, y + height],
-                }
-                regions.append({"shape_attributes": outline, "region_attributes": {"name": name}})
-            file = f"{number}.png"
-            Image.fromarray(pixels).save(place / file)
-            entries[file] = {
-                "filename": file,
-                "size": -1,
-                "regions": regions,
-                "file_attributes": {},
-            }
-        (place / "via.json").write_text(json.dumps(entries))
+                regions.append(rectangle(x, y, width, height, name=name))
+            Image.fromarray(pixels).save(place / f"{number}.png")
+        write_via(place / "via.json", images)
     return folder
+
+
+def data_places(train: Path, val: Path) -> list[str]:
+    """The overrides that name annotation files, and their folders as those of the images."""
+    files = {"train": train, "val": val}.items()
+    places = [f"data.{split}.files={file}" for split, file in files]
+    return places + [f"data.{split}.images={file.parent}" for split, file in files]
 
 
 def overrides(data: Path, run: Path, *more: str) -> list[str]:
     """A whole command line of overrides; later ones win."""
-    places = [
-        override
-        for split in ("train", "val")
-        for override in (
-            f"data.{split}.files={data}/{split}/via.json",
-            f"data.{split}.images={data}/{split}",
-        )
-    ]
+    places = data_places(data / "train" / "via.json", data / "val" / "via.json")
     return [*places, *NARROW, f"train.output_dir={run}", *more]
 
 
@@ -105,25 +113,23 @@ def command(data: Path, run: Path, *more: str) -> list[str]:
     """The training command for a process of its own; options come first."""
     options = [word for word in more if word.startswith("--") or "=" not in word]
     rest = [word for word in more if word not in options]
-    return [
-        sys.executable,
-        "scripts/train.py",
-        "--config-file",
-        CONFIG,
-        *options,
-        *overrides(data, run, *rest),
-    ]
+    start = [sys.executable, "scripts/train.py", "--config-file", CONFIG]
+    return [*start, *options, *overrides(data, run, *rest)]
 
 
 def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        **options,
+        arguments, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes, **options
     )
+
+
+def output(begun: subprocess.Popen[str], status: int = 0) -> tuple[str, str]:
+    """What a process has printed when it has ended with this exit status: output, and errors."""
+    printed = begun.communicate()
+    assert begun.returncode == status, printed
+    assert "Traceback" not in printed[1]
+    return printed
 
 
 def lines(run: Path) -> list[dict[str, float]]:

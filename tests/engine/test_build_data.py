@@ -1,7 +1,7 @@
 """Data nodes of a config: a registered data set trains, and nodes of another kind are refused."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from roilab.engine.build_data import (
 from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.errors import UserError
-from roilab.synthetic import FiguresPaths
 from roilab.via import LabelRules
 
 from .running import CONFIG, configured, shapes
@@ -86,9 +85,7 @@ def catalog_config(data: Path, run: Path, *more: str) -> DictConfig:
     return cfg
 
 
-def test_a_registered_data_set_trains_and_evaluates(
-    data: Path, tmp_path: Path, script: Callable[..., Any]
-) -> None:
+def test_a_registered_data_set_trains_and_evaluates(data: Path, tmp_path: Path, script) -> None:
     run = tmp_path / "run"
     results = train(prepare(catalog_config(data, run, "train.max_iter=2")))
     assert results["bbox"]["AP"] is not None
@@ -112,9 +109,7 @@ def test_a_registered_data_set_trains_and_evaluates(
     assert "--data" in done.stderr
 
 
-def test_a_data_set_that_only_the_config_registered_has_a_remedy(
-    data: Path, run: Path, script: Callable[..., Any]
-) -> None:
+def test_a_data_set_that_only_the_config_registered_has_a_remedy(data, run: Path, script) -> None:
     cfg = catalog_config(data, run, "train.max_iter=1")
     prepare(catalog_config(data, run))  # registers, as the code of a config file would
     del cfg.data.train["register"], cfg.data.val["register"]
@@ -148,9 +143,7 @@ def test_a_data_set_that_only_the_config_registered_has_a_remedy(
         ("data.train", None, ("configs/common/data.py",)),
     ],
 )
-def test_detectron2s_own_nodes_are_refused_by_name(
-    data: Path, tmp_path: Path, key: str, node: Any, named: tuple[str, ...]
-) -> None:
+def test_detectron2s_own_nodes_are_refused_by_name(data, tmp_path, key, node, named) -> None:
     cfg = configured(data, tmp_path)
     parent, _, leaf = key.partition(".")
     cfg[parent][leaf] = node
@@ -264,13 +257,7 @@ def test_problems_are_logged_with_keys_of_the_config(data: Path, caplog: Any) ->
     ],
     ids=["mask", "keypoint", "both", "PointRend", "box only"],
 )
-def test_the_loaders_follow_the_model(
-    figures: FiguresPaths,
-    name: str,
-    without: Sequence[str],
-    masks: type | None,
-    has_keypoints: bool,
-) -> None:
+def test_the_loaders_follow_the_model(figures, name, without, masks, has_keypoints: bool) -> None:
     off = [f"model.roi_heads.{task}_in_features=null" for task in without]
     cfg = config.load_config(f"configs/{name}.py", off)
     dataset = load_dataset(str(figures.train), skeleton="coco_person")

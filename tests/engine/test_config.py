@@ -49,9 +49,7 @@ def test_imagenet_weights_follow_the_depth() -> None:
         ("empty.yaml", "", "not a saved config"),
     ],
 )
-def test_a_file_that_is_no_config(
-    name: str, content: str | None, message: str, tmp_path: Path
-) -> None:
+def test_a_file_that_is_no_config(name: str, content: str | None, message: str, tmp_path) -> None:
     path = Path(name) if content is None else tmp_path / name
     if content is not None:
         path.write_text(content)
@@ -217,9 +215,7 @@ def test_values_that_a_key_does_not_take(text: str, key: str, reason: str) -> No
     assert error.value.key == key
 
 
-def test_a_config_of_roilab_is_found_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_config_of_roilab_is_found_by_its_name(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("mask_rcnn_R_50_FPN_1x", "ablations/pooler_mask"):
         path = Path(config.find_config(name))

@@ -25,9 +25,9 @@ from roilab.engine.training_log import start_logging
 from roilab.errors import UserError
 from roilab.inference import Predictor
 from roilab.inference.formats import attribute_names
-from roilab.synthetic import FiguresPaths
 
 from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_sweep, write_traps
+from .running import data_places
 
 NOTHING = Trap(Path("folder"), Path("mark"))
 Done = tuple[int, str, str]
@@ -64,9 +64,7 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.parametrize("name", calls(NOTHING))
-def test_a_call_leaves_its_mark_where_nothing_refuses_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_leaves_its_mark_where_nothing_refuses_it(name: str, tmp_path, monkeypatch) -> None:
     """Else it would prove nothing that there is none."""
     trap = Trap(tmp_path / "run", tmp_path / "mark")
     trap.folder.mkdir()
@@ -83,15 +81,7 @@ def test_a_call_leaves_its_mark_where_nothing_refuses_it(
     pairs(),
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_nothing_is_run(
-    payload: Payload,
-    command: str,
-    tiny_run: Run,
-    figures: FiguresPaths,
-    script: Script,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_nothing_is_run(payload, command, tiny_run, figures, script, tmp_path, monkeypatch) -> None:
     trap = hostile_folder(payload, tiny_run, tmp_path)
     monkeypatch.syspath_prepend(trap.folder)  # as it is for whoever starts Python in it
     if command in FUNCTIONS:
@@ -102,9 +92,7 @@ def test_nothing_is_run(
         folder = trap.folder
         if command == "sweep report":
             folder = hostile_sweep(trap, tmp_path / "sweep")
-        images = {"train": figures.train, "val": figures.val}
-        overrides = [f"data.{split}.files={file}" for split, file in images.items()]
-        overrides += [f"data.{split}.images={file.parent}" for split, file in images.items()]
+        overrides = data_places(figures.train, figures.val)
         line = command_line(
             command,
             overrides,
@@ -150,9 +138,7 @@ def test_the_doctor_runs_nothing(tiny_run: Run, script: Script, tmp_path: Path) 
         assert not os.path.lexists(trap.mark)
 
 
-def test_the_app_says_what_it_refuses(
-    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_app_says_what_it_refuses(tiny_run: Run, tmp_path: Path, monkeypatch) -> None:
     for number, payload in enumerate(PAYLOADS if ALL else PAYLOADS[5:6]):
         trap = hostile_folder(payload, tiny_run, tmp_path / f"{number}")
         monkeypatch.setattr("sys.argv", ["app.py", "--runs", str(trap.folder)])

@@ -142,9 +142,7 @@ def whole(
     return runs
 
 
-def test_killed_at_any_moment(
-    nursery: Nursery, data: Path, whole: dict[int, tuple[Path, float]], tmp_path: Path
-) -> None:
+def test_killed_at_any_moment(nursery: Nursery, data: Path, whole, tmp_path) -> None:
     chance, counted, number, kills = random.Random(SEED), Counter[str](), 0, 0
     while kills < KILLS:
         processes, workers = chance.choice(PROCESSES), chance.choice((0, 1, 2))

@@ -113,9 +113,7 @@ def test_an_owner_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatc
         assert path.stat().st_mtime > 0
 
 
-def test_a_file_system_without_locks(
-    path: Path, monkeypatch: pytest.MonkeyPatch, no_locks: None
-) -> None:
+def test_a_file_system_without_locks(path: Path, monkeypatch, no_locks: None) -> None:
     monkeypatch.setattr(lock, "SETTLE", 0)
     with locked(path):
         refusal(path)
@@ -126,9 +124,7 @@ def test_a_file_system_without_locks(
 
 
 @pytest.mark.parametrize("is_left", [True, False])
-def test_of_two_that_begin_at_once_one_gives_way(
-    path: Path, monkeypatch: pytest.MonkeyPatch, no_locks: None, is_left: bool
-) -> None:
+def test_of_two_that_begin_at_once_one_gives_way(path, monkeypatch, no_locks, is_left) -> None:
     other = this_process(os.getppid())
     monkeypatch.setattr(time, "sleep", lambda _: left_by(path, other))
     if is_left:
@@ -149,9 +145,7 @@ def test_of_two_that_begin_at_once_one_gives_way(
     ],
     ids=range(9),
 )
-def test_a_damaged_file_names_nobody(
-    path: Path, no_locks: None, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
+def test_a_damaged_file_names_nobody(path: Path, no_locks: None, monkeypatch, content: str) -> None:
     monkeypatch.setattr(lock, "SETTLE", 0)
     path.write_text(content)
     assert taken(path).pid == os.getpid()
@@ -163,9 +157,7 @@ def test_one_that_is_being_written_is_anothers(path: Path) -> None:
         refusal(path, "wait for it")
 
 
-def test_the_file_that_is_locked_is_the_one_that_is_there(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_file_that_is_locked_is_the_one_that_is_there(path: Path, monkeypatch) -> None:
     """The owner before removes its file, and another may be the first to make a new one."""
     flock, others = fcntl.flock, []
 

@@ -17,40 +17,24 @@ from roilab.skeleton import COCO_PERSON
 from roilab.synthetic import write_figures
 from roilab.via import LabelRules
 
+from .running import data_places, rectangle, write_via
+
 SMALL = [f"configs/small_{kind}.py" for kind in ("mask", "keypoint", "mask_keypoint")]
 FIGURES = [name.replace("small", "figures") for name in SMALL]
 BALLOON = "configs/balloon_mask.py"
 TINY = ("train.device=cpu", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0")
 
 
-def outline(left: int, **values: str) -> dict[str, Any]:
-    corners = {
-        "name": "polygon",
-        "all_points_x": [left, left + 20, left + 20, left],
-        "all_points_y": [10, 10, 40, 40],
-    }
-    return {"shape_attributes": corners, "region_attributes": values}
+def outline(left: int, **attributes: str) -> dict[str, Any]:
+    return rectangle(left, 10, 20, 30, **attributes)
 
 
 def annotate(folder: Path, images: dict[str, list[dict[str, Any]]], absent: str = "") -> Path:
     """A VIA file as a browser names it the second time, and its images, but for one."""
     folder.mkdir(parents=True)
-    entries = {}
-    for name, regions in images.items():
-        if name != absent:
-            Image.fromarray(np.zeros((64, 80, 3), np.uint8)).save(folder / name)
-        entries[name] = {"filename": name, "size": -1, "regions": regions, "file_attributes": {}}
-    file = folder / "via_region_data (10).json"
-    file.write_text(json.dumps(entries), encoding="utf-8")
-    return file
-
-
-def data_of(train: Path, val: Path) -> list[str]:
-    return [
-        f"data.{split}.{key}={value}"
-        for split, file in (("train", train), ("val", val))
-        for key, value in (("files", file), ("images", file.parent))
-    ]
+    for name in images.keys() - {absent}:
+        Image.fromarray(np.zeros((64, 80, 3), np.uint8)).save(folder / name)
+    return write_via(folder / "via_region_data (10).json", images)
 
 
 def prepared(name: str, *overrides: str) -> Setup:
@@ -63,7 +47,7 @@ def spots(tmp_path: Path) -> list[str]:
     regions = [outline(5, leaf="spot"), outline(40)]
     train = annotate(tmp_path / "my photos [1], x=2" / "train", {"a.png": regions})
     val = annotate(tmp_path / "my photos [1], x=2" / "val", {"b.png": regions[:1]})
-    return data_of(train, val)
+    return data_places(train, val)
 
 
 @pytest.mark.parametrize("name", [SMALL[0], FIGURES[0], BALLOON])
@@ -86,9 +70,9 @@ def test_the_balloon_set_has_its_class_from_the_command(tmp_path: Path) -> None:
     val = annotate(tmp_path / "val", {"b.png": [outline(9)]})
     docstring = Path(BALLOON).read_text(encoding="utf-8").split('"""')[1]
     (override,) = re.findall(r"data\.rules\.default_class=\S+", docstring)
-    assert prepared(BALLOON, *data_of(train, val), override).val.classes == ("balloon",)
+    assert prepared(BALLOON, *data_places(train, val), override).val.classes == ("balloon",)
     with pytest.raises(UserError, match="default_class"):
-        prepared(BALLOON, *data_of(train, val))
+        prepared(BALLOON, *data_places(train, val))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -100,7 +84,7 @@ def test_a_small_config_asks_for_the_data(name: str) -> None:
 @pytest.mark.parametrize("name", [*SMALL, *FIGURES])
 def test_the_sample_set_says_what_its_attributes_mean(name: str, tmp_path: Path) -> None:
     paths = write_figures(tmp_path / "set", train=2, val=6, size=64)
-    setup = prepared(name, *data_of(paths.train, paths.val), "data.skeleton=coco_person")
+    setup = prepared(name, *data_places(paths.train, paths.val), "data.skeleton=coco_person")
     assert setup.val.classes == ("car", "person")
     assert setup.val.skeleton == COCO_PERSON
     one = [anno for record in setup.val.records for anno in record["annotations"]]
@@ -122,7 +106,7 @@ def test_the_remedy_of_a_missing_image_works_for_its_split(split: str, tmp_path:
         each: annotate(tmp_path / each, two, "gone.png" if each == split else "")
         for each in ("train", "val")
     }
-    own = data_of(files["train"], files["val"])
+    own = data_places(files["train"], files["val"])
     with pytest.raises(UserError, match=r"gone\.png") as error:
         prepared(SMALL[0], *own)
     (skip,) = re.findall(r"\S+missing_images=skip", str(error.value.remedy))
@@ -147,20 +131,18 @@ def test_the_remedy_of_a_missing_image_works_for_its_split(split: str, tmp_path:
         (["data.rules.class_map.1=3"], ("2", "3", "fenêtre (ouverte)")),
     ],
 )
-def test_names_of_digits_and_signs(
-    override: list[str], classes: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_names_of_digits_and_signs(override: list[str], classes: tuple[str, ...], tmp_path) -> None:
     names = ("1", "2", "fenêtre (ouverte)")
     regions = [outline(5 + 24 * index, **{"7": name}) for index, name in enumerate(names)]
     file = annotate(tmp_path / "all", {"a.png": regions})
-    setup = prepared(SMALL[0], *data_of(file, file), "data.rules.class_attribute=7", *override)
+    setup = prepared(SMALL[0], *data_places(file, file), "data.rules.class_attribute=7", *override)
     assert setup.val.classes == classes
 
 
 @pytest.mark.parametrize("name", ["${data.seed}", 'a "b", {c}', "null", "3"])
 def test_a_class_of_any_name_gets_into_the_run_folder(name: str, tmp_path: Path) -> None:
     file = annotate(tmp_path / "all", {"a.png": [outline(5, kind=name)]})
-    setup = prepared(SMALL[0], *data_of(file, file))
+    setup = prepared(SMALL[0], *data_places(file, file))
     assert setup.val.classes == (name,)
     assert list(setup.cfg.data.classes) == [name]
     config.save_config(setup.cfg, tmp_path / "run" / "config.yaml")

@@ -18,9 +18,10 @@ from roilab.engine.setup import check_best, prepare, warn_of_unlabelled_keypoint
 from roilab.engine.train import train
 from roilab.errors import UserError
 
-from .running import checkpoint, configured, same, trained
+from .running import checkpoint, configured, data_places, same, trained
 
 RPN, HEADS = "model.proposal_generator", "model.roi_heads"
+ANCHORS = f"{RPN}.anchor_generator"
 
 
 def tried(cfg: DictConfig) -> torch.nn.Module:
@@ -36,25 +37,10 @@ def tried(cfg: DictConfig) -> torch.nn.Module:
 @pytest.mark.parametrize(
     ("override", "key", "found", "expected"),
     [
-        (
-            f"{RPN}.anchor_generator.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]",
-            f"{RPN}.head.num_anchors",
-            "3",
-            "5",
-        ),
-        (
-            f"{RPN}.anchor_generator.aspect_ratios=[[1.0],[1.0],[1.0],[0.5,1.0,2.0]]",
-            f"{RPN}.head.num_anchors",
-            "3",
-            "[1, 1, 1, 3]",
-        ),
-        (
-            f"{RPN}.anchor_generator.strides=[4,8,16,32]",
-            f"{RPN}.anchor_generator.strides",
-            "[4, 8, 16, 32]",
-            "[8, 16, 32, 64]",
-        ),
-        (f"{RPN}.in_features=[p3,p4,p5]", f"{RPN}.anchor_generator.strides", "64]", "[8, 16, 32]"),
+        (f"{ANCHORS}.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]", f"{RPN}.head.num_anchors", "3", "5"),
+        (f"{ANCHORS}.aspect_ratios=[[1],[1],[1],[1,2]]", f"{RPN}.head.num_anchors", "3", "1, 2]"),
+        (f"{ANCHORS}.strides=[4,8,16,32]", f"{ANCHORS}.strides", "[4, 8, 16", "[8, 16, 32, 64]"),
+        (f"{RPN}.in_features=[p3,p4,p5]", f"{ANCHORS}.strides", "64]", "[8, 16, 32]"),
         (f"{RPN}.in_features=[p3,p4,p5,p7]", f"{RPN}.in_features", "p7", "p2, p3, p4, p5, p6"),
         (f"{HEADS}.mask_in_features=[p2,p3]", f"{HEADS}.mask_pooler.scales", "0.03125", "0.125]"),
         # As many levels as there should be, but others.
@@ -74,9 +60,7 @@ def tried(cfg: DictConfig) -> torch.nn.Module:
         ("dataloader.train.masks=False", "dataloader.train.masks", "False", "the model's heads"),
     ],
 )
-def test_a_mistake_names_its_key(
-    data: Path, tmp_path: Path, override: str, key: str, found: str, expected: str
-) -> None:
+def test_a_mistake_names_its_key(data, tmp_path, override, key, found: str, expected: str) -> None:
     with pytest.raises(UserError) as error:
         trained(data, tmp_path / "run", override)
     assert (error.value.key or "").startswith(key)
@@ -122,11 +106,7 @@ def test_trying_leaves_weights_and_random_numbers_alone(data: Path, tmp_path: Pa
 @pytest.mark.parametrize("name", ["mask", "keypoint", "mask_keypoint"])
 def test_sound_configs_pass(name: str, figures) -> None:
     """Each head of theirs has its losses and its answers."""
-    places = [
-        f"data.{split}.{key}={value}"
-        for split, file in (("train", figures.train), ("val", figures.val))
-        for key, value in (("files", file), ("images", file.parent))
-    ]
+    places = data_places(figures.train, figures.val)
     setup = prepare(config.load_config(f"configs/figures_{name}.py", [*places, "train.device=cpu"]))
     torch.manual_seed(0)
     model = build_model(setup.cfg)

@@ -27,7 +27,7 @@ from roilab.errors import UserError
 
 from .running import configured, shapes
 
-STEPS = 3
+STEPS, HEADS = 3, "model.roi_heads"
 BATCH = (
     "dataloader.train.total_batch_size=4",
     "dataloader.train.aspect_ratio_grouping=False",
@@ -126,12 +126,11 @@ def test_keypoints_are_averaged_over_the_whole_batch(tiny_run: Run, tmp_path: Pa
 
 def test_in_one_process_the_sample_alone_is_another(data: Path, tmp_path: Path) -> None:
     """With as many regions as there are, there is nothing to sample, and the losses are stock."""
-    every = (
-        "model.proposal_generator.batch_size_per_image=100000",
-        "model.proposal_generator.positive_fraction=1.0",
-        "model.roi_heads.batch_size_per_image=100000",
-        "model.roi_heads.positive_fraction=1.0",
-    )
+    every = [
+        f"model.{part}.{key}"
+        for part in ("proposal_generator", "roi_heads")
+        for key in ("batch_size_per_image=100000", "positive_fraction=1.0")
+    ]
     found = [
         steps(prepare(configured(data, tmp_path, *BATCH, *every, *more)))
         for more in ([INVARIANT], [])
@@ -143,11 +142,8 @@ def test_in_one_process_the_sample_alone_is_another(data: Path, tmp_path: Path) 
     ("change", "named"),
     [
         ("model.backbone.norm=BN", "BatchNorm2d"),
-        (
-            "model.roi_heads._target_=detectron2.modeling.roi_heads.CascadeROIHeads",
-            "model.roi_heads._target_",
-        ),
-        ("model.roi_heads.box_predictor.use_fed_loss=True", "model.roi_heads.box_predictor"),
+        (f"{HEADS}._target_=detectron2.modeling.roi_heads.CascadeROIHeads", f"{HEADS}._target_"),
+        (f"{HEADS}.box_predictor.use_fed_loss=True", f"{HEADS}.box_predictor"),
     ],
 )
 def test_parts_that_cannot_are_named(change: str, named: str, data: Path, tmp_path: Path) -> None:

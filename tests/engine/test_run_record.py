@@ -62,9 +62,7 @@ def test_files_that_were_mixed_up_are_noticed(run: Run) -> None:
 
 
 @pytest.mark.parametrize("new", [False, True])
-def test_a_write_that_is_cut_leaves_a_sound_folder(
-    run: Run, new: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_is_cut_leaves_a_sound_folder(run: Run, new: bool, monkeypatch) -> None:
     """Cut before and after each step, of a file that was there and of one that was not."""
     name = "category_ids.json" if new else "classes.json"
     steps = 0
@@ -101,9 +99,7 @@ def _cut(patch: pytest.MonkeyPatch, at: int) -> None:
     patch.setattr("roilab.engine.run_folder.write_whole", written)
 
 
-def test_a_checkpoint_that_is_cut_leaves_a_sound_folder(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_that_is_cut_leaves_a_sound_folder(run: Run, monkeypatch) -> None:
     for cut in range(5):
         with monkeypatch.context() as patch:
             _cut(patch, cut)
@@ -147,9 +143,7 @@ def test_only_files_of_the_folder_have_digests(run: Run, name: str) -> None:
             read_record(run.folder)
 
 
-def test_a_folder_without_digests_is_read_as_before(
-    run: Run, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_without_digests_is_read_as_before(run: Run, caplog) -> None:
     run.provenance_file.write_text(json.dumps({"layout": 1, "starts": []}))
     assert run.classes() == ("a", "b")
     assert set(kinds(run).values()) == {"unverified"}

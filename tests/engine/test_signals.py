@@ -56,14 +56,7 @@ def during_step(monkeypatch: pytest.MonkeyPatch, iteration: int, act: Callable[[
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_step_is_finished_and_saved(
-    number: signal.Signals,
-    data: Path,
-    whole: dict[str, Any],
-    run: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_step_is_finished_and_saved(number, data, whole, run, monkeypatch, capfd) -> None:
     with monkeypatch.context() as patched:
         during_step(patched, 1, lambda: os.kill(os.getpid(), number))
         with pytest.raises(Interrupted) as ended:
@@ -78,9 +71,7 @@ def test_a_step_is_finished_and_saved(
         assert same(trained(data, run, *SHORT, resume=True), whole)
 
 
-def test_an_evaluation_is_not_waited_for(
-    data: Path, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_evaluation_is_not_waited_for(data: Path, whole, tmp_path, monkeypatch) -> None:
     """Not even while the averaged weights are in the place of the model's."""
     run, calls = tmp_path / "run", []
     validate = training.validate
@@ -101,9 +92,7 @@ def test_an_evaluation_is_not_waited_for(
     assert same(trained(data, run, *SHORT, resume=True), whole)
 
 
-def test_nothing_is_saved_before_the_first_step(
-    data: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_saved_before_the_first_step(data: Path, run: Path, monkeypatch, capfd) -> None:
     forward = TrainingLoop.run_to_end
 
     def asked(self: TrainingLoop) -> Any:

@@ -100,9 +100,7 @@ def test_a_run_of_every_shipped_sweep_names_what_is_on_the_list(path: Path) -> N
         *(pytest.param(CONFIG, shlex.split(line), id=line) for line in LINES),
     ],
 )
-def test_a_run_of_every_shipped_config_and_part_opens(
-    path: Path | str, overrides: list[str], tmp_path: Path
-) -> None:
+def test_a_run_of_every_shipped_config_and_part_opens(path, overrides: list[str], tmp_path) -> None:
     """Also with each pooler, head and decoder of docs/heads.md; the model takes no memory."""
     cfg = config.load_config(path, [*SIZES, *overrides])
     config.save_config(cfg, tmp_path / "config.yaml")
@@ -124,9 +122,7 @@ def test_parts_by_their_short_names_are_on_the_list() -> None:
 
 
 @pytest.mark.parametrize("commit", OLD)
-def test_a_run_of_an_earlier_version_opens(
-    commit: str, tmp_path: Path, script: Callable[..., Any]
-) -> None:
+def test_a_run_of_an_earlier_version_opens(commit: str, tmp_path: Path, script) -> None:
     folder = tmp_path / "run"
     shutil.copytree(OLD[commit], folder)
     assert LOCATE in (folder / "config.yaml").read_text()
@@ -250,9 +246,7 @@ def test_a_training_allows_the_users_own_parts_and_no_others(settings: Path, par
     (others,) = trusted.allow_own_parts(config.to_plain_data(cfg))
 
 
-def test_the_run_of_a_training_with_own_parts_opens(
-    settings: Path, parts: str, tmp_path: Path
-) -> None:
+def test_the_run_of_a_training_with_own_parts_opens(settings: Path, parts: str, tmp_path) -> None:
     run = tmp_path / "run"
     head = f"model.roi_heads.mask_head._target_={parts}.Head"
     trained(shapes(tmp_path / "data", train=2, val=1), run, "train.max_iter=1", head)
@@ -321,9 +315,7 @@ def laughs(levels: int, joined: str) -> str:
     ],
     ids=range(21),
 )
-def test_yaml_is_plain_and_bounded(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_yaml_is_plain_and_bounded(text: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(trusted, "MAX_VALUES", MANY)
     path = tmp_path / "config.yaml"
     path.write_text(text)

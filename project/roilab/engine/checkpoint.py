@@ -116,11 +116,8 @@ class Checkpointer(DetectionCheckpointer):
         if "model" in data and "__author__" in data:
             return data
         arrays = data.get("blobs", data)  # Caffe2: detection models have "blobs", ImageNet's do not
-        return {
-            "model": {k: v for k, v in arrays.items() if not k.endswith("_momentum")},
-            "__author__": "Caffe2",
-            "matching_heuristics": True,
-        }
+        model = {k: v for k, v in arrays.items() if not k.endswith("_momentum")}
+        return {"model": model, "__author__": "Caffe2", "matching_heuristics": True}
 
     def _torch_load(self, f: str) -> dict[str, Any]:
         return read_checkpoint(f)
@@ -164,23 +161,14 @@ def _refuse_differences(
 
 
 def refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    """Make sure that weights are those of a model, down to the last name and shape.
-
-    Args:
-        own: the model's state dict.
-    """
+    """Make sure that weights are `own`, a model's state dict, down to the last name and shape."""
     pairs = {name: (weights[name].shape, own[name].shape) for name in own.keys() & weights.keys()}
     shapes = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     _refuse_differences(own, own.keys() - weights.keys(), weights.keys() - own.keys(), shapes)
 
 
 def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Patterns that match dotted names and no other ones, of whole modules where that is possible.
-
-    Args:
-        names: to be matched, all of them.
-        others: not to be matched; none is among the names.
-    """
+    """Patterns that match dotted names and no others, of whole modules where that is possible."""
 
     def modules(name: str) -> list[str]:
         """All modules that a parameter is in, the outermost first."""
@@ -206,7 +194,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # torch's reader raises what it likes on bad content
-        raise _unreadable(path, _reason(error)) from error
+        raise _unreadable(path, error) from error
     if not isinstance(content, dict):
         raise _unreadable(path, f"a {type(content).__name__}")
     return content
@@ -228,40 +216,28 @@ def verified(path: Path) -> Iterator[IO[bytes]]:
     try:
         file = open_plain(path)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, _reason(error)) from error
+        raise _unreadable(path, error) from error
     with file:
         # The mapping and `file` are the same pages, also if another file takes the name meanwhile.
         size = os.fstat(file.fileno()).st_size
         content = mmap(file.fileno(), 0, access=ACCESS_READ) if size else b""
-        if not verify(path, content):
-            _check_sums(path, file)
-            file.seek(0)
+        if not verify(path, content) and (file.read(2) == b"PK" or zipfile.is_zipfile(file)):
+            # torch.save writes a zip archive, with a CRC of each tensor, which torch's reader
+            # ignores. Files of torch before 1.6 are no archives, and have no checksums.
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    damaged = archive.testzip()
+            except Exception as error:  # of a damaged archive, of many kinds
+                raise _unreadable(path, error) from error
+            if damaged is not None:
+                raise _unreadable(path, f"{damaged} in it does not agree with its checksum")
+        file.seek(0)
         yield file
 
 
-def _check_sums(path: Path, file: IO[bytes]) -> None:
-    """Compare a file that torch.save wrote with its own checksums.
-
-    It is a zip archive, with a CRC of each tensor, which torch's reader ignores. Files of torch
-    before 1.6 are no archives, and have no checksums.
-    """
-    begins_as_zip = file.read(2) == b"PK"
-    if not begins_as_zip and not zipfile.is_zipfile(file):
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-    except Exception as error:  # of a damaged archive, of many kinds
-        raise _unreadable(path, _reason(error)) from error
-    if damaged is not None:
-        raise _unreadable(path, f"{damaged} in it does not agree with its checksum")
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
-
-
-def _unreadable(path: str | Path, problem: str) -> UserError:
+def _unreadable(path: str | Path, problem: str | Exception) -> UserError:
+    if isinstance(problem, Exception):
+        problem = f"{type(problem).__name__}: {problem}".partition("\n")[0]
     expected = "a complete .pth of tensors, as it was written"
     return UserError("the weights file cannot be read", file=path, found=problem, expected=expected)
 

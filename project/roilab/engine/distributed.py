@@ -155,9 +155,8 @@ def _run_all(processes: Sequence[BaseProcess], saved: Callable[[], str]) -> None
             )
     if number := max(map(_end_signal, statuses)):
         raise Interrupted(number)
-    raise UserError(
-        LOST_PEER, remedy=f"look at the output of the processes on the other machines; {saved()}"
-    )
+    remedy = f"look at the output of the processes on the other machines; {saved()}"
+    raise UserError(LOST_PEER, remedy=remedy)
 
 
 def _end_signal(status: int | None) -> int:

@@ -29,9 +29,8 @@ class MovingAverage:
         self.steps += 1
         new = model.state_dict()
         floats = [name for name, value in self.weights.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [self.weights[name] for name in floats], [new[name] for name in floats], 1 - keep
-        )
+        averages = [self.weights[name] for name in floats]
+        torch._foreach_lerp_(averages, [new[name] for name in floats], 1 - keep)
         for name in self.weights.keys() - set(floats):
             self.weights[name].copy_(new[name])
 
@@ -50,6 +49,4 @@ class MovingAverage:
 
     def load_state_dict(self, state: dict) -> None:
         self.steps = state["steps"]
-        self.weights = {
-            name: state["weights"][name].to(old.device) for name, old in self.weights.items()
-        }
+        self.weights = {n: state["weights"][n].to(old.device) for n, old in self.weights.items()}

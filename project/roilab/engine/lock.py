@@ -76,9 +76,6 @@ def locked(path: Path, message: str = "another process trains in this folder") -
 
     Parts of files that the owner before left when it was killed are removed.
 
-    Args:
-        message: of the UserError.
-
     Returns:
         The open file `path`; a process that inherits it also has the lock.
     """

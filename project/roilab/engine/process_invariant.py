@@ -120,7 +120,8 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
     def _forward_mask(self, features: Any, instances: list[Instances]) -> Any:
         losses = super()._forward_mask(features, instances)
         if self.training and self.mask_on:
-            self._count(losses, sum(map(len, self._foreground(instances))))
+            foreground, _ = select_foreground_proposals(instances, self.num_classes)
+            self._count(losses, sum(map(len, foreground)))
         return losses
 
     def _forward_keypoint(self, features: Any, instances: list[Instances]) -> Any:
@@ -128,7 +129,8 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
         head: Any = getattr(self, "keypoint_head", None)
         # Detectron2's loss may also be no mean over keypoints.
         if self.training and self.keypoint_on and head.loss_normalizer in ("visible", None):
-            learnt = select_proposals_with_visible_keypoints(self._foreground(instances))
+            foreground, _ = select_foreground_proposals(instances, self.num_classes)
+            learnt = select_proposals_with_visible_keypoints(foreground)
             # Maps of any side give the same answer: a keypoint is in its box, or not.
             valid = [
                 target_cells(image.gt_keypoints.tensor, image.proposal_boxes.tensor, 1)[1].sum()
@@ -138,21 +140,9 @@ class InvariantROIHeads(_Numbered, StandardROIHeads):
             self._count(losses, int(sum(valid)))
         return losses
 
-    def _foreground(self, instances: list[Instances]) -> list[Instances]:
-        foreground: list[Instances] = select_foreground_proposals(instances, self.num_classes)[0]
-        return foreground
-
     def _count(self, losses: Any, count: int) -> None:
         if self.training:
             self.loss_counts.update(dict.fromkeys(losses, count))
-
-
-# The replaced classes, by the key of their node in the model.
-_REPLACED: Mapping[str, tuple[type, type]] = {
-    "": (GeneralizedRCNN, InvariantRCNN),
-    "proposal_generator": (RPN, InvariantRPN),
-    "roi_heads": (StandardROIHeads, InvariantROIHeads),
-}
 
 
 def process_invariant(cfg: DictConfig) -> DictConfig:
@@ -163,7 +153,11 @@ def process_invariant(cfg: DictConfig) -> DictConfig:
     """
     model = cfg.model.copy()
     model._set_parent(cfg)  # interpolations lead out of it
-    for key, (stock, ours) in _REPLACED.items():
+    for key, stock, ours in (
+        ("", GeneralizedRCNN, InvariantRCNN),
+        ("proposal_generator", RPN, InvariantRPN),
+        ("roi_heads", StandardROIHeads, InvariantROIHeads),
+    ):
         node = model if key == "" else model[key]
         if target_of(node) is not stock:
             raise _refusal(f"model.{key}".rstrip(".") + "._target_", node["_target_"], stock)
@@ -176,29 +170,24 @@ def process_invariant(cfg: DictConfig) -> DictConfig:
         raise _refusal(key, predictor["_target_"], f"{expected}, no fed loss")
     mask_head = model.roi_heads.get("mask_head")
     if mask_head is not None and full_name(mask_head["_target_"]).endswith("point_rend"):
-        raise _refusal(
-            "model.roi_heads.mask_head._target_",
-            "a head that draws its points for all images of a process together",
-            "another mask head",
-        )
+        part = "a head that draws its points for all images of a process together"
+        raise _refusal("model.roi_heads.mask_head._target_", part, "another mask head")
     return model
 
 
 def refuse_dependent_layers(model: nn.Module) -> None:
     """Raise UserError where a layer of a model depends on which images share a process."""
     for key, layer in model.named_modules():
-        if isinstance(layer, nn.SyncBatchNorm):
-            continue
+        part, expected = type(layer).__name__, ""
         is_trained = any(weight.requires_grad for weight in layer.parameters(recurse=False))
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and is_trained:
+        is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm) and is_trained
+        if is_norm and not isinstance(layer, nn.SyncBatchNorm):
             expected = "frozen, group or layer norms; on GPUs also SyncBN"
-        elif type(layer).__name__.startswith("Drop") and any(
-            getattr(layer, name, 0) for name in ("p", "drop_prob")
-        ):
+        drops = any(getattr(layer, name, False) for name in ("p", "drop_prob"))
+        if part.startswith("Drop") and drops:
             expected = "no dropout"
-        else:
-            continue
-        raise _refusal(f"model, in {key}", type(layer).__name__, expected)
+        if expected:
+            raise _refusal(f"model, in {key}", part, expected)
 
 
 def _refusal(key: str, part: Any, expected: Any) -> UserError:

@@ -26,7 +26,7 @@ import roilab
 from roilab.data.dataset import DetectionDataset
 from roilab.data.workers import available_cores
 from roilab.engine.run_folder import Run
-from roilab.engine.run_record import LAYOUT, Digest, digest_of, read_record, write_record
+from roilab.engine.run_record import LAYOUT, Digest, read_record, write_record
 from roilab.files import part_of_folder, read_bytes
 from roilab.text import first_of
 
@@ -65,6 +65,9 @@ def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
+    cpus = Path("/proc/cpuinfo")  # `platform` knows the processor's name everywhere but on Linux
+    text = cpus.read_text(encoding="utf-8", errors="replace") if cpus.is_file() else ""
+    models = [line for line in text.splitlines() if line.startswith("model name")]
     start = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(source.command),
@@ -75,13 +78,13 @@ def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
         "code": _code(_PACKAGE),
         "versions": versions,
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
         "cores": available_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
     record = read_record(run.folder)
-    new = {"layout": LAYOUT, "starts": [*record["starts"], start]}
-    write_record(run.folder, {**record, **new})
+    starts = [*record["starts"], start]
+    write_record(run.folder, {**record, "layout": LAYOUT, "starts": starts})
     _copy_source(Path(source.config_file), run.folder / "source")
 
 
@@ -96,18 +99,9 @@ def _code(folder: Path) -> dict[str, str | bool] | None:
     try:
         # An installed package may lie in somebody else's repository, which does not know it.
         git("ls-files", "--error-unmatch", "__init__.py")
-        commit, changed = git("rev-parse", "HEAD").strip(), git("status", "-s", "--", ".").strip()
-        return {"commit": commit, "dirty": bool(changed)}
+        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": git("status", "-s", ".") != ""}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _cpu() -> str:
-    """The processor's name; `platform` knows it everywhere but on Linux."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    models = [line for line in text.splitlines() if line.startswith("model name")]
-    return models[0].partition(":")[2].strip() if models else platform.processor()
 
 
 def _copy_source(config_file: Path, folder: Path) -> None:
@@ -161,11 +155,11 @@ def data_fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[st
     for record in dataset.records:
         pickler.dump({**record, "file_name": os.path.basename(record["file_name"])})  # noqa: PTH119
     return {
-        "annotations": [digest_of(read_bytes(file)) for file in files],
+        "annotations": [str(Digest(read_bytes(file))) for file in files],
         "images": len(dataset),
         "records": str(records),
-        "sizes": digest_of(repr(sizes).encode()),
-        "times": digest_of(repr(times).encode()),
+        "sizes": str(Digest(repr(sizes).encode())),
+        "times": str(Digest(repr(times).encode())),
         "latest": max(times, default=0),
     }
 

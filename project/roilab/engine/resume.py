@@ -10,7 +10,6 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
-from roilab.data.dataset import DetectionDataset
 from roilab.engine import config, distributed, provenance, trusted
 from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.lock import locked
@@ -114,8 +113,9 @@ def logged_interruption(run: Run, state: TrainState, source: ConfigSource | None
         yield
     except Interrupted as error:
         again = shlex.join(source.resume_command) if source else "train(resume=True)"
-        iteration = state.iteration
-        saved = f"saved after iteration {iteration}" if run.states() else "nothing to save yet"
+        saved = (
+            f"saved after iteration {state.iteration}" if run.states() else "nothing to save yet"
+        )
         log.warning("%s: %s; go on with: %s", error, saved, again)
         raise
 
@@ -124,16 +124,11 @@ def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
     """The fingerprints of the data by split; the first process alone reads the files."""
     by_split: dict[str, dict[str, Any]] = {}
     if comm.is_main_process():
-        for split, dataset in _datasets(setup).items():
+        for split, dataset in (("train", setup.training_set), ("val", setup.val)):
             files = setup.cfg.data[split].get("files") or []
             listed = [files] if isinstance(files, str) else list(files)
             by_split[split] = provenance.data_fingerprint(dataset, listed)
-    shared: dict[str, dict[str, Any]] = distributed.from_main(by_split)
-    return shared
-
-
-def _datasets(setup: Setup) -> dict[str, DetectionDataset]:
-    return {"train": setup.training_set, "val": setup.val}
+    return distributed.from_main(by_split)
 
 
 def check_resumable(
@@ -169,7 +164,7 @@ def check_resumable(
     if not before:
         unknown = "whether the data have changed is not known: it was begun before they were noted"
         notes.append(f"{run.folder}: {unknown}")
-    for split, dataset in _datasets(setup).items():
+    for split, dataset in (("train", setup.training_set), ("val", setup.val)):
         if split in before:
             changes, harmless = provenance.data_changes(before[split], data[split], dataset)
             changed += [f"data.{split}: {change}" for change in changes]

@@ -17,7 +17,7 @@ from roilab import skeleton as skeletons
 from roilab.data.coco import CocoIds
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import checkpoint, config, run_record, stored_results
-from roilab.engine.run_record import ABSENT, RECORD, read_record
+from roilab.engine.run_record import ABSENT, RECORD, Digest, read_record
 from roilab.errors import UserError, argument
 from roilab.evaluation import Evaluation
 from roilab.evaluation.ap import Results
@@ -96,7 +96,7 @@ class Run:
     def write(self, texts: Mapping[str, str]) -> None:
         """Write files, by name, and their digests into run.json."""
         contents = {name: text.encode("utf-8") for name, text in texts.items()}
-        new = {name: run_record.digest_of(content) for name, content in contents.items()}
+        new = {name: str(Digest(content)) for name, content in contents.items()}
         with run_record.replacing(self.folder, new):
             for name, content in contents.items():
                 write_whole(self.folder / name, content)
@@ -109,16 +109,12 @@ class Run:
     def close_log(self) -> None:
         """Record the digest of the metrics, to which nothing is appended any more."""
         if self.metrics_file.is_file():
-            digest = run_record.digest_of(self.metrics_file.read_bytes())
+            digest = str(Digest(self.metrics_file.read_bytes()))
             with run_record.replacing(self.folder, {self.metrics_file.name: digest}):
                 pass
 
     def write_evaluation(self, evaluation: Evaluation, ids: CocoIds) -> None:
-        """Write the detections of the run's weights, and then their AP, which completes the run.
-
-        Args:
-            ids: of the data set; the detections are written with them.
-        """
+        """Write the detections with a data set's ids, and their AP, which completes the run."""
         if not self.category_ids_file.is_file():  # of a run from before there was such a file
             self.write({self.category_ids_file.name: _json(list(ids.categories))})
         rows = ids.to_file(evaluation.detections)
@@ -130,14 +126,13 @@ class Run:
 
     def results(self) -> Results:
         """The AP of the final weights, of a run that is complete."""
-        results: Results = _read_json(
+        return _read_json(
             self.results_file,
             "the AP of the run",
             stored_results.problem_of_results,
             expected=stored_results.RESULTS,
             remedy=f"evaluate it again: {self.evaluate_command}",
         )
-        return results
 
     def detections(self, ids: CocoIds) -> list[dict[str, Any]]:
         """The detections that `write_evaluation` stored.
@@ -163,8 +158,7 @@ class Run:
 
     def starts(self) -> list[dict[str, Any]]:
         """The starts of the run that run.json has."""
-        starts: list[dict[str, Any]] = read_record(self.folder)["starts"]
-        return starts
+        return read_record(self.folder)["starts"]
 
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.json; a run that was made by hand has none."""
@@ -271,9 +265,6 @@ def reading(*runs: Run) -> Iterator[None]:
     """Within the block, an exception of a run whose config was edited becomes a UserError.
 
     An edited config may hold anything; with one that is as it was written, it is our bug.
-
-    Raises:
-        UserError: in place of what building a model, or using it, raises.
     """
     try:
         yield

@@ -26,28 +26,22 @@ _OWN = ',\n  "digest": "{}"\n}}\n'  # the end of a record: the digest of everyth
 
 
 class Digest:
-    """A digest that is updated piece by piece: the number of bytes, and their CRC-32.
+    """A digest of bytes or a mapped file, as run.json has it: their number, and their CRC-32.
 
     It takes a third of the time of SHA-256, and misses one damage in four thousand millions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, content: Any = b"") -> None:
         self.bytes = self.crc = 0
+        self.update(content)
 
     def update(self, content: Any) -> None:
-        """Add bytes, or a mapped file."""
+        """Add more of them."""
         self.bytes += memoryview(content).nbytes
         self.crc = zlib.crc32(content, self.crc)
 
     def __str__(self) -> str:
         return f"{self.bytes}-{self.crc:08x}"
-
-
-def digest_of(content: Any) -> str:
-    """The digest of bytes, or of a mapped file, as run.json has it."""
-    digest = Digest()
-    digest.update(content)
-    return str(digest)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -81,14 +75,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     elif {"files", "digest"} & data.keys() and content != _with_digest(before):
         key, problem = "digest", "not the digest of the record"
     if key is not None:
-        raise UserError(
-            f"{what} is damaged", file=path, key=key, found=problem, expected=_FORM, remedy=_REMEDY
-        )
+        message = f"{what} is damaged"
+        raise UserError(message, file=path, key=key, found=problem, expected=_FORM, remedy=_REMEDY)
     return {**empty, **data}
 
 
 def _with_digest(content: bytes) -> bytes:
-    return content + _OWN.format(digest_of(content)).encode()
+    return content + _OWN.format(Digest(content)).encode()
 
 
 def _is_start(data: Any) -> bool:
@@ -184,11 +177,7 @@ def remove_digests(folder: Path, names: Collection[str]) -> None:
 
 
 def accept(folder: Path, names: Collection[str]) -> None:
-    """Accept files as they are: the record gets their digests, and loses those of missing files.
-
-    Raises:
-        UserError: also where a file cannot be read, or is not one of the folder.
-    """
+    """Accept files of the folder as they are; the record loses the digests of missing ones."""
     record = read_record(folder)
     files = {name: digests for name, digests in record["files"].items() if name not in names}
     for name in names:
@@ -196,7 +185,7 @@ def accept(folder: Path, names: Collection[str]) -> None:
             expected = f"the name of a file of this folder, other than {RECORD}"
             raise UserError("not a file with a digest", file=folder, found=name, expected=expected)
         if (folder / name).exists():
-            files[name] = [digest_of(read_bytes(folder / name))]
+            files[name] = [str(Digest(read_bytes(folder / name)))]
     accepted = sorted({*record["accepted"], *names})
     write_record(folder, {**record, "files": files, "accepted": accepted})
 
@@ -206,9 +195,6 @@ def read_verified(path: Path, *, what: str = "the file", remedy: str | None = No
 
     Args:
         what, remedy: for the message, see `roilab.files.read_bytes`.
-
-    Raises:
-        UserError: also where the file cannot be read, or is not as it was written.
     """
     content = read_bytes(path, what=what, remedy=remedy)
     verify(path, content, remedy=remedy)
@@ -216,19 +202,16 @@ def read_verified(path: Path, *, what: str = "the file", remedy: str | None = No
 
 
 def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
-    """Whether the record of a file's folder knows the file, which then is as it was written.
+    """Whether the record of a file's folder knows the file; UserError where it says otherwise.
 
     Args:
         content: bytes, or the mapped file.
         remedy: an alternative to a sound copy.
-
-    Raises:
-        UserError: also where the file is not as it was written.
     """
     expected = read_record(path.parent)["files"].get(path.name)
     if expected is None:
         return False
-    if (actual := digest_of(content)) not in expected:
+    if (actual := str(Digest(content))) not in expected:
         command = accept_command(path)
         raise UserError(
             "the file is not as it was written: it was damaged, changed or swapped",
@@ -248,11 +231,7 @@ def _readable(digests: Sequence[str]) -> str:
 
 
 def optional_exists(path: Path) -> bool:
-    """Whether a file exists that not every run has.
-
-    Raises:
-        UserError: also where the file is missing though the record knows it.
-    """
+    """Whether a file exists that not every run has; one that the record knows has to."""
     if path.exists():
         return True
     if ABSENT not in read_record(path.parent)["files"].get(path.name, [ABSENT]):

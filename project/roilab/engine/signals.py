@@ -27,7 +27,6 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the work.
 
     Args:
-        number: of the signal.
         text: the message; by default the name of the signal.
     """
 
@@ -64,11 +63,7 @@ class Stop:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within the block, a signal raises Interrupted where the work is.
-
-        Raises:
-            Interrupted: a signal came, before the block or in it.
-        """
+        """Within the block, a signal raises Interrupted where the work is, also one from before."""
         self._at_once = True
         try:
             if self.number:

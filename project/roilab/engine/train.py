@@ -37,7 +37,7 @@ from roilab.engine.resume import begin, locked_run, log_resumed, logged_interrup
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.train_state import NonFiniteLoss, TrainState, explained
+from roilab.engine.train_state import NonFiniteLoss, TrainState, explained, save_to_resume
 from roilab.engine.training_log import log_timings, make_writers, start_logging, timed
 from roilab.engine.validate import Losses, evaluate_model, validate
 from roilab.errors import UserError
@@ -177,12 +177,7 @@ class Trainer:
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from such a state.
-
-        Raises:
-            UserError: it is of another model.
-            KeyError, ValueError: parts are missing, or do not fit.
-        """
+        """Go on from such a state, see `load_train_state`."""
         refuse_other_weights(self.model.state_dict(), state["model"])
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
@@ -214,11 +209,7 @@ class TrainingLoop:
         self.timings: dict[str, float] = defaultdict(float)  # seconds, by activity
 
     def run_to_end(self) -> Results:
-        """Train, evaluate, save; returns the AP of the final weights (in the main process).
-
-        Raises:
-            UserError, Interrupted: see `train`.
-        """
+        """Train, evaluate, save; returns the AP of the final weights (in the main process)."""
         start = time.perf_counter()
         writers = make_writers(self.run, self.cfg, start=self.first, images=self.images)
         with writers as self.writers, EventStorage(self.first) as self.storage:
@@ -335,9 +326,7 @@ class TrainingLoop:
         if self.main:
             kept = self.cfg.train.checkpoints_kept
             with timed(self.timings, "checkpoints"):
-                train_state.save_to_resume(
-                    self.run, self.trainer, self.state, final=final, kept=kept
-                )
+                save_to_resume(self.run, self.trainer, self.state, final=final, kept=kept)
 
     def _save_weights(self, name: str, *, averaged: bool) -> None:
         ema = self.trainer.ema
@@ -361,11 +350,8 @@ class TrainingLoop:
             if self.main:
                 self.storage.put_scalars(**numbers, smoothing_hint=False)
             self._note_best(metrics)
-            shown = [
-                f"{name} {value:.4g}"
-                for name, value in numbers.items()
-                if name.endswith(("/AP", "_total_loss"))
-            ]
+            ends = ("/AP", "_total_loss")
+            shown = [f"{name} {v:.4g}" for name, v in numbers.items() if name.endswith(ends)]
             log.info("after iteration %d: %s", self.state.iteration, ", ".join(shown))
 
     def _validate(self) -> tuple[Evaluation, Losses]:
@@ -398,12 +384,11 @@ def evaluate_weights(setup: Setup) -> Results:
     cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
     weights = build_model.weights_of(cfg)
     if not weights.source:
+        message = "there are no weights to evaluate"
+        expected = "a path, a URL, or a name in `weights`"
+        remedy = "to evaluate a run folder: roilab evaluate run=RUN"
         raise UserError(
-            "there are no weights to evaluate",
-            key="train.init_checkpoint",
-            found="''",
-            expected="a path, a URL, or a name in `weights`",
-            remedy="to evaluate a run folder: roilab evaluate run=RUN",
+            message, key="train.init_checkpoint", found="''", expected=expected, remedy=remedy
         )
     notes = trusted.allow_own_parts(config.to_plain_data(cfg))
     if note := limits_note(cfg, setup.val):
@@ -419,3 +404,27 @@ def evaluate_weights(setup: Setup) -> Results:
             run.write_metadata(cfg, setup.val)
             run.write_evaluation(evaluation, setup.val.coco_ids)
         return evaluation.results
+
+
+def replay(setup: Setup, file: str) -> list[Losses]:
+    """The losses of each batch of the step after a saved state, finite or not; nothing is learnt.
+
+    It runs in one process. The state is that before a step whose loss was not finite, or another.
+
+    Raises:
+        UserError: there is no such file in the run folder, or it is of another model.
+    """
+    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    path = run.folder / file
+    if not path.is_file():
+        names = ", ".join(sorted(path.name for path in run.folder.glob("*.pth")))
+        expected = f"one of {names}" if names else "a file of the run folder"
+        message = "there is no such state to replay"
+        raise UserError(message, key="replay", file=path, expected=expected)
+    trainer = Trainer(cfg, build_model.build_model(cfg, training=True))
+    iteration = train_state.load_train_state(path, trainer).iteration + 1
+    batches = itertools.islice(build_train_loader(setup, iteration), cfg.train.accumulate)
+    build_model.train_mode(trainer.model)
+    with EventStorage(iteration), torch.no_grad():
+        losses = [trainer.losses(iteration, *numbered) for numbered in enumerate(batches)]
+    return [{name: float(value) for name, value in of_batch.items()} for of_batch in losses]

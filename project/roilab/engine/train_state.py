@@ -41,8 +41,7 @@ class TrainState:
     """The state of a training beside its weights. Iterations count from 0; -1 means none.
 
     Attributes:
-        iteration: the last one that is done.
-        evaluated: the last one after which the model was evaluated.
+        iteration, evaluated: the last that is done, and the last after an evaluation of the model.
         best, best_iteration: the best value of `train.best` so far, and where.
         since_best: how many evaluations ago that was.
         unreadable: images that could not be read, with the reason.
@@ -99,11 +98,8 @@ class TrainState:
     def note_unreadable(self, batches: Iterable[Batch], images: int, max_share: float) -> None:
         """Log images that could not be read, once each.
 
-        Args:
-            images: the size of the training set.
-
         Raises:
-            UserError: more than `max_share` of the images could not be read.
+            UserError: more than `max_share` of the `images` of the training set could not be read.
         """
         items = [item for batch in batches for item in batch]
         pairs = [pair for item in items for pair in item.pop("unreadable", ())]
@@ -210,25 +206,22 @@ def newest(run: Run) -> Path | None:
         UserError: there are checkpoints, and none is sound.
     """
 
-    def pass_over(file: Path, reason: str) -> None:
-        log.warning("%s cannot be read and is passed over: %s", file, reason)
-
-    candidates: dict[Path, int] = {}
-    files = run.states()
+    passed_over = "%s cannot be read and is passed over: %s"
+    files, readable = run.states(), []
     for file in files:
         try:
             open_plain(file).close()  # opening a pipe would wait
             # The tensors stay on the disk; a truncated file has lost its table of contents.
             state = torch.load(file, "cpu", weights_only=True, mmap=True)
-            candidates[file] = int(state["iteration"])
+            readable.append((int(state["iteration"]), file.name, file))
         except Exception as error:  # torch raises many kinds for a file that is no checkpoint
-            pass_over(file, str(error).split("\n")[0])
-    for file in sorted(candidates, key=lambda file: (candidates[file], file.name), reverse=True):
+            log.warning(passed_over, file, str(error).split("\n")[0])
+    for _, _, file in sorted(readable, reverse=True):
         try:
             with verified(file):
                 return file
         except UserError as error:
-            pass_over(file, f"{error.message}, {error.found}")
+            log.warning(passed_over, file, f"{error.message}, {error.found}")
     if files:
         message = "no checkpoint of the run is sound"
         problem = ", ".join(file.name for file in files)
@@ -247,11 +240,7 @@ def describe_saved(run: Run) -> str:
 
 @contextmanager
 def explained(run: Run) -> Iterator[None]:
-    """Within the block, an exception that neither config nor data caused names the checkpoint.
-
-    Raises:
-        UserError: another process is gone, or the machine has too little memory.
-    """
+    """Within the block, a lost process or too little memory is a UserError with the checkpoint."""
     try:
         yield
     except Exception as error:

@@ -8,8 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from detectron2.utils import comm
@@ -36,8 +35,7 @@ _STEPS = 100  # the window of the mean time of a step
 def start_logging(run: Run) -> None:
     """Log to the terminal and to log.txt of the run folder, and no longer to that of another.
 
-    Raises:
-        UserError: a file that lines are added to is a link.
+    A file that lines are added to may be no link.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     for path in (run.metrics_file, *run.folder.glob("log.txt*")):
@@ -75,13 +73,19 @@ def make_writers(
     if train.tracker is not None:  # first: it may fail, and it prints
         settings = config.to_plain_data(cfg)
         trackers = [ExperimentTracker(train.tracker, run.folder.absolute().name, settings)]
-    truncate_metrics(run.metrics_file, start)
+    if run.metrics_file.is_file():
+        kept = []
+        for line in run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
+            # A line is incomplete where the process was killed while it wrote.
+            with suppress(ValueError, KeyError, TypeError, RecursionError):
+                if json.loads(line)["iteration"] < start:
+                    kept.append(line + "\n")
+        write_whole(run.metrics_file, "".join(kept))
+    share = cfg.dataloader.train.total_batch_size * train.accumulate / images
     writers = [
         JSONWriter(str(run.metrics_file)),
         TensorboardXWriter(str(run.folder), purge_step=start),
-        Console(
-            start, train.max_iter, cfg.dataloader.train.total_batch_size * train.accumulate / images
-        ),
+        Console(start, train.max_iter, share),
         *trackers,
     ]
     try:
@@ -89,20 +93,6 @@ def make_writers(
     finally:
         for writer in writers:
             writer.close()
-
-
-def truncate_metrics(metrics: Path, start: int) -> None:
-    """Remove the lines from iteration `start` on from a metrics file, and any incomplete line."""
-    if not metrics.is_file():
-        return
-    kept = []
-    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            if json.loads(line)["iteration"] < start:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue  # the process was killed while it wrote
-    write_whole(metrics, "".join(kept))
 
 
 @contextmanager

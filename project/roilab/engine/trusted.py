@@ -46,11 +46,10 @@ _OTHERS = frozenset(
     {"cv2", "detectron2", "fvcore", "hydra", "iopath", "numpy", "omegaconf", "PIL", "pycocotools"}
     | {"roilab", "scipy", "torch", "torchvision", "yaml", *sys.stdlib_module_names}
 )
+_INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{")  # a part that OmegaConf would replace
 _SHOWN = 8  # how many names a message lists
 # A config has some hundred values, most of them class names.
-MAX_BYTES = 4 * 2**20
-MAX_VALUES = 100_000
-MAX_DEPTH = 64
+MAX_BYTES, MAX_VALUES, MAX_DEPTH = 4 * 2**20, 100_000, 64
 # What a text raises that is not YAML, or that OmegaConf cannot take.
 NOT_PLAIN_DATA = (
     yaml.YAMLError,
@@ -157,14 +156,9 @@ def refuse_untrusted(data: Any, file: str | Path) -> None:
 def find_refused(
     value: Any, key: str = "", allowed: frozenset[str] | None = None
 ) -> Iterator[RefusedTarget]:
-    """The places of a config that name what is not allowed, in their order.
-
-    Args:
-        value: of the whole config, or of a key of it.
-        allowed: by the user; None: it is read from the settings.
-    """
+    """The places of a config, or of the value of a key, that name what is not allowed."""
     allowed = _allowed() if allowed is None else allowed
-    if isinstance(value, str) and _is_interpolated(value):
+    if isinstance(value, str) and _INTERPOLATION.search(value):
         reason = "a config that is data refers to no other keys or variables"
         yield RefusedTarget(key, value, None, reason)
     if isinstance(value, dict) and "_target_" in value:
@@ -200,11 +194,6 @@ def _is_name(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
 
 
-def _is_interpolated(text: str) -> bool:
-    """Whether OmegaConf would replace a part of a text."""
-    return any(len(match[1]) % 2 == 0 for match in re.finditer(r"(\\*)\$\{", text))
-
-
 def _is_of(target: str, allowed: frozenset[str]) -> bool:
     """Whether a name is allowed, or an allowed module, or one below it, itself defines it."""
     if target in allowed:
@@ -233,10 +222,7 @@ def allow(names: Iterable[str]) -> list[str]:
 
     Args:
         names: full names of classes and functions, of modules, which stand for everything that
-            they define, or Python files that register data sets.
-
-    Returns:
-        Those that were not allowed before.
+            they define, or Python files that register data sets; returns those that are new.
     """
     names = list(dict.fromkeys(map(_checked, names)))
     if set(names) <= _allowed():
@@ -265,8 +251,9 @@ def allow_own_parts(data: Any) -> list[str]:
     """
     try:
         refused = [target.name for target in find_refused(data) if target.name is not None]
-        others = [n for n in refused if not n.endswith(".py") and n.split(".")[0] in _OTHERS]
-        allowed = allow(name for name in refused if name not in others)
+        own = [n for n in refused if n.endswith(".py") or n.split(".")[0] not in _OTHERS]
+        others = [name for name in dict.fromkeys(refused) if name not in own]
+        allowed = allow(own)
     except UserError as error:  # such as a home folder that may not be written
         return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
     notes = []
@@ -274,7 +261,6 @@ def allow_own_parts(data: Any) -> list[str]:
         noted = f"{', '.join(allowed)} (kept in {settings_file()})"
         notes.append(f"run folders may name these parts from now on, as your own: {noted}")
     if others:
-        others = list(dict.fromkeys(others))
         notes.append(
             f"run folders may not name {', '.join(others)}, which is not your own: to open this "
             f"run, add to the command {argument('trust', others)}"
@@ -310,11 +296,10 @@ def _allowed() -> frozenset[str]:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("no list of names")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        message = "the settings with the names that you trust cannot be read"
+        expected = '{"trusted": ["package.module", ...]}'
+        remedy = "correct this file, or delete it: trust=NAME makes a new one"
         raise UserError(
-            "the settings with the names that you trust cannot be read",
-            file=path,
-            found=error,
-            expected='{"trusted": ["package.module", ...]}',
-            remedy="correct this file, or delete it: trust=NAME makes a new one",
+            message, file=path, found=error, expected=expected, remedy=remedy
         ) from error
     return frozenset(names)

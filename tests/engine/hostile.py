@@ -25,12 +25,7 @@ MODULE = "evil_module"  # it is in the hostile folder, which a working directory
 
 @dataclass(frozen=True)
 class Trap:
-    """What is in a hostile folder beside its config.
-
-    Attributes:
-        folder: of the run.
-        mark: what is there if anything was run.
-    """
+    """A hostile folder of a run; `mark` is there if anything of it was run."""
 
     folder: Path
     mark: Path
@@ -99,10 +94,9 @@ def calls(trap: Trap) -> dict[str, Node]:
             **{f"{name}.open": {"filename": mark, "mode": "wb"} for name in ("gzip", "lzma")},
             "tarfile.open": {"name": mark, "mode": "w"},
             "logging.FileHandler": {"filename": mark},
-            **{
-                f"shutil.{name}": {"src": trap.script, "dst": mark}
-                for name in ("copyfile", "copy", "move")
-            },
+            "shutil.copyfile": {"src": trap.script, "dst": mark},
+            "shutil.copy": {"src": trap.script, "dst": mark},
+            "shutil.move": {"src": trap.script, "dst": mark},
             "numpy.savetxt": {"fname": mark, "X": [0]},
             "numpy.load": {"file": trap.pickle, "allow_pickle": True},
             "torch.load": {"f": trap.pickle, "weights_only": False},
@@ -111,30 +105,25 @@ def calls(trap: Trap) -> dict[str, Node]:
             "torch.nn.modules.module.torch.os.mkdir": {"path": mark},
             "detectron2.modeling.backbone.resnet.np.savetxt": {"fname": mark, "X": [0]},
             "detectron2.utils.file_io.PathManager.mkdirs": {"path": mark},
-            **{
-                f"detectron2.config.{name}.load": {"filename": trap.script}
-                for name in ("LazyConfig", "lazy.LazyConfig")
-            },
+            "detectron2.config.LazyConfig.load": {"filename": trap.script},
+            "detectron2.config.lazy.LazyConfig.load": {"filename": trap.script},
             LOCATE: {"name": f"{MODULE}.anything"},
-            **{
-                f"roilab.engine.config.{name}": {"path": trap.script}
-                for name in ("read_config", "load_config")
-            },
+            "roilab.engine.config.read_config": {"path": trap.script},
+            "roilab.engine.config.load_config": {"path": trap.script},
             "roilab.data.from_catalog._run": {"file": trap.script},
             "roilab.data.from_catalog.from_catalog": {"name": "evil", "register": trap.script},
             "roilab.files.write_whole": {"path": mark, "content": "here"},
             f"{MODULE}.anything": {},
         }.items()
     }
+    folder_node = call("os.mkdir", path=mark)
     nodes |= {
         "an unpickled file": call("pickle.load", file=opened),
         "unsafe YAML": call("yaml.unsafe_load", stream=f"!!python/object/apply:os.mkdir [{mark}]"),
         "a node as target": call(named("os.mkdir"), path=mark),
-        "an argument of a layer": call("torch.nn.Identity", x=call("os.mkdir", path=mark)),
-        "an item of a list": call("torch.nn.ModuleList", modules=[call("os.mkdir", path=mark)]),
-        "an item of a list of lists": call(
-            "torch.nn.Identity", x=[[{"deep": 1}, call("os.mkdir", path=mark)]]
-        ),
+        "an argument of a layer": call("torch.nn.Identity", x=folder_node),
+        "an item of a list": call("torch.nn.ModuleList", modules=[folder_node]),
+        "an item of a list of lists": call("torch.nn.Identity", x=[[{"deep": 1}, folder_node]]),
         "an imported name of ours": call("roilab.engine.trusted.os.mkdir", path=mark),
     }
     return nodes
@@ -143,6 +132,7 @@ def calls(trap: Trap) -> dict[str, Node]:
 def texts(trap: Trap, data: Node) -> dict[str, str]:
     """Whole config files that are no plain data, or hide a target behind another key."""
     mark = str(trap.mark)
+    evil = f"{{_target_: os.mkdir, path: '{mark}'}}"
 
     def with_backbone(text: str) -> str:
         model = {**data["model"], "backbone": "BACKBONE"}
@@ -153,18 +143,13 @@ def texts(trap: Trap, data: Node) -> dict[str, str]:
         "a tag of a new object": with_backbone(f"!!python/object/new:os.mkdir ['{mark}']"),
         "a target that is followed": with_backbone(f"{{_target_: '${{evil}}', path: '{mark}'}}")
         + "evil: os.mkdir\n",
-        "a call that is followed": with_backbone("${evil}")
-        + f"evil: {{_target_: os.mkdir, path: '{mark}'}}\n",
+        "a call that is followed": with_backbone("${evil}") + f"evil: {evil}\n",
         "a resolver that makes a call": with_backbone(
-            f"'${{oc.create:{{_target_: os.mkdir, path: {mark}}}}}'"
+            f"'${{oc.create:{evil}}}'".replace(f"'{mark}'", mark)
         ),
-        "an alias of a call": f"evil: &evil {{_target_: os.mkdir, path: '{mark}'}}\n"
-        + with_backbone("*evil"),
-        "a merged call": f"evil: &evil {{_target_: os.mkdir, path: '{mark}'}}\n"
-        + with_backbone("{<<: *evil}"),
-        "a key twice": with_backbone(
-            f"{{_target_: torch.nn.Identity, _target_: os.mkdir, path: '{mark}'}}"
-        ),
+        "an alias of a call": f"evil: &evil {evil}\n" + with_backbone("*evil"),
+        "a merged call": f"evil: &evil {evil}\n" + with_backbone("{<<: *evil}"),
+        "a key twice": with_backbone(evil.replace("{", "{_target_: torch.nn.Identity, ")),
     }
 
 
@@ -184,13 +169,7 @@ def _place(data: Node, key: str, value: Any) -> Node:
 
 @dataclass(frozen=True)
 class Payload:
-    """A hostile folder.
-
-    Attributes:
-        name: of what it tries.
-        write: puts it into a copy of a sound run.
-        in_config: that is where it is; else in the weights.
-    """
+    """What is written into a copy of a sound run: into its config, or else its weights."""
 
     name: str
     write: Callable[[Trap, Node], None]

@@ -20,14 +20,7 @@ from omegaconf import DictConfig
 
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.data.from_catalog import from_catalog
-from roilab.engine import config
-from roilab.engine.build_data import (
-    build_dataset,
-    check_data_nodes,
-    check_keypoints,
-    eval_batches,
-    train_batches,
-)
+from roilab.engine import build_data, config
 from roilab.engine.setup import prepare
 from roilab.engine.train import train
 from roilab.errors import UserError
@@ -35,6 +28,7 @@ from roilab.via import LabelRules
 
 from .running import CONFIG, configured, shapes
 
+BY_NAME = LabelRules(class_attribute="name")
 NAMES = ("shapes_of_the_catalog_train", "shapes_of_the_catalog_val")
 
 
@@ -45,9 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["from detectron2.data.datasets import register_coco_instances"]
     for split, name in zip(("train", "val"), NAMES, strict=True):
         images = folder / split
-        truth = load_dataset(
-            str(images / "via.json"), rules=LabelRules(class_attribute="name")
-        ).coco_json()
+        truth = load_dataset(str(images / "via.json"), rules=BY_NAME).coco_json()
         ids = {1: 500, 2: 3}
         for row in truth["annotations"]:
             row["category_id"] = ids[row["category_id"]]
@@ -160,7 +152,7 @@ def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -
         cfg.data[key] = L(get_detection_dataset_dicts)(names=name)
     for _ in NAMES:
         with pytest.raises(UserError) as caught:
-            check_data_nodes(cfg)
+            build_data.check_data_nodes(cfg)
         config.override(cfg, str(caught.value.remedy).split())
     assert prepare(cfg).val.classes == ("square", "bar")
 
@@ -168,17 +160,17 @@ def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -
 def test_every_config_passes_until_a_node_is_taken_away() -> None:
     for path in Path("configs").glob("*.py"):
         cfg = config.load_config(path)
-        check_data_nodes(cfg)
+        build_data.check_data_nodes(cfg)
         del cfg.lr_multiplier
         with pytest.raises(UserError, match="no such node"):
-            check_data_nodes(cfg)
+            build_data.check_data_nodes(cfg)
 
 
 def test_a_node_that_gives_no_data_set(data: Path, tmp_path: Path) -> None:
     cfg = configured(data, tmp_path)
     cfg.data.train = {"_target_": "collections.Counter", "a": 1}
     with pytest.raises(UserError, match=r"Counter gives Counter") as caught:
-        build_dataset(cfg, "data.train")
+        build_data.build_dataset(cfg, "data.train")
     assert caught.value.key == "data.train"
 
 
@@ -202,19 +194,16 @@ def test_settings_that_a_node_leaves_out_are_refused(data: Path, tmp_path: Path)
 def test_keypoints_of_both_splits_agree(data: Path) -> None:
     def posed(names: list[str]) -> DetectionDataset:
         name = f"posed_{'_'.join(names)}"
-        dicts = load_dataset(
-            str(data / "val" / "via.json"), rules=LabelRules(class_attribute="name")
-        ).records
+        dicts = load_dataset(str(data / "val" / "via.json"), rules=BY_NAME).records
         DatasetCatalog.register(name, lambda: dicts)
-        MetadataCatalog.get(name).set(
-            thing_classes=["bar", "square"], keypoint_names=names, keypoint_flip_map=[]
-        )
+        metadata = {"thing_classes": ["bar", "square"], "keypoint_names": names}
+        MetadataCatalog.get(name).set(**metadata, keypoint_flip_map=[])
         return from_catalog(name)
 
     one, other = posed(["top", "end"]), posed(["end", "top"])
-    check_keypoints(one, one)
+    build_data.check_keypoints(one, one)
     with pytest.raises(UserError, match="keypoints of training and validation"):
-        check_keypoints(one, other)
+        build_data.check_keypoints(one, other)
     for name in ("posed_top_end", "posed_end_top"):
         DatasetCatalog.pop(name)
         MetadataCatalog.pop(name)
@@ -224,11 +213,10 @@ def test_keypoints_of_both_splits_agree(data: Path) -> None:
 def test_a_mistake_has_the_key_that_sets_it(data: Path, key: str) -> None:
     """What both splits share is set once, by a key of `data`; a split may have its own."""
     file = data / "val" / "via.json"
-    cfg = config.load_config(
-        CONFIG, [f"data.val.files={file}", "data.val.images=null", f"{key}=coco_persn"]
-    )
+    own = [f"data.val.files={file}", "data.val.images=null"]
+    cfg = config.load_config(CONFIG, [*own, f"{key}=coco_persn"])
     with pytest.raises(UserError) as error:
-        build_dataset(cfg, "data.val")
+        build_data.build_dataset(cfg, "data.val")
     assert error.value.key == key
     assert error.value.remedy == f"give {key}=coco_person, or {key}=FILE"
 
@@ -236,13 +224,13 @@ def test_a_mistake_has_the_key_that_sets_it(data: Path, key: str) -> None:
 def test_problems_are_logged_with_keys_of_the_config(data: Path, caplog: Any) -> None:
     file = data / "val" / "via.json"
     own = [f"data.val.files={file}", "data.val.images=null", "data.rules.class_attribute=name"]
-    cfg = config.load_config(
-        CONFIG, [*own, "data.rules.keypoint_attribute=null", "data.skeleton=null"]
-    )
+    more = ["data.rules.keypoint_attribute=null", "data.skeleton=null"]
+    cfg = config.load_config(CONFIG, [*own, *more])
     caplog.set_level("INFO")
-    name = build_dataset(cfg, "data.val").classes[0]
+    name = build_data.build_dataset(cfg, "data.val").classes[0]
     caplog.clear()
-    build_dataset(config.override(cfg, [f"data.val.rules.class_map={{{name}: null}}"]), "data.val")
+    config.override(cfg, [f"data.val.rules.class_map={{{name}: null}}"])
+    build_data.build_dataset(cfg, "data.val")
     assert f"leave out 'data.val.rules.class_map={{{name}: null}}' to keep them" in caplog.text
 
 
@@ -263,8 +251,8 @@ def test_the_loaders_follow_the_model(figures, name, without, masks, has_keypoin
     dataset = load_dataset(str(figures.train), skeleton="coco_person")
     single = {"augmentations": [], "num_workers": 0}
     for batches in (
-        train_batches(cfg, dataset, total_batch_size=1, **single),
-        eval_batches(cfg, dataset, **single),
+        build_data.train_batches(cfg, dataset, total_batch_size=1, **single),
+        build_data.eval_batches(cfg, dataset, **single),
     ):
         instances = next(iter(batches))[0]["instances"]
         assert instances.has("gt_keypoints") == has_keypoints

@@ -9,14 +9,8 @@ from detectron2.layers import ShapeSpec
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from roilab.engine import config
-from roilab.engine.config_diff import (
-    ABSENT,
-    ConfigDifference,
-    difference_table,
-    differences,
-    yaml_text,
-)
+from roilab.engine import config, config_diff
+from roilab.engine.config_diff import ABSENT, ConfigDifference, difference_table, differences
 
 from .hostile import LOCATE, call
 
@@ -71,7 +65,7 @@ def test_an_override_and_what_follows_it() -> None:
 def test_values_that_differ(before: dict, after: dict) -> None:
     (row,) = differences(node(**before), node(**after))
     assert row.key == "a"
-    assert yaml_text(row.before) != yaml_text(row.after)
+    assert config_diff.yaml_text(row.before) != config_diff.yaml_text(row.after)
 
 
 @pytest.mark.parametrize(
@@ -130,14 +124,13 @@ def test_nothing_is_changed() -> None:
     ],
 )
 def test_a_table_is_legible(key: str, before: object, after: object) -> None:
-    lines = difference_table(
-        [ConfigDifference(key, before, after), ConfigDifference("b.c", 1, None)]
-    ).splitlines()
+    rows = [ConfigDifference(key, before, after), ConfigDifference("b.c", 1, None)]
+    lines = difference_table(rows).splitlines()
     assert len(lines) == 4
     assert all(len(line) <= 100 for line in lines)
     assert lines[-1].split() == ["b.c", "1", "null"]
     # A row keeps both ends of what it shortens, and short values whole.
     assert "..." in lines[2]
     for value in (before, after):
-        assert yaml_text(value)[:5] in lines[2]
-        assert lines[2].count(yaml_text(value)[-5:]) >= 1
+        assert config_diff.yaml_text(value)[:5] in lines[2]
+        assert lines[2].count(config_diff.yaml_text(value)[-5:]) >= 1

@@ -182,10 +182,9 @@ def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
     group = {"rank": 0, "world_size": 2, "timeout": timedelta(seconds=1)}
     for url in ("none://", "tcp://127.0.0.1:0"):
         each = partial(distributed._join_group, 0, 1, init_method=url, **group)
+        work = partial(distributed._run_process, each, print, "work", print_error)
         with pytest.raises(SystemExit) as ended:
-            distributed._run_all(
-                forks(partial(distributed._run_process, each, print, "work", print_error)), str
-            )
+            distributed._run_all(forks(work), str)
         said = capfd.readouterr()
         assert ended.value.code == 2
         assert said.err.count("error: the processes of the training do not meet") == 1

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from detectron2.config import instantiate
@@ -30,10 +31,7 @@ from .hostile import PAYLOADS, Payload, Trap, calls, hostile_folder, hostile_swe
 from .running import data_places
 
 NOTHING = Trap(Path("folder"), Path("mark"))
-Done = tuple[int, str, str]
-Script = Callable[..., Done]
-
-
+Script = Callable[..., Any]
 FUNCTIONS = {
     "config.load": lambda trap: config.load_config(trap.folder / "config.yaml"),
     "load_run": lambda trap: load_run(open_run(trap.folder)),

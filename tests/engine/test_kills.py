@@ -54,14 +54,9 @@ class Nursery:
 
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("nursery.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
+    program = [sys.executable, Path(__file__).with_name("nursery.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes) as process:
         yield Nursery(process)
         process.kill()
 
@@ -87,11 +82,7 @@ def is_running(pid: int) -> bool:
 
 
 def await_moment(moment: str, chance: random.Random, run: Path, seconds: float, pid: int) -> None:
-    """Return at a random moment of a kind, or when the process has ended.
-
-    Args:
-        seconds: that a whole training takes.
-    """
+    """Return at a random moment of a kind, or at its end; a whole training takes `seconds`."""
     seen = len(lines(run))
     wait = chance.random() * seconds / {"any": 1, "start": 4, "evaluation": 8, "write": 100}[moment]
     writes, parts = chance.randrange(8), set[str]()

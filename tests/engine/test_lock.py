@@ -188,9 +188,8 @@ with locked(Path(sys.argv[1])):
         os._exit(0)
     time.sleep(60)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as begun:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code, path], **pipes) as begun:
         assert begun.stdout is not None
         assert begun.stdout.readline() == b"forked\n"
         begun.kill()

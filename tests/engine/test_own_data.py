@@ -146,8 +146,7 @@ def test_a_class_of_any_name_gets_into_the_run_folder(name: str, tmp_path: Path)
     assert setup.val.classes == (name,)
     assert list(setup.cfg.data.classes) == [name]
     config.save_config(setup.cfg, tmp_path / "run" / "config.yaml")
-    again = config.load_config(
-        tmp_path / "run" / "config.yaml", [write("data.val.rules.default_class", name)]
-    )
+    override = write("data.val.rules.default_class", name)
+    again = config.load_config(tmp_path / "run" / "config.yaml", [override])
     assert list(again.data.val.classes) == [name]
     assert again.data.val.rules.default_class == name

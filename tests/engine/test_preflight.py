@@ -44,12 +44,7 @@ def tried(cfg: DictConfig) -> torch.nn.Module:
         (f"{RPN}.in_features=[p3,p4,p5,p7]", f"{RPN}.in_features", "p7", "p2, p3, p4, p5, p6"),
         (f"{HEADS}.mask_in_features=[p2,p3]", f"{HEADS}.mask_pooler.scales", "0.03125", "0.125]"),
         # As many levels as there should be, but others.
-        (
-            f"{HEADS}.box_in_features=[p3,p4,p5,p6]",
-            f"{HEADS}.box_pooler.scales",
-            "0.25",
-            "0.015625",
-        ),
+        (f"{HEADS}.box_in_features=[p3,p4,p5,p6]", f"{HEADS}.box_pooler.scales", "0.25", "0.0156"),
         (f"{HEADS}.box_head.input_shape.channels=48", f"{HEADS}.box_head", "16 x 1568", ""),
         (f"{HEADS}.mask_head.input_shape.channels=48", f"{HEADS}.mask_head", "x 32 x 14 x 14", ""),
         (f"{HEADS}.box_predictor.input_shape.channels=65", f"{HEADS}.box_predictor", "64", ""),

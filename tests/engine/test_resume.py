@@ -105,9 +105,8 @@ def test_a_line_that_was_cut_with_the_process(data: Path, whole, run: Path, last
     for name in (*later, "results.json", "results_ema.json", "model_final_ema.pth"):
         (run / name).unlink()
     before = (run / "metrics.json").read_text().splitlines(keepends=True)
-    (run / "metrics.json").write_text(
-        "".join(line for line in before if json.loads(line)["iteration"] < last)
-    )
+    kept = [line for line in before if json.loads(line)["iteration"] < last]
+    (run / "metrics.json").write_text("".join(kept))
     trained(data, run, *EVERYTHING, resume=True)
     steps = [line for line in lines(run) if "total_loss" in line]
     assert [line["iteration"] for line in steps] == list(range(12))

@@ -109,9 +109,8 @@ def test_changed_data_are_refused_unless_allowed(change, said: str, copied) -> N
         checked(data, run)
     assert said in str(caught.value.found)
     assert "allow_changed_data=true" in str(caught.value.remedy)
-    assert any(
-        note.startswith(f"changed, as allowed: {said}") for note in checked(*copied, allow=True)
-    )
+    note = f"changed, as allowed: {said}"
+    assert any(line.startswith(note) for line in checked(*copied, allow=True))
 
 
 def test_the_image_that_was_written_since_is_named(copied) -> None:

@@ -101,7 +101,7 @@ def test_a_layout_of_the_future(folder: Path) -> None:
         (
             "category_ids.json",
             ["[500]", "{}", "[1, null]", '"ab"', "[1", "[1.0, 2]"],
-            "the category ids of the run",
+            "category ids",
         ),
     ],
 )

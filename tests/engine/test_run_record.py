@@ -8,16 +8,9 @@ import pytest
 import torch
 
 from roilab import files
-from roilab.engine import checkpoint
+from roilab.engine import checkpoint, run_record
 from roilab.engine.run_folder import Run, verify_run
-from roilab.engine.run_record import (
-    accept,
-    is_as_written,
-    optional_exists,
-    read_record,
-    read_verified,
-    write_record,
-)
+from roilab.engine.run_record import read_record, write_record
 from roilab.engine.train_state import newest
 from roilab.errors import UserError
 
@@ -75,7 +68,7 @@ def test_a_write_that_is_cut_leaves_a_sound_folder(run: Run, new: bool, monkeypa
             except KeyboardInterrupt:
                 steps += 1
         assert set(kinds(run).values()) == {"sound"}, (cut, read_record(run.folder)["files"])
-        assert not new or optional_exists(run.folder / name) or before is None
+        assert not new or run_record.optional_exists(run.folder / name) or before is None
     assert steps == 6  # three files that are written, each cut before and after
 
 
@@ -113,17 +106,17 @@ def test_a_checkpoint_that_is_cut_leaves_a_sound_folder(run: Run, monkeypatch) -
 def test_what_was_changed_on_purpose_is_accepted(run: Run) -> None:
     run.config_file.write_text("model: {a: 1}\n")
     with pytest.raises(UserError, match=r'accept=\["config\.yaml"\]'):
-        read_verified(run.config_file)
-    accept(run.folder, ["config.yaml"])
-    assert read_verified(run.config_file) == b"model: {a: 1}\n"
-    assert not is_as_written(run.config_file)
+        run_record.read_verified(run.config_file)
+    run_record.accept(run.folder, ["config.yaml"])
+    assert run_record.read_verified(run.config_file) == b"model: {a: 1}\n"
+    assert not run_record.is_as_written(run.config_file)
     (run.folder / "classes.json").unlink()
     with pytest.raises(UserError, match="gone"):
-        optional_exists(run.folder / "classes.json")
-    accept(run.folder, ["classes.json"])
-    assert not optional_exists(run.folder / "classes.json")
+        run_record.optional_exists(run.folder / "classes.json")
+    run_record.accept(run.folder, ["classes.json"])
+    assert not run_record.optional_exists(run.folder / "classes.json")
     run.write({"config.yaml": "model: {b: 1}\n"})
-    assert is_as_written(run.config_file)
+    assert run_record.is_as_written(run.config_file)
 
 
 @pytest.mark.parametrize("digests", [[], ["absent"], ["0"], ["x-00000000"], ["1-2\n3"]])
@@ -136,7 +129,7 @@ def test_a_file_in_the_record_has_a_digest(run: Run, digests: list[str]) -> None
 @pytest.mark.parametrize("name", ["../config.yaml", "/etc/hostname", "", "..", "run.json"])
 def test_only_files_of_the_folder_have_digests(run: Run, name: str) -> None:
     with pytest.raises(UserError, match="not a file with a digest"):
-        accept(run.folder, [name])
+        run_record.accept(run.folder, [name])
     if name != "run.json":
         write_record(run.folder, {"layout": 1, "files": {name: ["0-00000000"]}})
         with pytest.raises(UserError, match="damaged"):
@@ -147,7 +140,7 @@ def test_a_folder_without_digests_is_read_as_before(run: Run, caplog) -> None:
     run.provenance_file.write_text(json.dumps({"layout": 1, "starts": []}))
     assert run.classes() == ("a", "b")
     assert set(kinds(run).values()) == {"unverified"}
-    accept(run.folder, [name for name in kinds(run) if name != "run.json"])
+    run_record.accept(run.folder, [name for name in kinds(run) if name != "run.json"])
     assert set(kinds(run).values()) == {"sound"}
 
 

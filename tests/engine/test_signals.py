@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader
 
 from roilab.data.workers import END_SIGNALS, leave_signals, signals_blocked
 from roilab.engine import signals
@@ -24,7 +24,7 @@ from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train import Trainer, TrainingLoop
 from roilab.errors import UserError, machine_failure
 
-from .running import checkpoint, command, same, trained
+from .running import checkpoint, command, process, same, trained
 
 SHORT = ("train.max_iter=4", "train.checkpoint_period=2", "train.eval_period=3", "train.ema=0.9")
 
@@ -138,17 +138,9 @@ def test_what_is_ignored_stays_so() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-class Numbers(Dataset[int]):
-    def __len__(self) -> int:
-        return 100
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
 def test_workers_leave_signals_to_the_main_process() -> None:
     with signals_blocked():
-        batches = iter(DataLoader(Numbers(), num_workers=2, worker_init_fn=leave_signals))
+        batches = iter(DataLoader(range(100), num_workers=2, worker_init_fn=leave_signals))
     before = set(multiprocessing.active_children())
     next(batches)
     for worker in before:
@@ -163,10 +155,8 @@ def test_workers_leave_signals_to_the_main_process() -> None:
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_end_by_their_parent(method: str) -> None:
     resource_tracker.ensure_running()  # Python before 3.13 lets signals through when it begins
-    numbers = TensorDataset(torch.arange(100))
-    loader: Any = DataLoader(
-        numbers, num_workers=1, worker_init_fn=leave_signals, multiprocessing_context=method
-    )
+    options = {"worker_init_fn": leave_signals, "multiprocessing_context": method}
+    loader: Any = DataLoader(range(100), num_workers=1, **options)
     with signals_blocked():
         batches = iter(loader)
     next(batches)
@@ -244,12 +234,11 @@ def test_no_room_for_the_libraries(data: Path, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))
 
-    done = subprocess.run(
-        command(data, tmp_path), preexec_fn=limit, capture_output=True, text=True, check=False
-    )
-    assert done.returncode != 0
-    assert done.stderr.startswith("error: there is too little memory\n")
-    assert "Traceback" not in done.stderr
+    begun = process(command(data, tmp_path), preexec_fn=limit)
+    _, err = begun.communicate()
+    assert begun.returncode != 0
+    assert err.startswith("error: there is too little memory\n")
+    assert "Traceback" not in err
 
 
 def test_a_handler_is_put_back() -> None:

@@ -139,19 +139,11 @@ def test_a_run_of_an_earlier_version_opens(commit: str, tmp_path: Path, script) 
 @pytest.mark.parametrize(
     "node",
     [
-        call("torch.nn.Module.__subclasses__"),
         call("torch.nn.Module.__init__.__globals__"),
-        call("torch.nn.Identity.__class__"),
-        call("roilab.engine.config.sys.exit"),
-        call(3),
-        call(None),
-        call(["os.system"]),
-        call(""),
-        call("os"),
-        call(" torch.nn.Identity"),
-        call("torch.nn.Identity\n"),
+        *map(call, ("torch.nn.Module.__subclasses__", "torch.nn.Identity.__class__", "", "os")),
+        *map(call, ("roilab.engine.config.sys.exit", 3, None, ["os.system"], "torch..nn.Identity")),
+        *map(call, (" torch.nn.Identity", "torch.nn.Identity\n")),
         call("torch.nn.Ident\N{LATIN SMALL LETTER DOTLESS I}ty"),
-        call("torch..nn.Identity"),
         call(LOCATE, name="os.system"),
         call(LOCATE, name=["torch.nn.Identity"]),
         call(LOCATE),
@@ -199,13 +191,11 @@ def test_a_part_of_the_users_own_is_allowed_by_name(
     (folder / "config.yaml").write_text(text.replace(old, f"{parts}.Head"))
     accept(folder, ["config.yaml"])
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    first = script(
-        "config", "show", folder, "--key", "model.roi_heads.mask_head._target_", status=2
-    )
+    line = ("config", "show", folder, "--key", "model.roi_heads.mask_head._target_")
+    first = script(*line, status=2)
     assert parts not in sys.modules  # it is refused before it is imported
     remedy = first.stderr.rpartition("add to the command: ")[2].split()
     assert remedy == ["--trust", f"{parts}.Head"]
-    line = ("config", "show", folder, "--key", "model.roi_heads.mask_head._target_")
     assert script(*line, *remedy).stdout == f"{parts}.Head\n"
     assert json.loads(settings.read_text()) == {"trusted": [f"{parts}.Head"]}
     script(*line)
@@ -296,22 +286,10 @@ def laughs(levels: int, joined: str) -> str:
         "a: &a [*a]",
         "a: &a {b: *a}",
         "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1),
-        "[" * 100_000,
-        "{a: " * 100_000,
-        "- " * 10_000 + "x",
-        "[" + "1," * MANY + "1]",
-        "a: " + "x" * MAX_BYTES,
-        "a: !!str x",
-        "a: ! x",
-        "a: !!python/name:os.system",
-        "a: !!binary aGVsbG8=",
-        "a: 2001-99-99",
-        "a: " + "9" * 5000,
-        "? {a: b}\n: c",
-        "a: *nothing",
-        "a: \x00",
-        "%TAG ! tag:evil:\n--- !x a",
-        "a: 1\n---\nb: 2",
+        *("[" * 100_000, "{a: " * 100_000, "- " * 10_000 + "x", "[" + "1," * MANY + "1]"),
+        *("a: " + "x" * MAX_BYTES, "a: " + "9" * 5000, "a: \x00", "a: *nothing", "a: 2001-99-99"),
+        *("a: !!str x", "a: ! x", "a: !!python/name:os.system", "a: !!binary aGVsbG8="),
+        *("? {a: b}\n: c", "%TAG ! tag:evil:\n--- !x a", "a: 1\n---\nb: 2"),
     ],
     ids=range(21),
 )
@@ -354,11 +332,8 @@ def test_paths_of_a_run_are_not_opened_where_nothing_needs_them(
     decoy = tmp_path / "decoy"
     data = yaml.safe_load(tiny_run.config_file.read_text())
     for split in ("train",) if evaluates else ("train", "val"):
-        data["data"][split] |= {
-            "files": [f"{decoy}.json"],
-            "images": str(decoy),
-            "skeleton": f"{decoy}.skeleton",
-        }
+        data["data"][split] |= {"files": [f"{decoy}.json"], "images": str(decoy)}
+        data["data"][split]["skeleton"] = f"{decoy}.skeleton"
     data["data"]["skeleton"] = f"{decoy}.skeleton"
     data["train"] |= {"init_checkpoint": f"{decoy}.pth", "output_dir": str(decoy)}
     folder = shutil.copytree(tiny_run.folder, tmp_path / "run")

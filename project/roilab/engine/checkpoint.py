@@ -29,7 +29,6 @@ from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2
 from roilab.text import first_of
 
 _SHOWN = 8  # how many of many names a message lists
-
 # All that the numpy arrays of the model zoo's .pkl files are made of.
 _PICKLED_NAMES = {
     "numpy": {"dtype", "ndarray"},

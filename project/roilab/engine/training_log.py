@@ -134,8 +134,7 @@ class Console(EventWriter):
             if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
                 # The handler is tqdm's and goes with it. What the bar shows needs no line.
                 handler.addFilter(lambda record: record.name != __name__)
-        bar = tqdm(total=max_iter, initial=start, dynamic_ncols=True)
-        self.bar = self.stack.enter_context(bar)
+        self.bar = self.stack.enter_context(tqdm(total=max_iter, initial=start, dynamic_ncols=True))
         # A bar is cut at the edge of the terminal, as text alone is not.
         below = tqdm(bar_format="{desc}{bar}", position=1, leave=False, dynamic_ncols=True)
         self.below = self.stack.enter_context(below)

@@ -24,6 +24,7 @@ from .running import checkpoint, command, lines, output, process, trained
 from .test_train import EVEN, assert_close
 
 MORE = (*EVEN, "dataloader.train.total_batch_size=4", "train.checkpoint_period=1")
+cut_off = partial(os._exit, distributed._CUT_OFF)
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +148,6 @@ def test_all_end_well() -> None:
     ranks = forks(int, int)
     distributed._run_all(ranks, str)
     assert [each.exitcode for each in ranks] == [0, 0]
-
-
-cut_off = partial(os._exit, distributed._CUT_OFF)
 
 
 @pytest.mark.parametrize("other", [wait, cut_off])

@@ -113,9 +113,8 @@ def logged_interruption(run: Run, state: TrainState, source: ConfigSource | None
         yield
     except Interrupted as error:
         again = shlex.join(source.resume_command) if source else "train(resume=True)"
-        saved = (
-            f"saved after iteration {state.iteration}" if run.states() else "nothing to save yet"
-        )
+        iteration = state.iteration
+        saved = f"saved after iteration {iteration}" if run.states() else "nothing to save yet"
         log.warning("%s: %s; go on with: %s", error, saved, again)
         raise
 

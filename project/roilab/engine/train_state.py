@@ -41,7 +41,7 @@ class TrainState:
     """The state of a training beside its weights. Iterations count from 0; -1 means none.
 
     Attributes:
-        iteration, evaluated: the last that is done, and the last after an evaluation of the model.
+        iteration, evaluated: the last one done, and the last after which the model was evaluated.
         best, best_iteration: the best value of `train.best` so far, and where.
         since_best: how many evaluations ago that was.
         unreadable: images that could not be read, with the reason.

@@ -48,26 +48,16 @@ def main() -> int:
 
 def measure(benchmark: Benchmark) -> dict[str, float | str]:
     """Medians of ours and of the reference, which take turns after one call of each, and ratios."""
-    benchmark.ours()
-    benchmark.reference()
-    ours: list[float] = []
-    reference: list[float] = []
+    works, turns = (benchmark.ours, benchmark.reference), []
+    for work in works:
+        work()
     for index in range(benchmark.rounds):
-        pair = [(ours, benchmark.ours), (reference, benchmark.reference)]
-        for times, work in pair if index % 2 == 0 else reversed(pair):
-            times.append((benchmark.gauge or seconds)(work))
-    a, b = (
-        statistics.median(times) / amount
-        for times, amount in zip((ours, reference), benchmark.work, strict=True)
-    )
-    result: dict[str, float | str] = {
-        "ours": a,
-        "reference": b,
-        "unit": benchmark.unit,
-        "ratio": a / b,
-        "speed_up": b / a,
-        "reference_name": benchmark.reference_name,
-    }
+        order = 1 if index % 2 == 0 else -1
+        turns.append([(benchmark.gauge or seconds)(work) for work in works[::order]][::order])
+    medians = map(statistics.median, zip(*turns, strict=True))
+    a, b = (median / units for median, units in zip(medians, benchmark.work, strict=True))
+    result: dict[str, float | str] = {"ours": a, "reference": b, "unit": benchmark.unit}
+    result |= {"ratio": a / b, "speed_up": b / a, "reference_name": benchmark.reference_name}
     if benchmark.bar is not None:
         low, high = benchmark.bar
         result["bar"] = f"{low:g} to {high:g}"

@@ -17,9 +17,17 @@ CONFIG = "configs/figures_mask_keypoint.py"
 
 def main() -> int:
     """Run the steps that are not done yet; return the exit status of the first that fails."""
+    # The checkpoint says how far a training is, and not results.json, which the evaluation of an
+    # unfinished model also writes.
+    tag = ROOT / RUN / "last_checkpoint"
+    last = tag.read_text(encoding="utf-8", errors="replace").strip() if tag.is_file() else None
+    resume = [] if last is None else ["--resume"]
     try:
         roilab("figures", "--out", DATA)
-        train()
+        if last == "model_final.pth":
+            print(f"\n{RUN} is trained and is used again; to start over: rm -r {RUN}", flush=True)
+        else:
+            roilab("train", "--config-file", CONFIG, *resume, f"train.output_dir={RUN}")
         roilab("evaluate", "--run", RUN)
         roilab("predict", "--run", RUN, "--input", f"{DATA}/val", "--output", f"{RUN}/pictures")
     except subprocess.CalledProcessError as error:
@@ -32,21 +40,6 @@ def main() -> int:
     print(f"  .venv/bin/roilab predict --run {RUN} --input IMAGES --output outputs/pictures")
     print("  .venv/bin/roilab data check VIA.json --images IMAGES")
     return 0
-
-
-def train() -> None:
-    """Train the model, or continue from its last checkpoint; a finished training is used again.
-
-    The checkpoint decides, and not results.json, which the evaluation of an unfinished model also
-    writes.
-    """
-    tag = ROOT / RUN / "last_checkpoint"
-    last = tag.read_text(encoding="utf-8", errors="replace").strip() if tag.is_file() else None
-    if last == "model_final.pth":
-        print(f"\n{RUN} is trained and is used again; to start over: rm -r {RUN}", flush=True)
-        return
-    resume = [] if last is None else ["--resume"]
-    roilab("train", "--config-file", CONFIG, *resume, f"train.output_dir={RUN}")
 
 
 def roilab(*arguments: str) -> None:

@@ -91,16 +91,20 @@ def install() -> None:
     make_venv()
     if run_in_venv("-c", "import importlib.metadata; importlib.metadata.version('torch')") is None:
         check_space()
-    say(f"installing into .venv; pip writes to {LOG}")
+    print(f"installing into .venv; pip writes to {LOG}", flush=True)
     pip("torch and everything else", "install", "-r", str(LOCK))
     if run_in_venv("-c", "import detectron2") is None:
         install_detectron2()
     pip("roilab", "install", "--no-build-isolation", "--no-deps", "-e", ROOT)
-    check_imports()
+    code = "import torch, torchvision, cv2, pycocotools.mask, detectron2.structures, roilab"
+    done = call(VENV_PYTHON, "-W", "ignore", "-c", code)
+    if done.returncode:  # it gets no stamp
+        reason, remedy = last_line(done.stderr), "see `python scripts/doctor.py`"
+        raise SetupError(f"installed, but not importable ({reason}); {remedy}")
     partial = Path(STAMP + ".partial")
     partial.write_text(fingerprint(run_in_venv("-I", "-S", "-c", PRINT_VERSION) or ""))
     partial.replace(STAMP)
-    say(f"installed in {time.monotonic() - started:.0f} s")
+    print(f"installed in {time.monotonic() - started:.0f} s", flush=True)
 
 
 def make_venv() -> None:
@@ -119,7 +123,7 @@ def make_venv() -> None:
             f"this Python has no venv module; on Debian and Ubuntu: apt install {package}"
         ) from None
     check_space()
-    say("making .venv with Python {}.{}.{}".format(*sys.version_info[:3]))
+    print("making .venv with Python {}.{}.{}".format(*sys.version_info[:3]), flush=True)
     done = call(sys.executable, "-m", "venv", "--clear", VENV, folder=ROOT)
     if done.returncode:
         output = done.stdout + done.stderr
@@ -146,20 +150,10 @@ def install_detectron2() -> None:
     staging.rmdir()
 
 
-def check_imports() -> None:
-    """Import the installed packages, so that a broken installation gets no stamp."""
-    code = "import torch, torchvision, cv2, pycocotools.mask, detectron2.structures, roilab"
-    done = call(VENV_PYTHON, "-W", "ignore", "-c", code)
-    if done.returncode:
-        reason = last_line(done.stderr)
-        remedy = "see `python scripts/doctor.py`"
-        raise SetupError(f"installed, but not importable ({reason}); {remedy}")
-
-
 def call(*command: str, folder: str = VENV):
     """Run a command and capture its output. In .venv no folder of the checkout is a package."""
-    none, pipe = subprocess.DEVNULL, subprocess.PIPE
-    return subprocess.run(command, stdin=none, stdout=pipe, stderr=pipe, text=True, cwd=folder)
+    stdin = subprocess.DEVNULL
+    return subprocess.run(command, stdin=stdin, capture_output=True, text=True, cwd=folder)
 
 
 def last_line(output: str) -> str:
@@ -184,12 +178,9 @@ def pip(what: str, *arguments: str) -> None:
         begin = log.seek(0, os.SEEK_END)
         log.write("\n$ pip {}\n".format(" ".join(arguments)))
         log.flush()
+        command = [VENV_PYTHON, "-m", "pip", "--no-input", *arguments]
         process = subprocess.Popen(
-            [VENV_PYTHON, "-m", "pip", "--no-input", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
         )
         try:
             watch(process, what, started)
@@ -201,22 +192,20 @@ def pip(what: str, *arguments: str) -> None:
         output = log.read()
     if process.returncode:
         raise SetupError(explain_pip(output))
-    say(f"  {what}: {time.monotonic() - started:.0f} s")
+    print(f"  {what}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def watch(process, what: str, started: float) -> None:
     """Wait for the process: a running clock on a terminal, a line every half minute elsewhere."""
     terminal = sys.stdout.isatty()
+    line, end = ("\r{} ...", "") if terminal else ("{}, still going", "\n")
     while True:
         try:
             process.wait(timeout=0.5 if terminal else 30)
             break
         except subprocess.TimeoutExpired:
             spent = f"  {what}: {time.monotonic() - started:.0f} s"
-        if terminal:
-            print(f"\r{spent} ...", end="", flush=True)
-        else:
-            say(f"{spent}, still going")
+            print(line.format(spent), end=end, flush=True)
     if terminal:
         print("\r\033[K", end="", flush=True)
 
@@ -225,14 +214,13 @@ def explain_pip(output: str) -> str:
     """The reason of a failed pip run in one line, from its output."""
     if is_disk_full(output):
         return disk_full()
+    reasons = [line[len("ERROR:") :] for line in output.splitlines() if line.startswith("ERROR:")]
+    reason = f"pip failed: {reasons[-1].strip() if reasons else 'no reason given'}"
     if UNREACHABLE.search(output):
-        return (
+        reason = (
             "the package registry cannot be reached; check the network or your pip configuration"
-            f" (log: {LOG})"
         )
-    reasons = [line for line in output.splitlines() if line.startswith("ERROR:")]
-    reason = reasons[-1][len("ERROR:") :].strip() if reasons else "no reason given"
-    return f"pip failed: {reason} (log: {LOG})"
+    return f"{reason} (log: {LOG})"
 
 
 def is_disk_full(output: str) -> bool:
@@ -255,11 +243,6 @@ def disk_full() -> str:
         f" {here:.1f} GiB are free here and {there:.1f} GiB in {temporary}"
         " (TMPDIR moves that); make room and run the same command again"
     )
-
-
-def say(line: str) -> None:
-    """Print without a buffer, also into a pipe."""
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Do masks need convolutions, or are fully connected layers enough? On the sample set.
 
-roilab sweep configs/ablations/figures_mask_branch.py \
-    --output outputs/figures_mask_branch
+roilab sweep configs/ablations/figures_mask_branch.py --output outputs/figures_mask_branch
 Not run yet. Data: common/figures.py.
 """
 

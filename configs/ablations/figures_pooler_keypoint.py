@@ -1,7 +1,6 @@
 """Do keypoints need RoIAlign, or is RoIPool enough? On the sample set.
 
-roilab sweep configs/ablations/figures_pooler_keypoint.py \
-    --output outputs/figures_pooler_keypoint
+roilab sweep configs/ablations/figures_pooler_keypoint.py --output outputs/figures_pooler_keypoint
 Results: docs/results; about four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 

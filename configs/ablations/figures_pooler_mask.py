@@ -1,7 +1,6 @@
 """Which RoI pooler is best for masks: RoIPool, RoIWarp or RoIAlign? On the sample set.
 
-roilab sweep configs/ablations/figures_pooler_mask.py \
-    --output outputs/figures_pooler_mask
+roilab sweep configs/ablations/figures_pooler_mask.py --output outputs/figures_pooler_mask
 Results: docs/results; about four minutes a run on two cores with AMX. Data: common/figures.py.
 """
 

@@ -1,7 +1,6 @@
 """Are coarse features usable with RoIAlign, and with RoIPool? On the sample set.
 
-roilab sweep configs/ablations/figures_pooler_stride.py \
-    --output outputs/figures_pooler_stride
+roilab sweep configs/ablations/figures_pooler_stride.py --output outputs/figures_pooler_stride
 Not run yet. Data: common/figures.py.
 """
 

@@ -5,11 +5,10 @@ Not run yet. The decoders read the heat maps of one training; the stock decoder 
 """
 
 _head = "model.roi_heads.keypoint_head"
-
-
-def _of(name):
-    return {f"{_head}._target_": f"roilab.modeling.{name}KeypointHead"}
-
+_sigmoid, _gaussian, _integral, _simcc = (
+    {f"{_head}._target_": f"roilab.modeling.{name}KeypointHead"}
+    for name in ("Sigmoid", "Gaussian", "Integral", "SimCC")
+)
 
 sweep = dict(
     base="../keypoint_rcnn_R_50_FPN_1x.py",
@@ -20,12 +19,12 @@ sweep = dict(
             f"softmax {decoder}": {"weights_of": "softmax", f"{_head}.decoder": decoder}
             for decoder in ("quarter_shift", "dark", "local_soft_argmax", "soft_argmax")
         },
-        "sigmoid": _of("Sigmoid"),
-        "Gaussian": _of("Gaussian"),
-        "Gaussian dark": {"weights_of": "Gaussian", **_of("Gaussian"), f"{_head}.decoder": "dark"},
-        "integral": _of("Integral"),
-        "integral and softmax": {**_of("Integral"), f"{_head}.heatmap_weight": 1},
-        "SimCC": _of("SimCC"),
+        "sigmoid": _sigmoid,
+        "Gaussian": _gaussian,
+        "Gaussian dark": {"weights_of": "Gaussian", **_gaussian, f"{_head}.decoder": "dark"},
+        "integral": _integral,
+        "integral and softmax": {**_integral, f"{_head}.heatmap_weight": 1},
+        "SimCC": _simcc,
     },
     baseline="softmax",
     seeds=[0],

@@ -4,6 +4,7 @@ roilab sweep configs/ablations/pooler_keypoint.py --output outputs/pooler_keypoi
 Not run yet.
 """
 
+_published = [f"keypoints/{name}" for name in ("AP", "AP50", "AP75", "APm", "APl")]
 sweep = dict(
     base="../keypoint_rcnn_R_50_FPN_1x.py",
     # As in the paper: four samples a bin, and no half-pixel offset. RoIPool takes neither.
@@ -19,20 +20,8 @@ sweep = dict(
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 6: R50-FPN, COCO minival",
         rows={
-            "RoIPool": {
-                "keypoints/AP": 59.8,
-                "keypoints/AP50": 86.2,
-                "keypoints/AP75": 66.7,
-                "keypoints/APm": 55.1,
-                "keypoints/APl": 67.4,
-            },
-            "RoIAlign": {
-                "keypoints/AP": 64.2,
-                "keypoints/AP50": 86.6,
-                "keypoints/AP75": 69.7,
-                "keypoints/APm": 58.7,
-                "keypoints/APl": 73.0,
-            },
+            "RoIPool": dict(zip(_published, (59.8, 86.2, 66.7, 55.1, 67.4), strict=True)),
+            "RoIAlign": dict(zip(_published, (64.2, 86.6, 69.7, 58.7, 73.0), strict=True)),
         },
     ),
 )

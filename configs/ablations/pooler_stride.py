@@ -14,6 +14,7 @@ def only(level, stride):
     }
 
 
+_metrics = ["segm/AP", "segm/AP50", "segm/AP75", "bbox/AP", "bbox/AP50", "bbox/AP75"]
 sweep = dict(
     base="../mask_rcnn_R_50_FPN_1x.py",
     # As in the paper: four samples a bin, and no half-pixel offset. RoIPool takes neither.
@@ -21,26 +22,12 @@ sweep = dict(
     arms={"RoIPool": {"pooler.op": "roi_pool"}, "RoIAlign": {}},
     baseline="RoIPool",
     seeds=[0],
-    metrics=["segm/AP", "segm/AP50", "segm/AP75", "bbox/AP", "bbox/AP50", "bbox/AP75"],
+    metrics=_metrics,
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 2d: R50-C5, stride 32, COCO minival",
         rows={
-            "RoIPool": {
-                "segm/AP": 23.6,
-                "segm/AP50": 46.5,
-                "segm/AP75": 21.6,
-                "bbox/AP": 28.2,
-                "bbox/AP50": 52.7,
-                "bbox/AP75": 26.9,
-            },
-            "RoIAlign": {
-                "segm/AP": 30.9,
-                "segm/AP50": 51.8,
-                "segm/AP75": 32.1,
-                "bbox/AP": 34.0,
-                "bbox/AP50": 55.3,
-                "bbox/AP75": 36.4,
-            },
+            "RoIPool": dict(zip(_metrics, (23.6, 46.5, 21.6, 28.2, 52.7, 26.9), strict=True)),
+            "RoIAlign": dict(zip(_metrics, (30.9, 51.8, 32.1, 34.0, 55.3, 36.4), strict=True)),
         },
     ),
 )

@@ -21,15 +21,13 @@ pooler = dict(op="roi_align", aggregation="average", aligned=True, sampling_rati
 
 def _with_parts(model):
     heads = model.roi_heads
+    shared = {key: f"${{pooler.{key}}}" for key in pooler}
     for task in ("box", "mask", "keypoint"):
         if f"{task}_pooler" not in heads:
             continue
         stock = heads[f"{task}_pooler"]
-        heads[f"{task}_pooler"] = L(RoIPooler)(
-            output_size=stock.output_size,
-            scales=list(stock.scales),
-            **{key: f"${{pooler.{key}}}" for key in pooler},
-        )
+        sizes = dict(output_size=stock.output_size, scales=list(stock.scales))
+        heads[f"{task}_pooler"] = L(RoIPooler)(**sizes, **shared)
         # The head takes features of the size that the pooler gives.
         shape = heads[f"{task}_head"].input_shape
         shape.width = shape.height = f"${{...{task}_pooler.output_size}}"

@@ -23,22 +23,16 @@ CHANNELS = 96  # of the pyramid and the heads
 pooler.sampling_ratio = 1
 
 
-def _stage(index):
-    return L(ResNet.make_stage)(
-        block_class=BasicBlock,
-        num_blocks=2,
-        in_channels=WIDTHS[max(index - 1, 0)],
-        out_channels=WIDTHS[index],
-        stride_per_block=[1 if index == 0 else 2, 1],
-        norm=NORM,
-    )
+def _stage(in_channels, out_channels, stride):
+    blocks = dict(block_class=BasicBlock, num_blocks=2, stride_per_block=[stride, 1], norm=NORM)
+    return L(ResNet.make_stage)(in_channels=in_channels, out_channels=out_channels, **blocks)
 
 
 def _small(model):
     model = model.copy()
     model.backbone.bottom_up = L(ResNet)(
         stem=L(BasicStem)(in_channels=3, out_channels=WIDTHS[0], norm=NORM),
-        stages=[_stage(index) for index in range(4)],
+        stages=list(map(_stage, (WIDTHS[0], *WIDTHS), WIDTHS, (1, 2, 2, 2))),
         out_features=["res2", "res3", "res4", "res5"],
     )
     model.backbone.update(out_channels=CHANNELS, norm=NORM)
@@ -53,10 +47,9 @@ def _small(model):
     heads.box_head.input_shape.channels = CHANNELS
     heads.box_head.fc_dims = [512]
     heads.box_predictor.input_shape.channels = 512
-    for head, convs in (("mask_head", 4), ("keypoint_head", 4)):
-        if head in heads:
-            heads[head].input_shape.channels = CHANNELS
-            heads[head].conv_dims = [CHANNELS] * convs
+    for head in heads.keys() & {"mask_head", "keypoint_head"}:
+        heads[head].input_shape.channels = CHANNELS
+        heads[head].conv_dims = [CHANNELS] * 4
     return model
 
 

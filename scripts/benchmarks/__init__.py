@@ -80,7 +80,7 @@ class Benchmark:
         work: how many units of work one call of each does; measures are compared by unit.
         gauge: the measure of a call, in `unit`; None: its time.
         bar: the range that the project wants the ratio to be in.
-        note: further results, computed after the timing; None: no note.
+        note: further results, computed after the timing.
     """
 
     reference_name: str

@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from benchmarks import Benchmark, median_seconds
-from benchmarks.inference import STRIDE, model_config, model_inputs, random_weights, sample_image
+from benchmarks.inference import STRIDE, model_config, model_inputs, sample_image
 from benchmarks.training import our_batches, write_data
 from roilab.cpu.optimize import PARTS, optimize, optimize_for_inference
 from roilab.device import dtype_of
@@ -33,40 +33,38 @@ def cpu_kernels(
     folder: Path, convolutions: Shapes = CONVOLUTIONS, norms: Shapes = NORMS
 ) -> Benchmark:
     """All layers once, forward and backward on all cores, channels innermost; note: each layer."""
-    layers: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
-        f"3x3 {c} at {side}": (nn.Conv2d(c, c, 3, padding=1), (n, c, side, side))
-        for c, n, side in convolutions
+    layers: list[tuple[str, nn.Module, tuple[int, int, int]]] = [
+        *(("3x3", nn.Conv2d(shape[0], shape[0], 3, padding=1), shape) for shape in convolutions),
+        *(("GroupNorm", nn.GroupNorm(32, shape[0]), shape) for shape in norms),
+    ]
+    pairs = {
+        f"{kind} {shape[0]} at {shape[2]}": {
+            "ours": layer_step(optimize(copy.deepcopy(layer)), *shape),
+            "theirs": layer_step(layer, *shape),
+        }
+        for kind, layer, shape in layers
     }
-    layers |= {
-        f"GroupNorm {c} at {side}": (nn.GroupNorm(32, c), (n, c, side, side))
-        for c, n, side in norms
-    }
-    ours = {k: layer_step(optimize(copy.deepcopy(v)), shape) for k, (v, shape) in layers.items()}
-    theirs = {name: layer_step(layer, shape) for name, (layer, shape) in layers.items()}
 
     def note() -> str:
-        pairs = {name: {"ours": ours[name], "theirs": theirs[name]} for name in layers}
         times = {name: median_seconds(pair, ROUNDS) for name, pair in pairs.items()}
         ratios = [f"{name} {took['theirs'] / took['ours']:.2f}" for name, took in times.items()]
         return f"times as fast: {', '.join(ratios)}"
 
     return Benchmark(
         reference_name="torch's layers",
-        ours=lambda: [run() for run in ours.values()],
-        reference=lambda: [run() for run in theirs.values()],
+        ours=lambda: [pair["ours"]() for pair in pairs.values()],
+        reference=lambda: [pair["theirs"]() for pair in pairs.values()],
         rounds=ROUNDS,
         bar=(0, 1 / 1.25),
         note=note,
     )
 
 
-def layer_step(layer: nn.Module, shape: tuple[int, ...]) -> Callable[[], object]:
+def layer_step(layer: nn.Module, channels: int, images: int, side: int) -> Callable[[], object]:
     """Forward, and backward to the input and the parameters."""
     generator = torch.Generator().manual_seed(0)
-    x, gradient = (
-        torch.randn(shape, generator=generator).contiguous(memory_format=torch.channels_last)
-        for _ in range(2)
-    )
+    both = torch.randn(2, images, channels, side, side, generator=generator)
+    x, gradient = (values.contiguous(memory_format=torch.channels_last) for values in both)
     layer = layer.to(memory_format=torch.channels_last)
     leaves = [x.requires_grad_(), *layer.parameters()]
     return lambda: torch.autograd.grad(layer(x), leaves, gradient)
@@ -124,9 +122,9 @@ def training_step(model: nn.Module, batch: Any) -> None:
 
 def prediction_calls(folder: Path, side: int) -> Works:
     """Exact predictions of Keypoint R-CNN's variants on an image; also without fused blocks."""
-    image = sample_image(folder / "call", side)
+    image = sample_image(folder, side, "keypoint")
     model = build_model(model_config("keypoint", [*PLAIN, STRIDE]))
-    model.load_state_dict(random_weights("keypoint", image))
+    model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
     models = {
         name: optimize_for_inference(variant, fast=False, cpu_kernels=name != "none")
         for name, variant in variants(model).items()

@@ -33,9 +33,7 @@ def compare_evaluations(task: str, folder: Path, images: int = 2000) -> Benchmar
     ours = partial(average_precision, GroundTruth(truth, COCO_PERSON), detections, [task])
     reference = partial(pycocotools, truth, detections, task)
     check_equal(ours()[task], {"AP": reference()}, 1e-9)
-    return Benchmark(
-        reference_name="pycocotools", ours=ours, reference=reference, rounds=3, bar=(0, 1 / 25)
-    )
+    return Benchmark("pycocotools", ours, reference, rounds=3, bar=(0, 1 / 25))
 
 
 eval_bbox = partial(compare_evaluations, "bbox")
@@ -55,33 +53,22 @@ def persons(images: int, detections: int) -> tuple[dict[str, Any], Rows]:
         row = {"image_id": image, "category_id": 1}
         for box, xy in zip(boxes, points, strict=True):
             visibility = random.integers(0, 3, (17, 1))
-            truth.append(
-                {
-                    **row,
-                    "id": len(truth) + 1,
-                    "bbox": box.tolist(),
-                    "area": float(box[2] * box[3]),
-                    "iscrowd": 0,
-                    "keypoints": np.hstack([xy, visibility]).ravel().tolist(),
-                    "num_keypoints": int((visibility > 0).sum()),
-                }
-            )
+            values = {"bbox": box.tolist(), "area": float(box[2] * box[3]), "iscrowd": 0}
+            values["keypoints"] = np.hstack([xy, visibility]).ravel().tolist()
+            values["num_keypoints"] = int((visibility > 0).sum())
+            truth.append({**row, "id": len(truth) + 1, **values})
         for index in range(detections):
             person, deviation = index % OBJECTS, 0.05 if index % 2 else 1
             size = [*sizes[person], *sizes[person]]
             box = boxes[person] + random.normal(0, deviation, 4) * size * [1, 1, 0.1, 0.1]
             xy = points[person] + random.normal(0, deviation, (17, 2)) * sizes[person]
-            results.append(
-                {
-                    **row,
-                    "score": float(random.random()),
-                    "bbox": [*box[:2].tolist(), *np.abs(box[2:]).tolist()],
-                    "keypoints": np.hstack([xy, np.ones((17, 1))]).ravel().tolist(),
-                }
-            )
-    sizes_of_images = [{"id": i + 1, "width": SIDE, "height": SIDE} for i in range(images)]
+            score, keypoints = float(random.random()), np.hstack([xy, np.ones((17, 1))])
+            values = {"bbox": [*box[:2].tolist(), *np.abs(box[2:]).tolist()]}
+            values["keypoints"] = keypoints.ravel().tolist()
+            results.append({**row, "score": score, **values})
+    rows = [{"id": i + 1, "width": SIDE, "height": SIDE} for i in range(images)]
     categories = [{"id": 1, "name": "person"}]
-    return {"images": sizes_of_images, "categories": categories, "annotations": truth}, results
+    return {"images": rows, "categories": categories, "annotations": truth}, results
 
 
 def pycocotools(truth: dict[str, Any], detections: Rows, task: str) -> float:
@@ -116,38 +103,33 @@ def evaluate(folder: Path, images: int = 100) -> Benchmark:
 
     def reference() -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            evaluator = COCOEvaluator(
-                dataset.name, ("bbox",), distributed=False, output_dir=str(folder)
-            )
+            evaluator = COCOEvaluator(dataset.name, ("bbox",), False, str(folder))
             evaluator.reset()
             for batch in batches():
                 evaluator.process(batch, model(batch))
             return evaluator.evaluate()["bbox"]
 
     check_equal(ours(), reference(), 1e-3)
-    return Benchmark(reference_name="COCOEvaluator", ours=ours, reference=reference, rounds=7)
+    return Benchmark("COCOEvaluator", ours, reference, rounds=7)
 
 
 def persons_and_model(images: int, detections: int) -> tuple[DetectionDataset, nn.Module]:
     """The persons as a data set without image files, and a model that returns the detections."""
     truth, results = persons(images, detections)
-    size = {"width": SIDE, "height": SIDE}
+    box = {"bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
     records: Rows = []
     answers = {}
-    for index in range(images):
+    for index, image in enumerate(truth["images"]):
         rows = truth["annotations"][index * OBJECTS : (index + 1) * OBJECTS]
-        box = {"bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
         annotations = [{**box, "bbox": row["bbox"]} for row in rows]
-        names = {"file_name": f"{index + 1}.jpg", "image_id": index + 1}
-        records.append({**names, **size, "annotations": annotations})
+        names = {"file_name": f"{image['id']}.jpg", "image_id": image["id"]}
+        records.append({**image, **names, "annotations": annotations})
         rows = results[index * detections : (index + 1) * detections]
+        answer = answers[image["id"]] = Instances((SIDE, SIDE))
         boxes = torch.tensor([row["bbox"] for row in rows])
-        answers[index + 1] = Instances(
-            (SIDE, SIDE),
-            pred_boxes=Boxes(BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS)),
-            pred_classes=torch.zeros(detections, dtype=torch.int64),
-            scores=torch.tensor([row["score"] for row in rows]),
-        )
+        answer.pred_boxes = Boxes(BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS))
+        answer.pred_classes = torch.zeros(detections, dtype=torch.int64)
+        answer.scores = torch.tensor([row["score"] for row in rows])
     ids = CocoIds.numbered(answers, 1)
     dataset = DetectionDataset("benchmark_evaluate", tuple(records), ("person",), None, ids)
     register_dataset(dataset)
@@ -162,7 +144,6 @@ class PreparedAnswers(nn.Module):
         self.instances = instances
 
     def forward(self, batch: list[dict[str, Any]]) -> list[dict[str, Instances]]:
-        """The instances of each input."""
         return [{"instances": self.instances[inputs["image_id"]]} for inputs in batch]
 
 

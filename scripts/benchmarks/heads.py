@@ -8,14 +8,8 @@ from typing import Any
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead
-from detectron2.structures import (
-    BitMasks,
-    Boxes,
-    Instances,
-    Keypoints,
-    PolygonMasks,
-    heatmaps_to_keypoints,
-)
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
+from detectron2.structures.keypoints import heatmaps_to_keypoints
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 from torch import Tensor, nn
@@ -125,18 +119,14 @@ def tables(shape: ShapeSpec, regions: int) -> str:
     functions = {"heatmaps_to_keypoints": heatmaps_to_keypoints}
     functions |= {**DECODERS, "bicubic": bicubic_by_windows}
     decoders: Works = {name: partial(decode, maps, rois) for name, decode in functions.items()}
-    return "\n\n".join(
-        [
-            f"Poolers, forward and backward, {sum(map(len, boxes))} boxes, 2 x 2 samples a bin",
-            of_times(poolers),
-            "Mask heads",
-            of_heads(masks, features[0].detach(), regions),
-            "Keypoint heads",
-            of_heads(keypoints, features[0].detach(), regions),
-            f"Decoders, {len(rois)} detections of {KEYPOINTS} keypoints",
-            of_times(decoders),
-        ]
-    )
+    samples = f"{sum(map(len, boxes))} boxes, 2 x 2 samples a bin"
+    sections = {
+        f"Poolers, forward and backward, {samples}": of_times(poolers),
+        "Mask heads": of_heads(masks, features[0].detach(), regions),
+        "Keypoint heads": of_heads(keypoints, features[0].detach(), regions),
+        f"Decoders, {len(rois)} detections of {KEYPOINTS} keypoints": of_times(decoders),
+    }
+    return "\n\n".join(f"{title}\n\n{table}" for title, table in sections.items())
 
 
 def of_times(works: Works) -> str:
@@ -183,12 +173,8 @@ def images_with_regions(regions: int, *, bitmaps: bool = False) -> list[Instance
         visible = torch.full((count, KEYPOINTS, 1), 2.0)
         corners = boxes[:, [0, 1, 2, 1, 2, 3]]  # a half of each box
         polygons = PolygonMasks([[ring.double().numpy()] for ring in corners])
-        image = Instances(IMAGE, scores=torch.ones(count), pred_classes=classes)
-        image.pred_boxes, image.proposal_boxes, image.gt_classes = (
-            Boxes(boxes),
-            Boxes(boxes),
-            classes,
-        )
+        image = Instances(IMAGE, scores=torch.ones(count), pred_classes=classes, gt_classes=classes)
+        image.pred_boxes = image.proposal_boxes = Boxes(boxes)
         image.gt_keypoints = Keypoints(torch.cat([place, visible], dim=2))
         image.gt_masks = BitMasks.from_polygon_masks(polygons, *IMAGE) if bitmaps else polygons
         images.append(image)

@@ -41,16 +41,13 @@ def compare_speed(
 ) -> Benchmark:
     """Whole calls on an image in memory, ours against another's, with the same random weights.
 
+    Ours has to be `least` times as fast in this mode, "exact" or "fast".
+
     Args:
-        task: "keypoint" or "mask".
-        mode: "exact" or "fast".
         reference: "stock" for Detectron2's model, or "torchvision".
-        least: how many times as fast ours has to be.
     """
-    image = sample_image(folder, side)
-    torch.save(random_weights(task, image), folder / "weights.pth")
-    ours = detector(mode, task, folder)
-    theirs = detector(reference, task, folder, side)
+    image = sample_image(folder, side, task)
+    ours, theirs = (detector(kind, task, folder, side) for kind in (mode, reference))
     return Benchmark(
         reference_name="Detectron2's model" if reference == "stock" else "torchvision's model",
         ours=partial(ours, image),
@@ -66,8 +63,7 @@ def compare_memory(task: str, folder: Path, side: int = SIDE) -> Benchmark:
 
     Each detector has a process of its own, and what only loading its model took does not count.
     """
-    image = sample_image(folder, side)
-    torch.save(random_weights(task, image), folder / "weights.pth")
+    image = sample_image(folder, side, task)
     peak = partial(in_new_process, _memory, task, folder, image)
     return Benchmark(
         reference_name="Detectron2's model",
@@ -98,10 +94,15 @@ def _memory(task: str, folder: Path, image: np.ndarray, kind: str) -> int:
     return peak_memory()
 
 
-def sample_image(folder: Path, side: int) -> np.ndarray:
-    """side x 4/3 side x 3, RGB: of the sample set, cut to a photograph's proportions."""
+def sample_image(folder: Path, side: int, task: str) -> np.ndarray:
+    """side x 4/3 side x 3, RGB: of the sample set, cut to a photograph's proportions.
+
+    Weights of a model of the task for this image are written into the folder as well.
+    """
     data = write_figures(folder / "figures", train=1, val=1, size=4 * side // 3)
-    return np.array(read_rgb(next(data.val.parent.glob("*.jpg")))[:side])
+    image = np.array(read_rgb(next(data.val.parent.glob("*.jpg")))[:side])
+    torch.save(random_weights(task, image), folder / "weights.pth")
+    return image
 
 
 def detector(kind: str, task: str, folder: Path, side: int = SIDE) -> Detector:
@@ -112,30 +113,22 @@ def detector(kind: str, task: str, folder: Path, side: int = SIDE) -> Detector:
             DefaultPredictor calls it, or "torchvision" for torchvision's, otherwise as it comes.
         side: to which torchvision's model resizes images; the others leave theirs.
     """
-    if kind == "torchvision":
-        return torchvision_detector(task, folder, side)
+    name, classes, skeleton = _TASKS[task]
+    file = folder / "weights.pth"
+    if kind in ("exact", "fast"):
+        overrides = [STRIDE, "dataloader.test.augmentations=[]", "train.device=cpu"]
+        rest = str(file), classes, skeleton, overrides
+        return Predictor.from_config(config_folder() / name, *rest, fast=kind == "fast")
+    weights = torch.load(file, weights_only=True)
     if kind == "stock":
         model = stock_model(task)
-        model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
+        model.load_state_dict(weights)
         return partial(_detect, model)
-    name, classes, skeleton = _TASKS[task]
-    path, weights = config_folder() / name, str(folder / "weights.pth")
-    settings = [STRIDE, "dataloader.test.augmentations=[]", "train.device=cpu"]
-    fast = kind == "fast"
-    return Predictor.from_config(path, weights, classes, skeleton, settings, fast=fast)
-
-
-def torchvision_detector(task: str, folder: Path, side: int) -> Detector:
-    """torchvision's model with weights of Detectron2's."""
-    model = getattr(detection, f"{task}rcnn_resnet50_fpn")(
-        weights=None,
-        weights_backbone=None,
-        num_classes=len(_TASKS[task][1]) + 1,
-        image_mean=[value / 255 for value in (123.675, 116.28, 103.53)],
-        image_std=[1 / 255] * 3,
-        min_size=side,
-    ).eval()
-    weights = torch.load(folder / "weights.pth", weights_only=True)
+    mean, std = [value / 255 for value in (123.675, 116.28, 103.53)], [1 / 255] * 3
+    build = getattr(detection, f"{task}rcnn_resnet50_fpn")
+    numbers: dict[str, Any] = {"num_classes": len(classes) + 1, "min_size": side}
+    numbers |= {"image_mean": mean, "image_std": std}
+    model = build(weights=None, weights_backbone=None, **numbers).eval()
     model.load_state_dict(_renamed(weights, model.state_dict()))
 
     @torch.inference_mode()

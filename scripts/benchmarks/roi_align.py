@@ -22,14 +22,14 @@ Pooling = Sequence[tuple[nn.Module, list[Boxes]]]
 def maximum_and_average(op: str, folder: Path, **sizes: Any) -> Benchmark:
     """The maximum of an op's samples against the average of as many of RoIAlign, as for a box head.
 
-    Args:
-        sizes: arguments of `pyramid`.
+    `sizes` are those of `pyramid`.
     """
     features, boxes = pyramid(**sizes)
+    ours, reference = (step([(pooler_of(kind), boxes)], features) for kind in (op, "average"))
     return Benchmark(
         reference_name="torchvision's average RoIAlign",
-        ours=on_one_thread(step([(pooler_of(op), boxes)], features)),
-        reference=on_one_thread(step([(pooler_of("average"), boxes)], features)),
+        ours=on_one_thread(ours),
+        reference=on_one_thread(reference),
         rounds=7,
         bar=(0, 2),
         note=lambda: (

@@ -66,18 +66,16 @@ def compare_loops(
 ) -> Benchmark:
     """Iterations with their data, ours against Detectron2's; the note has the step without data.
 
-    Args:
-        batch, size: number and side of the images of an iteration.
-        least: how many times as fast ours has to be.
+    Ours has to be `least` times as fast, with `batch` images of this side in an iteration.
     """
     write_data(cfg, folder / "figures", images=24, size=size)
     cfg.dataloader.train.total_batch_size = batch
     cfg.train.init_checkpoint = ""
-    ours, theirs = (_Process(loop, cfg) for loop in (_OurLoop, _TheirLoop))
+    ours, theirs = _in_process(_OurLoop, cfg), _in_process(_TheirLoop, cfg)
     return Benchmark(
         reference_name="Detectron2's own loop",
-        ours=lambda: ours.call("iterate"),
-        reference=lambda: theirs.call("iterate"),
+        ours=partial(ours, "iterate"),
+        reference=partial(theirs, "iterate"),
         rounds=rounds,
         bar=(0, 1 / least),
         note=lambda: _note(ours, theirs),
@@ -91,16 +89,11 @@ def write_data(cfg: DictConfig, folder: Path, *, images: int, size: int) -> None
         cfg.data[split].update(files=str(file), images=str(file.parent))
 
 
-class _Process:
-    """A loop in a process of its own, so that neither depends on how the other uses memory."""
-
-    def __init__(self, loop: Callable[[Setup], object], cfg: DictConfig) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.process = ProcessPoolExecutor(1, mp_context=context)
-        self.process.submit(_begin, loop, cfg).result()
-
-    def call(self, method: str) -> Any:
-        return self.process.submit(_call, method).result()
+def _in_process(loop: Callable[[Setup], object], cfg: DictConfig) -> Callable[[str], Any]:
+    """The methods of a loop in a process of its own: neither depends on the other's memory."""
+    process = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    process.submit(_begin, loop, cfg).result()
+    return lambda method: process.submit(_call, method).result()
 
 
 _loop: Any = None  # of this process
@@ -119,8 +112,7 @@ def _call(method: str) -> Any:
 
 def our_batches(setup: Setup, **more: Any) -> Iterator[Batch]:
     """Batches of our training loader, with more or other arguments; its workers change nothing."""
-    assert setup.train is not None
-    return iter(train_batches(setup.cfg, setup.train, **more))
+    return iter(train_batches(setup.cfg, setup.training_set, **more))
 
 
 class _Loop:
@@ -198,11 +190,9 @@ class _TheirLoop(_Loop):
     def step(self) -> None:
         batches = self.trainer._data_loader_iter
         self.trainer._data_loader_iter_obj = itertools.repeat(self.batch)
-        try:
-            with EventStorage() as self.trainer.storage:
-                self.trainer.run_step()
-        finally:
-            self.trainer._data_loader_iter_obj = batches
+        with EventStorage() as self.trainer.storage:
+            self.trainer.run_step()
+        self.trainer._data_loader_iter_obj = batches
 
 
 def use_stock_parts(model: DictConfig) -> None:
@@ -220,8 +210,7 @@ def use_stock_parts(model: DictConfig) -> None:
 
 def stock_batches(setup: Setup) -> Any:
     """Detectron2's training loader of the same data."""
-    node, dataset = setup.cfg.dataloader.train, setup.train
-    assert dataset is not None
+    node, dataset = setup.cfg.dataloader.train, setup.training_set
     needs, skeleton = annotations_for(setup.cfg.model), dataset.skeleton
     mapper = DatasetMapper(
         is_train=True,
@@ -240,20 +229,18 @@ def stock_batches(setup: Setup) -> Any:
     )
 
 
-def _note(ours: _Process, theirs: _Process, rounds: int = 5) -> str:
+def _note(ours: Callable[[str], Any], theirs: Callable[[str], Any], rounds: int = 5) -> str:
     """The step alone, in turns, and the share of an iteration that waits for data."""
-    loops = {"ours": ours, "theirs": theirs}
-    steps = {name: partial(loop.call, "step") for name, loop in loops.items()}
-    before = {name: loop.call("page_faults") for name, loop in loops.items()}
+    before = [loop("page_faults") for loop in (ours, theirs)]
+    steps = {"ours": partial(ours, "step"), "theirs": partial(theirs, "step")}
     times = median_seconds(steps, rounds)
-    faults = [  # median_seconds takes one more step to warm up
-        f"{(loop.call('page_faults') - before[name]) // (rounds + 1)}"
-        for name, loop in loops.items()
-    ]
-    positives = [f"{loop.call('mean_positives'):.1f}" for loop in loops.values()]
+    after = [loop("page_faults") for loop in (ours, theirs)]
+    # median_seconds takes one more step to warm up.
+    faults = [(b - a) // (rounds + 1) for a, b in zip(before, after, strict=True)]
+    positives = [loop("mean_positives") for loop in (ours, theirs)]
     return (
         f"the step alone is {times['theirs'] / times['ours']:.2f} times as fast; "
-        f"{100 * ours.call('share_of_waiting'):.1f}% of ours waits for data; "
-        f"RoIs on objects, an image: {' and '.join(positives)}; "
-        f"page faults a step: {' and '.join(faults)}"
+        f"{100 * ours('share_of_waiting'):.1f}% of ours waits for data; "
+        f"RoIs on objects, an image: {positives[0]:.1f} and {positives[1]:.1f}; "
+        f"page faults a step: {faults[0]} and {faults[1]}"
     )

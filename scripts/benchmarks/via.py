@@ -94,11 +94,8 @@ def load_dataset(folder: Path, images: int = 60) -> Benchmark:
         return list(dataset.load_dataset(str(file), rules=RULES).records)
 
     check_equal(ours(), tutorial(file))
-    return Benchmark(
-        reference_name="json.loads and cv2.imread of every image, no checks",
-        ours=ours,
-        reference=lambda: tutorial(file),
-    )
+    name = "json.loads and cv2.imread of every image, no checks"
+    return Benchmark(name, ours, lambda: tutorial(file))
 
 
 def read(path: Path) -> via.LabelledSet:
@@ -117,7 +114,6 @@ def write_polygons(path: Path, images: int | Mapping[str, int], regions: int = R
 
     Args:
         images: file names with sizes in bytes, or a number of images that do not exist.
-        regions: polygons an image.
     """
     if isinstance(images, int):
         images = {f"image_{index:06}.jpg": 1000 for index in range(images)}
@@ -128,11 +124,10 @@ def write_polygons(path: Path, images: int | Mapping[str, int], regions: int = R
         '"file_attributes":{}}'
         for name, size in images.items()
     )
-    options = {"a": "a", "b": "b"}
-    classes = {"type": "dropdown", "description": "", "options": options, "default_options": {}}
+    classes = {"type": "dropdown", "description": "", "options": {"a": "a", "b": "b"}}
     rest = {
         "_via_settings": {},
-        "_via_attributes": {"region": {"class": classes}, "file": {}},
+        "_via_attributes": {"region": {"class": {**classes, "default_options": {}}}, "file": {}},
         "_via_data_format_version": "2.0.10",
         "_via_image_id_list": [f"{name}{size}" for name, size in images.items()],
     }
@@ -144,14 +139,10 @@ def write_polygons(path: Path, images: int | Mapping[str, int], regions: int = R
 def region(index: int) -> dict[str, object]:
     """A polygon near a circle, in another place than its neighbours."""
     angles = [2 * math.pi * step / VERTICES for step in range(VERTICES)]
-    return {
-        "shape_attributes": {
-            "name": "polygon",
-            "all_points_x": [150 * index + 240 + round(130 * math.cos(angle)) for angle in angles],
-            "all_points_y": [90 * index + 240 + round(130 * math.sin(angle)) for angle in angles],
-        },
-        "region_attributes": {"class": "ab"[index % 2]},
-    }
+    xs = [150 * index + 240 + round(130 * math.cos(angle)) for angle in angles]
+    ys = [90 * index + 240 + round(130 * math.sin(angle)) for angle in angles]
+    shape = {"name": "polygon", "all_points_x": xs, "all_points_y": ys}
+    return {"shape_attributes": shape, "region_attributes": {"class": "ab"[index % 2]}}
 
 
 def write_images(paths: Sequence[Path], size: tuple[int, int]) -> None:
@@ -177,7 +168,8 @@ def tutorial(file: Path) -> list[dict[str, Any]]:
     for image in images.values():
         path = file.parent / image["filename"]
         width, height = decoded_size(path)
-        annotations = []
+        record = {"file_name": str(path), "image_id": len(records) + 1}
+        records.append({**record, "width": width, "height": height, "annotations": []})
         for polygon in image["regions"]:
             shape = polygon["shape_attributes"]
             xs, ys = shape["all_points_x"], shape["all_points_y"]
@@ -187,20 +179,16 @@ def tutorial(file: Path) -> list[dict[str, Any]]:
                 "category_id": CLASSES.index(polygon["region_attributes"]["class"]),
                 "segmentation": [[v for point in zip(xs, ys, strict=True) for v in point]],
             }
-            annotations.append(annotation)
-        record = {"file_name": str(path), "image_id": len(records) + 1, "annotations": annotations}
-        records.append({**record, "width": width, "height": height})
+            records[-1]["annotations"].append(annotation)
     return records
 
 
 def check_equal(ours: list[dict[str, Any]], reference: list[dict[str, Any]]) -> None:
     """Raise UserError where the two loaders differ, since their times then say nothing."""
     for record, expected in zip(ours, reference, strict=True):
+        whole = {**expected, "annotations": record["annotations"]}
         pairs = zip(record["annotations"], expected["annotations"], strict=True)
-        for values, others in (
-            *pairs,
-            (record, {**expected, "annotations": record["annotations"]}),
-        ):
+        for values, others in [(record, whole), *pairs]:
             for key, other in others.items():
                 if values[key] != other:
                     problem = f"the two loaders differ in {key} of {expected['file_name']}"

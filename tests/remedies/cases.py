@@ -10,15 +10,17 @@ followed the remedy (or another of several that the remedy offers):
         yield label(file, class_attribute="kind")
 
 Its arguments are pytest's fixtures. The key is the remedy as the code writes it, `{}` where it
-varies; where one text is the remedy of several errors, it has several cases.
+varies; where one text is the remedy of several errors, it has several cases. Where each step only
+writes a file and reads it, the cases are a table: remedy -> attempts, see `add_cases`.
 """
 
 import dataclasses
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +37,7 @@ Wrong = list[UserError | Problem]
 Attempts = Iterator[Wrong]
 Steps = Callable[..., Attempts]
 Script = Callable[..., Any]  # the fixture `script`
+Command = Callable[..., Wrong]  # the fixture `data`
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,41 @@ def case(*remedies: str, leads_on: bool = False) -> Callable[[Steps], Steps]:
     return add
 
 
+def attempt(function: Callable[..., Wrong]) -> Callable[..., Callable[[Path], Wrong]]:
+    """Turn a function of a folder and more into one of the rest, which returns an attempt."""
+
+    def later(*arguments: Any, **options: Any) -> Callable[[Path], Wrong]:
+        return lambda folder: function(folder, *arguments, **options)
+
+    return later
+
+
+def add_cases(module: str, attempts: Mapping[str, Sequence[Callable[[Path], Wrong]]]) -> None:
+    """Add a case for each remedy: the first of its attempts has the mistake, the others none."""
+    for remedy, row in attempts.items():
+        CASES.append(Case(remedy, _steps(remedy, row, module)))
+
+
+def _steps(remedy: str, attempts: Sequence[Callable[[Path], Wrong]], module: str) -> Steps:
+    def steps(tmp_path: Path) -> Attempts:
+        for attempt in attempts:
+            yield attempt(tmp_path)
+
+    steps.__name__, steps.__module__ = remedy, module
+    return steps
+
+
 def cases_of(modules: Iterable[ModuleType]) -> list[Case]:
     """The cases that these modules add."""
     names = {module.__name__ for module in modules}
     return [case for case in CASES if case.steps.__module__ in names]
+
+
+def with_remedy(attempt: Callable[..., Wrong], *overrides: str) -> Attempts:
+    """An attempt with overrides, and again with the override that its remedy shows."""
+    first = attempt(*overrides)
+    yield first
+    yield attempt(*overrides, str(first[0].remedy))
 
 
 def wrong(function: Callable[..., Any], *arguments: Any, **options: Any) -> Wrong:

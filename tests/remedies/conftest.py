@@ -18,6 +18,7 @@ from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import train
 
+from .cases import Command, printed
 from .files import image, polygon, skeleton, via_json
 
 CONFIG = "configs/figures_mask.py"
@@ -60,15 +61,9 @@ class Training:
 
     def overrides(self) -> list[str]:
         """The overrides of its command line."""
-        places = [
-            override
-            for split in ("train", "val")
-            for override in (
-                f"data.{split}.files={self.data / 'via.json'}",
-                f"data.{split}.images={self.data}",
-            )
-        ]
-        return [*places, *SMALL, f"train.output_dir={self.run.folder}"]
+        files = [f"data.{split}.files={self.data / 'via.json'}" for split in ("train", "val")]
+        images = [f"data.{split}.images={self.data}" for split in ("train", "val")]
+        return [*files, *images, *SMALL, f"train.output_dir={self.run.folder}"]
 
     @cached_property
     def config(self) -> DictConfig:
@@ -111,6 +106,25 @@ def run(training: Training, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
+def data(script: Callable[..., Any]) -> Command:
+    """A command of roilab data, which returns what it prints."""
+    return lambda *arguments: printed(script("data", *arguments))
+
+
+@pytest.fixture
+def dog(tmp_path: Path) -> Path:
+    """The file of an image with a dog."""
+    return via_json(tmp_path / "dog", [polygon(kind="dog")])
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """An empty folder."""
+    (tmp_path / "empty").mkdir()
+    return tmp_path / "empty"
+
+
+@pytest.fixture
 def bones(tmp_path: Path) -> Path:
     """The skeleton file of a dog."""
     return skeleton(tmp_path)
@@ -145,15 +159,11 @@ class Registry:
 
     def dicts(self, **anno: Any) -> list[dict[str, Any]]:
         """One image with a dog."""
-        dog = {
-            "bbox": [20.0, 5.0, 40.0, 25.0],
-            "bbox_mode": BoxMode.XYXY_ABS,
-            "category_id": 0,
-            "segmentation": [[20.0, 5.0, 40.0, 5.0, 40.0, 25.0]],
-            **anno,
-        }
-        file = image(self.folder / "0.png")
-        return [{"file_name": str(file), "image_id": 1, "annotations": [dog]}]
+        outline = [[20.0, 5.0, 40.0, 5.0, 40.0, 25.0]]
+        dog = {"bbox": [20.0, 5.0, 40.0, 25.0], "category_id": 0, "segmentation": outline}
+        file = str(image(self.folder / "0.png"))
+        annotations = [{**dog, "bbox_mode": BoxMode.XYXY_ABS, **anno}]
+        return [{"file_name": file, "image_id": 1, "annotations": annotations}]
 
 
 @pytest.fixture

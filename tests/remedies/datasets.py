@@ -19,34 +19,30 @@ from .reading import check, load
 
 
 @case("it is a folder: give an annotation file, perhaps one in it")
-def a_folder_for_a_file(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
-    yield check(file.parent)
-    yield check(file)
+def a_folder_for_a_file(dog: Path) -> Attempts:
+    yield check(dog.parent)
+    yield check(dog)
 
 
 @case("there is no such file: see that the path is right")
-def a_file_that_is_not_there(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
+def a_file_that_is_not_there(dog: Path, tmp_path: Path) -> Attempts:
     yield check(tmp_path / "vja.json")
-    yield check(file)
+    yield check(dog)
 
 
 @case("give {}")
-def an_attribute_that_does_not_occur(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
-    yield check(file, class_attribute="knid")
-    yield check(file, class_attribute="kind")
+def an_attribute_that_does_not_occur(dog: Path) -> Attempts:
+    yield check(dog, class_attribute="knid")
+    yield check(dog, class_attribute="kind")
 
 
 # Loading.
 
 
 @case("remove it from the list")
-def a_file_twice(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
-    yield load(file, file)
-    yield load(file)
+def a_file_twice(dog: Path) -> Attempts:
+    yield load(dog, dog)
+    yield load(dog)
 
 
 @case("give files=FILE images=DIR")
@@ -56,11 +52,10 @@ def a_set_without_a_file(tmp_path: Path) -> Attempts:
 
 
 @case("give {}, or none")
-def an_unknown_choice(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
-    yield load(file, unlabelled="ignore")
-    yield load(file, unlabelled="skip")
-    yield load(file)
+def an_unknown_choice(dog: Path) -> Attempts:
+    yield load(dog, unlabelled="ignore")
+    yield load(dog, unlabelled="skip")
+    yield load(dog)
 
 
 @case("mark keypoints in VIA, or train without: masks and boxes do not need them")

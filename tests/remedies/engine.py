@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -27,7 +28,17 @@ from roilab.engine.setup import prepare
 from roilab.engine.train import Trainer, evaluate_weights, replay, train
 from roilab.engine.training_log import ExperimentTracker, start_logging
 
-from .cases import Attempts, Script, case, follow_command, printed, run_remedy, wrong
+from .cases import (
+    Attempts,
+    Script,
+    Wrong,
+    case,
+    follow_command,
+    printed,
+    run_remedy,
+    with_remedy,
+    wrong,
+)
 from .conftest import CONFIG, Training
 from .files import image, point, polygon, skeleton, via_json, write
 
@@ -67,11 +78,11 @@ def another_number_of_anchors(training: Training, tmp_path: Path) -> Attempts:
 
 @case("evaluation.max_detections=null")
 def a_limit_for_a_model_that_has_none(training: Training) -> Attempts:
-    saved = training.run.config_file
-    given = ["model.roi_heads.box_predictor=null", "evaluation.max_detections=200"]
-    first = wrong(config.load_config, saved, given)
-    yield first
-    yield wrong(config.load_config, saved, [*given, str(first[0].remedy)])
+    def load(*overrides: str) -> Wrong:
+        return wrong(config.load_config, training.run.config_file, overrides)
+
+    none = "model.roi_heads.box_predictor=null"
+    yield from with_remedy(load, none, "evaluation.max_detections=200")
 
 
 @case("let both say one number: {}={} {}={}")
@@ -159,18 +170,14 @@ def weights_of_another_kind(training: Training, tmp_path: Path) -> Attempts:
 
 @case("train.process_invariant=False")
 def a_norm_of_each_process(training: Training, tmp_path: Path) -> Attempts:
-    given = ["model.backbone.norm=BN", "train.process_invariant=True"]
-    first = wrong(training.setup, tmp_path, *given)
-    yield first
-    yield wrong(training.setup, tmp_path, *given, str(first[0].remedy))
+    begin = partial(wrong, training.setup, tmp_path)
+    yield from with_remedy(begin, "model.backbone.norm=BN", "train.process_invariant=True")
 
 
 @case("dataloader.{}.image_format={}")
 def images_in_another_order_of_channels(training: Training, tmp_path: Path) -> Attempts:
-    given = ["dataloader.train.image_format=RGB"]
-    first = wrong(training.setup, tmp_path, *given)
-    yield first
-    yield wrong(training.setup, tmp_path, *given, str(first[0].remedy))
+    begin = partial(wrong, training.setup, tmp_path)
+    yield from with_remedy(begin, "dataloader.train.image_format=RGB")
 
 
 @case("take weights that this run has saved, and do not override its model")

@@ -17,45 +17,31 @@ from roilab.data import dataset, loaders
 from roilab.image_files import read_rgb
 
 from .cases import Attempts, Wrong, case, wrong
-from .files import (
-    FAR,
-    OUTSIDE,
-    SIZE,
-    SQUARE,
-    coco,
-    entry,
-    image,
-    point,
-    polygon,
-    via_json,
-    write,
-)
+from .files import FAR, OUTSIDE, SIZE, SQUARE, coco, entry, image, point, polygon, via_json, write
 from .reading import check, load
 
 ROOT = Path(__file__).parents[2]
 
 
 @case("put it there, or give the folder that holds it")
-def a_missing_image(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path / "set", [polygon(kind="dog")])
+def a_missing_image(dog: Path, tmp_path: Path) -> Attempts:
     (tmp_path / "other").mkdir()
-    (file.parent / "0.png").rename(tmp_path / "other" / "0.png")
-    yield check(file)
-    yield check(file, tmp_path / "other")
-    image(file.parent / "0.png")
-    yield check(file)
+    (dog.parent / "0.png").rename(tmp_path / "other" / "0.png")
+    yield check(dog)
+    yield check(dog, tmp_path / "other")
+    image(dog.parent / "0.png")
+    yield check(dog)
 
 
 @case("give only the folder of the annotated ones, or rename the others")
-def two_images_of_one_name(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
-    (tmp_path / "0.png").unlink()
+def two_images_of_one_name(dog: Path) -> Attempts:
+    (dog.parent / "0.png").unlink()
     for number in (1, 2):
-        image(tmp_path / f"{number}" / "0.png", number)
-    yield check(file)
-    yield check(file, tmp_path / "1")
-    (tmp_path / "2" / "0.png").rename(tmp_path / "2" / "other.png")
-    yield check(file)
+        image(dog.parent / f"{number}" / "0.png", number)
+    yield check(dog)
+    yield check(dog, dog.parent / "1")
+    (dog.parent / "2" / "0.png").rename(dog.parent / "2" / "other.png")
+    yield check(dog)
 
 
 @case("put it into the folder that is stated")
@@ -88,12 +74,11 @@ def two_entries_of_one_file(tmp_path: Path) -> Attempts:
 
 
 @case("replace the image file")
-def a_broken_image(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
-    write(tmp_path / "0.png", "no image")
-    yield check(file)
-    image(tmp_path / "0.png")
-    yield check(file)
+def a_broken_image(dog: Path) -> Attempts:
+    write(dog.parent / "0.png", "no image")
+    yield check(dog)
+    image(dog.parent / "0.png")
+    yield check(dog)
 
 
 @case("make sure that it is the same picture")
@@ -191,14 +176,13 @@ def an_image_that_breaks_while_it_is_evaluated(tmp_path: Path) -> Attempts:
     "spread {} to {} over the whole range, in the images to predict, too: "
     '"Images of 16 bits" in datasets/README.md has the program'
 )
-def few_bits_in_a_file_of_16(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog")])
+def few_bits_in_a_file_of_16(dog: Path, tmp_path: Path) -> Attempts:
     grey = np.linspace(0, 4095, SIZE[0] * SIZE[1]).reshape(SIZE[::-1])
-    Image.fromarray(grey.astype(np.uint16)).save(tmp_path / "0.png")
-    found = check(file)
+    Image.fromarray(grey.astype(np.uint16)).save(dog.parent / "0.png")
+    found = check(dog)
     yield found
     ends = re.findall(r"\d+", str(found[0].remedy))[:2]
     text = (ROOT / "datasets" / "README.md").read_text(encoding="utf-8")
     program = write(tmp_path / "spread.py", re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
-    subprocess.run([sys.executable, program, *ends, tmp_path / "0.png"], check=True)
-    yield check(file)
+    subprocess.run([sys.executable, program, *ends, dog.parent / "0.png"], check=True)
+    yield check(dog)

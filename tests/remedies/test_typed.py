@@ -91,7 +91,7 @@ def follow_as_typed(
     if typed.before is not None and not typed.followed:
         wrong.append(f"what it shows is not typed: {typed.shown}")
     names_argument = rename_arguments(case.remedy, typed.keys, typed.write) != case.remedy
-    runs_command = "script" in inspect.signature(case.steps).parameters
+    runs_command = {"script", "data"} & inspect.signature(case.steps).parameters.keys()
     if typed.before is None and names_argument and not runs_command:
         wrong.append("nothing is typed")
     return wrong

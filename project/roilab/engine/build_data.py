@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from roilab.data.dataset import DetectionDataset
 from roilab.data.from_catalog import from_catalog
 from roilab.data.records import log_problems
-from roilab.engine import config
-from roilab.engine.config_keys import arguments_of, full_name, keys_of_arguments, target_of
+from roilab.engine import config, config_keys
+from roilab.engine.config_keys import full_name
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError, rename_arguments
 from roilab.via import Problem
@@ -34,7 +34,7 @@ def check_data_nodes(cfg: DictConfig) -> None:
     """
     for key in (*_DATA, *_LOADERS, *_OTHERS):
         node = OmegaConf.select(cfg, key)
-        if not isinstance(node, DictConfig) or "_target_" not in node:
+        if not config_keys.is_call(node):
             raise UserError(
                 "the config has no such node",
                 key=key,
@@ -47,16 +47,19 @@ def check_data_nodes(cfg: DictConfig) -> None:
         node = OmegaConf.select(cfg, key)
         target = full_name(node["_target_"])
         if target.startswith("detectron2."):
+            names, ours = node.get("names", "NAME"), full_name(from_catalog)
+            if not isinstance(names, str):
+                names = names[0] if len(names) == 1 else "NAME"
             raise UserError(
                 "Detectron2's loading of a data set is not used: it checks nothing",
                 key=key,
                 found=target,
-                expected=f"{full_name(from_catalog)}, for what is registered in DatasetCatalog",
-                remedy=f"{key}._target_={full_name(from_catalog)} {key}.name={_catalog_name(node)}",
+                expected=f"{ours}, for what is registered in DatasetCatalog",
+                remedy=f"{key}._target_={ours} {key}.name={names}",
             )
     for key, needed in _LOADERS.items():
         node = OmegaConf.select(cfg, key)
-        takes = arguments_of(target_of(node))
+        takes = config_keys.arguments_of(config_keys.target_of(node))
         if missing := [name for name in needed if name not in takes]:
             own = f"roilab.data.loaders.{'train' if key.endswith('train') else 'eval'}_loader"
             raise UserError(
@@ -77,11 +80,10 @@ def check_data_nodes(cfg: DictConfig) -> None:
     for name, node in cfg.dataloader.items():
         key = f"dataloader.{name}"
         if key not in _LOADERS:
-            is_call = isinstance(node, DictConfig) and "_target_" in node
             raise UserError(
                 "nothing uses a node of the config",
                 key=key,
-                found=full_name(node["_target_"] if is_call else node),
+                found=full_name(node["_target_"] if config_keys.is_call(node) else node),
                 expected="dataloader.train and dataloader.test; AP is computed by "
                 "roilab.evaluation",
                 remedy=f"delete it in the config file: del {key}",
@@ -115,21 +117,14 @@ def tasks_of(heads: DictConfig) -> list[str]:
 def annotations_for(model: DictConfig) -> dict[str, bool]:
     """The annotations that the heads of a model learn from, as arguments of both loaders."""
     heads = model.roi_heads
-    masks = has_head(heads, "mask")
-    head = target_of(heads.mask_head) if masks else None
-    return {
-        "masks": masks,
-        "keypoints": has_head(heads, "keypoint"),
-        "bitmasks": getattr(head, "learns_from_bitmasks", False),
-    }
+    masks, keypoints = has_head(heads, "mask"), has_head(heads, "keypoint")
+    head = config_keys.target_of(heads.mask_head) if masks else None
+    bitmasks = getattr(head, "learns_from_bitmasks", False)
+    return {"masks": masks, "keypoints": keypoints, "bitmasks": bitmasks}
 
 
 def train_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Any:
-    """The loader of `dataloader.train`, with the annotations that the model learns from.
-
-    Args:
-        more: further arguments of the loader.
-    """
+    """The loader of `dataloader.train`, with the annotations that the model learns from."""
     needed = annotations_for(cfg.model)
     return config.build(cfg.dataloader.train, "dataloader.train", dataset=dataset, **needed, **more)
 
@@ -148,15 +143,13 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
             leaves out a setting of `data`.
     """
     node = OmegaConf.select(cfg, key)
-    keys = keys_of_arguments(node, key)
+    keys = config_keys.keys_of_arguments(node, key)
+
+    def with_key(problem: Problem) -> Problem:
+        return replace(problem, remedy=rename_arguments(problem.remedy, keys, write_for_shell))
 
     def log_with_keys(problems: Sequence[Problem]) -> None:
-        log_problems(
-            [
-                replace(problem, remedy=rename_arguments(problem.remedy, keys, write_for_shell))
-                for problem in problems
-            ]
-        )
+        log_problems(list(map(with_key, problems)))
 
     own = {"on_problems": log_with_keys} if "on_problems" in keys else {}
     dataset = config.build(node, key, **own)
@@ -204,8 +197,3 @@ def check_keypoints(train: DetectionDataset, val: DetectionDataset) -> None:
             expected=", ".join(train.skeleton.keypoints),
             remedy="correct keypoint_names in the metadata of one of them",
         )
-
-
-def _catalog_name(node: DictConfig) -> str:
-    names = node.get("names", "NAME")
-    return names if isinstance(names, str) else names[0] if len(names) == 1 else "NAME"

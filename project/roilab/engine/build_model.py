@@ -11,6 +11,7 @@ from detectron2.layers import NaiveSyncBatchNorm
 from omegaconf import DictConfig
 from torch import nn
 from torch._functorch import config as functorch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from roilab.cpu.optimize import optimize, replace_layers
 from roilab.device import device_of
@@ -93,22 +94,17 @@ def without_sync(model: nn.Module) -> nn.Module:
 def train_mode(model: nn.Module) -> None:
     """Set training mode, except for wholly frozen BatchNorms, which keep their statistics."""
     model.train()
-    for norm in _batch_norms(model):
-        parameters = list(norm.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            norm.eval()
-
-
-def _batch_norms(model: nn.Module) -> list[nn.Module]:
-    kinds = nn.modules.batchnorm._BatchNorm
-    return [module for module in model.modules() if isinstance(module, kinds)]
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.train({parameter.requires_grad for parameter in layer.parameters()} != {False})
 
 
 def loss_mode(model: nn.Module) -> None:
     """Set training mode, in which a model gives losses, with BatchNorm statistics kept."""
     model.train()
-    for norm in _batch_norms(model):
-        norm.eval()
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
 
 
 def compile_backbone(model: nn.Module) -> None:
@@ -128,12 +124,9 @@ def compile_backbone(model: nn.Module) -> None:
             except Exception as error:  # of the compiler's many kinds
                 failed = True
                 cause = getattr(error, "inner_exception", error)
-                reason = str(cause).strip().splitlines() or [""]
-                log.warning(
-                    "train.compile: the backbone cannot be compiled and runs as it is (%s: %s)",
-                    type(cause).__name__,
-                    reason[0],
-                )
+                reason = f"{type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"
+                text = "train.compile: the backbone cannot be compiled and runs as it is (%s)"
+                log.warning(text, reason)
         return graph.forward
 
     torch._dynamo.config.suppress_errors = True  # of its own: what it cannot trace runs as it is
@@ -148,13 +141,7 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class InitialWeights(NamedTuple):
-    """A model's initial weights: their source, and what may differ from the model.
-
-    Attributes:
-        source: a path or a URL; "" for none.
-        may_differ: names of parameters that may differ, with * for anything.
-        named: weights that the config has a name for, name -> path or URL.
-    """
+    """A model's initial weights, the arguments of `load_weights`; `source` is "" for none."""
 
     source: str
     may_differ: Sequence[str]
@@ -163,13 +150,10 @@ class InitialWeights(NamedTuple):
 
 def weights_of(cfg: DictConfig) -> InitialWeights:
     """The initial weights: those of `train.init_checkpoint`, which may be a name in `weights`."""
-    source = cfg.train.init_checkpoint or ""
-    entries = cfg.get("weights") or {}
+    source, entries = cfg.train.init_checkpoint or "", cfg.get("weights") or {}
     places = {str(name): entry.get("file", "") for name, entry in entries.items()}
-    if source not in entries:
-        return InitialWeights(source, list(cfg.train.may_differ), places)
-    own = entries[source].get("may_differ") or []
-    return InitialWeights(places[source], [*own, *cfg.train.may_differ], places)
+    own = entries[source].get("may_differ") or [] if source in entries else []
+    return InitialWeights(places.get(source, source), [*own, *cfg.train.may_differ], places)
 
 
 def load_weights(

@@ -20,8 +20,8 @@ from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
-from roilab.engine import trusted
-from roilab.engine.config_keys import escaped, full_name, keys_of_arguments, override
+from roilab.engine import config_keys, trusted
+from roilab.engine.config_keys import escaped, override
 from roilab.engine.old_names import with_new_names
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError
@@ -29,15 +29,8 @@ from roilab.files import config_folder, write_whole
 
 # What wrong arguments make a model, loader or optimizer raise, when it is built or first used.
 UNBUILDABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OmegaConfBaseException,
-    RuntimeError,
-    TypeError,
-    ValueError,
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
+    *(OmegaConfBaseException, RuntimeError, TypeError, ValueError),
 )
 # The node `evaluation` of a config without one, such as that of an older run; see
 # configs/common/train.py.
@@ -90,7 +83,16 @@ def load_config(
     override(cfg, overrides)
     if init_checkpoint is not None:
         cfg.train.init_checkpoint = init_checkpoint
-    _check_references(cfg)
+    try:
+        OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(
+            "a value of the config refers to a key that does not exist, or to itself",
+            key=error.full_key,
+            found=str(error).splitlines()[0],
+            expected="${key} with another key of the config; a text is quoted, and all of it once "
+            "more for the shell",
+        ) from error
     _check_weights(cfg)
     name = _initial_weights(cfg)
     settings = cfg.weights[name].get("settings") if name else None
@@ -126,7 +128,7 @@ def read_config(path: str | Path) -> DictConfig:
     """Read a lazy config file or a saved config."""
     path = Path(path)
     if not path.is_file():
-        near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        near = sorted(map(str, path.parent.glob("*.py")))
         if not path.suffix:
             near += sorted(p.stem for p in config_folder().glob("*.py"))
         # Earlier versions had a config for each schedule.
@@ -138,7 +140,15 @@ def read_config(path: str | Path) -> DictConfig:
             expected=f"one of {', '.join(near)}" if near else "a .py or .yaml file",
             remedy=f"take {name}, with train.schedule=3x" if was_3x else None,
         )
-    cfg = _run_config(path) if is_code(path) else _read_saved_config(path)
+    if is_code(path):
+        cfg = _run_config(path)
+    else:
+        data = with_new_names(trusted.read_yaml(path))
+        trusted.refuse_untrusted(data, path)
+        try:
+            cfg = OmegaConf.create(data)
+        except (OmegaConfBaseException, *trusted.NOT_PLAIN_DATA) as error:
+            raise UserError("not a saved config", file=path, found=error) from error
     if not isinstance(cfg, DictConfig) or cfg._is_none():  # the file is empty, or no mapping
         raise UserError("not a saved config", file=path, expected="keys and values")
     return cfg
@@ -152,44 +162,20 @@ def _run_config(path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            "the config file fails to load", file=path, found=f"{type(error).__name__}: {error}"
-        ) from error
+        cause = f"{type(error).__name__}: {error}"
+        raise UserError("the config file fails to load", file=path, found=cause) from error
     finally:
         builtins.__import__ = original
-
-
-def _read_saved_config(path: Path) -> Any:
-    data = with_new_names(trusted.read_yaml(path))
-    trusted.refuse_untrusted(data, path)
-    try:
-        return OmegaConf.create(data)
-    except (OmegaConfBaseException, *trusted.NOT_PLAIN_DATA) as error:
-        raise UserError("not a saved config", file=path, found=error) from error
-
-
-def _check_references(cfg: DictConfig) -> None:
-    try:
-        OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(
-            "a value of the config refers to a key that does not exist, or to itself",
-            key=error.full_key,
-            found=str(error).splitlines()[0],
-            expected="${key} with another key of the config; a text is quoted, and all of it once "
-            "more for the shell",
-        ) from error
 
 
 def _check_weights(cfg: DictConfig) -> None:
     for name, entry in (cfg.get("weights") or {}).items():
         is_entry = isinstance(entry, DictConfig)
-        file = entry.get("file") if is_entry else entry
-        if not is_entry or not isinstance(file, str):
+        if not is_entry or not isinstance(entry.get("file"), str):
             raise UserError(
                 "named weights have no file",
                 key=f"weights.{name}.file" if is_entry else f"weights.{name}",
-                found=file,
+                found=entry.get("file") if is_entry else entry,
                 expected="a path or a URL",
                 remedy=f"weights.{name}.file=PATH",
             )
@@ -266,15 +252,12 @@ def _plain(value: Any, key: str) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec
-        return {"_target_": full_name(type(value)), **asdict(value)}
-    name = full_name(value) if callable(value) and hasattr(value, "__qualname__") else "<object>"
+        return {"_target_": config_keys.full_name(type(value)), **asdict(value)}
+    is_named = callable(value) and hasattr(value, "__qualname__")
+    name = config_keys.full_name(value) if is_named else "<object>"
     if "<" in name or locate(name) is not value:
-        raise UserError(
-            "a config value cannot be saved",
-            key=key,
-            found=value,
-            expected="plain data or a function",
-        )
+        expected = "plain data or a function"
+        raise UserError("a config value cannot be saved", key=key, found=value, expected=expected)
     # As a target, a name will do; as an argument, it takes a node that finds the object again.
     return name if key.endswith("_target_") else {"_target_": trusted.LOCATE, "name": name}
 
@@ -287,39 +270,26 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
     """
     keys: dict[str, str] = {}
     try:
-        if isinstance(node, DictConfig) and "_target_" in node:
-            keys = keys_of_arguments(node, key)
-            own: dict[Any, Any] = {k: value for k, value in node.items() if k not in arguments}
-            parts = {
-                name: _build_part(value, keys.get(name, f"{key}.{name}"))
-                for name, value in own.items()
-            }
+        if config_keys.is_call(node):
+            keys = config_keys.keys_of_arguments(node, key)
+            parts: dict[Any, Any] = {k: v for k, v in node.items() if k not in arguments}
+            for name, value in parts.items():
+                is_call = config_keys.is_call(value)  # which is built under its own key
+                own = keys.get(name, f"{key}.{name}")
+                parts[name] = build(value, own) if is_call else instantiate(_plain_texts(value))
             node = {**parts, **arguments}
         return instantiate(node)
     except UserError as error:
         # The node's arguments, under the names that they have in the config.
         raise error.with_keys(keys, write_for_shell) from error
     except UNBUILDABLE as error:
-        raise UserError(
-            "a node of the config cannot be built",
-            key=key,
-            found=f"{type(error).__name__}: {error}",
-            remedy=_install(error),
-        ) from error
-
-
-def _build_part(value: Any, key: str) -> Any:
-    """An argument of a node; one that is a node itself is built under its own key."""
-    is_node = isinstance(value, DictConfig) and "_target_" in value
-    return build(value, key) if is_node else instantiate(_plain_texts(value))
-
-
-def _install(error: Exception) -> str | None:
-    """The remedy for an import of a package that is not installed; None for other errors."""
-    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
-    if not package or importlib.util.find_spec(package) is not None:
-        return None
-    return f"{sys.executable} -m pip install {package}"
+        package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+        remedy = None
+        if package and importlib.util.find_spec(package) is None:
+            remedy = f"{sys.executable} -m pip install {package}"
+        cause = f"{type(error).__name__}: {error}"
+        message = "a node of the config cannot be built"
+        raise UserError(message, key=key, found=cause, remedy=remedy) from error
 
 
 def _plain_texts(value: Any) -> Any:
@@ -327,10 +297,9 @@ def _plain_texts(value: Any) -> Any:
 
     `instantiate` would read a `${` in OmegaConf's texts again.
     """
-    if isinstance(value, ListConfig) and any(
-        isinstance(item, str | DictConfig | ListConfig) for item in value
-    ):
+    texts_or_nodes = str | DictConfig | ListConfig
+    if isinstance(value, ListConfig) and any(isinstance(item, texts_or_nodes) for item in value):
         return [_plain_texts(item) for item in value]
-    if isinstance(value, DictConfig) and "_target_" in value:
+    if config_keys.is_call(value):
         return {name: _plain_texts(item) for name, item in value.items()}
     return value

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from typing import Any
 
 import yaml
@@ -42,7 +43,7 @@ def differences(base: DictConfig, other: DictConfig) -> list[ConfigDifference]:
     References are followed, unless one leads nowhere. Functions are compared by name, also with
     the node that `config.save_config` writes in their place. A list of plain values is one leaf.
     """
-    before, after = dict(_leaves(_container(base))), dict(_leaves(_container(other)))
+    before, after = dict(_leaves(base)), dict(_leaves(other))
     pairs = {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in {**before, **after}}
     return [ConfigDifference(key, *pair) for key, pair in pairs.items() if not _same(*pair)]
 
@@ -77,32 +78,24 @@ def yaml_text(value: Any) -> str:
     return " ".join(text.split())[1:-1]
 
 
-def _container(cfg: DictConfig) -> Any:
-    def container(resolve: bool) -> Any:
-        mode = SCMode.INSTANTIATE
-        return OmegaConf.to_container(cfg, resolve=resolve, structured_config_mode=mode)
-
-    try:
-        return container(resolve=True)
-    except OmegaConfBaseException:
-        return container(resolve=False)
-
-
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """All keys with their values; a value that `config.save_config` writes as a node is one."""
+    if isinstance(value, DictConfig):
+        plain = partial(OmegaConf.to_container, value, structured_config_mode=SCMode.INSTANTIATE)
+        try:
+            value = plain(resolve=True)
+        except OmegaConfBaseException:
+            value = plain(resolve=False)
     if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec
         value = {"_target_": type(value), **asdict(value)}
     if isinstance(value, dict) and _plain(value.get("_target_")) == LOCATE:
         value = value["name"]  # a function that is an argument
-    parts: Any = ()
-    if isinstance(value, dict):
-        parts = value.items()
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        parts = enumerate(value)
-    if parts:
-        for name, part in parts:
-            yield from _leaves(part, f"{key}.{name}" if key else str(name))
-    else:
+    parts = value if isinstance(value, dict) else {}
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        parts = dict(enumerate(value))
+    for name, part in parts.items():
+        yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    if not parts:
         yield key, _plain(value)
 
 

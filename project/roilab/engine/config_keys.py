@@ -2,12 +2,12 @@
 
 import difflib
 import inspect
-import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeGuard
 
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -36,7 +36,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     for text in overrides:
         key, written = texts.split_override(text)
         try:
-            value = texts.parse_value(written, key, lambda name: _kind_of(cfg, name))
+            value = texts.parse_value(written, key, partial(_kind_of, cfg))
         except ValueError as error:
             a_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
             quoted = texts.write_for_shell(key, [written] if a_list else written)
@@ -47,8 +47,11 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 expected=error,
                 remedy=f"a text is quoted, and all of it once more for the shell: {quoted}",
             ) from error
+        known = set(keys(cfg))
         for name in _leaves(key, value):
-            if not _is_known(cfg, name):
+            parent, leaf = _parent(cfg, name)
+            is_open = any(name.startswith(f"{open_key}.") for open_key in _OPEN_KEYS)
+            if not (is_open or name in known or leaf in _arguments_of_node(parent)):
                 raise UserError(
                     "unknown key",
                     key=name,
@@ -63,9 +66,8 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         try:
             OmegaConf.update(cfg, key, escaped(value), merge=True, force_add=True)
         except OmegaConfBaseException as error:
-            raise UserError(
-                "a value does not fit its key", key=key, found=value, expected=error
-            ) from error
+            message = "a value does not fit its key"
+            raise UserError(message, key=key, found=value, expected=error) from error
     return cfg
 
 
@@ -75,7 +77,7 @@ def _separate(cfg: DictConfig, key: str) -> None:
     So `data.val.rules.default_class=cat` does not change `data.rules`, which both splits share.
     """
     parent, leaf = _parent(cfg, key)
-    call = _source(parent._get_node(leaf)) if parent is not None else None
+    call = _source(_raw(cfg, key))
     if parent is not None and isinstance(call, DictConfig):
         shared = call._get_full_key(None)
         parent[leaf] = {str(name): f"${{{shared}.{name!s}}}" for name in call}
@@ -154,15 +156,15 @@ def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
     Args:
         key: of the node.
     """
-    own = {name: f"{key}.{name}" for name in (*_arguments_of_node(node), *map(str, node))}
-    sources = {name: _source(node._get_node(name)) for name in map(str, node)}
-    # A reference to a key that does not exist is refused when the node is built.
-    followed = {name: source for name, source in sources.items() if source is not None}
-    result = own | {name: source._get_full_key(None) for name, source in followed.items()}
-    calls = {name: followed.get(name, node._get_node(name)) for name in sources}
-    for name, call in calls.items():
-        if isinstance(call, DictConfig) and "_target_" in call:
-            result = keys_of_arguments(call, result[name]) | result
+    result = {name: f"{key}.{name}" for name in (*_arguments_of_node(node), *map(str, node))}
+    values = {name: node._get_node(name) for name in map(str, node)}
+    for name, value in values.items():
+        # A reference to a key that does not exist is refused when the node is built.
+        if (source := _source(value)) is not None:
+            result[name], values[name] = source._get_full_key(None), source
+    for name, value in values.items():
+        if is_call(value):
+            result = keys_of_arguments(value, result[name]) | result
     return result
 
 
@@ -186,6 +188,11 @@ def arguments_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
             break
     arguments.pop("self", None)
     return arguments
+
+
+def is_call(node: Any) -> TypeGuard[DictConfig]:
+    """Whether a node of a config is a call of a class or function, its `_target_`."""
+    return isinstance(node, DictConfig) and "_target_" in node
 
 
 def target_of(node: DictConfig) -> Any:
@@ -212,12 +219,12 @@ def _annotation_of(cfg: DictConfig, key: str) -> texts.Kind:
     """The annotation of the argument that a key sets, itself or by a reference to it; Any: none."""
     node = _raw(cfg, key)
     names = keys(cfg) if node is not None else ()
-    followers = (name for name in names if _source(_raw(cfg, name)) is node)
-    for name in itertools.chain([key], followers):
-        parent, leaf = _parent(cfg, name)
-        parameter = _arguments_of_node(parent).get(leaf)
-        if parameter is not None and parameter.annotation is not parameter.empty:
-            return parameter.annotation
+    for name in (key, *names):
+        if name == key or _source(_raw(cfg, name)) is node:
+            parent, leaf = _parent(cfg, name)
+            parameter = _arguments_of_node(parent).get(leaf)
+            if parameter is not None and parameter.annotation is not parameter.empty:
+                return parameter.annotation
     return Any
 
 
@@ -225,8 +232,7 @@ def _arguments_of_node(node: Any) -> dict[str, inspect.Parameter]:
     """The arguments of a node's target; {}: it has none, or they are not known."""
     # What cannot be imported, or has no signature, is refused when the node is built.
     with suppress(ImportError, TypeError, ValueError):
-        is_call = isinstance(node, DictConfig) and "_target_" in node
-        return arguments_of(target_of(node)) if is_call else {}
+        return arguments_of(target_of(node)) if is_call(node) else {}
     return {}
 
 
@@ -263,13 +269,6 @@ def _leaves(key: str, value: Any) -> list[str]:
     if not isinstance(value, dict) or not value or key in _OPEN_KEYS or "_target_" in value:
         return [key]
     return [leaf for name, item in value.items() for leaf in _leaves(f"{key}.{name}", item)]
-
-
-def _is_known(cfg: DictConfig, key: str) -> bool:
-    if any(key.startswith(f"{name}.") for name in _OPEN_KEYS) or key in set(keys(cfg)):
-        return True
-    parent, leaf = _parent(cfg, key)
-    return leaf in _arguments_of_node(parent)
 
 
 def _nearest(cfg: DictConfig, key: str) -> str:

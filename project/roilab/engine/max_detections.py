@@ -23,7 +23,7 @@ def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
     It gets as many proposals in evaluation, where they are fewer than the objects. The config is
     changed in place.
     """
-    objects, enough = _most_objects(dataset), _enough(dataset)
+    objects, enough = _most_objects(dataset)
     if OmegaConf.select(cfg, TOPK) is None and objects > _STOCK_TOPK:
         OmegaConf.update(cfg, TOPK, enough, force_add=True)
     topk = OmegaConf.select(cfg, TOPK) or _STOCK_TOPK
@@ -45,19 +45,13 @@ def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
     }
     left_out = exceeded_limits(truth, tasks, of_model)
     note = "; ".join([*raised_limits(truth, tasks), *left_out])
-    return (
-        f"{note}. To count them: evaluation.max_detections={_enough(dataset)}" if left_out else note
-    )
+    _, enough = _most_objects(dataset)
+    return f"{note}. To count them: evaluation.max_detections={enough}" if left_out else note
 
 
-def _enough(dataset: DetectionDataset) -> int:
-    """The most objects that an image has, rounded up to hundreds."""
-    return math.ceil(_most_objects(dataset) / 100) * 100
-
-
-def _most_objects(dataset: DetectionDataset) -> int:
-    objects = [
-        sum(not anno.get("iscrowd", 0) for anno in record["annotations"])
-        for record in dataset.records
-    ]
-    return max(objects, default=0)
+def _most_objects(dataset: DetectionDataset) -> tuple[int, int]:
+    """The most objects that an image has, and these rounded up to hundreds."""
+    images = (record["annotations"] for record in dataset.records)
+    objects = (sum(not anno.get("iscrowd", 0) for anno in annotations) for annotations in images)
+    most = max(objects, default=0)
+    return most, math.ceil(most / 100) * 100

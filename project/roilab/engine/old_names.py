@@ -10,16 +10,8 @@ from typing import Any
 # Full name of a target that moved or was renamed -> its name today.
 TARGETS: Mapping[str, str] = {"roilab.data.dataset.load": "roilab.data.dataset.load_dataset"}
 # Layout 1 had the rules of the labels beside the other keys of `data` and of both splits.
-RULES = (
-    "class_attribute",
-    "class_map",
-    "default_class",
-    "keypoint_attribute",
-    "instance_attribute",
-    "visibility_attribute",
-    "unlabelled",
-    "keypoint_vertices",
-)
+RULES: tuple[str, ...] = ("class_attribute", "class_map", "default_class", "keypoint_attribute")
+RULES += ("instance_attribute", "visibility_attribute", "unlabelled", "keypoint_vertices")
 # Layout 1 had in `dataloader.train` which annotations are loaded; they follow from the model now.
 LOADED = ("masks", "keypoints", "bitmaps")
 _RULES_TARGET = "roilab.via.LabelRules"
@@ -32,12 +24,14 @@ def with_new_names(config: Any) -> Any:
         config: plain data, which is not changed; what is no config is returned as it is.
     """
     config = _renamed(config)
-    if isinstance(config, dict) and isinstance(config.get("data"), dict):
-        config["data"] = _with_rules(config["data"])
-    loaders = config.get("dataloader") if isinstance(config, dict) else None
+    if not isinstance(config, dict):
+        return config
+    data, loaders = config.get("data"), config.get("dataloader")
+    if isinstance(data, dict):
+        config["data"] = _with_rules(data)
     if isinstance(loaders, dict) and isinstance(loaders.get("train"), dict):
-        train = loaders["train"]
-        loaders["train"] = {key: value for key, value in train.items() if key not in LOADED}
+        for key in LOADED:
+            loaders["train"].pop(key, None)
     return config
 
 

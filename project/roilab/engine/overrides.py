@@ -27,6 +27,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from roilab.errors import UserError
 
 Kind = Any  # an annotation: str | None, Sequence[str], ...; Any: not known
+KindOf = Callable[[str], Kind]  # what a key takes
 
 _WORDS = {"null": None, "None": None, "true": True, "True": True, "false": False, "False": False}
 _INTEGER = re.compile(r"[+-]?(0|[1-9](_?[0-9])*)")
@@ -37,6 +38,7 @@ _QUOTED = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""", re.DOTA
 _PAIRS = {"[": "]", "{": "}"}
 A_LIST = "a list"
 _SCALARS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False"}
+_SCALARS[types.NoneType] = "null"
 # Text that needs no quotes, wherever it stands.
 _PLAIN = re.compile(r"[^\s,:\[\]{}\"'$\\](?:[^,:\[\]{}\"'$\\\r\n]*[^\s,:\[\]{}\"'$\\])?")
 
@@ -53,9 +55,7 @@ def split_override(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
-def parse_value(
-    text: str, key: str, kind_of: Callable[[str], Kind], kind: Kind | None = None
-) -> Any:
+def parse_value(text: str, key: str, kind_of: KindOf, kind: Kind | None = None) -> Any:
     """Parse the text of a value by the rules above, as plain data with `Reference`s in it.
 
     Args:
@@ -92,9 +92,7 @@ def parse_value(
     return text
 
 
-def _items(
-    text: str, key: str, kind_of: Callable[[str], Kind], kind: Kind
-) -> list[Any] | dict[str, Any]:
+def _items(text: str, key: str, kind_of: KindOf, kind: Kind) -> list[Any] | dict[str, Any]:
     if text[-1] != _PAIRS[text[0]] or len(text) < 2:
         raise ValueError(f"{text[0]} without {_PAIRS[text[0]]}")
     inner = text[1:-1]
@@ -102,7 +100,8 @@ def _items(
     if any(not part.strip() for part in parts):
         raise ValueError("an item is empty: quote a text, or leave out a comma")
     if text[0] == "[":
-        return [parse_value(part.strip(), key, kind_of, _item_kind(kind)) for part in parts]
+        item_kind = next(iter(_arguments(kind, collections.abc.Sequence)), Any)
+        return [parse_value(part.strip(), key, kind_of, item_kind) for part in parts]
     result = {}
     for part in parts:
         name, *rest = _split(part, ":")
@@ -112,9 +111,8 @@ def _items(
         name = name.strip() if unquoted is None else unquoted
         if name in result:
             raise ValueError(f"{name} occurs twice")
-        below, values = f"{key}.{name}", values_kind(kind)
-        values = kind_of(below) if values is None else values
-        result[name] = parse_value(":".join(rest).strip(), below, kind_of, values)
+        value = ":".join(rest).strip()
+        result[name] = parse_value(value, f"{key}.{name}", kind_of, values_kind(kind))
     return result
 
 
@@ -203,9 +201,9 @@ def _written(value: Any) -> str:
             return value
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return repr(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _takes_text(kind: Kind) -> bool:
@@ -216,21 +214,15 @@ def _takes_text(kind: Kind) -> bool:
 
 def misfit(value: Any, kind: Kind) -> str:
     """The form that this annotation requires, in words; "" if the value fits, or may fit."""
-    members = _members(kind)
-    others = members - {types.NoneType}
+    others = _members(kind) - {types.NoneType}
     if not others or isinstance(value, Reference):
         return ""
     if isinstance(value, str) and not _takes_text(kind) and all(map(_takes_items, others)):
         return A_LIST if values_kind(kind) is None else "a dict: {name: value}"
-    if isinstance(value, str | list | dict) and others <= set(_SCALARS):
-        words = [word for scalar, word in _SCALARS.items() if scalar in others]
-        return " or ".join([*words, *(["null"] if others < members else [])])
+    if isinstance(value, str | list | dict) and others <= _SCALARS.keys():
+        words = [word for scalar, word in _SCALARS.items() if scalar in _members(kind)]
+        return " or ".join(words)
     return ""
-
-
-def _item_kind(kind: Kind) -> Kind:
-    arguments = _arguments(kind, collections.abc.Sequence)
-    return arguments[0] if arguments else Any
 
 
 def values_kind(kind: Kind) -> Kind | None:
@@ -241,20 +233,19 @@ def values_kind(kind: Kind) -> Kind | None:
 
 def _arguments(kind: Kind, base: type) -> tuple[Any, ...]:
     """The arguments of the first type of a union that is a kind of `base`; (): there are none."""
-    own = (get_args(member) for member in _members(kind) if _is(get_origin(member), base))
+    own = (get_args(member) for member in _members(kind) if _is_kind_of(member, base))
     return next(filter(None, own), ())
 
 
 def _takes_items(kind: Kind) -> bool:
     """Whether a list or a dict is among what a key takes."""
-    return any(
-        _is(get_origin(member) or member, collections.abc.Collection) and member is not str
-        for member in _members(kind)
-    )
+    others = _members(kind) - {str}
+    return any(_is_kind_of(member, collections.abc.Collection) for member in others)
 
 
-def _is(candidate: Any, base: type) -> bool:
-    return isinstance(candidate, type) and issubclass(candidate, base)
+def _is_kind_of(member: Kind, base: type) -> bool:
+    origin = get_origin(member) or member
+    return isinstance(origin, type) and issubclass(origin, base)
 
 
 def _members(kind: Kind) -> set[Any]:
@@ -268,9 +259,7 @@ def _members(kind: Kind) -> set[Any]:
 
 def kind_of_value(value: Any) -> Kind:
     """An annotation that fits the value of a key; Any for None."""
-    if isinstance(value, str):
-        return str
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         texts = value and all(isinstance(item, str) for item in value)
         return list[str] if texts else list
     return Any if value is None else type(value)

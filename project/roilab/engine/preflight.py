@@ -1,5 +1,6 @@
 """Checks before a training that find within seconds the mistakes that would stop its first step."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,57 +38,53 @@ def check_geometry(model: Any) -> None:
     rpn = model.proposal_generator
     anchors = getattr(rpn, "anchor_generator", None)
     if anchors is not None and hasattr(anchors, "num_anchors"):
-        _check_features(f"{_RPN}.in_features", rpn.in_features, strides)
-        expected = [strides[name] for name in rpn.in_features]
-        _check_equal(
-            f"{_RPN}.anchor_generator.strides", list(anchors.strides), expected, "the features"
-        )
-        _check_anchors(anchors.num_anchors, getattr(rpn.rpn_head, "objectness_logits", None))
-    heads = model.roi_heads
+        expected = _of_features(f"{_RPN}.in_features", rpn.in_features, strides)
+        key = f"{_RPN}.anchor_generator.strides"
+        _check_equal(key, anchors.strides, expected, "the features")
+        outputs = getattr(getattr(rpn.rpn_head, "objectness_logits", None), "out_channels", None)
+        numbers = anchors.num_anchors
+        if outputs is not None and set(numbers) != {outputs}:
+            several = len(set(numbers)) > 1
+            raise UserError(
+                "the RPN's head does not have one output for each anchor of a cell",
+                key=f"{_RPN}.head.num_anchors",
+                found=outputs,
+                expected=f"the same number at all levels, not {numbers}" if several else numbers[0],
+                remedy=f"{_RPN}.anchor_generator makes sizes x aspect_ratios anchors; "
+                f"set {_RPN}.head.num_anchors to their number",
+            )
+    scales = {name: 1 / stride for name, stride in strides.items()}
     for task in ("box", "mask", "keypoint"):
-        names = getattr(heads, f"{task}_in_features", None)
-        pooler = getattr(heads, f"{task}_pooler", None)
-        if names is None:
+        key = f"model.roi_heads.{task}"
+        pooler = getattr(model.roi_heads, f"{task}_pooler", None)
+        if (names := getattr(model.roi_heads, f"{task}_in_features", None)) is None:
             continue
-        _check_features(f"model.roi_heads.{task}_in_features", names, strides)
+        expected = _of_features(f"{key}_in_features", names, scales)
         if pooler is not None:
             levels = getattr(pooler, "level_poolers", None)  # of Detectron2's own
-            scales = pooler.scales if levels is None else [level.spatial_scale for level in levels]
-            key = f"model.roi_heads.{task}_pooler.scales"
-            _check_equal(key, list(scales), [1 / strides[name] for name in names], "1 / stride")
+            own = pooler.scales if levels is None else [level.spatial_scale for level in levels]
+            _check_equal(f"{key}_pooler.scales", own, expected, "1 / stride")
 
 
-def _check_features(key: str, names: Any, strides: dict[str, int]) -> None:
-    if unknown := [name for name in names if name not in strides]:
+def _of_features(key: str, names: Sequence[str], values: Mapping[str, float]) -> list[float]:
+    """The values of these features; UserError where the backbone lacks one."""
+    if unknown := [name for name in names if name not in values]:
         raise UserError(
             "the backbone has no such features",
             key=key,
             found=", ".join(unknown),
-            expected=f"of {', '.join(strides)}",
+            expected=f"of {', '.join(values)}",
         )
+    return [values[name] for name in names]
 
 
-def _check_equal(key: str, values: list[float], expected: list[float], meaning: str) -> None:
-    if values != expected:
+def _check_equal(key: str, values: Sequence[float], expected: list[float], meaning: str) -> None:
+    if list(values) != expected:
         raise UserError(
             "a part of the model does not fit the features that it is for",
             key=key,
-            found=values,
+            found=list(values),
             expected=f"{expected}, {meaning} of in_features",
-        )
-
-
-def _check_anchors(numbers: list[int], logits: nn.Module | None) -> None:
-    outputs = getattr(logits, "out_channels", None)
-    if outputs is not None and set(numbers) != {outputs}:
-        several = len(set(numbers)) > 1
-        raise UserError(
-            "the RPN's head does not have one output for each anchor of a cell",
-            key=f"{_RPN}.head.num_anchors",
-            found=outputs,
-            expected=f"the same number at all levels, not {numbers}" if several else numbers[0],
-            remedy=f"{_RPN}.anchor_generator makes sizes x aspect_ratios anchors; "
-            f"set {_RPN}.head.num_anchors to their number",
         )
 
 
@@ -99,29 +96,25 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
     Raises:
         UserError: a loader or a part of the model fails; names its key.
     """
-    with seeded(cfg.train.seed, STEP, 0):
-        _try_loaders(cfg, train, val)
-        _try_model(cfg, model, train)
-
-
-def _try_loaders(cfg: DictConfig, train: DetectionDataset, val: DetectionDataset) -> None:
     own = {"num_workers": 0, "total_batch_size": comm.get_world_size(), "seed": cfg.train.seed}
-    loaders = {
-        "dataloader.train": train_batches(cfg, train, **own),
-        "dataloader.test": eval_batches(cfg, val, num_workers=0),
-    }
-    for key, loader in loaders.items():
-        try:
-            next(iter(loader))
-        except UserError:
-            raise
-        except config.UNBUILDABLE as error:
-            raise UserError(
-                "an image cannot be loaded as the config says",
-                key=f"{key}.augmentations",
-                found=f"{type(error).__name__}: {error}",
-                expected="augmentations that work on images, boxes, outlines and keypoints",
-            ) from error
+    with seeded(cfg.train.seed, STEP, 0):
+        loaders = {
+            "dataloader.train": train_batches(cfg, train, **own),
+            "dataloader.test": eval_batches(cfg, val, num_workers=0),
+        }
+        for key, loader in loaders.items():
+            try:
+                next(iter(loader))
+            except UserError:
+                raise
+            except config.UNBUILDABLE as error:
+                raise UserError(
+                    "an image cannot be loaded as the config says",
+                    key=f"{key}.augmentations",
+                    found=f"{type(error).__name__}: {error}",
+                    expected="augmentations that work on images, boxes, outlines and keypoints",
+                ) from error
+        _try_model(cfg, model, train)
 
 
 def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
@@ -159,9 +152,8 @@ def _tiny(data: DetectionDataset, masks: bool, keypoints: bool, bitmasks: bool) 
     instances.gt_classes = torch.tensor([len(data.classes) - 1])
     if masks:
         outlines = PolygonMasks([[[x0, y0, x1, y0, x1, y1, x0, y1]]])
-        instances.gt_masks = (
-            BitMasks.from_polygon_masks(outlines, _SIDE, _SIDE) if bitmasks else outlines
-        )
+        bitmaps = BitMasks.from_polygon_masks(outlines, _SIDE, _SIDE)
+        instances.gt_masks = bitmaps if bitmasks else outlines
     if keypoints and data.skeleton is not None:
         middle = ((x0 + x1) / 2, (y0 + y1) / 2, 2.0)
         instances.gt_keypoints = Keypoints([[middle] * len(data.skeleton.keypoints)])

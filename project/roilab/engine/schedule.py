@@ -8,11 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from detectron2.solver import WarmupParamScheduler
-from fvcore.common.param_scheduler import (
-    CosineParamScheduler,
-    MultiStepParamScheduler,
-    ParamScheduler,
-)
+from fvcore.common import param_scheduler
 
 from roilab.errors import UserError
 
@@ -31,32 +27,34 @@ def warmup_length(max_iter: int) -> int:
     return min(_LONGEST_WARM_UP, max_iter // 10)
 
 
-def warmup_steps(max_iter: int, warmup_iters: int | None, drops: Sequence[float]) -> ParamScheduler:
+def warmup_steps(
+    max_iter: int, warmup_iters: int | None, drops: Sequence[float]
+) -> WarmupParamScheduler:
     """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run).
 
     Args:
         warmup_iters: None: `warmup_length`.
     """
-    steps = MultiStepParamScheduler(
-        values=[0.1**index for index in range(len(drops) + 1)],
-        milestones=[round(share * _STEPS) for share in drops],
-        num_updates=_STEPS,
-    )
+    values = [0.1**index for index in range(len(drops) + 1)]
+    milestones = [round(share * _STEPS) for share in drops]
+    steps = param_scheduler.MultiStepParamScheduler(values, _STEPS, milestones)
     return _warm_up(steps, max_iter, warmup_iters)
 
 
 def warmup_cosine(
     max_iter: int, warmup_iters: int | None = None, end: float = 0.01
-) -> ParamScheduler:
+) -> WarmupParamScheduler:
     """Linear warm-up, then a cosine from 1 to `end` times the learning rate.
 
     Args:
         warmup_iters: None: `warmup_length`.
     """
-    return _warm_up(CosineParamScheduler(1.0, end), max_iter, warmup_iters)
+    return _warm_up(param_scheduler.CosineParamScheduler(1.0, end), max_iter, warmup_iters)
 
 
-def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int | None) -> ParamScheduler:
+def _warm_up(
+    scheduler: param_scheduler.ParamScheduler, max_iter: int, warmup_iters: int | None
+) -> WarmupParamScheduler:
     if warmup_iters is None:
         warmup_iters = warmup_length(max_iter)
     if warmup_iters < 0:
@@ -66,20 +64,15 @@ def _warm_up(scheduler: ParamScheduler, max_iter: int, warmup_iters: int | None)
             found=warmup_iters,
             expected="a whole number from 0, or null for a tenth of the run",
         )
-    return WarmupParamScheduler(
-        scheduler,
-        warmup_factor=0.001,
-        warmup_length=min(1.0, warmup_iters / max_iter),
-        warmup_method="linear",
-    )
+    # From a thousandth of the rate.
+    return WarmupParamScheduler(scheduler, 0.001, min(1.0, warmup_iters / max_iter), "linear")
 
 
 def peak_learning_rate(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:
     """The largest share of the learning rate that a run reaches, and its iteration, from 1."""
-    step = max(1, max_iter // _PROBES)
-    shares = ((multiplier(i / max_iter), -i) for i in (*range(0, max_iter, step), max_iter - 1))
-    share, iteration = max(shares)
-    return share, 1 - iteration
+    steps = (*range(0, max_iter, max(1, max_iter // _PROBES)), max_iter - 1)
+    best = max(steps, key=lambda step: multiplier(step / max_iter))
+    return multiplier(best / max_iter), best + 1
 
 
 def warn_of_low_peak(

@@ -4,24 +4,16 @@ import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from omegaconf import DictConfig
-from torch import nn
+from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
 from roilab.data.value_range import narrow_range
 from roilab.device import device_of, dtype_of
-from roilab.engine import config
-from roilab.engine.build_data import (
-    build_dataset,
-    check_data_nodes,
-    check_keypoints,
-    has_head,
-    tasks_of,
-)
+from roilab.engine import build_data, config
+from roilab.engine.build_data import build_dataset, has_head
 from roilab.engine.build_model import build_optimizer, freeze, weights_of
 from roilab.engine.max_detections import fit_limits
 from roilab.engine.preflight import check_geometry
@@ -63,7 +55,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     Raises:
         UserError: data, skeleton, config and model do not fit together.
     """
-    check_data_nodes(cfg)
+    build_data.check_data_nodes(cfg)
     check_values(cfg)
     dtype_of(cfg.train.precision, device_of(cfg.train.device))
     train_set = None
@@ -75,21 +67,34 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
             log.warning("%s; %s", narrow.message, narrow.remedy)
     val_set = build_dataset(cfg, "data.val")
     if train_set is not None:
-        check_keypoints(train_set, val_set)
+        build_data.check_keypoints(train_set, val_set)
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if has_head(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
     fit_limits(cfg, val_set)
-    model = _build_unused(cfg)
+    try:
+        with torch.device("meta"):
+            model = config.build(cfg.model, "model")
+    except UserError:
+        # Detectron2's Swin, ViT and MViT compute numbers while they are built. A mistake in the
+        # config fails here, too.
+        model = config.build(cfg.model, "model")
     check_geometry(model)
     if training:
         check_best(cfg, val_set)
         if train_set is not None and has_head(cfg.model.roi_heads, "keypoint"):
             warn_of_unlabelled_keypoints(train_set, "data.train")
             warn_of_unlabelled_keypoints(val_set, "data.val")
-        scale_learning_rate(cfg)
+        _scale_learning_rate(cfg)
         freeze(model, cfg.train.freeze)
-        _warn_of_random_frozen_layers(cfg, model)
+        frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+        if frozen and not weights_of(cfg).source:
+            log.warning(
+                "train.init_checkpoint is empty and %s frozen, the first %s: they "
+                "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
+                counted(len(frozen), "parameter is", "parameters are"),
+                frozen[0],
+            )
         if cfg.train.process_invariant:
             process_invariant(cfg)
             refuse_dependent_layers(model)
@@ -99,7 +104,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     return Setup(cfg, train_set if training else None, val_set)
 
 
-def scale_learning_rate(cfg: DictConfig) -> None:
+def _scale_learning_rate(cfg: DictConfig) -> None:
     """Scale `optimizer.lr` linearly from `train.lr_batch_size` images per step to the true number.
 
     "Accurate, Large Minibatch SGD" (arXiv 1706.02677), Sec. 2.1. It happens once: the config then
@@ -108,27 +113,10 @@ def scale_learning_rate(cfg: DictConfig) -> None:
     images = cfg.dataloader.train.total_batch_size * cfg.train.accumulate
     if cfg.train.lr_batch_size in (None, images):
         return
-    scaled = cfg.optimizer.lr * images / cfg.train.lr_batch_size
-    log.warning(
-        "learning rate %g for %d images a step: %g for %d (train.lr_batch_size=null leaves it)",
-        cfg.optimizer.lr,
-        cfg.train.lr_batch_size,
-        scaled,
-        images,
-    )
-    cfg.optimizer.lr, cfg.train.lr_batch_size = scaled, images
-
-
-def _warn_of_random_frozen_layers(cfg: DictConfig, model: nn.Module) -> None:
-    """Warn of layers that are not trained where no weights are loaded: they stay random."""
-    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    if frozen and not weights_of(cfg).source:
-        log.warning(
-            "train.init_checkpoint is empty and %s frozen, the first %s: they "
-            "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
-            counted(len(frozen), "parameter is", "parameters are"),
-            frozen[0],
-        )
+    rate, batch = cfg.optimizer.lr, cfg.train.lr_batch_size
+    cfg.optimizer.lr, cfg.train.lr_batch_size = rate * images / batch, images
+    text = "learning rate %g for %d images a step: %g for %d (train.lr_batch_size=null leaves it)"
+    log.warning(text, rate, batch, cfg.optimizer.lr, images)
 
 
 def check_best(cfg: DictConfig, val: DetectionDataset) -> None:
@@ -142,18 +130,17 @@ def check_best(cfg: DictConfig, val: DetectionDataset) -> None:
         return
     # Without detections, AP is 0 where there is ground truth, and None elsewhere.
     truth = GroundTruth(val.coco_json(), val.skeleton, cfg.evaluation.max_detections)
-    values = flat(average_precision(truth, [], tasks_of(cfg.model.roi_heads)))
+    values = flat(average_precision(truth, [], build_data.tasks_of(cfg.model.roi_heads)))
     if cfg.train.ema is not None:
         values |= {f"ema/{name}": value for name, value in values.items()}
     if metric not in values:
         near = difflib.get_close_matches(str(metric), [*values, "val_total_loss"], n=3)
+        choice = f"one of {', '.join(values)}, val_total_loss"
         raise UserError(
             "no evaluation gives such a metric",
             key="train.best",
             found=metric,
-            expected=f"perhaps {' or '.join(near)}"
-            if near
-            else f"one of {', '.join(values)}, val_total_loss",
+            expected=f"perhaps {' or '.join(near)}" if near else choice,
         )
     if values[metric] is None:
         usable = [name for name, value in values.items() if value is not None]
@@ -185,17 +172,6 @@ def warn_of_unlabelled_keypoints(dataset: DetectionDataset, key: str) -> None:
         )
 
 
-def _build_unused(cfg: DictConfig) -> Any:
-    """The model on the meta device where that is possible, to check that it can be built."""
-    try:
-        with torch.device("meta"):
-            return config.build(cfg.model, "model")
-    except UserError:
-        # Detectron2's Swin, ViT and MViT compute numbers while they are built. A mistake in the
-        # config fails here, too.
-        return config.build(cfg.model, "model")
-
-
 def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None) -> None:
     """Set the numbers of classes and keypoints of a config's model where they are open.
 
@@ -207,21 +183,18 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
     num_keypoints = None if skeleton is None else len(skeleton.keypoints)
     data.num_classes = num_classes if data.num_classes is None else data.num_classes
     data.num_keypoints = num_keypoints if data.num_keypoints is None else data.num_keypoints
-    checks: list[tuple[str, str, Any, Any]] = [
-        (f"classes {list(classes)}", "num_classes", heads.num_classes, num_classes)
-    ]
+    checks = [(f"classes {list(classes)}", "num_classes", num_classes)]
     if has_head(heads, "keypoint"):
-        if skeleton is None:
+        if num_keypoints is None:
             raise UserError(
                 "the model has a keypoint head but the data has no skeleton",
                 key="data.skeleton",
                 found=None,
                 expected="coco_person, or a JSON file that declares yours",
             )
-        number = heads.keypoint_head.num_keypoints
-        checks.append(("skeleton", "keypoint_head.num_keypoints", number, num_keypoints))
-    for meaning, key, number, expected in checks:
-        if number != expected:
+        checks.append(("skeleton", "keypoint_head.num_keypoints", num_keypoints))
+    for meaning, key, expected in checks:
+        if (number := OmegaConf.select(heads, key)) != expected:
             raise UserError(
                 f"the model does not fit the data's {meaning}",
                 key=f"model.roi_heads.{key}",

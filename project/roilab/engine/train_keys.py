@@ -6,9 +6,8 @@ What depends on a key says whether it may change when a run is resumed: not wher
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from detectron2.utils import comm
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -20,23 +19,15 @@ from roilab.errors import UserError
 Dependent = Literal["weights", "evaluation", "place", "nothing"]
 
 
-@dataclass(frozen=True)
-class Key:
-    """A key of a config.
+class Key(NamedTuple):
+    """What depends on a key, its valid values in words, and whether a value is valid.
 
-    Attributes:
-        dependent: what depends on it.
-        expected: its valid values, in words; empty: they are checked where they are used.
-        is_valid: whether a value is valid.
+    Without words, the values are checked where they are used.
     """
 
     dependent: Dependent = "weights"
     expected: str = ""
     is_valid: Callable[[Any], bool] = lambda value: True
-
-
-def _flag(dependent: Dependent = "weights") -> Key:
-    return Key(dependent, "True or False", lambda value: isinstance(value, bool))
 
 
 def _number(
@@ -46,32 +37,35 @@ def _number(
     kinds: tuple[type, ...] = (int, float),
 ) -> Key:
     def is_valid_number(value: Any) -> bool:
-        is_null = value is None and "null" in expected
-        return is_null or (type(value) in kinds and is_valid(value))
+        if value is None:
+            return "null" in expected
+        return type(value) in kinds and is_valid(value)
 
     return Key(dependent, expected, is_valid_number)
 
 
-def _whole(least: int, dependent: Dependent = "weights", *, or_null: bool = False) -> Key:
+def _whole(least: int, dependent: Dependent = "weights", or_null: bool = False) -> Key:
     expected = f"a whole number from {least}" + (", or null" if or_null else "")
     return _number(expected, lambda value: value >= least, dependent, (int,))
 
 
+_FLAG = Key("weights", "True or False", lambda value: isinstance(value, bool))
 _NAMES = Key(
     "weights",
     "a list of names, for example [roi_heads.mask_head.predictor.*]",
     lambda value: isinstance(value, ListConfig) and all(isinstance(name, str) for name in value),
 )
-_EVALUATION = Key("evaluation")
+_FOLDER = Key(
+    "nothing", "the name of a folder", lambda value: isinstance(value, str) and value.strip() != ""
+)
+_TRACKER = Key(
+    "nothing", f"{' or '.join(TRACKERS)}, or null", lambda value: value in (None, *TRACKERS)
+)
 
 # By the key, or a pattern with * for anything; it also stands for all keys below it. The weights
 # depend on every key that is not here.
 KEYS = {
-    "train.output_dir": Key(
-        "nothing",
-        "the name of a folder",
-        lambda value: isinstance(value, str) and value.strip() != "",
-    ),
+    "train.output_dir": _FOLDER,
     "train.init_checkpoint": Key(),
     "train.may_differ": _NAMES,
     "train.freeze": _NAMES,
@@ -83,31 +77,27 @@ KEYS = {
     "train.ema": _number("between 0 and 1, or null", lambda decay: 0 < decay < 1),
     "train.device": Key("nothing"),
     "train.precision": Key(),
-    "train.channels_last": _flag(),
-    "train.cpu_kernels": _flag(),
-    "train.compile": _flag("nothing"),
-    "train.process_invariant": _flag(),
+    "train.channels_last": _FLAG,
+    "train.cpu_kernels": _FLAG,
+    "train.compile": _FLAG._replace(dependent="nothing"),
+    "train.process_invariant": _FLAG,
     "train.log_period": _whole(1, "nothing"),
     "train.eval_period": _whole(0, "nothing"),
     "train.checkpoint_period": _whole(1, "nothing"),
     "train.checkpoints_kept": _whole(1, "nothing"),
     "train.best": Key(),
     "train.patience": _whole(1, "nothing", or_null=True),
-    "train.max_unreadable": _number(
-        "a share, from 0 to 1", lambda share: 0 <= share <= 1, "nothing"
-    ),
-    "train.tracker": Key(
-        "nothing", f"{' or '.join(TRACKERS)}, or null", lambda value: value in (None, *TRACKERS)
-    ),
+    "train.max_unreadable": _number("a share, from 0 to 1", lambda x: 0 <= x <= 1, "nothing"),
+    "train.tracker": _TRACKER,
     "optimizer.lr": _number("a number above 0", lambda rate: 0 < rate < math.inf),
     "lr_multiplier.max_iter": Key("nothing"),
     "dataloader.train.total_batch_size": _whole(1),
     "dataloader.train.num_workers": _whole(0, "nothing"),
     "dataloader.test.num_workers": _whole(0, "evaluation"),
-    "dataloader.test": _EVALUATION,
-    "evaluation": _EVALUATION,
-    "model.roi_heads.box_predictor.test_*": _EVALUATION,
-    "model.roi_heads.keypoint_head.decoder": _EVALUATION,
+    "dataloader.test": Key("evaluation"),
+    "evaluation": Key("evaluation"),
+    "model.roi_heads.box_predictor.test_*": Key("evaluation"),
+    "model.roi_heads.keypoint_head.decoder": Key("evaluation"),
     "data.*.files": Key("place"),
     "data.*.images": Key("place"),
 }
@@ -123,18 +113,14 @@ def dependent_on(key: str) -> Dependent:
 
 def check_values(cfg: DictConfig) -> None:
     """Raise UserError where the value at one of `KEYS` is not valid."""
-
-    def check(key: str, is_valid: Callable[[Any], bool], expected: str) -> None:
-        value = OmegaConf.select(cfg, key, default=0)  # a loader may leave out `num_workers`
-        if not is_valid(value):
-            raise UserError("a value makes no sense", key=key, found=value, expected=expected)
-
-    for key, entry in KEYS.items():
-        if entry.expected:
-            check(key, entry.is_valid, entry.expected)
-    patience, best = cfg.train.patience, cfg.train.best
-    watched = "null, or a metric to watch as train.best"
-    check("train.patience", lambda _: patience is None or best is not None, watched)
     processes = comm.get_world_size()
+    checks = [(key, entry.expected, entry.is_valid) for key, entry in KEYS.items()]
+    if cfg.train.best is None:
+        watched = "null, or a metric to watch as train.best"
+        checks.append(("train.patience", watched, lambda patience: patience is None))
     expected = f"a multiple of {processes}, the number of processes"
-    check("dataloader.train.total_batch_size", lambda size: size % processes == 0, expected)
+    checks.append(("dataloader.train.total_batch_size", expected, lambda n: n % processes == 0))
+    for key, expected, is_valid in checks:
+        value = OmegaConf.select(cfg, key, default=0)  # a loader may leave out `num_workers`
+        if expected and not is_valid(value):
+            raise UserError("a value makes no sense", key=key, found=value, expected=expected)

@@ -45,17 +45,6 @@ def evaluate_model(
         NotEnoughMemory: an image would take more; where that follows from its size, before any is
             looked at.
     """
-    bound = _memory_bound(cfg, model, dataset, max_memory)
-    if device_of(cfg.train.device).type == "cpu":
-        share_cores(cfg.dataloader.test.num_workers)
-    batches = progress(eval_batches(cfg, dataset))
-    return evaluate(predict(model, batches, bound), dataset, cfg.evaluation.max_detections)
-
-
-def _memory_bound(
-    cfg: DictConfig, model: nn.Module, dataset: DetectionDataset, max_memory: int | None
-) -> MemoryBound:
-    """The bound of the memory, after a check of every image size of the data set."""
     nodes = cfg.dataloader.test.get("augmentations", ())
     resizing = [config.build(node, "dataloader.test.augmentations") for node in nodes]
     bound = MemoryBound(model, resizing, max_memory)
@@ -66,7 +55,10 @@ def _memory_bound(
             bound.check_image(*size)
         except NotEnoughMemory as error:
             raise error.replace(file=file) from error
-    return bound
+    if device_of(cfg.train.device).type == "cpu":
+        share_cores(cfg.dataloader.test.num_workers)
+    batches = progress(eval_batches(cfg, dataset))
+    return evaluate(predict(model, batches, bound), dataset, cfg.evaluation.max_detections)
 
 
 def validate(
@@ -77,7 +69,7 @@ def validate(
     Each process takes its share of the images; the first has the evaluation, all have the losses.
     """
     sums: Losses = {}
-    predictions = predict_with_losses(model, eval_batches(cfg, dataset), cfg.train.seed, sums)
+    predictions = _predict_with_losses(model, eval_batches(cfg, dataset), cfg.train.seed, sums)
     evaluation = evaluate(predictions, dataset, cfg.evaluation.max_detections)
     shares = comm.all_gather(sums)
     images = sum(share.pop("images", 0.0) for share in shares)
@@ -87,7 +79,7 @@ def validate(
 
 
 @torch.inference_mode()
-def predict_with_losses(
+def _predict_with_losses(
     model: Any, batches: Iterable[Batch], seed: int, sums: Losses
 ) -> Iterator[Predicted]:
     """The predictions of a model, as `predict` yields them, and its losses.
@@ -103,7 +95,10 @@ def predict_with_losses(
         for batch in batches:
             model.eval()
             start = time.perf_counter()
-            features = _features(model, batch)
+            features = None  # where a class with a `forward` of its own may do something else
+            if getattr(type(model), "forward", None) is GeneralizedRCNN.forward:
+                images = model.preprocess_image(batch)
+                features = images, model.backbone(images.tensor)
             instances = [image.to("cpu") for image in _detections(model, batch, features)]
             seconds = (time.perf_counter() - start) / len(batch)
             # Metrics that heads record here are none of the training. Each evaluation samples the
@@ -120,18 +115,7 @@ def predict_with_losses(
         model.train(training)
 
 
-Features = tuple[ImageList, dict[str, Tensor]]
-
-
-def _features(model: Any, batch: Batch) -> Features | None:
-    """The batch as the model sees it, and its features; None: the model is not Detectron2's R-CNN.
-
-    A class with a `forward` of its own may do something else than what follows here.
-    """
-    if getattr(type(model), "forward", None) is not GeneralizedRCNN.forward:
-        return None
-    images = model.preprocess_image(batch)
-    return images, model.backbone(images.tensor)
+Features = tuple[ImageList, dict[str, Tensor]]  # a batch as the model sees it, and its features
 
 
 def _detections(model: Any, batch: Batch, features: Features | None) -> Iterator[Instances]:
@@ -148,8 +132,7 @@ def _detections(model: Any, batch: Batch, features: Features | None) -> Iterator
 
 def _losses(model: Any, batch: Batch, features: Features | None) -> dict[str, Tensor]:
     if features is None:
-        losses: dict[str, Tensor] = model(batch)
-        return losses
+        return dict(model(batch))
     targets = [item["instances"].to(model.device) for item in batch]
     proposals, of_proposals = model.proposal_generator(*features, targets)
     _, of_heads = model.roi_heads(*features, proposals, targets)

@@ -289,6 +289,11 @@ class TestDoctor:
             assert f"{name:<18}missing" in done.stdout
         assert done.stdout.count("remedy: ") >= 10
 
+    def test_a_reader_may_stop_early(self) -> None:
+        command = f"{sys.executable} -E -S {SCRIPTS / 'doctor.py'} | head -1"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+        assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
     def test_everything_installed(self) -> None:
         done = call(SCRIPTS / "doctor.py", env=WITH_PACKAGE)
         assert done.returncode == 0, done.stdout + done.stderr

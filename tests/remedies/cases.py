@@ -103,10 +103,10 @@ def attempt(function: Callable[..., Wrong]) -> Callable[..., Callable[[Path], Wr
     return later
 
 
-def add_cases(module: str, attempts: Mapping[str, Sequence[Callable[[Path], Wrong]]]) -> None:
+def add_cases(module: str, *tables: Mapping[str, Sequence[Callable[[Path], Wrong]]]) -> None:
     """Add a case for each remedy: the first of its attempts has the mistake, the others none."""
-    for remedy, row in attempts.items():
-        CASES.append(Case(remedy, _steps(remedy, row, module)))
+    for remedy, attempts in (row for table in tables for row in table.items()):
+        CASES.append(Case(remedy, _steps(remedy, attempts, module)))
 
 
 def _steps(remedy: str, attempts: Sequence[Callable[[Path], Wrong]], module: str) -> Steps:
@@ -193,10 +193,14 @@ def follow_command(script: Callable[..., Any], remedy: str | None) -> Any:
     return script(match[1], *shlex.split(match[2]))
 
 
-def run_remedy(script: Script, attempt: Callable[[], Wrong]) -> Attempts:
-    """An attempt, and another after the command in the remedy of the first."""
+def run_remedy(
+    script: Script, attempt: Callable[[], Wrong], delete: Path | None = None
+) -> Attempts:
+    """An attempt, and another after a deletion and the command in the remedy of the first."""
     first = attempt()
     yield first
+    if delete is not None:
+        delete.unlink()
     assert follow_command(script, first[0].remedy).returncode == 0
     yield attempt()
 

@@ -54,119 +54,113 @@ CAT, BOTH = ({"name": "own", "classes": names} for names in (["cat"], ["cat", "d
 ONE = {"name": "one", "sigmas": [0.1], "links": []}
 BIG_IMAGE = {"id": 1, "file_name": "0.png", "width": 128, "height": 96}
 
-add_cases(
-    __name__,
-    {
-        "name it in the file": [
-            read(SQUARE, categories=[{"id": 1, "name": name}]) for name in ("", "dog")
-        ],
-        "add the category, or remove the annotation": [
-            read({**SQUARE, "category_id": 7}),
-            read({**SQUARE, "category_id": 7}, categories=[DOG, {"id": 7, "name": "cat"}]),
-            read(),
-        ],
-        "add the image, or remove the annotation": [
-            read({**SQUARE, "image_id": 7}),
-            read({**SQUARE, "image_id": 7}, images=[{"id": 7, "file_name": "0.png"}]),
-            read(),
-        ],
-        "give every image an id of its own": [
-            read(SQUARE, images=[{"id": 1, "file_name": "0.png"}, {"id": n, "file_name": "1.png"}])
-            for n in (1, 2)
-        ],
-        "annotate it again, or remove it": [
-            read({"segmentation": [], "bbox": []}),
-            read(SQUARE),
-            read(),
-        ],
-        "write it again as COCO's run-length encoding": [
-            read({**SQUARE, "segmentation": {**MASK, "counts": counts}})
-            for counts in ([1], [0, 99, 2973])
-        ],
-        "write three for each of the category's {} keypoints": [
-            read({**SQUARE, "keypoints": points}, categories=PET)
-            for points in ([9, 9, 2, 9, 9], [9, 9, 2, 9, 9, 1])
-        ],
-        "0, 1 or 2 is expected": [
-            read({**SQUARE, "keypoints": [9, 9, v, 0, 0, 0]}, categories=PET) for v in (3, 2)
-        ],
-        "write pairs of numbers, counted from 1": [
-            read(SQUARE, categories=[{**PET[0], "skeleton": [link]}]) for link in ([0, 1], [1, 2])
-        ],
-        "give each keypoint of it a name of its own": [
-            read(SQUARE, categories=[{**PET[0], "keypoints": ["nose", name]}])
-            for name in ("nose", "tail")
-        ],
-        "give every category an id of its own": [
-            read(SQUARE, categories=[DOG, {"id": n, "name": "cat"}]) for n in (1, 2)
-        ],
-        "write it in square pixels, or leave it out: keypoints are measured by it": [
-            read({**SQUARE, "area": area}) for area in (0, 400, None)
-        ],
-        "write a list of numbers, three for each keypoint": [
-            read({**SQUARE, "keypoints": points}, categories=PET)
-            for points in ("nose", [9, 9, 2, 0, 0, 0])
-        ],
-        "write a list of polygons, or a run-length encoded mask": [
-            read({**SQUARE, "segmentation": outline})
-            for outline in ("polygon", SQUARE["segmentation"], MASK)
-        ],
-        "write x, y, width and height, or leave the bbox out": [
-            read({**SQUARE, "bbox": box}) for box in ([5, 5, 20], [5, 5, 20, 20], [])
-        ],
-        "write x, y, width and height in pixels; {} is trained on": [
-            checked({**FAR, "bbox": [30, 20, *corner]}) for corner in ([45, 35], [15, 15])
-        ],
-        "draw its outline again, or remove it": [
-            read({**SQUARE, "segmentation": [[5, 5, 25, 25]]}),
-            read(SQUARE),
-            read(),
-        ],
-        "draw it again, or remove it": [
-            label({**SQUARE, "segmentation": [[5, 5, 15, 15, 25, 25]]}),
-            label(SQUARE),
-            label(),
-        ],
-        "write a mask of the size of the image": [
-            checked({"segmentation": {"size": [48, width], "counts": [0, 99, 48 * width - 99]}})
-            for width in (60, 64)
-        ],
-        "put the annotated image there, or write its width and height into the file": [
-            checked(SQUARE, size=BIG),
-            checked(SQUARE),
-            checked(SQUARE, size=BIG, images=[BIG_IMAGE]),
-        ],
-        "give it a file_name, or remove it": [
-            read(images=images) for images in ([{"id": 1}], [{"id": 1, "file_name": "0.png"}], [])
-        ],
-        "give every annotation an id of its own": [
-            read({**SQUARE, "id": 2}, FAR),
-            read(SQUARE, FAR),
-        ],
-        "remove one of the two: both are taken for objects": [read(SQUARE, SQUARE), read(SQUARE)],
-        "give them different names, or make them one": [
-            read(SQUARE, categories=[{"id": n, "name": name} for n, name in enumerate(names, 1)])
-            for names in (("dog", "dog "), ("dog", "cat"), ("dog",))
-        ],
-        "name them in the category, or give skeleton=FILE with as many keypoints": [
-            read(WITH_POINTS),
-            errors_of(label(WITH_POINTS, skeleton={})),
-            read(WITH_POINTS, categories=PET),
-        ],
-        "add them to the skeleton": [
-            label(WITH_POINTS, categories=PET, skeleton={**ONE, "keypoints": ["nose"]}),
-            label(WITH_POINTS, categories=PET, skeleton={}),
-        ],
-        "name it among the classes of skeleton '{}' to read them": [
-            label(WITH_POINTS, categories=PET, skeleton=bones) for bones in (CAT, BOTH)
-        ],
-        "give it a bbox, or name it in the skeleton, which is of {}": [
-            label(POINTS, categories=PET, skeleton=CAT),
-            label({**POINTS, "bbox": [5, 5, 20, 20]}, categories=PET, skeleton=CAT),
-            label(POINTS, categories=PET, skeleton=BOTH),
-        ],
-    },
-)
+READ = {
+    "name it in the file": [
+        read(SQUARE, categories=[{"id": 1, "name": name}]) for name in ("", "dog")
+    ],
+    "add the category, or remove the annotation": [
+        read({**SQUARE, "category_id": 7}),
+        read({**SQUARE, "category_id": 7}, categories=[DOG, {"id": 7, "name": "cat"}]),
+        read(),
+    ],
+    "add the image, or remove the annotation": [
+        read({**SQUARE, "image_id": 7}),
+        read({**SQUARE, "image_id": 7}, images=[{"id": 7, "file_name": "0.png"}]),
+        read(),
+    ],
+    "give every image an id of its own": [
+        read(SQUARE, images=[{"id": 1, "file_name": "0.png"}, {"id": n, "file_name": "1.png"}])
+        for n in (1, 2)
+    ],
+    "annotate it again, or remove it": [
+        read({"segmentation": [], "bbox": []}),
+        read(SQUARE),
+        read(),
+    ],
+    "write it again as COCO's run-length encoding": [
+        read({**SQUARE, "segmentation": {**MASK, "counts": counts}})
+        for counts in ([1], [0, 99, 2973])
+    ],
+    "write three for each of the category's {} keypoints": [
+        read({**SQUARE, "keypoints": points}, categories=PET)
+        for points in ([9, 9, 2, 9, 9], [9, 9, 2, 9, 9, 1])
+    ],
+    "0, 1 or 2 is expected": [
+        read({**SQUARE, "keypoints": [9, 9, v, 0, 0, 0]}, categories=PET) for v in (3, 2)
+    ],
+    "write pairs of numbers, counted from 1": [
+        read(SQUARE, categories=[{**PET[0], "skeleton": [link]}]) for link in ([0, 1], [1, 2])
+    ],
+    "give each keypoint of it a name of its own": [
+        read(SQUARE, categories=[{**PET[0], "keypoints": ["nose", name]}])
+        for name in ("nose", "tail")
+    ],
+    "give every category an id of its own": [
+        read(SQUARE, categories=[DOG, {"id": n, "name": "cat"}]) for n in (1, 2)
+    ],
+    "write it in square pixels, or leave it out: keypoints are measured by it": [
+        read({**SQUARE, "area": area}) for area in (0, 400, None)
+    ],
+    "write a list of numbers, three for each keypoint": [
+        read({**SQUARE, "keypoints": points}, categories=PET)
+        for points in ("nose", [9, 9, 2, 0, 0, 0])
+    ],
+    "write a list of polygons, or a run-length encoded mask": [
+        read({**SQUARE, "segmentation": outline})
+        for outline in ("polygon", SQUARE["segmentation"], MASK)
+    ],
+    "write x, y, width and height, or leave the bbox out": [
+        read({**SQUARE, "bbox": box}) for box in ([5, 5, 20], [5, 5, 20, 20], [])
+    ],
+    "write x, y, width and height in pixels; {} is trained on": [
+        checked({**FAR, "bbox": [30, 20, *corner]}) for corner in ([45, 35], [15, 15])
+    ],
+    "draw its outline again, or remove it": [
+        read({**SQUARE, "segmentation": [[5, 5, 25, 25]]}),
+        read(SQUARE),
+        read(),
+    ],
+    "draw it again, or remove it": [
+        label({**SQUARE, "segmentation": [[5, 5, 15, 15, 25, 25]]}),
+        label(SQUARE),
+        label(),
+    ],
+    "write a mask of the size of the image": [
+        checked({"segmentation": {"size": [48, width], "counts": [0, 99, 48 * width - 99]}})
+        for width in (60, 64)
+    ],
+    "put the annotated image there, or write its width and height into the file": [
+        checked(SQUARE, size=BIG),
+        checked(SQUARE),
+        checked(SQUARE, size=BIG, images=[BIG_IMAGE]),
+    ],
+    "give it a file_name, or remove it": [
+        read(images=images) for images in ([{"id": 1}], [{"id": 1, "file_name": "0.png"}], [])
+    ],
+    "give every annotation an id of its own": [read({**SQUARE, "id": 2}, FAR), read(SQUARE, FAR)],
+    "remove one of the two: both are taken for objects": [read(SQUARE, SQUARE), read(SQUARE)],
+    "give them different names, or make them one": [
+        read(SQUARE, categories=[{"id": n, "name": name} for n, name in enumerate(names, 1)])
+        for names in (("dog", "dog "), ("dog", "cat"), ("dog",))
+    ],
+    "name them in the category, or give skeleton=FILE with as many keypoints": [
+        read(WITH_POINTS),
+        errors_of(label(WITH_POINTS, skeleton={})),
+        read(WITH_POINTS, categories=PET),
+    ],
+    "add them to the skeleton": [
+        label(WITH_POINTS, categories=PET, skeleton={**ONE, "keypoints": ["nose"]}),
+        label(WITH_POINTS, categories=PET, skeleton={}),
+    ],
+    "name it among the classes of skeleton '{}' to read them": [
+        label(WITH_POINTS, categories=PET, skeleton=bones) for bones in (CAT, BOTH)
+    ],
+    "give it a bbox, or name it in the skeleton, which is of {}": [
+        label(POINTS, categories=PET, skeleton=CAT),
+        label({**POINTS, "bbox": [5, 5, 20, 20]}, categories=PET, skeleton=CAT),
+        label(POINTS, categories=PET, skeleton=BOTH),
+    ],
+}
 
 
 @case("read it with roilab.data.mask_to_polygons.read_annotations")
@@ -228,26 +222,24 @@ def project(folder: Path) -> Wrong:
 
 LOST = {**SQUARE, "category_id": None}, {**FAR, "bbox": [30, 20, 15, 15]}
 UNNAMED = [{"id": 1, "name": "", "supercategory": "kind"}]
-add_cases(
-    __name__,
-    {
-        "describe the options in VIA, or read the project": [
-            read(SQUARE, **{**VIA, "categories": UNNAMED}),
-            read(SQUARE, **VIA),
-            project(),
-        ],
-        "{}; or, where all are of one class, give default_class=NAME": [
-            read(*LOST, **VIA),
-            project(),
-            errors_of(label(*LOST, rules={"default_class": "dog"}, **VIA)),
-        ],
-        "in VIA, save the project, which holds everything, and read that": [
-            read(*({**SQUARE, "id": 1, "category_id": number} for number in (1, 2)), **VIA),
-            project(),
-        ],
-        "{}: the export numbers images by the digits their names begin with": [
-            read(SQUARE, images=[{"id": 1, "file_name": f"1{name}.png"} for name in "ab"], **VIA),
-            project(),
-        ],
-    },
-)
+EXPORTED = {
+    "describe the options in VIA, or read the project": [
+        read(SQUARE, **{**VIA, "categories": UNNAMED}),
+        read(SQUARE, **VIA),
+        project(),
+    ],
+    "{}; or, where all are of one class, give default_class=NAME": [
+        read(*LOST, **VIA),
+        project(),
+        errors_of(label(*LOST, rules={"default_class": "dog"}, **VIA)),
+    ],
+    "in VIA, save the project, which holds everything, and read that": [
+        read(*({**SQUARE, "id": 1, "category_id": number} for number in (1, 2)), **VIA),
+        project(),
+    ],
+    "{}: the export numbers images by the digits their names begin with": [
+        read(SQUARE, images=[{"id": 1, "file_name": f"1{name}.png"} for name in "ab"], **VIA),
+        project(),
+    ],
+}
+add_cases(__name__, READ, EXPORTED)

@@ -289,44 +289,37 @@ TIED = [polygon(kind="dog", instance="1"), point(9, 9, keypoint="tail", instance
 UNTIED = point(9, 9, keypoint="tail")
 NOSE, OTHER = [DOG, point(9, 9, part="nose")], [DOG, point(9, 9, joint="nose", other="tail")]
 RENAME = "give {}, or rename the attribute of this file to '{}'"
-add_cases(
-    __name__,
-    {
-        RENAME: [
-            joined([DOG], [polygon(what="dog", **RED)]),
-            joined([DOG], [polygon(what="dog", **RED)], class_attribute="what"),
-            joined([DOG], [polygon(kind="dog", **RED)]),
-        ],
-        "give skeleton=FILE; where that is not enough, {}": [
-            joined(TAIL, JOINT, PART),
-            joined(TAIL, JOINT, PART, bones=True),
-            joined(TAIL, OTHER, PART, bones=True, keypoint_attribute="joint"),
-        ],
-        "give skeleton=FILE": [
-            joined(TIED, [DOG, point(9, 9, keypoint="tail")], ROLES, bones)
-            for bones in (False, True)
-        ],
-        "rename it in one of the files": [
-            joined([polygon(what="dog")], [DOG, point(9, 9, **{name: "nose"})], bones=True)
-            for name in ("what", "part")
-        ],
-        "rename '{}' in this file": [
-            joined([DOG], [polygon(label="dog", **{name: "red"})], class_attribute="label")
-            for name in ("kind", "colour")
-        ],
-    },
-)
+MERGED = {
+    RENAME: [
+        joined([DOG], [polygon(what="dog", **RED)]),
+        joined([DOG], [polygon(what="dog", **RED)], class_attribute="what"),
+        joined([DOG], [polygon(kind="dog", **RED)]),
+    ],
+    "give skeleton=FILE; where that is not enough, {}": [
+        joined(TAIL, JOINT, PART),
+        joined(TAIL, JOINT, PART, bones=True),
+        joined(TAIL, OTHER, PART, bones=True, keypoint_attribute="joint"),
+    ],
+    "give skeleton=FILE": [
+        joined(TIED, [DOG, point(9, 9, keypoint="tail")], ROLES, bones) for bones in (False, True)
+    ],
+    "rename it in one of the files": [
+        joined([polygon(what="dog")], [DOG, point(9, 9, **{name: "nose"})], bones=True)
+        for name in ("what", "part")
+    ],
+    "rename '{}' in this file": [
+        joined([DOG], [polygon(label="dog", **{name: "red"})], class_attribute="label")
+        for name in ("kind", "colour")
+    ],
+}
 # Of points.
-add_cases(
-    __name__,
-    {
-        RENAME: [
-            joined(NOSE, OTHER, bones=True),
-            joined(NOSE, OTHER, bones=True, keypoint_attribute="joint"),
-            joined(NOSE, [DOG, point(9, 9, part="nose", other="tail")], bones=True),
-        ]
-    },
-)
+OF_POINTS = {
+    RENAME: [
+        joined(NOSE, OTHER, bones=True),
+        joined(NOSE, OTHER, bones=True, keypoint_attribute="joint"),
+        joined(NOSE, [DOG, point(9, 9, part="nose", other="tail")], bones=True),
+    ]
+}
 
 
 # Proposing a skeleton.
@@ -366,3 +359,6 @@ def sigmas_of_one_person(tmp_path: Path, data: Command) -> Attempts:
     files = [via_json(tmp_path, [DOG, point(x, 9, part="nose")], name=f"{x}.json") for x in (9, 11)]
     yield data("skeleton", "--sigmas", "--from", files[0])
     yield data("skeleton", "--sigmas", "--from", *files)
+
+
+add_cases(__name__, MERGED, OF_POINTS)

@@ -11,7 +11,7 @@ from roilab.data.mask_to_polygons import read_annotations
 from roilab.image_files import ImageFolder
 from roilab.synthetic import write_figures
 
-from .cases import Attempts, Script, Wrong, case, printed, wrong
+from .cases import Attempts, Script, Wrong, add_cases, attempt, case, printed, wrong
 from .files import FAR, SQUARE, coco, image, point, polygon, skeleton, via_json, write
 from .reading import check, load
 
@@ -30,12 +30,6 @@ def a_file_that_is_not_there(dog: Path, tmp_path: Path) -> Attempts:
     yield check(dog)
 
 
-@case("give {}")
-def an_attribute_that_does_not_occur(dog: Path) -> Attempts:
-    yield check(dog, class_attribute="knid")
-    yield check(dog, class_attribute="kind")
-
-
 # Loading.
 
 
@@ -49,13 +43,6 @@ def a_file_twice(dog: Path) -> Attempts:
 def a_set_without_a_file(tmp_path: Path) -> Attempts:
     yield load()
     yield load(via_json(tmp_path, [polygon(kind="dog")]), images=str(tmp_path))
-
-
-@case("give {}, or none")
-def an_unknown_choice(dog: Path) -> Attempts:
-    yield load(dog, unlabelled="ignore")
-    yield load(dog, unlabelled="skip")
-    yield load(dog)
 
 
 @case("mark keypoints in VIA, or train without: masks and boxes do not need them")
@@ -85,28 +72,42 @@ def a_set_with_a_missing_image(tmp_path: Path) -> Attempts:
     yield load(file, missing_images="skip")
 
 
-@case("give {}, or skeleton=FILE")
-def a_set_with_a_skeleton_that_is_not_there(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="person")])
-    yield load(file, skeleton="coco_persn")
-    yield load(file, skeleton="coco_person")
-    yield load(file, skeleton=str(skeleton(tmp_path, "own", classes=["person"])))
+@attempt
+def loaded(folder: Path, *regions: Any, bones: Any = None, **options: Any) -> Wrong:
+    """A set of one image is loaded, with a skeleton file of these values."""
+    if bones is not None:
+        options["skeleton"] = str(skeleton(folder, **bones))
+    return load(via_json(folder, list(regions)), **options)
 
 
-@case("rename a class with {}, or name yours in the skeleton file")
-def a_set_without_the_class_of_the_skeleton(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="puppy")])
-    yield load(file, skeleton=str(skeleton(tmp_path)))
-    yield load(file, skeleton=str(skeleton(tmp_path)), class_map={"puppy": "dog"})
-    yield load(file, skeleton=str(skeleton(tmp_path, "puppy", classes=["puppy"])))
+@attempt
+def checked(folder: Path, **rules: Any) -> Wrong:
+    """A file of a dog is checked."""
+    return check(via_json(folder, [DOG]), **rules)
 
 
-@case('rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}')
-def a_class_that_the_model_does_not_know(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon(kind="dog"), polygon(*FAR, kind="cat")])
-    yield load(file, classes=["dog"])
-    yield load(file, classes=["dog"], class_map={"cat": "dog"})
-    yield load(file, classes=["dog"], class_map={"cat": None})
+DOG, CAT = polygon(kind="dog"), polygon(*FAR, kind="cat")
+PERSON, PUPPY = polygon(kind="person"), polygon(kind="puppy")
+LOADED = {
+    "give {}": [checked(class_attribute=name) for name in ("knid", "kind")],
+    "give {}, or none": [
+        loaded(DOG, **rules) for rules in ({"unlabelled": "ignore"}, {"unlabelled": "skip"}, {})
+    ],
+    "give {}, or skeleton=FILE": [
+        loaded(PERSON, skeleton="coco_persn"),
+        loaded(PERSON, skeleton="coco_person"),
+        loaded(PERSON, bones={"classes": ["person"]}),
+    ],
+    "rename a class with {}, or name yours in the skeleton file": [
+        loaded(PUPPY, bones={}),
+        loaded(PUPPY, bones={}, class_map={"puppy": "dog"}),
+        loaded(PUPPY, bones={"classes": ["puppy"]}),
+    ],
+    'rename, merge or drop classes with class_map={"OLD": "NEW", "UNWANTED": null}': [
+        loaded(DOG, CAT, classes=["dog"], class_map=class_map)
+        for class_map in ({}, {"cat": "dog"}, {"cat": None})
+    ],
+}
 
 
 @case('make them one with class_map={"OLD": "NEW"}')
@@ -161,3 +162,6 @@ def a_folder_that_cannot_be_written(tmp_path: Path) -> Attempts:
     size = {"train": 1, "val": 1, "size": 64}
     yield wrong(write_figures, file / "set", **size)
     yield wrong(write_figures, tmp_path / "set", **size)
+
+
+add_cases(__name__, LOADED)

@@ -28,29 +28,24 @@ from roilab.engine.setup import prepare
 from roilab.engine.train import Trainer, evaluate_weights, replay, train
 from roilab.engine.training_log import ExperimentTracker, start_logging
 
-from .cases import (
-    Attempts,
-    Script,
-    Wrong,
-    case,
-    follow_command,
-    printed,
-    run_remedy,
-    with_remedy,
-    wrong,
-)
+from . import cases
+from .cases import Attempts, Script, Wrong, case, run_remedy, with_remedy, wrong
 from .conftest import CONFIG, Training
 from .files import image, point, polygon, skeleton, via_json, write
 
 # Configs.
 
 
+def loading(training: Training) -> Callable[..., Wrong]:
+    """Loads the config of the training with overrides."""
+    return lambda *overrides: wrong(config.load_config, training.run.config_file, overrides)
+
+
 @case("see the config file, or config.yaml in a run folder, for all keys")
 def an_unknown_key(training: Training) -> Attempts:
-    saved = training.run.config_file
-    yield wrong(config.load_config, saved, ["train.clipnorm=1"])
-    assert "clip_norm: " in saved.read_text()
-    yield wrong(config.load_config, saved, ["train.clip_norm=1"])
+    yield loading(training)("train.clipnorm=1")
+    assert "clip_norm: " in training.run.config_file.read_text()
+    yield loading(training)("train.clip_norm=1")
 
 
 @case("a head is switched off by model.roi_heads.{}=null")
@@ -78,20 +73,16 @@ def another_number_of_anchors(training: Training, tmp_path: Path) -> Attempts:
 
 @case("evaluation.max_detections=null")
 def a_limit_for_a_model_that_has_none(training: Training) -> Attempts:
-    def load(*overrides: str) -> Wrong:
-        return wrong(config.load_config, training.run.config_file, overrides)
-
     none = "model.roi_heads.box_predictor=null"
-    yield from with_remedy(load, none, "evaluation.max_detections=200")
+    yield from with_remedy(loading(training), none, "evaluation.max_detections=200")
 
 
 @case("let both say one number: {}={} {}={}")
 def another_limit_of_the_model(training: Training) -> Attempts:
-    saved = training.run.config_file
-    own = "model.roi_heads.box_predictor.test_topk_per_image=50"
-    first = wrong(config.load_config, saved, ["evaluation.max_detections=200", own])
+    load, own = loading(training), "model.roi_heads.box_predictor.test_topk_per_image=50"
+    first = load("evaluation.max_detections=200", own)
     yield first
-    yield wrong(config.load_config, saved, str(first[0].remedy).partition(": ")[2].split())
+    yield load(*str(first[0].remedy).partition(": ")[2].split())
 
 
 # Weights.
@@ -99,11 +90,10 @@ def another_limit_of_the_model(training: Training) -> Attempts:
 
 @case("weights.{}.file=PATH")
 def named_weights_without_a_file(training: Training) -> Attempts:
-    saved, path = training.run.config_file, str(training.run.weights)
-    first = wrong(config.load_config, saved, [f"weights.mine={path}"])
+    load, path = loading(training), str(training.run.weights)
+    first = load(f"weights.mine={path}")
     yield first
-    remedy = str(first[0].remedy).replace("PATH", path)
-    yield wrong(config.load_config, saved, [remedy, "train.init_checkpoint=mine"])
+    yield load(str(first[0].remedy).replace("PATH", path), "train.init_checkpoint=mine")
 
 
 @case(
@@ -127,24 +117,18 @@ def weights_that_are_not_there(training: Training, tmp_path: Path) -> Attempts:
 
 @case("take other weights, or, where these parts are new, name them: 'train.may_differ=[{}]'")
 def weights_of_another_model(training: Training, tmp_path: Path) -> Attempts:
-    weights = torch.load(training.run.weights, weights_only=True)["model"]
-    yield from weights_in_part(
-        training, tmp_path, {name: weights[name] for name in weights if "mask_head" not in name}
-    )
+    yield from weights_in_part(training, tmp_path, lambda name: "mask_head" not in name)
 
 
 @case("take other weights, or, where these parts are new, name them: 'train.may_differ=[{}]'")
 def weights_that_differ_in_most_parts(training: Training, tmp_path: Path) -> Attempts:
-    weights = torch.load(training.run.weights, weights_only=True)["model"]
-    yield from weights_in_part(
-        training, tmp_path, {name: weights[name] for name in weights if "fpn_output" in name}
-    )
+    yield from weights_in_part(training, tmp_path, lambda name: "fpn_output" in name)
 
 
-def weights_in_part(training: Training, folder: Path, weights: dict[str, torch.Tensor]) -> Attempts:
+def weights_in_part(training: Training, folder: Path, kept: Callable[[str], bool]) -> Attempts:
     """Load weights that a model has more than."""
-    other = folder / "other.pth"
-    save_atomically({"model": weights}, other)
+    weights, other = torch.load(training.run.weights, weights_only=True)["model"], folder / "o.pth"
+    save_atomically({"model": {name: weights[name] for name in filter(kept, weights)}}, other)
     model = build_model(training.setup(folder).cfg)
     first = wrong(load_weights, model, str(other))
     yield first
@@ -322,19 +306,10 @@ def a_file_that_is_gone(run: Run, script: Script) -> Attempts:
     yield from run_remedy(script, lambda: wrong(run.category_ids))
 
 
-def delete_and_say_so(script: Script, file: Path, read: Callable[[], object]) -> Attempts:
-    """Follow the remedy of a file that was changed and accepted."""
-    first = wrong(read)
-    yield first
-    file.unlink()
-    assert follow_command(script, first[0].remedy).returncode == 0
-    yield wrong(read)
-
-
 @case("{}; the ids are then 1, 2, ...")
 def category_ids_that_were_accepted(run: Run, script: Script) -> Attempts:
     run.write({run.category_ids_file.name: "[1, 2, 3]"})
-    yield from delete_and_say_so(script, run.category_ids_file, run.category_ids)
+    yield from run_remedy(script, lambda: wrong(run.category_ids), delete=run.category_ids_file)
 
 
 @case("delete this file")
@@ -349,7 +324,7 @@ def metrics_of_a_folder_without_digests(run: Run) -> Attempts:
 @case("delete this file and say so: {}")
 def metrics_that_were_accepted(run: Run, script: Script) -> Attempts:
     run.write({run.metrics_file.name: "[]\n"})
-    yield from delete_and_say_so(script, run.metrics_file, run.metrics)
+    yield from run_remedy(script, lambda: wrong(run.metrics), delete=run.metrics_file)
 
 
 @case("put a sound copy in place, or delete them: the training then begins anew")
@@ -377,7 +352,7 @@ def a_config_that_is_damaged(run: Run, script: Script) -> Attempts:
     first = wrong(load)
     yield first
     command = (first[0].remedy or "").replace("CONFIG", CONFIG)
-    assert "roi_haeds" in follow_command(script, command).stdout
+    assert "roi_haeds" in cases.follow_command(script, command).stdout
     run.config_file.write_text(before)
     yield wrong(load)
 
@@ -430,7 +405,7 @@ def a_disk_that_is_full_when_the_file_is_ended(
 @case("to evaluate a run folder: roilab evaluate run=RUN")
 def no_weights_to_evaluate(training: Training, tmp_path: Path, script: Script) -> Attempts:
     yield wrong(evaluate_weights, training.setup(tmp_path, "train.init_checkpoint=''"))
-    yield printed(script("evaluate", "--run", training.run.folder))
+    yield cases.printed(script("evaluate", "--run", training.run.folder))
 
 
 # Training.

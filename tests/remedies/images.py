@@ -16,7 +16,7 @@ from roilab import via
 from roilab.data import dataset, loaders
 from roilab.image_files import read_rgb
 
-from .cases import Attempts, Wrong, case, wrong
+from .cases import Attempts, Wrong, add_cases, attempt, case, wrong
 from .files import FAR, OUTSIDE, SIZE, SQUARE, coco, entry, image, point, polygon, via_json, write
 from .reading import check, load
 
@@ -105,22 +105,27 @@ def an_image_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 # Regions and their images.
 
 
-@case("what is outside is cut off; see that the image has the annotated size")
-def a_region_that_reaches_out(tmp_path: Path) -> Attempts:
-    file = via_json(tmp_path, [polygon((50, 5), (80, 5), (80, 15), (50, 15), kind="dog")])
-    yield check(file)
-    image(tmp_path / "0.png", size=(128, 96))
-    yield check(file)
+@attempt
+def checked(folder: Path, *regions: Any, size: tuple[int, int] = SIZE) -> Wrong:
+    """A file of these regions is checked with an image of this size."""
+    file = via_json(folder, list(regions))
+    image(folder / "0.png", size=size)
+    return check(file)
 
 
-@case("delete the region, or see that the image is the annotated one")
-def a_region_outside(tmp_path: Path) -> Attempts:
-    dog = polygon(kind="dog")
-    file = via_json(tmp_path, [dog, polygon(*OUTSIDE, kind="dog")])
-    yield check(file)
-    image(tmp_path / "0.png", size=(128, 96))
-    yield check(file)
-    yield check(via_json(tmp_path, [dog]))
+DOG, BIG = polygon(kind="dog"), (128, 96)
+CUT = polygon((50, 5), (80, 5), (80, 15), (50, 15), kind="dog")
+LOST = polygon(*OUTSIDE, kind="dog")
+OUTLINES = {
+    "what is outside is cut off; see that the image has the annotated size": [
+        checked(CUT, size=size) for size in (SIZE, BIG)
+    ],
+    "delete the region, or see that the image is the annotated one": [
+        checked(DOG, LOST),
+        checked(DOG, LOST, size=BIG),
+        checked(DOG),
+    ],
+}
 
 
 @case("delete the region, or see that the image is the annotated one")
@@ -186,3 +191,6 @@ def few_bits_in_a_file_of_16(dog: Path, tmp_path: Path) -> Attempts:
     program = write(tmp_path / "spread.py", re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
     subprocess.run([sys.executable, program, *ends, dog.parent / "0.png"], check=True)
     yield check(dog)
+
+
+add_cases(__name__, OUTLINES)

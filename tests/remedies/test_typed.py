@@ -77,10 +77,7 @@ class Typed:
 
 
 def follow_as_typed(
-    case: Case,
-    typed: Typed,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    case: Case, typed: Typed, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> list[str]:
     """Why the remedy of a case does not work as it is typed; empty where it does."""
     monkeypatch.setattr(reading, "as_typed", typed)

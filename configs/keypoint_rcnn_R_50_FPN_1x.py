@@ -14,9 +14,8 @@ from .common.train import evaluation, torchvision_weights, train, weights, zoo
 # As upstream: ImageNet's stem and res2 stay as they are.
 model.backbone.bottom_up.freeze_at = 2
 data.skeleton = "coco_person"
-data.train.update(
-    files="datasets/coco/annotations/person_keypoints_train2017.json", min_keypoints=1
-)
+data.train.min_keypoints = 1
+data.train.files = "datasets/coco/annotations/person_keypoints_train2017.json"
 data.val.files = "datasets/coco/annotations/person_keypoints_val2017.json"
 weights.coco = zoo("COCO-Keypoints/keypoint_rcnn_R_50_FPN_3x/137849621/model_final_a6e10b.pkl")
 weights.torchvision = torchvision_weights("KeypointRCNN_ResNet50_FPN_Weights.COCO_V1")

@@ -17,8 +17,7 @@ from .mask_keypoint_rcnn_R_50_FPN_1x import (
 )
 
 model.backbone.bottom_up.stages.depth = 101
-weights.coco.file = (
-    "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331/model_final_997cc7.pkl"
-)
+_zoo = "detectron2://COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x/138363331"
+weights.coco.file = f"{_zoo}/model_final_997cc7.pkl"
 del weights["torchvision"]  # torchvision has only R50
 train.output_dir = "outputs/mask_keypoint_rcnn_R_101_FPN_${train.schedule}"

@@ -13,8 +13,7 @@ from .common.train import evaluation, torchvision_weights, train, weights, zoo
 
 # As upstream: ImageNet's stem and res2 stay as they are.
 model.backbone.bottom_up.freeze_at = 2
-weights.coco = zoo(
-    "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl"
-)
+_folder = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600"
+weights.coco = zoo(f"{_folder}/model_final_f10217.pkl")
 weights.torchvision = torchvision_weights("MaskRCNN_ResNet50_FPN_Weights.COCO_V1")
 train.output_dir = "outputs/mask_rcnn_R_50_FPN_${train.schedule}"

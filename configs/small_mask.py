@@ -28,18 +28,10 @@ dataloader.train.update(
     total_batch_size=4,
     num_workers=1,
 )
-dataloader.test.update(
-    augmentations=[L(T.ResizeShortestEdge)(short_edge_length=512, max_size=512)], num_workers=1
-)
+dataloader.test.num_workers = 1
+dataloader.test.augmentations = [L(T.ResizeShortestEdge)(short_edge_length=512, max_size=512)]
 
 # The learning rate follows a cosine.
 del train["schedule"], train["schedules"]
-train.update(
-    output_dir="outputs/small_mask",
-    init_checkpoint="",
-    lr_batch_size=4,
-    max_iter=1000,
-    clip_norm=1.0,
-    eval_period=0,
-    checkpoint_period=500,
-)
+train.update(output_dir="outputs/small_mask", init_checkpoint="", lr_batch_size=4, clip_norm=1.0)
+train.update(max_iter=1000, eval_period=0, checkpoint_period=500)

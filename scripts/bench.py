@@ -33,7 +33,6 @@ def main() -> int:
         for name, meaning in MEANINGS.items():
             print(f"  {name:<33}{meaning}", file=sys.stderr)
         return 2
-
     header = f"{'benchmark':<20}{'ours':>14}{'reference':>14}"
     print(f"{header}  ours/reference (below 1: ours is faster)", flush=True)
     results = {}

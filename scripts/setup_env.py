@@ -29,6 +29,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 LOCK = Path(ROOT, "requirements", "lock.txt")
@@ -114,14 +115,9 @@ def make_venv() -> None:
         run_in_venv("-c", "import pip") is not None or run_in_venv("-m", "ensurepip") is not None
     ):
         return
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError:
-        package = "python{}.{}-venv".format(*sys.version_info[:2])
-        raise SetupError(
-            f"this Python has no venv module; on Debian and Ubuntu: apt install {package}"
-        ) from None
+    if not (find_spec("ensurepip") and find_spec("venv")):
+        package = "apt install python{}.{}-venv".format(*sys.version_info[:2])
+        raise SetupError(f"this Python has no venv module; on Debian and Ubuntu: {package}")
     check_space()
     print("making .venv with Python {}.{}.{}".format(*sys.version_info[:3]), flush=True)
     done = call(sys.executable, "-m", "venv", "--clear", VENV, folder=ROOT)
@@ -182,32 +178,26 @@ def pip(what: str, *arguments: str) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
         )
+        # A running clock on a terminal, a line every half minute elsewhere.
+        clock = ("\r  {}: {:.0f} s ...", "", 0.5), ("  {}: {:.0f} s, still going", "\n", 30)
+        line, end, period = clock[0 if sys.stdout.isatty() else 1]
         try:
-            watch(process, what, started)
+            while process.poll() is None:
+                try:
+                    process.wait(timeout=period)
+                except subprocess.TimeoutExpired:
+                    print(line.format(what, time.monotonic() - started), end=end, flush=True)
         except BaseException:
             process.terminate()
             process.wait()
             raise
         log.seek(begin)
         output = log.read()
+    clear = "\r\033[K" if sys.stdout.isatty() else ""
     if process.returncode:
+        print(end=clear, flush=True)
         raise SetupError(explain_pip(output))
-    print(f"  {what}: {time.monotonic() - started:.0f} s", flush=True)
-
-
-def watch(process, what: str, started: float) -> None:
-    """Wait for the process: a running clock on a terminal, a line every half minute elsewhere."""
-    terminal = sys.stdout.isatty()
-    line, end = ("\r{} ...", "") if terminal else ("{}, still going", "\n")
-    while True:
-        try:
-            process.wait(timeout=0.5 if terminal else 30)
-            break
-        except subprocess.TimeoutExpired:
-            spent = f"  {what}: {time.monotonic() - started:.0f} s"
-            print(line.format(spent), end=end, flush=True)
-    if terminal:
-        print("\r\033[K", end="", flush=True)
+    print(f"{clear}  {what}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def explain_pip(output: str) -> str:
@@ -217,9 +207,8 @@ def explain_pip(output: str) -> str:
     reasons = [line[len("ERROR:") :] for line in output.splitlines() if line.startswith("ERROR:")]
     reason = f"pip failed: {reasons[-1].strip() if reasons else 'no reason given'}"
     if UNREACHABLE.search(output):
-        reason = (
-            "the package registry cannot be reached; check the network or your pip configuration"
-        )
+        remedy = "check the network or your pip configuration"
+        reason = f"the package registry cannot be reached; {remedy}"
     return f"{reason} (log: {LOG})"
 
 

@@ -44,9 +44,8 @@ def levels_here(which: str = "all") -> list[Level]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--levels", choices=("all", "lowest"), default="all")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what runs the tests")
     args = parser.parse_args()

@@ -6,10 +6,8 @@ Not run yet.
 
 sweep = dict(
     base="../mask_rcnn_R_50_FPN_1x.py",
-    overrides={},
     arms={"R50-FPN": {}, "R101-FPN": "../mask_rcnn_R_101_FPN_1x.py"},
     baseline="R50-FPN",
-    seeds=[0],
     metrics=["segm/AP", "segm/AP50", "segm/AP75", "bbox/AP"],
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 2a: COCO minival",

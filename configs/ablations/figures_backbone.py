@@ -14,11 +14,6 @@ _deeper = {
     for key, value in (("num_blocks", 3), ("stride_per_block", [stride, 1, 1]))
 }
 
-on_figures(
-    sweep,
-    "figures_mask",
-    seeds=[0, 1],
-    arms={"2 blocks a stage": {}, "3 blocks a stage": _deeper},
-    baseline="2 blocks a stage",
-)
+_arms = {"2 blocks a stage": {}, "3 blocks a stage": _deeper}
+on_figures(sweep, "figures_mask", seeds=[0, 1], arms=_arms, baseline="2 blocks a stage")
 del sweep.published  # of other backbones

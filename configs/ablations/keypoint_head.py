@@ -12,7 +12,6 @@ _sigmoid, _gaussian, _integral, _simcc = (
 
 sweep = dict(
     base="../keypoint_rcnn_R_50_FPN_1x.py",
-    overrides={},
     arms={
         "softmax": {},
         **{
@@ -27,6 +26,5 @@ sweep = dict(
         "SimCC": _simcc,
     },
     baseline="softmax",
-    seeds=[0],
     metrics=["keypoints/AP", "keypoints/AP50", "keypoints/AP75", "bbox/AP"],
 )

@@ -9,14 +9,12 @@ _mlp = {f"{_head}._target_": "roilab.modeling.MLPMaskHead"}
 
 sweep = dict(
     base="../mask_rcnn_R_50_FPN_1x.py",
-    overrides={},
     arms={
         "MLP 2 layers": _mlp,
         "MLP 3 layers": {**_mlp, f"{_head}.fc_dims": [1024, 1024, 1024]},
         "FCN": {},
     },
     baseline="MLP 2 layers",
-    seeds=[0],
     metrics=["segm/AP", "segm/AP50", "segm/AP75", "bbox/AP"],
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 2e: R50-FPN, COCO minival",

@@ -6,14 +6,12 @@ Not run yet.
 
 sweep = dict(
     base="../mask_rcnn_R_50_FPN_1x.py",
-    overrides={},
     arms={
         "softmax": {"model.roi_heads.mask_head._target_": "roilab.modeling.MultinomialMaskHead"},
         "sigmoid": {},
         "class-agnostic": {"model.roi_heads.mask_head.num_classes": 1},
     },
     baseline="softmax",
-    seeds=[0],
     metrics=["segm/AP", "segm/AP50", "segm/AP75", "bbox/AP"],
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 2b and the text below it (class-agnostic): "

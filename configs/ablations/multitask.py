@@ -10,7 +10,6 @@ _no_keypoints = {"model.roi_heads.keypoint_in_features": None}
 
 sweep = dict(
     base="../mask_keypoint_rcnn_R_50_FPN_1x.py",
-    overrides={},
     arms={
         "box only": {**_no_masks, **_no_keypoints},
         "mask only": _no_keypoints,
@@ -18,7 +17,6 @@ sweep = dict(
         "mask and keypoint": {},
     },
     baseline="mask and keypoint",  # the only one that has all metrics
-    seeds=[0],
     metrics=["bbox/AP", "segm/AP", "keypoints/AP"],
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 5: R50-FPN, the class person of COCO minival",

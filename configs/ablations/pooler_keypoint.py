@@ -15,7 +15,6 @@ sweep = dict(
         "RoIAlign aligned": {"pooler.aligned": True},  # Detectron2's ROIAlignV2
     },
     baseline="RoIPool",
-    seeds=[0],
     metrics=["keypoints/AP", "keypoints/AP50", "keypoints/AP75", "bbox/AP"],
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 6: R50-FPN, COCO minival",

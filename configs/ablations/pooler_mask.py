@@ -17,7 +17,6 @@ sweep = dict(
         "RoIAlign aligned": {"pooler.aligned": True},  # Detectron2's ROIAlignV2
     },
     baseline="RoIPool",
-    seeds=[0],
     metrics=["segm/AP", "segm/AP50", "segm/AP75", "bbox/AP"],
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 2c: R50-C4, stride 16, COCO minival",

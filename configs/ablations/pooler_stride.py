@@ -21,7 +21,6 @@ sweep = dict(
     overrides={"pooler.sampling_ratio": 2, "pooler.aligned": False, **only("p5", 32)},
     arms={"RoIPool": {"pooler.op": "roi_pool"}, "RoIAlign": {}},
     baseline="RoIPool",
-    seeds=[0],
     metrics=_metrics,
     published=dict(
         source="Mask R-CNN (arXiv 1703.06870), Table 2d: R50-C5, stride 32, COCO minival",

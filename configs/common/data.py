@@ -24,9 +24,8 @@ from roilab.data.loaders import eval_loader, train_loader
 from roilab.via import LabelRules
 
 # Both splits take these from `data`.
-_shared = {
-    key: f"${{..{key}}}" for key in ("rules", "classes", "skeleton", "strict", "missing_images")
-}
+_names = ("rules", "classes", "skeleton", "strict", "missing_images")
+_shared = {name: f"${{..{name}}}" for name in _names}
 
 data = dict(
     # None: those of the training files.
@@ -62,14 +61,11 @@ data = dict(
     ),
 )
 
+_sizes = dict(short_edge_length=[640, 672, 704, 736, 768, 800], max_size=1333)
 dataloader = dict(
     train=L(train_loader)(
         augmentations=[
-            L(T.ResizeShortestEdge)(
-                short_edge_length=[640, 672, 704, 736, 768, 800],
-                max_size=1333,
-                sample_style="choice",
-            ),
+            L(T.ResizeShortestEdge)(**_sizes, sample_style="choice"),
             L(T.RandomFlip)(horizontal=True),
         ],
         total_batch_size=16,

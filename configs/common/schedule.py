@@ -9,8 +9,5 @@ optimizer = upstream("common/optim.py").SGD
 optimizer.fused = True  # one kernel for all parameters
 
 # A warm-up of 1,000 iterations, at most a tenth of the run; lr_multiplier.warmup_iters=N sets it.
-lr_multiplier = L(warmup_steps)(
-    max_iter="${train.max_iter}",
-    warmup_iters=None,
-    drops="${train.schedules.${train.schedule}.drops}",
-)
+_drops = "${train.schedules.${train.schedule}.drops}"
+lr_multiplier = L(warmup_steps)(max_iter="${train.max_iter}", warmup_iters=None, drops=_drops)

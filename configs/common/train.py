@@ -11,18 +11,13 @@ train = dict(
     # Parameters of new parts, with * for anything: the initial weights may lack them, have them in
     # another shape, or have them where the model does not. All other parameters must fit.
     may_differ=[],
-    # Parameters that are not trained, with * for anything: [backbone.bottom_up.*].
-    freeze=[],
-    # Seed of all random numbers: the same seed on the same machine gives the same weights on the
-    # CPU.
-    seed=0,
+    freeze=[],  # parameters that are not trained, with * for anything: [backbone.bottom_up.*]
+    seed=0,  # of all random numbers: the same one gives the same weights on a machine's CPU
     # The images per step for which optimizer.lr is meant: for another number it is scaled linearly.
     # None: it stays as it is.
     lr_batch_size=16,
-    # Batches whose gradients make one step.
-    accumulate=1,
-    # The largest norm of all gradients together; None: not clipped.
-    clip_norm=None,
+    accumulate=1,  # batches whose gradients make one step
+    clip_norm=None,  # the largest norm of all gradients together; None: not clipped
     # The decay of a moving average of the weights, which is evaluated and saved beside them, for
     # example 0.999; None: no average.
     ema=None,
@@ -41,8 +36,7 @@ train = dict(
     # ema/bbox/AP, or val_total_loss. None: no.
     best=None,
     # These may change when a run is resumed: no step depends on them.
-    # The run folder.
-    output_dir="outputs/run",
+    output_dir="outputs/run",  # the run folder
     # 1x or 3x: 12 or 36 epochs of COCO. Steps of the learning rate lie at these shares of the run;
     # those of 3x are 60,000 and 20,000 iterations before its end ("Rethinking ImageNet
     # Pre-training", arXiv 1811.08883). Any other length: max_iter.
@@ -52,8 +46,7 @@ train = dict(
         "3x": dict(max_iter=270000, drops=[7 / 9, 25 / 27]),
     },
     max_iter="${train.schedules.${train.schedule}.max_iter}",
-    # auto: CUDA if it is available, else the CPU.
-    device="auto",
+    device="auto",  # CUDA if it is available, else the CPU
     # torch.compile of the backbone: faster on GPUs, after a minute or more at the first step.
     compile=False,
     # Iterations between two lines of the log, evaluations (0: only at the end), checkpoints.
@@ -61,12 +54,10 @@ train = dict(
     eval_period=5000,
     checkpoint_period=5000,
     checkpoints_kept=3,
-    # Stop after this many evaluations without a better one; None: never.
-    patience=None,
+    patience=None,  # stop after this many evaluations without a better one; None: never
     # The share of the training images that may turn out to be unreadable; each is replaced.
     max_unreadable=0.01,
-    # Also log to wandb or trackio.
-    tracker=None,
+    tracker=None,  # wandb or trackio: log there as well
 )
 
 # Settings of the evaluation. A change needs no new training, and may be made when a run is resumed.
@@ -88,10 +79,8 @@ weights = dict(
     ),
 )
 
-_LAST = [
-    f"roi_heads.{layer}.*"
-    for layer in ("box_predictor", "mask_head.predictor", "keypoint_head.score_lowres")
-]
+_layers = ("box_predictor", "mask_head.predictor", "keypoint_head.score_lowres")
+_LAST = [f"roi_heads.{layer}.*" for layer in _layers]
 
 
 def zoo(path):
@@ -112,8 +101,5 @@ def torchvision_weights(name):
         backbone=dict(bottom_up=dict(stages=dict(stride_in_1x1=False))),
         proposal_generator=dict(anchor_generator=dict(_target_=TorchvisionAnchorGenerator)),
     )
-    return dict(
-        file=get_weight(name).url,
-        may_differ=list(_LAST),
-        settings=dict(model=model, pooler=dict(aligned=False, sampling_ratio=2)),
-    )
+    settings = dict(model=model, pooler=dict(aligned=False, sampling_ratio=2))
+    return dict(file=get_weight(name).url, may_differ=list(_LAST), settings=settings)

@@ -29,10 +29,6 @@ BENCHMARKS = {
         "eval_keypoints": "AP of keypoints against pycocotools",
         "evaluate": "box AP of a model's instances against Detectron2's COCOEvaluator",
     },
-    "heads": {
-        "keypoint_decode": "keypoints from heat maps against Detectron2's heatmaps_to_keypoints",
-        "part_costs": "a training step of our keypoint head against Detectron2's",
-    },
     "inference": {
         "infer_keypoint_exact_stock": "Keypoint R-CNN on an image, exact mode against Detectron2",
         "infer_keypoint_fast_stock": "Keypoint R-CNN on an image, fast mode against Detectron2",
@@ -43,7 +39,9 @@ BENCHMARKS = {
         "infer_mask_fast_torchvision": "Mask R-CNN on an image, fast mode against torchvision",
         "infer_mask_memory": "peak memory of Mask R-CNN on an image against Detectron2",
     },
-    "roi_align": {
+    "roi_heads": {
+        "keypoint_decode": "keypoints from heat maps against Detectron2's heatmaps_to_keypoints",
+        "part_costs": "a training step of our keypoint head against Detectron2's",
         "roi_align_max": "RoIAlign with maxima against Detectron2's averages",
         "roi_align_train": "RoIAlign of a training step on the CPU against Detectron2's",
         "roi_warp": "RoIWarp with maxima against RoIAlign's averages",
@@ -153,6 +151,13 @@ def in_new_process(function: Callable[..., Any], *arguments: object) -> Any:
 def peak_memory() -> int:
     """The most bytes that this process has had since it began or since `reset_peak_memory`."""
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+def peak_memory_of(work: Callable[[], object]) -> int:
+    """The most bytes that this process takes for a work, beyond those in use before."""
+    before = reset_peak_memory()
+    work()
+    return peak_memory() - before
 
 
 def reset_peak_memory() -> int:

@@ -50,14 +50,11 @@ def cpu_kernels(
         ratios = [f"{name} {took['theirs'] / took['ours']:.2f}" for name, took in times.items()]
         return f"times as fast: {', '.join(ratios)}"
 
-    return Benchmark(
-        reference_name="torch's layers",
-        ours=lambda: [pair["ours"]() for pair in pairs.values()],
-        reference=lambda: [pair["theirs"]() for pair in pairs.values()],
-        rounds=ROUNDS,
-        bar=(0, 1 / 1.25),
-        note=note,
-    )
+    def each(side: str) -> list[object]:
+        return [pair[side]() for pair in pairs.values()]
+
+    ours, theirs = partial(each, "ours"), partial(each, "theirs")
+    return Benchmark("torch's layers", ours, theirs, ROUNDS, bar=(0, 1 / 1.25), note=note)
 
 
 def layer_step(layer: nn.Module, channels: int, images: int, side: int) -> Callable[[], object]:
@@ -73,23 +70,18 @@ def layer_step(layer: nn.Module, channels: int, images: int, side: int) -> Calla
 def cpu_parts(folder: Path, batch: int = 8, size: int = 256, side: int = 480) -> Benchmark:
     """A training step with all parts, against one with none; the note has every part's gain.
 
-    The step is that of the figures model on one batch, the call an exact prediction of Keypoint
-    R-CNN R50-FPN, both as they run by default. The note has the time without each part over that
-    with all; near 1, the part gains nothing here. The setting of malloc holds for a whole process:
-    it is measured by the page faults of `train_figures`.
-
-    Args:
-        batch, size: number and side of the images of a step.
-        side: of the image of a call, the shorter one.
+    The step is that of the figures model on one batch of images of this size, the call an exact
+    prediction of Keypoint R-CNN R50-FPN on an image with this shorter side, both as they run by
+    default. The note has the time without each part over that with all; near 1, the part gains
+    nothing here. The setting of malloc holds for a whole process: it is measured by the page
+    faults of `train_figures`.
     """
     steps, calls = training_steps(folder, batch, size), prediction_calls(folder, side)
-    return Benchmark(
-        reference_name="the step without any",
-        ours=steps["all"],
-        reference=steps["none"],
-        rounds=7,
-        note=lambda: f"step {gains(steps)}; call {gains(calls)}",
-    )
+
+    def note() -> str:
+        return f"step {gains(steps)}; call {gains(calls)}"
+
+    return Benchmark("the step without any", steps["all"], steps["none"], 7, note=note)
 
 
 def variants(model: nn.Module) -> dict[str, nn.Module]:
@@ -125,13 +117,11 @@ def prediction_calls(folder: Path, side: int) -> Works:
     image = sample_image(folder, side, "keypoint")
     model = build_model(model_config("keypoint", [*PLAIN, STRIDE]))
     model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
-    models = {
-        name: optimize_for_inference(variant, fast=False, cpu_kernels=name != "none")
-        for name, variant in variants(model).items()
-    }
-    plain = optimize(copy.deepcopy(model))
-    models["fused_block"] = optimize_for_inference(plain, fast=False, cpu_kernels=False)
+    models = variants(model) | {"fused_block": optimize(copy.deepcopy(model))}
     call, inputs = torch.inference_mode()(nn.Module.__call__), model_inputs(image)
+    for name, variant in models.items():
+        kernels = name not in ("none", "fused_block")
+        models[name] = optimize_for_inference(variant, fast=False, cpu_kernels=kernels)
     return {name: partial(call, variant, inputs) for name, variant in models.items()}
 
 

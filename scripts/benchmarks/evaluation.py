@@ -147,9 +147,7 @@ class PreparedAnswers(nn.Module):
         return [{"instances": self.instances[inputs["image_id"]]} for inputs in batch]
 
 
-def check_equal(
-    ours: Mapping[str, float | None], reference: Mapping[str, float], tolerance: float
-) -> None:
+def check_equal(ours: Mapping[str, Any], reference: Mapping[str, float], tolerance: float) -> None:
     """Raise UserError where the two evaluations differ, since their times then say nothing."""
     for name, expected in reference.items():
         value = ours[name]

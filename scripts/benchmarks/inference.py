@@ -41,21 +41,13 @@ def compare_speed(
 ) -> Benchmark:
     """Whole calls on an image in memory, ours against another's, with the same random weights.
 
-    Ours has to be `least` times as fast in this mode, "exact" or "fast".
-
-    Args:
-        reference: "stock" for Detectron2's model, or "torchvision".
+    Ours has to be `least` times as fast. Mode and reference are kinds of a `detector`.
     """
     image = sample_image(folder, side, task)
-    ours, theirs = (detector(kind, task, folder, side) for kind in (mode, reference))
-    return Benchmark(
-        reference_name="Detectron2's model" if reference == "stock" else "torchvision's model",
-        ours=partial(ours, image),
-        reference=partial(theirs, image),
-        rounds=7,
-        bar=(0, 1 / least),
-        note=lambda: _note(ours, theirs, image),
-    )
+    detectors = (detector(kind, task, folder, side) for kind in (mode, reference))
+    ours, theirs = (partial(detect, image) for detect in detectors)
+    name = "Detectron2's model" if reference == "stock" else "torchvision's model"
+    return Benchmark(name, ours, theirs, 7, bar=(0, 1 / least), note=partial(_note, ours, theirs))
 
 
 def compare_memory(task: str, folder: Path, side: int = SIDE) -> Benchmark:
@@ -65,15 +57,8 @@ def compare_memory(task: str, folder: Path, side: int = SIDE) -> Benchmark:
     """
     image = sample_image(folder, side, task)
     peak = partial(in_new_process, _memory, task, folder, image)
-    return Benchmark(
-        reference_name="Detectron2's model",
-        ours=lambda: max(peak("exact"), peak("fast")),
-        reference=partial(peak, "stock"),
-        rounds=3,
-        gauge=measured,
-        unit="bytes",
-        bar=(0, 1),
-    )
+    works = lambda: max(peak("exact"), peak("fast")), partial(peak, "stock")
+    return Benchmark("Detectron2's model", *works, 3, gauge=measured, unit="bytes", bar=(0, 1))
 
 
 infer_keypoint_exact_stock = partial(compare_speed, "keypoint", "exact", "stock", 1.3)
@@ -180,16 +165,16 @@ def random_weights(task: str, image: np.ndarray) -> dict[str, Tensor]:
     raise RuntimeError(f"no bias gives {FEWEST} to {MOST} instances")
 
 
-def _note(ours: Detector, theirs: Detector, image: np.ndarray) -> str:
+def _note(ours: Callable[[], Any], theirs: Callable[[], Any]) -> str:
     """Numbers of instances, and how near ours is to the hardware's peak."""
     # Theirs computes every convolution directly.
     with FlopCounterMode(display=False) as counter:
-        reference = len(theirs(image))
+        reference = len(theirs())
     dtype = dtype_of("auto", torch.device("cpu"))
     work, rate = counter.get_total_flops(), matmul_rate(dtype)
-    took = statistics.median(seconds(partial(ours, image)) for _ in range(3))
+    took = statistics.median(seconds(ours) for _ in range(3))
     return (
-        f"{len(ours(image))} instances, the reference {reference}; its {work / 1e9:.0f} GFLOP "
+        f"{len(ours())} instances, the reference {reference}; its {work / 1e9:.0f} GFLOP "
         f"would take {1000 * work / rate:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a matrix "
         f"product in {str(dtype)[6:]} here, {work / rate / took:.0%} of ours"
     )

@@ -54,10 +54,8 @@ def train_keypoint_r50(folder: Path, batch: int = 2, size: int = 320) -> Benchma
     overrides = [f"data.rules.{role}_attribute={role}" for role in roles]
     overrides += ["data.rules.class_map={car: null}", "dataloader.train.num_workers=1"]
     cfg = config.load_config(config_folder() / "keypoint_rcnn_R_50_FPN_1x.py", overrides)
-    cfg.dataloader.train.augmentations = [
-        L(T.ResizeShortestEdge)(short_edge_length=size, max_size=2 * size),
-        L(T.RandomFlip)(horizontal=True),
-    ]
+    resize = L(T.ResizeShortestEdge)(short_edge_length=size, max_size=2 * size)
+    cfg.dataloader.train.augmentations = [resize, L(T.RandomFlip)(horizontal=True)]
     return compare_loops(folder, cfg, batch, size, least=1.6, rounds=7)
 
 
@@ -71,15 +69,10 @@ def compare_loops(
     write_data(cfg, folder / "figures", images=24, size=size)
     cfg.dataloader.train.total_batch_size = batch
     cfg.train.init_checkpoint = ""
-    ours, theirs = _in_process(_OurLoop, cfg), _in_process(_TheirLoop, cfg)
-    return Benchmark(
-        reference_name="Detectron2's own loop",
-        ours=partial(ours, "iterate"),
-        reference=partial(theirs, "iterate"),
-        rounds=rounds,
-        bar=(0, 1 / least),
-        note=lambda: _note(ours, theirs),
-    )
+    loops = _in_process(_OurLoop, cfg), _in_process(_TheirLoop, cfg)
+    ours, theirs = (partial(loop, "iterate") for loop in loops)
+    name, note = "Detectron2's own loop", partial(_note, *loops)
+    return Benchmark(name, ours, theirs, rounds, bar=(0, 1 / least), note=note)
 
 
 def write_data(cfg: DictConfig, folder: Path, *, images: int, size: int) -> None:
@@ -121,11 +114,9 @@ class _Loop:
     def __init__(self) -> None:
         self.positives: list[float] = []
 
-    def mean_positives(self) -> float:
-        return statistics.mean(self.positives)
-
-    def page_faults(self) -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    def facts(self) -> tuple[float, int]:
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        return statistics.mean(self.positives), faults
 
 
 class _OurLoop(_Loop):
@@ -231,13 +222,12 @@ def stock_batches(setup: Setup) -> Any:
 
 def _note(ours: Callable[[str], Any], theirs: Callable[[str], Any], rounds: int = 5) -> str:
     """The step alone, in turns, and the share of an iteration that waits for data."""
-    before = [loop("page_faults") for loop in (ours, theirs)]
+    before = [faults for _, faults in (ours("facts"), theirs("facts"))]
     steps = {"ours": partial(ours, "step"), "theirs": partial(theirs, "step")}
     times = median_seconds(steps, rounds)
-    after = [loop("page_faults") for loop in (ours, theirs)]
+    positives, after = zip(ours("facts"), theirs("facts"), strict=True)
     # median_seconds takes one more step to warm up.
     faults = [(b - a) // (rounds + 1) for a, b in zip(before, after, strict=True)]
-    positives = [loop("mean_positives") for loop in (ours, theirs)]
     return (
         f"the step alone is {times['theirs'] / times['ours']:.2f} times as fast; "
         f"{100 * ours('share_of_waiting'):.1f}% of ours waits for data; "

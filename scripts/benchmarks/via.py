@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 from detectron2.structures import BoxMode
 
-from benchmarks import Benchmark, in_new_process, measured, peak_memory, reset_peak_memory
+from benchmarks import Benchmark, in_new_process, measured, peak_memory_of
 from roilab import via
 from roilab.data import dataset
 from roilab.errors import UserError
@@ -27,13 +28,8 @@ def via_read(folder: Path, images: int = 10_000) -> Benchmark:
     polygons, expected = sum(len(image.instances) for image in read(path).images), images * REGIONS
     if polygons != expected:
         raise UserError("polygons are lost", found=polygons, expected=expected)
-    return Benchmark(
-        reference_name="json.loads",
-        ours=lambda: read(path),
-        reference=lambda: json.loads(path.read_text(encoding="utf-8")),
-        rounds=5,
-        bar=(0, 6),
-    )
+    works = partial(read, path), lambda: json.loads(path.read_text(encoding="utf-8"))
+    return Benchmark("json.loads", *works, rounds=5, bar=(0, 6))
 
 
 def via_linearity(folder: Path, large: int = 20_000, small: int = 1_000) -> Benchmark:
@@ -41,42 +37,24 @@ def via_linearity(folder: Path, large: int = 20_000, small: int = 1_000) -> Benc
     large_file = write_polygons(folder / "large.json", large)
     small_file = write_polygons(folder / "small.json", small)
     repeats = 5  # of the small file, so that one moment of a noisy machine does not decide
-    return Benchmark(
-        reference_name="a region of a file with fewer",
-        ours=lambda: read(large_file),
-        reference=lambda: [read(small_file) for _ in range(repeats)],
-        rounds=3,
-        work=(large * REGIONS, small * REGIONS * repeats),
-        bar=(0.75, 1.25),
-    )
+    works = partial(read, large_file), lambda: [read(small_file) for _ in range(repeats)]
+    regions = large * REGIONS, small * REGIONS * repeats
+    return Benchmark("a region of a file with fewer", *works, 3, work=regions, bar=(0.75, 1.25))
 
 
 def via_memory(folder: Path, images: int = 10_000) -> Benchmark:
     """The memory that reading and labelling takes at its peak, against the size of the file."""
     path = write_polygons(folder / "project.json", images)
-    return Benchmark(
-        reference_name="the size of the file",
-        ours=lambda: in_new_process(_memory, path),
-        reference=lambda: path.stat().st_size,
-        rounds=1,
-        gauge=measured,
-        unit="bytes",
-        bar=(0, 12),
-    )
+    works = partial(in_new_process, _memory, path), lambda: path.stat().st_size
+    return Benchmark("the size of the file", *works, 1, gauge=measured, unit="bytes", bar=(0, 12))
 
 
 def via_image_size(folder: Path, images: int = 500) -> Benchmark:
     """Sizes of JPEG and PNG files of 640 x 480 pixels, half of each, from their headers."""
     paths = [folder / f"{index}{('.jpg', '.png')[index % 2]}" for index in range(images)]
     write_images(paths, (640, 480))
-    return Benchmark(
-        reference_name="cv2.imread",
-        ours=lambda: [header_size(path) for path in paths],
-        reference=lambda: [decoded_size(path) for path in paths],
-        rounds=5,
-        work=(images, images),
-        bar=(0, 1 / 20),
-    )
+    works = lambda: list(map(header_size, paths)), lambda: list(map(decoded_size, paths))
+    return Benchmark("cv2.imread", *works, rounds=5, work=(images, images), bar=(0, 1 / 20))
 
 
 def load_dataset(folder: Path, images: int = 60) -> Benchmark:
@@ -104,9 +82,7 @@ def read(path: Path) -> via.LabelledSet:
 
 
 def _memory(path: Path) -> int:
-    before = reset_peak_memory()
-    read(path)
-    return peak_memory() - before
+    return peak_memory_of(partial(read, path))
 
 
 def write_polygons(path: Path, images: int | Mapping[str, int], regions: int = REGIONS) -> Path:

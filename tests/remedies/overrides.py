@@ -34,11 +34,8 @@ def a_config_of_an_earlier_version() -> Attempts:
 @case("give it another name")
 def a_text_that_marks_a_missing_value(training: Training) -> Attempts:
     for name in ("???", "what"):
-        yield wrong(
-            config.load_config,
-            training.run.config_file,
-            [f"data.train.rules.class_attribute={name}"],
-        )
+        override = f"data.train.rules.class_attribute={name}"
+        yield wrong(config.load_config, training.run.config_file, [override])
 
 
 @case("add {}=VALUE to the command")

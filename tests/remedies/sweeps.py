@@ -211,10 +211,8 @@ def a_sweep_that_is_no_python(tmp_path: Path) -> Attempts:
     base = Path(CONFIG).resolve()
     data = write(tmp_path / "s.yaml", f"sweep: {{base: '{base}', arms: {{a: {{}}}}}}\n")
     yield wrong(load_sweep, data)
-    yield wrong(
-        load_sweep,
-        write(tmp_path / "s.py", f"sweep = dict(base={str(base)!r}, arms=dict(a={{}}))\n"),
-    )
+    code = write(tmp_path / "s.py", f"sweep = dict(base={str(base)!r}, arms=dict(a={{}}))\n")
+    yield wrong(load_sweep, code)
 
 
 @case("delete the link")

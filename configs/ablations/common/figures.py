@@ -29,6 +29,6 @@ def on_figures(sweep, base, *, seeds, **changes):
         base: the config that all arms share, such as figures_mask.
         changes: new values of the sweep; `overrides` are added to those of the ablation.
     """
-    more = changes.pop("overrides", {})
+    own, more = sweep.get("overrides", {}), changes.pop("overrides", {})
     sweep.update(base=f"../{base}.py", seeds=list(seeds), **changes)
-    sweep.overrides.update({**_overrides, **more})
+    sweep.overrides = {**own, **_overrides, **more}

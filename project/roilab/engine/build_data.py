@@ -71,12 +71,10 @@ def check_data_nodes(cfg: DictConfig) -> None:
                 "augmentations",
             )
         if stated := [name for name in needed if name in node]:
-            raise UserError(
-                "the config sets an argument of a loader that follows from the run",
-                key=f"{key}.{stated[0]}",
-                found=node[stated[0]],
-                expected="no such key: masks, keypoints and bitmasks follow the model's heads",
-            )
+            message = "the config sets an argument of a loader that follows from the run"
+            expected = "no such key: masks, keypoints and bitmasks follow the model's heads"
+            own = f"{key}.{stated[0]}"
+            raise UserError(message, key=own, found=node[stated[0]], expected=expected)
     for name, node in cfg.dataloader.items():
         key = f"dataloader.{name}"
         if key not in _LOADERS:
@@ -99,12 +97,9 @@ def has_head(heads: DictConfig, task: str) -> bool:
     key = f"{task}_in_features"
     head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None
     if head is None and heads.get(key) is not None:
-        raise UserError(
-            "the model has no such head",
-            key=f"model.roi_heads.{task}_head",
-            found=None,
-            remedy=f"a head is switched off by model.roi_heads.{key}=null",
-        )
+        remedy = f"a head is switched off by model.roi_heads.{key}=null"
+        own = f"model.roi_heads.{task}_head"
+        raise UserError("the model has no such head", key=own, remedy=remedy)
     return head is not None and not switched_off
 
 
@@ -164,12 +159,9 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
     for setting, name in _SHARED.items():
         value = OmegaConf.select(cfg.data, setting)
         if value and name not in node:
-            raise UserError(
-                f"{key} does not take a setting of data",
-                key=f"data.{setting}",
-                found=value,
-                remedy=f'give the node in the config file {name}="${{..{name}}}"',
-            )
+            remedy = f'give the node in the config file {name}="${{..{name}}}"'
+            message = f"{key} does not take a setting of data"
+            raise UserError(message, key=f"data.{setting}", found=value, remedy=remedy)
     if cfg.data.classes is not None and list(dataset.classes) != list(cfg.data.classes):
         raise UserError(
             f"the classes of {key} are not data.classes, which are those of the training",

@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
     """The model of a config on its device, freshly initialised, frozen as `train.freeze` says.
 
-    Args:
-        training: build it with the parts that `train.process_invariant` asks for in training.
+    For a training it has the parts that `train.process_invariant` asks for.
 
     Raises:
         UserError: a node cannot be built, or `train.process_invariant` refuses it.
@@ -57,12 +56,9 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
     for pattern in patterns:
         names = [name for name in parameters if fnmatchcase(name, pattern)]
         if not names:
-            raise UserError(
-                "no parameter has such a name",
-                key="train.freeze",
-                found=pattern,
-                expected=f"for example backbone.bottom_up.*; the first is {next(iter(parameters))}",
-            )
+            expected = f"for example backbone.bottom_up.*; the first is {next(iter(parameters))}"
+            message = "no parameter has such a name"
+            raise UserError(message, key="train.freeze", found=pattern, expected=expected)
         for name in names:
             parameters[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
@@ -189,10 +185,7 @@ def load_weights(
             "train from scratch: train.init_checkpoint='' (with the R50 and R101 configs, "
             "model.backbone.bottom_up.freeze_at=0 too)"
         )
-        raise UserError(
-            "the initial weights cannot be loaded",
-            key="train.init_checkpoint",
-            found=f"{source} ({error})",
-            expected=", ".join([*named, "a path or a URL"]),
-            remedy=", or ".join(remedies),
-        ) from error
+        key, message = "train.init_checkpoint", "the initial weights cannot be loaded"
+        cause, expected = f"{source} ({error})", ", ".join([*named, "a path or a URL"])
+        remedy = ", or ".join(remedies)
+        raise UserError(message, key=key, found=cause, expected=expected, remedy=remedy) from error

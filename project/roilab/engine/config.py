@@ -66,12 +66,9 @@ def load_config(
 ) -> DictConfig:
     """Load a training config (.py, or .yaml as `save_config` writes it) and apply overrides.
 
-    Initial weights that have settings in `weights` bring them along, and overrides come after
-    these. A saved config already has the settings of its own weights.
-
-    Args:
-        overrides: `key=value`, see `roilab.engine.overrides`.
-        init_checkpoint: in place of `train.init_checkpoint`.
+    Initial weights that have settings in `weights` bring them along, and overrides, `key=value` as
+    in `roilab.engine.overrides`, come after these. A saved config already has the settings of its
+    own weights. `init_checkpoint` takes the place of `train.init_checkpoint`.
 
     Raises:
         UserError: the file cannot be loaded, an override names a key that does not exist, or the
@@ -86,13 +83,11 @@ def load_config(
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(
-            "a value of the config refers to a key that does not exist, or to itself",
-            key=error.full_key,
-            found=str(error).splitlines()[0],
-            expected="${key} with another key of the config; a text is quoted, and all of it once "
-            "more for the shell",
-        ) from error
+        message = "a value of the config refers to a key that does not exist, or to itself"
+        expected = "${key} with another key of the config; a text is quoted, and all of it "
+        expected += "once more for the shell"
+        cause = str(error).splitlines()[0]
+        raise UserError(message, key=error.full_key, found=cause, expected=expected) from error
     _check_weights(cfg)
     name = _initial_weights(cfg)
     settings = cfg.weights[name].get("settings") if name else None
@@ -134,12 +129,10 @@ def read_config(path: str | Path) -> DictConfig:
         # Earlier versions had a config for each schedule.
         name = str(path).replace("_FPN_3x", "_FPN_1x")
         was_3x = name != str(path) and Path(find_config(name)).is_file()
-        raise UserError(
-            "the config file does not exist",
-            file=path,
-            expected=f"one of {', '.join(near)}" if near else "a .py or .yaml file",
-            remedy=f"take {name}, with train.schedule=3x" if was_3x else None,
-        )
+        expected = f"one of {', '.join(near)}" if near else "a .py or .yaml file"
+        remedy = f"take {name}, with train.schedule=3x" if was_3x else None
+        message = "the config file does not exist"
+        raise UserError(message, file=path, expected=expected, remedy=remedy)
     if is_code(path):
         cfg = _run_config(path)
     else:
@@ -186,37 +179,27 @@ def _detection_limits(cfg: DictConfig) -> tuple[Any, Any]:
     return OmegaConf.select(cfg, _MAX_DETECTIONS), OmegaConf.select(cfg, TOPK)
 
 
-def _apply_max_detections(cfg: DictConfig, of_file: tuple[Any, Any]) -> None:
-    """Make the model give as many detections of an image as the evaluation counts of a class.
-
-    Args:
-        of_file: `_detection_limits` before the overrides.
-    """
+def _apply_max_detections(cfg: DictConfig, before_overrides: tuple[Any, Any]) -> None:
+    """Make the model give as many detections of an image as the evaluation counts of a class."""
     limit, topk = _detection_limits(cfg)
     if limit is None:
         return
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise UserError(
-            "not a number of detections",
-            key=_MAX_DETECTIONS,
-            found=limit,
-            expected="a whole number from 1, or null for COCO's limits",
-        )
+        expected = "a whole number from 1, or null for COCO's limits"
+        message = "not a number of detections"
+        raise UserError(message, key=_MAX_DETECTIONS, found=limit, expected=expected)
     if OmegaConf.select(cfg, _PREDICTOR) is None:
-        raise UserError(
-            "the model has no limit that could follow",
-            key=_MAX_DETECTIONS,
-            found=f"no {_PREDICTOR}",
-            remedy="evaluation.max_detections=null",
-        )
+        message = "the model has no limit that could follow"
+        remedy = "evaluation.max_detections=null"
+        raise UserError(message, key=_MAX_DETECTIONS, found=f"no {_PREDICTOR}", remedy=remedy)
     # A limit that is overridden takes the place of the model's limit in the file.
-    if topk not in (None, limit) and (topk != of_file[1] or limit == of_file[0]):
+    old_limit, old_topk = before_overrides
+    if topk not in (None, limit) and (topk != old_topk or limit == old_limit):
+        message = "two keys say how many detections of an image the model gives"
+        remedy = f"let both say one number: {_MAX_DETECTIONS}={limit} {TOPK}={limit}"
+        both = f"{limit}, and {TOPK}={topk}"
         raise UserError(
-            "two keys say how many detections of an image the model gives",
-            key=_MAX_DETECTIONS,
-            found=f"{limit}, and {TOPK}={topk}",
-            expected="one number",
-            remedy=f"let both say one number: {_MAX_DETECTIONS}={limit} {TOPK}={limit}",
+            message, key=_MAX_DETECTIONS, found=both, expected="one number", remedy=remedy
         )
     OmegaConf.update(cfg, TOPK, limit, force_add=True)
 
@@ -243,12 +226,8 @@ def _plain(value: Any, key: str) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, f"{key}.{index}") for index, item in enumerate(value)]
     if value == "???":
-        raise UserError(
-            "the config leaves a value open, for whoever uses it to give",
-            key=key,
-            found=value,
-            remedy=f"add {key}=VALUE to the command",
-        )
+        message = "the config leaves a value open, for whoever uses it to give"
+        raise UserError(message, key=key, found=value, remedy=f"add {key}=VALUE to the command")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec

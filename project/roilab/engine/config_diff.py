@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, SCMode
@@ -28,8 +28,7 @@ class Absent:
 ABSENT = Absent()
 
 
-@dataclass(frozen=True)
-class ConfigDifference:
+class ConfigDifference(NamedTuple):
     """A dotted key and its values as plain data; `ABSENT` where there is no such key."""
 
     key: str

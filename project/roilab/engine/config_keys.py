@@ -40,25 +40,27 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         except ValueError as error:
             a_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
             quoted = texts.write_for_shell(key, [written] if a_list else written)
-            raise UserError(
-                "an override cannot be read",
-                key=key,
-                found=written,
-                expected=error,
-                remedy=f"a text is quoted, and all of it once more for the shell: {quoted}",
-            ) from error
+            remedy = f"a text is quoted, and all of it once more for the shell: {quoted}"
+            title = "an override cannot be read"
+            raise UserError(title, key=key, found=written, expected=error, remedy=remedy) from error
         known = set(keys(cfg))
         for name in _leaves(key, value):
             parent, leaf = _parent(cfg, name)
             is_open = any(name.startswith(f"{open_key}.") for open_key in _OPEN_KEYS)
             if not (is_open or name in known or leaf in _arguments_of_node(parent)):
-                raise UserError(
-                    "unknown key",
-                    key=name,
-                    expected=_nearest(cfg, name),
-                    remedy="see the config file, or config.yaml in a run folder, for all keys",
-                )
-        _check_kind(cfg, key, value)
+                near = _nearest(cfg, name)
+                remedy = "see the config file, or config.yaml in a run folder, for all keys"
+                raise UserError("unknown key", key=name, expected=near, remedy=remedy)
+        node, expected = _select(cfg, key), ""
+        if isinstance(node, DictConfig) and node and not isinstance(value, dict):
+            if value is not None or not ("_target_" in node or key in _OPEN_KEYS):
+                expected = f"one of the keys below it: {', '.join(map(str, node))}"
+        else:
+            expected = texts.misfit(value, _annotation_of(cfg, key))
+            if expected == texts.A_LIST:
+                expected = f"a list: {texts.write(key, [value])}"
+        if expected:
+            raise UserError("a value does not fit its key", key=key, found=value, expected=expected)
         node_key, _, leaf = key.rpartition(".")
         _separate(cfg, node_key)
         if leaf == "_target_" and node_key:
@@ -84,30 +86,14 @@ def _separate(cfg: DictConfig, key: str) -> None:
         parent[leaf]["_target_"] = call["_target_"]
 
 
-def _check_kind(cfg: DictConfig, key: str, value: Any) -> None:
-    node, expected = _select(cfg, key), ""
-    if isinstance(node, DictConfig) and node and not isinstance(value, dict):
-        if value is not None or not ("_target_" in node or key in _OPEN_KEYS):
-            expected = f"one of the keys below it: {', '.join(map(str, node))}"
-    else:
-        expected = texts.misfit(value, _annotation_of(cfg, key))
-        if expected == texts.A_LIST:
-            expected = f"a list: {texts.write(key, [value])}"
-    if expected:
-        raise UserError("a value does not fit its key", key=key, found=value, expected=expected)
-
-
 def _retarget(node: DictConfig, key: str, target: Any) -> None:
     """Remove from a node the arguments that its new target does not take."""
     try:
         function = locate(target)
     except (ImportError, TypeError) as error:
-        raise UserError(
-            "the target cannot be imported",
-            key=key,
-            found=target,
-            expected="package.module.name of a class or function",
-        ) from error
+        expected = "package.module.name of a class or function"
+        message = "the target cannot be imported"
+        raise UserError(message, key=key, found=target, expected=expected) from error
     if not callable(function):
         raise UserError("the target cannot be called", key=key, found=target)
     for name in set(node) - arguments_of(function).keys() - {"_target_"}:
@@ -122,11 +108,8 @@ def escaped(value: Any) -> Any:
         UserError: a text is `???`, which always marks a missing value to OmegaConf.
     """
     if value == "???":
-        raise UserError(
-            "a text of a config cannot be ???, which marks a value that is missing",
-            found=value,
-            remedy="give it another name",
-        )
+        message = "a text of a config cannot be ???, which marks a value that is missing"
+        raise UserError(message, found=value, remedy="give it another name")
     if isinstance(value, texts.Reference):
         return str(value)
     if isinstance(value, str):
@@ -149,12 +132,9 @@ def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
 
 
 def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
-    """Argument of a node -> the key that sets it: its own, or the one that it refers to.
+    """Argument of a node at a key -> the key that sets it: its own, or the one that it refers to.
 
     The arguments of a call that is an argument are among them.
-
-    Args:
-        key: of the node.
     """
     result = {name: f"{key}.{name}" for name in (*_arguments_of_node(node), *map(str, node))}
     values = {name: node._get_node(name) for name in map(str, node)}

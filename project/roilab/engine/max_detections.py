@@ -39,10 +39,8 @@ def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
     """
     tasks = tasks_of(cfg.model.roi_heads)
     truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
-    of_model = {
-        TOPK: OmegaConf.select(cfg, TOPK) or _STOCK_TOPK,
-        PROPOSALS: (OmegaConf.select(cfg, PROPOSALS) or _STOCK_PROPOSALS)[1],
-    }
+    proposals = (OmegaConf.select(cfg, PROPOSALS) or _STOCK_PROPOSALS)[1]
+    of_model = {TOPK: OmegaConf.select(cfg, TOPK) or _STOCK_TOPK, PROPOSALS: proposals}
     left_out = exceeded_limits(truth, tasks, of_model)
     note = "; ".join([*raised_limits(truth, tasks), *left_out])
     _, enough = _most_objects(dataset)

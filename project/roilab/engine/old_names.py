@@ -18,11 +18,7 @@ _RULES_TARGET = "roilab.via.LabelRules"
 
 
 def with_new_names(config: Any) -> Any:
-    """A saved config of any layout with the keys and targets of the present one.
-
-    Args:
-        config: plain data, which is not changed; what is no config is returned as it is.
-    """
+    """A copy of a saved config, plain data, with today's keys and targets; other data as it is."""
     config = _renamed(config)
     if not isinstance(config, dict):
         return config

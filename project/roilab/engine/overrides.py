@@ -170,12 +170,8 @@ def choices(text: str) -> list[str]:
     if len(parts) == 1:
         return [text]
     if any(not part.strip() for part in parts):
-        raise UserError(
-            "an empty choice",
-            key=text,
-            expected=f"{key}=a,b",
-            remedy=f"quote a text with commas: {write(key, value)}",
-        )
+        remedy = f"quote a text with commas: {write(key, value)}"
+        raise UserError("an empty choice", key=text, expected=f"{key}=a,b", remedy=remedy)
     return [f"{key}={part.strip()}" for part in parts]
 
 

@@ -21,15 +21,10 @@ _RPN = "model.proposal_generator"
 _SIDE = 64  # of the trial image, in pixels
 # The box of its object, so thin that few regions overlap it: heads work on the fewest.
 _BOX = (29.0, 3.0, 35.0, 61.0)
-# Parts of a model that have another name in the config.
-_NAMES = {"rpn_head": "head"}
 
 
 def check_geometry(model: Any) -> None:
-    """Check that anchors and RoI poolers fit the features that they are for.
-
-    Args:
-        model: a Detectron2 R-CNN; it may be on the meta device.
+    """Check that anchors and RoI poolers of an R-CNN fit the features that they are for.
 
     Raises:
         UserError: names the key, and both numbers.
@@ -69,23 +64,16 @@ def check_geometry(model: Any) -> None:
 def _of_features(key: str, names: Sequence[str], values: Mapping[str, float]) -> list[float]:
     """The values of these features; UserError where the backbone lacks one."""
     if unknown := [name for name in names if name not in values]:
-        raise UserError(
-            "the backbone has no such features",
-            key=key,
-            found=", ".join(unknown),
-            expected=f"of {', '.join(values)}",
-        )
+        message, expected = "the backbone has no such features", f"of {', '.join(values)}"
+        raise UserError(message, key=key, found=", ".join(unknown), expected=expected)
     return [values[name] for name in names]
 
 
 def _check_equal(key: str, values: Sequence[float], expected: list[float], meaning: str) -> None:
     if list(values) != expected:
-        raise UserError(
-            "a part of the model does not fit the features that it is for",
-            key=key,
-            found=list(values),
-            expected=f"{expected}, {meaning} of in_features",
-        )
+        message = "a part of the model does not fit the features that it is for"
+        fitting = f"{expected}, {meaning} of in_features"
+        raise UserError(message, key=key, found=list(values), expected=fitting)
 
 
 def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: DetectionDataset) -> None:
@@ -98,22 +86,18 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
     """
     own = {"num_workers": 0, "total_batch_size": comm.get_world_size(), "seed": cfg.train.seed}
     with seeded(cfg.train.seed, STEP, 0):
-        loaders = {
-            "dataloader.train": train_batches(cfg, train, **own),
-            "dataloader.test": eval_batches(cfg, val, num_workers=0),
-        }
-        for key, loader in loaders.items():
+        test = eval_batches(cfg, val, num_workers=0)
+        splits = {"train": train_batches(cfg, train, **own), "test": test}
+        for name, loader in splits.items():
             try:
                 next(iter(loader))
             except UserError:
                 raise
             except config.UNBUILDABLE as error:
-                raise UserError(
-                    "an image cannot be loaded as the config says",
-                    key=f"{key}.augmentations",
-                    found=f"{type(error).__name__}: {error}",
-                    expected="augmentations that work on images, boxes, outlines and keypoints",
-                ) from error
+                message = "an image cannot be loaded as the config says"
+                cause, node = f"{type(error).__name__}: {error}", f"dataloader.{name}.augmentations"
+                expected = "augmentations that work on images, boxes, outlines and keypoints"
+                raise UserError(message, key=node, found=cause, expected=expected) from error
         _try_model(cfg, model, train)
 
 
@@ -133,12 +117,10 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
         pass  # the weights, not the config; the training reports it with its numbers
     except config.UNBUILDABLE as error:
         name, shapes = running[-1] if running else ("", "")
-        raise UserError(
-            f"a part of the model fails {doing}",
-            key=_key(cfg, name),
-            found=f"{type(error).__name__}: {error}{shapes}",
-            expected="parts whose channels, sizes and numbers of classes fit each other",
-        ) from error
+        cause = f"{type(error).__name__}: {error}{shapes}"
+        message, key = f"a part of the model fails {doing}", _key(cfg, name)
+        expected = "parts whose channels, sizes and numbers of classes fit each other"
+        raise UserError(message, key=key, found=cause, expected=expected) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -177,8 +159,7 @@ def _follow(name: str, part: nn.Module, running: list[tuple[str, Any]]) -> list[
 def _key(cfg: DictConfig, name: str) -> str:
     """The innermost node of the config that a part of the model comes from."""
     key, node = "model", cfg.model
-    for part in name.split("."):
-        part = _NAMES.get(part, part)
+    for part in name.replace("rpn_head", "head").split("."):  # it has another name in the config
         if not isinstance(node, DictConfig) or node.get(part) is None:
             break
         key, node = f"{key}.{part}", node[part]

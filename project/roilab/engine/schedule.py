@@ -30,11 +30,7 @@ def warmup_length(max_iter: int) -> int:
 def warmup_steps(
     max_iter: int, warmup_iters: int | None, drops: Sequence[float]
 ) -> WarmupParamScheduler:
-    """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run).
-
-    Args:
-        warmup_iters: None: `warmup_length`.
-    """
+    """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run)."""
     values = [0.1**index for index in range(len(drops) + 1)]
     milestones = [round(share * _STEPS) for share in drops]
     steps = param_scheduler.MultiStepParamScheduler(values, _STEPS, milestones)
@@ -44,11 +40,7 @@ def warmup_steps(
 def warmup_cosine(
     max_iter: int, warmup_iters: int | None = None, end: float = 0.01
 ) -> WarmupParamScheduler:
-    """Linear warm-up, then a cosine from 1 to `end` times the learning rate.
-
-    Args:
-        warmup_iters: None: `warmup_length`.
-    """
+    """Linear warm-up, then a cosine from 1 to `end` times the learning rate."""
     return _warm_up(param_scheduler.CosineParamScheduler(1.0, end), max_iter, warmup_iters)
 
 
@@ -58,12 +50,9 @@ def _warm_up(
     if warmup_iters is None:
         warmup_iters = warmup_length(max_iter)
     if warmup_iters < 0:
-        raise UserError(
-            "this is not a number of iterations",
-            key="warmup_iters",
-            found=warmup_iters,
-            expected="a whole number from 0, or null for a tenth of the run",
-        )
+        message = "this is not a number of iterations"
+        expected = "a whole number from 0, or null for a tenth of the run"
+        raise UserError(message, key="warmup_iters", found=warmup_iters, expected=expected)
     # From a thousandth of the rate.
     return WarmupParamScheduler(scheduler, 0.001, min(1.0, warmup_iters / max_iter), "linear")
 
@@ -85,9 +74,5 @@ def warn_of_low_peak(
             "the rate never reaches optimizer.lr=%g: its peak is %.3g (%.2g%%), at iteration %d of "
             "%d; train longer (train.max_iter), or warm up for a shorter time "
             "(lr_multiplier.warmup_iters=null takes a tenth of the run)",
-            learning_rate,
-            learning_rate * share,
-            100 * share,
-            iteration,
-            max_iter,
+            *(learning_rate, learning_rate * share, 100 * share, iteration, max_iter),
         )

@@ -136,40 +136,29 @@ def check_best(cfg: DictConfig, val: DetectionDataset) -> None:
     if metric not in values:
         near = difflib.get_close_matches(str(metric), [*values, "val_total_loss"], n=3)
         choice = f"one of {', '.join(values)}, val_total_loss"
-        raise UserError(
-            "no evaluation gives such a metric",
-            key="train.best",
-            found=metric,
-            expected=f"perhaps {' or '.join(near)}" if near else choice,
-        )
+        expected = f"perhaps {' or '.join(near)}" if near else choice
+        message = "no evaluation gives such a metric"
+        raise UserError(message, key="train.best", found=metric, expected=expected)
     if values[metric] is None:
         usable = [name for name, value in values.items() if value is not None]
-        raise UserError(
-            "the val set has no object that counts for this metric",
-            key="train.best",
-            found=f"{metric}, for which there are 0 objects of {len(val)} images",
-            expected=f"one of {', '.join(usable) or 'none'}, or val_total_loss",
-        )
+        message = "the val set has no object that counts for this metric"
+        none = f"{metric}, for which there are 0 objects of {len(val)} images"
+        expected = f"one of {', '.join(usable) or 'none'}, or val_total_loss"
+        raise UserError(message, key="train.best", found=none, expected=expected)
 
 
 def warn_of_unlabelled_keypoints(dataset: DetectionDataset, key: str) -> None:
     """Warn where a data set, with this key, does not have a single labelled keypoint."""
     if dataset.skeleton is None:
         return
-    objects = [
-        anno
-        for record in dataset.records
-        for anno in record["annotations"]
-        if dataset.classes[anno["category_id"]] in dataset.skeleton.classes
-    ]
+    classes, names = dataset.classes, dataset.skeleton.classes
+    annotations = (anno for record in dataset.records for anno in record["annotations"])
+    objects = [anno for anno in annotations if classes[anno["category_id"]] in names]
     if not any(v > 0 for anno in objects for v in anno["keypoints"][2::3]):
-        log.warning(
-            "%s: no keypoint is labelled, all %d of %d objects have v = 0: keypoints are neither "
-            "learnt nor scored",
-            key,
-            len(objects) * len(dataset.skeleton.keypoints),
-            len(objects),
-        )
+        text = "%s: no keypoint is labelled, all %d of %d objects have v = 0: "
+        text += "keypoints are neither learnt nor scored"
+        keypoints = len(objects) * len(dataset.skeleton.keypoints)
+        log.warning(text, key, keypoints, len(objects))
 
 
 def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None) -> None:
@@ -186,22 +175,15 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
     checks = [(f"classes {list(classes)}", "num_classes", num_classes)]
     if has_head(heads, "keypoint"):
         if num_keypoints is None:
-            raise UserError(
-                "the model has a keypoint head but the data has no skeleton",
-                key="data.skeleton",
-                found=None,
-                expected="coco_person, or a JSON file that declares yours",
-            )
+            message = "the model has a keypoint head but the data has no skeleton"
+            skeletons = "coco_person, or a JSON file that declares yours"
+            raise UserError(message, key="data.skeleton", expected=skeletons)
         checks.append(("skeleton", "keypoint_head.num_keypoints", num_keypoints))
     for meaning, key, expected in checks:
         if (number := OmegaConf.select(heads, key)) != expected:
-            raise UserError(
-                f"the model does not fit the data's {meaning}",
-                key=f"model.roi_heads.{key}",
-                found=number,
-                expected=expected,
-                remedy="leave it to the data: drop the override",
-            )
+            message, own = f"the model does not fit the data's {meaning}", f"model.roi_heads.{key}"
+            remedy = "leave it to the data: drop the override"
+            raise UserError(message, key=own, found=number, expected=expected, remedy=remedy)
     if has_head(heads, "mask") and heads.mask_head.num_classes not in (1, num_classes):
         raise UserError(
             "the mask head does not fit the data's classes",

@@ -17,6 +17,7 @@ from roilab.errors import UserError
 
 # "place": the key says where the data are; their fingerprints say whether they have changed.
 Dependent = Literal["weights", "evaluation", "place", "nothing"]
+Check = Callable[[Any], bool]
 
 
 class Key(NamedTuple):
@@ -27,26 +28,21 @@ class Key(NamedTuple):
 
     dependent: Dependent = "weights"
     expected: str = ""
-    is_valid: Callable[[Any], bool] = lambda value: True
+    is_valid: Check = lambda value: True
 
 
-def _number(
-    expected: str,
-    is_valid: Callable[[float], bool],
-    dependent: Dependent = "weights",
-    kinds: tuple[type, ...] = (int, float),
-) -> Key:
+def _number(expected: str, is_valid: Check, dependent: Dependent = "weights") -> Key:
     def is_valid_number(value: Any) -> bool:
         if value is None:
             return "null" in expected
-        return type(value) in kinds and is_valid(value)
+        return type(value) in (int, float) and is_valid(value)
 
     return Key(dependent, expected, is_valid_number)
 
 
 def _whole(least: int, dependent: Dependent = "weights", or_null: bool = False) -> Key:
     expected = f"a whole number from {least}" + (", or null" if or_null else "")
-    return _number(expected, lambda value: value >= least, dependent, (int,))
+    return _number(expected, lambda n: type(n) is int and n >= least, dependent)
 
 
 _FLAG = Key("weights", "True or False", lambda value: isinstance(value, bool))

@@ -38,8 +38,7 @@ def evaluate_model(
 ) -> Evaluation:
     """The model on a data set, loaded as the config says; `progress` wraps the batches.
 
-    Args:
-        max_memory: the most bytes that the work on an image may take; None: what is available.
+    The work on an image may take `max_memory` bytes; None: what is available.
 
     Raises:
         NotEnoughMemory: an image would take more; where that follows from its size, before any is
@@ -85,10 +84,7 @@ def _predict_with_losses(
     """The predictions of a model, as `predict` yields them, and its losses.
 
     The backbone is in evaluation mode for both, so that its features serve both. The seconds are
-    those of the predictions.
-
-    Args:
-        sums: collects the losses of all images, and their number as `images`.
+    those of the predictions. `sums` collects the losses of all images, and their number: `images`.
     """
     training = model.training
     try:

@@ -1,12 +1,13 @@
-"""Keypoints from heat maps, and the costs of the parts in docs/heads.md."""
+"""RoI poolers, keypoints from heat maps, and the costs of the parts in docs/heads.md."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.layers import ShapeSpec
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 from detectron2.structures.keypoints import heatmaps_to_keypoints
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import Benchmark, median_seconds, on_one_thread, roi_align
+from benchmarks import Benchmark, in_new_process, median_seconds, on_one_thread, peak_memory_of
 from roilab import modeling
 from roilab.cpu.heatmap_argmax import bicubic_by_windows
 from roilab.cpu.optimize import optimize
@@ -28,6 +29,9 @@ IMAGE = (800, 1088)
 POOLERS = [(op, how) for op in ("roi_align", "roi_warp") for how in ("average", "max")]
 POOLERS += [("roi_pool", "max")]
 Works = Mapping[str, Callable[[], object]]
+SCALES = (1 / 4, 1 / 8, 1 / 16, 1 / 32)
+IMAGES = 2
+Pooling = Sequence[tuple[nn.Module, list[Boxes]]]
 
 
 def keypoint_decode(folder: Path, detections: int = 100) -> Benchmark:
@@ -43,14 +47,10 @@ def keypoint_decode(folder: Path, detections: int = 100) -> Benchmark:
     off = (head.decode(maps, boxes)[0][..., :2] - heatmaps_to_keypoints(maps, boxes)[..., :2]).abs()
     if off.max() > 0.1:
         raise UserError("the two decoders differ", found=f"{off.max():.3f} pixels", expected="0.1")
-    return Benchmark(
-        reference_name="heatmaps_to_keypoints",
-        ours=on_one_thread(lambda: head.decode(maps, boxes)),
-        reference=on_one_thread(lambda: heatmaps_to_keypoints(maps, boxes)),
-        rounds=ROUNDS,
-        bar=(0, 0.1),
-        note=lambda: f"the same keypoints to {off.max():.4f} pixels",
-    )
+    works = (partial(decode, maps, boxes) for decode in (head.decode, heatmaps_to_keypoints))
+    ours, theirs = map(on_one_thread, works)
+    note = partial("the same keypoints to {:.4f} pixels".format, off.max())
+    return Benchmark("heatmaps_to_keypoints", ours, theirs, ROUNDS, bar=(0, 0.1), note=note)
 
 
 def boxes_and_maps(count: int) -> tuple[Tensor, Tensor]:
@@ -80,27 +80,22 @@ def part_costs(folder: Path, regions: int = 16) -> Benchmark:
     """
     torch.manual_seed(0)
     shape = ShapeSpec(channels=CHANNELS, width=14, height=14)
-    theirs = KRCNNConvDeconvUpsampleHead(
-        shape, num_keypoints=KEYPOINTS, conv_dims=[512] * 8, loss_normalizer="visible"
-    )
-    ours = modeling.KeypointHead(shape, num_keypoints=KEYPOINTS)
+    theirs = {"conv_dims": [512] * 8, "loss_normalizer": "visible"}
+    stock = KRCNNConvDeconvUpsampleHead(shape, num_keypoints=KEYPOINTS, **theirs)
+    heads = modeling.KeypointHead(shape, num_keypoints=KEYPOINTS), stock
     x, images = torch.randn(regions, CHANNELS, 14, 14), images_with_regions(regions)
-    return Benchmark(
-        reference_name="Detectron2's keypoint head",
-        ours=on_one_thread(partial(train, ours, x, images)),
-        reference=on_one_thread(partial(train, theirs, x, images)),
-        rounds=ROUNDS,
-        note=lambda: tables(shape, regions),
-    )
+    ours, reference = (on_one_thread(partial(train, head, x, images)) for head in heads)
+    note = partial(tables, shape, regions)
+    return Benchmark("Detectron2's keypoint head", ours, reference, ROUNDS, note=note)
 
 
 def tables(shape: ShapeSpec, regions: int) -> str:
     """The tables of poolers, mask heads, keypoint heads and decoders."""
-    features, boxes = roi_align.pyramid()
+    features, boxes = pyramid()
     poolers = {}
     for op, how in POOLERS:
-        pooler = RoIPooler(op, 7, roi_align.SCALES, aggregation=how, sampling_ratio=2)
-        poolers[f"{op}, {how}"] = roi_align.step([(optimize(pooler), boxes)], features)
+        pooler = RoIPooler(op, 7, SCALES, aggregation=how, sampling_ratio=2)
+        poolers[f"{op}, {how}"] = partial(step, [(optimize(pooler), boxes)], features)
     sizes: dict[str, Any] = {"num_classes": CLASSES}
     masks: dict[str, nn.Module] = {
         "MaskHead": modeling.MaskHead(shape, **sizes),
@@ -186,3 +181,92 @@ def ratios(works: Works) -> dict[str, float]:
     times = median_seconds({name: on_one_thread(work) for name, work in works.items()}, ROUNDS)
     first = next(iter(times.values()))
     return {name: median / first for name, median in times.items()}
+
+
+def maximum_and_average(op: str, folder: Path, **sizes: Any) -> Benchmark:
+    """The maximum of an op's samples against the average of as many of RoIAlign, as for a box head.
+
+    `sizes` are those of `pyramid`.
+    """
+    features, boxes = pyramid(**sizes)
+    steps = [partial(step, [(pooler_of(kind), boxes)], features) for kind in (op, "average")]
+
+    def note() -> str:
+        ours, theirs = (in_new_process(_memory, kind, sizes) / 2**20 for kind in (op, "average"))
+        return f"peak memory of a step: {ours:.0f} MB, of the average {theirs:.0f} MB"
+
+    ours, theirs = map(on_one_thread, steps)
+    return Benchmark("torchvision's average RoIAlign", ours, theirs, 7, bar=(0, 2), note=note)
+
+
+roi_align_max = partial(maximum_and_average, "roi_align")
+roi_warp = partial(maximum_and_average, "roi_warp")
+
+
+def roi_align_train(
+    folder: Path,
+    channels: int = 256,
+    regions: Sequence[tuple[int, int]] = ((1024, 7), (64, 14)),
+    side: int = 320,
+) -> Benchmark:
+    """Box and keypoint poolers of a Keypoint R-CNN with the adaptive number of samples.
+
+    One thread is the harder comparison: torchvision's backward has no other.
+
+    Args:
+        regions: for each pooler the number of boxes in both images, and the bins a side.
+        side: of the square images.
+    """
+
+    def work(build: Callable[[int], nn.Module]) -> Callable[[], None]:
+        features, _ = pyramid(channels, 0, (side, side))
+        boxes = [pyramid(1, count, (side, side))[1] for count, _ in regions]
+        poolers = [build(bins) for _, bins in regions]
+        return on_one_thread(partial(step, list(zip(poolers, boxes, strict=True)), features))
+
+    ours = work(lambda bins: optimize(RoIPooler("roi_align", bins, SCALES)))
+    theirs = work(lambda bins: ROIPooler(bins, SCALES, 0, "ROIAlignV2"))
+    return Benchmark("Detectron2's ROIAlignV2", ours, theirs, rounds=7, bar=(0, 0.25))
+
+
+def pooler_of(op: str) -> nn.Module:
+    """The pooler of an op with maxima, or Detectron2's with averages for "average"; 7 x 7 bins."""
+    if op == "average":
+        return ROIPooler(7, SCALES, 2, "ROIAlignV2")
+    return RoIPooler(op, 7, SCALES, aggregation="max", sampling_ratio=2)
+
+
+def pyramid(
+    channels: int = 256, boxes: int = 512, size: tuple[int, int] = (800, 1088)
+) -> tuple[list[Tensor], list[Boxes]]:
+    """p2 to p5 of two images of `size` (height, width) as leaves, and half of the boxes in each.
+
+    The boxes' areas are log-uniform from 16^2 to 500^2 pixels, cut off at the image's border.
+    """
+    generator = torch.Generator().manual_seed(0)
+    height, width = size
+    features = [
+        torch.randn(IMAGES, channels, int(height * s), int(width * s), generator=generator)
+        for s in SCALES
+    ]
+    regions = []
+    for _ in range(IMAGES):
+        side, aspect = torch.rand(2, boxes // IMAGES, generator=generator)
+        side, aspect = 16 * (500 / 16) ** side, 2 ** (2 * aspect - 1)
+        extent = torch.stack([side * aspect.sqrt(), side / aspect.sqrt()], dim=1)
+        centre = torch.rand(len(side), 2, generator=generator) * torch.tensor([width, height])
+        regions.append(Boxes(torch.cat([centre - extent / 2, centre + extent / 2], dim=1)))
+        regions[-1].clip(size)
+    return [level.requires_grad_() for level in features], regions
+
+
+def step(poolers: Pooling, features: list[Tensor]) -> None:
+    """Forward through all poolers, and backward with a gradient for every value."""
+    pooled = [pooler(features, boxes) for pooler, boxes in poolers]
+    torch.autograd.grad(pooled, features, [torch.ones_like(values) for values in pooled])
+
+
+def _memory(op: str, sizes: dict[str, Any]) -> int:
+    """Bytes that a step needs at its peak beyond its input."""
+    features, boxes = pyramid(**sizes)
+    return peak_memory_of(partial(step, [(pooler_of(op), boxes)], features))

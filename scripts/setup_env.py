@@ -207,8 +207,8 @@ def explain_pip(output: str) -> str:
     reasons = [line[len("ERROR:") :] for line in output.splitlines() if line.startswith("ERROR:")]
     reason = f"pip failed: {reasons[-1].strip() if reasons else 'no reason given'}"
     if UNREACHABLE.search(output):
-        remedy = "check the network or your pip configuration"
-        reason = f"the package registry cannot be reached; {remedy}"
+        reason = "the package registry cannot be reached"
+        reason += "; check the network or your pip configuration"
     return f"{reason} (log: {LOG})"
 
 

@@ -50,10 +50,10 @@ def cpu_kernels(
         ratios = [f"{name} {took['theirs'] / took['ours']:.2f}" for name, took in times.items()]
         return f"times as fast: {', '.join(ratios)}"
 
-    def each(side: str) -> list[object]:
+    def steps(side: str) -> list[object]:
         return [pair[side]() for pair in pairs.values()]
 
-    ours, theirs = partial(each, "ours"), partial(each, "theirs")
+    ours, theirs = partial(steps, "ours"), partial(steps, "theirs")
     return Benchmark("torch's layers", ours, theirs, ROUNDS, bar=(0, 1 / 1.25), note=note)
 
 

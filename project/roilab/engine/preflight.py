@@ -95,9 +95,9 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
                 raise
             except config.UNBUILDABLE as error:
                 message = "an image cannot be loaded as the config says"
-                cause, node = f"{type(error).__name__}: {error}", f"dataloader.{name}.augmentations"
+                cause, key = f"{type(error).__name__}: {error}", f"dataloader.{name}.augmentations"
                 expected = "augmentations that work on images, boxes, outlines and keypoints"
-                raise UserError(message, key=node, found=cause, expected=expected) from error
+                raise UserError(message, key=key, found=cause, expected=expected) from error
         _try_model(cfg, model, train)
 
 

@@ -142,9 +142,9 @@ def check_best(cfg: DictConfig, val: DetectionDataset) -> None:
     if values[metric] is None:
         usable = [name for name, value in values.items() if value is not None]
         message = "the val set has no object that counts for this metric"
-        none = f"{metric}, for which there are 0 objects of {len(val)} images"
+        empty = f"{metric}, for which there are 0 objects of {len(val)} images"
         expected = f"one of {', '.join(usable) or 'none'}, or val_total_loss"
-        raise UserError(message, key="train.best", found=none, expected=expected)
+        raise UserError(message, key="train.best", found=empty, expected=expected)
 
 
 def warn_of_unlabelled_keypoints(dataset: DetectionDataset, key: str) -> None:

@@ -21,7 +21,7 @@ Check = Callable[[Any], bool]
 
 
 class Key(NamedTuple):
-    """What depends on a key, its valid values in words, and whether a value is valid.
+    """A key of a config: what depends on it, its valid values in words, and their check.
 
     Without words, the values are checked where they are used.
     """

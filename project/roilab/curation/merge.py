@@ -12,7 +12,7 @@ from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region
 from roilab.via.records import image_key
 
 _AS_READ = via.LabelRules()
-_DECIMALS = 2  # VIA keeps three: of two files, one may hold a sum of two rounded numbers
+_DECIMALS = 2  # VIA keeps three, but a corner may be the sum of two rounded numbers
 _ONE_OF_SEVERAL = {"dropdown", "radio"}
 # An image's name and its size in bytes; None where that is unknown.
 _Key = tuple[str, int | None]
@@ -25,7 +25,7 @@ def merge_annotations(
     skeleton: Skeleton | None = None,
     progress: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]] = iter,
 ) -> Annotations:
-    """Join files into one. The result's problems are those of the sources and of joining them.
+    """Join files into one, whose problems are those of the sources and of joining them.
 
     The attributes that are class, keypoint, instance and visibility get the names that they have in
     the first file (see `harmonize_attributes`). Images are united; one that is in two files with
@@ -120,7 +120,7 @@ def _add_images(
 
 
 def _says_the_same(one: ImageRecord, other: ImageRecord) -> bool:
-    """Whether two entries have the same regions, whichever kind of file holds them.
+    """Whether two entries have the same regions and attributes, in files of any kind.
 
     A rectangle is the polygon of its corners, as VIA exports it to COCO, where the size of the
     image stands among its attributes.
@@ -142,7 +142,7 @@ def _values(region: Region) -> dict[str, via.Value]:
 
 
 def _ring(shape: via.Shape) -> tuple[via.XY, ...] | via.Shape:
-    """The vertices of a rectangle or a polygon from the least one on, in one of its directions."""
+    """Vertices of a rectangle or polygon, comparable whatever its first vertex and direction."""
     if not isinstance(shape, via.Rect | via.Polygon):
         return shape
     ring = [(round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in via.outline(shape)]
@@ -154,7 +154,7 @@ def _ring(shape: via.Shape) -> tuple[via.XY, ...] | via.Shape:
 
 
 def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:
-    """Attributes of which an option id has two meanings, or a meaning other ids in another file."""
+    """Attributes whose option ids have several meanings, or whose meanings several sets of ids."""
     meanings: dict[tuple[str, str], set[str]] = defaultdict(set)  # of an option id of an attribute
     ids: dict[tuple[str, str], set[frozenset[str]]] = defaultdict(set)  # of a meaning
     for attributes in groups:
@@ -198,7 +198,7 @@ def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
 
 
 def _of_type(source: Annotations, united: Mapping[str, Attribute]) -> Annotations:
-    """The file with ticks where an attribute became a checkbox, and one value where it is none."""
+    """The file with ticks where an attribute became a checkbox, one value where it ceased to be."""
     others = {
         name: united[name].type == "checkbox"
         for name, attribute in source.region_attributes.items()

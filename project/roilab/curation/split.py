@@ -1,4 +1,4 @@
-"""Division of images into two parts: no picture is in both, and each class is, where it can be.
+"""Division of images into two parts: each class is in both if possible, and no picture is.
 
 Iterative stratification of multi-label data: Sechidis, Tsoumakas, Vlahavas, "On the Stratification
 of Multi-label Data", ECML PKDD 2011, algorithm 1, for two parts.
@@ -37,15 +37,14 @@ def stratified_split(
     """Choose the groups of the first part. The order of the groups has no influence.
 
     Args:
-        groups: the fingerprint of each picture -> its labels; without any it is stratified as a
-            class of its own.
+        groups: fingerprint -> labels of each picture; those without labels count as one label.
         share: of the first part, in (0, 1).
         seed: another one gives another division.
 
     Returns:
-        The fingerprints of the first part. Both parts have a picture, and of each label that two
-        pictures have, as long as no other label needs them elsewhere; the first part's share of a
-        label is as near to the given one as the others allow.
+        The fingerprints of the first part. Both parts have a picture, and one of each label that
+        two pictures have, unless other labels need these elsewhere; the first part's share of a
+        label is as near to `share` as the other labels allow.
 
     Raises:
         UserError: the share is out of range, or there are fewer than two pictures.
@@ -98,7 +97,7 @@ def _bring_labels_into_both(
     labels: Mapping[str, Collection[Hashable]],
     luck: Mapping[str, str],
 ) -> None:
-    """Move a picture of each label that a part lacks, if the other part then lacks none itself."""
+    """Move a picture of each label that a part lacks, unless the other part would then lack one."""
     counts = [Counter(label for key in part for label in labels[key]) for part in parts]
     total = counts[0] + counts[1]
     for label in sorted(total, key=lambda name: (total[name], repr(name))):
@@ -129,12 +128,12 @@ def split_images(
     """Divide the images of a file by their content.
 
     Args:
-        find: the file of an image, None where it is not there.
+        find: returns the file of an image, or None.
         progress: wraps the images while their files are read.
 
     Returns:
-        The keys of the records of the first part; how many images are copies of others; and how
-        many files were not there, which are distinguished by name and size instead.
+        The keys of the first part's records; how many images are copies of others; and how many
+        have no file, so that their name and size identify them instead.
 
     Raises:
         UserError: see `stratified_split` and `image_fingerprint`.

@@ -24,7 +24,7 @@ from roilab.errors import UserError
 from roilab.export import FORMATS, Detector, export_run, exporter
 from roilab.export.exporter import check_parity, predicted, reference
 from roilab.export.formats import runner
-from roilab.inference import Prediction, Predictor, image_files, read_rgb
+from roilab.inference import Prediction, Predictor, expand_inputs, read_rgb
 from roilab.modeling import MaskScoringHead
 from roilab.synthetic import FiguresPaths
 
@@ -73,7 +73,7 @@ def elsewhere(folder: Path, *command: object, without: str = "roilab,detectron2"
 
 def some_images(figures: FiguresPaths) -> list[Any]:
     """Of several shapes: with some the model sees the length, with some the width that it may."""
-    a, b, c, d = map(read_rgb, image_files(figures.val.parent))
+    a, b, c, d = map(read_rgb, expand_inputs(figures.val.parent))
     return [a, np.ascontiguousarray(b[:50]), np.ascontiguousarray(c[:, :90]), d]
 
 
@@ -306,7 +306,7 @@ def test_images_of_the_check_have_to_be_there(sure_run: Run, tmp_path, script: S
 
 
 def test_what_is_read_is_not_written_over(sure_run: Run, figures, tmp_path, script: Script) -> None:
-    image = image_files(figures.val.parent)[0]
+    image = expand_inputs(figures.val.parent)[0]
     arguments = ("export", "--run", sure_run.folder, "--check", image, "--output")
     kept = (image, sure_run.weights, sure_run.config_file)
     before = [each.read_bytes() for each in kept]

@@ -18,7 +18,7 @@ from roilab.engine.load_run import load_run
 from roilab.evaluation.memory_bound import MemoryBound, detect_instances, measure
 from roilab.image_files import header_size, read_rgb
 from roilab.inference import Predictor
-from roilab.inference.sources import image_files
+from roilab.inference.sources import expand_inputs
 from roilab.memory import NotEnoughMemory
 
 SIDE = 13_000
@@ -131,7 +131,7 @@ def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(
 ) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    first, last, *_ = image_files(figures.val.parent)
+    first, last, *_ = expand_inputs(figures.val.parent)
     shutil.copy(first, photos / f"a{first.suffix}")
     claim(photos / "b.jpg")
     shutil.copy(last, photos / f"c{last.suffix}")
@@ -178,7 +178,7 @@ def test_the_check_of_a_file_names_it(tmp_path: Path) -> None:
 def test_sigterm_ends_the_demo_with_what_was_found(tiny_run, figures, tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    image = image_files(figures.val.parent)[0]
+    image = expand_inputs(figures.val.parent)[0]
     for number in range(3000):
         os.link(image, photos / f"{number}{image.suffix}")
     words = ["--run", tiny_run.folder, "--input", photos, "--output", out]

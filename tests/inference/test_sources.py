@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from roilab.errors import UserError
-from roilab.inference.sources import SUFFIXES, Frame, image_files, open_source
+from roilab.inference.sources import SUFFIXES, Frame, expand_inputs, open_source
 from roilab.inference.video import video_writer
 
 
@@ -41,7 +41,7 @@ def test_files_folders_and_patterns(tmp_path: Path) -> None:
     ordered = ["2.png", "10.JPG", "a1b2.jpg", "a1b10.jpg", "b.tif"]
     for name in ordered[::-1]:
         (tmp_path / "c" / name).write_bytes(b"")
-    assert [path.name for path in image_files(tmp_path / "c")] == ordered
+    assert [path.name for path in expand_inputs(tmp_path / "c")] == ordered
     shutil.rmtree(tmp_path / "c")
     assert names(a / "*") == ["2.jpg", "10.png"]
     assert names(a / "*.png", b) == ["a/10.png", "b/1.gif"]

@@ -19,7 +19,7 @@ from roilab.engine.run_folder import Run, open_run, reading
 from roilab.errors import UserError
 from roilab.export import export_run
 from roilab.export.detector import INPUTS, MEANINGS
-from roilab.inference import image_files, read_rgb
+from roilab.inference import expand_inputs, read_rgb
 
 IMAGES = 3  # that are compared; others are derived from them
 
@@ -59,7 +59,7 @@ def _export(args: argparse.Namespace, run: Run) -> None:
 def _check_images(run: Run, overrides: Sequence[str], source: Path | None) -> list[Path]:
     """Images with objects: those of `source`, else the first of the run's validation images."""
     if source is not None:
-        return image_files(source, "--check")[:IMAGES]
+        return expand_inputs(source, "--check")[:IMAGES]
     places = config.load_config(run.config_file, overrides).data.val.get("images")
     while places is not None and not isinstance(places, str):
         places = next(iter(places), None)
@@ -70,7 +70,7 @@ def _check_images(run: Run, overrides: Sequence[str], source: Path | None) -> li
             found=places,
             expected="an image, or a folder of images, with objects",
         )
-    return image_files(places, "--check")[:IMAGES]
+    return expand_inputs(places, "--check")[:IMAGES]
 
 
 def _refuse_to_overwrite(sources: Sequence[Path], output: Path, expected: Path | None) -> None:

@@ -36,7 +36,7 @@ from roilab.inference.formats import describe_run
 from roilab.inference.predictor import FramePrediction, predict_frames
 from roilab.inference.prefetch import Abandoned, LargeItemGate, in_background, prefetch
 from roilab.inference.rendering import OVERVIEW
-from roilab.inference.sinks import OutputPlan, Outputs
+from roilab.inference.sinks import OutputPlan, Outputs, open_outputs
 from roilab.inference.sources import Frame, Source, open_source
 from roilab.inference.tracking import frame_tracker
 from roilab.text import counted
@@ -138,7 +138,7 @@ def _process(
     track = None
     if source.video is not None:
         track = frame_tracker([run.skeleton for run in plan.runs], smooth=args.smooth)
-    with Outputs(plan) as outputs, bar:
+    with open_outputs(plan) as outputs, bar:
 
         def write(result: FramePrediction) -> None:
             outputs.add(result if track is None else track(result))

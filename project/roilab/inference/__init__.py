@@ -4,13 +4,13 @@ from roilab.image_files import read_rgb
 from roilab.inference.formats import predictions_to_coco, to_json, via_annotations, via_record
 from roilab.inference.predictor import Prediction, Predictor
 from roilab.inference.rendering import draw_prediction, overview, picture_names
-from roilab.inference.sources import image_files
+from roilab.inference.sources import expand_inputs
 
 __all__ = [
     "Prediction",
     "Predictor",
     "draw_prediction",
-    "image_files",
+    "expand_inputs",
     "overview",
     "picture_names",
     "predictions_to_coco",

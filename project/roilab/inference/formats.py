@@ -1,5 +1,6 @@
 """Predictions as data: JSON, tables, COCO json, and VIA annotations that a person corrects."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -60,16 +61,13 @@ def attribute_names(run: Run) -> dict[str, str]:
     Where the config names none, because it was found in the file, it is called as the role;
     `roilab.curation.merge` then brings the two under one name.
     """
-    train = OmegaConf.select(config.read_config(run.config_file), "data.train.rules")
-    train = train if isinstance(train, DictConfig) else {}
-    keys = {role: train.get(f"{role}_attribute") for role in TAGS}
+    rules = OmegaConf.select(config.read_config(run.config_file), "data.train.rules")
+    rules = rules if isinstance(rules, DictConfig) else {}
+    named = {role: rules.get(f"{role}_attribute") for role in TAGS}
     # Several attributes that are a class each are predicted as one.
-    named = {role: name if isinstance(name, str) else None for role, name in keys.items()}
-    used = set(filter(None, named.values()))
-    return {
-        role: name or (role if role not in used else f"predicted {role}")
-        for role, name in named.items()
-    }
+    names = {role: name for role, name in named.items() if isinstance(name, str)}
+    others = {role: f"predicted {role}" if role in names.values() else role for role in TAGS}
+    return {role: names.get(role) or others[role] for role in TAGS}
 
 
 def json_head(run: RunDescription, *, is_video: bool, rate: Fraction | None) -> dict[str, Any]:
@@ -106,13 +104,10 @@ def to_json(
     """
     rles = prediction.with_rles().rles
     instances = []
-    for index in range(len(prediction)):
-        x0, y0, x1, y1 = (float(value) for value in prediction.boxes[index])
-        instance: dict[str, Any] = {
-            "class": prediction.labels[index],
-            "score": float(prediction.scores[index]),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-        }
+    for index, label in enumerate(prediction.labels):
+        x0, y0, x1, y1 = map(float, prediction.boxes[index])
+        box = [x0, y0, x1 - x0, y1 - y0]
+        instance = {"class": label, "score": float(prediction.scores[index]), "bbox": box}
         if rles is not None:
             instance["segmentation"] = rles[index]
         if prediction.mask_scores is not None:
@@ -122,12 +117,8 @@ def to_json(
         if tracks is not None:
             instance["track"] = int(tracks[index])
         instances.append(instance)
-    data = {
-        "file_name": file_name,
-        "width": prediction.width,
-        "height": prediction.height,
-        "instances": instances,
-    }
+    size = {"width": prediction.width, "height": prediction.height}
+    data: dict[str, Any] = {"file_name": file_name, **size, "instances": instances}
     if frame is not None and seconds is not None:
         data |= {"frame": frame, "time": round(seconds, 6)}
     return data
@@ -147,19 +138,14 @@ def csv_rows(image: Mapping[str, Any], skeleton: Skeleton | None) -> list[list[A
     Args:
         image: as `to_json` returns it.
     """
-    count = len(skeleton.keypoints) if skeleton is not None else 0
+    none = [("", "", "")] * (len(skeleton.keypoints) if skeleton is not None else 0)
     rows = []
     for instance in image["instances"]:
-        keypoints = instance.get("keypoints", [("", "", "")] * count)
         values = [
-            image["file_name"],
-            image.get("frame", ""),
-            image.get("time", ""),
-            instance.get("track", ""),
-            instance["class"],
-            instance["score"],
+            *(image.get(key, "") for key in ("file_name", "frame", "time")),
+            *(instance.get(key, "") for key in ("track", "class", "score")),
             *instance["bbox"],
-            *(value for keypoint in keypoints for value in keypoint),
+            *itertools.chain(*instance.get("keypoints", none)),
         ]
         rows.append([round(value, 4) if isinstance(value, float) else value for value in values])
     return rows
@@ -174,31 +160,24 @@ def predictions_to_coco(images: Sequence[Mapping[str, Any]], run: RunDescription
     Args:
         images: in their order, which numbers them from 1.
     """
+    entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
+        entries.append({"id": number} | {key: image[key] for key in _IMAGE_KEYS if key in image})
         for instance in image["instances"]:
-            keypoints = None
+            more = {key: instance[key] for key in ("score", "segmentation") if key in instance}
             if "keypoints" in instance:
                 triples = np.array(instance["keypoints"]).reshape(-1, 3)
                 triples[triples[:, 2] <= run.keypoint_threshold] = 0
                 triples[:, 2] = 2 * (triples[:, 2] > 0)
-                keypoints = triples.ravel().tolist()
-            row = coco_row(
-                number,
-                run.category_ids[run.classes.index(instance["class"])],
-                instance["bbox"],
-                segmentation=instance.get("segmentation"),
-                keypoints=keypoints,
-                score=instance["score"],
-            )
+                more["keypoints"] = triples.ravel().tolist()
             if "track" in instance:
-                row["track_id"] = instance["track"]
+                more["track_id"] = instance["track"]
+            category = run.category_ids[run.classes.index(instance["class"])]
+            row = coco_row(number, category, instance["bbox"], **more)
             annotations.append(coco_annotation(row, len(annotations) + 1))
     return coco_document(
-        [
-            {"id": number, **{key: image[key] for key in _IMAGE_KEYS if key in image}}
-            for number, image in enumerate(images, start=1)
-        ],
+        entries,
         annotations,
         run.classes,
         run.skeleton,
@@ -229,9 +208,9 @@ def via_record(
     names = run.attributes
     regions: list[tuple[via.Shape, dict[str, str]]] = []
     filled = []
-    for index in range(len(prediction)):
+    for index, label in enumerate(prediction.labels):
         values = {
-            names["class"]: prediction.labels[index],
+            names["class"]: label,
             names["instance"]: str(index + 1),
             names["score"]: f"{prediction.scores[index]:.3f}",
         }
@@ -242,21 +221,17 @@ def via_record(
         points = _pixel_keypoints(prediction, index)
         if run.skeleton is not None and points is not None:
             regions += [
-                (via.Point(x, y), {**values, names["keypoint"]: name})
+                (via.Point(x, y), values | {names["keypoint"]: name})
                 for name, (x, y, score) in zip(run.skeleton.keypoints, points, strict=True)
                 if score > run.keypoint_threshold
             ]
-    return PredictedImage(
-        key=image_key(filename, size),
-        filename=filename,
-        size=size,
-        regions=tuple(via.Region(number, *region) for number, region in enumerate(regions)),
-        filled=tuple(filled),
-    )
+    numbered = tuple(via.Region(number, *region) for number, region in enumerate(regions))
+    key = image_key(filename, size)
+    return PredictedImage(key, filename, size, numbered, filled=tuple(filled))
 
 
 def via_annotations(
-    records: Sequence[via.ImageRecord], run: RunDescription, default_path: str
+    records: Sequence[PredictedImage], run: RunDescription, default_path: str
 ) -> via.Annotations:
     """The records of images as one file, those with the least certain instance first.
 
@@ -264,32 +239,37 @@ def via_annotations(
     `via.build_instances` knows their roles. Filled holes are a warning among the result's problems.
     """
     names = run.attributes
+
+    def text(role: str, description: str) -> via.Attribute:
+        return via.Attribute(names[role], "text", f"{description} {TAGS[role]}")
+
+    def choice(role: str, description: str, values: Sequence[str]) -> via.Attribute:
+        options = {value: value for value in values}
+        return via.Attribute(names[role], "dropdown", f"{description} {TAGS[role]}", options)
+
     declared = [
-        _choice(names, "class", "what it is", run.classes),
-        via.Attribute(
-            names["instance"], "text", f"the same for all of one object {TAGS['instance']}"
-        ),
-        via.Attribute(names["score"], "text", f"of the prediction {TAGS['score']}"),
+        choice("class", "what it is", run.classes),
+        text("instance", "the same for all of one object"),
+        text("score", "of the prediction"),
     ]
     if run.skeleton is not None:
-        declared.append(_choice(names, "keypoint", "which keypoint", run.skeleton.keypoints))
+        declared.append(choice("keypoint", "which keypoint", run.skeleton.keypoints))
         # The model does not say it; a person may.
-        declared.append(_choice(names, "visibility", "of the keypoint", ("visible", "occluded")))
-    filled = [
-        pixels
-        for record in records
-        if isinstance(record, PredictedImage)
-        for pixels in record.filled
-    ]
+        declared.append(choice("visibility", "of the keypoint", ("visible", "occluded")))
     problems = []
-    if filled:
+    if filled := [pixels for record in records for pixels in record.filled]:
         message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)}), since VIA has "
         message += "none; the picture and COCO json keep them"
         problems.append(via.Problem("warning", message, "", "predictions"))
+
+    def certainty(image: via.ImageRecord) -> float:
+        scores = (str(region.attributes[names["score"]]) for region in image.regions)
+        return min(map(float, scores), default=2.0)
+
     return via.Annotations(
         file="predictions",
         container=via.Container.VIA2_PROJECT,
-        images=tuple(sorted(records, key=lambda image: _certainty(image, names["score"]))),
+        images=tuple(sorted(records, key=certainty)),
         region_attributes={attribute.name: attribute for attribute in declared},
         file_attributes={},
         default_path=default_path,
@@ -314,12 +294,3 @@ def _pixel_keypoints(prediction: Prediction, index: int) -> list[list[float]] | 
         return None
     flat = to_pixel_index(prediction.keypoints[index])
     return [flat[at : at + 3] for at in range(0, len(flat), 3)]
-
-
-def _certainty(image: via.ImageRecord, score: str) -> float:
-    return min((float(str(region.attributes[score])) for region in image.regions), default=2.0)
-
-
-def _choice(names: Mapping[str, str], role: str, text: str, values: Sequence[str]) -> via.Attribute:
-    options = {value: value for value in values}
-    return via.Attribute(names[role], "dropdown", f"{text} {TAGS[role]}", options)

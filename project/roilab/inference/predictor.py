@@ -3,8 +3,7 @@
 import itertools
 import threading
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -46,8 +45,6 @@ _MOST_AT_ONCE = 16
 # Values in images whose features take hundreds of megabytes. For less, new memory costs a tenth of
 # the time and saves nothing.
 _MUCH = 3 * 2**19
-# In torch's message where the CPU's memory does not suffice, which has no class of its own.
-_OF_CPU = "DefaultCPUAllocator"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +88,12 @@ class Prediction:
     def select(self, keep: Array) -> "Prediction":
         """The instances of a boolean mask, or those of some indices, in that order."""
         indices = np.arange(len(self))[keep]
-        arrays: dict[str, Any] = {
-            name: None if (values := getattr(self, name)) is None else values[indices]
-            for name in ("boxes", "scores", "masks", "keypoints", "mask_scores", "heatmaps")
-        }
+        parts: dict[str, Any] = {}
+        for name in ("boxes", "scores", "masks", "keypoints", "mask_scores", "heatmaps"):
+            values = getattr(self, name)
+            parts[name] = None if values is None else values[indices]
         rles = None if self.rles is None else tuple(self.rles[index] for index in indices)
-        labels = tuple(self.labels[index] for index in indices)
-        return replace(self, **arrays, labels=labels, rles=rles)
+        return replace(self, **parts, labels=tuple(self.labels[i] for i in indices), rles=rles)
 
     def with_rles(self) -> "Prediction":
         """The same instances, with each mask as RLE as well; nothing is encoded twice."""
@@ -149,7 +145,6 @@ class Predictor:
         augmentations: of the evaluation, such as resizing; none may be random.
         image_format: the model's order of channels, "BGR" or "RGB".
         classes: names in the order of the model's outputs.
-        skeleton: of the keypoints and the classes that have them.
         fast: in bfloat16 where that is faster. Otherwise the results are the model's, but for the
             rounding of float32.
         cpu_kernels: with fused blocks on the CPU, see `roilab.cpu.optimize`.
@@ -183,6 +178,7 @@ class Predictor:
         self.classes = tuple(classes)
         self.skeleton = skeleton
         self._lock = threading.Lock()
+        self._keypoint_heads = [m for m in self.model.modules() if isinstance(m, KeypointHead)]
 
     @classmethod
     def from_run(
@@ -199,8 +195,7 @@ class Predictor:
             UserError: the run's weights and config do not fit together.
         """
         cfg, model = load_run(run, overrides)
-        options = {"fast": fast, "max_memory": max_memory}
-        return cls._of(cfg, model, run.classes(), run.skeleton(), **options)
+        return cls._of(cfg, model, run.classes(), run.skeleton(), fast=fast, max_memory=max_memory)
 
     @classmethod
     def from_config(
@@ -238,8 +233,7 @@ class Predictor:
         skeleton: Skeleton | None,
         **options: Any,
     ) -> "Predictor":
-        test = cfg.dataloader.test
-        key = "dataloader.test.augmentations"
+        test, key = cfg.dataloader.test, "dataloader.test.augmentations"
         augmentations = [config.build(node, key) for node in test.augmentations]
         image_format = test.get("image_format", "BGR")
         options["cpu_kernels"] = cfg.train.cpu_kernels
@@ -281,47 +275,69 @@ class Predictor:
         if channels not in ("RGB", "BGR"):
             raise ValueError(f"channels: found {channels!r}, expected 'RGB' or 'BGR'")
         if images is None or isinstance(images, np.ndarray | PIL.Image.Image | Path | str):
-            return self._predict([images], channels, heatmaps)[0]
-        return self._predict(images, channels, heatmaps)
-
-    def _predict(self, images: Sequence[Image], channels: str, heatmaps: bool) -> list[Prediction]:
+            return self([images], channels=channels, heatmaps=heatmaps)[0]
         inputs = [self.prepare(image, channels) for image in images]
         groups: dict[torch.Size, list[int]] = defaultdict(list)
         for index, model_input in enumerate(inputs):
             groups[model_input["image"].shape].append(index)
         predictions: dict[int, Prediction] = {}
-        with self._lock, torch.inference_mode(), _heatmaps_kept(self.model, heatmaps):
+        with self._lock, torch.inference_mode():
+            for head in self._keypoint_heads:
+                head.keep_heatmaps = heatmaps
             for shape, group in groups.items():
                 size = self._batch_size(shape[1], shape[2], min(len(group), _MOST_AT_ONCE))
                 for start in range(0, len(group), size):
                     part = group[start : start + size]
-                    with _memory_errors(shape, len(part)):
-                        batch = [inputs[index] for index in part]
-                        results = detect_instances(self.model, batch, self.memory)
-                        for index, instances in zip(part, results, strict=True):
-                            predictions[index] = self.to_prediction(instances, heatmaps)
+                    results = self._detect([inputs[index] for index in part], heatmaps)
+                    predictions.update(zip(part, results, strict=True))
         # What the heads kept and freed would lie beside the features of the next images.
         give_scratch_back()
         if sum(model_input["image"].numel() for model_input in inputs) > _MUCH:
             give_freed_memory_back()
         return [predictions[index] for index in range(len(inputs))]
 
+    def _detect(self, batch: Sequence[dict[str, Any]], heatmaps: bool) -> list[Prediction]:
+        """The predictions for images of one shape; torch's errors of memory are NotEnoughMemory."""
+        try:
+            results = detect_instances(self.model, batch, self.memory)
+            return [self.to_prediction(instances, heatmaps) for instances in results]
+        except RuntimeError as error:
+            # Torch has no class of its own for too little memory of the CPU.
+            on_cpu = "DefaultCPUAllocator" in str(error)
+            if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
+                raise
+            height, width = batch[0]["image"].shape[1:]
+            raise NotEnoughMemory(
+                "the memory does not suffice",
+                found=f"{len(batch)} x {width} x {height} pixels at once, as the model sees them",
+                remedy="smaller or fewer images; dataloader.test.augmentations can make them "
+                "smaller",
+            ) from error
+
     def _batch_size(self, height: int, width: int, most: int) -> int:
         """The largest number of images of a size that the model takes at once."""
-        while True:
-            try:
-                self.memory.check_batch(height, width, most)
-                return most
-            except NotEnoughMemory:
-                if most == 1:
-                    raise
-                most //= 2
+        try:
+            self.memory.check_batch(height, width, most)
+            return most
+        except NotEnoughMemory:
+            if most == 1:
+                raise
+        return self._batch_size(height, width, most // 2)
 
     def prepare(self, image: Image, channels: str = "RGB") -> dict[str, Any]:
         """An image as Detectron2's models take it; arguments are those of a call."""
         if isinstance(image, PIL.Image.Image):
+            if channels != "RGB":
+                raise ValueError(
+                    "channels: 'BGR' is for arrays, and a Pillow image is RGB; one that was made "
+                    "of an array of OpenCV's has the wrong colours: give the array itself"
+                )
             self.memory.check_image(*image.size)
-            pixels, channels = _pixels_of(image, channels), "RGB"
+            try:
+                pixels = to_rgb(image)
+            except Exception as error:  # Pillow's readers raise what they like on bad content
+                file = getattr(image, "filename", None) or None
+                raise UserError("cannot read the image", file=file, found=error) from error
         elif isinstance(image, Path | str):
             pixels, channels = read_rgb(image, self.memory.check_image), "RGB"
         else:
@@ -347,17 +363,9 @@ class Predictor:
             has = set(self.skeleton.classes) if self.skeleton is not None else set()
             keypoints[[label not in has for label in labels]] = np.nan
         height, width = instances.image_size
-        return Prediction(
-            width,
-            height,
-            fields["pred_boxes"].tensor.numpy(),
-            fields["scores"].numpy(),
-            labels,
-            of("pred_masks"),
-            keypoints,
-            of("mask_scores"),
-            of("pred_keypoint_heatmaps") if heatmaps else None,
-        )
+        boxes, scores = fields["pred_boxes"].tensor.numpy(), fields["scores"].numpy()
+        more = keypoints, of("mask_scores"), of("pred_keypoint_heatmaps") if heatmaps else None
+        return Prediction(width, height, boxes, scores, labels, of("pred_masks"), *more)
 
 
 def predict_frames(
@@ -371,88 +379,30 @@ def predict_frames(
     """
     remaining = iter(frames)
     while group := list(itertools.islice(remaining, batch)):
-        yield from _predict_group(group, predictors, threshold)
-
-
-def _predict_group(
-    group: Sequence[Frame], predictors: Sequence[Predictor], threshold: float
-) -> Iterator[FramePrediction | NotEnoughMemory]:
-    """Predict a group of frames; each alone where they do not fit into memory together."""
-    images = [frame.image for frame in group]
-    try:
-        by_run = [predictor(images) for predictor in predictors]
-    except NotEnoughMemory as error:
-        if len(group) == 1:
-            yield error.replace(file=group[0].path or group[0].file_name)
-            return
-        for frame in group:
-            yield from _predict_group([frame], predictors, threshold)
-        return
-    for frame, predictions in zip(group, zip(*by_run, strict=True), strict=True):
-        # The instances below the threshold are not held until the frame is drawn.
-        above = tuple(prediction.above(threshold) for prediction in predictions)
-        yield FramePrediction(frame, above, (None,) * len(above))
-
-
-def _pixels_of(image: PIL.Image.Image, channels: str) -> Array:
-    """The pixels of a Pillow image, as those of a file."""
-    if channels != "RGB":
-        raise ValueError(
-            "channels: 'BGR' is for arrays, and a Pillow image is RGB; one that was made of an "
-            "array of OpenCV's has the wrong colours: give the array itself"
-        )
-    try:
-        return to_rgb(image)
-    except Exception as error:  # Pillow's readers raise what they like on bad content
-        file = getattr(image, "filename", None) or None
-        raise UserError("cannot read the image", file=file, found=error) from error
+        images = [frame.image for frame in group]
+        try:
+            by_run = [predictor(images) for predictor in predictors]
+        except NotEnoughMemory as error:
+            if len(group) == 1:
+                yield error.replace(file=group[0].path or group[0].file_name)
+            else:  # each alone
+                yield from predict_frames(group, predictors, batch=1, threshold=threshold)
+            continue
+        for frame, *predictions in zip(group, *by_run, strict=True):
+            # The instances below the threshold are not held until the frame is drawn.
+            above = tuple(prediction.above(threshold) for prediction in predictions)
+            yield FramePrediction(frame, above, (None,) * len(above))
 
 
 def _checked_array(image: object) -> Array:
-    """The image, which is an array of pixels.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The image, if it is an array of pixels; otherwise a ValueError."""
     expected = "H x W x 3 uint8, RGB (or BGR with channels='BGR')"
-    if image is None:
-        raise ValueError(
-            f"image: found None, which OpenCV gives for a file that it cannot read; {expected}"
-        )
-    if not isinstance(image, np.ndarray):
-        raise ValueError(
-            f"image: found {type(image).__name__}, expected a file, a Pillow image or an array, "
-            f"{expected}"
-        )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image: found {image.shape} {image.dtype}, expected {expected}")
-    return image
-
-
-@contextmanager
-def _heatmaps_kept(model: nn.Module, kept: bool) -> Iterator[None]:
-    """Within the block, keypoint heads return their maps with the instances if `kept` is true."""
-    heads = [part for part in model.modules() if isinstance(part, KeypointHead)] if kept else []
-    for head in heads:
-        head.keep_heatmaps = True
-    try:
-        yield
-    finally:
-        for head in heads:
-            head.keep_heatmaps = False
-
-
-@contextmanager
-def _memory_errors(shape: torch.Size, count: int) -> Iterator[None]:
-    """Within the block, torch's errors for too little memory become NotEnoughMemory."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and _OF_CPU not in str(error):
-            raise
-        height, width = shape[1:]
-        raise NotEnoughMemory(
-            "the memory does not suffice",
-            found=f"{count} x {width} x {height} pixels at once, as the model sees them",
-            remedy="smaller or fewer images; dataloader.test.augmentations can make them smaller",
-        ) from error
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+            return image
+        text = f"{image.shape} {image.dtype}"
+    elif image is None:
+        text = "None, which OpenCV gives for a file that it cannot read"
+    else:
+        text, expected = type(image).__name__, f"a file, a Pillow image or an array, {expected}"
+    raise ValueError(f"image: found {text}, expected {expected}")

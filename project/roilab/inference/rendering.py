@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as mask_utils
 
+from roilab.data.coco import dataset_to_coco
 from roilab.data.coordinates import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Mask, Picture, draw_instances, grid, side_by_side
@@ -92,10 +92,12 @@ def draw_comparison(
     """
     image = read_rgb(Path(record["file_name"]))
     canvas = np.full_like(image, _CANVAS_GREY) if blank else image
-    pictures = {"image": enlarged(image)} if original else {}
-    pictures["annotated"] = _draw_annotations(canvas, record, dataset)
-    drawn = [_draw_rows(canvas, rows, dataset) for rows in results.values()]
-    return side_by_side([*pictures.values(), *drawn], [*pictures, *results])
+    annotated = dataset_to_coco([record], dataset.classes, dataset.skeleton)["annotations"]
+    pictures = [_draw_rows(canvas, rows, dataset) for rows in (annotated, *results.values())]
+    titles = ["annotated", *results]
+    if original:
+        pictures, titles = [enlarged(image), *pictures], ["image", *titles]
+    return side_by_side(pictures, titles)
 
 
 def rows_by_image(rows: Iterable[Row], score: float) -> dict[int, list[Row]]:
@@ -107,43 +109,29 @@ def rows_by_image(rows: Iterable[Row], score: float) -> dict[int, list[Row]]:
     return groups
 
 
-def _draw_annotations(image: Picture, record: Row, dataset: DetectionDataset) -> Picture:
-    annotations = record["annotations"]
-    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-    keypoints = None
-    if dataset.skeleton is not None:
-        keypoints = np.array([a["keypoints"] for a in annotations], dtype=float)
-        keypoints = keypoints.reshape(len(annotations), len(dataset.skeleton.keypoints), 3)
-        keypoints[..., 2] /= 2  # of visibilities
-    return draw_instances(
-        image,
-        boxes=np.array(boxes, dtype=float).reshape(-1, 4),
-        masks=[_mask(a.get("segmentation", [])) for a in annotations],
-        keypoints=keypoints,
-        labels=[dataset.classes[a["category_id"]] for a in annotations],
-        skeleton=dataset.skeleton,
-        scale=legible_scale(image),
-    )
-
-
 def _draw_rows(image: Picture, rows: Sequence[Row], dataset: DetectionDataset) -> Picture:
+    """A new picture of the image with COCO annotations, or result rows, which have a score."""
     boxes = np.array([row["bbox"] for row in rows], float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    masks = [_mask(row["segmentation"]) for row in rows if "segmentation" in row]
+    labels = [dataset.classes[row["category_id"] - 1] for row in rows]
     keypoints = None
     if dataset.skeleton is not None:
         # Continuous; all 0, which is not drawn, for rows that have none.
         keypoints = np.zeros((len(rows), len(dataset.skeleton.keypoints), 3))
         for points, row in zip(keypoints, rows, strict=True):
             if "keypoints" in row:
-                points[:, :2] = np.reshape(row["keypoints"], (-1, 3))[:, :2] + HALF_PIXEL
-                points[:, 2] = 1
+                points[:] = np.reshape(row["keypoints"], (-1, 3))
+                points[:, :2] += HALF_PIXEL
+                points[:, 2] = 1 if "score" in row else points[:, 2] / 2
     return draw_instances(
         image,
         boxes=boxes,
-        masks=masks if len(masks) == len(rows) else None,
+        masks=[_mask(row.get("segmentation", [])) for row in rows],
         keypoints=keypoints,
-        labels=[f"{dataset.classes[row['category_id'] - 1]} {row['score']:.0%}" for row in rows],
+        labels=[
+            f"{label} {row['score']:.0%}" if "score" in row else label
+            for label, row in zip(labels, rows, strict=True)
+        ],
         skeleton=dataset.skeleton,
         scale=legible_scale(image),
     )

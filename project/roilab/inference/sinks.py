@@ -6,7 +6,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
@@ -85,14 +85,20 @@ class OutputPlan:
         Raises:
             UserError: images make no video, or an output would replace an input or lie beside it.
         """
-        is_video = self.source.video is not None
-        if "video" in self.kinds and not is_video:
-            raise UserError(
-                "images make no video",
-                key="save",
-                found="video",
-                expected="a video or a webcam as input, or picture in place of video",
-            )
+        outputs = [*self.data_files.values()]
+        if "video" in self.kinds:
+            if self.source.video is None:
+                raise UserError(
+                    "images make no video",
+                    key="save",
+                    found="video",
+                    expected="a video or a webcam as input, or picture in place of video",
+                )
+            outputs.append(self.video_file)
+        if "picture" in self.kinds and self.source.video is None:
+            names = (rendering.OVERVIEW, *self.picture_names.values())
+            outputs += [self.folder / name for name in names]
+        inputs = {file.resolve() for file in self.source.inputs}
         folders = {file.parent.resolve() for file in self.source.inputs}
         for folder in (self.folder, *([self.frame_folder] if self.saves_frames else [])):
             if folder.resolve() in folders:
@@ -103,14 +109,6 @@ class OutputPlan:
                     found=folder,
                     expected="another folder than that of the inputs",
                 )
-        inputs = {file.resolve() for file in self.source.inputs}
-        outputs = [*self.data_files.values()]
-        if "video" in self.kinds:
-            outputs.append(self.video_file)
-        if "picture" in self.kinds and not is_video:
-            outputs += [
-                self.folder / name for name in (rendering.OVERVIEW, *self.picture_names.values())
-            ]
         for path in outputs:
             if path.resolve() in inputs:
                 raise UserError(
@@ -159,37 +157,19 @@ _Add: TypeAlias = Callable[[_Item], None]
 
 @dataclass(eq=False)
 class Outputs:
-    """The files of a plan. A context manager: data and videos get their names when its block ends.
-
-    When the block raises, there are none of them.
+    """The files of a plan, to which `add` writes.
 
     Attributes:
+        sinks: functions that each write their part of an item.
+        problems: what the files of data cannot hold, which is known at the end.
         images, instances: how many were added, of the first run.
-        problems: what the files of data cannot hold.
     """
 
     plan: OutputPlan
+    sinks: list[_Add]
+    problems: list[via.Problem]
     images: int = 0
     instances: int = 0
-    problems: list[via.Problem] = field(default_factory=list)
-    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
-    _sinks: list[_Add] = field(default_factory=list, init=False)
-
-    def __enter__(self) -> "Outputs":
-        plan = self.plan
-        kinds = {*plan.kinds, "frames"} if plan.saves_frames else set(plan.kinds)
-        sinks = {"picture": _pictures, "video": _video, "frames": _frames}  # VIA needs the frames
-        sinks |= {"json": _json, "csv": _csv, "coco": _coco}
-        with contextlib.ExitStack() as stack:
-            contexts = [sink(plan) for kind, sink in sinks.items() if kind in kinds]
-            if not kinds.isdisjoint(VIA_FILES):
-                contexts.append(_via(plan, self.problems))
-            self._sinks = [stack.enter_context(context) for context in contexts]
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self._stack.__exit__(*raised)
 
     def add(self, result: FramePrediction) -> None:
         """Draw and write the predictions of the next frame.
@@ -198,10 +178,28 @@ class Outputs:
             UserError: a file cannot be written.
         """
         item = _Item(result, self.plan)
-        for add in self._sinks:
+        for add in self.sinks:
             add(item)
         self.images += 1
         self.instances += len(result.predictions[0])
+
+
+@contextlib.contextmanager
+def open_outputs(plan: OutputPlan) -> Iterator[Outputs]:
+    """The files of a plan: data and videos get their names when the block ends.
+
+    When the block raises, there are none of them.
+    """
+    outputs = Outputs(plan, [], [])
+    kinds = {*plan.kinds, "frames"} if plan.saves_frames else set(plan.kinds)
+    sinks = {"picture": _pictures, "video": _video, "frames": _frames}  # VIA needs the frames
+    sinks |= {"json": _json, "csv": _csv, "coco": _coco}
+    contexts = [sink(plan) for kind, sink in sinks.items() if kind in kinds]
+    if not kinds.isdisjoint(VIA_FILES):
+        contexts.append(_via(plan, outputs.problems))
+    with contextlib.ExitStack() as stack:
+        outputs.sinks += [stack.enter_context(context) for context in contexts]
+        yield outputs
 
 
 @contextlib.contextmanager
@@ -240,9 +238,8 @@ def _frames(plan: OutputPlan) -> Iterator[_Add]:
 @contextlib.contextmanager
 def _json(plan: OutputPlan) -> Iterator[_Add]:
     """Written frame by frame: the data of a long video are not held."""
-    path, source = plan.data_files["json"], plan.source
+    path, source, between = plan.data_files["json"], plan.source, ""
     head = formats.json_head(plan.runs[0], is_video=source.video is not None, rate=source.rate)
-    between = ""
     with _text(path) as stream:
         stream.write(json.dumps(head)[:-1] + ', "images": [')
 
@@ -311,7 +308,7 @@ def _coco(plan: OutputPlan) -> Iterator[_Add]:
 @contextlib.contextmanager
 def _via(plan: OutputPlan, problems: list[via.Problem]) -> Iterator[_Add]:
     """Files for VIA, which open where the images, or the frames of the video, now are."""
-    records: list[via.ImageRecord] = []
+    records: list[formats.PredictedImage] = []
     folder = plan.source.folder
     if plan.saves_frames or folder is None:
         folder = plan.frame_folder.resolve()

@@ -1,10 +1,9 @@
 """Sources of images: files, folders, patterns, a video, a webcam."""
 
-import functools
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,18 +15,9 @@ from roilab.image_files import read_rgb
 from roilab.inference.video import check_webcam, probe, read_video, read_webcam
 from roilab.text import first_of
 
-SUFFIXES = frozenset(
-    {
-        *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
-        *(".tif", ".tiff", ".webp"),
-    }
-)
-VIDEO_SUFFIXES = frozenset(
-    {
-        *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
-        *(".ogv", ".ts", ".webm", ".wmv"),
-    }
-)
+_IMAGES = ".avif .bmp .gif .jfif .jp2 .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+_VIDEOS = ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv"
+SUFFIXES, VIDEO_SUFFIXES = frozenset(_IMAGES.split()), frozenset(_VIDEOS.split())
 _WEBCAM = "webcam:"
 Check: TypeAlias = Callable[[int, int], None]
 
@@ -89,19 +79,19 @@ def open_source(inputs: Sequence[str]) -> Source:
             unique.setdefault(file.resolve(), file)
     files = list(unique.values())
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
-    if not cameras and not videos:
-        return _images(files)
-    if len(cameras) + len(files) > 1:
+    if (cameras or videos) and len(cameras) + len(files) > 1:
         raise UserError(
             "a video or a webcam is looked at alone",
             key="input",
             found=first_of([*cameras, *videos]),
             expected="one of them, or only images",
         )
-    return _video(videos[0]) if videos else _webcam(cameras[0])
+    if cameras:
+        return _webcam(cameras[0])
+    return _video(files[0]) if videos else _images(files)
 
 
-def image_files(source: str | Path, key: str = "input") -> list[Path]:
+def expand_inputs(source: str | Path, key: str = "input") -> list[Path]:
     """The file itself, or the images of a folder but hidden ones, frame 2 before frame 10.
 
     Args:
@@ -136,7 +126,7 @@ def _files(source: str) -> list[Path]:
         )
     # A file whose name looks like a pattern is that file.
     if Path(source).exists() or not glob.has_magic(source):
-        return image_files(source)
+        return expand_inputs(source)
     matches = [Path(match) for match in glob.glob(source, recursive=True)]  # noqa: PTH207
     files = [file for file in matches if _is_kind(file, SUFFIXES | VIDEO_SUFFIXES)]
     if not files:
@@ -165,21 +155,19 @@ def _images(files: Sequence[Path]) -> Source:
 
     def frames(check: Check | None = None) -> Iterator[Frame | UserError]:
         for file, place in zip(files, folders, strict=True):
+            name = (place.relative_to(folder) / file.name).as_posix()
             try:
-                image = read_rgb(file, check)
+                yield Frame(read_rgb(file, check), name, path=file)
             except UserError as error:
                 yield error
-            else:
-                name = (place.relative_to(folder) / file.name).as_posix()
-                yield Frame(image, name, path=file)
 
     return Source(frames, tuple(files), folder, len(files))
 
 
 def _video(file: Path) -> Source:
     info, folder = probe(file), file.parent.resolve()
-    frames = functools.partial(_numbered, file.name, lambda: read_video(file))
-    return Source(frames, (file,), folder, info.frames, file.stem, info.rate, info.tick)
+    more = info.frames, file.stem, info.rate, info.tick
+    return Source(lambda _=None: _numbered(file.name, read_video(file)), (file,), folder, *more)
 
 
 def _webcam(name: str) -> Source:
@@ -188,15 +176,12 @@ def _webcam(name: str) -> Source:
         raise UserError("no such webcam", key="input", found=name, expected="webcam:0")
     number = int(digits)
     check_webcam(number)
-    frames = functools.partial(_numbered, name, lambda: read_webcam(number))
-    return Source(frames, (), None, None, "webcam")
+    return Source(lambda _=None: _numbered(name, read_webcam(number)), (), None, None, "webcam")
 
 
-def _numbered(
-    name: str, read: Callable[[], Iterator[tuple[Picture, float]]], _: Check | None = None
-) -> Iterator[Frame | UserError]:
+def _numbered(name: str, pictures: Iterable[tuple[Picture, float]]) -> Iterator[Frame | UserError]:
     try:
-        for index, (image, seconds) in enumerate(read()):
+        for index, (image, seconds) in enumerate(pictures):
             yield Frame(image, name, None, index, seconds)
     except UserError as error:
         yield error

@@ -1,12 +1,14 @@
 """Image files: finding those that a VIA file names, their sizes, their pixels, and broken ones."""
 
+import itertools
 import mmap
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -52,8 +54,7 @@ class ImageFolder:
                 raise UserError(
                     "no such folder of images", file=root, expected="the folder of the images"
                 )
-        self._by_name: dict[str, list[Path]] | None = None
-        self._by_stripped_name: dict[str, list[Path]] = {}
+        self._by_stripped_name: dict[str, list[Path]] | None = None
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.roots))
@@ -73,14 +74,14 @@ class ImageFolder:
         """
         places = self._in_place(filename)
         here = next(iter(places), [])
-        if len(here) == 1 and size is None:
+        if size is None and len(here) == 1:
             return here[0]
-        for path in (path for place in places for path in place):
+        for path in itertools.chain(*places):
             if path.stat().st_size == size:
                 return path
         others = self._elsewhere(filename)
         for path in others:
-            if size is not None and path.stat().st_size == size:
+            if path.stat().st_size == size:
                 return path
         possible = here or others
         return possible[0] if len(possible) == 1 else None
@@ -105,15 +106,11 @@ class ImageFolder:
         """The problem of an image that is not found, and its remedy."""
         files = next(iter(self._in_place(filename)), self._elsewhere(filename))
         if not files:
-            remedy = "put it there, or give the folder that holds it"
-            return f"no such image in {self}", remedy
+            return f"no such image in {self}", "put it there, or give the folder that holds it"
         stated = "whose size is not stated" if size is None else f"of {size} bytes"
-        message = (
-            f"{len(files)} files have this name, and it is unclear which is the one {stated}: "
-        )
-        message += first_of(files)
+        message = f"{len(files)} files have this name, and it is unclear which is the one {stated}"
         remedy = "give only the folder of the annotated ones, or rename the others"
-        return message, remedy
+        return f"{message}: {first_of(files)}", remedy
 
     def _in_place(self, filename: str) -> list[list[Path]]:
         """The files at each of the places where it should be, the likeliest place first."""
@@ -128,23 +125,25 @@ class ImageFolder:
         return [files for files in map(_existing, places) if files]
 
     def _elsewhere(self, filename: str) -> list[Path]:
-        if self._by_name is None:
-            self._by_name = {}
+        """The files with the name of an image anywhere below the roots."""
+        if self._by_stripped_name is None:
+            self._by_stripped_name = defaultdict(list)
             for root in self.roots:
                 for path in sorted(root.rglob("*")):
-                    self._by_name.setdefault(path.name, []).append(path)
-                    if path.name != path.name.strip():
-                        self._by_stripped_name.setdefault(path.name.strip(), []).append(path)
-        names = _possible_names(filename)
-        exact = _existing([path for name in names for path in self._by_name.get(name, [])])
+                    self._by_stripped_name[path.name.strip()].append(path)
+        exact, stripped = [], []
+        for name in _possible_names(filename):
+            for path in self._by_stripped_name.get(name.strip(), ()):
+                if path.name == name:
+                    exact.append(path)
+                elif path.name.strip() == name:
+                    stripped.append(path)
         # Names are read without the white space around them, which a file's own may have.
-        return exact or _existing(
-            [path for name in names for path in self._by_stripped_name.get(name, [])]
-        )
+        return _existing(exact) or _existing(stripped)
 
 
 def _existing(paths: list[Path]) -> list[Path]:
-    """Those that are files, each file once."""
+    """The paths that are files, without duplicates."""
     files: dict[str, Path] = {}
     for path in paths:
         # Unlike Path.is_file, it answers for a name that no file system would take.
@@ -155,9 +154,7 @@ def _existing(paths: list[Path]) -> list[Path]:
 
 def _possible_names(filename: str) -> list[str]:
     """Possible paths of an entry's file below the root, the likeliest first."""
-    names = []
-    if not _is_absolute(filename):
-        names += [filename, _forward(filename)]
+    names = [] if _is_absolute(filename) else [filename, _forward(filename)]
     names.append(_base_name(filename))
     if "://" in filename:
         base = _base_name(urlsplit(filename).path)
@@ -217,7 +214,8 @@ def whole_size(path: str | Path) -> tuple[int, int]:
 def _shown_size(image: Image.Image) -> tuple[int, int]:
     """(width, height) of a just opened image, turned as its EXIF says."""
     width, height = image.size
-    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+    turned = _orientation(image, decode=False) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
 
 
 def read_rgb(
@@ -250,17 +248,13 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
         ValueError: its pixels are signed or numbers of 32 bits, of which none is known to be white.
         Exception: Pillow's readers raise what they like on bad content.
     """
-    try:
-        # Before the pixels are read: with them, a TIFF's reader forgets it.
-        orientation = image.getexif().get(_EXIF_ORIENTATION)
-    except Exception:  # see `_orientation`
-        orientation = None
+    # Before the pixels are read: with them, a TIFF's reader forgets it.
+    turn = _TURNED.get(_orientation(image, decode=True))
     bits = _bits(image)
     if bits > 8 and image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise ValueError("its pixels are signed, or of 32 bits: save it with 8 or 16, unsigned")
-    turn = None if orientation is None else _TURNED.get(orientation)
     return np.array((image if turn is None else image.transpose(turn)).convert("RGB"))
 
 
@@ -286,17 +280,19 @@ def _bits(image: Image.Image) -> int:
     return 16 if image.mode == "I" and image.format in ("PNG", "PPM") else 8
 
 
-def _orientation(image: Image.Image) -> object:
-    """The EXIF orientation, None where there is none."""
+def _orientation(image: Image.Image, *, decode: bool) -> Any:
+    """The EXIF orientation of a just opened image; None where there is none.
+
+    Args:
+        decode: whether a PNG's pixels are decoded; without it, only if it may stand behind them.
+    """
     try:
-        if image.format == "PNG" and not _orients_behind_pixels(image):
+        if image.format == "PNG" and not decode and not _orients_behind_pixels(image):
             # A PNG's own method decodes the pixels, to see what stands behind them.
-            exif = Image.Image.getexif(image)
-        else:
-            exif = image.getexif()
+            return Image.Image.getexif(image).get(_EXIF_ORIENTATION)
+        return image.getexif().get(_EXIF_ORIENTATION)
     except Exception:  # Detectron2's reader, too, shows it as it is stored
         return None
-    return exif.get(_EXIF_ORIENTATION)
 
 
 def _orients_behind_pixels(image: Image.Image) -> bool:
@@ -324,32 +320,28 @@ def _has_end(stream: BinaryIO) -> bool:
     start = stream.read(len(_PNG_START))
     size = stream.seek(0, 2)
     if start == _PNG_START:
-        stream.seek(max(0, size - _TAIL))
-        return _PNG_END in stream.read()
-    if start.startswith(_JPEG_START):
+        pixels, end = 0, _PNG_END
+    elif start.startswith(_JPEG_START):
         # A thumbnail in the header has an end marker too: only what follows the scan counts.
-        scan = next((at for marker, at in _segments(stream) if marker == _JPEG_SCAN), None)
-        if scan is not None:
-            stream.seek(max(scan, size - _TAIL))
-            return _JPEG_END in stream.read()
-    return False
+        pixels, end = _first_scan(stream), _JPEG_END
+    else:
+        return False
+    stream.seek(max(pixels, size - _TAIL))
+    return end in stream.read()
 
 
-def _segments(stream: BinaryIO) -> Iterator[tuple[int, int]]:
-    """(marker, position) of a JPEG's segments, up to the first scan."""
+def _first_scan(stream: BinaryIO) -> int:
+    """The position of a JPEG's first scan; the end of the file where there is none."""
     position = len(_JPEG_START)
     while True:
         stream.seek(position)
         head = stream.read(4)
         if len(head) < 4 or head[0] != 0xFF:
-            return
-        if head[1] == 0xFF:  # a fill byte
-            position += 1
-            continue
-        yield head[1], position
+            return stream.seek(0, 2)
         if head[1] == _JPEG_SCAN:
-            return
-        position += 2 + int.from_bytes(head[2:4], "big")
+            return position
+        # 0xFF is a fill byte.
+        position += 1 if head[1] == 0xFF else 2 + int.from_bytes(head[2:4], "big")
 
 
 @contextmanager

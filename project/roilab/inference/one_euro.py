@@ -1,7 +1,8 @@
 """The One-Euro filter, which steadies the keypoints of a video."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +10,11 @@ import numpy.typing as npt
 from roilab.inference.predictor import KEYPOINT_THRESHOLD, Array, Prediction
 
 
-@dataclass(frozen=True, eq=False)
-class _State:
-    """The state of a track's filter.
+class _State(NamedTuple):
+    """The last input of a track's filter, in pixels at a time in seconds, and what came of it.
 
-    Attributes:
-        seconds: the time of its last input.
-        raw: (K, 2), its last input, in pixels.
-        smooth: (K, 2), its last output; NaN for keypoints that were not in the input.
-        velocity: (K, 2), pixels a second, smoothed.
+    `raw` is the input, `smooth` the output, NaN for keypoints that were not in the input, and
+    `velocity` in pixels a second, smoothed: each (K, 2).
     """
 
     seconds: float
@@ -52,10 +49,8 @@ class KeypointSmoother:
         *,
         patience: float = 1.0,
     ) -> None:
-        self.min_cutoff = min_cutoff
-        self.beta = beta
-        self.derivative_cutoff = derivative_cutoff
-        self.patience = patience
+        self.min_cutoff, self.beta = min_cutoff, beta
+        self.derivative_cutoff, self.patience = derivative_cutoff, patience
         self._states: dict[int, _State] = {}
 
     def __call__(
@@ -79,15 +74,16 @@ class KeypointSmoother:
         none = np.full(raw.shape[1:], np.nan)
         new = _State(seconds - 1, none, none, np.zeros_like(none))
         states = [self._states.get(int(number), new) for number in ids]
-        before = np.array([state.smooth for state in states])
+        times, last, before, earlier = map(np.array, zip(*states, strict=True))
         known = seen & ~np.isnan(before)
-        step = seconds - np.array([state.seconds for state in states])[:, None, None]
+        step = seconds - times[:, None, None]
         # From the inputs, not from the outputs, which lag: the speed is the same at any frame rate.
-        velocity = (raw - np.array([state.raw for state in states])) / step
-        earlier = np.array([state.velocity for state in states])
-        velocity = earlier + _weight(self.derivative_cutoff, step) * (velocity - earlier)
+        velocity = earlier + _weight(self.derivative_cutoff, step) * ((raw - last) / step - earlier)
         velocity = np.where(known, velocity, 0.0)
-        speed = np.linalg.norm(velocity, axis=2, keepdims=True) / _sizes(prediction.boxes)
+        # N x 1 x 1, in pixels.
+        sides = np.maximum(prediction.boxes[:, 2:] - prediction.boxes[:, :2], 1.0)
+        sizes = np.sqrt(sides.prod(axis=1))[:, None, None]
+        speed = np.linalg.norm(velocity, axis=2, keepdims=True) / sizes
         weight = _weight(self.min_cutoff + self.beta * speed, step)
         smooth = np.where(known, before + weight * (raw - before), raw)
         kept = np.where(seen, smooth, np.nan)
@@ -96,12 +92,6 @@ class KeypointSmoother:
         keypoints = prediction.keypoints.copy()
         keypoints[..., :2] = smooth
         return replace(prediction, keypoints=keypoints)
-
-
-def _sizes(boxes: Array) -> Array:
-    """N x 1 x 1, in pixels, at least one."""
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
-    return np.asarray(np.sqrt(sides.prod(axis=1))[:, None, None])
 
 
 def _weight(cutoff: Array | float, step: Array) -> Array:

@@ -16,9 +16,7 @@ THREADS = ("prefetch", "background")  # their names
 _WAIT = 0.05  # seconds between two looks whether a thread has ended
 
 
-def never() -> bool:
-    """No thread is abandoned."""
-    return False
+_END = object()  # follows the last item of a queue
 
 
 class Abandoned(Exception):
@@ -63,16 +61,17 @@ class LargeItemGate:
             self._changed.notify_all()
 
 
-class _End:
-    """The end of the items, with the exception that ended them, if any."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
+def _put(waiting: queue.Queue[Any], item: object, is_over: Callable[[], bool]) -> None:
+    """Wait for a place in a queue, until nobody takes its items any more."""
+    while not is_over():
+        with contextlib.suppress(queue.Full):
+            waiting.put(item, timeout=_WAIT)
+            return
 
 
 @contextlib.contextmanager
 def prefetch(
-    items: Generator[T, None, None], size: int, abandon: Callable[[], bool] = never
+    items: Generator[T, None, None], size: int, abandon: Callable[[], bool] = lambda: False
 ) -> Iterator[Iterator[T]]:
     """The items, up to `size` of them produced by a thread before they are asked for.
 
@@ -82,34 +81,29 @@ def prefetch(
     """
     ready: queue.Queue[Any] = queue.Queue(size)
     stop = threading.Event()
-
-    def put(item: Any) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=_WAIT)
-                return
+    failures: list[BaseException] = []
 
     def work() -> None:
-        end = _End()
         try:
             with contextlib.closing(items):
                 for item in items:
-                    put(item)
+                    _put(ready, item, stop.is_set)
                     if stop.is_set():
                         break
         except BaseException as error:  # raised again in the main thread
-            end = _End(error)
-        put(end)
+            failures.append(error)
+        _put(ready, _END, stop.is_set)
 
     def arriving() -> Iterator[T]:
         while not abandon():
             with contextlib.suppress(queue.Empty):
                 item = ready.get(timeout=_WAIT)
-                if isinstance(item, _End):
-                    if item.error is not None:
-                        raise item.error
+                if item is not _END:
+                    yield item
+                elif failures:
+                    raise failures[0]
+                else:
                     return
-                yield item
 
     thread = threading.Thread(target=work, name=THREADS[0], daemon=True)
     thread.start()
@@ -138,7 +132,7 @@ def result_of(work: Callable[[], T], abandon: Callable[[], bool]) -> T:
 
 @contextlib.contextmanager
 def in_background(
-    work: Callable[[T], None], size: int, abandon: Callable[[], bool] = never
+    work: Callable[[T], None], size: int, abandon: Callable[[], bool] = lambda: False
 ) -> Iterator[Callable[[T], None]]:
     """A function that queues an item for `work` in a thread, and waits while the queue is full.
 
@@ -158,7 +152,7 @@ def in_background(
     failures: list[BaseException] = []
 
     def run() -> None:
-        while not isinstance(item := waiting.get(), _End):
+        for item in iter(waiting.get, _END):
             # The queue is emptied all the same, so that nobody waits for a place in it for ever.
             if failures or stop.is_set():
                 continue
@@ -170,15 +164,13 @@ def in_background(
     def call(item: T) -> None:
         if failures:
             raise failures[0]
-        put(item)
+        _put(waiting, item, is_over)
 
-    def put(item: Any) -> None:
-        while thread.is_alive():
-            if abandon():
-                raise Abandoned
-            with contextlib.suppress(queue.Full):
-                waiting.put(item, timeout=_WAIT)
-                return
+    def is_over() -> bool:
+        alive = thread.is_alive()
+        if alive and abandon():
+            raise Abandoned
+        return not alive
 
     thread = threading.Thread(target=run, name=THREADS[1], daemon=True)
     thread.start()
@@ -188,10 +180,8 @@ def in_background(
         stop.set()
         raise
     finally:
-        put(_End())
-        while thread.is_alive():
-            if abandon():
-                raise Abandoned
+        _put(waiting, _END, is_over)
+        while not is_over():
             thread.join(_WAIT)
     if failures:
         raise failures[0]

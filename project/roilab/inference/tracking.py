@@ -1,7 +1,8 @@
 """Instances linked from frame to frame of a video, so that each keeps its number and colour."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,7 @@ from roilab.skeleton import Skeleton, oks_terms
 _NEWEST = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class _Track:
+class _Track(NamedTuple):
     """The last known state of a tracked object.
 
     Attributes:
@@ -60,19 +60,18 @@ class Tracker:
         patience: int = 15,
         sure: float = 0.5,
     ) -> None:
-        self.sigmas = None if skeleton is None else np.array(skeleton.sigmas)
-        self.least = least
-        self.patience = patience
-        self.sure = sure
-        self._frame = 0
-        self._next = 0
+        self.sigmas = np.array(() if skeleton is None else skeleton.sigmas)
+        self.least, self.patience, self.sure = least, patience, sure
+        self._frame = self._next = 0
         self._tracks: list[_Track] = []
 
     def update(self, prediction: Prediction) -> npt.NDArray[np.int64]:
         """The numbers of the N instances of the next frame, from 0 on; no number is used twice."""
         self._frame += 1
         tracks = [t for t in self._tracks if self._frame - t.frame <= self.patience + 1]
-        keypoints = self._keypoints(prediction)
+        keypoints = np.full((len(prediction), len(self.sigmas), 3), np.nan)
+        if len(self.sigmas) and prediction.keypoints is not None:
+            keypoints[:] = prediction.keypoints
         links = self._links(prediction, keypoints, tracks)
         numbers = np.empty(len(prediction), dtype=np.int64)
         for index, label in enumerate(prediction.labels):
@@ -82,23 +81,15 @@ class Tracker:
                 known = tracks[links[index]]
                 step = (_centre(box) - _centre(known.box)) / (self._frame - known.frame)
                 velocity = _NEWEST * step + (1 - _NEWEST) * known.velocity
-                numbers[index] = known.number
+                number = known.number
             else:
-                numbers[index] = self._next
+                number = self._next
                 self._next += 1
-            number = int(numbers[index])
+            numbers[index] = number
             tracks.append(_Track(number, label, self._frame, box, keypoints[index], velocity))
         continued = set(links.values())
         self._tracks = [track for place, track in enumerate(tracks) if place not in continued]
         return numbers
-
-    def _keypoints(self, prediction: Prediction) -> Array:
-        """N x K x 3; NaN where there are none, K = 0 where they do not count."""
-        if self.sigmas is None:
-            return np.empty((len(prediction), 0, 3))
-        if prediction.keypoints is None:
-            return np.full((len(prediction), len(self.sigmas), 3), np.nan)
-        return prediction.keypoints.astype(float)
 
     def _links(
         self, prediction: Prediction, keypoints: Array, tracks: list[_Track]
@@ -109,11 +100,9 @@ class Tracker:
         frames = np.array([self._frame - track.frame for track in tracks])
         moved = np.array([track.velocity for track in tracks]) * frames[:, None]
         boxes = np.array([track.box for track in tracks]) + np.tile(moved, 2)
-        ours, tracked = (
-            Boxes(torch.from_numpy(b.astype(float))) for b in (prediction.boxes, boxes)
-        )
-        similarity = pairwise_iou(ours, tracked).numpy()
-        if self.sigmas is not None:
+        pair = (Boxes(torch.from_numpy(side.astype(float))) for side in (prediction.boxes, boxes))
+        similarity = pairwise_iou(*pair).numpy()
+        if len(self.sigmas):
             places = np.array([track.keypoints for track in tracks])
             places[..., :2] += moved[:, None]
             area = (_area(prediction.boxes)[:, None] + _area(boxes)) / 2
@@ -161,14 +150,11 @@ def frame_tracker(
         skeletons: of the runs.
         smooth: smooth keypoints over time.
     """
-    trackers = [Tracker(skeleton) for skeleton in skeletons]
-    smoothers = [KeypointSmoother() for _ in skeletons]
+    pairs = [(Tracker(skeleton), KeypointSmoother()) for skeleton in skeletons]
 
     def track(result: FramePrediction) -> FramePrediction:
         predictions, tracks = [], []
-        for prediction, tracker, smoother in zip(
-            result.predictions, trackers, smoothers, strict=True
-        ):
+        for prediction, (tracker, smoother) in zip(result.predictions, pairs, strict=True):
             numbers = tracker.update(prediction).tolist()
             if smooth and result.frame.seconds is not None:
                 prediction = smoother(prediction, numbers, result.frame.seconds)

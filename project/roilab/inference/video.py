@@ -4,7 +4,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,9 @@ def read_video(
             moment = frame.pts * stream.time_base if timed else Fraction(count) / rate
             first = moment if first is None else first
             seconds = max(float(moment - first), seconds)
-            yield _upright(frame), seconds
+            # Upright, as the file says of a camera that was held sideways.
+            image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
+            yield np.ascontiguousarray(image), seconds
             count += 1
         fault = reading.fault or reading.missing()
     if fault or not count:
@@ -100,20 +102,20 @@ class _Reading:
     Attributes:
         fault: the first; None: there was none so far.
         end: of the packets so far, in ticks.
+        durations: whether the last packet states its own.
     """
 
     container: Any
     fault: str | None = None
     end: int = 0
-    _durations: bool = field(default=True, init=False)
+    durations: bool = True
 
     def frames(self) -> Iterator[Any]:
         """The frames that are whole."""
-        stream = self.container.streams.video[0]
         for packet in self._packets():
             try:
                 # None asks for the frames that the decoder has kept back, also after a fault.
-                frames = stream.decode(packet)
+                frames = self.container.streams.video[0].decode(packet)
             except av.error.FFmpegError as error:
                 self._note(error.strerror)
                 continue
@@ -123,25 +125,6 @@ class _Reading:
                 else:
                     yield frame
 
-    def missing(self) -> str | None:
-        """The part of the announced video that the file lacks, in words; None if it is whole."""
-        container, stream = self.container, self.container.streams.video[0]
-        if container.format.name == "mpegts" and all(
-            container.size % size for size in _TRANSPORT_PACKETS
-        ):
-            return "it breaks off within a packet"
-        length = _stated_length(container)
-        if length is None or stream.time_base is None:
-            return None
-        reached = (self.end - (stream.start_time or 0)) * stream.time_base
-        # The last frame's own duration may be unknown.
-        tolerance = (Fraction(3, 5) if self._durations else Fraction(8, 5)) / (
-            stream.average_rate or 25
-        )
-        if length - reached <= tolerance:
-            return None
-        return f"it ends after {float(reached):.2f} s of {float(length):.2f} s"
-
     def _packets(self) -> Iterator[Any]:
         try:
             for packet in self.container.demux(video=0):
@@ -149,7 +132,7 @@ class _Reading:
                     self._note("it breaks off within a frame")
                 elif packet.size:
                     self.end = max(self.end, (packet.pts or 0) + (packet.duration or 0))
-                    self._durations = bool(packet.duration)
+                    self.durations = bool(packet.duration)
                     yield packet
         except av.error.FFmpegError as error:
             self._note(error.strerror)
@@ -157,6 +140,22 @@ class _Reading:
 
     def _note(self, fault: str | None) -> None:
         self.fault = self.fault or fault or "unknown"
+
+    def missing(self) -> str | None:
+        """The part of the announced video that the file lacks, in words; None if it is whole."""
+        container, stream = self.container, self.container.streams.video[0]
+        in_packets = any(container.size % size == 0 for size in _TRANSPORT_PACKETS)
+        if container.format.name == "mpegts" and not in_packets:
+            return "it breaks off within a packet"
+        length = _stated_length(container)
+        if length is None or stream.time_base is None:
+            return None
+        reached = (self.end - (stream.start_time or 0)) * stream.time_base
+        # In frames: the last one's own duration may be unknown.
+        tolerance = Fraction(3, 5) if self.durations else Fraction(8, 5)
+        if (length - reached) * (stream.average_rate or 25) <= tolerance:
+            return None
+        return f"it ends after {float(reached):.2f} s of {float(length):.2f} s"
 
 
 @contextlib.contextmanager
@@ -185,15 +184,14 @@ def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[An
         yield container
 
 
+def _no_video(path: Path, problem: str | None) -> UserError:
+    text = "cannot read the video"
+    return UserError(text, file=path, found=problem, expected="a whole video file")
+
+
 def _ffmpeg_path(path: Path) -> str:
     """A path that FFmpeg does not take for an address, as it does "12:30.mp4"."""
     return str(path.absolute())
-
-
-def _no_video(path: Path, problem: str | None) -> UserError:
-    return UserError(
-        "cannot read the video", file=path, found=problem, expected="a whole video file"
-    )
 
 
 def _stated_length(container: Any) -> Fraction | None:
@@ -210,12 +208,6 @@ def _stated_length(container: Any) -> Fraction | None:
     if container.duration is not None and len(container.streams) == 1:
         return Fraction(container.duration, av.time_base)
     return None
-
-
-def _upright(frame: Any) -> Picture:
-    """H x W x 3 RGB, turned as the file says of a camera that was held sideways."""
-    image = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
 
 
 @contextlib.contextmanager
@@ -236,7 +228,7 @@ def video_writer(
         UserError: the file cannot be written.
     """
     stream: Any = None
-    last = -1
+    last = -1  # time, in ticks
 
     def add(picture: Picture, seconds: float) -> None:
         nonlocal stream, last

@@ -21,16 +21,14 @@ def device_of(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    key = "train.device"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            "no CUDA device is available", key="train.device", found=name, expected="auto or cpu"
-        )
+        raise UserError("no CUDA device is available", key=key, found=name, expected="auto or cpu")
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise UserError(
-            "no such device", key="train.device", found=name, expected="auto, cpu, cuda or cuda:N"
-        ) from error
+        expected = "auto, cpu, cuda or cuda:N"
+        raise UserError("no such device", key=key, found=name, expected=expected) from error
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
@@ -42,17 +40,11 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     Raises:
         UserError: no such precision, or not on this device.
     """
+    key, names = "train.precision", ", ".join(PRECISIONS)
     if precision not in PRECISIONS:
-        raise UserError(
-            "unknown precision",
-            key="train.precision",
-            found=precision,
-            expected=", ".join(PRECISIONS),
-        )
+        raise UserError("unknown precision", key=key, found=precision, expected=names)
     if precision == "float16" and device.type == "cpu":
-        raise UserError(
-            "float16 needs a GPU", key="train.precision", found=precision, expected="bfloat16"
-        )
+        raise UserError("float16 needs a GPU", key=key, found=precision, expected="bfloat16")
     if precision == "auto":
         if device.type == "cuda":
             fast = torch.cuda.get_device_capability(device) >= (8, 0)

@@ -65,11 +65,11 @@ class UserError(Exception):
         Args:
             keys, write: see `rename_arguments`.
         """
-        found, remedy = (
-            rename_arguments(text, keys, write) if isinstance(text, str) else text
-            for text in (self.found, self.remedy)
-        )
-        return self.replace(key=keys.get(self.key or "", self.key), found=found, remedy=remedy)
+        parts: dict[str, Any] = {"key": keys.get(self.key or "", self.key)}
+        for name, text in (("found", self.found), ("remedy", self.remedy)):
+            if isinstance(text, str):
+                parts[name] = rename_arguments(text, keys, write)
+        return self.replace(**parts)
 
 
 def argument(name: str, value: object) -> str:
@@ -127,9 +127,6 @@ def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
 
     Args:
         saved: what is left of the work, and how to go on.
-
-    Returns:
-        Too little memory, or a process of a loader that is gone; None: it is something else.
     """
     after = f"; {saved}" if saved else ""
     cause: BaseException | None = error
@@ -146,10 +143,10 @@ def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
             )
         no_memory = isinstance(cause, OSError) and cause.errno == errno.ENOMEM
         if isinstance(cause, MemoryError) or no_memory or _TOO_LITTLE_MEMORY.search(text):
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            reason = (text.strip() or type(cause).__name__).splitlines()[0].strip()
             return UserError(
                 "there is too little memory",
-                found=lines[0] if lines else type(cause).__name__,
+                found=reason,
                 expected="room for the model and its images, and no `ulimit -v`",
                 remedy="give the process more, or let it take less: "
                 f"dataloader.train.num_workers=0, dataloader.test.num_workers=0{after}; with a "

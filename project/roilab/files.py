@@ -75,10 +75,10 @@ def part_of_folder(path: Path) -> Iterator[Path]:
 
 
 def _part_of(path: Path) -> Path:
-    """The name that a file or folder has while this process writes it."""
+    """The name that a file or folder has while this process writes it, as `_PART` has it."""
     # A name may have 255 bytes, and a long one uses them all.
     start = os.fsdecode(os.fsencode(path.name)[:_START])
-    return path.with_name(f".{start}.{os.getpid()}.part")  # as `_PART` has it
+    return path.with_name(f".{start}.{os.getpid()}.part")
 
 
 def _remove(path: Path) -> None:
@@ -138,11 +138,11 @@ def open_plain(path: str | Path) -> IO[bytes]:
     # Opening a pipe that nobody writes to would wait.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(number).st_mode
-    if not stat.S_ISREG(kind):
-        os.close(number)
-        is_folder = stat.S_ISDIR(kind)
-        raise OSError(errno.EINVAL, "a folder" if is_folder else "a pipe or device, no plain file")
-    return os.fdopen(number, "rb")
+    if stat.S_ISREG(kind):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    is_folder = stat.S_ISDIR(kind)
+    raise OSError(errno.EINVAL, "a folder" if is_folder else "a pipe or device, no plain file")
 
 
 def read_bytes(path: str | Path, *, what: str = "the file", **details: str | None) -> bytes:
@@ -176,18 +176,19 @@ def parse_json(
     content: bytes, path: str | Path, *, what: str = "the file", **details: str | None
 ) -> Any:
     """Parse the content of a JSON file, see `read_bytes`; NaN and infinity are refused."""
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(f"{name} is no number of JSON")
+
     text = decode(content, path, what=what, **details)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else error
         reason = problem if content.strip() else "nothing in it"
-        message = f"{what} cannot be read: not JSON"
-        raise UserError(message, file=path, found=reason, **details) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+        raise UserError(
+            f"{what} cannot be read: not JSON", file=path, found=reason, **details
+        ) from error
 
 
 def read_json(path: str | Path, *, what: str = "the file", **details: str | None) -> Any:

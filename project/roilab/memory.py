@@ -1,6 +1,7 @@
 """Available memory of this process: the free memory, or less where a limit applies."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,36 +30,26 @@ def available(root: Path = Path("/")) -> tuple[int, str] | None:
     Args:
         root: of the file system with `/proc` and `/sys`.
     """
-    return min(_bounds(root), default=None)
-
-
-def _bounds(root: Path) -> Iterator[tuple[int, str]]:
+    bounds = [(max(left, 0), "the limit of its control group leaves") for left in _of_cgroups(root)]
     free = _fields(root / "proc/meminfo").get("MemAvailable")
     if free is not None:
-        yield free, "the machine has free"
-    for left in _of_cgroups(root):
-        yield max(left, 0), "the limit of its control group leaves"
-    if resource is None:
-        return
-    status = _fields(root / "proc/self/status")
-    for kind, used, name in (
-        (resource.RLIMIT_AS, status.get("VmSize"), "ulimit -v"),
-        (resource.RLIMIT_DATA, status.get("VmData"), "ulimit -d"),
-    ):
-        most, _ = resource.getrlimit(kind)
-        if most != resource.RLIM_INFINITY and used is not None:
-            yield max(most - used, 0), f"{name} leaves"
+        bounds.append((free, "the machine has free"))
+    if resource is not None:
+        status = _fields(root / "proc/self/status")
+        for kind, field, name in (
+            (resource.RLIMIT_AS, "VmSize", "ulimit -v"),
+            (resource.RLIMIT_DATA, "VmData", "ulimit -d"),
+        ):
+            most, _ = resource.getrlimit(kind)
+            if most != resource.RLIM_INFINITY and field in status:
+                bounds.append((max(most - status[field], 0), f"{name} leaves"))
+    return min(bounds, default=None)
 
 
 def _fields(path: Path) -> dict[str, int]:
     """The lines `name: number kB` of a file of Linux, in bytes; empty elsewhere."""
-    fields = {}
-    for line in _text(path).splitlines():
-        name, _, rest = line.partition(":")
-        words = rest.split()
-        if len(words) == 2 and words[1] == "kB":
-            fields[name] = int(words[0]) * 1024
-    return fields
+    lines = re.findall(r"^(\w+):\s*(\d+) kB$", _text(path), re.MULTILINE)
+    return {name: int(number) * 1024 for name, number in lines}
 
 
 def _of_cgroups(root: Path) -> Iterator[int]:

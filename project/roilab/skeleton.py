@@ -50,11 +50,9 @@ class Skeleton:
             raise self._error("swaps", swapped, "each name in at most one pair")
         wrong = [sigma for sigma in self.sigmas if not (math.isfinite(sigma) and sigma > 0)]
         if len(self.sigmas) != len(self.keypoints) or wrong:
-            raise self._error(
-                "sigmas",
-                f"{len(self.sigmas)} values" + (f", of them {wrong}" if wrong else ""),
-                f"{len(self.keypoints)} positive finite values, one a keypoint",
-            )
+            values = f"{len(self.sigmas)} values" + (f", of them {wrong}" if wrong else "")
+            expected = f"{len(self.keypoints)} positive finite values, one a keypoint"
+            raise self._error("sigmas", values, expected)
 
     def _error(self, key: str, value: object, expected: str) -> UserError:
         message = f"skeleton '{self.name}' is inconsistent"
@@ -85,9 +83,8 @@ def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skelet
     expected = {field.name for field in fields(Skeleton)}
     if not isinstance(data, Mapping) or set(data) != expected:
         keys = sorted(data) if isinstance(data, Mapping) else type(data).__name__
-        raise UserError(
-            "not a skeleton declaration", file=file, found=keys, expected=sorted(expected)
-        )
+        message = "not a skeleton declaration"
+        raise UserError(message, file=file, found=keys, expected=sorted(expected))
     try:
         return Skeleton(
             name=str(data["name"]),
@@ -127,50 +124,23 @@ def load_skeleton(source: str | Path) -> Skeleton:
     return from_dict(data, file=source)
 
 
+_PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")  # on both sides
 # Names, order and sigmas of the COCO person keypoints (pycocotools.cocoeval.Params.setKpParams).
 COCO_PERSON = Skeleton(
     name="coco_person",
     classes=("person",),
-    keypoints=(
-        "nose",
-        "left_eye",
-        "right_eye",
-        "left_ear",
-        "right_ear",
-        "left_shoulder",
-        "right_shoulder",
-        "left_elbow",
-        "right_elbow",
-        "left_wrist",
-        "right_wrist",
-        "left_hip",
-        "right_hip",
-        "left_knee",
-        "right_knee",
-        "left_ankle",
-        "right_ankle",
-    ),
-    swaps=tuple(
-        (f"left_{part}", f"right_{part}")
-        for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    ),
+    keypoints=("nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right"))),
+    swaps=tuple((f"left_{part}", f"right_{part}") for part in _PARTS),
     links=(
-        ("nose", "left_eye"),
-        ("nose", "right_eye"),
-        ("left_eye", "left_ear"),
-        ("right_eye", "right_ear"),
+        *(("nose", "left_eye"), ("nose", "right_eye")),
+        *(("left_eye", "left_ear"), ("right_eye", "right_ear")),
         ("left_shoulder", "right_shoulder"),
-        ("left_shoulder", "left_elbow"),
-        ("left_elbow", "left_wrist"),
-        ("right_shoulder", "right_elbow"),
-        ("right_elbow", "right_wrist"),
-        ("left_shoulder", "left_hip"),
-        ("right_shoulder", "right_hip"),
+        *(("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist")),
+        *(("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist")),
+        *(("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")),
         ("left_hip", "right_hip"),
-        ("left_hip", "left_knee"),
-        ("left_knee", "left_ankle"),
-        ("right_hip", "right_knee"),
-        ("right_knee", "right_ankle"),
+        *(("left_hip", "left_knee"), ("left_knee", "left_ankle")),
+        *(("right_hip", "right_knee"), ("right_knee", "right_ankle")),
     ),
     sigmas=(
         *(0.026, 0.025, 0.025, 0.035, 0.035),  # head

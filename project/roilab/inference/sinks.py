@@ -85,38 +85,29 @@ class OutputPlan:
         Raises:
             UserError: images make no video, or an output would replace an input or lie beside it.
         """
+        inputs, is_video = self.source.inputs, self.source.video is not None
+        if "video" in self.kinds and not is_video:
+            expected = "a video or a webcam as input, or picture in place of video"
+            raise UserError("images make no video", key="save", found="video", expected=expected)
+        folders = [self.folder, *([self.frame_folder] if self.saves_frames else [])]
+        for folder in folders:
+            if folder.resolve() in {file.parent.resolve() for file in inputs}:
+                # Pictures would replace the images, or be taken for images the next time.
+                message = "the outputs would lie among the inputs"
+                expected = "another folder than that of the inputs"
+                raise UserError(message, key="output", found=folder, expected=expected)
         outputs = [*self.data_files.values()]
         if "video" in self.kinds:
-            if self.source.video is None:
-                raise UserError(
-                    "images make no video",
-                    key="save",
-                    found="video",
-                    expected="a video or a webcam as input, or picture in place of video",
-                )
             outputs.append(self.video_file)
-        if "picture" in self.kinds and self.source.video is None:
+        if "picture" in self.kinds and not is_video:
             names = (rendering.OVERVIEW, *self.picture_names.values())
             outputs += [self.folder / name for name in names]
-        inputs = {file.resolve() for file in self.source.inputs}
-        folders = {file.parent.resolve() for file in self.source.inputs}
-        for folder in (self.folder, *([self.frame_folder] if self.saves_frames else [])):
-            if folder.resolve() in folders:
-                # Pictures would replace the images, or be taken for images the next time.
-                raise UserError(
-                    "the outputs would lie among the inputs",
-                    key="output",
-                    found=folder,
-                    expected="another folder than that of the inputs",
-                )
+        files = {file.resolve() for file in inputs}
         for path in outputs:
-            if path.resolve() in inputs:
-                raise UserError(
-                    "an input would be written over",
-                    key="output",
-                    file=path,
-                    expected="a folder without links to the inputs",
-                )
+            if path.resolve() in files:
+                message = "an input would be written over"
+                expected = "a folder without links to the inputs"
+                raise UserError(message, key="output", file=path, expected=expected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,23 +123,20 @@ class _Item:
         frame, prediction = self.result.frame, self.result.predictions[0]
         if {"json", "coco"}.isdisjoint(self.plan.kinds):
             prediction = replace(prediction, masks=None)  # a table has none
-        return formats.to_json(
-            frame.file_name, prediction, self.result.tracks[0], frame.index, frame.seconds
-        )
+        tracks = self.result.tracks[0]
+        return formats.to_json(frame.file_name, prediction, tracks, frame.index, frame.seconds)
 
     @functools.cached_property
     def picture(self) -> Picture:
         """The picture of a prediction; of several runs, the image and each run's picture."""
-        image = self.result.frame.image
-        pictures = [
-            rendering.draw_prediction(image, prediction, run.skeleton, colours=tracks)
-            for prediction, tracks, run in zip(
-                self.result.predictions, self.result.tracks, self.plan.runs, strict=True
-            )
-        ]
+        image, runs, pictures = self.result.frame.image, self.plan.runs, []
+        parts = zip(self.result.predictions, self.result.tracks, runs, strict=True)
+        for prediction, colours, run in parts:
+            picture = rendering.draw_prediction(image, prediction, run.skeleton, colours=colours)
+            pictures.append(picture)
         if len(pictures) == 1:
             return pictures[0]
-        titles = ["original", *(run.title for run in self.plan.runs)]
+        titles = ["original", *(run.title for run in runs)]
         return side_by_side([rendering.enlarged(image), *pictures], titles)
 
 

@@ -156,5 +156,5 @@ def test_masks_are_encoded_once_and_not_kept_beside() -> None:
     assert compressed.masks is None
     assert compressed.rles is not None
     assert len(compressed.rles[0]["counts"]) < 10
-    assert compressed.with_rles().rles is compressed.rles
+    assert compressed.encoded_masks() is compressed.rles
     assert replace(WHOLE, masks=None).compressed().decompressed().masks is None

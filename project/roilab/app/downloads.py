@@ -1,6 +1,5 @@
 """Predictions for several images as the content of files to download."""
 
-import csv
 import io
 import json
 import tempfile
@@ -78,12 +77,10 @@ class Downloads:
 
     def csv(self) -> bytes:
         """A row an instance."""
-        stream = io.StringIO()
-        writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(formats.csv_columns(self.run.skeleton))
+        rows: list[list[object]] = [[*formats.csv_columns(self.run.skeleton)]]
         for image in self.images:
-            writer.writerows(formats.csv_rows(self._row(image), self.run.skeleton))
-        return stream.getvalue().encode()
+            rows += formats.csv_rows(self._row(image), self.run.skeleton)
+        return formats.csv_text(rows).encode()
 
     def coco(self) -> bytes:
         """COCO json, which names the frames of a video as images."""

@@ -1,7 +1,9 @@
 """Predictions as data: JSON, tables, COCO json, and VIA annotations that a person corrects."""
 
+import csv
+import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -102,7 +104,7 @@ def to_json(
     Args:
         frame, seconds: of a video, the frame's place and time.
     """
-    rles = prediction.with_rles().rles
+    rles = prediction.encoded_masks()
     instances = []
     for index, label in enumerate(prediction.labels):
         x0, y0, x1, y1 = map(float, prediction.boxes[index])
@@ -149,6 +151,13 @@ def csv_rows(image: Mapping[str, Any], skeleton: Skeleton | None) -> list[list[A
         ]
         rows.append([round(value, 4) if isinstance(value, float) else value for value in values])
     return rows
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows of a table as the text of a CSV file."""
+    stream = io.StringIO()
+    csv.writer(stream).writerows(rows)  # with "\n" as line end it would not quote a "\r" in a name
+    return stream.getvalue()
 
 
 def predictions_to_coco(images: Sequence[Mapping[str, Any]], run: RunDescription) -> dict[str, Any]:

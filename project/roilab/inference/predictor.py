@@ -18,9 +18,7 @@ from omegaconf import DictConfig
 from pycocotools import mask as mask_utils
 from torch import nn
 
-from roilab.cpu.malloc import give_freed_memory_back
-from roilab.cpu.optimize import optimize_for_inference
-from roilab.cpu.winograd import give_scratch_back
+from roilab.cpu import malloc, optimize, winograd
 from roilab.data.coco import encode_mask
 from roilab.engine import config
 from roilab.engine.build_model import build_model, load_weights, weights_of
@@ -95,15 +93,15 @@ class Prediction:
         rles = None if self.rles is None else tuple(self.rles[index] for index in indices)
         return replace(self, **parts, labels=tuple(self.labels[i] for i in indices), rles=rles)
 
-    def with_rles(self) -> "Prediction":
-        """The same instances, with each mask as RLE as well; nothing is encoded twice."""
-        if self.masks is None or self.rles is not None:
-            return self
-        return replace(self, rles=tuple(map(encode_mask, self.masks)))
+    def encoded_masks(self) -> tuple[dict[str, Any], ...] | None:
+        """The masks as RLE, see `rles`; nothing is encoded twice."""
+        if self.rles is not None or self.masks is None:
+            return self.rles
+        return tuple(map(encode_mask, self.masks))
 
     def compressed(self) -> "Prediction":
         """The same instances in kilobytes, to be kept for long: masks as RLE alone."""
-        return replace(self.with_rles(), masks=None)
+        return replace(self, masks=None, rles=self.encoded_masks())
 
     def decompressed(self) -> "Prediction":
         """The same instances with the masks as arrays."""
@@ -165,18 +163,12 @@ class Predictor:
         max_memory: int | None = None,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
-            raise UserError(
-                "images are not predicted in this format",
-                key="dataloader.test.image_format",
-                found=image_format,
-                expected="BGR or RGB",
-            )
-        self.model = optimize_for_inference(model, fast=fast, cpu_kernels=cpu_kernels)
+            message, key = "images are not predicted in this format", "dataloader.test.image_format"
+            raise UserError(message, key=key, found=image_format, expected="BGR or RGB")
+        self.model = optimize.optimize_for_inference(model, fast=fast, cpu_kernels=cpu_kernels)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.memory = MemoryBound(self.model, augmentations, max_memory)
-        self.image_format = image_format
-        self.classes = tuple(classes)
-        self.skeleton = skeleton
+        self.image_format, self.classes, self.skeleton = image_format, tuple(classes), skeleton
         self._lock = threading.Lock()
         self._keypoint_heads = [m for m in self.model.modules() if isinstance(m, KeypointHead)]
 
@@ -238,7 +230,7 @@ class Predictor:
         image_format = test.get("image_format", "BGR")
         options["cpu_kernels"] = cfg.train.cpu_kernels
         predictor = cls(model, augmentations, image_format, classes, skeleton, **options)
-        give_freed_memory_back()
+        malloc.give_freed_memory_back()
         return predictor
 
     @overload
@@ -291,9 +283,9 @@ class Predictor:
                     results = self._detect([inputs[index] for index in part], heatmaps)
                     predictions.update(zip(part, results, strict=True))
         # What the heads kept and freed would lie beside the features of the next images.
-        give_scratch_back()
+        winograd.give_scratch_back()
         if sum(model_input["image"].numel() for model_input in inputs) > _MUCH:
-            give_freed_memory_back()
+            malloc.give_freed_memory_back()
         return [predictions[index] for index in range(len(inputs))]
 
     def _detect(self, batch: Sequence[dict[str, Any]], heatmaps: bool) -> list[Prediction]:

@@ -1,14 +1,14 @@
 """The files of a prediction: their plan, and sinks that write each whole or not at all."""
 
 import contextlib
-import csv
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TypeAlias
 
 from roilab import via
 from roilab.draw import Picture, side_by_side
@@ -226,49 +226,41 @@ def _frames(plan: OutputPlan) -> Iterator[_Add]:
 @contextlib.contextmanager
 def _json(plan: OutputPlan) -> Iterator[_Add]:
     """Written frame by frame: the data of a long video are not held."""
-    path, source, between = plan.data_files["json"], plan.source, ""
-    head = formats.json_head(plan.runs[0], is_video=source.video is not None, rate=source.rate)
-    with _text(path) as stream:
-        stream.write(json.dumps(head)[:-1] + ', "images": [')
-
-        def add(item: _Item) -> None:
-            nonlocal between
-            with writing(path):
-                stream.write(f"{between}\n{json.dumps(item.row)}")
-            between = ","
-
-        yield add
-        with writing(path):
-            stream.write("\n]}\n")
+    video, rate = plan.source.video, plan.source.rate
+    head = formats.json_head(plan.runs[0], is_video=video is not None, rate=rate)
+    separators = itertools.chain([""], itertools.repeat(","))
+    with _text(plan.data_files["json"]) as write:
+        write(json.dumps(head)[:-1] + ', "images": [')
+        yield lambda item: write(f"{next(separators)}\n{json.dumps(item.row)}")
+        write("\n]}\n")
 
 
 @contextlib.contextmanager
 def _csv(plan: OutputPlan) -> Iterator[_Add]:
-    path, skeleton = plan.data_files["csv"], plan.runs[0].skeleton
-    with _text(path) as stream:
-        writer = csv.writer(stream)  # with "\n" as line end it would not quote a "\r" in a name
-        writer.writerow(formats.csv_columns(skeleton))
-
-        def add(item: _Item) -> None:
-            with writing(path):
-                writer.writerows(formats.csv_rows(item.row, skeleton))
-
-        yield add
+    skeleton = plan.runs[0].skeleton
+    with _text(plan.data_files["csv"]) as write:
+        write(formats.csv_text([formats.csv_columns(skeleton)]))
+        yield lambda item: write(formats.csv_text(formats.csv_rows(item.row, skeleton)))
 
 
 @contextlib.contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
-    """A stream into a file that gets its name when the block has ended.
+def _text(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that adds text to a file, which gets its name when the block has ended.
 
     Raises:
-        UserError: the file cannot be opened or closed. What the block raises is its own.
+        UserError: the file cannot be written. What the block raises is its own.
     """
+
+    def write(text: str) -> None:
+        with writing(path):
+            stream.write(text)
+
     with whole(path) as part:
         with writing(path):
             # The name of an image may be no Unicode.
             stream = part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         try:
-            yield stream
+            yield write
             with writing(path):
                 stream.close()
         finally:

@@ -1,5 +1,6 @@
 """Image files: finding those that a VIA file names, their sizes, their pixels, and broken ones."""
 
+import functools
 import itertools
 import mmap
 import os
@@ -51,10 +52,8 @@ class ImageFolder:
         self.default_path = default_path
         for root in self.roots:
             if not root.is_dir():
-                raise UserError(
-                    "no such folder of images", file=root, expected="the folder of the images"
-                )
-        self._by_stripped_name: dict[str, list[Path]] | None = None
+                expected = "the folder of the images"
+                raise UserError("no such folder of images", file=root, expected=expected)
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.roots))
@@ -126,11 +125,6 @@ class ImageFolder:
 
     def _elsewhere(self, filename: str) -> list[Path]:
         """The files with the name of an image anywhere below the roots."""
-        if self._by_stripped_name is None:
-            self._by_stripped_name = defaultdict(list)
-            for root in self.roots:
-                for path in sorted(root.rglob("*")):
-                    self._by_stripped_name[path.name.strip()].append(path)
         exact, stripped = [], []
         for name in _possible_names(filename):
             for path in self._by_stripped_name.get(name.strip(), ()):
@@ -140,6 +134,14 @@ class ImageFolder:
                     stripped.append(path)
         # Names are read without the white space around them, which a file's own may have.
         return _existing(exact) or _existing(stripped)
+
+    @functools.cached_property
+    def _by_stripped_name(self) -> dict[str, list[Path]]:
+        files = defaultdict(list)
+        for root in self.roots:
+            for path in sorted(root.rglob("*")):
+                files[path.name.strip()].append(path)
+        return files
 
 
 def _existing(paths: list[Path]) -> list[Path]:
@@ -346,10 +348,7 @@ def _first_scan(stream: BinaryIO) -> int:
 
 @contextmanager
 def _errors_of(path: str | Path) -> Iterator[None]:
-    """Within the block, exceptions become UserErrors of a file that cannot be read.
-
-    Pillow's readers raise what they like on bad content.
-    """
+    """Within the block, what Pillow's readers raise becomes the UserError of an unreadable file."""
     try:
         yield
     except UserError as error:
@@ -364,12 +363,8 @@ def _errors_of(path: str | Path) -> Iterator[None]:
     except Exception as error:
         if is_lost_worker(error):
             raise
-        problem = (isinstance(error, OSError) and error.strerror) or str(error)
+        problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             problem = "not an image"
-        raise UserError(
-            "cannot read the image",
-            file=path,
-            found=problem or type(error).__name__,
-            expected="a whole image file",
-        ) from error
+        message, expected = "cannot read the image", "a whole image file"
+        raise UserError(message, file=path, found=problem, expected=expected) from error

@@ -56,29 +56,26 @@ def _of_cgroups(root: Path) -> Iterator[int]:
     """The memory that each control group of this process leaves, by version 2 or 1 of cgroups."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, place = line.split(":", 2)
+        base = root / "sys/fs/cgroup"
         if controllers == "":
-            names = ("memory.max", "memory.current", "")
-            base = root / "sys/fs/cgroup"
+            limit, usage, prefix = "memory.max", "memory.current", ""
         elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
-            base = root / "sys/fs/cgroup/memory"
+            limit, usage, prefix = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+            base /= "memory"
         else:
             continue
         # The limits of its parents apply, too. In a container, the path may be that of the host.
         group = base / place.lstrip("/")
         for folder in dict.fromkeys([group, *group.parents, base]):
-            if folder == base or base in folder.parents:
-                yield from _left(folder, *names)
-
-
-def _left(folder: Path, limit: str, usage: str, prefix: str) -> Iterator[int]:
-    most, used = _text(folder / limit).strip(), _text(folder / usage).strip()
-    if not (most.isdigit() and used.isdigit()) or int(most) > _UNLIMITED:
-        return
-    # The cache of files is freed when memory is needed.
-    stat = dict(line.split()[:2] for line in _text(folder / "memory.stat").splitlines())
-    cached = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
-    yield int(most) - int(used) + cached
+            most, used = _text(folder / limit).strip(), _text(folder / usage).strip()
+            is_limit = most.isdigit() and used.isdigit() and int(most) <= _UNLIMITED
+            if is_limit and folder.is_relative_to(base):
+                # The cache of files is freed when memory is needed.
+                lines = _text(folder / "memory.stat").splitlines()
+                stat = dict(line.split()[:2] for line in lines)
+                kinds = ("inactive_file", "active_file")
+                cached = sum(int(stat.get(f"{prefix}{kind}", 0)) for kind in kinds)
+                yield int(most) - int(used) + cached
 
 
 def _text(path: Path) -> str:

@@ -24,14 +24,14 @@ Check: TypeAlias = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """An image, or a frame of a video or a webcam.
+    """An image, or a frame of a video or a webcam, of which alone `index` and `seconds` are known.
 
     Attributes:
         image: H x W x 3, uint8, RGB.
         file_name: of the image, below the folder that holds all; of the video.
         path: of the image; None for a frame.
-        index: the frame's place, from 0; None for an image.
-        seconds: since the first frame; None for an image.
+        index: the frame's place, from 0.
+        seconds: since the first frame.
     """
 
     image: Picture
@@ -80,12 +80,9 @@ def open_source(inputs: Sequence[str]) -> Source:
     files = list(unique.values())
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if (cameras or videos) and len(cameras) + len(files) > 1:
-        raise UserError(
-            "a video or a webcam is looked at alone",
-            key="input",
-            found=first_of([*cameras, *videos]),
-            expected="one of them, or only images",
-        )
+        message, names = "a video or a webcam is looked at alone", first_of([*cameras, *videos])
+        expected = "one of them, or only images"
+        raise UserError(message, key="input", found=names, expected=expected)
     if cameras:
         return _webcam(cameras[0])
     return _video(files[0]) if videos else _images(files)
@@ -107,12 +104,8 @@ def expand_inputs(source: str | Path, key: str = "input") -> list[Path]:
         raise UserError("no such image or folder", key=key, file=path)
     files = [file for file in path.iterdir() if _is_kind(file, SUFFIXES)]
     if not files:
-        raise UserError(
-            "the folder holds no image",
-            key=key,
-            file=path,
-            expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
-        )
+        expected = f"files ending in {', '.join(sorted(SUFFIXES))}"
+        raise UserError("the folder holds no image", key=key, file=path, expected=expected)
     return sorted(files, key=_natural)
 
 
@@ -130,11 +123,9 @@ def _files(source: str) -> list[Path]:
     matches = [Path(match) for match in glob.glob(source, recursive=True)]  # noqa: PTH207
     files = [file for file in matches if _is_kind(file, SUFFIXES | VIDEO_SUFFIXES)]
     if not files:
-        raise UserError(
-            "the pattern matches no image and no video",
-            key="input",
-            found=source if not matches else f"{source}, {len(matches)} other files and folders",
-        )
+        others = f", {len(matches)} other files and folders" if matches else ""
+        message = "the pattern matches no image and no video"
+        raise UserError(message, key="input", found=f"{source}{others}")
     return sorted(files, key=lambda file: (file.parent, _natural(file)))
 
 

@@ -1,10 +1,11 @@
 """Videos and webcams: frames with their times, and a video of frames."""
 
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -84,44 +85,39 @@ def read_video(
             image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
             yield np.ascontiguousarray(image), seconds
             count += 1
-        fault = reading.fault or reading.missing()
+        fault = reading.faults[0] if reading.faults else reading.missing()
     if fault or not count:
         last = f", the last at {seconds:.2f} s" if count else ""
-        raise UserError(
-            "the video is broken",
-            file=path,
-            found=f"{fault or 'no frame'}; {count} frames can be read{last}",
-            expected="a whole video",
-        )
+        problem = f"{fault or 'no frame'}; {count} frames can be read{last}"
+        raise UserError("the video is broken", file=path, found=problem, expected="a whole video")
 
 
 @dataclass
 class _Reading:
-    """The frames of a container's first video, and its first fault.
+    """The frames of a container's first video, and the faults that turn up.
 
     Attributes:
-        fault: the first; None: there was none so far.
         end: of the packets so far, in ticks.
         durations: whether the last packet states its own.
     """
 
     container: Any
-    fault: str | None = None
+    faults: list[str] = field(default_factory=list)
     end: int = 0
     durations: bool = True
 
     def frames(self) -> Iterator[Any]:
         """The frames that are whole."""
-        for packet in self._packets():
+        # None asks for the frames that the decoder has kept back, also after a fault.
+        for packet in itertools.chain(self._packets(), [None]):
             try:
-                # None asks for the frames that the decoder has kept back, also after a fault.
                 frames = self.container.streams.video[0].decode(packet)
             except av.error.FFmpegError as error:
-                self._note(error.strerror)
+                self.faults.append(error.strerror or "unknown")
                 continue
             for frame in frames:
                 if frame.is_corrupt:
-                    self._note("a frame is damaged")
+                    self.faults.append("a frame is damaged")
                 else:
                     yield frame
 
@@ -129,17 +125,13 @@ class _Reading:
         try:
             for packet in self.container.demux(video=0):
                 if packet.is_corrupt:
-                    self._note("it breaks off within a frame")
+                    self.faults.append("it breaks off within a frame")
                 elif packet.size:
                     self.end = max(self.end, (packet.pts or 0) + (packet.duration or 0))
                     self.durations = bool(packet.duration)
                     yield packet
         except av.error.FFmpegError as error:
-            self._note(error.strerror)
-        yield None
-
-    def _note(self, fault: str | None) -> None:
-        self.fault = self.fault or fault or "unknown"
+            self.faults.append(error.strerror or "unknown")
 
     def missing(self) -> str | None:
         """The part of the announced video that the file lacks, in words; None if it is whole."""
@@ -160,8 +152,10 @@ class _Reading:
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[Any]:
+    # Absolute: FFmpeg takes "12:30.mp4" for an address.
+    place = str(path.absolute())
     try:
-        container = av.open(_ffmpeg_path(path), format=kind, metadata_errors="replace")
+        container = av.open(place, format=kind, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise _no_video(path, error.strerror) from error
     with container:
@@ -187,11 +181,6 @@ def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[An
 def _no_video(path: Path, problem: str | None) -> UserError:
     text = "cannot read the video"
     return UserError(text, file=path, found=problem, expected="a whole video file")
-
-
-def _ffmpeg_path(path: Path) -> str:
-    """A path that FFmpeg does not take for an address, as it does "12:30.mp4"."""
-    return str(path.absolute())
 
 
 def _stated_length(container: Any) -> Fraction | None:
@@ -251,9 +240,10 @@ def video_writer(
         container.mux(stream.encode(frame))
 
     with whole(path) as part:
+        # Absolute, as in reading.
+        place, options = str(part.absolute()), {"movflags": "faststart"}
         try:
-            options = {"movflags": "faststart"}
-            with av.open(_ffmpeg_path(part), "w", format="mp4", options=options) as container:
+            with av.open(place, "w", format="mp4", options=options) as container:
                 yield add
                 if stream is not None:
                     container.mux(stream.encode(None))  # the frames that the encoder has kept back
@@ -279,11 +269,7 @@ def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
 
 
 def check_webcam(number: int) -> None:
-    """Make sure that there is such a camera.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Raise a UserError if there is no such camera."""
     with _camera(number):
         pass
 
@@ -296,11 +282,8 @@ def _camera(number: int) -> Iterator[Any]:
     camera = cv2.VideoCapture(number)
     try:
         if not camera.isOpened():
-            raise UserError(
-                f"there is no webcam {number}, or another program uses it",
-                key="input",
-                expected="webcam:0 for the first one",
-            )
+            message = f"there is no webcam {number}, or another program uses it"
+            raise UserError(message, key="input", expected="webcam:0 for the first one")
         yield camera
     finally:
         camera.release()

@@ -117,17 +117,8 @@ def _places(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 DAMAGES: tuple[Damage, ...] = (
-    truncate,
-    empty,
-    flip,
-    zero,
-    randomise,
-    wrong_type,
-    no_key,
-    huge,
-    not_utf8,
-    folder,
-    missing,
+    *(truncate, empty, flip, zero, randomise, not_utf8, folder, missing),
+    *(wrong_type, no_key, huge),
 )
 
 

@@ -68,13 +68,8 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
     passed("train", *config, "train.max_iter=2", *overrides)
     names = {path.name for path in run.iterdir()}
     assert names >= {
-        "config.yaml",
-        "classes.json",
-        "skeleton.json",
-        "model_final.pth",
-        "metrics.json",
-        "results.json",
-        "log.txt",
+        *("config.yaml", "classes.json", "skeleton.json", "model_final.pth"),
+        *("metrics.json", "results.json", "log.txt"),
     }
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert json.loads((run / "classes.json").read_text()) == ["car", "person"]
@@ -166,13 +161,8 @@ def test_mistakes_are_named_before_training(
 
 
 def test_nothing_to_resume(data: Path, tmp_path: Path) -> None:
-    done = script(
-        "train",
-        "--config-file",
-        "configs/figures_mask.py",
-        "--resume",
-        *[o for o in of(data, tmp_path / "run") if "keypoint" not in o],
-    )
+    masks = [override for override in of(data, tmp_path / "run") if "keypoint" not in override]
+    done = script("train", "--config-file", "configs/figures_mask.py", "--resume", *masks)
     assert done.returncode == 2
     assert "nothing to resume" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,13 +17,11 @@ def write(key: str, value: Any) -> str:
 
 
 @given(
-    st.one_of(
-        TEXTS,
-        st.lists(TEXTS, max_size=3),
-        st.dictionaries(TEXTS, st.none() | TEXTS, max_size=3),
-        st.none(),
-        st.booleans(),
-    )
+    TEXTS
+    | st.lists(TEXTS, max_size=3)
+    | st.dictionaries(TEXTS, st.none() | TEXTS, max_size=3)
+    | st.none()
+    | st.booleans()
 )
 def test_any_value_of_an_argument_is_written(value: Any) -> None:
     text = f"give {argument('kind', value)}, or none; {argument('names', value)}"
@@ -34,18 +32,14 @@ def test_any_value_of_an_argument_is_written(value: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "give another=NAME",
-        "data.kind=NAME",
-        "--kind=NAME",
-        "mankind=NAME",
-        "kind = NAME",
-        'a name from a file: kind="\\q"',
-        "kind={no: JSON}",
-        "outputs/kind=3/model.pth",
-        r"outputs\kind=3\model.pth",
-        "kind=3/model.pth",
-        "kind=3.json",
-        "a sweep's names=x,kind=3",
+        *("give another=NAME", "data.kind=NAME", "--kind=NAME", "mankind=NAME", "kind = NAME"),
+        *('a name from a file: kind="\\q"', "kind={no: JSON}", "a sweep's names=x,kind=3"),
+        *(
+            "outputs/kind=3/model.pth",
+            r"outputs\kind=3\model.pth",
+            "kind=3/model.pth",
+            "kind=3.json",
+        ),
     ],
 )
 def test_what_is_no_argument_stays(text: str) -> None:

@@ -15,15 +15,7 @@ from roilab.cli.console import PrintableRecord, say
 from roilab.errors import UserError
 from roilab.escaping import csv_cell, escape_markdown, markdown_cell, one_line, printable
 from roilab.reporting import ap_table, plots
-from roilab.reporting.document import (
-    Picture,
-    Plot,
-    Section,
-    Table,
-    to_html,
-    to_latex,
-    to_markdown,
-)
+from roilab.reporting.document import Picture, Plot, Section, Table, to_html, to_latex, to_markdown
 from roilab.via import Problem
 
 # A colour, a bell, a cleared screen, a carriage return, a turned direction, half of an emoji.
@@ -67,20 +59,8 @@ def test_logs_and_lines_of_commands_have_no_control_characters(
 
 
 MARKUP = [
-    "[x](javascript:alert(1))",
-    "<script>alert(1)</script>",
-    "![x](y)",
-    "a|b",
-    "# big",
-    "- item",
-    "1. first",
-    "**bold**",
-    "_leaning_",
-    "`code`",
-    "&lt;b&gt;",
-    "$x$",
-    "line\nline",
-    "a\\|b",
+    *("[x](javascript:alert(1))", "<script>alert(1)</script>", "![x](y)", "&lt;b&gt;", "`code`"),
+    *("a|b", "a\\|b", "# big", "- item", "1. first", "**bold**", "_leaning_", "$x$", "line\nline"),
 ]
 
 

@@ -450,7 +450,4 @@ def test_only_two_modules_open_images() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in opens
     }
     benchmarks = {each for each in found if each.startswith("scripts/benchmarks/")}
-    assert found - benchmarks == {
-        "project/roilab/image_files.py",
-        "project/roilab/app/uploads.py",
-    }
+    assert found - benchmarks == {"project/roilab/image_files.py", "project/roilab/app/uploads.py"}

@@ -13,18 +13,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "project" / "roilab"
 # A room may import itself, the rooms below its own, and those beside it that are named for it.
 LAYERS = (
     {
-        "",
-        "child_process",
-        "via",
-        "skeleton",
-        "draw",
-        "errors",
-        "escaping",
-        "files",
-        "image_files",
-        "memory",
-        "synthetic",
-        "text",
+        *("", "child_process", "via", "skeleton", "draw", "errors", "escaping", "files"),
+        *("image_files", "memory", "synthetic", "text"),
     },
     {"data", "device", "modeling"},
     {"cpu"},
@@ -154,10 +144,7 @@ def test_rule_catches(module: str, source: str) -> None:
     [
         ("via/read.py", "import json\nfrom roilab.errors import UserError\nfrom . import shapes"),
         ("draw.py", "import cv2\nimport numpy as np\nfrom roilab.skeleton import Skeleton"),
-        (
-            "data/records.py",
-            "from detectron2.data import DatasetCatalog\nfrom roilab import via",
-        ),
+        ("data/records.py", "from detectron2.data import DatasetCatalog\nfrom roilab import via"),
         ("engine/train.py", "from roilab import __version__, data, modeling, evaluation"),
         ("sweep/runner.py", "from roilab.engine import runs\nfrom .plan import Sweep"),
     ],
@@ -209,10 +196,6 @@ def test_replaced_methods_are_caught(source: str) -> None:
 def test_import_is_light(room: str) -> None:
     code = f"import sys, {room}; print(*{{m.partition('.')[0] for m in sys.modules}})"
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PACKAGE.parent,
-        check=True,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, check=True, capture_output=True, text=True
     )
     assert not HEAVY & set(done.stdout.split())

@@ -9,6 +9,7 @@ import pytest
 from roilab import skeleton
 from roilab.errors import UserError
 
+NAN, INFINITY = float("nan"), float("inf")
 PAIR = skeleton.Skeleton("pair", ("cat",), ("left", "right"), (("left", "right"),), (), (0.1, 0.2))
 
 
@@ -51,9 +52,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "sigmas",
     [
-        [0.1, float("nan")],
-        [float("nan"), 0.1],
-        [0.1, float("inf")],
+        [0.1, NAN],
+        [NAN, 0.1],
+        [0.1, INFINITY],
         [0.1, 0],
         [0.1, -1],
         [0.1, 10**400],

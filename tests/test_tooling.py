@@ -128,12 +128,8 @@ class TestSetup:
     @pytest.mark.parametrize(
         "changed",
         [
-            ".venv/bin/python",
-            "stamp",
-            "Python",
-            "requirements/lock.txt",
-            "requirements/detectron2.txt",
-            "pyproject.toml",
+            *(".venv/bin/python", "stamp", "Python", "pyproject.toml"),
+            *("requirements/lock.txt", "requirements/detectron2.txt"),
         ],
     )
     def test_a_change_is_installed_again(
@@ -494,17 +490,8 @@ class TestContinuousIntegration:
     GREEN = "echo 10 passed, 2 skipped in 1.00s"
     PROGRAMS = ("chromium", "chromedriver", "slurmctld", "munged")
     TOOLS = (
-        "bash",
-        "dirname",
-        "echo",
-        "false",
-        "grep",
-        "make",
-        "mktemp",
-        "rm",
-        "sh",
-        "tee",
-        "true",
+        *("bash", "dirname", "echo", "false", "grep", "make"),
+        *("mktemp", "rm", "sh", "tee", "true"),
     )
 
     def run(

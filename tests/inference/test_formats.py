@@ -8,24 +8,13 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
+from roilab import via
 from roilab.curation.merge import merge_annotations
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, predictions_to_coco, to_json, via_annotations, via_record
 from roilab.inference.formats import NAMES, RunDescription, attribute_names
 from roilab.skeleton import Skeleton
-from roilab.via import (
-    WRITERS,
-    Annotations,
-    Attribute,
-    Container,
-    ImageRecord,
-    Polygon,
-    Rect,
-    Region,
-    build_instances,
-    write_project,
-)
 
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 CLASSES = ("car", "person")
@@ -42,15 +31,9 @@ def prediction(*scores: float, masks: bool = True) -> Prediction:
         drawn[index, 30:36, 40:50] = True
         if index % 2 == 0:
             keypoints[index] = [[10.5, 12.5, 0.9], [20.5, 22.5, 0.01]]
-    return Prediction(
-        width=60,
-        height=40,
-        boxes=np.array([[3.0 + i, 5, 50, 36] for i in range(count)]).reshape(-1, 4),
-        scores=np.array(scores),
-        labels=tuple(CLASSES[(index + 1) % 2] for index in range(count)),
-        masks=drawn if masks else None,
-        keypoints=keypoints,
-    )
+    boxes = np.array([[3.0 + index, 5, 50, 36] for index in range(count)]).reshape(-1, 4)
+    labels = tuple(CLASSES[(index + 1) % 2] for index in range(count))
+    return Prediction(60, 40, boxes, np.array(scores), labels, drawn if masks else None, keypoints)
 
 
 @pytest.mark.parametrize("kind", ["via-json", "via-csv"])
@@ -68,23 +51,23 @@ def test_without_tags_the_names_say_the_same(
         for n, row in enumerate(scores)
     ]
     project = via_annotations(records, run, "")
-    write_project(tmp_path / "project", project)
-    WRITERS[kind](tmp_path / "export", project)
-    tagged = build_instances(read_annotations(tmp_path / "project"), skeleton=skeleton)
-    named = build_instances(read_annotations(tmp_path / "export"), skeleton=skeleton)
+    via.write_project(tmp_path / "project", project)
+    via.WRITERS[kind](tmp_path / "export", project)
+    tagged = via.build_instances(read_annotations(tmp_path / "project"), skeleton=skeleton)
+    named = via.build_instances(read_annotations(tmp_path / "export"), skeleton=skeleton)
     assert [each.instances for each in named.images] == [each.instances for each in tagged.images]
     assert named.classes == tagged.classes == ("car", "person")
     assert {each.severity for each in named.problems} <= {"note"}
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", via.WRITERS)
 def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> None:
     found = prediction(0.9, 0.6)
     record = via_record("a.jpg", 123, found, RUN)
     path = tmp_path / "via"
-    WRITERS[kind](path, via_annotations([record], RUN, ""))
+    via.WRITERS[kind](path, via_annotations([record], RUN, ""))
     # A JSON or a CSV has no declarations, and with them no tags: the names say it.
-    labelled = build_instances(read_annotations(path, strict=True), skeleton=BONES)
+    labelled = via.build_instances(read_annotations(path, strict=True), skeleton=BONES)
     person, car = labelled.images[0].instances
     assert (person.label, car.label) == ("person", "car")
     # The keypoint without a peak in its heat map is not labelled; frames are VIA's.
@@ -99,7 +82,7 @@ def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> No
 def test_without_masks_there_are_boxes() -> None:
     record = via_record("a.jpg", 1, prediction(0.9, masks=False), replace(RUN, skeleton=None))
     (region,) = record.regions
-    assert region.shape == Rect(3, 5, 47, 31)
+    assert region.shape == via.Rect(3, 5, 47, 31)
     assert region.attributes == {"class": "person", "instance": "1", "score": "0.900"}
 
 
@@ -121,7 +104,7 @@ def test_coco(tmp_path: Path) -> None:
     assert data["annotations"][0]["area"] == 20 * 20 + 6 * 10
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
-    labelled = build_instances(read_annotations(path, strict=True), skeleton=BONES)
+    labelled = via.build_instances(read_annotations(path, strict=True), skeleton=BONES)
     assert [len(image.instances) for image in labelled.images] == [2, 0]
     person, car = labelled.images[0].instances
     assert person.keypoints == ((10, 12, 2), (0, 0, 0))
@@ -170,14 +153,14 @@ def test_attributes_are_called_as_in_the_training_data(
 @pytest.mark.parametrize("named", [True, False])
 def test_corrected_predictions_join_what_was_trained_with(tmp_path: Path, named: bool) -> None:
     """The class of the training data is called `name`, and the config says so or it was found."""
-    name = Attribute("name", "dropdown", "who", {"1": "person", "2": "car"})
+    name = via.Attribute("name", "dropdown", "who", {"1": "person", "2": "car"})
     regions = (
-        Region(0, Polygon((5, 30, 30), (5, 5, 40)), {"name": "1"}),
-        Region(1, Rect(40, 10, 24, 20), {"name": "2"}),
+        via.Region(0, via.Polygon((5, 30, 30), (5, 5, 40)), {"name": "1"}),
+        via.Region(1, via.Rect(40, 10, 24, 20), {"name": "2"}),
     )
-    image = ImageRecord("old.jpg9", "old.jpg", 9, regions)
-    trained = Annotations("", Container.VIA2_PROJECT, (image,), {"name": name}, {})
-    write_project(tmp_path / "train.json", trained)
+    image = via.ImageRecord("old.jpg9", "old.jpg", 9, regions)
+    trained = via.Annotations("", via.Container.VIA2_PROJECT, (image,), {"name": name}, {})
+    via.write_project(tmp_path / "train.json", trained)
     run = Run(tmp_path)
     run.config_file.write_text(
         f"data: {{train: {{class_attribute: {'name' if named else 'null'}}}}}", encoding="utf-8"
@@ -186,14 +169,11 @@ def test_corrected_predictions_join_what_was_trained_with(tmp_path: Path, named:
     record = via_record("new.jpg", 1, prediction(0.9, 0.6), description)
     assert ("name" in record.regions[0].attributes) is named
     predicted = via_annotations([record], description, "")
-    write_project(tmp_path / "new.json", predicted)
-    merged = merge_annotations(
-        [read_annotations(tmp_path / each) for each in ("train.json", "new.json")], ""
-    )
-    write_project(tmp_path / "more.json", merged)
-    labelled = build_instances(
-        read_annotations(tmp_path / "more.json", strict=True), skeleton=BONES
-    )
+    via.write_project(tmp_path / "new.json", predicted)
+    files = [read_annotations(tmp_path / name) for name in ("train.json", "new.json")]
+    via.write_project(tmp_path / "more.json", merge_annotations(files, ""))
+    corrected = read_annotations(tmp_path / "more.json", strict=True)
+    labelled = via.build_instances(corrected, skeleton=BONES)
     assert [problem for problem in labelled.problems if problem.severity == "error"] == []
     found = [[each.label for each in image.instances] for image in labelled.images]
     assert found == [["person", "car"], ["person", "car"]]

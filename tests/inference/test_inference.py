@@ -11,13 +11,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from roilab.errors import UserError
-from roilab.inference import (
-    Prediction,
-    Predictor,
-    draw_prediction,
-    overview,
-    picture_names,
-)
+from roilab.inference import Prediction, Predictor, draw_prediction, overview, picture_names
 from roilab.skeleton import COCO_PERSON
 
 
@@ -125,13 +119,12 @@ def test_the_overview_makes_large_pictures_smaller() -> None:
     assert 384 <= sheet.shape[0] < 384 + 60
 
 
-SCORES = np.array([0.9, 0.6, 0.6, 0.1])
 RANDOM = np.random.default_rng(0)
 WHOLE = Prediction(
     width=60,
     height=40,
     boxes=RANDOM.uniform(0, 40, (4, 4)),
-    scores=SCORES,
+    scores=np.array([0.9, 0.6, 0.6, 0.1]),
     labels=("car", "person", "car", "car"),
     masks=RANDOM.random((4, 40, 60)) < np.array([0, 0.5, 1, 0.1])[:, None, None],
     keypoints=RANDOM.random((4, 2, 3)),

@@ -17,15 +17,9 @@ SIZE = 100.0  # of the instance, in pixels
 def frame(places: np.ndarray, *, size: float = SIZE, score: float = 0.9) -> Prediction:
     """Of (N, K, 2) keypoints."""
     count = len(places)
-    return Prediction(
-        width=640,
-        height=480,
-        boxes=np.tile([10, 20, 10 + size, 20 + size], (count, 1)),
-        scores=np.full(count, 0.9),
-        labels=("it",) * count,
-        masks=None,
-        keypoints=np.concatenate([places, np.full((*places.shape[:2], 1), score)], axis=2),
-    )
+    boxes = np.tile([10, 20, 10 + size, 20 + size], (count, 1))
+    keypoints = np.concatenate([places, np.full((*places.shape[:2], 1), score)], axis=2)
+    return Prediction(640, 480, boxes, np.full(count, 0.9), ("it",) * count, None, keypoints)
 
 
 def smoothed(
@@ -33,12 +27,8 @@ def smoothed(
 ) -> np.ndarray:
     """The places of a (T, N, K, 2) video."""
     ids = range(video.shape[1])
-    return np.array(
-        [
-            places_of(smoother(frame(places, size=size), ids, at / rate))
-            for at, places in enumerate(video)
-        ]
-    )
+    frames = [frame(places, size=size) for places in video]
+    return np.array([places_of(smoother(f, ids, at / rate)) for at, f in enumerate(frames)])
 
 
 def places_of(prediction: Prediction) -> np.ndarray:

@@ -30,15 +30,9 @@ def prediction() -> Prediction:
     masks = np.zeros((2, 400, 500), bool)
     masks[0, 60:300, 60:150] = masks[1, 220:340, 260:460] = True
     person = np.c_[rng.uniform([20, 30], [200, 380], (17, 2)), rng.uniform(0.1, 1, 17)]
-    return Prediction(
-        width=500,
-        height=400,
-        boxes=boxes,
-        scores=np.array([0.9, 0.8], np.float32),
-        labels=("person", "car"),
-        masks=masks,
-        keypoints=np.stack([person, np.full((17, 3), np.nan)]),
-    )
+    scores = np.array([0.9, 0.8], np.float32)
+    keypoints = np.stack([person, np.full((17, 3), np.nan)])
+    return Prediction(500, 400, boxes, scores, ("person", "car"), masks, keypoints)
 
 
 def picture(prediction: Prediction, **switches: Any) -> Picture:
@@ -77,14 +71,7 @@ def test_colours_are_those_of_tracks(prediction: Prediction) -> None:
 
     assert shown([7, 2]) == {7, 2}
     assert shown([12, 3]) == {2, 3}
-    turned = replace(
-        prediction,
-        boxes=prediction.boxes[::-1],
-        scores=prediction.scores[::-1],
-        labels=prediction.labels[::-1],
-        masks=None if prediction.masks is None else prediction.masks[::-1],
-        keypoints=None if prediction.keypoints is None else prediction.keypoints[::-1],
-    )
+    turned = prediction.select(np.array([1, 0]))
     np.testing.assert_array_equal(
         picture(turned, colours=[4, 9]), picture(prediction, colours=[9, 4])
     )

@@ -8,21 +8,13 @@ from contextlib import suppress
 
 import pytest
 
-from roilab.inference.prefetch import (
-    THREADS,
-    Abandoned,
-    LargeItemGate,
-    in_background,
-    is_any_running,
-    prefetch,
-    result_of,
-)
+from roilab.inference import prefetch
 
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert not {thread.name for thread in threading.enumerate()} & set(THREADS)
+    assert not {thread.name for thread in threading.enumerate()} & set(prefetch.THREADS)
 
 
 def numbers(made: list[int], closed: list[bool], fails_at: int = 10**9) -> Generator[int]:
@@ -44,15 +36,15 @@ def test_items_come_in_order_from_another_thread() -> None:
             threads.add(threading.current_thread().name)
             yield number
 
-    with prefetch(items(), 3) as taken:
+    with prefetch.prefetch(items(), 3) as taken:
         assert list(taken) == list(range(50))
-    assert threads == {THREADS[0]}
+    assert threads == {prefetch.THREADS[0]}
 
 
 def test_no_more_is_made_than_may_wait() -> None:
     made: list[int] = []
     closed: list[bool] = []
-    with prefetch(numbers(made, closed), 4) as taken:
+    with prefetch.prefetch(numbers(made, closed), 4) as taken:
         for _ in range(10):
             next(taken)
         threading.Event().wait(0.2)
@@ -66,7 +58,7 @@ def test_an_error_comes_behind_the_items_before_it() -> None:
     closed: list[bool] = []
 
     def take() -> None:
-        with prefetch(numbers([], closed, fails_at=7), 2) as items:
+        with prefetch.prefetch(numbers([], closed, fails_at=7), 2) as items:
             taken.extend(items)
             raise AssertionError("not reached")
 
@@ -88,8 +80,8 @@ def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
 
     with (
         suppress(error),
-        prefetch(numbers([], closed), 2) as items,
-        in_background(work, 3) as later,
+        prefetch.prefetch(numbers([], closed), 2) as items,
+        prefetch.in_background(work, 3) as later,
     ):
         later(next(items))
         later(next(items))
@@ -102,7 +94,7 @@ def test_a_block_that_raises_ends_both(error: type[BaseException]) -> None:
 
 def test_all_is_done_at_the_end_of_the_block_in_order() -> None:
     done: list[int] = []
-    with in_background(done.append, 2) as later:
+    with prefetch.in_background(done.append, 2) as later:
         for number in range(100):
             later(number)
     assert done == list(range(100))
@@ -118,7 +110,7 @@ def test_an_error_behind_stops_what_is_before_it() -> None:
         done.append(number)
 
     def give() -> None:
-        with in_background(work, 2) as later:
+        with prefetch.in_background(work, 2) as later:
             for number in range(1000):
                 given.append(number)
                 later(number)
@@ -133,7 +125,7 @@ def test_an_error_of_the_last_item_is_not_lost() -> None:
     def work(number: int) -> None:
         raise ValueError(number)
 
-    with pytest.raises(ValueError, match="3"), in_background(work, 9) as later:
+    with pytest.raises(ValueError, match="3"), prefetch.in_background(work, 9) as later:
         later(3)
 
 
@@ -145,11 +137,11 @@ def stuck(begun: threading.Event, end: threading.Event) -> Generator[int, None, 
 
 def test_a_thread_that_is_stuck_can_be_left() -> None:
     begun, end = threading.Event(), threading.Event()
-    with prefetch(stuck(begun, end), 1, begun.is_set) as items:
+    with prefetch.prefetch(stuck(begun, end), 1, begun.is_set) as items:
         assert list(items) in ([1], [])
-    assert is_any_running()
+    assert prefetch.is_any_running()
     end.set()
-    while is_any_running():
+    while prefetch.is_any_running():
         time.sleep(0.01)
 
 
@@ -160,18 +152,18 @@ def test_work_that_is_stuck_can_be_left() -> None:
         begun.set()
         end.wait()
 
-    with pytest.raises(Abandoned), in_background(work, 1, begun.is_set) as later:
+    with pytest.raises(prefetch.Abandoned), prefetch.in_background(work, 1, begun.is_set) as later:
         later(1)
-    with pytest.raises(Abandoned):
-        result_of(end.wait, begun.is_set)
+    with pytest.raises(prefetch.Abandoned):
+        prefetch.result_of(end.wait, begun.is_set)
     end.set()
-    assert result_of(lambda: 3, lambda: False) == 3
-    while is_any_running():
+    assert prefetch.result_of(lambda: 3, lambda: False) == 3
+    while prefetch.is_any_running():
         time.sleep(0.01)
 
 
 def test_large_items_go_by_themselves() -> None:
-    alone, made = LargeItemGate(), []
+    alone, made = prefetch.LargeItemGate(), []
 
     def items() -> Generator[int, None, None]:
         for number in range(6):
@@ -179,7 +171,7 @@ def test_large_items_go_by_themselves() -> None:
             made.append(number)
             yield number
 
-    with prefetch(items(), 4) as taken, contextlib.closing(alone):
+    with prefetch.prefetch(items(), 4) as taken, contextlib.closing(alone):
         for number in taken:
             inside = len(made) - number
             assert inside == 1 or number not in (2, 3)
@@ -188,7 +180,7 @@ def test_large_items_go_by_themselves() -> None:
 
 
 def test_nobody_waits_for_a_large_item_when_it_is_closed() -> None:
-    alone = LargeItemGate()
+    alone = prefetch.LargeItemGate()
     alone.enter(large=True)
     second = threading.Thread(target=alone.enter, kwargs={"large": True}, daemon=True)
     second.start()

@@ -30,11 +30,7 @@ RESIZE = "{_target_: detectron2.data.transforms.ResizeShortestEdge, short_edge_l
 
 @pytest.mark.parametrize(
     "overrides",
-    [
-        (),
-        ("dataloader.test.image_format=RGB",),
-        (f"dataloader.test.augmentations=[{RESIZE}]",),
-    ],
+    [(), ("dataloader.test.image_format=RGB",), (f"dataloader.test.augmentations=[{RESIZE}]",)],
     ids=["as trained", "rgb", "resized"],
 )
 def test_the_predictor_finds_what_the_evaluation_finds(
@@ -105,9 +101,7 @@ def resized(weights: dict[str, torch.Tensor]) -> None:
     ],
 )
 def test_weights_that_do_not_fit_are_named(
-    own_run: Run,
-    spoil: Callable[[dict[str, torch.Tensor]], None],
-    named: list[str],
+    own_run: Run, spoil: Callable[[dict[str, torch.Tensor]], None], named: list[str]
 ) -> None:
     weights = read_checkpoint(own_run.weights)
     spoil(weights["model"])

@@ -25,15 +25,10 @@ def found(
 ) -> Prediction:
     middle = np.array(centres, np.float32).reshape(-1, 2)
     count = len(middle)
-    return Prediction(
-        width=640,
-        height=480,
-        boxes=np.hstack([middle - size / 2, middle + size / 2]),
-        scores=np.array([0.9] * count if scores is None else scores, np.float32),
-        labels=tuple(["it"] * count if labels is None else labels),
-        masks=None,
-        keypoints=keypoints,
-    )
+    boxes = np.hstack([middle - size / 2, middle + size / 2])
+    certain = np.array([0.9] * count if scores is None else scores, np.float32)
+    names = tuple(["it"] * count if labels is None else labels)
+    return Prediction(640, 480, boxes, certain, names, None, keypoints)
 
 
 def follow(tracker: Tracker, *frames: Prediction) -> list[list[int]]:
@@ -82,10 +77,8 @@ def test_far_instances_are_not_linked() -> None:
 
 def test_the_most_alike_are_linked_first() -> None:
     # The first instance overlaps both tracks, and its own more.
-    assert follow(Tracker(), found((50, 50), (70, 50)), found((62, 50), (48, 50))) == [
-        [0, 1],
-        [1, 0],
-    ]
+    frames = found((50, 50), (70, 50)), found((62, 50), (48, 50))
+    assert follow(Tracker(), *frames) == [[0, 1], [1, 0]]
 
 
 def test_a_weak_instance_takes_no_track_from_a_strong_one() -> None:

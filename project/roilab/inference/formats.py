@@ -23,7 +23,6 @@ from roilab.via.records import TAGS, image_key
 
 # How far, in pixels, an outline may leave a mask's edge, so that a person can drag its vertices.
 _TOLERANCE = 0.75
-_IMAGE_KEYS = ("file_name", "width", "height", "frame", "time")
 # Role -> the attribute that has it, where the training data names none.
 NAMES: Mapping[str, str] = {role: role for role in TAGS}
 
@@ -52,9 +51,8 @@ class RunDescription:
 
 def describe_run(run: Run, title: str, threshold: float) -> RunDescription:
     """The description of a run folder."""
-    return RunDescription(
-        title, run.classes(), run.category_ids(), run.skeleton(), attribute_names(run), threshold
-    )
+    classes, ids = run.classes(), run.category_ids()
+    return RunDescription(title, classes, ids, run.skeleton(), attribute_names(run), threshold)
 
 
 def attribute_names(run: Run) -> dict[str, str]:
@@ -78,12 +76,9 @@ def json_head(run: RunDescription, *, is_video: bool, rate: Fraction | None) -> 
     Args:
         rate: frames a second, of a video; None where that is not known.
     """
-    head: dict[str, Any] = {
-        "run": run.title,
-        "classes": list(run.classes),
-        "keypoints": list(run.skeleton.keypoints) if run.skeleton is not None else [],
-        "threshold": run.threshold,
-    }
+    keypoints = [] if run.skeleton is None else list(run.skeleton.keypoints)
+    head: dict[str, Any] = {"run": run.title, "classes": list(run.classes), "keypoints": keypoints}
+    head["threshold"] = run.threshold
     if is_video:
         head["frames_per_second"] = None if rate is None else float(rate)
     return head
@@ -172,7 +167,8 @@ def predictions_to_coco(images: Sequence[Mapping[str, Any]], run: RunDescription
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
-        entries.append({"id": number} | {key: image[key] for key in _IMAGE_KEYS if key in image})
+        facts = {key: value for key, value in image.items() if key != "instances"}
+        entries.append({"id": number} | facts)
         for instance in image["instances"]:
             more = {key: instance[key] for key in ("score", "segmentation") if key in instance}
             if "keypoints" in instance:

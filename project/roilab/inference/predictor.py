@@ -87,11 +87,12 @@ class Prediction:
         """The instances of a boolean mask, or those of some indices, in that order."""
         indices = np.arange(len(self))[keep]
         parts: dict[str, Any] = {}
-        for name in ("boxes", "scores", "masks", "keypoints", "mask_scores", "heatmaps"):
-            values = getattr(self, name)
-            parts[name] = None if values is None else values[indices]
-        rles = None if self.rles is None else tuple(self.rles[index] for index in indices)
-        return replace(self, **parts, labels=tuple(self.labels[i] for i in indices), rles=rles)
+        for name, values in vars(self).items():
+            if isinstance(values, np.ndarray):
+                parts[name] = values[indices]
+            elif isinstance(values, tuple):
+                parts[name] = tuple(values[index] for index in indices)
+        return replace(self, **parts)
 
     def encoded_masks(self) -> tuple[dict[str, Any], ...] | None:
         """The masks as RLE, see `rles`; nothing is encoded twice."""
@@ -171,6 +172,7 @@ class Predictor:
         self.image_format, self.classes, self.skeleton = image_format, tuple(classes), skeleton
         self._lock = threading.Lock()
         self._keypoint_heads = [m for m in self.model.modules() if isinstance(m, KeypointHead)]
+        malloc.give_freed_memory_back()
 
     @classmethod
     def from_run(
@@ -187,7 +189,8 @@ class Predictor:
             UserError: the run's weights and config do not fit together.
         """
         cfg, model = load_run(run, overrides)
-        return cls._of(cfg, model, run.classes(), run.skeleton(), fast=fast, max_memory=max_memory)
+        options = _settings(cfg) | {"fast": fast, "max_memory": max_memory}
+        return cls(model, classes=run.classes(), skeleton=run.skeleton(), **options)
 
     @classmethod
     def from_config(
@@ -214,24 +217,8 @@ class Predictor:
         fit_model(cfg, classes, skeleton)
         model = build_model(cfg)
         load_weights(model, *weights_of(cfg))
-        return cls._of(cfg, model, classes, skeleton, fast=fast, max_memory=max_memory)
-
-    @classmethod
-    def _of(
-        cls,
-        cfg: DictConfig,
-        model: nn.Module,
-        classes: Sequence[str],
-        skeleton: Skeleton | None,
-        **options: Any,
-    ) -> "Predictor":
-        test, key = cfg.dataloader.test, "dataloader.test.augmentations"
-        augmentations = [config.build(node, key) for node in test.augmentations]
-        image_format = test.get("image_format", "BGR")
-        options["cpu_kernels"] = cfg.train.cpu_kernels
-        predictor = cls(model, augmentations, image_format, classes, skeleton, **options)
-        malloc.give_freed_memory_back()
-        return predictor
+        options = _settings(cfg) | {"fast": fast, "max_memory": max_memory}
+        return cls(model, classes=classes, skeleton=skeleton, **options)
 
     @overload
     def __call__(  # type: ignore[overload-overlap] # a string is a sequence of strings, too
@@ -358,6 +345,16 @@ class Predictor:
         boxes, scores = fields["pred_boxes"].tensor.numpy(), fields["scores"].numpy()
         more = keypoints, of("mask_scores"), of("pred_keypoint_heatmaps") if heatmaps else None
         return Prediction(width, height, boxes, scores, labels, of("pred_masks"), *more)
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    """The arguments of a `Predictor` that a config states."""
+    test, key = cfg.dataloader.test, "dataloader.test.augmentations"
+    return {
+        "augmentations": [config.build(node, key) for node in test.augmentations],
+        "image_format": test.get("image_format", "BGR"),
+        "cpu_kernels": cfg.train.cpu_kernels,
+    }
 
 
 def predict_frames(

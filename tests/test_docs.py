@@ -77,11 +77,8 @@ def test_how_to_write_a_text_that_would_mean_something_else() -> None:
 def test_names_in_a_dict_and_files_in_a_sweep() -> None:
     (named,) = re.findall(r"'(data\.rules\.class_map=\{\".+\})'", OVERRIDES)
     cfg = config.load_config(ROOT / "configs" / "small_mask.py", [named])
-    assert dict(cfg.data.train.rules.class_map) == {
-        "a, b": "ab",
-        "c:": "c",
-        "fenêtre (ouverte)": "fenêtre",
-    }
+    expected = {"a, b": "ab", "c:": "c", "fenêtre (ouverte)": "fenêtre"}
+    assert dict(cfg.data.train.rules.class_map) == expected
     (single,) = re.findall(r"'(data\.train\.files=\".+\")'", OVERRIDES)
     assert choices(single) == [single]
 

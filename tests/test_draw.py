@@ -45,9 +45,8 @@ def test_what_is_given_is_not_touched() -> None:
     keypoints = np.array([[[30.0, 30, 1], [40, 40, 1]]])
     given = (boxes, mask, keypoints)
     before = [array.copy() for array in given]
-    picture = draw(
-        image, boxes=boxes, masks=[mask], keypoints=keypoints, labels=["x"], skeleton=PAIR
-    )
+    instance = {"boxes": boxes, "masks": [mask], "keypoints": keypoints, "labels": ["x"]}
+    picture = draw(image, **instance, skeleton=PAIR)
     assert (picture != image).any()
     assert (image == 128).all()
     for array, copy in zip(given, before, strict=True):
@@ -113,12 +112,6 @@ def test_rings_that_overlap_are_filled() -> None:
     assert (picture[50, 50] != 128).any()
 
 
-def test_instances_differ_in_colour() -> None:
-    picture = draw(blank(), boxes=[[5, 5, 40, 40], [60, 60, 95, 95]])
-    assert (picture == PALETTE[0]).all(axis=2).any()
-    assert (picture == PALETTE[1]).all(axis=2).any()
-
-
 def test_colours_are_numbers_in_the_palette() -> None:
     apart: dict[str, Any] = {
         "boxes": [[5, 25, 40, 60], [60, 60, 95, 95]],
@@ -126,6 +119,7 @@ def test_colours_are_numbers_in_the_palette() -> None:
         "labels": ["a", "b"],
     }
     by_place = draw(blank(), **apart)
+    assert all((by_place == colour).all(axis=2).any() for colour in PALETTE[:2])
     np.testing.assert_array_equal(draw(blank(), **apart, colours=[0, 1]), by_place)
     again = np.array([len(PALETTE), 3 * len(PALETTE) + 1])
     np.testing.assert_array_equal(draw(blank(), **apart, colours=again), by_place)
@@ -195,10 +189,8 @@ READERS = {
 
 @pytest.mark.parametrize("reader", READERS)
 def test_sides_are_told_apart_by_every_reader(reader: str) -> None:
-    colours = [
-        np.cbrt(np.clip(np.array(READERS[reader]) @ linear(each), 0, 1))
-        for each in (FIRST_SIDE, SECOND_SIDE, MIDDLE)
-    ]
+    sides = np.array([linear(colour) for colour in (FIRST_SIDE, SECOND_SIDE, MIDDLE)])
+    colours = np.cbrt(np.clip(sides @ np.array(READERS[reader]).T, 0, 1))
     for one, other in ((0, 1), (0, 2), (1, 2)):
         # Of the length of the way from black to white, 3 ** 0.5, with even steps of lightness.
         assert np.linalg.norm(colours[one] - colours[other]) > 0.2
@@ -322,10 +314,8 @@ def test_labels_of_one_place_do_not_cover_each_other() -> None:
 
 def test_labels_of_one_place_stand_one_under_the_other() -> None:
     boxes = [[-9, -9, -5, -5]] * 3
-    spans = [
-        changed(draw(blank(), boxes=boxes, labels=["one"] * count + [""] * (3 - count)), blank())
-        for count in (1, 2, 3)
-    ]
+    texts = [["one"] * count + [""] * (3 - count) for count in (1, 2, 3)]
+    spans = [changed(draw(blank(), boxes=boxes, labels=labels), blank()) for labels in texts]
     height = spans[0][3] - spans[0][1]
     assert [span[3] - span[1] for span in spans] == [height, 2 * height, 3 * height]
 
@@ -389,17 +379,9 @@ def test_lines_and_letters_grow_with_the_picture() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 3), (32, 32), (40, 3000)])
 def test_any_shape_of_picture(shape: tuple[int, int]) -> None:
-    mask = np.ones(shape, dtype=bool)
     keypoints = [[[0.5, 0.5, 1], [shape[1] / 2, shape[0] / 2, 0.5]]]
-    box = [[0, 0, shape[1], shape[0]]]
-    picture = draw(
-        blank(*shape),
-        boxes=box,
-        masks=[mask],
-        keypoints=keypoints,
-        labels=["person"],
-        skeleton=BONE,
-    )
+    instance = {"boxes": [[0, 0, shape[1], shape[0]]], "masks": [np.ones(shape, dtype=bool)]}
+    picture = draw(blank(*shape), **instance, keypoints=keypoints, labels=["person"], skeleton=BONE)
     assert picture.shape == (*shape, 3)
     assert (picture != 128).any()
 

@@ -23,13 +23,9 @@ TINY = (
 
 
 def script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, f"scripts/{name}.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def passed(name: str, *arguments: str | Path) -> str:
@@ -49,15 +45,11 @@ def data(tmp_path_factory) -> Path:
 
 def of(data: Path, run: Path) -> list[str]:
     """Overrides that point a config at the data and the run folder, as a user gives them."""
-    splits = [
-        override
-        for split in ("train", "val")
-        for override in (
-            f"data.{split}.files={data}/{split}/via_project.json",
-            f"data.{split}.images={data}/{split}",
-        )
-    ]
-    return [*splits, f"train.output_dir={run}", *TINY]
+    overrides = [f"train.output_dir={run}", *TINY]
+    for split in ("train", "val"):
+        project, folder = data / split / "via_project.json", data / split
+        overrides += [f"data.{split}.files={project}", f"data.{split}.images={folder}"]
+    return overrides
 
 
 def test_whole_way(data: Path, tmp_path: Path) -> None:

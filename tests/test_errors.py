@@ -34,12 +34,8 @@ def test_any_value_of_an_argument_is_written(value: Any) -> None:
     [
         *("give another=NAME", "data.kind=NAME", "--kind=NAME", "mankind=NAME", "kind = NAME"),
         *('a name from a file: kind="\\q"', "kind={no: JSON}", "a sweep's names=x,kind=3"),
-        *(
-            "outputs/kind=3/model.pth",
-            r"outputs\kind=3\model.pth",
-            "kind=3/model.pth",
-            "kind=3.json",
-        ),
+        *("outputs/kind=3/model.pth", r"outputs\kind=3\model.pth", "kind=3/model.pth"),
+        "kind=3.json",
     ],
 )
 def test_what_is_no_argument_stays(text: str) -> None:

@@ -6,6 +6,7 @@ to be different is written down in this file, each with its reason.
 
 import functools
 import importlib.resources
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,8 @@ class TestLazyLeaves:
 
     def test_schedule(self, name: str, path: str, classes: int) -> None:
         cfg, theirs = load(name, classes), upstream(path)
-        assert_same_schedule(
-            config.build(cfg.lr_multiplier, "ours"),
-            config.build(theirs.lr_multiplier, "theirs"),
-            cfg.train.max_iter,
-        )
+        ours, stock = (config.build(node.lr_multiplier, "schedule") for node in (cfg, theirs))
+        assert_same_schedule(ours, stock, cfg.train.max_iter)
 
     def test_data(self, name: str, path: str, classes: int) -> None:
         ours, theirs = load(name, classes), upstream(path).dataloader
@@ -147,11 +145,8 @@ class TestLazyLeaves:
         assert train.total_batch_size == theirs.train.total_batch_size
         assert annotations_for(ours.model)["masks"] == mapper.use_instance_mask
         assert annotations_for(ours.model)["keypoints"] == mapper.get("use_keypoint", False)
-        assert (
-            mapper.image_format
-            == ours.model.input_format
-            == defaults(train_loader, train)["image_format"]
-        )
+        image_format = defaults(train_loader, train)["image_format"]
+        assert mapper.image_format == ours.model.input_format == image_format
         assert "instance_mask_format" not in mapper  # polygons, which is Detectron2's default
         assert not annotations_for(ours.model)["bitmasks"]
         assert not defaults(train_loader, train)["recompute_boxes"]
@@ -169,18 +164,15 @@ def theirs_batch(path: str) -> int:
 
 
 def assert_same_files(node: DictConfig, name: str) -> None:
-    places = {
-        key: value for group in _PREDEFINED_SPLITS_COCO.values() for key, value in group.items()
-    }
+    places = functools.reduce(operator.or_, _PREDEFINED_SPLITS_COCO.values())
     images, annotations = places[name]
     assert node.images == f"datasets/{images}"
     assert node.files == f"datasets/{annotations}"
 
 
 def assert_same_augmentations(ours: DictConfig, theirs: DictConfig) -> None:
-    assert (
-        config.to_plain_data(ours)["augmentations"] == config.to_plain_data(theirs)["augmentations"]
-    )
+    plain = [config.to_plain_data(node)["augmentations"] for node in (ours, theirs)]
+    assert plain[0] == plain[1]
 
 
 def defaults(target: Any, node: DictConfig) -> dict[str, Any]:
@@ -189,10 +181,8 @@ def defaults(target: Any, node: DictConfig) -> dict[str, Any]:
 
 
 def assert_same_schedule(ours: Any, theirs: Any, steps: int) -> None:
-    assert all(
-        ours(step / steps) == pytest.approx(theirs(step / steps), rel=1e-6)
-        for step in (0, 1, 10, *range(100, steps, 250), steps - 1)
-    )
+    for step in (0, 1, 10, *range(100, steps, 250), steps - 1):
+        assert ours(step / steps) == pytest.approx(theirs(step / steps), rel=1e-6)
 
 
 # What built models hold that is different on purpose. Poolers are compared by themselves.
@@ -262,13 +252,10 @@ class TestYamlRecipes:
             for level in stock.level_poolers:
                 for key in ("output_size", "sampling_ratio", "aligned"):
                     assert getattr(ours, key) == getattr(level, key)
-        groups = [
-            {
-                frozenset((k, str(v)) for k, v in g.items() if k in OPTIMIZER_KEYS)
-                for g in o.param_groups
-            }
-            for o in (build_optimizer(cfg, models[0]), optimizer_from_yaml(theirs, models[1]))
-        ]
+        groups = []
+        for optimizer in (build_optimizer(cfg, models[0]), optimizer_from_yaml(theirs, models[1])):
+            parts = optimizer.param_groups
+            groups.append({tuple(str(part.get(key)) for key in OPTIMIZER_KEYS) for part in parts})
         assert groups[0] == groups[1]
         assert not theirs.SOLVER.CLIP_GRADIENTS.ENABLED
         assert not theirs.SOLVER.AMP.ENABLED
@@ -324,12 +311,8 @@ def test_masks_and_keypoints_are_the_keypoint_recipe_with_a_mask_branch(
     both = config.to_plain_data(load(f"mask_keypoint_rcnn_R_{depth}_FPN", 1, schedule))
     keypoints = config.to_plain_data(load(f"keypoint_rcnn_R_{depth}_FPN", 1, schedule))
     masks = config.to_plain_data(load(f"mask_rcnn_R_{depth}_FPN", 1, schedule))
-    found = {
-        key
-        for key in differing(both, keypoints)
-        if not key.startswith(("model.roi_heads.mask_", "weights.", "train.output_dir"))
-    }
-    assert not found
+    expected = ("model.roi_heads.mask_", "weights.", "train.output_dir")
+    assert all(key.startswith(expected) for key in differing(both, keypoints))
     branch = {k: v for k, v in both["model"]["roi_heads"].items() if k.startswith("mask_")}
     assert branch == {k: masks["model"]["roi_heads"][k] for k in branch}
 
@@ -356,11 +339,9 @@ def test_only_pretrained_layers_are_frozen(path: Path) -> None:
 
 def test_frozen_layers_without_weights_are_warned_of(tmp_path: Path, caplog) -> None:
     figures = write_figures(tmp_path / "figures", train=2, val=2, size=96)
-    overrides = [
-        f"data.{split}.{key}={value}"
-        for split, file in (("train", figures.train), ("val", figures.val))
-        for key, value in (("files", file), ("images", file.parent))
-    ]
+    overrides = []
+    for split, file in (("train", figures.train), ("val", figures.val)):
+        overrides += [f"data.{split}.files={file}", f"data.{split}.images={file.parent}"]
     labels = "data.rules.class_attribute=class data.rules.keypoint_attribute=keypoint "
     labels += "data.rules.instance_attribute=instance data.rules.visibility_attribute=visibility"
     scratch = [*overrides, *labels.split(), "train.init_checkpoint=''"]

@@ -52,15 +52,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "sigmas",
     [
-        [0.1, NAN],
-        [NAN, 0.1],
-        [0.1, INFINITY],
-        [0.1, 0],
-        [0.1, -1],
-        [0.1, 10**400],
-        [0.1],
-        [],
-        ["a", "b"],
+        *([0.1, NAN], [NAN, 0.1], [0.1, INFINITY], [0.1, 0], [0.1, -1], [0.1, 10**400]),
+        *([0.1], [], ["a", "b"]),
     ],
 )
 def test_sigmas(tmp_path: Path, sigmas: list[float]) -> None:

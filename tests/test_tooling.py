@@ -332,14 +332,8 @@ class TestBench:
         took = {"ours": iter([1.0, 9.0, 2.0]), "reference": iter([4.0, 4.0, 100.0])}
         monkeypatch.setattr(bench, "seconds", lambda work: next(took[work()]))
         result = bench.measure(bench.Benchmark("r", lambda: "ours", lambda: "reference", rounds=3))
-        assert result == {
-            "ours": 2.0,
-            "reference": 4.0,
-            "unit": "s",
-            "ratio": 0.5,
-            "speed_up": 2.0,
-            "reference_name": "r",
-        }
+        numbers = {"ours": 2.0, "reference": 4.0, "ratio": 0.5, "speed_up": 2.0}
+        assert result == {**numbers, "unit": "s", "reference_name": "r"}
 
     # Sizes with which each benchmark is quick.
     SMALL: ClassVar[dict[str, dict[str, object]]] = {
@@ -467,10 +461,8 @@ class TestProcessors:
         processors: ModuleType,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        for level in processors.LEVELS[1:]:
-            monkeypatch.setattr(
-                f"torch.cpu.{level.probe}", lambda it=level.probe: it in has, raising=False
-            )
+        for probe in (level.probe for level in processors.LEVELS[1:]):
+            monkeypatch.setattr(f"torch.cpu.{probe}", lambda it=probe: it in has, raising=False)
         assert [level.aten for level in processors.levels_here()] == levels
         assert [level.aten for level in processors.levels_here("lowest")] == ["default"]
 
@@ -505,9 +497,8 @@ class TestContinuousIntegration:
         """
         (folder / ".ci").mkdir()
         shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
-        recipes = (
-            dict.fromkeys(("lint", "test", "test_browser", "test_slurm"), self.GREEN) | failing
-        )
+        names = ("lint", "test", "test_browser", "test_slurm")
+        recipes = dict.fromkeys(names, self.GREEN) | failing
         asks = f"echo $(LEVELS) $(ARGS) >> asked; {failing.get('test_processors', self.GREEN)}"
         recipes["test_processors"] = asks
         rules = [f"{name.replace('_', '-')}:\n\t@{line}\n" for name, line in recipes.items()]
@@ -516,10 +507,8 @@ class TestContinuousIntegration:
         tools.mkdir()
         for name in self.TOOLS:
             (tools / name).symlink_to(shutil.which(name) or name)
-        scripts = dict.fromkeys(programs, "") | {
-            "id": f"echo {user}",
-            "apt-get": f'echo "$*" >> {folder}/installed',
-        }
+        scripts = dict.fromkeys(programs, "") | {"id": f"echo {user}"}
+        scripts["apt-get"] = f'echo "$*" >> {folder}/installed'
         for name, script in scripts.items():
             (tools / name).write_text(f"#!/bin/sh\n{script}\n")
             (tools / name).chmod(0o755)

@@ -105,7 +105,8 @@ class ImageFolder:
         """The problem of an image that is not found, and its remedy."""
         files = next(iter(self._in_place(filename)), self._elsewhere(filename))
         if not files:
-            return f"no such image in {self}", "put it there, or give the folder that holds it"
+            remedy = "put it there, or give the folder that holds it"
+            return f"no such image in {self}", remedy
         stated = "whose size is not stated" if size is None else f"of {size} bytes"
         message = f"{len(files)} files have this name, and it is unclear which is the one {stated}"
         remedy = "give only the folder of the annotated ones, or rename the others"

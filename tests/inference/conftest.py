@@ -21,3 +21,9 @@ def predict(script: Callable[..., Any], tiny_run: Run) -> Callable[..., Any]:
         return script("demo", *arguments, *more, status=status)
 
     return call
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder for files of predictions, which is not there yet."""
+    return tmp_path / "out"

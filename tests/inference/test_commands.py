@@ -81,9 +81,8 @@ def test_predictions_can_be_corrected_and_trained_with(
 
 
 def test_predictions_are_called_as_in_training_and_can_be_merged(
-    predict: Script, script: Script, own_run: Run, figures: FiguresPaths, tmp_path: Path
+    predict: Script, script: Script, own_run: Run, figures: FiguresPaths, out: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
     cfg = OmegaConf.load(own_run.config_file)
     OmegaConf.update(cfg, "data.train.rules.class_attribute", "name")
     own_run.write({own_run.config_file.name: OmegaConf.to_yaml(cfg)})
@@ -98,10 +97,8 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
     written = read_annotations(out / "via_project.json")
     assert {"name", "instance", "score"} <= set(written.region_attributes)
     assert "class" not in written.region_attributes
-    assert {each.attributes["name"] for image in written.images for each in image.regions} <= {
-        "car",
-        "person",
-    }
+    names = {region.attributes["name"] for image in written.images for region in image.regions}
+    assert names <= {"car", "person"}
 
     more = tmp_path / "more.json"
     script("data", "merge", train, out / "via_project.json", "--output", more)
@@ -129,13 +126,12 @@ def scores(image: ImageRecord) -> list[float]:
 
 
 def test_demo_refuses_what_cannot_work(
-    script: Script, tiny_run: Run, figures: FiguresPaths, tmp_path: Path
+    script: Script, tiny_run: Run, figures: FiguresPaths, out: Path, tmp_path: Path
 ) -> None:
     images, picture = figures.val.parent, figures.val.parent / "000001.jpg"
     before = picture.read_bytes()
     (tmp_path / "file").write_text("")
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    out = tmp_path / "out"
     for run, source, output, more, named in [
         (tiny_run.folder, images, images, (), "--output"),
         (tiny_run.folder, picture, images, (), "--output"),
@@ -197,10 +193,8 @@ def test_page_of_an_evaluation(
     script("evaluate", *arguments)
     photographs = pictures_in(out.read_text())
     assert len(photographs) == 4
-    assert all(
-        np.isclose(np.array(picture), 110, atol=3).all(axis=2).mean() < 0.2
-        for picture in photographs
-    )
+    for picture in photographs:
+        assert np.isclose(np.array(picture), 110, atol=3).all(axis=2).mean() < 0.2
 
 
 def pictures_in(page: str) -> list[Image.Image]:
@@ -258,10 +252,8 @@ def test_results_have_the_ids_of_the_coco_file(
         category["id"] = ids[category["id"]]
     coco, out, rows = (tmp_path / name for name in ("coco.json", "results.json", "rows.json"))
     coco.write_text(json.dumps(data))
-    script(
-        *("evaluate", "--run", own_run.folder, "--data", coco, "--images", folder),
-        *("--output", out, "--detections", rows),
-    )
+    data_of = ("--data", coco, "--images", folder)
+    script("evaluate", "--run", own_run.folder, *data_of, "--output", out, "--detections", rows)
     truth = COCO(str(coco))
     found = COCOeval(truth, truth.loadRes(str(rows)), "bbox")
     found.evaluate()

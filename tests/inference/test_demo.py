@@ -50,8 +50,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_all_of_a_video(predict: Script, film: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_all_of_a_video(predict: Script, film: Path, out: Path) -> None:
     kinds = "video,json,csv,coco,via"
     done = predict(film, out, "--threshold", 0.3, "--save", kinds, "--batch", 4, "--smooth")
     files = {"film.mp4", "predictions.json", "predictions.csv", "coco.json", "via_project.json"}
@@ -151,6 +150,7 @@ def test_two_weights_of_a_run_are_called_by_their_names(
     predict: Script,
     tiny_run: Run,
     figures: FiguresPaths,
+    out: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -164,7 +164,7 @@ def test_two_weights_of_a_run_are_called_by_their_names(
 
     monkeypatch.setattr("roilab.inference.sinks.side_by_side", beside)
     weights = ("--weights", "model_best.pth", "--compare", run)
-    predict(figures.val.parent, tmp_path / "out", "--limit", 1, *weights, run=run)
+    predict(figures.val.parent, out, "--limit", 1, *weights, run=run)
     assert titles == [["original", "run model_best", "run model_final"]]
 
 
@@ -241,13 +241,12 @@ def test_a_large_image_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert len(told) == 1
 
 
-def test_a_name_that_is_no_unicode(predict: Script, tmp_path: Path) -> None:
+def test_a_name_that_is_no_unicode(predict: Script, out: Path, tmp_path: Path) -> None:
     image = tmp_path / os.fsdecode(b"a\xff.png")
     try:
         Image.new("RGB", (40, 30), (200, 90, 30)).save(image)
     except OSError:
         pytest.skip("there are no such names here")
-    out = tmp_path / "out"
     predict(image, out, "--threshold", 0.3, "--save", "json,csv")
     data = json.loads((out / "predictions.json").read_text())
     assert [each["file_name"] for each in data["images"]] == [image.name]
@@ -284,9 +283,8 @@ def test_a_video_that_breaks_off(
 
 
 def test_ctrl_c_keeps_what_was_found(
-    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
     frames = list(read_video(film))
 
     def endless(path: object) -> Any:
@@ -306,9 +304,8 @@ def test_ctrl_c_keeps_what_was_found(
 
 
 def test_an_error_leaves_nothing_half_written(
-    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
     out.mkdir()
     (out / "predictions.json").write_text("old")
     written = itertools.count()
@@ -329,6 +326,7 @@ def test_an_error_leaves_nothing_half_written(
 def test_a_file_that_may_not_be_written_is_named(
     predict: Script,
     figures: FiguresPaths,
+    out: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
@@ -336,13 +334,13 @@ def test_a_file_that_may_not_be_written_is_named(
     opened = Path.open
 
     def refused(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
-        if path.parent == tmp_path / "out" and "w" in mode:
+        if path.parent == out and "w" in mode:
             raise OSError(30, "Read-only file system", str(path))
         return opened(path, mode, *more, **named)
 
     monkeypatch.setattr(Path, "open", refused)
     image = figures.val.parent / "000001.jpg"
-    done = predict(image, tmp_path / "out", "--save", kind, status=2)
+    done = predict(image, out, "--save", kind, status=2)
     name = {"json": "predictions.json", "csv": "predictions.csv", "coco": "coco.json"}.get(
         kind, image.name
     )
@@ -401,7 +399,7 @@ def test_what_does_not_go_together(
 
 
 def test_colours_are_those_of_tracks(
-    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
 
@@ -410,14 +408,14 @@ def test_colours_are_those_of_tracks(
         return draw_prediction(*arguments, colours=colours)
 
     monkeypatch.setattr("roilab.inference.rendering.draw_prediction", draw)
-    predict(film, tmp_path / "out", "--threshold", 0.3)
-    data = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    predict(film, out, "--threshold", 0.3)
+    data = json.loads((out / "predictions.json").read_text())
     assert drawn == [[each["track"] for each in image["instances"]] for image in data["images"]]
     assert any(drawn)
 
 
 def test_frames_are_not_kept(
-    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = next(read_video(film))[0]
     alive, most = [0], [0]
@@ -435,21 +433,19 @@ def test_frames_are_not_kept(
 
     monkeypatch.setattr("roilab.inference.sources.read_video", frames)
     kinds = "picture,video,json,csv,coco,via"
-    done = predict(film, tmp_path / "out", "--save", kinds, "--batch", 2)
+    done = predict(film, out, "--save", kinds, "--batch", 2)
     assert "40 frames" in done.stdout
     assert most[0] <= 14
 
 
 def test_a_webcam_runs_to_its_limit(
-    predict: Script, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Script, film: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = list(read_video(film))
     monkeypatch.setattr("roilab.inference.sources.check_webcam", lambda number: None)
-    monkeypatch.setattr(
-        "roilab.inference.sources.read_webcam",
-        lambda number: ((frames[i % 6][0], i * 0.08) for i in itertools.count()),
-    )
-    predict("webcam:0", tmp_path / "out", "--limit", 5)
-    with av.open(str(tmp_path / "out" / "webcam.mp4")) as container:
+    shown = ((frames[i % 6][0], i * 0.08) for i in itertools.count())
+    monkeypatch.setattr("roilab.inference.sources.read_webcam", lambda number: shown)
+    predict("webcam:0", out, "--limit", 5)
+    with av.open(str(out / "webcam.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
     assert times == pytest.approx([i * 0.08 for i in range(5)], abs=1e-3)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from roilab.engine.load_run import load_run
 from roilab.evaluation.memory_bound import MemoryBound, detect_instances, measure
-from roilab.image_files import header_size, read_rgb
+from roilab.image_files import header_size
 from roilab.inference import Predictor
 from roilab.inference.sources import expand_inputs
 from roilab.memory import NotEnoughMemory
@@ -43,10 +43,8 @@ def predictor(tiny_run) -> Predictor:
 
 def bounded(predictor: Predictor, limit: int) -> Predictor:
     """The same model within a limit."""
-    made = Predictor(
-        predictor.model, [], predictor.image_format, predictor.classes, predictor.skeleton,
-        max_memory=limit,
-    )  # fmt: skip
+    parts = predictor.image_format, predictor.classes, predictor.skeleton
+    made = Predictor(predictor.model, [], *parts, max_memory=limit)
     made.memory._features = measure(predictor.model, torch.device("cpu"))
     return made
 
@@ -87,21 +85,15 @@ def test_images_that_do_not_fit_together_are_looked_at_apart(predictor) -> None:
 
 
 def test_masks_are_counted_before_they_are_made(predictor) -> None:
-    inputs = predictor.prepare(np.zeros((96, 96, 3), np.uint8))
-    enough = list(
-        detect_instances(predictor.model, [inputs], MemoryBound(predictor.model, [], HUGE))
-    )
-    stock = [output["instances"] for output in predictor.model([inputs])]
-    assert torch.equal(enough[0].pred_masks, stock[0].pred_masks)
-    assert torch.equal(enough[0].pred_boxes.tensor, stock[0].pred_boxes.tensor)
-    count = len(stock[0])
+    model, inputs = predictor.model, [predictor.prepare(np.zeros((96, 96, 3), np.uint8))]
+    (enough,) = detect_instances(model, inputs, MemoryBound(model, [], HUGE))
+    (stock,) = (output["instances"] for output in model(inputs))
+    assert torch.equal(enough.pred_masks, stock.pred_masks)
+    assert torch.equal(enough.pred_boxes.tensor, stock.pred_boxes.tensor)
+    count = len(stock)
     assert count > 10
     with pytest.raises(NotEnoughMemory, match=f"{count} masks of 96 x 96 pixels") as caught:
-        list(
-            detect_instances(
-                predictor.model, [inputs], MemoryBound(predictor.model, [], count * 96 * 96)
-            )
-        )
+        list(detect_instances(model, inputs, MemoryBound(model, [], count * 96 * 96)))
     assert "test_score_thresh=0.5" in str(caught.value.remedy)
 
 
@@ -127,7 +119,7 @@ def test_what_the_model_sees_is_what_counts(tiny_run) -> None:
 
 
 def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(
-    script, tiny_run, figures, tmp_path: Path
+    predict, figures, out: Path, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -135,15 +127,12 @@ def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(
     shutil.copy(first, photos / f"a{first.suffix}")
     claim(photos / "b.jpg")
     shutil.copy(last, photos / f"c{last.suffix}")
-    out = tmp_path / "out"
-    arguments = ("--run", tiny_run.folder, "--input", photos, "--output", out)
-    done = script("demo", *arguments, "--max-memory", "1.5", status=1)
+    done = predict(photos, out, "--max-memory", "1.5", status=1)
     assert "b.jpg" in done.stderr
     assert "13000 x 13000" in done.stderr
     found = json.loads((out / "predictions.json").read_text())
-    assert [image["file_name"] for image in found["images"]] == [
-        f"{name}{first.suffix}" for name in "ac"
-    ]
+    names = [f"{name}{first.suffix}" for name in "ac"]
+    assert [image["file_name"] for image in found["images"]] == names
     assert (out / "c.jpg").is_file()
 
 
@@ -164,17 +153,6 @@ def test_a_limit_may_be_as_large_as_one_likes(script, own_run) -> None:
     script("evaluate", "--run", own_run.folder, "--max-memory", "1e300")
 
 
-def test_the_check_of_a_file_names_it(tmp_path: Path) -> None:
-    path = claim(tmp_path / "large.jpg")
-
-    def refuse(width: int, height: int) -> None:
-        raise NotEnoughMemory(f"{width} x {height}")
-
-    with pytest.raises(NotEnoughMemory) as caught:
-        read_rgb(path, refuse)
-    assert caught.value.file == path
-
-
 def test_sigterm_ends_the_demo_with_what_was_found(tiny_run, figures, tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
@@ -182,13 +160,9 @@ def test_sigterm_ends_the_demo_with_what_was_found(tiny_run, figures, tmp_path: 
     for number in range(3000):
         os.link(image, photos / f"{number}{image.suffix}")
     words = ["--run", tiny_run.folder, "--input", photos, "--output", out]
-    begun = subprocess.Popen(
-        [sys.executable, "scripts/demo.py", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "scripts/demo.py", *map(str, words)]
+    begun = subprocess.Popen(command, **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"})
     while not list(out.glob("*.jpg")) and begun.poll() is None:
         time.sleep(0.01)
     begun.terminate()

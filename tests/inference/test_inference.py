@@ -103,16 +103,6 @@ def test_no_two_pictures_have_one_name() -> None:
     assert all(name.endswith(".jpg") for name in names)
 
 
-def test_weak_keypoints_are_not_drawn(prediction: Prediction) -> None:
-    assert prediction.keypoints is not None
-    image = np.full((48, 64, 3), 128, np.uint8)
-    weak = prediction.keypoints * [1, 1, 0.001]
-    drawn = draw_prediction(image, replace(prediction, keypoints=weak), COCO_PERSON)
-    without = draw_prediction(image, replace(prediction, keypoints=None), COCO_PERSON)
-    assert (drawn == without).all()
-    assert (draw_prediction(image, prediction, COCO_PERSON) != without).any()
-
-
 def test_the_overview_makes_large_pictures_smaller() -> None:
     sheet = overview([np.zeros((1500, 3000, 3), np.uint8), np.zeros((300, 200, 3), np.uint8)])
     assert 2 * 768 <= sheet.shape[1] < 2 * 768 + 60

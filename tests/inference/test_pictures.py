@@ -56,12 +56,13 @@ def test_without_any_part_it_is_the_image(prediction: Prediction) -> None:
 
 def test_keypoints_below_the_threshold_are_left_out(prediction: Prediction) -> None:
     none = picture(prediction, keypoints=False)
-    some = [
-        int((picture(prediction, keypoint_threshold=each) != none).sum())
-        for each in (0.05, 0.5, 0.8, 1.0)
-    ]
+    pictures = (picture(prediction, keypoint_threshold=least) for least in (0.05, 0.5, 0.8, 1.0))
+    some = [int((drawn != none).sum()) for drawn in pictures]
     assert some == sorted(some, reverse=True)
     assert some[0] > some[2] > some[3] == 0
+    assert prediction.keypoints is not None
+    weak = replace(prediction, keypoints=prediction.keypoints * [1, 1, 0.001])
+    np.testing.assert_array_equal(picture(weak), none)
 
 
 def test_colours_are_those_of_tracks(prediction: Prediction) -> None:

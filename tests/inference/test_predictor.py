@@ -203,14 +203,8 @@ class TestFast:
         """Once with convolutions that Winograd takes, once with small ones; with and without."""
         torch.manual_seed(0)
         for width, shape in ((128, (1, 64, 48, 52)), (8, (2, 64, 9, 11))):
-            block = BottleneckBlock(
-                64,
-                64 if stride == 1 else 32,
-                bottleneck_channels=width,
-                stride=stride,
-                num_groups=groups,
-                norm="FrozenBN",
-            )
+            sizes = {"bottleneck_channels": width, "stride": stride, "num_groups": groups}
+            block = BottleneckBlock(64, 64 if stride == 1 else 32, **sizes, norm="FrozenBN")
             for name, buffer in block.named_buffers():
                 if not name.endswith("tracked"):
                     buffer.uniform_(0.5, 2)

@@ -36,11 +36,8 @@ def follow(tracker: Tracker, *frames: Prediction) -> list[list[int]]:
 
 
 def test_numbers_stay_whatever_the_order() -> None:
-    frames = [
-        found((50, 50), (200, 200)),
-        found((205, 200), (52, 50)),
-        found((54, 51), (210, 200), (400, 400)),
-    ]
+    frames = [found((50, 50), (200, 200)), found((205, 200), (52, 50))]
+    frames.append(found((54, 51), (210, 200), (400, 400)))
     assert follow(Tracker(), *frames) == [[0, 1], [1, 0], [0, 1, 2]]
 
 

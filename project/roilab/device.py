@@ -14,11 +14,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA if it is available, else the CPU.
-
-    Raises:
-        UserError: there is no such device.
-    """
+    """The device of a name, or a UserError; "auto" is CUDA if it is available, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     key = "train.device"
@@ -35,10 +31,8 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of convolutions and matrix products: float32, bfloat16, float16 (CUDA), or auto.
 
     Auto is bfloat16 where the hardware multiplies it faster than float32: on CPUs with AMX or
-    AVX512-BF16 instructions, on GPUs since Ampere. Elsewhere it is emulated, and slower.
-
-    Raises:
-        UserError: no such precision, or not on this device.
+    AVX512-BF16 instructions, on GPUs since Ampere. Elsewhere it is emulated, and slower. Raises
+    UserError for another precision, and for one that the device does not have.
     """
     key, names = "train.precision", ", ".join(PRECISIONS)
     if precision not in PRECISIONS:

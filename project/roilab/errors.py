@@ -60,11 +60,7 @@ class UserError(Exception):
         return type(self)(**{**own, **parts})
 
     def with_keys(self, keys: Mapping[str, str], write: Callable[[str, Any], str]) -> Self:
-        """The same mistake, with a function's arguments named as the user types them.
-
-        Args:
-            keys, write: see `rename_arguments`.
-        """
+        """The same mistake, its arguments named as the user types them, see `rename_arguments`."""
         parts: dict[str, Any] = {"key": keys.get(self.key or "", self.key)}
         for name, text in (("found", self.found), ("remedy", self.remedy)):
             if isinstance(text, str):
@@ -125,8 +121,7 @@ def is_lost_worker(error: BaseException) -> bool:
 def machine_failure(error: BaseException, saved: str = "") -> UserError | None:
     """The error for an exception that the machine caused: no memory, or a lost process; else None.
 
-    Args:
-        saved: what is left of the work, and how to go on.
+    `saved` says what is left of the work, and how to go on.
     """
     after = f"; {saved}" if saved else ""
     cause: BaseException | None = error

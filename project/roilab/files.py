@@ -33,10 +33,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     """Within the block, a file is written under another name; at its end it takes its own.
 
     The folders that it needs are created. When the block raises, nothing of the new file stays,
-    and the old one does, if there is one.
-
-    Raises:
-        UserError: the file cannot be written. What the block raises is not changed.
+    and the old one does, if there is one. A UserError says that the file cannot be written; what
+    the block raises is not changed.
     """
     path = Path(path)
     if not path.name:
@@ -60,8 +58,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 def part_of_folder(path: Path) -> Iterator[Path]:
     """A new folder to fill in the block and then to rename to `path`, or else it is removed.
 
-    Raises:
-        OSError: it cannot be created.
+    Raises OSError if it cannot be created.
     """
     part = _part_of(path)
     try:
@@ -91,9 +88,8 @@ def _remove(path: Path) -> None:
 def remove_parts(folder: Path, pid: int | None = None) -> None:
     """Remove from a folder what processes were writing there when they were killed.
 
-    Args:
-        pid: of a process that has ended. Parts of others are removed when they are an hour old, in
-            which every file is finished.
+    Those of the process `pid`, which has ended, and of others, parts that are an hour old, in which
+    every file is finished.
     """
     for path in folder.iterdir():
         match = _PART.fullmatch(path.name)
@@ -105,13 +101,9 @@ def remove_parts(folder: Path, pid: int | None = None) -> None:
 def refuse_link(path: Path) -> None:
     """Make sure that a file that is written in place is no link: a stranger's may lead anywhere."""
     if path.is_symlink():
-        raise UserError(
-            "a file that is written to is a link",
-            file=path,
-            found=path.readlink(),
-            expected="a file of this folder",
-            remedy="delete the link",
-        )
+        message, remedy = "a file that is written to is a link", "delete the link"
+        expected, target = "a file of this folder", path.readlink()
+        raise UserError(message, file=path, found=target, expected=expected, remedy=remedy)
 
 
 @contextlib.contextmanager
@@ -131,9 +123,7 @@ def _reason(error: OSError | ValueError) -> object:
 def open_plain(path: str | Path) -> IO[bytes]:
     """Open a file for reading that has an end: no pipe, and no device such as /dev/zero.
 
-    Raises:
-        OSError: it cannot be opened, or is no plain file.
-        ValueError: the path has a null character.
+    Raises OSError if that is impossible, and ValueError if the path has a null character.
     """
     # Opening a pipe that nobody writes to would wait.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -39,12 +39,7 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 class ImageFolder:
     """Folders of images, searched once, and only when an image is not in its place.
 
-    Args:
-        roots: the folders.
-        default_path: the text that VIA puts before every file name of a project.
-
-    Raises:
-        UserError: there is no such folder.
+    VIA puts `default_path` before every file name. Raises UserError if a root is no folder.
     """
 
     def __init__(self, *roots: str | Path, default_path: str = "") -> None:
@@ -182,22 +177,16 @@ def header_size(path: str | Path) -> tuple[int, int]:
     """(width, height) of an image as it is shown, from its header.
 
     The EXIF orientation is honoured, as VIA and Detectron2's reader do. The pixels are not decoded,
-    unless it is a PNG whose orientation may stand behind them.
-
-    Raises:
-        UserError: no such file, or no image.
+    unless it is a PNG whose orientation may stand behind them. Raises UserError for no image.
     """
     with _errors_of(path), Image.open(path) as image:
         return _shown_size(image)
 
 
 def whole_size(path: str | Path) -> tuple[int, int]:
-    """The `header_size` of an image file that is whole.
+    """The `header_size` of an image file; a UserError if the file breaks off.
 
     A JPEG or a PNG that has its end marker counts as whole; any other file is decoded.
-
-    Raises:
-        UserError: no such file, no image, or the file breaks off.
     """
     with _errors_of(path):
         with Image.open(path) as image:
@@ -262,11 +251,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def bits_of(path: str | Path) -> int:
-    """Bits of an image's values in its file, from its header: 16, 12, or 8 and less.
-
-    Raises:
-        UserError: no such file, or no image.
-    """
+    """Bits of an image's values in its file: 16, 12, or 8 and less; errors as of `header_size`."""
     with _errors_of(path), Image.open(path) as image:
         return _bits(image)
 
@@ -286,8 +271,7 @@ def _bits(image: Image.Image) -> int:
 def _orientation(image: Image.Image, *, decode: bool) -> Any:
     """The EXIF orientation of a just opened image; None where there is none.
 
-    Args:
-        decode: whether a PNG's pixels are decoded; without it, only if it may stand behind them.
+    Without `decode`, a PNG's pixels are decoded only if it may stand behind them.
     """
     try:
         if image.format == "PNG" and not decode and not _orients_behind_pixels(image):
@@ -355,12 +339,8 @@ def _errors_of(path: str | Path) -> Iterator[None]:
     except UserError as error:
         raise error.replace(file=path) from error
     except Image.DecompressionBombError as error:
-        raise UserError(
-            "the image has too many pixels",
-            file=path,
-            found=error,
-            remedy="make it smaller, or cut it into several",
-        ) from error
+        message, remedy = "the image has too many pixels", "make it smaller, or cut it into several"
+        raise UserError(message, file=path, found=error, remedy=remedy) from error
     except Exception as error:
         if is_lost_worker(error):
             raise

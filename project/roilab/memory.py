@@ -25,11 +25,7 @@ def gigabytes(size: float) -> str:
 
 
 def available(root: Path = Path("/")) -> tuple[int, str] | None:
-    """The bytes that this process may still allocate, and what bounds them; None: not known.
-
-    Args:
-        root: of the file system with `/proc` and `/sys`.
-    """
+    """The bytes that this process may still allocate, and what bounds them; None: not known."""
     bounds = [(max(left, 0), "the limit of its control group leaves") for left in _of_cgroups(root)]
     free = _fields(root / "proc/meminfo").get("MemAvailable")
     if free is not None:

@@ -75,16 +75,11 @@ class Skeleton:
 
 
 def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skeleton:
-    """Build a skeleton from JSON data.
-
-    Raises:
-        UserError: a key is missing, unknown or of the wrong form.
-    """
-    expected = {field.name for field in fields(Skeleton)}
-    if not isinstance(data, Mapping) or set(data) != expected:
+    """Build a skeleton from JSON data; a UserError for a missing, unknown or wrong key."""
+    names = sorted(field.name for field in fields(Skeleton))
+    if not isinstance(data, Mapping) or sorted(data) != names:
         keys = sorted(data) if isinstance(data, Mapping) else type(data).__name__
-        message = "not a skeleton declaration"
-        raise UserError(message, file=file, found=keys, expected=sorted(expected))
+        raise UserError("not a skeleton declaration", file=file, found=keys, expected=names)
     try:
         return Skeleton(
             name=str(data["name"]),
@@ -97,30 +92,20 @@ def from_dict(data: Mapping[str, Any], file: str | Path | None = None) -> Skelet
     except UserError as error:
         raise error.replace(file=file, remedy=None) from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(
-            "a value of the skeleton has the wrong form",
-            file=file,
-            found=error,
-            expected="lists of names, pairs of names, and numbers",
-        ) from error
+        message = "a value of the skeleton has the wrong form"
+        expected = "lists of names, pairs of names, and numbers"
+        raise UserError(message, file=file, found=error, expected=expected) from error
 
 
 def load_skeleton(source: str | Path) -> Skeleton:
-    """A skeleton by name (`coco_person`) or from a JSON file with the keys of `Skeleton`.
-
-    Raises:
-        UserError: no such file, or not a skeleton.
-    """
+    """A skeleton by name (`coco_person`) or from a JSON file; a UserError for anything else."""
     if str(source) == COCO_PERSON.name:
         return COCO_PERSON
-    content = read_bytes(
-        source,
-        what="the skeleton file",
-        key="skeleton",
-        remedy=f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE",
-    ).removeprefix(codecs.BOM_UTF8)
+    what = "the skeleton file"
+    remedy = f"give {argument('skeleton', COCO_PERSON.name)}, or skeleton=FILE"
+    content = read_bytes(source, what=what, key="skeleton", remedy=remedy)
     expected = f"an object with the keys {', '.join(field.name for field in fields(Skeleton))}"
-    data = parse_json(content, source, what="the skeleton file", expected=expected)
+    data = parse_json(content.removeprefix(codecs.BOM_UTF8), source, what=what, expected=expected)
     return from_dict(data, file=source)
 
 
@@ -166,15 +151,12 @@ def oks_terms(
 ) -> npt.NDArray[np.floating[Any]]:
     """The terms of OKS, exp(-d^2 / (2 area (2 sigma)^2)): 1 for keypoints in the same place.
 
-    OKS (COCO, "Keypoint Evaluation") is their mean over the labelled keypoints.
+    OKS (COCO, "Keypoint Evaluation") is the mean of these (..., K) over the labelled keypoints.
 
     Args:
         points, others: (..., K, 2), in pixels.
         area: of the objects, in square pixels; (..., 1) or a number.
         sigmas: K, see `Skeleton`.
-
-    Returns:
-        (..., K).
     """
     distance = ((points - others) ** 2).sum(axis=-1)
     spread = 2 * (2 * np.asarray(sigmas)) ** 2 * (area + np.spacing(1))

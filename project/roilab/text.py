@@ -4,19 +4,14 @@ from collections.abc import Mapping, Sequence
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
-    """A number with its noun, or more words: `counted(1, "image")` is "1 image".
-
-    Args:
-        several: for any other number than 1; None: `one` with an s.
-    """
+    """A number with its noun, with an s unless `several` is given: `counted(2, "image")`."""
     return f"{count:d} {one if count == 1 else several or one + 's'}"
 
 
 def first_of(items: Sequence[object], shown: int = 5, separator: str = ", ") -> str:
     """The first of many, and the number of the others: "a, b and 7 more".
 
-    Args:
-        separator: stands between the items; with a line break, the number has a line of its own.
+    The number has a line of its own if `separator`, between the items, has a line break.
     """
     text = separator.join(map(str, items[:shown]))
     if len(items) <= shown:

@@ -11,7 +11,8 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from roilab.errors import UserError
-from roilab.inference import Prediction, Predictor, draw_prediction, overview, picture_names
+from roilab.inference import Prediction, Predictor, draw_prediction
+from roilab.inference.rendering import overview, picture_names
 from roilab.skeleton import COCO_PERSON
 
 

@@ -50,7 +50,6 @@ from roilab.evaluation import Evaluation, GroundTruth
 from roilab.evaluation.analysis import Analysis, analyze
 from roilab.evaluation.bootstrap import compare_detections
 from roilab.files import write_whole
-from roilab.inference import picture_names
 from roilab.inference.prefetch import result_of
 from roilab.inference.rendering import (
     OVERVIEW,
@@ -58,6 +57,7 @@ from roilab.inference.rendering import (
     draw_comparison,
     jpeg,
     picture_folder,
+    picture_names,
     rows_by_image,
 )
 from roilab.reporting import analysis_text, ap_table, evaluation_page

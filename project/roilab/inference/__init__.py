@@ -3,7 +3,7 @@
 from roilab.image_files import read_rgb
 from roilab.inference.formats import predictions_to_coco, to_json, via_annotations, via_record
 from roilab.inference.predictor import Prediction, Predictor
-from roilab.inference.rendering import draw_prediction, overview, picture_names
+from roilab.inference.rendering import draw_prediction
 from roilab.inference.sources import expand_inputs
 
 __all__ = [
@@ -11,8 +11,6 @@ __all__ = [
     "Predictor",
     "draw_prediction",
     "expand_inputs",
-    "overview",
-    "picture_names",
     "predictions_to_coco",
     "read_rgb",
     "to_json",

@@ -32,7 +32,6 @@ class RunDescription:
     """The facts of a run that files of its predictions state.
 
     Attributes:
-        title: names the run.
         classes, category_ids: of the model, in its order.
         skeleton: of the keypoints; None: the model has none.
         attributes: role -> attribute in VIA, see `attribute_names`.
@@ -71,11 +70,7 @@ def attribute_names(run: Run) -> dict[str, str]:
 
 
 def json_head(run: RunDescription, *, is_video: bool, rate: Fraction | None) -> dict[str, Any]:
-    """The part of the JSON data that all images, or all frames of a video, share.
-
-    Args:
-        rate: frames a second, of a video; None where that is not known.
-    """
+    """The JSON data that all images, or all frames of a video, `rate` a second, share."""
     keypoints = [] if run.skeleton is None else list(run.skeleton.keypoints)
     head: dict[str, Any] = {"run": run.title, "classes": list(run.classes), "keypoints": keypoints}
     head["threshold"] = run.threshold
@@ -94,10 +89,8 @@ def to_json(
     """One image's instances as JSON data, with the numbers of their tracks if there are any.
 
     Boxes are x, y, width, height; masks are COCO RLE; keypoints are x, y, score in pixel indices,
-    as VIA and COCO hold them, absent for classes that have none.
-
-    Args:
-        frame, seconds: of a video, the frame's place and time.
+    as VIA and COCO hold them, absent for classes that have none. `frame` and `seconds` are the
+    place and the time in a video.
     """
     rles = prediction.encoded_masks()
     instances = []
@@ -130,11 +123,7 @@ def csv_columns(skeleton: Skeleton | None) -> list[str]:
 
 
 def csv_rows(image: Mapping[str, Any], skeleton: Skeleton | None) -> list[list[Any]]:
-    """A row of a table for each instance of an image, empty where there is no value.
-
-    Args:
-        image: as `to_json` returns it.
-    """
+    """A row of a table for each instance of an image of `to_json`; empty cells have no value."""
     none = [("", "", "")] * (len(skeleton.keypoints) if skeleton is not None else 0)
     rows = []
     for instance in image["instances"]:
@@ -158,11 +147,9 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 def predictions_to_coco(images: Sequence[Mapping[str, Any]], run: RunDescription) -> dict[str, Any]:
     """COCO json of images as `to_json` returns them; annotations have a `score` beside.
 
-    Of a video, images have `frame` and `time` as well, annotations a `track_id`. Keypoints whose
-    score does not exceed the threshold are not labelled, all others visible.
-
-    Args:
-        images: in their order, which numbers them from 1.
+    Images are numbered from 1. Of a video, they have `frame` and `time` as well, annotations a
+    `track_id`. Keypoints whose score does not exceed the threshold are not labelled, all others
+    visible.
     """
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -201,14 +188,11 @@ class PredictedImage(via.ImageRecord):
 def via_record(
     filename: str, size: int, prediction: Prediction, run: RunDescription
 ) -> PredictedImage:
-    """The instances of an image as VIA regions.
+    """The instances of an image as VIA regions; VIA knows the image by its size in bytes.
 
     An instance is a polygon for each part of its mask, or a rectangle where there is no mask, and a
     point for each keypoint whose score exceeds the threshold; all carry the same `instance`
     and the instance's `score`. Holes of masks are filled, and counted in the record.
-
-    Args:
-        size: of the file in bytes, by which VIA knows the image.
     """
     names = run.attributes
     regions: list[tuple[via.Shape, dict[str, str]]] = []
@@ -245,22 +229,19 @@ def via_annotations(
     """
     names = run.attributes
 
-    def text(role: str, description: str) -> via.Attribute:
-        return via.Attribute(names[role], "text", f"{description} {TAGS[role]}")
-
-    def choice(role: str, description: str, values: Sequence[str]) -> via.Attribute:
-        options = {value: value for value in values}
-        return via.Attribute(names[role], "dropdown", f"{description} {TAGS[role]}", options)
+    def attribute(role: str, description: str, values: Sequence[str] = ()) -> via.Attribute:
+        kind, options = "dropdown" if values else "text", {value: value for value in values}
+        return via.Attribute(names[role], kind, f"{description} {TAGS[role]}", options)
 
     declared = [
-        choice("class", "what it is", run.classes),
-        text("instance", "the same for all of one object"),
-        text("score", "of the prediction"),
+        attribute("class", "what it is", run.classes),
+        attribute("instance", "the same for all of one object"),
+        attribute("score", "of the prediction"),
     ]
     if run.skeleton is not None:
-        declared.append(choice("keypoint", "which keypoint", run.skeleton.keypoints))
+        declared.append(attribute("keypoint", "which keypoint", run.skeleton.keypoints))
         # The model does not say it; a person may.
-        declared.append(choice("visibility", "of the keypoint", ("visible", "occluded")))
+        declared.append(attribute("visibility", "of the keypoint", ("visible", "occluded")))
     problems = []
     if filled := [pixels for record in records for pixels in record.filled]:
         message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)}), since VIA has "
@@ -275,7 +256,7 @@ def via_annotations(
         file="predictions",
         container=via.Container.VIA2_PROJECT,
         images=tuple(sorted(records, key=certainty)),
-        region_attributes={attribute.name: attribute for attribute in declared},
+        region_attributes={item.name: item for item in declared},
         file_attributes={},
         default_path=default_path,
         problems=tuple(problems),

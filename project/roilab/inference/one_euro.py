@@ -58,9 +58,7 @@ class KeypointSmoother:
     ) -> Prediction:
         """The instances of a frame with x and y of their keypoints smoothed; scores stay.
 
-        Args:
-            ids: of the N instances' tracks, see `roilab.inference.tracking.Tracker`.
-            seconds: the frame's time. Frames need not be evenly apart.
+        `ids` are the N numbers of the tracker; frames need not be evenly apart.
         """
         if prediction.keypoints is None or not len(prediction):
             return prediction

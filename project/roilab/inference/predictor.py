@@ -50,7 +50,6 @@ class Prediction:
     """Instances of one image, best first, as numpy arrays in the image's own size.
 
     Attributes:
-        width, height: of the image.
         boxes: (N, 4), x0 y0 x1 y1, continuous coordinates.
         scores: (N,), in [0, 1].
         labels: N class names.
@@ -185,8 +184,7 @@ class Predictor:
     ) -> "Predictor":
         """The predictor of a run folder, on `train.device` (a CUDA device where there is one).
 
-        Raises:
-            UserError: the run's weights and config do not fit together.
+        Raises UserError if the run's weights and config do not fit together.
         """
         cfg, model = load_run(run, overrides)
         options = _settings(cfg) | {"fast": fast, "max_memory": max_memory}
@@ -362,9 +360,7 @@ def predict_frames(
 ) -> Generator[FramePrediction | NotEnoughMemory, None, None]:
     """Predict each frame, in order; a frame that is too large for the memory gives its error.
 
-    Args:
-        batch: the number of frames that a predictor gets at a time.
-        threshold: the least score of an instance.
+    A predictor gets `batch` frames at a time; instances with scores below `threshold` are left out.
     """
     remaining = iter(frames)
     while group := list(itertools.islice(remaining, batch)):

@@ -75,9 +75,8 @@ def prefetch(
 ) -> Iterator[Iterator[T]]:
     """The items, up to `size` of them produced by a thread before they are asked for.
 
-    Args:
-        items: run in that thread, and closed there when the block ends.
-        abandon: whether to abandon the thread; there are no more items then.
+    They are closed in that thread when the block ends. When `abandon` says that it is abandoned,
+    there are no more items.
     """
     ready: queue.Queue[Any] = queue.Queue(size)
     stop = threading.Event()
@@ -118,11 +117,7 @@ def prefetch(
 def result_of(work: Callable[[], T], abandon: Callable[[], bool]) -> T:
     """The result of work that runs in a thread, so that signals are handled meanwhile.
 
-    Args:
-        abandon: whether to abandon the thread.
-
-    Raises:
-        Abandoned: the thread was abandoned.
+    Raises Abandoned when `abandon` says that the thread is abandoned.
     """
     with prefetch((work() for _ in range(1)), 1, abandon) as results:
         for result in results:
@@ -134,18 +129,11 @@ def result_of(work: Callable[[], T], abandon: Callable[[], bool]) -> T:
 def in_background(
     work: Callable[[T], None], size: int, abandon: Callable[[], bool] = lambda: False
 ) -> Iterator[Callable[[T], None]]:
-    """A function that queues an item for `work` in a thread, and waits while the queue is full.
+    """A function that queues up to `size` items for `work` in a thread, and waits for a place.
 
     An exception of `work` is raised by the next call, or at the end of the block, and no later item
     is worked on. At the end of the block all items are done; when the block raises, the queued ones
-    are dropped.
-
-    Args:
-        size: of the queue.
-        abandon: whether to abandon the thread.
-
-    Raises:
-        Abandoned: the thread was abandoned at work.
+    are dropped. Raises Abandoned when `abandon` says that the thread is abandoned at work.
     """
     waiting: queue.Queue[Any] = queue.Queue(size)
     stop = threading.Event()

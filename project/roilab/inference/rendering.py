@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as mask_utils
 
-from roilab.data.coco import dataset_to_coco
+from roilab.data.coco import Row, dataset_to_coco
 from roilab.data.coordinates import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
 from roilab.draw import Mask, Picture, draw_instances, grid, side_by_side
@@ -22,7 +22,6 @@ from roilab.image_files import read_rgb
 from roilab.inference.predictor import KEYPOINT_THRESHOLD, Prediction
 from roilab.skeleton import Skeleton
 
-Row = Mapping[str, Any]
 OVERVIEW = "overview.jpg"
 # JPEG qualities: of pictures, of those within a page, and of a video's frames, which a person
 # annotates and a model is trained with.
@@ -167,7 +166,7 @@ def picture_folder(folder: Path) -> Iterator[Callable[[str, Picture], None]]:
     def write(name: str, picture: Picture) -> None:
         write_whole(folder / name, jpeg(picture, PICTURE_QUALITY))
         if len(cells) < _OVERVIEW_PICTURES:
-            cells.append(_cell(picture))
+            cells.append(np.array(_shrunk(picture, _LEGIBLE_SIDE)))
 
     yield write
     if cells:
@@ -176,14 +175,14 @@ def picture_folder(folder: Path) -> Iterator[Callable[[str, Picture], None]]:
 
 def overview(pictures: Sequence[Picture]) -> Picture:
     """One sheet of several pictures, the large ones made smaller."""
-    return grid([_cell(picture) for picture in pictures], _OVERVIEW_COLUMNS)
+    cells = [np.array(_shrunk(picture, _LEGIBLE_SIDE)) for picture in pictures]
+    return grid(cells, _OVERVIEW_COLUMNS)
 
 
-def _cell(picture: Picture) -> Picture:
-    """The picture as it is in an overview."""
-    cell = Image.fromarray(picture)
-    cell.thumbnail((_LEGIBLE_SIDE, _LEGIBLE_SIDE))
-    return np.array(cell)
+def _shrunk(picture: Picture, side: int) -> Image.Image:
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side))
+    return image
 
 
 def picture_names(files: Sequence[Path]) -> list[str]:
@@ -201,8 +200,6 @@ def picture_names(files: Sequence[Path]) -> list[str]:
 
 def jpeg(picture: Picture, quality: int) -> bytes:
     """The content of a JPEG file; a picture that is too large for one is made smaller."""
-    image = Image.fromarray(picture)
-    image.thumbnail((_JPEG_SIDE, _JPEG_SIDE))
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
+    _shrunk(picture, _JPEG_SIDE).save(stream, "JPEG", quality=quality)
     return stream.getvalue()

@@ -19,29 +19,22 @@ from roilab.inference.predictor import FramePrediction
 from roilab.inference.sources import Frame, Source
 from roilab.inference.video import video_writer
 
-VIA_FILES: Mapping[str, str] = {
+DATA_FILES: Mapping[str, str] = {
+    "json": "predictions.json",
     "via": "via_project.json",
     "via-json": "via.json",
     "via-csv": "via.csv",
-}
-DATA_FILES: Mapping[str, str] = {
-    "json": "predictions.json",
-    **VIA_FILES,
     "coco": "coco.json",
     "csv": "predictions.csv",
 }
 KINDS = ("picture", *DATA_FILES, "video")
-_FRAMES = "frames"
 
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """The output files of a prediction.
+    """The output files of a prediction, in a folder, of some of `KINDS`.
 
-    Attributes:
-        folder: of the files.
-        kinds: of `KINDS`.
-        runs: the run whose instances the data hold, and others that are drawn beside it.
+    The data hold the instances of the first run; those of others are drawn beside it.
     """
 
     source: Source
@@ -52,7 +45,7 @@ class OutputPlan:
     @property
     def saves_frames(self) -> bool:
         """Whether the frames of a video become image files, for data that refer to such."""
-        return self.source.video is not None and not {"coco", *VIA_FILES}.isdisjoint(self.kinds)
+        return self.source.video is not None and not {"coco", *via.WRITERS}.isdisjoint(self.kinds)
 
     @property
     def data_files(self) -> dict[str, Path]:
@@ -67,7 +60,7 @@ class OutputPlan:
     @property
     def frame_folder(self) -> Path:
         """The folder of a video's frames."""
-        return self.folder / _FRAMES
+        return self.folder / "frames"
 
     @functools.cached_property
     def picture_names(self) -> dict[Path, str]:
@@ -80,11 +73,7 @@ class OutputPlan:
         return f"{self.source.video}_{frame.index:06}.jpg"
 
     def check(self) -> None:
-        """Make sure that the files can be written, and none over an input.
-
-        Raises:
-            UserError: images make no video, or an output would replace an input or lie beside it.
-        """
+        """Refuse a video of images, and outputs that would replace an input or lie beside it."""
         inputs, is_video = self.source.inputs, self.source.video is not None
         if "video" in self.kinds and not is_video:
             expected = "a video or a webcam as input, or picture in place of video"
@@ -148,7 +137,6 @@ class Outputs:
     """The files of a plan, to which `add` writes.
 
     Attributes:
-        sinks: functions that each write their part of an item.
         problems: what the files of data cannot hold, which is known at the end.
         images, instances: how many were added, of the first run.
     """
@@ -160,11 +148,7 @@ class Outputs:
     instances: int = 0
 
     def add(self, result: FramePrediction) -> None:
-        """Draw and write the predictions of the next frame.
-
-        Raises:
-            UserError: a file cannot be written.
-        """
+        """Draw and write the predictions of the next frame, or raise a UserError."""
         item = _Item(result, self.plan)
         for add in self.sinks:
             add(item)
@@ -183,7 +167,7 @@ def open_outputs(plan: OutputPlan) -> Iterator[Outputs]:
     sinks = {"picture": _pictures, "video": _video, "frames": _frames}  # VIA needs the frames
     sinks |= {"json": _json, "csv": _csv, "coco": _coco}
     contexts = [sink(plan) for kind, sink in sinks.items() if kind in kinds]
-    if not kinds.isdisjoint(VIA_FILES):
+    if not kinds.isdisjoint(via.WRITERS):
         contexts.append(_via(plan, outputs.problems))
     with contextlib.ExitStack() as stack:
         outputs.sinks += [stack.enter_context(context) for context in contexts]
@@ -247,8 +231,7 @@ def _csv(plan: OutputPlan) -> Iterator[_Add]:
 def _text(path: Path) -> Iterator[Callable[[str], None]]:
     """A function that adds text to a file, which gets its name when the block has ended.
 
-    Raises:
-        UserError: the file cannot be written. What the block raises is its own.
+    Raises UserError if the file cannot be written. What the block raises is its own.
     """
 
     def write(text: str) -> None:
@@ -306,6 +289,6 @@ def _via(plan: OutputPlan, problems: list[via.Problem]) -> Iterator[_Add]:
     annotations = formats.via_annotations(records, plan.runs[0], f"{folder}{os.sep}")
     problems += annotations.problems
     for kind, path in plan.data_files.items():
-        if kind in VIA_FILES:
+        if kind in via.WRITERS:
             lost = via.WRITERS[kind](path, annotations)
             problems += [problem for problem in lost if problem.severity != "note"]

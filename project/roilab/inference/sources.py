@@ -48,7 +48,6 @@ class Source:
     Attributes:
         frames: yields each frame, or the error for it, or for the frames after it. Of images, it
             takes a check of their width and height, see `roilab.image_files.read_rgb`.
-        inputs: the input files.
         folder: that holds all the inputs; None where there are none.
         count: the number of frames; None where that is not known.
         video: the name, without an ending, of the video or webcam; None for images, which do not
@@ -69,8 +68,7 @@ class Source:
 def open_source(inputs: Sequence[str]) -> Source:
     """Open the images, folders and patterns, the one video or the one webcam that the user named.
 
-    Raises:
-        UserError: an input does not exist, or a video or webcam is not alone.
+    Raises UserError if an input does not exist, or a video or webcam is not alone.
     """
     cameras = [name for name in inputs if name.startswith(_WEBCAM)]
     unique: dict[Path, Path] = {}
@@ -91,11 +89,7 @@ def open_source(inputs: Sequence[str]) -> Source:
 def expand_inputs(source: str | Path, key: str = "input") -> list[Path]:
     """The file itself, or the images of a folder but hidden ones, frame 2 before frame 10.
 
-    Args:
-        key: the parameter that names the source, for the message.
-
-    Raises:
-        UserError: there is no such file or folder, or the folder holds no image.
+    Raises UserError for the parameter `key` if there is no such file or folder, or no image in it.
     """
     path = Path(source)
     if path.is_file():
@@ -111,12 +105,9 @@ def expand_inputs(source: str | Path, key: str = "input") -> list[Path]:
 
 def _files(source: str) -> list[Path]:
     if not source:  # else it would be the current folder
-        raise UserError(
-            "an empty name",
-            key="input",
-            expected="an image, a folder, a pattern, a video or webcam:0",
-            remedy="was it a variable that is not set?",
-        )
+        expected = "an image, a folder, a pattern, a video or webcam:0"
+        remedy = "was it a variable that is not set?"
+        raise UserError("an empty name", key="input", expected=expected, remedy=remedy)
     # A file whose name looks like a pattern is that file.
     if Path(source).exists() or not glob.has_magic(source):
         return expand_inputs(source)

@@ -21,7 +21,6 @@ class _Track(NamedTuple):
     """The last known state of a tracked object.
 
     Attributes:
-        frame: the number of its frame.
         box: (4,), x0 y0 x1 y1.
         keypoints: (K, 3), x y score; NaN where there are none, K = 0 where they do not count.
         velocity: (2,), of the box's centre, in pixels a frame.
@@ -130,9 +129,7 @@ def _area(boxes: Array) -> Array:
 def _oks(one: Array, other: Array, area: Array, sigmas: Array) -> Array:
     """N x M, over the keypoints seen in both; NaN where there are none (COCO's definition).
 
-    Args:
-        one, other: (N, K, 3) and (M, K, 3).
-        area: (N, M), in square pixels.
+    Keypoints are (N, K, 3) and (M, K, 3), areas (N, M) in square pixels.
     """
     seen = (one[:, None, :, 2] > KEYPOINT_THRESHOLD) & (other[:, :, 2] > KEYPOINT_THRESHOLD)
     terms = oks_terms(one[:, None, :, :2], other[:, :, :2], area[..., None], sigmas)
@@ -144,12 +141,7 @@ def _oks(one: Array, other: Array, area: Array, sigmas: Array) -> Array:
 def frame_tracker(
     skeletons: Sequence[Skeleton | None], *, smooth: bool
 ) -> Callable[[FramePrediction], FramePrediction]:
-    """A function that links the instances of each frame, called in order, to those before.
-
-    Args:
-        skeletons: of the runs.
-        smooth: smooth keypoints over time.
-    """
+    """A function that links the instances of each frame, in order, to those before."""
     pairs = [(Tracker(skeleton), KeypointSmoother()) for skeleton in skeletons]
 
     def track(result: FramePrediction) -> FramePrediction:

@@ -44,11 +44,7 @@ class VideoInfo:
 
 
 def probe(path: Path, kind: str | None = None, max_pixels: int | None = None) -> VideoInfo:
-    """Read the header of a video file; see `read_video`.
-
-    Raises:
-        UserError: no such file, no video, or its frames are too large.
-    """
+    """Read the header of a video file; arguments and errors are those of `read_video`."""
     with _opened(path, kind, max_pixels) as container:
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate
@@ -68,7 +64,8 @@ def read_video(
         max_pixels: of a frame; None: as many as Pillow decodes of an image.
 
     Raises:
-        UserError: the video is broken or ends early; behind the frames that could be read.
+        UserError: no such file, no video, or too large frames; behind the frames that could be
+            read: the video is broken or ends early.
     """
     count, seconds = 0, 0.0
     first: Fraction | None = None
@@ -166,13 +163,9 @@ def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[An
             raise _no_video(path, "pictures that cannot be decoded")
         limit = max_pixels or Image.MAX_IMAGE_PIXELS
         if limit and stream.width * stream.height > limit:
-            raise UserError(
-                "the frames of the video have too many pixels",
-                file=path,
-                found=f"{stream.width} x {stream.height}",
-                expected=f"no more than {limit} pixels",
-                remedy="make it smaller",
-            )
+            message, remedy = "the frames of the video have too many pixels", "make it smaller"
+            size, expected = f"{stream.width} x {stream.height}", f"no more than {limit} pixels"
+            raise UserError(message, file=path, found=size, expected=expected, remedy=remedy)
         if limit:  # frames may say another size than the header
             stream.codec_context.options = {"max_pixels": str(limit)}
         yield container
@@ -205,16 +198,13 @@ def video_writer(
 ) -> Iterator[Callable[[Picture, float], None]]:
     """A function that adds an H x W x 3 RGB picture and its seconds to an H.264 video in mp4.
 
-    The file gets its name when the block has ended. All pictures get the size of the first, by one
-    pixel larger where that is odd, or smaller where H.264 has no such size. A picture whose time
-    does not follow the last one's is moved behind it.
+    The file gets its name when the block has ended; a UserError if it cannot be written. All
+    pictures get the size of the first, by one pixel larger where that is odd, or smaller where
+    H.264 has no such size. A picture whose time does not follow the last one's is moved behind it.
 
     Args:
         rate: frames a second, for players that ask; None: not known.
         tick: seconds, of which all times are multiples.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     stream: Any = None
     last = -1  # time, in ticks
@@ -252,11 +242,7 @@ def video_writer(
 
 
 def read_webcam(number: int) -> Iterator[tuple[Picture, float]]:
-    """Frames of a camera as they come, with the seconds since the first.
-
-    Raises:
-        UserError: there is no such camera, or it has no more frames.
-    """
+    """Frames of a camera as they come, with the seconds since the first; a UserError ends them."""
     start = None
     with _camera(number) as camera:
         while True:

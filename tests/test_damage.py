@@ -133,9 +133,8 @@ class Case(NamedTuple):
     record: Literal["digests", "older", "accepted"]
 
     def __str__(self) -> str:
-        return (
-            f"{self.damaging.__name__} {self.kind}/{self.file}: {self.command.name}, {self.record}"
-        )
+        damaged = f"{self.damaging.__name__} {self.kind}/{self.file}"
+        return f"{damaged}: {self.command.name}, {self.record}"
 
 
 def cases(folders: dict[str, Folder], count: int, chance: random.Random) -> list[Case]:

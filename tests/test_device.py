@@ -28,35 +28,30 @@ for begin in (lambda: None, keep_freed_memory):
 
 
 @pytest.mark.parametrize(
-    ("policy", "threads"), [("PASSIVE", 4), ("passive", 4), (None, 3), ("ACTIVE", 3)]
+    ("policy", "number", "expected"),
+    [
+        *(("PASSIVE", None, [4]), ("passive", None, [4]), (None, None, [3]), ("ACTIVE", None, [3])),
+        (None, "3", []),  # a number that was set is left alone
+    ],
 )
 def test_threads_that_spin_leave_workers_a_core(
-    policy: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+    policy: str | None, number: str | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    if policy is not None:
-        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    for name, value in (("OMP_NUM_THREADS", number), ("OMP_WAIT_POLICY", policy)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
     chosen: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     share_cores(workers=1)
-    assert chosen == [threads]
-
-
-def test_a_number_of_threads_that_was_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    chosen: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
-    share_cores(workers=1)
-    assert chosen == []
+    assert chosen == expected
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
 def test_freed_memory_stays_with_the_process() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120
-    )
+    command = [sys.executable, "-c", FAULTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     given_back, kept = map(int, done.stdout.split())
     # What is given back is paged in eight times. What is kept may be so once, where a small block
     # has come to lie at the end of the heap and the tensor goes behind it.

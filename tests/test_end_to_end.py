@@ -67,9 +67,8 @@ def test_whole_way(data: Path, tmp_path: Path) -> None:
     assert json.loads((run / "classes.json").read_text()) == ["car", "person"]
     trained = json.loads((run / "results.json").read_text())
     assert set(trained) == {"bbox", "segm", "keypoints"}
-    assert {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-person", "AP50-car"} <= set(
-        trained["bbox"]
-    )
+    names = {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-person", "AP50-car"}
+    assert names <= set(trained["bbox"])
     steps = [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]
     assert [step["iteration"] for step in steps if "total_loss" in step] == [0, 1]
 

@@ -363,10 +363,8 @@ class TestReadRgb:
     def test_twelve_bits_of_a_tiff_that_says_so(self, tmp_path: Path) -> None:
         """Two values in three bytes, the first one's upper eight first."""
         values = np.arange(30 * 40).reshape(30, 40) * 3
-        pairs = values.reshape(-1, 2)
-        packed = np.stack(
-            [pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1
-        )
+        first, second = values.reshape(-1, 2).T
+        packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1)
         tags = {256: 40, 257: 30, 258: 12, 259: 1, 262: 1, 273: 8 + 2 + 12 * 9 + 4, 277: 1, 278: 30}
         tags[279] = packed.size
         content = b"II*\0" + struct.pack("<IH", 8, len(tags))

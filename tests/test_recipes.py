@@ -32,21 +32,15 @@ from roilab.engine.setup import prepare
 from roilab.synthetic import write_figures
 
 # A leaf of ours, Detectron2's leaf, and the number of its classes.
-LAZY = (
-    ("mask_rcnn_R_50_FPN_1x", "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.py", 80),
-    ("keypoint_rcnn_R_50_FPN_1x", "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.py", 1),
+TASKS = (("mask", "COCO-InstanceSegmentation", 80), ("keypoint", "COCO-Keypoints", 1))
+LAZY = tuple(
+    (f"{task}_rcnn_R_50_FPN_1x", f"{folder}/{task}_rcnn_R_50_FPN_1x.py", classes)
+    for task, folder, classes in TASKS
 )
 YAML = tuple(
-    (f"{task}_rcnn_{depth}_FPN", schedule, f"{folder}/{task}_rcnn_{source}.yaml", classes)
-    for task, folder, classes in (
-        ("mask", "COCO-InstanceSegmentation", 80),
-        ("keypoint", "COCO-Keypoints", 1),
-    )
-    for depth, schedule, source in (
-        ("R_50", "1x", "R_50_FPN_1x"),
-        ("R_50", "3x", "R_50_FPN_3x"),
-        ("R_101", "3x", "R_101_FPN_3x"),
-    )
+    (f"{task}_rcnn_{depth}_FPN", time, f"{folder}/{task}_rcnn_{depth}_FPN_{time}.yaml", classes)
+    for task, folder, classes in TASKS
+    for depth, time in (("R_50", "1x"), ("R_50", "3x"), ("R_101", "3x"))
 )
 ROOM = importlib.resources.files("detectron2") / "model_zoo/configs"
 

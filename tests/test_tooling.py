@@ -312,21 +312,19 @@ class TestBench:
 
     def test_ours_and_reference_take_turns(self, bench: ModuleType) -> None:
         calls: list[str] = []
-        result = bench.measure(
-            bench.Benchmark("r", lambda: calls.append("o"), lambda: calls.append("r"), rounds=4)
-        )
+        ours, reference = (lambda: calls.append("o")), (lambda: calls.append("r"))
+        bench.measure(bench.Benchmark("r", ours, reference, rounds=4))
         assert "".join(calls) == "or" + "orro" * 2
-        assert {"ours", "reference", "ratio", "reference_name"} <= set(result)
 
     def test_work_gauge_and_bar(self, bench: ModuleType) -> None:
-        benchmark = bench.Benchmark(
-            "r", lambda: 30.0, lambda: 8.0, work=(10, 2), gauge=lambda work: work(), bar=(0.5, 0.8)
-        )
+        settings = {"work": (10, 2), "gauge": lambda work: work(), "bar": (0.5, 0.8)}
+        benchmark = bench.Benchmark("r", lambda: 30.0, lambda: 8.0, **settings)
         result = bench.measure(benchmark)
         assert (result["ours"], result["reference"], result["ratio"]) == (3.0, 4.0, 0.75)
         assert result["bar_met"] == "true"
-        assert bench.measure(replace(benchmark, bar=(0, 0.5)))["bar_met"] == "false"
-        assert "NOT within" in bench.row("x", bench.measure(replace(benchmark, bar=(0, 0.5))))
+        slow = bench.measure(replace(benchmark, bar=(0, 0.5)))
+        assert slow["bar_met"] == "false"
+        assert "NOT within" in bench.row("x", slow)
 
     def test_median_and_ratio(self, bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
         took = {"ours": iter([1.0, 9.0, 2.0]), "reference": iter([4.0, 4.0, 100.0])}

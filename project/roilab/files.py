@@ -176,15 +176,13 @@ def parse_json(
     except (ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else error
         reason = problem if content.strip() else "nothing in it"
-        raise UserError(
-            f"{what} cannot be read: not JSON", file=path, found=reason, **details
-        ) from error
+        message = f"{what} cannot be read: not JSON"
+        raise UserError(message, file=path, found=reason, **details) from error
 
 
 def read_json(path: str | Path, *, what: str = "the file", **details: str | None) -> Any:
     """Read a JSON file, see `read_bytes` and `parse_json`."""
-    content = read_bytes(path, what=what, **details)
-    return parse_json(content, path, what=what, **details)
+    return parse_json(read_bytes(path, what=what, **details), path, what=what, **details)
 
 
 def config_folder() -> Path:

@@ -27,6 +27,7 @@ from roilab.synthetic import FiguresPaths
 from roilab.via import Annotations, ImageRecord, LabelRules, build_instances
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture
+MEANING: dict[str, Any] = {"classes": ["car", "person"], "skeleton": "coco_person"}
 
 
 def test_pictures_and_json_of_a_folder_with_a_broken_image(
@@ -68,13 +69,10 @@ def test_predictions_can_be_corrected_and_trained_with(
     names = {"via_project.json", "via.json", "via.csv", "coco.json"}
     assert {path.name for path in out.iterdir()} == names
     # The project says where its images are.
-    loaded = load_dataset(
-        str(out / "via_project.json"), classes=["car", "person"], skeleton="coco_person"
-    )
+    project = out / "via_project.json"
+    loaded = load_dataset(str(project), **MEANING)
     assert len(loaded) == 3
-    least = [
-        min(scores(image), default=2) for image in read_annotations(out / "via_project.json").images
-    ]
+    least = [min(scores(image), default=2) for image in read_annotations(project).images]
     assert least == sorted(least)
     found = sum(len(record["annotations"]) for record in loaded.records)
     assert found == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
@@ -227,8 +225,7 @@ def test_other_data_is_what_the_overrides_name(
     assert "10 images" in done.stdout
     # Other images of the same annotations are other data as well, and COCO is read, too.
     coco = tmp_path / "coco.json"
-    classes, bones = ["car", "person"], "coco_person"
-    data = load_dataset(str(val), str(val.parent), classes=classes, skeleton=bones).coco_json()
+    data = load_dataset(str(val), str(val.parent), **MEANING).coco_json()
     coco.write_text(json.dumps(data))
     for more in (("--images", val.parent), ("--data", coco, "--images", val.parent)):
         done = script("evaluate", "--run", own_run.folder, *more)
@@ -241,8 +238,7 @@ def test_results_have_the_ids_of_the_coco_file(
 ) -> None:
     """Of other data those of its file; of a demo those that the run was trained with."""
     folder, ids = figures.val.parent, {1: 500, 2: 3}
-    classes, bones = ["car", "person"], "coco_person"
-    data = load_dataset(str(figures.val), str(folder), classes=classes, skeleton=bones).coco_json()
+    data = load_dataset(str(figures.val), str(folder), **MEANING).coco_json()
     for image in data["images"]:
         image["id"] += 70
     for row in data["annotations"]:

@@ -141,9 +141,8 @@ def test_pictures_of_two_runs_stand_beside_the_image(
         (first, *_) = (image for image, _ in read_video(tmp_path / name / "film.mp4"))
         sizes[name] = first.shape[1], Image.open(tmp_path / name / "000000.jpg").width
     assert all(3 < both / one < 3.3 for one, both in zip(*sizes.values(), strict=True))
-    assert (tmp_path / "one" / "predictions.json").read_text() == (
-        tmp_path / "both" / "predictions.json"
-    ).read_text()
+    one, both = (tmp_path / name / "predictions.json" for name in ("one", "both"))
+    assert one.read_text() == both.read_text()
 
 
 def test_two_weights_of_a_run_are_called_by_their_names(
@@ -341,11 +340,9 @@ def test_a_file_that_may_not_be_written_is_named(
     monkeypatch.setattr(Path, "open", refused)
     image = figures.val.parent / "000001.jpg"
     done = predict(image, out, "--save", kind, status=2)
-    name = {"json": "predictions.json", "csv": "predictions.csv", "coco": "coco.json"}.get(
-        kind, image.name
-    )
+    names = {"json": "predictions.json", "csv": "predictions.csv", "coco": "coco.json"}
     assert "found:    Read-only file system" in done.stderr
-    assert f"file:     {tmp_path / 'out' / name}\n" in done.stderr
+    assert f"file:     {out / names.get(kind, image.name)}\n" in done.stderr
 
 
 def test_inputs_are_never_written_over(

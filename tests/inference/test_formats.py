@@ -127,24 +127,19 @@ def test_filled_holes_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "names"),
+    ("train", "names"),
     [
-        ("model: {}", {}),
-        ("data: {train: {class_attribute: null, files: a}}", {}),
-        (
-            "data: {train: {class_attribute: name, instance_attribute: id}}",
-            {"class": "name", "instance": "id"},
-        ),
-        (
-            "data: {train: {class_attribute: instance}}",
-            {"class": "instance", "instance": "predicted instance"},
-        ),
+        (None, {}),
+        ("class_attribute: null, files: a", {}),
+        ("class_attribute: name, instance_attribute: id", {"class": "name", "instance": "id"}),
+        ("class_attribute: instance", {"class": "instance", "instance": "predicted instance"}),
     ],
 )
 def test_attributes_are_called_as_in_the_training_data(
-    tmp_path: Path, config: str, names: dict[str, str]
+    tmp_path: Path, train: str | None, names: dict[str, str]
 ) -> None:
     run = Run(tmp_path)
+    config = "model: {}" if train is None else f"data: {{train: {{{train}}}}}"
     run.config_file.write_text(config, encoding="utf-8")
     roles = ("class", "keypoint", "instance", "visibility", "score")
     assert attribute_names(run) == {role: role for role in roles} | names

@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import detectron2.data.transforms as T
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from roilab.engine.load_run import load_run
+from roilab.evaluation import memory_bound
 from roilab.evaluation.memory_bound import MemoryBound, detect_instances, measure
 from roilab.image_files import header_size
 from roilab.inference import Predictor
@@ -99,8 +101,6 @@ def test_masks_are_counted_before_they_are_made(predictor) -> None:
 
 def test_features_grow_with_the_pixels_as_measured(predictor) -> None:
     """By what two small images take, those of a larger one are known."""
-    from roilab.evaluation import memory_bound
-
     base, each = measure(predictor.model, torch.device("cpu"))
     image = torch.zeros(3, 384, 640, dtype=torch.uint8)
     with torch.no_grad(), memory_bound._Live() as live:
@@ -110,8 +110,6 @@ def test_features_grow_with_the_pixels_as_measured(predictor) -> None:
 
 def test_what_the_model_sees_is_what_counts(tiny_run) -> None:
     """Resizing makes the features of a large image those of a small one."""
-    import detectron2.data.transforms as T
-
     _, model = load_run(tiny_run)
     bound = MemoryBound(model, [T.ResizeShortestEdge(800, 1333), T.RandomFlip()], HUGE)
     assert bound._resized(4000, 6000) == (800, 1200)

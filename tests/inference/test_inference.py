@@ -74,9 +74,8 @@ def test_the_model_gets_its_own_order_of_channels(image_format: str, red: int) -
     image[..., 0] = 255
     Predictor(Looks(), [], image_format, ("car", "person"), COCO_PERSON)(image)
     assert seen[0].shape == (3, 30, 50)
-    assert [channel.unique().tolist() for channel in seen[0]] == [
-        [255 if place == red else 0] for place in range(3)
-    ]
+    expected = [[255 if place == red else 0] for place in range(3)]
+    assert [channel.unique().tolist() for channel in seen[0]] == expected
 
 
 def test_an_augmentation_cannot_touch_the_image() -> None:

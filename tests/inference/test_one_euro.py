@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
 from roilab.inference.one_euro import KeypointSmoother
 from roilab.inference.predictor import Prediction
@@ -43,7 +44,7 @@ def noise(seed: int = 0, frames: int = 90) -> np.ndarray:
 def test_the_first_frame_is_unchanged() -> None:
     first = frame(noise()[0])
     found = KeypointSmoother()(first, [0, 1], 0.0)
-    np.testing.assert_array_equal(found.keypoints, first.keypoints)
+    assert_array_equal(found.keypoints, first.keypoints)
     assert found.keypoints is not first.keypoints
 
 
@@ -77,9 +78,7 @@ def test_a_constant_stays(x: float, y: float, steps: list[float]) -> None:
     smoother = KeypointSmoother()
     places = np.array([[[x, y]]])
     for seconds in np.cumsum(steps):
-        np.testing.assert_array_equal(
-            places_of(smoother(frame(places), [7], float(seconds))), places
-        )
+        assert_array_equal(places_of(smoother(frame(places), [7], float(seconds))), places)
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 10))
@@ -87,7 +86,7 @@ def test_larger_pictures_are_smoothed_alike(seed: int, scale: float) -> None:
     video = noise(seed, frames=10)
     small = smoothed(KeypointSmoother(), video)
     large = smoothed(KeypointSmoother(), video * scale, size=SIZE * scale)
-    np.testing.assert_allclose(large, small * scale)
+    assert_allclose(large, small * scale)
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 10))
@@ -95,7 +94,7 @@ def test_slower_time_is_a_lower_cutoff(seed: int, scale: float) -> None:
     video = noise(seed, frames=10)
     one = smoothed(KeypointSmoother(2.0, 5.0, 1.0, patience=10), video)
     slow = KeypointSmoother(2.0 / scale, 5.0, 1.0 / scale, patience=10)
-    np.testing.assert_allclose(smoothed(slow, video, rate=RATE / scale), one)
+    assert_allclose(smoothed(slow, video, rate=RATE / scale), one)
 
 
 def test_the_order_of_instances_does_not_matter() -> None:
@@ -106,7 +105,7 @@ def test_the_order_of_instances_does_not_matter() -> None:
     for at, places in enumerate(video):
         order = rng.permutation(2)
         found = places_of(smoother(frame(places[order]), order + 40, at / RATE))
-        np.testing.assert_array_equal(found, expected[at, order])
+        assert_array_equal(found, expected[at, order])
 
 
 def test_uneven_frames_of_a_steady_motion_lag_evenly() -> None:
@@ -141,7 +140,7 @@ def test_instances_without_keypoints_pass_through() -> None:
     places[1] = np.nan
     for seconds in (0.0, 0.1):
         found = smoother(frame(places), [0, 1], seconds)
-        np.testing.assert_array_equal(places_of(found), places)
+        assert_array_equal(places_of(found), places)
     none = replace(frame(places), keypoints=None)
     assert smoother(none, [0, 1], 0.2) is none
     assert len(smoother(frame(places[:0]), [], 0.3)) == 0
@@ -164,7 +163,7 @@ def test_what_is_given_is_not_touched() -> None:
         assert given_.keypoints is not None
         given_.keypoints.setflags(write=False)
         found = smoother(given_, [0, 1], float(at) / RATE)
-        np.testing.assert_array_equal(places_of(given_), places)
+        assert_array_equal(places_of(given_), places)
         assert found.keypoints is not None
         assert (found.keypoints[..., 2] == 0.7).all()
         assert found.boxes is given_.boxes

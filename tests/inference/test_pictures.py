@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from detectron2.structures import BoxMode
+from numpy.testing import assert_array_equal
 from PIL import Image
 
 from roilab.data.dataset import load_dataset
@@ -47,11 +48,11 @@ def test_a_part_can_be_left_out(prediction: Prediction, part: str) -> None:
     alone = picture(prediction, **{**dict.fromkeys(PARTS, False), part: True})
     assert (alone != IMAGE).any() == (part != "links")  # links join keypoints
     if part in ("masks", "keypoints"):
-        np.testing.assert_array_equal(without, picture(replace(prediction, **{part: None})))
+        assert_array_equal(without, picture(replace(prediction, **{part: None})))
 
 
 def test_without_any_part_it_is_the_image(prediction: Prediction) -> None:
-    np.testing.assert_array_equal(picture(prediction, **dict.fromkeys(PARTS, False)), IMAGE)
+    assert_array_equal(picture(prediction, **dict.fromkeys(PARTS, False)), IMAGE)
 
 
 def test_keypoints_below_the_threshold_are_left_out(prediction: Prediction) -> None:
@@ -62,7 +63,7 @@ def test_keypoints_below_the_threshold_are_left_out(prediction: Prediction) -> N
     assert some[0] > some[2] > some[3] == 0
     assert prediction.keypoints is not None
     weak = replace(prediction, keypoints=prediction.keypoints * [1, 1, 0.001])
-    np.testing.assert_array_equal(picture(weak), none)
+    assert_array_equal(picture(weak), none)
 
 
 def test_colours_are_those_of_tracks(prediction: Prediction) -> None:
@@ -73,9 +74,7 @@ def test_colours_are_those_of_tracks(prediction: Prediction) -> None:
     assert shown([7, 2]) == {7, 2}
     assert shown([12, 3]) == {2, 3}
     turned = prediction.select(np.array([1, 0]))
-    np.testing.assert_array_equal(
-        picture(turned, colours=[4, 9]), picture(prediction, colours=[9, 4])
-    )
+    assert_array_equal(picture(turned, colours=[4, 9]), picture(prediction, colours=[9, 4]))
 
 
 def test_an_instance_of_another_class_has_no_keypoints(prediction: Prediction) -> None:
@@ -83,7 +82,7 @@ def test_an_instance_of_another_class_has_no_keypoints(prediction: Prediction) -
     found = picture(prediction, boxes=False, masks=False, labels=False)
     person = draw_instances(IMAGE, keypoints=prediction.keypoints[:1], skeleton=COCO_PERSON)
     # Keypoints of low scores are above the threshold here.
-    np.testing.assert_array_equal(found, person)
+    assert_array_equal(found, person)
 
 
 def test_a_picture_that_is_too_large_for_a_jpeg_is_made_smaller() -> None:
@@ -115,6 +114,4 @@ def test_annotations_look_the_same_whatever_the_mode_of_their_boxes(
     (other,) = [each for each in theirs.records if each["file_name"] == one["file_name"]]
     modes = {anno["bbox_mode"] for anno in other["annotations"]}
     assert modes == {BoxMode.XYWH_ABS}
-    np.testing.assert_array_equal(
-        draw_comparison(one, ours, {}), draw_comparison(other, theirs, {})
-    )
+    assert_array_equal(draw_comparison(one, ours, {}), draw_comparison(other, theirs, {}))

@@ -1,6 +1,5 @@
 """The predictor: several images at once, its fast mode, threads, and other weights than a run's."""
 
-import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from detectron2.modeling.backbone.resnet import BottleneckBlock
 from PIL import Image
+from tests.conftest import CONFIG, TINY
 from torch import nn
 
 from roilab.cpu import optimize as cpu_optimize
@@ -20,8 +20,6 @@ from roilab.errors import UserError
 from roilab.evaluation.memory_bound import rcnn_of
 from roilab.inference import Prediction, Predictor
 from roilab.skeleton import COCO_PERSON
-
-CONFIG = Path(__file__).parents[2] / "configs" / "figures_mask_keypoint.py"
 
 
 @pytest.fixture(scope="module")
@@ -129,17 +127,13 @@ class TestSeveral:
         ):
             with pytest.raises(ValueError, match=said):
                 predictor(wrong)
-        (tmp_path / "cut.png").write_bytes(_content(picture)[:200])
-        with Image.open(tmp_path / "cut.png") as cut, pytest.raises(UserError, match=r"cut\.png"):
+        path = tmp_path / "cut.png"
+        picture.save(path)
+        path.write_bytes(path.read_bytes()[:200])
+        with Image.open(path) as cut, pytest.raises(UserError, match=r"cut\.png"):
             predictor(cut)
         with pytest.raises(UserError, match="32"):
             predictor(picture.convert("F"))
-
-
-def _content(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return stream.getvalue()
 
 
 def test_from_several_threads_as_from_one(predictor: Predictor) -> None:
@@ -264,15 +258,8 @@ class TestFast:
 
 class TestConfigAndWeights:
     def test_the_same_as_the_run(self, tiny_run: Run, predictor: Predictor) -> None:
-        changes = (
-            "model.roi_heads.keypoint_head.conv_dims=[32]",
-            "model.roi_heads.mask_head.conv_dims=[32,32]",
-            "model.proposal_generator.post_nms_topk=[40,20]",
-            "model.roi_heads.box_predictor.test_score_thresh=0.0",
-            "train.device=cpu",
-        )
         classes, skeleton = tiny_run.classes(), tiny_run.skeleton()
-        other = Predictor.from_config(CONFIG, str(tiny_run.weights), classes, skeleton, changes)
+        other = Predictor.from_config(CONFIG, str(tiny_run.weights), classes, skeleton, TINY)
         (image,) = scenes((96, 128))
         assert_same(other(image), predictor(image))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
 from pycocotools import mask as mask_utils
 
 from roilab import skeleton as skeletons
@@ -44,11 +45,11 @@ def test_the_predictor_finds_what_the_evaluation_finds(
     for inputs, expected, _ in predict(model, batches):
         got = predictor(read_rgb(Path(inputs["file_name"])))
         assert got.labels == tuple(dataset.classes[i] for i in expected.pred_classes)
-        np.testing.assert_array_equal(got.scores, expected.scores)
-        np.testing.assert_array_equal(got.boxes, expected.pred_boxes.tensor)
-        np.testing.assert_array_equal(got.masks, expected.pred_masks)
+        assert_array_equal(got.scores, expected.scores)
+        assert_array_equal(got.boxes, expected.pred_boxes.tensor)
+        assert_array_equal(got.masks, expected.pred_masks)
         people = [label == "person" for label in got.labels]
-        np.testing.assert_array_equal(got.keypoints[people], expected.pred_keypoints[people])
+        assert_array_equal(got.keypoints[people], expected.pred_keypoints[people])
         assert ((got.keypoints[people][..., 2] >= 0) & (got.keypoints[people][..., 2] <= 1)).all()
         assert np.isnan(got.keypoints[~np.array(people)]).all()
         assert (np.diff(got.scores) <= 0).all(), "best first"
@@ -66,46 +67,37 @@ def test_json_gives_back_what_was_predicted(tiny_run: Run, figures: FiguresPaths
         assert instance["class"] == prediction.labels[index]
         assert instance["score"] == prediction.scores[index]
         x, y, width, height = instance["bbox"]
-        np.testing.assert_allclose(
-            [x, y, x + width, y + height], prediction.boxes[index], rtol=0, atol=1e-4
-        )
-        np.testing.assert_array_equal(
+        assert_allclose([x, y, x + width, y + height], prediction.boxes[index], rtol=0, atol=1e-4)
+        assert_array_equal(
             mask_utils.decode(instance["segmentation"]).astype(bool), prediction.masks[index]
         )
         has_keypoints = prediction.labels[index] in COCO_PERSON.classes
         assert ("keypoints" in instance) == has_keypoints
         if has_keypoints:
             back = np.add(instance["keypoints"], [0.5, 0.5, 0])
-            np.testing.assert_allclose(back, prediction.keypoints[index], rtol=0, atol=1e-4)
+            assert_allclose(back, prediction.keypoints[index], rtol=0, atol=1e-4)
 
 
-def renamed(weights: dict[str, torch.Tensor]) -> None:
-    weights["backbone.surplus"] = weights.pop("backbone.fpn_lateral2.weight")
-
-
-def emptied(weights: dict[str, torch.Tensor]) -> None:
-    for name in list(weights):
-        del weights[name]
-
-
-def resized(weights: dict[str, torch.Tensor]) -> None:
-    weights["backbone.fpn_lateral2.weight"] = torch.zeros(3)
+LAYER = "backbone.fpn_lateral2.weight"
 
 
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
-        (renamed, ["missing: backbone.fpn_lateral2.weight", "not in the model: backbone.surplus"]),
-        (resized, ["of another shape: backbone.fpn_lateral2.weight"]),
-        (emptied, ["missing: ", " more"]),
+        (
+            lambda weights: {"backbone.surplus": weights.pop(LAYER), **weights},
+            [f"missing: {LAYER}", "not in the model: backbone.surplus"],
+        ),
+        (lambda weights: weights | {LAYER: torch.zeros(3)}, [f"of another shape: {LAYER}"]),
+        (lambda weights: {}, ["missing: ", " more"]),
     ],
+    ids=["renamed", "resized", "emptied"],
 )
 def test_weights_that_do_not_fit_are_named(
-    own_run: Run, spoil: Callable[[dict[str, torch.Tensor]], None], named: list[str]
+    own_run: Run, spoil: Callable[[dict], dict], named: list[str]
 ) -> None:
-    weights = read_checkpoint(own_run.weights)
-    spoil(weights["model"])
-    save_atomically(weights, own_run.weights)
+    checkpoint = read_checkpoint(own_run.weights)
+    save_atomically(checkpoint | {"model": spoil(checkpoint["model"])}, own_run.weights)
     with pytest.raises(UserError) as error:
         load_run(own_run)
     for text in (*named, own_run.weights.name):
@@ -136,9 +128,7 @@ def test_data_must_mean_what_the_model_means(
     check_meaning(tiny_run, data(skeleton="coco_person"))
     check_meaning(tiny_run, data(rules=by_class))  # without keypoints
     with pytest.raises(UserError, match=r"person, car\n.*car, person"):
-        check_meaning(
-            tiny_run, data(classes=["person", "car"], rules=LabelRules(class_attribute="class"))
-        )
+        check_meaning(tiny_run, data(classes=["person", "car"], rules=by_class))
 
     declaration = COCO_PERSON.to_dict()
     declaration["sigmas"] = [0.1] * 17

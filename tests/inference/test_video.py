@@ -114,13 +114,9 @@ def test_what_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     for content in (b"", b"no video", make(tmp_path / "b.mp4").read_bytes()[:300]):
         path.write_bytes(content)
-        for look in (probe, read):
-            problem = look(path)[1] if look is read else None
-            if problem is None:
-                with pytest.raises(UserError, match="cannot read the video") as caught:
-                    look(path)
-                problem = caught.value
-            assert "a.mp4" in str(problem)
+        for look in (probe, lambda path: list(read_video(path))):
+            with pytest.raises(UserError, match=r"cannot read the video(.|\n)*a\.mp4"):
+                look(path)
     with pytest.raises(UserError, match=r"lost\.mp4"):
         probe(tmp_path / "lost.mp4")
 
@@ -236,9 +232,8 @@ def test_times_that_stand_still_go_on(tmp_path: Path) -> None:
     with video_writer(tmp_path / "a.mp4", None, Fraction(1, 1000)) as add:
         for seconds in (0.0, 0.5, 0.5, 0.2):
             add(np.zeros((8, 8, 3), np.uint8), seconds)
-    assert [seconds for _, seconds in read_video(tmp_path / "a.mp4")] == pytest.approx(
-        [0, 0.5, 0.501, 0.502]
-    )
+    times = [seconds for _, seconds in read_video(tmp_path / "a.mp4")]
+    assert times == pytest.approx([0, 0.5, 0.501, 0.502])
 
 
 def test_nothing_half_written(tmp_path: Path) -> None:

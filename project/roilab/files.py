@@ -88,8 +88,8 @@ def _remove(path: Path) -> None:
 def remove_parts(folder: Path, pid: int | None = None) -> None:
     """Remove from a folder what processes were writing there when they were killed.
 
-    Those of the process `pid`, which has ended, and of others, parts that are an hour old, in which
-    every file is finished.
+    Parts of the process `pid`, which has ended, go at once, those of others when they are an hour
+    old, in which every file is finished.
     """
     for path in folder.iterdir():
         match = _PART.fullmatch(path.name)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
-    """A number with its noun, with an s unless `several` is given: `counted(2, "image")`."""
+    """A number with its noun, which for several gets an s or is `several`: "1 image"."""
     return f"{count:d} {one if count == 1 else several or one + 's'}"
 
 

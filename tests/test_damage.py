@@ -34,7 +34,6 @@ SEED = int(os.environ.get("ROILAB_FUZZ_SEED", "0"))
 READ = ("config.yaml", "classes.json", "category_ids.json", "run.json", "model_final.pth")
 RESULTS = ("results.json", "coco_instances_results.json", "metrics.json")
 
-
 STEPS = ("train.max_iter=2", "train.checkpoint_period=1")
 ARMS = ("pooler.op=roi_pool,roi_align",)
 

@@ -195,7 +195,6 @@ def test_replaced_methods_are_caught(source: str) -> None:
 @pytest.mark.parametrize("room", ["roilab", "roilab.via", "roilab.skeleton", "roilab.image_files"])
 def test_import_is_light(room: str) -> None:
     code = f"import sys, {room}; print(*{{m.partition('.')[0] for m in sys.modules}})"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PACKAGE.parent, check=True, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True, text=True)
     assert not HEAVY & set(done.stdout.split())

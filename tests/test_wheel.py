@@ -35,9 +35,8 @@ def test_all_packages_are_in_the_wheel() -> None:
     project, configs = ROOT / "project", ROOT / "configs"
     packages = {path.parent.relative_to(project) for path in project.rglob("__init__.py")}
     packages |= {"roilab" / path.parent.relative_to(ROOT) for path in configs.rglob("*.py")}
-    assert sorted(listed["tool"]["setuptools"]["packages"]) == sorted(
-        ".".join(path.parts) for path in packages
-    )
+    names = sorted(".".join(path.parts) for path in packages)
+    assert sorted(listed["tool"]["setuptools"]["packages"]) == names
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ from roilab.synthetic import FiguresPaths
 
 Script: TypeAlias = Callable[..., Any]  # see the fixture
 RATE = Fraction(12)
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture

@@ -46,10 +46,9 @@ def test_without_tags_the_names_say_the_same(
     """Two persons in an image: without the tie, one of them had two heads."""
     run = replace(RUN, skeleton=skeleton, attributes={**NAMES, "class": label_name})
     scores = ((0.9, 0.6, 0.5, 0.25), (0.75, 0.5), ())
-    records = [
-        via_record(f"{n}.jpg", n, prediction(*row, masks=masks), run)
-        for n, row in enumerate(scores)
-    ]
+    records = []
+    for size, row in enumerate(scores):
+        records.append(via_record(f"{size}.jpg", size, prediction(*row, masks=masks), run))
     project = via_annotations(records, run, "")
     via.write_project(tmp_path / "project", project)
     via.WRITERS[kind](tmp_path / "export", project)

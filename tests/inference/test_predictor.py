@@ -264,12 +264,10 @@ class TestConfigAndWeights:
         assert_same(other(image), predictor(image))
 
     def test_what_does_not_fit_is_named(self, tiny_run: Run, tmp_path: Path) -> None:
-        weights = str(tiny_run.weights)
+        weights, names = str(tiny_run.weights), ("car", "person")
         with pytest.raises(UserError, match=r"skeleton"):
-            Predictor.from_config(CONFIG, weights, ("car", "person"))
+            Predictor.from_config(CONFIG, weights, names)
         with pytest.raises(UserError, match=r"do not fit"):  # it is smaller than its config
-            Predictor.from_config(CONFIG, weights, ("car", "person"), COCO_PERSON)
+            Predictor.from_config(CONFIG, weights, names, COCO_PERSON)
         with pytest.raises(UserError, match=r"cannot be loaded"):
-            Predictor.from_config(
-                CONFIG, str(tmp_path / "none.pth"), ("car", "person"), COCO_PERSON
-            )
+            Predictor.from_config(CONFIG, str(tmp_path / "none.pth"), names, COCO_PERSON)

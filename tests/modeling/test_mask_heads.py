@@ -22,7 +22,6 @@ SHAPE = ShapeSpec(channels=16, width=14, height=14)
 CLASSES = 3
 SMALL = {"num_classes": CLASSES, "conv_dims": [16] * 2}
 
-
 fcn = partial(mask_heads.MaskHead, SHAPE, **SMALL)
 agnostic = partial(mask_heads.MaskHead, SHAPE, **{**SMALL, "num_classes": 1})
 multinomial = partial(mask_heads.MultinomialMaskHead, SHAPE, **SMALL)

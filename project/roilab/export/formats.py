@@ -154,8 +154,7 @@ def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
             model: Any = (
                 torch.jit.load(io.BytesIO(content))
                 if format == "torchscript"
-                # Guards refuse images that give a feature map of one cell, for which the graph
-                # holds.
+                # Guards refuse images that give a map of one cell, for which the graph holds.
                 else torch.export.load(io.BytesIO(content)).module(check_guards=False)
             )
 

@@ -118,12 +118,10 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         return total / (float(self.loss_normalizer) * len(instances))
 
     def losses(self, output: Tensor, cells: Tensor, places: Tensor) -> Tensor:
-        """The loss of each keypoint, N x K.
+        """The loss of each keypoint, N x K, of the float32 output of the layers.
 
-        Args:
-            output: of the layers, float32.
-            cells: N x K, of `target_cells`.
-            places: N x K x 2, x and y in cells from the corner of the box.
+        `cells` are N x K, of `target_cells`, and `places` N x K x 2, x and y in cells from the
+        corner of the box.
         """
         return softmax_loss(output, cells)
 
@@ -257,13 +255,9 @@ class SimCCKeypointHead(KeypointHead):
 def target_cells(keypoints: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The cell of a heat map that each keypoint falls in, as Detectron2 has it (Sec. 5).
 
-    Args:
-        keypoints: N x K x 3, x, y in the image's continuous coordinates and visibility.
-        boxes: N x 4.
-        size: side of the map, in cells.
-
-    Returns:
-        Row * size + column, N x K; and N x K, whether the keypoint is labelled and in the box.
+    Keypoints are N x K x 3, x, y in the image's continuous coordinates and visibility, boxes N x 4,
+    and `size` is the side of the map, in cells. Returns row * size + column, N x K; and N x K,
+    whether the keypoint is labelled and in the box.
     """
     cells, valid = Keypoints(keypoints).to_heatmap(boxes, size)
     return cells.view(keypoints.shape[:2]), valid.view(keypoints.shape[:2]).bool()
@@ -292,10 +286,8 @@ def sigmoid_loss(logits: Tensor, cells: Tensor) -> Tensor:
 def gaussian_loss(maps: Tensor, places: Tensor, sigma: float) -> Tensor:
     """Squared difference to a Gaussian around the keypoint (Tompson et al., arXiv 1406.2984).
 
-    Args:
-        maps: N x K x S x S, heat itself, not its logarithm.
-        places: N x K x 2, x and y in cells from the corner of the box, not rounded.
-        sigma: of the Gaussian, in cells; its peak is 1.
+    Maps, N x K x S x S, are heat itself, not its logarithm; places, N x K x 2, are x and y in cells
+    from the corner of the box, not rounded; `sigma` is in cells, and the Gaussian's peak is 1.
     """
     falls = torch.exp(_log_gaussian(maps, places, sigma))
     target = falls[..., 1, :, None] * falls[..., 0, None, :]
@@ -318,10 +310,8 @@ def simcc_loss(logits: Tensor, places: Tensor, sigma: float) -> Tensor:
     """Cross-entropy of two classifications, of the column and of the row (SimCC, Li et al.,
     arXiv 2107.03332), against labels smoothed with a Gaussian.
 
-    Args:
-        logits: N x K x 2 x B, of columns and of rows.
-        places: N x K x 2, x and y in bins from the corner of the box.
-        sigma: of the smoothing, in bins.
+    Logits, N x K x 2 x B, are of columns and of rows; places, N x K x 2, are x and y in bins from
+    the corner of the box; `sigma` is in bins.
     """
     labels = _log_gaussian(logits, places, sigma).softmax(dim=3)
     return -(labels * logits.log_softmax(dim=3)).sum(dim=(2, 3))

@@ -84,12 +84,8 @@ class MultinomialMaskHead(MaskHead):
 class MLPMaskHead(BaseMaskRCNNHead):
     """Fully connected layers in place of the FCN (Table 2e).
 
-    Args:
-        input_shape: channels and side of the RoI features.
-        num_classes: C; 1: class-agnostic.
-        fc_dims: widths of the hidden layers, two or three in the paper.
-        output_size: m, the side of the masks.
-        kwargs: loss_weight and vis_period, as in Detectron2.
+    `fc_dims` are the widths of the hidden layers, two or three in the paper, and `kwargs`
+    loss_weight and vis_period, as in Detectron2; other arguments are as for `MaskHead`.
     """
 
     def __init__(
@@ -271,13 +267,9 @@ def of_class(values: Tensor, classes: Tensor) -> Tensor:
 def multinomial_loss(logits: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
     """Cross-entropy over classes and background in each cell of a mask (Table 2b, "softmax").
 
-    Args:
-        logits: R x (C + 1) x M x M, the background last.
-        targets: R x M x M, bool.
-        classes: R, of the objects; with C = 1 all count as one class.
-
-    Returns:
-        The mean over all cells; a zero with a gradient where there is none.
+    Logits are R x (C + 1) x M x M, the background last, and targets R x M x M, bool; with C = 1,
+    the R classes of the objects count as one. The loss is the mean over all cells; a zero with a
+    gradient where there is none.
     """
     if not len(logits):
         return logits.sum() * 0

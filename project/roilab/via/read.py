@@ -16,6 +16,7 @@ from roilab.via.formats.source import (
     RingsOfRle,
     SourceFile,
     load_json,
+    mapping,
 )
 from roilab.via.records import Annotations, Container, Problem, collector_paused, refuse_errors
 
@@ -93,20 +94,13 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
         return SourceFile(str(path), text, None)
     try:
         data, repeated = load_json(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            "the annotation file is not valid JSON",
-            file=path,
-            found=f"{error.msg} at line {error.lineno}, column {error.colno}",
-            remedy="save it again from VIA, or correct the line by hand",
-        ) from error
     except (RecursionError, ValueError) as error:
-        raise UserError(
-            "the annotation file is not usable JSON",
-            file=path,
-            found=error,
-            remedy="save it again from VIA",
-        ) from error
+        fault, reason, remedy = "usable", str(error), "save it again from VIA"
+        if isinstance(error, json.JSONDecodeError):
+            fault, reason = "valid", f"{error.msg} at line {error.lineno}, column {error.colno}"
+            remedy = "save it again from VIA, or correct the line by hand"
+        message = f"the annotation file is not {fault} JSON"
+        raise UserError(message, file=path, found=reason, remedy=remedy) from error
     return SourceFile(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
 
 
@@ -133,47 +127,32 @@ def _repeated_key(source: SourceFile, repeated: RepeatedKey) -> Problem:
 
 def _unknown(source: SourceFile) -> UserError:
     """The error about a file of no known kind, with the reason for what people take for one."""
-    if source.top and set(source.top) <= {"region", "file"}:
-        return UserError(
-            "a VIA attributes file: it declares attributes and holds no annotations",
-            file=source.file,
-            remedy="in VIA, save the project, which holds both, or export the annotations",
-        )
-    if isinstance(source.data, list) and any(
-        isinstance(row, dict) and {"image_id", "category_id"} <= row.keys() for row in source.data
-    ):
-        return UserError(
-            "COCO results: they name no images and no classes",
-            file=source.file,
-            remedy="give the COCO file that they belong to, with them as its 'annotations'",
-        )
-    if isinstance(source.top.get("images"), list) and "annotations" not in source.top:
-        return UserError(
-            "a COCO file without annotations",
-            file=source.file,
-            found=_first_keys(source),
-            remedy="give the file that has them, or write 'annotations' as an empty list",
-        )
-    return UserError(
-        "not a file of a kind that can be read",
-        file=source.file,
-        found=_description(source),
-        expected=", ".join(Container),
-        remedy="in VIA, save the project, or export the annotations as JSON or CSV",
-    )
+    top, found, expected = source.top, None, None
+    keys = f"the keys {first_of(list(map(repr, top)))}"
+    rows = source.data if isinstance(source.data, list) else ()
+    if top and set(top) <= {"region", "file"}:
+        message = "a VIA attributes file: it declares attributes and holds no annotations"
+        remedy = "in VIA, save the project, which holds both, or export the annotations"
+    elif any({"image_id", "category_id"} <= mapping(row).keys() for row in rows):
+        message = "COCO results: they name no images and no classes"
+        remedy = "give the COCO file that they belong to, with them as its 'annotations'"
+    elif isinstance(top.get("images"), list) and "annotations" not in top:
+        message = "a COCO file without annotations"
+        found, remedy = keys, "give the file that has them, or write 'annotations' as an empty list"
+    else:
+        message = "not a file of a kind that can be read"
+        found, expected = _description(source, keys), ", ".join(Container)
+        remedy = "in VIA, save the project, or export the annotations as JSON or CSV"
+    return UserError(message, file=source.file, found=found, expected=expected, remedy=remedy)
 
 
-def _description(source: SourceFile) -> str:
+def _description(source: SourceFile, keys: str) -> str:
     """A guess at the kind of a file that no format recognises."""
-    if source.data is None:
-        if not source.text.strip():
-            return "an empty file"
-        first = source.text.lstrip().splitlines()[0]
-        return "a CSV of another program" if first.count(",") >= 2 else "text that is not JSON"
     if isinstance(source.data, list):
         return "a JSON list, not of image entries"
-    return f"a JSON object with {_first_keys(source)}" if source.top else "an empty JSON object"
-
-
-def _first_keys(source: SourceFile) -> str:
-    return f"the keys {first_of(list(map(repr, source.top)))}"
+    if source.data is not None:
+        return f"a JSON object with {keys}" if source.top else "an empty JSON object"
+    if not source.text.strip():
+        return "an empty file"
+    first = source.text.lstrip().splitlines()[0]
+    return "a CSV of another program" if first.count(",") >= 2 else "text that is not JSON"

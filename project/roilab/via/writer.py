@@ -10,43 +10,40 @@ A region that the reader would refuse is written and is an error among the probl
 """
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.text import counted
+from roilab.via import records
+from roilab.via.formats.source import Reporter
 from roilab.via.formats.via2_csv import COLUMNS
 from roilab.via.formats.via2_json import read_shape
 from roilab.via.geometry import InvalidShape, kind_of, why_flat
-from roilab.via.records import (
-    Annotations,
-    Attribute,
-    ImageRecord,
-    Polygon,
-    Polyline,
-    Problem,
-    Region,
-    Shape,
-    Value,
-    image_key,
-)
 
 # VIA saves this literal whatever its own version is, and never reads it.
 _DATA_FORMAT_VERSION = "2.0.10"
+# VIA's own defaults.
+_USER_INTERFACE = """
+{"annotation_editor_height": 25, "annotation_editor_fontsize": 0.8, "leftsidebar_width": 18,
+ "image_grid": {"img_height": 80, "rshape_fill": "none", "rshape_fill_opacity": 0.3,
+  "rshape_stroke": "yellow", "rshape_stroke_width": 2, "show_region_shape": true,
+  "show_image_policy": "all"},
+ "image": {"region_label": "__via_region_id__", "region_color": "__via_default_region_color__",
+  "region_label_font": "10px Sans", "on_image_annotation_editor_placement": "NEAR_REGION"}}"""
 _CHOICES = ("radio", "dropdown", "checkbox", "image")
-
 
 # An image entry (`filename`, `size`, `regions`, `file_attributes`) in VIA's words.
 Entry = dict[str, Any]
+Problems = tuple[records.Problem, ...]
 
 
 def write_project(
-    path: str | Path, annotations: Annotations, name: str = "via_project"
-) -> tuple[Problem, ...]:
+    path: str | Path, annotations: records.Annotations, name: str = "via_project"
+) -> Problems:
     """Write a VIA 2 project ("Open project"). It holds all that every kind of file holds, and the
     declarations of attributes with their defaults and the default path.
 
@@ -57,25 +54,25 @@ def write_project(
         UserError: two images have the same name and size, a coordinate is not finite, or the file
             cannot be written.
     """
-    entries, problems = _entries_of(annotations)
+    entries, reporter = _entries_of(annotations)
+    # VIA reads `project.name` and `core.default_filepath` unconditionally.
+    core = {"buffer_size": 18, "filepath": {}, "default_filepath": annotations.default_path}
+    settings = {"ui": json.loads(_USER_INTERFACE), "core": core, "project": {"name": name}}
     project = {
-        "_via_settings": _settings(name, annotations.default_path),
+        "_via_settings": settings,
         "_via_img_metadata": entries,
         "_via_attributes": {
-            group: {name: _declaration(attribute) for name, attribute in declared.items()}
-            for group, declared in (
-                ("region", annotations.region_attributes),
-                ("file", annotations.file_attributes),
-            )
+            "region": _declarations(annotations.region_attributes),
+            "file": _declarations(annotations.file_attributes),
         },
         "_via_data_format_version": _DATA_FORMAT_VERSION,
         "_via_image_id_list": list(entries),
     }
     write_whole(path, _json(project))
-    return tuple(problems)
+    return tuple(reporter.problems)
 
 
-def write_json(path: str | Path, annotations: Annotations) -> tuple[Problem, ...]:
+def write_json(path: str | Path, annotations: records.Annotations) -> Problems:
     """Write a VIA 2 JSON ("Import annotations").
 
     It does not hold the declarations of attributes (types, descriptions, options, defaults) and not
@@ -84,12 +81,13 @@ def write_json(path: str | Path, annotations: Annotations) -> tuple[Problem, ...
     Raises:
         UserError: as by `write_project`.
     """
-    entries, problems = _entries_of(annotations)
+    entries, reporter = _entries_of(annotations)
     write_whole(path, _json(entries))
-    return (*problems, *_lost_declarations(annotations))
+    _warn_of_lost_declarations(annotations, reporter)
+    return tuple(reporter.problems)
 
 
-def write_csv(path: str | Path, annotations: Annotations) -> tuple[Problem, ...]:
+def write_csv(path: str | Path, annotations: records.Annotations) -> Problems:
     """Write a VIA 2 CSV ("Import annotations").
 
     It does not hold the declarations of attributes, not the project's default path, and no image
@@ -99,33 +97,38 @@ def write_csv(path: str | Path, annotations: Annotations) -> tuple[Problem, ...]
     Raises:
         UserError: as by `write_project`.
     """
-    entries, problems = _entries_of(annotations)
+    entries, reporter = _entries_of(annotations)
     lines = [",".join(COLUMNS)]
     for entry in entries.values():
-        filename = entry["filename"]
-        if set("\r\n") & set(filename) or not _is_unicode(filename):
+        name, regions = entry["filename"], entry["regions"]
+        of_image = replace(reporter, image=name)
+        # JSON can hold half of a surrogate pair, and UTF-8 cannot.
+        if set("\r\n") & set(name) or any("\ud800" <= letter <= "\udfff" for letter in name):
             message = "not written: the name of the image has a line break, or is no Unicode"
-            problems.append(
-                Problem("error", message, "rename the image", annotations.file, filename)
-            )
+            of_image.error(message, "rename the image")
             continue
-        if "," in filename or '"' in filename:
+        if set(',"') & set(name):
             message = "VIA cannot import the rows of a name with a comma or a quotation mark"
-            remedy = "rename the image, or write a project"
-            problems.append(Problem("warning", message, remedy, annotations.file, filename))
-        lines += _csv_rows(entry)
+            of_image.report("warning", message, "rename the image, or write a project")
+            name = _quoted(name)
+        start = f"{name},{entry['size']},{_quoted(_json(entry['file_attributes']))},{len(regions)}"
+        # An image without regions has one row, with empty objects.
+        for number, region in enumerate(regions or [{}]):
+            cells = (region.get(key, {}) for key in ("shape_attributes", "region_attributes"))
+            lines.append(",".join([start, str(number), *(_quoted(_json(cell)) for cell in cells)]))
     write_whole(path, "\n".join(lines) + "\n")
-    return (*problems, *_lost_declarations(annotations))
+    _warn_of_lost_declarations(annotations, reporter)
+    return tuple(reporter.problems)
 
 
-WRITERS: Mapping[str, Callable[[str | Path, Annotations], tuple[Problem, ...]]] = {
+WRITERS: Mapping[str, Callable[[str | Path, records.Annotations], Problems]] = {
     "via": write_project,
     "via-json": write_json,
     "via-csv": write_csv,
 }
 
 
-def with_declarations(annotations: Annotations) -> Annotations:
+def with_declarations(annotations: records.Annotations) -> records.Annotations:
     """Declare the attributes that occur undeclared, so that VIA shows them.
 
     An attribute becomes a checkbox where its values are ticks, else text; a value that is no option
@@ -141,14 +144,14 @@ def with_declarations(annotations: Annotations) -> Annotations:
 
 
 def _completed(
-    declared: Mapping[str, Attribute], occurring: Sequence[Mapping[str, Value]]
-) -> dict[str, Attribute]:
+    declared: Mapping[str, records.Attribute], occurring: Iterable[Mapping[str, records.Value]]
+) -> dict[str, records.Attribute]:
     completed = dict(declared)
     by_name: dict[str, dict[str, None]] = {}
     for attributes in occurring:
         for name, value in attributes.items():
             kind, values = ("text", (value,)) if isinstance(value, str) else ("checkbox", value)
-            completed.setdefault(name, Attribute(name, kind))
+            completed.setdefault(name, records.Attribute(name, kind))
             by_name.setdefault(name, {}).update(dict.fromkeys(values))
     for name, occurs in by_name.items():
         attribute = completed[name]
@@ -158,25 +161,27 @@ def _completed(
     return completed
 
 
-def _declaration(attribute: Attribute) -> dict[str, object]:
-    declaration: dict[str, object] = {
-        "type": attribute.type,
-        "description": attribute.description,
-    }
-    is_choice = attribute.type in _CHOICES or attribute.options or attribute.default_options
-    if is_choice:
-        declaration["options"] = dict(attribute.options)
-        declaration["default_options"] = dict.fromkeys(attribute.default_options, True)
-    if attribute.default_value or not is_choice:
-        declaration["default_value"] = attribute.default_value
-    return declaration
+def _declarations(declared: Mapping[str, records.Attribute]) -> dict[str, dict[str, object]]:
+    declarations = {}
+    for name, attribute in declared.items():
+        declaration: dict[str, object] = {"type": attribute.type}
+        declaration["description"] = attribute.description
+        is_choice = attribute.type in _CHOICES or attribute.options or attribute.default_options
+        if is_choice:
+            declaration["options"] = dict(attribute.options)
+            declaration["default_options"] = dict.fromkeys(attribute.default_options, True)
+        if attribute.default_value or not is_choice:
+            declaration["default_value"] = attribute.default_value
+        declarations[name] = declaration
+    return declarations
 
 
-def _entries_of(annotations: Annotations) -> tuple[dict[str, Entry], list[Problem]]:
+def _entries_of(annotations: records.Annotations) -> tuple[dict[str, Entry], Reporter]:
     """The image entries (`_via_img_metadata`) under VIA's own keys, and what they do not hold."""
+    reporter = Reporter([], annotations.file)
     entries: dict[str, Entry] = {}
-    builder = _EntryBuilder(annotations.file)
     known: set[tuple[str, int | None]] = set()
+    crowds = rounded = renumbered = 0
     for image in annotations.images:
         if (image.filename, image.size) in known:
             raise UserError(
@@ -187,73 +192,62 @@ def _entries_of(annotations: Annotations) -> tuple[dict[str, Entry], list[Proble
                 remedy="remove one of the two entries, or rename one of the files",
             )
         known.add((image.filename, image.size))
-        entries[image_key(image.filename, image.size, entries)] = builder.entry(image)
-    return entries, [*builder.problems, *builder.notes()]
-
-
-@dataclass(slots=True)
-class _EntryBuilder:
-    """Builds image entries and counts what they do not hold."""
-
-    file: str
-    rounded: int = 0
-    renumbered: int = 0
-    crowds: int = 0
-    problems: list[Problem] = field(default_factory=list)
-
-    def entry(self, image: ImageRecord) -> Entry:
-        self.crowds += len({id(region.coco) for region in image.crowds})
-        self.renumbered += any(at != region.index for at, region in enumerate(image.regions))
-        return {
+        regions = []
+        for region in image.regions:
+            shape, is_rounded = _written_shape(region, replace(reporter, image=image.filename))
+            attributes = _values(region.attributes)
+            regions.append({"shape_attributes": shape, "region_attributes": attributes})
+            rounded += is_rounded
+        entries[records.image_key(image.filename, image.size, entries)] = {
             "filename": image.filename,
             "size": -1 if image.size is None else image.size,
-            "regions": [self._region(region, image.filename) for region in image.regions],
+            "regions": regions,
             "file_attributes": _values(image.attributes),
         }
-
-    def notes(self) -> list[Problem]:
-        notes = []
-        if self.crowds:
-            message = f"{counted(self.crowds, 'crowd')} left out"
-            remedy = "VIA has none; train from the COCO file to use them"
-            notes.append(Problem("warning", message, remedy, self.file))
-        if self.rounded:
-            message = f"rounded to 3 decimals, which VIA keeps: {counted(self.rounded, 'region')}"
-            notes.append(Problem("note", message, "", self.file))
-        if self.renumbered:
-            message = f"the regions of {counted(self.renumbered, 'image')} are numbered anew: VIA "
-            message += "numbers regions by their place, those left out have none"
-            notes.append(Problem("note", message, "", self.file))
-        return notes
-
-    def _region(self, region: Region, image: str) -> dict[str, object]:
-        exact = _shape_attributes(region.shape)
-        if not all(map(_is_finite, exact.values())):
-            raise UserError(
-                "a region has a coordinate that is not finite: JSON has no such number",
-                file=self.file,
-                key=f"{image}, region {region.index}",
-                found=f"{region.shape!r:.80}",
-                remedy="leave the region out",
-            )
-        shape = {key: _rounded(key, value) for key, value in exact.items()}
-        reading = _reading(exact)
-        fault = reading[-1]
-        # A shape so small that it would have no area, or a vertex less, keeps all its decimals.
-        if shape != exact and (fault or _reading(shape) != reading):
-            shape = exact
-        self.rounded += shape != exact
-        if fault:
-            message = f"the region cannot be read again: {fault}"
-            remedy = "leave it out, or correct it"
-            self.problems.append(Problem("error", message, remedy, self.file, image, region.index))
-        return {"shape_attributes": shape, "region_attributes": _values(region.attributes)}
+        crowds += len({id(region.coco) for region in image.crowds})
+        renumbered += any(at != region.index for at, region in enumerate(image.regions))
+    if crowds:
+        remedy = "VIA has none; train from the COCO file to use them"
+        reporter.report("warning", f"{counted(crowds, 'crowd')} left out", remedy)
+    if rounded:
+        message = f"rounded to 3 decimals, which VIA keeps: {counted(rounded, 'region')}"
+        reporter.report("note", message, "")
+    if renumbered:
+        message = f"the regions of {counted(renumbered, 'image')} are numbered anew: VIA numbers "
+        message += "regions by their place, those left out have none"
+        reporter.report("note", message, "")
+    return entries, reporter
 
 
-def _shape_attributes(shape: Shape) -> dict[str, object]:
+def _written_shape(region: records.Region, reporter: Reporter) -> tuple[dict[str, object], bool]:
+    """The `shape_attributes` of a region, and whether its numbers are rounded."""
+    exact = _shape_attributes(region.shape)
+    try:
+        _json(exact)
+    except ValueError:
+        raise UserError(
+            "a region has a coordinate that is not finite: JSON has no such number",
+            file=reporter.file,
+            key=f"{reporter.image}, region {region.index}",
+            found=f"{region.shape!r:.80}",
+            remedy="leave the region out",
+        ) from None
+    short = {key: _rounded(key, value) for key, value in exact.items()}
+    reading = _reading(exact)
+    fault = reading[-1]
+    if fault:
+        message = f"the region cannot be read again: {fault}"
+        reporter.error(message, "leave it out, or correct it", region.index)
+    # A shape so small that it would have no area, or a vertex less, keeps all its decimals.
+    differs = short != exact
+    is_kept = differs and (fault or _reading(short) != reading)
+    return exact if is_kept else short, differs and not is_kept
+
+
+def _shape_attributes(shape: records.Shape) -> dict[str, object]:
     """A shape in VIA's words, with all its decimals."""
     values = {entry.name: getattr(shape, entry.name) for entry in fields(shape)}
-    if isinstance(shape, Polygon | Polyline):
+    if isinstance(shape, records.Polygon | records.Polyline):
         values = {"all_points_x": list(shape.xs), "all_points_y": list(shape.ys)}
     return {"name": kind_of(shape), **{key: _plain(value) for key, value in values.items()}}
 
@@ -263,13 +257,6 @@ def _plain(value: object) -> object:
     if isinstance(value, list):
         return list(map(_plain, value))
     return value if isinstance(value, int) else float(value)  # type: ignore[arg-type]
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    # An integer may be too large for a float; it is finite none the less.
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _rounded(key: str, value: object) -> object:
@@ -291,12 +278,12 @@ def _reading(data: Mapping[str, object]) -> tuple[int, str, str]:
         shape = read_shape(data)
     except InvalidShape as reason:
         return 0, "", str(reason)
-    if isinstance(shape, Polygon | Polyline):
+    if isinstance(shape, records.Polygon | records.Polyline):
         return len(shape.xs), why_flat(shape), ""
     return 0, "", ""
 
 
-def _values(values: Mapping[str, Value]) -> dict[str, object]:
+def _values(values: Mapping[str, records.Value]) -> dict[str, object]:
     return {
         name: value if isinstance(value, str) else dict.fromkeys(value, True)
         for name, value in values.items()
@@ -308,81 +295,20 @@ def _json(data: object) -> str:
     return json.dumps(data, allow_nan=False, separators=(",", ":"))
 
 
-def _csv_rows(entry: Entry) -> list[str]:
-    """The CSV rows of an image: one a region, or one with empty objects."""
-    regions = entry["regions"]
-    name = entry["filename"]
-    if set(',"') & set(name):
-        name = '"' + name.replace('"', '""') + '"'
-    start = f"{name},{entry['size']},{_quoted(entry['file_attributes'])},{len(regions)}"
-    if not regions:
-        return [f"{start},0,{_quoted({})},{_quoted({})}"]
-    return [
-        f"{start},{number},{_quoted(region['shape_attributes'])},"
-        f"{_quoted(region['region_attributes'])}"
-        for number, region in enumerate(regions)
-    ]
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether a text has no half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _quoted(data: object) -> str:
-    return '"' + _json(data).replace('"', '""') + '"'
-
-
-def _lost_declarations(annotations: Annotations) -> list[Problem]:
-    """Warnings about declarations and the default path, which only a project holds."""
-    problems = []
+def _warn_of_lost_declarations(annotations: records.Annotations, reporter: Reporter) -> None:
+    """Warn of declarations and the default path, which only a project holds."""
     declared = [*annotations.region_attributes.values(), *annotations.file_attributes.values()]
     if declared:
         names = ", ".join(repr(attribute.name) for attribute in declared)
         message = f"declarations of attributes are not written: {names}"
-        described = any(
-            text not in ("", option)
-            for attribute in declared
-            for option, text in attribute.options.items()
-        )
-        if described:
+        texts = [pair for attribute in declared for pair in attribute.options.items()]
+        if any(text not in ("", option) for option, text in texts):
             message += "; values are option ids, whose descriptions are lost"
-        remedy = "write a project, which holds them"
-        problems.append(Problem("warning", message, remedy, annotations.file))
+        reporter.report("warning", message, "write a project, which holds them")
     if annotations.default_path:
         message = f"the default path is not written: {annotations.default_path}"
-        remedy = "write a project, which holds it"
-        problems.append(Problem("warning", message, remedy, annotations.file))
-    return problems
-
-
-def _settings(name: str, default_path: str) -> dict[str, object]:
-    """VIA's own defaults. VIA reads `project.name` and `core.default_filepath` unconditionally."""
-    return {
-        "ui": {
-            "annotation_editor_height": 25,
-            "annotation_editor_fontsize": 0.8,
-            "leftsidebar_width": 18,
-            "image_grid": {
-                "img_height": 80,
-                "rshape_fill": "none",
-                "rshape_fill_opacity": 0.3,
-                "rshape_stroke": "yellow",
-                "rshape_stroke_width": 2,
-                "show_region_shape": True,
-                "show_image_policy": "all",
-            },
-            "image": {
-                "region_label": "__via_region_id__",
-                "region_color": "__via_default_region_color__",
-                "region_label_font": "10px Sans",
-                "on_image_annotation_editor_placement": "NEAR_REGION",
-            },
-        },
-        "core": {"buffer_size": 18, "filepath": {}, "default_filepath": default_path},
-        "project": {"name": name},
-    }
+        reporter.report("warning", message, "write a project, which holds it")

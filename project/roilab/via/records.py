@@ -135,12 +135,42 @@ class Problem:
     attribute: str | None = None
 
     def __str__(self) -> str:
-        place = [self.file, self.image, self.attribute and f"attribute '{self.attribute}'"]
-        if self.region is not None:
-            place.insert(2, f"region {self.region}")
-        where = ", ".join(filter(None, place))
+        region = None if self.region is None else f"region {self.region}"
+        attribute = self.attribute and f"attribute '{self.attribute}'"
+        where = ", ".join(filter(None, (self.file, self.image, region, attribute)))
         hint = f" ({self.remedy})" if self.remedy else ""
         return one_line(f"{self.severity}: {where}: {self.message}{hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Adds problems of a file, or of an image in it, to a list.
+
+    `suffix` is what the file calls a region, if that is not its index.
+    """
+
+    problems: list[Problem]
+    file: str
+    image: str | None = None
+    suffix: str = ""
+
+    def report(
+        self,
+        severity: Severity,
+        message: str,
+        remedy: str,
+        region: int | None = None,
+        attribute: str | None = None,
+    ) -> None:
+        """Add a problem."""
+        place = (self.file, self.image, region, attribute)
+        self.problems.append(Problem(severity, message + self.suffix, remedy, *place))
+
+    def error(
+        self, message: str, remedy: str, region: int | None = None, attribute: str | None = None
+    ) -> None:
+        """Add a problem that leaves something out."""
+        self.report("error", message, remedy, region, attribute)
 
 
 def refuse_errors(problems: Iterable[Problem]) -> None:

@@ -19,7 +19,6 @@ from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.text import counted
 from roilab.via import records
-from roilab.via.formats.source import Reporter
 from roilab.via.formats.via2_csv import COLUMNS
 from roilab.via.formats.via2_json import read_shape
 from roilab.via.geometry import InvalidShape, kind_of, why_flat
@@ -176,9 +175,9 @@ def _declarations(declared: Mapping[str, records.Attribute]) -> dict[str, dict[s
     return declarations
 
 
-def _entries_of(annotations: records.Annotations) -> tuple[dict[str, Entry], Reporter]:
+def _entries_of(annotations: records.Annotations) -> tuple[dict[str, Entry], records.Reporter]:
     """The image entries (`_via_img_metadata`) under VIA's own keys, and what they do not hold."""
-    reporter = Reporter([], annotations.file)
+    reporter = records.Reporter([], annotations.file)
     entries: dict[str, Entry] = {}
     known: set[tuple[str, int | None]] = set()
     crowds = rounded = renumbered = 0
@@ -219,7 +218,9 @@ def _entries_of(annotations: records.Annotations) -> tuple[dict[str, Entry], Rep
     return entries, reporter
 
 
-def _written_shape(region: records.Region, reporter: Reporter) -> tuple[dict[str, object], bool]:
+def _written_shape(
+    region: records.Region, reporter: records.Reporter
+) -> tuple[dict[str, object], bool]:
     """The `shape_attributes` of a region, and whether its numbers are rounded."""
     exact = _shape_attributes(region.shape)
     try:
@@ -299,7 +300,9 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _warn_of_lost_declarations(annotations: records.Annotations, reporter: Reporter) -> None:
+def _warn_of_lost_declarations(
+    annotations: records.Annotations, reporter: records.Reporter
+) -> None:
     """Warn of declarations and the default path, which only a project holds."""
     declared = [*annotations.region_attributes.values(), *annotations.file_attributes.values()]
     if declared:

@@ -15,7 +15,7 @@ from roilab.text import counted
 from roilab.via import records
 from roilab.via.formats import coco_values
 from roilab.via.formats.coco_values import Row, id_text
-from roilab.via.formats.source import Reporter, SourceFile
+from roilab.via.formats.source import SourceFile
 from roilab.via.geometry import InvalidShape, are_coordinates, checked_path
 
 Mask = Sequence[Sequence[float]] | Mapping[str, object]
@@ -63,7 +63,7 @@ class CocoImageEntry:
     """An image and the regions read so far. `shapes` counts the refused ones as well."""
 
     key: str
-    reporter: Reporter
+    reporter: records.Reporter
     attributes: Values
     coco: records.CocoImage
     regions: list[records.Region] = field(default_factory=list)
@@ -98,7 +98,7 @@ class CocoReader:
 
     def report(self, severity: records.Severity, message: str, remedy: str) -> None:
         """Add a problem of the file as a whole."""
-        Reporter(self.problems, self.source.file).report(severity, message, remedy)
+        records.Reporter(self.problems, self.source.file).report(severity, message, remedy)
 
     def read_categories(self, categories: Sequence[Row], annotations: Sequence[Row]) -> None:
         """Read what the category ids stand for.
@@ -163,7 +163,7 @@ class CocoReader:
         rows = Counter(id_text(row.get("image_id")) for row in annotations)
         for row in images:
             key, name = id_text(row.get("id")), id_text(row.get("file_name"))
-            reporter = Reporter(self.problems, self.source.file, name or None)
+            reporter = records.Reporter(self.problems, self.source.file, name or None)
             self.images[key] = None
             if ids[key] > 1:
                 reporter.error(
@@ -280,7 +280,7 @@ class CocoReader:
         return (shapes, sound or None) if sound or not has_rings else None
 
     def _rings_of_rle(
-        self, outline: Row, reporter: Reporter, number: str
+        self, outline: Row, reporter: records.Reporter, number: str
     ) -> Sequence[Sequence[float]] | None:
         if self.source.rings_of_rle is None:
             message = f"annotation {number} is a run-length encoded mask, which is not read here"

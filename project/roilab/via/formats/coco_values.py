@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
-from roilab.via.formats.source import Reporter
 from roilab.via.geometry import are_coordinates
+from roilab.via.records import Reporter
 
 Row = Mapping[str, object]
 

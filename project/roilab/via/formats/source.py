@@ -58,42 +58,11 @@ class SourceFile:
         return mapping(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class Reporter:
-    """Adds problems of a file, or of an image in it, to a list.
-
-    `suffix` is what the file calls a region, if that is not its index.
-    """
-
-    problems: list[records.Problem]
-    file: str
-    image: str | None = None
-    suffix: str = ""
-
-    def report(
-        self,
-        severity: records.Severity,
-        message: str,
-        remedy: str,
-        region: int | None = None,
-        attribute: str | None = None,
-    ) -> None:
-        """Add a problem."""
-        place = (self.file, self.image, region, attribute)
-        self.problems.append(records.Problem(severity, message + self.suffix, remedy, *place))
-
-    def error(
-        self, message: str, remedy: str, region: int | None = None, attribute: str | None = None
-    ) -> None:
-        """Add a problem that leaves something out."""
-        self.report("error", message, remedy, region, attribute)
-
-
 def build_image(
     key: str,
     size: int | None,
     regions: Iterable[records.Region | None],
-    reporter: Reporter,
+    reporter: records.Reporter,
 ) -> records.ImageRecord | None:
     """The record of an image, yet without attributes; None, and a problem, without a file name.
 
@@ -104,7 +73,7 @@ def build_image(
         reporter: of the image, with its file name.
     """
     if not reporter.image:
-        reporter = Reporter(reporter.problems, reporter.file, key)
+        reporter = records.Reporter(reporter.problems, reporter.file, key)
         remedy = "give it a filename, or remove the entry"
         reporter.error("the image entry has no file name", remedy)
         return None

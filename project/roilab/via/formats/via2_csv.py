@@ -13,7 +13,6 @@ from roilab.via import records
 from roilab.via.formats import via2_json
 from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
-    Reporter,
     SourceFile,
     build_image,
     load_json,
@@ -116,7 +115,7 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
     with long_cells():
         by_name = _rows_by_image(source, problems)
     for rows in by_name.values():
-        reporter = Reporter(problems, source.file, rows.filename)
+        reporter = records.Reporter(problems, source.file, rows.filename)
         if via2_json.is_index(rows.stated) and int(rows.stated) != rows.count:
             message = f"the file has {counted(rows.count, 'region')}, and states {rows.stated}"
             remedy = "see that no row was lost, export the file again from VIA"
@@ -134,7 +133,7 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
     images: dict[str, records.ImageRecord | None] = {}
     for rows in by_name.values():
         key = records.image_key(rows.filename, rows.size, images)
-        reporter = Reporter(problems, source.file, rows.filename)
+        reporter = records.Reporter(problems, source.file, rows.filename)
         regions = (
             via2_json.read_region(index, *cells, reporter) for index, cells in rows.regions.items()
         )
@@ -159,12 +158,12 @@ def _rows_by_image(
         if len(cells) < len(COLUMNS):
             message = f"line {line} has {len(cells)} cells, expected {len(COLUMNS)}"
             remedy = "correct the line, or export the file again from VIA"
-            Reporter(problems, source.file).error(message, remedy)
+            records.Reporter(problems, source.file).error(message, remedy)
             continue
         # VIA does not quote the name, so that its commas make more cells.
         *name, size, attributes, stated, index, shape, values = cells
         key = separator.join(name).strip(), size.strip()
-        reporter = Reporter(problems, source.file, key[0], suffix=f" (line {line})")
+        reporter = records.Reporter(problems, source.file, key[0], suffix=f" (line {line})")
         image = images.get(key)
         # The rows of an image repeat its attributes: the same text is parsed once.
         if image is None or attributes != image.cell:
@@ -201,7 +200,7 @@ def _separator(file: str, header: str) -> str:
     )
 
 
-def _json(cell: str, column: str, reporter: Reporter, region: int | None = None) -> object:
+def _json(cell: str, column: str, reporter: records.Reporter, region: int | None = None) -> object:
     """The JSON value of a cell; an empty object for an empty one; None, and a problem, for none."""
     if not cell.strip():
         return {}

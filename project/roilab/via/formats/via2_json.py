@@ -6,7 +6,7 @@ from sys import intern
 from typing import get_args
 
 from roilab.via import records
-from roilab.via.formats.source import Reporter, SourceFile, build_image, mapping
+from roilab.via.formats.source import SourceFile, build_image, mapping
 from roilab.via.geometry import InvalidShape, checked_shape, kind_of
 
 # VIA's name of a kind of shape -> its class.
@@ -43,9 +43,12 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
         else:
             message = "listed in _via_image_id_list but has no readable entry"
             remedy = "remove it from the list: VIA cannot open the project as it is"
-            Reporter(problems, source.file, key).report("warning", message, remedy)
+            records.Reporter(problems, source.file, key).report("warning", message, remedy)
     path = mapping(mapping(project.get("_via_settings")).get("core")).get("default_filepath")
-    declared, reporter = mapping(project.get("_via_attributes")), Reporter(problems, source.file)
+    declared, reporter = (
+        mapping(project.get("_via_attributes")),
+        records.Reporter(problems, source.file),
+    )
     return records.Annotations(
         source.file,
         container,
@@ -75,7 +78,7 @@ def _read_entry(
 ) -> records.ImageRecord | None:
     data = mapping(entry)
     name = data.get("filename")
-    reporter = Reporter(problems, file, name.strip() if isinstance(name, str) else "")
+    reporter = records.Reporter(problems, file, name.strip() if isinstance(name, str) else "")
     size, regions = size_of(data.get("size")), _read_regions(data.get("regions"), reporter)
     image = build_image(key, size, regions, reporter)
     values = data.get("file_attributes")
@@ -97,7 +100,7 @@ def is_index(text: str) -> bool:
     return plain and (text == "0" or not text.startswith("0"))
 
 
-def _read_regions(data: object, reporter: Reporter) -> Iterator[records.Region | None]:
+def _read_regions(data: object, reporter: records.Reporter) -> Iterator[records.Region | None]:
     """The regions of an image; their index is the place in a list, or the key in an object."""
     if not isinstance(data, list | dict):
         message = "the image entry has no list of regions"
@@ -114,7 +117,7 @@ def _read_regions(data: object, reporter: Reporter) -> Iterator[records.Region |
 
 
 def read_region(
-    index: int, shape: object, values: object, reporter: Reporter
+    index: int, shape: object, values: object, reporter: records.Reporter
 ) -> records.Region | None:
     """The region of `shape_attributes` and `region_attributes`; None, and a problem, if it is none.
 
@@ -151,7 +154,7 @@ def unknown_shape(name: str) -> InvalidShape:
 
 
 def read_values(
-    data: object, key: str, reporter: Reporter, region: int | None = None
+    data: object, key: str, reporter: records.Reporter, region: int | None = None
 ) -> dict[str, records.Value]:
     """Attribute values. The empty name is skipped, as VIA does.
 
@@ -180,7 +183,7 @@ def read_values(
 
 
 def _ticked(
-    raw: Mapping[str, object], name: str, reporter: Reporter, region: int | None = None
+    raw: Mapping[str, object], name: str, reporter: records.Reporter, region: int | None = None
 ) -> tuple[str, ...]:
     """The options of a checkbox that are ticked: VIA holds true, other programs 1 or "true"."""
     ticked = []
@@ -207,7 +210,7 @@ def read_options(data: object) -> dict[str, str]:
 
 
 def _declarations(
-    groups: Mapping[str, object], group: str, reporter: Reporter
+    groups: Mapping[str, object], group: str, reporter: records.Reporter
 ) -> dict[str, records.Attribute]:
     """The declarations of a group ("region" or "file") in a project's `_via_attributes`."""
     attributes: dict[str, records.Attribute] = {}

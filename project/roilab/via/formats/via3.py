@@ -15,7 +15,6 @@ from roilab.via.formats import via2_csv, via2_json
 from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
     RepeatedKey,
-    Reporter,
     SourceFile,
     build_image,
     load_json,
@@ -157,7 +156,7 @@ class _Project:
 
     def error(self, message: str, remedy: str, image: str | None = None) -> None:
         """Report what the file, or an image of it, loses."""
-        Reporter(self.problems, self.file, image).error(message, remedy)
+        records.Reporter(self.problems, self.file, image).error(message, remedy)
 
     def declare(self, declared: Mapping[str, object]) -> None:
         """Add the declarations of attributes, which VIA 3 refers to by number."""
@@ -167,7 +166,9 @@ class _Project:
             if name in self.names.values():
                 message = f"two attributes are called '{name}', one is read as '{name} ({aid})'"
                 name = f"{name} ({aid})"
-                Reporter(self.problems, self.file).report("warning", message, "rename it in VIA")
+                records.Reporter(self.problems, self.file).report(
+                    "warning", message, "rename it in VIA"
+                )
             self.names[aid] = name
             number, default = data.get("type"), data.get("default_option_id")
             kind = _TYPES.get(number, "text") if isinstance(number, int) else "text"
@@ -235,11 +236,11 @@ class _Project:
             message = f"the values of annotation '{mid}' are no object: {held!r:.60}"
             self.error(message, "annotate it again in VIA", image.filename)
         elif shape == [] or shape is None:
-            reporter = Reporter(image.problems, self.file, image.filename)
+            reporter = records.Reporter(image.problems, self.file, image.filename)
             image.attributes |= self._values(held, "file_attributes", reporter)
         else:
             suffix = f" (metadata '{mid}')"
-            reporter = Reporter(image.problems, self.file, image.filename, suffix)
+            reporter = records.Reporter(image.problems, self.file, image.filename, suffix)
             index = image.count
             image.count += 1
             try:
@@ -251,7 +252,11 @@ class _Project:
                 image.regions.append(records.Region(index, checked, values))
 
     def _values(
-        self, held: Mapping[str, object], key: str, reporter: Reporter, region: int | None = None
+        self,
+        held: Mapping[str, object],
+        key: str,
+        reporter: records.Reporter,
+        region: int | None = None,
     ) -> dict[str, records.Value]:
         values: dict[str, records.Value] = {}
         for aid, value in held.items():
@@ -271,7 +276,7 @@ class _Project:
         images = []
         for vid, image in self.images.items():
             self.problems += image.problems if image.filename else []
-            reporter = Reporter(self.problems, self.file, image.filename)
+            reporter = records.Reporter(self.problems, self.file, image.filename)
             if record := build_image(vid, None, image.regions, reporter):
                 images.append(replace(record, attributes=image.attributes))
         return records.Annotations(

@@ -7,19 +7,13 @@ lists them.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via.labels.attributes_by_name import (
-    class_attribute,
-    class_by_name,
-    doubts,
-    instance_by_name,
-    must_occur,
-    score_attribute,
-)
+from roilab.via.labels import attributes_by_name
+from roilab.via.labels.attributes_by_name import must_occur
 from roilab.via.labels.keypoints import keypoint_index, visibility_of_word
 from roilab.via.labels.label_rules import (
     Kinds,
@@ -95,10 +89,7 @@ def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | N
     label = rules.class_attribute
     if not isinstance(label, str):
         label = None if rules.class_flags else tags.get("class")
-
-    def role_or_tagged(name: str | None, role: str) -> str | None:
-        return tags.get(role) if name is None else name
-
+    named = {role: getattr(rules, f"{role}_attribute", None) for role in TAGS if role != "class"}
     finder = _RoleFinder(
         annotations,
         rules,
@@ -106,10 +97,8 @@ def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | N
         outlines=attributes_in_use(outline_regions(annotations, rules.kinds)),
         points=attributes_in_use(keypoint_regions(annotations, (Point,))),
         label=label,
-        keypoint=role_or_tagged(rules.keypoint_attribute, "keypoint"),
-        instance=role_or_tagged(rules.instance_attribute, "instance"),
-        visibility=role_or_tagged(rules.visibility_attribute, "visibility"),
-        score=tags.get("score"),
+        problems=[],
+        **{role: tags.get(role) if name is None else name for role, name in named.items()},
     )
     return finder.find(tags.get("class"))
 
@@ -128,12 +117,12 @@ class _RoleFinder:
     skeleton: Skeleton | None
     outlines: dict[str, list[str]]
     points: dict[str, list[str]]
+    problems: list[Problem]
     label: str | None
     keypoint: str | None
     instance: str | None
     visibility: str | None
     score: str | None
-    problems: list[Problem] = field(default_factory=list)
 
     @property
     def known(self) -> set[str | None]:
@@ -141,97 +130,97 @@ class _RoleFinder:
         names = (self.label, self.keypoint, self.instance, self.visibility, self.score)
         return {*names, *self.rules.class_flags}
 
-    @property
-    def needs_class(self) -> bool:
-        """Whether one of the attributes without a role has to be the class."""
-        is_known = self.label is not None or self.rules.class_flags
-        return not is_known and not self.rules.may_lack_class
-
     def find(self, tagged_class: str | None) -> Roles:
         """All roles; the class attribute may be one that a tag names, which is never doubted."""
-        annotations, kinds, flags = self.annotations, self.rules.kinds, self.rules.class_flags
-        has_keypoints = any(keypoint_regions(annotations, kinds))
-        self.score = self.score or score_attribute(self.outlines, self.known)
+        annotations, rules, outlines = self.annotations, self.rules, self.outlines
+        kinds, flags, problems = rules.kinds, rules.class_flags, self.problems
+        self.score = self.score or attributes_by_name.score_attribute(outlines, self.known)
         if self.skeleton is not None and any(keypoint_regions(annotations, (Point,))):
             self.keypoint = self._keypoint_attribute(self.skeleton)
             self.visibility = self._visibility_attribute()
         if self.label is None and not flags:
-            possible = self.outlines.keys() - self.known
-            self.label = class_by_name(annotations.file, possible, self.score, self.problems)
-        if self.instance is None:
-            rest = self.outlines.keys() - self.known
-            if not self.needs_class or len(rest) > 1:
-                self.instance = instance_by_name(annotations.file, rest, self.problems)
-        elif self.instance:
-            used = attributes_in_use(keypoint_regions(annotations, kinds)) | self.outlines
-            must_occur(annotations, "instance_attribute", self.instance, used)
-        if self.instance is None and has_keypoints:
-            self.instance = (
-                self._unread_instance_attribute()
-                if self.skeleton is None
-                # What is the only possible class cannot tie as well.
-                else self._instance_attribute(self.keypoint, self.known, self.needs_class)
+            possible = outlines.keys() - self.known
+            self.label = attributes_by_name.class_by_name(
+                annotations.file, possible, self.score, problems
             )
-        possible = self.outlines.keys() - self.known
-        if self.label is None and not flags and not possible and self.keypoint in self.outlines:
-            self.label = self._class_beside_keypoints(self.outlines[self.keypoint])
-        label, flags = class_attribute(
-            annotations, self.rules, self.outlines, self.label, possible, self.problems
+        # Whether one of the attributes without a role has to be the class.
+        needs_class = self.label is None and not flags and not rules.may_lack_class
+        if self.instance is None:
+            rest = outlines.keys() - self.known
+            if not needs_class or len(rest) > 1:
+                self.instance = attributes_by_name.instance_by_name(
+                    annotations.file, rest, problems
+                )
+        elif self.instance:
+            used = attributes_in_use(keypoint_regions(annotations, kinds)) | outlines
+            must_occur(annotations, "instance_attribute", self.instance, used)
+        if self.instance is None and any(keypoint_regions(annotations, kinds)):
+            if self.skeleton is None:
+                self.instance = self._unread_instance_attribute()
+            else:  # what is the only possible class cannot tie as well
+                self.instance = self._instance_attribute(self.keypoint, self.known, needs_class)
+        possible = outlines.keys() - self.known
+        if (
+            self.label is None
+            and not flags
+            and not possible
+            and self.keypoint in outlines
+            and self.skeleton is not None
+            and not self._names_keypoint(self.keypoint, outlines[self.keypoint], self.skeleton)
+        ):
+            # It names keypoints of points, and no keypoint of an outline.
+            self.label = self.keypoint
+        label, flags = attributes_by_name.class_attribute(
+            annotations, rules, outlines, self.label, possible, problems
         )
-        if label is not None and label not in (self.rules.class_attribute, tagged_class):
+        if label is not None and label not in (rules.class_attribute, tagged_class):
             of_points = self.points.get(label, ())
-            self.problems += doubts(annotations, kinds, label, self.outlines[label], of_points)
+            problems += attributes_by_name.doubts(
+                annotations, kinds, label, outlines[label], of_points
+            )
+        instance, visibility = self.instance or None, self.visibility or None
         return Roles(
-            label,
-            self.keypoint,
-            self.instance or None,
-            self.visibility or None,
-            kinds,
-            self.score,
-            flags,
-            tuple(self.problems),
+            label, self.keypoint, instance, visibility, kinds, self.score, flags, tuple(problems)
         )
+
+    def _names_keypoint(self, attribute: str, values: Iterable[str], skeleton: Skeleton) -> bool:
+        declared = self.annotations.region_attributes.get(attribute)
+        return any(keypoint_index(text, declared, skeleton) is not None for text in values)
 
     def _keypoint_attribute(self, skeleton: Skeleton) -> str:
         if self.keypoint is not None:
             must_occur(self.annotations, "keypoint_attribute", self.keypoint, self.points)
             return self.keypoint
-        declared = self.annotations.region_attributes
         candidates = {
             name: values
             for name, values in self.points.items()
-            if any(
-                keypoint_index(text, declared.get(name), skeleton) is not None for text in values
-            )
+            if self._names_keypoint(name, values, skeleton)
         }
         # One attribute may name the class of outlines and the keypoint of points.
         free = {name: values for name, values in candidates.items() if name not in self.known}
         shared = {name: values for name, values in candidates.items() if name == self.label}
         candidates = free or shared
-        if len(candidates) != 1:
-            raise UserError(
-                "cannot tell which attribute names the keypoints",
-                file=self.annotations.file,
-                key="keypoint_attribute",
-                found=with_samples(candidates or self.points),
-                expected=f"point regions named as in skeleton '{skeleton.name}': "
-                + ", ".join(skeleton.keypoints),
-                remedy="give keypoint_attribute=NAME"
-                if candidates
-                else "name the points, or the skeleton's",
-            )
-        return next(iter(candidates))
+        if len(candidates) == 1:
+            return next(iter(candidates))
+        expected = f"point regions named as in skeleton '{skeleton.name}': "
+        raise UserError(
+            "cannot tell which attribute names the keypoints",
+            file=self.annotations.file,
+            key="keypoint_attribute",
+            found=with_samples(candidates or self.points),
+            expected=expected + ", ".join(skeleton.keypoints),
+            remedy="give keypoint_attribute=NAME"
+            if candidates
+            else "name the points, or the skeleton's",
+        )
 
     def _visibility_attribute(self) -> str | None:
         if self.visibility is not None:
             if self.visibility:
                 must_occur(self.annotations, "visibility_attribute", self.visibility, self.points)
             return self.visibility
-        candidates = {
-            name: values
-            for name, values in self.points.items()
-            if name not in self.known and all(self._is_visibility(name, text) for text in values)
-        }
+        others = self.known | naming_attributes(self.annotations, self.points).keys()
+        candidates = {name: values for name, values in self.points.items() if name not in others}
         if len(candidates) > 1:
             raise UserError(
                 "several attributes could be the visibility of the points",
@@ -243,22 +232,6 @@ class _RoleFinder:
                 'visibility_attribute=""',
             )
         return next(iter(candidates), None)
-
-    def _is_visibility(self, name: str, text: str) -> bool:
-        return visibility_of_word(text, self.annotations.region_attributes.get(name)) is not None
-
-    def _class_beside_keypoints(self, values: list[str]) -> str | None:
-        """The attribute that names keypoints of points, where it names no keypoint of an outline.
-
-        Args:
-            values: of the outlines.
-        """
-        declared = self.annotations.region_attributes.get(self.keypoint or "")
-        if self.skeleton is None or any(
-            keypoint_index(text, declared, self.skeleton) is not None for text in values
-        ):
-            return None
-        return self.keypoint
 
     def _unread_instance_attribute(self) -> str | None:
         """The attribute that ties points to their object, as with a skeleton; None if unclear.

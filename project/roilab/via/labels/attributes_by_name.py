@@ -59,21 +59,17 @@ def must_occur(annotations: Annotations, key: str, name: str, used: dict[str, li
 
 def score_attribute(outlines: Mapping[str, list[str]], known: Set[str | None]) -> str | None:
     """The attribute called score that holds numbers from 0 to 1, as a model's are."""
+    for name, values in outlines.items():
+        if folded(name) == "score" and name not in known and all(map(_is_score, values)):
+            return name
+    return None
 
-    def is_score(value: str) -> bool:
-        try:
-            return 0 <= float(value) <= 1
-        except ValueError:
-            return False
 
-    return next(
-        (
-            name
-            for name, values in outlines.items()
-            if folded(name) == "score" and name not in known and all(map(is_score, values))
-        ),
-        None,
-    )
+def _is_score(value: str) -> bool:
+    try:
+        return 0 <= float(value) <= 1
+    except ValueError:
+        return False
 
 
 def class_by_name(
@@ -131,34 +127,34 @@ def class_attribute(
         return next(iter(possible)), ()
     if not possible and (may_lack or not any(outline_regions(annotations, kinds))):
         return None, ()
+    if possible and _are_flags(annotations, kinds, possible):
+        message = f"the attributes {listed(possible)} are read as a class each, by their names"
+        remedy = "give class_attribute=NAME if one of them holds the class"
+        problems.append(Problem("note", message, remedy, annotations.file))
+        return None, tuple(possible)
     if possible:
-        if _are_flags(annotations, kinds, possible):
-            message = f"the attributes {listed(possible)} are read as a class each, by their names"
-            remedy = "give class_attribute=NAME if one of them holds the class"
-            problems.append(Problem("note", message, remedy, annotations.file))
-            return None, tuple(possible)
-        raise UserError(
-            "several attributes could be the class",
-            file=annotations.file,
-            key="class_attribute",
-            found=with_samples(possible),
-            expected="one of these",
-            remedy='give class_attribute=NAME; class_attribute=["A", "B"] where each is a class of '
-            'its own; class_attribute="" default_class=NAME where none is the class',
+        message = "several attributes could be the class"
+        found, expected = with_samples(possible), "one of these"
+        remedy = (
+            'give class_attribute=NAME; class_attribute=["A", "B"] where each is a class of its '
+            'own; class_attribute="" default_class=NAME where none is the class'
         )
-    raise UserError(
-        "no attribute of the regions can be the class",
-        file=annotations.file,
-        key="class_attribute",
-        found=with_samples(outlines) if outlines else "regions without attributes",
-        expected="an attribute that names the class",
-        remedy="give default_class=NAME, the class of all regions, or class_attribute=NAME, or "
-        "unlabelled=skip",
-    )
+    else:
+        message = "no attribute of the regions can be the class"
+        found = with_samples(outlines) if outlines else "regions without attributes"
+        expected = "an attribute that names the class"
+        remedy = (
+            "give default_class=NAME, the class of all regions, or class_attribute=NAME, or "
+            "unlabelled=skip"
+        )
+    file, key = annotations.file, "class_attribute"
+    raise UserError(message, file=file, key=key, found=found, expected=expected, remedy=remedy)
 
 
 def _are_flags(
-    annotations: Annotations, kinds: Kinds, possible: Mapping[str, Sequence[str]]
+    annotations: Annotations,
+    kinds: Kinds,
+    possible: Mapping[str, Sequence[str]],
 ) -> bool:
     """Whether each attribute is a class: its value repeats its name, or every region ticks one."""
 
@@ -167,11 +163,13 @@ def _are_flags(
         return folded(name) in (folded(value), folded(described_as))
 
     pairs = [(name, value) for name, values in possible.items() for value in values]
-    if all(repeats(name, value) for name, value in pairs):
-        return True
-    return all(repeats(name, value) or folded(value) in _YES for name, value in pairs) and all(
-        sum(bool(region.attributes.get(name)) for name in possible) == 1
-        for _, region in outline_regions(annotations, kinds)
+    others = [value for name, value in pairs if not repeats(name, value)]
+    return not others or (
+        all(folded(value) in _YES for value in others)
+        and all(
+            sum(bool(region.attributes.get(name)) for name in possible) == 1
+            for _, region in outline_regions(annotations, kinds)
+        )
     )
 
 
@@ -199,8 +197,6 @@ def doubts(
     else:
         return []
     message = f"'{label}' is taken for the class, and {what}"
-    remedy = (
-        'where it is no class, give class_attribute="" default_class=NAME; where it is, '
-        f"{argument('class_attribute', label)}"
-    )
+    remedy = 'where it is no class, give class_attribute="" default_class=NAME; where it is, '
+    remedy += argument("class_attribute", label)
     return [Problem("warning", message, remedy, annotations.file, attribute=label)]

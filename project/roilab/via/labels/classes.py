@@ -1,10 +1,11 @@
 """The class of every outline: its attribute's value, else the default, then the map."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from roilab.errors import argument
+from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import records
 from roilab.via.labels.attribute_roles import Roles
@@ -22,6 +23,7 @@ class ImageContext:
     image: records.ImageRecord
     rules: LabelRules
     roles: Roles
+    skeleton: Skeleton | None
     classes: Classes
     problems: list[records.Problem]
 
@@ -41,8 +43,7 @@ class ImageContext:
 
     def own_class(self, region: records.Region) -> str | None:
         """The one class that a region names itself, before the map; None for none or several."""
-        declared = self.annotations.region_attributes.get(self.roles.label or "")
-        names = _names(region, self.roles, declared)
+        names = _names(region, self.roles, self.annotations)
         return names[0] if len(names) == 1 else None
 
     def named_class(self, region: records.Region) -> str | None:
@@ -64,13 +65,13 @@ def name_classes(
             with the number of those dropped as asked, and warnings about names that may be
             mistyped.
     """
-    declared = annotations.region_attributes.get(roles.label or "")
     classes: dict[tuple[str, int], str | None] = {}
     occurring: Counter[str] = Counter()
     skipped = 0
     for image, region in outline_regions(annotations, roles.kinds):
-        names = _names(region, roles, declared)
-        if len(names) > 1 or not (names or rules.default_class or rules.unlabelled == "skip"):
+        names = _names(region, roles, annotations)
+        name = names[0] if names else rules.default_class
+        if len(names) > 1 or not (name or rules.unlabelled == "skip"):
             message = "the region has no class"
             remedy = "label it in VIA, or give default_class=NAME, or unlabelled=skip"
             if names:
@@ -79,36 +80,40 @@ def name_classes(
             place = (annotations.file, image.filename, region.index, roles.label)
             problems.append(records.Problem("error", message, remedy, *place))
             continue
-        name = names[0] if names else rules.default_class
+        classes[image.key, region.index] = None if name is None else rules.mapped(name)
         if name is None:
             skipped += 1
-            classes[image.key, region.index] = None
         else:
             occurring[name] += 1
-            classes[image.key, region.index] = rules.mapped(name)
     if rules.default_class is not None:
         occurring[rules.default_class] += 0
-    for text in (
-        *_left_out(skipped, occurring, rules),
-        *_doubtful_names(occurring, rules, declared),
-    ):
+    declared = annotations.region_attributes.get(roles.label or "")
+    for text in _remarks(skipped, occurring, rules, declared):
         problems.append(records.Problem(*text, annotations.file, attribute=roles.label))
     return classes
 
 
-def _names(region: records.Region, roles: Roles, declared: records.Attribute | None) -> list[str]:
+def _names(region: records.Region, roles: Roles, annotations: records.Annotations) -> list[str]:
     """The classes that a region names, as a person reads them."""
     if roles.flags:
         return [name for name in roles.flags if region.attributes.get(name)]
-    value = region.attributes.get(roles.label, "") if roles.label is not None else ""
+    if roles.label is None:
+        return []
+    value = region.attributes.get(roles.label, "")
+    declared = annotations.region_attributes.get(roles.label)
     values = (value,) if isinstance(value, str) else value
     return [described(text, declared) for text in values if text]
 
 
-def _left_out(
-    skipped: int, occurring: Mapping[str, int], rules: LabelRules
+def _remarks(
+    skipped: int,
+    occurring: Mapping[str, int],
+    rules: LabelRules,
+    declared: records.Attribute | None,
 ) -> Iterator[tuple[records.Severity, str, str]]:
-    """Severity, message and remedy for regions that are left out because the user said so."""
+    """Severity, message and remedy for regions that are left out because the user said so, and for
+    names that do not occur, become one, or look like one.
+    """
     if skipped:
         message = f"skipped: {counted(skipped, 'region')} without a class"
         remedy = "label them in VIA if they should count"
@@ -118,15 +123,9 @@ def _left_out(
             message = f"dropped as asked: {counted(occurring[name], 'region')} of class '{name}'"
             remedy = f"leave out {argument('class_map', {name: None})} to keep them"
             yield "note", message, remedy
-
-
-def _doubtful_names(
-    occurring: Mapping[str, int], rules: LabelRules, declared: records.Attribute | None
-) -> Iterator[tuple[records.Severity, str, str]]:
-    """Severity, message and remedy for names that do not occur, become one, or look like one."""
-    options: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = defaultdict(list)
     for option in declared.options if declared is not None else ():
-        options.setdefault(described(option, declared), []).append(option)
+        options[described(option, declared)].append(option)
     # A typing error, or a class that only another split has: only the user knows.
     known = occurring.keys() | options.keys()
     if unknown := sorted(rules.class_map.keys() - known):
@@ -145,10 +144,10 @@ def _doubtful_names(
             message = f"the options {listed(ids)} are one class: all are described as '{name}'"
             remedy = "describe them differently in VIA, or remove all but one"
             yield "warning", message, remedy
-    alike: dict[str, set[str]] = {}
+    alike: dict[str, set[str]] = defaultdict(set)
     for name in occurring:
         if label := rules.mapped(name):
-            alike.setdefault(folded(label), set()).add(label)
+            alike[folded(label)].add(label)
     for labels in alike.values():
         if len(labels) > 1:
             message = f"the classes {listed(sorted(labels))} differ only by case or white space"

@@ -8,15 +8,9 @@ from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import records
 from roilab.via.geometry import area, contains, kind_of, outline, why_flat
+from roilab.via.labels import coco_instances
 from roilab.via.labels.attribute_roles import roles_of, tagged
 from roilab.via.labels.classes import ImageContext, name_classes
-from roilab.via.labels.coco_instances import (
-    CocoObject,
-    Places,
-    coco_keypoints,
-    group_coco_regions,
-    keypoint_places,
-)
 from roilab.via.labels.keypoints import (
     UNLABELLED,
     AmbiguousKeypoint,
@@ -110,23 +104,38 @@ def build_instances(
     classes = name_classes(annotations, roles, rules, problems)
     used = roles.names | set(tagged(annotations.region_attributes).values())
     problems += unread_keypoints(annotations, roles.kinds, skeleton, used)
-    places = keypoint_places(annotations, skeleton, rules, problems) if skeleton else {}
+    places: coco_instances.Places = {}
+    if skeleton is not None:
+        places = coco_instances.keypoint_places(annotations, skeleton, rules, problems)
     images = []
     for record in annotations.images:
-        context = ImageContext(annotations, record, rules, roles, classes, problems)
+        context = ImageContext(annotations, record, rules, roles, skeleton, classes, problems)
         if record.coco is None:
-            built = tuple(_instance(builder, skeleton) for builder in _group(context, skeleton))
-            images.append(LabelledImage(record, built))
+            images.append(LabelledImage(record, _instances(context)))
         else:
-            objects, crowds = group_coco_regions(context, skeleton, places)
-            built = tuple(_coco_instance(item, skeleton, places) for item in objects)
-            crowded = tuple(_coco_instance(item, None, places) for item in crowds)
-            images.append(LabelledImage(record, built, crowded))
+            objects, crowds = coco_instances.group_coco_regions(context, places)
+            instances = [_coco_instance(*item, skeleton, places) for item in objects]
+            crowded = [_coco_instance(*item, None, places) for item in crowds]
+            images.append(LabelledImage(record, tuple(instances), tuple(crowded)))
     names = {instance.label for image in images for instance in (*image.instances, *image.crowds)}
     labels = tuple(sorted(names))
     if skeleton is not None and labels:
         problems += unused_skeleton(annotations, roles.kinds, skeleton, labels)
     return LabelledSet(annotations.file, tuple(images), labels, tuple(problems))
+
+
+def _coco_instance(
+    label: str,
+    regions: Sequence[records.Region],
+    skeleton: Skeleton | None,
+    places: coco_instances.Places,
+) -> Instance:
+    coco, triples = regions[0].coco, None
+    if skeleton is not None and coco is not None and label in skeleton.classes:
+        triples = coco_instances.coco_keypoints(coco, places, skeleton)
+    shapes = (region.shape for region in regions)
+    outlines = tuple(shape for shape in shapes if not isinstance(shape, records.Point))
+    return Instance(label, outlines, triples, tuple(region.index for region in regions), coco)
 
 
 @dataclass(slots=True)
@@ -145,33 +154,23 @@ class _InstanceBuilder:
     keypoints: dict[int, Keypoint] = field(default_factory=dict)
 
 
-def _instance(builder: _InstanceBuilder, skeleton: Skeleton | None) -> Instance:
-    keypoints: tuple[Keypoint, ...] | None = None
-    if skeleton is not None and builder.label in skeleton.classes:
-        clicked = (builder.keypoints.get(k, UNLABELLED) for k in range(len(skeleton.keypoints)))
-        # COCO writes what is not labelled as three zeros, wherever it was clicked.
-        keypoints = tuple(keypoint if keypoint[2] else UNLABELLED for keypoint in clicked)
-    regions = tuple(sorted(builder.regions))
-    return Instance(builder.label, tuple(builder.outlines), keypoints, regions)
-
-
-def _coco_instance(item: CocoObject, skeleton: Skeleton | None, places: Places) -> Instance:
-    label, regions = item
-    coco = regions[0].coco
-    keypoints = None
-    if skeleton is not None and coco is not None and label in skeleton.classes:
-        keypoints = coco_keypoints(coco, places, skeleton)
-    shapes = (region.shape for region in regions)
-    outlines = tuple(shape for shape in shapes if not isinstance(shape, records.Point))
-    return Instance(label, outlines, keypoints, tuple(region.index for region in regions), coco)
-
-
-def _group(context: ImageContext, skeleton: Skeleton | None) -> list[_InstanceBuilder]:
+def _instances(context: ImageContext) -> tuple[Instance, ...]:
     """The objects of an image, in the order of their first region."""
     builders, left_out = _outlined(context)
+    skeleton = context.skeleton
     if skeleton is not None:
         _KeypointGrouping(context, skeleton, builders, left_out).add_all()
-    return sorted(builders, key=lambda builder: min(builder.regions))
+    instances = []
+    for builder in sorted(builders, key=lambda builder: min(builder.regions)):
+        triples: tuple[Keypoint, ...] | None = None
+        if skeleton is not None and builder.label in skeleton.classes:
+            numbers = range(len(skeleton.keypoints))
+            clicked = (builder.keypoints.get(k, UNLABELLED) for k in numbers)
+            # COCO writes what is not labelled as three zeros, wherever it was clicked.
+            triples = tuple(triple if triple[2] else UNLABELLED for triple in clicked)
+        regions = tuple(sorted(builder.regions))
+        instances.append(Instance(builder.label, tuple(builder.outlines), triples, regions))
+    return tuple(instances)
 
 
 def _outlined(context: ImageContext) -> tuple[list[_InstanceBuilder], dict[str, bool]]:
@@ -196,18 +195,17 @@ def _outlined(context: ImageContext) -> tuple[list[_InstanceBuilder], dict[str, 
             context.report("error", message, "draw it again in VIA, or delete it", region)
             left_out[tie] = False
             continue
-        builder = tied.get(tie) if tie else None
         if several := _several_ties(context, region):
             message = f"taken for an object of its own, since several are ticked: {several}"
             context.report("warning", message, "tick one object", region, roles.instance)
+        builder = tied.get(tie) if tie else None
         if builder is None:
             builder = tied[tie] = _InstanceBuilder(label, tie)
             builders.append(builder)
         elif builder.label != label:
             message = f"class {label}, but region {builder.regions[0]} of object '{tie}' is a "
-            message += builder.label
             remedy = "give both one class, or the objects different values"
-            context.report("error", message, remedy, region, roles.instance)
+            context.report("error", message + builder.label, remedy, region, roles.instance)
             continue
         builder.outlines.append(shape)
         builder.regions.append(region.index)
@@ -242,28 +240,26 @@ class _KeypointGrouping:
             if not isinstance(region.shape, roles.kinds):
                 continue
             try:
-                keypoints = keypoints_of_region(
+                triples = keypoints_of_region(
                     region, self.skeleton, roles.keypoint, roles.visibility, declared
                 )
-            except AmbiguousKeypoint as reason:
-                self.context.report(
-                    "error", reason.message, reason.remedy, region, reason.attribute
-                )
-            else:
-                usable.append((region, keypoints))
+                usable.append((region, triples))
+            except AmbiguousKeypoint as fault:
+                self.context.report("error", fault.message, fault.remedy, region, fault.attribute)
         if roles.instance is None:
             self._attach_by_place(usable)
         else:
             self._attach_by_tie(usable, roles.instance)
 
-    def _attach_by_tie(self, keypoints: list[_KeypointRegion], attribute: str) -> None:
+    def _attach_by_tie(self, usable: list[_KeypointRegion], attribute: str) -> None:
         """Give each point to the object of the same tie."""
         skeleton = self.skeleton
         by_tie = {builder.tie: builder for builder in self.builders if builder.tie}
         without_outline: dict[str, list[_KeypointRegion]] = {}
-        for region, triples in keypoints:
+        for region, triples in usable:
             tie = single(region, attribute)
             builder = by_tie.get(tie)
+            severity: records.Severity = "error"
             if several := _several_ties(self.context, region):
                 message = f"the point belongs to several objects: {several}"
                 remedy = "tick one object"
@@ -283,51 +279,49 @@ class _KeypointGrouping:
                 without_outline.setdefault(tie, []).append((region, triples))
                 continue
             elif self.left_out[tie]:
+                severity = "note"
                 message = f"the point belongs to object '{tie}', which is dropped as asked"
                 remedy = "keep the object's class to keep it"
-                self.context.report("note", message, remedy, region, attribute)
-                continue
             else:
                 message = f"the point belongs to object '{tie}', which is left out"
                 remedy = "correct the object's outline first"
-            self.context.report("error", message, remedy, region, attribute)
+            self.context.report(severity, message, remedy, region, attribute)
         for tie, group in without_outline.items():
             self._add_of_keypoints(tie, group)
 
-    def _attach_by_place(self, keypoints: list[_KeypointRegion]) -> None:
+    def _attach_by_place(self, usable: list[_KeypointRegion]) -> None:
         """Give each point, and each path as a whole, to the smallest outline around it.
 
         Without outlines every path is an object, and the points together are one.
         """
         outlined = [item for item in self.builders if item.label in self.skeleton.classes]
-        if outlined:
-            rings = [
-                (area(ring), number, ring)
-                for number, builder in enumerate(outlined)
-                for ring in map(outline, builder.outlines)
+        rings = [
+            (area(ring), number, ring)
+            for number, builder in enumerate(outlined)
+            for ring in map(outline, builder.outlines)
+        ]
+        for region, triples in usable if outlined else ():
+            around = [
+                (size, number)
+                for size, number, ring in rings
+                if all(contains(ring, (x, y)) for x, y, _ in triples.values())
             ]
-            for region, triples in keypoints:
-                around = [
-                    (size, number)
-                    for size, number, ring in rings
-                    if all(contains(ring, (x, y)) for x, y, _ in triples.values())
-                ]
-                smallest = sorted({number for size, number in around if size == min(around)[0]})
-                if len(smallest) == 1:
-                    self._attach(outlined[smallest[0]], region, triples)
-                    continue
-                kind = kind_of(region.shape)
-                message = f"the {kind} lies in no {' or '.join(self.skeleton.classes)}"
-                remedy = "draw the object's outline around it, or give instance_attribute=NAME"
-                if smallest:
-                    places = " and ".join(str(outlined[number].regions[0]) for number in smallest)
-                    message = f"the {kind} lies in several outlines of the same area: regions "
-                    message += places
-                    remedy = "delete one where it is double, or give instance_attribute=NAME"
-                self.context.report("error", message, remedy, region)
+            smallest = sorted({number for size, number in around if size == min(around)[0]})
+            if len(smallest) == 1:
+                self._attach(outlined[smallest[0]], region, triples)
+                continue
+            kind = kind_of(region.shape)
+            message = f"the {kind} lies in no {' or '.join(self.skeleton.classes)}"
+            remedy = "draw the object's outline around it, or give instance_attribute=NAME"
+            if smallest:
+                places = " and ".join(str(outlined[number].regions[0]) for number in smallest)
+                message = f"the {kind} lies in several outlines of the same area: regions {places}"
+                remedy = "delete one where it is double, or give instance_attribute=NAME"
+            self.context.report("error", message, remedy, region)
+        if outlined:
             return
-        points = [pair for pair in keypoints if isinstance(pair[0].shape, records.Point)]
-        objects = [[pair] for pair in keypoints if not isinstance(pair[0].shape, records.Point)]
+        points = [pair for pair in usable if isinstance(pair[0].shape, records.Point)]
+        objects = [[pair] for pair in usable if not isinstance(pair[0].shape, records.Point)]
         counts = Counter(index for _, triples in points for index in triples)
         if points and (objects or max(counts.values()) > 1):
             for region, _ in points:
@@ -343,28 +337,28 @@ class _KeypointGrouping:
         self, builder: _InstanceBuilder, region: records.Region, triples: dict[int, Keypoint]
     ) -> None:
         """Give the keypoints of a region to an object; none if it has one of them already."""
-        for index in triples:
-            if index in builder.keypoints:
-                message = f"a second {self.skeleton.keypoints[index]} of one {builder.label}"
-                remedy = "delete one of the two, or name it as what it is"
-                attribute = self.context.roles.keypoint
-                self.context.report("error", message, remedy, region, attribute)
-                return
-        builder.keypoints |= triples
-        builder.regions.append(region.index)
+        index = next((index for index in triples if index in builder.keypoints), None)
+        if index is None:
+            builder.keypoints |= triples
+            builder.regions.append(region.index)
+            return
+        message = f"a second {self.skeleton.keypoints[index]} of one {builder.label}"
+        remedy = "delete one of the two, or name it as what it is"
+        self.context.report("error", message, remedy, region, self.context.roles.keypoint)
 
     def _add_of_keypoints(self, tie: str, group: Sequence[_KeypointRegion]) -> None:
         """Add an object without an outline; its class is the points' own, else the only one
         possible.
         """
         context, rules, classes = self.context, self.context.rules, set(self.skeleton.classes)
-        names = {context.own_class(region) for region, _ in group} - {None}
-        if context.roles.label == context.roles.keypoint:
-            names = set()
+        names: set[str | None] = set()
+        if context.roles.label != context.roles.keypoint:
+            names = {context.own_class(region) for region, _ in group} - {None}
         own = {rules.mapped(str(name)) for name in names}
         default = None if rules.default_class is None else rules.mapped(rules.default_class)
         labels = sorted((own or {default} & classes or classes) & classes, key=str)
         severity: records.Severity = "error"
+        regions = [region for region, _ in group]
         if own == {None}:
             severity = "note"
             message = f"the point belongs to a {min(map(str, names))}, which is dropped as asked"
@@ -380,11 +374,10 @@ class _KeypointGrouping:
             for region, triples in group:
                 self._attach(builder, region, triples)
             self.builders.append(builder)
+            severity = "warning"
             message = f"a {builder.label} of {counted(len(builder.keypoints), 'point')} without an "
             message += "outline"
             remedy = "outline it if it should count for boxes and masks"
-            first = next(region for region, _ in group if region.index == builder.regions[0])
-            context.report("warning", message, remedy, first)
-            return
-        for region, _ in group:
+            regions = [region for region in regions if region.index == builder.regions[0]]
+        for region in regions:
             context.report(severity, message, remedy, region)

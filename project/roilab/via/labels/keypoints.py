@@ -1,6 +1,7 @@
 """The keypoints that a region is, how visible they are, and warnings where none are read."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from roilab.errors import argument
 from roilab.skeleton import Skeleton
@@ -16,32 +17,25 @@ from roilab.via.labels.label_rules import (
 )
 
 # COCO's values: 2 labelled and visible, 1 labelled and occluded, 0 not labelled.
-_WORDS: Mapping[str, int] = {
-    "visible": 2,
-    "occluded": 1,
-    "hidden": 1,
-    "invisible": 1,
-    "not visible": 1,
-    "unlabelled": 0,
-    "unlabeled": 0,
-    "absent": 0,
-    "missing": 0,
-}
-_NUMBERS: Mapping[str, int] = {"2": 2, "1": 1, "0": 0}
-_YES_NO: Mapping[str, bool] = {"true": True, "yes": True, "false": False, "no": False}
-VISIBILITY_VALUES = (*_NUMBERS, *_WORDS, *_YES_NO)
+_OCCLUDED = ("occluded", "hidden", "invisible", "not visible")
+_ABSENT = ("unlabelled", "unlabeled", "absent", "missing")
+_WORDS = {"visible": 2, **dict.fromkeys(_OCCLUDED, 1), **dict.fromkeys(_ABSENT, 0)}
+_VISIBILITIES = {"2": 2, "1": 1, "0": 0, **_WORDS}
+_YES_NO = {"true": True, "yes": True, "false": False, "no": False}
+VISIBILITY_VALUES = (*_VISIBILITIES, *_YES_NO)
 
 # The pixel that was clicked (x, y), and COCO's visibility.
 Keypoint = tuple[float, float, int]
 UNLABELLED: Keypoint = (0.0, 0.0, 0)
 
 
+@dataclass(eq=False)
 class AmbiguousKeypoint(Exception):
-    """A region of keypoints that cannot be used: the reason, the attribute and the remedy."""
+    """A region of keypoints that cannot be used: the reason, the remedy and the attribute."""
 
-    def __init__(self, message: str, attribute: str | None, remedy: str) -> None:
-        super().__init__(message)
-        self.message, self.attribute, self.remedy = message, attribute, remedy
+    message: str
+    remedy: str
+    attribute: str | None = None
 
 
 def keypoint_index(
@@ -83,11 +77,9 @@ def keypoints_of_region(
     shape = region.shape
     if isinstance(shape, records.Polygon | records.Polyline):
         if len(shape.xs) != len(skeleton.keypoints):
-            raise AmbiguousKeypoint(
-                f"{len(shape.xs)} vertices for the {len(skeleton.keypoints)} keypoints",
-                None,
-                f"draw a vertex for each of {', '.join(skeleton.keypoints)}, in this order",
-            )
+            message = f"{len(shape.xs)} vertices for the {len(skeleton.keypoints)} keypoints"
+            remedy = f"draw a vertex for each of {', '.join(skeleton.keypoints)}, in this order"
+            raise AmbiguousKeypoint(message, remedy)
         seen = _visibility(region, visibility, declared)
         return {k: (x, y, seen) for k, (x, y) in enumerate(shape.points)}
     if not isinstance(shape, records.Point):
@@ -97,7 +89,7 @@ def keypoints_of_region(
     if index is None:
         message = f"'{value}' is no keypoint" if value else "the point names no keypoint"
         remedy = f"use a name of skeleton '{skeleton.name}': {', '.join(skeleton.keypoints)}"
-        raise AmbiguousKeypoint(message, keypoint, remedy)
+        raise AmbiguousKeypoint(message, remedy, keypoint)
     return {index: (shape.cx, shape.cy, _visibility(region, visibility, declared))}
 
 
@@ -116,27 +108,20 @@ def _visibility(
     attribute = declared.get(name)
     value = region.attributes.get(name, "")
     if isinstance(value, tuple) and len(value) > 1:
-        raise AmbiguousKeypoint(
-            f"several values are ticked: {', '.join(value)}", name, "tick at most one"
-        )
+        message = f"several values are ticked: {', '.join(value)}"
+        raise AmbiguousKeypoint(message, "tick at most one", name)
     text = value if isinstance(value, str) else "".join(value)
     if not text:
-        options = attribute.options if attribute is not None else {}
-        unticked = isinstance(value, tuple) and any(
-            visibility_of_word(option, attribute) == 2 for option in options
-        )
-        return 1 if unticked else 2
+        options = attribute.options if isinstance(value, tuple) and attribute is not None else ()
+        return 1 if any(visibility_of_word(option, attribute) == 2 for option in options) else 2
     for word in (described(text, attribute).lower(), text.lower()):
         if word in _YES_NO:
             asked = _WORDS.get(name.strip().lower(), 2)
             return asked if _YES_NO[word] else 3 - max(asked, 1)
-        if word in _NUMBERS:
-            return _NUMBERS[word]
-        if word in _WORDS:
-            return _WORDS[word]
-    raise AmbiguousKeypoint(
-        f"'{text}' is no visibility", name, f"use one of {', '.join(VISIBILITY_VALUES)}"
-    )
+        if word in _VISIBILITIES:
+            return _VISIBILITIES[word]
+    remedy = f"use one of {', '.join(VISIBILITY_VALUES)}"
+    raise AmbiguousKeypoint(f"'{text}' is no visibility", remedy, name)
 
 
 def unused_skeleton(
@@ -187,15 +172,12 @@ def unread_keypoints(
         if not attributes and kinds == (records.Point,):
             remedy = "give the points an attribute in VIA that names each, then skeleton=FILE"
         return [records.Problem("warning", message, remedy, annotations.file)]
-    return [
-        records.Problem(
-            severity="warning",
-            message=f"an attribute of the points is not used: {with_samples({name: values})}",
-            remedy=f"give {argument('visibility_attribute', name)} or "
-            f"{argument('instance_attribute', name)} if it is one of them",
-            file=annotations.file,
-            attribute=name,
-        )
-        for name, values in attributes.items()
-        if name not in used
-    ]
+    problems = []
+    for name, values in attributes.items():
+        if name not in used:
+            message = f"an attribute of the points is not used: {with_samples({name: values})}"
+            remedy = f"give {argument('visibility_attribute', name)} or "
+            remedy += f"{argument('instance_attribute', name)} if it is one of them"
+            place = (annotations.file, None, None, name)
+            problems.append(records.Problem("warning", message, remedy, *place))
+    return problems

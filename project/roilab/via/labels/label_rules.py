@@ -6,19 +6,13 @@ from typing import Literal
 
 from roilab.errors import UserError, argument
 from roilab.text import first_of
-from roilab.via.records import (
-    Annotations,
-    Attribute,
-    ImageRecord,
-    Point,
-    Polygon,
-    Polyline,
-    Region,
-    Shape,
-)
+from roilab.via import records
 
 # The kinds of shape that hold keypoints: points always, one kind of path where the user says so.
-Kinds = tuple[type[Shape], ...]
+Kinds = tuple[type[records.Shape], ...]
+
+# A region with its image.
+Placed = tuple[records.ImageRecord, records.Region]
 
 _SAMPLES = 4
 _CHOICES: Mapping[str, tuple[str | None, ...]] = {
@@ -61,12 +55,10 @@ class LabelRules:
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
                 texts = [choice for choice in choices if choice is not None]
+                remedy = f"give {' or '.join(argument(key, text) for text in texts)}, or none"
+                expected, value = " or ".join(texts), getattr(self, key)
                 raise UserError(
-                    "no such choice",
-                    key=key,
-                    found=getattr(self, key),
-                    expected=" or ".join(texts),
-                    remedy=f"give {' or '.join(argument(key, text) for text in texts)}, or none",
+                    "no such choice", key=key, found=value, expected=expected, remedy=remedy
                 )
 
     @property
@@ -78,8 +70,8 @@ class LabelRules:
     @property
     def kinds(self) -> Kinds:
         """The shapes that hold keypoints."""
-        paths = {"polygon": (Polygon,), "polyline": (Polyline,), None: ()}
-        return (Point, *paths[self.keypoint_vertices])
+        paths = {"polygon": (records.Polygon,), "polyline": (records.Polyline,), None: ()}
+        return (records.Point, *paths[self.keypoint_vertices])
 
     @property
     def may_lack_class(self) -> bool:
@@ -91,25 +83,19 @@ class LabelRules:
         return self.class_map.get(name, name) or None
 
 
-def keypoint_regions(
-    annotations: Annotations, kinds: Kinds
-) -> Iterator[tuple[ImageRecord, Region]]:
+def keypoint_regions(annotations: records.Annotations, kinds: Kinds) -> Iterator[Placed]:
     """The regions that hold keypoints, with their images."""
-    for image in annotations.images:
-        for region in image.regions:
-            if isinstance(region.shape, kinds):
-                yield image, region
+    pairs = ((image, region) for image in annotations.images for region in image.regions)
+    return (pair for pair in pairs if isinstance(pair[1].shape, kinds))
 
 
-def outline_regions(annotations: Annotations, kinds: Kinds) -> Iterator[tuple[ImageRecord, Region]]:
+def outline_regions(annotations: records.Annotations, kinds: Kinds) -> Iterator[Placed]:
     """The regions that outline objects, which are all the others, with their images."""
-    for image in annotations.images:
-        for region in image.regions:
-            if not isinstance(region.shape, kinds):
-                yield image, region
+    pairs = ((image, region) for image in annotations.images for region in image.regions)
+    return (pair for pair in pairs if not isinstance(pair[1].shape, kinds))
 
 
-def attributes_in_use(regions: Iterable[tuple[ImageRecord, Region]]) -> dict[str, list[str]]:
+def attributes_in_use(regions: Iterable[Placed]) -> dict[str, list[str]]:
     """Attribute name -> the different values that occur; always empty attributes are left out."""
     by_name: dict[str, dict[str, None]] = {}
     for _, region in regions:
@@ -120,7 +106,7 @@ def attributes_in_use(regions: Iterable[tuple[ImageRecord, Region]]) -> dict[str
     return {name: list(values) for name, values in by_name.items()}
 
 
-def described(value: str, attribute: Attribute | None) -> str:
+def described(value: str, attribute: records.Attribute | None) -> str:
     """A value as a person reads it: the option's description where there is one, else the value.
 
     The "description" of an image attribute's option is a picture, which nobody reads.
@@ -130,7 +116,7 @@ def described(value: str, attribute: Attribute | None) -> str:
     return attribute.options.get(value) or value
 
 
-def single(region: Region, name: str | None) -> str:
+def single(region: records.Region, name: str | None) -> str:
     """The one value that a region has for an attribute; "" for none or for several ticks."""
     value = region.attributes.get(name, "") if name is not None else ""
     if isinstance(value, str):

@@ -67,11 +67,8 @@ def checked_path(kind: type[Polygon | Polyline], xs: object, ys: object) -> Poly
 
     A polygon without area may be a path of keypoints: `build_instances` refuses it as an outline.
 
-    Args:
-        xs, ys: the lists of coordinates that a file holds.
-
     Raises:
-        InvalidShape: these are no lists of finite numbers, or there are too few distinct vertices.
+        InvalidShape: these are no lists of finite numbers, or too few vertices are distinct.
     """
     xs, ys = _checked_list(kind, "all_points_x", xs), _checked_list(kind, "all_points_y", ys)
     if len(xs) != len(ys):

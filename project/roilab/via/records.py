@@ -174,11 +174,7 @@ class Reporter:
 
 
 def refuse_errors(problems: Iterable[Problem]) -> None:
-    """Raise an exception if any of the problems is an error, that is, leaves something out.
-
-    Raises:
-        UserError: there are errors among the problems; the message lists the first of them.
-    """
+    """Raise a UserError that lists the first errors, if any problem leaves something out."""
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise UserError(

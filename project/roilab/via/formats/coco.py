@@ -9,7 +9,7 @@ are pixel indices.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roilab.text import counted
 from roilab.via import records
@@ -62,10 +62,8 @@ class Category:
 class CocoImageEntry:
     """An image and the regions read so far. `shapes` counts the refused ones as well."""
 
-    key: str
+    record: records.ImageRecord
     reporter: records.Reporter
-    attributes: Values
-    coco: records.CocoImage
     regions: list[records.Region] = field(default_factory=list)
     crowds: list[records.Region] = field(default_factory=list)
     shapes: int = 0
@@ -101,11 +99,7 @@ class CocoReader:
         records.Reporter(self.problems, self.source.file).report(severity, message, remedy)
 
     def read_categories(self, categories: Sequence[Row], annotations: Sequence[Row]) -> None:
-        """Read what the category ids stand for.
-
-        Args:
-            annotations: all of the file: how many keypoints they have where no category says so.
-        """
+        """Read what the category ids stand for; `annotations` tell the number of keypoints."""
         counts = coco_values.keypoint_counts(annotations)
         names_by_id: dict[str, list[str]] = {}
         for row in categories:
@@ -155,9 +149,7 @@ class CocoReader:
     ) -> None:
         """Read the images, with the size of each among its attributes, as VIA does itself.
 
-        Args:
-            annotations: all of the file, to count those of images that cannot be distinguished.
-            remedy: what to do where two images have one id.
+        Where two have one id, their `annotations` are counted, and `remedy` says what to do.
         """
         ids = Counter(id_text(row.get("id")) for row in images)
         rows = Counter(id_text(row.get("image_id")) for row in annotations)
@@ -177,8 +169,10 @@ class CocoReader:
                 known = {s: n for s, n in sides.items() if type(n) is int and n > 0}
                 size = (known["width"], known["height"]) if len(known) == 2 else None
                 attributes = {side: str(length) for side, length in known.items()}
-                coco = records.CocoImage(coco_values.id_of(row), size)
-                self.images[key] = CocoImageEntry(key, reporter, attributes, coco)
+                is_coco = self.container is records.Container.COCO
+                coco = records.CocoImage(coco_values.id_of(row), size) if is_coco else None
+                record = records.ImageRecord(key, name, None, (), attributes, coco=coco)
+                self.images[key] = CocoImageEntry(record, reporter)
 
     def read_annotation(self, row: Row) -> None:
         """Add the regions of an annotation, or report why it has none."""
@@ -222,7 +216,7 @@ class CocoReader:
         kept = coco if self.container is records.Container.COCO else None
         image.regions += _regions(drawn, image.shapes, kept)
         image.shapes += len(drawn)
-        outline = (image.key, category.key, tuple(shapes))
+        outline = (image.record.key, category.key, tuple(shapes))
         # Two annotations of one category and outline are two objects, which is seldom meant.
         if shapes and mask is not None and outline in self.outlines:
             message = f"annotation {number} has the outline and the category of annotation "
@@ -251,22 +245,18 @@ class CocoReader:
         """
         outline = row.get("segmentation")
         if isinstance(outline, Mapping):
-            rings = self._rings_of_rle(outline, image.reporter, number)
-            polygons = [records.Polygon(tuple(r[::2]), tuple(r[1::2])) for r in rings or ()]
-            return None if rings is None else ([*polygons], outline)
+            decoded = self._read_rle(outline, image.reporter, number)
+            return None if decoded is None else (decoded, outline)
         if outline is not None and not isinstance(outline, list):
             message = f"the segmentation of annotation {number} is {outline!r:.40}"
             image.reporter.error(message, "write a list of polygons, or a run-length encoded mask")
             return None
         # VIA writes one polygon without a list around it.
-        listed = [outline] if outline and not isinstance(outline[0], list) else outline or ()
+        rings = [outline] if outline and not isinstance(outline[0], list) else outline or ()
+        rings = [ring for ring in rings if ring != []]
         sound: list[Sequence[float]] = []
         shapes: list[records.Area] = []
-        has_rings = False
-        for ring in listed:
-            if ring == []:
-                continue
-            has_rings = True
+        for ring in rings:
             try:
                 if not isinstance(ring, list) or len(ring) % 2 or not are_coordinates(ring):
                     message = f"a ring of its segmentation is {ring!r:.60}, "
@@ -277,11 +267,11 @@ class CocoReader:
                 message = f"annotation {number}: {reason}"
                 image.reporter.error(message, "draw its outline again, or remove it", image.shapes)
                 image.shapes += 1
-        return (shapes, sound or None) if sound or not has_rings else None
+        return (shapes, sound or None) if sound or not rings else None
 
-    def _rings_of_rle(
+    def _read_rle(
         self, outline: Row, reporter: records.Reporter, number: str
-    ) -> Sequence[Sequence[float]] | None:
+    ) -> list[records.Area] | None:
         if self.source.rings_of_rle is None:
             message = f"annotation {number} is a run-length encoded mask, which is not read here"
             remedy = "read it with roilab.data.mask_to_polygons.read_annotations"
@@ -295,7 +285,7 @@ class CocoReader:
             return None
         self.counts["holes"] += hole > 0
         self.counts["hole pixels"] += hole
-        return rings
+        return [records.Polygon(tuple(ring[::2]), tuple(ring[1::2])) for ring in rings]
 
     def read_keypoints(
         self, row: Row, category: Category, image: CocoImageEntry, number: str
@@ -353,15 +343,7 @@ class CocoReader:
             remedy = "write it in square pixels, or leave it out: keypoints are measured by it"
             self.report("warning", message, remedy)
         images = tuple(
-            records.ImageRecord(
-                image.key,
-                str(image.reporter.image),
-                None,
-                tuple(image.regions),
-                image.attributes,
-                tuple(image.crowds),
-                image.coco if self.container is records.Container.COCO else None,
-            )
+            replace(image.record, regions=tuple(image.regions), crowds=tuple(image.crowds))
             for image in self.images.values()
             if image is not None
         )

@@ -61,9 +61,7 @@ def keypoint_counts(annotations: Sequence[Row]) -> dict[str, int]:
 def links_of(pairs: object, names: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], int]:
     """The links of a category, and how many are left out.
 
-    Args:
-        pairs: COCO's `skeleton`: pairs of places among the keypoints, from 1.
-        names: those of the keypoints.
+    COCO's `skeleton` has pairs of places among the keypoints, from 1.
     """
     listed = pairs if isinstance(pairs, list) else []
     # Tables turn whole numbers into floats.
@@ -81,11 +79,9 @@ def links_of(pairs: object, names: Sequence[str]) -> tuple[tuple[tuple[str, str]
 def checked_box(
     box: object, is_located: bool, reporter: Reporter, number: str
 ) -> tuple[float, float, float, float] | None:
-    """The `bbox` of an annotation; None, and a problem, if it is none.
+    """The `bbox` of the annotation of a number; None, and a problem, if it is none.
 
-    Args:
-        is_located: whether an outline or keypoints show where the object is.
-        number: the id of the annotation.
+    An object that `is_located` has an outline or keypoints, which show where it is.
     """
     if box is None or box == []:
         return None
@@ -106,12 +102,7 @@ def checked_box(
 def checked_keypoints(
     flat: object, names: Sequence[str], reporter: Reporter, number: str
 ) -> Sequence[float]:
-    """The `keypoints` of an annotation: x, y, visibility of each; none if they are unsound.
-
-    Args:
-        names: those that its category has.
-        number: the id of the annotation.
-    """
+    """The `keypoints` of an annotation: x, y, visibility of each name; none if they are unsound."""
     if flat is None or flat == []:
         return ()
     if not isinstance(flat, list) or not are_coordinates(flat):

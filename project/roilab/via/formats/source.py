@@ -64,13 +64,10 @@ def build_image(
     regions: Iterable[records.Region | None],
     reporter: records.Reporter,
 ) -> records.ImageRecord | None:
-    """The record of an image, yet without attributes; None, and a problem, without a file name.
+    """The record of the reporter's image, yet without attributes; None, and a problem, if that has
+    no name.
 
     Equal regions are warned of: VIA appends what it imports, so that a second import doubles it.
-
-    Args:
-        regions: None for those that are left out.
-        reporter: of the image, with its file name.
     """
     if not reporter.image:
         reporter = records.Reporter(reporter.problems, reporter.file, key)

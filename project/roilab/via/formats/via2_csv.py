@@ -50,14 +50,11 @@ def long_cells() -> Iterator[None]:
 def nonempty_rows(
     lines: list[str], separator: str, columns: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, each with the number of its first line, from 1.
+    """The rows that are not empty, of so many columns or more, with the number of their first line.
 
     A cell may run over lines; but VIA does not quote file names, and where a line with an odd
     number of quotes is a row by itself (`5".jpg`), or no row with those that follow, it is read
     alone.
-
-    Args:
-        columns: how many cells a row has at least.
     """
 
     def cells(text: str, *, strict: bool) -> list[str]:

@@ -119,12 +119,7 @@ def _read_regions(data: object, reporter: records.Reporter) -> Iterator[records.
 def read_region(
     index: int, shape: object, values: object, reporter: records.Reporter
 ) -> records.Region | None:
-    """The region of `shape_attributes` and `region_attributes`; None, and a problem, if it is none.
-
-    Args:
-        shape, values: JSON data.
-        reporter: of the image.
-    """
+    """The region of its two JSON objects in a file; None, and a problem, if it is none."""
     try:
         checked = read_shape(shape)
     except InvalidShape as reason:
@@ -156,12 +151,7 @@ def unknown_shape(name: str) -> InvalidShape:
 def read_values(
     data: object, key: str, reporter: records.Reporter, region: int | None = None
 ) -> dict[str, records.Value]:
-    """Attribute values. The empty name is skipped, as VIA does.
-
-    Args:
-        data: JSON data.
-        key: under which a file holds them.
-    """
+    """Attribute values of JSON data under a key. The empty name is skipped, as VIA does."""
     if not isinstance(data, dict | None):
         message = f"the attributes are no object but {data!r:.40}"
         reporter.error(message, "set the attributes again in VIA", region, key)

@@ -192,11 +192,7 @@ class _Project:
         prefixes: Mapping[str, object],
         unknown: Sequence[str] = (),
     ) -> None:
-        """Add the image of a view, if it shows one.
-
-        Args:
-            unknown: ids among those of the view's files that the project does not have.
-        """
+        """Add the image of a view, if it shows one; `unknown` are ids of files that are missing."""
         named = [_filename(file, prefixes) for file in files]
         kind = files[0].get("type") if files else None
         remedy = "make a view of each image in VIA 3"
@@ -216,12 +212,7 @@ class _Project:
         self.error(reason, remedy, self.left_out[vid])
 
     def add_metadata(self, mid: str, vid: str, times: object, shape: object, held: object) -> None:
-        """Add a region, or attributes of an image, or count what is neither.
-
-        Args:
-            mid, vid: ids of the metadata and of their view.
-            times, shape, held: the JSON data of times, coordinates and attribute values.
-        """
+        """Add the metadata `mid` of the view `vid`: a region, or attributes of the image."""
         image = self.images.get(vid)
         is_timed = isinstance(times, list) and all(type(time) in (int, float) for time in times)
         if image is None:

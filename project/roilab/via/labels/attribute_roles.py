@@ -6,8 +6,8 @@ cases, which a note reports: see `attributes_by_name`. Several possible answers 
 lists them.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from roilab.errors import UserError
@@ -31,7 +31,6 @@ from roilab.via.records import (
     Container,
     Point,
     Problem,
-    Region,
     collector_paused,
 )
 
@@ -256,7 +255,7 @@ class _RoleFinder:
         return instance if others or not needs_class else None
 
     def _instance_attribute(
-        self, keypoint: str | None, known: Collection[str | None], needs_class: bool
+        self, keypoint: str | None, known: Set[str | None], needs_class: bool
     ) -> str | None:
         """The attribute by which points and outlines of an image share values.
 
@@ -268,66 +267,51 @@ class _RoleFinder:
         Args:
             needs_class: an attribute of the outlines has to be the class, and is not known yet.
         """
-        kinds = self.rules.kinds
-        of_image: dict[tuple[str, str], set[str]] = {}
-        of_outlines: set[str] = set()
+        kinds, declared = self.rules.kinds, self.annotations.region_attributes.get(keypoint or "")
+        of_image: dict[tuple[str, str], set[str]] = defaultdict(set)
         for image, region in outline_regions(self.annotations, kinds):
             for name in region.attributes:
-                of_image.setdefault((image.key, name), set()).add(value := single(region, name))
-                if value and name not in known:
-                    of_outlines.add(name)
-        shared: dict[str, list[str]] = {}
+                of_image[image.key, name].add(single(region, name))
+        shared: dict[str, dict[str, None]] = {}
         twice: dict[str, str] = {}
-        seen: Counter[tuple[str, str, str, int | str]] = Counter()
+        seen: set[tuple[str, str, str, int | str]] = set()
         for image, region in keypoint_regions(self.annotations, kinds):
             named = single(region, keypoint)
-            index = self._counted_keypoint(region, named, keypoint)
+            # A path holds the whole skeleton: that it has the first keypoint is enough to count.
+            index: int | str | None = 0
+            if isinstance(region.shape, Point) and self.skeleton is None:
+                index = named or None
+            elif isinstance(region.shape, Point) and self.skeleton is not None:
+                index = keypoint_index(named, declared, self.skeleton)
             for name in region.attributes.keys() - known:
                 value = single(region, name)
-                if not value:
-                    continue
-                if value in of_image.get((image.key, name), ()) and value not in shared.get(
-                    name, ()
-                ):
-                    shared.setdefault(name, []).append(value)
-                if index is not None:
-                    seen[image.key, name, value, index] += 1
-                    if seen[image.key, name, value, index] > 1 and name not in twice:
-                        twice[name] = (
-                            f"region {region.index} of {image.filename} is a second "
-                            f"{named or 'keypoint'} of '{value}'"
+                if value and value in of_image.get((image.key, name), ()):
+                    shared.setdefault(name, {})[value] = None
+                if value and index is not None:
+                    key = (image.key, name, value, index)
+                    if key in seen:
+                        part, place = (
+                            named or "keypoint",
+                            f"region {region.index} of {image.filename}",
                         )
+                        twice.setdefault(name, f", but {place} is a second {part} of '{value}'")
+                    seen.add(key)
         possible = [name for name in shared if name not in twice]
+        of_outlines = {name for (_, name), values in of_image.items() if any(values)} - known
         if len(shared) == 1 and (not needs_class or len(of_outlines) > 1):
             possible = list(shared)
-        if len(possible) == 1:
-            return possible[0]
-        if not shared:
-            return None
+        if len(possible) == 1 or not shared:
+            return next(iter(possible), None)
+        samples = {name: with_samples({name: list(shared[name])}) for name in sorted(shared)}
         raise UserError(
             "cannot tell which attribute ties points to their object",
             file=self.annotations.file,
             key="instance_attribute",
-            found="; ".join(
-                f"{with_samples({name: shared[name]})}"
-                + (f", but {twice[name]}" if name in twice else "")
-                for name in sorted(shared)
-            ),
+            found="; ".join(text + twice.get(name, "") for name, text in samples.items()),
             expected="one attribute with a value of its own for every object of an image",
             remedy="give instance_attribute=NAME; where points belong to the outline around them, "
             'instance_attribute=""',
         )
-
-    def _counted_keypoint(
-        self, region: Region, named: str, keypoint: str | None
-    ) -> int | str | None:
-        # A path holds the whole skeleton: that it has the first keypoint is enough to count.
-        if not isinstance(region.shape, Point):
-            return 0
-        if self.skeleton is None:
-            return named or None
-        declared = self.annotations.region_attributes.get(keypoint or "")
-        return keypoint_index(named, declared, self.skeleton)
 
 
 def naming_attributes(

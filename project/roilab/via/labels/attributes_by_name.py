@@ -28,14 +28,10 @@ _FEW_OBJECTS = 8
 
 
 def must_occur(annotations: Annotations, key: str, name: str, used: dict[str, list[str]]) -> None:
-    """Refuse a name that no region has.
-
-    Args:
-        key: of `LabelRules`, which has the name.
-        used: the attributes that occur where the named one should.
+    """Refuse the name of an attribute, given under a key of `LabelRules`, that no region has.
 
     Raises:
-        UserError: the attribute is neither in a region nor declared.
+        UserError: it is neither in a region nor declared; `used` lists what to choose from.
     """
     # An attribute that is always empty occurs: nothing may be occluded, for one. A file in which
     # nothing is annotated cannot show whether the name is right.
@@ -108,10 +104,7 @@ def class_attribute(
 ) -> tuple[str | None, tuple[str, ...]]:
     """The attribute that holds the class, else the attributes that are a class each.
 
-    Args:
-        outlines: the attributes of outlines.
-        label: the class attribute if it is known; "" says that there is none.
-        unused: attributes that play no other part.
+    A `label` of "" says that there is none; `unused` attributes of the outlines play no other part.
     """
     flags, kinds, may_lack = rules.class_flags, rules.kinds, rules.may_lack_class
     for name in (*flags, *filter(None, [label])):
@@ -180,11 +173,7 @@ def doubts(
     values: Sequence[str],
     of_points: Sequence[str],
 ) -> list[Problem]:
-    """A warning where an inferred class attribute looks like the name of objects or of points.
-
-    Args:
-        values, of_points: what the attribute holds at outlines and at points.
-    """
+    """A warning where an inferred class attribute looks like the name of objects or of points."""
     declared = annotations.region_attributes.get(label)
     count = sum(1 for _ in outline_regions(annotations, kinds))
     few = count < _FEW_OBJECTS and not all(set(value) & set("0123456789") for value in values)

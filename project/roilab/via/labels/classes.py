@@ -60,10 +60,8 @@ def name_classes(
 ) -> Classes:
     """Name the class of every region that is an outline.
 
-    Args:
-        problems: gets an error for each region that cannot have a class and is left out, a note
-            with the number of those dropped as asked, and warnings about names that may be
-            mistyped.
+    `problems` gets an error for each region that cannot have a class and is left out, a note with
+    the number of those dropped as asked, and warnings about names that may be mistyped.
     """
     classes: dict[tuple[str, int], str | None] = {}
     occurring: Counter[str] = Counter()

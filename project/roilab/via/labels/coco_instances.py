@@ -83,9 +83,6 @@ def keypoint_places(
 
     Keypoints are matched by name; those of a category that names none, by their order.
 
-    Args:
-        problems: what the skeleton leaves out is reported here.
-
     Raises:
         UserError: a category and the skeleton have no keypoint in common, or another number.
     """

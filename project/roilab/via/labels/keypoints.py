@@ -65,7 +65,6 @@ def keypoints_of_region(
     Args:
         keypoint, visibility: names of the attributes that say which keypoint a point is, and how
             visible a point, or all of a path, is.
-        declared: the declarations of the region attributes.
 
     Returns:
         Keypoints under their index in the skeleton.
@@ -129,9 +128,6 @@ def unused_skeleton(
 ) -> list[records.Problem]:
     """A warning where a skeleton has no use: a mistake if this is the only file, normal for a small
     one of several. The caller knows which.
-
-    Args:
-        labels: the classes of the file.
     """
     if not set(labels) & set(skeleton.classes):
         message = f"no class of the file ({', '.join(labels)}) has skeleton '{skeleton.name}'"
@@ -156,11 +152,7 @@ def unread_keypoints(
     skeleton: Skeleton | None,
     used: Collection[str | None],
 ) -> list[records.Problem]:
-    """Warnings about keypoints that are not read, and attributes of theirs that play no part.
-
-    Args:
-        used: the attributes that play a part.
-    """
+    """Warnings about keypoints that are not read, and attributes of theirs that are not used."""
     regions = list(keypoint_regions(annotations, kinds))
     is_coco = annotations.container is records.Container.COCO
     if not regions or (skeleton is not None and is_coco):

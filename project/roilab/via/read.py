@@ -75,11 +75,8 @@ def _double_names(annotations: Annotations) -> Iterator[Problem]:
 
 
 def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool) -> SourceFile:
-    content = read_bytes(
-        path,
-        what="the annotation file",
-        remedy="see that the path is right, and that it is a file that you may read",
-    )
+    remedy = "see that the path is right, and that it is a file that you may read"
+    content = read_bytes(path, what="the annotation file", remedy=remedy)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -120,9 +117,8 @@ def _repeated_key(source: SourceFile, repeated: RepeatedKey) -> Problem:
         name = value.get("filename") if isinstance(value, dict) else None
         image = name.strip() if isinstance(name, str) else image
         before = step
-    message = f"{repeated}; only the last is read"
     place = (source.file, image, region, attribute)
-    return Problem("error", message, REMEDY_OF_REPEATED, *place)
+    return Problem("error", str(repeated), REMEDY_OF_REPEATED, *place)
 
 
 def _unknown(source: SourceFile) -> UserError:

@@ -29,7 +29,8 @@ class RepeatedKey:
 
     def __str__(self) -> str:
         where = " > ".join(map(str, self.path)) or "the top level"
-        return f"the key {self.key!r} occurs {self.times} times in one object, at {where}"
+        times = f"occurs {self.times} times in one object, at {where}"
+        return f"the key {self.key!r} {times}; only the last is read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,7 @@ class SourceFile:
 
 
 def build_image(
-    key: str,
-    size: int | None,
-    regions: Iterable[records.Region | None],
-    reporter: records.Reporter,
+    key: str, size: int | None, regions: Iterable[records.Region | None], reporter: records.Reporter
 ) -> records.ImageRecord | None:
     """The record of the reporter's image, yet without attributes; None, and a problem, if that has
     no name.

@@ -11,12 +11,7 @@ from roilab.errors import UserError
 from roilab.text import counted
 from roilab.via import records
 from roilab.via.formats import via2_json
-from roilab.via.formats.source import (
-    REMEDY_OF_REPEATED,
-    SourceFile,
-    build_image,
-    load_json,
-)
+from roilab.via.formats.source import REMEDY_OF_REPEATED, SourceFile, build_image, load_json
 
 COLUMNS = (
     *("filename", "file_size", "file_attributes", "region_count", "region_id"),
@@ -212,7 +207,7 @@ def _json(cell: str, column: str, reporter: records.Reporter, region: int | None
         reporter.error(message, remedy, region)
         return None
     for key in repeated:
-        message = f"{replace(key, path=(column, *key.path))}; only the last is read"
+        message = str(replace(key, path=(column, *key.path)))
         attribute = str((*key.path, key.key)[0]) if column != COLUMNS[5] else None
         reporter.error(message, REMEDY_OF_REPEATED, region, attribute)
     return {} if data is None else data

@@ -45,10 +45,8 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
             remedy = "remove it from the list: VIA cannot open the project as it is"
             records.Reporter(problems, source.file, key).report("warning", message, remedy)
     path = mapping(mapping(project.get("_via_settings")).get("core")).get("default_filepath")
-    declared, reporter = (
-        mapping(project.get("_via_attributes")),
-        records.Reporter(problems, source.file),
-    )
+    declared = mapping(project.get("_via_attributes"))
+    reporter = records.Reporter(problems, source.file)
     return records.Annotations(
         source.file,
         container,

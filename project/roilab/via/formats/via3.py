@@ -23,10 +23,7 @@ from roilab.via.formats.source import (
 from roilab.via.geometry import InvalidShape, checked_shape
 
 _TITLE = "# Exported using VGG Image Annotator"
-_CSV_COLUMNS = (
-    *("metadata_id", "file_list", "flags"),
-    *("temporal_coordinates", "spatial_coordinates", "metadata"),
-)
+_CSV_HEADER = "metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata"
 # VIA 3 numbers the types of files, attributes and shapes (src/js of VIA 3.0.10).
 _IMAGE, _INLINE = 2, 4
 _NO_IMAGES = {"4": "a video", "8": "a sound"}
@@ -81,7 +78,7 @@ def _parse_csv(source: SourceFile) -> records.Annotations:
     comments = [line.lstrip("# ").partition("=") for line in lines if line.startswith("#")]
     stated = [(name.strip(), value.strip()) for name, _, value in comments]
     header = next((value for name, value in stated if name == "CSV_HEADER"), None)
-    if header is not None and header.split(",") != list(_CSV_COLUMNS):
+    if header is not None and header != _CSV_HEADER:
         message = "the columns of the CSV are not those of VIA 3"
         remedy = "export the file again from VIA, or give VIA's project"
         if "temporal_segment_start" in header:
@@ -91,9 +88,9 @@ def _parse_csv(source: SourceFile) -> records.Annotations:
                 "there is nothing in it to train on: save frames of the video as images, and "
                 "annotate regions of these in VIA"
             )
-        expected, key = ",".join(_CSV_COLUMNS), "CSV_HEADER"
+        file, key = source.file, "CSV_HEADER"
         raise UserError(
-            message, file=source.file, key=key, found=header, expected=expected, remedy=remedy
+            message, file=file, key=key, found=header, expected=_CSV_HEADER, remedy=remedy
         )
     for name, value in stated:
         if name in ("ATTRIBUTE", "ATTRIBUTES"):
@@ -102,10 +99,11 @@ def _parse_csv(source: SourceFile) -> records.Annotations:
             project.declare({i: {"aname": a} if isinstance(a, str) else a for i, a in declared})
     # A comment is kept as an empty line, so that the numbers of the lines stay right.
     rows = ["" if line.startswith("#") else line for line in lines]
+    columns = len(_CSV_HEADER.split(","))
     with via2_csv.long_cells():
-        for number, cells in via2_csv.nonempty_rows(rows, ",", len(_CSV_COLUMNS)):
-            if len(cells) != len(_CSV_COLUMNS):
-                message = f"line {number} has {len(cells)} cells, expected {len(_CSV_COLUMNS)}"
+        for number, cells in via2_csv.nonempty_rows(rows, ",", columns):
+            if len(cells) != columns:
+                message = f"line {number} has {len(cells)} cells, expected {columns}"
                 project.error(message, "correct the line, or export it again from VIA")
                 continue
             mid, files, _, times, shape, values = cells
@@ -116,7 +114,7 @@ def _parse_csv(source: SourceFile) -> records.Annotations:
                 project.add_view(vid, [{"fname": name, "type": _IMAGE} for name in names], {})
             held, repeated = _json(values)
             for repeated_key in repeated:
-                message = f"annotation '{mid}': {repeated_key}; only the last is read"
+                message = f"annotation '{mid}': {repeated_key}"
                 project.error(message, REMEDY_OF_REPEATED, ", ".join(names))
             project.add_metadata(mid, vid, _json(times)[0], _json(shape)[0], held)
     return project.annotations(records.Container.VIA3_CSV, "")
@@ -166,9 +164,8 @@ class _Project:
             if name in self.names.values():
                 message = f"two attributes are called '{name}', one is read as '{name} ({aid})'"
                 name = f"{name} ({aid})"
-                records.Reporter(self.problems, self.file).report(
-                    "warning", message, "rename it in VIA"
-                )
+                reporter = records.Reporter(self.problems, self.file)
+                reporter.report("warning", message, "rename it in VIA")
             self.names[aid] = name
             number, default = data.get("type"), data.get("default_option_id")
             kind = _TYPES.get(number, "text") if isinstance(number, int) else "text"

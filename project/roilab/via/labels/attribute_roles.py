@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
+from roilab.via import records
 from roilab.via.labels import attributes_by_name
 from roilab.via.labels.attributes_by_name import must_occur
 from roilab.via.labels.keypoints import keypoint_index, visibility_of_word
@@ -23,15 +24,6 @@ from roilab.via.labels.label_rules import (
     outline_regions,
     single,
     with_samples,
-)
-from roilab.via.records import (
-    TAGS,
-    Annotations,
-    Attribute,
-    Container,
-    Point,
-    Problem,
-    collector_paused,
 )
 
 
@@ -50,10 +42,10 @@ class Roles:
     keypoint: str | None = None
     instance: str | None = None
     visibility: str | None = None
-    kinds: Kinds = (Point,)
+    kinds: Kinds = (records.Point,)
     score: str | None = None
     flags: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[records.Problem, ...] = ()
 
     @property
     def names(self) -> set[str | None]:
@@ -61,18 +53,20 @@ class Roles:
         return {self.label, *self.flags, self.keypoint, self.instance, self.visibility, self.score}
 
 
-def tagged(declared: Mapping[str, Attribute]) -> dict[str, str]:
+def tagged(declared: Mapping[str, records.Attribute]) -> dict[str, str]:
     """Role -> the name of the attribute whose description has the role's tag."""
     return {
         role: name
-        for role, tag in TAGS.items()
+        for role, tag in records.TAGS.items()
         for name, attribute in declared.items()
         if attribute.description.endswith(tag)
     }
 
 
-@collector_paused()
-def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | None) -> Roles:
+@records.collector_paused()
+def roles_of(
+    annotations: records.Annotations, rules: LabelRules, skeleton: Skeleton | None
+) -> Roles:
     """The roles by which `build_instances` reads the file. Those of a COCO file are known.
 
     A class attribute is needed unless every region has the default class or, without a class, is
@@ -82,19 +76,21 @@ def roles_of(annotations: Annotations, rules: LabelRules, skeleton: Skeleton | N
         UserError: a named attribute does not occur, or an attribute has to be named.
     """
     tags = tagged(annotations.region_attributes)
-    if annotations.container is Container.COCO:
+    if annotations.container is records.Container.COCO:
         roles = (tags.get(role) for role in ("class", "keypoint", "instance", "visibility"))
         return Roles(*roles)  # type: ignore[arg-type] # these four
     label = rules.class_attribute
     if not isinstance(label, str):
         label = None if rules.class_flags else tags.get("class")
-    named = {role: getattr(rules, f"{role}_attribute", None) for role in TAGS if role != "class"}
+    named = {
+        role: getattr(rules, f"{role}_attribute", None) for role in records.TAGS if role != "class"
+    }
     finder = _RoleFinder(
         annotations,
         rules,
         skeleton,
         outlines=attributes_in_use(outline_regions(annotations, rules.kinds)),
-        points=attributes_in_use(keypoint_regions(annotations, (Point,))),
+        points=attributes_in_use(keypoint_regions(annotations, (records.Point,))),
         label=label,
         problems=[],
         **{role: tags.get(role) if name is None else name for role, name in named.items()},
@@ -111,12 +107,12 @@ class _RoleFinder:
         label: the class attribute; "" says that there is none, as with the other roles.
     """
 
-    annotations: Annotations
+    annotations: records.Annotations
     rules: LabelRules
     skeleton: Skeleton | None
     outlines: dict[str, list[str]]
     points: dict[str, list[str]]
-    problems: list[Problem]
+    problems: list[records.Problem]
     label: str | None
     keypoint: str | None
     instance: str | None
@@ -134,7 +130,7 @@ class _RoleFinder:
         annotations, rules, outlines = self.annotations, self.rules, self.outlines
         kinds, flags, problems = rules.kinds, rules.class_flags, self.problems
         self.score = self.score or attributes_by_name.score_attribute(outlines, self.known)
-        if self.skeleton is not None and any(keypoint_regions(annotations, (Point,))):
+        if self.skeleton is not None and any(keypoint_regions(annotations, (records.Point,))):
             self.keypoint = self._keypoint_attribute(self.skeleton)
             self.visibility = self._visibility_attribute()
         if self.label is None and not flags:
@@ -279,9 +275,9 @@ class _RoleFinder:
             named = single(region, keypoint)
             # A path holds the whole skeleton: that it has the first keypoint is enough to count.
             index: int | str | None = 0
-            if isinstance(region.shape, Point) and self.skeleton is None:
+            if isinstance(region.shape, records.Point) and self.skeleton is None:
                 index = named or None
-            elif isinstance(region.shape, Point) and self.skeleton is not None:
+            elif isinstance(region.shape, records.Point) and self.skeleton is not None:
                 index = keypoint_index(named, declared, self.skeleton)
             for name in region.attributes.keys() - known:
                 value = single(region, name)
@@ -315,7 +311,7 @@ class _RoleFinder:
 
 
 def naming_attributes(
-    annotations: Annotations, points: Mapping[str, list[str]]
+    annotations: records.Annotations, points: Mapping[str, list[str]]
 ) -> dict[str, list[str]]:
     """The attributes of points that can name them, since not all their values are visibilities."""
     declared = annotations.region_attributes

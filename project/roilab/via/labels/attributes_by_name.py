@@ -145,9 +145,7 @@ def class_attribute(
 
 
 def _are_flags(
-    annotations: Annotations,
-    kinds: Kinds,
-    possible: Mapping[str, Sequence[str]],
+    annotations: Annotations, kinds: Kinds, possible: Mapping[str, Sequence[str]]
 ) -> bool:
     """Whether each attribute is a class: its value repeats its name, or every region ticks one."""
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via import Annotations, LabelRules, bounds, build_instances, write_project
 
+from .test_csv_files import COLUMNS
+
+COLUMNS_OF_VIA_3 = "metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata"
 SLOW = 5.0  # seconds: no input of a few kilobytes may take as long
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (("head", "hand"),), (0.1, 0.1))
 VALUES: tuple[Any, ...] = (
@@ -26,39 +30,26 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def shape(name: str, **values: Any) -> dict[str, Any]:
-    return {"name": name, **values}
-
-
-SHAPES = (
-    shape("rect", x=1, y=2, width=30, height=40),
-    shape("circle", cx=20, cy=20, r=9.5),
-    shape("ellipse", cx=20, cy=20, rx=9, ry=5, theta=0.4),
-    shape("polygon", all_points_x=[1, 30, 30, 1], all_points_y=[1, 1, 30, 1]),
-    shape("polyline", all_points_x=[1, 30, 30], all_points_y=[1, 1, 30]),
-    shape("point", cx=5, cy=6),
+SHAPES: tuple[dict[str, Any], ...] = (
+    {"name": "rect", "x": 1, "y": 2, "width": 30, "height": 40},
+    {"name": "circle", "cx": 20, "cy": 20, "r": 9.5},
+    {"name": "ellipse", "cx": 20, "cy": 20, "rx": 9, "ry": 5, "theta": 0.4},
+    {"name": "polygon", "all_points_x": [1, 30, 30, 1], "all_points_y": [1, 1, 30, 1]},
+    {"name": "polyline", "all_points_x": [1, 30, 30], "all_points_y": [1, 1, 30]},
+    {"name": "point", "cx": 5, "cy": 6},
 )
 
 
 def entry(name: str, as_object: bool) -> dict[str, Any]:
-    values = [
-        {
-            "kind": "person",
-            "id": "1",
-            "part": "head" if each["name"] == "point" else "",
-            "s": {"a": True},
-        }
-        for each in SHAPES
-    ]
-    regions = [
-        {"shape_attributes": s, "region_attributes": v} for s, v in zip(SHAPES, values, strict=True)
-    ]
-    return {
-        "filename": name,
-        "size": 100,
-        "regions": {str(i): r for i, r in enumerate(regions)} if as_object else regions,
-        "file_attributes": {"caption": "x"},
-    }
+    regions = []
+    for shape in SHAPES:
+        part = "head" if shape["name"] == "point" else ""
+        values = {"kind": "person", "id": "1", "part": part, "s": {"a": True}}
+        regions.append({"shape_attributes": shape, "region_attributes": values})
+    numbered = {str(index): region for index, region in enumerate(regions)}
+    regions_data = numbered if as_object else regions
+    caption = {"caption": "x"}
+    return {"filename": name, "size": 100, "regions": regions_data, "file_attributes": caption}
 
 
 def seeds() -> list[Any]:
@@ -78,27 +69,19 @@ def seeds() -> list[Any]:
     lists = ([1, 5, 6], [2, 1, 2, 30, 40], [3, 9, 9, 4], [4, 9, 9, 4, 2], [5, 1, 1, 9, 9],
              [7, 1, 1, 30, 1, 30, 30], [8, 1, 5, 9, 5, 5, 1, 5, 9],
              [9, 0, 5, 5, 0, 10, 5])  # fmt: skip
+    kind = {"aname": "kind", "anchor_id": "FILE1_Z0_XY1", "type": 4, "options": {"0": "person"}}
+    metadata = {f"m{n}": {"vid": "1", "z": [], "xy": xy, "av": {"1": "0"}}
+                for n, xy in enumerate(lists)}  # fmt: skip
     third = {
         "project": {"vid_list": ["1"]},
         "config": {"file": {"loc_prefix": {"1": "", "2": "", "3": "", "4": ""}}},
         "attribute": {
-            "1": {
-                "aname": "kind",
-                "anchor_id": "FILE1_Z0_XY1",
-                "type": 4,
-                "options": {"0": "person"},
-            },
+            "1": kind,
             "2": {"aname": "caption", "anchor_id": "FILE1_Z0_XY0", "type": 1, "options": {}},
         },
         "file": {"1": {"fid": 1, "fname": "a.jpg", "type": 2, "loc": 1, "src": ""}},
         "view": {"1": {"fid_list": [1]}},
-        "metadata": {
-            "f": {"vid": "1", "z": [], "xy": [], "av": {"2": "x"}},
-            **{
-                f"m{n}": {"vid": "1", "z": [], "xy": xy, "av": {"1": "0"}}
-                for n, xy in enumerate(lists)
-            },
-        },
+        "metadata": {"f": {"vid": "1", "z": [], "xy": [], "av": {"2": "x"}}, **metadata},
     }
     coco = {
         "info": {"description": "x"},
@@ -128,19 +111,12 @@ def seeds() -> list[Any]:
         f'a.jpg,100,"{{}}",6,{n},"{quoted(s)}","{quoted({"kind": "person"})}"'
         for n, s in enumerate(SHAPES)
     ]
-    header = (
-        "filename,file_size,file_attributes,region_count,region_id,"
-        "region_shape_attributes,region_attributes"
-    )
-    csv2 = "\n".join([header, *rows, 'b.jpg,9,"{}",0,0,"{}","{}"']) + "\n"
+    csv2 = "\n".join([COLUMNS, *rows, 'b.jpg,9,"{}",0,0,"{}","{}"']) + "\n"
     csv3 = "\n".join(
         [
             "# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)",
             '# ATTRIBUTE = {"1":{"aname":"kind","anchor_id":"FILE1_Z0_XY1","type":1,"options":{}}}',
-            (
-                "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,"
-                "spatial_coordinates,metadata"
-            ),
+            f"# CSV_HEADER = {COLUMNS_OF_VIA_3}",
             *(
                 f'"1_{n}","[""a.jpg""]",0,"[]","{json.dumps(xy)}","{quoted({"1": "person"})}"'
                 for n, xy in enumerate(lists)
@@ -234,12 +210,8 @@ def examine(path: Path) -> str:
     try:
         annotations = read_annotations(path)
     except UserError as error:
-        named = str(path) in str(error)
         message = str(error)
-    else:
-        named, message = True, ""
-    assert named, f"the message does not name the file: {message}"
-    if message:
+        assert str(path) in message, f"the message does not name the file: {message}"
         return "refused"
     assert all(problem.message and problem.remedy for problem in annotations.problems)
     for image in annotations.images:
@@ -269,7 +241,7 @@ def _write_and_read(annotations: Annotations, path: Path) -> None:
     assert len(read_annotations(target).images) == len(annotations.images)
 
 
-def fuzz(count: int, seed: int) -> dict[str, int]:
+def fuzz(count: int, seed: int) -> Counter[str]:
     """Examine spoilt files.
 
     Returns:
@@ -278,22 +250,20 @@ def fuzz(count: int, seed: int) -> dict[str, int]:
     Raises:
         AssertionError: an input is not handled; it is kept, and the message names it.
     """
-    outcomes: dict[str, int] = {}
+    outcomes: Counter[str] = Counter()
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     path = folder / "input"
     bar = tqdm(inputs(count, seed), total=count, unit="input", disable=not sys.stderr.isatty())
     for done, data in enumerate(bar):
         path.unlink(missing_ok=True)  # a file that is written over waits for the disk
         path.write_bytes(data)
-        begun = time.process_time()
+        place, begun = f"input {done} of seed {seed}, kept as {path}", time.process_time()
         try:
             outcome = examine(path)
         except Exception as error:
-            raise AssertionError(
-                f"input {done} of seed {seed}, kept as {path}: {error!r}"
-            ) from error
+            raise AssertionError(f"{place}: {error!r}") from error
         took = time.process_time() - begun
-        assert took < SLOW, f"input {done} of seed {seed}, kept as {path}, took {took:.1f} s"
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        assert took < SLOW, f"{place}, took {took:.1f} s"
+        outcomes[outcome] += 1
     shutil.rmtree(folder)
     return outcomes

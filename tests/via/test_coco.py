@@ -1,24 +1,15 @@
 """COCO json, sound and as VIA exports it, as VIA records."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from roilab import via
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.via import (
-    Annotations,
-    Container,
-    Instance,
-    LabelRules,
-    Point,
-    Polygon,
-    Rect,
-    build_instances,
-    read,
-)
+
+from .test_read import load
 
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 RING = [1, 1, 9, 1, 9, 9]
@@ -43,22 +34,17 @@ def coco(*annotations: dict[str, Any], **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def load(tmp_path: Path, data: object) -> Annotations:
-    path = tmp_path / "coco.json"
-    path.write_text(json.dumps(data), encoding="utf-8")
-    return read(path)
-
-
 def test_outlines_and_boxes(tmp_path: Path) -> None:
     found = load(tmp_path, coco({"segmentation": [RING]}, {"category_id": 2, "segmentation": []}))
-    assert found.container is Container.COCO
+    assert found.container is via.Container.COCO
     a, b = found.images
     assert (a.filename, b.filename, b.regions) == ("a.jpg", "b.jpg", ())
     assert a.attributes == {"width": "50", "height": "40"}
-    assert [each.shape for each in a.regions] == [Polygon((1, 9, 9), (1, 1, 9)), Rect(1, 1, 8, 8)]
+    shapes = [via.Polygon((1, 9, 9), (1, 1, 9)), via.Rect(1, 1, 8, 8)]
+    assert [region.shape for region in a.regions] == shapes
     assert [each.attributes for each in a.regions] == [{"class": "person"}, {"class": "car"}]
     assert found.problems == ()
-    assert build_instances(found).classes == ("car", "person")
+    assert via.build_instances(found).classes == ("car", "person")
 
 
 @pytest.mark.parametrize(
@@ -97,12 +83,12 @@ def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
     )
     found = load(tmp_path, coco(*rows))
     assert found.problems == ()
-    one, two, three = build_instances(found, skeleton=BONES).images[0].instances
-    ring = Polygon((1, 9, 9), (1, 1, 9))
-    parts = (ring, Polygon((21, 29, 29), (1, 1, 9)))
-    assert one == Instance("person", parts, ((3, 4, 1), (0, 0, 0)), (0, 1, 2))
-    assert two == Instance("person", (ring,), ((5, 5, 2), (6, 6, 2)), (3, 4, 5))
-    assert three == Instance("person", (), ((7, 7, 2), (0, 0, 0)), (6,))
+    one, two, three = via.build_instances(found, skeleton=BONES).images[0].instances
+    ring = via.Polygon((1, 9, 9), (1, 1, 9))
+    parts = (ring, via.Polygon((21, 29, 29), (1, 1, 9)))
+    assert one == via.Instance("person", parts, ((3, 4, 1), (0, 0, 0)), (0, 1, 2))
+    assert two == via.Instance("person", (ring,), ((5, 5, 2), (6, 6, 2)), (3, 4, 5))
+    assert three == via.Instance("person", (), ((7, 7, 2), (0, 0, 0)), (6,))
 
 
 @pytest.mark.parametrize(
@@ -123,24 +109,24 @@ def test_what_is_left_out_is_an_error(tmp_path: Path, row: dict[str, Any], messa
     (problem,) = found.problems
     assert problem.severity == "error"
     assert message in problem.message
-    assert found.images[0].regions[0].shape == Polygon((1, 9, 9), (1, 1, 9))
+    assert found.images[0].regions[0].shape == via.Polygon((1, 9, 9), (1, 1, 9))
 
 
 def test_repairs(tmp_path: Path) -> None:
     """A flat list, ids as text."""
     data = coco({"segmentation": RING, "image_id": "1", "category_id": "1"})
-    assert load(tmp_path, data).images[0].regions[0].shape == Polygon((1, 9, 9), (1, 1, 9))
+    assert load(tmp_path, data).images[0].regions[0].shape == via.Polygon((1, 9, 9), (1, 1, 9))
 
 
 def test_crowds_are_no_objects(tmp_path: Path) -> None:
     rows = ({"segmentation": [RING]}, {"iscrowd": 1}, {"iscrowd": 1, "category_id": 2})
     found = load(tmp_path, coco(*rows))
     assert found.problems == ()
-    image = build_instances(found).images[0]
+    image = via.build_instances(found).images[0]
     assert [each.label for each in image.instances] == ["person"]
     assert [each.label for each in image.crowds] == ["person", "car"]
-    rules = LabelRules(class_map={"person": "human", "car": None})
-    image = build_instances(found, rules).images[0]
+    rules = via.LabelRules(class_map={"person": "human", "car": None})
+    image = via.build_instances(found, rules).images[0]
     assert [each.label for each in (*image.instances, *image.crowds)] == ["human", "human"]
 
 
@@ -157,7 +143,7 @@ def test_images_of_one_id(tmp_path: Path) -> None:
 def test_a_score_is_kept(tmp_path: Path) -> None:
     found = load(tmp_path, coco({"segmentation": [RING], "score": 0.5}))
     assert found.images[0].regions[0].attributes["score"] == "0.5"
-    assert build_instances(found).classes == ("person",)
+    assert via.build_instances(found).classes == ("person",)
 
 
 VIA = {"description": "VIA project exported to COCO format using VGG Image Annotator"}
@@ -176,9 +162,10 @@ class TestViaCoco:
     def test_rows_that_repeat_a_region(self, tmp_path: Path) -> None:
         row = {"id": 0, "category_id": 2, "segmentation": RING, "bbox": [1, 1, 8, 8], "area": 64}
         found = load(tmp_path, by_via(row, row, row))
-        assert found.container is Container.VIA_COCO
+        assert found.container is via.Container.VIA_COCO
         (region,) = found.images[0].regions
-        assert (region.shape, region.attributes) == (Polygon((1, 9, 9), (1, 1, 9)), {"kind": "dog"})
+        assert region.shape == via.Polygon((1, 9, 9), (1, 1, 9))
+        assert region.attributes == {"kind": "dog"}
         (problem,) = found.problems
         assert (problem.severity, problem.message[:6]) == ("warning", "2 rows")
 
@@ -210,7 +197,7 @@ class TestViaCoco:
         row = {"id": 0, "category_id": 1, "segmentation": [[]], "area": [], "bbox": []}
         found = load(tmp_path, by_via(row | {"keypoints": keypoints, "num_keypoints": 1}))
         (region,) = found.images[0].regions
-        assert region.shape == Point(3, 4)
+        assert region.shape == via.Point(3, 4)
         assert found.problems == ()
 
     @pytest.mark.parametrize(
@@ -225,15 +212,10 @@ class TestViaCoco:
         found = load(tmp_path, by_via(row, categories=categories))
         assert found.images[0].regions[0].attributes == ({} if lost else {"kind": "cat"})
         assert [each.severity for each in found.problems] == ["warning"] * lost
-        assert len(build_instances(found, LabelRules(default_class="cat")).images[0].instances) == 1
-        errors = [
-            e
-            for e in build_instances(
-                found, LabelRules(unlabelled="error", class_attribute="kind")
-            ).problems
-            if e.severity == "error"
-        ]
-        assert len(errors) == lost
+        result = via.build_instances(found, via.LabelRules(default_class="cat"))
+        assert len(result.images[0].instances) == 1
+        result = via.build_instances(found, via.LabelRules(class_attribute="kind"))
+        assert sum(problem.severity == "error" for problem in result.problems) == lost
 
     def test_images_that_cannot_be_told_apart(self, tmp_path: Path) -> None:
         images = [{"id": 1, "file_name": "1a.jpg"}, {"id": 1, "file_name": "1b.jpg"}]
@@ -246,7 +228,7 @@ class TestViaCoco:
         assert [each.image for each in errors] == ["1a.jpg", "1b.jpg"]
 
 
-def messages(found: Annotations) -> str:
+def messages(found: via.Annotations) -> str:
     return "\n".join(f"{each.severity}: {each.message}" for each in found.problems)
 
 
@@ -256,10 +238,10 @@ def test_categories_of_one_id_and_two_names_are_no_class(tmp_path: Path) -> None
     found = load(tmp_path, coco(*rows, categories=categories))
     assert "error: 2 categories have the id 1: cat, dog; it is unclear" in messages(found)
     assert "of the 1 annotations" in messages(found)
-    assert [each.label for each in build_instances(found).images[0].instances] == ["car"]
+    assert [each.label for each in via.build_instances(found).images[0].instances] == ["car"]
     # The same category twice is no question.
     found = load(tmp_path, coco(*rows, categories=[*categories[:1] * 2, categories[2]]))
-    assert len(build_instances(found).images[0].instances) == 2
+    assert len(via.build_instances(found).images[0].instances) == 2
     assert "the id 1" not in messages(found)
 
 
@@ -269,7 +251,7 @@ def test_whole_numbers_are_the_same_ids_with_a_point(tmp_path: Path) -> None:
     found = load(tmp_path, data)
     assert found.problems == ()
     assert [each.coco.id for each in found.images if each.coco is not None] == [1, 2]
-    assert [each.label for each in build_instances(found).images[0].instances] == ["person"]
+    assert [each.label for each in via.build_instances(found).images[0].instances] == ["person"]
 
 
 def person(**changes: Any) -> list[dict[str, Any]]:
@@ -314,7 +296,7 @@ def test_keypoint_names_that_are_no_list_are_none(tmp_path: Path) -> None:
     row = {"segmentation": [RING], "keypoints": [3, 3, 2, 4, 4, 2]}
     found = load(tmp_path, coco(row, categories=[category]))
     assert found.categories[0].keypoints == ("1", "2")
-    (one,) = build_instances(found, skeleton=BONES).images[0].instances
+    (one,) = via.build_instances(found, skeleton=BONES).images[0].instances
     assert one.keypoints == ((3, 3, 2), (4, 4, 2))
 
 
@@ -322,7 +304,7 @@ def test_an_object_needs_a_keypoint_of_the_skeleton(tmp_path: Path) -> None:
     category = {"id": 1, "name": "person", "keypoints": ["head", "tail"]}
     alone = {"bbox": [], "keypoints": [0, 0, 0, 5, 5, 2]}
     found = load(tmp_path, coco(alone, {"keypoints": [1, 1, 2, 0, 0, 0]}, categories=[category]))
-    labelled = build_instances(found, skeleton=BONES)
+    labelled = via.build_instances(found, skeleton=BONES)
     assert [each.keypoints for each in labelled.images[0].instances] == [((1, 1, 2), (0, 0, 0))]
     assert any("none of which skeleton 'bones' has" in each.message for each in labelled.problems)
 

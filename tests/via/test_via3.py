@@ -1,25 +1,13 @@
 """VIA 3 projects and CSV files, after the grammar of its writer."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Circle,
-    Container,
-    Ellipse,
-    Point,
-    Polygon,
-    Polyline,
-    Rect,
-    Shape,
-    build_instances,
-    read,
-)
+from roilab import via
+
+from .test_read import load
 
 
 def project(**changes: Any) -> dict[str, Any]:
@@ -46,23 +34,17 @@ def region(xy: object, values: dict[str, str] | None = None, z: object = ()) -> 
     return {"vid": "1", "flg": 0, "z": list(z), "xy": xy, "av": values or {}}  # type: ignore[call-overload]
 
 
-def load(tmp_path: Path, data: object) -> Annotations:
-    path = tmp_path / "via3"
-    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
-    return read(path)
-
-
 def test_a_project(tmp_path: Path) -> None:
     data = project()
     data["metadata"]["1_f"] = region([], {"2": "a caption"})
     found = load(tmp_path, data)
-    assert found.container is Container.VIA3_PROJECT
+    assert found.container is via.Container.VIA3_PROJECT
     (image,) = found.images
     assert (image.filename, image.size) == ("a.jpg", None)
     assert image.attributes == {"caption": "a caption"}
-    assert image.regions[0].shape == Rect(10, 20, 50, 80)
+    assert image.regions[0].shape == via.Rect(10, 20, 50, 80)
     assert image.regions[0].attributes == {"kind": "1", "state": ("1", "3")}
-    assert found.region_attributes["kind"] == Attribute(
+    assert found.region_attributes["kind"] == via.Attribute(
         "kind", "dropdown", "what", {"0": "cat", "1": "dog"}
     )
     assert found.region_attributes["state"].type == "checkbox"
@@ -74,24 +56,24 @@ def test_classes_by_description(tmp_path: Path) -> None:
     data = project(
         metadata={"m": region([1, 5, 6], {"1": "0"}), "n": region([2, 1, 1, 9, 9], {"1": "1"})}
     )
-    assert build_instances(load(tmp_path, data)).classes == ("dog",)
+    assert via.build_instances(load(tmp_path, data)).classes == ("dog",)
 
 
-SHAPES: list[tuple[list[float], Shape]] = [
-    ([1, 5.5, 6], Point(5.5, 6)),
-    ([2, 1, 2, 3, 4], Rect(1, 2, 3, 4)),
-    ([3, 9, 8, 7], Circle(9, 8, 7)),
-    ([4, 9, 8, 7, 6], Ellipse(9, 8, 7, 6)),
-    ([5, 1, 2, 3, 4], Polyline((1, 3), (2, 4))),
-    ([6, 1, 2, 3, 4, 5, 7], Polyline((1, 3, 5), (2, 4, 7))),
-    ([7, 0, 0, 9, 0, 9, 9], Polygon((0, 9, 9), (0, 0, 9))),
-    ([8, 1, 5, 9, 6, 4, 2, 5, 8], Rect(1, 2, 8, 6)),
-    ([9, 0, 5, 5, 0, 10, 5], Circle(5, 5, 5)),
+SHAPES: list[tuple[list[float], via.Shape]] = [
+    ([1, 5.5, 6], via.Point(5.5, 6)),
+    ([2, 1, 2, 3, 4], via.Rect(1, 2, 3, 4)),
+    ([3, 9, 8, 7], via.Circle(9, 8, 7)),
+    ([4, 9, 8, 7, 6], via.Ellipse(9, 8, 7, 6)),
+    ([5, 1, 2, 3, 4], via.Polyline((1, 3), (2, 4))),
+    ([6, 1, 2, 3, 4, 5, 7], via.Polyline((1, 3, 5), (2, 4, 7))),
+    ([7, 0, 0, 9, 0, 9, 9], via.Polygon((0, 9, 9), (0, 0, 9))),
+    ([8, 1, 5, 9, 6, 4, 2, 5, 8], via.Rect(1, 2, 8, 6)),
+    ([9, 0, 5, 5, 0, 10, 5], via.Circle(5, 5, 5)),
 ]
 
 
 @pytest.mark.parametrize(("xy", "expected"), SHAPES)
-def test_shapes(tmp_path: Path, xy: list[float], expected: Shape) -> None:
+def test_shapes(tmp_path: Path, xy: list[float], expected: via.Shape) -> None:
     found = load(tmp_path, project(metadata={"m": region(xy)}))
     assert found.images[0].regions[0].shape == expected
     assert found.problems == ()
@@ -245,13 +227,13 @@ ATTRIBUTES
 )
 def test_csv(tmp_path: Path, declared: str, end: str) -> None:
     found = load(tmp_path, CSV.replace("ATTRIBUTES", declared, 1).replace("\n", end))
-    assert found.container is Container.VIA3_CSV
+    assert found.container is via.Container.VIA3_CSV
     a, b = found.images
     assert (a.filename, b.filename) == ("a.jpg", "b, c.jpg")
-    assert a.regions[0].shape == Rect(10, 20, 50, 80)
+    assert a.regions[0].shape == via.Rect(10, 20, 50, 80)
     assert a.regions[0].attributes == {"kind": "0"}
     assert a.attributes == {"caption": "words"}
-    assert b.regions[0].shape == Point(3, 4)
+    assert b.regions[0].shape == via.Point(3, 4)
     assert found.problems == ()
 
 

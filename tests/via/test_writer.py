@@ -9,32 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from roilab import via
 from roilab.errors import UserError
-from roilab.via import (
-    Annotations,
-    Attribute,
-    Circle,
-    Container,
-    Ellipse,
-    ImageRecord,
-    Point,
-    Polygon,
-    Polyline,
-    Problem,
-    Rect,
-    Region,
-    Shape,
-    bounds,
-    read,
-    with_declarations,
-    write_csv,
-    write_json,
-    write_project,
-)
 from roilab.via.geometry import encloses_area, open_ring
 from roilab.via.records import image_key
 
-Write = Callable[[str | Path, Annotations], tuple[Problem, ...]]
+Write = Callable[[str | Path, via.Annotations], tuple[via.Problem, ...]]
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8).map(str.strip)
 names = texts.filter(bool)
@@ -44,19 +24,19 @@ tiny = st.integers(1, 499).map(lambda millionth: millionth / 1_000_000)
 extents = st.integers(1, 10**7).map(lambda thousandth: thousandth / 1000) | tiny
 vertices = st.lists(st.tuples(coordinates, coordinates), min_size=2, max_size=8)
 shapes = st.one_of(
-    st.builds(Rect, coordinates, coordinates, extents, extents),
-    st.builds(Circle, coordinates, coordinates, extents),
-    st.builds(Ellipse, coordinates, coordinates, extents, extents, st.floats(-7, 7)),
+    st.builds(via.Rect, coordinates, coordinates, extents, extents),
+    st.builds(via.Circle, coordinates, coordinates, extents),
+    st.builds(via.Ellipse, coordinates, coordinates, extents, extents, st.floats(-7, 7)),
     vertices.filter(lambda ring: ring[0] != ring[-1])
-    .map(Polygon.through)
+    .map(via.Polygon.through)
     .filter(lambda polygon: encloses_area(polygon.xs, polygon.ys)),
-    vertices.filter(lambda line: len(set(line)) > 1).map(Polyline.through),
-    st.builds(Point, coordinates, coordinates),
+    vertices.filter(lambda line: len(set(line)) > 1).map(via.Polyline.through),
+    st.builds(via.Point, coordinates, coordinates),
 )
 values = st.one_of(texts, st.lists(texts, max_size=3, unique=True).map(tuple))
 attribute_values = st.dictionaries(names, values, max_size=3)
 declarations = st.builds(
-    Attribute,
+    via.Attribute,
     name=names,
     type=st.sampled_from(["text", "radio", "dropdown", "checkbox", "image"]),
     description=texts,
@@ -67,30 +47,32 @@ declarations = st.builds(
 
 
 @st.composite
-def records(draw: st.DrawFn) -> ImageRecord:
+def records(draw: st.DrawFn) -> via.ImageRecord:
     drawn = draw(st.lists(st.tuples(shapes, attribute_values), max_size=4))
     filename, size = draw(names), draw(st.none() | st.integers(0, 10**9))
-    regions = tuple(Region(index, *content) for index, content in enumerate(drawn))
-    return ImageRecord(image_key(filename, size), filename, size, regions, draw(attribute_values))
+    regions = tuple(via.Region(index, *content) for index, content in enumerate(drawn))
+    return via.ImageRecord(
+        image_key(filename, size), filename, size, regions, draw(attribute_values)
+    )
 
 
 def annotations_of(
-    images: tuple[ImageRecord, ...] = (), declared: dict[str, Attribute] | None = None
-) -> Annotations:
-    return Annotations("source.json", Container.VIA2_PROJECT, images, declared or {}, {})
+    images: tuple[via.ImageRecord, ...] = (), declared: dict[str, via.Attribute] | None = None
+) -> via.Annotations:
+    return via.Annotations("source.json", via.Container.VIA2_PROJECT, images, declared or {}, {})
 
 
-def again(path: Path) -> Annotations:
+def again(path: Path) -> via.Annotations:
     """What is read, without warnings of regions that are alike."""
-    found = read(path)
+    found = via.read(path)
     assert all("the same as region" in problem.message for problem in found.problems)
     return replace(found, problems=())
 
 
 everything = st.builds(
-    Annotations,
+    via.Annotations,
     file=st.just("source.json"),
-    container=st.just(Container.VIA2_PROJECT),
+    container=st.just(via.Container.VIA2_PROJECT),
     images=st.lists(records(), max_size=3, unique_by=lambda image: image.key).map(tuple),
     region_attributes=declarations,
     file_attributes=declarations,
@@ -100,25 +82,25 @@ everything = st.builds(
 
 @given(written=everything)
 def test_a_project_holds_everything(
-    tmp_path_factory: pytest.TempPathFactory, written: Annotations
+    tmp_path_factory: pytest.TempPathFactory, written: via.Annotations
 ) -> None:
     path = tmp_path_factory.mktemp("project") / "via.json"
-    assert write_project(path, written) == ()
+    assert via.write_project(path, written) == ()
     assert again(path) == replace(written, file=str(path))
 
 
 @pytest.mark.parametrize(
     ("write", "container"),
-    [(write_json, Container.VIA2_JSON), (write_csv, Container.VIA2_CSV)],
+    [(via.write_json, via.Container.VIA2_JSON), (via.write_csv, via.Container.VIA2_CSV)],
 )
 @given(written=everything)
 def test_an_export_holds_all_but_declarations(
     tmp_path_factory: pytest.TempPathFactory,
     write: Write,
-    container: Container,
-    written: Annotations,
+    container: via.Container,
+    written: via.Annotations,
 ) -> None:
-    if container is Container.VIA2_CSV:
+    if container is via.Container.VIA2_CSV:
         assume(all(len(image.filename.splitlines()) == 1 for image in written.images))
     else:
         assume(written.images)
@@ -137,41 +119,47 @@ fine = st.lists(st.tuples(floats, floats), min_size=3, max_size=6)
 
 @given(
     shape=st.one_of(
-        st.builds(Rect, floats, floats, floats, floats),
-        st.builds(Circle, floats, floats, floats),
-        st.builds(Ellipse, floats, floats, floats, floats, floats),
-        fine.map(Polygon.through),
-        fine.map(Polyline.through),
+        st.builds(via.Rect, floats, floats, floats, floats),
+        st.builds(via.Circle, floats, floats, floats),
+        st.builds(via.Ellipse, floats, floats, floats, floats, floats),
+        fine.map(via.Polygon.through),
+        fine.map(via.Polyline.through),
     )
 )
-def test_rounding_loses_no_region(tmp_path_factory: pytest.TempPathFactory, shape: Shape) -> None:
+def test_rounding_loses_no_region(
+    tmp_path_factory: pytest.TempPathFactory, shape: via.Shape
+) -> None:
     """Whatever can be read is read again, a vertex for a vertex, as far as it is rounded."""
     path = tmp_path_factory.mktemp("fine") / "via.json"
-    image = ImageRecord("k", "a.jpg", 1, (Region(0, shape, {}),))
-    problems = write_project(path, annotations_of((image,)))
-    regions = read(path).images[0].regions
+    image = via.ImageRecord("k", "a.jpg", 1, (via.Region(0, shape, {}),))
+    problems = via.write_project(path, annotations_of((image,)))
+    regions = via.read(path).images[0].regions
     if not regions:
         (problem,) = problems
         assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 0)
         return
     found = regions[0].shape
     assert all(problem.severity == "note" for problem in problems)
-    if isinstance(shape, Polygon) and isinstance(found, Polygon):
+    if isinstance(shape, via.Polygon) and isinstance(found, via.Polygon):
         assert len(found.xs) == len(open_ring(shape.xs, shape.ys)[0])
-    assert bounds(found) == pytest.approx(bounds(shape), abs=0.0021)
+    assert via.bounds(found) == pytest.approx(via.bounds(shape), abs=0.0021)
 
 
-def record(filename: str = "a.jpg", size: int | None = 10, *shapes: Point | Rect) -> ImageRecord:
-    regions = tuple(Region(index, shape, {}) for index, shape in enumerate(shapes))
-    return ImageRecord("any", filename, size, regions)
+def record(
+    filename: str = "a.jpg", size: int | None = 10, *shapes: via.Point | via.Rect
+) -> via.ImageRecord:
+    regions = tuple(via.Region(index, shape, {}) for index, shape in enumerate(shapes))
+    return via.ImageRecord("any", filename, size, regions)
 
 
 def test_what_via_needs_to_open_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "via.json"
-    kind = Attribute("kind", "dropdown", "what it is", {"car": "car"}, default_options=("car",))
-    image = ImageRecord("k", "a.jpg", None, (Region(0, Rect(1, 2, 3, 4), {"box": ("x",)}),))
-    declared = {"kind": kind, "id": Attribute("id", default_value="0")}
-    write_project(path, annotations_of((image,), declared), name="mine")
+    kind = via.Attribute("kind", "dropdown", "what it is", {"car": "car"}, default_options=("car",))
+    image = via.ImageRecord(
+        "k", "a.jpg", None, (via.Region(0, via.Rect(1, 2, 3, 4), {"box": ("x",)}),)
+    )
+    declared = {"kind": kind, "id": via.Attribute("id", default_value="0")}
+    via.write_project(path, annotations_of((image,), declared), name="mine")
     data = json.loads(path.read_text(encoding="utf-8"))
     assert list(data) == [
         "_via_settings",
@@ -205,81 +193,83 @@ def test_what_via_needs_to_open_it(tmp_path: Path) -> None:
 
 
 def test_coordinates_are_integers_or_have_three_decimals(tmp_path: Path) -> None:
-    points = (Point(3.0, 1.23456), Point(3.0, 1.5))
-    (note,) = write_project(tmp_path / "via.json", annotations_of((record("a", 1, *points),)))
+    points = (via.Point(3.0, 1.23456), via.Point(3.0, 1.5))
+    (note,) = via.write_project(tmp_path / "via.json", annotations_of((record("a", 1, *points),)))
     assert '"cx":3,"cy":1.235' in (tmp_path / "via.json").read_text(encoding="ascii")
     assert (note.severity, note.message[-10:]) == ("note", ": 1 region")
 
 
-@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("write", [via.write_project, via.write_json, via.write_csv])
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_a_coordinate_that_is_not_finite(tmp_path: Path, write: Write, number: float) -> None:
-    images = (record("a.jpg", 1), record("b.jpg", 1, Point(1, 1), Point(2, number)))
+    images = (record("a.jpg", 1), record("b.jpg", 1, via.Point(1, 1), via.Point(2, number)))
     with pytest.raises(UserError, match=r"b\.jpg, region 1"):
         write(tmp_path / "via.json", annotations_of(images))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_extent_that_would_be_rounded_away_is_kept(tmp_path: Path) -> None:
-    rect = Rect(1.23456, 2, 0.0004, 3)
-    assert write_project(tmp_path / "via.json", annotations_of((record("a", 1, rect),))) == ()
-    assert read(tmp_path / "via.json").images[0].regions[0].shape == rect
+    rect = via.Rect(1.23456, 2, 0.0004, 3)
+    assert via.write_project(tmp_path / "via.json", annotations_of((record("a", 1, rect),))) == ()
+    assert via.read(tmp_path / "via.json").images[0].regions[0].shape == rect
 
 
 def test_a_region_that_cannot_be_read_again_is_an_error(tmp_path: Path) -> None:
-    written = annotations_of((record("a.jpg", 1, Point(1, 1), Rect(1, 1, 0, 1)),))
-    (problem,) = write_project(tmp_path / "via.json", written)
+    written = annotations_of((record("a.jpg", 1, via.Point(1, 1), via.Rect(1, 1, 0, 1)),))
+    (problem,) = via.write_project(tmp_path / "via.json", written)
     assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
     assert "without extent" in problem.message
 
 
-@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("write", [via.write_project, via.write_json, via.write_csv])
 @pytest.mark.parametrize("path", ["", "/", ".", "a\0b"])
 def test_a_path_that_names_no_file(write: Write, path: str) -> None:
     with pytest.raises(UserError, match="cannot write"):
         write(Path(path), annotations_of((record(),)))
 
 
-@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("write", [via.write_project, via.write_json, via.write_csv])
 def test_keys_of_two_images_that_are_alike(tmp_path: Path, write: Write) -> None:
     images = (record("a.jpg", 12), record("a.jpg1", 2), record("b.jpg", 3))
     assert write(tmp_path / "via", annotations_of(images)) == ()
-    found = read(tmp_path / "via").images
-    assert [(each.filename, each.size) for each in found] == [
-        ("a.jpg", 12),
-        ("a.jpg1", 2),
-        ("b.jpg", 3),
-    ]
+    found = via.read(tmp_path / "via").images
+    names = [("a.jpg", 12), ("a.jpg1", 2), ("b.jpg", 3)]
+    assert [(image.filename, image.size) for image in found] == names
     assert [each.key for each in found][::2] == ["a.jpg12", "b.jpg3"]
     assert found[1].key not in ("a.jpg12", "b.jpg3")
 
 
 def test_a_gap_in_the_numbers_is_noted(tmp_path: Path) -> None:
-    image = ImageRecord("k", "a.jpg", 1, (Region(2, Point(1, 1), {}),))
-    (note,) = write_project(tmp_path / "via.json", annotations_of((image,)))
+    image = via.ImageRecord("k", "a.jpg", 1, (via.Region(2, via.Point(1, 1), {}),))
+    (note,) = via.write_project(tmp_path / "via.json", annotations_of((image,)))
     assert note.severity == "note"
     assert "numbered anew" in note.message
-    assert read(tmp_path / "via.json").images[0].regions[0].index == 0
+    assert via.read(tmp_path / "via.json").images[0].regions[0].index == 0
 
 
 def test_what_an_export_loses_is_said(tmp_path: Path) -> None:
-    kind = Attribute("kind", "dropdown", options={"1": "car", "2": "bus"})
-    (problem,) = write_json(tmp_path / "via.json", annotations_of((record(),), {"kind": kind}))
+    kind = via.Attribute("kind", "dropdown", options={"1": "car", "2": "bus"})
+    (problem,) = via.write_json(tmp_path / "via.json", annotations_of((record(),), {"kind": kind}))
     assert "'kind'" in problem.message
     assert "descriptions are lost" in problem.message
 
 
 def test_file_names_that_a_csv_cannot_hold(tmp_path: Path) -> None:
     names = ("a.jpg", "b,c.jpg", "two\nlines.jpg")
-    written = annotations_of(tuple(record(name, 1, Point(1, 1)) for name in names))
-    comma, line = write_csv(tmp_path / "via.csv", written)
+    written = annotations_of(tuple(record(name, 1, via.Point(1, 1)) for name in names))
+    comma, line = via.write_csv(tmp_path / "via.csv", written)
     assert (comma.severity, comma.image) == ("warning", "b,c.jpg")
     assert (line.severity, line.image) == ("error", "two\nlines.jpg")
-    assert [image.filename for image in read(tmp_path / "via.csv").images] == ["a.jpg", "b,c.jpg"]
+    assert [image.filename for image in via.read(tmp_path / "via.csv").images] == [
+        "a.jpg",
+        "b,c.jpg",
+    ]
 
 
 def test_csv_is_what_via_writes(tmp_path: Path) -> None:
-    write_csv(tmp_path / "via.csv", annotations_of((record("a.jpg", 9, Point(1, 2)), record())))
+    via.write_csv(
+        tmp_path / "via.csv", annotations_of((record("a.jpg", 9, via.Point(1, 2)), record()))
+    )
     header, *rows = (tmp_path / "via.csv").read_text(encoding="ascii").splitlines()
     assert header.startswith("filename,file_size,")
     assert rows == [
@@ -290,28 +280,28 @@ def test_csv_is_what_via_writes(tmp_path: Path) -> None:
 
 def test_undeclared_attributes_are_declared() -> None:
     regions = (
-        Region(0, Point(1, 1), {"a": "x", "ticks": ("p",), "known": "k"}),
-        Region(1, Point(1, 1), {"ticks": ("q",)}),
+        via.Region(0, via.Point(1, 1), {"a": "x", "ticks": ("p",), "known": "k"}),
+        via.Region(1, via.Point(1, 1), {"ticks": ("q",)}),
     )
-    image = ImageRecord("k", "a.jpg", 1, regions, {"caption": "c"})
-    known = Attribute("known", "radio", options={"k": "k"})
-    declared = with_declarations(annotations_of((image,), {"known": known}))
+    image = via.ImageRecord("k", "a.jpg", 1, regions, {"caption": "c"})
+    known = via.Attribute("known", "radio", options={"k": "k"})
+    declared = via.with_declarations(annotations_of((image,), {"known": known}))
     assert declared.region_attributes == {
         "known": known,
-        "a": Attribute("a"),
-        "ticks": Attribute("ticks", "checkbox", options={"p": "p", "q": "q"}),
+        "a": via.Attribute("a"),
+        "ticks": via.Attribute("ticks", "checkbox", options={"p": "p", "q": "q"}),
     }
-    assert declared.file_attributes == {"caption": Attribute("caption")}
+    assert declared.file_attributes == {"caption": via.Attribute("caption")}
 
 
-@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("write", [via.write_project, via.write_json, via.write_csv])
 def test_same_records_same_bytes(tmp_path: Path, write: Write) -> None:
     for name in ("one.json", "two.json"):
-        write(tmp_path / name, annotations_of((record(),), {"kind": Attribute("kind")}))
+        write(tmp_path / name, annotations_of((record(),), {"kind": via.Attribute("kind")}))
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
-@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("write", [via.write_project, via.write_json, via.write_csv])
 def test_two_images_of_one_name_and_size(tmp_path: Path, write: Write) -> None:
     with pytest.raises(UserError, match=r"same name and size(.|\n)*a\.jpg"):
         write(tmp_path / "via.json", annotations_of((record(), record())))
@@ -320,7 +310,7 @@ def test_two_images_of_one_name_and_size(tmp_path: Path, write: Write) -> None:
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "via.json"
-    write_project(path, annotations_of((record(),)))
+    via.write_project(path, annotations_of((record(),)))
     before = path.read_bytes()
 
     def full(_: int) -> None:
@@ -328,17 +318,17 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UserError, match="No space left"):
-        write_project(path, annotations_of((record("b.jpg"),)))
+        via.write_project(path, annotations_of((record("b.jpg"),)))
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["via.json"]
 
 
-@pytest.mark.parametrize("write", [write_project, write_json, write_csv])
+@pytest.mark.parametrize("write", [via.write_project, via.write_json, via.write_csv])
 @pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "-1", "+x", "\x1b[31mred", "a|b", "'=1"])
 def test_names_are_kept_to_the_byte(tmp_path: Path, write: Write, name: str) -> None:
     """What looks like a formula, too: it is read back, and is no table for people."""
-    region = Region(0, Rect(1, 2, 3, 4), {name: name})
-    write(tmp_path / "via", annotations_of((ImageRecord("k", name, 5, (region,)),)))
-    (image,) = read(tmp_path / "via").images
+    region = via.Region(0, via.Rect(1, 2, 3, 4), {name: name})
+    write(tmp_path / "via", annotations_of((via.ImageRecord("k", name, 5, (region,)),)))
+    (image,) = via.read(tmp_path / "via").images
     assert image.filename == name
     assert image.regions[0].attributes == {name: name}

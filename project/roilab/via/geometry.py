@@ -196,10 +196,10 @@ def encloses_area(xs: Sequence[float], ys: Sequence[float]) -> bool:
 
 def on_one_line(xs: Sequence[float], ys: Sequence[float]) -> bool:
     """Whether all vertices lie on one line, up to the rounding of coordinates."""
-    points = tuple(zip(xs, ys, strict=True))
-    x0, y0 = points[0] if points else (0, 0)
-    x1, y1 = next((point for point in points if point != (x0, y0)), (x0, y0))
-    dx, dy = x1 - x0, y1 - y0
+    x0, y0 = (xs[0], ys[0]) if xs else (0, 0)
+    other = next((xy for xy in zip(xs, ys, strict=True) if xy != (x0, y0)), (x0, y0))
+    dx, dy = other[0] - x0, other[1] - y0
+    points = zip(xs, ys, strict=True)
     return all(abs(dx * (y - y0) - dy * (x - x0)) <= _LEAST_CROSS for x, y in points)
 
 

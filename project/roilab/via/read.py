@@ -123,7 +123,7 @@ def _repeated_key(source: SourceFile, repeated: RepeatedKey) -> Problem:
 
 def _unknown(source: SourceFile) -> UserError:
     """The error about a file of no known kind, with the reason for what people take for one."""
-    top, found, expected = source.top, None, None
+    top, content, expected = source.top, None, None
     keys = f"the keys {first_of(list(map(repr, top)))}"
     rows = source.data if isinstance(source.data, list) else ()
     if top and set(top) <= {"region", "file"}:
@@ -134,12 +134,13 @@ def _unknown(source: SourceFile) -> UserError:
         remedy = "give the COCO file that they belong to, with them as its 'annotations'"
     elif isinstance(top.get("images"), list) and "annotations" not in top:
         message = "a COCO file without annotations"
-        found, remedy = keys, "give the file that has them, or write 'annotations' as an empty list"
+        content = keys
+        remedy = "give the file that has them, or write 'annotations' as an empty list"
     else:
         message = "not a file of a kind that can be read"
-        found, expected = _description(source, keys), ", ".join(Container)
+        content, expected = _description(source, keys), ", ".join(Container)
         remedy = "in VIA, save the project, or export the annotations as JSON or CSV"
-    return UserError(message, file=source.file, found=found, expected=expected, remedy=remedy)
+    return UserError(message, file=source.file, found=content, expected=expected, remedy=remedy)
 
 
 def _description(source: SourceFile, keys: str) -> str:

@@ -127,21 +127,21 @@ def class_attribute(
         return None, tuple(possible)
     if possible:
         message = "several attributes could be the class"
-        found, expected = with_samples(possible), "one of these"
+        samples, expected = with_samples(possible), "one of these"
         remedy = (
             'give class_attribute=NAME; class_attribute=["A", "B"] where each is a class of its '
             'own; class_attribute="" default_class=NAME where none is the class'
         )
     else:
         message = "no attribute of the regions can be the class"
-        found = with_samples(outlines) if outlines else "regions without attributes"
+        samples = with_samples(outlines) if outlines else "regions without attributes"
         expected = "an attribute that names the class"
         remedy = (
             "give default_class=NAME, the class of all regions, or class_attribute=NAME, or "
             "unlabelled=skip"
         )
     file, key = annotations.file, "class_attribute"
-    raise UserError(message, file=file, key=key, found=found, expected=expected, remedy=remedy)
+    raise UserError(message, file=file, key=key, found=samples, expected=expected, remedy=remedy)
 
 
 def _are_flags(
@@ -184,6 +184,8 @@ def doubts(
     else:
         return []
     message = f"'{label}' is taken for the class, and {what}"
-    remedy = 'where it is no class, give class_attribute="" default_class=NAME; where it is, '
-    remedy += argument("class_attribute", label)
+    remedy = (
+        'where it is no class, give class_attribute="" default_class=NAME; where it is, '
+        f"{argument('class_attribute', label)}"
+    )
     return [Problem("warning", message, remedy, annotations.file, attribute=label)]

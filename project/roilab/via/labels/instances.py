@@ -93,7 +93,6 @@ def build_instances(
     the result's `problems`, after those of `annotations`.
 
     Args:
-        rules: how attributes become classes and keypoints.
         skeleton: the keypoints; without it point regions are ignored, which is a warning.
 
     Raises:

@@ -154,8 +154,7 @@ def unread_keypoints(
 ) -> list[records.Problem]:
     """Warnings about keypoints that are not read, and attributes of theirs that are not used."""
     regions = list(keypoint_regions(annotations, kinds))
-    is_coco = annotations.container is records.Container.COCO
-    if not regions or (skeleton is not None and is_coco):
+    if not regions or (skeleton is not None and annotations.container is records.Container.COCO):
         return []
     attributes = attributes_in_use(regions)
     if skeleton is None:
@@ -168,8 +167,10 @@ def unread_keypoints(
     for name, values in attributes.items():
         if name not in used:
             message = f"an attribute of the points is not used: {with_samples({name: values})}"
-            remedy = f"give {argument('visibility_attribute', name)} or "
-            remedy += f"{argument('instance_attribute', name)} if it is one of them"
+            remedy = (
+                f"give {argument('visibility_attribute', name)} or "
+                f"{argument('instance_attribute', name)} if it is one of them"
+            )
             place = (annotations.file, None, None, name)
             problems.append(records.Problem("warning", message, remedy, *place))
     return problems

@@ -10,10 +10,8 @@ from roilab.via import records
 
 # The kinds of shape that hold keypoints: points always, one kind of path where the user says so.
 Kinds = tuple[type[records.Shape], ...]
-
 # A region with its image.
 Placed = tuple[records.ImageRecord, records.Region]
-
 _SAMPLES = 4
 _CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "unlabelled": ("error", "skip"),

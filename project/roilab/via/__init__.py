@@ -3,6 +3,7 @@
 The standard library only.
 """
 
+# `X as X` tells type checkers that the package offers the name.
 from roilab.via.geometry import bounds as bounds
 from roilab.via.geometry import outline as outline
 from roilab.via.labels.attribute_roles import roles_of as roles_of

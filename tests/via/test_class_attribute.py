@@ -39,10 +39,10 @@ class TestNone:
 
     def test_no_attribute_ties_or_hides(self) -> None:
         drawn = [box(kind="person", id="1"), dot(part="head", id="1", seen="occluded")]
-        rules = LabelRules(class_attribute="kind", instance_attribute="", visibility_attribute="")
-        roles = roles_of(file_of(drawn), rules, BONES)
+        rules = {"class_attribute": "kind", "instance_attribute": "", "visibility_attribute": ""}
+        roles = roles_of(file_of(drawn), LabelRules(**rules), BONES)
         assert (roles.instance, roles.visibility) == (None, None)
-        (person,) = build(drawn, BONES, rules).images[0].instances
+        (person,) = build(drawn, BONES, **rules).images[0].instances
         assert person.keypoints == ((1, 1, 2), (0, 0, 0), (0, 0, 0))
 
 

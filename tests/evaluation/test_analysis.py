@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 
 from roilab.evaluation import GroundTruth, analysis, average_precision
-from roilab.evaluation.analysis import (
-    Analysis,
-    OperatingPoint,
-    analyze,
-    ap_by_iou,
-    image_ap50,
-    keypoint_oks,
-    operating_point,
-    running_mean,
-)
-from roilab.evaluation.matches import match_detections
+from roilab.evaluation.analysis import OperatingPoint, analyze
+from roilab.evaluation.bootstrap import match_detections
 from roilab.reporting import analysis_text
 
 from . import test_parity
@@ -29,12 +20,7 @@ TASKS = ["bbox", "keypoints"]
 
 def row(image: int, category: int, x: float, points: list[float]) -> dict:
     """A box of 20 x 20 with keypoints."""
-    return {
-        "image_id": image,
-        "category_id": category,
-        "bbox": [x, 0, 20, 20],
-        "keypoints": points,
-    }
+    return {"image_id": image, "category_id": category, "bbox": [x, 0, 20, 20], "keypoints": points}
 
 
 def scene() -> tuple[GroundTruth, list[dict]]:
@@ -69,12 +55,8 @@ def scene() -> tuple[GroundTruth, list[dict]]:
     return GroundTruth(coco, test_parity.scene(0, 0, 0, 0)[0].skeleton), detections
 
 
-def analyzed(score: float = 0.5) -> Analysis:
-    return analyze(*scene(), TASKS, score)
-
-
 def test_numbers_by_hand() -> None:
-    whole = analyzed()
+    whole = analyze(*scene(), TASKS, 0.5)
     assert whole.images == ["folder/a.jpg", "folder/c.jpg", "folder/b.jpg"]
     box, keypoint = whole.tasks["bbox"], whole.tasks["keypoints"]
     # One of two persons is found first of all: precision 1 at 51 of 101 recalls. No car is.
@@ -97,19 +79,19 @@ def test_numbers_by_hand() -> None:
 
 
 def test_the_score_decides_what_counts() -> None:
-    strict = analyzed(0.75)
+    usual, strict = (analyze(*scene(), TASKS, score) for score in (0.5, 0.75))
     assert strict.score == 0.75
     assert strict.tasks["bbox"].operating_points["person"] == OperatingPoint(1, 1, 1)
     assert strict.confusion.tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 0]]
-    assert strict.tasks["bbox"].ap_by_iou == analyzed().tasks["bbox"].ap_by_iou
+    assert strict.tasks["bbox"].ap_by_iou == usual.tasks["bbox"].ap_by_iou
 
 
 def test_an_object_that_only_a_worse_detection_matches_is_missed() -> None:
     truth, detections = scene()
     detections.append({**row(3, 2, 100, []), "score": 0.2})
     car = match_detections(truth, detections, "bbox")["car"]
-    assert operating_point(car, 0.1) == OperatingPoint(1, 0, 0)
-    assert operating_point(car, 0.5) == OperatingPoint(0, 0, 1)
+    assert analysis.operating_point(car, 0.1) == OperatingPoint(1, 0, 0)
+    assert analysis.operating_point(car, 0.5) == OperatingPoint(0, 0, 1)
 
 
 def test_without_keypoints_there_is_no_oks() -> None:
@@ -128,13 +110,14 @@ def test_each_task_is_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(truth, detections, task)
 
     monkeypatch.setattr(analysis, "match_detections", match)
-    analyzed()
+    analyze(*scene(), TASKS, 0.5)
     assert seen == TASKS
 
 
 def test_worst_images_have_the_lowest_mean_over_tasks() -> None:
-    assert analyzed().worst_images(5) == [2, 0]  # image c has no object
-    assert analyzed().worst_images(1) == [2]
+    whole = analyze(*scene(), TASKS, 0.5)
+    assert whole.worst_images(5) == [2, 0]  # image c has no object
+    assert whole.worst_images(1) == [2]
 
 
 def test_nothing_annotated_and_nothing_found() -> None:
@@ -147,8 +130,8 @@ def test_nothing_annotated_and_nothing_found() -> None:
 
 
 def test_running_mean() -> None:
-    assert running_mean([None, 4, None, 1, 1]) == [None, 4, 4, 2.5, 2]
-    assert running_mean([]) == []
+    assert analysis.running_mean([None, 4, None, 1, 1]) == [None, 4, 4, 2.5, 2]
+    assert analysis.running_mean([]) == []
 
 
 def test_text_for_a_terminal() -> None:
@@ -168,7 +151,7 @@ def test_text_for_a_terminal() -> None:
 def test_thresholds_have_the_ap_and_its_parts(task: str) -> None:
     truth, detections = test_parity.scene(2, 20, 5, 3)
     ap = average_precision(truth, detections, [task])[task]
-    curve = ap_by_iou(match_detections(truth, detections, task))
+    curve = analysis.ap_by_iou(match_detections(truth, detections, task))
     assert curve[0] == pytest.approx(ap["AP50"], abs=1e-9)
     assert curve[5] == pytest.approx(ap["AP75"], abs=1e-9)
     assert np.mean(curve) == pytest.approx(ap["AP"], abs=1e-9)
@@ -177,7 +160,7 @@ def test_thresholds_have_the_ap_and_its_parts(task: str) -> None:
 
 def test_an_image_alone_is_a_data_set_of_one_image() -> None:
     truth, detections = test_parity.scene(4, 6, 4, 2)
-    values = image_ap50(match_detections(truth, detections, "bbox"))
+    values = analysis.image_ap50(match_detections(truth, detections, "bbox"))
     for image, value in zip(truth.coco["images"], values, strict=True):
         annotations, rows = (
             [row for row in rows if row["image_id"] == image["id"]]
@@ -195,7 +178,7 @@ def test_terms_make_up_the_oks() -> None:
     labelled = {"keypoints": [5, 5, 2, 10, 10, 2, 15, 15, 2], "num_keypoints": 3}
     truth.coco["annotations"][:] = [{**truth.coco["annotations"][0], **labelled}]
     detections = [{**row(3, 1, 0, [6, 5, 1, 12, 10, 1, 15, 17, 1]), "score": 0.9}]
-    oks = np.mean(list(keypoint_oks(truth, detections).values()))
+    oks = np.mean(list(analysis.keypoint_oks(truth, detections).values()))
     matches = match_detections(truth, detections, "keypoints")["person"]
     right = matches.true_positive[:, 0]
     assert right.tolist() == [oks >= 0.5 + 0.05 * step for step in range(10)]

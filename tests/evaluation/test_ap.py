@@ -10,6 +10,7 @@ import pytest
 import torch
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
+from pycocotools import mask as mask_utils
 
 from roilab.data.coco import encode_mask
 from roilab.data.dataset import DetectionDataset, load_dataset
@@ -36,24 +37,16 @@ def truth_of(dataset: DetectionDataset) -> GroundTruth:
 
 def perfect(dataset: DetectionDataset) -> list[dict]:
     """The ground truth as detections."""
-    from pycocotools import mask as mask_utils
-
     sizes = {record["image_id"]: record for record in dataset.records}
+    keys = ("image_id", "category_id", "bbox", "keypoints")
     detections = []
     for anno in dataset.coco_json()["annotations"]:
         size = sizes[anno["image_id"]]
         parts = mask_utils.frPyObjects(anno["segmentation"], size["height"], size["width"])
         rle = mask_utils.merge(parts)
-        row = {
-            "image_id": anno["image_id"],
-            "category_id": anno["category_id"],
-            "score": 0.9,
-            "bbox": anno["bbox"],
-            "segmentation": rle | {"counts": rle["counts"].decode()},
-        }
-        if "keypoints" in anno:
-            row["keypoints"] = anno["keypoints"]
-        detections.append(row)
+        rle["counts"] = rle["counts"].decode()
+        row = {key: anno[key] for key in keys if key in anno}
+        detections.append({**row, "score": 0.9, "segmentation": rle})
     return detections
 
 
@@ -162,9 +155,8 @@ def test_equal_to_detectron2s_evaluator(dataset: DetectionDataset, tmp_path: Pat
         for row in coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
     ]
     ours = average_precision(truth_of(dataset), detections, TASKS)
-    evaluator = COCOEvaluator(
-        dataset.name, TASKS, distributed=False, output_dir=str(tmp_path), kpt_oks_sigmas=()
-    )
+    options = {"distributed": False, "output_dir": str(tmp_path), "kpt_oks_sigmas": ()}
+    evaluator = COCOEvaluator(dataset.name, TASKS, **options)
     evaluator.reset()
     for image_id, instances in found.items():
         # Detectron2 moves the keypoints of what it is given.
@@ -183,9 +175,8 @@ def test_equal_to_detectron2s_evaluator(dataset: DetectionDataset, tmp_path: Pat
 
 
 def test_rows_do_not_touch_the_instances(dataset: DetectionDataset) -> None:
-    image_id, instances = next(
-        (image_id, found) for image_id, found in noisy_instances(dataset).items() if len(found)
-    )
+    found = noisy_instances(dataset)
+    image_id, instances = next((number, of) for number, of in found.items() if len(of))
     before = instances.pred_keypoints.clone()
     first = coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
     assert first == coco_rows(image_id, instances, dataset.classes, dataset.skeleton)

@@ -6,17 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roilab.evaluation import GroundTruth, average_precision
-from roilab.evaluation.bootstrap import (
-    METRICS,
-    PairedDifference,
-    bootstrap_metrics,
-    bootstrap_weights,
-    compare_detections,
-    confidence_interval,
-    paired_difference,
-)
-from roilab.evaluation.matches import match_detections
+from roilab.evaluation import GroundTruth, average_precision, bootstrap
 
 from .test_matches import without_objects
 from .test_parity import scene
@@ -33,34 +23,37 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(seeds: int) -> None:
         of_seeds = random.normal(0, 0.3 if seeds > 1 else 0, (seeds, 1))
         values = of_images + of_seeds + random.normal(0, 0.5, (seeds, images))
         weights = random.multinomial(images, np.full(images, 1 / images), size=400)
-        low, high = confidence_interval(values.mean(axis=1), values @ weights.T / images, random)
+        low, high = bootstrap.confidence_interval(
+            values.mean(axis=1), values @ weights.T / images, random
+        )
         held += low <= truth <= high
     assert 0.92 <= held / 400 <= 0.995
 
 
 def ap_of(truth: GroundTruth, found: list[dict[str, Any]], task: str = "bbox") -> np.ndarray:
     """1 + B."""
-    matches = {"all": match_detections(truth, found, task)}
-    return bootstrap_metrics(matches, bootstrap_weights(len(truth.coco["images"])))["AP"]
+    matches = {"all": bootstrap.match_detections(truth, found, task)}
+    weights = bootstrap.image_weights(len(truth.coco["images"]))
+    return bootstrap.metrics_of_draws(matches, weights)["AP"]
 
 
 @pytest.mark.parametrize("task", ["bbox", "keypoints"])
 def test_the_first_draw_is_cocos_figure(task: str) -> None:
     truth, found = scene(0, 12, 5, 3)
     areas = ("all", "small", "medium", "large")
-    matches = {area: match_detections(truth, found, task, area) for area in areas}
-    metrics = bootstrap_metrics(matches, bootstrap_weights(12))
+    matches = {area: bootstrap.match_detections(truth, found, task, area) for area in areas}
+    metrics = bootstrap.metrics_of_draws(matches, bootstrap.image_weights(12))
     first = {name: values[0] for name, values in metrics.items()}
     expected = average_precision(truth, found, [task])[task]
-    for name in METRICS:
+    for name in bootstrap.METRICS:
         value = expected.get(name)
         assert np.isnan(first[name]) if value is None else first[name] == pytest.approx(value)
 
 
 def test_an_arm_does_not_differ_from_itself() -> None:
     values = np.stack(2 * [ap_of(*scene(0, 8, 5, 3))])
-    result = paired_difference(values, values, 8)
-    assert result == PairedDifference(0, 0, 0, 8, 2)
+    result = bootstrap.paired_difference(values, values, 8)
+    assert result == bootstrap.PairedDifference(0, 0, 0, 8, 2)
     assert result.conclusion == "not distinguishable with 8 images and 2 seeds"
 
 
@@ -68,22 +61,23 @@ def test_two_sets_of_detections_of_one_scene() -> None:
     truth, found = scene(0, 12, 5, 3)
     fewer = [row for row in found if row["image_id"] % 2]
     tasks = ["bbox", "keypoints"]
-    apart = compare_detections(truth, fewer, found, tasks)
+    apart = bootstrap.compare_detections(truth, fewer, found, tasks)
     assert list(apart) == tasks
     for task, difference in apart.items():
         ap = [average_precision(truth, rows, [task])[task]["AP"] for rows in (fewer, found)]
         assert difference.value == pytest.approx(ap[0] - ap[1])
         assert difference.low <= difference.value < 0
-    same = compare_detections(truth, found, found, tasks)
-    assert set(same.values()) == {PairedDifference(0, 0, 0, 12, 1)}
-    assert compare_detections(without_objects(truth), found, found, tasks) == {}
+    same = bootstrap.compare_detections(truth, found, found, tasks)
+    assert set(same.values()) == {bootstrap.PairedDifference(0, 0, 0, 12, 1)}
+    assert bootstrap.compare_detections(without_objects(truth), found, found, tasks) == {}
 
 
 def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> None:
     truth, found = scene(0, 40, 5, 3)
     moved = [{**row, "bbox": [v + 8 for v in row["bbox"]]} for row in found]
     arm, baseline = (ap_of(truth, rows)[None] for rows in (moved, found))
-    worse, better = paired_difference(arm, baseline, 40), paired_difference(baseline, arm, 40)
+    pairs = ((arm, baseline), (baseline, arm))
+    worse, better = (bootstrap.paired_difference(*pair, 40) for pair in pairs)
     assert worse is not None
     assert better is not None
     assert worse.low < worse.value < worse.high < 0
@@ -101,7 +95,7 @@ def test_the_interval_over_seeds_is_not_left_to_chance(seeds: int) -> None:
     random = np.random.default_rng(0)
     points = random.normal(0, 1, seeds)
     both = [
-        confidence_interval(
+        bootstrap.confidence_interval(
             sign * points, np.repeat(sign * points[:, None], 2000, 1), np.random.default_rng(1)
         )
         for sign in (1, -1)
@@ -120,9 +114,9 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
     truth, found = scene(3, 400, 3, 2)
     random = np.random.default_rng(4)
     worse = [row for row in found if random.random() < 0.9]
-    arms = [{"all": match_detections(truth, rows, task)} for rows in (found, worse)]
+    arms = [{"all": bootstrap.match_detections(truth, rows, task)} for rows in (found, worse)]
     once = np.ones((1, 400), int)
-    whole = [bootstrap_metrics(arm, once)["AP"][0] for arm in arms]
+    whole = [bootstrap.metrics_of_draws(arm, once)["AP"][0] for arm in arms]
     held, trials = 0, 60
     for _ in range(trials):
         taken = random.choice(400, 60)
@@ -130,8 +124,8 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
             [np.bincount(taken, minlength=400)]
             + [np.bincount(random.choice(taken, 60), minlength=400) for _ in range(200)]
         )
-        values = [bootstrap_metrics(arm, weights)["AP"][None] for arm in arms]
-        result = paired_difference(*values, 60)
+        values = [bootstrap.metrics_of_draws(arm, weights)["AP"][None] for arm in arms]
+        result = bootstrap.paired_difference(*values, 60)
         assert result is not None
         held += result.low <= whole[0] - whole[1] <= result.high
     assert held / trials >= 0.85
@@ -140,4 +134,4 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
 def test_nothing_to_find_is_no_difference() -> None:
     truth, found = scene(0, 3, 4, 2)
     values = ap_of(without_objects(truth), found)[None]
-    assert paired_difference(values, values, 3) is None
+    assert bootstrap.paired_difference(values, values, 3) is None

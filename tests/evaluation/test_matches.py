@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from roilab.evaluation import GroundTruth, average_precision
-from roilab.evaluation.matches import match_detections
+from roilab.evaluation.bootstrap import match_detections
 
-from .test_parity import TASKS, scene
+from .test_parity import SCENES, TASKS, scene
 
 
 def mean(ap: np.ndarray) -> float | None:
@@ -19,22 +18,16 @@ def mean(ap: np.ndarray) -> float | None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    images=st.integers(1, 5),
-    objects=st.integers(0, 6),
-    copies=st.integers(0, 3),
-    tied=st.booleans(),
-)
+@given(drawn_scene=SCENES)
 @settings(max_examples=40, deadline=None)
 def test_all_images_once_give_the_ap_of_coco(
-    task: str, seed: int, images: int, objects: int, copies: int, tied: bool
+    task: str, drawn_scene: tuple[GroundTruth, list[dict]]
 ) -> None:
-    truth, found = scene(seed, images, objects, copies, tied)
+    truth, found = drawn_scene
     expected = average_precision(truth, found, [task])[task]
     matches = match_detections(truth, found, task)
     for name, of_class in matches.items():
-        ap = of_class.ap(np.ones((1, images)))[0]
+        ap = of_class.ap(np.ones((1, len(truth.coco["images"]))))[0]
         for suffix, part in (("AP", ap), ("AP50", ap[0])):
             value, mine = expected[f"{suffix}-{name}"], mean(part)
             assert (value is None) == (mine is None)

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from roilab.evaluation import GroundTruth, average_precision
+from roilab.evaluation import GroundTruth, average_precision, bootstrap
 from roilab.evaluation.analysis import analyze, confusion_matrix, keypoint_oks
-from roilab.evaluation.bootstrap import bootstrap_metrics, bootstrap_weights, compare_detections
-from roilab.evaluation.matches import match_detections
-from roilab.evaluation.object_limits import exceeded_limits, raised_limits
+from roilab.evaluation.ap import exceeded_limits, raised_limits
 from roilab.skeleton import Skeleton
 
 BONES = Skeleton("bones", ("person",), ("a", "b"), (("a", "b"),), (), (0.1, 0.1))
@@ -25,13 +23,9 @@ def scene(*counts: dict[str, int], limit: int | None = None) -> tuple[GroundTrut
         names = [name for name, count in classes.items() for _ in range(count)]
         for place, name in enumerate(names):
             x, y = 20.0 * (place % 30), 20.0 * (place // 30)
-            outline = [x, y, x + 10, y, x + 10, y + 10, x, y + 10]
-            row = {
-                "image_id": image,
-                "category_id": 1 if name == "person" else 2,
-                "bbox": [x, y, 10.0, 10.0],
-                "segmentation": [outline],
-            }
+            row = {"image_id": image, "category_id": 1 if name == "person" else 2}
+            row["bbox"] = [x, y, 10.0, 10.0]
+            row["segmentation"] = [[x, y, x + 10, y, x + 10, y + 10, x, y + 10]]
             if name == "person":
                 row["keypoints"] = [x + 2, y + 2, 2, x + 8, y + 8, 2]
             number = len(annotations) + 1
@@ -85,17 +79,15 @@ def test_all_figures_are_of_the_same_detections(limit: int | None) -> None:
     analysis = analyze(truth, found, TASKS, 0.0)
     persons = 125
     for task in TASKS:
-        matches = match_detections(truth, found, task)
-        assert bootstrap_metrics({"all": matches}, bootstrap_weights(2))["AP"][0] == pytest.approx(
-            ap[task]["AP"]
-        )
-        right = min(limit or 120, 120) + 5
-        assert analysis.tasks[task].operating_points["person"].true_positives == right
-        assert analysis.tasks[task].operating_points["person"].false_negatives == persons - right
+        matches = {"all": bootstrap.match_detections(truth, found, task)}
+        first = bootstrap.metrics_of_draws(matches, bootstrap.image_weights(2))["AP"][0]
+        assert first == pytest.approx(ap[task]["AP"])
+        right, point = min(limit or 120, 120) + 5, analysis.tasks[task].operating_points["person"]
+        assert (point.true_positives, point.false_negatives) == (right, persons - right)
         assert np.mean(analysis.tasks[task].ap_by_iou) == pytest.approx(ap[task]["AP"])
-    assert compare_detections(truth, found, found, TASKS)["bbox"].value == 0
+    assert bootstrap.compare_detections(truth, found, found, TASKS)["bbox"].value == 0
     fewer = [row for row in found if row["image_id"] == 1]
-    apart = compare_detections(truth, found, fewer, TASKS)
+    apart = bootstrap.compare_detections(truth, found, fewer, TASKS)
     for task, difference in apart.items():
         other = average_precision(truth, fewer, [task])[task]["AP"]
         assert difference.value == pytest.approx(ap[task]["AP"] - other)

@@ -19,7 +19,6 @@ from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.evaluation import evaluate, predict
-from roilab.evaluation.ap import Results
 from roilab.synthetic import FiguresPaths
 
 # pycocotools.mask with numpy 2.
@@ -29,20 +28,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 CATEGORIES = {1: 500, 2: 3}
 
 
-@pytest.fixture(params=["numbers", "text", "negative"])
+# Image ids that are not 1, 2, ...
+RENAMED: dict[str, Callable[[int], Any]] = {
+    "numbers": lambda number: 9000 - 7 * number,
+    "text": lambda number: f"street/{9 - number}",
+    "negative": lambda number: -number,
+}
+
+
+@pytest.fixture(params=RENAMED)
 def coco(
     request: pytest.FixtureRequest, figures: FiguresPaths, tmp_path: Path
 ) -> tuple[Path, Path]:
     """A COCO file whose ids are not 1, 2, ..., and the folder of its images."""
-    data = load_dataset(
-        str(figures.train), str(figures.train.parent), skeleton="coco_person"
-    ).coco_json()
-    renamed: Mapping[str, Callable[[int], Any]] = {
-        "numbers": lambda number: 9000 - 7 * number,
-        "text": lambda number: f"street/{9 - number}",
-        "negative": lambda number: -number,
-    }
-    rename = renamed[request.param]
+    images, rename = figures.train.parent, RENAMED[request.param]
+    data = load_dataset(str(figures.train), str(images), skeleton="coco_person").coco_json()
     for image in data["images"]:
         image["id"] = rename(image["id"])
         image["file_name"] = Path(image["file_name"]).name
@@ -53,7 +53,7 @@ def coco(
         category["id"] = CATEGORIES[category["id"]]
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    return path, figures.train.parent
+    return path, images
 
 
 class Played(nn.Module):
@@ -93,10 +93,6 @@ def by_pycocotools(truth: Path, detections: Path, task: str) -> list[float]:
     return [100 * value for value in found.stats[:3]]
 
 
-def three(results: Results, task: str) -> list[float | None]:
-    return [results[task][name] for name in ("AP", "AP50", "AP75")]
-
-
 def test_pycocotools_gets_our_ap_with_the_original_file(
     coco: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -111,7 +107,7 @@ def test_pycocotools_gets_our_ap_with_the_original_file(
     assert {row["image_id"] for row in written} == {row["image_id"] for row in truth["annotations"]}
     assert {row["category_id"] for row in written} == set(CATEGORIES.values())
     for task in ("bbox", "segm"):
-        ours = three(found.results, task)
+        ours = [found.results[task][name] for name in ("AP", "AP50", "AP75")]
         assert 5 < ours[0] < 95, "neither all wrong nor all right"
         assert by_pycocotools(file, run.detections_file, task) == pytest.approx(ours)
     assert run.detections(dataset.coco_ids) == found.detections

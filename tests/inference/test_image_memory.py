@@ -17,7 +17,7 @@ from PIL import Image
 
 from roilab.engine.load_run import load_run
 from roilab.evaluation import memory_bound
-from roilab.evaluation.memory_bound import MemoryBound, detect_instances, measure
+from roilab.evaluation.memory_bound import MemoryBound, bounded_inference, measure
 from roilab.image_files import header_size
 from roilab.inference import Predictor
 from roilab.inference.sources import expand_inputs
@@ -88,14 +88,14 @@ def test_images_that_do_not_fit_together_are_looked_at_apart(predictor) -> None:
 
 def test_masks_are_counted_before_they_are_made(predictor) -> None:
     model, inputs = predictor.model, [predictor.prepare(np.zeros((96, 96, 3), np.uint8))]
-    (enough,) = detect_instances(model, inputs, MemoryBound(model, [], HUGE))
+    (enough,) = bounded_inference(model, inputs, MemoryBound(model, [], HUGE))
     (stock,) = (output["instances"] for output in model(inputs))
     assert torch.equal(enough.pred_masks, stock.pred_masks)
     assert torch.equal(enough.pred_boxes.tensor, stock.pred_boxes.tensor)
     count = len(stock)
     assert count > 10
     with pytest.raises(NotEnoughMemory, match=f"{count} masks of 96 x 96 pixels") as caught:
-        list(detect_instances(model, inputs, MemoryBound(model, [], count * 96 * 96)))
+        list(bounded_inference(model, inputs, MemoryBound(model, [], count * 96 * 96)))
     assert "test_score_thresh=0.5" in str(caught.value.remedy)
 
 

@@ -1,21 +1,21 @@
 """The ways in which the job of a trial ends, and the state of the trial that is expected."""
 
+import json
 import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import groupby
 from pathlib import Path
 
-from roilab.cli.sweep import train_command
-from roilab.sweep import State, Trial, run_on_cluster
-from roilab.sweep.plan import Arm
+from tests.sweep.runs import training, trial_in, wait_for
 
-from .here import Slurm, alive, wait_for
+from roilab.sweep import State, Trial, run_on_cluster
+
+from .here import Slurm, alive
 
 # In place of roilab train: it takes a minute when it begins, or, if it is long, until it is asked
 # to end, and no time when it goes on. Asked to end it takes a second to leave a checkpoint.
@@ -220,12 +220,10 @@ class Events:
 
 def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list[State]]:
     """End trials in several ways at once; returns the states of each, by name."""
-    script = folder / "training.py"
     folder.mkdir(parents=True, exist_ok=True)
-    script.write_text(TRAINING)
+    train, jobs = training(folder, TRAINING), folder / "jobs"
     trials = {
-        each.name: Trial(Arm(each.name, "c.py", (f"mode={each.mode}",), {}), 0, folder / each.name)
-        for each in endings
+        ending.name: trial_in(folder, ending.name, f"mode={ending.mode}") for ending in endings
     }
     events = Events()
     troubles: list[BaseException] = []
@@ -236,9 +234,6 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
         assert time.monotonic() < until, events.states
 
     def submit(parameters: dict[str, object], members: list[Trial]) -> None:
-        # Without the modules of the environment the fake training starts sooner.
-        train = partial(train_command, [sys.executable, "-I", "-S", str(script)])
-        jobs = folder / "jobs"
         # More at a time would keep a small machine from starting them in time.
         parameters = {"timeout_min": 30, "slurm_array_parallelism": 8, **parameters}
         run_on_cluster(members, train, jobs, parameters, on_update=events, refresh=refresh)
@@ -250,11 +245,9 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
             time.sleep(0.5)
             ending.action(Situation(slurm, trial, events.job(trial)))
 
-    groups = [
-        (parameters, [trials[each.name] for each in endings if each.parameters == parameters])
-        for place, parameters in enumerate(each.parameters for each in endings)
-        if parameters not in [each.parameters for each in endings[:place]]
-    ]
+    groups: list[tuple[dict[str, object], list[Trial]]] = []
+    for parameters, group in groupby(sorted(endings, key=_parameters), _parameters):
+        groups.append((json.loads(parameters), [trials[ending.name] for ending in group]))
     with ThreadPoolExecutor(len(endings) + len(groups)) as pool:
         work = [pool.submit(submit, *group) for group in groups]
         work += [pool.submit(act, ending) for ending in endings]
@@ -265,6 +258,10 @@ def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list
             troubles.append(error)
             raise
     return {name: events.states[trial] for name, trial in trials.items()}
+
+
+def _parameters(ending: Ending) -> str:
+    return json.dumps(ending.parameters)
 
 
 def check(ending: Ending, states: Sequence[State], folder: Path) -> None:
@@ -279,5 +276,5 @@ def check(ending: Ending, states: Sequence[State], folder: Path) -> None:
     queued = [state for state in states if state.kind == "queued"]
     assert ending.begins_again == any("requeued" in state.error for state in queued), states
     # What outlives a job's own process saves and ends.
-    for file in (folder / ending.name).glob("start_*"):
+    for file in (folder / ending.name).glob("seed_0/start_*"):
         wait_for(lambda file=file: not alive(int(file.read_text())))

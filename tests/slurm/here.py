@@ -6,9 +6,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.sweep.runs import wait_for
 
 SLURMD_SECONDS = 10  # after which a machine that does not answer is taken for lost
 KILL_SECONDS = 20  # between SIGTERM and SIGKILL
@@ -62,14 +62,6 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "SLURM's daemons are started by root"
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until something holds."""
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.1)
-
-
 def alive(number: int) -> bool:
     """Whether a process runs: one that has ended and that nobody has asked about does not."""
     try:
@@ -94,23 +86,11 @@ class Slurm:
         for name in ("munge", "spool", "state"):
             (folder / name).mkdir(parents=True)
         self.conf = folder / "slurm.conf"
-        self.conf.write_text(
-            CONF.format(
-                host=self.host,
-                folder=folder,
-                tracking=tracking,
-                ports=_free_ports(2),
-                timeout=SLURMD_SECONDS,
-                wait=KILL_SECONDS,
-                age=age,
-                memory=2000,
-            )
-        )
-        self.environment = {
-            **os.environ,
-            "SLURM_CONF": str(self.conf),
-            "PATH": f"{os.environ['PATH']}:/usr/sbin",
-        }
+        sizes = {"timeout": SLURMD_SECONDS, "wait": KILL_SECONDS, "age": age, "memory": 2000}
+        places = {"host": self.host, "folder": folder, "ports": _free_ports(2)}
+        self.conf.write_text(CONF.format(tracking=tracking, **places, **sizes))
+        path = f"{os.environ['PATH']}:/usr/sbin"
+        self.environment = {**os.environ, "SLURM_CONF": str(self.conf), "PATH": path}
 
     def start(self) -> None:
         """Start the daemons, and wait for the machine to be idle."""

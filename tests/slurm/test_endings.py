@@ -3,15 +3,13 @@
 import os
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.sweep.runs import training, trial_in
 
-from roilab.cli.sweep import train_command
 from roilab.errors import UserError
-from roilab.sweep import State, Trial, run_on_cluster
-from roilab.sweep.plan import Arm
+from roilab.sweep import State, run_on_cluster
 
 from .endings import ENDINGS, Ending, check, run
 from .here import Slurm, missing
@@ -27,18 +25,8 @@ SOME = {
     "pgid": ("scancel", "scancel_deaf", "wrapper_killed"),
 }
 # Those in which SLURM sends signals to processes, or processes outlive each other.
-KILLED = (
-    "scancel",
-    "scancel_kill",
-    "scancel_term",
-    "scancel_deaf",
-    "requeue",
-    "training_killed",
-    "wrapper_killed",
-    "killed",
-)
-
-
+KILLED = ("scancel", "scancel_kill", "scancel_term", "scancel_deaf")
+KILLED += ("requeue", "training_killed", "wrapper_killed", "killed")
 # How SLURM knows the processes of a job; what does not depend on it is tried with the first.
 TRACKING = ("linuxproc", "pgid")
 
@@ -102,8 +90,7 @@ def test_an_end_of_all_jobs_of_a_machine(slurm: Slurm, tmp_path: Path, ending: E
 def test_what_sbatch_refuses_is_said_in_its_words(
     slurm: Slurm, tmp_path: Path, parameter: dict[str, object], words: str
 ) -> None:
-    trial = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
-    train, jobs = partial(train_command, ["train"]), tmp_path / "jobs"
+    trial, train, jobs = trial_in(tmp_path), training(tmp_path, ""), tmp_path / "jobs"
     with pytest.raises(UserError, match=f"^sbatch refuses the jobs: [^\n]*{words}") as caught:
         run_on_cluster([trial], train, jobs, parameter, on_update=print, refresh=lambda: None)
     assert all(f"{key}={value}" in str(caught.value.found) for key, value in parameter.items())

@@ -1,14 +1,19 @@
-"""Run folders of a sweep as trainings leave them, without the trainings."""
+"""Trials of a sweep: fake trainings, and run folders as trainings leave them."""
 
 import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools import mask as mask_utils
+from tests.evaluation.test_ap import perfect
 
+from roilab.cli.sweep import train_command
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.build_model import build_model
@@ -18,6 +23,8 @@ from roilab.engine.run_folder import Run
 from roilab.engine.setup import prepare
 from roilab.evaluation import Evaluation, GroundTruth, average_precision
 from roilab.sweep import Trial
+from roilab.sweep.plan import Arm
+from roilab.sweep.runner import TrainCommand
 from roilab.sweep.state import trial_identity
 
 CONFIG = "configs/figures_mask.py"
@@ -37,6 +44,34 @@ NARROW = (
     "data.rules.instance_attribute=null",
     "data.rules.visibility_attribute=null",
 )
+
+
+def trial_in(folder: Path, name: str = "a", *overrides: str, seed: int = 0, **of_arm: str) -> Trial:
+    """A trial of a sweep in this folder."""
+    arm = Arm(name, "base.py", overrides, {}, **of_arm)
+    return Trial(arm, seed, folder / name / f"seed_{seed}")
+
+
+def training(folder: Path, code: str) -> TrainCommand:
+    """The command of a training that this code stands for."""
+    script = folder / "train.py"
+    script.write_text(code)
+    # Without the modules of the environment it starts sooner.
+    return partial(train_command, [sys.executable, "-I", "-S", str(script)])
+
+
+def output_of(trial: Trial) -> str:
+    """The output of a training so far."""
+    path = trial.folder / "stdout.txt"
+    return path.read_text() if path.is_file() else ""
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until a condition holds."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)
 
 
 def squares(folder: Path) -> tuple[str, ...]:
@@ -98,15 +133,6 @@ class Folders:
 
 
 def perfect_rows(dataset: DetectionDataset, images: int) -> list[dict[str, Any]]:
-    """The annotations of the first so many images as detections of rank by image."""
-    truth = dataset.coco_json()
-    keys = ("image_id", "category_id", "bbox", "segmentation")
-    height, width = SIDE, SIDE
-    rows = []
-    for anno in truth["annotations"]:
-        if anno["image_id"] <= images:
-            rle = mask_utils.merge(mask_utils.frPyObjects(anno["segmentation"], height, width))
-            row = {key: anno[key] for key in keys}
-            counts = {"size": [height, width], "counts": rle["counts"].decode()}
-            rows.append({**row, "segmentation": counts, "score": 1 - anno["image_id"] / 100})
-    return rows
+    """The annotations of the first images as detections, whose scores fall from image to image."""
+    rows = [row for row in perfect(dataset) if row["image_id"] <= images]
+    return [{**row, "score": 1 - row["image_id"] / 100} for row in rows]

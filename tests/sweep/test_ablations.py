@@ -1,7 +1,6 @@
 """The sweep files that ship: sound, every arm builds, and no arm is another one's twin."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -9,21 +8,12 @@ from detectron2.config import instantiate
 
 from roilab.engine import config
 from roilab.engine.build_data import annotations_for
-from roilab.sweep import Sweep, load_sweep, resolve
+from roilab.sweep import load_sweep, resolve
 
 ABLATIONS = Path(__file__).parents[2] / "configs/ablations"
 FILES = sorted(ABLATIONS.glob("*.py"))
 
 sweep_files = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
-
-
-def arms(sweep: Sweep) -> dict[str, Any]:
-    """The config of each arm, with two classes and five keypoints."""
-    given = ("data.num_classes=2", "data.num_keypoints=5")
-    return {
-        arm.name: config.load_config(arm.config_file, [*arm.overrides, *given])
-        for arm in sweep.arms
-    }
 
 
 def test_every_sweep_has_a_small_variant() -> None:
@@ -46,9 +36,9 @@ def test_definition_is_sound(file: Path) -> None:
 
 @sweep_files
 def test_every_arm_builds_and_differs(file: Path) -> None:
-    sweep = resolve(load_sweep(file))
-    cfgs = arms(sweep)
-    for name, cfg in cfgs.items():
+    sweep, data = resolve(load_sweep(file)), ("data.num_classes=2", "data.num_keypoints=5")
+    for arm in sweep.arms:
+        name, cfg = arm.name, config.load_config(arm.config_file, [*arm.overrides, *data])
         assert (cfg.pooler.aggregation, cfg.pooler.sampling_ratio) != ("max", 1), (
             f"{name}: the maximum of one sample is its average"
         )
@@ -57,6 +47,6 @@ def test_every_arm_builds_and_differs(file: Path) -> None:
         needed = annotations_for(cfg.model)
         assert (heads.mask_on, heads.keypoint_on) == (needed["masks"], needed["keypoints"]), name
         if name == sweep.baseline:
-            there = {"bbox": True, "segm": heads.mask_on, "keypoints": heads.keypoint_on}
-            lacking = [each for each in sweep.metrics if not there[each.partition("/")[0]]]
+            tasks = {"bbox": True, "segm": heads.mask_on, "keypoints": heads.keypoint_on}
+            lacking = [metric for metric in sweep.metrics if not tasks[metric.partition("/")[0]]]
             assert not lacking, "nothing can be compared with the baseline"

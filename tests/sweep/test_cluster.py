@@ -4,27 +4,23 @@ import json
 import os
 import pickle
 import signal
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import submitit
 
-from roilab.cli.sweep import train_command
 from roilab.engine.signals import Interrupted
 from roilab.errors import UserError
-from roilab.sweep import State, Trial, cluster, run_on_cluster
+from roilab.sweep import State, cluster, run_on_cluster
 from roilab.sweep.cluster import _Slurm, _Watch, run_job
-from roilab.sweep.plan import Arm
 from roilab.sweep.runner import run_trial
 from roilab.sweep.slurm import JobStatus, job_parameters, parse_minutes
 from roilab.sweep.state import checkpoint_of, record_end, state_of, trial_identity
+
+from .runs import output_of, training, trial_in, wait_for
 
 RUNNING, PENDING = JobStatus("RUNNING"), JobStatus("PENDING")
 
@@ -51,9 +47,9 @@ class Cluster(_Slurm):
         self.answers: list[JobStatus | None] = []
         self.cancelled: list[Any] = []
 
-    def statuses(self, jobs: Any) -> dict[Trial, JobStatus] | None:
+    def statuses(self, jobs: Any) -> dict[str, JobStatus] | None:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return None if answer is None else dict.fromkeys(jobs, answer)
+        return None if answer is None else {job.job_id: answer for job in jobs.values()}
 
     def cancel(self, jobs: Any) -> None:
         self.cancelled += jobs
@@ -64,7 +60,7 @@ class Watched:
     """A trial with its job, and its updates."""
 
     def __init__(self, folder: Path) -> None:
-        self.trial = Trial(Arm("a", "c.py", (), {}), 0, folder / "a/seed_0")
+        self.trial = trial_in(folder)
         self.job = Job(folder / "jobs", "7")
         self.cluster = Cluster()
         self.updates: list[State] = []
@@ -128,12 +124,8 @@ def test_a_trial_with_a_checkpoint_is_saved(watched: Watched, state: str) -> Non
     (last,) = watched.look(over)
     assert last.kind == "cut"
     assert last.text.startswith(f"saved: SLURM job 7: {state or 'gone'}")
-    for words in (
-        "SIGTERM",
-        "model_0000099.pth",
-        "DUE TO TIME LIMIT",
-        str(watched.job.paths.stderr),
-    ):
+    log = str(watched.job.paths.stderr)
+    for words in ("SIGTERM", "model_0000099.pth", "DUE TO TIME LIMIT", log):
         assert words in last.error
     # The state is also in the folder, for reports.
     assert state_of(watched.trial) == last
@@ -207,17 +199,14 @@ def test_an_interrupt_waits_until_the_jobs_have_saved(watched: Watched) -> None:
 def test_jobs_that_were_just_submitted_are_cancelled(
     watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def submit(*_: object) -> list[Job]:
+    def submit(*_: object) -> tuple[Cluster, list[Job]]:
         os.kill(os.getpid(), signal.SIGTERM)
-        return [watched.job]
+        return watched.cluster, [watched.job]
 
-    monkeypatch.setattr(cluster, "_executor", lambda *_: SimpleNamespace(cluster="local"))
     monkeypatch.setattr(cluster, "_submit", submit)
-    monkeypatch.setattr(cluster, "_Local", lambda: watched.cluster)
+    train = training(tmp_path, "")
     with pytest.raises(Interrupted, match="SIGTERM"):
-        run_on_cluster(
-            [watched.trial], train_command, tmp_path, {}, on_update=print, refresh=lambda: None
-        )
+        run_on_cluster([watched.trial], train, tmp_path, {}, on_update=print, refresh=print)
     assert watched.cluster.cancelled == [watched.job]
 
 
@@ -269,20 +258,16 @@ def test_a_signal_to_a_job_has_its_trial_saved(
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    script = tmp_path / "train.py"
-    script.write_text(TRAINING)
-    trial = Trial(Arm("a", "c.py", overrides, {}), 0, tmp_path / "a/seed_0")
+    trial = trial_in(tmp_path, "a", *overrides)
 
     def send() -> None:
-        said = trial.folder / "stdout.txt"
-        while not (said.is_file() and said.read_text()):
-            time.sleep(0.05)
+        wait_for(lambda: output_of(trial))
         os.kill(os.getpid(), number)
 
     sender = threading.Thread(target=send)
     sender.start()
     with pytest.raises(SystemExit) as left:
-        run_job(trial, partial(train_command, [sys.executable, "-I", "-S", str(script)]))
+        run_job(trial, training(tmp_path, TRAINING))
     sender.join()
     assert left.value.code == 128 + number
     assert ended in state_of(trial).error
@@ -295,10 +280,8 @@ def test_a_signal_to_a_job_has_its_trial_saved(
 
 
 def test_a_training_that_is_ended_by_itself_is_saved(tmp_path: Path) -> None:
-    trial = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a/seed_0")
-    script = tmp_path / "train.py"
-    script.write_text(TRAINING.replace("time.sleep(60)", "save(signal.SIGTERM, None)"))
-    state = run_trial(trial, partial(train_command, [sys.executable, "-I", "-S", str(script)]))
+    code = TRAINING.replace("time.sleep(60)", "save(signal.SIGTERM, None)")
+    state = run_trial(trial_in(tmp_path), training(tmp_path, code))
     assert (state.kind, state.error) == ("cut", "begun")
 
 
@@ -310,14 +293,16 @@ def test_a_training_that_is_ended_by_itself_is_saved(tmp_path: Path) -> None:
         ({"timeout_min": 2}, "B:USR2@60"),  # or a job would be warned as soon as it begins
         ({"timeout_min": 600, "slurm_signal_delay_s": 300}, "B:USR2@300"),
         ({"slurm_additional_parameters": {"signal": "B:USR1@9"}}, "B:USR1@9"),
+        ({"slurm_additional_parameters": {"no-requeue": True}}, "B:USR2@90"),
     ],
 )
-def test_a_job_is_warned_of_its_time_limit(
+def test_a_job_is_warned_of_its_time_limit_and_may_be_requeued(
     parameters: dict[str, Any], signal_and_delay: str
 ) -> None:
     options = job_parameters(parameters)
     more = options["slurm_additional_parameters"]
-    assert (more["signal"], more["requeue"]) == (signal_and_delay, True)
+    assert more["signal"] == signal_and_delay
+    assert more.get("requeue") == (None if "no-requeue" in more else True)
     assert options["slurm_use_srun"] is False
     assert job_parameters({"slurm_setup": ["a"]})["slurm_setup"] == [*options["slurm_setup"], "a"]
 
@@ -342,11 +327,6 @@ def test_time_limits_are_those_of_sbatch(limit: object, minutes: int | None) -> 
         assert job_parameters({"slurm_time": limit})["timeout_min"] == minutes
 
 
-def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
-    more = job_parameters({"slurm_additional_parameters": {"no-requeue": True}})
-    assert "requeue" not in more["slurm_additional_parameters"]
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -366,8 +346,6 @@ def test_a_job_may_be_of_those_that_are_not_requeued() -> None:
 def test_parameters_that_cannot_be(
     tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
-    trial = Trial(Arm("a", "c.py", (), {}), 0, tmp_path / "a")
+    train, trials = training(tmp_path, ""), [trial_in(tmp_path)]
     with pytest.raises(UserError, match=f"(?s)slurm.*{message}|{message}.*slurm"):
-        run_on_cluster(
-            [trial], train_command, tmp_path, parameters, on_update=print, refresh=lambda: None
-        )
+        run_on_cluster(trials, train, tmp_path, parameters, on_update=print, refresh=print)

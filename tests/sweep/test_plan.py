@@ -43,29 +43,20 @@ def test_a_file(file: Path) -> None:
     sweep = load_sweep(file)
     assert (sweep.name, sweep.question) == ("pooler", "Which pooler, and why?")
     assert [arm.name for arm in sweep.arms] == ["RoI Pool", "other", "plain"]
-    assert [arm.overrides for arm in sweep.arms] == [
-        ("train.max_iter=5", "pooler.op=roi_pool"),
-        ("train.max_iter=5",),
-        ("train.max_iter=5",),
-    ]
+    shared = ("train.max_iter=5",)
+    overrides = [(*shared, "pooler.op=roi_pool"), shared, shared]
+    assert [arm.overrides for arm in sweep.arms] == overrides
     # Paths are read from where the sweep is.
-    assert [Path(arm.config_file).resolve() for arm in sweep.arms] == [
-        file.parent / "base.py",
-        file.parent / "more/other.py",
-        file.parent / "base.py",
-    ]
+    configs = [file.parent / name for name in ("base.py", "more/other.py", "base.py")]
+    assert [Path(arm.config_file).resolve() for arm in sweep.arms] == configs
     assert sweep.arms[0].published == {"segm/AP": 26.9}
-    assert [arm.name for arm in sweep.others()] == ["RoI Pool", "other"]
+    assert sweep.baseline == "plain"
 
 
 def test_trials_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Path) -> None:
     trials = plan_trials(load_sweep(file), tmp_path)
-    assert [(trial.arm.name, trial.seed) for trial in trials[:4]] == [
-        ("RoI Pool", 3),
-        ("other", 3),
-        ("plain", 3),
-        ("RoI Pool", 1),
-    ]
+    first = [("RoI Pool", 3), ("other", 3), ("plain", 3), ("RoI Pool", 1)]
+    assert [(trial.arm.name, trial.seed) for trial in trials[:4]] == first
     assert len({trial.folder for trial in trials}) == 6
     assert trials[0].folder == tmp_path / "RoI_Pool/seed_3"
     assert [trial.seed for trial in select_trials(trials, "RoI*")] == [3, 1]
@@ -76,21 +67,13 @@ def test_trials_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Pat
 
 
 def test_several_values_make_arms_of_any_file(file: Path) -> None:
-    sweep = load_sweep(
-        BASE, ["pooler.op=roi_pool,roi_align", "train.max_iter=7", "train.ema=null,0.9"]
-    )
-    assert [arm.name for arm in sweep.arms] == [
-        "op=roi_pool, ema=null",
-        "op=roi_pool, ema=0.9",
-        "op=roi_align, ema=null",
-        "op=roi_align, ema=0.9",
-    ]
+    overrides = ["pooler.op=roi_pool,roi_align", "train.max_iter=7", "train.ema=null,0.9"]
+    sweep = load_sweep(BASE, overrides)
+    names = [f"op={op}, ema={ema}" for op in ("roi_pool", "roi_align") for ema in ("null", "0.9")]
+    assert [arm.name for arm in sweep.arms] == names
     assert sweep.baseline == "op=roi_pool, ema=null"
-    assert set(sweep.arms[1].overrides) == {
-        "train.max_iter=7",
-        "pooler.op=roi_pool",
-        "train.ema=0.9",
-    }
+    own = {"train.max_iter=7", "pooler.op=roi_pool", "train.ema=0.9"}
+    assert set(sweep.arms[1].overrides) == own
     several = load_sweep(file, ["train.ema=null,0.9"])
     assert len(several.arms) == 6
     assert several.baseline == "plain, ema=null"
@@ -141,11 +124,8 @@ def test_mistakes_in_a_file(file: Path, before: str, after: str, message: str) -
 def test_an_arm_may_take_the_weights_of_another(file: Path, tmp_path: Path) -> None:
     file.write_text(SWEEP.replace('{"pooler.op": "roi_pool"}', '{"weights_of": "plain"}'))
     trials = plan_trials(load_sweep(file, ["train.ema=null,0.9"]), tmp_path)
-    assert [trial.source for trial in trials[:3]] == [
-        tmp_path / "plain_ema=null/seed_3",
-        tmp_path / "plain_ema=0.9/seed_3",
-        None,
-    ]
+    sources = [tmp_path / f"plain_ema={ema}/seed_3" for ema in ("null", "0.9")]
+    assert [trial.source for trial in trials[:3]] == [*sources, None]
     assert trials[0].arm.overrides == ("train.max_iter=5", "train.ema=null")
 
 
@@ -197,9 +177,8 @@ def test_seeds() -> None:
 @pytest.mark.parametrize("name", ["plain", "with space", "a,b", "it's", "[x](1)=2"])
 def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name: str) -> None:
     trial = plan_trials(load_sweep(file), tmp_path / name)[0]
-    cfg = OmegaConf.create(
-        {"train": {"seed": 5, "output_dir": "", "max_iter": 0}, "pooler": {"op": ""}}
-    )
+    train = {"seed": 5, "output_dir": "", "max_iter": 0}
+    cfg = OmegaConf.create({"train": train, "pooler": {"op": ""}})
     config.override(cfg, trial.overrides)
     assert (cfg.train.seed, cfg.train.output_dir) == (3, str(trial.folder))
 

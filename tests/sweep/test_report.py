@@ -37,11 +37,10 @@ def sweep(**more: Any) -> Sweep:
         Arm("pool | max", CONFIG, ("a=1", "k=1"), {"segm/AP": 26.9}),
         Arm("align", CONFIG, ("a=1",), {"segm/AP": 30.2}),
     )
-    metrics = tuple(
-        f"{task}/{name}" for task in ("bbox", "segm") for name in ("AP", "AP50", "AP75")
-    )
-    made = Sweep("s/squares.py", arms, "pool | max", (0, 1), metrics, "A paper", "Which one?")
-    return replace(made, **more)
+    names = ("AP", "AP50", "AP75")
+    metrics = tuple(f"{task}/{name}" for task in ("bbox", "segm") for name in names)
+    whole = Sweep("s/squares.py", arms, "pool | max", (0, 1), metrics, "A paper", "Which one?")
+    return replace(whole, **more)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +50,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
     Do not write into the folder.
     """
     folder = tmp_path_factory.mktemp("sweep")
-    trials = plan_trials(sweep(), folder)
-    for trial in trials:
+    for trial in plan_trials(sweep(), folder):
         every = trial.arm.name == "align" and trial.seed == 0
         folders.write(trial, perfect_rows(folders.dataset, IMAGES if every else IMAGES // 2))
     return write(sweep(), folder)
@@ -72,9 +70,8 @@ def tables(folder: Path) -> dict[str, list[dict[str, str]]]:
         lines = [line for line in part.splitlines() if line.startswith("|")]
         rows = [[trial.strip() for trial in line.strip("|").split("|")] for line in lines]
         if rows:
-            result[part.splitlines()[0]] = [
-                dict(zip(rows[0], row, strict=True)) for row in rows[2:]
-            ]
+            records = [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+            result[part.splitlines()[0]] = records
     return result
 
 
@@ -101,9 +98,8 @@ def test_differences_have_intervals_and_a_reading(written: Path) -> None:
     low, high = (float(end) for end in rows[0]["95% interval"].split(" to "))
     assert low < -100
     assert high > 100
-    assert {row["reading"] for row in rows} == {
-        f"not distinguishable with {IMAGES} images and 2 seeds"
-    }
+    reading = f"not distinguishable with {IMAGES} images and 2 seeds"
+    assert {row["reading"] for row in rows} == {reading}
 
 
 def test_seeds_that_agree_are_better(tmp_path: Path, folders: Folders) -> None:
@@ -132,23 +128,14 @@ def test_what_is_behind_it(written: Path, folders: Folders) -> None:
         assert row["s a training step"] == "0.500"
         assert row["ms an image, inference"] == "125.0"
         assert row["memory of the training, GiB"] == "1.50"
-    assert found["Arms"][0] == {
-        "arm": "pool / max",
-        "config": CONFIG,
-        "overrides": "k=1",
-        "weights of": "-",
-    }
+    assert list(found["Arms"][0]) == ["arm", "config", "overrides", "weights of"]
+    assert list(found["Arms"][0].values()) == ["pool / max", CONFIG, "k=1", "-"]
     assert found["Arms"][1]["overrides"] == "-"
-    assert found["Runs"][0] == {
-        "arm": "pool / max",
-        "seed": "0",
-        "iterations": "50",
-        "time": "0:01:01",
-        "state": "done",
-    }
+    assert list(found["Runs"][0]) == ["arm", "seed", "iterations", "time", "state"]
+    assert list(found["Runs"][0].values()) == ["pool / max", "0", "50", "0:01:01", "done"]
     text = (written / "report.md").read_text()
-    for told in ("Which one?", "`the command`", "4 of 4 runs are done", "All of them: `a=1`"):
-        assert told in text
+    for words in ("Which one?", "`the command`", "4 of 4 runs are done", "All of them: `a=1`"):
+        assert words in text
 
 
 def test_pictures_are_of_the_images_where_the_arms_differ(written: Path) -> None:
@@ -169,12 +156,12 @@ def test_csv_has_every_figure(written: Path, folders: Folders) -> None:
     rows = list(csv.DictReader(io.StringIO((written / "report.csv").read_text())))
     for trial in plan_trials(sweep(), written):
         results = json.loads((trial.folder / "results.json").read_text())
-        told = {
+        values = {
             (row["task"], row["metric"]): float(row["value"]) if row["value"] else None
             for row in rows
             if (row["arm"], row["seed"]) == (trial.arm.name, str(trial.seed))
         }
-        assert told == {(t, m): v for t, each in results.items() for m, v in each.items()}
+        assert values == {(t, m): v for t, aps in results.items() for m, v in aps.items()}
 
 
 def test_the_page_stands_alone(written: Path) -> None:
@@ -195,11 +182,11 @@ def test_latex_has_the_tables(written: Path) -> None:
     assert "±" not in text
 
 
-def test_the_same_runs_give_the_same_report(written: Path, tmp_path: Path) -> None:
-    again = write(sweep(), Path(shutil.copytree(written, tmp_path / "again")))
+def test_the_same_runs_give_the_same_report(written: Path, copied: Path) -> None:
+    write(sweep(), copied)
     for path in written.rglob("*"):
         if path.suffix in (".md", ".html", ".svg", ".jpg", ".tex", ".csv"):
-            assert (again / path.relative_to(written)).read_bytes() == path.read_bytes()
+            assert (copied / path.relative_to(written)).read_bytes() == path.read_bytes()
 
 
 def test_an_unfinished_sweep(tmp_path: Path, folders: Folders) -> None:
@@ -212,12 +199,8 @@ def test_an_unfinished_sweep(tmp_path: Path, folders: Folders) -> None:
     states[trials[0]] = State("failed", error="out | of memory")
     states[trials[1]] = state_of(trials[1])
     write(sweep(), tmp_path, states)
-    assert [row["state"] for row in tables(tmp_path)["Runs"]] == [
-        "failed: out / of memory",
-        "done",
-        "open",
-        "open",
-    ]
+    kinds = [row["state"] for row in tables(tmp_path)["Runs"]]
+    assert kinds == ["failed: out / of memory", "done", "open", "open"]
     assert [row["AP"] for row in tables(tmp_path)["Mask AP"]] == ["-", "100.0"]
     assert "Difference to pool | max" not in tables(tmp_path)
 
@@ -267,21 +250,25 @@ def test_arms_on_other_data_are_not_compared(tmp_path: Path, folders: Folders) -
     assert "Difference to pool | max" not in tables(tmp_path / "out")
 
 
-def test_data_that_has_changed_is_said(written: Path, tmp_path: Path, folders: Folders) -> None:
-    folder = Path(shutil.copytree(written, tmp_path / "again"))
-    other_data(tmp_path, plan_trials(sweep(), folder), folders, 9)
+def test_data_that_has_changed_is_said(copied: Path, tmp_path: Path, folders: Folders) -> None:
+    other_data(tmp_path, plan_trials(sweep(), copied), folders, 9)
     with pytest.raises(UserError, match=r"(?s)validation set has changed.*roilab evaluate"):
-        write(sweep(), folder)
+        write(sweep(), copied)
 
 
-def test_runs_without_weights_have_no_cost(written: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(written, tmp_path / "again"))
-    for path in folder.rglob("*.pth"):
+@pytest.fixture
+def copied(written: Path, tmp_path: Path) -> Path:
+    """A copy of the folder, which the test may write into."""
+    return Path(shutil.copytree(written, tmp_path / "again"))
+
+
+def test_runs_without_weights_have_no_cost(written: Path, copied: Path) -> None:
+    for path in copied.rglob("*.pth"):
         path.unlink()
-    write(sweep(), folder)
-    (pool, _) = tables(folder)["Cost"]
+    write(sweep(), copied)
+    (pool, _) = tables(copied)["Cost"]
     assert (pool["parameters, M"], pool["s a training step"]) == ("-", "0.500")
-    assert tables(folder)["Mask AP"] == tables(written)["Mask AP"]
+    assert tables(copied)["Mask AP"] == tables(written)["Mask AP"]
 
 
 def test_pictures_are_of_the_seeds_that_both_have(tmp_path: Path, folders: Folders) -> None:
@@ -297,28 +284,23 @@ def test_pictures_are_of_the_seeds_that_both_have(tmp_path: Path, folders: Folde
     assert "Drawn is seed 1" in text
     # Against the baseline's seed 1, which has found half; with seed 0 it found all.
     assert text.count("per-image AP@0.5 +100 with align") == 3
-    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
-        "1.jpg",
-        "2.jpg",
-        "3.jpg",
-    ]
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == ["1.jpg", "2.jpg", "3.jpg"]
     assert {row["seeds"] for row in tables(tmp_path)["Difference to pool | max"]} == {"1"}
 
 
-def test_data_that_is_gone_is_said(written: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(written, tmp_path / "again"))
-    for trial in plan_trials(sweep(), folder):
+def test_data_that_is_gone_is_said(copied: Path) -> None:
+    for trial in plan_trials(sweep(), copied):
         text = Run(trial.folder).config_file.read_text()
         Run(trial.folder).write({"config.yaml": text.replace("via.json", "gone.json")})
     with pytest.raises(UserError, match=r"gone\.json"):
-        write(sweep(), folder)
+        write(sweep(), copied)
 
 
-def test_detections_that_are_gone_are_said(written: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(written, tmp_path / "again"))
-    (folder / "align/seed_0/coco_instances_results.json").unlink()
+def test_detections_that_are_gone_are_said(copied: Path) -> None:
+    (copied / "align/seed_0/coco_instances_results.json").unlink()
     with pytest.raises(UserError, match=r'(?s)detections.*roilab evaluate run=".*align/seed_0"'):
-        write(sweep(), folder)
+        write(sweep(), copied)
 
 
 def test_images_that_differ_most() -> None:

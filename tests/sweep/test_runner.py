@@ -10,18 +10,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from roilab.cli.sweep import train_command
 from roilab.engine.lock import locked
 from roilab.errors import UserError
 from roilab.sweep import State, Trial, run_here, run_on_cluster
-from roilab.sweep.plan import Arm
 from roilab.sweep.runner import TrainCommand, run_trial, training_slots
 from roilab.sweep.state import iterations_of, logged_values, state_of, trial_identity
+
+from .runs import output_of, training, trial_in, wait_for
 
 # In place of roilab train: writes what a finished run leaves, or fails for seed 1.
 FAKE = """
@@ -39,29 +38,20 @@ with (folder / "metrics.json").open("a") as log:
 (folder / "config.yaml").write_text("")
 (folder / "model_final.pth").write_text("")
 (folder / "last_checkpoint").write_text("model_final.pth")
-(folder / "results.json").write_text(json.dumps({"bbox": {"AP": float(options["ap"])}}))
+(folder / "results.json").write_text(json.dumps({"bbox": {"AP": float(options.get("ap", 1))}}))
 """
 # Says its number and waits to be ended.
 ENDLESS = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
 
 
-def trial_in(tmp_path: Path, name: str = "a", *overrides: str, seed: int = 0) -> Trial:
-    arm = Arm(name, "base.py", overrides or ("ap=1",), {})
-    return Trial(arm, seed, tmp_path / name / f"seed_{seed}")
-
-
 @pytest.fixture
 def train(tmp_path: Path) -> TrainCommand:
-    path = tmp_path / "fake_train.py"
-    path.write_text(FAKE)
-    return partial(train_command, [sys.executable, str(path)])
+    return training(tmp_path, FAKE)
 
 
 @pytest.fixture
 def endless(tmp_path: Path) -> TrainCommand:
-    path = tmp_path / "endless.py"
-    path.write_text(ENDLESS)
-    return partial(train_command, [sys.executable, str(path)])
+    return training(tmp_path, ENDLESS)
 
 
 def ended(number: int) -> bool:
@@ -92,25 +82,17 @@ def cut(one: Trial, tag: str) -> None:
         (one.folder / tag).write_text("")
 
 
-@pytest.mark.parametrize("tag", ["model_0000199.pth", "model_final.pth"])
+@pytest.mark.parametrize("tag", ["model_0000199.pth", "model_final.pth", ""])
 def test_a_cut_trial_is_resumed(tmp_path: Path, train: TrainCommand, tag: str) -> None:
     # The last evaluation can be cut too: then the final weights are there, but not their results.
+    # Without a checkpoint, the training begins anew.
     one = trial_in(tmp_path)
     cut(one, tag)
-    assert state_of(one) == State("cut", iterations=200, seconds=100.0)
+    kind = "cut" if tag else "open"
+    assert state_of(one) == State(kind, iterations=200, seconds=100.0)
     state = run_trial(one, train)
     assert state.kind == "done"
     assert state.seconds > 100
-    assert "--resume" in (one.folder / "arguments").read_text()
-
-
-def test_a_trial_that_was_cut_before_a_checkpoint_is_the_trainings_to_begin_anew(
-    tmp_path: Path, train: TrainCommand
-) -> None:
-    one = trial_in(tmp_path)
-    cut(one, "")
-    assert state_of(one).kind == "open"
-    assert run_trial(one, train).kind == "done"
     assert "--resume" in (one.folder / "arguments").read_text()
 
 
@@ -128,14 +110,14 @@ def test_an_interrupt_ends_the_training(tmp_path: Path, endless: TrainCommand) -
     one = trial_in(tmp_path)
 
     def interrupt() -> None:
-        if (one.folder / "stdout.txt").read_text():
+        if output_of(one):
             raise KeyboardInterrupt
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_trial(one, endless, check=interrupt)
     assert time.monotonic() - started < 30  # ended, not waited for
-    assert ended(int((one.folder / "stdout.txt").read_text()))
+    assert ended(int(output_of(one)))
     assert state_of(one).kind == "open"
 
 
@@ -146,16 +128,13 @@ def begun(one: Trial, code: str, *, tied: bool = False) -> tuple[subprocess.Pope
         "from roilab.sweep.plan import Arm, Trial\n"
         "from roilab.cli.sweep import train_command\n"
         "from roilab.sweep.runner import run_trial\n"
-        f"one = Trial(Arm('a', 'base.py', ('ap=1',), {{}}), 0, Path({str(one.folder)!r}))\n"
+        f"one = Trial(Arm('a', 'base.py', (), {{}}), 0, Path({str(one.folder)!r}))\n"
         f"train = lambda *arguments: train_command([sys.executable, '-c', {code!r}], *arguments)\n"
         f"run_trial(one, train, tied={tied})"
     )
     parent = subprocess.Popen([sys.executable, "-c", script])
-    said = one.folder / "stdout.txt"
-    while not (said.is_file() and said.read_text()):
-        assert parent.poll() is None
-        time.sleep(0.1)
-    return parent, int(said.read_text())
+    wait_for(lambda: output_of(one) or parent.poll() is not None)
+    return parent, int(output_of(one))
 
 
 def test_a_trial_is_trained_by_one_process_at_a_time(tmp_path: Path, train: TrainCommand) -> None:
@@ -169,8 +148,7 @@ def test_a_trial_is_trained_by_one_process_at_a_time(tmp_path: Path, train: Trai
             run_trial(one, train)
     finally:
         os.kill(left, signal.SIGKILL)
-    while not ended(left):
-        time.sleep(0.1)
+    wait_for(lambda: ended(left))
     assert run_trial(one, train).kind == "done"
 
 
@@ -210,10 +188,8 @@ def test_a_training_that_is_tied_ends_with_its_parent(tmp_path: Path) -> None:
     assert os.getpgid(number) == os.getpgid(parent.pid)  # SLURM kills groups, too
     parent.kill()
     parent.wait()
-    until = time.monotonic() + 60
-    while not ended(number) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert "saved" in (one.folder / "stdout.txt").read_text()
+    wait_for(lambda: ended(number))
+    assert "saved" in output_of(one)
 
 
 def test_how_far_a_training_is(tmp_path: Path) -> None:
@@ -229,9 +205,7 @@ def test_how_far_a_training_is(tmp_path: Path) -> None:
 
 
 def test_the_weights_of_another_arm_are_taken(tmp_path: Path, train: TrainCommand) -> None:
-    source = trial_in(tmp_path, "b")
-    arm = Arm("a", "base.py", ("ap=2",), {}, weights_of="b")
-    one = Trial(arm, 0, tmp_path / "a/seed_0")
+    source, one = trial_in(tmp_path, "b"), trial_in(tmp_path, "a", "ap=2", weights_of="b")
     with pytest.raises(UserError, match=r"'b', seed 0 do not exist"):
         run_trial(one, train)
     run_trial(source, train)
@@ -261,9 +235,7 @@ def test_a_failed_trial_says_why_and_is_tried_again(tmp_path: Path, train: Train
     ],
 )
 def test_a_crash_is_reported(tmp_path: Path, script: str, error: str) -> None:
-    one = trial_in(tmp_path)
-    (tmp_path / "crash.py").write_text(script)
-    state = run_trial(one, partial(train_command, [sys.executable, str(tmp_path / "crash.py")]))
+    state = run_trial(trial_in(tmp_path), training(tmp_path, script))
     assert (state.kind, state.error) == ("failed", error)
 
 
@@ -285,20 +257,21 @@ def test_a_trial_of_another_config_is_not_taken_for_this_one(
     assert "--resume" not in (failing.folder / "arguments").read_text()
 
 
-@pytest.mark.parametrize("spoilt", ["{", "[]"])
-def test_a_damaged_record(tmp_path: Path, train: TrainCommand, spoilt: str) -> None:
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [("{", r"(?s)damaged.*cell\.json"), ("[]", r"(?s)damaged.*cell\.json"), (None, "another run")],
+)
+def test_a_damaged_or_missing_record(
+    tmp_path: Path, train: TrainCommand, record: str | None, message: str
+) -> None:
     one = trial_in(tmp_path)
     run_trial(one, train)
-    (one.folder / "cell.json").write_text(spoilt)
-    with pytest.raises(UserError, match=r"(?s)damaged.*cell\.json"):
-        state_of(one)
-
-
-def test_a_run_that_is_no_trial_is_left_alone(tmp_path: Path, train: TrainCommand) -> None:
-    one = trial_in(tmp_path)
-    run_trial(one, train)
-    (one.folder / "cell.json").unlink()
-    with pytest.raises(UserError, match="another run"):
+    file = one.folder / "cell.json"
+    if record is None:
+        file.unlink()
+    else:
+        file.write_text(record)
+    with pytest.raises(UserError, match=message):
         state_of(one)
 
 
@@ -343,13 +316,12 @@ def test_an_interrupt_ends_all_that_run_and_begins_no_other(
     updates = Updates()
 
     def interrupt() -> None:
-        said = [one.folder / "stdout.txt" for one in every[:2]]
-        if all(path.is_file() and path.read_text() for path in said):
+        if all(map(output_of, every[:2])):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_here(every, endless, [{}, {}], on_update=updates, refresh=interrupt)
-    assert all(ended(int((one.folder / "stdout.txt").read_text())) for one in every[:2])
+    assert all(ended(int(output_of(one))) for one in every[:2])
     assert not every[2].folder.exists()
 
 
@@ -389,22 +361,12 @@ def interruptible() -> Iterator[None]:
 
 def test_jobs_are_cancelled(tmp_path: Path, endless: TrainCommand, interruptible: None) -> None:
     one = trial_in(tmp_path)
-    said = one.folder / "stdout.txt"
 
     def interrupt() -> None:
-        if said.is_file() and said.read_text():
+        if output_of(one):
             raise KeyboardInterrupt
 
+    jobs, parameters = tmp_path / "jobs", {"cluster": "local"}
     with pytest.raises(KeyboardInterrupt):
-        run_on_cluster(
-            [one],
-            endless,
-            tmp_path / "jobs",
-            {"cluster": "local"},
-            on_update=Updates(),
-            refresh=interrupt,
-        )
-    until = time.monotonic() + 30
-    while not ended(int(said.read_text())):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+        run_on_cluster([one], endless, jobs, parameters, on_update=Updates(), refresh=interrupt)
+    wait_for(lambda: ended(int(output_of(one))), 30)

@@ -17,24 +17,15 @@ LINE = (
 )
 
 
-def line(
-    state: str,
-    number: int = 7,
-    *,
-    array: str = "",
-    reason: str = "None",
-    restarts: int = 0,
-    code: str = "0:0",
-) -> str:
+def line(state: str, number: int = 7, *, array: str = "", **fields: object) -> str:
     """What scontrol prints of a job."""
     task = f"ArrayJobId=7 ArrayTaskId={array} " if array else ""
-    return LINE.format(
-        id=number, array=task, state=state, reason=reason, restarts=restarts, code=code
-    )
+    fields = {"reason": "None", "restarts": 0, "code": "0:0", **fields}
+    return LINE.format(id=number, array=task, state=state, **fields)
 
 
-def status(state: str, **more: object) -> JobStatus:
-    return parse_jobs(line(state, **more))["7"]  # type: ignore[arg-type]
+def status(state: str, **fields: object) -> JobStatus:
+    return parse_jobs(line(state, **fields))["7"]
 
 
 def test_a_job() -> None:
@@ -51,11 +42,11 @@ def test_the_jobs_of_an_array() -> None:
         + line("RUNNING", 9, array="1")
         + line("FAILED", 8, array="0", code="1:0", reason="NonZeroExitCode")
     )
-    found = parse_jobs(text)
-    assert sorted(found) == ["7_0", "7_1", "7_2", "7_3", "7_4", "7_7"]
-    states = [found[f"7_{task}"].state for task in (0, 1, 2, 7)]
+    statuses = parse_jobs(text)
+    assert sorted(statuses) == ["7_0", "7_1", "7_2", "7_3", "7_4", "7_7"]
+    states = [statuses[f"7_{task}"].state for task in (0, 1, 2, 7)]
     assert states == ["FAILED", "RUNNING", "PENDING", "PENDING"]
-    assert found["7_0"].exit_status == 1
+    assert statuses["7_0"].exit_status == 1
 
 
 @pytest.mark.parametrize(
@@ -117,24 +108,27 @@ def test_jobs_are_asked_about_by_their_array(
     assert (tmp_path / "calls").read_text() == "--oneliner show job 7\n"
 
 
-def test_a_job_that_slurm_has_forgotten_is_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("message", "statuses"),
+    [
+        # A job that SLURM has forgotten is over; a controller that does not answer ends none.
+        ("Invalid job id specified", {"7": JobStatus("")}),
+        ("Unable to contact slurm controller (connect failure)", None),
+    ],
+)
+def test_errors_of_scontrol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, statuses: object
 ) -> None:
-    said = "slurm_load_jobs error: Invalid job id specified"
-    fake_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
-    assert job_statuses(["7"]) == {"7": JobStatus("")}
+    text = f"slurm_load_jobs error: {message}"
+    fake_scontrol(tmp_path, monkeypatch, f"echo {text!r} >&2; exit 1")
+    assert job_statuses(["7"]) == statuses
 
 
-def test_a_controller_that_does_not_answer_ends_no_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_programs_that_cannot_be_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
-    fake_scontrol(tmp_path, monkeypatch, f"echo {said!r} >&2; exit 1")
-    assert job_statuses(["7"]) is None
-
     for error in (subprocess.TimeoutExpired("scontrol", 60), OSError(errno.ENOMEM, "no memory")):
         monkeypatch.setattr(subprocess, "run", Mock(side_effect=error))
         assert job_statuses(["7"]) is None
-        if isinstance(error, OSError):
-            cancel(["7"])
-            assert "these go on: 7" in caplog.text
+    cancel(["7"])
+    assert "these go on: 7" in caplog.text

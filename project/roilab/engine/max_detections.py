@@ -11,7 +11,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine.build_data import tasks_of
 from roilab.engine.config import TOPK
 from roilab.evaluation import GroundTruth
-from roilab.evaluation.object_limits import exceeded_limits, raised_limits
+from roilab.evaluation.ap import exceeded_limits, raised_limits
 
 PROPOSALS = "model.proposal_generator.post_nms_topk"
 _STOCK_TOPK, _STOCK_PROPOSALS = 100, (2000, 1000)  # where a config names none
@@ -35,7 +35,7 @@ def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
 def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
     """A note on images with many objects: a limit other than COCO's, or objects left out.
 
-    "": nothing. See `roilab.evaluation.object_limits`.
+    "": nothing. See `roilab.evaluation.ap`.
     """
     tasks = tasks_of(cfg.model.roi_heads)
     truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import GroundTruth, coco_eval
-from roilab.evaluation.matches import Matches, match_detections
-from roilab.skeleton import Skeleton, oks_terms
+from roilab.evaluation.ap import Detections, GroundTruth, coco_eval
+from roilab.evaluation.bootstrap import Matches, match_detections
+from roilab.skeleton import oks_terms
 
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # and those of OKS
 
@@ -69,34 +68,22 @@ class Analysis:
 
 
 def analyze(
-    truth: GroundTruth,
-    detections: Sequence[Mapping[str, Any]],
-    tasks: Sequence[str],
-    score: float,
+    truth: GroundTruth, detections: Detections, tasks: Sequence[str], score: float
 ) -> Analysis:
     """Analyze detections, each task matched once; arguments as for `average_precision`.
 
     Where a head rates its masks, the rating of a mask has to reach the score.
     """
-    labels, confusion = confusion_matrix(truth, detections, score)
+    images = sorted(truth.coco["images"], key=lambda image: image["id"])
     analyses = {}
     for task in tasks:
         matches = match_detections(truth, detections, task)
-        analyses[task] = TaskAnalysis(
-            ap_by_iou(matches),
-            {name: operating_point(of_class, score) for name, of_class in matches.items()},
-            image_ap50(matches),
-        )
-    return Analysis(
-        score=score,
-        images=[
-            image["file_name"] for image in sorted(truth.coco["images"], key=lambda row: row["id"])
-        ],
-        tasks=analyses,
-        labels=labels,
-        confusion=confusion,
-        keypoint_oks=keypoint_oks(truth, detections) if "keypoints" in tasks else {},
-    )
+        points = {name: operating_point(of_class, score) for name, of_class in matches.items()}
+        analyses[task] = TaskAnalysis(ap_by_iou(matches), points, image_ap50(matches))
+    files = [image["file_name"] for image in images]
+    terms = keypoint_oks(truth, detections) if "keypoints" in tasks else {}
+    confusion = confusion_matrix(truth, detections, score)
+    return Analysis(score, files, analyses, *confusion, terms)
 
 
 def ap_by_iou(matches: Mapping[str, Matches]) -> list[float | None]:
@@ -110,26 +97,21 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
 
     Their mean is not COCO's AP50, which ranks the detections of all images together.
     """
-    return _column_means(100 * np.stack([_image_ap50(of_class) for of_class in matches.values()]))
-
-
-def _image_ap50(matches: Matches) -> np.ndarray:
-    """I, from 0 to 1: the AP at 0.5 of each image; NaN where it has no object."""
-    result = np.full(len(matches.objects), np.nan)
-    order = np.argsort(matches.image, kind="stable")
-    ends = np.searchsorted(matches.image[order], np.arange(len(result) + 1))
-    for image in np.flatnonzero(matches.objects):
-        # Only its own detections: as a weight of 1 among zeros, an image costs as much as the set.
-        own = order[ends[image] : ends[image + 1]]
-        part = Matches(
-            np.zeros(len(own), int),
-            matches.score[own],
-            matches.true_positive[:1, own],
-            matches.false_positive[:1, own],
-            matches.objects[[image]],
-        )
-        result[image] = part.ap(np.ones((1, 1), int))[0, 0]
-    return result
+    once, values = np.ones((1, 1), int), []
+    for of_class in matches.values():
+        ap = np.full(len(of_class.objects), np.nan)  # NaN without an object
+        order = np.argsort(of_class.image, kind="stable")
+        ends = np.searchsorted(of_class.image[order], np.arange(len(ap) + 1))
+        for image in np.flatnonzero(of_class.objects):
+            # Only its own detections: as a weight of 1 among zeros, an image costs as much as the
+            # set.
+            own = order[ends[image] : ends[image + 1]]
+            positive = of_class.true_positive[:1, own], of_class.false_positive[:1, own]
+            objects = of_class.objects[[image]]
+            part = Matches(np.zeros(len(own), int), of_class.score[own], *positive, objects)
+            ap[image] = part.ap(once)[0, 0]
+        values.append(100 * ap)
+    return _column_means(np.stack(values))
 
 
 def operating_point(matches: Matches, score: float) -> OperatingPoint:
@@ -141,7 +123,7 @@ def operating_point(matches: Matches, score: float) -> OperatingPoint:
 
 
 def confusion_matrix(
-    truth: GroundTruth, detections: Sequence[Mapping[str, Any]], score: float
+    truth: GroundTruth, detections: Detections, score: float
 ) -> tuple[list[str], np.ndarray]:
     """Boxes of each class that were detected as another class, at IoU 0.5.
 
@@ -154,9 +136,7 @@ def confusion_matrix(
     return [*confusion["cat_names"], "background"], confusion["matrix"].astype(int)
 
 
-def keypoint_oks(
-    truth: GroundTruth, detections: Sequence[Mapping[str, Any]]
-) -> dict[str, float | None]:
+def keypoint_oks(truth: GroundTruth, detections: Detections) -> dict[str, float | None]:
     """The mean OKS term of each keypoint over the objects that a detection matches at OKS 0.5.
 
     Matched by COCO's rules; labelled keypoints only. From 0 to 1; None without such objects; empty
@@ -169,35 +149,24 @@ def keypoint_oks(
     coco.params.area_rng, coco.params.area_rng_lbl = [[0, 1e10]], ["all"]
     coco.evaluate()
     objects = {anno["id"]: anno for anno in truth.coco["annotations"]}
-    rows = coco.coco_dt.anns
-    terms = [np.zeros((0, len(skeleton.keypoints)))]
+    terms = [np.full(len(skeleton.keypoints), np.nan)]
     for image in filter(None, coco.eval_imgs):
         ids, ignored = image["gtIds"], image["gtIgnore"]
         pairs = zip(ids, image["gtMatches"][0], image["gtMatched"][0], ignored, strict=True)
         for object_id, row_id, is_matched, is_ignored in pairs:
             if is_matched and not is_ignored:
-                terms.append(_labelled_terms(objects[object_id], rows[row_id], skeleton)[None])
-    return dict(zip(skeleton.keypoints, _column_means(np.concatenate(terms)), strict=True))
-
-
-def _labelled_terms(
-    anno: Mapping[str, Any], row: Mapping[str, Any], skeleton: Skeleton
-) -> np.ndarray:
-    """K terms of OKS; NaN where a keypoint is not labelled."""
-    points, detected = (np.asarray(r["keypoints"], float).reshape(-1, 3) for r in (anno, row))
-    terms = oks_terms(points[:, :2], detected[:, :2], anno["area"], skeleton.sigmas)
-    return np.where(points[:, 2] > 0, terms, np.nan)
+                anno, row = objects[object_id], coco.coco_dt.anns[row_id]
+                points, detected = (np.reshape(r["keypoints"], (-1, 3)) for r in (anno, row))
+                oks = oks_terms(points[:, :2], detected[:, :2], anno["area"], skeleton.sigmas)
+                terms.append(np.where(points[:, 2] > 0, oks, np.nan))
+    return dict(zip(skeleton.keypoints, _column_means(np.stack(terms)), strict=True))
 
 
 def running_mean(values: Sequence[float | None]) -> list[float | None]:
     """The mean of the values so far at each position, without those that are None."""
-    total, count = 0.0, 0
-    means: list[float | None] = []
-    for value in values:
-        if value is not None:
-            total, count = total + value, count + 1
-        means.append(total / count if count else None)
-    return means
+    numbers = np.array(values, float)
+    totals, counts = np.nancumsum(numbers).tolist(), np.cumsum(~np.isnan(numbers)).tolist()
+    return [total / count if count else None for total, count in zip(totals, counts, strict=True)]
 
 
 def _column_means(values: np.ndarray) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""COCO average precision from ground truth and detections, with the skeleton's own sigmas."""
+"""COCO average precision with the skeleton's own sigmas, and the limits of what counts for it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from hotcoco import COCO, COCOeval
 from roilab.skeleton import Skeleton
 
 Results = dict[str, dict[str, float | None]]
+# COCO result rows.
+Detections = Sequence[Mapping[str, Any]]
 # COCO's tasks in words, for messages and tables.
 TASK_NAMES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
 # The largest number of detections of a class that count in an image, by COCO's rules.
@@ -44,11 +46,8 @@ class GroundTruth:
     def categories(self, task: str) -> list[Mapping[str, Any]]:
         """The categories that a task's AP is over."""
         posed = self.skeleton.classes if self.skeleton is not None else ()
-        return [
-            category
-            for category in self.coco["categories"]
-            if task != "keypoints" or category["name"] in posed
-        ]
+        rows = self.coco["categories"]
+        return [row for row in rows if task != "keypoints" or row["name"] in posed]
 
     def objects_per_image(self, task: str, *, by_class: bool = True) -> Counter[tuple[int, int]]:
         """The number of objects that count for a task, by (image id, category id).
@@ -78,9 +77,7 @@ class GroundTruth:
         return max(COCO_MAX_DETECTIONS[task], *objects.values(), 0)
 
 
-def average_precision(
-    truth: GroundTruth, detections: Sequence[Mapping[str, Any]], tasks: Sequence[str]
-) -> Results:
+def average_precision(truth: GroundTruth, detections: Detections, tasks: Sequence[str]) -> Results:
     """AP in percent, by COCO's rules (hotcoco, which gives pycocotools' figures in less time).
 
     Args:
@@ -107,7 +104,10 @@ def average_precision(
         for index, category in enumerate(truth.categories(task)):
             parts[f"AP-{category['name']}"] = precision[:, :, index, 0]
             parts[f"AP50-{category['name']}"] = precision[at50, :, index, 0]
-        results[task] = {name: _percent(part[part > -1]) for name, part in parts.items()}
+        defined = {name: part[part > -1] for name, part in parts.items()}
+        results[task] = {
+            name: float(100 * part.mean()) if part.size else None for name, part in defined.items()
+        }
     return results
 
 
@@ -118,22 +118,12 @@ def flat(results: Results) -> dict[str, float | None]:
     }
 
 
-def _percent(precision: np.ndarray) -> float | None:
-    return float(100 * precision.mean()) if precision.size else None
-
-
 def coco_eval(
-    truth: GroundTruth,
-    detections: Sequence[Mapping[str, Any]],
-    task: str,
-    *,
-    by_class: bool = True,
+    truth: GroundTruth, detections: Detections, task: str, *, by_class: bool = True
 ) -> COCOeval:
-    """COCO's evaluation of one task, ready to run.
+    """COCO's evaluation of one task, ready to run, for detections as of `average_precision`.
 
-    Args:
-        detections: as for `average_precision`.
-        by_class: whether the limit of detections is that of a class, or of all classes.
+    The limit of detections in an image is that of a class, or of all classes.
     """
     keys = ("image_id", "category_id", *_KEYS[task])
     rows = [
@@ -148,3 +138,52 @@ def coco_eval(
     if task == "keypoints" and truth.skeleton is not None:
         coco.params.kpt_oks_sigmas = list(truth.skeleton.sigmas)
     return coco
+
+
+def raised_limits(truth: GroundTruth, tasks: Sequence[str]) -> list[str]:
+    """Sentences about the tasks whose AP counts more detections than COCO's, with the numbers.
+
+    None where `truth.max_detections` sets their number.
+    """
+    names: dict[str, list[str]] = {}
+    for task in tasks if truth.max_detections is None else ():
+        coco, limit = COCO_MAX_DETECTIONS[task], truth.detection_limit(task)
+        if limit > coco:
+            images = _images(truth, truth.objects_per_image(task), coco)
+            text = f"{images} more than {coco} objects of a class, so that the best {limit} count"
+            names.setdefault(text, []).append(f"{TASK_NAMES[task]} AP")
+    return [f"{text} for {' and '.join(of_text)}" for text, of_text in names.items()]
+
+
+def exceeded_limits(
+    truth: GroundTruth, tasks: Sequence[str], limits_of_model: Mapping[str, int]
+) -> list[str]:
+    """Sentences about the limits that leave out objects of a data set, with the numbers.
+
+    No model reaches an AP of 100 on such images: objects beyond a limit count as missed. Limits of
+    the model are on the detections of all classes in an image, by the config key that sets them.
+    """
+    rows = [
+        (f"{TASK_NAMES[task]} AP", truth.objects_per_image(task), truth.detection_limit(task), True)
+        for task in tasks
+    ]
+    of_all = truth.objects_per_image("bbox", by_class=False)
+    rows += [(f"the model ({key})", of_all, at, False) for key, at in limits_of_model.items()]
+    # Limits that leave out the same objects share a sentence.
+    names: dict[str, list[str]] = {}
+    for name, objects, limit, by_class in rows:
+        lost = sum(max(0, number - limit) for number in objects.values())
+        if lost:
+            text = (
+                f"{_images(truth, objects, limit)} more than {limit} "
+                f"{'objects of a class' if by_class else 'objects'}, up to "
+                f"{max(objects.values())}: {lost} of {objects.total()} objects are left out"
+            )
+            names.setdefault(text, []).append(name)
+    return [f"{text} by {' and '.join(of_text)}" for text, of_text in names.items()]
+
+
+def _images(truth: GroundTruth, objects: Counter[tuple[int, int]], limit: int) -> str:
+    """The images beyond a limit as the subject of a sentence, with its verb."""
+    count = len({image for (image, _), number in objects.items() if number > limit})
+    return f"{count} of {len(truth.coco['images'])} images {'has' if count == 1 else 'have'}"

@@ -1,14 +1,18 @@
-"""Differences in AP between two models, with bootstrap intervals over images and seeds."""
+"""AP on draws of the images, and differences between models with their bootstrap intervals.
+
+COCO's matching is done once; AP then follows from sums over the sorted detections, in which an
+image may count several times or not at all. Intervals are over images and seeds.
+"""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import GroundTruth
-from roilab.evaluation.matches import Matches, match_detections
+from roilab.evaluation.ap import Detections, GroundTruth, coco_eval
 from roilab.text import counted
 
 # The area of the objects that count, and which of ten thresholds of IoU or OKS from 0.5 on.
@@ -23,15 +27,102 @@ METRICS = {
 _DRAWS = 2000
 # Values of Student's t for each draw: with one, chance decides its tails, and so the interval.
 _T_VALUES = 200
+_RECALLS = np.linspace(0, 1, 101)
+_BLOCK = 2**24  # weights times detections that are held in memory at a time
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The matches of one task and class at T thresholds of IoU or OKS, over I images.
+
+    Attributes:
+        image: D, the position of each detection's image.
+        score: D, the best first.
+        true_positive: T x D, whether a detection is matched to an object that counts.
+        false_positive: T x D, whether it is matched to nothing; neither: it lies in a crowd, say.
+        objects: I, the number of objects of an image that count.
+    """
+
+    image: np.ndarray
+    score: np.ndarray
+    true_positive: np.ndarray
+    false_positive: np.ndarray
+    objects: np.ndarray
+
+    def ap(self, weights: np.ndarray) -> np.ndarray:
+        """AP by COCO's rules, from 0 to 1: B x T, with NaN where there are no objects.
+
+        The weights are B x I, how often each image counts.
+        """
+        step = max(1, _BLOCK // max(1, len(self.image)))
+        blocks = [self._ap(weights[i : i + step]) for i in range(0, len(weights), step)]
+        return np.concatenate(blocks)
+
+    def _ap(self, weights: np.ndarray) -> np.ndarray:
+        total = weights @ self.objects
+        counts = weights[:, self.image]
+        result = np.full((len(weights), len(self.true_positive)), np.nan)
+        for t in range(len(self.true_positive)):
+            hits = np.cumsum(counts * self.true_positive[t], axis=1)
+            detections = hits + np.cumsum(counts * self.false_positive[t], axis=1)
+            precision = hits / np.maximum(detections, 1e-12)
+            # The best precision at this recall or a higher one.
+            best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            for b in np.flatnonzero(total):
+                # As COCO has it: hits / total in floating point, the first that reaches a recall.
+                first = np.searchsorted(hits[b] / total[b], _RECALLS, side="left")
+                reached = first[first < len(self.image)]
+                result[b, t] = best[b, reached].sum() / len(_RECALLS)
+        return result
+
+
+def match_detections(
+    truth: GroundTruth, detections: Detections, task: str, area: str = "all"
+) -> dict[str, Matches]:
+    """The matches of each class that the task is over; images are in the order of their ids.
+
+    An area other than "all" is the size of the objects that count: "small", "medium", "large".
+    """
+    coco = coco_eval(truth, detections, task)
+    areas = list(coco.params.area_rng_lbl)
+    # Keypoints have no small objects, by COCO's rules.
+    bounds = coco.params.area_rng[areas.index(area)] if area in areas else [0.0, 0.0]
+    coco.params.area_rng, coco.params.area_rng_lbl = [bounds], [area]
+    coco.evaluate()
+    ids = sorted(image["id"] for image in truth.coco["images"])
+    positions = {number: position for position, number in enumerate(ids)}
+    by_class: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for image in filter(None, coco.eval_imgs):
+        by_class[image["category_id"]].append(image)
+    return {
+        category["name"]: _joined(by_class[category["id"]], positions, len(coco.params.iou_thrs))
+        for category in truth.categories(task)
+    }
+
+
+def _joined(images: list[dict[str, Any]], positions: dict[int, int], thresholds: int) -> Matches:
+    """The images' matches together, by score; equal scores are in the order of the images."""
+    objects = np.zeros(len(positions), int)
+    nothing = np.zeros((thresholds, 0), bool)
+    scores, places, matched, ignored = [np.zeros(0)], [np.zeros(0, int)], [nothing], [nothing]
+    for image in sorted(images, key=lambda image: positions[image["image_id"]]):
+        position, count = positions[image["image_id"]], len(image["dtScores"])
+        objects[position] = np.logical_not(image["gtIgnore"]).sum()
+        if count:
+            scores.append(np.asarray(image["dtScores"], float))
+            places.append(np.full(count, position))
+            matched.append(np.asarray(image["dtMatched"], bool))
+            ignored.append(np.asarray(image["dtIgnore"], bool))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    is_matched, is_ignored = (np.concatenate(x, axis=1)[:, order] for x in (matched, ignored))
+    positive = is_matched & ~is_ignored, ~is_matched & ~is_ignored
+    images_of, best_first = np.concatenate(places)[order], np.concatenate(scores)[order]
+    return Matches(images_of, best_first, *positive, objects)
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A difference in percent of AP, with an interval that holds the true one in 95 of 100 cases.
-
-    Attributes:
-        images, seeds: the number of images and seeds that it is estimated from.
-    """
+    """A difference in percent of AP, with an interval that holds it in 95 of 100 cases."""
 
     value: float
     low: float
@@ -52,7 +143,7 @@ class PairedDifference:
         return f"not distinguishable with {self.images} images and {seeds}"
 
 
-def bootstrap_weights(images: int) -> np.ndarray:
+def image_weights(images: int) -> np.ndarray:
     """Number of times each image counts, (1 + B) x I: once, then as in B draws with replacement.
 
     The draws are the same for every model, so that comparisons are paired, and in every call, so
@@ -63,17 +154,12 @@ def bootstrap_weights(images: int) -> np.ndarray:
     return np.concatenate([np.ones((1, images), int), weights])
 
 
-def bootstrap_metrics(
+def metrics_of_draws(
     matches: Mapping[str, Mapping[str, Matches]], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every metric in percent on each draw of images; NaN where a draw has no object.
+    """1 + B values in percent of each of `METRICS` whose area is among the matches.
 
-    Args:
-        matches: by area and class.
-        weights: (1 + B) x I.
-
-    Returns:
-        1 + B values of each of `METRICS` whose area is among the matches.
+    The matches are by area and class, the weights (1 + B) x I; NaN where a draw has no object.
     """
     metrics = {}
     for area, classes in matches.items():
@@ -90,9 +176,7 @@ def paired_difference(
 ) -> PairedDifference | None:
     """The difference of a metric's mean over seeds to the baseline's; None without objects.
 
-    Args:
-        values, baseline: S x (1 + B), on the same draws and with the same seeds.
-        images: the number of images that were drawn from.
+    The values of both are S x (1 + B), on the same draws of images and with the same seeds.
     """
     differences = values - baseline
     differences = differences[:, ~np.isnan(differences).any(axis=0)]  # draws without an object
@@ -104,18 +188,15 @@ def paired_difference(
 
 
 def compare_detections(
-    truth: GroundTruth,
-    detections: Sequence[Mapping[str, Any]],
-    baseline: Sequence[Mapping[str, Any]],
-    tasks: Sequence[str],
+    truth: GroundTruth, detections: Detections, baseline: Detections, tasks: Sequence[str]
 ) -> dict[str, PairedDifference]:
     """The differences in AP of two sets of detections on the same images, by task."""
     images = len(truth.coco["images"])
-    weights = bootstrap_weights(images)
+    weights = image_weights(images)
     differences = {}
     for task in tasks:
         ap, before = (
-            bootstrap_metrics({"all": match_detections(truth, rows, task)}, weights)["AP"][None]
+            metrics_of_draws({"all": match_detections(truth, rows, task)}, weights)["AP"][None]
             for rows in (detections, baseline)
         )
         difference = paired_difference(ap, before, images)
@@ -132,9 +213,7 @@ def confidence_interval(
     The draws show what other images would give. What other seeds would give is not drawn, which
     would make two or three look surer than they are: their mean varies as Student's t.
 
-    Args:
-        points: S, the value of each seed on the images as they are.
-        draws: S x B, its values on draws of the images.
+    The points are the S values on the images as they are, the draws S x B on draws of the images.
     """
     seeds = len(points)
     means = draws.mean(axis=0)

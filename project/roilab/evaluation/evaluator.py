@@ -15,7 +15,7 @@ from roilab.data.coco import coco_row, encode_mask
 from roilab.data.coordinates import to_pixel_index
 from roilab.data.dataset import DetectionDataset
 from roilab.evaluation.ap import TASK_NAMES, GroundTruth, Results, average_precision
-from roilab.evaluation.memory_bound import MemoryBound, detect_instances
+from roilab.evaluation.memory_bound import MemoryBound, bounded_inference
 from roilab.skeleton import Skeleton
 
 
@@ -23,10 +23,7 @@ from roilab.skeleton import Skeleton
 class Evaluation:
     """The evaluation of a model on a data set; empty in all processes but the first.
 
-    Attributes:
-        results: AP in percent by task and metric.
-        detections: COCO result rows.
-        seconds: the median time of the model for an image; None without images.
+    The detections are COCO result rows; the seconds are the median for an image, if there are any.
     """
 
     results: Results
@@ -44,16 +41,14 @@ def predict(
 ) -> Iterator[Predicted]:
     """Run a model on batches, in evaluation mode; afterwards its mode is as it was.
 
-    Yields:
-        Each input dict, its instances on the CPU, in the size of the original image, and the
-        seconds of the model for it: in a batch its share.
+    Instances are in the size of the original image; an image's seconds are its share of its batch.
     """
     training = model.training
     model.eval()
     try:
         for batch in batches:
             start = time.perf_counter()
-            outputs = [instances.to("cpu") for instances in detect_instances(model, batch, bound)]
+            outputs = [output.to("cpu") for output in bounded_inference(model, batch, bound)]
             seconds = (time.perf_counter() - start) / len(batch)
             for inputs, instances in zip(batch, outputs, strict=True):
                 yield inputs, instances, seconds
@@ -69,10 +64,9 @@ def coco_rows(
     Keypoints are given in pixel indices, for classes of the skeleton only. Where a head rates its
     masks, that is `mask_score`, by which masks are ranked in place of `score`.
     """
-    boxes = instances.pred_boxes.tensor.numpy().astype(float)
-    result: list[dict[str, Any]] = []
-    for index in range(len(instances)):
-        x0, y0, x1, y1 = boxes[index].tolist()
+    boxes = instances.pred_boxes.tensor.double().tolist()
+    rows = []
+    for index, (x0, y0, x1, y1) in enumerate(boxes):
         category = int(instances.pred_classes[index])
         mask = keypoints = None
         scores = {"score": float(instances.scores[index])}
@@ -80,17 +74,14 @@ def coco_rows(
             mask = encode_mask(instances.pred_masks[index].numpy())
         if instances.has("mask_scores"):
             scores["mask_score"] = float(instances.mask_scores[index])
-        if (
-            instances.has("pred_keypoints")
-            and skeleton is not None
-            and classes[category] in skeleton.classes
-        ):
+        posed = skeleton is not None and classes[category] in skeleton.classes
+        if posed and instances.has("pred_keypoints"):
             keypoints = to_pixel_index(instances.pred_keypoints[index].numpy())
         box = (x0, y0, x1 - x0, y1 - y0)
-        result.append(
+        rows.append(
             coco_row(image_id, category + 1, box, segmentation=mask, keypoints=keypoints, **scores)
         )
-    return result
+    return rows
 
 
 def evaluate(
@@ -98,11 +89,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate predictions; every process has its share, the first returns the result.
 
-    The tasks are boxes, and masks and keypoints where the model has their heads.
-
-    Args:
-        predictions: as `predict` yields them.
-        max_detections: of a class that count in an image, see `GroundTruth`.
+    The tasks are boxes, and masks and keypoints where the model has their heads. For
+    `max_detections` see `GroundTruth`.
     """
     detections: list[dict[str, Any]] = []
     tasks, times = {"bbox"}, []

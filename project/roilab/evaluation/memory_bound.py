@@ -42,37 +42,29 @@ _FEWER = "smaller images; or fewer masks: model.roi_heads.box_predictor.test_sco
 class MemoryBound:
     """A bound of the memory that a model needs for images, compared with a limit.
 
-    Its checks raise NotEnoughMemory for what takes too much.
-
-    Args:
-        model: a Detectron2 model in evaluation mode, or one that is built from it for inference.
-        augmentations: of its images, such as resizing.
-        limit: the largest number of bytes that the work on an image may take; None: the bytes
-            that are available.
+    Its checks raise NotEnoughMemory for what takes more bytes than the limit, or without one than
+    are available. The model is Detectron2's in evaluation mode, or is built from it for inference;
+    the augmentations, such as resizing, are those of its images.
     """
 
     def __init__(
         self, model: nn.Module, augmentations: Sequence[Any] = (), limit: int | None = None
     ) -> None:
-        self.model, self.limit = model, limit
-        self.augmentations = list(augmentations)
+        self.model, self.augmentations, self.limit = model, list(augmentations), limit
 
     def check_image(self, width: int, height: int) -> None:
         """Refuse an image that does not fit when it is decoded and passed through the model."""
         pixels, what = width * height, f"{width} x {height} pixels"
         least, resized = _DECODING * pixels, self._resized(height, width)
-        self._check_features(*resized, 1, what, beside=_PREPARING * pixels, least=least)
+        self.check_batch(*resized, 1, what, beside=_PREPARING * pixels, least=least)
         if self._device.type != "cpu":
-            self._require(least, None, what, _SMALLER)
-
-    def check_batch(self, height: int, width: int, count: int) -> None:
-        """Refuse a batch of images of this size that does not fit when the model runs on it."""
-        self._check_features(height, width, count, f"{count} x {width} x {height} pixels at once")
+            self._require(least, self._bound(), what, _SMALLER)
 
     def check_masks(self, count: int, width: int, height: int) -> None:
         """Refuse masks of an image that do not fit in its full size."""
-        size, what = (_COPIES * count + _PASTING) * width * height, f"{count} masks of"
-        self._require(size, None, f"{what} {width} x {height} pixels", _FEWER)
+        size = (_COPIES * count + _PASTING) * width * height
+        what = f"{count} masks of {width} x {height} pixels"
+        self._require(size, self._bound(), what, _FEWER)
 
     @property
     def _device(self) -> torch.device:
@@ -82,28 +74,36 @@ class MemoryBound:
     def _features(self) -> tuple[float, float]:
         return measure(self.model, self._device)
 
-    def _check_features(
-        self, height: int, width: int, count: int, what: str, *, beside: int = 0, least: int = 0
+    def check_batch(
+        self, height: int, width: int, count: int, what: str = "", beside: int = 0, least: int = 0
     ) -> None:
-        """Check the features of images of this size, with other memory held `beside` them."""
-        pixels, device = count * height * width, self._device
-        bound = _bound(self.limit, device)
+        """Refuse images that do not fit at once with other memory held `beside` their features."""
+        what = what or f"{count} x {width} x {height} pixels at once"
+        pixels, bound = count * height * width, self._bound(self._device)
         if bound is None or max(_GENEROUS * pixels + beside + _HEADS, least) < bound[0]:
             return
         base, per_pixel = self._features
         size = max(int(base + per_pixel * pixels) + beside + _HEADS, least)
-        self._require(size, device, f"{what}, {width} x {height} as the model sees them", _SMALLER)
+        self._require(size, bound, f"{what}, {width} x {height} as the model sees them", _SMALLER)
 
-    def _require(self, size: int, device: torch.device | None, what: str, advice: str) -> None:
-        bound = _bound(self.limit, device)
-        if bound is None or size <= bound[0]:
-            return
-        raise NotEnoughMemory(
-            "an image does not fit into the memory",
-            found=f"{what} may take {gigabytes(size)}",
-            expected=f"at most {gigabytes(bound[0])}, which {bound[1]}",
-            remedy=f"{advice}; to try it all the same: {argument('max_memory', size)}",
-        )
+    def _bound(self, device: torch.device | None = None) -> tuple[int, str] | None:
+        """The bytes that may be allocated, and why in words; None where it is not known."""
+        if self.limit is not None:
+            return self.limit, "the memory limit allows"
+        if device is not None and device.type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0]
+            kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return free + kept, "the GPU has free"
+        return available()
+
+    def _require(self, size: int, bound: tuple[int, str] | None, what: str, advice: str) -> None:
+        if bound is not None and size > bound[0]:
+            raise NotEnoughMemory(
+                "an image does not fit into the memory",
+                found=f"{what} may take {gigabytes(size)}",
+                expected=f"at most {gigabytes(bound[0])}, which {bound[1]}",
+                remedy=f"{advice}; to try it all the same: {argument('max_memory', size)}",
+            )
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """The height and width of an image after the augmentations, which get no pixels."""
@@ -114,17 +114,6 @@ class MemoryBound:
                 if isinstance(transform, T.ResizeTransform):
                     height, width = transform.new_h, transform.new_w
         return height, width
-
-
-def _bound(limit: int | None, device: torch.device | None) -> tuple[int, str] | None:
-    """The bytes that may be allocated, and why in words; None where it is not known."""
-    if limit is not None:
-        return limit, "the memory limit allows"
-    if device is not None and device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + kept, "the GPU has free"
-    return available()
 
 
 class _Live(TorchDispatchMode):
@@ -179,23 +168,18 @@ def rcnn_of(model: Any) -> Any:
     return inner if isinstance(inner, GeneralizedRCNN) else None
 
 
-def autocast_of(model: Any) -> contextlib.AbstractContextManager[Any]:
+def autocast_of(model: Any) -> Any:
     """The context in which a model runs in its precision."""
-    context: contextlib.AbstractContextManager[Any]
-    context = getattr(model, "autocast", contextlib.nullcontext)()
-    return context
+    return getattr(model, "autocast", contextlib.nullcontext)()
 
 
-def detect_instances(
+def bounded_inference(
     model: nn.Module, batch: Sequence[Mapping[str, Any]], bound: MemoryBound | None = None
 ) -> Iterator[Instances]:
-    """The instances that a model finds in each image of a batch, in the size of the image.
-
-    Args:
-        bound: is checked before the masks of an image are pasted; None: nothing is checked.
+    """Run a model on a batch: yields the instances of each image, in the size of the image.
 
     Raises:
-        NotEnoughMemory: the masks of an image would take too much.
+        NotEnoughMemory: the masks of an image, which are not pasted yet, would exceed the bound.
     """
     rcnn = rcnn_of(model)
     if bound is None or rcnn is None:
@@ -205,8 +189,8 @@ def detect_instances(
     with autocast_of(model):
         outputs = rcnn.inference(batch, do_postprocess=False)
     for inputs, instances in zip(batch, outputs, strict=True):
-        height = inputs.get("height", instances.image_size[0])
-        width = inputs.get("width", instances.image_size[1])
+        height, width = instances.image_size
+        height, width = inputs.get("height", height), inputs.get("width", width)
         if instances.has("pred_masks"):
             try:
                 bound.check_masks(len(instances), width, height)

@@ -26,7 +26,7 @@ from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
-from roilab.evaluation.memory_bound import MemoryBound, detect_instances
+from roilab.evaluation.memory_bound import MemoryBound, bounded_inference
 from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.sources import Frame
 from roilab.memory import NotEnoughMemory
@@ -276,7 +276,7 @@ class Predictor:
     def _detect(self, batch: Sequence[dict[str, Any]], heatmaps: bool) -> list[Prediction]:
         """The predictions for images of one shape; torch's errors of memory are NotEnoughMemory."""
         try:
-            results = detect_instances(self.model, batch, self.memory)
+            results = bounded_inference(self.model, batch, self.memory)
             return [self.to_prediction(instances, heatmaps) for instances in results]
         except RuntimeError as error:
             # Torch has no class of its own for too little memory of the CPU.

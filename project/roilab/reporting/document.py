@@ -5,11 +5,11 @@ The page needs no network and no script. All text is escaped for the format that
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -34,7 +34,6 @@ class Table:
         folded: a line in place of the table, which opens it in HTML; empty: it is open.
     """
 
-    kind: ClassVar = "table"
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     look: Literal["table", "heat", "bars", "facts"] = "table"
@@ -42,20 +41,25 @@ class Table:
 
     @property
     def largest(self) -> float:
-        """The largest count, or 1."""
-        return max((count for row in self.rows for count in _counts(row)), default=0) or 1
+        """The largest count, or of bars the largest sum of the counts of a row; or 1."""
+        counts = [[cell for cell in row[1:] if isinstance(cell, int | float)] for row in self.rows]
+        combine = sum if self.look == "bars" else max
+        return max((combine(row) for row in counts if row), default=0) or 1
 
     @property
-    def largest_sum(self) -> float:
-        """The largest sum of the counts of a row, or 1."""
-        return max((sum(_counts(row)) for row in self.rows), default=0) or 1
+    def sides(self) -> list[str]:
+        """The side that each column is aligned to: "right" for numbers."""
+        columns = [[number(row[index]) for row in self.rows] for index in range(len(self.head))]
+        return [
+            "right" if all(re.match(r"[-+]?\d|-?$", cell) for cell in column) else "left"
+            for column in columns
+        ]
 
 
 @dataclass(frozen=True)
 class Plot:
     """A plot as SVG text; `name` is its file's, without the suffix."""
 
-    kind: ClassVar = "plot"
     name: str
     svg: str
 
@@ -64,7 +68,6 @@ class Plot:
 class Picture:
     """A JPEG file with its caption; `alt` describes it where the caption does not."""
 
-    kind: ClassVar = "picture"
     name: str
     jpeg: bytes
     caption: str
@@ -73,12 +76,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs below it, and tables, plots and pictures.
-
-    Attributes:
-        title: the heading; empty: none.
-        text: one paragraph or several, in which code stands between `marks`.
-    """
+    """A heading, if any, paragraphs with code between `marks`, and tables, plots and pictures."""
 
     title: str
     text: str | Sequence[str] = ()
@@ -140,9 +138,8 @@ def write_attachments(folder: Path, sections: Sequence[Section]) -> None:
     for name, files in ((_PLOTS, plots), (_PICTURES, pictures)):
         place = folder / name
         if place.is_symlink():
-            raise UserError(
-                "the folder of the report is a link", file=place, remedy="delete the link"
-            )
+            message = "the folder of the report is a link"
+            raise UserError(message, file=place, remedy="delete the link")
         place.mkdir(parents=True, exist_ok=True)
         for path in place.iterdir():
             if path.name not in files:
@@ -154,24 +151,12 @@ def write_attachments(folder: Path, sections: Sequence[Section]) -> None:
 def markdown_table(table: Table, style: str) -> str:
     """A Markdown table whose columns of numbers are aligned to the right.
 
-    Args:
-        style: of tabulate: "pipe" writes the alignment for a renderer, "github" reads better in a
-            terminal.
+    Of tabulate's styles, "pipe" is for a renderer, and "github" reads better in a terminal.
     """
-    cells = [[number(value) for value in row] for row in table.rows]
-    columns = zip(*cells, strict=True)
-    sides = [
-        "right" if all(re.match(r"[-+]?\d|-?$", cell) for cell in column) else "left"
-        for column in columns
-    ]
-    escaped = [[cell if cell == "-" else markdown_cell(cell) for cell in row] for row in cells]
-    return tabulate(
-        escaped,
-        list(map(markdown_cell, table.head)),
-        tablefmt=style,
-        disable_numparse=True,
-        colalign=sides or None,
-    )
+    cells = [map(number, row) for row in table.rows]
+    rows = [[cell if cell == "-" else markdown_cell(cell) for cell in row] for row in cells]
+    head, sides = list(map(markdown_cell, table.head)), table.sides if rows else None
+    return tabulate(rows, head, tablefmt=style, disable_numparse=True, colalign=sides)
 
 
 def number(value: Cell) -> str:
@@ -183,20 +168,11 @@ def number(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
-def _counts(row: Sequence[Cell]) -> list[float]:
-    return [value for value in row[1:] if isinstance(value, int | float)]
-
-
 def _markdown_paragraph(paragraph: str) -> str:
     """A paragraph in which code marks are the only markup."""
     parts = re.split(r"(`[^`]*`)", paragraph)
-    return "".join(
-        one_line(part) if at % 2 else escape_markdown(part) for at, part in enumerate(parts)
-    )
-
-
-def _code_marks(paragraph: str) -> Markup:
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(paragraph))))
+    parts[::2], parts[1::2] = map(escape_markdown, parts[::2]), map(one_line, parts[1::2])
+    return "".join(parts)
 
 
 @cache
@@ -207,12 +183,13 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    filters: Mapping[str, Any] = {
+    environment.filters |= {
         "number": number,
-        "code_marks": _code_marks,
+        "code_marks": lambda text: Markup(
+            re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text)))
+        ),
         "base64": lambda picture: base64.b64encode(picture.jpeg).decode("ascii"),
         # Without what stands before the root element in a file.
         "inline_svg": lambda plot: Markup(plot.svg[max(0, plot.svg.find("<svg")) :].strip()),
     }
-    environment.filters.update(filters)
     return environment

@@ -7,27 +7,17 @@ from pathlib import Path
 from roilab.evaluation.analysis import IOU_THRESHOLDS, Analysis, running_mean
 from roilab.evaluation.ap import TASK_NAMES, Results
 from roilab.evaluation.bootstrap import METRICS
-from roilab.reporting import plots
-from roilab.reporting.document import (
-    Cell,
-    Picture,
-    Plot,
-    Section,
-    Table,
-    markdown_table,
-    number,
-    to_html,
-)
+from roilab.reporting import document, plots
+from roilab.reporting.document import Cell, Picture, Plot, Section, Table
 
 IMAGE_AP50 = "per-image AP@0.5 (not COCO AP50)"
-RUNNING_MEAN = "per-image AP@0.5, running mean (not COCO AP50)"
 KEYPOINT_OKS = "mean OKS term of each keypoint, from 0 to 1"
 _TERMINAL_COLUMNS = 12  # of the confusion matrix, at most
 
 
 def ap_table(results: Results) -> str:
     """A Markdown table: a row for each task over all classes, then one for each task and class."""
-    return markdown_table(_ap(results), "github")
+    return document.markdown_table(_ap(results), "github")
 
 
 def analysis_text(analysis: Analysis) -> str:
@@ -39,15 +29,12 @@ def analysis_text(analysis: Analysis) -> str:
     if analysis.keypoint_oks:
         terms = ", ".join(f"{name} {_term(term)}" for name, term in analysis.keypoint_oks.items())
         parts.append(textwrap.fill(f"{KEYPOINT_OKS}: {terms}", 100))
-    parts += [
-        f"from score {analysis.score:g} on, at IoU or OKS 0.5:",
-        markdown_table(_operating_points(analysis), "github"),
-    ]
+    parts.append(f"from score {analysis.score:g} on, at IoU or OKS 0.5:")
+    parts.append(document.markdown_table(_operating_points(analysis), "github"))
     if len(analysis.labels) <= _TERMINAL_COLUMNS:
-        parts += [
-            "from the same score on, boxes of the row's class found as the column's, at IoU 0.5:",
-            markdown_table(_confusion(analysis, corner=""), "github"),
-        ]
+        about = "boxes of a row's class detected as a column's, at IoU 0.5:"
+        parts.append(f"from the same score on, {about}")
+        parts.append(document.markdown_table(_confusion(analysis, corner=""), "github"))
     return "\n\n".join(parts)
 
 
@@ -58,16 +45,11 @@ def evaluation_page(
     analysis: Analysis,
     pictures: Mapping[int, bytes],
 ) -> str:
-    """One HTML page with the AP and its analysis.
+    """One HTML page with sentences about a run, its AP, and the analysis of that.
 
-    Args:
-        title: names the run.
-        about: sentences on the weights and the data.
-        results: as `average_precision` returns them.
-        pictures: JPEG files, annotated beside predicted, by the position of their images in the
-            analysis; in their order on the page.
+    Pictures are JPEG files of annotations beside predictions, in the order of the page, by the
+    position of their images in the analysis.
     """
-    background = analysis.labels[-1]
     sections = [
         Section("", about),
         Section(
@@ -85,9 +67,9 @@ def evaluation_page(
         ),
         Section(
             f"Confused classes from score {analysis.score:g} on",
-            "How often the box of an object of a row's class was found as one of a column's, at "
-            f"IoU 0.5. The column {background}: missed. The row {background}: found where no "
-            "object is, or found once more.",
+            "A cell counts the boxes of its row's class that were detected as its column's class, "
+            "at IoU 0.5. The column background counts missed objects; the row background "
+            "counts detections of nothing, and further detections of an object.",
             [_confusion(analysis, corner="annotated \\ predicted")],
         ),
     ]
@@ -99,7 +81,7 @@ def evaluation_page(
         )
         sections.append(Section("Keypoints", text, [Table(("keypoint", "term"), rows)]))
     sections += [_images(analysis), *_pictures(analysis, pictures)]
-    return to_html(title, sections)
+    return document.to_html(title, sections)
 
 
 def _ap(results: Results) -> Table:
@@ -118,24 +100,15 @@ def _ap(results: Results) -> Table:
 
 
 def _operating_points(analysis: Analysis) -> Table:
-    def percent(share: float | None) -> float | None:
-        return None if share is None else 100 * share
-
-    rows: list[list[Cell]] = [
-        [
-            TASK_NAMES[task],
-            name,
-            percent(point.precision),
-            percent(point.recall),
-            point.true_positives,
-            point.false_positives,
-            point.false_negatives,
-        ]
-        for task, of_task in analysis.tasks.items()
-        for name, point in of_task.operating_points.items()
-    ]
-    counts = ("true positives", "false positives", "false negatives")
-    return Table(("task", "class", "precision", "recall", *counts), rows)
+    rows: list[list[Cell]] = []
+    for task, of_task in analysis.tasks.items():
+        for name, point in of_task.operating_points.items():
+            shares = (point.precision, point.recall)
+            percents = [None if share is None else 100 * share for share in shares]
+            counts = (point.true_positives, point.false_positives, point.false_negatives)
+            rows.append([TASK_NAMES[task], name, *percents, *counts])
+    head = ("task", "class", "precision", "recall")
+    return Table((*head, "true positives", "false positives", "false negatives"), rows)
 
 
 def _confusion(analysis: Analysis, corner: str) -> Table:
@@ -153,15 +126,14 @@ def _ap_by_iou(analysis: Analysis) -> Section:
     lines = {TASK_NAMES[task]: of_task.ap_by_iou for task, of_task in analysis.tasks.items()}
     title, x, y = "AP by IoU or OKS threshold", "IoU or OKS that a match needs", "AP, percent"
     head = ("task", *(f"{threshold:.2f}" for threshold in IOU_THRESHOLDS))
-    return Section(
-        title,
-        "How exactly an object has to be found: a model that finds the objects, but not their "
-        "place, begins high and falls early. The mean of a line is COCO AP.",
-        [
-            Plot("thresholds", plots.curves(lines, IOU_THRESHOLDS, title, x, y)),
-            Table(head, [[name, *values] for name, values in lines.items()]),
-        ],
+    plot = Plot("thresholds", plots.curves(lines, IOU_THRESHOLDS, title, x, y))
+    text = (
+        "A higher threshold asks for a more exact detection: the curve of a model that detects "
+        "the objects but localizes them poorly begins high and falls early. The mean of a curve "
+        "is COCO AP."
     )
+    rows = [[name, *values] for name, values in lines.items()]
+    return Section(title, text, [plot, Table(head, rows)])
 
 
 def _images(analysis: Analysis) -> Section:
@@ -171,17 +143,16 @@ def _images(analysis: Analysis) -> Section:
     rows: list[list[Cell]] = [
         [Path(file).name, *cells] for file, *cells in zip(analysis.images, *columns, strict=True)
     ]
-    head = [f"{name}{kind}" for name in values for kind in ("", ", running mean")]
-    return Section(
-        IMAGE_AP50[0].upper() + IMAGE_AP50[1:],
+    head = ["image", *(f"{name}{of}" for name in values for of in ("", ", running mean"))]
+    title = "per-image AP@0.5, running mean (not COCO AP50)"
+    plot = Plot("images", plots.running_means(values, title, "percent"))
+    table = Table(head, rows, folded=f"{len(rows):,} images")
+    text = (
         "The AP at IoU or OKS 0.5 of each image as if it were the whole set: a dot an image, in "
         "their order, and as a line the mean of the images so far. COCO AP50 ranks the detections "
-        "of all images together, and is another number.",
-        [
-            Plot("images", plots.running_means(values, RUNNING_MEAN, "percent")),
-            Table(["image", *head], rows, folded=f"{len(analysis.images):,} images"),
-        ],
+        "of all images together, and is another number."
     )
+    return Section(IMAGE_AP50[0].upper() + IMAGE_AP50[1:], text, [plot, table])
 
 
 def _pictures(analysis: Analysis, pictures: Mapping[int, bytes]) -> list[Section]:
@@ -191,13 +162,13 @@ def _pictures(analysis: Analysis, pictures: Mapping[int, bytes]) -> list[Section
     for position, jpeg in pictures.items():
         file = Path(analysis.images[position]).name
         values = ", ".join(
-            f"{TASK_NAMES[task]} {number(of_task.image_ap50[position])}"
+            f"{TASK_NAMES[task]} {document.number(of_task.image_ap50[position])}"
             for task, of_task in analysis.tasks.items()
         )
         alt = f"{file}: annotated beside predicted"
         parts.append(Picture(str(position), jpeg, f"{file}: {values}", alt))
     text = (
-        f"The lowest {IMAGE_AP50}, the mean over tasks; annotated beside what is predicted from "
-        f"score {analysis.score:g} on."
+        f"The lowest {IMAGE_AP50}, the mean over tasks; annotations beside predictions from score "
+        f"{analysis.score:g} on."
     )
     return [Section("Worst images", text, parts)]

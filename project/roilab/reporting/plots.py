@@ -5,7 +5,8 @@ Text and axes have the colour of the page's text, and a middle tone where the SV
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -18,96 +19,69 @@ from roilab.evaluation.analysis import running_mean
 COLOURS = ("#2f7fd0", "#c9660a", "#2a9058", "#9a5fd0", "#d0455a", "#128a98", "#94702c", "#74808c")
 _MARKERS = "os^Dv*Xp"
 _STYLES = ("-", "--", ":", "-.")
-_FILE_INK = COLOURS[-1]  # of text and axes in a file
 _INK = "#010203"  # a placeholder for the page's text colour, which matplotlib has no name for
+_INKED = [f"{part}.color" for part in ("text", "grid", "xtick", "ytick")]
+_INKED += ["axes.edgecolor", "axes.labelcolor"]
 _SETTINGS: dict[Any, Any] = {
+    **dict.fromkeys(_INKED, _INK),
     "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # a name may hold dollar signs
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
     "axes.titlesize": "medium",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": _INK,
     "grid.alpha": 0.15,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
     "legend.frameon": False,
 }
 _WIDTH, _HEIGHT, _LEGEND_ROW = 7.5, 3.4, 0.22  # inches
+Lines = Mapping[str, Sequence[float | None]]  # by name
 
 
-def curves(
-    lines: Mapping[str, Sequence[float | None]],
-    x: Sequence[float],
-    title: str,
-    xlabel: str,
-    ylabel: str,
-) -> str:
-    """A plot of one line or several over the same X places.
-
-    Args:
-        lines: by name, X values each; None leaves a gap.
-    """
-    with _settings(title):
-        figure, axes = _empty(title, xlabel, ylabel, len(lines))
+def curves(lines: Lines, x: Sequence[float], title: str, xlabel: str, ylabel: str) -> str:
+    """A plot of lines, by name, with a value at each of the same X places; None leaves a gap."""
+    height = _HEIGHT + _LEGEND_ROW * len(lines)
+    with _figure(title, xlabel, ylabel, height) as (figure, axes):
         for index, values in enumerate(lines.values()):
-            axes.plot(x, _numbers(values), **_style(index), markersize=5)
-        return _svg(figure, list(lines))
+            axes.plot(x, np.array(values, float), **_style(index), markersize=5)
+        return _svg(figure, lines)
 
 
-def running_means(values: Mapping[str, Sequence[float | None]], title: str, ylabel: str) -> str:
-    """A plot of each image's value as a dot, and of the running mean as a line.
-
-    Args:
-        values: by name, in percent, one an image; None leaves a gap.
-    """
-    with _settings(title):
-        figure, axes = _empty(title, "images", ylabel, len(values))
+def running_means(values: Lines, title: str, ylabel: str) -> str:
+    """A plot of values in percent, by name: a dot an image, None a gap, and the running mean."""
+    height = _HEIGHT + _LEGEND_ROW * len(values)
+    with _figure(title, "images", ylabel, height) as (figure, axes):
         axes.set_ylim(-4, 104)
         for index, line in enumerate(values.values()):
             count, style = np.arange(1, len(line) + 1), _style(index)
-            axes.plot(count, _numbers(running_mean(line)), **{**style, "marker": ""})
-            dots = {**style, "linestyle": "none", "markersize": 3}
-            axes.plot(count, _numbers(line), **dots, markeredgewidth=0, alpha=0.5)
-        return _svg(figure, list(values))
+            means, dots = np.array(running_mean(line), float), np.array(line, float)
+            axes.plot(count, means, **{**style, "marker": ""})
+            style |= {"linestyle": "none", "markersize": 3, "markeredgewidth": 0}
+            axes.plot(count, dots, **style, alpha=0.5)
+        return _svg(figure, values)
 
 
 def intervals(bars: Mapping[str, tuple[float, float, float]], title: str, xlabel: str) -> str:
-    """A plot with a point and its interval a row, and a line at zero.
-
-    Args:
-        bars: by name, the low end, the value and the high end.
-    """
-    with _settings(title):
-        figure = Figure(figsize=(_WIDTH, 1.2 + _LEGEND_ROW * len(bars)), layout="constrained")
-        axes = figure.subplots()
-        axes.set_xlabel(xlabel)
-        axes.set_title(one_line(title), loc="left")
+    """A plot with a line at zero, and a row for each low end, value and high end, by name."""
+    with _figure(title, xlabel, "", 1.2 + _LEGEND_ROW * len(bars)) as (figure, axes):
         low, value, high = np.array(list(bars.values())).T
+        errors, rows = (value - low, high - value), range(len(bars))
         axes.axvline(0, color=_INK, linewidth=0.8, alpha=0.6)
-        axes.errorbar(
-            value, range(len(bars)), xerr=(value - low, high - value), fmt="o", color=COLOURS[0]
-        )
-        axes.set_yticks(range(len(bars)), list(map(one_line, bars)))
+        axes.errorbar(value, rows, xerr=errors, fmt="o", color=COLOURS[0])
+        axes.set_yticks(rows, list(map(one_line, bars)))
         axes.invert_yaxis()
-        return _text(figure)
+        return _svg(figure)
 
 
-def _settings(title: str) -> Any:
-    """A context with the settings; ids in the SVG are salted, since a page holds several plots."""
-    return matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": one_line(title)})
-
-
-def _empty(title: str, xlabel: str, ylabel: str, lines: int) -> tuple[Figure, Any]:
-    """A figure with room for the legend of its lines, and its axes."""
-    figure = Figure(figsize=(_WIDTH, _HEIGHT + _LEGEND_ROW * lines), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.set_title(one_line(title), loc="left")
-    return figure, axes
+@contextmanager
+def _figure(title: str, xlabel: str, ylabel: str, height: float) -> Iterator[tuple[Figure, Any]]:
+    """A figure with its axes, and within the block its settings."""
+    # Ids in the SVG are salted, since a page holds several plots.
+    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": one_line(title)}):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        axes = figure.subplots()
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_title(one_line(title), loc="left")
+        yield figure, axes
 
 
 def _style(index: int) -> dict[str, Any]:
@@ -120,23 +94,16 @@ def _style(index: int) -> dict[str, Any]:
     }
 
 
-def _numbers(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], float)
-
-
-def _svg(figure: Figure, names: Sequence[str]) -> str:
-    """The figure with a legend below it, a line a name."""
+def _svg(figure: Figure, names: Iterable[str] = ()) -> str:
+    """The text of a figure, with the names of its lines in a legend below it."""
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None"]
-    # The names are set afterwards: a legend leaves out a name that begins with "_".
-    legend = figure.legend(lines, ["-"] * len(lines), loc="outside lower left")
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(one_line(name))
-    return _text(figure)
-
-
-def _text(figure: Figure) -> str:
+    if names:
+        # The names are set afterwards: a legend leaves out a name that begins with "_".
+        legend = figure.legend(lines, ["-"] * len(lines), loc="outside lower left")
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(one_line(name))
     stream = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
-    text = stream.getvalue().replace(_INK, "currentColor")
-    return text.replace("<svg ", f'<svg color="{_FILE_INK}" ', 1)  # a page's style outweighs it
+    svg = stream.getvalue().replace(_INK, "currentColor")
+    return svg.replace("<svg ", f'<svg color="{COLOURS[-1]}" ', 1)  # a page's style outweighs it

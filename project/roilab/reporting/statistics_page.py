@@ -1,5 +1,6 @@
 """The page of annotation statistics."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from roilab.curation.stats import SIZES, Stats
@@ -8,62 +9,48 @@ from roilab.reporting.document import Cell, Section, Table, to_html
 
 def statistics_page(stats: Stats) -> str:
     """One HTML page with the counts of annotation files as tables and bars."""
-    names = ", ".join(Path(file).name for file in stats.files)
-    facts: list[tuple[str, int]] = [
-        ("images", stats.images),
-        ("of them empty", stats.empty_images),
-        ("instances", stats.instances),
-        ("classes", len(stats.classes)),
+    facts: list[list[Cell]] = [
+        ["images", stats.images],
+        ["of them empty", stats.empty_images],
+        ["instances", stats.instances],
+        ["classes", len(stats.classes)],
     ]
     classes: list[list[Cell]] = [
         [name, of.instances, of.images, *of.sizes, f"{of.area:,.0f}", f"{of.median_area:,.0f}"]
         for name, of in stats.classes.items()
     ]
+    head = ("class", "instances", "images", *SIZES, "area", "median area")
     sides = range(min(stats.box_sides), max(stats.box_sides) + 1) if stats.box_sides else range(0)
+    boxes = {f"{2**k} to {2 ** (k + 1)}": (stats.box_sides.get(k, 0),) for k in sides}
+    text = (
+        "By the side of a square of the same area, in pixels. COCO calls a box small below 32, "
+        "medium below 96, and large from there on."
+    )
     sections = [
         Section("", ", ".join(stats.files), [Table(("", ""), facts, "facts")]),
-        Section(
-            "Classes",
-            (),
-            [Table(("class", "instances", "images", *SIZES, "area", "median area"), classes)],
-        ),
-        _bars(
-            "Instances by class",
-            {name: (of.instances,) for name, of in stats.classes.items()},
-        ),
-        _bars(
-            "Size of the boxes",
-            {f"{2**k} to {2 ** (k + 1)}": (stats.box_sides.get(k, 0),) for k in sides},
-            text="By the side of a square of the same area, in pixels. COCO calls a box small "
-            "below 32, medium below 96, and large from there on.",
-        ),
-        _bars(
-            "Instances in an image",
-            {str(count): (images,) for count, images in stats.per_image.items()},
-        ),
+        Section("Classes", (), [Table(head, classes)]),
+        _bars("Instances by class", {name: (of.instances,) for name, of in stats.classes.items()}),
+        _bars("Size of the boxes", boxes, text=text),
+        _bars("Instances in an image", {str(n): (count,) for n, count in stats.per_image.items()}),
         _bars("Regions by shape", {name: (count,) for name, count in stats.shapes.items()}),
     ]
     if stats.keypoints:
         parts = ("visible", "occluded", "not labelled")
-        sections.append(_bars("Keypoints", dict(stats.keypoints), parts))
-    if len(stats.classes) > 1:
-        sections.append(_classes_together(stats))
-    return to_html(names, sections)
+        sections.append(_bars("Keypoints", stats.keypoints, parts))
+    names = list(stats.classes)
+    if len(names) > 1:
+        # The number of images that hold both classes of a pair.
+        pairs: list[list[Cell]] = [
+            [one, *(stats.together.get((min(one, other), max(one, other)), 0) for other in names)]
+            for one in names
+        ]
+        sections.append(Section("Classes in one image", (), [Table(("", *names), pairs, "heat")]))
+    return to_html(", ".join(Path(file).name for file in stats.files), sections)
 
 
 def _bars(
-    title: str, rows: dict[str, tuple[int, ...]], parts: tuple[str, ...] = ("",), text: str = ""
+    title: str, rows: Mapping[str, Sequence[int]], parts: Sequence[str] = ("",), text: str = ""
 ) -> Section:
     """A section of bars, one a row; its counts are the named parts of the bar."""
     table = Table(("", *parts), [(name, *counts) for name, counts in rows.items()], "bars")
     return Section(title, text, [table])
-
-
-def _classes_together(stats: Stats) -> Section:
-    """The number of images that hold both classes of a pair."""
-    names = list(stats.classes)
-    rows: list[list[Cell]] = [
-        [one, *(stats.together.get((min(one, other), max(one, other)), 0) for other in names)]
-        for one in names
-    ]
-    return Section("Classes in one image", (), [Table(("", *names), rows, "heat")])

@@ -28,9 +28,8 @@ from roilab.data.workers import END_SIGNALS
 from roilab.engine.lock import SILENT
 from roilab.engine.signals import Interrupted, signal_name, stop_on_signals
 from roilab.errors import UserError
-from roilab.sweep import slurm
+from roilab.sweep import runner, slurm
 from roilab.sweep.plan import Trial
-from roilab.sweep.runner import POLL_SECONDS, TrainCommand, is_running, run_trial
 from roilab.sweep.slurm import JobStatus
 from roilab.sweep.state import OnUpdate, State, checkpoint_of, last_lines, record_end, state_of
 
@@ -45,7 +44,7 @@ _PATIENCE = SILENT + 60
 
 def run_on_cluster(
     trials: Sequence[Trial],
-    train: TrainCommand,
+    train: runner.TrainCommand,
     folder: Path,
     parameters: Mapping[str, Any],
     *,
@@ -55,7 +54,6 @@ def run_on_cluster(
     """Submit each trial as a job and wait for them; an interrupt cancels those that are left.
 
     Args:
-        train: the command of a training.
         folder: of the jobs' own files, which all machines see.
         parameters: of submitit's executor, such as `slurm_partition`; `cluster=local` runs the
             jobs on this machine.
@@ -66,86 +64,65 @@ def run_on_cluster(
         UserError: submitit is not installed or takes no such parameter, or sbatch refuses the jobs.
         Interrupted: a signal came while the jobs were submitted.
     """
-    executor = _executor(folder, parameters)
     # Jobs that are submitted, but not yet known here, could not be cancelled.
     with stop_on_signals("the jobs are cancelled as soon as they are submitted") as stop:
-        jobs = dict(zip(trials, _submit(executor, trials, train, parameters), strict=True))
-    cluster = _Slurm() if executor.cluster == "slurm" else _Local()
-    watch = _Watch(jobs, cluster, on_update)
+        cluster, jobs = _submit(trials, train, folder, parameters)
+    watch = _Watch(dict(zip(trials, jobs, strict=True)), cluster, on_update)
     try:
         if stop.requested:
             raise Interrupted(stop.number)
         while watch.jobs:
             watch.look()
             refresh()
-            time.sleep(POLL_SECONDS)
+            time.sleep(runner.POLL_SECONDS)
     except BaseException:
         watch.end()
         raise
 
 
-def _executor(folder: Path, parameters: Mapping[str, Any]) -> Any:
+def _submit(
+    trials: Sequence[Trial], train: runner.TrainCommand, folder: Path, parameters: Mapping[str, Any]
+) -> tuple["_Slurm | _Local", list[Any]]:
+    """Submit trials, to SLURM as one array, and return the cluster with their jobs."""
     try:
         import submitit
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
     except ImportError as error:
-        raise UserError(
-            "submitit is not installed",
-            key="slurm",
-            found=error,
-            remedy="pip install submitit",
-        ) from error
+        message, remedy = "submitit is not installed", "pip install submitit"
+        raise UserError(message, key="slurm", found=error, remedy=remedy) from error
     options = dict(parameters)
-    cluster = options.pop("cluster", "slurm")
-    if cluster not in ("slurm", "local"):
-        raise UserError(
-            "there is no such kind of cluster",
-            key="slurm",
-            found=f"cluster={cluster}",
-            expected="slurm, or local for this machine",
-        )
-    if cluster == "slurm":
+    name = options.pop("cluster", "slurm")
+    if name not in ("slurm", "local"):
+        message, expected = "there is no such kind of cluster", "slurm, or local for this machine"
+        raise slurm.wrong_parameter(message, f"cluster={name}", expected)
+    if name == "slurm":
         options = slurm.job_parameters(options)
     try:
         # Without srun and a shell around it, the job's process gets every signal itself, and has
         # time to save: a job step of srun is killed at once when its job is cancelled.
         python = f"exec {shlex.quote(sys.executable)}"
-        executor = submitit.AutoExecutor(folder, cluster, slurm_python=python)
+        executor = submitit.AutoExecutor(folder, name, slurm_python=python)
         executor.update_parameters(**options)
     except (NameError, ValueError, RuntimeError, AssertionError, TypeError) as error:
-        raise UserError(
-            "the cluster cannot be used",
-            key="slurm",
-            found=error,
-            expected="parameters of submitit's AutoExecutor: timeout_min, slurm_partition, ...",
-        ) from error
-    return executor
-
-
-def _submit(
-    executor: Any, trials: Sequence[Trial], train: TrainCommand, parameters: Mapping[str, Any]
-) -> list[Any]:
-    """Submit trials, to SLURM as one array, and return their jobs."""
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
+        expected = "parameters of submitit's AutoExecutor: timeout_min, slurm_partition, ..."
+        raise slurm.wrong_parameter("the cluster cannot be used", error, expected) from error
     try:
         # submitit prints sbatch's words, which are in the error.
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
-            return [executor.submit(run_job, trial, train) for trial in trials]
+            jobs = [executor.submit(run_job, trial, train) for trial in trials]
     except (FailedJobError, FailedSubmissionError) as error:
         lines = [line.replace("sbatch: error: ", "").strip() for line in str(error).splitlines()]
         words = "; ".join(dict.fromkeys(filter(None, lines)))
         listed = " ".join(f"{key}={value}" for key, value in parameters.items())
-        raise UserError(f"sbatch refuses the jobs: {words}", key="slurm", found=listed) from error
+        raise slurm.wrong_parameter(f"sbatch refuses the jobs: {words}", listed) from error
+    return _Slurm() if name == "slurm" else _Local(), jobs
 
 
 class _Slurm:
     name = "SLURM job"
 
-    def statuses(self, jobs: Mapping[Trial, Any]) -> dict[Trial, JobStatus] | None:
-        statuses = slurm.job_statuses(job.job_id for job in jobs.values())
-        if statuses is None:
-            return None
-        return {trial: statuses[job.job_id] for trial, job in jobs.items()}
+    def statuses(self, jobs: Mapping[Trial, Any]) -> dict[str, JobStatus] | None:
+        return slurm.job_statuses(job.job_id for job in jobs.values())
 
     def cancel(self, jobs: Iterable[Any]) -> None:
         slurm.cancel(job.job_id for job in jobs)
@@ -156,13 +133,13 @@ class _Local:
 
     name = "job"
 
-    def statuses(self, jobs: Mapping[Trial, Any]) -> dict[Trial, JobStatus]:
-        # A training may outlive the process above it while it saves.
-        running, over = JobStatus("RUNNING"), JobStatus("CANCELLED")
-        return {
-            trial: running if job.state == "RUNNING" or is_running(trial) else over
-            for trial, job in jobs.items()
-        }
+    def statuses(self, jobs: Mapping[Trial, Any]) -> dict[str, JobStatus]:
+        statuses = {}
+        for trial, job in jobs.items():
+            # A training may outlive the process above it while it saves.
+            running = job.state == "RUNNING" or runner.is_running(trial)
+            statuses[job.job_id] = JobStatus("RUNNING" if running else "CANCELLED")
+        return statuses
 
     def cancel(self, jobs: Iterable[Any]) -> None:
         for job in jobs:
@@ -177,18 +154,19 @@ class _Watch:
         self, jobs: Mapping[Trial, Any], cluster: _Slurm | _Local, on_update: OnUpdate
     ) -> None:
         self.jobs, self.cluster, self.on_update = dict(jobs), cluster, on_update
+        self.names = {trial: f"{cluster.name} {job.job_id}" for trial, job in jobs.items()}
         self.started, self.next_question = time.monotonic(), 0.0
         self.answered = True
         self.last: dict[Trial, State] = {}
         self.ending: set[Trial] = set()
-        for trial in self.jobs:
-            self._update(trial, State("queued", error=self._name(trial)))
+        for trial, name in self.names.items():
+            self._update(trial, State("queued", error=name))
 
     def look(self) -> None:
         """Report jobs that have left a result, and at times ask the cluster about the others."""
         for trial, job in list(self.jobs.items()):
             if job.paths.result_pickle.exists():
-                self._close(trial, _result(job))
+                self._update(trial, _result(job))
         now = time.monotonic()
         if self.jobs and now >= self.next_question:
             shortest, longest = _ASK_SECONDS
@@ -201,25 +179,26 @@ class _Watch:
         self.started, self.next_question = time.monotonic(), 0.0
         while self.jobs and time.monotonic() < self.started + _END_SECONDS:
             self.look()
-            time.sleep(POLL_SECONDS)
+            time.sleep(runner.POLL_SECONDS)
 
     def _ask(self) -> None:
         statuses = self.cluster.statuses(self.jobs)
+        if statuses is None and self.answered:
+            log.warning("SLURM does not answer: the sweep waits until it does")
+        self.answered = statuses is not None
         if statuses is None:
-            if self.answered:
-                log.warning("SLURM does not answer: the sweep waits until it does")
-            self.answered = False
             return
-        self.answered = True
-        for trial, status in statuses.items():
+        for trial, job in list(self.jobs.items()):
+            status = statuses[job.job_id]
             if status.never_runs:
-                self.cluster.cancel([self.jobs[trial]])
-                self._close(trial, State("failed", error=f"{self._name(trial)}: {status.text}"))
+                self.cluster.cancel([job])
+                error = f"{self.names[trial]}: {status.text}"
+                self._update(trial, State("failed", error=error))
             elif status.is_over and trial not in self.ending:
                 # It may still be requeued, and its result may be on its way here.
                 self.ending.add(trial)
             elif status.is_over:
-                self._close(trial, self._outcome(trial, status))
+                self._update(trial, self._outcome(trial, status))
             else:  # a state between two others is no news
                 self.ending.discard(trial)
                 if status.state == "RUNNING":
@@ -229,7 +208,7 @@ class _Watch:
 
     def _queued(self, trial: Trial, status: JobStatus) -> State:
         """The state of a trial whose job waits, perhaps to begin again."""
-        parts = [self._name(trial)]
+        parts = [self.names[trial]]
         if status.restarts:
             parts.append(f"requeued {status.restarts} times" if status.restarts > 1 else "requeued")
             with contextlib.suppress(UserError):
@@ -246,28 +225,23 @@ class _Watch:
             return State.of_error(error)
         if state.kind in ("done", "failed"):
             return state
-        job, checkpoint = self.jobs[trial], checkpoint_of(trial)
-        parts = [f"{self._name(trial)}: {status.text}"]
-        parts.append(state.error or (f"goes on from {checkpoint}" if checkpoint else ""))
-        parts += [_last_line(job), f"log: {_log_file(job)}"]
+        line, file = _log(self.jobs[trial])
+        checkpoint = checkpoint_of(trial)
+        saved = state.error or (f"goes on from {checkpoint}" if checkpoint else "")
+        parts = [f"{self.names[trial]}: {status.text}", saved, line, f"log: {file}"]
         reason = "; ".join(filter(None, parts))
         # A training that was asked to end has recorded it; one that was killed has not.
-        cut = bool(checkpoint) and (bool(state.error) or not status.is_fault)
+        cut = bool(checkpoint) and (bool(state.error) or status.state not in slurm.FAULTS)
         with contextlib.suppress(OSError):
             record_end(trial, **{"ended" if cut else "error": reason})
         return replace(state, kind="cut" if cut else "failed", error=reason)
 
-    def _name(self, trial: Trial) -> str:
-        return f"{self.cluster.name} {self.jobs[trial].job_id}"
-
     def _update(self, trial: Trial, state: State) -> None:
+        if state.kind not in ("queued", "training"):
+            del self.jobs[trial]
         if self.last.get(trial) != state:
             self.last[trial] = state
             self.on_update(trial, state)
-
-    def _close(self, trial: Trial, state: State) -> None:
-        del self.jobs[trial]
-        self.on_update(trial, state)
 
 
 def _result(job: Any) -> State:
@@ -276,28 +250,22 @@ def _result(job: Any) -> State:
         state: State = job.result()
         return state
     except Exception as error:  # of submitit, or of a result that it cannot read
-        reason = _last_line(job) or State.of_error(error).error
-        return State("failed", error=f"{reason}; log: {_log_file(job)}")
+        line, file = _log(job)
+        return State("failed", error=f"{line or State.of_error(error).error}; log: {file}")
 
 
-def _log_file(job: Any) -> Path:
-    """The file with the errors of a job, whether it exists or not."""
-    error, output = Path(job.paths.stderr), Path(job.paths.stdout)
-    return output if output.is_file() and not error.is_file() else error
-
-
-def _last_line(job: Any) -> str:
-    """The last error in a job's log, or its last line; empty where there is none."""
-    lines = [line.strip() for line in last_lines(_log_file(job)) if line.strip()]
+def _log(job: Any) -> tuple[str, Path]:
+    """The last error in a job's log, or its last line, if it has one; and the log's file."""
+    file, output = Path(job.paths.stderr), Path(job.paths.stdout)
+    if output.is_file() and not file.is_file():
+        file = output
+    lines = [line.strip() for line in last_lines(file) if line.strip()]
     errors = [line for line in lines if "error: " in line.lower()]
-    return (errors or [line for line in lines if "warn" not in line.lower()] or [""])[-1]
+    others = [line for line in lines if "warn" not in line.lower()]
+    return (errors or others or [""])[-1], file
 
 
-class _Signalled(Exception):
-    """A signal asks the job to end."""
-
-
-def run_job(trial: Trial, train: TrainCommand) -> State:
+def run_job(trial: Trial, train: runner.TrainCommand) -> State:
     """Train a trial, and return its state as the result of the job.
 
     A job that a signal ends has no result: its training is asked to save and waited for, then the
@@ -309,16 +277,16 @@ def run_job(trial: Trial, train: TrainCommand) -> State:
 
     def check() -> None:
         if numbers:
-            raise _Signalled
+            raise Interrupted(numbers[0])
 
     for number in END_SIGNALS:
         signal.signal(number, lambda number, frame: numbers.append(number))
     before = checkpoint_of(trial)
     try:
-        return run_trial(trial, train, check=check, tied=True, patience=_PATIENCE)
-    except _Signalled:
+        return runner.run_trial(trial, train, check=check, tied=True, patience=_PATIENCE)
+    except Interrupted as interrupted:
         state = state_of(trial)
-        return state if state.kind == "done" else _end(trial, numbers[0], before)
+        return state if state.kind == "done" else _end(trial, interrupted, before)
     except (UserError, OSError) as error:
         return State.of_error(error)
     except Exception as error:  # a bug: its traceback is in the job's log
@@ -326,25 +294,21 @@ def run_job(trial: Trial, train: TrainCommand) -> State:
         return State("failed", error=f"{type(error).__name__}: {error}")
 
 
-def _end(trial: Trial, number: int, before: str) -> NoReturn:
+def _end(trial: Trial, interrupted: Interrupted, before: str) -> NoReturn:
     """Exit after a signal; after a warning, requeue the job if it has a new checkpoint."""
-    name, after = signal_name(number), checkpoint_of(trial)
+    name, after = signal_name(interrupted.number), checkpoint_of(trial)
+    warned, progress = interrupted.number in _WARNINGS, after != before
     ended = f"{name}, saved in {after}" if after else f"{name}, before there was a checkpoint"
-    if number in _WARNINGS and after == before:
+    if warned and not progress:
         ended += "; the time limit is too short for another checkpoint: raise timeout_min"
     record_end(trial, ended=ended)  # first: the cluster may kill a requeued job
-    if number in _WARNINGS and after != before:
+    if warned and progress:
+        if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+            from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
+
+            raise SystemExit(LOCAL_REQUEUE_RETURN_CODE)
         try:
-            _requeue()
+            slurm.requeue(os.environ["SLURM_JOB_ID"])
         except (OSError, subprocess.SubprocessError) as error:  # a cluster may forbid it
             record_end(trial, ended=f"{ended}; the job cannot be requeued: {error}")
-    raise SystemExit(128 + number)
-
-
-def _requeue() -> None:
-    """Have the cluster begin this job again: SLURM on request, submitit by an exit status."""
-    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
-        from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
-
-        raise SystemExit(LOCAL_REQUEUE_RETURN_CODE)
-    slurm.requeue(os.environ["SLURM_JOB_ID"])
+    raise SystemExit(interrupted.status)

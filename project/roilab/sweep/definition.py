@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine import overrides as texts
@@ -25,7 +24,6 @@ from roilab.evaluation.bootstrap import METRICS
 from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")
-_PUBLISHED = ("source", "rows")
 # The metrics that are compared where a sweep names none.
 _METRICS = tuple(f"{task}/{name}" for task in TASK_NAMES for name in ("AP", "AP50", "AP75"))
 # Folders of a sweep beside those of its arms.
@@ -37,33 +35,25 @@ _OF_TRIAL = {"train.seed": "seeds", "train.output_dir": "output"}
 def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """A sweep from a lazy file, and from overrides, of which `key=a,b` makes arms.
 
-    Args:
-        file: with a dict `sweep`, see configs/ablations; or a training config, for which the
-            overrides make all arms.
-        overrides: of every arm, applied after its own.
+    The file has a dict `sweep`, see configs/ablations, or is a training config, for which the
+    overrides make all arms. The overrides are of every arm, applied after its own.
 
     Raises:
         UserError: the file is neither, has keys that no sweep has, or contradicts itself.
     """
     cfg = config.read_config(file)
-    if "sweep" in cfg and not config.is_code(file):
-        raise UserError(
-            "a sweep is a Python file, since it names configs, which are run",
-            file=file,
-            expected="NAME.py, as in configs/ablations",
-            remedy="if the sweep is yours, write it as a Python file",
-        )
     if "sweep" in cfg:
+        if not config.is_code(file):
+            message = "a sweep is a Python file, since it names configs, which are run"
+            expected = "NAME.py, as in configs/ablations"
+            remedy = "if the sweep is yours, write it as a Python file"
+            raise UserError(message, file=file, expected=expected, remedy=remedy)
         sweep = _from_dict(Path(file), config.to_plain_data(cfg)["sweep"])
     elif "model" in cfg:
-        alone = Arm("", str(file), (), {})
-        sweep = Sweep(str(file), (alone,), "", (0,), _METRICS, "")
+        sweep = Sweep(str(file), (Arm("", str(file), (), {}),), "", (0,), _METRICS, "")
     else:
-        raise UserError(
-            "neither a sweep nor a training config",
-            file=file,
-            expected="a dict `sweep`, as in configs/ablations, or a key `model`",
-        )
+        expected = "a dict `sweep`, as in configs/ablations, or a key `model`"
+        raise UserError("neither a sweep nor a training config", file=file, expected=expected)
     return _checked(_with_overrides(sweep, overrides))
 
 
@@ -78,7 +68,13 @@ def resolve(sweep: Sweep) -> Sweep:
     arms: list[Arm] = []
     for arm in sweep.arms:
         cfg = cfgs[arm.name]
-        _try_model(cfg)
+        # For data of any number of classes and keypoints, and without memory.
+        for_any_data = copy.deepcopy(cfg)
+        for key in ("num_classes", "num_keypoints"):
+            if cfg.data.get(key) is None:
+                for_any_data.data[key] = 2
+        with torch.device("meta"):
+            config.build(for_any_data.model, "model")
         text = json.dumps(config.to_plain_data(cfg), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         for other in arms:
@@ -95,16 +91,6 @@ def resolve(sweep: Sweep) -> Sweep:
     return replace(sweep, arms=tuple(arms))
 
 
-def _try_model(cfg: DictConfig) -> None:
-    """Build a model without memory, for data of any number of classes and keypoints."""
-    cfg = copy.deepcopy(cfg)
-    for key in ("num_classes", "num_keypoints"):
-        if cfg.data.get(key) is None:
-            cfg.data[key] = 2
-    with torch.device("meta"):
-        config.build(cfg.model, "model")
-
-
 def _wrong(
     sweep: Sweep, key: str, message: str, value: object, expected: str | None = None
 ) -> UserError:
@@ -115,18 +101,17 @@ def _from_dict(file: Path, data: Any) -> Sweep:
     data = _dict(file, "sweep", data, _KEYS)
     arms = _dict(file, "sweep.arms", data.get("arms"))
     shared = _dict(file, "sweep.overrides", data.get("overrides", {}))
-    published = _dict(file, "sweep.published", data.get("published", {}), _PUBLISHED)
+    published = _dict(file, "sweep.published", data.get("published", {}), ("source", "rows"))
     rows = _dict(file, "sweep.published.rows", published.get("rows", {}), tuple(arms))
     for name, row in rows.items():
         for figure in _dict(file, f"sweep.published.rows.{name}", row).values():
             _kind(file, f"sweep.published.rows.{name}", figure, int | float, "numbers")
     metrics = data.get("metrics", list(_METRICS)) or None
     metrics = _kind(file, "sweep.metrics", metrics, list, "a list of at least one task/metric")
-
-    def arm(name: str, setting: Any) -> Arm:
-        """An arm of overrides, or of a config of its own."""
+    parsed = []
+    for name, setting in arms.items():
         key = f"sweep.arms.{name}"
-        if isinstance(setting, str):
+        if isinstance(setting, str):  # a config of its own
             start, own = setting, {}
         else:
             start = _kind(file, "sweep.base", data.get("base"), str, "the path of a config")
@@ -135,23 +120,12 @@ def _from_dict(file: Path, data: Any) -> Sweep:
         # Relative to the file and not to the working directory, like the imports of the file.
         config_file = os.path.relpath(file.parent / start)
         overrides = tuple(texts.write(key, value) for key, value in {**shared, **own}.items())
-        return Arm(name, config_file, overrides, rows.get(name, {}), weights_of)
-
-    return Sweep(
-        file=str(file),
-        arms=tuple(arm(name, setting) for name, setting in arms.items()),
-        baseline=data.get("baseline", next(iter(arms), "")),
-        seeds=check_seeds(data.get("seeds", [0]), file),
-        metrics=tuple(metrics),
-        source=published.get("source", ""),
-        question=_question(file),
-    )
-
-
-def _question(file: Path) -> str:
-    """The first paragraph of a file's docstring."""
-    text = file.read_text(encoding="utf-8") if file.suffix == ".py" else ""
-    return " ".join((ast.get_docstring(ast.parse(text)) or "").partition("\n\n")[0].split())
+        parsed.append(Arm(name, config_file, overrides, rows.get(name, {}), weights_of))
+    baseline, source = data.get("baseline", next(iter(arms), "")), published.get("source", "")
+    seeds = check_seeds(data.get("seeds", [0]), file)
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    question = " ".join(docstring.partition("\n\n")[0].split())
+    return Sweep(str(file), tuple(parsed), baseline, seeds, tuple(metrics), source, question)
 
 
 def _dict(file: Path, key: str, value: Any, keys: Sequence[str] | None = None) -> dict[str, Any]:
@@ -179,20 +153,16 @@ def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     def named(arm: str, point: Sequence[str]) -> str:
         # `a.b.key=value` as `key=value`.
         short = [re.sub(r"^[^=]*\.(?=[^=.]*=)", "", text) for text in point]
-        return ", ".join([*([arm] if arm else []), *short])
+        return ", ".join(filter(None, [arm, *short]))
 
-    arms = tuple(
-        replace(
-            arm,
-            name=named(arm.name, point),
-            weights_of=named(arm.weights_of, point) if arm.weights_of else "",
-            overrides=(*arm.overrides, *shared, *point),
-        )
-        for arm in sweep.arms
-        for point in grid
-    )
+    arms = []
+    for arm, point in itertools.product(sweep.arms, grid):
+        weights_of = named(arm.weights_of, point) if arm.weights_of else ""
+        own = (*arm.overrides, *shared, *point)
+        name = named(arm.name, point)
+        arms.append(replace(arm, name=name, weights_of=weights_of, overrides=own))
     first = sweep.arms.index(_named(sweep, "baseline", sweep.baseline)) * len(grid)
-    return replace(sweep, arms=arms, baseline=arms[first].name)
+    return replace(sweep, arms=tuple(arms), baseline=arms[first].name)
 
 
 def _named(sweep: Sweep, key: str, name: str) -> Arm:
@@ -214,13 +184,9 @@ def _checked(sweep: Sweep) -> Sweep:
         for text in arm.overrides:
             key, _, value = text.partition("=")
             if key in _OF_TRIAL:
-                raise UserError(
-                    "a sweep sets this key for each training",
-                    file=sweep.file,
-                    key=key,
-                    found=text,
-                    remedy=f"set it for the sweep: {argument(_OF_TRIAL[key], value)}",
-                )
+                message = "a sweep sets this key for each training"
+                remedy = f"set it for the sweep: {argument(_OF_TRIAL[key], value)}"
+                raise UserError(message, file=sweep.file, key=key, found=text, remedy=remedy)
         key = f"arms.{arm.name}.weights_of"
         if arm.weights_of and _named(sweep, key, arm.weights_of).weights_of:
             message = "the weights would be those of an arm that is not trained itself"

@@ -2,14 +2,12 @@
 
 import csv
 import io
-import itertools
 import shlex
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,29 +20,22 @@ from roilab.files import write_whole
 from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
 from roilab.reporting import document, plots
 from roilab.reporting.document import Picture, Plot, Section, Table
-from roilab.sweep.plan import Arm, Sweep, Trial
+from roilab.sweep.plan import Sweep, Trial
 from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults
 from roilab.sweep.state import State
 from roilab.text import counted
 
 _PICTURES = 6
-_EXPLANATION = (
-    "AP in percent on the validation set: the mean over seeds ± the sample standard deviation. "
-    "Intervals hold the true difference in about 95 of 100 cases: images are drawn with "
-    "replacement, the same for both arms"
-)
-_SEEDS = ", and the mean over seeds varies as Student's t."
 _DASH = "-"
 
 # The results of the runs that are done, by arm and seed; every arm of the sweep is a key.
-ResultsByArm = Mapping[Arm, Mapping[int, RunResults]]
+ResultsByArm = Mapping[str, Mapping[int, RunResults]]
 
 
 class Report:
-    """The report of one sweep. It reads each run once, however often it is written.
+    """The report of a sweep from the states of its trials, in their order.
 
-    Args:
-        commands: the commands that ran the sweep, which the report shows.
+    It reads each run once, however often it is written.
     """
 
     def __init__(self, sweep: Sweep, commands: Sequence[str]) -> None:
@@ -52,12 +43,15 @@ class Report:
         self.reader = ResultsReader(sweep.metrics)
 
     def write(self, folder: Path, states: Mapping[Trial, State]) -> None:
-        """Write report.md, report.csv, report.tex and report.html, with plots and pictures.
-
-        Args:
-            states: of all trials, in order.
-        """
-        sections = self.sections(states)
+        """Write report.md, report.csv, report.tex and report.html, with plots and pictures."""
+        results = self._results(states)
+        sections = [self._beginning(states, results), *self._headline(states, results)]
+        if any(results.values()):
+            tasks = _tasks(results)
+            sections += [_thresholds(task, results) for task in tasks]
+            sections += _classes(tasks, results) + _keypoints(results)
+            sections += [self._cost(states), *_pictures(self.sweep, results)]
+        sections += [_arms(self.sweep), _runs(states)]
         document.write_attachments(folder, sections)
         title = self.sweep.name
         write_whole(folder / "report.md", document.to_markdown(title, sections))
@@ -65,66 +59,60 @@ class Report:
         write_whole(folder / "report.tex", document.to_latex(sections))
         write_whole(folder / "report.csv", _values(states))
 
-    def sections(self, states: Mapping[Trial, State]) -> list[Section]:
-        """All sections of the report."""
-        results = self._read(states)
-        sections = [self._beginning(states, results), *self._headline(states, results)]
-        if any(results.values()):
-            tasks = _tasks(results)
-            sections += [_thresholds(task, results) for task in tasks]
-            sections += _classes(tasks, results) + _keypoints(results)
-            sections += [self._cost(states), *_pictures(self.sweep, results)]
-        return [*sections, _arms(self.sweep), _runs(states)]
-
     def headline(self, states: Mapping[Trial, State]) -> str:
         """The AP and the differences without plots, as Markdown for a terminal."""
         sections = [
             replace(section, parts=[part for part in section.parts if isinstance(part, Table)])
-            for section in self._headline(states, self._read(states))
+            for section in self._headline(states, self._results(states))
         ]
         return document.to_markdown(self.sweep.name, sections)
 
-    def _read(self, states: Mapping[Trial, State]) -> ResultsByArm:
-        results: dict[Arm, dict[int, RunResults]] = {arm: {} for arm in self.sweep.arms}
+    def _results(self, states: Mapping[Trial, State]) -> ResultsByArm:
+        results: dict[str, dict[int, RunResults]] = {arm.name: {} for arm in self.sweep.arms}
         for trial in _done(states):
-            results[trial.arm][trial.seed] = self.reader.read(trial)
+            results[trial.arm.name][trial.seed] = self.reader.read(trial)
         return results
 
     def _beginning(self, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
         done = _done(states)
         seeds = sorted({trial.seed for trial in done})
-        text = [
-            self.sweep.question,
-            *(f"`{command}`" for command in self.commands),
-            f"{len(done)} of {len(states)} runs are done. {_origin(done)}",
-            _EXPLANATION + (_SEEDS if len(seeds) > 1 else "."),
-        ]
+        method = (
+            "AP in percent on the validation set: the mean over seeds ± the sample standard "
+            "deviation. Intervals hold the true difference in about 95 of 100 cases: images are "
+            "drawn with replacement, the same for both arms"
+        )
+        if len(seeds) > 1:
+            method += ", and the mean over seeds varies as Student's t"
+        runs = f"{len(done)} of {len(states)} runs are done. {_origin(done)}"
+        text = [self.sweep.question, *(f"`{command}`" for command in self.commands), runs]
+        text.append(f"{method}.")
         if len(seeds) == 1:
             text.append(
                 f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
                 "nothing of how far another training would differ."
             )
-        text += sorted({run.limits for runs in results.values() for run in runs.values()})
+        text += sorted({run.limits for of_arm in results.values() for run in of_arm.values()})
         return Section("", text)
 
     def _headline(self, states: Mapping[Trial, State], results: ResultsByArm) -> list[Section]:
         tasks = [self._task(task, states, results) for task in _tasks(results)]
-        return [*tasks, *_differences(self.sweep, results)]
+        return [*tasks, *_comparison(self.sweep, results)]
 
     def _task(self, task: str, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
         """The AP of each arm, beside the published AP of such an arm."""
+        arms = self.sweep.arms
         published = [
-            name
-            for name in METRICS
-            if any(f"{task}/{name}" in arm.published for arm in self.sweep.arms)
+            name for name in METRICS if any(f"{task}/{name}" in arm.published for arm in arms)
         ]
         rows = []
-        for arm, runs in results.items():
-            metrics = [run.results[task] for run in runs.values() if task in run.results]
+        for arm in arms:
+            runs = [run for run in results[arm.name].values() if task in run.results]
             planned = sum(trial.arm == arm for trial in states)
-            ours = [_mean_and_deviation([run.get(name) for run in metrics]) for name in METRICS]
+            ours = [
+                _mean_and_deviation([r.results[task].get(name) for r in runs]) for name in METRICS
+            ]
             theirs = [_decimal(arm.published.get(f"{task}/{name}")) for name in published]
-            rows.append([arm.name, f"{len(metrics)} of {planned}", *ours, *theirs])
+            rows.append([arm.name, f"{len(runs)} of {planned}", *ours, *theirs])
         head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
         text = f"Published: {self.sweep.source}." if published else ""
         return Section(f"{TASK_NAMES[task].capitalize()} AP", text, [Table(head, rows)])
@@ -138,14 +126,13 @@ class Report:
         )
         head = ["arm", "parameters, M", "GFLOP an image", "s a training step"]
         head += ["ms an image, inference", "memory of the training, GiB"]
+        digits, scales = (2, 2, 3, 1, 2), (1e-6, 1e-9, 1, 1000, 1)
         rows = []
         for arm in self.sweep.arms:
             trials = [trial for trial in _done(states) if trial.arm == arm]
             if trials:
-                cost = self.reader.cost(trials)
-                sizes = (_decimal(cost.parameters, 2, 1e-6), _decimal(cost.operations, 2, 1e-9))
-                times = (_decimal(cost.step, 3), _decimal(cost.inference, 1, 1000))
-                rows.append([arm.name, *sizes, *times, _decimal(cost.memory, 2)])
+                costs = self.reader.costs(trials)
+                rows.append([arm.name, *map(_decimal, costs, digits, scales)])
         return Section("Cost", text, [Table(head, rows)])
 
 
@@ -158,17 +145,16 @@ def _tasks(results: ResultsByArm) -> list[str]:
     return [task for task in TASK_NAMES if any(task in run.results for run in runs)]
 
 
-def _differences(sweep: Sweep, results: ResultsByArm) -> list[Section]:
-    """The differences of each arm to the baseline, over the seeds that both have."""
+def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     rows, bars = [], {}
-    for arm in sweep.others():
-        for name, difference in _arm_differences(sweep, arm, results).items():
+    for arm, differences in _differences(sweep, results).items():
+        for name, difference in differences.items():
             task, _, metric = name.partition("/")
             title = f"{TASK_NAMES[task]} {metric}"
             interval = f"{difference.low:+.1f} to {difference.high:+.1f}"
             value, seeds = f"{difference.value:+.1f}", str(difference.seeds)
-            rows.append([arm.name, title, value, interval, seeds, difference.conclusion])
-            bars[f"{arm.name}, {title}"] = (difference.low, difference.value, difference.high)
+            rows.append([arm, title, value, interval, seeds, difference.conclusion])
+            bars[f"{arm}, {title}"] = (difference.low, difference.value, difference.high)
     if not rows:
         return []
     title = f"Difference to {sweep.baseline}"
@@ -177,33 +163,33 @@ def _differences(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     return [Section(title, (), [Table(head, rows), Plot("differences", plot)])]
 
 
-def _arm_differences(sweep: Sweep, arm: Arm, results: ResultsByArm) -> dict[str, PairedDifference]:
-    """The differences of an arm to the baseline, by metric."""
-    differences: dict[str, PairedDifference] = {}
-    pairs = _pairs(sweep, arm, results)
-    if not pairs:
-        return differences
-    ours, baseline = zip(*pairs.values(), strict=True)
-    for name in sweep.metrics:
-        if name in ours[0].draws and name in baseline[0].draws:
-            values = np.stack([run.draws[name] for run in ours])
-            before = np.stack([run.draws[name] for run in baseline])
-            difference = paired_difference(values, before, len(ours[0].dataset))
-            if difference is not None:
-                differences[name] = difference
+def _differences(sweep: Sweep, results: ResultsByArm) -> dict[str, dict[str, PairedDifference]]:
+    """The differences to the baseline, by arm and metric, over the seeds that both have."""
+    differences: dict[str, dict[str, PairedDifference]] = {}
+    for arm in [arm for arm in results if arm != sweep.baseline]:
+        differences[arm] = {}
+        seeds, ours, baseline = _pairs(sweep, arm, results)
+        for name in sweep.metrics if seeds else ():
+            if name in ours[0].draws and name in baseline[0].draws:
+                values, before = (
+                    np.stack([r.draws[name] for r in runs]) for runs in (ours, baseline)
+                )
+                difference = paired_difference(values, before, len(ours[0].dataset))
+                if difference is not None:
+                    differences[arm][name] = difference
     return differences
 
 
 def _pairs(
-    sweep: Sweep, arm: Arm, results: ResultsByArm
-) -> dict[int, tuple[RunResults, RunResults]]:
-    """The results of an arm and of the baseline, for each seed that both have."""
-    ours = results[arm]
-    (baseline,) = (runs for other, runs in results.items() if other.name == sweep.baseline)
-    pairs = {seed: (ours[seed], baseline[seed]) for seed in sorted(ours.keys() & baseline.keys())}
+    sweep: Sweep, arm: str, results: ResultsByArm
+) -> tuple[list[int], list[RunResults], list[RunResults]]:
+    """The seeds that an arm and the baseline both have, and the results of both with them."""
+    ours, baseline = results[arm], results[sweep.baseline]
+    seeds = sorted(ours.keys() & baseline.keys())
     # Runs on other data, which have another name, are not compared.
-    same = all(run.dataset.name == other.dataset.name for run, other in pairs.values())
-    return pairs if same else {}
+    if any(ours[seed].dataset.name != baseline[seed].dataset.name for seed in seeds):
+        seeds = []
+    return seeds, [ours[seed] for seed in seeds], [baseline[seed] for seed in seeds]
 
 
 def _thresholds(task: str, results: ResultsByArm) -> Section:
@@ -212,7 +198,7 @@ def _thresholds(task: str, results: ResultsByArm) -> Section:
     for arm, runs in results.items():
         curves = [run.ap_by_iou[task] for run in runs.values() if task in run.ap_by_iou]
         if curves:
-            lines[arm.name] = [_mean(values) for values in zip(*curves, strict=True)]
+            lines[arm] = [_mean(values) for values in zip(*curves, strict=True)]
     measure = "OKS" if task == "keypoints" else "IoU"
     title = f"{TASK_NAMES[task].capitalize()} AP by {measure} threshold"
     x, y = f"least {measure} of a match", "AP, percent"
@@ -224,37 +210,38 @@ def _thresholds(task: str, results: ResultsByArm) -> Section:
 
 def _classes(tasks: Sequence[str], results: ResultsByArm) -> list[Section]:
     """AP of each class, where there are several."""
-    metrics = {arm.name: [run.results for run in runs.values()] for arm, runs in results.items()}
-    columns = [
-        (task, name)
+    metrics = {arm: [run.results for run in runs.values()] for arm, runs in results.items()}
+    columns = {
+        (task, name): f"{TASK_NAMES[task]}, {name.removeprefix('AP-')}"
         for task in tasks
-        for name in _names(run.get(task, {}) for runs in metrics.values() for run in runs)
+        for runs in metrics.values()
+        for run in runs
+        for name in run.get(task, {})
         if name.startswith("AP-")
-    ]
+    }
     if len({name for _, name in columns}) < 2:
         return []
     rows = [
-        [name, *(_mean_and_deviation([r[t].get(n) for r in runs if t in r]) for t, n in columns)]
-        for name, runs in metrics.items()
+        [arm, *(_mean_and_deviation([r[t].get(n) for r in runs if t in r]) for t, n in columns)]
+        for arm, runs in metrics.items()
     ]
-    head = ["arm", *(f"{TASK_NAMES[task]}, {name[len('AP-') :]}" for task, name in columns)]
-    return [Section("AP of each class", (), [Table(head, rows)])]
+    return [Section("AP of each class", (), [Table(["arm", *columns.values()], rows)])]
 
 
 def _keypoints(results: ResultsByArm) -> list[Section]:
     """A row a keypoint, since there may be many, and a column an arm."""
     columns = {}
-    for arm, of_arm in results.items():
-        terms = [run.keypoint_oks for run in of_arm.values() if run.keypoint_oks]
+    for arm, runs in results.items():
+        terms = [run.keypoint_oks for run in runs.values() if run.keypoint_oks]
         if terms:
-            columns[arm.name] = {name: _mean([run[name] for run in terms]) for name in terms[0]}
-    keypoints = _names(columns.values())
-    if not keypoints:
+            columns[arm] = {name: _mean([run[name] for run in terms]) for name in terms[0]}
+    if not columns:
         return []
     text = (
         "The mean term of a keypoint in the OKS of objects that are found at OKS 0.5, from 0 to "
         "1. An arm that finds fewer objects may find the easier ones."
     )
+    keypoints = dict.fromkeys(name for column in columns.values() for name in column)
     rows = [
         [name, *(_decimal(column.get(name), 3) for column in columns.values())]
         for name in keypoints
@@ -264,30 +251,30 @@ def _keypoints(results: ResultsByArm) -> list[Section]:
 
 def _pictures(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     """Pictures of the images where the baseline and the arm farthest from it differ most."""
-    differences = {arm: _arm_differences(sweep, arm, results) for arm in sweep.others()}
     # By the first metric that is compared.
+    differences = _differences(sweep, results)
     first = {arm: next(iter(metrics.items())) for arm, metrics in differences.items() if metrics}
     if not first:
         return []
     arm = max(first, key=lambda arm: abs(first[arm][1].value))
     task = first[arm][0].partition("/")[0]
-    pairs = _pairs(sweep, arm, results)
-    ours, baseline = zip(*pairs.values(), strict=True)
+    seeds, ours, baseline = _pairs(sweep, arm, results)
     before, after = ([run.image_ap50[task] for run in runs] for runs in (baseline, ours))
     ranked = most_different(before, after, _PICTURES)
-    pictures = []
+    dataset, pictures = ours[0].dataset, []
+    # The values are in the order of the images' ids.
+    records = sorted(dataset.records, key=lambda record: record["image_id"])
     for place, (position, more) in enumerate(ranked, 1):
-        record = ours[0].images()[position]
-        runs = {sweep.baseline: baseline[0], arm.name: ours[0]}
+        record = records[position]
+        runs = {sweep.baseline: baseline[0], arm: ours[0]}
         predicted = {name: run.drawn.get(record["image_id"], []) for name, run in runs.items()}
-        picture = draw_comparison(record, ours[0].dataset, predicted, original=True)
-        file = Path(record["file_name"]).name
-        caption = f"{file}: per-image AP@0.5 {more:+.0f} with {arm.name}"
+        picture = draw_comparison(record, dataset, predicted, original=True)
+        caption = f"{Path(record['file_name']).name}: per-image AP@0.5 {more:+.0f} with {arm}"
         pictures.append(Picture(str(place), jpeg(picture, PAGE_QUALITY), caption))
     text = (
-        f"The images on which {sweep.baseline} and {arm.name} differ most in {TASK_NAMES[task]} "
-        "AP@0.5 of the single image, the mean over seeds, which is not COCO AP50. Drawn is seed "
-        f"{min(pairs)}, from score {LEAST_SCORE} on."
+        f"The images on which {sweep.baseline} and {arm} differ most in {TASK_NAMES[task]} AP@0.5 "
+        "of the single image, the mean over seeds, which is not COCO AP50. Drawn is seed "
+        f"{seeds[0]}, from score {LEAST_SCORE} on."
     )
     return [Section("Where they differ most", text, pictures)]
 
@@ -297,8 +284,7 @@ def most_different(
 ) -> list[tuple[int, float]]:
     """Positions of the images whose values differ most, and their differences to the baseline.
 
-    Args:
-        baseline, values: of two arms, the images' values for each seed.
+    The values of two arms are those of each image, for each seed.
     """
     before, after = (np.array(v, float).mean(axis=0) for v in (baseline, values))
     differences = np.nan_to_num(after - before)
@@ -341,31 +327,18 @@ def _values(states: Mapping[Trial, State]) -> str:
 
 def _origin(done: Sequence[Trial]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
-    starts = [start for trial in done for start in Run(trial.folder).starts()]
-    if not starts:
-        return ""
-
-    def listed(name: str, values: Iterable[object]) -> str:
-        return f"{name} {', '.join(sorted({str(value) for value in values}))}"
-
-    def commit(start: Mapping[str, Any]) -> str:
+    commits, versions, machines = set(), set(), set()
+    for start in (start for trial in done for start in Run(trial.folder).starts()):
         code = start.get("code") or {"commit": "unknown", "dirty": False}
-        return str(code["commit"])[:7] + (" with changes" if code["dirty"] else "")
-
-    def machine(start: Mapping[str, Any]) -> str:
+        commits.add(str(code["commit"])[:7] + (" with changes" if code["dirty"] else ""))
+        versions.add(str(start.get("versions", {}).get("torch", "unknown")))
         cores = [counted(start["cores"], "core")] if "cores" in start else []
-        return ", ".join(start.get("gpus") or [start.get("cpu") or "an unknown processor", *cores])
-
-    torch = [start.get("versions", {}).get("torch", "unknown") for start in starts]
-    return (
-        f"{listed('Commit', map(commit, starts))}; {listed('torch', torch)}; "
-        f"{listed('on', map(machine, starts))}."
-    )
-
-
-def _names(parts: Iterable[Iterable[str]]) -> list[str]:
-    """The names in any of the parts, each once."""
-    return list(dict.fromkeys(itertools.chain.from_iterable(parts)))
+        processor = [start.get("cpu") or "an unknown processor", *cores]
+        machines.add(", ".join(start.get("gpus") or processor))
+    if not commits:
+        return ""
+    listed = (", ".join(sorted(values)) for values in (commits, versions, machines))
+    return "Commit {}; torch {}; on {}.".format(*listed)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

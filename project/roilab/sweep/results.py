@@ -20,8 +20,7 @@ from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.analysis import ap_by_iou, image_ap50, keypoint_oks
 from roilab.evaluation.ap import GroundTruth, Results
-from roilab.evaluation.bootstrap import METRICS, bootstrap_metrics, bootstrap_weights
-from roilab.evaluation.matches import match_detections
+from roilab.evaluation.bootstrap import METRICS, image_weights, match_detections, metrics_of_draws
 from roilab.inference.rendering import rows_by_image
 from roilab.sweep.plan import Trial
 
@@ -34,13 +33,12 @@ class RunResults:
     """The results of a run on its validation set.
 
     Attributes:
-        results: AP in percent by task and metric.
         draws: 1 + B values of `task/metric`, see `roilab.evaluation.bootstrap`.
         ap_by_iou: AP in percent at each threshold, by task.
-        image_ap50: I, by task.
+        image_ap50: I, in the order of the images' ids, by task.
         keypoint_oks: mean OKS term of each keypoint, where there are keypoints.
         drawn: by the image's id, COCO result rows from `LEAST_SCORE` on.
-        limits: see `limits_note`.
+        limits: see `roilab.engine.max_detections.limits_note`.
     """
 
     dataset: DetectionDataset
@@ -50,38 +48,12 @@ class RunResults:
     image_ap50: Mapping[str, Sequence[float | None]]
     keypoint_oks: Mapping[str, float | None]
     drawn: Mapping[int, Sequence[Mapping[str, Any]]]
-    limits: str = ""
-
-    def images(self) -> list[Mapping[str, Any]]:
-        """The records of the images in the order of `image_ap50`: that of their ids."""
-        return sorted(self.dataset.records, key=lambda record: record["image_id"])
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The cost of a model; a value is None where it is not known.
-
-    Attributes:
-        parameters, operations: see `count_operations`.
-        step: seconds of a training iteration with its data, the median.
-        inference: seconds for an image, the median.
-        memory: the peak of the training in GiB: of the GPU, or of the process.
-    """
-
-    parameters: int | None
-    operations: float | None
-    step: float | None
-    inference: float | None
-    memory: float | None
+    limits: str
 
 
 @dataclass
 class ResultsReader:
-    """Reads runs that are done, and keeps what it has read.
-
-    Attributes:
-        metrics: the compared metrics, as `task/metric`.
-    """
+    """Reads runs that are done, for the compared `task/metric`s, and keeps what it has read."""
 
     metrics: Sequence[str]
     results: dict[Trial, RunResults] = field(default_factory=dict)
@@ -101,24 +73,33 @@ class ResultsReader:
         return self.results[trial]
 
     def _read(self, run: Run) -> RunResults:
-        results = run.results()
-        dataset = self._dataset(run)
+        results, cfg = run.results(), config.load_config(run.config_file)
+        key = json.dumps(config.to_plain_data(cfg.data.val), sort_keys=True)
+        if key not in self.datasets:
+            self.datasets[key] = prepare(cfg, training=False).val
+        dataset = self.datasets[key]
         detections = run.detections(dataset.coco_ids)
-        cfg = config.load_config(run.config_file)
-        limit = cfg.evaluation.max_detections
-        truth = GroundTruth(dataset.coco_json(), dataset.skeleton, limit)
-        weights = bootstrap_weights(len(dataset))
+        truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
+        weights = image_weights(len(dataset))
         draws: dict[str, np.ndarray] = {}
         curves, images = {}, {}
         for task in results:
             names = [name.partition("/")[2] for name in self.metrics if name.startswith(f"{task}/")]
-            matches = {
-                area: match_detections(truth, detections, task, area)
-                for area in {METRICS[name][0] for name in names} | {"all"}
-            }
-            metrics = bootstrap_metrics(matches, weights)
+            areas = {"all", *(METRICS[name][0] for name in names)}
+            matches = {area: match_detections(truth, detections, task, area) for area in areas}
+            metrics = metrics_of_draws(matches, weights)
             draws |= {f"{task}/{name}": metrics[name] for name in names}
-            _check_ap(run, task, results[task]["AP"], float(metrics["AP"][0]))
+            reported, ap = results[task]["AP"], float(metrics["AP"][0])
+            expected = np.nan if reported is None else reported
+            if not np.isclose(ap, expected, rtol=0, atol=1e-6, equal_nan=True):
+                raise UserError(
+                    "the validation set has changed since the run was evaluated",
+                    file=run.results_file,
+                    key=f"{task}/AP",
+                    found=reported,
+                    expected=f"{ap}, on the validation set as it is",
+                    remedy=f"evaluate it anew: {run.evaluate_command}",
+                )
             curves[task] = ap_by_iou(matches["all"])
             images[task] = image_ap50(matches["all"])
         terms = keypoint_oks(truth, detections) if "keypoints" in results else {}
@@ -126,15 +107,13 @@ class ResultsReader:
         note = limits_note(cfg, dataset)
         return RunResults(dataset, results, draws, curves, images, terms, drawn, note)
 
-    def _dataset(self, run: Run) -> DetectionDataset:
-        cfg = config.load_config(run.config_file)
-        key = json.dumps(config.to_plain_data(cfg.data.val), sort_keys=True)
-        if key not in self.datasets:
-            self.datasets[key] = prepare(cfg, training=False).val
-        return self.datasets[key]
+    def costs(self, trials: Sequence[Trial]) -> tuple[float | None, ...]:
+        """The costs of an arm's model, from its trials that are done, at least one.
 
-    def cost(self, trials: Sequence[Trial]) -> Cost:
-        """The cost of an arm, from its trials that are done, of which there is at least one."""
+        They are the parameters and operations of `count_operations`, the median seconds of a
+        training iteration with its data and of the inference for an image, and the peak memory of
+        the training in GiB: of the GPU, or of the process. None where a cost is not known.
+        """
         arm = trials[0].arm.name
         if arm not in self.counts:
             run = Run(trials[0].folder)
@@ -142,27 +121,10 @@ class ResultsReader:
                 self.counts[arm] = count_operations(run, self.read(trials[0]).dataset)
         logs = [Run(trial.folder).metrics() or [{}] for trial in trials]
         lines = [line for log in logs for line in log]
+        steps = [line["time"] for line in lines if "time" in line]
         inference = [log[-1]["inference_time"] for log in logs if "inference_time" in log[-1]]
-        return Cost(
-            *self.counts[arm],
-            step=_median([line["time"] for line in lines if "time" in line]),
-            inference=_median(inference),
-            memory=max((line["memory"] for line in lines if "memory" in line), default=None),
-        )
-
-
-def _check_ap(run: Run, task: str, reported: float | None, ap: float) -> None:
-    """Raise UserError where a run's AP is not that of its validation set as it is."""
-    expected = np.nan if reported is None else reported
-    if not np.isclose(ap, expected, rtol=0, atol=1e-6, equal_nan=True):
-        raise UserError(
-            "the validation set has changed since the run was evaluated",
-            file=run.results_file,
-            key=f"{task}/AP",
-            found=reported,
-            expected=f"{ap}, on the validation set as it is",
-            remedy=f"evaluate it anew: {run.evaluate_command}",
-        )
+        memory = max((line["memory"] for line in lines if "memory" in line), default=None)
+        return *self.counts[arm], _median(steps), _median(inference), memory
 
 
 def count_operations(run: Run, dataset: DetectionDataset) -> tuple[int | None, float | None]:
@@ -174,9 +136,8 @@ def count_operations(run: Run, dataset: DetectionDataset) -> tuple[int | None, f
     if not run.weights.is_file():
         return None, None
     # Our own kernels do fewer operations than the model has.
-    cfg, model = load_run(
-        open_run(run.folder), ["train.cpu_kernels=False", "train.precision=float32"]
-    )
+    overrides = ["train.cpu_kernels=False", "train.precision=float32"]
+    cfg, model = load_run(open_run(run.folder), overrides)
     counter, images = FlopCounterMode(display=False), 0
     with torch.inference_mode(), counter:
         for batch in eval_batches(cfg, dataset):

@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Event
 from typing import IO
 
@@ -25,17 +26,14 @@ from roilab.files import refuse_link
 from roilab.sweep.plan import Trial
 from roilab.sweep.state import OnUpdate, State, load_record, save_record, state_of
 
-_METADATA = ("classes.json", "category_ids.json", "skeleton.json", "run.json", "config.yaml")
+# Files of a run whose weights another arm evaluates, the config last: with it, the folder is a run
+# that can be resumed.
+_COPIED = ["metrics.json", "model_final.pth", "last_checkpoint", "classes.json"]
+_COPIED += ["category_ids.json", "skeleton.json", "run.json", "config.yaml"]
 LOG, LOCK = "stdout.txt", ".lock"
 POLL_SECONDS = 0.5
-# Exit statuses of a training that a signal ended and that has saved.
-_INTERRUPTED = tuple(128 + number for number in END_SIGNALS)
 # Returns the command of a training from its config file, its overrides, and whether it resumes.
 TrainCommand = Callable[[str, Sequence[str], bool], Sequence[str]]
-
-
-class _Cancelled(Exception):
-    """A trial ends because the sweep does."""
 
 
 def run_here(
@@ -49,39 +47,35 @@ def run_here(
     """Run trials as processes of this machine; an interrupt ends them, so that they can resume.
 
     Args:
-        train: the command of a training.
         slots: the environment variables of each training that runs at a time.
         on_update: is called in this thread when a trial begins (`training`), and when it ends.
         refresh: is called about twice a second.
     """
-    free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
-    for slot in slots:
-        free.put(slot)
-    begun: SimpleQueue[Trial] = SimpleQueue()
-    over = Event()
+    free, over = list(slots), Event()
+    begun: deque[Trial] = deque()
 
     def check() -> None:
         if over.is_set():
-            raise _Cancelled
+            raise CancelledError
 
     def run(trial: Trial) -> State:
         check()
-        slot = free.get()
-        begun.put(trial)
+        slot = free.pop()
+        begun.append(trial)
         try:
             return run_trial(trial, train, environment=slot, check=check)
         except Exception as error:  # it costs this trial only
             return State.of_error(error)
         finally:
-            free.put(slot)
+            free.append(slot)
 
     with ThreadPoolExecutor(len(slots)) as pool:
         waiting = {pool.submit(run, trial): trial for trial in trials}
         try:
             while waiting:
                 ended = [future for future in waiting if future.done()]
-                while not begun.empty():  # after `ended`: a trial begins before it ends
-                    on_update(begun.get(), State("training"))
+                while begun:  # after `ended`: a trial begins before it ends
+                    on_update(begun.popleft(), State("training"))
                 for future in ended:
                     on_update(waiting.pop(future), future.result())
                 refresh()
@@ -96,13 +90,11 @@ def training_slots(jobs: int | None) -> list[dict[str, str]]:
     if torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
-        count = jobs or len(gpus)
-        return [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} for index in range(count)]
+        used = islice(cycle(gpus), jobs or len(gpus))
+        return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in used]
     count = jobs or 1
-    if count == 1 or "OMP_NUM_THREADS" in os.environ:
-        return [{} for _ in range(count)]
-    threads = max(1, available_cores() // count)
-    return [{"OMP_NUM_THREADS": str(threads)} for _ in range(count)]
+    threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // count))}
+    return count * [{} if count == 1 or "OMP_NUM_THREADS" in os.environ else threads]
 
 
 def run_trial(
@@ -119,8 +111,6 @@ def run_trial(
     An interrupt also ends the process, and leaves a trial that the next call continues.
 
     Args:
-        train: the command of a training.
-        environment: variables of the training beside those of this process.
         check: is called about twice a second, and may end the training by an exception.
         tied: whether the training is in this process's group, and is asked to end when this process
             dies, since nothing of a cluster's job may outlive it.
@@ -143,19 +133,21 @@ def run_trial(
         # The training itself looks for a checkpoint.
         resume = run.config_file.is_file()
         command = train(trial.arm.config_file, trial.overrides, resume)
+        variables = {**os.environ, **(environment or {})}
         started = time.perf_counter()
-        refuse_link(trial.folder / LOG)
+        log_file = trial.folder / LOG
+        refuse_link(log_file)
         try:
-            with (trial.folder / LOG).open("a" if resume else "w", encoding="utf-8") as log:
+            with log_file.open("a" if resume else "w", encoding="utf-8") as log:
                 begin = log.tell()
-                variables = {**os.environ, **(environment or {})}
-                status = _wait(command, log, lock, variables, check, tied=tied)
+                status = _wait(command, log, lock, variables, check, tied)
         finally:
             seconds = before.seconds + time.perf_counter() - started
             save_record(trial, seconds)
         if not run.results_file.is_file():
-            output = (trial.folder / LOG).read_bytes()[begin:].decode("utf-8", errors="replace")
-            reason = "ended" if status in _INTERRUPTED else "error"
+            output = log_file.read_bytes()[begin:].decode("utf-8", errors="replace")
+            # A training that a signal ends has saved, and exits with 128 and the signal's number.
+            reason = "ended" if status - 128 in END_SIGNALS else "error"
             save_record(trial, seconds, **{reason: _failure(output, status)})
         return state_of(trial)
 
@@ -207,8 +199,7 @@ def _copy_weights(trial: Trial, source: Path) -> None:
             remedy="train that arm first, as the same command does; if its weights were deleted, "
             f"delete {source}",
         )
-    # The config is the last: with it, the folder is a run that can be resumed.
-    for name in ("metrics.json", "model_final.pth", "last_checkpoint", *_METADATA):
+    for name in _COPIED:
         if (source / name).is_file():
             shutil.copy(source / name, trial.folder / name)
 
@@ -219,7 +210,6 @@ def _wait(
     lock: IO[str],
     environment: Mapping[str, str],
     check: Callable[[], object],
-    *,
     tied: bool,
 ) -> int:
     """Run a command and return its exit status."""

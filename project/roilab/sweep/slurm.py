@@ -3,7 +3,6 @@
 The status is parsed from scontrol's output.
 """
 
-import itertools
 import logging
 import math
 import operator
@@ -20,15 +19,13 @@ log = logging.getLogger(__name__)
 
 _WARNING_SECONDS = 90  # before a time limit
 _DEFAULT_MINUTES = 5  # submitit's
-_FIXED = frozenset(
-    ("nodes", "tasks_per_node", "slurm_nodes", "slurm_ntasks_per_node", "slurm_use_srun")
-)
+_FIXED = {"nodes", "tasks_per_node", "slurm_nodes", "slurm_ntasks_per_node", "slurm_use_srun"}
 _ANSWER_SECONDS = 60
-_FIELD = re.compile(
-    r"(?:^|\s)(JobId|ArrayJobId|ArrayTaskId|JobState|Reason|Restarts|ExitCode)=(\S+)"
-)
-_FAULTS = frozenset(["BOOT_FAIL", "COMPLETED", "FAILED", "OUT_OF_MEMORY"])
-_OVER = _FAULTS | {"CANCELLED", "DEADLINE", "NODE_FAIL", "PREEMPTED", "REVOKED", "TIMEOUT"}
+_KEYS = "JobId|ArrayJobId|ArrayTaskId|JobState|Reason|Restarts|ExitCode"
+_FIELD = re.compile(rf"(?:^|\s)({_KEYS})=(\S+)")
+# The states of jobs that ended by themselves.
+FAULTS = {"BOOT_FAIL", "COMPLETED", "FAILED", "OUT_OF_MEMORY"}
+_OVER = FAULTS | {"CANCELLED", "DEADLINE", "NODE_FAIL", "PREEMPTED", "REVOKED", "TIMEOUT"}
 # Why jobs wait that will never run: limits of a job, as opposed to those of a user.
 _NEVER = re.compile(
     "PartitionTimeLimit|BadConstraints|DependencyNeverSatisfied|InvalidAccount|InvalidQOS"
@@ -49,7 +46,6 @@ class JobStatus:
         state: SLURM's word, such as `PENDING`; empty for a job that SLURM no longer knows.
         reason: why the job waits, or failed, in SLURM's word.
         restarts: how often it was requeued and began again.
-        exit_status: of its script.
         signal: the number of the signal that ended the script, or 0.
     """
 
@@ -62,11 +58,6 @@ class JobStatus:
     @property
     def is_over(self) -> bool:
         return not self.state or self.state in _OVER
-
-    @property
-    def is_fault(self) -> bool:
-        """Whether the job ended by itself before its training had results."""
-        return self.state in _FAULTS
 
     @property
     def never_runs(self) -> bool:
@@ -91,10 +82,10 @@ def job_statuses(job_ids: Iterable[str]) -> dict[str, JobStatus] | None:
 
     A job that SLURM no longer knows has an empty state.
     """
-    job_ids = list(job_ids)
     known: dict[str, JobStatus] = {}
-    for main in sorted({job_id.partition("_")[0] for job_id in job_ids}):
-        command = ["scontrol", "--oneliner", "show", "job", main]
+    job_ids = list(job_ids)
+    for job in sorted({job_id.partition("_")[0] for job_id in job_ids}):
+        command = ["scontrol", "--oneliner", "show", "job", job]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS)
         except (subprocess.TimeoutExpired, OSError) as error:  # no memory for another process, say
@@ -117,22 +108,20 @@ def parse_jobs(text: str) -> dict[str, JobStatus]:
     for line in text.splitlines():
         # The first value of a key is SLURM's: names and comments of users come after.
         fields = dict(reversed(_FIELD.findall(line)))
-        if "JobId" in fields and "JobState" in fields:
-            numbers = [fields.get("Restarts", "0"), *fields.get("ExitCode", "0:0").split(":")]
-            reason = fields.get("Reason", "None")
-            status = JobStatus(fields["JobState"], reason, *map(int, numbers))
-            statuses.update(dict.fromkeys(_job_ids(fields), status))
+        if "JobId" not in fields or "JobState" not in fields:
+            continue
+        numbers = [fields.get("Restarts", "0"), *fields.get("ExitCode", "0:0").split(":")]
+        reason = fields.get("Reason", "None")
+        status = JobStatus(fields["JobState"], reason, *map(int, numbers))
+        if "ArrayTaskId" not in fields:
+            statuses[fields["JobId"]] = status
+            continue
+        array, tasks = fields.get("ArrayJobId", fields["JobId"]), fields["ArrayTaskId"]
+        # An array's, such as `0-3,7%4`.
+        for first, last in re.findall(r"(\d+)(?:-(\d+))?", tasks.partition("%")[0]):
+            for task in range(int(first), int(last or first) + 1):
+                statuses[f"{array}_{task}"] = status
     return statuses
-
-
-def _job_ids(fields: Mapping[str, str]) -> list[str]:
-    """The numbers of the jobs of a line: of an array's, `ArrayTaskId=0-3,7%4`."""
-    if "ArrayTaskId" not in fields:
-        return [fields["JobId"]]
-    array = fields.get("ArrayJobId", fields["JobId"])
-    parts = re.findall(r"(\d+)(?:-(\d+))?", fields["ArrayTaskId"].partition("%")[0])
-    ranges = (range(int(first), int(last or first) + 1) for first, last in parts)
-    return [f"{array}_{task}" for task in itertools.chain(*ranges)]
 
 
 def cancel(job_ids: Iterable[str]) -> None:
@@ -157,20 +146,14 @@ def job_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
         UserError: a parameter is not the user's to set, or has a value that it cannot have.
     """
     for key in _FIXED & set(parameters):
-        raise UserError(
-            "a training of a sweep is one process of one machine, without srun",
-            key="slurm",
-            found=f"{key}={parameters[key]}",
-        )
+        message = "a training of a sweep is one process of one machine, without srun"
+        raise wrong_parameter(message, f"{key}={parameters[key]}")
     limit = "slurm_time" if "slurm_time" in parameters else "timeout_min"
     minutes = parse_minutes(parameters.get(limit, _DEFAULT_MINUTES))
     if minutes is None:
-        raise UserError(
-            "the time limit is no time",
-            key="slurm",
-            found=f"{limit}={parameters[limit]}",
-            expected="minutes, 1 or more, or as sbatch has it: 2:30:00 or 1-12:00",
-        )
+        expected = "minutes, 1 or more, or as sbatch has it: 2:30:00 or 1-12:00"
+        value = f"{limit}={parameters[limit]}"
+        raise wrong_parameter("the time limit is no time", value, expected)
     setup = _typed(parameters, "slurm_setup", [], "[command, command]")
     more = _typed(parameters, "slurm_additional_parameters", {}, "{option: value}")
     warning = parameters.get("slurm_signal_delay_s", min(_WARNING_SECONDS, int(30 * minutes)))
@@ -190,23 +173,22 @@ def job_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(parameters: Mapping[str, Any], key: str, default: Any, example: str) -> Any:
     """A parameter, which has to be of its default's type."""
-    value = parameters.get(key, default)
-    if not isinstance(value, type(default)):
-        raise UserError(
-            f"the parameter is no {type(default).__name__}",
-            key="slurm",
-            found=f"{key}={value}",
-            expected=f"{key}={example}",
-        )
+    value, kind = parameters.get(key, default), type(default)
+    if not isinstance(value, kind):
+        message = f"the parameter is no {kind.__name__}"
+        raise wrong_parameter(message, f"{key}={value}", f"{key}={example}")
     return value
+
+
+def wrong_parameter(message: str, found: object, expected: str | None = None) -> UserError:
+    """A mistake in the parameters of a cluster."""
+    return UserError(message, key="slurm", found=found, expected=expected)
 
 
 def parse_minutes(limit: object) -> int | None:
     """The minutes of a time limit, rounded up; None where it is no time.
 
-    Args:
-        limit: minutes, or one of sbatch's other forms: [hours:]minutes:seconds, or
-            days-hours[:minutes[:seconds]].
+    sbatch's forms are minutes, [hours:]minutes:seconds, and days-hours[:minutes[:seconds]].
     """
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(limit), re.ASCII)
     if match is None:

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from roilab.files import read_json, write_whole
 from roilab.sweep.plan import Trial
 from roilab.via.formats.coco_values import is_finite_number
 
-RECORD = "cell.json"
+_FILE = "cell.json"
 _CENTURY = 3.2e9  # seconds
 _TAIL = 2**16  # bytes that are read at the end of a log
 
@@ -42,9 +42,8 @@ class State:
     @property
     def text(self) -> str:
         """The state in few words, with its reason."""
-        if not self.error:
-            return self.kind
-        return f"{'saved' if self.kind == 'cut' else self.kind}: {self.error}"
+        kind = "saved" if self.kind == "cut" else self.kind
+        return f"{kind}: {self.error}" if self.error else self.kind
 
     @classmethod
     def of_error(cls, error: BaseException) -> "State":
@@ -68,15 +67,12 @@ def state_of(trial: Trial) -> State:
     Raises:
         UserError: the folder holds another trial, or a run that is not of a sweep.
     """
-    run = Run(trial.folder)
-    record = load_record(trial)
+    run, record = Run(trial.folder), load_record(trial)
     if record is None:
         if run.config_file.is_file():
-            raise UserError(
-                f"the folder of {trial.title} holds another run",
-                file=trial.folder,
-                remedy=f"delete {trial.folder}, or choose another folder of the sweep, output=DIR",
-            )
+            message = f"the folder of {trial.title} holds another run"
+            remedy = f"delete {trial.folder}, or choose another folder of the sweep, output=DIR"
+            raise UserError(message, file=trial.folder, remedy=remedy)
         return State("open")
     trained = run.results_file.is_file() or run.weights.is_file()
     if trained and any(record.get(key) != value for key, value in trial_identity(trial).items()):
@@ -89,16 +85,13 @@ def state_of(trial: Trial) -> State:
             remedy=f"choose another folder of the sweep, output=DIR, or delete {trial.folder}; to "
             f"see what differs: {compare}",
         )
-    failure, ended = record.get("error", ""), record.get("ended", "")
-    state = State(
-        "failed" if failure else "cut" if trained else "open",
-        error=failure or ended,
-        iterations=iterations_of(logged_values(trial)),
-        seconds=record.get("seconds", 0.0),
-    )
+    iterations, seconds = iterations_of(logged_values(trial)), record.get("seconds", 0.0)
     if run.results_file.is_file():
-        return replace(state, kind="done", results=run.results(), error="")
-    return state
+        return State("done", run.results(), "", iterations, seconds)
+    if record.get("error"):
+        return State("failed", None, record["error"], iterations, seconds)
+    kind: Literal["cut", "open"] = "cut" if trained else "open"
+    return State(kind, None, record.get("ended", ""), iterations, seconds)
 
 
 def logged_values(trial: Trial) -> dict[str, float]:
@@ -141,33 +134,28 @@ def load_record(trial: Trial) -> dict[str, Any] | None:
     Raises:
         UserError: the record is damaged.
     """
-    path = trial.folder / RECORD
+    path = trial.folder / _FILE
     if not path.exists():
         return None
     what, remedy = "the record of a trial", f"delete {trial.folder}, which trains it anew"
     record = read_json(path, what=what, remedy=remedy)
-    sound = (
-        isinstance(record, dict)
-        and is_finite_number(record.get("seconds", 0.0))
-        and abs(record.get("seconds", 0.0)) < _CENTURY
-        and all(isinstance(record.get(key, ""), str) for key in ("error", "ended"))
-    )
-    if not sound:
-        raise UserError(
-            f"{what} is damaged",
-            file=path,
-            found=record,
-            expected='{"arm": ..., "seed": ..., "config": ..., "seconds": 1.5, "error": ""}',
-            remedy=remedy,
-        )
+    if (
+        not isinstance(record, dict)
+        or not is_finite_number(record.get("seconds", 0.0))
+        or abs(record.get("seconds", 0.0)) >= _CENTURY
+        or not all(isinstance(record.get(key, ""), str) for key in ("error", "ended"))
+    ):
+        message = f"{what} is damaged"
+        expected = '{"arm": ..., "seed": ..., "config": ..., "seconds": 1.5, "error": ""}'
+        raise UserError(message, file=path, found=record, expected=expected, remedy=remedy)
     return record
 
 
 def save_record(trial: Trial, seconds: float, *, error: str = "", ended: str = "") -> None:
     """Write the record of a trial, with why its training failed or was cut."""
-    content = {**trial_identity(trial), "seconds": round(seconds, 3)}
-    content |= {"error": error, "ended": ended}
-    write_whole(trial.folder / RECORD, json.dumps(content, indent=2) + "\n")
+    reasons = {"error": error, "ended": ended}
+    content = {**trial_identity(trial), "seconds": round(seconds, 3), **reasons}
+    write_whole(trial.folder / _FILE, json.dumps(content, indent=2) + "\n")
 
 
 def record_end(trial: Trial, *, error: str = "", ended: str = "") -> None:

@@ -77,13 +77,12 @@ def test_all_figures_are_of_the_same_detections(limit: int | None) -> None:
     truth, found = scene({"person": 120, "car": 10}, {"person": 5}, limit=limit)
     ap = average_precision(truth, found, TASKS)
     analysis = analyze(truth, found, TASKS, 0.0)
-    persons = 125
     for task in TASKS:
         matches = {"all": bootstrap.match_detections(truth, found, task)}
         first = bootstrap.metrics_of_draws(matches, bootstrap.image_weights(2))["AP"][0]
         assert first == pytest.approx(ap[task]["AP"])
         right, point = min(limit or 120, 120) + 5, analysis.tasks[task].operating_points["person"]
-        assert (point.true_positives, point.false_negatives) == (right, persons - right)
+        assert (point.true_positives, point.false_negatives) == (right, 125 - right)
         assert np.mean(analysis.tasks[task].ap_by_iou) == pytest.approx(ap[task]["AP"])
     assert bootstrap.compare_detections(truth, found, found, TASKS)["bbox"].value == 0
     fewer = [row for row in found if row["image_id"] == 1]

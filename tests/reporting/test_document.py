@@ -1,6 +1,7 @@
 """Documents: whole, escaped, and the same content in each format."""
 
 import base64
+import re
 
 from roilab.reporting.document import Picture, Plot, Section, Table, to_html, to_latex, to_markdown
 
@@ -80,3 +81,5 @@ def test_a_bar_ends_no_cell() -> None:
 def test_columns_of_numbers_are_to_the_right() -> None:
     table = Table(["a", "b", "c"], [["x", "1.5 ± 2", "1 to 2"], ["y", "-", "z"]])
     assert "|:----|--------:|:-------|" in to_markdown("m", [Section("t", (), [table])])
+    sides = re.findall(r'<t[hd] class="(\w+)"', page_of(table)[1])
+    assert sides == ["left", "right", "left"] * 3

@@ -57,12 +57,10 @@ class Ending:
 
     Attributes:
         name: of it, and of the arm that gets it.
-        mode: of the fake training.
         action: called as soon as the training runs; None: nothing, and it need not run.
         kind: of the trial in the end.
         reason: what the last message is to hold, as regular expressions.
         begins_again: whether the trial is queued a second time.
-        parameters: of the job.
         alone: whether it would end other jobs, too.
     """
 
@@ -189,10 +187,7 @@ ENDINGS = [
     ),
     Ending("controller_away", restart_the_controller, reason=("SIGTERM", SAVED), alone=True),
     Ending(
-        "time_too_long",
-        kind="failed",
-        reason=("PartitionTimeLimit",),
-        parameters={"timeout_min": 600},
+        "time_too_long", None, "failed", ("PartitionTimeLimit",), parameters={"timeout_min": 600}
     ),
     Ending(
         "no_python",

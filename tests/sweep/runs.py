@@ -82,11 +82,8 @@ def squares(folder: Path) -> tuple[str, ...]:
         regions = []
         for name, left in (("square", 4), ("bar", 40)):
             right, top, bottom = left + 20, 4 + 5 * number, 24 + 5 * number
-            shape = {
-                "name": "polygon",
-                "all_points_x": [left, right, right, left],
-                "all_points_y": [top, top, bottom, bottom],
-            }
+            xs, ys = [left, right, right, left], [top, top, bottom, bottom]
+            shape = {"name": "polygon", "all_points_x": xs, "all_points_y": ys}
             regions.append({"shape_attributes": shape, "region_attributes": {"name": name}})
         file = f"{number}.png"
         Image.fromarray(np.full((SIDE, SIDE, 3), 90, np.uint8)).save(folder / file)

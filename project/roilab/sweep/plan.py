@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +90,10 @@ class Trial:
 
 def plan_trials(sweep: Sweep, output: Path) -> list[Trial]:
     """A trial for each seed and arm, seed by seed, so that early results compare all arms."""
-    pairs = product(sweep.seeds, sweep.arms)
     return [
-        Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}") for seed, arm in pairs
+        Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
+        for seed in sweep.seeds
+        for arm in sweep.arms
     ]
 
 

@@ -103,8 +103,7 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
         order = np.argsort(of_class.image, kind="stable")
         ends = np.searchsorted(of_class.image[order], np.arange(len(ap) + 1))
         for image in np.flatnonzero(of_class.objects):
-            # Only its own detections: as a weight of 1 among zeros, an image costs as much as the
-            # set.
+            # Its own detections alone: as a weight of 1 among zeros it would cost as much as all.
             own = order[ends[image] : ends[image + 1]]
             positive = of_class.true_positive[:1, own], of_class.false_positive[:1, own]
             objects = of_class.objects[[image]]
@@ -149,13 +148,14 @@ def keypoint_oks(truth: GroundTruth, detections: Detections) -> dict[str, float 
     coco.params.area_rng, coco.params.area_rng_lbl = [[0, 1e10]], ["all"]
     coco.evaluate()
     objects = {anno["id"]: anno for anno in truth.coco["annotations"]}
+    rows = coco.coco_dt.anns
     terms = [np.full(len(skeleton.keypoints), np.nan)]
     for image in filter(None, coco.eval_imgs):
         ids, ignored = image["gtIds"], image["gtIgnore"]
         pairs = zip(ids, image["gtMatches"][0], image["gtMatched"][0], ignored, strict=True)
         for object_id, row_id, is_matched, is_ignored in pairs:
             if is_matched and not is_ignored:
-                anno, row = objects[object_id], coco.coco_dt.anns[row_id]
+                anno, row = objects[object_id], rows[row_id]
                 points, detected = (np.reshape(r["keypoints"], (-1, 3)) for r in (anno, row))
                 oks = oks_terms(points[:, :2], detected[:, :2], anno["area"], skeleton.sigmas)
                 terms.append(np.where(points[:, 2] > 0, oks, np.nan))

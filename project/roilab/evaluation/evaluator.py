@@ -41,7 +41,7 @@ def predict(
 ) -> Iterator[Predicted]:
     """Run a model on batches, in evaluation mode; afterwards its mode is as it was.
 
-    Instances are in the size of the original image; an image's seconds are its share of its batch.
+    Instances are on the CPU, in the size of the original image; seconds are its share of a batch.
     """
     training = model.training
     model.eval()

@@ -180,9 +180,9 @@ def _typed(parameters: Mapping[str, Any], key: str, default: Any, example: str) 
     return value
 
 
-def wrong_parameter(message: str, found: object, expected: str | None = None) -> UserError:
+def wrong_parameter(message: str, value: object, expected: str | None = None) -> UserError:
     """A mistake in the parameters of a cluster."""
-    return UserError(message, key="slurm", found=found, expected=expected)
+    return UserError(message, key="slurm", found=value, expected=expected)
 
 
 def parse_minutes(limit: object) -> int | None:

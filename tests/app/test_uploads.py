@@ -14,17 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from roilab.app.uploads import (
-    FORMATS,
-    Clip,
-    clean_name,
-    container_of,
-    decode_clip,
-    decode_upload,
-    distinct,
-    encode_clip,
-    stem_of,
-)
+from roilab.app import uploads
 from roilab.draw import Picture
 from roilab.errors import UserError
 
@@ -49,9 +39,9 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", uploads.FORMATS)
 def test_every_format_whatever_its_name(kind: str) -> None:
-    picture = decode_upload("photo.jpg", encoded(kind))
+    picture = uploads.decode_upload("photo.jpg", encoded(kind))
     assert picture.shape == PIXELS.shape
     assert picture.dtype == np.uint8
     if kind in ("PNG", "TIFF", "BMP"):
@@ -61,7 +51,7 @@ def test_every_format_whatever_its_name(kind: str) -> None:
 def test_it_is_turned_as_the_camera_was_held() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = decode_upload("a.png", encoded("PNG", exif=exif))
+    picture = uploads.decode_upload("a.png", encoded("PNG", exif=exif))
     assert (picture == np.rot90(PIXELS, -1)).all()
 
 
@@ -69,7 +59,10 @@ def test_of_many_frames_the_first() -> None:
     for kind in ("GIF", "WEBP", "TIFF"):
         others = [Image.new("RGB", (30, 20), (index, 0, 0)) for index in range(50)]
         data = encoded(kind, save_all=True, append_images=others, lossless=True)
-        assert (decode_upload("a", data) == decode_upload("a", encoded(kind, lossless=True))).all()
+        assert (
+            uploads.decode_upload("a", data)
+            == uploads.decode_upload("a", encoded(kind, lossless=True))
+        ).all()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +86,7 @@ def test_of_many_frames_the_first() -> None:
 def test_images_that_are_refused(data: bytes, problem: str) -> None:
     limit = max(len(encoded("PNG")), 2500)
     with pytest.raises(UserError) as caught:
-        decode_upload("../photo.png", data, max_bytes=limit, max_pixels=10_000)
+        uploads.decode_upload("../photo.png", data, max_bytes=limit, max_pixels=10_000)
     assert problem in str(caught.value)
     assert caught.value.file == "photo.png"
 
@@ -103,7 +96,7 @@ def test_an_archive_is_no_image() -> None:
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("model_final.pth", b"weights")
     with pytest.raises(UserError, match="a zip archive"):
-        decode_upload("photo.png", stream.getvalue())
+        uploads.decode_upload("photo.png", stream.getvalue())
 
 
 def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,15 +106,15 @@ def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.Mon
     data = encoded("PNG")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
     with pytest.raises(UserError, match="too many pixels"):
-        decode_upload("a.png", data, max_pixels=30 * 20 - 1)
+        uploads.decode_upload("a.png", data, max_pixels=30 * 20 - 1)
     with pytest.raises(UserError, match="decoded"):  # the bound itself is allowed
-        decode_upload("a.png", data, max_pixels=30 * 20)
+        uploads.decode_upload("a.png", data, max_pixels=30 * 20)
 
 
 def read_or_none(data: bytes, name: str) -> Picture | None:
     """None where it is refused; anything else that is raised is raised here."""
     try:
-        return decode_upload(name, data, max_pixels=100_000)
+        return uploads.decode_upload(name, data, max_pixels=100_000)
     except UserError:
         return None
 
@@ -143,7 +136,7 @@ share = st.floats(0, 1)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", uploads.FORMATS)
 @given(st.lists(st.tuples(share, st.integers(0, 255)), max_size=8), share)
 @example([], 1.0)
 @example([], 0.3)
@@ -171,27 +164,27 @@ def test_spoilt_images_are_images_or_mistakes(
 @example("con.png")
 @example("x" * 5000 + ".jpeg")
 def test_names_lead_nowhere(name: str) -> None:
-    for made in (clean_name(name), stem_of(name)):
+    for made in (uploads.clean_name(name), uploads.stem_of(name)):
         assert 0 < len(made) <= 80
         assert not set(made) & set("/\\\0\n\r\t\x1b\u202e")
         assert not made.startswith(".")
         made.encode()
-    assert clean_name(clean_name(name)) == clean_name(name)
-    assert not set(stem_of(name)) & set(" .:*?\"<>|'")
+    assert uploads.clean_name(uploads.clean_name(name)) == uploads.clean_name(name)
+    assert not set(uploads.stem_of(name)) & set(" .:*?\"<>|'")
 
 
 def test_names_stay_what_they_can() -> None:
-    assert clean_name("Straße in München.JPG") == "Straße in München.JPG"
-    assert stem_of("photos/Straße 1.tar.gz") == "Straße_1_tar"
-    assert clean_name("a" * 100 + ".jpeg").endswith("a.jpeg")
+    assert uploads.clean_name("Straße in München.JPG") == "Straße in München.JPG"
+    assert uploads.stem_of("photos/Straße 1.tar.gz") == "Straße_1_tar"
+    assert uploads.clean_name("a" * 100 + ".jpeg").endswith("a.jpeg")
 
 
 @given(st.lists(st.sampled_from(["a.png", "a-2.png", "b/a.png", "", "a", "a-2"])))
 def test_no_two_names_are_alike(names: list[str]) -> None:
-    made = distinct(names)
+    made = uploads.distinct(names)
     assert len(made) == len(set(made)) == len(names)
-    if len(set(map(clean_name, names))) == len(names):
-        assert made == [clean_name(name) for name in names]
+    if len(set(map(uploads.clean_name, names))) == len(names):
+        assert made == [uploads.clean_name(name) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +203,7 @@ def test_no_two_names_are_alike(names: list[str]) -> None:
     ],
 )
 def test_videos_are_known_by_their_first_bytes(data: bytes, kind: str | None) -> None:
-    assert container_of(data) == kind
+    assert uploads.container_of(data) == kind
 
 
 COUNT, FRAME = 12, 48 * 64  # frames, and pixels of each
@@ -224,15 +217,17 @@ def frames() -> tuple[Picture, ...]:
 @pytest.fixture(scope="module")
 def mp4() -> bytes:
     times = tuple(index / 8 for index in range(COUNT))
-    return encode_clip(frames(), Clip(frames(), times, Fraction(8), Fraction(1, 16000), None))
+    return uploads.encode_clip(
+        frames(), uploads.Clip(frames(), times, Fraction(8), Fraction(1, 16000), None)
+    )
 
 
-def greys(clip: Clip) -> list[float]:
+def greys(clip: uploads.Clip) -> list[float]:
     return [float(frame.mean()) for frame in clip.frames]
 
 
 def test_what_is_encoded_is_decoded(mp4: bytes) -> None:
-    clip = decode_clip("a.mp4", mp4)
+    clip = uploads.decode_clip("a.mp4", mp4)
     assert clip.ends is None
     assert clip.rate == 8
     assert clip.seconds == pytest.approx([index / 8 for index in range(COUNT)])
@@ -250,7 +245,7 @@ def test_what_is_encoded_is_decoded(mp4: bytes) -> None:
     ],
 )
 def test_only_the_beginning_is_taken(mp4: bytes, bounds: dict[str, int], count: int) -> None:
-    clip = decode_clip("a.mp4", mp4, **bounds)
+    clip = uploads.decode_clip("a.mp4", mp4, **bounds)
     assert len(clip.frames) == len(clip.seconds) == count
     ends = f"only the first {count} frames are taken"
     assert clip.ends == (None if count == COUNT else ends)
@@ -264,7 +259,7 @@ def test_containers_whatever_their_names(tmp_path: Path, kind: str) -> None:
         for frame in frames():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    clip = decode_clip("a.mp4", (tmp_path / "video").read_bytes())
+    clip = uploads.decode_clip("a.mp4", (tmp_path / "video").read_bytes())
     assert len(clip.frames) == COUNT
 
 
@@ -279,7 +274,7 @@ def test_a_list_of_files_is_not_followed(mp4: bytes, tmp_path: Path) -> None:
         b"\x1a\x45\xdf\xa3" + playlist.encode(),
     ):
         with pytest.raises(UserError):
-            decode_clip("list.mp4", data)
+            uploads.decode_clip("list.mp4", data)
 
 
 @pytest.mark.parametrize(
@@ -292,15 +287,15 @@ def test_a_list_of_files_is_not_followed(mp4: bytes, tmp_path: Path) -> None:
 )
 def test_videos_that_are_refused(data: bytes, problem: str) -> None:
     with pytest.raises(UserError, match=problem) as caught:
-        decode_clip("../walk.mp4", data)
+        uploads.decode_clip("../walk.mp4", data)
     assert caught.value.file == "walk.mp4"
 
 
 def test_bounds_on_bytes_and_on_a_frame(mp4: bytes) -> None:
     with pytest.raises(UserError, match="too large"):
-        decode_clip("a.mp4", mp4, max_bytes=len(mp4) - 1)
+        uploads.decode_clip("a.mp4", mp4, max_bytes=len(mp4) - 1)
     with pytest.raises(UserError, match="too many pixels") as caught:
-        decode_clip("a.mp4", mp4, max_pixels=FRAME - 1)
+        uploads.decode_clip("a.mp4", mp4, max_pixels=FRAME - 1)
     assert "64 x 48" in str(caught.value)
     assert caught.value.file == "a.mp4"
 
@@ -314,18 +309,16 @@ def test_spoilt_videos_are_shown_or_told(
     for place in spoilt:
         data[int(place * (len(data) - 1))] = value
     try:
-        clip = decode_clip("a.mp4", bytes(data[: int(cut * len(data))]))
+        clip = uploads.decode_clip("a.mp4", bytes(data[: int(cut * len(data))]))
     except UserError:
         return
     assert len(clip.frames) == len(clip.seconds) > 0
 
 
-def test_nothing_is_left_on_the_disk(
-    mp4: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_left_on_the_disk(mp4: bytes, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    clip = decode_clip("a.mp4", mp4, max_frames=2)
-    encode_clip(clip.frames, clip)
+    clip = uploads.decode_clip("a.mp4", mp4, max_frames=2)
+    uploads.encode_clip(clip.frames, clip)
     with pytest.raises(UserError):
-        decode_clip("a.mp4", mp4[:100])
+        uploads.decode_clip("a.mp4", mp4[:100])
     assert list(tmp_path.iterdir()) == []

@@ -30,9 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def runs(
-    tiny_run: Run, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def runs(tiny_run: Run, pytestconfig, tmp_path_factory) -> Path:
     """A folder of two runs: `trained`, and `earlier`, of older weights where there are some."""
     folder: Path = tmp_path_factory.mktemp("served")
     run = Run(pytestconfig.getoption("--run") or tiny_run.folder)
@@ -84,21 +82,14 @@ def browser(address: str, downloads: Path, tmp_path: Path) -> Iterator[webdriver
         pytest.fail(HOW_TO_INSTALL)
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--hide-scrollbars",
-        "--window-size=1440,1080",
+    switches = (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync"),
+        *("--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"),
+        *("--disable-component-update", "--hide-scrollbars", "--window-size=1440,1080"),
         f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(argument)
+    )
+    for switch in switches:
+        options.add_argument(switch)
     preferences = {
         "download.default_directory": str(downloads),
         "download.prompt_for_download": False,

@@ -351,9 +351,7 @@ def test_new_weights_are_loaded(app: AppTest, runs: Path, calls: Calls) -> None:
     assert len(calls.models) == 2
 
 
-def test_what_the_model_cannot_do_is_told(
-    open_app: Open, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_model_cannot_do_is_told(open_app: Open, runs: Path, monkeypatch) -> None:
     def fails(self: Predictor, image: Any) -> None:
         raise RuntimeError("out of memory\nsecond line")
 
@@ -386,17 +384,13 @@ def test_a_video_ends_where_the_model_fails(
     assert len(calls.models) == 3
 
 
-def test_without_streamlit_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_streamlit_it_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "streamlit", None)
     with pytest.raises(UserError, match="pip install streamlit"):
         roilab.cli.app.main([])
 
 
-def test_it_starts_streamlit_with_its_options(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_it_starts_streamlit_with_its_options(monkeypatch, tmp_path: Path) -> None:
     commands = []
 
     class Server:

@@ -69,9 +69,7 @@ def test_files_may_follow_the_folders_of_images(
     assert first.images == [Path(word) for word in images[1:]]
 
 
-def test_a_file_that_looks_like_an_override_is_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_looks_like_an_override_is_a_file(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.b=1.jpg").touch()
     words = ["--run", "r", "--output", "o", "--input", "a.b=1.jpg", "a.b=2.jpg"]
@@ -189,3 +187,20 @@ def test_messages_have_options_in_place_of_parameters(
         f"error: wrong\n  key:      --num-gpus\n  remedy:   {printed}\n"
     )
     assert PrintableRecord("log", 0, "", 0, "%s", (text,), None).getMessage() == printed
+
+
+def test_warnings_are_called_so_before_there_is_a_log() -> None:
+    code = """
+from roilab.cli.console import set_up
+import logging
+set_up()
+log = logging.getLogger("roilab.anything")
+log.warning("%d keypoints", 3)
+log.warning("warning: a.json: %s", "twice")
+log.error("error: b.json")
+log.info("nobody asks for it")
+"""
+    path = {"PYTHONPATH": str(CLI.parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True)
+    said = ["warning: 3 keypoints", "warning: a.json: twice", "error: b.json"]
+    assert done.stderr.splitlines() == said

@@ -152,37 +152,38 @@ def of_merge(script: Script, path: Path, options: list[Any], out: Path) -> Count
     return of_check(script, out / "merged.json", options, out / "c")
 
 
-def compare(
-    script: Script,
-    path: Path,
-    folder: Path,
-    skeleton: str | None,
-    out: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Counts:
+@pytest.fixture
+def compare(script: Script, monkeypatch, tmp_path: Path) -> Callable[..., Counts]:
     """The counts of a file, which are the same for all."""
-    out.mkdir()
-    options = ["--images", folder, "--default-class", CLASS]
-    options += ["--skeleton", skeleton] if skeleton else []
-    checked = of_check(script, path, options, out / "check.json")
-    found, trained = of_training(path, folder, skeleton)
-    if skeleton is None:
-        # Commands take COCO's skeleton by themselves where it fits; training only if asked.
-        found = {name: each | {"keypoints": checked["keypoints"]} for name, each in found.items()}
-    found["stats"] = of_stats(script, path, options, out / "stats.json")
-    found["draw"], drawn = of_draw(script, path, options, out / "sheets", monkeypatch)
-    if skeleton is not None or not checked["keypoints"]:
-        assert np.allclose(np.reshape(drawn, (-1, 4)), np.reshape(trained, (-1, 4)), atol=1e-3)
-    # A VIA project, which both write, has no crowds.
-    without = checked | {"crowds": 0}
-    for name, written in (
-        ("split", of_split(script, path, options, out / "parts")),
-        ("merge", of_merge(script, path, options, out)),
-    ):
-        if written is not None:
-            assert written == without, name
-    assert found == dict.fromkeys(found, checked)
-    return checked
+
+    def call(path: Path, folder: Path, skeleton: str | None) -> Counts:
+        out = tmp_path / f"out {skeleton}"
+        out.mkdir()
+        options = ["--images", folder, "--default-class", CLASS]
+        options += ["--skeleton", skeleton] if skeleton else []
+        checked = of_check(script, path, options, out / "check.json")
+        found, trained = of_training(path, folder, skeleton)
+        if skeleton is None:
+            # Commands take COCO's skeleton by themselves where it fits; training only if asked.
+            found = {
+                name: each | {"keypoints": checked["keypoints"]} for name, each in found.items()
+            }
+        found["stats"] = of_stats(script, path, options, out / "stats.json")
+        found["draw"], drawn = of_draw(script, path, options, out / "sheets", monkeypatch)
+        if skeleton is not None or not checked["keypoints"]:
+            assert np.allclose(np.reshape(drawn, (-1, 4)), np.reshape(trained, (-1, 4)), atol=1e-3)
+        # A VIA project, which both write, has no crowds.
+        without = checked | {"crowds": 0}
+        for name, written in (
+            ("split", of_split(script, path, options, out / "parts")),
+            ("merge", of_merge(script, path, options, out)),
+        ):
+            if written is not None:
+                assert written == without, name
+        assert found == dict.fromkeys(found, checked)
+        return checked
+
+    return call
 
 
 def write_images(annotations: via.Annotations, folder: Path) -> None:
@@ -198,9 +199,7 @@ def write_images(annotations: via.Annotations, folder: Path) -> None:
 
 @pytest.mark.skipif(not FILES, reason="no real data beside the project")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SHARED)))
-def test_real_files(
-    path: Path, tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_real_files(path: Path, tmp_path: Path, script: Script, compare, monkeypatch) -> None:
     monkeypatch.setattr(loaders, "read_rgb", blank)
     try:
         annotations = read_annotations(path)
@@ -209,29 +208,22 @@ def test_real_files(
         return
     write_images(annotations, tmp_path)
     try:
-        found = compare(script, path, tmp_path, None, tmp_path / "out", monkeypatch)
+        found = compare(path, tmp_path, None)
     except UserError:  # of training
         script("data", "check", path, "--images", tmp_path, "--default-class", CLASS, status=1)
         return
     if found["classes"].get("person"):
-        compare(script, path, tmp_path, "coco_person", tmp_path / "person", monkeypatch)
+        compare(path, tmp_path, "coco_person")
 
 
 @pytest.mark.parametrize("skeleton", [None, "coco_person"])
-def test_a_via_project(
-    skeleton: str | None,
-    figures: FiguresPaths,
-    tmp_path: Path,
-    script: Script,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folder = figures.train.parent
-    found = compare(script, figures.train, folder, skeleton, tmp_path / "out", monkeypatch)
+def test_a_via_project(skeleton: str | None, figures: FiguresPaths, compare) -> None:
+    found = compare(figures.train, figures.train.parent, skeleton)
     assert found["images"] == 6
     assert found["keypoints"] > 0
 
 
-def test_a_coco_file(tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_coco_file(tmp_path: Path, compare) -> None:
     Image.new("RGB", (40, 30), (9, 9, 9)).save(tmp_path / "a.png")
     Image.new("RGB", (40, 30), (90, 9, 9)).save(tmp_path / "b.png")
     ring = [[1, 1, 9, 1, 9, 9]]
@@ -258,5 +250,5 @@ def test_a_coco_file(tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyP
     }
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    found = compare(script, path, tmp_path, "coco_person", tmp_path / "out", monkeypatch)
+    found = compare(path, tmp_path, "coco_person")
     assert found == counts(2, {"person": 2, "car": 1}, 1, 2)

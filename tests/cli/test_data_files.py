@@ -18,51 +18,45 @@ CLASS = Attribute("kind", "dropdown", "", {"car": "car", "person": "person"})
 
 class TestConvert:
     @pytest.mark.parametrize("kind", ["via", "via-json", "via-csv", "coco"])
-    def test_there_and_back(self, project: Path, kind: str, data: Command) -> None:
-        target, again = project / "out" / "target", project / "out" / "again.json"
-        data("convert", project / "via.json", target, "--to", kind, "--images", project)
+    def test_there_and_back(self, kind: str, data: Command) -> None:
+        target, again = Path("out/target"), Path("out/again.json")
+        data("convert", "via.json", target, "--to", kind, "--images", ".")
         named = ("--class-attribute", "class" if kind == "coco" else "kind")
-        data("convert", target, again, "--to", "coco", "--images", project, *named)
+        data("convert", target, again, "--to", "coco", "--images", ".", *named)
         rows = json.loads(again.read_text(encoding="utf-8"))["annotations"]
         assert len(rows) == 4
         assert sum(row.get("num_keypoints", 0) for row in rows) == 2
 
-    def test_coco_to_via_needs_no_names(self, project: Path, data: Command) -> None:
-        data("convert", project / "via.json", project / "c.json", "--to", "coco")
-        data("convert", project / "c.json", project / "v.json", "--to", "via")
+    def test_coco_to_via_needs_no_names(self, data: Command) -> None:
+        data("convert", "via.json", "c.json", "--to", "coco")
+        data("convert", "c.json", "v.json", "--to", "via")
         before, after = (
             [
                 [(e.label, e.polygons, e.keypoints) for e in image.instances]
-                for image in build_instances(
-                    read_annotations(project / name), skeleton=COCO_PERSON
-                ).images
+                for image in build_instances(read_annotations(name), skeleton=COCO_PERSON).images
             ]
             for name in ("via.json", "v.json")
         )
         assert before == after
 
-    def test_what_is_lost_is_said(self, project: Path, data: Command) -> None:
-        done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv")
+    def test_what_is_lost_is_said(self, data: Command) -> None:
+        done = data("convert", "via.json", "c.csv", "--to", "via-csv")
         assert "declarations of attributes are not written" in done.stdout
 
-    def test_the_images_written_are_counted_and_why_others_are_not(
-        self, project: Path, data: Command
-    ) -> None:
-        (project / "0.png").unlink()
-        (project / "1.png").write_bytes(b"no image")
-        done = data("convert", project / "via.json", project / "c.json", "--to", "coco", status=1)
+    def test_the_images_written_are_counted_and_why_others_are_not(self, data: Command) -> None:
+        Path("0.png").unlink()
+        Path("1.png").write_bytes(b"no image")
+        done = data("convert", "via.json", "c.json", "--to", "coco", status=1)
         assert "c.json: 1 image, 2 errors" in done.stdout
         assert "0.png" in done.stdout
         remedies = [line for line in done.stdout.splitlines() if "remedy" in line]
         assert "put it there, or give the folder that holds it" in remedies[0]
         assert "repair the image file" in remedies[1]
 
-    def test_images_that_a_csv_cannot_hold_are_not_counted(
-        self, project: Path, data: Command
-    ) -> None:
-        with edited(project) as entries:
+    def test_images_that_a_csv_cannot_hold_are_not_counted(self, data: Command) -> None:
+        with edited() as entries:
             entries[0]["filename"] = "a\nb.png"
-        done = data("convert", project / "via.json", project / "c.csv", "--to", "via-csv", status=1)
+        done = data("convert", "via.json", "c.csv", "--to", "via-csv", status=1)
         assert "c.csv: 2 images, 1 error," in done.stdout
 
     @pytest.mark.parametrize(
@@ -76,91 +70,85 @@ class TestConvert:
         ],
     )
     def test_options_without_effect(
-        self, project: Path, kind: str, option: tuple[str, str], data: Command
+        self, kind: str, option: tuple[str, str], data: Command
     ) -> None:
-        target = project / "target"
-        done = data("convert", project / "via.json", target, "--to", kind, *option, status=2)
+        target = Path("target")
+        done = data("convert", "via.json", target, "--to", kind, *option, status=2)
         assert f"{option[0]}\n" in done.stderr
         assert "leave it out" in done.stderr
         assert not target.exists()
 
-    def test_a_class_that_is_text_becomes_a_dropdown(self, project: Path, data: Command) -> None:
-        data("convert", project / "via.json", project / "v.json", "--to", "via-json")
-        data("convert", project / "v.json", project / "w.json", "--to", "via")
-        assert read_annotations(project / "w.json").region_attributes["kind"] == CLASS
-        data("merge", project / "v.json", "--output", project / "m.json")
-        assert read_annotations(project / "m.json").region_attributes["kind"] == CLASS
+    def test_a_class_that_is_text_becomes_a_dropdown(self, data: Command) -> None:
+        data("convert", "via.json", "v.json", "--to", "via-json")
+        data("convert", "v.json", "w.json", "--to", "via")
+        assert read_annotations("w.json").region_attributes["kind"] == CLASS
+        data("merge", "v.json", "--output", "m.json")
+        assert read_annotations("m.json").region_attributes["kind"] == CLASS
 
-    def test_sizes_of_files_are_filled_in(self, project: Path, data: Command) -> None:
-        data("convert", project / "via.json", project / "c.json", "--to", "coco")
-        (project / "2.png").unlink()
-        target = project / "v.json"
-        done = data("convert", project / "c.json", target, "--to", "via", "--images", project)
+    def test_sizes_of_files_are_filled_in(self, data: Command) -> None:
+        data("convert", "via.json", "c.json", "--to", "coco")
+        Path("2.png").unlink()
+        target = Path("v.json")
+        done = data("convert", "c.json", target, "--to", "via", "--images", ".")
         assert [each.size for each in read_annotations(target).images] == [
-            (project / "0.png").stat().st_size,
-            (project / "1.png").stat().st_size,
+            Path("0.png").stat().st_size,
+            Path("1.png").stat().st_size,
             None,
         ]
         assert "the sizes of 1 image stay unknown" in done.stdout
 
     @pytest.mark.parametrize("target", ["via.json", "0.png"])
-    def test_nothing_is_written_over(self, project: Path, target: str, data: Command) -> None:
-        before = (project / target).read_bytes()
-        done = data("convert", project / "via.json", project / target, "--to", "via-json", status=2)
+    def test_nothing_is_written_over(self, target: str, data: Command) -> None:
+        before = Path(target).read_bytes()
+        done = data("convert", "via.json", target, "--to", "via-json", status=2)
         assert "would be written over" in done.stderr
-        assert (project / target).read_bytes() == before
+        assert Path(target).read_bytes() == before
 
 
 class TestSplitAndMerge:
-    def test_a_folder_is_no_file(self, project: Path, data: Command) -> None:
-        (project / "train.json").mkdir()
-        done = data(
-            "convert", project / "via.json", project / "train.json", "--to", "via", status=2
-        )
+    def test_a_folder_is_no_file(self, data: Command) -> None:
+        Path("train.json").mkdir()
+        done = data("convert", "via.json", "train.json", "--to", "via", status=2)
         assert "is a folder, give the name of a file" in done.stderr
-        done = data("split", project / "via.json", status=2)
+        done = data("split", "via.json", status=2)
         assert "the file to write is a folder" in done.stderr
 
-    def test_there_and_back(self, project: Path, data: Command) -> None:
-        done = data("split", project / "via.json", "--train", 0.6, "--output", project / "parts")
+    def test_there_and_back(self, data: Command) -> None:
+        done = data("split", "via.json", "--train", 0.6, "--output", "parts")
         split = done.stdout
-        parts = [project / "parts" / name for name in ("train.json", "val.json")]
+        parts = [f"parts/{name}" for name in ("train.json", "val.json")]
         assert [len(read_annotations(part).images) for part in parts] == [2, 1]
-        data("merge", *parts, "--output", project / "whole.json")
+        data("merge", *parts, "--output", "whole.json")
         before, after = (
-            read_annotations(project / "via.json"),
-            read_annotations(project / "whole.json"),
+            read_annotations("via.json"),
+            read_annotations("whole.json"),
         )
         assert sorted(after.images, key=str) == sorted(before.images, key=str)
         assert after.region_attributes == {**before.region_attributes, "kind": CLASS}
         assert "the class 'car' is in train only, in 1 image" in split
 
-    def test_a_second_split_does_not_write_over_the_first(
-        self, project: Path, data: Command
-    ) -> None:
-        data("split", project / "via.json")
-        done = data("split", project / "via.json", "--seed", 1, status=2)
+    def test_a_second_split_does_not_write_over_the_first(self, data: Command) -> None:
+        data("split", "via.json")
+        done = data("split", "via.json", "--seed", 1, status=2)
         assert "would be written over" in done.stderr
 
-    def test_share_out_of_range(self, project: Path, data: Command) -> None:
-        done = data("split", project / "via.json", "--train", 80, status=2)
+    def test_share_out_of_range(self, data: Command) -> None:
+        done = data("split", "via.json", "--train", 80, status=2)
         assert "--train" in done.stderr
-        assert not (project / "train.json").exists()
+        assert not Path("train.json").exists()
 
-    def test_images_annotated_twice_otherwise(self, project: Path, data: Command) -> None:
-        other = project / "other.json"
-        other.write_bytes((project / "via.json").read_bytes())
+    def test_images_annotated_twice_otherwise(self, data: Command) -> None:
+        other = Path("other.json")
+        other.write_bytes(Path("via.json").read_bytes())
 
-        with edited(project) as entries:
+        with edited() as entries:
             entries[0]["regions"].pop()
-        done = data(
-            "merge", project / "via.json", other, "--output", project / "whole.json", status=1
-        )
+        done = data("merge", "via.json", other, "--output", "whole.json", status=1)
         assert "annotated differently" in done.stdout
 
-    def test_predictions_join_what_was_trained_with(self, project: Path, data: Command) -> None:
-        data("split", project / "via.json", "--output", project / "parts")
-        new = project / "new.json"
+    def test_predictions_join_what_was_trained_with(self, data: Command) -> None:
+        data("split", "via.json", "--output", "parts")
+        new = Path("new.json")
         entries = {"p.png1": {"filename": "p.png", "size": 1, "file_attributes": {}}}
         values = {"class": "person", "instance": "1", "score": "0.9"}
         box = {"name": "rect", "x": 1, "y": 1, "width": 9, "height": 9}
@@ -176,9 +164,9 @@ class TestSplitAndMerge:
         attributes = {"region": declared, "file": {}}
         content = {"_via_img_metadata": entries, "_via_attributes": attributes}
         new.write_text(json.dumps({"_via_settings": {}, **content}), encoding="utf-8")
-        parts = [project / "parts" / name for name in ("train.json", "val.json")]
-        data("merge", *parts, new, "--output", project / "more.json")
-        labelled = build_instances(read_annotations(project / "more.json"), skeleton=COCO_PERSON)
+        parts = [f"parts/{name}" for name in ("train.json", "val.json")]
+        data("merge", *parts, new, "--output", "more.json")
+        labelled = build_instances(read_annotations("more.json"), skeleton=COCO_PERSON)
         assert labelled.problems == ()
         assert sum(len(image.instances) for image in labelled.images) == 4 + 1
         poses = [e.keypoints for image in labelled.images for e in image.instances if e.keypoints]
@@ -186,12 +174,12 @@ class TestSplitAndMerge:
 
 
 class TestDraw:
-    def test_sheets_of_an_earlier_drawing_are_removed(self, project: Path, data: Command) -> None:
-        output = project / "pictures"
-        data("draw", project / "via.json", "--output", output, "--per-sheet", 1)
+    def test_sheets_of_an_earlier_drawing_are_removed(self, data: Command) -> None:
+        output = Path("pictures")
+        data("draw", "via.json", "--output", output, "--per-sheet", 1)
         assert len(list(output.iterdir())) == 3
         (output / "sheet_mine.jpg").write_bytes(b"")
-        done = data("draw", project / "via.json", "--output", output)
+        done = data("draw", "via.json", "--output", output)
         assert "1 sheet:" in done.stdout
         assert "2 earlier ones removed" in done.stdout
         names = {each.name for each in output.iterdir()}
@@ -201,39 +189,37 @@ class TestDraw:
 class TestStatsAndSkeleton:
     @pytest.mark.parametrize("name", ["", "/"])
     @pytest.mark.parametrize("option", ["--json", "--html"])
-    def test_no_name_of_a_file(self, project: Path, option: str, name: str, data: Command) -> None:
-        done = data("stats", project / "via.json", option, name, status=2)
+    def test_no_name_of_a_file(self, option: str, name: str, data: Command) -> None:
+        done = data("stats", "via.json", option, name, status=2)
         assert "give the name of a file" in done.stderr
 
-    def test_an_attribute_that_does_not_occur(self, project: Path, data: Command) -> None:
-        done = data(
-            "skeleton", "--from", project / "via.json", "--keypoint-attribute", "nope", status=2
-        )
+    def test_an_attribute_that_does_not_occur(self, data: Command) -> None:
+        done = data("skeleton", "--from", "via.json", "--keypoint-attribute", "nope", status=2)
         assert "no point has the attribute 'nope'" in done.stderr
 
-    def test_stats(self, project: Path, data: Command) -> None:
-        out, page = project / "stats.json", project / "page.html"
-        done = data("stats", project / "via.json", "--json", out, "--html", page)
+    def test_stats(self, data: Command) -> None:
+        out, page = Path("stats.json"), Path("page.html")
+        done = data("stats", "via.json", "--json", out, "--html", page)
         assert "3 images, 1 of them empty, 4 instances" in done.stdout
         found = json.loads(out.read_text(encoding="utf-8"))
         assert found["keypoints"]["nose"] == [1, 0, 2]
         assert "left_eye" in page.read_text(encoding="utf-8")
 
-    def test_a_proposed_skeleton_is_one(self, project: Path, data: Command) -> None:
-        out = project / "mine.json"
-        data("skeleton", "--from", project / "via.json", "--output", out)
+    def test_a_proposed_skeleton_is_one(self, data: Command) -> None:
+        out = Path("mine.json")
+        data("skeleton", "--from", "via.json", "--output", out)
         found = load_skeleton(out)
         assert (found.name, found.classes) == ("mine", ("person",))
         assert found.keypoints == ("nose", "left_eye")
-        data("check", project / "via.json", "--skeleton", out)
+        data("check", "via.json", "--skeleton", out)
 
-    def test_sigmas_need_two_people(self, project: Path, data: Command) -> None:
-        again = project / "again.json"
-        again.write_bytes((project / "via.json").read_bytes())
+    def test_sigmas_need_two_people(self, data: Command) -> None:
+        again = Path("again.json")
+        again.write_bytes(Path("via.json").read_bytes())
 
-        with edited(project) as entries:
+        with edited() as entries:
             entries[0]["regions"][2]["shape_attributes"]["cx"] += 3
-        done = data("skeleton", "--from", project / "via.json", again, "--sigmas")
+        done = data("skeleton", "--from", "via.json", again, "--sigmas")
         # Two points 3 pixels apart: 2 * 1.5^2 over the area of the triangle, 25 * 35 / 2.
         assert f"sigma of nose: {(4.5 / 437.5) ** 0.5:.4f} from 1 object" in done.stderr
 

@@ -69,9 +69,7 @@ def template(sweep: Sweep) -> None:
     folders.write(trial, runs.perfect_rows(folders.dataset, 3))
 
 
-def test_a_crash_costs_one_trial_and_is_tried_again(
-    sweep: Sweep, template: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_crash_costs_one_trial_and_is_tried_again(sweep: Sweep, template: None, capsys) -> None:
     arguments = ["pooler.op=roi_align,roi_pool", "--seeds", "0,1", "--jobs", "2"]
     assert sweep(*arguments) == 1
     every = [f"op={op}/seed_{seed}" for seed in (0, 1) for op in ("roi_align", "roi_pool")]

@@ -76,7 +76,7 @@ def links_that_are_lost(tmp_path: Path, data: Command) -> Attempts:
     yield data(*arguments, "--skeleton", bones)
 
 
-@case("give --class-attribute NAME, or make it a dropdown in VIA to export COCO there")
+@case("give class_attribute=NAME, or make it a dropdown in VIA to export COCO there")
 def a_class_that_cannot_become_a_choice(tmp_path: Path, data: Command) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog", colour="red")])
     arguments = ("convert", file, "--to", "via")

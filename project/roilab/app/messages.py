@@ -23,8 +23,3 @@ def show_error(error: UserError) -> None:
 def escape_streamlit(text: str) -> str:
     """The text, escaped so that Streamlit finds no markup in it."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(" ".join(text.split())))
-
-
-def milliseconds(seconds: float) -> str:
-    """Seconds as text in milliseconds."""
-    return f"{1000 * seconds:.0f} ms"

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import streamlit as st
 
-from roilab.app.inputs import Shot
 from roilab.app.messages import escape_streamlit, show_error
+from roilab.app.uploads import Shot
 from roilab.engine.run_folder import Run, find_runs, open_run, reading
 from roilab.errors import UserError
 from roilab.escaping import one_line
@@ -18,9 +18,6 @@ from roilab.inference.tracking import Tracker
 
 # The file of the weights, and when it was written, in nanoseconds.
 Key: TypeAlias = tuple[str, int]
-# Compressed instances of an image, whatever their scores, and the seconds that the model took.
-TimedPrediction: TypeAlias = tuple[Prediction, float]
-
 # Seconds after which the progress is shown: cached predictions take less.
 _SOON = 0.3
 
@@ -46,13 +43,17 @@ class Result:
     """The predictions of one model for several images.
 
     Attributes:
-        predictions: by the digest of the image.
+        predictions: by the digest of the shot.
+        seconds: that the model took, by the digest of the shot.
         tracks: the numbers of the instances from a score on, by the digest of a video's frame.
+        video: an mp4 of a video's frames with the predictions.
     """
 
     model: Model
-    predictions: dict[str, TimedPrediction]
+    predictions: dict[str, Prediction]
+    seconds: dict[str, float]
     tracks: dict[str, list[int]]
+    video: bytes | None = None
 
 
 @st.cache_data(ttl=10, show_spinner=False)
@@ -94,7 +95,7 @@ def predict_shots(
         The images that every model could predict, and the result of each model.
     """
     done: list[Shot] = []
-    results = [Result(model, {}, {}) for model in models]
+    results = [Result(model, {}, {}, {}) for model in models]
     slot, start = st.empty(), time.perf_counter()
     with st.spinner("Looking", show_time=True):
         for place, shot in enumerate(shots):
@@ -102,8 +103,8 @@ def predict_shots(
                 slot.progress(place / len(shots), f"{place} of {len(shots)}")
             try:
                 for result in results:
-                    model = result.model
-                    result.predictions[shot.digest] = _predict(model.key, shot.digest, model, shot)
+                    prediction = _predict(result.model.key, shot.digest, result.model, shot)
+                    result.predictions[shot.digest], result.seconds[shot.digest] = prediction
             except UserError as error:
                 show_error(error)
                 if shot.moment is not None:
@@ -119,13 +120,14 @@ def track_shots(result: Result, shots: Sequence[Shot], threshold: float) -> Resu
     tracker = Tracker(result.model.predictor.skeleton)
     tracks = {}
     for shot in shots:
-        prediction, _ = result.predictions[shot.digest]
-        tracks[shot.digest] = tracker.update(prediction.above(threshold)).tolist()
+        prediction = result.predictions[shot.digest].above(threshold)
+        tracks[shot.digest] = tracker.update(prediction).tolist()
     return replace(result, tracks=tracks)
 
 
 @st.cache_resource(max_entries=1000, show_spinner=False)
-def _predict(key: Key, digest: str, _model: Model, _shot: Shot) -> TimedPrediction:
+def _predict(key: Key, digest: str, _model: Model, _shot: Shot) -> tuple[Prediction, float]:
+    """Compressed instances, whatever their scores, and the seconds that the model took."""
     picture, _ = _shot.read()
     start = time.perf_counter()
     try:

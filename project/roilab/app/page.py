@@ -5,10 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from roilab.app.inputs import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
 from roilab.app.messages import WITH_OPTIONS, escape_streamlit, show_error
 from roilab.app.models import Model, cached_model, named_runs, predict_shots
-from roilab.app.results import View, show_image, show_video
+from roilab.app.results import View, show_results, show_video
+from roilab.app.uploads import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
 from roilab.engine import trusted
 from roilab.errors import UserError
 from roilab.inference.predictor import KEYPOINT_THRESHOLD
@@ -16,6 +16,7 @@ from roilab.inference.predictor import KEYPOINT_THRESHOLD
 MOST = 50  # files at a time
 ALONE = "no other run"
 ABOUT = "Finds objects, their outlines and their keypoints with a model that you trained."
+HOW_TO_TRAIN = "Make one with the sample set, in minutes and without a GPU, or train your own:"
 # Streamlit leaves a sixth of the window free above the title.
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 2.5rem; padding-bottom: 3rem; }
@@ -49,41 +50,31 @@ def show_page(
         show_error(error)
     runs = named_runs(str(root))
     if not runs:
-        _say_how_to_train(root, train_command)
+        st.info(f"There is no trained run in the folder {escape_streamlit(str(root))}.")
+        st.markdown(
+            "Make one with the sample set, in minutes and without a GPU, or train your own:"
+        )
+        st.code(f"make demo\n{train_command}", language="bash")
+        st.markdown("Then load this page again, or start the app with another folder of runs.")
         return
     with st.sidebar:
-        names = _choose_runs(list(runs))
+        st.header("Model", anchor=False)
+        names = [st.selectbox("Run", list(runs), key="run")]
+        others = [ALONE, *(name for name in runs if name not in names)]
+        other = st.selectbox("Compare with", others, key="other", disabled=len(others) == 1)
+        if other != ALONE:
+            names.append(other)
         uploads = _choose_files()
         view = _choose_view()
-    models = [
-        model for name in names if (model := cached_model(name, runs[name], max_memory)) is not None
-    ]
-    if models:
-        _show_files(models, uploads, view)
-
-
-def _say_how_to_train(root: Path, train_command: str) -> None:
-    """A page without a run explains how to train one."""
-    st.info(f"There is no trained run in the folder {escape_streamlit(str(root))}.")
-    st.markdown("Make one with the sample set, in minutes and without a GPU, or train your own:")
-    st.code(f"make demo\n{train_command}", language="bash")
-    st.markdown("Then load this page again, or start the app with another folder of runs.")
-
-
-def _choose_runs(names: list[str]) -> list[str]:
-    """One run, or two to compare."""
-    st.header("Model", anchor=False)
-    first = st.selectbox("Run", names, key="run")
-    others = [ALONE, *(name for name in names if name != first)]
-    second = st.selectbox("Compare with", others, key="other", disabled=len(others) == 1)
-    return [first] if second == ALONE else [first, second]
+    models = [cached_model(name, runs[name], max_memory) for name in names]
+    if any(models):
+        _show_files([model for model in models if model is not None], uploads, view)
 
 
 def _choose_files() -> list[Upload]:
-    """The files that the user dropped, or the sample."""
     st.header("Input", anchor=False)
-    label, types = "Images and videos", IMAGES + VIDEOS
-    files = st.file_uploader(label, types, accept_multiple_files=True, key="files")
+    types = IMAGES + VIDEOS
+    files = st.file_uploader("Images and videos", types, accept_multiple_files=True, key="files")
     if not files:
         st.caption("A sample is shown until you drop your own.")
         return [sample_upload()]
@@ -93,21 +84,22 @@ def _choose_files() -> list[Upload]:
 
 
 def _choose_view() -> View:
-    """Sliders and switches."""
     st.header("Show", anchor=False)
     threshold = st.slider("Score from", 0.0, 1.0, 0.5, 0.01, key="threshold")
     keypoint_threshold = st.slider(
         "Keypoint score above", 0.0, 1.0, KEYPOINT_THRESHOLD, 0.01, key="keypoint_threshold"
     )
     left, right = st.columns(2)
-    with left:
-        boxes = st.toggle("Boxes", True, key="boxes")
-        masks = st.toggle("Masks", True, key="masks")
-        labels = st.toggle("Labels", True, key="labels")
-    with right:
-        keypoints = st.toggle("Keypoints", True, key="keypoints")
-        links = st.toggle("Skeleton", True, key="links", disabled=not keypoints)
-    return View(threshold, keypoint_threshold, boxes, masks, keypoints, links, labels)
+    keypoints = right.toggle("Keypoints", True, key="keypoints")
+    return View(
+        threshold,
+        keypoint_threshold,
+        boxes=left.toggle("Boxes", True, key="boxes"),
+        masks=left.toggle("Masks", True, key="masks"),
+        labels=left.toggle("Labels", True, key="labels"),
+        keypoints=keypoints,
+        links=right.toggle("Skeleton", True, key="links", disabled=not keypoints),
+    )
 
 
 def _show_files(models: Sequence[Model], uploads: Sequence[Upload], view: View) -> None:
@@ -123,4 +115,4 @@ def _show_files(models: Sequence[Model], uploads: Sequence[Upload], view: View) 
     if name in videos:
         show_video(models, videos[name], view)
     else:
-        show_image(shots, by_name[name], results, view)
+        show_results(shots, by_name[name], results, view)

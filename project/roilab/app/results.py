@@ -1,27 +1,30 @@
-"""An image or a video with the predictions of models: pictures, tables, files."""
+"""An image or a video with the predictions of models: pictures, tables, files to download."""
 
+import io
+import json
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import streamlit as st
 from pycocotools import mask as mask_utils
 
-from roilab.app.downloads import Downloads, ImagePrediction, png
-from roilab.app.inputs import Shot, Upload, cached_clip, shots_of
-from roilab.app.messages import escape_streamlit, milliseconds, show_error
+from roilab.app.messages import escape_streamlit, show_error
 from roilab.app.models import Key, Model, Result, predict_shots, track_shots
-from roilab.app.uploads import Clip, encode_clip, stem_of
+from roilab.app.uploads import Clip, Shot, Upload, cached_clip, encode_clip, png, shots_of, stem_of
 from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.escaping import one_line
-from roilab.inference import Prediction, draw_prediction
+from roilab.inference import Prediction, draw_prediction, formats
+from roilab.inference.rendering import FRAME_QUALITY, jpeg
+from roilab.inference.sinks import DATA_FILES
 from roilab.text import counted
-
-# The text on a button, the name of its file, and a function that returns the file's content.
-Button = tuple[str, str, Callable[[], bytes]]
+from roilab.via import write_project
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,6 @@ class View:
     keypoints: bool
     links: bool
     labels: bool
-
-
-def show_image(shots: Sequence[Shot], shot: Shot, results: Sequence[Result], view: View) -> None:
-    """An image beside its predictions, and files of all images."""
-    drawn = _show_shot(shot, results, view)
-    for column, result, picture in zip(st.columns(len(results)), results, drawn, strict=True):
-        files = _files_of(shots, result, view)
-        with column:
-            _show_table(shot, result, view)
-            more = [("VIA project", "via_project.json", files.via)]
-            _show_buttons(shot, picture, result, files, more)
 
 
 def show_video(models: Sequence[Model], upload: Upload, view: View) -> None:
@@ -66,26 +58,15 @@ def show_video(models: Sequence[Model], upload: Upload, view: View) -> None:
         st.caption(f"**{escape_streamlit(upload.name)}** · {length}")
         if clip.ends is not None:
             st.warning(escape_streamlit(clip.ends))
-    videos = []
-    for column, result in zip(others, results, strict=True):
+    for place, (column, result) in enumerate(zip(others, results, strict=True)):
         with column:
-            videos.append(_drawn_video(result.model.key, upload.digest, view, clip, shots, result))
-            st.video(videos[-1])
+            video = _drawn_video(result.model.key, upload.digest, view, clip, shots, result)
+            st.video(video)
             st.caption(f"**{escape_streamlit(result.model.name)}**")
+            results[place] = replace(result, video=video)
     last = len(shots) - 1
     shot = shots[st.slider("Frame", 0, last, 0, key="frame") if last else 0]
-    drawn = _show_shot(shot, results, view)
-    for column, result, picture, video in zip(
-        st.columns(len(results)), results, drawn, videos, strict=True
-    ):
-        files = _files_of(shots, result, view)
-        more = [
-            ("Video", f"{stem_of(upload.name)}.mp4", lambda video=video: video),
-            ("VIA project", "via.zip", lambda files=files: files.via_with_frames(clip.frames)),
-        ]
-        with column:
-            _show_table(shot, result, view)
-            _show_buttons(shot, picture, result, files, more)
+    show_results(shots, shot, results, view)
 
 
 @st.cache_data(max_entries=2, show_spinner="Encoding the video")
@@ -102,32 +83,61 @@ def _drawn_video(
     return encode_clip((_drawn(frame, shot, _result, view) for frame, shot in pairs), _clip)
 
 
-def _show_shot(shot: Shot, results: Sequence[Result], view: View) -> list[Picture]:
-    """An image beside the pictures of its predictions, which are returned."""
+def show_results(shots: Sequence[Shot], shot: Shot, results: Sequence[Result], view: View) -> None:
+    """An image beside the pictures of its predictions, their tables, and files of all images."""
     picture, reading = shot.read()
     first, *others = st.columns(1 + len(results))
-    with first:
-        st.image(picture, width="stretch", output_format="PNG")
-        height, width = picture.shape[:2]
-        size = f"{width} × {height} pixels"
-        st.caption(f"**{escape_streamlit(shot.name)}** · {size} · read in {milliseconds(reading)}")
-    drawn = []
+    first.image(picture, width="stretch", output_format="PNG")
+    height, width = picture.shape[:2]
+    text = f"{width} × {height} pixels · read in {1000 * reading:.0f} ms"
+    first.caption(f"**{escape_streamlit(shot.name)}** · {text}")
+    pictures = []
     for column, result in zip(others, results, strict=True):
         start = time.perf_counter()
-        drawn.append(_drawn(picture, shot, result, view))
-        times = (
-            f"found in {milliseconds(result.predictions[shot.digest][1])}",
-            f"drawn in {milliseconds(time.perf_counter() - start)}",
+        pictures.append(_drawn(picture, shot, result, view))
+        finding, drawing = result.seconds[shot.digest], time.perf_counter() - start
+        column.image(pictures[-1], width="stretch", output_format="PNG")
+        times = f"found in {1000 * finding:.0f} ms · drawn in {1000 * drawing:.0f} ms"
+        column.caption(f"**{escape_streamlit(result.model.name)}** · {times}")
+    columns = st.columns(len(results))
+    for column, result, drawn in zip(columns, results, pictures, strict=True):
+        run = replace(
+            result.model.description,
+            threshold=view.threshold,
+            keypoint_threshold=view.keypoint_threshold,
         )
+        files = Downloads(run, shots, result.predictions, result.tracks)
+        # The content of a file is written when its button is pressed.
+        buttons: list[tuple[str, str, Callable[[], bytes]]] = [
+            ("Picture", f"{stem_of(shot.name)}.png", partial(png, drawn)),
+            ("JSON", DATA_FILES["json"], files.json),
+            ("CSV", DATA_FILES["csv"], files.csv),
+            ("COCO", DATA_FILES["coco"], files.coco),
+        ]
+        if shot.moment is None or result.video is None:
+            buttons.append(("VIA project", DATA_FILES["via"], files.via))
+        else:
+            buttons += [
+                ("Video", f"{stem_of(shot.moment.video)}.mp4", partial(bytes, result.video)),
+                ("VIA project", "via.zip", files.via_with_frames),
+            ]
         with column:
-            st.image(drawn[-1], width="stretch", output_format="PNG")
-            st.caption(" · ".join([f"**{escape_streamlit(result.model.name)}**", *times]))
-    return drawn
+            _show_table(shot, result, view)
+            with st.container(horizontal=True):
+                for label, name, content in buttons:
+                    st.download_button(
+                        label,
+                        content,
+                        f"{stem_of(result.model.name)}_{name}",
+                        key=f"{result.model.name}/{label}",
+                        on_click="ignore",
+                        icon=":material/download:",
+                    )
 
 
 def _drawn(picture: Picture, shot: Shot, result: Result, view: View) -> Picture:
     """The instances, as the side bar has it, over the picture."""
-    prediction = result.predictions[shot.digest][0].above(view.threshold).decompressed()
+    prediction = result.predictions[shot.digest].above(view.threshold).decompressed()
     options = asdict(view)
     del options["threshold"]
     tracks = result.tracks.get(shot.digest)
@@ -137,25 +147,13 @@ def _drawn(picture: Picture, shot: Shot, result: Result, view: View) -> Picture:
 
 def _show_table(shot: Shot, result: Result, view: View) -> None:
     """A row an instance, the best first."""
-    prediction = result.predictions[shot.digest][0].above(view.threshold)
+    prediction = result.predictions[shot.digest].above(view.threshold)
     count = counted(len(prediction), "instance")
     least = f"a score of {view.threshold:.2f} or more"
     st.markdown(f"**{escape_streamlit(result.model.name)}**: {count} with {least}")
     if not len(prediction):
         st.info("Move the slider of the score to the left to see less certain ones.")
         return
-    one_decimal = st.column_config.NumberColumn(format="%.1f", help="pixels")
-    config = {
-        "score": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
-        **dict.fromkeys(("x", "y", "width", "height"), one_decimal),
-        "keypoints": st.column_config.NumberColumn(help="those above the slider's score"),
-        "mask area": st.column_config.NumberColumn(help="pixels"),
-    }
-    columns = _columns(prediction, view.keypoint_threshold)
-    st.dataframe(columns, column_config=config, hide_index=True)
-
-
-def _columns(prediction: Prediction, keypoint_threshold: float) -> dict[str, Any]:
     x0, y0, x1, y1 = prediction.boxes.astype(float).T
     columns: dict[str, Any] = {
         "class": list(map(one_line, prediction.labels)),
@@ -167,56 +165,88 @@ def _columns(prediction: Prediction, keypoint_threshold: float) -> dict[str, Any
     }
     if prediction.keypoints is not None:
         # Those of classes without keypoints are NaN, which is not above anything.
-        columns["keypoints"] = np.sum(prediction.keypoints[:, :, 2] > keypoint_threshold, axis=1)
+        above = prediction.keypoints[:, :, 2] > view.keypoint_threshold
+        columns["keypoints"] = above.sum(axis=1)
     if prediction.rles is not None:
         columns["mask area"] = mask_utils.area(list(prediction.rles))
-    return columns
+    one_decimal = st.column_config.NumberColumn(format="%.1f", help="pixels")
+    config = {
+        "score": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
+        **dict.fromkeys(("x", "y", "width", "height"), one_decimal),
+        "keypoints": st.column_config.NumberColumn(help="those above the slider's score"),
+        "mask area": st.column_config.NumberColumn(help="pixels"),
+    }
+    st.dataframe(columns, column_config=config, hide_index=True)
 
 
-def _files_of(shots: Sequence[Shot], result: Result, view: View) -> Downloads:
-    """The files of a model's predictions for all of these images."""
-    images = [
-        ImagePrediction(
-            shot.name,
-            shot.size,
-            result.predictions[shot.digest][0],
-            shot.moment,
-            result.tracks.get(shot.digest),
-        )
-        for shot in shots
-    ]
-    run = replace(
-        result.model.description,
-        threshold=view.threshold,
-        keypoint_threshold=view.keypoint_threshold,
-    )
-    return Downloads(run, images)
+@dataclass(frozen=True, eq=False)
+class Downloads:
+    """Files of a run's predictions for some images, as `roilab predict` writes them.
 
-
-def _show_buttons(
-    shot: Shot, drawn: Picture, result: Result, files: Downloads, more: Sequence[Button]
-) -> None:
-    """Buttons for files, which are written when a button is pressed.
-
-    Args:
-        drawn: the picture of the shot.
-        more: further buttons. The run is put before all names of files.
+    Attributes:
+        run: its threshold is the least score of an instance; others are left out.
+        shots: no two of one name.
+        predictions: compressed, of instances whatever their scores, by the digest of the shot.
+        tracks: the numbers of the instances that reach the threshold, by the digest of a frame.
     """
-    run = stem_of(result.model.name)
-    buttons: list[Button] = [
-        ("Picture", f"{stem_of(shot.name)}.png", lambda: png(drawn)),
-        ("JSON", "predictions.json", files.json),
-        ("CSV", "predictions.csv", files.csv),
-        ("COCO", "coco.json", files.coco),
-        *more,
-    ]
-    with st.container(horizontal=True):
-        for label, name, content in buttons:
-            st.download_button(
-                label,
-                content,
-                f"{run}_{name}",
-                key=f"{result.model.name}/{label}",
-                on_click="ignore",
-                icon=":material/download:",
-            )
+
+    run: formats.RunDescription
+    shots: Sequence[Shot]
+    predictions: Mapping[str, Prediction]
+    tracks: Mapping[str, Sequence[int]]
+
+    def json(self) -> bytes:
+        """All that is known of the instances."""
+        moment = self.shots[0].moment if self.shots else None
+        rate = None if moment is None else moment.rate
+        head = formats.json_head(self.run, is_video=moment is not None, rate=rate)
+        return _encoded(head | {"images": [self._row(shot) for shot in self.shots]})
+
+    def csv(self) -> bytes:
+        """A row an instance."""
+        rows: list[list[object]] = [[*formats.csv_columns(self.run.skeleton)]]
+        for shot in self.shots:
+            rows += formats.csv_rows(self._row(shot), self.run.skeleton)
+        return formats.csv_text(rows).encode()
+
+    def coco(self) -> bytes:
+        """COCO json, which names the frames of a video as images."""
+        rows = [self._row(shot) | {"file_name": shot.name} for shot in self.shots]
+        return _encoded(formats.predictions_to_coco(rows, self.run))
+
+    def via(self) -> bytes:
+        """A VIA 2 project."""
+        # One image after the other: the masks of all would not fit into memory.
+        records = [
+            formats.via_record(shot.name, shot.size, self._above(shot).decompressed(), self.run)
+            for shot in self.shots
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / DATA_FILES["via"]
+            write_project(path, formats.via_annotations(records, self.run, default_path=""))
+            return path.read_bytes()
+
+    def via_with_frames(self) -> bytes:
+        """A zip of the images of a video, which have no files yet, and of their VIA 2 project."""
+        files = {shot.name: jpeg(shot.read()[0], FRAME_QUALITY) for shot in self.shots}
+        shots = [replace(shot, size=len(files[shot.name])) for shot in self.shots]
+        files[DATA_FILES["via"]] = replace(self, shots=shots).via()
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return stream.getvalue()
+
+    def _above(self, shot: Shot) -> Prediction:
+        return self.predictions[shot.digest].above(self.run.threshold)
+
+    def _row(self, shot: Shot) -> dict[str, Any]:
+        prediction, moment = self._above(shot), shot.moment
+        if moment is None:
+            return formats.to_json(shot.name, prediction)
+        tracks = self.tracks.get(shot.digest)
+        return formats.to_json(moment.video, prediction, tracks, moment.index, moment.seconds)
+
+
+def _encoded(data: object) -> bytes:
+    return (json.dumps(data) + "\n").encode()

@@ -1,24 +1,30 @@
-"""Uploaded images and videos, decoded within bounds, and names that are only shown.
+"""Uploaded images and videos, decoded within bounds, and names that are only shown; or a sample.
 
 No name is opened: it stands in messages and in the names of downloads, and no more. The kind of a
 file follows from its content, whatever its name ends in.
 """
 
+import hashlib
 import io
 import re
 import tempfile
+import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+import streamlit as st
 from PIL import Image, UnidentifiedImageError
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.image_files import to_rgb
 from roilab.inference.video import probe, read_video, video_writer
+from roilab.synthetic.sample_set import sample_scene
 
 MAX_BYTES, MAX_VIDEO_BYTES = 64 << 20, 200 << 20
 # A hundred masks of so many pixels are 2.5 GB while the model makes them.
@@ -29,7 +35,12 @@ MAX_VIDEO_PIXELS = 100_000_000  # of all frames together: 300 MB
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _NAME_LENGTH = 80
 _NO_NAME = "upload"
-_MATROSKA, _RIFF = b"\x1a\x45\xdf\xa3", b"RIFF"
+# What files begin with that are no images.
+_KINDS = {b"PK": "a zip archive", b"%PDF": "a PDF", b"<": "a page or SVG", b"{": "JSON"}
+IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "gif")
+VIDEOS = ("mp4", "mov", "m4v", "mkv", "webm", "avi")
+_SAMPLE = ("val", 1, 256, 0)  # split, number, size and seed of the sample set
+_START = 16  # bytes, which tell a video
 
 
 def decode_upload(
@@ -47,7 +58,7 @@ def decode_upload(
         UserError: too large, no image of `FORMATS`, or one that breaks off.
     """
     shown = clean_name(name)
-    _check_length(name, data, max_bytes)
+    _check_length(shown, data, max_bytes)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
@@ -59,10 +70,12 @@ def decode_upload(
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(shown, error, max_pixels) from error
     except UnidentifiedImageError as error:
+        kinds = (kind for start, kind in _KINDS.items() if data.startswith(start))
+        other = "a video" if container_of(data) else "something else"
         raise UserError(
             "this is no image",
             file=shown,
-            found=_looks_like(data),
+            found=next(kinds, other),
             expected=f"the content of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
         ) from error
     except Exception as error:  # Pillow's readers raise what they like on bad content
@@ -113,7 +126,7 @@ def decode_clip(
         UserError: too large, no video, or not one frame can be read.
     """
     shown = clean_name(name)
-    _check_length(name, data, max_bytes)
+    _check_length(shown, data, max_bytes)
     kind = container_of(data)
     if kind is None:
         raise UserError("this is no video", file=shown, expected="MP4, MOV, MKV, WebM or AVI")
@@ -149,20 +162,22 @@ def encode_clip(pictures: Iterable[Picture], clip: Clip) -> bytes:
         return path.read_bytes()
 
 
-def _check_length(name: str, data: bytes, max_bytes: int) -> None:
-    """Make sure that a file has bytes, and not too many.
+def png(picture: Picture) -> bytes:
+    """A picture as a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    return stream.getvalue()
 
-    Raises:
-        UserError: it has none, or too many.
-    """
+
+def _check_length(shown: str, data: bytes, most: int) -> None:
     if not data:
-        raise UserError("the file is empty", file=clean_name(name))
-    if len(data) > max_bytes:
+        raise UserError("the file is empty", file=shown)
+    if len(data) > most:
         raise UserError(
             "the file is too large",
-            file=clean_name(name),
+            file=shown,
             found=f"{len(data) / 1e6:.1f} MB",
-            expected=f"at most {max_bytes / 1e6:.1f} MB",
+            expected=f"at most {most / 1e6:.1f} MB",
         )
 
 
@@ -171,9 +186,9 @@ def container_of(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
         # A HEIF or AVIF image is in the same container.
         return None if data[8:11] in (b"hei", b"hev", b"mif", b"msf", b"avi") else "mp4"
-    if data.startswith(_MATROSKA):
+    if data.startswith(b"\x1a\x45\xdf\xa3"):
         return "matroska"
-    return "avi" if data.startswith(_RIFF) and data[8:12] == b"AVI " else None
+    return "avi" if data.startswith(b"RIFF") and data[8:12] == b"AVI " else None
 
 
 def clean_name(name: str) -> str:
@@ -183,29 +198,25 @@ def clean_name(name: str) -> str:
     printed = "".join(c for c in base if not unicodedata.category(c).startswith("C"))
     words = " ".join(printed.split()).strip(". ")
     if len(words) > _NAME_LENGTH:
-        stem, dot, suffix = words.rpartition(".")
-        end = dot + suffix if stem and len(suffix) < 8 else ""
+        suffix = Path(words).suffix
+        end = suffix if len(suffix) <= 8 else ""
         words = words[: _NAME_LENGTH - len(end)] + end
     return words or _NO_NAME
 
 
 def stem_of(name: str) -> str:
     """The start of a file name made from what a user calls something: letters, digits, - and _."""
-    stem = clean_name(name)
-    if "." in stem:
-        stem = stem.rpartition(".")[0]
-    return re.sub(r"[^\w-]+", "_", stem).strip("_") or _NO_NAME
+    return re.sub(r"[^\w-]+", "_", Path(clean_name(name)).stem).strip("_") or _NO_NAME
 
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Clean names of which no two are alike, in order."""
     unique: list[str] = []
     for name in map(clean_name, names):
-        stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
-        number = 1
+        stem, suffix, number = Path(name).stem, Path(name).suffix, 1
         while name in unique:
             number += 1
-            name = f"{stem}-{number}{dot}{suffix}"
+            name = f"{stem}-{number}{suffix}"
         unique.append(name)
     return unique
 
@@ -220,9 +231,114 @@ def _too_many_pixels(name: str, size: object, most: int) -> UserError:
     )
 
 
-def _looks_like(data: bytes) -> str:
-    starts = {b"PK": "a zip archive", b"%PDF": "a PDF", b"<": "a page or SVG", b"{": "JSON"}
-    for start, kind in starts.items():
-        if data.startswith(start):
-            return kind
-    return "a video" if container_of(data) else "something else"
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """A file as it was sent.
+
+    Attributes:
+        name: shown and stored, and never opened.
+        size: in bytes.
+        digest: stands for its content, in caches.
+        is_video: whether it begins as a video does.
+    """
+
+    name: str
+    size: int
+    digest: str
+    file: io.BytesIO
+    is_video: bool
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The place of a frame in its video.
+
+    Attributes:
+        video: the name of its file.
+        index: the frame's place, from 0.
+        seconds: since the first frame.
+        rate: of the video, in frames a second; None where that is not known.
+    """
+
+    video: str
+    index: int
+    seconds: float
+    rate: Fraction | None
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """An image to predict, or a frame of a video.
+
+    Attributes:
+        name, size: of its file; the size in bytes.
+        digest: stands for its content, in caches.
+        read: returns its pixels, and the seconds that reading took; may raise UserError.
+        moment: of a frame.
+    """
+
+    name: str
+    size: int
+    digest: str
+    read: Callable[[], tuple[Picture, float]]
+    moment: Moment | None = None
+
+
+def uploads_of(files: Sequence[UploadedFile]) -> list[Upload]:
+    """The files that were dropped, whether they can be read or not."""
+    names = distinct(file.name for file in files)
+    return [_upload(name, file) for name, file in zip(names, files, strict=True)]
+
+
+@st.cache_resource(show_spinner=False)
+def sample_upload() -> Upload:
+    """The image of the page before the user drops one."""
+    picture = np.ascontiguousarray(sample_scene(*_SAMPLE).image[:, :, ::-1])
+    return _upload("sample.png", io.BytesIO(png(picture)))
+
+
+def _upload(name: str, file: io.BytesIO) -> Upload:
+    content = file.getbuffer()
+    digest = hashlib.sha256(content).hexdigest()
+    is_video = container_of(bytes(content[:_START])) is not None
+    return Upload(name, content.nbytes, digest, file, is_video)
+
+
+def shot_of(upload: Upload) -> Shot:
+    """The image of an upload."""
+    return Shot(upload.name, upload.size, upload.digest, lambda: _decoded(upload.digest, upload))
+
+
+# Files of one content may differ in their names, which stand in messages only: no part of the key.
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _decoded(digest: str, _upload: Upload) -> tuple[Picture, float]:
+    start = time.perf_counter()
+    picture = decode_upload(_upload.name, _upload.file.getvalue())
+    return picture, time.perf_counter() - start
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the video")
+def cached_clip(digest: str, _upload: Upload) -> tuple[Clip, float]:
+    """The beginning of the video with that digest, and the seconds that reading took."""
+    start = time.perf_counter()
+    clip = decode_clip(_upload.name, _upload.file.getvalue())
+    return clip, time.perf_counter() - start
+
+
+def shots_of(upload: Upload, clip: Clip, reading: float) -> list[Shot]:
+    """The frames of a video; each has its share of the seconds of reading."""
+    share = reading / len(clip.frames)
+
+    def reader(frame: Picture) -> Callable[[], tuple[Picture, float]]:
+        return lambda: (frame, share)
+
+    return [
+        Shot(
+            name=f"{stem_of(upload.name)}_{index:06}.jpg",
+            size=0,
+            digest=f"{upload.digest}/{index}",
+            read=reader(frame),
+            moment=Moment(upload.name, index, seconds, clip.rate),
+        )
+        for index, (frame, seconds) in enumerate(zip(clip.frames, clip.seconds, strict=True))
+    ]

@@ -11,7 +11,6 @@ compares the first config with the second, or with itself, after the overrides. 
 that of diff(1): 0 where they are equal and 1 where they differ.
 """
 
-import argparse
 import difflib
 from pathlib import Path
 from typing import Any
@@ -26,30 +25,49 @@ from roilab.engine.config_diff import difference_table, differences, yaml_text
 from roilab.engine.config_keys import keys
 from roilab.errors import UserError
 
+USAGE = """%(prog)s show CONFIG [--key KEY] [key=value ...]
+       %(prog)s diff CONFIG [CONFIG] [key=value ...]"""
 
-def _is_config(word: str) -> bool:
-    return "=" not in word or Path(word).exists()
+
+def main(arguments: list[str]) -> int:
+    parser = parser_of("config", __doc__)
+    parser.usage = USAGE
+    args = parser.parse_args(arguments)
+    trusted.allow(args.trust)
+    file = Path(config.find_config(args.config))
+    if args.command == "show":
+        return show_config(file, args.rest, args.key)
+    if args.key is not None:
+        raise UserError("--key goes with show", key="--key", found=args.key)
+    other = None
+    if args.rest and ("=" not in args.rest[0] or Path(args.rest[0]).exists()):
+        other = Path(config.find_config(args.rest.pop(0)))
+    rows = differences(load(file, []), load(other or file, args.rest))
+    if rows:
+        title = "with the overrides" if other is None else str(other)
+        say(difference_table(rows, headers=("key", str(file), title)))
+    return 1 if rows else 0
 
 
 def load(path: Path, overrides: list[str]) -> DictConfig:
     return config.load_config(path / "config.yaml" if path.is_dir() else path, overrides)
 
 
-def show_config(args: argparse.Namespace) -> int:
-    """Print a config, or a part of it, as the run folder will have it."""
+def show_config(file: Path, overrides: list[str], key: str | None) -> int:
+    """Print a config, or the part of it below a key, as the run folder will have it."""
     try:
-        data: Any = config.to_plain_data(load(args.config, args.rest))
+        data: Any = config.to_plain_data(load(file, overrides))
     except OmegaConfBaseException as error:
         raise UserError(
             "a value of the config refers to one that does not exist",
-            file=args.config,
+            file=file,
             key=error.full_key,
             found=str(error).splitlines()[0],
         ) from error
     except UserError as error:
-        raise error if error.file else error.replace(file=args.config) from error
-    if args.key is not None:
-        data = part(data, args.key, args.config)
+        raise error if error.file else error.replace(file=file) from error
+    if key is not None:
+        data = part(data, key, file)
     if isinstance(data, dict | list):
         say(config.to_yaml(data), end="")
     else:
@@ -70,26 +88,3 @@ def part(data: dict[str, Any], key: str, file: Path) -> Any:
             expected = f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(data)}"
             raise UserError("unknown key", file=file, key=key, expected=expected)
     return node
-
-
-def diff(args: argparse.Namespace) -> int:
-    """Print the differences; 1 if there is any."""
-    other = args.other or args.config
-    rows = differences(load(args.config, []), load(other, args.rest))
-    if rows:
-        title = str(args.other) if args.other is not None else "with the overrides"
-        say(difference_table(rows, headers=("key", str(args.config), title)))
-    return 1 if rows else 0
-
-
-def main(arguments: list[str]) -> int:
-    args = parser_of("config", __doc__).parse_args(arguments)
-    trusted.allow(args.trust)
-    args.config, args.other = Path(config.find_config(args.config)), None
-    if args.command == "show":
-        return show_config(args)
-    if args.key is not None:
-        raise UserError("--key goes with show", key="--key", found=args.key)
-    if args.rest and _is_config(args.rest[0]):
-        args.other = Path(config.find_config(args.rest.pop(0)))
-    return diff(args)

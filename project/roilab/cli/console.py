@@ -11,12 +11,17 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from roilab.errors import UserError, machine_failure, rename_arguments
 from roilab.escaping import printable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+T = TypeVar("T")
 
 # Of Detectron2 on a current torch, which only Detectron2 can correct, and of others.
 _IGNORED_WARNINGS = (
@@ -105,6 +110,13 @@ def say(*values: object, sep: str = " ", file: TextIO | None = None, **options: 
     print(printable(sep.join(map(str, values))), file=file, **options)
 
 
+def progress(items: Iterable[T] | None, unit: str = "image", **options: Any) -> "tqdm[T]":
+    """A bar on a terminal, nothing elsewhere."""
+    from tqdm import tqdm  # `roilab doctor` reports where it is missing
+
+    return tqdm(items, unit=unit, disable=not sys.stderr.isatty(), leave=False, **options)
+
+
 class _WithLevel(logging.Formatter):
     """Begins each message with its level, as problems of annotation files already do."""
 
@@ -118,11 +130,10 @@ def _excepthook(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Name a failure of the machine also where it hits the import of a module."""
-    failure = machine_failure(error)
-    if failure is None:
+    if machine_failure(error) is None:
         sys.__excepthook__(kind, error, trace)
     else:
-        print_error(failure)
+        print_error(error)
 
 
 def print_error(error: BaseException) -> int | None:

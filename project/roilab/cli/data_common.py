@@ -3,28 +3,27 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from tqdm import tqdm
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
 
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say, with_options
-from roilab.curation.harmonize_attributes import with_class_dropdown, with_united_class
 from roilab.curation.infer_skeleton import detect_coco_person
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.usable_images import find_images, fit_all_instances
 from roilab.errors import UserError
-from roilab.escaping import one_line
+from roilab.escaping import one_line, printable
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 
-T = TypeVar("T")
 # Parameters that messages of these commands name, beside those of all commands.
 OPTIONS = {
     **{field.name: f"--{field.name.replace('_', '-')}" for field in fields(via.LabelRules)},
@@ -44,26 +43,34 @@ def in_options(problems: Iterable[via.Problem]) -> tuple[via.Problem, ...]:
 
 def rules_of(args: argparse.Namespace) -> via.LabelRules:
     """The label rules of the options, without the skeleton."""
-    return via.LabelRules(
-        class_attribute=_class_attribute(args.class_attribute),
-        class_map=_class_map(args.class_map),
-        default_class=args.default_class,
-        keypoint_attribute=args.keypoint_attribute,
-        instance_attribute=args.instance_attribute,
-        visibility_attribute=args.visibility_attribute,
-        unlabelled=args.unlabelled,
-        keypoint_vertices=args.keypoint_vertices,
-    )
+    values: dict[str, Any] = {
+        field.name: getattr(args, field.name)
+        for field in fields(via.LabelRules)
+        if field.name in args
+    }
+    if values["class_attribute"] and len(values["class_attribute"]) == 1:
+        (values["class_attribute"],) = values["class_attribute"]
+    renamed: dict[str, str | None] = {}
+    for pair in values.get("class_map", ()):
+        old, equals, new = pair.partition("=")
+        if not old or not equals:
+            raise UserError(
+                "not a renaming",
+                key="--class-map",
+                found=pair,
+                expected="OLD=NEW",
+                remedy="write OLD=NEW, or OLD= to drop the class",
+            )
+        renamed[old] = new or None
+    return via.LabelRules(**values | {"class_map": renamed})
 
 
-def skeleton_of(
-    args: argparse.Namespace, annotations: Iterable[via.Annotations]
-) -> Skeleton | None:
+def skeleton_of(args: argparse.Namespace, files: Iterable[via.Annotations]) -> Skeleton | None:
     """The skeleton that was named, else COCO's where the points of a file carry its names."""
     if args.skeleton is not None:
         return skeletons.load_skeleton(args.skeleton)
     rules = rules_of(args)
-    skeleton = next(filter(None, (detect_coco_person(file, rules) for file in annotations)), None)
+    skeleton = next(filter(None, (detect_coco_person(file, rules) for file in files)), None)
     if skeleton is not None:
         say(f"skeleton: {skeleton.name}, whose names the points carry", file=sys.stderr)
     return skeleton
@@ -75,38 +82,26 @@ def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFo
     return ImageFolder(*roots, default_path=annotations.default_path)
 
 
-def fitting(
-    args: argparse.Namespace,
-    annotations: Sequence[via.Annotations],
-    labelled: Sequence[via.LabelledSet],
-) -> list[via.LabelledSet]:
-    """The files with the instances that lie in their images, as training takes them.
+def label(
+    args: argparse.Namespace, files: Sequence[via.Annotations]
+) -> tuple[Skeleton | None, list[via.LabelledSet]]:
+    """The skeleton, and the files with the instances that lie in their images, as in training.
 
     Where an image cannot be used, all its instances stay.
     """
-    located = find_images([(file, folder_of(args, file)) for file in annotations])
-    return [
-        fit_all_instances(file, images.places)[0]
-        for file, images in zip(labelled, located, strict=True)
-    ]
+    with working("labelling"):
+        rules, skeleton = rules_of(args), skeleton_of(args, files)
+        labelled = [via.build_instances(file, rules, skeleton) for file in files]
+        located = find_images([(file, folder_of(args, file)) for file in files])
+        return skeleton, [
+            fit_all_instances(file, images.places)[0]
+            for file, images in zip(labelled, located, strict=True)
+        ]
 
 
-def progress(items: Sequence[T], unit: str = "image") -> Iterable[T]:
-    """A bar on a terminal, nothing elsewhere."""
-    return tqdm(items, unit=unit, disable=not sys.stderr.isatty(), leave=False)
-
-
-@contextmanager
-def working(text: str) -> Iterator[None]:
-    """Show a line on a terminal during work that takes long, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    say(f"{text} ...", end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def working(text: str) -> Status:
+    """Within the block, show a line on a terminal, nothing elsewhere."""
+    return Console(stderr=True).status(escape(printable(f"{text} ...")))
 
 
 def read_all(files: Iterable[Path]) -> list[via.Annotations]:
@@ -116,31 +111,6 @@ def read_all(files: Iterable[Path]) -> list[via.Annotations]:
         with working(f"reading {file}"):
             annotations.append(read_annotations(file))
     return annotations
-
-
-def with_class_choice(
-    annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
-) -> tuple[via.Annotations, list[via.Problem]]:
-    """The file with all attributes declared, and its class as a dropdown; a note where it has none.
-
-    VIA exports only dropdowns to COCO.
-    """
-    declared = via.with_declarations(annotations)
-    if not declared.region_attributes:
-        return declared, []
-    named = rules.class_attribute
-    if isinstance(named, str) and named in declared.region_attributes:
-        return with_class_dropdown(declared, named), []
-    try:
-        roles = via.roles_of(annotations, rules, skeleton)
-    except UserError as error:
-        message = f"the class does not become a dropdown of VIA: {error.message}"
-        remedy = "give --class-attribute NAME, or make it a dropdown in VIA to export COCO there"
-        return declared, [via.Problem("note", message, remedy, annotations.file)]
-    attribute = roles.label
-    if roles.flags:
-        declared, attribute = with_united_class(declared, roles.flags)
-    return (with_class_dropdown(declared, attribute) if attribute else declared), []
 
 
 def print_problems(problems: Iterable[via.Problem]) -> None:
@@ -191,25 +161,3 @@ def refuse_to_overwrite(path: Path, sources: Iterable[Path]) -> None:
             found="a file that is read" if is_source else "a file",
             remedy="give another name" if is_source else "give another name, or remove it first",
         )
-
-
-def _class_attribute(names: Sequence[str] | None) -> str | Sequence[str] | None:
-    if names is None or len(names) == 1:
-        return names[0] if names else None
-    return names
-
-
-def _class_map(pairs: Iterable[str]) -> dict[str, str | None]:
-    result: dict[str, str | None] = {}
-    for pair in pairs:
-        old, equals, new = pair.partition("=")
-        if not old or not equals:
-            raise UserError(
-                "not a renaming",
-                key="--class-map",
-                found=pair,
-                expected="OLD=NEW",
-                remedy="write OLD=NEW, or OLD= to drop the class",
-            )
-        result[old] = new or None
-    return result

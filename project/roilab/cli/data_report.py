@@ -3,34 +3,16 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from roilab import via
-from roilab.cli.console import say
-from roilab.cli.data_common import (
-    count_of,
-    fitting,
-    folder_of,
-    in_options,
-    print_problems,
-    progress,
-    read_all,
-    rules_of,
-    skeleton_of,
-    working,
-)
+from roilab.cli import data_common
+from roilab.cli.console import progress, say
+from roilab.curation import contact_sheets
 from roilab.curation.check import CheckReport, check_annotations, unusable_file
-from roilab.curation.contact_sheets import (
-    ground_truth_pictures,
-    loose_points,
-    remove_stale_sheets,
-    save_sheet,
-)
 from roilab.curation.stats import SIZES, Stats, count_annotations
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.usable_images import find_images
@@ -50,35 +32,32 @@ def check(args: argparse.Namespace) -> int:
     request or explains how an attribute is read.
     The exit status is 0 where there is no error and 1 where there is.
     """
-    rules = rules_of(args)
-    sources: dict[Path, via.Annotations | UserError] = {}
-    for file in args.files:
+    rules = data_common.rules_of(args)
+    annotations: dict[Path, via.Annotations] = {}
+    reports: dict[Path, CheckReport] = {}
+    for path in args.files:
         try:
-            sources[file] = read_annotations(file)
+            annotations[path] = read_annotations(path)
         except UserError as error:
-            sources[file] = error
-    readable = [file for file in sources.values() if isinstance(file, via.Annotations)]
-    skeleton = skeleton_of(args, readable)
-    folders = {file.file: folder_of(args, file) for file in readable}
+            reports[path] = unusable_file(path, error)
+    skeleton = data_common.skeleton_of(args, annotations.values())
+    sources = [(file, data_common.folder_of(args, file)) for file in annotations.values()]
     # Files that are checked together are used together: two of them may hold one image.
-    images = find_images([(file, folders[file.file]) for file in readable])
-    located = {file.file: places for file, places in zip(readable, images, strict=True)}
-    findings = [
-        unusable_file(file, source)
-        if isinstance(source, UserError)
-        else check_annotations(
-            source, folders[source.file], rules, skeleton, progress, located[source.file]
-        )
-        for file, source in sources.items()
-    ]
+    located = find_images(sources)
+    for path, source, images in zip(annotations, sources, located, strict=True):
+        reports[path] = check_annotations(*source, rules, skeleton, progress, images)
+    findings = [reports[path] for path in dict.fromkeys(args.files)]
     if args.json is not None:
-        shown = [replace(report, problems=in_options(report.problems)) for report in findings]
+        shown = [
+            replace(report, problems=data_common.in_options(report.problems)) for report in findings
+        ]
         data = {"files": [report.to_dict() for report in shown]}
         write_whole(args.json, json.dumps(data, indent=2) + "\n")
-    print_problems(problem for report in findings for problem in report.problems)
+    problems = [problem for report in findings for problem in report.problems]
+    data_common.print_problems(problems)
     for report in findings:
         _print_summary(report)
-    return int(any(report.errors for report in findings))
+    return data_common.status_of(problems)
 
 
 def stats(args: argparse.Namespace) -> int:
@@ -87,17 +66,13 @@ def stats(args: argparse.Namespace) -> int:
     Several files are counted together. Where the image of an object is available, the part outside
     the image is left out, as in training. --html writes the same as a page with plots.
     """
-    files = read_all(args.files)
-    with working("labelling"):
-        rules, skeleton = rules_of(args), skeleton_of(args, files)
-        labelled = fitting(
-            args, files, [via.build_instances(file, rules, skeleton) for file in files]
-        )
+    files = data_common.read_all(args.files)
+    skeleton, labelled = data_common.label(args, files)
     counts = count_annotations(list(zip(files, labelled, strict=True)), skeleton, progress)
     _print_stats(counts)
     problems = [problem for file in labelled for problem in file.problems]
     if problems:
-        say(f"\n{count_of(problems)}: see roilab data check")
+        say(f"\n{data_common.count_of(problems)}: see roilab data check")
     if args.json is not None:
         write_whole(args.json, json.dumps(counts.to_dict(), indent=2) + "\n")
     if args.html is not None:
@@ -112,34 +87,30 @@ def draw(args: argparse.Namespace) -> int:
     Look at them first: they show swapped joints, shifted outlines and wrong classes at once. White
     crosses are points that belong to no object.
     """
-    rules = rules_of(args)
-    annotations = read_all(args.files)
-    skeleton = skeleton_of(args, annotations)
+    rules = data_common.rules_of(args)
+    annotations = data_common.read_all(args.files)
+    skeleton = data_common.skeleton_of(args, annotations)
+    sources = [(file, data_common.folder_of(args, file)) for file in annotations]
     sheets = 0
-    folders = [folder_of(args, file) for file in annotations]
-    located = find_images(list(zip(annotations, folders, strict=True)))
-    for file, folder, images in zip(annotations, folders, located, strict=True):
+    for (file, folder), images in zip(sources, find_images(sources), strict=True):
         labelled = via.build_instances(file, rules, skeleton)
-        loose = {image.record.key: loose_points(image, rules) for image in labelled.images}
-        pictures = ground_truth_pictures(
+        loose = {
+            image.record.key: contact_sheets.loose_points(image, rules) for image in labelled.images
+        }
+        pictures = contact_sheets.ground_truth_pictures(
             labelled,
             images.places,
             skeleton,
             loose,
             lambda text: say(f"skipped: {text}", file=sys.stderr),
         )
-        bar = tqdm(
-            islice(pictures, args.limit),
-            total=min(args.limit, len(labelled.images)),
-            unit="image",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-        )
-        drawn, rest = 0, iter(bar)
-        while sheet := list(islice(rest, args.per_sheet)):
+        total = len(labelled.images)
+        bar = iter(progress(islice(pictures, args.limit), total=min(args.limit, total)))
+        drawn = 0
+        while sheet := list(islice(bar, args.per_sheet)):
             drawn += len(sheet)
             sheets += 1
-            save_sheet(args.output, sheets, sheet)
+            contact_sheets.save_sheet(args.output, sheets, sheet)
         if not drawn:
             raise UserError(
                 "no image to draw",
@@ -148,31 +119,29 @@ def draw(args: argparse.Namespace) -> int:
                 key="--images",
                 remedy="give the folder that holds the images",
             )
-        say(f"{file.file}: {drawn} of {counted(len(labelled.images), 'image')} drawn")
+        say(f"{file.file}: {drawn} of {counted(total, 'image')} drawn")
         if count := sum(map(len, loose.values())):
             belong = counted(count, "point belongs", "points belong")
             say(f"  {belong} to no object: drawn as white crosses")
         if labelled.problems:
-            say(f"  {count_of(labelled.problems)}: see roilab data check")
-    stale = remove_stale_sheets(args.output, sheets)
-    say(
-        f"{counted(sheets, 'sheet')}: {args.output}"
-        + (f" ({counted(stale, 'earlier one')} removed)" if stale else "")
-    )
+            say(f"  {data_common.count_of(labelled.problems)}: see roilab data check")
+    stale = contact_sheets.remove_stale_sheets(args.output, sheets)
+    removed = f" ({counted(stale, 'earlier one')} removed)" if stale else ""
+    say(f"{counted(sheets, 'sheet')}: {args.output}{removed}")
     return 0
 
 
-def _print_summary(findings: CheckReport) -> None:
+def _print_summary(report: CheckReport) -> None:
     rows = {
-        "file": f"{findings.file} ({findings.container})",
-        "images": f"{findings.images}, {findings.empty_images} of them empty",
-        "regions": findings.regions,
-        "instances": findings.instances,
-        **({"crowds": findings.crowds} if findings.crowds else {}),
-        "keypoints": findings.keypoints,
-        "classes": counts_line(findings.classes, _CLASSES) or "none",
-        "shapes": counts_line(findings.shapes, _CLASSES) or "none",
-        "problems": count_of(findings.problems),
+        "file": f"{report.file} ({report.container})",
+        "images": f"{report.images}, {report.empty_images} of them empty",
+        "regions": report.regions,
+        "instances": report.instances,
+        **({"crowds": report.crowds} if report.crowds else {}),
+        "keypoints": report.keypoints,
+        "classes": counts_line(report.classes, _CLASSES) or "none",
+        "shapes": counts_line(report.shapes, _CLASSES) or "none",
+        "problems": data_common.count_of(report.problems),
     }
     say()
     for name, value in rows.items():
@@ -185,40 +154,32 @@ def _print_stats(stats: Stats) -> None:
         f"{counted(stats.images, 'image')}, {stats.empty_images} of them empty, "
         f"{counted(stats.instances, 'instance')}{crowds}"
     )
-    _table(("shape", "regions"), stats.shapes.items())
-    _table(
-        ("class", "instances", "images", *SIZES, "area", "median area"),
-        (
-            (name, row.instances, row.images, *row.sizes, row.area, row.median_area)
-            for name, row in stats.classes.items()
-        ),
-    )
-    _table(("instances in an image", "images"), stats.per_image.items())
-    _table(
-        ("side of the box, pixels", "instances"),
-        ((f"{2**k} to {2 ** (k + 1)}", count) for k, count in stats.box_sides.items()),
-    )
-    if stats.keypoints:
-        _table(
-            ("keypoint", "visible", "occluded", "not labelled"),
-            ((name, *counts) for name, counts in stats.keypoints.items()),
-        )
+    classes = [
+        (name, row.instances, row.images, *row.sizes, row.area, row.median_area)
+        for name, row in stats.classes.items()
+    ]
+    sides = [(f"{2**k} to {2 ** (k + 1)}", count) for k, count in stats.box_sides.items()]
+    keypoints = [(name, *counts) for name, counts in stats.keypoints.items()]
     pairs = [(f"{a} and {b}", count) for (a, b), count in stats.together.items() if a != b]
+    _table(("shape", "regions"), [*stats.shapes.items()])
+    _table(("class", "instances", "images", *SIZES, "area", "median area"), classes)
+    _table(("instances in an image", "images"), [*stats.per_image.items()])
+    _table(("side of the box, pixels", "instances"), sides)
+    if keypoints:
+        _table(("keypoint", "visible", "occluded", "not labelled"), keypoints)
     if pairs:
         _table(("classes in one image", "images"), pairs)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
     """Print a table: names to the left, numbers to the right."""
-    rows = list(rows)
     cells = [
         [cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in row] for row in rows[:_ROWS]
     ]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    first, *widths = (max(map(len, column)) for column in zip(head, *cells, strict=True))
     say()
-    for row in (head, *cells):
-        name, *numbers = row
-        right = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
-        say("  ".join((f"{name:<{widths[0]}}", *right)))
+    for name, *numbers in (head, *cells):
+        right = (f"{number:>{width}}" for number, width in zip(numbers, widths, strict=True))
+        say("  ".join((f"{name:<{first}}", *right)))
     if len(rows) > _ROWS:
         say(f"... and {len(rows) - _ROWS} more")

@@ -27,40 +27,25 @@ import platform
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 1024**3
-
-# Module, and the name under which it is installed.
-PACKAGES = {
-    "torch": "torch",
-    "torchvision": "torchvision",
-    "numpy": "numpy",
-    "cv2": "opencv-python-headless",
-    "PIL": "pillow",
-    "pycocotools.mask": "pycocotools",
-    "fvcore": "fvcore",
-    "iopath": "iopath",
-    "omegaconf": "omegaconf",
-    "hydra": "hydra-core",
-    "shapely": "shapely",
-    "matplotlib": "matplotlib",
-    "tensorboard": "tensorboard",
-    "rich": "rich",
-    "roilab": "roilab",
-}
+MODULES = (
+    *("torch", "torchvision", "numpy", "cv2", "PIL", "pycocotools.mask", "fvcore", "iopath"),
+    *("omegaconf", "hydra", "shapely", "matplotlib", "tensorboard", "rich", "roilab"),
+)
+# Names under which modules are installed; others have their own.
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "hydra": "hydra-core"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report: what was checked, the result, and a remedy if it does not work."""
+class Broken(Exception):
+    """Raised by a check: what does not work, and its remedy."""
 
-    name: str
-    result: str
-    remedy: str | None = None
+    def __init__(self, result: str, remedy: str = REINSTALL) -> None:
+        super().__init__(result, remedy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.accept is not None and args.run is None:
         parser.error("--accept goes with --run")
     if args.run is not None:
-        exit_with(lambda: verify_folder(args.run, args.accept))
+        exit_with(partial(verify_folder, args.run, args.accept))
     return installation()
 
 
@@ -108,55 +93,54 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
 
 
 def installation() -> int:
-    """Print every finding; returns 1 if one needs a remedy."""
+    """Print the result of every check; returns 1 if one needs a remedy."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    checks: list[tuple[str, Callable[[], Finding]]] = [("Python", python)]
-    checks += [(name, partial(package, name)) for name in PACKAGES]
-    checks += [
-        ("detectron2", detectron2),
-        ("device", device),
-        ("CPU", cpu),
-        ("torchvision ops", torchvision_ops),
-        ("Detectron2 ops", detectron2_ops),
-        ("free disk", disk),
-    ]
+    checks: dict[str, Callable[[], str]] = {
+        "Python": lambda: f"{platform.python_version()} at {sys.executable}",
+        **{module.split(".")[0]: partial(package, module) for module in MODULES},
+        "detectron2": detectron2,
+        "device": device,
+        "CPU": cpu,
+        "torchvision ops": torchvision_ops,
+        "Detectron2 ops": detectron2_ops,
+        "free disk": disk,
+    }
     broken = 0
-    for name, check in checks:
+    for name, check in checks.items():
         try:
-            finding = check()
-        # Whatever a broken installation raises is a finding, and the other checks still run.
+            print(f"{name:<18}{check()}", flush=True)
+        # Whatever a broken installation raises is reported, and the other checks still run.
         except Exception as error:
-            finding = Finding(name, "does not work: " + first_line(error), REINSTALL)
-        print(f"{finding.name:<18}{finding.result}", flush=True)
-        if finding.remedy:
             broken += 1
-            print(f"{'':<18}remedy: {finding.remedy}", flush=True)
+            result, remedy = "does not work: " + first_line(error), REINSTALL
+            if isinstance(error, Broken):
+                result, remedy = error.args
+            print(f"{name:<18}{result}\n{'':<18}remedy: {remedy}", flush=True)
     print(f"\n{broken} of {len(checks)} need a remedy" if broken else "\nall works")
     return 1 if broken else 0
 
 
-def python() -> Finding:
-    """The interpreter that runs this."""
-    return Finding("Python", f"{platform.python_version()} at {sys.executable}")
-
-
-def package(module: str) -> Finding:
-    """One package: its version, and the tested version where they differ."""
-    distribution = PACKAGES[module]
-    name = module.split(".")[0]
+def imported(module: str) -> Any:
+    """A module, or what is broken where it cannot be imported."""
     try:
-        loaded = importlib.import_module(module)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name == name:
-            return Finding(name, "missing", REINSTALL)
-        return Finding(name, "does not import: " + first_line(error), REINSTALL)
+        is_missing = error.name == module.split(".")[0]
+        text = "missing" if is_missing else "does not import: " + first_line(error)
+        raise Broken(text) from error
+
+
+def package(module: str) -> str:
+    """The version of a package, and the tested version where they differ."""
+    loaded = imported(module)
+    name = module.split(".")[0]
+    distribution = DISTRIBUTIONS.get(name, name)
     version = installed_version(distribution) or str(getattr(loaded, "__version__", "no version"))
-    tested = pins().get(distribution)
-    note = "" if tested in (None, version) else f" (tested: {tested})"
     if module == "omegaconf" and not version.startswith(("2.1.", "2.2.", "2.3.")):
-        return Finding(name, version, "Detectron2's lazy configs need omegaconf<2.4; " + REINSTALL)
-    return Finding(name, f"{version}{note}")
+        raise Broken(version, "Detectron2's lazy configs need omegaconf<2.4; " + REINSTALL)
+    tested = pins().get(distribution, version)
+    return version if tested == version else f"{version} (tested: {tested})"
 
 
 def installed_version(distribution: str) -> str | None:
@@ -175,14 +159,9 @@ def pins() -> dict[str, str]:
     return {name: version for name, _, version in pairs}
 
 
-def detectron2() -> Finding:
+def detectron2() -> str:
     """The version of Detectron2, its place, and whether its compiled part loads."""
-    try:
-        loaded = importlib.import_module("detectron2")
-    except ModuleNotFoundError as error:
-        if error.name == "detectron2":
-            return Finding("detectron2", "missing", REINSTALL)
-        raise
+    loaded = imported("detectron2")
     place = Path(str(loaded.__file__)).parent
     owners = importlib.metadata.packages_distributions().get("detectron2", [])
     owner = " ".join(f"{name} {installed_version(name)}" for name in owners) or "not from a package"
@@ -191,21 +170,21 @@ def detectron2() -> Finding:
         compiled = "with compiled ops"
     except ImportError:
         compiled = "without compiled ops, which RoILab does not use"
-    return Finding("detectron2", f"{loaded.__version__} at {place} ({owner}; {compiled})")
+    return f"{loaded.__version__} at {place} ({owner}; {compiled})"
 
 
-def device() -> Finding:
+def device() -> str:
     """The GPU, or the CPU if there is none."""
     import torch
 
     if not torch.cuda.is_available():
-        return Finding("device", "CPU (no CUDA device)")
+        return "CPU (no CUDA device)"
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     names = ", ".join(f"{p.name} {p.total_memory / GIB:.0f} GiB" for p in properties)
-    return Finding("device", f"CUDA {torch.version.cuda}: {names}")
+    return f"CUDA {torch.version.cuda}: {names}"
 
 
-def cpu() -> Finding:
+def cpu() -> str:
     """Cores, threads of torch, and the extensions that speed bf16 up."""
     import torch
 
@@ -219,14 +198,12 @@ def cpu() -> Finding:
     has = [name for name, probe in probes.items() if getattr(torch.cpu, probe, lambda: False)()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     speed = "fast" if {"AMX", "AVX512-bf16"} & set(has) else "not faster than float32"
-    return Finding(
-        "CPU",
-        f"cores: {cores}, threads of torch: {torch.get_num_threads()};"
-        f" {' '.join(has) or 'no vector extensions known'}; bf16 is {speed}",
-    )
+    extensions = " ".join(has) or "no vector extensions known"
+    threads = torch.get_num_threads()
+    return f"cores: {cores}, threads of torch: {threads}; {extensions}; bf16 is {speed}"
 
 
-def torchvision_ops() -> Finding:
+def torchvision_ops() -> str:
     """RoIAlign, RoIPool and NMS of torchvision on a small tensor, also on a GPU if there is one."""
     import torch
     from torchvision.ops import nms, roi_align, roi_pool
@@ -242,18 +219,15 @@ def torchvision_ops() -> Finding:
             nms(boxes, scores, 0.5).tolist(),
         )
         if results != (2, 15.0, [1]):
-            return Finding("torchvision ops", f"wrong result on {name}: {results}", pair_remedy())
-    return Finding("torchvision ops", f"RoIAlign, RoIPool and NMS work on {' and '.join(devices)}")
+            tested = pins()
+            pair = f"torch {tested.get('torch')} and torchvision {tested.get('torchvision')}"
+            raise Broken(
+                f"wrong result on {name}: {results}", f"the tested pair is {pair}: {REINSTALL}"
+            )
+    return f"RoIAlign, RoIPool and NMS work on {' and '.join(devices)}"
 
 
-def pair_remedy() -> str:
-    """The remedy for a torch and a torchvision that do not fit each other."""
-    tested = pins()
-    pair = f"torch {tested.get('torch')} and torchvision {tested.get('torchvision')}"
-    return f"the tested pair is {pair}: {REINSTALL}"
-
-
-def detectron2_ops() -> Finding:
+def detectron2_ops() -> str:
     """A pooler of Detectron2 on a small tensor, and its lazy configs, on which ours build."""
     import torch
     from detectron2.config import LazyConfig
@@ -265,15 +239,15 @@ def detectron2_ops() -> Finding:
         pooler([torch.ones(1, 1, 4, 4)], [Boxes(torch.tensor([[0.0, 0.0, 3.0, 3.0]]))])
     configs = importlib.resources.files("detectron2") / "model_zoo" / "configs"
     LazyConfig.load(str(configs / "common" / "models" / "mask_rcnn_fpn.py"))
-    return Finding("Detectron2 ops", "poolers and lazy configs work")
+    return "poolers and lazy configs work"
 
 
-def disk() -> Finding:
+def disk() -> str:
     """Free space beside the checkout."""
     free = shutil.disk_usage(ROOT).free / GIB
     if free < 1:
-        return Finding("free disk", f"{free:.1f} GiB", "make room: a run folder takes up to 1 GiB")
-    return Finding("free disk", f"{free:.0f} GiB")
+        raise Broken(f"{free:.1f} GiB", "make room: a run folder takes up to 1 GiB")
+    return f"{free:.0f} GiB"
 
 
 def first_line(error: BaseException) -> str:

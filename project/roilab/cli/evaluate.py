@@ -20,7 +20,7 @@ and category ids of the annotation file.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,9 @@ from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
-from tqdm import tqdm
 
 from roilab.cli.arguments import parser_of
-from roilab.cli.console import ended, say
+from roilab.cli.console import ended, progress, say
 from roilab.cpu.optimize import optimize_for_inference
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.draw import Picture
@@ -47,22 +46,13 @@ from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation, GroundTruth
-from roilab.evaluation.analysis import Analysis, analyze
+from roilab.evaluation.analysis import analyze
 from roilab.evaluation.bootstrap import compare_detections
 from roilab.files import write_whole
+from roilab.inference import rendering
 from roilab.inference.prefetch import result_of
-from roilab.inference.rendering import (
-    OVERVIEW,
-    PAGE_QUALITY,
-    draw_comparison,
-    jpeg,
-    picture_folder,
-    picture_names,
-    rows_by_image,
-)
 from roilab.reporting import analysis_text, ap_table, evaluation_page
 
-Draw = Callable[[Mapping[str, Any]], Picture]  # of a record of the data set
 WORST_PICTURES = 6
 LONGEST_SIDE = 1600  # of a picture in the page, in pixels
 
@@ -95,13 +85,12 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     about = [f"{run.weights} on {dataset.summary()}"]
     say(about[0])
     truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
-    note = limits_note(cfg, dataset)
-    if note:
+    if note := limits_note(cfg, dataset):
         about.append(note)
         say(note)
-    bar = partial(tqdm, unit="batch", disable=not sys.stderr.isatty(), leave=False)
 
     def evaluated(model: nn.Module) -> Evaluation:
+        bar = partial(progress, unit="batch")
         # In a thread, since a model cannot be interrupted.
         work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory)
         return result_of(work, lambda: stop.requested)
@@ -114,7 +103,13 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     if note:
         say(note)
     if args.fast:
-        print_cost(evaluation, exact, truth)
+        tasks = list(evaluation.results)
+        costs = compare_detections(truth, evaluation.detections, exact.detections, tasks)
+        for task, cost in costs.items():
+            say(
+                f"{task} AP, fast against exact: {cost.value:+.2f}, on other images like these "
+                f"{cost.low:+.2f} to {cost.high:+.2f} (95%)"
+            )
     if "keypoints" in evaluation.results and dataset.skeleton is not None:
         about.append(
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
@@ -126,31 +121,30 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     write_results(args, run, evaluation, dataset)
     if args.html is None and args.pictures is None:
         return
-    rows = rows_by_image(evaluation.detections, args.score)
+    rows = rendering.rows_by_image(evaluation.detections, args.score)
 
     def draw(record: Mapping[str, Any]) -> Picture:
         predicted = {"predicted": rows.get(record["image_id"], [])}
-        return draw_comparison(record, dataset, predicted, blank=args.blank)
+        return rendering.draw_comparison(record, dataset, predicted, blank=args.blank)
 
     if args.html is not None:
         title = f"{run.folder.resolve().name}: {run.weights.name}"
-        pictures = worst_pictures(draw, dataset, analysis)
-        write_whole(
-            args.html, evaluation_page(title, about, evaluation.results, analysis, pictures)
-        )
+        records = sorted(dataset.records, key=lambda record: record["image_id"])
+        pictures = {}
+        for at in analysis.worst_images(WORST_PICTURES):
+            picture = Image.fromarray(draw(records[at]))
+            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            pictures[at] = rendering.jpeg(np.array(picture), rendering.PAGE_QUALITY)
+        page = evaluation_page(title, about, evaluation.results, analysis, pictures)
+        write_whole(args.html, page)
         say(f"page: {args.html}")
     if args.pictures is not None:
-        draw_pictures(draw, dataset, args.pictures)
-
-
-def print_cost(fast: Evaluation, exact: Evaluation, truth: GroundTruth) -> None:
-    """Print the difference of the AP between the fast and the exact mode."""
-    differences = compare_detections(truth, fast.detections, exact.detections, list(fast.results))
-    for task, difference in differences.items():
-        say(
-            f"{task} AP, fast against exact: {difference.value:+.2f}, on other images like these "
-            f"{difference.low:+.2f} to {difference.high:+.2f} (95%)"
-        )
+        names = rendering.picture_names([Path(record["file_name"]) for record in dataset.records])
+        with rendering.picture_folder(args.pictures) as write:
+            for record, name in zip(progress(dataset.records), names, strict=True):
+                write(name, draw(record))
+        together = args.pictures / rendering.OVERVIEW
+        say(f"pictures, annotated beside predicted: {args.pictures}, together: {together}")
 
 
 def take_data(cfg: DictConfig, args: argparse.Namespace, run: Run) -> None:
@@ -168,7 +162,7 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, run: Run) -> None:
             )
         skeleton = run.folder / "skeleton.json"
         cfg.data.val = L(load_dataset)(
-            files=config.escaped(list(map(str, args.data))),
+            files=[],
             classes=config.escaped(list(run.classes())),
             skeleton=config.escaped(str(skeleton)) if skeleton.is_file() else None,
         )
@@ -198,24 +192,3 @@ def write_results(
         rows = dataset.coco_ids.to_file(evaluation.detections)
         write_whole(args.detections, json.dumps(rows) + "\n")
         say(f"detections: {args.detections}")
-
-
-def worst_pictures(draw: Draw, dataset: DetectionDataset, analysis: Analysis) -> dict[int, bytes]:
-    """JPEG files of the images with the lowest AP of their own, by position in the analysis."""
-    records = sorted(dataset.records, key=lambda record: record["image_id"])
-    pictures = {}
-    for at in analysis.worst_images(WORST_PICTURES):
-        picture = Image.fromarray(draw(records[at]))
-        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-        pictures[at] = jpeg(np.array(picture), PAGE_QUALITY)
-    return pictures
-
-
-def draw_pictures(draw: Draw, dataset: DetectionDataset, folder: Path) -> None:
-    """Write a picture of each image of the data set, and the first of them on one sheet."""
-    files = [Path(record["file_name"]) for record in dataset.records]
-    bar = tqdm(dataset.records, unit="image", disable=not sys.stderr.isatty(), leave=False)
-    with picture_folder(folder) as write:
-        for record, name in zip(bar, picture_names(files), strict=True):
-            write(name, draw(record))
-    say(f"pictures, annotated beside predicted: {folder}, together: {folder / OVERVIEW}")

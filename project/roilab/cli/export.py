@@ -33,8 +33,19 @@ def main(arguments: list[str]) -> None:
 
 
 def _export(args: argparse.Namespace, run: Run) -> None:
-    """Export a run, and print what is in the file."""
-    files = _check_images(run, args.overrides, args.check)
+    source = args.check
+    if source is None:  # the first of the run's folders of validation images
+        source = config.load_config(run.config_file, args.overrides).data.val.get("images")
+        while source is not None and not isinstance(source, str):
+            source = next(iter(source), None)
+        if source is None or not Path(source).is_dir():
+            raise UserError(
+                "the file is compared on images, and the run's validation images are not available",
+                key="--check",
+                found=source,
+                expected="an image, or a folder of images, with objects",
+            )
+    files = expand_inputs(source, "--check")[:IMAGES]
     _refuse_to_overwrite([run.weights, run.config_file, *files], args.output, args.expected)
     exported = export_run(
         run,
@@ -44,33 +55,13 @@ def _export(args: argparse.Namespace, run: Run) -> None:
         overrides=args.overrides,
         expected=args.expected,
     )
-    say("the file against the model:")
-    for line in exported.differences:
-        say(f"  {line}")
+    differences = (f"  {line}" for line in exported.differences)
+    say("the file against the model:", *differences, sep="\n")
     for title, names in (("inputs", INPUTS), ("outputs", exported.outputs)):
-        say(f"{title}:")
-        for name in names:
-            say(f"  {name:<12}{MEANINGS[name]}")
+        say(f"{title}:", *(f"  {name:<12}{MEANINGS[name]}" for name in names), sep="\n")
     say(f"{args.format}: {args.output} ({exported.bytes / 1e6:.1f} MB)")
     if args.expected is not None:
         say(f"images of the check and what the model finds in them: {args.expected}")
-
-
-def _check_images(run: Run, overrides: Sequence[str], source: Path | None) -> list[Path]:
-    """Images with objects: those of `source`, else the first of the run's validation images."""
-    if source is not None:
-        return expand_inputs(source, "--check")[:IMAGES]
-    places = config.load_config(run.config_file, overrides).data.val.get("images")
-    while places is not None and not isinstance(places, str):
-        places = next(iter(places), None)
-    if places is None or not Path(places).is_dir():
-        raise UserError(
-            "the file is compared on images, and the run's validation images are not available",
-            key="--check",
-            found=places,
-            expected="an image, or a folder of images, with objects",
-        )
-    return expand_inputs(places, "--check")[:IMAGES]
 
 
 def _refuse_to_overwrite(sources: Sequence[Path], output: Path, expected: Path | None) -> None:

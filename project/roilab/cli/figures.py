@@ -7,7 +7,6 @@ A second call with the same arguments finds the set and draws nothing. The video
 model: a camera circles over a scene of the sample set.
 """
 
-import argparse
 import math
 import shlex
 from fractions import Fraction
@@ -26,33 +25,27 @@ RATE = 12  # frames a second
 
 
 def main(arguments: list[str]) -> int:
-    options = parser_of("figures", __doc__).parse_args(arguments)
-    if options.video is not None:
-        draw_video(options.video, options.frames, options.seed)
-    else:
-        draw_set(options)
-    return 0
-
-
-def draw_set(options: argparse.Namespace) -> None:
-    """The images and annotations of both splits."""
+    args = parser_of("figures", __doc__).parse_args(arguments)
+    if args.video is not None:
+        draw_video(args.video, args.frames, args.seed)
+        return 0
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("drawing", total=options.train + options.val)
+        task = bar.add_task("drawing", total=args.train + args.val)
         paths = write_figures(
-            options.out,
-            train=options.train,
-            val=options.val,
-            size=options.size,
-            seed=options.seed,
+            args.out,
+            train=args.train,
+            val=args.val,
+            size=args.size,
+            seed=args.seed,
             progress=lambda done: bar.update(task, completed=done),
         )
     if paths.reused:
-        print(f"Already drawn; delete {options.out} to start over.")
-    for path in (paths.train, paths.val, paths.skeleton):
-        print(path)
+        print(f"Already drawn; delete {args.out} to start over.")
+    print(paths.train, paths.val, paths.skeleton, sep="\n")
     val = [str(paths.val), "--images", str(paths.val.parent), "--skeleton", str(paths.skeleton)]
     print(f"Next: {shlex.join(['roilab', 'data', 'draw', *val])}")
+    return 0
 
 
 def draw_video(file: Path, frames: int, seed: int) -> None:
@@ -65,9 +58,7 @@ def draw_video(file: Path, frames: int, seed: int) -> None:
     with video_writer(file, Fraction(RATE), Fraction(1, RATE)) as add:
         for frame in range(frames):
             angle = 2 * math.pi * frame / frames
-            x, y = (
-                round((SCENE - WINDOW) / 2 * (1 + part))
-                for part in (math.cos(angle), math.sin(angle))
-            )
+            radius = (SCENE - WINDOW) / 2
+            x, y = (round(radius * (1 + part)) for part in (math.cos(angle), math.sin(angle)))
             add(picture[y : y + WINDOW, x : x + WINDOW], frame / RATE)
     print(file)

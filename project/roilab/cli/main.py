@@ -59,14 +59,14 @@ def complete() -> None:
 
     parser = Parser(prog="roilab")
     commands = parser.add_subparsers()
-    for name, (add, text) in COMMANDS.items():
+    for name, (text, *arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if name == "data":
             parts = command.add_subparsers()
-            for part, (add_part, part_text) in DATA_COMMANDS.items():
-                add_part(parts.add_parser(part, help=part_text))
+            for part, (part_text, *part_arguments) in DATA_COMMANDS.items():
+                parts.add_parser(part, help=part_text).add_all(part_arguments)
         else:
-            add(command)
+            command.add_all(arguments)
         for action in command._actions:
             if action.metavar == "CONFIG":
                 action.completer = config_names  # type: ignore[attr-defined]

@@ -2,11 +2,18 @@
 
 import argparse
 import difflib
+import itertools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+# An argument by its usage, its text for --help, and options of `add_argument`. The usage begins
+# with the option, or with the name of a positional argument: a switch, `--option VALUE`, or
+# `--option VALUE ...`; the name of the value tells its type, see `_TYPES`. Of arguments with the
+# same `one_of`, one is given. A text alone is the title of the group of the arguments after it.
+Argument = tuple[str, str, dict[str, Any]] | str
 
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.[\w-]+)+=")
 _ANNOTATIONS = (".json", ".csv")  # suffixes of annotation files, which need not exist
@@ -41,29 +48,32 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **kwargs)
 
-    def add(
-        self, usage: str, text: str, group: argparse._ActionsContainer | None = None, **options: Any
-    ) -> None:
-        """Add an argument by its usage: a switch, `--option VALUE`, or `--option VALUE ...`.
-
-        Args:
-            usage: begins with the option, or with the name of a positional argument; the name of
-                the value tells its type, see `_TYPES`.
-            text: for --help, which names the default as well.
-            options: further ones of `add_argument`.
-        """
-        name, *values = usage.split()
-        if values:
-            options["metavar"] = values[0]
-        elif name.startswith("--") and not options:
-            options["action"] = "store_true"
-        if values[1:]:
-            options["nargs"] = "+"
-        if values and values[0] in _TYPES:
-            options.setdefault("type", _TYPES[values[0]])
-        if options.get("default", "") not in ("", []):
-            text += " (default: %(default)s)"
-        (group or self).add_argument(name, help=text, **options)
+    def add_all(self, arguments: Iterable[Argument]) -> None:
+        """Add the arguments of a command, see `Argument`."""
+        group: argparse._ActionsContainer = self
+        alternatives: dict[str, argparse._ActionsContainer] = {}
+        for argument in arguments:
+            if isinstance(argument, str):
+                group = self.add_argument_group(argument)
+                continue
+            (name, *values), text, options = argument[0].split(), argument[1], {**argument[2]}
+            place = group
+            if (one_of := options.pop("one_of", None)) is not None:
+                required = options.pop("required", False)
+                if one_of not in alternatives:
+                    alternatives[one_of] = self.add_mutually_exclusive_group(required=required)
+                place = alternatives[one_of]
+            if values:
+                options["metavar"] = values[0]
+                if values[0] in _TYPES:
+                    options.setdefault("type", _TYPES[values[0]])
+            elif name.startswith("--") and not options:
+                options["action"] = "store_true"
+            if values[1:]:
+                options["nargs"] = "+"
+            if options.get("default", "") not in ("", []):
+                text += " (default: %(default)s)"
+            place.add_argument(name, help=text, **options)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -96,23 +106,20 @@ class Parser(argparse.ArgumentParser):
     def _in_order(self, words: Sequence[str]) -> list[str]:
         """The words, with those that are no values of an option of several moved before it."""
         ordered: list[str] = []
-        at = 0
-        while at < len(words) and words[at] != "--":
-            word, at = words[at], at + 1
+        rest = list(words)
+        while rest and rest[0] != "--":
+            word = rest.pop(0)
             names = self._options(word) if word.startswith("--") else []
             action = self._option_string_actions[names[0]] if len(names) == 1 else None
             if action is None or action.nargs != "+":
                 ordered.append(word)
                 continue
-            values = []
-            while at < len(words) and not words[at].startswith("-"):
-                values.append(words[at])
-                at += 1
-            others = [value for value in values if not _fits(action, value)]
-            if len(others) == len(values):
-                others = []  # an option has a value, even a wrong one
-            ordered += [*others, word, *(value for value in values if value not in others)]
-        return [*ordered, *words[at:]]
+            values = list(itertools.takewhile(lambda value: not value.startswith("-"), rest))
+            del rest[: len(values)]
+            # An option has a value, even a wrong one.
+            own = [value for value in values if _fits(action, value)] or values
+            ordered += [*(value for value in values if value not in own), word, *own]
+        return [*ordered, *rest]
 
 
 def _fits(action: argparse.Action, word: str) -> bool:

@@ -23,10 +23,8 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from tqdm import tqdm
-
 from roilab.cli.arguments import parser_of
-from roilab.cli.console import ended, error_with_options, say
+from roilab.cli.console import ended, error_with_options, progress, say
 from roilab.engine import trusted
 from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
@@ -50,7 +48,16 @@ SHOWN = 5  # unreadable images whose error is printed; of the others, the names
 def main(arguments: list[str]) -> int:
     args = parser_of("predict", __doc__).parse_args(arguments)
     trusted.allow(args.trust)
-    _check(args)
+    if not 0 <= args.threshold <= 1:
+        raise UserError(
+            "the threshold is a score",
+            key="--threshold",
+            found=args.threshold,
+            expected="a number from 0 to 1",
+        )
+    for key, value in (("--limit", args.limit), ("--batch", args.batch)):
+        if value is not None and value < 1:
+            raise UserError("not a number of images", key=key, found=value, expected="1 or more")
     source = open_source(args.input)
     runs = [open_run(args.run, args.weights)]
     if args.compare:
@@ -71,7 +78,14 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
         ],
     )
     plan.check()
-    _check_smoothing(args, plan)
+    if args.smooth and source.video is None:
+        raise UserError(
+            "images do not follow each other in time",
+            key="--smooth",
+            expected="a video or a webcam as --input",
+        )
+    if args.smooth and all(run.skeleton is None for run in plan.runs):
+        raise UserError("the run has no keypoints to smooth", key="--smooth", file=args.run)
     with stop_on_signals("ends after the images in work; their results are kept") as stop:
         try:
             return ended(_predict_until(args, plan, runs, stop))
@@ -84,9 +98,10 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
 
 
 def _predict_until(args: argparse.Namespace, plan: OutputPlan, runs: list[Run], stop: Stop) -> int:
+    memory = args.max_memory
     with stop.at_once():
         predictors = [
-            Predictor.from_run(run, args.overrides, fast=not args.exact, max_memory=args.max_memory)
+            Predictor.from_run(run, args.overrides, fast=not args.exact, max_memory=memory)
             for run in runs
         ]
     try:
@@ -98,9 +113,17 @@ def _predict_until(args: argparse.Namespace, plan: OutputPlan, runs: list[Run], 
     broken: list[UserError] = []
     start = time.perf_counter()
     outputs = _process(args, plan, predictors, broken, stop)
-    _report(args, outputs, time.perf_counter() - start, broken)
+    seconds = time.perf_counter() - start
+    total = counted(outputs.images, "image" if plan.source.video is None else "frame")
+    _report(args, outputs, total)
+    rate = outputs.images / seconds
+    say(f"{total} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
+    if broken and plan.source.video is None:
+        say(f"{counted(len(broken), 'image')} left out:", file=sys.stderr)
+    if broken:
+        say(_errors(broken), file=sys.stderr)
     if stop.requested and plan.source.inputs:
-        say(f"interrupted after {_total(outputs)}", file=sys.stderr)
+        say(f"interrupted after {total}", file=sys.stderr)
         return 128 + stop.number
     return 1 if broken else 0
 
@@ -118,12 +141,12 @@ def _process(
         UserError: nothing can be read, or a file cannot be written.
     """
     source, gate = plan.source, LargeItemGate()
-    total = source.count
-    if args.limit is not None:
-        total = args.limit if total is None else min(total, args.limit)
-    bar = tqdm(
-        total=total, unit=_unit(plan), disable=not sys.stderr.isatty(), leave=False, smoothing=0.1
-    )
+    total = min((n for n in (source.count, args.limit) if n is not None), default=None)
+    unit, track = "image", None
+    if source.video is not None:
+        unit = "frame"
+        track = frame_tracker([run.skeleton for run in plan.runs], smooth=args.smooth)
+    bar = progress(None, unit, total=total, smoothing=0.1)
 
     def readable(items: Iterator[Frame | UserError]) -> Iterator[Frame]:
         for item in items:
@@ -135,9 +158,6 @@ def _process(
             else:
                 yield item
 
-    track = None
-    if source.video is not None:
-        track = frame_tracker([run.skeleton for run in plan.runs], smooth=args.smooth)
     with open_outputs(plan) as outputs, bar:
 
         def write(result: FramePrediction) -> None:
@@ -192,32 +212,6 @@ def _frames(
         yield item
 
 
-def _check(args: argparse.Namespace) -> None:
-    if not 0 <= args.threshold <= 1:
-        raise UserError(
-            "the threshold is a score",
-            key="--threshold",
-            found=args.threshold,
-            expected="a number from 0 to 1",
-        )
-    for key, value in (("--limit", args.limit), ("--batch", args.batch)):
-        if value is not None and value < 1:
-            raise UserError("not a number of images", key=key, found=value, expected="1 or more")
-
-
-def _check_smoothing(args: argparse.Namespace, plan: OutputPlan) -> None:
-    if not args.smooth:
-        return
-    if plan.source.video is None:
-        raise UserError(
-            "images do not follow each other in time",
-            key="--smooth",
-            expected="a video or a webcam as --input",
-        )
-    if all(run.skeleton is None for run in plan.runs):
-        raise UserError("the run has no keypoints to smooth", key="--smooth", file=args.run)
-
-
 def _titles(runs: list[Run]) -> list[str]:
     """The names of the runs; their folders, or names and weights, where names are equal."""
     names = [run.folder.absolute().name for run in runs]
@@ -227,18 +221,8 @@ def _titles(runs: list[Run]) -> list[str]:
     return next(distinct, names)
 
 
-def _unit(plan: OutputPlan) -> str:
-    return "image" if plan.source.video is None else "frame"
-
-
-def _total(outputs: Outputs) -> str:
-    return counted(outputs.images, _unit(outputs.plan))
-
-
-def _report(
-    args: argparse.Namespace, outputs: Outputs, seconds: float, broken: list[UserError]
-) -> None:
-    plan, total = outputs.plan, _total(outputs)
+def _report(args: argparse.Namespace, outputs: Outputs, total: str) -> None:
+    plan = outputs.plan
     for problem in outputs.problems:
         say(problem, file=sys.stderr)
     instances = counted(outputs.instances, "instance")
@@ -255,12 +239,6 @@ def _report(
             say(f"overview:  {args.output / OVERVIEW}")
     if args.compare:
         say(f"the data are of {plan.runs[0].title}; {plan.runs[1].title} is in the pictures alone")
-    rate = outputs.images / seconds
-    say(f"{total} in {seconds:.1f} s, {rate:.1f} a second, from reading to writing")
-    if broken:
-        if plan.source.video is None:
-            say(f"{counted(len(broken), 'image')} left out:", file=sys.stderr)
-        say(_errors(broken), file=sys.stderr)
 
 
 def _errors(broken: list[UserError]) -> str:

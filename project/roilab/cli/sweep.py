@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -63,10 +62,10 @@ def main(arguments: list[str]) -> int:
     sweep = resolve(load_sweep(config.find_config(args.file), args.overrides))
     if args.seeds is not None:
         sweep = replace(sweep, seeds=parse_seeds(args.seeds))
-    selected = select_trials(plan_trials(sweep, args.output), args.only)
+    trials = plan_trials(sweep, args.output)
+    selected = select_trials(trials, args.only)
     open_trials = [trial for trial in selected if state_of(trial).kind != "done"]
     if args.dry_run:
-        trials = plan_trials(sweep, args.output)
         Console().print(Display(sweep, {trial: state_of(trial) for trial in trials}).table())
         say(f"{len(open_trials)} of {len(trials)} would be trained")
         return 0
@@ -78,7 +77,10 @@ def main(arguments: list[str]) -> int:
     def on_update(trial: Trial, state: State) -> None:
         display.update(trial, state)
         if state.kind not in ("queued", "training"):
-            try_to_write(report, args.output, states)
+            try:
+                report.write(args.output, states)
+            except Exception as error:  # of files, data, memory: no failure of it ends a training
+                say(f"the report cannot be written yet: {error}", file=sys.stderr)
 
     options: dict[str, Any] = {"on_update": on_update, "refresh": display.refresh}
     # Trials that begin with the weights of others come after these.
@@ -104,14 +106,6 @@ def main(arguments: list[str]) -> int:
 def end(number: int, frame: FrameType | None) -> None:
     """Handle a signal: interrupt the work where it is."""
     raise Interrupted(number)
-
-
-def try_to_write(report: Report, folder: Path, states: dict[Trial, State]) -> None:
-    """Write the report of the trials so far; no failure of that ends a training."""
-    try:
-        report.write(folder, states)
-    except Exception as error:  # of files, data, memory
-        say(f"the report cannot be written yet: {error}", file=sys.stderr)
 
 
 def main_report(arguments: list[str]) -> int:
@@ -145,7 +139,9 @@ class Display:
         self.metric = sweep.metrics[0]
         self.states = states
         console = Console(stderr=True)
-        self.live = Live(self.table(), console=console) if console.is_terminal else None
+        self.live = None
+        if console.is_terminal:
+            self.live = Live(get_renderable=self.table, console=console, auto_refresh=False)
         self.places = {trial: f"[{place}/{len(states)}]" for place, trial in enumerate(states, 1)}
 
     def __enter__(self) -> "Display":
@@ -158,7 +154,6 @@ class Display:
 
     def __exit__(self, *_: object) -> None:
         if self.live is not None:
-            self.live.update(self.table())
             self.live.stop()
 
     def update(self, trial: Trial, state: State) -> None:
@@ -169,7 +164,7 @@ class Display:
 
     def refresh(self) -> None:
         if self.live is not None:
-            self.live.update(self.table())
+            self.live.refresh()
 
     def table(self) -> Table:
         """A table with the state of every trial."""

@@ -37,30 +37,21 @@ def work(args: argparse.Namespace) -> None:
         for number, losses in enumerate(replay(setup, args.replay)):
             say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
         return
-    source = ConfigSource(
-        args.config_file, args.overrides, command(), resume_command=[*command(), "--resume"]
-    )
-    results = (
-        evaluate_weights(setup)
-        if args.eval_only
-        else train(
-            setup,
-            resume=args.resume,
-            source=source,
-            allow_changed_data=args.allow_changed_data,
+    if args.eval_only:
+        results = evaluate_weights(setup)
+    else:
+        once = ("--resume", "--allow-changed-data")  # options of a single resumption
+        command = [argument for argument in sys.orig_argv if argument not in once]
+        source = ConfigSource(
+            args.config_file, args.overrides, command, resume_command=[*command, "--resume"]
         )
-    )
+        changed = args.allow_changed_data
+        results = train(setup, resume=args.resume, source=source, allow_changed_data=changed)
     if results:
         say(ap_table(results))
         if note := limits_note(cfg, setup.val):
             say(f"\n{note}")
         say(f"\nrun folder: {cfg.train.output_dir}")
-
-
-def command() -> list[str]:
-    """The command line of this process, without the options of a single resumption."""
-    once = ("--resume", "--allow-changed-data")
-    return [argument for argument in sys.orig_argv if argument not in once]
 
 
 def main(arguments: list[str]) -> None:
@@ -73,10 +64,9 @@ def main(arguments: list[str]) -> None:
     saved: Callable[[], str] = str
     if several and not distributed.under_torchrun():
         # A mistake is printed once, before there are several processes to print it.
-        cfg = prepare(
-            config.load_config(args.config_file, args.overrides), training=not args.eval_only
-        ).cfg
-        saved = partial(describe_saved, Run(Path(cfg.train.output_dir)))
+        cfg = config.load_config(args.config_file, args.overrides)
+        folder = prepare(cfg, training=not args.eval_only).cfg.train.output_dir
+        saved = partial(describe_saved, Run(Path(folder)))
     distributed.launch(
         partial(call, __name__, "work"),
         args,

@@ -280,3 +280,27 @@ def with_class_dropdown(annotations: via.Annotations, attribute: str) -> via.Ann
         chosen = replace(chosen, type="dropdown", default_value="", default_options=defaults)
     attributes = {**annotations.region_attributes, attribute: chosen}
     return replace(annotations, region_attributes=attributes)
+
+
+def with_class_choice(
+    annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
+) -> tuple[via.Annotations, list[via.Problem]]:
+    """The file with all attributes declared, and its class as a dropdown; a note where it has none.
+
+    VIA exports only dropdowns to COCO.
+    """
+    declared = via.with_declarations(annotations)
+    if not declared.region_attributes:
+        return declared, []
+    attribute = rules.class_attribute
+    if not isinstance(attribute, str) or attribute not in declared.region_attributes:
+        try:
+            roles = via.roles_of(annotations, rules, skeleton)
+        except UserError as error:
+            message = f"the class does not become a dropdown of VIA: {error.message}"
+            remedy = "give class_attribute=NAME, or make it a dropdown in VIA to export COCO there"
+            return declared, [via.Problem("note", message, remedy, annotations.file)]
+        attribute = roles.label
+        if roles.flags:
+            declared, attribute = with_united_class(declared, roles.flags)
+    return (with_class_dropdown(declared, attribute) if attribute else declared), []

@@ -103,6 +103,24 @@ def detect_coco_person(annotations: via.Annotations, rules: via.LabelRules) -> S
     return COCO_PERSON if set(classes) & set(COCO_PERSON.classes) else None
 
 
+def with_classes(
+    skeleton: Skeleton, files: Sequence[via.Annotations], rules: via.LabelRules
+) -> Skeleton:
+    """The skeleton with the classes whose objects have labelled keypoints."""
+    every = {name for file in files for name in via.build_instances(file, rules, skeleton).classes}
+    if not every:
+        return skeleton
+    candidate = replace(skeleton, classes=tuple(sorted(every)))
+    owners = {
+        instance.label
+        for file in files
+        for image in via.build_instances(file, rules, candidate).images
+        for instance in image.instances
+        if any(v for _, _, v in instance.keypoints or ())
+    }
+    return replace(candidate, classes=tuple(sorted(owners or every)))
+
+
 def _declared(
     files: Sequence[via.Annotations], paths: str, classes: Sequence[str]
 ) -> list[via.CocoCategory]:

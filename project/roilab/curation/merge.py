@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from roilab import via
 from roilab.curation.harmonize_attributes import harmonize_attributes, with_values
+from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import Annotations, Attribute, ImageRecord, Problem, Region
@@ -77,6 +78,28 @@ def merge_annotations(
     )
     # A value of a file without declarations may be no option of the other file's attribute.
     return via.with_declarations(united)
+
+
+def with_file_sizes(
+    annotations: Annotations,
+    folder: ImageFolder,
+    progress: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]] = iter,
+) -> tuple[Annotations, list[Problem]]:
+    """The file with all sizes of image files in bytes, by which VIA knows images."""
+    images = []
+    for image in progress(annotations.images):
+        path = folder.find(image.filename, None) if image.size is None else None
+        if path is None:
+            images.append(image)
+        else:
+            size = path.stat().st_size
+            images.append(replace(image, size=size, key=image_key(image.filename, size)))
+    problems = []
+    if missing := sum(image.size is None for image in images):
+        message = f"the sizes of {counted(missing, 'image')} stay unknown: no file in {folder}"
+        remedy = "give the folder that holds them, VIA knows images by name and size"
+        problems.append(Problem("warning", message, remedy, annotations.file))
+    return replace(annotations, images=tuple(images)), problems
 
 
 def _add_images(

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from pathlib import Path
 
 from roilab import via
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
+from roilab.text import counted
 
 
 def image_fingerprint(record: via.ImageRecord, path: Path | None) -> str:
@@ -150,3 +151,25 @@ def split_images(
     chosen = stratified_split(labels, share, seed)
     copies = len(labelled.images) - len(members)
     return {name for key in chosen for name in members[key]}, copies, missing
+
+
+def classes_in_one_part(labelled: via.LabelledSet, chosen: Collection[str]) -> list[via.Problem]:
+    """Warnings of classes that one part lacks: they are not learnt, or not evaluated.
+
+    Args:
+        chosen: the keys of the records of the first part, which is called train.
+    """
+    parts: dict[str, list[str]] = {name: [] for name in labelled.classes}
+    for image in labelled.images:
+        for name in {instance.label for instance in image.instances}:
+            parts[name].append("train" if image.record.key in chosen else "val")
+    return [
+        via.Problem(
+            "warning",
+            f"the class '{name}' is in {places[0]} only, in {counted(len(places), 'image')}",
+            f"annotate more images of it, or drop it with {argument('class_map', {name: None})}",
+            labelled.file,
+        )
+        for name, places in parts.items()
+        if len(set(places)) == 1
+    ]

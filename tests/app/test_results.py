@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roilab.app.downloads import Downloads, ImagePrediction, Moment, png
+from roilab.app.results import Downloads
+from roilab.app.uploads import Moment, Shot, png
 from roilab.inference import Prediction
 from roilab.inference.formats import NAMES, RunDescription
 from roilab.skeleton import Skeleton
@@ -32,9 +33,14 @@ PREDICTION = Prediction(
     keypoints=KEYPOINTS,
 ).compressed()
 RUN = RunDescription("demo", ("car", "person"), (1, 2), BONES, NAMES, 0.5, keypoint_threshold=0.1)
-FILES = Downloads(
-    RUN, (ImagePrediction("a.jpg", 123, PREDICTION), ImagePrediction("b.jpg", 456, PREDICTION))
-)
+
+
+def shot(name: str, size: int, moment: Moment | None = None) -> Shot:
+    return Shot(name, size, name, lambda: (np.zeros((40, 60, 3), np.uint8), 0.0), moment)
+
+
+SHOTS = [shot("a.jpg", 123), shot("b.jpg", 456)]
+FILES = Downloads(RUN, SHOTS, {"a.jpg": PREDICTION, "b.jpg": PREDICTION}, {})
 
 
 def test_every_file_has_the_instances_that_reach_the_threshold(tmp_path: Path) -> None:
@@ -55,7 +61,8 @@ def test_every_file_has_the_instances_that_reach_the_threshold(tmp_path: Path) -
 def test_keypoints_above_their_threshold_are_marked(
     tmp_path: Path, threshold: float, seen: int
 ) -> None:
-    files = Downloads(replace(RUN, keypoint_threshold=threshold), FILES.images[:1])
+    run = replace(RUN, keypoint_threshold=threshold)
+    files = replace(FILES, run=run, shots=SHOTS[:1])
     person = json.loads(files.coco())["annotations"][0]
     assert person["num_keypoints"] == seen
     (tmp_path / "via").write_bytes(files.via())
@@ -74,7 +81,7 @@ def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
     """Of files and of classes: what is written is read back, and is no table for people."""
     prediction = replace(PREDICTION, labels=(name, name, name))
     run = replace(RUN, classes=(name,), category_ids=(1,))
-    files = Downloads(run, (ImagePrediction(name, 5, prediction),))
+    files = Downloads(run, [shot(name, 5)], {name: prediction}, {})
     (image,) = json.loads(files.json())["images"]
     assert {image["file_name"], *(each["class"] for each in image["instances"])} == {name}
     for row in csv.DictReader(io.StringIO(files.csv().decode(), newline="")):
@@ -95,11 +102,10 @@ def test_via_knows_the_images_by_name_and_size(tmp_path: Path) -> None:
 
 def test_frames_have_their_places_and_tracks() -> None:
     moments = [Moment("walk.mp4", index, index / 25, Fraction(25)) for index in range(2)]
-    images = [
-        ImagePrediction(f"walk_00000{moment.index}.jpg", 0, PREDICTION, moment, [7, 3])
-        for moment in moments
-    ]
-    files = replace(FILES, images=images)
+    shots = [shot(f"walk_00000{moment.index}.jpg", 0, moment) for moment in moments]
+    names = [shot.name for shot in shots]
+    predictions, tracks = dict.fromkeys(names, PREDICTION), dict.fromkeys(names, (7, 3))
+    files = Downloads(RUN, shots, predictions, tracks)
     data = json.loads(files.json())
     assert data["frames_per_second"] == 25
     assert "frames_per_second" not in json.loads(FILES.json())
@@ -110,7 +116,7 @@ def test_frames_have_their_places_and_tracks() -> None:
     ]
     assert [each["track"] for each in rows[1]["instances"]] == [7, 3]
     coco = json.loads(files.coco())
-    assert [image["file_name"] for image in coco["images"]] == [image.name for image in images]
+    assert [image["file_name"] for image in coco["images"]] == names
 
 
 def test_a_png_is_the_picture() -> None:

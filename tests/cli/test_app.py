@@ -57,7 +57,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
         return load(run, **more)
 
     def counted(self: Predictor, image: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.models.append(image.shape)
+        if not isinstance(image, list):  # as which an image is given to the predictor again
+            seen.models.append(image.shape)
         return predict(self, image, *args, **kwargs)
 
     def drawn(*arguments: Any, **how: Any) -> Any:
@@ -371,7 +372,7 @@ def test_a_video_ends_where_the_model_fails(
     predict = Predictor.__call__
 
     def fails(self: Predictor, image: Any) -> Any:
-        if len(calls.models) == 3:
+        if len(calls.models) == 3 and not isinstance(image, list):
             raise RuntimeError("out of memory")
         return predict(self, image)
 

@@ -371,10 +371,10 @@ def test_a_video_ends_where_the_model_fails(
 ) -> None:
     predict = Predictor.__call__
 
-    def fails(self: Predictor, image: Any) -> Any:
+    def fails(self: Predictor, image: Any, **more: Any) -> Any:
         if len(calls.models) == 3 and not isinstance(image, list):
             raise RuntimeError("out of memory")
-        return predict(self, image)
+        return predict(self, image, **more)
 
     monkeypatch.setattr(Predictor, "__call__", fails)
     app.file_uploader(key="files").upload("walk.mp4", video_of(figures, 6, tmp_path)).run()

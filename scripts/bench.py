@@ -47,7 +47,8 @@ def main() -> int:
 
 def measure(benchmark: Benchmark) -> dict[str, float | str]:
     """Medians of ours and of the reference, which take turns after one call of each, and ratios."""
-    works, turns = (benchmark.ours, benchmark.reference), []
+    works = (benchmark.ours, benchmark.reference)
+    turns = []
     for work in works:
         work()
     for index in range(benchmark.rounds):

@@ -100,7 +100,8 @@ def install() -> None:
     code = "import torch, torchvision, cv2, pycocotools.mask, detectron2.structures, roilab"
     done = call(VENV_PYTHON, "-W", "ignore", "-c", code)
     if done.returncode:  # it gets no stamp
-        reason, remedy = last_line(done.stderr), "see `python scripts/doctor.py`"
+        reason = last_line(done.stderr)
+        remedy = "see `python scripts/doctor.py`"
         raise SetupError(f"installed, but not importable ({reason}); {remedy}")
     partial = Path(STAMP + ".partial")
     partial.write_text(fingerprint(run_in_venv("-I", "-S", "-c", PRINT_VERSION) or ""))

@@ -34,7 +34,8 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     AVX512-BF16 instructions, on GPUs since Ampere. Elsewhere it is emulated, and slower. Raises
     UserError for another precision, and for one that the device does not have.
     """
-    key, names = "train.precision", ", ".join(PRECISIONS)
+    key = "train.precision"
+    names = ", ".join(PRECISIONS)
     if precision not in PRECISIONS:
         raise UserError("unknown precision", key=key, found=precision, expected=names)
     if precision == "float16" and device.type == "cpu":

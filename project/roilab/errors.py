@@ -44,8 +44,12 @@ class UserError(Exception):
         expected: object = None,
         remedy: str | None = None,
     ) -> None:
-        self.message, self.file, self.key = message, file, key
-        self.found, self.expected, self.remedy = found, expected, remedy
+        self.message = message
+        self.file = file
+        self.key = key
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
         lines = [printable(message)]
         for name in _PARTS:
             if (value := getattr(self, name)) is not None:

@@ -101,8 +101,10 @@ def remove_parts(folder: Path, pid: int | None = None) -> None:
 def refuse_link(path: Path) -> None:
     """Make sure that a file that is written in place is no link: a stranger's may lead anywhere."""
     if path.is_symlink():
-        message, remedy = "a file that is written to is a link", "delete the link"
-        expected, target = "a file of this folder", path.readlink()
+        message = "a file that is written to is a link"
+        remedy = "delete the link"
+        expected = "a file of this folder"
+        target = path.readlink()
         raise UserError(message, file=path, found=target, expected=expected, remedy=remedy)
 
 

@@ -121,7 +121,8 @@ class ImageFolder:
 
     def _elsewhere(self, filename: str) -> list[Path]:
         """The files with the name of an image anywhere below the roots."""
-        exact, stripped = [], []
+        exact = []
+        stripped = []
         for name in _possible_names(filename):
             for path in self._by_stripped_name.get(name.strip(), ()):
                 if path.name == name:
@@ -307,10 +308,12 @@ def _has_end(stream: BinaryIO) -> bool:
     start = stream.read(len(_PNG_START))
     size = stream.seek(0, 2)
     if start == _PNG_START:
-        pixels, end = 0, _PNG_END
+        pixels = 0
+        end = _PNG_END
     elif start.startswith(_JPEG_START):
         # A thumbnail in the header has an end marker too: only what follows the scan counts.
-        pixels, end = _first_scan(stream), _JPEG_END
+        pixels = _first_scan(stream)
+        end = _JPEG_END
     else:
         return False
     stream.seek(max(pixels, size - _TAIL))
@@ -339,7 +342,8 @@ def _errors_of(path: str | Path) -> Iterator[None]:
     except UserError as error:
         raise error.replace(file=path) from error
     except Image.DecompressionBombError as error:
-        message, remedy = "the image has too many pixels", "make it smaller, or cut it into several"
+        message = "the image has too many pixels"
+        remedy = "make it smaller, or cut it into several"
         raise UserError(message, file=path, found=error, remedy=remedy) from error
     except Exception as error:
         if is_lost_worker(error):
@@ -347,5 +351,6 @@ def _errors_of(path: str | Path) -> Iterator[None]:
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             problem = "not an image"
-        message, expected = "cannot read the image", "a whole image file"
+        message = "cannot read the image"
+        expected = "a whole image file"
         raise UserError(message, file=path, found=problem, expected=expected) from error

@@ -54,9 +54,13 @@ def _of_cgroups(root: Path) -> Iterator[int]:
         _, controllers, place = line.split(":", 2)
         base = root / "sys/fs/cgroup"
         if controllers == "":
-            limit, usage, prefix = "memory.max", "memory.current", ""
+            limit = "memory.max"
+            usage = "memory.current"
+            prefix = ""
         elif "memory" in controllers.split(","):
-            limit, usage, prefix = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+            limit = "memory.limit_in_bytes"
+            usage = "memory.usage_in_bytes"
+            prefix = "total_"
             base /= "memory"
         else:
             continue

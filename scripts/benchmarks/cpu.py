@@ -53,7 +53,8 @@ def cpu_kernels(
     def steps(side: str) -> list[object]:
         return [pair[side]() for pair in pairs.values()]
 
-    ours, theirs = partial(steps, "ours"), partial(steps, "theirs")
+    ours = partial(steps, "ours")
+    theirs = partial(steps, "theirs")
     return Benchmark("torch's layers", ours, theirs, ROUNDS, bar=(0, 1 / 1.25), note=note)
 
 

@@ -62,7 +62,8 @@ def persons(images: int, detections: int) -> tuple[dict[str, Any], Rows]:
             size = [*sizes[person], *sizes[person]]
             box = boxes[person] + random.normal(0, deviation, 4) * size * [1, 1, 0.1, 0.1]
             xy = points[person] + random.normal(0, deviation, (17, 2)) * sizes[person]
-            score, keypoints = float(random.random()), np.hstack([xy, np.ones((17, 1))])
+            score = float(random.random())
+            keypoints = np.hstack([xy, np.ones((17, 1))])
             values = {"bbox": [*box[:2].tolist(), *np.abs(box[2:]).tolist()]}
             values["keypoints"] = keypoints.ravel().tolist()
             results.append({**row, "score": score, **values})

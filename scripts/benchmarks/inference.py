@@ -109,7 +109,8 @@ def detector(kind: str, task: str, folder: Path, side: int = SIDE) -> Detector:
         model = stock_model(task)
         model.load_state_dict(weights)
         return partial(_detect, model)
-    mean, std = [value / 255 for value in (123.675, 116.28, 103.53)], [1 / 255] * 3
+    mean = [value / 255 for value in (123.675, 116.28, 103.53)]
+    std = [1 / 255] * 3
     build = getattr(detection, f"{task}rcnn_resnet50_fpn")
     numbers: dict[str, Any] = {"num_classes": len(classes) + 1, "min_size": side}
     numbers |= {"image_mean": mean, "image_std": std}

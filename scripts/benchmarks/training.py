@@ -71,7 +71,8 @@ def compare_loops(
     cfg.train.init_checkpoint = ""
     loops = _in_process(_OurLoop, cfg), _in_process(_TheirLoop, cfg)
     ours, theirs = (partial(loop, "iterate") for loop in loops)
-    name, note = "Detectron2's own loop", partial(_note, *loops)
+    name = "Detectron2's own loop"
+    note = partial(_note, *loops)
     return Benchmark(name, ours, theirs, rounds, bar=(0, 1 / least), note=note)
 
 
@@ -201,7 +202,8 @@ def use_stock_parts(model: DictConfig) -> None:
 
 def stock_batches(setup: Setup) -> Any:
     """Detectron2's training loader of the same data."""
-    node, dataset = setup.cfg.dataloader.train, setup.training_set
+    node = setup.cfg.dataloader.train
+    dataset = setup.training_set
     needs, skeleton = annotations_for(setup.cfg.model), dataset.skeleton
     mapper = DatasetMapper(
         is_train=True,

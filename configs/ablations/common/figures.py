@@ -29,6 +29,7 @@ def on_figures(sweep, base, *, seeds, **changes):
         base: the config that all arms share, such as figures_mask.
         changes: new values of the sweep; `overrides` are added to those of the ablation.
     """
-    own, more = sweep.get("overrides", {}), changes.pop("overrides", {})
+    own = sweep.get("overrides", {})
+    more = changes.pop("overrides", {})
     sweep.update(base=f"../{base}.py", seeds=list(seeds), **changes)
     sweep.overrides = {**own, **_overrides, **more}

@@ -95,7 +95,8 @@ def show_results(shots: Sequence[Shot], shot: Shot, results: Sequence[Result], v
     for column, result in zip(others, results, strict=True):
         start = time.perf_counter()
         pictures.append(_drawn(picture, shot, result, view))
-        finding, drawing = result.seconds[shot.digest], time.perf_counter() - start
+        finding = result.seconds[shot.digest]
+        drawing = time.perf_counter() - start
         column.image(pictures[-1], width="stretch", output_format="PNG")
         times = f"found in {1000 * finding:.0f} ms · drawn in {1000 * drawing:.0f} ms"
         column.caption(f"**{escape_streamlit(result.model.name)}** · {times}")
@@ -241,7 +242,8 @@ class Downloads:
         return self.predictions[shot.digest].above(self.run.threshold)
 
     def _row(self, shot: Shot) -> dict[str, Any]:
-        prediction, moment = self._above(shot), shot.moment
+        prediction = self._above(shot)
+        moment = shot.moment
         if moment is None:
             return formats.to_json(shot.name, prediction)
         tracks = self.tracks.get(shot.digest)

@@ -213,7 +213,9 @@ def distinct(names: Iterable[str]) -> list[str]:
     """Clean names of which no two are alike, in order."""
     unique: list[str] = []
     for name in map(clean_name, names):
-        stem, suffix, number = Path(name).stem, Path(name).suffix, 1
+        stem = Path(name).stem
+        suffix = Path(name).suffix
+        number = 1
         while name in unique:
             number += 1
             name = f"{stem}-{number}{suffix}"

@@ -113,7 +113,8 @@ def installation() -> int:
         # Whatever a broken installation raises is reported, and the other checks still run.
         except Exception as error:
             broken += 1
-            result, remedy = "does not work: " + first_line(error), REINSTALL
+            result = "does not work: " + first_line(error)
+            remedy = REINSTALL
             if isinstance(error, Broken):
                 result, remedy = error.args
             print(f"{name:<18}{result}\n{'':<18}remedy: {remedy}", flush=True)

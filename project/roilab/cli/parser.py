@@ -56,7 +56,9 @@ class Parser(argparse.ArgumentParser):
             if isinstance(argument, str):
                 group = self.add_argument_group(argument)
                 continue
-            (name, *values), text, options = argument[0].split(), argument[1], {**argument[2]}
+            (name, *values) = argument[0].split()
+            text = argument[1]
+            options = {**argument[2]}
             place = group
             if (one_of := options.pop("one_of", None)) is not None:
                 required = options.pop("required", False)

@@ -142,7 +142,8 @@ def _process(
     """
     source, gate = plan.source, LargeItemGate()
     total = min((n for n in (source.count, args.limit) if n is not None), default=None)
-    unit, track = "image", None
+    unit = "image"
+    track = None
     if source.video is not None:
         unit = "frame"
         track = frame_tracker([run.skeleton for run in plan.runs], smooth=args.smooth)

@@ -172,9 +172,12 @@ class Display:
         for title in ("arm", "seed", "iteration", "eta", self.metric, "state"):
             table.add_column(title, justify="left" if title in ("arm", "state") else "right")
         for trial, state in self.states.items():
-            values, total = logged_values(trial), trial.arm.max_iter
-            iterations, seconds = iterations_of(values), values.get("time")
-            eta, value = "", values.get(self.metric)
+            values = logged_values(trial)
+            total = trial.arm.max_iter
+            iterations = iterations_of(values)
+            seconds = values.get("time")
+            eta = ""
+            value = values.get(self.metric)
             if state.kind == "training" and seconds and total:
                 eta = str(timedelta(seconds=round(seconds * (total - iterations))))
             table.add_row(

@@ -131,7 +131,8 @@ class _Tiles:
     """Tiles of 6 x 6 cells of N x C x H x W inputs; neighbours share two rows or columns."""
 
     def __init__(self, x: Tensor) -> None:
-        self.x, (self.n, self.channels, self.height, self.width) = x, x.shape
+        self.x = x
+        (self.n, self.channels, self.height, self.width) = x.shape
         self.rows, self.columns = -(-self.height // _OUT), -(-self.width // _OUT)
 
     def parts(self) -> Iterator[tuple[slice, slice]]:

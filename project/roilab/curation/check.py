@@ -90,7 +90,8 @@ def check_annotations(
     """
     try:
         result = via.build_instances(annotations, rules, skeleton)
-        labelled, problems = result.images, list(result.problems)
+        labelled = result.images
+        problems = list(result.problems)
     except UserError as error:
         labelled = tuple(via.LabelledImage(image, ()) for image in annotations.images)
         problems = [*annotations.problems, _as_problem(error, annotations.file)]

@@ -96,7 +96,8 @@ def save_sheet(folder: Path, number: int, pictures: list[Picture]) -> None:
         path = folder / f"sheet_{number:03d}.jpg"
         Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
     except OSError as error:
-        message, remedy = "cannot write the sheet", "give another folder: output=DIR"
+        message = "cannot write the sheet"
+        remedy = "give another folder: output=DIR"
         raise UserError(message, file=folder, found=error.strerror, remedy=remedy) from error
 
 

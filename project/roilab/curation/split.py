@@ -51,7 +51,8 @@ def stratified_split(
         UserError: the share is out of range, or there are fewer than two pictures.
     """
     if not 0 < share < 1:
-        message, expected = "a part needs a share", "more than 0, less than 1"
+        message = "a part needs a share"
+        expected = "more than 0, less than 1"
         raise UserError(
             message, key="share", found=share, expected=expected, remedy="give a number such as 0.8"
         )

@@ -33,7 +33,8 @@ def image_record(name: str, number: int, raw: Any) -> dict[str, Any]:
         message = f"the data set '{name}' does not consist of Detectron2's dicts"
         expected = "a dict with file_name, image_id and annotations"
         raise _unsound(message, None, f"[{number}].file_name", raw, expected)
-    file, annotations = raw["file_name"], raw.get("annotations")
+    file = raw["file_name"]
+    annotations = raw.get("annotations")
     if not isinstance(annotations, list | tuple):
         message = f"an image of the data set '{name}' has no list of annotations"
         expected = "a list, empty where nothing is in the image"
@@ -108,7 +109,9 @@ def checked_annotation(
             raise _unsound(message, record["file_name"], place, value, expected)
 
     check(isinstance(raw, Mapping), "", raw, "a dict")
-    box, mode, category = raw.get("bbox"), raw.get("bbox_mode"), raw.get("category_id")
+    box = raw.get("bbox")
+    mode = raw.get("bbox_mode")
+    category = raw.get("category_id")
     modes = " or ".join(f"BoxMode.{mode.name}" for mode in _BOX_MODES)
     check(mode in _BOX_MODES, ".bbox_mode", mode, modes)
     check(_is_numbers(box) and len(box) == 4, ".bbox", box, "four numbers")

@@ -121,7 +121,8 @@ def dataset_to_coco(
                 segmentation=anno.get("segmentation"),
                 keypoints=to_pixel_index(anno["keypoints"]) if has_keypoints else None,
             )
-            area, is_crowd = anno.get("area"), anno.get("iscrowd", 0)
+            area = anno.get("area")
+            is_crowd = anno.get("iscrowd", 0)
             number = len(annotations) + 1
             annotations.append(coco_annotation(row, number, area=area, is_crowd=is_crowd))
     keys = {"id": "image_id", "file_name": "file_name", "width": "width", "height": "height"}

@@ -103,7 +103,8 @@ def box_fault(box: Box, outline: Box | None, width: int, height: int) -> str:
 
 def stated_box_fault(instance: via.Instance, width: int, height: int) -> str:
     """The fault of the box that a COCO file states for an object; "" for a sound box."""
-    coco, box = instance.coco, _stated(instance)
+    coco = instance.coco
+    box = _stated(instance)
     if coco is None or coco.box is None or box is None:
         return ""
     outline = extent_of(instance) if coco.mask is not None else None

@@ -91,7 +91,8 @@ class DetectionDataset:
             (self.missing, f"{missing} left out"),
             (self.outside, f"{outside} left out"),
         )
-        images, instances = counted(len(self), "image"), counted(counts.total(), "instance")
+        images = counted(len(self), "image")
+        instances = counted(counts.total(), "instance")
         more = "".join(f"; {text}" for count, text in parts if count)
         return f"{images}, {instances}: {counts_line(by_class)}{more}"
 
@@ -237,7 +238,8 @@ def registered(
     Raises:
         UserError: no class has the keypoints of the skeleton, or no image is left.
     """
-    skeleton, classes = dataset.skeleton, dataset.classes
+    skeleton = dataset.skeleton
+    classes = dataset.classes
     if skeleton is not None and not set(skeleton.classes) & set(classes):
         raise UserError(
             f"no class of the data set has the keypoints of skeleton '{skeleton.name}'",
@@ -288,7 +290,8 @@ def _sources(
 ) -> list[_Source]:
     paths = [Path(file) for file in _listed(files or ())]
     if not paths:
-        message, expected = "no annotation file given", "one file or a list"
+        message = "no annotation file given"
+        expected = "one file or a list"
         remedy = "give files=FILE images=DIR"
         raise UserError(message, key="files", found=files, expected=expected, remedy=remedy)
     message = "the annotation file does not exist"

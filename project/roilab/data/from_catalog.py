@@ -190,7 +190,8 @@ def _skeleton(
     keypoints = metadata.get("keypoint_names")
     if keypoints is None:
         return bones
-    swaps, links = metadata.get("keypoint_flip_map"), metadata.get("keypoint_connection_rules")
+    swaps = metadata.get("keypoint_flip_map")
+    links = metadata.get("keypoint_connection_rules")
     try:
         keypoints = tuple(map(str, keypoints))
         declared = Skeleton(
@@ -323,7 +324,9 @@ def _annotations(
 ) -> tuple[list[dict[str, Any]], list[via.Problem]]:
     """The annotations of which something lies in their image, and their problems."""
     annotations, problems = [], []
-    width, height, file = record["width"], record["height"], record["file_name"]
+    width = record["width"]
+    height = record["height"]
+    file = record["file_name"]
     points = None if bones is None else len(bones.keypoints)
     for at, unchecked in enumerate(raw):
         anno = catalog_records.checked_annotation(name, record, at, unchecked, len(places), points)

@@ -57,7 +57,8 @@ class Mapper:
         recompute_boxes: bool = False,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
-            message, expected = "images are not read in this format", "BGR or RGB"
+            message = "images are not read in this format"
+            expected = "BGR or RGB"
             raise UserError(message, key="image_format", found=image_format, expected=expected)
         if masks:
             require_outlines(dataset)

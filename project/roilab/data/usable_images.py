@@ -123,7 +123,8 @@ def usable_size(
         return via.Problem("error", message, "replace the image file", file, image.filename)
     stated = image.coco.size if image.coco is not None else None
     if stated is not None and stated != size:
-        (width, height), (stated_width, stated_height) = size, stated
+        (width, height) = size
+        (stated_width, stated_height) = stated
         message = (
             f"the size of the image is {width} x {height} pixels (as its EXIF turns it), the file "
             f"says {stated_width} x {stated_height}"
@@ -235,5 +236,6 @@ def leave_out_unusable(
 def check_missing_images(missing_images: str) -> None:
     """Raise UserError where `missing_images` is neither "error" nor "skip"."""
     if missing_images not in get_args(MissingImages):
-        message, expected = "no such choice", "error or skip"
+        message = "no such choice"
+        expected = "error or skip"
         raise UserError(message, key="missing_images", found=missing_images, expected=expected)

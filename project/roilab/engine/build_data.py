@@ -47,7 +47,8 @@ def check_data_nodes(cfg: DictConfig) -> None:
         node = OmegaConf.select(cfg, key)
         target = full_name(node["_target_"])
         if target.startswith("detectron2."):
-            names, ours = node.get("names", "NAME"), full_name(from_catalog)
+            names = node.get("names", "NAME")
+            ours = full_name(from_catalog)
             if not isinstance(names, str):
                 names = names[0] if len(names) == 1 else "NAME"
             raise UserError(
@@ -112,7 +113,8 @@ def tasks_of(heads: DictConfig) -> list[str]:
 def annotations_for(model: DictConfig) -> dict[str, bool]:
     """The annotations that the heads of a model learn from, as arguments of both loaders."""
     heads = model.roi_heads
-    masks, keypoints = has_head(heads, "mask"), has_head(heads, "keypoint")
+    masks = has_head(heads, "mask")
+    keypoints = has_head(heads, "keypoint")
     head = config_keys.target_of(heads.mask_head) if masks else None
     bitmasks = getattr(head, "learns_from_bitmasks", False)
     return {"masks": masks, "keypoints": keypoints, "bitmasks": bitmasks}

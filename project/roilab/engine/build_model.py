@@ -146,7 +146,8 @@ class InitialWeights(NamedTuple):
 
 def weights_of(cfg: DictConfig) -> InitialWeights:
     """The initial weights: those of `train.init_checkpoint`, which may be a name in `weights`."""
-    source, entries = cfg.train.init_checkpoint or "", cfg.get("weights") or {}
+    source = cfg.train.init_checkpoint or ""
+    entries = cfg.get("weights") or {}
     places = {str(name): entry.get("file", "") for name, entry in entries.items()}
     own = entries[source].get("may_differ") or [] if source in entries else []
     return InitialWeights(places.get(source, source), [*own, *cfg.train.may_differ], places)
@@ -185,7 +186,9 @@ def load_weights(
             "train from scratch: train.init_checkpoint='' (with the R50 and R101 configs, "
             "model.backbone.bottom_up.freeze_at=0 too)"
         )
-        key, message = "train.init_checkpoint", "the initial weights cannot be loaded"
-        cause, expected = f"{source} ({error})", ", ".join([*named, "a path or a URL"])
+        key = "train.init_checkpoint"
+        message = "the initial weights cannot be loaded"
+        cause = f"{source} ({error})"
+        expected = ", ".join([*named, "a path or a URL"])
         remedy = ", or ".join(remedies)
         raise UserError(message, key=key, found=cause, expected=expected, remedy=remedy) from error

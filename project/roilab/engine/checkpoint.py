@@ -137,7 +137,8 @@ def _refuse_differences(
     """
     pairs = {n: f"{n} {tuple(theirs)} for {tuple(ours)}" for n, (theirs, ours) in shapes.items()}
     kinds = {"missing": missing, "not in the model": unexpected, "of another shape": shapes}
-    names, lines = [], []
+    names = []
+    lines = []
     for kind, differing in kinds.items():
         part = sorted(n for n in differing if not any(fnmatchcase(n, p) for p in may_differ))
         if part:
@@ -155,7 +156,8 @@ def _refuse_differences(
             "take other weights, or, where these parts are new, name them: "
             f"'train.may_differ=[{', '.join(patterns_of(names, fitting))}]'"
         )
-    message, expected = "the weights do not fit the model", "the model's own names and shapes"
+    message = "the weights do not fit the model"
+    expected = "the model's own names and shapes"
     raise UserError(message, found="\n            ".join(lines), expected=expected, remedy=remedy)
 
 

@@ -141,7 +141,8 @@ def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
     for name, value in values.items():
         # A reference to a key that does not exist is refused when the node is built.
         if (source := _source(value)) is not None:
-            result[name], values[name] = source._get_full_key(None), source
+            result[name] = source._get_full_key(None)
+            values[name] = source
     for name, value in values.items():
         if is_call(value):
             result = keys_of_arguments(value, result[name]) | result

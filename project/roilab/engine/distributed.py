@@ -88,7 +88,8 @@ def launch(
         with socket.create_server(("127.0.0.1", 0)) as free:
             dist_url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     group = {"world_size": num_gpus * num_machines, "timeout": _TIMEOUT}
-    context, processes = multiprocessing.get_context("spawn"), []
+    context = multiprocessing.get_context("spawn")
+    processes = []
     for local in range(num_gpus):
         rank = machine_rank * num_gpus + local
         meet = partial(_join_group, local, num_gpus, rank=rank, init_method=dist_url, **group)

@@ -34,7 +34,8 @@ def load_model(run: Run, cfg: DictConfig) -> nn.Module:
     """The model of a run's config with the trained weights, in evaluation mode."""
     count, names = cfg.model.roi_heads.num_classes, run.classes()
     if count != len(names):
-        message, problem = "the class names of the run do not fit its model", f"{len(names)} names"
+        message = "the class names of the run do not fit its model"
+        problem = f"{len(names)} names"
         expected = f"{count}, model.roi_heads.num_classes"
         raise UserError(message, file=run.classes_file, found=problem, expected=expected)
     model = build_model(cfg)

@@ -22,7 +22,8 @@ def with_new_names(config: Any) -> Any:
     config = _renamed(config)
     if not isinstance(config, dict):
         return config
-    data, loaders = config.get("data"), config.get("dataloader")
+    data = config.get("data")
+    loaders = config.get("dataloader")
     if isinstance(data, dict):
         config["data"] = _with_rules(data)
     if isinstance(loaders, dict) and isinstance(loaders.get("train"), dict):

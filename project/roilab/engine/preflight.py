@@ -64,7 +64,8 @@ def check_geometry(model: Any) -> None:
 def _of_features(key: str, names: Sequence[str], values: Mapping[str, float]) -> list[float]:
     """The values of these features; UserError where the backbone lacks one."""
     if unknown := [name for name in names if name not in values]:
-        message, expected = "the backbone has no such features", f"of {', '.join(values)}"
+        message = "the backbone has no such features"
+        expected = f"of {', '.join(values)}"
         raise UserError(message, key=key, found=", ".join(unknown), expected=expected)
     return [values[name] for name in names]
 
@@ -95,7 +96,8 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
                 raise
             except config.UNBUILDABLE as error:
                 message = "an image cannot be loaded as the config says"
-                cause, key = f"{type(error).__name__}: {error}", f"dataloader.{name}.augmentations"
+                cause = f"{type(error).__name__}: {error}"
+                key = f"dataloader.{name}.augmentations"
                 expected = "augmentations that work on images, boxes, outlines and keypoints"
                 raise UserError(message, key=key, found=cause, expected=expected) from error
         _try_model(cfg, model, train)
@@ -118,7 +120,8 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
     except config.UNBUILDABLE as error:
         name, shapes = running[-1] if running else ("", "")
         cause = f"{type(error).__name__}: {error}{shapes}"
-        message, key = f"a part of the model fails {doing}", _key(cfg, name)
+        message = f"a part of the model fails {doing}"
+        key = _key(cfg, name)
         expected = "parts whose channels, sizes and numbers of classes fit each other"
         raise UserError(message, key=key, found=cause, expected=expected) from error
     finally:

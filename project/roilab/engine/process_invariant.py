@@ -85,7 +85,8 @@ class InvariantRPN(_Numbered, RPN):
         """Detectron2's, image by image."""
         if self.numbers is None:
             return super().label_and_sample_anchors(anchors, gt_instances)
-        labels, boxes = [], []
+        labels = []
+        boxes = []
         for number, truth in zip(self.numbers, gt_instances, strict=True):
             with seeded(self.seed, ANCHORS, number):
                 of_image = super().label_and_sample_anchors(anchors, [truth])
@@ -166,7 +167,8 @@ def process_invariant(cfg: DictConfig) -> DictConfig:
             node["seed"] = cfg.train.seed
     predictor = model.roi_heads.box_predictor
     if target_of(predictor) is not FastRCNNOutputLayers or predictor.get("use_fed_loss"):
-        key, expected = "model.roi_heads.box_predictor", full_name(FastRCNNOutputLayers)
+        key = "model.roi_heads.box_predictor"
+        expected = full_name(FastRCNNOutputLayers)
         raise _refusal(key, predictor["_target_"], f"{expected}, no fed loss")
     mask_head = model.roi_heads.get("mask_head")
     if mask_head is not None and full_name(mask_head["_target_"]).endswith("point_rend"):
@@ -178,7 +180,8 @@ def process_invariant(cfg: DictConfig) -> DictConfig:
 def refuse_dependent_layers(model: nn.Module) -> None:
     """Raise UserError where a layer of a model depends on which images share a process."""
     for key, layer in model.named_modules():
-        part, expected = type(layer).__name__, ""
+        part = type(layer).__name__
+        expected = ""
         is_trained = any(weight.requires_grad for weight in layer.parameters(recurse=False))
         is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm) and is_trained
         if is_norm and not isinstance(layer, nn.SyncBatchNorm):

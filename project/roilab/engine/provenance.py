@@ -186,7 +186,8 @@ def data_changes(
 
     Times are among the latter, since copies may have other ones.
     """
-    changes, harmless = [], []
+    changes = []
+    harmless = []
     if before["images"] != now["images"]:
         changes.append(f"{now['images']} images in place of {before['images']}")
     elif before["records"] != now["records"]:
@@ -195,7 +196,8 @@ def data_changes(
         changes.append("image files of other sizes")
     if changes:
         # The images that were written since are where to look first.
-        latest, paths = before["latest"], [record["file_name"] for record in data.records]
+        latest = before["latest"]
+        paths = [record["file_name"] for record in data.records]
         if names := [path for path in paths if _size_and_time(path)[1] > latest]:
             date = datetime.datetime.fromtimestamp(latest / 1e9, datetime.UTC)
             since = date.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")

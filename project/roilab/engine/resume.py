@@ -37,7 +37,8 @@ def locked_run(run: Run, *, resume: bool = False) -> Iterator[None]:
         UserError: there is nothing to resume, or without `resume` the folder holds a training.
     """
     if resume and not run.config_file.is_file():
-        message, expected = "there is nothing to resume", "a run folder of roilab train"
+        message = "there is nothing to resume"
+        expected = "a run folder of roilab train"
         remedy = "leave out resume=true, or correct train.output_dir"
         raise UserError(message, file=run.folder, expected=expected, remedy=remedy)
     with ExitStack() as stack:
@@ -159,7 +160,8 @@ def check_resumable(
             remedy="resume with the run's own config, "
             f"{argument('config_file', str(run.config_file))}, or train in another folder",
         )
-    notes, changed = [], []
+    notes = []
+    changed = []
     if not before:
         unknown = "whether the data have changed is not known: it was begun before they were noted"
         notes.append(f"{run.folder}: {unknown}")

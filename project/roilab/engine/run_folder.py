@@ -165,7 +165,8 @@ class Run:
         what, path = "the log of the metrics", self.metrics_file
         if not run_record.optional_exists(path):
             return []
-        remedy, lines = _remedy_of_deletion(path), []
+        remedy = _remedy_of_deletion(path)
+        lines = []
         text = decode(run_record.read_verified(path, what=what), path, what=what, remedy=remedy)
         for number, line in enumerate(text.splitlines(), 1):
             try:
@@ -175,7 +176,8 @@ class Run:
             numbers = values.values() if isinstance(values, dict) else [None]
             # A loss need not be finite.
             if not all(isinstance(value, float) or is_finite_number(value) for value in numbers):
-                message, expected = f"{what}: the file is damaged", "an object of numbers a line"
+                message = f"{what}: the file is damaged"
+                expected = "an object of numbers a line"
                 key = f"line {number}"
                 raise UserError(
                     message, file=path, key=key, found=values, expected=expected, remedy=remedy
@@ -190,7 +192,8 @@ class Run:
             is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
             return "" if is_list and len(set(names)) == len(names) else repr(names)
 
-        what, expected = "the class names of the run", "a list of different names"
+        what = "the class names of the run"
+        expected = "a list of different names"
         return tuple(_read_json(self.classes_file, what, problem_of, expected=expected))
 
     def category_ids(self) -> tuple[int | str, ...]:
@@ -203,7 +206,8 @@ class Run:
             is_list = isinstance(ids, list) and {type(number) for number in ids} <= {int, str}
             return "" if is_list and len(ids) == count else repr(ids)
 
-        what, expected = "the category ids of the run", f"{count} ids, in the order of classes.json"
+        what = "the category ids of the run"
+        expected = f"{count} ids, in the order of classes.json"
         remedy = f"{_remedy_of_deletion(path)}; the ids are then 1, 2, ..."
         return tuple(_read_json(path, what, problem_of, expected=expected, remedy=remedy))
 
@@ -245,7 +249,8 @@ def open_run(folder: str | Path, weights: str | None = None) -> Run:
     run = Run(Path(folder), weights)
     for path in (run.config_file, run.classes_file):
         if not path.is_file():
-            message, expected = "not a run folder", "a folder written by roilab train"
+            message = "not a run folder"
+            expected = "a folder written by roilab train"
             raise UserError(message, file=folder, found=f"no {path.name}", expected=expected)
     name = weights or run.weights.name
     names = sorted(path.name for path in run.folder.glob("*.pth"))

@@ -61,7 +61,8 @@ def read_record(folder: Path) -> dict[str, Any]:
     data = parse_json(content, path, what=what, expected=_FORM, remedy=_REMEDY)
     layout = data.get("layout") if isinstance(data, dict) else None
     if type(layout) is int and layout > LAYOUT:
-        message, expected = "the run folder is laid out in a newer way", f"at most {LAYOUT}"
+        message = "the run folder is laid out in a newer way"
+        expected = f"at most {LAYOUT}"
         remedy = "use a newer RoILab"
         raise UserError(
             message, file=path, key="layout", found=layout, expected=expected, remedy=remedy

@@ -113,8 +113,10 @@ def _scale_learning_rate(cfg: DictConfig) -> None:
     images = cfg.dataloader.train.total_batch_size * cfg.train.accumulate
     if cfg.train.lr_batch_size in (None, images):
         return
-    rate, batch = cfg.optimizer.lr, cfg.train.lr_batch_size
-    cfg.optimizer.lr, cfg.train.lr_batch_size = rate * images / batch, images
+    rate = cfg.optimizer.lr
+    batch = cfg.train.lr_batch_size
+    cfg.optimizer.lr = rate * images / batch
+    cfg.train.lr_batch_size = images
     text = "learning rate %g for %d images a step: %g for %d (train.lr_batch_size=null leaves it)"
     log.warning(text, rate, batch, cfg.optimizer.lr, images)
 
@@ -151,7 +153,8 @@ def warn_of_unlabelled_keypoints(dataset: DetectionDataset, key: str) -> None:
     """Warn where a data set, with this key, does not have a single labelled keypoint."""
     if dataset.skeleton is None:
         return
-    classes, names = dataset.classes, dataset.skeleton.classes
+    classes = dataset.classes
+    names = dataset.skeleton.classes
     annotations = (anno for record in dataset.records for anno in record["annotations"])
     objects = [anno for anno in annotations if classes[anno["category_id"]] in names]
     if not any(v > 0 for anno in objects for v in anno["keypoints"][2::3]):
@@ -181,7 +184,8 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
         checks.append(("skeleton", "keypoint_head.num_keypoints", num_keypoints))
     for meaning, key, expected in checks:
         if (number := OmegaConf.select(heads, key)) != expected:
-            message, own = f"the model does not fit the data's {meaning}", f"model.roi_heads.{key}"
+            message = f"the model does not fit the data's {meaning}"
+            own = f"model.roi_heads.{key}"
             remedy = "leave it to the data: drop the override"
             raise UserError(message, key=own, found=number, expected=expected, remedy=remedy)
     if has_head(heads, "mask") and heads.mask_head.num_classes not in (1, num_classes):

@@ -54,8 +54,10 @@ class Stop:
     """
 
     def __init__(self, outcome: str) -> None:
-        self.outcome, self.number = outcome, 0
-        self._since, self._at_once = 0.0, False
+        self.outcome = outcome
+        self.number = 0
+        self._since = 0.0
+        self._at_once = False
 
     @property
     def requested(self) -> bool:

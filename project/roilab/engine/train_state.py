@@ -207,7 +207,8 @@ def newest(run: Run) -> Path | None:
     """
 
     passed_over = "%s cannot be read and is passed over: %s"
-    files, readable = run.states(), []
+    files = run.states()
+    readable = []
     for file in files:
         try:
             open_plain(file).close()  # opening a pipe would wait

@@ -197,14 +197,16 @@ class ExperimentTracker(EventWriter):
         try:
             self.module = importlib.import_module(name)
         except ImportError as error:
-            message, remedy = "the tracker is not installed", f"pip install {name}"
+            message = "the tracker is not installed"
+            remedy = f"pip install {name}"
             raise UserError(
                 message, key="train.tracker", found=error, expected=name, remedy=remedy
             ) from error
         try:
             self.module.init(project="roilab", name=run, config=settings)
         except Exception as error:  # of many kinds: no login, no network, no disk
-            message, problem = "the tracker does not start", f"{name}: {error}"
+            message = "the tracker does not start"
+            problem = f"{name}: {error}"
             remedy = "follow its message, or train without: train.tracker=null"
             raise UserError(message, key="train.tracker", found=problem, remedy=remedy) from error
         self.written = -1

@@ -49,7 +49,9 @@ _OTHERS = frozenset(
 _INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{")  # a part that OmegaConf would replace
 _SHOWN = 8  # how many names a message lists
 # A config has some hundred values, most of them class names.
-MAX_BYTES, MAX_VALUES, MAX_DEPTH = 4 * 2**20, 100_000, 64
+MAX_BYTES = 4 * 2**20
+MAX_VALUES = 100_000
+MAX_DEPTH = 64
 # What a text raises that is not YAML, or that OmegaConf cannot take.
 NOT_PLAIN_DATA = (
     yaml.YAMLError,
@@ -78,7 +80,8 @@ class _BoundedLoader(yaml.SafeLoader):
 
         if getattr(event, "tag", None) is not None:
             raise refused(f"the tag {event.tag}")
-        is_alias, before = isinstance(event, yaml.AliasEvent), self.values
+        is_alias = isinstance(event, yaml.AliasEvent)
+        before = self.values
         self.depth += 1
         self.values += 1
         if self.depth > MAX_DEPTH:

@@ -97,7 +97,8 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
 
     Their mean is not COCO's AP50, which ranks the detections of all images together.
     """
-    once, values = np.ones((1, 1), int), []
+    once = np.ones((1, 1), int)
+    values = []
     for of_class in matches.values():
         ap = np.full(len(of_class.objects), np.nan)  # NaN without an object
         order = np.argsort(of_class.image, kind="stable")
@@ -155,7 +156,8 @@ def keypoint_oks(truth: GroundTruth, detections: Detections) -> dict[str, float 
         pairs = zip(ids, image["gtMatches"][0], image["gtMatched"][0], ignored, strict=True)
         for object_id, row_id, is_matched, is_ignored in pairs:
             if is_matched and not is_ignored:
-                anno, row = objects[object_id], rows[row_id]
+                anno = objects[object_id]
+                row = rows[row_id]
                 points, detected = (np.reshape(r["keypoints"], (-1, 3)) for r in (anno, row))
                 oks = oks_terms(points[:, :2], detected[:, :2], anno["area"], skeleton.sigmas)
                 terms.append(np.where(points[:, 2] > 0, oks, np.nan))
@@ -165,7 +167,8 @@ def keypoint_oks(truth: GroundTruth, detections: Detections) -> dict[str, float 
 def running_mean(values: Sequence[float | None]) -> list[float | None]:
     """The mean of the values so far at each position, without those that are None."""
     numbers = np.array(values, float)
-    totals, counts = np.nancumsum(numbers).tolist(), np.cumsum(~np.isnan(numbers)).tolist()
+    totals = np.nancumsum(numbers).tolist()
+    counts = np.cumsum(~np.isnan(numbers)).tolist()
     return [total / count if count else None for total, count in zip(totals, counts, strict=True)]
 
 

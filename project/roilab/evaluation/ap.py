@@ -147,7 +147,8 @@ def raised_limits(truth: GroundTruth, tasks: Sequence[str]) -> list[str]:
     """
     names: dict[str, list[str]] = {}
     for task in tasks if truth.max_detections is None else ():
-        coco, limit = COCO_MAX_DETECTIONS[task], truth.detection_limit(task)
+        coco = COCO_MAX_DETECTIONS[task]
+        limit = truth.detection_limit(task)
         if limit > coco:
             images = _images(truth, truth.objects_per_image(task), coco)
             text = f"{images} more than {coco} objects of a class, so that the best {limit} count"

@@ -116,7 +116,8 @@ def _joined(images: list[dict[str, Any]], positions: dict[int, int], thresholds:
     order = np.argsort(-np.concatenate(scores), kind="stable")
     is_matched, is_ignored = (np.concatenate(x, axis=1)[:, order] for x in (matched, ignored))
     positive = is_matched & ~is_ignored, ~is_matched & ~is_ignored
-    images_of, best_first = np.concatenate(places)[order], np.concatenate(scores)[order]
+    images_of = np.concatenate(places)[order]
+    best_first = np.concatenate(scores)[order]
     return Matches(images_of, best_first, *positive, objects)
 
 

@@ -50,11 +50,14 @@ class MemoryBound:
     def __init__(
         self, model: nn.Module, augmentations: Sequence[Any] = (), limit: int | None = None
     ) -> None:
-        self.model, self.augmentations, self.limit = model, list(augmentations), limit
+        self.model = model
+        self.augmentations = list(augmentations)
+        self.limit = limit
 
     def check_image(self, width: int, height: int) -> None:
         """Refuse an image that does not fit when it is decoded and passed through the model."""
-        pixels, what = width * height, f"{width} x {height} pixels"
+        pixels = width * height
+        what = f"{width} x {height} pixels"
         least, resized = _DECODING * pixels, self._resized(height, width)
         self.check_batch(*resized, 1, what, beside=_PREPARING * pixels, least=least)
         if self._device.type != "cpu":
@@ -79,7 +82,8 @@ class MemoryBound:
     ) -> None:
         """Refuse images that do not fit at once with other memory held `beside` their features."""
         what = what or f"{count} x {width} x {height} pixels at once"
-        pixels, bound = count * height * width, self._bound(self._device)
+        pixels = count * height * width
+        bound = self._bound(self._device)
         if bound is None or max(_GENEROUS * pixels + beside + _HEADS, least) < bound[0]:
             return
         base, per_pixel = self._features

@@ -50,7 +50,8 @@ class RunDescription:
 
 def describe_run(run: Run, title: str, threshold: float) -> RunDescription:
     """The description of a run folder."""
-    classes, ids = run.classes(), run.category_ids()
+    classes = run.classes()
+    ids = run.category_ids()
     return RunDescription(title, classes, ids, run.skeleton(), attribute_names(run), threshold)
 
 
@@ -230,7 +231,8 @@ def via_annotations(
     names = run.attributes
 
     def attribute(role: str, description: str, values: Sequence[str] = ()) -> via.Attribute:
-        kind, options = "dropdown" if values else "text", {value: value for value in values}
+        kind = "dropdown" if values else "text"
+        options = {value: value for value in values}
         return via.Attribute(names[role], kind, f"{description} {TAGS[role]}", options)
 
     declared = [

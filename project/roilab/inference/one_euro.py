@@ -49,8 +49,10 @@ class KeypointSmoother:
         *,
         patience: float = 1.0,
     ) -> None:
-        self.min_cutoff, self.beta = min_cutoff, beta
-        self.derivative_cutoff, self.patience = derivative_cutoff, patience
+        self.min_cutoff = min_cutoff
+        self.beta = beta
+        self.derivative_cutoff = derivative_cutoff
+        self.patience = patience
         self._states: dict[int, _State] = {}
 
     def __call__(

@@ -163,12 +163,15 @@ class Predictor:
         max_memory: int | None = None,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
-            message, key = "images are not predicted in this format", "dataloader.test.image_format"
+            message = "images are not predicted in this format"
+            key = "dataloader.test.image_format"
             raise UserError(message, key=key, found=image_format, expected="BGR or RGB")
         self.model = optimize.optimize_for_inference(model, fast=fast, cpu_kernels=cpu_kernels)
         self.augmentations = T.AugmentationList(list(augmentations))
         self.memory = MemoryBound(self.model, augmentations, max_memory)
-        self.image_format, self.classes, self.skeleton = image_format, tuple(classes), skeleton
+        self.image_format = image_format
+        self.classes = tuple(classes)
+        self.skeleton = skeleton
         self._lock = threading.Lock()
         self._keypoint_heads = [m for m in self.model.modules() if isinstance(m, KeypointHead)]
         malloc.give_freed_memory_back()
@@ -340,14 +343,16 @@ class Predictor:
             has = set(self.skeleton.classes) if self.skeleton is not None else set()
             keypoints[[label not in has for label in labels]] = np.nan
         height, width = instances.image_size
-        boxes, scores = fields["pred_boxes"].tensor.numpy(), fields["scores"].numpy()
+        boxes = fields["pred_boxes"].tensor.numpy()
+        scores = fields["scores"].numpy()
         more = keypoints, of("mask_scores"), of("pred_keypoint_heatmaps") if heatmaps else None
         return Prediction(width, height, boxes, scores, labels, of("pred_masks"), *more)
 
 
 def _settings(cfg: DictConfig) -> dict[str, Any]:
     """The arguments of a `Predictor` that a config states."""
-    test, key = cfg.dataloader.test, "dataloader.test.augmentations"
+    test = cfg.dataloader.test
+    key = "dataloader.test.augmentations"
     return {
         "augmentations": [config.build(node, key) for node in test.augmentations],
         "image_format": test.get("image_format", "BGR"),
@@ -389,5 +394,6 @@ def _checked_array(image: object) -> Array:
     elif image is None:
         text = "None, which OpenCV gives for a file that it cannot read"
     else:
-        text, expected = type(image).__name__, f"a file, a Pillow image or an array, {expected}"
+        text = type(image).__name__
+        expected = f"a file, a Pillow image or an array, {expected}"
     raise ValueError(f"image: found {text}, expected {expected}")

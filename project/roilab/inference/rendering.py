@@ -95,7 +95,8 @@ def draw_comparison(
     pictures = [_draw_rows(canvas, rows, dataset) for rows in (annotated, *results.values())]
     titles = ["annotated", *results]
     if original:
-        pictures, titles = [enlarged(image), *pictures], ["image", *titles]
+        pictures = [enlarged(image), *pictures]
+        titles = ["image", *titles]
     return side_by_side(pictures, titles)
 
 

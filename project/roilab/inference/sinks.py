@@ -74,7 +74,8 @@ class OutputPlan:
 
     def check(self) -> None:
         """Refuse a video of images, and outputs that would replace an input or lie beside it."""
-        inputs, is_video = self.source.inputs, self.source.video is not None
+        inputs = self.source.inputs
+        is_video = self.source.video is not None
         if "video" in self.kinds and not is_video:
             expected = "a video or a webcam as input, or picture in place of video"
             raise UserError("images make no video", key="save", found="video", expected=expected)
@@ -118,7 +119,9 @@ class _Item:
     @functools.cached_property
     def picture(self) -> Picture:
         """The picture of a prediction; of several runs, the image and each run's picture."""
-        image, runs, pictures = self.result.frame.image, self.plan.runs, []
+        image = self.result.frame.image
+        runs = self.plan.runs
+        pictures = []
         parts = zip(self.result.predictions, self.result.tracks, runs, strict=True)
         for prediction, colours, run in parts:
             picture = rendering.draw_prediction(image, prediction, run.skeleton, colours=colours)
@@ -210,7 +213,8 @@ def _frames(plan: OutputPlan) -> Iterator[_Add]:
 @contextlib.contextmanager
 def _json(plan: OutputPlan) -> Iterator[_Add]:
     """Written frame by frame: the data of a long video are not held."""
-    video, rate = plan.source.video, plan.source.rate
+    video = plan.source.video
+    rate = plan.source.rate
     head = formats.json_head(plan.runs[0], is_video=video is not None, rate=rate)
     separators = itertools.chain([""], itertools.repeat(","))
     with _text(plan.data_files["json"]) as write:

@@ -78,7 +78,8 @@ def open_source(inputs: Sequence[str]) -> Source:
     files = list(unique.values())
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if (cameras or videos) and len(cameras) + len(files) > 1:
-        message, names = "a video or a webcam is looked at alone", first_of([*cameras, *videos])
+        message = "a video or a webcam is looked at alone"
+        names = first_of([*cameras, *videos])
         expected = "one of them, or only images"
         raise UserError(message, key="input", found=names, expected=expected)
     if cameras:

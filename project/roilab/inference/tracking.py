@@ -60,7 +60,9 @@ class Tracker:
         sure: float = 0.5,
     ) -> None:
         self.sigmas = np.array(() if skeleton is None else skeleton.sigmas)
-        self.least, self.patience, self.sure = least, patience, sure
+        self.least = least
+        self.patience = patience
+        self.sure = sure
         self._frame = self._next = 0
         self._tracks: list[_Track] = []
 

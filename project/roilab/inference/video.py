@@ -163,8 +163,10 @@ def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[An
             raise _no_video(path, "pictures that cannot be decoded")
         limit = max_pixels or Image.MAX_IMAGE_PIXELS
         if limit and stream.width * stream.height > limit:
-            message, remedy = "the frames of the video have too many pixels", "make it smaller"
-            size, expected = f"{stream.width} x {stream.height}", f"no more than {limit} pixels"
+            message = "the frames of the video have too many pixels"
+            remedy = "make it smaller"
+            size = f"{stream.width} x {stream.height}"
+            expected = f"no more than {limit} pixels"
             raise UserError(message, file=path, found=size, expected=expected, remedy=remedy)
         if limit:  # frames may say another size than the header
             stream.codec_context.options = {"max_pixels": str(limit)}
@@ -231,7 +233,8 @@ def video_writer(
 
     with whole(path) as part:
         # Absolute, as in reading.
-        place, options = str(part.absolute()), {"movflags": "faststart"}
+        place = str(part.absolute())
+        options = {"movflags": "faststart"}
         try:
             with av.open(place, "w", format="mp4", options=options) as container:
                 yield add

@@ -17,7 +17,8 @@ Decoded = tuple[Tensor, Tensor]
 Decoder = Callable[[Tensor, Tensor], Decoded]
 
 # DARK smooths a map with the Gaussian that its targets were drawn with before it looks at slopes.
-DARK_SIGMA, _DARK_RADIUS = 1.0, 3  # the latter is how far the smoothing reaches, in cells
+DARK_SIGMA = 1.0
+_DARK_RADIUS = 3  # the latter is how far the smoothing reaches, in cells
 _LEAST = 1e-10
 LOCAL_RADIUS = 2  # cells around the peak that `local_soft_argmax` averages over
 

@@ -55,7 +55,8 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
     ) -> None:
         require_square(input_shape)
         if loss_normalizer != "visible" and not isinstance(loss_normalizer, int | float):
-            problem, expected = "not a normalizer of a loss", '"visible" or a number'
+            problem = "not a normalizer of a loss"
+            expected = '"visible" or a number'
             raise UserError(
                 problem, key="loss_normalizer", found=loss_normalizer, expected=expected
             )
@@ -74,7 +75,8 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
             loss_weight=loss_weight,
             loss_normalizer="visible" if loss_normalizer == "visible" else float(loss_normalizer),
         )
-        self.decoder, self.decode_maps = decoder, decoders.DECODERS[decoder]
+        self.decoder = decoder
+        self.decode_maps = decoders.DECODERS[decoder]
         self.side = 4 * input_shape.width  # of the maps, in cells
         self.keep_heatmaps = False
         self.register_buffer("keypoint_weights", torch.tensor(weights), persistent=False)

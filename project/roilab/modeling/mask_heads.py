@@ -99,7 +99,8 @@ class MLPMaskHead(BaseMaskRCNNHead):
     ) -> None:
         super().__init__(**kwargs)
         # The number of classes is written out: no size can be inferred where there are no masks.
-        self.output_size, self.shape = output_size, (num_classes, output_size, output_size)
+        self.output_size = output_size
+        self.shape = (num_classes, output_size, output_size)
         width = input_shape.channels * input_shape.height * input_shape.width
         outputs = num_classes * output_size**2
         self.fcs, self.predictor = _fully_connected(width, fc_dims, outputs, std=0.001)
@@ -171,7 +172,8 @@ class MaskScoringHead(MaskHead):
             scores = torch.cat([image.scores for image in instances]) * iou.clamp(0, 1)
             return with_fields(instances, pred_masks=masks, mask_scores=scores)
         loss = mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight
-        targets, areas = mask_targets(instances, self.output_size), full_areas(instances)
+        targets = mask_targets(instances, self.output_size)
+        areas = full_areas(instances)
         boxes = Boxes.cat([image.proposal_boxes for image in instances]).tensor
         target = mask_iou(masks[:, 0] > 0.5, targets, boxes, areas)
         iou_loss = ((iou.float() - target) ** 2).sum() / max(len(target), 1)
@@ -185,7 +187,9 @@ class _MaskIoUBranch(nn.Module):
         self, shape: ShapeSpec, num_classes: int, conv_dims: Sequence[int], fc_dims: Sequence[int]
     ) -> None:
         super().__init__()
-        self.side, self.convs, width = shape.width, nn.Sequential(), shape.channels + 1
+        self.side = shape.width
+        self.convs = nn.Sequential()
+        width = shape.channels + 1
         for index, dim in enumerate(conv_dims):
             stride = 2 if index == len(conv_dims) - 1 else 1
             self.convs.append(Conv2d(width, dim, 3, stride, 1, activation=F.relu))

@@ -75,8 +75,11 @@ class RoIPooler(nn.Module):
             problem = "not the size of a pooler's output"
             expected = "a whole number from 1, or two: height and width"
             raise UserError(problem, key="output_size", found=output_size, expected=expected)
-        self.op, self.aggregation, self.aligned = op, aggregation, aligned
-        self.output_size, self.scales = (sides[0], sides[1]), tuple(scales)
+        self.op = op
+        self.aggregation = aggregation
+        self.aligned = aligned
+        self.output_size = (sides[0], sides[1])
+        self.scales = tuple(scales)
         self.sampling_ratio = sampling_ratio
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Boxes]) -> Tensor:
@@ -213,12 +216,14 @@ class _Largest(torch.autograd.Function):
             winners.append(largest.indices + first[:, None, None, None])
             start = stop
         ctx.save_for_backward(moved, torch.cat(winners).int())
-        ctx.shape, ctx.grid = features.shape, grid
+        ctx.shape = features.shape
+        ctx.grid = grid
         return torch.cat(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,), (moved, winners) = gradients, ctx.saved_tensors
+        (gradient,) = gradients
+        (moved, winners) = ctx.saved_tensors
         _, channels, height, width = ctx.shape
         index, weight = _neighbours(moved, height, width, *ctx.grid)
         # For each value kept: which moved box and bin it is from, and where its channel begins.

@@ -23,7 +23,8 @@ _WITHOUT_EPS = tuple(
 )
 _EPS = 1e-5  # of FrozenBatchNorm2d, in both libraries
 _COCO_CLASSES = 80
-_BLOCK, _RES_BLOCK = r"backbone.body.layer(\d).(\d+).", "backbone.bottom_up.res{0}.{2}."
+_BLOCK = r"backbone.body.layer(\d).(\d+)."
+_RES_BLOCK = "backbone.bottom_up.res{0}.{2}."
 # How torchvision's names of parameters begin, and Detectron2's; the layers are counted from 1
 # there. A ".0" in brackets is missing in files before torchvision 0.13.
 _RENAMED: Sequence[tuple[str, str, int]] = (

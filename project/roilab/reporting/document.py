@@ -155,7 +155,8 @@ def markdown_table(table: Table, style: str) -> str:
     """
     cells = [map(number, row) for row in table.rows]
     rows = [[cell if cell == "-" else markdown_cell(cell) for cell in row] for row in cells]
-    head, sides = list(map(markdown_cell, table.head)), table.sides if rows else None
+    head = list(map(markdown_cell, table.head))
+    sides = table.sides if rows else None
     return tabulate(rows, head, tablefmt=style, disable_numparse=True, colalign=sides)
 
 
@@ -171,7 +172,8 @@ def number(value: Cell) -> str:
 def _markdown_paragraph(paragraph: str) -> str:
     """A paragraph in which code marks are the only markup."""
     parts = re.split(r"(`[^`]*`)", paragraph)
-    parts[::2], parts[1::2] = map(escape_markdown, parts[::2]), map(one_line, parts[1::2])
+    parts[::2] = map(escape_markdown, parts[::2])
+    parts[1::2] = map(one_line, parts[1::2])
     return "".join(parts)
 
 

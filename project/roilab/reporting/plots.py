@@ -53,7 +53,8 @@ def running_means(values: Lines, title: str, ylabel: str) -> str:
         axes.set_ylim(-4, 104)
         for index, line in enumerate(values.values()):
             count, style = np.arange(1, len(line) + 1), _style(index)
-            means, dots = np.array(running_mean(line), float), np.array(line, float)
+            means = np.array(running_mean(line), float)
+            dots = np.array(line, float)
             axes.plot(count, means, **{**style, "marker": ""})
             style |= {"linestyle": "none", "markersize": 3, "markeredgewidth": 0}
             axes.plot(count, dots, **style, alpha=0.5)
@@ -64,7 +65,8 @@ def intervals(bars: Mapping[str, tuple[float, float, float]], title: str, xlabel
     """A plot with a line at zero, and a row for each low end, value and high end, by name."""
     with _figure(title, xlabel, "", 1.2 + _LEGEND_ROW * len(bars)) as (figure, axes):
         low, value, high = np.array(list(bars.values())).T
-        errors, rows = (value - low, high - value), range(len(bars))
+        errors = (value - low, high - value)
+        rows = range(len(bars))
         axes.axvline(0, color=_INK, linewidth=0.8, alpha=0.6)
         axes.errorbar(value, rows, xerr=errors, fmt="o", color=COLOURS[0])
         axes.set_yticks(rows, list(map(one_line, bars)))

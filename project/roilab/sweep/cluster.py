@@ -88,12 +88,14 @@ def _submit(
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
     except ImportError as error:
-        message, remedy = "submitit is not installed", "pip install submitit"
+        message = "submitit is not installed"
+        remedy = "pip install submitit"
         raise UserError(message, key="slurm", found=error, remedy=remedy) from error
     options = dict(parameters)
     name = options.pop("cluster", "slurm")
     if name not in ("slurm", "local"):
-        message, expected = "there is no such kind of cluster", "slurm, or local for this machine"
+        message = "there is no such kind of cluster"
+        expected = "slurm, or local for this machine"
         raise slurm.wrong_parameter(message, f"cluster={name}", expected)
     if name == "slurm":
         options = slurm.job_parameters(options)
@@ -256,7 +258,8 @@ def _result(job: Any) -> State:
 
 def _log(job: Any) -> tuple[str, Path]:
     """The last error in a job's log, or its last line, if it has one; and the log's file."""
-    file, output = Path(job.paths.stderr), Path(job.paths.stdout)
+    file = Path(job.paths.stderr)
+    output = Path(job.paths.stdout)
     if output.is_file() and not file.is_file():
         file = output
     lines = [line.strip() for line in last_lines(file) if line.strip()]
@@ -296,8 +299,10 @@ def run_job(trial: Trial, train: runner.TrainCommand) -> State:
 
 def _end(trial: Trial, interrupted: Interrupted, before: str) -> NoReturn:
     """Exit after a signal; after a warning, requeue the job if it has a new checkpoint."""
-    name, after = signal_name(interrupted.number), checkpoint_of(trial)
-    warned, progress = interrupted.number in _WARNINGS, after != before
+    name = signal_name(interrupted.number)
+    after = checkpoint_of(trial)
+    warned = interrupted.number in _WARNINGS
+    progress = after != before
     ended = f"{name}, saved in {after}" if after else f"{name}, before there was a checkpoint"
     if warned and not progress:
         ended += "; the time limit is too short for another checkpoint: raise timeout_min"

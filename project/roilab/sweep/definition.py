@@ -121,7 +121,8 @@ def _from_dict(file: Path, data: Any) -> Sweep:
         config_file = os.path.relpath(file.parent / start)
         overrides = tuple(texts.write(key, value) for key, value in {**shared, **own}.items())
         parsed.append(Arm(name, config_file, overrides, rows.get(name, {}), weights_of))
-    baseline, source = data.get("baseline", next(iter(arms), "")), published.get("source", "")
+    baseline = data.get("baseline", next(iter(arms), ""))
+    source = published.get("source", "")
     seeds = check_seeds(data.get("seeds", [0]), file)
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     question = " ".join(docstring.partition("\n\n")[0].split())

@@ -131,7 +131,8 @@ def check_seeds(seeds: Any, file: str | Path | None = None) -> tuple[int, ...]:
     listed = seeds if isinstance(seeds, list | tuple) else []
     valid = {seed for seed in listed if type(seed) is int and seed >= 0}
     if not listed or len(valid) < len(listed):
-        message, key = "the seeds cannot be read", "seeds" if file is None else "sweep.seeds"
+        message = "the seeds cannot be read"
+        key = "seeds" if file is None else "sweep.seeds"
         expected = "different whole numbers from 0, such as 0,1,2"
         raise UserError(message, file=file, key=key, found=seeds, expected=expected)
     return tuple(listed)
@@ -173,7 +174,8 @@ def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
     """
     path = output / _FILE
     if not path.exists():
-        message, expected = "not the folder of a sweep", "the output folder of a sweep"
+        message = "not the folder of a sweep"
+        expected = "the output folder of a sweep"
         raise UserError(message, file=output, found=f"no {_FILE}", expected=expected)
     what, remedy = "the record of a sweep", "delete this file: the command of the sweep writes it"
     data = read_json(path, what=what, remedy=remedy)

@@ -126,7 +126,8 @@ class Report:
         )
         head = ["arm", "parameters, M", "GFLOP an image", "s a training step"]
         head += ["ms an image, inference", "memory of the training, GiB"]
-        digits, scales = (2, 2, 3, 1, 2), (1e-6, 1e-9, 1, 1000, 1)
+        digits = (2, 2, 3, 1, 2)
+        scales = (1e-6, 1e-9, 1, 1000, 1)
         rows = []
         for arm in self.sweep.arms:
             trials = [trial for trial in _done(states) if trial.arm == arm]
@@ -184,7 +185,8 @@ def _pairs(
     sweep: Sweep, arm: str, results: ResultsByArm
 ) -> tuple[list[int], list[RunResults], list[RunResults]]:
     """The seeds that an arm and the baseline both have, and the results of both with them."""
-    ours, baseline = results[arm], results[sweep.baseline]
+    ours = results[arm]
+    baseline = results[sweep.baseline]
     seeds = sorted(ours.keys() & baseline.keys())
     # Runs on other data, which have another name, are not compared.
     if any(ours[seed].dataset.name != baseline[seed].dataset.name for seed in seeds):
@@ -261,7 +263,8 @@ def _pictures(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     seeds, ours, baseline = _pairs(sweep, arm, results)
     before, after = ([run.image_ap50[task] for run in runs] for runs in (baseline, ours))
     ranked = most_different(before, after, _PICTURES)
-    dataset, pictures = ours[0].dataset, []
+    dataset = ours[0].dataset
+    pictures = []
     # The values are in the order of the images' ids.
     records = sorted(dataset.records, key=lambda record: record["image_id"])
     for place, (position, more) in enumerate(ranked, 1):
@@ -327,7 +330,9 @@ def _values(states: Mapping[Trial, State]) -> str:
 
 def _origin(done: Sequence[Trial]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
-    commits, versions, machines = set(), set(), set()
+    commits = set()
+    versions = set()
+    machines = set()
     for start in (start for trial in done for start in Run(trial.folder).starts()):
         code = start.get("code") or {"commit": "unknown", "dirty": False}
         commits.add(str(code["commit"])[:7] + (" with changes" if code["dirty"] else ""))

@@ -73,7 +73,8 @@ class ResultsReader:
         return self.results[trial]
 
     def _read(self, run: Run) -> RunResults:
-        results, cfg = run.results(), config.load_config(run.config_file)
+        results = run.results()
+        cfg = config.load_config(run.config_file)
         key = json.dumps(config.to_plain_data(cfg.data.val), sort_keys=True)
         if key not in self.datasets:
             self.datasets[key] = prepare(cfg, training=False).val
@@ -89,7 +90,8 @@ class ResultsReader:
             matches = {area: match_detections(truth, detections, task, area) for area in areas}
             metrics = metrics_of_draws(matches, weights)
             draws |= {f"{task}/{name}": metrics[name] for name in names}
-            reported, ap = results[task]["AP"], float(metrics["AP"][0])
+            reported = results[task]["AP"]
+            ap = float(metrics["AP"][0])
             expected = np.nan if reported is None else reported
             if not np.isclose(ap, expected, rtol=0, atol=1e-6, equal_nan=True):
                 raise UserError(

@@ -51,7 +51,8 @@ def run_here(
         on_update: is called in this thread when a trial begins (`training`), and when it ends.
         refresh: is called about twice a second.
     """
-    free, over = list(slots), Event()
+    free = list(slots)
+    over = Event()
     begun: deque[Trial] = deque()
 
     def check() -> None:

@@ -116,7 +116,8 @@ def parse_jobs(text: str) -> dict[str, JobStatus]:
         if "ArrayTaskId" not in fields:
             statuses[fields["JobId"]] = status
             continue
-        array, tasks = fields.get("ArrayJobId", fields["JobId"]), fields["ArrayTaskId"]
+        array = fields.get("ArrayJobId", fields["JobId"])
+        tasks = fields["ArrayTaskId"]
         # An array's, such as `0-3,7%4`.
         for first, last in re.findall(r"(\d+)(?:-(\d+))?", tasks.partition("%")[0]):
             for task in range(int(first), int(last or first) + 1):
@@ -173,7 +174,8 @@ def job_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(parameters: Mapping[str, Any], key: str, default: Any, example: str) -> Any:
     """A parameter, which has to be of its default's type."""
-    value, kind = parameters.get(key, default), type(default)
+    value = parameters.get(key, default)
+    kind = type(default)
     if not isinstance(value, kind):
         message = f"the parameter is no {kind.__name__}"
         raise wrong_parameter(message, f"{key}={value}", f"{key}={example}")

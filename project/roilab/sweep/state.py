@@ -85,7 +85,8 @@ def state_of(trial: Trial) -> State:
             remedy=f"choose another folder of the sweep, output=DIR, or delete {trial.folder}; to "
             f"see what differs: {compare}",
         )
-    iterations, seconds = iterations_of(logged_values(trial)), record.get("seconds", 0.0)
+    iterations = iterations_of(logged_values(trial))
+    seconds = record.get("seconds", 0.0)
     if run.results_file.is_file():
         return State("done", run.results(), "", iterations, seconds)
     if record.get("error"):

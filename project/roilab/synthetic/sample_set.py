@@ -66,7 +66,8 @@ def write_figures(
             raise UserError(problem, key=key, found=value, expected=f"at least {least}")
     out = Path(out)
     arguments = {"drawing": _DRAWING, **arguments}
-    project, skeleton = "via_project.json", out / "skeleton.json"
+    project = "via_project.json"
+    skeleton = out / "skeleton.json"
     paths = FiguresPaths(out / "train" / project, out / "val" / project, skeleton, reused=True)
     if _is_drawn(out, arguments):
         return paths

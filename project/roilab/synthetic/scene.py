@@ -128,7 +128,8 @@ def _place_person(rng: np.random.Generator, size: int) -> _Placed:
 
 def _place_car(rng: np.random.Generator, size: int) -> _Placed:
     share = rng.uniform(0.26, 0.6)
-    width, kind = share * size, str(rng.choice(list(_CABINS)))
+    width = share * size
+    kind = str(rng.choice(list(_CABINS)))
     direction = 1 if rng.random() < 0.5 else -1
     paint = random_colour(rng, saturation=(0.0, 0.9), value=(0.35, 0.95))
     hub = shade((190, 190, 190), rng.uniform(0.7, 1.2))

@@ -92,9 +92,12 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
     try:
         data, repeated = load_json(text)
     except (RecursionError, ValueError) as error:
-        fault, reason, remedy = "usable", str(error), "save it again from VIA"
+        fault = "usable"
+        reason = str(error)
+        remedy = "save it again from VIA"
         if isinstance(error, json.JSONDecodeError):
-            fault, reason = "valid", f"{error.msg} at line {error.lineno}, column {error.colno}"
+            fault = "valid"
+            reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
             remedy = "save it again from VIA, or correct the line by hand"
         message = f"the annotation file is not {fault} JSON"
         raise UserError(message, file=path, found=reason, remedy=remedy) from error
@@ -123,7 +126,9 @@ def _repeated_key(source: SourceFile, repeated: RepeatedKey) -> Problem:
 
 def _unknown(source: SourceFile) -> UserError:
     """The error about a file of no known kind, with the reason for what people take for one."""
-    top, content, expected = source.top, None, None
+    top = source.top
+    content = None
+    expected = None
     keys = f"the keys {first_of(list(map(repr, top)))}"
     rows = source.data if isinstance(source.data, list) else ()
     if top and set(top) <= {"region", "file"}:
@@ -138,7 +143,8 @@ def _unknown(source: SourceFile) -> UserError:
         remedy = "give the file that has them, or write 'annotations' as an empty list"
     else:
         message = "not a file of a kind that can be read"
-        content, expected = _description(source, keys), ", ".join(Container)
+        content = _description(source, keys)
+        expected = ", ".join(Container)
         remedy = "in VIA, save the project, or export the annotations as JSON or CSV"
     return UserError(message, file=source.file, found=content, expected=expected, remedy=remedy)
 

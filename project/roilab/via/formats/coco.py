@@ -176,7 +176,8 @@ class CocoReader:
 
     def read_annotation(self, row: Row) -> None:
         """Add the regions of an annotation, or report why it has none."""
-        number, key = id_text(row.get("id")), id_text(row.get("image_id"))
+        number = id_text(row.get("id"))
+        key = id_text(row.get("image_id"))
         if key not in self.images:
             message = f"annotation {number} belongs to image {key}, which the file does not have"
             self.report("error", message, "add the image, or remove the annotation")
@@ -291,7 +292,8 @@ class CocoReader:
         self, row: Row, category: Category, image: CocoImageEntry, number: str
     ) -> Sequence[float]:
         """The keypoints of an annotation, x, y, visibility of each; none if they are unsound."""
-        flat, names = row.get("keypoints"), category.keypoints
+        flat = row.get("keypoints")
+        names = category.keypoints
         return coco_values.checked_keypoints(flat, names, image.reporter, number)
 
     def points(

@@ -61,7 +61,8 @@ def nonempty_rows(
 
     at = 0
     while at < len(lines):
-        row, end = lines[at], at + 1
+        row = lines[at]
+        end = at + 1
         read = cells(row, strict=False)
         if row.count('"') % 2 and len(cells(row, strict=True)) < columns:
             while row.count('"') % 2 and end < min(len(lines), at + _MOST_LINES):

@@ -77,7 +77,8 @@ def _read_entry(
     data = mapping(entry)
     name = data.get("filename")
     reporter = records.Reporter(problems, file, name.strip() if isinstance(name, str) else "")
-    size, regions = size_of(data.get("size")), _read_regions(data.get("regions"), reporter)
+    size = size_of(data.get("size"))
+    regions = _read_regions(data.get("regions"), reporter)
     image = build_image(key, size, regions, reporter)
     values = data.get("file_attributes")
     return image and replace(image, attributes=read_values(values, "file_attributes", reporter))
@@ -108,7 +109,8 @@ def _read_regions(data: object, reporter: records.Reporter) -> Iterator[records.
     values = data.values() if isinstance(data, dict) else data
     for index, region in zip(map(int, data) if by_key else range(len(data)), values, strict=True):
         if isinstance(region, dict):
-            shape, attributes = region.get("shape_attributes"), region.get("region_attributes")
+            shape = region.get("shape_attributes")
+            attributes = region.get("region_attributes")
             yield read_region(index, shape, attributes, reporter)
         else:
             reporter.error("the region is not an object", "draw it again in VIA", index)

@@ -88,7 +88,8 @@ def _parse_csv(source: SourceFile) -> records.Annotations:
                 "there is nothing in it to train on: save frames of the video as images, and "
                 "annotate regions of these in VIA"
             )
-        file, key = source.file, "CSV_HEADER"
+        file = source.file
+        key = "CSV_HEADER"
         raise UserError(
             message, file=file, key=key, found=header, expected=_CSV_HEADER, remedy=remedy
         )
@@ -167,7 +168,8 @@ class _Project:
                 reporter = records.Reporter(self.problems, self.file)
                 reporter.report("warning", message, "rename it in VIA")
             self.names[aid] = name
-            number, default = data.get("type"), data.get("default_option_id")
+            number = data.get("type")
+            default = data.get("default_option_id")
             kind = _TYPES.get(number, "text") if isinstance(number, int) else "text"
             if kind == "checkbox":
                 self.ticked.add(aid)
@@ -280,7 +282,8 @@ class _Project:
 
 def _filename(file: Mapping[str, object], prefixes: Mapping[str, object]) -> str:
     """The name, path or URL of a file. A local one has its folder in the prefix, or nowhere."""
-    source, location = file.get("src"), str(file.get("loc"))
+    source = file.get("src")
+    location = str(file.get("loc"))
     if isinstance(source, str) and source.strip() and location != str(_INLINE):
         prefix = prefixes.get(location) if location != "1" else ""
         return (prefix if isinstance(prefix, str) else "") + source
@@ -299,7 +302,10 @@ def _shape(data: object) -> records.Shape:
     if not 0 < number <= len(_SHAPES):
         raise via2_json.unknown_shape(f"shape {number}")
     name = _SHAPES[number - 1]
-    kind, coordinates, xs, ys = via2_json.KINDS[name], data[1:], data[1::2], data[2::2]
+    kind = via2_json.KINDS[name]
+    coordinates = data[1:]
+    xs = data[1::2]
+    ys = data[2::2]
     values: dict[str, object] = {"all_points_x": xs, "all_points_y": ys}
     if number in (_EXTREME_RECTANGLE, _EXTREME_CIRCLE):
         least, most = (2, 4) if number == _EXTREME_RECTANGLE else (3, 3)

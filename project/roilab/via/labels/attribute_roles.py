@@ -127,8 +127,12 @@ class _RoleFinder:
 
     def find(self, tagged_class: str | None) -> Roles:
         """All roles; the class attribute may be one that a tag names, which is never doubted."""
-        annotations, rules, outlines = self.annotations, self.rules, self.outlines
-        kinds, flags, problems = rules.kinds, rules.class_flags, self.problems
+        annotations = self.annotations
+        rules = self.rules
+        outlines = self.outlines
+        kinds = rules.kinds
+        flags = rules.class_flags
+        problems = self.problems
         self.score = self.score or attributes_by_name.score_attribute(outlines, self.known)
         if self.skeleton is not None and any(keypoint_regions(annotations, (records.Point,))):
             self.keypoint = self._keypoint_attribute(self.skeleton)
@@ -173,7 +177,8 @@ class _RoleFinder:
             problems += attributes_by_name.doubts(
                 annotations, kinds, label, outlines[label], of_points
             )
-        instance, visibility = self.instance or None, self.visibility or None
+        instance = self.instance or None
+        visibility = self.visibility or None
         return Roles(
             label, self.keypoint, instance, visibility, kinds, self.score, flags, tuple(problems)
         )
@@ -263,7 +268,8 @@ class _RoleFinder:
         Args:
             needs_class: an attribute of the outlines has to be the class, and is not known yet.
         """
-        kinds, declared = self.rules.kinds, self.annotations.region_attributes.get(keypoint or "")
+        kinds = self.rules.kinds
+        declared = self.annotations.region_attributes.get(keypoint or "")
         of_image: dict[tuple[str, str], set[str]] = defaultdict(set)
         for image, region in outline_regions(self.annotations, kinds):
             for name in region.attributes:
@@ -286,10 +292,8 @@ class _RoleFinder:
                 if value and index is not None:
                     key = (image.key, name, value, index)
                     if key in seen:
-                        part, place = (
-                            named or "keypoint",
-                            f"region {region.index} of {image.filename}",
-                        )
+                        part = named or "keypoint"
+                        place = f"region {region.index} of {image.filename}"
                         twice.setdefault(name, f", but {place} is a second {part} of '{value}'")
                     seen.add(key)
         possible = [name for name in shared if name not in twice]

@@ -127,7 +127,8 @@ def class_attribute(
         return None, tuple(possible)
     if possible:
         message = "several attributes could be the class"
-        samples, expected = with_samples(possible), "one of these"
+        samples = with_samples(possible)
+        expected = "one of these"
         remedy = (
             'give class_attribute=NAME; class_attribute=["A", "B"] where each is a class of its '
             'own; class_attribute="" default_class=NAME where none is the class'
@@ -140,7 +141,8 @@ def class_attribute(
             "give default_class=NAME, the class of all regions, or class_attribute=NAME, or "
             "unlabelled=skip"
         )
-    file, key = annotations.file, "class_attribute"
+    file = annotations.file
+    key = "class_attribute"
     raise UserError(message, file=file, key=key, found=samples, expected=expected, remedy=remedy)
 
 

@@ -55,7 +55,9 @@ def _class_of_keypoints(
     """The class of an annotation that has keypoints alone, which only a skeleton makes an object;
     None, and a problem, if it is left out.
     """
-    label, coco, skeleton = context.named_class(regions[0]), regions[0].coco, context.skeleton
+    label = context.named_class(regions[0])
+    coco = regions[0].coco
+    skeleton = context.skeleton
     if skeleton is None or label is None or coco is None:
         return None
     severity: records.Severity = "error"
@@ -88,7 +90,8 @@ def keypoint_places(
     """
     places: dict[str, Sequence[int | None]] = {}
     for category in annotations.categories:
-        label, names = rules.mapped(category.name), category.keypoints
+        label = rules.mapped(category.name)
+        names = category.keypoints
         if not label or not names:
             continue
         if label not in skeleton.classes:

@@ -129,7 +129,8 @@ def _coco_instance(
     skeleton: Skeleton | None,
     places: coco_instances.Places,
 ) -> Instance:
-    coco, triples = regions[0].coco, None
+    coco = regions[0].coco
+    triples = None
     if skeleton is not None and coco is not None and label in skeleton.classes:
         triples = coco_instances.coco_keypoints(coco, places, skeleton)
     shapes = (region.shape for region in regions)
@@ -233,7 +234,8 @@ class _KeypointGrouping:
 
     def add_all(self) -> None:
         """Give every keypoint to its object, or report it."""
-        roles, declared = self.context.roles, self.context.annotations.region_attributes
+        roles = self.context.roles
+        declared = self.context.annotations.region_attributes
         usable: list[_KeypointRegion] = []
         for region in self.context.image.regions:
             if not isinstance(region.shape, roles.kinds):
@@ -349,7 +351,9 @@ class _KeypointGrouping:
         """Add an object without an outline; its class is the points' own, else the only one
         possible.
         """
-        context, rules, classes = self.context, self.context.rules, set(self.skeleton.classes)
+        context = self.context
+        rules = self.context.rules
+        classes = set(self.skeleton.classes)
         names: set[str | None] = set()
         if context.roles.label != context.roles.keypoint:
             names = {context.own_class(region) for region, _ in group} - {None}

@@ -54,7 +54,8 @@ class LabelRules:
             if getattr(self, key) not in choices:
                 texts = [choice for choice in choices if choice is not None]
                 remedy = f"give {' or '.join(argument(key, text) for text in texts)}, or none"
-                expected, value = " or ".join(texts), getattr(self, key)
+                expected = " or ".join(texts)
+                value = getattr(self, key)
                 raise UserError(
                     "no such choice", key=key, found=value, expected=expected, remedy=remedy
                 )

@@ -44,13 +44,13 @@ def test_what_is_given_is_not_touched() -> None:
     mask = np.zeros((100, 120), dtype=bool)
     mask[20:40, 20:40] = True
     keypoints = np.array([[[30.0, 30, 1], [40, 40, 1]]])
-    given = (boxes, mask, keypoints)
-    before = [array.copy() for array in given]
+    arrays = (boxes, mask, keypoints)
+    before = [array.copy() for array in arrays]
     instance = {"boxes": boxes, "masks": [mask], "keypoints": keypoints, "labels": ["x"]}
     picture = draw(image, **instance, skeleton=PAIR)
     assert (picture != image).any()
     assert (image == 128).all()
-    for array, copy in zip(given, before, strict=True):
+    for array, copy in zip(arrays, before, strict=True):
         assert_array_equal(array, copy)
 
 
@@ -133,7 +133,7 @@ def test_colours_are_numbers_in_the_palette() -> None:
 
 def contrast(one: Any, other: Any) -> float:
     """Of two colours, from 1 to 21 (WCAG 2)."""
-    light, dark = sorted(float(linear(each) @ [0.2126, 0.7152, 0.0722]) for each in (one, other))
+    light, dark = sorted(float(linear(rgb) @ [0.2126, 0.7152, 0.0722]) for rgb in (one, other))
     return (dark + 0.05) / (light + 0.05)
 
 
@@ -159,7 +159,7 @@ def test_everything_contrasts_with_any_ground(kind: str, ground: tuple[int, int,
         image = np.full((size, size, 3), ground, dtype=np.uint8)
         picture = draw(image, **DRAWN[kind], colours=[number])
         ink = np.unique(picture[(picture != image).any(axis=2)], axis=0)
-        assert max(contrast(each, ground) for each in ink) > 3, (size, number)
+        assert max(contrast(colour, ground) for colour in ink) > 3, (size, number)
 
 
 def test_letters_contrast_with_every_label() -> None:
@@ -252,9 +252,9 @@ def test_a_link_fades_with_its_weaker_end() -> None:
     for strong in (0.2, 1.0):
         assert_array_equal(link(0.2, strong), link(strong, 0.2))
         assert_array_equal(link(0.2, strong), link(0.2, 0.2))
-    shades = [link(each, 1)[450].astype(int) for each in (0.01, 0.3, 1.0)]
+    shades = [link(score, 1)[450].astype(int) for score in (0.01, 0.3, 1.0)]
     assert FADED[0] < shades[0][0] < shades[1][0] < shades[2][0] == MIDDLE[0]
-    widths = [(link(each, 1) != 128).any(axis=1).sum() for each in (0.01, 1.0)]
+    widths = [(link(score, 1) != 128).any(axis=1).sum() for score in (0.01, 1.0)]
     assert widths[0] < widths[1]
 
 

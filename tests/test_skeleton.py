@@ -22,7 +22,7 @@ def test_round_trip_and_byte_order_mark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "message"),
     [
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "0x89"),
         (b"[" * 100_000, "not JSON"),
@@ -33,13 +33,13 @@ def test_round_trip_and_byte_order_mark(tmp_path: Path) -> None:
     ],
     ids=["binary", "deep", "cut", "empty", "long number", "list"],
 )
-def test_no_skeleton(tmp_path: Path, content: bytes, found: str) -> None:
+def test_no_skeleton(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "pair.json"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
         skeleton.load_skeleton(path)
     assert str(path) in str(error.value)
-    assert found in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["none.json", "", "a\0b", "pipe"])

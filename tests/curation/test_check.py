@@ -34,9 +34,11 @@ def test_objects_without_any_labelled_keypoint(points: int, tmp_path: Path) -> N
     keypoint = "keypoint" if points else None
     rules = via.LabelRules(class_attribute="class", keypoint_attribute=keypoint)
     for skeleton in (None, COCO_PERSON) if not points else (COCO_PERSON,):
-        found = check_annotations(via.read(path), ImageFolder(tmp_path), rules, skeleton)
-        assert not found.errors
-        messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
+        report = check_annotations(via.read(path), ImageFolder(tmp_path), rules, skeleton)
+        assert not report.errors
+        messages = [
+            problem.message for problem in report.problems if "labelled keypoint" in problem.message
+        ]
         if points or skeleton is None:
             assert not messages
         else:
@@ -77,10 +79,12 @@ def test_coco_objects_without_any_labelled_keypoint(
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
     annotations = read_annotations(path)
-    found = check_annotations(annotations, ImageFolder(tmp_path), via.LabelRules(), skeleton)
-    assert not found.errors
-    messages = [each.message for each in found.problems if "labelled keypoint" in each.message]
-    assert [("3 objects" in each) for each in messages] == [True] * is_warned
+    report = check_annotations(annotations, ImageFolder(tmp_path), via.LabelRules(), skeleton)
+    assert not report.errors
+    messages = [
+        problem.message for problem in report.problems if "labelled keypoint" in problem.message
+    ]
+    assert [("3 objects" in message) for message in messages] == [True] * is_warned
 
 
 SIZE = 100
@@ -101,8 +105,8 @@ def problems_of(folder: ImageFolder, *shapes: via.Shape) -> list[str]:
     )
     image = via.ImageRecord("a.png", "a.png", None, regions)
     file = via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {})
-    found = check_annotations(file, folder, via.LabelRules(class_attribute="kind"))
-    return [each.message for each in found.problems]
+    report = check_annotations(file, folder, via.LabelRules(class_attribute="kind"))
+    return [problem.message for problem in report.problems]
 
 
 corner = st.integers(-3, SIZE + 3)
@@ -114,13 +118,11 @@ def test_noise_of_floats_changes_no_problem(
     folder: ImageFolder, x: int, y: int, width: int, height: int, dx: float, dy: float
 ) -> None:
     exact = via.Polygon((x, x + width, x + width, x), (y, y, y + height, y + height))
-    moved = via.Polygon(
-        tuple(each + dx for each in exact.xs), tuple(each + dy for each in exact.ys)
-    )
+    moved = via.Polygon(tuple(x + dx for x in exact.xs), tuple(y + dy for y in exact.ys))
     # A region that lies beyond the edge and touches it has nothing to be trained with, however.
     touches = x in (0 - width, SIZE) or y in (0 - height, SIZE)
-    found = [len(problems_of(folder, each)) for each in (exact, moved)]
-    assert touches or found[0] == found[1]
+    counts = [len(problems_of(folder, polygon)) for polygon in (exact, moved)]
+    assert touches or counts[0] == counts[1]
 
 
 @pytest.mark.parametrize(
@@ -144,11 +146,11 @@ def test_a_point_without_a_problem_is_within_the_image_of_training(
 ) -> None:
     """VIA's canvas lets a point be at the edge itself; Detectron2 drops what is beyond."""
     outline = via.Rect(0, 0, SIZE, SIZE)
-    found = problems_of(folder, outline, via.Point(x, y))
-    outside = [each for each in found if "outside" in each]
+    messages = problems_of(folder, outline, via.Point(x, y))
+    outside = [message for message in messages if "outside" in message]
     instance = via.Instance("cat", (outline,), ((x, y, 2),), (0,))
     keypoints = detectron2_annotation(instance, ["cat"], NOSE, SIZE, SIZE)["keypoints"]
-    kept = all(0 <= each <= SIZE for each in keypoints[:2])
+    kept = all(0 <= coordinate <= SIZE for coordinate in keypoints[:2])
     assert kept is not bool(outside)
 
 
@@ -162,9 +164,9 @@ def test_a_row_with_two_bad_cells_is_one_region(tmp_path: Path, folder: ImageFol
     rows = ["a.png,-1,{},2,0,\"{'x': 1}\",\"{'c': 1}\"", "a.png,-1,{},2,1,\"{'x': 1}\",{}"]
     columns = "filename,file_size,file_attributes,region_count,region_id"
     header = f"{columns},region_shape_attributes,region_attributes"
-    found = findings(tmp_path, folder, "\n".join([header, *rows]))
-    assert (found.regions, found.instances, found.errors) == (2, 0, 3)
-    assert found.empty_images == 0
+    report = findings(tmp_path, folder, "\n".join([header, *rows]))
+    assert (report.regions, report.instances, report.errors) == (2, 0, 3)
+    assert report.empty_images == 0
 
 
 RECT: dict[str, Any] = {"name": "rect", "x": 1, "y": 1, "width": 9, "height": 9}
@@ -176,8 +178,8 @@ def test_a_region_that_is_read_in_spite_of_an_error_is_one(
     region = {"shape_attributes": RECT, "region_attributes": {"kind": "cat"}}
     entry = {"filename": "a.png", "size": -1, "regions": [region], "file_attributes": {}}
     text = json.dumps({"a.png-1": entry}).replace('"x": 1', '"x": 5, "x": 1')
-    found = findings(tmp_path, folder, text)
-    assert (found.regions, found.instances, found.errors) == (1, 1, 1)
+    report = findings(tmp_path, folder, text)
+    assert (report.regions, report.instances, report.errors) == (1, 1, 1)
 
 
 def test_refused_regions_of_entries_of_one_name_are_all_counted(
@@ -185,5 +187,5 @@ def test_refused_regions_of_entries_of_one_name_are_all_counted(
 ) -> None:
     bad = {"shape_attributes": {"name": "rect", "x": 1}, "region_attributes": {}}
     entry = {"filename": "a.png", "size": -1, "regions": [bad], "file_attributes": {}}
-    found = findings(tmp_path, folder, json.dumps({"a": entry, "b": entry | {"size": 7}}))
-    assert found.regions == 2
+    report = findings(tmp_path, folder, json.dumps({"a": entry, "b": entry | {"size": 7}}))
+    assert report.regions == 2

@@ -16,16 +16,16 @@ def source(kind: via.Attribute | None, *values: via.Value) -> via.Annotations:
 
 def test_text_becomes_a_dropdown() -> None:
     for kind in (None, via.Attribute("kind")):
-        found = with_class_dropdown(source(kind, "dog", "", "cat"), "kind")
+        file = with_class_dropdown(source(kind, "dog", "", "cat"), "kind")
         expected = via.Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
-        assert found.region_attributes == {"kind": expected}
+        assert file.region_attributes == {"kind": expected}
 
 
 def test_the_default_of_a_text_is_that_of_the_dropdown() -> None:
-    found = with_class_dropdown(source(via.Attribute("kind", default_value="cat"), "dog"), "kind")
+    file = with_class_dropdown(source(via.Attribute("kind", default_value="cat"), "dog"), "kind")
     options = {"cat": "cat", "dog": "dog"}
     expected = via.Attribute("kind", "dropdown", options=options, default_options=("cat",))
-    assert found.region_attributes["kind"] == expected
+    assert file.region_attributes["kind"] == expected
 
 
 def test_a_choice_keeps_its_type_and_gets_descriptions() -> None:
@@ -37,16 +37,16 @@ def test_a_choice_keeps_its_type_and_gets_descriptions() -> None:
 
 
 def test_several_ticks_are_no_dropdown() -> None:
-    found = with_class_dropdown(source(via.Attribute("kind"), ("a", "b"), "c"), "kind")
-    assert found.region_attributes["kind"].type == "text"
+    file = with_class_dropdown(source(via.Attribute("kind"), ("a", "b"), "c"), "kind")
+    assert file.region_attributes["kind"].type == "text"
 
 
 def test_free_text_is_no_choice() -> None:
     text = [f"line {number}" for number in range(60)]
-    found = with_class_dropdown(source(via.Attribute("kind"), *text), "kind")
-    assert found.region_attributes["kind"].type == "text"
-    found = with_class_dropdown(source(via.Attribute("kind"), *text * 2), "kind")
-    assert found.region_attributes["kind"].type == "dropdown"
+    file = with_class_dropdown(source(via.Attribute("kind"), *text), "kind")
+    assert file.region_attributes["kind"].type == "text"
+    file = with_class_dropdown(source(via.Attribute("kind"), *text * 2), "kind")
+    assert file.region_attributes["kind"].type == "dropdown"
 
 
 def test_declared_classes_in_their_order() -> None:
@@ -72,13 +72,13 @@ def test_one_attribute_instead_of_one_for_each_class(several: bool) -> None:
     united = via.Attribute("class", kind, options=options)
     assert after.region_attributes == {"note": via.Attribute("note"), "class": united}
     assert after.images[0].regions[0].attributes["note"] == "x"
-    found = via.build_instances(after, via.LabelRules(class_attribute="class"))
+    labelled = via.build_instances(after, via.LabelRules(class_attribute="class"))
     expected = via.build_instances(before, via.LabelRules(class_attribute=flags))
-    assert found.images[0].instances == expected.images[0].instances
-    assert len(found.images[0].instances) == 2
+    assert labelled.images[0].instances == expected.images[0].instances
+    assert len(labelled.images[0].instances) == 2
     # A name that is taken is not taken again.
     declared = {"class": via.Attribute("class")}
     file = via.Annotations("v", via.Container.VIA2_JSON, (image,), declared, {})
-    taken, other = with_united_class(file, flags)
+    annotations, other = with_united_class(file, flags)
     assert other == "label"
-    assert set(taken.region_attributes) == {"class", "label"}
+    assert set(annotations.region_attributes) == {"class", "label"}

@@ -19,7 +19,7 @@ Drawn = list[tuple[via.Shape, dict[str, via.Value]]]
 
 
 def file_of(*images: Drawn, **declared: via.Attribute) -> via.Annotations:
-    regions = [tuple(via.Region(at, *each) for at, each in enumerate(drawn)) for drawn in images]
+    regions = [tuple(via.Region(at, *pair) for at, pair in enumerate(drawn)) for drawn in images]
     records = tuple(via.ImageRecord(f"{n}", f"{n}.jpg", None, r) for n, r in enumerate(regions))
     return via.Annotations("via.json", via.Container.VIA2_PROJECT, records, declared, {})
 
@@ -39,10 +39,10 @@ def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
         (via.Point(1, 1), {"part": "head", "id": "1"}),
         (via.Point(2, 2), {"part": "tail", "id": "1"}),
     ]
-    found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
-    assert found.keypoints == ("head", "tail")
+    skeleton = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
+    assert skeleton.keypoints == ("head", "tail")
     (image,) = via.build_instances(
-        file_of(drawn), via.LabelRules(default_class="cat"), found
+        file_of(drawn), via.LabelRules(default_class="cat"), skeleton
     ).images
     (cat,) = image.instances
     assert cat.keypoints == ((1, 1, 2), (2, 2, 2))
@@ -50,8 +50,8 @@ def test_the_default_on_outlines_is_no_reason_against_an_attribute() -> None:
 
 def test_one_attribute_for_outlines_and_points() -> None:
     drawn: Drawn = [(via.Rect(0, 0, 9, 9), {"name": "cat"}), (via.Point(1, 1), {"name": "head"})]
-    found = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
-    (cat,) = via.build_instances(file_of(drawn), skeleton=found).images[0].instances
+    skeleton = infer_skeleton([file_of(drawn)], "s", classes=["cat"])
+    (cat,) = via.build_instances(file_of(drawn), skeleton=skeleton).images[0].instances
     assert cat.keypoints == ((1, 1, 2),)
 
 
@@ -63,12 +63,12 @@ def test_points_without_names_are_named_first() -> None:
 
 def test_names_by_frequency_and_swaps() -> None:
     names = ("tail", "left_ear", "tail", "right_ear", "nose")
-    found = infer_skeleton([file_of([box(), *points(*names)])], "s")
-    assert found.keypoints == ("tail", "left_ear", "right_ear", "nose")
-    assert found.swaps == (("left_ear", "right_ear"),)
-    assert found.links == ()
-    assert found.sigmas == (DEFAULT_SIGMA, 0.035, 0.035, 0.026)
-    assert from_dict(found.to_dict()) == found
+    skeleton = infer_skeleton([file_of([box(), *points(*names)])], "s")
+    assert skeleton.keypoints == ("tail", "left_ear", "right_ear", "nose")
+    assert skeleton.swaps == (("left_ear", "right_ear"),)
+    assert skeleton.links == ()
+    assert skeleton.sigmas == (DEFAULT_SIGMA, 0.035, 0.035, 0.026)
+    assert from_dict(skeleton.to_dict()) == skeleton
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_names_by_frequency_and_swaps() -> None:
     ],
 )
 def test_sides(left: str, right: str, swapped: bool) -> None:
-    found = infer_skeleton([file_of([box(), *points(right, left, "nose")])], "s")
-    assert found.swaps == (((left, right),) if swapped else ())
+    skeleton = infer_skeleton([file_of([box(), *points(right, left, "nose")])], "s")
+    assert skeleton.swaps == (((left, right),) if swapped else ())
 
 
 def test_option_ids_are_shown_by_description() -> None:
@@ -138,18 +138,18 @@ def annotator(seed: int, objects: int, names: Sequence[str] = ("nose", "tail")) 
 
 @pytest.mark.parametrize("people", [2, 4])
 def test_known_sigmas_are_found(people: int) -> None:
-    found = estimate_sigmas([annotator(seed, 600) for seed in range(people)], BONES)
+    sigmas = estimate_sigmas([annotator(seed, 600) for seed in range(people)], BONES)
     for name, sigma in TRUE.items():
         # The standard error of a root of a mean of 600 squares is below 3 %.
-        assert found[name].value == pytest.approx(sigma, rel=0.1)
-        assert found[name].objects == 600
+        assert sigmas[name].value == pytest.approx(sigma, rel=0.1)
+        assert sigmas[name].objects == 600
 
 
 def test_what_is_not_repeated_keeps_its_sigma() -> None:
-    found = estimate_sigmas([annotator(0, 50), annotator(1, 50, ("nose",))], BONES)
-    assert set(found) == {"nose"}
-    assert with_sigmas(BONES, found).sigmas[1] == 0.5
-    assert with_sigmas(BONES, found).sigmas[0] != 0.5
+    sigmas = estimate_sigmas([annotator(0, 50), annotator(1, 50, ("nose",))], BONES)
+    assert set(sigmas) == {"nose"}
+    assert with_sigmas(BONES, sigmas).sigmas[1] == 0.5
+    assert with_sigmas(BONES, sigmas).sigmas[0] != 0.5
 
 
 def test_one_annotator_is_not_enough() -> None:
@@ -159,8 +159,8 @@ def test_one_annotator_is_not_enough() -> None:
 
 def test_identical_points_leave_the_sigma() -> None:
     one = annotator(0, 5)
-    found = estimate_sigmas([one, replace(one)], BONES)
-    assert with_sigmas(BONES, found) == BONES
+    sigmas = estimate_sigmas([one, replace(one)], BONES)
+    assert with_sigmas(BONES, sigmas) == BONES
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_what_a_coco_category_declares(
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
     annotations = read_annotations(path)
-    found = infer_skeleton([annotations], "s")
-    assert (found.classes, found.keypoints, found.links) == (("cat",), keypoints, links)
-    (cat,) = via.build_instances(annotations, via.LabelRules(), found).images[0].instances
+    skeleton = infer_skeleton([annotations], "s")
+    assert (skeleton.classes, skeleton.keypoints, skeleton.links) == (("cat",), keypoints, links)
+    (cat,) = via.build_instances(annotations, via.LabelRules(), skeleton).images[0].instances
     assert cat.keypoints == ((3, 3, 2), (0, 0, 0), (5, 5, 2))

@@ -16,7 +16,7 @@ BONES = Skeleton("bones", ("cat",), ("nose", "tail"), (), (), (0.1, 0.1))
 
 
 def image(name: str, *values: dict[str, via.Value], size: int | None = 1) -> via.ImageRecord:
-    regions = tuple(via.Region(n, via.Rect(n, 0, 5, 5), each) for n, each in enumerate(values))
+    regions = tuple(via.Region(n, via.Rect(n, 0, 5, 5), labels) for n, labels in enumerate(values))
     return via.ImageRecord(f"{name}{size}", name, size, regions)
 
 
@@ -33,8 +33,8 @@ def merge_images(*groups: Sequence[via.ImageRecord]) -> via.Annotations:
     )
 
 
-def severities(found: via.Annotations) -> list[str]:
-    return [each.severity for each in found.problems]
+def severities(annotations: via.Annotations) -> list[str]:
+    return [problem.severity for problem in annotations.problems]
 
 
 def test_images_and_attributes_are_united() -> None:
@@ -44,28 +44,28 @@ def test_images_and_attributes_are_united() -> None:
     b = source(
         "b", image("2", {"kind": "dog"}), kind=dog, id=via.Attribute("id"), default_path="p/"
     )
-    found = merge_annotations([a, b], "out")
-    assert [each.filename for each in found.images] == ["1", "2"]
-    assert found.region_attributes == {
+    merged = merge_annotations([a, b], "out")
+    assert [record.filename for record in merged.images] == ["1", "2"]
+    assert merged.region_attributes == {
         "kind": via.Attribute("kind", "dropdown", "what", {"cat": "cat", "dog": "dog"}),
         "id": via.Attribute("id"),
     }
-    assert found.default_path == "p/"
-    assert found.problems == ()
+    assert merged.default_path == "p/"
+    assert merged.problems == ()
 
 
 def test_the_same_image_is_kept_once() -> None:
-    found = merge_images([image("1", {"k": "x"})], [image("1", {"k": "x"})])
-    assert len(found.images) == 1
-    assert severities(found) == ["note"]
+    merged = merge_images([image("1", {"k": "x"})], [image("1", {"k": "x"})])
+    assert len(merged.images) == 1
+    assert severities(merged) == ["note"]
 
 
 @pytest.mark.parametrize("others", ["", "x", "xy", "yx", "xxx"])
 def test_the_same_image_annotated_otherwise_is_an_error(others: str) -> None:
     other = image("1", *({"k": value} for value in others))
-    found = merge_images([image("1", {"k": "x"}, {"k": "x"})], [other])
-    assert found.images[0].regions[0].attributes == {"k": "x"}
-    (problem,) = found.problems
+    merged = merge_images([image("1", {"k": "x"}, {"k": "x"})], [other])
+    assert merged.images[0].regions[0].attributes == {"k": "x"}
+    (problem,) = merged.problems
     assert (problem.severity, problem.file, problem.image) == ("error", "b", "1")
 
 
@@ -87,11 +87,11 @@ def test_a_shape_is_the_same_whatever_kind_of_file_holds_it(
     shape: via.Shape, is_same: bool
 ) -> None:
     pair = [
-        source(file, via.ImageRecord("1", "1", 1, (via.Region(0, each, {"k": "x"}),)))
-        for file, each in (("a", via.Rect(2, 3, 5, 4)), ("b", shape))
+        source(file, via.ImageRecord("1", "1", 1, (via.Region(0, outline, {"k": "x"}),)))
+        for file, outline in (("a", via.Rect(2, 3, 5, 4)), ("b", shape))
     ]
-    for each in (pair, pair[::-1]):
-        assert severities(merge_annotations(each, "o")) == ["note" if is_same else "error"]
+    for sources in (pair, pair[::-1]):
+        assert severities(merge_annotations(sources, "o")) == ["note" if is_same else "error"]
 
 
 def test_curves_are_the_same_where_their_numbers_are() -> None:
@@ -99,15 +99,16 @@ def test_curves_are_the_same_where_their_numbers_are() -> None:
         via.ImageRecord(name, name, 1, (via.Region(0, via.Circle(9, 9, radius), {}),))
         for name, radius in (("1", 3), ("2", 3), ("1", 3), ("2", 4))
     ]
-    found = merge_images(circles[:2], circles[2:])
-    assert {each.image: each.severity for each in found.problems} == {None: "note", "2": "error"}
+    merged = merge_images(circles[:2], circles[2:])
+    expected = {None: "note", "2": "error"}
+    assert {problem.image: problem.severity for problem in merged.problems} == expected
 
 
 def test_every_image_has_a_key_of_its_own() -> None:
     """That of VIA is the name and the size, one behind the other."""
     images = (image("a1", size=2), image("a", size=12), image("a12", size=None))
-    found = merge_images([], images, [image("b")])
-    assert len({each.key for each in found.images}) == len(found.images) == 4
+    merged = merge_images([], images, [image("b")])
+    assert len({record.key for record in merged.images}) == len(merged.images) == 4
 
 
 @pytest.mark.parametrize(
@@ -124,31 +125,31 @@ def test_an_image_has_its_attributes(
     one: dict[str, via.Value], other: dict[str, via.Value], is_same: bool
 ) -> None:
     pair = [
-        source(file, replace(image("1", {"k": "x"}), attributes=each))
-        for file, each in (("a", one), ("b", other))
+        source(file, replace(image("1", {"k": "x"}), attributes=attributes))
+        for file, attributes in (("a", one), ("b", other))
     ]
-    for each in (pair, pair[::-1]):
-        assert severities(merge_annotations(each, "o")) == ["note" if is_same else "error"]
+    for sources in (pair, pair[::-1]):
+        assert severities(merge_annotations(sources, "o")) == ["note" if is_same else "error"]
 
 
 def test_another_size_is_another_image() -> None:
-    found = merge_images([image("1", size=1)], [image("1", size=2)])
-    assert len(found.images) == 2
+    merged = merge_images([image("1", size=1)], [image("1", size=2)])
+    assert len(merged.images) == 2
 
 
 @pytest.mark.parametrize("known_first", [True, False])
 def test_an_image_without_a_size_is_the_one_of_its_name(known_first: bool) -> None:
     one, other = image("1", {"k": "x"}, size=7), image("1", {"k": "x"}, size=None)
     pair = (one, other) if known_first else (other, one)
-    found = merge_images(pair[:1], pair[1:])
-    assert [each.size for each in found.images] == [7]
-    assert severities(found) == ["note"]
+    merged = merge_images(pair[:1], pair[1:])
+    assert [record.size for record in merged.images] == [7]
+    assert severities(merged) == ["note"]
 
 
 def test_an_image_without_a_size_and_two_of_its_name() -> None:
-    found = merge_images([image("1", size=1), image("1", size=2)], [image("1", size=None)])
-    assert len(found.images) == 3
-    (problem,) = found.problems
+    merged = merge_images([image("1", size=1), image("1", size=2)], [image("1", size=None)])
+    assert len(merged.images) == 3
+    (problem,) = merged.problems
     assert (problem.severity, problem.file, problem.image) == ("warning", "b", "1")
 
 
@@ -173,10 +174,10 @@ def predicted() -> via.Annotations:
 def test_the_class_has_one_name() -> None:
     name = via.Attribute("name", "radio", "what", {"cat": "cat", "dog": "dog"})
     old = source("old", image("1", {"name": "cat"}, {"name": "dog"}), name=name)
-    found = merge_annotations([old, predicted()], "o")
-    assert "class" not in found.region_attributes
-    assert severities(found) == []
-    assert [len(each.instances) for each in via.build_instances(found).images] == [2, 2]
+    merged = merge_annotations([old, predicted()], "o")
+    assert "class" not in merged.region_attributes
+    assert severities(merged) == []
+    assert [len(image.instances) for image in via.build_instances(merged).images] == [2, 2]
     # The other way round, the name is the other one.
     assert "name" not in merge_annotations([predicted(), old], "o").region_attributes
 
@@ -184,13 +185,13 @@ def test_the_class_has_one_name() -> None:
 def test_a_class_that_is_ticked() -> None:
     kind = via.Attribute("kind", "checkbox", "", {"cat": "cat", "dog": "dog"})
     old = source("old", image("1", {"kind": ("dog",)}, {"kind": ()}), kind=kind)
-    found = merge_annotations([old, predicted()], "o")
-    values = [[r.attributes["kind"] for r in each.regions] for each in found.images]
+    merged = merge_annotations([old, predicted()], "o")
+    values = [[r.attributes["kind"] for r in record.regions] for record in merged.images]
     assert values == [[("dog",), ()], [("cat",)] * 3]
-    found = merge_annotations([predicted(), old], "o")
-    values = [[r.attributes["class"] for r in each.regions] for each in found.images]
+    merged = merge_annotations([predicted(), old], "o")
+    values = [[r.attributes["class"] for r in record.regions] for record in merged.images]
     assert values == [["cat"] * 3, ["dog", ""]]
-    assert severities(found) == ["warning"]  # of the types
+    assert severities(merged) == ["warning"]  # of the types
 
 
 def test_points_tied_by_place_and_by_an_attribute() -> None:
@@ -201,9 +202,9 @@ def test_points_tied_by_place_and_by_an_attribute() -> None:
     )
     old = source("old", via.ImageRecord("1", "1", 1, regions))
     joined = merge_annotations([old, predicted()], "o", skeleton=BONES)
-    found = via.build_instances(joined, skeleton=BONES)
-    assert [each.severity for each in found.problems] == []
-    before, after = ([each.keypoints for each in image.instances] for image in found.images)
+    labelled = via.build_instances(joined, skeleton=BONES)
+    assert [problem.severity for problem in labelled.problems] == []
+    before, after = ([cat.keypoints for cat in image.instances] for image in labelled.images)
     assert before == [((0, 0, 0),) * 2, ((0, 0, 0), (12, 2, 2))]
     assert after == [((3, 3, 2), (0, 0, 0)), ((0, 0, 0),) * 2]
     with pytest.raises(UserError, match="which attribute is the keypoint"):
@@ -214,9 +215,9 @@ def test_a_class_that_cannot_be_told() -> None:
     old = source("old", image("1", {"name": "cat", "colour": "red"}))
     with pytest.raises(UserError, match=r"which attribute is the class[^$]*give class_attribute"):
         merge_annotations([old, predicted()], "o")
-    found = merge_annotations([old, predicted()], "o", via.LabelRules(class_attribute="name"))
-    labelled = via.build_instances(found)
-    assert [len(each.instances) for each in labelled.images] == [1, 2]
+    merged = merge_annotations([old, predicted()], "o", via.LabelRules(class_attribute="name"))
+    labelled = via.build_instances(merged)
+    assert [len(image.instances) for image in labelled.images] == [1, 2]
     # Where the files agree there is no need to know.
     merge_annotations([old, source("b", image("2", {"name": "cat", "colour": "red"}))], "o")
 
@@ -231,9 +232,9 @@ def test_other_ids_of_the_same_options() -> None:
     kind = via.Attribute("kind", "dropdown", "", {"1": "cat"})
     other = via.Attribute("kind", "dropdown", "", {"cat": "cat"})
     one = source("a", image("1", {"kind": "1"}), kind=kind)
-    found = merge_annotations([one, source("b", image("2", {"kind": "cat"}), kind=other)], "o")
-    assert found.region_attributes["kind"].options == {"cat": "cat"}
-    assert via.build_instances(found).classes == ("cat",)
+    merged = merge_annotations([one, source("b", image("2", {"kind": "cat"}), kind=other)], "o")
+    assert merged.region_attributes["kind"].options == {"cat": "cat"}
+    assert via.build_instances(merged).classes == ("cat",)
 
 
 def test_option_ids_of_two_meanings_are_named_by_them() -> None:
@@ -242,35 +243,35 @@ def test_option_ids_of_two_meanings_are_named_by_them() -> None:
     drawn = {"kind": "1"}, {"kind": "2"}
     first = source("a", image("1", *drawn), kind=one)
     sources = [first, source("b", image("2", *drawn), kind=other)]
-    found = merge_annotations(sources, "out")
-    assert severities(found) == ["warning"]
-    names = [[e.label for e in each.instances] for each in via.build_instances(found).images]
+    merged = merge_annotations(sources, "out")
+    assert severities(merged) == ["warning"]
+    names = [[e.label for e in image.instances] for image in via.build_instances(merged).images]
     assert names == [["cat", "dog"], ["dog", "cow"]]
-    assert list(found.region_attributes["kind"].options) == ["dog", "cow", "cat"]
-    assert found.region_attributes["kind"].default_options == ("dog",)
+    assert list(merged.region_attributes["kind"].options) == ["dog", "cow", "cat"]
+    assert merged.region_attributes["kind"].default_options == ("dog",)
 
 
 def test_a_file_without_declarations_takes_those_of_the_other() -> None:
     kind = via.Attribute("kind", "dropdown", "", {"cat": "cat"})
     known = source("b", image("2", {"kind": "cat"}), kind=kind)
-    found = merge_annotations([source("a", image("1", {"kind": "dog"})), known], "out")
+    merged = merge_annotations([source("a", image("1", {"kind": "dog"})), known], "out")
     expected = via.Attribute("kind", "dropdown", "", {"cat": "cat", "dog": "dog"})
-    assert found.region_attributes["kind"] == expected
+    assert merged.region_attributes["kind"] == expected
 
 
 def test_default_paths_that_differ_are_left_out() -> None:
     sources = [source("a", default_path="p/"), source("b", default_path="q/")]
-    found = merge_annotations(sources, "out")
-    assert found.default_path == ""
-    assert severities(found) == ["warning"]
+    merged = merge_annotations(sources, "out")
+    assert merged.default_path == ""
+    assert severities(merged) == ["warning"]
 
 
 def test_a_file_without_a_default_path_contradicts_none() -> None:
     for paths in (["", "p/"], ["p/", ""], ["p/", "", "p/"]):
         sources = [source(str(i), default_path=path) for i, path in enumerate(paths)]
-        found = merge_annotations(sources, "out")
-        assert found.default_path == "p/"
-        assert not found.problems
+        merged = merge_annotations(sources, "out")
+        assert merged.default_path == "p/"
+        assert not merged.problems
 
 
 def test_progress_sees_the_images_of_each_file() -> None:
@@ -293,8 +294,8 @@ class TestOneAttributeForEachClass:
         for files in ([known, self.FLAGS], [self.FLAGS, known]):
             merged = merge_annotations(files, "m")
             assert severities(merged) == []
-            found = via.build_instances(merged)
-            labels = [each.label for image in found.images for each in image.instances]
+            labelled = via.build_instances(merged)
+            labels = [instance.label for image in labelled.images for instance in image.instances]
             assert sorted(labels) == ["cat", "cat", "dog", "dog"]
             assert len(merged.region_attributes) == 1
 
@@ -338,7 +339,7 @@ def test_a_rectangle_is_the_polygon_of_vias_own_coco_export(tmp_path: Path) -> N
 
     assert "error" not in severities(merged())
     assert "1 image of an earlier file" in merged().problems[-1].message
-    assert [len(each.regions) for each in merged().images] == [1]
+    assert [len(record.regions) for record in merged().images] == [1]
     ring[0] = 2  # another shape is no repetition
     assert "error" in severities(merged())
 
@@ -358,7 +359,8 @@ def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
         sources.append(via.read(path))
     merged = merge_annotations(sources, "out")
     assert merged.problems == ()
-    found = via.build_instances(merged).images
-    assert [[each.label for each in image.instances] for image in found] == [["cat"], ["dog"]]
+    images = via.build_instances(merged).images
+    labels = [[instance.label for instance in image.instances] for image in images]
+    assert labels == [["cat"], ["dog"]]
     again = merge_annotations([sources[0], sources[0]], "out")
     assert (len(again.images), severities(again)) == (1, ["note"])

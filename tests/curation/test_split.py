@@ -16,70 +16,70 @@ shares = st.floats(0.05, 0.95)
 
 
 @given(groups, shares, st.integers(0, 5))
-def test_both_parts_have_pictures(found: dict[str, set[str]], share: float, seed: int) -> None:
-    first = stratified_split(found, share, seed)
-    assert first < set(found)
+def test_both_parts_have_pictures(groups: dict[str, set[str]], share: float, seed: int) -> None:
+    first = stratified_split(groups, share, seed)
+    assert first < set(groups)
     assert first
 
 
 @given(groups, shares, st.integers(0, 5), st.randoms())
-def test_order_has_no_influence(found, share, seed, random) -> None:  # type: ignore[no-untyped-def]
-    shuffled = list(found.items())
+def test_order_has_no_influence(groups, share, seed, random) -> None:  # type: ignore[no-untyped-def]
+    shuffled = list(groups.items())
     random.shuffle(shuffled)
-    assert stratified_split(dict(shuffled), share, seed) == stratified_split(found, share, seed)
+    assert stratified_split(dict(shuffled), share, seed) == stratified_split(groups, share, seed)
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=10, max_size=60), shares)
 def test_each_class_has_its_share(names: list[str], share: float) -> None:
-    found = {str(number): {name} for number, name in enumerate(names)}
-    first = stratified_split(found, share, 0)
+    groups = {str(number): {name} for number, name in enumerate(names)}
+    first = stratified_split(groups, share, 0)
     for name in set(names):
-        of_class = [key for key, each in found.items() if name in each]
+        of_class = [key for key, labels in groups.items() if name in labels]
         part = len(first & set(of_class))
         assert abs(part - share * len(of_class)) <= 1.5
 
 
 def test_shares_of_many_labels_at_once() -> None:
-    found = {
+    groups = {
         str(n): {name for name, every in (("a", 2), ("b", 3), ("rare", 25)) if n % every == 0}
         for n in range(200)
     }
-    first = stratified_split(found, 0.8, 0)
+    first = stratified_split(groups, 0.8, 0)
     assert len(first) == pytest.approx(160, abs=2)
     for name in ("a", "b", "rare"):
-        of_class = {key for key, each in found.items() if name in each}
+        of_class = {key for key, labels in groups.items() if name in labels}
         assert len(first & of_class) == pytest.approx(0.8 * len(of_class), abs=1)
 
 
 @given(st.integers(0, 9), st.floats(0.5, 0.95), st.sets(st.sampled_from("xyz")))
 def test_a_rare_class_is_in_both_parts(seed: int, share: float, others: set[str]) -> None:
-    found: dict[str, set[str]] = {str(number): {"a"} for number in range(10)}
-    found |= {"10": {"rare", *others}, "11": {"rare"}, "12": {"alone"}}
-    first = stratified_split(found, share, seed)
+    groups: dict[str, set[str]] = {str(number): {"a"} for number in range(10)}
+    groups |= {"10": {"rare", *others}, "11": {"rare"}, "12": {"alone"}}
+    first = stratified_split(groups, share, seed)
     assert len(first & {"10", "11"}) == 1
     assert 0 < len(first & set("0123456789")) < 10
 
 
 @given(groups, shares, st.integers(0, 5))
 def test_what_is_in_one_part_cannot_be_in_both(
-    found: dict[str, set[str]], share: float, seed: int
+    groups: dict[str, set[str]], share: float, seed: int
 ) -> None:
-    first = stratified_split(found, share, seed)
-    for name in {name for each in found.values() for name in each}:
-        having = {key for key in found if name in found[key]}
+    first = stratified_split(groups, share, seed)
+    for name in {name for labels in groups.values() for name in labels}:
+        having = {key for key in groups if name in groups[key]}
         if having <= first or not having & first:
             # Every picture of it is the only one in its part of this or another label.
-            part = first if having <= first else set(found) - first
+            part = first if having <= first else set(groups) - first
             assert all(
-                any(sum(other in found[k] for k in part) == 1 for other in found[key])
+                any(sum(other in groups[k] for k in part) == 1 for other in groups[key])
                 for key in having
             )
 
 
 def test_another_seed_divides_otherwise() -> None:
-    found: dict[str, set[str]] = {str(number): set() for number in range(40)}
-    assert stratified_split(found, 0.5, 0) == stratified_split(found, 0.5, 0)
-    assert stratified_split(found, 0.5, 0) != stratified_split(found, 0.5, 1)
+    groups: dict[str, set[str]] = {str(number): set() for number in range(40)}
+    assert stratified_split(groups, 0.5, 0) == stratified_split(groups, 0.5, 0)
+    assert stratified_split(groups, 0.5, 0) != stratified_split(groups, 0.5, 1)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 80, float("nan")])

@@ -30,18 +30,18 @@ def counted() -> Stats:
 
 
 def test_counts() -> None:
-    found = counted()
-    assert (found.images, found.empty_images, found.instances) == (3, 1, 4)
-    assert found.shapes == {"point": 2, "rect": 4}
-    assert found.classes == {
+    stats = counted()
+    assert (stats.images, stats.empty_images, stats.instances) == (3, 1, 4)
+    assert stats.shapes == {"point": 2, "rect": 4}
+    assert stats.classes == {
         "<b>": ClassStats(2, 1, 100 * 100 + 31 * 32, (100 * 100 + 31 * 32) / 2, (1, 0, 1)),
         "car": ClassStats(2, 2, 32 * 32 + 200, (32 * 32 + 200) / 2, (1, 1, 0)),
     }
-    assert found.per_image == {0: 1, 1: 1, 3: 1}
+    assert stats.per_image == {0: 1, 1: 1, 3: 1}
     # Sides of 14, 31.5, 32 and 100 pixels.
-    assert found.box_sides == {3: 1, 4: 1, 5: 1, 6: 1}
-    assert found.keypoints == {"head": (1, 1, 0), "hand": (0, 0, 2)}
-    assert found.together == {("<b>", "<b>"): 1, ("<b>", "car"): 1, ("car", "car"): 2}
+    assert stats.box_sides == {3: 1, 4: 1, 5: 1, 6: 1}
+    assert stats.keypoints == {"head": (1, 1, 0), "hand": (0, 0, 2)}
+    assert stats.together == {("<b>", "<b>"): 1, ("<b>", "car"): 1, ("car", "car"): 2}
 
 
 def test_json() -> None:
@@ -62,9 +62,9 @@ def test_page_is_whole_and_escaped() -> None:
 
 def test_nothing_annotated() -> None:
     source = via.Annotations("empty.json", via.Container.VIA2_JSON, (), {}, {})
-    found = count_annotations([(source, via.build_instances(source))], None)
-    assert (found.images, found.instances, found.classes) == (0, 0, {})
-    assert "empty.json" in statistics_page(found)
+    stats = count_annotations([(source, via.build_instances(source))], None)
+    assert (stats.images, stats.instances, stats.classes) == (0, 0, {})
+    assert "empty.json" in statistics_page(stats)
 
 
 def test_progress_sees_every_image() -> None:

@@ -27,7 +27,7 @@ polygons = boxes.map(
 )
 shapes = (
     polygons
-    | polygons.map(lambda each: via.Polyline(each.xs, each.ys))
+    | polygons.map(lambda polygon: via.Polyline(polygon.xs, polygon.ys))
     | boxes.map(lambda box: via.Rect(*box))
     | st.builds(via.Circle, coordinates, coordinates, sides)
     | st.builds(via.Ellipse, coordinates, coordinates, sides, sides, coordinates)
@@ -40,9 +40,9 @@ def objects(draw: st.DrawFn, tie: str) -> list[tuple[via.Shape, dict[str, str]]]
     """The regions of an object: a car with outlines, or a person with outlines, points or both."""
     name = draw(st.sampled_from(["person", "car"]))
     values = {"class": name, "instance": tie}
-    found = draw(st.lists(points, max_size=2)) if name == "person" else []
-    drawn = draw(st.lists(shapes, min_size=not found, max_size=3))
-    joints = zip(BONES.keypoints, found, strict=False)
+    places = draw(st.lists(points, max_size=2)) if name == "person" else []
+    drawn = draw(st.lists(shapes, min_size=not places, max_size=3))
+    joints = zip(BONES.keypoints, places, strict=False)
     return [(shape, values) for shape in drawn] + [
         (via.Point(x, y), {**values, "keypoint": joint, "visibility": seen})
         for joint, (x, y, seen) in joints
@@ -69,21 +69,21 @@ def test_instances_come_back(
 ) -> None:
     records = tuple(
         via.ImageRecord(
-            f"{n}", f"{n}.jpg", None, tuple(via.Region(at, *e) for at, e in enumerate(found))
+            f"{n}", f"{n}.jpg", None, tuple(via.Region(at, *e) for at, e in enumerate(regions))
         )
-        for n, found in enumerate(drawn)
+        for n, regions in enumerate(drawn)
     )
     source = via.Annotations("via.json", via.Container.VIA2_PROJECT, records, DECLARED, {})
     before = via.build_instances(source, skeleton=BONES)
     data, problems = annotations_to_coco(source, via.LabelRules(), BONES, lambda _: (400, 300))
-    names = [each["name"] for each in data["categories"]]
+    names = [category["name"] for category in data["categories"]]
     assert names == ["truck", "car", *(["person"] if "person" in before.classes else [])]
-    notes = [each.message for each in problems if each.severity == "note"]
+    notes = [problem.message for problem in problems if problem.severity == "note"]
     outlines = [
-        s for found in drawn for s, _ in found if not isinstance(s, via.Point | via.Polygon)
+        s for regions in drawn for s, _ in regions if not isinstance(s, via.Point | via.Polygon)
     ]
     alone = [e for image in before.images for e in image.instances if not e.outlines]
-    counts = [int(each.split()[-2]) for each in notes if "polygons" in each or "made up" in each]
+    counts = [int(note.split()[-2]) for note in notes if "polygons" in note or "made up" in note]
     assert sum(counts) == len(outlines) + len(alone)
     assert "values" not in "".join(notes)
     path = tmp_path_factory.mktemp("coco") / "coco.json"
@@ -112,12 +112,12 @@ RULES = via.LabelRules(default_class="b")
 
 
 def messages(problems: tuple[via.Problem, ...]) -> str:
-    return "\n".join(each.message for each in problems)
+    return "\n".join(problem.message for problem in problems)
 
 
 def test_libraries_read_it(tmp_path: Path) -> None:
     data, problems = annotations_to_coco(labelled_set(), RULES, None, lambda _: (100, 80))
-    assert [each.severity for each in problems] == ["note", "note"]
+    assert [problem.severity for problem in problems] == ["note", "note"]
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
     coco = COCO(str(path))
@@ -133,7 +133,7 @@ def test_sizes(tmp_path: Path) -> None:
 
     data, problems = annotations_to_coco(labelled_set(), RULES, None, unknown)
     assert data["images"] == []
-    assert [(each.severity, each.image) for each in problems] == [("error", "a.jpg")]
+    assert [(problem.severity, problem.image) for problem in problems] == [("error", "a.jpg")]
     # A file that was COCO before knows them.
     data, _ = annotations_to_coco(labelled_set(width="70", height="60"), RULES, None, unknown)
     assert (data["images"][0]["width"], data["images"][0]["height"]) == (70, 60)
@@ -159,13 +159,13 @@ def test_categories_are_what_is_declared() -> None:
     image = via.ImageRecord("k", "a.jpg", 1, (via.Region(0, via.Rect(0, 0, 5, 5), {"kind": "1"}),))
     source = via.Annotations("via.json", via.Container.VIA2_PROJECT, (image,), {"kind": kind}, {})
     data, problems = annotations_to_coco(source, via.LabelRules(), None, lambda _: (9, 9))
-    categories = {each["id"]: each["name"] for each in data["categories"]}
+    categories = {category["id"]: category["name"] for category in data["categories"]}
     assert categories == {1: "bus", 2: "a", 3: "van"}
     assert data["annotations"][0]["category_id"] == 2
     assert "have no object: bus, van" in messages(problems)
     rules = via.LabelRules(class_map={"van": "bus", "a": "car", "bus": "bus"})
     data, _ = annotations_to_coco(source, rules, None, lambda _: (9, 9))
-    assert [each["name"] for each in data["categories"]] == ["bus", "car"]
+    assert [category["name"] for category in data["categories"]] == ["bus", "car"]
 
 
 def test_values_that_coco_has_no_place_for() -> None:
@@ -202,11 +202,11 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data), encoding="utf-8")
     original = json.loads(source.read_text(encoding="utf-8"))["annotations"]
-    persons = {each["id"]: each for each in original}
+    persons = {person["id"]: person for person in original}
     assert len(data["annotations"]) == len(persons)
     for ours, theirs in zip(
-        sorted(data["annotations"], key=lambda each: each["bbox"]),
-        sorted(persons.values(), key=lambda each: each["bbox"]),
+        sorted(data["annotations"], key=lambda row: row["bbox"]),
+        sorted(persons.values(), key=lambda row: row["bbox"]),
         strict=True,
     ):
         assert ours["bbox"] == pytest.approx(theirs["bbox"], abs=0.02)
@@ -235,5 +235,5 @@ def test_what_lies_outside_its_image_is_left_out() -> None:
     image = via.ImageRecord("k", "a.jpg", 1, regions)
     source = via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {})
     data, problems = annotations_to_coco(source, via.LabelRules(), None, lambda _: (20, 10))
-    assert [each["bbox"] for each in data["annotations"]] == [[1, 1, 5, 5]]
+    assert [row["bbox"] for row in data["annotations"]] == [[1, 1, 5, 5]]
     assert messages(problems).count("left out: the car lies outside") == 2

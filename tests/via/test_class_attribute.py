@@ -81,7 +81,7 @@ class TestDoubts:
     def test_the_default_of_what_names_points(self) -> None:
         drawn = file_of([box(part="head"), dot(part="head"), dot(part="left")])
         result = build(drawn)
-        assert [each[2] for each in problems(result)] == ["part", None]
+        assert [attribute for _, _, attribute in problems(result)] == ["part", None]
         assert "names points: 'head', 'left'" in result.problems[0].message
 
 
@@ -92,7 +92,7 @@ class TestNames:
         drawn = file_of([box(**{name: "cat", other: "1"}), box(20, **{name: "dog", other: "2"})])
         result = build(drawn)
         assert labels(result) == ["cat", "dog"]
-        assert {each.severity for each in result.problems} <= {"note"}
+        assert {problem.severity for problem in result.problems} <= {"note"}
         assert result.problems or other == "score"
 
     @pytest.mark.parametrize(("one", "two"), [*combinations(CLASS_NAMES, 2)])
@@ -108,11 +108,11 @@ class TestNames:
     def test_parts_of_one_instance(self) -> None:
         drawn = [box(n, **{"class": "cat", "instance": i}) for n, i in enumerate("112")]
         result = build(drawn)
-        assert [each.regions for each in result.images[0].instances] == [(0, 1), (2,)]
-        (tie,) = [each for each in result.problems if each.attribute == "instance"]
+        assert [instance.regions for instance in result.images[0].instances] == [(0, 1), (2,)]
+        (tie,) = [problem for problem in result.problems if problem.attribute == "instance"]
         assert 'instance_attribute=""' in tie.remedy
         alone = build(drawn, instance_attribute="")
-        assert [each.regions for each in alone.images[0].instances] == [(0,), (1,), (2,)]
+        assert [instance.regions for instance in alone.images[0].instances] == [(0,), (1,), (2,)]
 
     def test_the_only_attribute_is_the_class_whatever_its_name(self) -> None:
         assert labels(build([box(instance="cat"), box(20, instance="cat")])) == ["cat"] * 2
@@ -140,7 +140,7 @@ class TestOneAttributeEach:
         one = build([box(10 * n, kind=x) for n, x in enumerate(names)])
         assert several.images[0].instances == one.images[0].instances
         assert several.classes == one.classes
-        assert "note" in {each.severity for each in several.problems}
+        assert "note" in {problem.severity for problem in several.problems}
 
     def test_a_region_with_two_is_left_out(self) -> None:
         drawn = [box(Key="Key"), box(20, Image="image"), box(40, Key="Key", Image="Image")]

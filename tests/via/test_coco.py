@@ -17,8 +17,8 @@ RING = [1, 1, 9, 1, 9, 9]
 
 def coco(*annotations: dict[str, Any], **changes: Any) -> dict[str, Any]:
     rows = [
-        {"id": number, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8], "iscrowd": 0} | each
-        for number, each in enumerate(annotations, start=1)
+        {"id": number, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8], "iscrowd": 0} | row
+        for number, row in enumerate(annotations, start=1)
     ]
     return {
         "info": {},
@@ -35,16 +35,18 @@ def coco(*annotations: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def test_outlines_and_boxes(tmp_path: Path) -> None:
-    found = load(tmp_path, coco({"segmentation": [RING]}, {"category_id": 2, "segmentation": []}))
-    assert found.container is via.Container.COCO
-    a, b = found.images
+    annotations = load(
+        tmp_path, coco({"segmentation": [RING]}, {"category_id": 2, "segmentation": []})
+    )
+    assert annotations.container is via.Container.COCO
+    a, b = annotations.images
     assert (a.filename, b.filename, b.regions) == ("a.jpg", "b.jpg", ())
     assert a.attributes == {"width": "50", "height": "40"}
     shapes = [via.Polygon((1, 9, 9), (1, 1, 9)), via.Rect(1, 1, 8, 8)]
     assert [region.shape for region in a.regions] == shapes
-    assert [each.attributes for each in a.regions] == [{"class": "person"}, {"class": "car"}]
-    assert found.problems == ()
-    assert via.build_instances(found).classes == ("car", "person")
+    assert [region.attributes for region in a.regions] == [{"class": "person"}, {"class": "car"}]
+    assert annotations.problems == ()
+    assert via.build_instances(annotations).classes == ("car", "person")
 
 
 @pytest.mark.parametrize(
@@ -59,17 +61,19 @@ def test_outlines_and_boxes(tmp_path: Path) -> None:
 def test_ids_of_annotations_that_repeat_are_warned_of(
     tmp_path: Path, ids: list[int | None], expected: list[str]
 ) -> None:
-    found = load(tmp_path, coco(*({"id": each} for each in ids)))
-    assert [each.message for each in found.problems] == expected
-    assert {each.severity for each in found.problems} <= {"warning"}
-    assert len(found.images[0].regions) == len(ids)
+    annotations = load(tmp_path, coco(*({"id": number} for number in ids)))
+    assert [problem.message for problem in annotations.problems] == expected
+    assert {problem.severity for problem in annotations.problems} <= {"warning"}
+    assert len(annotations.images[0].regions) == len(ids)
 
 
 @pytest.mark.parametrize("ids", [(1, 2), (7, 7)])
 def test_an_outline_that_repeats_is_warned_of(tmp_path: Path, ids: tuple[int, int]) -> None:
     rows = ({"id": number, "segmentation": [RING]} for number in ids)
-    found = load(tmp_path, coco(*rows, {"segmentation": [RING], "category_id": 2}))
-    (problem,) = (each for each in found.problems if "has the outline" in each.message)
+    annotations = load(tmp_path, coco(*rows, {"segmentation": [RING], "category_id": 2}))
+    (problem,) = (
+        problem for problem in annotations.problems if "has the outline" in problem.message
+    )
     assert problem.severity == "warning"
     assert f"annotation {ids[1]} has the outline and the category of" in problem.message
 
@@ -81,9 +85,9 @@ def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
         {"segmentation": [RING], "keypoints": [5, 5, 2, 6, 6, 2]},
         {"segmentation": [], "bbox": [], "keypoints": [7, 7, 2, 0, 0, 0]},
     )
-    found = load(tmp_path, coco(*rows))
-    assert found.problems == ()
-    one, two, three = via.build_instances(found, skeleton=BONES).images[0].instances
+    annotations = load(tmp_path, coco(*rows))
+    assert annotations.problems == ()
+    one, two, three = via.build_instances(annotations, skeleton=BONES).images[0].instances
     ring = via.Polygon((1, 9, 9), (1, 1, 9))
     parts = (ring, via.Polygon((21, 29, 29), (1, 1, 9)))
     assert one == via.Instance("person", parts, ((3, 4, 1), (0, 0, 0)), (0, 1, 2))
@@ -105,11 +109,11 @@ def test_parts_and_keypoints_are_one_instance(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_left_out_is_an_error(tmp_path: Path, row: dict[str, Any], message: str) -> None:
-    found = load(tmp_path, coco({"segmentation": [RING]}, row))
-    (problem,) = found.problems
+    annotations = load(tmp_path, coco({"segmentation": [RING]}, row))
+    (problem,) = annotations.problems
     assert problem.severity == "error"
     assert message in problem.message
-    assert found.images[0].regions[0].shape == via.Polygon((1, 9, 9), (1, 1, 9))
+    assert annotations.images[0].regions[0].shape == via.Polygon((1, 9, 9), (1, 1, 9))
 
 
 def test_repairs(tmp_path: Path) -> None:
@@ -120,30 +124,30 @@ def test_repairs(tmp_path: Path) -> None:
 
 def test_crowds_are_no_objects(tmp_path: Path) -> None:
     rows = ({"segmentation": [RING]}, {"iscrowd": 1}, {"iscrowd": 1, "category_id": 2})
-    found = load(tmp_path, coco(*rows))
-    assert found.problems == ()
-    image = via.build_instances(found).images[0]
-    assert [each.label for each in image.instances] == ["person"]
-    assert [each.label for each in image.crowds] == ["person", "car"]
+    annotations = load(tmp_path, coco(*rows))
+    assert annotations.problems == ()
+    image = via.build_instances(annotations).images[0]
+    assert [instance.label for instance in image.instances] == ["person"]
+    assert [crowd.label for crowd in image.crowds] == ["person", "car"]
     rules = via.LabelRules(class_map={"person": "human", "car": None})
-    image = via.build_instances(found, rules).images[0]
-    assert [each.label for each in (*image.instances, *image.crowds)] == ["human", "human"]
+    image = via.build_instances(annotations, rules).images[0]
+    assert [instance.label for instance in (*image.instances, *image.crowds)] == ["human", "human"]
 
 
 def test_images_of_one_id(tmp_path: Path) -> None:
     images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
-    found = load(tmp_path, coco({"segmentation": [RING]}, images=images))
-    assert found.images == ()
-    assert [(each.severity, each.image) for each in found.problems] == [
+    annotations = load(tmp_path, coco({"segmentation": [RING]}, images=images))
+    assert annotations.images == ()
+    assert [(problem.severity, problem.image) for problem in annotations.problems] == [
         ("error", "a.jpg"),
         ("error", "b.jpg"),
     ]
 
 
 def test_a_score_is_kept(tmp_path: Path) -> None:
-    found = load(tmp_path, coco({"segmentation": [RING], "score": 0.5}))
-    assert found.images[0].regions[0].attributes["score"] == "0.5"
-    assert via.build_instances(found).classes == ("person",)
+    annotations = load(tmp_path, coco({"segmentation": [RING], "score": 0.5}))
+    assert annotations.images[0].regions[0].attributes["score"] == "0.5"
+    assert via.build_instances(annotations).classes == ("person",)
 
 
 VIA = {"description": "VIA project exported to COCO format using VGG Image Annotator"}
@@ -155,18 +159,18 @@ def by_via(*annotations: dict[str, Any], **changes: Any) -> dict[str, Any]:
         {"supercategory": "kind", "id": 2, "name": "dog"},
     ]
     data = {"info": VIA, "categories": categories, "images": [{"id": 0, "file_name": "a.jpg"}]}
-    return data | {"annotations": [{"image_id": "0"} | each for each in annotations]} | changes
+    return data | {"annotations": [{"image_id": "0"} | row for row in annotations]} | changes
 
 
 class TestViaCoco:
     def test_rows_that_repeat_a_region(self, tmp_path: Path) -> None:
         row = {"id": 0, "category_id": 2, "segmentation": RING, "bbox": [1, 1, 8, 8], "area": 64}
-        found = load(tmp_path, by_via(row, row, row))
-        assert found.container is via.Container.VIA_COCO
-        (region,) = found.images[0].regions
+        annotations = load(tmp_path, by_via(row, row, row))
+        assert annotations.container is via.Container.VIA_COCO
+        (region,) = annotations.images[0].regions
         assert region.shape == via.Polygon((1, 9, 9), (1, 1, 9))
         assert region.attributes == {"kind": "dog"}
-        (problem,) = found.problems
+        (problem,) = annotations.problems
         assert (problem.severity, problem.message[:6]) == ("warning", "2 rows")
 
     @pytest.mark.parametrize("ids", [{}, {"id": 1}])
@@ -178,27 +182,27 @@ class TestViaCoco:
             {"category_id": 1, "segmentation": [[20, 1, 29, 1, 29, 9]], "bbox": [20, 1, 9, 8]},
             {"category_id": 1, "segmentation": [], "bbox": [30, 1, 9, 8]},
         ]
-        found = load(tmp_path, by_via(*(row | ids for row in rows), rows[0] | ids))
-        assert len(found.images[0].regions) == 3
-        (problem,) = found.problems
+        annotations = load(tmp_path, by_via(*(row | ids for row in rows), rows[0] | ids))
+        assert len(annotations.images[0].regions) == 3
+        (problem,) = annotations.problems
         assert problem.message[:13] == "1 row repeats"
 
     def test_empty_names(self, tmp_path: Path) -> None:
         categories = [{"supercategory": "kind", "id": n, "name": ""} for n in (1, 2)] * 2
         row = {"id": 0, "category_id": 2, "segmentation": [RING]}
-        found = load(tmp_path, by_via(row, categories=categories))
-        assert found.images[0].regions[0].attributes["kind"] != ""
-        assert [each.severity for each in found.problems] == ["warning"]
+        annotations = load(tmp_path, by_via(row, categories=categories))
+        assert annotations.images[0].regions[0].attributes["kind"] != ""
+        assert [problem.severity for problem in annotations.problems] == ["warning"]
 
     @pytest.mark.parametrize("keypoints", [[3, 4, 2], [3, 4, 0], [3, 4]])
     def test_a_point_is_seen_whatever_its_third_number(
         self, tmp_path: Path, keypoints: list[int]
     ) -> None:
         row = {"id": 0, "category_id": 1, "segmentation": [[]], "area": [], "bbox": []}
-        found = load(tmp_path, by_via(row | {"keypoints": keypoints, "num_keypoints": 1}))
-        (region,) = found.images[0].regions
+        annotations = load(tmp_path, by_via(row | {"keypoints": keypoints, "num_keypoints": 1}))
+        (region,) = annotations.images[0].regions
         assert region.shape == via.Point(3, 4)
-        assert found.problems == ()
+        assert annotations.problems == ()
 
     @pytest.mark.parametrize(
         ("names", "lost"), [(("cat",), False), (("cat", "cat"), False), (("cat", "dog"), True)]
@@ -209,49 +213,51 @@ class TestViaCoco:
         """What VIA writes where every file name begins with a digit."""
         categories = [{"supercategory": "kind", "id": None, "name": name} for name in names]
         row = {"id": 0, "category_id": None, "segmentation": [RING]}
-        found = load(tmp_path, by_via(row, categories=categories))
-        assert found.images[0].regions[0].attributes == ({} if lost else {"kind": "cat"})
-        assert [each.severity for each in found.problems] == ["warning"] * lost
-        result = via.build_instances(found, via.LabelRules(default_class="cat"))
+        annotations = load(tmp_path, by_via(row, categories=categories))
+        assert annotations.images[0].regions[0].attributes == ({} if lost else {"kind": "cat"})
+        assert [problem.severity for problem in annotations.problems] == ["warning"] * lost
+        result = via.build_instances(annotations, via.LabelRules(default_class="cat"))
         assert len(result.images[0].instances) == 1
-        result = via.build_instances(found, via.LabelRules(class_attribute="kind"))
+        result = via.build_instances(annotations, via.LabelRules(class_attribute="kind"))
         assert sum(problem.severity == "error" for problem in result.problems) == lost
 
     def test_images_that_cannot_be_told_apart(self, tmp_path: Path) -> None:
         images = [{"id": 1, "file_name": "1a.jpg"}, {"id": 1, "file_name": "1b.jpg"}]
         row = {"id": 0, "image_id": 1, "category_id": 1, "segmentation": [RING]}
-        found = load(tmp_path, by_via(row, row, row | {"id": 1}, images=images))
-        assert found.images == ()
-        errors = [each for each in found.problems if each.severity == "error"]
-        assert all("save the project" in each.remedy for each in errors)
-        assert all("the 2 annotations" in each.message for each in errors)
-        assert [each.image for each in errors] == ["1a.jpg", "1b.jpg"]
+        annotations = load(tmp_path, by_via(row, row, row | {"id": 1}, images=images))
+        assert annotations.images == ()
+        errors = [problem for problem in annotations.problems if problem.severity == "error"]
+        assert all("save the project" in error.remedy for error in errors)
+        assert all("the 2 annotations" in error.message for error in errors)
+        assert [error.image for error in errors] == ["1a.jpg", "1b.jpg"]
 
 
-def messages(found: via.Annotations) -> str:
-    return "\n".join(f"{each.severity}: {each.message}" for each in found.problems)
+def messages(annotations: via.Annotations) -> str:
+    return "\n".join(f"{problem.severity}: {problem.message}" for problem in annotations.problems)
 
 
 def test_categories_of_one_id_and_two_names_are_no_class(tmp_path: Path) -> None:
     rows = ({"segmentation": [RING]}, {"category_id": 2, "segmentation": [RING]})
     categories = [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": 2, "name": "car"}]
-    found = load(tmp_path, coco(*rows, categories=categories))
-    assert "error: 2 categories have the id 1: cat, dog; it is unclear" in messages(found)
-    assert "of the 1 annotations" in messages(found)
-    assert [each.label for each in via.build_instances(found).images[0].instances] == ["car"]
+    annotations = load(tmp_path, coco(*rows, categories=categories))
+    assert "error: 2 categories have the id 1: cat, dog; it is unclear" in messages(annotations)
+    assert "of the 1 annotations" in messages(annotations)
+    labels = [instance.label for instance in via.build_instances(annotations).images[0].instances]
+    assert labels == ["car"]
     # The same category twice is no question.
-    found = load(tmp_path, coco(*rows, categories=[*categories[:1] * 2, categories[2]]))
-    assert len(via.build_instances(found).images[0].instances) == 2
-    assert "the id 1" not in messages(found)
+    annotations = load(tmp_path, coco(*rows, categories=[*categories[:1] * 2, categories[2]]))
+    assert len(via.build_instances(annotations).images[0].instances) == 2
+    assert "the id 1" not in messages(annotations)
 
 
 def test_whole_numbers_are_the_same_ids_with_a_point(tmp_path: Path) -> None:
     data = coco({"image_id": 1.0, "category_id": 1.0, "segmentation": [RING]})
     data["images"][1]["id"] = 2.0
-    found = load(tmp_path, data)
-    assert found.problems == ()
-    assert [each.coco.id for each in found.images if each.coco is not None] == [1, 2]
-    assert [each.label for each in via.build_instances(found).images[0].instances] == ["person"]
+    annotations = load(tmp_path, data)
+    assert annotations.problems == ()
+    assert [image.coco.id for image in annotations.images if image.coco is not None] == [1, 2]
+    labels = [instance.label for instance in via.build_instances(annotations).images[0].instances]
+    assert labels == ["person"]
 
 
 def person(**changes: Any) -> list[dict[str, Any]]:
@@ -280,33 +286,39 @@ def test_values_that_are_not_sound(
     tmp_path: Path, row: dict[str, Any], category: dict[str, Any], message: str
 ) -> None:
     data = coco({"segmentation": [RING]} | row, categories=person(**category))
-    found = load(tmp_path, data)
-    assert messages(found)[: len(message)] == message
-    assert bool(found.problems) == bool(message)
-    (region,) = found.images[0].regions[:1]
+    annotations = load(tmp_path, data)
+    assert messages(annotations)[: len(message)] == message
+    assert bool(annotations.problems) == bool(message)
+    (region,) = annotations.images[0].regions[:1]
     assert region.coco is not None
     assert region.coco.area is None
     links = category.get("skeleton", [])
-    sound = [(found.categories[0].keypoints)] if links and [1, 2] in links else []
-    assert list(found.categories[0].links) == sound
+    sound = [(annotations.categories[0].keypoints)] if links and [1, 2] in links else []
+    assert list(annotations.categories[0].links) == sound
 
 
 def test_keypoint_names_that_are_no_list_are_none(tmp_path: Path) -> None:
     category = {"id": 1, "name": "person", "keypoints": "head"}
     row = {"segmentation": [RING], "keypoints": [3, 3, 2, 4, 4, 2]}
-    found = load(tmp_path, coco(row, categories=[category]))
-    assert found.categories[0].keypoints == ("1", "2")
-    (one,) = via.build_instances(found, skeleton=BONES).images[0].instances
+    annotations = load(tmp_path, coco(row, categories=[category]))
+    assert annotations.categories[0].keypoints == ("1", "2")
+    (one,) = via.build_instances(annotations, skeleton=BONES).images[0].instances
     assert one.keypoints == ((3, 3, 2), (4, 4, 2))
 
 
 def test_an_object_needs_a_keypoint_of_the_skeleton(tmp_path: Path) -> None:
     category = {"id": 1, "name": "person", "keypoints": ["head", "tail"]}
     alone = {"bbox": [], "keypoints": [0, 0, 0, 5, 5, 2]}
-    found = load(tmp_path, coco(alone, {"keypoints": [1, 1, 2, 0, 0, 0]}, categories=[category]))
-    labelled = via.build_instances(found, skeleton=BONES)
-    assert [each.keypoints for each in labelled.images[0].instances] == [((1, 1, 2), (0, 0, 0))]
-    assert any("none of which skeleton 'bones' has" in each.message for each in labelled.problems)
+    annotations = load(
+        tmp_path, coco(alone, {"keypoints": [1, 1, 2, 0, 0, 0]}, categories=[category])
+    )
+    labelled = via.build_instances(annotations, skeleton=BONES)
+    assert [instance.keypoints for instance in labelled.images[0].instances] == [
+        ((1, 1, 2), (0, 0, 0))
+    ]
+    assert any(
+        "none of which skeleton 'bones' has" in problem.message for problem in labelled.problems
+    )
 
 
 def test_a_file_without_annotations_is_named(tmp_path: Path) -> None:

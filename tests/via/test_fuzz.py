@@ -41,14 +41,14 @@ def test_what_is_spoilt_was_sound(content: Any, tmp_path: Path) -> None:
 def raw_regions(data: Any) -> int:
     """Regions of the entries that can be known for such."""
     entries = [
-        each
-        for each in data.values()
-        if isinstance(each, dict)
-        and isinstance(each.get("filename"), str)
-        and each["filename"].strip()
+        entry
+        for entry in data.values()
+        if isinstance(entry, dict)
+        and isinstance(entry.get("filename"), str)
+        and entry["filename"].strip()
     ]
-    regions = [each.get("regions") for each in entries]
-    return sum(len(each) for each in regions if isinstance(each, list | dict))
+    regions = [entry.get("regions") for entry in entries]
+    return sum(len(value) for value in regions if isinstance(value, list | dict))
 
 
 def test_no_region_is_lost_in_silence(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_no_region_is_lost_in_silence(tmp_path: Path) -> None:
     for _ in range(1000):
         data = spoil_tree(copy.deepcopy(seeds()[0]), chance)
         if not isinstance(data, dict) or not all(
-            isinstance(each, dict) and {"filename", "regions"} <= set(each)
-            for each in data.values()
+            isinstance(entry, dict) and {"filename", "regions"} <= set(entry)
+            for entry in data.values()
         ):
             continue
         path.write_text(json.dumps(data), encoding="utf-8")
@@ -67,12 +67,14 @@ def test_no_region_is_lost_in_silence(tmp_path: Path) -> None:
             annotations = read(path)
         except UserError:
             continue
-        found = sum(len(image.regions) for image in annotations.images)
+        region_count = sum(len(image.regions) for image in annotations.images)
         refused = [
-            each
-            for each in annotations.problems
-            if each.severity == "error" and each.region is not None and each.attribute is None
+            problem
+            for problem in annotations.problems
+            if problem.severity == "error"
+            and problem.region is not None
+            and problem.attribute is None
         ]
-        assert found + len(refused) == raw_regions(data), path.read_text(encoding="utf-8")
+        assert region_count + len(refused) == raw_regions(data), path.read_text(encoding="utf-8")
         counted += 1
     assert counted > 500

@@ -56,11 +56,11 @@ def build(
 
 
 def labels(result: via.LabelledSet) -> list[str]:
-    return [each.label for image in result.images for each in image.instances]
+    return [instance.label for image in result.images for instance in image.instances]
 
 
 def problems(result: via.LabelledSet) -> list[tuple[str, int | None, str | None]]:
-    return [(each.severity, each.region, each.attribute) for each in result.problems]
+    return [(problem.severity, problem.region, problem.attribute) for problem in result.problems]
 
 
 KINDS = via.Attribute("kind", "radio", "", {"1": "car", "2": ""})
@@ -281,9 +281,9 @@ def test_a_polygon_without_area(points: tuple[tuple[float, float], ...]) -> None
     drawn: list[Drawn] = [PERSON, (via.Polygon.through(points), {"kind": "person"})]
     result = build(drawn, bones if len(points) == 4 else BONES, **RING, class_attribute="kind")
     assert result.problems == ()
-    assert result.images[0].instances[0].keypoints == tuple((*each, 2) for each in points)
+    assert result.images[0].instances[0].keypoints == tuple((*point, 2) for point in points)
     result = build(drawn, class_attribute="kind")
-    assert [each.regions for each in result.images[0].instances] == [(0,)]
+    assert [instance.regions for instance in result.images[0].instances] == [(0,)]
     assert problems(result) == [("error", 1, None)]
     assert "encloses no area" in result.problems[0].message
 
@@ -335,9 +335,9 @@ class TestTiedKeypoints:
     def test_class_on_points_is_not_taken_for_the_instance(self) -> None:
         regions = people()
         marked = [
-            (shape, {"kind": "person", **attributes}) if isinstance(shape, via.Point) else each
-            for each in regions
-            for shape, attributes in [each]
+            (shape, {"kind": "person", **attributes}) if isinstance(shape, via.Point) else region
+            for region in regions
+            for shape, attributes in [region]
         ]
         marked.append(dot(8, 8, kind="person", part="left", id="b", seen=""))
         result = build(marked, BONES)
@@ -505,7 +505,7 @@ def test_a_named_class_need_not_occur_where_regions_without_one_are_skipped() ->
 
 def test_an_outline_of_two_objects() -> None:
     result = build([box(0, kind="a", id=("1",)), box(20, kind="a", id=("1", "2"))], **TIES)
-    assert [each.regions for each in result.images[0].instances] == [(0,), (1,)]
+    assert [instance.regions for instance in result.images[0].instances] == [(0,), (1,)]
     assert problems(result) == [("warning", 1, "id")]
     assert "1, 2" in result.problems[0].message
 
@@ -521,7 +521,7 @@ def test_a_point_of_two_objects() -> None:
 def test_a_point_in_two_outlines_of_one_area() -> None:
     outlines = [box(x, size, kind="person") for x, size in ((0, 10), (5, 10), (0, 100))]
     result = build([*outlines, dot(7, 7, part="head"), dot(2, 2, part="head")], BONES)
-    assert [each.regions for each in result.images[0].instances] == [(0, 4), (1,), (2,)]
+    assert [instance.regions for instance in result.images[0].instances] == [(0, 4), (1,), (2,)]
     assert problems(result) == [("error", 3, None)]
     assert "regions 0 and 1" in result.problems[0].message
 
@@ -547,7 +547,7 @@ class TestRealFiles:
         assert len(labels(result)) == 97
         # Most images were annotated twice over, by an import into what was already there.
         assert len(result.problems) == 29
-        assert all("the same as region" in each.message for each in result.problems)
+        assert all("the same as region" in problem.message for problem in result.problems)
 
     def test_insects_have_two_attributes(self) -> None:
         annotations = via.read(DATA / "kudzu-insects/train/via_region_data.json")

@@ -56,7 +56,7 @@ class TestContainers:
     ) -> None:
         annotations = load(tmp_path, {"a.jpg10": data})
         assert annotations.container is container
-        assert [each.index for each in annotations.images[0].regions] == indices
+        assert [region.index for region in annotations.images[0].regions] == indices
         assert annotations.images[0].regions[0].shape == Rect(1, 2, 3, 4)
 
     @pytest.mark.parametrize("via1", [True, False])
@@ -64,15 +64,15 @@ class TestContainers:
         more = {"fileref": "", "base64_img_data": ""} if via1 else {}
         entries = [entry(region(kind="cat"), **more), entry(filename="b.jpg", size=-1, **more)]
         listed = load(tmp_path, entries)
-        keyed = load(tmp_path, {f"{each['filename']}{each['size']}": each for each in entries})
+        keyed = load(tmp_path, {f"{entry['filename']}{entry['size']}": entry for entry in entries})
         assert listed == keyed
 
     def test_entries_of_a_list_that_are_none(self, tmp_path: Path) -> None:
         entries = [entry(region()), entry(region()), 7, entry(filename=""), {"x": 1}]
-        found = load(tmp_path, entries)
-        assert [each.filename for each in found.images] == ["a.jpg", "a.jpg"]
-        assert [each.severity for each in found.problems] == ["error"] * 3 + ["warning"]
-        assert len({each.key for each in found.images}) == 2
+        annotations = load(tmp_path, entries)
+        assert [image.filename for image in annotations.images] == ["a.jpg", "a.jpg"]
+        assert [problem.severity for problem in annotations.problems] == ["error"] * 3 + ["warning"]
+        assert len({image.key for image in annotations.images}) == 2
 
     def test_project(self, tmp_path: Path) -> None:
         kind = {"type": "radio", "description": "d", "options": {" 1 ": " a car ", "2": ""},
@@ -149,8 +149,8 @@ class TestContainers:
         text = json.dumps({"k": entry(region(kind="z"), region(RECT | {"x": 7}, kind="z"))})
         text = text.replace('"x": 7', '"x": 5, "x": 7').replace('"kind"', '"kind": "x", "kind"')
         problems = load(tmp_path, text).problems
-        found = [(each.region, each.attribute) for each in problems]
-        assert found == [(0, "kind"), (1, None), (1, "kind")]
+        places = [(problem.region, problem.attribute) for problem in problems]
+        assert places == [(0, "kind"), (1, None), (1, "kind")]
 
     def test_regions_that_are_twice_in_an_image(self, tmp_path: Path) -> None:
         other = region(RECT | {"x": 77})
@@ -296,7 +296,7 @@ class TestShapes:
     )
     def test_refused_with_its_place(self, tmp_path: Path, bad: object, message: str) -> None:
         annotations = load(tmp_path, {"a": entry(region(), bad, region(RECT | {"x": 77}))})
-        assert [each.index for each in annotations.images[0].regions] == [0, 2]
+        assert [region.index for region in annotations.images[0].regions] == [0, 2]
         problem = only_problem(annotations)
         assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
         assert message in problem.message

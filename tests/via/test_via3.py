@@ -37,19 +37,19 @@ def region(xy: object, values: dict[str, str] | None = None, z: object = ()) -> 
 def test_a_project(tmp_path: Path) -> None:
     data = project()
     data["metadata"]["1_f"] = region([], {"2": "a caption"})
-    found = load(tmp_path, data)
-    assert found.container is via.Container.VIA3_PROJECT
-    (image,) = found.images
+    annotations = load(tmp_path, data)
+    assert annotations.container is via.Container.VIA3_PROJECT
+    (image,) = annotations.images
     assert (image.filename, image.size) == ("a.jpg", None)
     assert image.attributes == {"caption": "a caption"}
     assert image.regions[0].shape == via.Rect(10, 20, 50, 80)
     assert image.regions[0].attributes == {"kind": "1", "state": ("1", "3")}
-    assert found.region_attributes["kind"] == via.Attribute(
+    assert annotations.region_attributes["kind"] == via.Attribute(
         "kind", "dropdown", "what", {"0": "cat", "1": "dog"}
     )
-    assert found.region_attributes["state"].type == "checkbox"
-    assert set(found.file_attributes) == {"caption"}
-    assert found.problems == ()
+    assert annotations.region_attributes["state"].type == "checkbox"
+    assert set(annotations.file_attributes) == {"caption"}
+    assert annotations.problems == ()
 
 
 def test_classes_by_description(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ SHAPES: list[tuple[list[float], via.Shape]] = [
 
 @pytest.mark.parametrize(("xy", "expected"), SHAPES)
 def test_shapes(tmp_path: Path, xy: list[float], expected: via.Shape) -> None:
-    found = load(tmp_path, project(metadata={"m": region(xy)}))
-    assert found.images[0].regions[0].shape == expected
-    assert found.problems == ()
+    annotations = load(tmp_path, project(metadata={"m": region(xy)}))
+    assert annotations.images[0].regions[0].shape == expected
+    assert annotations.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_shapes(tmp_path: Path, xy: list[float], expected: via.Shape) -> None:
 )  # fmt: skip
 def test_shapes_that_are_none_have_a_place(tmp_path: Path, xy: object) -> None:
     data = project(metadata={"m": region([1, 5, 5]), "n": region(xy)})
-    found = load(tmp_path, data)
-    assert len(found.images[0].regions) == 1
-    (problem,) = found.problems
+    annotations = load(tmp_path, data)
+    assert len(annotations.images[0].regions) == 1
+    (problem,) = annotations.problems
     assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 1)
     assert "metadata 'n'" in problem.message
 
@@ -107,9 +107,9 @@ def test_values_of_a_region_name_its_metadata(tmp_path: Path) -> None:
 def test_times_that_are_none(tmp_path: Path, times: object) -> None:
     data = project()
     data["metadata"]["t"] = region([1, 5, 5]) | {"z": times}
-    found = load(tmp_path, data)
-    assert len(found.images[0].regions) == 1
-    (problem,) = found.problems
+    annotations = load(tmp_path, data)
+    assert len(annotations.images[0].regions) == 1
+    (problem,) = annotations.problems
     assert (problem.severity, problem.image) == ("error", "a.jpg")
     assert "annotation 't'" in problem.message
     assert "belong to a time" not in problem.message
@@ -130,9 +130,9 @@ def test_a_view_without_an_image_is_called_what_it_is(
     data = project()
     data["view"]["2"] = {"fid_list": ["7"]}
     data["file"] |= {"7": file} if file is not None else {}
-    found = load(tmp_path, data)
-    assert len(found.images) == 1
-    (problem,) = found.problems
+    annotations = load(tmp_path, data)
+    assert len(annotations.images) == 1
+    (problem,) = annotations.problems
     assert problem.severity == "error"
     assert message in problem.message
     assert "video or a sound" not in problem.message
@@ -147,9 +147,9 @@ def test_a_default_option(tmp_path: Path) -> None:
 def test_what_belongs_to_time_is_counted(tmp_path: Path) -> None:
     data = project()
     data["metadata"] |= {f"t{n}": region([1, 5, 5], z=[n]) for n in range(3)}
-    found = load(tmp_path, data)
-    assert len(found.images[0].regions) == 1
-    (problem,) = found.problems
+    annotations = load(tmp_path, data)
+    assert len(annotations.images[0].regions) == 1
+    (problem,) = annotations.problems
     assert (problem.severity, problem.image) == ("error", "a.jpg")
     assert "3 annotations" in problem.message
 
@@ -162,9 +162,9 @@ def test_videos_and_views_of_two_files_are_left_out(tmp_path: Path) -> None:
         },
         view={"1": {"fid_list": [1, 2]}, "2": {"fid_list": ["2"]}, "3": {"fid_list": ["1"]}},
     )
-    found = load(tmp_path, data)
-    assert [image.key for image in found.images] == ["3"]
-    severities = [(each.severity, each.image) for each in found.problems]
+    annotations = load(tmp_path, data)
+    assert [image.key for image in annotations.images] == ["3"]
+    severities = [(problem.severity, problem.image) for problem in annotations.problems]
     assert severities == [("error", "a.jpg, b.mp4"), ("error", "b.mp4"), ("error", "a.jpg, b.mp4")]
 
 
@@ -189,19 +189,19 @@ def test_where_files_are(tmp_path: Path) -> None:
         project={"vid_list": ["4", "1", "2", "3"]},
         metadata={},
     )
-    found = load(tmp_path, data)
-    names = [image.filename for image in found.images]
+    annotations = load(tmp_path, data)
+    names = [image.filename for image in annotations.images]
     assert names == ["d.jpg", "a.jpg", "http://example.org/b.jpg", "/home/x/c.jpg"]
-    assert found.default_path == "pics/"
+    assert annotations.default_path == "pics/"
 
 
 def test_two_attributes_of_one_name(tmp_path: Path) -> None:
     data = project()
     data["attribute"]["3"]["aname"] = "kind"
-    found = load(tmp_path, data)
-    assert set(found.region_attributes) == {"kind", "kind (3)"}
-    assert found.images[0].regions[0].attributes == {"kind": "1", "kind (3)": ("1", "3")}
-    assert [each.severity for each in found.problems] == ["warning"]
+    annotations = load(tmp_path, data)
+    assert set(annotations.region_attributes) == {"kind", "kind (3)"}
+    assert annotations.images[0].regions[0].attributes == {"kind": "1", "kind (3)": ("1", "3")}
+    assert [problem.severity for problem in annotations.problems] == ["warning"]
 
 
 CSV = """# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)
@@ -226,15 +226,15 @@ ATTRIBUTES
     ],
 )
 def test_csv(tmp_path: Path, declared: str, end: str) -> None:
-    found = load(tmp_path, CSV.replace("ATTRIBUTES", declared, 1).replace("\n", end))
-    assert found.container is via.Container.VIA3_CSV
-    a, b = found.images
+    annotations = load(tmp_path, CSV.replace("ATTRIBUTES", declared, 1).replace("\n", end))
+    assert annotations.container is via.Container.VIA3_CSV
+    a, b = annotations.images
     assert (a.filename, b.filename) == ("a.jpg", "b, c.jpg")
     assert a.regions[0].shape == via.Rect(10, 20, 50, 80)
     assert a.regions[0].attributes == {"kind": "0"}
     assert a.attributes == {"caption": "words"}
     assert b.regions[0].shape == via.Point(3, 4)
-    assert found.problems == ()
+    assert annotations.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -249,15 +249,15 @@ def test_csv(tmp_path: Path, declared: str, end: str) -> None:
     ],
 )
 def test_bad_rows_of_a_csv(tmp_path: Path, line: str) -> None:
-    found = load(tmp_path, CSV.replace("ATTRIBUTES\n", "") + line + "\n")
-    assert sum(len(image.regions) for image in found.images) == 2
-    assert "error" in {each.severity for each in found.problems}
+    annotations = load(tmp_path, CSV.replace("ATTRIBUTES\n", "") + line + "\n")
+    assert sum(len(image.regions) for image in annotations.images) == 2
+    assert "error" in {problem.severity for problem in annotations.problems}
 
 
 def test_a_key_that_a_cell_of_a_csv_repeats(tmp_path: Path) -> None:
     line = '"x","[""a.jpg""]",0,"[]","[1,2,3]","{""1"":""0"",""1"":""1""}"'
-    found = load(tmp_path, CSV.replace("ATTRIBUTES\n", "") + line + "\n")
-    (problem,) = found.problems
+    annotations = load(tmp_path, CSV.replace("ATTRIBUTES\n", "") + line + "\n")
+    (problem,) = annotations.problems
     assert (problem.severity, problem.image) == ("error", "a.jpg")
     assert "annotation 'x'" in problem.message
     assert "2 times" in problem.message

@@ -64,9 +64,9 @@ def annotations_of(
 
 def again(path: Path) -> via.Annotations:
     """What is read, without warnings of regions that are alike."""
-    found = via.read(path)
-    assert all("the same as region" in problem.message for problem in found.problems)
-    return replace(found, problems=())
+    annotations = via.read(path)
+    assert all("the same as region" in problem.message for problem in annotations.problems)
+    return replace(annotations, problems=())
 
 
 everything = st.builds(
@@ -138,11 +138,11 @@ def test_rounding_loses_no_region(
         (problem,) = problems
         assert (problem.severity, problem.image, problem.region) == ("error", "a.jpg", 0)
         return
-    found = regions[0].shape
+    rounded_shape = regions[0].shape
     assert all(problem.severity == "note" for problem in problems)
-    if isinstance(shape, via.Polygon) and isinstance(found, via.Polygon):
-        assert len(found.xs) == len(open_ring(shape.xs, shape.ys)[0])
-    assert via.bounds(found) == pytest.approx(via.bounds(shape), abs=0.0021)
+    if isinstance(shape, via.Polygon) and isinstance(rounded_shape, via.Polygon):
+        assert len(rounded_shape.xs) == len(open_ring(shape.xs, shape.ys)[0])
+    assert via.bounds(rounded_shape) == pytest.approx(via.bounds(shape), abs=0.0021)
 
 
 def record(
@@ -232,11 +232,11 @@ def test_a_path_that_names_no_file(write: Write, path: str) -> None:
 def test_keys_of_two_images_that_are_alike(tmp_path: Path, write: Write) -> None:
     images = (record("a.jpg", 12), record("a.jpg1", 2), record("b.jpg", 3))
     assert write(tmp_path / "via", annotations_of(images)) == ()
-    found = via.read(tmp_path / "via").images
+    records = via.read(tmp_path / "via").images
     names = [("a.jpg", 12), ("a.jpg1", 2), ("b.jpg", 3)]
-    assert [(image.filename, image.size) for image in found] == names
-    assert [each.key for each in found][::2] == ["a.jpg12", "b.jpg3"]
-    assert found[1].key not in ("a.jpg12", "b.jpg3")
+    assert [(image.filename, image.size) for image in records] == names
+    assert [image.key for image in records][::2] == ["a.jpg12", "b.jpg3"]
+    assert records[1].key not in ("a.jpg12", "b.jpg3")
 
 
 def test_a_gap_in_the_numbers_is_noted(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(UserError, match="No space left"):
         via.write_project(path, annotations_of((record("b.jpg"),)))
     assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["via.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["via.json"]
 
 
 @pytest.mark.parametrize("write", [via.write_project, via.write_json, via.write_csv])

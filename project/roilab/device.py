@@ -1,4 +1,4 @@
-"""Device, precision and threads of a model, and the memory of the process."""
+"""Device, precision and compute threads of a model, and the peak of the memory in use."""
 
 import os
 import resource

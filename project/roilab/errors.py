@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake: it names file, key, what was found and expected."""
+"""UserError: a mistake, its file and key, what was found and expected; or a machine's failure."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Text on the page, in which names from files are no markup."""
+"""An error as a red box on the page, and names from files escaped for it."""
 
 import re
 

@@ -51,9 +51,7 @@ def show_page(
     runs = named_runs(str(root))
     if not runs:
         st.info(f"There is no trained run in the folder {escape_streamlit(str(root))}.")
-        st.markdown(
-            "Make one with the sample set, in minutes and without a GPU, or train your own:"
-        )
+        st.markdown(HOW_TO_TRAIN)
         st.code(f"make demo\n{train_command}", language="bash")
         st.markdown("Then load this page again, or start the app with another folder of runs.")
         return

@@ -1,4 +1,4 @@
-"""Uploaded images and videos, decoded within bounds, and names that are only shown; or a sample.
+"""Uploaded images and videos, decoded within bounds, or a sample; PNG, mp4 and names of downloads.
 
 No name is opened: it stands in messages and in the names of downloads, and no more. The kind of a
 file follows from its content, whatever its name ends in.

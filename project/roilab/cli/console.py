@@ -1,7 +1,8 @@
-"""The console of a command: a user's mistake is one message and exit status 2, no traceback.
+"""The console of a command: set-up of its log, progress, and errors in the words of its options.
 
-The package knows no options: its errors have the name of a parameter as `key`, and write
-`parameter=value` in a remedy (`roilab.errors.argument`). A command prints `--parameter value`.
+A user's mistake is one message and exit status 2, no traceback. The package knows no options: its
+errors have the name of a parameter as `key`, and write `parameter=value` in a remedy
+(`roilab.errors.argument`). A command prints `--parameter value`.
 """
 
 import io

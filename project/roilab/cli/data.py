@@ -1,4 +1,4 @@
-"""Check, draw, count, convert, split and merge annotations, before a model is trained with them.
+"""Check, draw, count, convert, split and merge annotations, and propose their skeletons.
 
     roilab data COMMAND --help     lists the arguments of a command
 

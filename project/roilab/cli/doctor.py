@@ -1,4 +1,4 @@
-"""Check the installation: versions, the device, and a remedy for whatever fails.
+"""Check the installation, with a remedy for whatever fails, or the files of a run folder.
 
     roilab doctor
     roilab doctor --run outputs/demo

@@ -1,4 +1,4 @@
-"""Draw the sample set: scenes with people and cars, and a VIA 2 project for train and for val.
+"""Draw the sample set, scenes with people and cars and their VIA 2 projects, or a video of it.
 
     roilab figures --out datasets/figures
     roilab figures --video datasets/figures/round.mp4

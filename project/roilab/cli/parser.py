@@ -1,4 +1,4 @@
-"""Command lines whose options and other words may stand in any order."""
+"""The parser of command lines: words in any order, types by metavar, the nearest known option."""
 
 import argparse
 import difflib

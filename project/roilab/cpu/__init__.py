@@ -1,1 +1,1 @@
-"""Faster layers for a CPU. Without them a model computes the same, more slowly."""
+"""Faster layers for a CPU. Without them a model computes the same but for rounding, more slowly."""

@@ -1,4 +1,4 @@
-"""Settings of glibc's malloc: memory that torch frees on the CPU stays with the process.
+"""Memory that torch frees on the CPU: kept by the process, or given back, by glibc's malloc.
 
 With another C library, the functions do nothing.
 """

@@ -1,4 +1,4 @@
-"""Faster layers built in the place of a model's own, with the same parameters and results.
+"""Faster layers in place of a model's own: exact for training; folded or bfloat16 for inference.
 
 `optimize` serves training and everything after it. `optimize_for_inference` prepares a model that
 no longer learns: frozen norms become part of the convolutions before them, which changes results by

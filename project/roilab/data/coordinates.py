@@ -1,4 +1,4 @@
-"""Pixel indices and continuous coordinates, boxes of instances, and their part within the image."""
+"""Pixel indices and continuous coordinates; boxes: of instances, within the image, their faults."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Batches as Detectron2's models take them: a dataset, augmentations, a batch size -> loaders."""
+"""Loaders of batches as Detectron2's models take them; configs/common/data.py has the defaults."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Polygons of masks, along the borders of pixels in continuous coordinates; COCO's run lengths."""
+"""Masks as polygons along the borders of pixels; COCO's run lengths, and files that hold them."""
 
 from collections.abc import Mapping
 from pathlib import Path

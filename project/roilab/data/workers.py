@@ -1,4 +1,4 @@
-"""Processes that load images: their number, and how they react to signals and end."""
+"""Worker processes of a loader: at most one a core, and how they react to signals and end."""
 
 import multiprocessing
 import os

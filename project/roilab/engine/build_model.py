@@ -1,4 +1,4 @@
-"""The model, initial weights and optimizer of a config."""
+"""The model, initial weights and optimizer of a config; frozen parts and modes of the model."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The detections of an image that a model gives and an evaluation counts, and the data's objects.
+"""Limits of detections and proposals of an image, fitted to the number of objects in the data.
 
 `evaluation.max_detections` is the one key for both; where it is None, they follow the data.
 """

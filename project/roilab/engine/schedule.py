@@ -1,4 +1,4 @@
-"""Learning-rate schedules, and their warm-up in iterations: by default a tenth of the run.
+"""Learning-rate schedules and their warm-up, by default a tenth of the run, at most 1,000 steps.
 
 Detectron2's warm-up is a fraction of 90,000 iterations, so that a schedule that is cut to the size
 of a small data set loses it. With its 1,000 iterations, a short run would be all warm-up.

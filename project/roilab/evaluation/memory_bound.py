@@ -1,4 +1,4 @@
-"""A bound of the memory that a model needs for an image, checked before it is allocated.
+"""Inference within a bound of the memory that an image needs, checked before it is allocated.
 
 Three parts count: decoding the file, the model's features, and the masks, each of which has a byte
 for each pixel of the image.

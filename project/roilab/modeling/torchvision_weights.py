@@ -1,4 +1,4 @@
-"""Weights of torchvision's R-CNNs (ResNet-50 with FPN) as Detectron2's, and settings for them.
+"""Weights of torchvision's R-CNNs (ResNet-50 with FPN) as Detectron2's, and its rounded anchors.
 
 Beside the names, torchvision differs in the order of classes (its background comes first), and in
 what the weights were trained on: RGB in units of the standard deviation, strides in the 3x3

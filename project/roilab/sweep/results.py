@@ -1,4 +1,4 @@
-"""The results of a sweep's runs, ready to be compared; each run is read once."""
+"""The results of a sweep's runs and the cost of its arms; each run is read once."""
 
 import json
 import statistics

@@ -1,4 +1,4 @@
-"""SLURM's jobs: the parameters that they are submitted with, and their status without accounting.
+"""SLURM's jobs: parameters, status without accounting, cancelling and requeueing.
 
 The status is parsed from scontrol's output.
 """

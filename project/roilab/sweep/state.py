@@ -1,4 +1,4 @@
-"""The state of a trial, as its run folder shows it."""
+"""The state of a trial, as its run folder shows it, and its record there."""
 
 import json
 import os

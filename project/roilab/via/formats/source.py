@@ -1,4 +1,4 @@
-"""The content of an annotation file before it is parsed, and what all its readers report alike."""
+"""The content of an annotation file before it is parsed, and the images that all readers build."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The class attribute, found by the user's word, its name, and its values."""
+"""The attributes of class, instance and score, by the user's word, their names and values."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 

@@ -1,4 +1,4 @@
-"""The class of every outline: its attribute's value, else the default, then the map."""
+"""The class of every outline, by attribute, default and map; the context of its image."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Label rules, which name a file's attributes, and the attributes that occur in it."""
+"""Label rules, which name a file's attributes; the attributes and regions that they concern."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,6 @@
 """What several tests share."""
 
+import logging
 import runpy
 import shutil
 import sys
@@ -55,6 +56,17 @@ def own_program(monkeypatch: pytest.MonkeyPatch) -> None:
     A process that the fork server begins imports the program again.
     """
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture(autouse=True)
+def own_terminal() -> Iterator[None]:
+    """No test logs to the captured terminal of one that is over."""
+    yield
+    for name in ("detectron2", "fvcore", "roilab"):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            if type(handler) is logging.StreamHandler:
+                logger.removeHandler(handler)
 
 
 @pytest.fixture

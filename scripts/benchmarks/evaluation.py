@@ -93,7 +93,7 @@ def evaluate(folder: Path, images: int = 100) -> Benchmark:
     Ours ends in hotcoco, the evaluator in pycocotools. It is built anew each time, as Detectron2's
     training script does for every evaluation, and goes through its JSON files.
     """
-    dataset, model = persons_and_model(images, detections=50)
+    dataset, model = persons_and_model(folder.name, images, detections=50)
 
     def batches(size: int = 10) -> Iterator[list[dict[str, Any]]]:
         for begin in range(0, len(dataset), size):
@@ -114,7 +114,9 @@ def evaluate(folder: Path, images: int = 100) -> Benchmark:
     return Benchmark("COCOEvaluator", ours, reference, rounds=7)
 
 
-def persons_and_model(images: int, detections: int) -> tuple[DetectionDataset, nn.Module]:
+def persons_and_model(
+    name: str, images: int, detections: int
+) -> tuple[DetectionDataset, nn.Module]:
     """The persons as a data set without image files, and a model that returns the detections."""
     truth, results = persons(images, detections)
     box = {"bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
@@ -132,7 +134,7 @@ def persons_and_model(images: int, detections: int) -> tuple[DetectionDataset, n
         answer.pred_classes = torch.zeros(detections, dtype=torch.int64)
         answer.scores = torch.tensor([row["score"] for row in rows])
     ids = CocoIds.numbered(answers, 1)
-    dataset = DetectionDataset("benchmark_evaluate", tuple(records), ("person",), None, ids)
+    dataset = DetectionDataset(name, tuple(records), ("person",), None, ids)
     register_dataset(dataset)
     return dataset, PreparedAnswers(answers)
 

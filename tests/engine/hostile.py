@@ -110,7 +110,7 @@ def calls(trap: Trap) -> dict[str, Node]:
             LOCATE: {"name": f"{MODULE}.anything"},
             "roilab.engine.config.read_config": {"path": trap.script},
             "roilab.engine.config.load_config": {"path": trap.script},
-            "roilab.data.from_catalog._run": {"file": trap.script},
+            "roilab.data.from_catalog._dicts": {"name": "evil", "register": trap.script},
             "roilab.data.from_catalog.from_catalog": {"name": "evil", "register": trap.script},
             "roilab.files.write_whole": {"path": mark, "content": "here"},
             f"{MODULE}.anything": {},

@@ -183,7 +183,7 @@ def test_page_of_an_evaluation(
     assert own_run.results_file.exists()  # a page and a score change nothing of the run's own
     page = out.read_text()
     results = json.loads(own_run.results_file.read_text())
-    assert f"<td>{results['bbox']['AP']:.1f}</td>" in page
+    assert f">{results['bbox']['AP']:.1f}</td>" in page
     assert "from score 0.4 on" in page
     for picture in pictures_in(page):
         assert np.isclose(np.array(picture), 110, atol=3).all(axis=2).mean() > 0.2

@@ -26,6 +26,7 @@ from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
 
 from benchmarks import Benchmark, median_seconds
+from roilab.cli.console import set_up
 from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.device import share_cores
@@ -85,7 +86,8 @@ def write_data(cfg: DictConfig, folder: Path, *, images: int, size: int) -> None
 
 def _in_process(loop: Callable[[Setup], object], cfg: DictConfig) -> Callable[[str], Any]:
     """The methods of a loop in a process of its own: neither depends on the other's memory."""
-    process = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    process = ProcessPoolExecutor(1, mp_context=context, initializer=set_up)
     process.submit(_begin, loop, cfg).result()
     return lambda method: process.submit(_call, method).result()
 
